@@ -1,0 +1,1 @@
+"""Devices: the physics, written once (`base`), one file per device, found by name (`registry`)."""

@@ -1,0 +1,1 @@
+"""Devices written in other languages by tracing their numpy functions."""

@@ -1,0 +1,123 @@
+"""One exception tree; every message is one sentence that says what is wrong, where, and what to do.
+
+::
+
+    CosimError
+    ├── InputError (ValueError)           something a user wrote is wrong
+    │   ├── MissingFile (FileNotFoundError)
+    │   ├── UnknownName (LookupError)     device, node, parameter set, ...: with the nearest names
+    │   ├── UnitError                     "12 parsec" where a voltage is asked for
+    │   ├── DataError                     a measured file: row and column
+    │   └── NetlistError                  a netlist that cannot be read: line
+    │       └── NetlistRefused            a netlist that would run a program or leave its folders
+    ├── EmitError (TypeError)             a construct that the target language cannot say
+    ├── EngineMissing (RuntimeError)      no ngspice, no OSDI, no compiler: what to install
+    ├── SimulationError (RuntimeError)    an outcome other than "converged", with the log's tail
+    ├── FitError (RuntimeError)           the optimiser cannot start or end
+    └── DomainError (ValueError)          a surrogate was asked outside its certified domain
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a user's file: ``line`` and ``column`` count from 1; None where it is not known."""
+
+    file: str | Path | None = None
+    line: int | None = None
+    column: str | int | None = None
+
+    def __str__(self) -> str:
+        parts = [str(self.file)] if self.file is not None else []
+        if self.line is not None:
+            parts.append(str(self.line) if parts else f"line {self.line}")
+        text = ":".join(parts)
+        if self.column is not None:
+            text += f"{', ' if text else ''}column {self.column}"
+        return text
+
+
+class CosimError(Exception):
+    """Root of the tree. ``str()`` is ``where: message; remedy``."""
+
+    def __init__(self, message: str, *, where: Where | None = None, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where is not None and str(self.where) else ""
+        return f"{place}{self.message}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class InputError(CosimError, ValueError):
+    """Something that a user wrote is wrong."""
+
+
+class MissingFile(InputError, FileNotFoundError):
+    """A file that was named does not exist or cannot be read."""
+
+    def __str__(self) -> str:  # FileNotFoundError would print errno
+        return CosimError.__str__(self)
+
+
+class UnknownName(InputError, LookupError):
+    """A name that is not among the known ones; the message offers the nearest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: Where | None = None) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3)
+        remedy = "did you mean " + " or ".join(near) + "?" if near else "known: " + (", ".join(names) or "none")
+        super().__init__(f"unknown {kind} {name!r}", where=where, remedy=remedy)
+        self.name = name
+        self.known = names
+
+
+class UnitError(InputError):
+    """A quantity whose unit is none, or not the one asked for."""
+
+
+class DataError(InputError):
+    """A measured file that cannot be used: ``where`` has row and column."""
+
+
+class NetlistError(InputError):
+    """A netlist that cannot be read."""
+
+
+class NetlistRefused(NetlistError):
+    """A netlist that would start a program, write a file, or reach outside its folders."""
+
+
+class EmitError(CosimError, TypeError):
+    """A construct of a device's physics that the target language cannot express."""
+
+
+class EngineMissing(CosimError, RuntimeError):
+    """A simulator, a compiler or a part of one is not on this machine."""
+
+
+class SimulationError(CosimError, RuntimeError):
+    """A simulation that did not converge, was stopped, or died. ``log`` holds the engine's last lines."""
+
+    def __init__(
+        self, message: str, *, outcome: str, log: str = "", where: Where | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, remedy=remedy)
+        self.outcome = outcome
+        self.log = log
+
+
+class FitError(CosimError, RuntimeError):
+    """An extraction that cannot start or does not end."""
+
+
+class DomainError(CosimError, ValueError):
+    """A surrogate was asked for something outside the domain of its certificate."""

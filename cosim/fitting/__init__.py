@@ -1,0 +1,1 @@
+"""Extraction: from a measured curve to a parameter set with a verdict."""

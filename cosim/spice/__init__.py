@@ -1,0 +1,1 @@
+"""Netlists, test benches and the engines that run them."""

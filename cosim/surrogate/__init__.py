@@ -1,0 +1,1 @@
+"""Surrogates: fast pulse-level models with a certificate."""

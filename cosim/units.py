@@ -1,0 +1,107 @@
+"""Quantities with units at the edges ("4.7k", "200 ns", "1.5 1/V"); SI floats everywhere inside.
+
+SI prefixes are case-sensitive (``m`` milli, ``M`` mega), which is not SPICE's reading of ``M``; SPICE's ``meg`` is
+understood as mega. Compound units are written with ``/``, ``*`` and integer powers: ``1/V``, ``K/W``, ``A*s``, ``V^-1``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from cosim.errors import UnitError, Where
+
+_PREFIX: Mapping[str, float] = {
+    "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3,
+    "k": 1e3, "K": 1e3, "M": 1e6, "meg": 1e6, "Meg": 1e6, "MEG": 1e6, "G": 1e9, "T": 1e12,
+}  # fmt: skip
+# Base dimensions: V, A, s, K, m. Everything that a memristive circuit states follows from these five.
+_UNITS: Mapping[str, tuple[float, dict[str, int]]] = {
+    "V": (1.0, {"V": 1}), "A": (1.0, {"A": 1}), "s": (1.0, {"s": 1}), "K": (1.0, {"K": 1}), "m": (1.0, {"m": 1}),
+    "Ohm": (1.0, {"V": 1, "A": -1}), "ohm": (1.0, {"V": 1, "A": -1}), "Ω": (1.0, {"V": 1, "A": -1}),
+    "Ω": (1.0, {"V": 1, "A": -1}), "S": (1.0, {"A": 1, "V": -1}), "F": (1.0, {"A": 1, "s": 1, "V": -1}),
+    "C": (1.0, {"A": 1, "s": 1}), "J": (1.0, {"V": 1, "A": 1, "s": 1}), "W": (1.0, {"V": 1, "A": 1}),
+    "H": (1.0, {"V": 1, "s": 1, "A": -1}), "Wb": (1.0, {"V": 1, "s": 1}), "Hz": (1.0, {"s": -1}),
+    "min": (60.0, {"s": 1}), "h": (3600.0, {"s": 1}), "%": (0.01, {}), "1": (1.0, {}), "": (1.0, {}),
+    "eV": (1.602176634e-19, {"V": 1, "A": 1, "s": 1}),
+}  # fmt: skip
+_UNPREFIXED = {"min", "h", "%", "1", ""}
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
+
+Dimension = Mapping[str, int]
+
+
+def _atom(text: str) -> tuple[float, dict[str, int]] | None:
+    if text in _UNITS:
+        return _UNITS[text]
+    for cut in range(min(3, len(text)), 0, -1):
+        prefix, unit = text[:cut], text[cut:]
+        if prefix in _PREFIX and unit in _UNITS and unit not in _UNPREFIXED:
+            scale, dim = _UNITS[unit]
+            return _PREFIX[prefix] * scale, dim
+    return None
+
+
+def dimension(unit: str) -> tuple[float, dict[str, int]]:
+    """The scale to SI and the dimension of ``unit``; raises `UnitError` where it is none."""
+    scale, dim, sign = 1.0, dict[str, int](), 1
+    for token in re.split(r"([*/·])", unit.replace(" ", "")) if unit.strip() else []:
+        if token in "*·":
+            sign = 1
+            continue
+        if token == "/":
+            sign = -1
+            continue
+        name, _, power_text = token.partition("^")
+        atom = _atom(name)
+        if atom is None or (power_text and not re.fullmatch(r"[+-]?\d+", power_text)):
+            raise UnitError(f"{unit!r} is no unit", remedy="write e.g. V, uS, kOhm, ns, 1/V, K/W")
+        power = sign * (int(power_text) if power_text else 1)
+        scale *= atom[0] ** power
+        for base, exponent in atom[1].items():
+            dim[base] = dim.get(base, 0) + power * exponent
+    return scale, {base: exponent for base, exponent in dim.items() if exponent}
+
+
+def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = None) -> float:
+    """``quantity`` as an SI float; it has to have the dimension of ``unit``, or no unit at all (then SI is meant).
+
+    A bare prefix is allowed: ``parse("4.7k", "Ohm") == 4700.0``. Raises `UnitError`.
+    """
+    if isinstance(quantity, bool):
+        raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=f"write a number in {unit or '1'}")
+    if isinstance(quantity, int | float):
+        if not math.isfinite(quantity):
+            raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")
+        return float(quantity)
+    match = _NUMBER.match(quantity)
+    wanted = f"write a number with a unit of {unit}" if unit else "write a number without a unit"
+    if match is None:
+        raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=wanted)
+    number, suffix = float(match[1]), match[2]
+    if not math.isfinite(number):
+        raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")
+    try:
+        target_scale, target = dimension(unit)
+        if not suffix:
+            return number
+        if target and suffix in _PREFIX and suffix not in _UNITS:
+            return number * _PREFIX[suffix]
+        scale, dim = dimension(suffix)
+    except UnitError as error:
+        raise UnitError(f"{quantity!r}: {error.message}", where=where, remedy=wanted) from None
+    if dim != target:
+        if target and suffix in _PREFIX:  # "3m" volts: milli, not metre
+            return number * _PREFIX[suffix]
+        raise UnitError(f"{quantity!r} is not in {unit or 'plain numbers'}", where=where, remedy=wanted)
+    return number * scale
+
+
+def show(value: float, unit: str = "", *, digits: int = 4) -> str:
+    """``value`` (SI) with an engineering prefix: ``show(2e-7, "s") == "200 ns"``; compound units stay unscaled."""
+    if value == 0 or not math.isfinite(value) or not unit or any(c in unit for c in "/*^%1") or unit == "K":
+        return f"{value:.{digits}g} {unit}".rstrip()
+    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
+    prefix = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}[exponent]
+    return f"{value / 10.0**exponent:.{digits}g} {prefix}{unit}"
