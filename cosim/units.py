@@ -1,7 +1,7 @@
 """Quantities with units at the edges ("4.7k", "200 ns", "1.5 1/V"); SI floats everywhere inside.
 
 SI prefixes are case-sensitive (``m`` milli, ``M`` mega), which is not SPICE's reading of ``M``; SPICE's ``meg`` is
-understood as mega. Compound units are written with ``/``, ``*`` and integer powers: ``1/V``, ``K/W``, ``A*s``, ``V^-1``.
+understood as mega. Compound units take ``/``, ``*`` and integer powers: ``1/V``, ``K/W``, ``A*s``, ``V^-1``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PREFIX: Mapping[str, float] = {
 _UNITS: Mapping[str, tuple[float, dict[str, int]]] = {
     "V": (1.0, {"V": 1}), "A": (1.0, {"A": 1}), "s": (1.0, {"s": 1}), "K": (1.0, {"K": 1}), "m": (1.0, {"m": 1}),
     "Ohm": (1.0, {"V": 1, "A": -1}), "ohm": (1.0, {"V": 1, "A": -1}), "Ω": (1.0, {"V": 1, "A": -1}),
-    "Ω": (1.0, {"V": 1, "A": -1}), "S": (1.0, {"A": 1, "V": -1}), "F": (1.0, {"A": 1, "s": 1, "V": -1}),
+    "\u2126": (1.0, {"V": 1, "A": -1}), "S": (1.0, {"A": 1, "V": -1}), "F": (1.0, {"A": 1, "s": 1, "V": -1}),
     "C": (1.0, {"A": 1, "s": 1}), "J": (1.0, {"V": 1, "A": 1, "s": 1}), "W": (1.0, {"V": 1, "A": 1}),
     "H": (1.0, {"V": 1, "s": 1, "A": -1}), "Wb": (1.0, {"V": 1, "s": 1}), "Hz": (1.0, {"s": -1}),
     "min": (60.0, {"s": 1}), "h": (3600.0, {"s": 1}), "%": (0.01, {}), "1": (1.0, {}), "": (1.0, {}),
@@ -83,7 +83,7 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     if not math.isfinite(number):
         raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")
     try:
-        target_scale, target = dimension(unit)
+        _, target = dimension(unit)
         if not suffix:
             return number
         if target and suffix in _PREFIX and suffix not in _UNITS:
