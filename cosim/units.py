@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from cosim.errors import UnitError, Where
 
@@ -80,6 +81,11 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     if match is None:
         raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=wanted)
     number, suffix = float(match[1]), match[2]
+
+    def scaled(factor: float) -> float:
+        # in decimal, so that "200 uS" is 2e-4 to the last bit
+        return float(Decimal(match[1]) * Decimal(repr(factor)))
+
     if not math.isfinite(number):
         raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")
     try:
@@ -87,15 +93,15 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
         if not suffix:
             return number
         if target and suffix in _PREFIX and suffix not in _UNITS:
-            return number * _PREFIX[suffix]
+            return scaled(_PREFIX[suffix])
         scale, dim = dimension(suffix)
     except UnitError as error:
         raise UnitError(f"{quantity!r}: {error.message}", where=where, remedy=wanted) from None
     if dim != target:
         if target and suffix in _PREFIX:  # "3m" volts: milli, not metre
-            return number * _PREFIX[suffix]
+            return scaled(_PREFIX[suffix])
         raise UnitError(f"{quantity!r} is not in {unit or 'plain numbers'}", where=where, remedy=wanted)
-    return number * scale
+    return scaled(scale)
 
 
 def show(value: float, unit: str = "", *, digits: int = 4) -> str:

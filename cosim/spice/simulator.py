@@ -81,7 +81,8 @@ class Result:
 
     ``waveforms`` maps an analysis (``"tran"``, ``"dc"``, ``"op"``, ``"ac"``) to an `xarray.Dataset`: one coordinate
     (``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz; none for ``op``), one variable per saved vector under its
-    lower-case ngspice name (``v(out)``, ``i(v1)``), each with ``attrs["units"]``. It is empty unless the outcome is converged.
+    lower-case ngspice name (``v(out)``, ``i(v1)``), each with ``attrs["units"]``. It is empty unless the
+    outcome is converged.
     """
 
     outcome: Outcome

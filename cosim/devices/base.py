@@ -1,0 +1,232 @@
+"""What a device is: ports, states, events, parameters, and the functions that connect them.
+
+A device is written once, as pure functions of arrays::
+
+    through(across, x, p) -> {port: through}       what flows through each port
+    rates(across, x, p)   -> {state: d(state)/dt}  how each state drifts
+
+``across`` maps a port to its voltage (V) or, for a thermal port, its temperature rise (K); ``through`` is a current (A)
+or a heat flow (W), counted positive into the port's first node. ``x`` and ``p`` are `Values`: states and parameters by
+attribute, each a scalar or an array that broadcasts. Fits and surrogates call these functions as they are; traced with
+recording operands they become the B-source subcircuit and the Verilog-A module (`cosim.emit`).
+
+An `Event` is something that happens once per edge, whatever the edge's length: a spike that raises a conductance. Its
+trigger level switches an auxiliary state ``e`` from 0 to 1 with the time constant ``settle``; its jump J is spent over
+that excursion, dx = J(x) de, so one event moves x along dx/de = J(x) from e = 0 to e = 1. The form is own: it needs no
+``@(cross)``, which ngspice's OSDI lacks, and is the same in numpy, B-sources and Verilog-A.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.errors import InputError, UnknownName
+
+Array = NDArray[np.float64]
+# A float array in a computation, a recording operand while tracing: the physics must not tell them apart.
+Operand = Any
+
+
+class Values(Mapping[str, Any]):
+    """Names with values, read by attribute or by key; immutable."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_data", dict(data))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._data[name]
+        except KeyError:
+            raise AttributeError(f"no value {name!r}; there are {', '.join(self._data)}") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("Values are immutable; use with_(...)")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        return "Values(" + ", ".join(f"{k}={v!r}" for k, v in self._data.items()) + ")"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self._data)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        object.__setattr__(self, "_data", state)
+
+    def with_(self, **changes: Any) -> Values:
+        """A copy with some values changed or added."""
+        return Values({**self._data, **changes})
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter of a compact model: ``bounds`` are physical and inclusive, in ``unit`` (SI)."""
+
+    name: str
+    default: float
+    unit: str
+    bounds: tuple[float, float]
+    description: str
+    source: str = "own"
+
+    def __post_init__(self) -> None:
+        if not self.bounds[0] <= self.default <= self.bounds[1]:
+            raise InputError(f"default of {self.name} = {self.default} is outside its bounds {self.bounds}")
+
+
+@dataclass(frozen=True)
+class Port:
+    """A pair of nodes. ``nature`` is "electrical" (V, A), "thermal" (K above ambient, W) or "sense" (V, no current)."""
+
+    name: str
+    nodes: tuple[str, str]
+    nature: str = "electrical"
+
+    def __post_init__(self) -> None:
+        if self.nature not in ("electrical", "thermal", "sense"):
+            raise UnknownName("port nature", self.nature, ("electrical", "thermal", "sense"))
+
+
+@dataclass(frozen=True)
+class State:
+    """An internal state: ``initial`` names the parameter that holds its initial value."""
+
+    name: str
+    initial: str
+    bounds: tuple[float, float]
+    unit: str = "1"
+    description: str = ""
+
+
+Law = Callable[[Mapping[str, Operand], Values, Values], Operand]
+Jump = Callable[[Mapping[str, Operand], Values, Values], Mapping[str, Operand]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens once when ``level(across, x, p)`` rises above zero (module docstring).
+
+    Args:
+        name: of the event; its auxiliary state is ``e_<name>`` in [0, 1].
+        level: positive while the event's cause lasts.
+        jump: state changes per event, evaluated along the way.
+        settle: the parameter (s) that says how fast the event is spent and re-armed; short against pulse and pause.
+    """
+
+    name: str
+    level: Law
+    jump: Jump
+    settle: str
+
+
+class DeviceModel(ABC):
+    """A compact model. Subclasses give the class attributes and the two functions; instances hold no data."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    ports: ClassVar[tuple[Port, ...]]
+    states: ClassVar[tuple[State, ...]] = ()
+    events: ClassVar[tuple[Event, ...]] = ()
+    params: ClassVar[tuple[Param, ...]]
+    # True for devices without a source of energy: v·i >= 0, i(0) = 0. Tested over the registry.
+    passive: ClassVar[bool] = True
+
+    @abstractmethod
+    def through(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """What flows into the first node of each port (A or W)."""
+
+    def rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """d(state)/dt of each state, in its unit per second, without events."""
+        return {}
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The terminals in order, each once."""
+        return tuple(dict.fromkeys(node for port in self.ports for node in port.nodes))
+
+    @property
+    def all_states(self) -> tuple[State, ...]:
+        """The states and, behind them, one auxiliary state per event."""
+        armed = tuple(State(f"e_{e.name}", "", (0.0, 1.0), description=f"event {e.name}") for e in self.events)
+        return self.states + armed
+
+    def param(self, name: str) -> Param:
+        """One entry of the parameter table; raises `UnknownName`."""
+        for entry in self.params:
+            if entry.name == name:
+                return entry
+        raise UnknownName(f"parameter of {self.name}", name, [entry.name for entry in self.params])
+
+    def defaults(self) -> Values:
+        """The default of each parameter."""
+        return Values({entry.name: entry.default for entry in self.params})
+
+    def values(self, given: Mapping[str, Any]) -> Values:
+        """Defaults with ``given`` over them; unknown names and values out of bounds raise."""
+        for name, value in given.items():
+            entry = self.param(name)
+            array = np.asarray(value, dtype=float)
+            if not np.all(np.isfinite(array)):
+                raise InputError(f"{name} of {self.name} is not finite", remedy=f"give a number in {entry.unit}")
+            low, high = entry.bounds
+            if np.any(array < low) or np.any(array > high):
+                raise InputError(
+                    f"{name} = {value} of {self.name} is outside {low:g}..{high:g} {entry.unit}",
+                    remedy=f"{name} is the {entry.description}",
+                )
+        return self.defaults().with_(**given)
+
+    def initial(self, p: Values) -> Values:
+        """The states at t = 0; events are armed (0)."""
+        return Values({s.name: p[s.initial] if s.initial else 0.0 for s in self.all_states})
+
+    def total_rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> dict[str, Operand]:
+        """`rates` with the contribution of every event, and the rate of each event's auxiliary state (1/s)."""
+        total: dict[str, Operand] = dict(self.rates(across, x, p))
+        for event in self.events:
+            armed = f"e_{event.name}"
+            on = np.where(event.level(across, x, p) > 0.0, 1.0, 0.0)
+            rate = (on - x[armed]) / p[event.settle]
+            spent = np.maximum(rate, 0.0)
+            for state, jump in event.jump(across, x, p).items():
+                total[state] = total[state] + jump * spent
+            total[armed] = rate
+        return total
+
+
+class TwoTerminal(DeviceModel):
+    """A device with one electrical port ``pn``: subclasses give ``current(v, x, p)`` and ``drift(v, x, p)``."""
+
+    ports = (Port("pn", ("p", "n")),)
+
+    @abstractmethod
+    def current(self, v: Operand, x: Values, p: Values) -> Operand:
+        """Current (A) from p to n at voltage ``v`` (V)."""
+
+    def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
+        """d(state)/dt (unit of the state per second) at voltage ``v`` (V)."""
+        return {}
+
+    def through(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The current of the only port."""
+        return {"pn": self.current(across["pn"], x, p)}
+
+    def rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The drift of the only port."""
+        return self.drift(across["pn"], x, p)

@@ -1,0 +1,44 @@
+"""1T1R cell: a threshold memristor in series with an access transistor in its on state.
+
+Sources: `threshold` and `access`. The bit line drives the memristor's ``p``; the transistor's source, the source line,
+is at the reference. The node between them is solved in closed form, because the memristor is ohmic in its state; so the
+cell is itself a device: it is fitted, traced and emitted like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cosim.devices.access import AccessTransistor
+from cosim.devices.base import Operand, TwoTerminal, Values
+from cosim.devices.pulse import PulseShape, apply_pulse
+from cosim.devices.threshold import ThresholdMemristor
+
+_MEMRISTOR = ThresholdMemristor()
+_ACCESS = AccessTransistor()
+
+
+class Cell1T1R(TwoTerminal):
+    """A 1T1R cell between bit line ``p`` and source line ``n``, its word line held on."""
+
+    name = "cell_1t1r"
+    title = "1T1R cell (threshold memristor and access transistor)"
+    source = ThresholdMemristor.source
+    states = ThresholdMemristor.states
+    params = ThresholdMemristor.params + AccessTransistor.params
+
+    def device_voltage(self, v: Operand, w: Operand, p: Values) -> Operand:
+        """The voltage (V) on the memristor with ``v`` (V) over the cell."""
+        return v - _ACCESS.drop(v, _MEMRISTOR.conductance(Values({"w": w}), p), p)
+
+    def current(self, v: Operand, x: Values, p: Values) -> Operand:
+        """Current (A) through the cell."""
+        return _MEMRISTOR.current(self.device_voltage(v, x.w, p), x, p)
+
+    def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
+        """dw/dt (1/s) of the memristor behind its transistor."""
+        return _MEMRISTOR.drift(self.device_voltage(v, x.w, p), x, p)
+
+    def pulse(self, v: Operand, w: Operand, p: Values, *, shape: PulseShape) -> tuple[Operand, Operand]:
+        """One programming pulse: the state after it, and its energy (J); see `pulse.apply_pulse`."""
+        return apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=shape, series=self.device_voltage)

@@ -1,0 +1,37 @@
+"""Devices by name: the ones here and those that other packages announce under the entry point ``cosim.devices``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from cosim.devices.access import AccessTransistor
+from cosim.devices.base import DeviceModel
+from cosim.devices.cell import Cell1T1R
+from cosim.devices.threshold import ThresholdMemristor
+from cosim.errors import InputError, UnknownName
+
+BUILT_IN: tuple[type[DeviceModel], ...] = (ThresholdMemristor, AccessTransistor, Cell1T1R)
+
+
+@cache
+def devices() -> dict[str, DeviceModel]:
+    """Every device by its name."""
+    found: dict[str, DeviceModel] = {cls.name: cls() for cls in BUILT_IN}
+    for entry in entry_points(group="cosim.devices"):
+        cls = entry.load()
+        if not (isinstance(cls, type) and issubclass(cls, DeviceModel)):
+            raise InputError(
+                f"entry point cosim.devices:{entry.name} is {cls!r}, no DeviceModel",
+                remedy="let it name a subclass of cosim.DeviceModel",
+            )
+        found[cls.name] = cls()
+    return found
+
+
+def device(name: str) -> DeviceModel:
+    """One device; raises `UnknownName` with the nearest names."""
+    try:
+        return devices()[name]
+    except KeyError:
+        raise UnknownName("device", name, devices()) from None

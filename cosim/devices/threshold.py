@@ -1,0 +1,121 @@
+r"""Threshold memristor of the VDSP synapse: TiO2, HfO2 and HZO-FTJ.
+
+Source: arXiv 2510.25787 (Sec. 5.3) and the authors' published parameters; w in [0, 1], G/G_max = w (1 − 1/r) + 1/r.
+
+**Published map**, per programming event (a 200 ns pulse of amplitude V), θ > 0::
+
+    V < −θ_p:  Δw =  (1 − w)^γ_p · (exp(−α_p (V + θ_p)) − 1)
+    V >  θ_n:  Δw = −f(w) · (exp(α_n (V − θ_n)) − 1),   f = w^γ_n, f = 1 for w <= 0.01
+
+A negative voltage potentiates. `published_map` is this map, clipped to [0, 1].
+
+**Rate law** (own). The map is read as the first Euler step of a drift over the event's length t_event::
+
+    dw/dt = ( (1 − w)^γ_p · K_p(V) − w^γ_n · K_n(V) ) / t_event
+    K_p = exp(α_p max(−V − θ_p, 0)) − 1,   K_n = exp(α_n max(V − θ_n, 0)) − 1
+
+It has the map's thresholds, α and γ, and agrees with it to second order in the step: the relative difference is
+γ Δw / (2 (1 − w)). Where the map's step is large against the distance to the bound, the map jumps onto the bound (it
+is clipped there) while the rate law saturates within the pulse. f = 1 for w <= 0.01 is left out of the rate law: it
+would drive w below zero. `advance` is the closed-form solution at constant voltage.
+
+Numerical choices (own): u^γ is replaced by u · EDGE^(γ−1) below u = EDGE, so that its slope is finite at the bound for
+γ < 1; exponents are limited to 60.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
+
+EDGE = 1e-6
+EXPONENT_LIMIT = 60.0
+SOURCE = "arXiv 2510.25787"
+
+
+def power_to_edge(u: Operand, gamma: Operand) -> Operand:
+    """u^γ for u > EDGE, linear to zero below, zero for u <= 0; ``u`` and ``gamma`` broadcast, dimensionless."""
+    return np.maximum(u, EDGE) ** gamma * np.minimum(np.maximum(u, 0.0) / EDGE, 1.0)
+
+
+def overdrive(excess: Operand, alpha: Operand) -> Operand:
+    """K = exp(α · max(excess, 0)) − 1, the map's step at a distance 1 from the bound; ``excess`` in V, α in 1/V."""
+    return np.expm1(np.minimum(alpha * np.maximum(excess, 0.0), EXPONENT_LIMIT))
+
+
+def decay(u: Operand, gamma: Operand, strength: Operand) -> Operand:
+    """Solution after unit time of du/dt = −strength · u^γ, u >= 0: closed form, exact at γ = 1 and beyond extinction.
+
+    u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative (γ < 1).
+    """
+    g = gamma - 1.0
+    s = strength * np.maximum(u, EDGE) ** g
+    near_one = np.abs(g) < 1e-8
+    g_safe = np.where(near_one, 1.0, g)
+    bracket = np.maximum(1.0 + g_safe * s, 0.0)
+    with np.errstate(divide="ignore"):
+        factor = np.where(near_one, np.exp(-s), np.exp(-np.log(bracket) / g_safe))
+    return u * factor
+
+
+class ThresholdMemristor(TwoTerminal):
+    """Voltage-threshold memristor with exponential overdrive and power-law saturation (module docstring)."""
+
+    name = "threshold_memristor"
+    title = "Threshold memristor (VDSP synapse)"
+    source = SOURCE
+    states = (State("w", "w0", (0.0, 1.0), description="normalised conductance state"),)
+    params = (
+        Param("theta_p", 1.4323, "V", (0.01, 20.0), "potentiation threshold (magnitude)", SOURCE),
+        Param("theta_n", 1.5643, "V", (0.01, 20.0), "depression threshold", SOURCE),
+        Param("alpha_p", 0.6790, "1/V", (1e-3, 50.0), "exponential slope of potentiation", SOURCE),
+        Param("alpha_n", 0.7637, "1/V", (1e-3, 50.0), "exponential slope of depression", SOURCE),
+        Param("gamma_p", 1.6796, "1", (0.0, 10.0), "non-linearity of potentiation", SOURCE),
+        Param("gamma_n", 1.5853, "1", (0.0, 10.0), "non-linearity of depression", SOURCE),
+        Param("ratio", 7.5, "1", (1.001, 1e6), "on/off ratio G_max/G_min", SOURCE),
+        Param("g_max", 200e-6, "S", (1e-12, 1.0), "conductance at w = 1"),
+        Param("t_event", 200e-9, "s", (1e-12, 1e3), "length of one programming event", SOURCE),
+        Param("w0", 0.5, "1", (0.0, 1.0), "initial state"),
+    )
+
+    def conductance(self, x: Values, p: Values) -> Operand:
+        """Conductance (S) in state ``x``: G_max (w (1 − 1/r) + 1/r)."""
+        return p.g_max * (x.w * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
+
+    def current(self, v: Operand, x: Values, p: Values) -> Operand:
+        """Current (A) at ``v`` (V): ohmic in the state."""
+        return self.conductance(x, p) * v
+
+    def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
+        """dw/dt (1/s) at ``v`` (V): the rate law of the module docstring."""
+        up = power_to_edge(1.0 - x.w, p.gamma_p) * overdrive(-v - p.theta_p, p.alpha_p)
+        down = power_to_edge(x.w, p.gamma_n) * overdrive(v - p.theta_n, p.alpha_n)
+        return {"w": (up - down) / p.t_event}
+
+    def advance(self, v: Operand, x: Values, p: Values, *, duration: Operand) -> Values:
+        """The states after ``duration`` (s) at constant ``v`` (V): the rate law's closed form.
+
+        Only one polarity acts at a time, because both thresholds are positive.
+        """
+        events = duration / p.t_event
+        up = overdrive(-v - p.theta_p, p.alpha_p) * events
+        down = overdrive(v - p.theta_n, p.alpha_n) * events
+        return Values({"w": self.advance_by(x.w, p, up=up, down=down)})
+
+    def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:
+        """The state after a drive whose overdrive integrals ∫K dt/t_event are ``up`` and ``down`` (dimensionless)."""
+        negative = up > 0.0
+        u = np.where(negative, 1.0 - w, w)
+        after = decay(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
+        return np.where(negative, 1.0 - after, after)
+
+    def published_map(self, v: Operand, w: Operand, p: Values) -> Array:
+        """The state after one event of amplitude ``v`` (V) by the published map, clipped to [0, 1]."""
+        w = np.asarray(w, dtype=float)
+        up = np.power(np.maximum(1.0 - w, 0.0), p.gamma_p) * overdrive(-v - p.theta_p, p.alpha_p)
+        fall = np.where(w <= 0.01, 1.0, np.power(np.maximum(w, 0.0), p.gamma_n))
+        down = fall * overdrive(v - p.theta_n, p.alpha_n)
+        return np.asarray(np.clip(w + up - down, 0.0, 1.0))

@@ -1,0 +1,217 @@
+"""Recording operands: called with `Expr` instead of arrays, a device's numpy functions write themselves down.
+
+An `Expr` is a node of an expression graph. numpy's ufuncs reach it through ``__array_ufunc__`` and ``np.where``,
+``np.clip`` through ``__array_function__``; whatever has no counterpart in the target languages raises `EmitError` that
+names it. sympy was left aside because it rearranges floating-point forms; here each operation stays as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cosim.errors import EmitError
+
+# numpy ufunc -> (operation of the graph, number of operands)
+_UFUNCS: Mapping[str, str] = {
+    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "true_divide": "/", "negative": "neg",
+    "positive": "pos", "power": "pow", "float_power": "pow", "exp": "exp", "expm1": "expm1", "log": "ln",
+    "log1p": "log1p", "sqrt": "sqrt", "absolute": "abs", "fabs": "abs", "maximum": "max", "minimum": "min",
+    "fmax": "max", "fmin": "min", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
+    "tanh": "tanh", "arctan": "atan", "square": "square", "reciprocal": "reciprocal", "greater": ">", "less": "<",
+    "greater_equal": ">=", "less_equal": "<=", "logical_and": "and", "logical_or": "or", "logical_not": "not",
+    "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "sign": "sign",
+}  # fmt: skip
+BOOLEAN = frozenset({">", "<", ">=", "<=", "and", "or", "not"})
+
+
+class Expr:
+    """One node: ``op`` is ``"const"`` (args: a float), ``"name"`` (args: what the target calls it) or an operation."""
+
+    __slots__ = ("args", "op")
+    __array_priority__ = 1000
+
+    def __init__(self, op: str, *args: Any) -> None:
+        self.op = op
+        self.args = args
+
+    @classmethod
+    def of(cls, value: Any) -> Expr:
+        """``value`` as a node; arrays with more than one element are refused."""
+        if isinstance(value, Expr):
+            return value
+        if isinstance(value, bool | np.bool_):
+            return cls("const", 1.0) > 0.5 if value else cls("const", 0.0) > 0.5
+        array = np.asarray(value, dtype=float)
+        if array.size != 1:
+            raise EmitError(
+                f"an array of shape {array.shape} cannot be written in a netlist", remedy="use scalars and parameters"
+            )
+        return cls("const", float(array.reshape(())))
+
+    @property
+    def boolean(self) -> bool:
+        """Whether the node is a condition."""
+        return self.op in BOOLEAN
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Expr:
+        op = _UFUNCS.get(ufunc.__name__)
+        if method != "__call__" or op is None or set(kwargs) - {"where"} or kwargs.get("where", True) is not True:
+            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            raise EmitError(f"np.{name} has no counterpart in a netlist", remedy="use " + ", ".join(sorted(_UFUNCS)))
+        return Expr(op, *(Expr.of(value) for value in inputs))
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Expr:
+        if func is np.where and len(args) == 3:
+            condition, yes, no = (Expr.of(value) for value in args)
+            return Expr("where", condition if condition.boolean else condition > 0.0, yes, no)
+        if func is np.clip and len(args) == 3:
+            return Expr("min", Expr("max", Expr.of(args[0]), Expr.of(args[1])), Expr.of(args[2]))
+        raise EmitError(f"np.{func.__name__} has no counterpart in a netlist", remedy="use ufuncs, np.where, np.clip")
+
+    def __bool__(self) -> bool:
+        raise EmitError(
+            "an 'if' on a voltage or a state cannot be written in a netlist",
+            remedy="use np.where, np.maximum, np.minimum",
+        )
+
+    def __float__(self) -> float:
+        raise EmitError("float(...) of a traced value cannot be written in a netlist", remedy="leave it out")
+
+    def _binary(self, op: str, other: Any, *, swapped: bool = False) -> Expr:
+        left, right = (Expr.of(other), self) if swapped else (self, Expr.of(other))
+        return Expr(op, left, right)
+
+    def __add__(self, other: Any) -> Expr:
+        return self._binary("+", other)
+
+    def __radd__(self, other: Any) -> Expr:
+        return self._binary("+", other, swapped=True)
+
+    def __sub__(self, other: Any) -> Expr:
+        return self._binary("-", other)
+
+    def __rsub__(self, other: Any) -> Expr:
+        return self._binary("-", other, swapped=True)
+
+    def __mul__(self, other: Any) -> Expr:
+        return self._binary("*", other)
+
+    def __rmul__(self, other: Any) -> Expr:
+        return self._binary("*", other, swapped=True)
+
+    def __truediv__(self, other: Any) -> Expr:
+        return self._binary("/", other)
+
+    def __rtruediv__(self, other: Any) -> Expr:
+        return self._binary("/", other, swapped=True)
+
+    def __pow__(self, other: Any) -> Expr:
+        return self._binary("pow", other)
+
+    def __rpow__(self, other: Any) -> Expr:
+        return self._binary("pow", other, swapped=True)
+
+    def __neg__(self) -> Expr:
+        return Expr("neg", self)
+
+    def __abs__(self) -> Expr:
+        return Expr("abs", self)
+
+    def __gt__(self, other: Any) -> Expr:
+        return self._binary(">", other)
+
+    def __lt__(self, other: Any) -> Expr:
+        return self._binary("<", other)
+
+    def __ge__(self, other: Any) -> Expr:
+        return self._binary(">=", other)
+
+    def __le__(self, other: Any) -> Expr:
+        return self._binary("<=", other)
+
+    def __and__(self, other: Any) -> Expr:
+        return self._binary("and", other)
+
+    def __or__(self, other: Any) -> Expr:
+        return self._binary("or", other)
+
+    def __invert__(self) -> Expr:
+        return Expr("not", self)
+
+
+_INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", ">": ">", "<": "<", ">=": ">=", "<=": "<=", "and": "&&", "or": "||"}
+# The same text in B-sources and in Verilog-A; {0}, {1}, ... are the operands.
+_COMMON = {
+    "neg": "(-{0})", "pos": "{0}", "not": "(!{0})", "expm1": "(exp({0}) - 1.0)", "log1p": "ln(1.0 + {0})",
+    "square": "({0} * {0})", "reciprocal": "(1.0 / {0})", "where": "({0} ? {1} : {2})",
+}  # fmt: skip
+_CALLS = frozenset(
+    ("exp", "ln", "sqrt", "abs", "max", "min", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "pow")
+)
+Writer = Callable[[Expr, tuple[str, ...]], str]
+
+
+def writer(special: Mapping[str, str]) -> Writer:
+    """A function that writes one node; ``special`` has the templates in which a target differs."""
+    templates = {**_COMMON, **special}
+
+    def write(node: Expr, args: tuple[str, ...]) -> str:
+        if node.op == "const":
+            value = node.args[0]
+            return repr(value) if value >= 0 else f"({value!r})"
+        if node.op == "name":
+            return str(node.args[0])
+        if node.op in _INFIX:
+            return f"({args[0]} {_INFIX[node.op]} {args[1]})"
+        if node.op in templates:
+            return templates[node.op].format(*args)
+        if node.op in _CALLS:
+            return f"{node.op}({', '.join(args)})"
+        raise EmitError(f"operation {node.op!r} has no text in this target")
+
+    return write
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """The operands that are nodes."""
+    return tuple(arg for arg in node.args if isinstance(arg, Expr))
+
+
+def postorder(roots: Iterable[Expr]) -> list[Expr]:
+    """Every node below ``roots`` once, operands before users; iterative, as a traced solver can be deep."""
+    order: list[Expr] = []
+    seen: set[int] = set()
+    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(children(node)))
+    return order
+
+
+def merged(roots: Mapping[str, Expr]) -> dict[str, Expr]:
+    """The same graphs with equal sub-expressions made one node."""
+    canonical: dict[int, Expr] = {}
+    known: dict[tuple[object, ...], Expr] = {}
+    for node in postorder(roots.values()):
+        args = tuple(canonical[id(arg)] if isinstance(arg, Expr) else arg for arg in node.args)
+        key = (node.op, *(id(arg) if isinstance(arg, Expr) else (type(arg), repr(arg)) for arg in args))
+        canonical[id(node)] = known.setdefault(key, Expr(node.op, *args))
+    return {name: canonical[id(root)] for name, root in roots.items()}
+
+
+def render(root: Expr, write: Writer, memo: dict[int, str]) -> str:
+    """Text of a graph. ``memo`` maps nodes that have a text already to it, and is added to."""
+    for node in postorder([root]):
+        if id(node) not in memo:
+            memo[id(node)] = write(node, tuple(memo[id(child)] for child in children(node)))
+    return memo[id(root)]

@@ -1,0 +1,53 @@
+"""A device as an ngspice subcircuit of B-sources (the behavioural twin; runs without OSDI).
+
+Each state is the voltage of an internal node ``<state>`` (1 V = one unit of the state) on a capacitor that a B-source
+charges with the state's rate. Terminals come in the device's order; a thermal node's voltage is a temperature rise in K
+and its current a heat flow in W. Parameters are subcircuit parameters under their own names.
+
+Two traps shape the text. In ngspice ``pwr(x, y)`` keeps the sign of x while ``pow`` and ``**`` do not: ``pow`` is used.
+And an expression is evaluated with all its branches, so a quotient in a branch not taken still has to be finite.
+"""
+
+from __future__ import annotations
+
+from cosim.devices.base import DeviceModel
+from cosim.emit.expr import render, writer
+from cosim.emit.trace import trace
+
+# Farads per unit of state: large enough that abstol (1 pA) resolves 1e-3 of a state per second and chgtol (1e-14 C)
+# 1e-5 of a state; small enough that no current exceeds what the solver is used to (own).
+CAPACITANCE = 1e-9
+_write = writer({"sign": "sgn({0})"})
+
+
+def subcircuit(device: DeviceModel, name: str | None = None) -> str:
+    """The ``.subckt`` of a device, named ``name`` (default: the device's name). Raises `EmitError`."""
+    traced = trace(
+        device,
+        across=lambda port: f"V({port.nodes[0]},{port.nodes[1]})",
+        state=lambda state: f"V({state.name})",
+        param=lambda parameter: f"{{{parameter}}}",
+    )
+    name = name or device.name
+    defaults = " ".join(f"{entry.name}={entry.default!r}" for entry in device.params)
+    lines = [
+        f"* {device.title}",
+        f"* Source: {device.source}. Written by cosim from the device's equations; do not edit.",
+        f".subckt {name} {' '.join(device.nodes)} params: {defaults}",
+    ]
+    memo: dict[int, str] = {}
+    for port in device.ports:
+        if port.nature != "sense":
+            text = render(traced.through[port.name], _write, memo)
+            lines.append(f"B{port.name} {port.nodes[0]} {port.nodes[1]} I={text}")
+    for state in device.all_states:
+        text = render(traced.rates[state.name], _write, memo)
+        initial = f"{{{state.initial}}}" if state.initial else "0"
+        lines += [
+            f"B{state.name} 0 {state.name} I={CAPACITANCE!r} * ({text})",
+            f"C{state.name} {state.name} 0 {CAPACITANCE!r} IC={initial}",
+            f"R{state.name} {state.name} 0 1e15",
+            f".ic V({state.name})={initial}",
+        ]
+    lines.append(f".ends {name}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,47 @@
+"""A device traced: its functions called once with recording operands, for any target to render."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosim.devices.base import DeviceModel, Port, State, Values
+from cosim.emit.expr import Expr, merged
+from cosim.errors import EmitError
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The graphs of a device: what flows through each port, and the rate of each state (events included)."""
+
+    device: DeviceModel
+    through: Mapping[str, Expr]
+    rates: Mapping[str, Expr]
+
+
+def trace(
+    device: DeviceModel, *, across: Callable[[Port], str], state: Callable[[State], str], param: Callable[[str], str]
+) -> Traced:
+    """Call the device with operands that the target knows under the names ``across``, ``state`` and ``param`` give.
+
+    Raises `EmitError` that names the device and the construct.
+    """
+    values = Values({entry.name: Expr("name", param(entry.name)) for entry in device.params})
+    ports = {port.name: Expr("name", across(port)) for port in device.ports}
+    states = Values({entry.name: Expr("name", state(entry)) for entry in device.all_states})
+    try:
+        with np.errstate(all="ignore"):
+            through = {name: Expr.of(graph) for name, graph in device.through(ports, states, values).items()}
+            rates = {name: Expr.of(graph) for name, graph in device.total_rates(ports, states, values).items()}
+    except EmitError as error:
+        raise EmitError(f"device {device.name}: {error.message}", remedy=error.remedy) from None
+    missing = {port.name for port in device.ports if port.nature != "sense"} - set(through)
+    missing |= {entry.name for entry in device.all_states} - set(rates)
+    if missing:
+        raise EmitError(f"device {device.name} says nothing about {', '.join(sorted(missing))}")
+    graphs = merged({f"i {k}": v for k, v in through.items()} | {f"d {k}": v for k, v in rates.items()})
+    return Traced(
+        device, {name: graphs[f"i {name}"] for name in through}, {name: graphs[f"d {name}"] for name in rates}
+    )

@@ -1,0 +1,249 @@
+"""Parameter sets: the values that flow from the curve to the network without being typed twice.
+
+A set belongs to a device, and each value carries its unit, its source and, where it was extracted, its standard error.
+Files are TOML; one file holds the sets of one device::
+
+    device = "threshold_memristor"
+
+    [sets.tio2]
+    source = "arXiv 2510.25787"
+    notes = ["absolute conductances are own: the source gives ratios"]
+    [sets.tio2.values]
+    theta_p = { value = 1.4323, unit = "V", stderr = 0.01, source = "..." }
+    g_max = { value = "200 uS", source = "own" }
+
+A set is named ``tio2`` (shipped), ``threshold_memristor:tio2``, ``path/file.toml`` (its only set) or
+``path/file.toml:tio2``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from cosim import resources, units
+from cosim.devices.base import Values
+from cosim.devices.registry import device as find_device
+from cosim.devices.registry import devices
+from cosim.errors import InputError, MissingFile, UnknownName, Where
+from cosim.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A parameter's value (SI), its standard error (None: not extracted, or not identifiable) and its source."""
+
+    value: float
+    stderr: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """The values of one device.
+
+    Args:
+        device: its name in the registry; every name in ``values`` is one of its parameters.
+        name: of the set.
+        values: by parameter name; parameters that are not named keep the device's default.
+        source: paper, data file or fit that the set comes from.
+        notes: contradictions in the source, own choices, verdicts.
+        covariance: of the extracted values, in the order of ``extracted``; (k, k), SI; None where there is none.
+        extracted: the names that ``covariance`` belongs to.
+        provenance: hashes and versions that make the set reproducible.
+    """
+
+    device: str
+    name: str
+    values: Mapping[str, Quantity]
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    extracted: tuple[str, ...] = ()
+    covariance: NDArray[np.float64] | None = field(default=None, compare=False)
+    provenance: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        model = find_device(self.device)
+        model.values({name: quantity.value for name, quantity in self.values.items()})
+        if self.covariance is not None and self.covariance.shape != (len(self.extracted),) * 2:
+            raise InputError(f"covariance of {self.name} has shape {self.covariance.shape}, not one row per parameter")
+
+    def resolved(self, **changes: Any) -> Values:
+        """Every parameter of the device, with ``changes`` over the set's values; checked against the bounds."""
+        return find_device(self.device).values({**{n: q.value for n, q in self.values.items()}, **changes})
+
+    def with_values(self, changes: Mapping[str, float | Quantity], *, name: str | None = None) -> ParameterSet:
+        """A copy with some values changed; a plain number has no standard error and no source. Drops the covariance."""
+        merged = dict(self.values)
+        for key, value in changes.items():
+            merged[key] = value if isinstance(value, Quantity) else Quantity(float(value))
+        return ParameterSet(
+            self.device, name or self.name, merged, self.source, self.notes, provenance=MappingProxyType({})
+        )
+
+    def for_device(self, device: str, *, others: Iterable[ParameterSet] = ()) -> ParameterSet:
+        """The part of this set (and of ``others``) that another device has parameters for.
+
+        A cell's set gives its memristor's; a memristor's and a transistor's give the cell's. Later sets win.
+        """
+        known = {entry.name for entry in find_device(device).params}
+        merged: dict[str, Quantity] = {}
+        for part in (self, *others):
+            merged |= {name: quantity for name, quantity in part.values.items() if name in known}
+        sources = "; ".join(dict.fromkeys(part.source for part in (self, *others) if part.source))
+        return ParameterSet(device, self.name, merged, sources, self.notes, provenance=self.provenance)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of device and resolved values; independent of notes and sources."""
+        resolved = {name: float(value) for name, value in self.resolved().items()}
+        return hashlib.sha256(json.dumps([self.device, resolved], sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The set as a TOML document of its own."""
+        model = find_device(self.device)
+        values: dict[str, Any] = {}
+        for name, quantity in self.values.items():
+            entry: dict[str, Any] = {"value": float(quantity.value), "unit": model.param(name).unit}
+            if quantity.stderr is not None:
+                entry["stderr"] = float(quantity.stderr)
+            if quantity.source:
+                entry["source"] = quantity.source
+            values[name] = entry
+        body: dict[str, Any] = {"source": self.source}
+        if self.notes:
+            body["notes"] = list(self.notes)
+        if self.provenance:
+            body["provenance"] = dict(self.provenance)
+        body["values"] = values
+        if self.covariance is not None:
+            body["covariance"] = {"names": list(self.extracted), "matrix": self.covariance.tolist()}
+        return tomli_w.dumps({"device": self.device, "sets": {self.name: body}})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the set to ``path``, replacing it atomically."""
+        return write_atomic(path, self.to_toml())
+
+    @classmethod
+    def load(cls, reference: str | Path) -> ParameterSet:
+        """The set that ``reference`` names (module docstring). Raises `MissingFile`, `UnknownName`, `InputError`."""
+        text = str(reference)
+        head, _, tail = text.rpartition(":")
+        if text.endswith(".toml"):
+            return _only(read_sets(text), text)
+        if head.endswith(".toml"):
+            return _named(read_sets(head), tail, head)
+        shipped = shipped_sets()
+        if head:
+            shipped = {key: found for key, found in shipped.items() if key[0] == head}
+            if not shipped:
+                raise UnknownName("device with parameter sets", head, {key[0] for key in shipped_sets()})
+        matches = [found for (_, name), found in shipped.items() if name == tail]
+        if not matches:
+            raise UnknownName("parameter set", text, [f"{a}:{b}" for a, b in shipped_sets()] + [b for _, b in shipped])
+        if len(matches) > 1:
+            raise InputError(
+                f"parameter set {text!r} is not unique",
+                remedy="write " + " or ".join(f"{found.device}:{found.name}" for found in matches),
+            )
+        return matches[0]
+
+
+def _only(sets: Mapping[str, ParameterSet], path: str) -> ParameterSet:
+    if len(sets) != 1:
+        raise InputError(f"{path} holds {len(sets)} parameter sets", remedy=f"write {path}:NAME, of {', '.join(sets)}")
+    return next(iter(sets.values()))
+
+
+def _named(sets: Mapping[str, ParameterSet], name: str, path: str) -> ParameterSet:
+    if name not in sets:
+        raise UnknownName("parameter set", name, sets, where=Where(path))
+    return sets[name]
+
+
+def shipped_sets() -> dict[tuple[str, str], ParameterSet]:
+    """The published sets in ``device_models/`` by (device, name)."""
+    found: dict[tuple[str, str], ParameterSet] = {}
+    for path in resources.listing("device_models", ".toml"):
+        found |= {(entry.device, entry.name): entry for entry in read_sets(path).values()}
+    return found
+
+
+def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
+    """A TOML file as a dict; raises `MissingFile`, or `InputError` with the line. ``kind`` says what it should be."""
+    file = Path(path)
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingFile(f"cannot read {kind} {file}: {error.strerror}", remedy="check the path") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{kind} is no UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"no TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
+
+
+def read_sets(path: str | Path) -> dict[str, ParameterSet]:
+    """Every set in a file; raises `InputError` that names file, set and parameter."""
+    data = read_toml(path, kind="parameter file")
+    where = Where(path)
+    name = data.get("device")
+    if not isinstance(name, str) or not isinstance(data.get("sets"), dict):
+        raise InputError("no parameter file", where=where, remedy='it needs device = "..." and [sets.NAME.values]')
+    if name not in devices():
+        raise UnknownName("device", name, devices(), where=where)
+    return {key: _read_set(name, key, body, where) for key, body in data["sets"].items()}
+
+
+def _read_set(device: str, name: str, body: Mapping[str, Any], where: Where) -> ParameterSet:
+    model = find_device(device)
+    given = body.get("values") if isinstance(body, dict) else None
+    if not isinstance(given, dict):
+        raise InputError(f"set {name!r} has no values", where=where, remedy=f"write [sets.{name}.values]")
+    values: dict[str, Quantity] = {}
+    for key, entry in given.items():
+        spec = entry if isinstance(entry, dict) else {"value": entry}
+        try:
+            unit = model.param(key).unit
+            if "unit" in spec and units.dimension(spec["unit"])[1] != units.dimension(unit)[1]:
+                raise InputError(f"{spec['unit']!r} is no unit of {key}", remedy=f"write it in {unit}")
+            scale = units.dimension(spec["unit"])[0] if "unit" in spec else 1.0
+            value, stderr = spec["value"], spec.get("stderr")
+            if not isinstance(value, str):
+                value = units.parse(value, unit) * scale
+                stderr = None if stderr is None else units.parse(stderr, unit) * scale
+            values[key] = Quantity(
+                units.parse(value, unit),
+                None if stderr is None else units.parse(stderr, unit),
+                str(spec.get("source", "")),
+            )
+        except KeyError:
+            raise InputError(f"{name}.{key} has no value", where=where, remedy="write { value = ... }") from None
+        except InputError as error:
+            raise InputError(f"set {name!r}: {error}", where=where) from None
+    matrix = body.get("covariance")
+    try:
+        return ParameterSet(
+            device,
+            name,
+            MappingProxyType(values),
+            str(body.get("source", "")),
+            tuple(str(note) for note in body.get("notes", ())),
+            tuple(matrix["names"]) if matrix else (),
+            np.asarray(matrix["matrix"], dtype=float) if matrix else None,
+            MappingProxyType({str(k): str(v) for k, v in body.get("provenance", {}).items()}),
+        )
+    except InputError as error:
+        raise InputError(f"set {name!r}: {error}", where=where) from None
+    except (KeyError, ValueError, TypeError):
+        raise InputError(
+            f"set {name!r}: its covariance is none", where=where, remedy="write names = [...], matrix = [[...], ...]"
+        ) from None
