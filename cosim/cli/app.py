@@ -1,0 +1,145 @@
+"""The command ``cosim``: which verbs there are, and what a user sees when something goes wrong.
+
+A verb is a module of this package with ``register(app)``; only the module of the verb that was asked for is imported,
+so that ``cosim --help`` stays fast. Exit codes: 0 done, 1 a simulation, fit or check failed, 2 bad input or usage,
+3 an engine is missing, 70 a bug of cosim, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+
+from cosim import __version__
+from cosim.errors import CosimError, EngineMissing, InputError
+
+# The order is the one a user meets them in. Each is the module of that name in this package.
+VERBS: Mapping[str, str] = MappingProxyType(
+    {
+        "demo": "The whole line in two minutes: curve, fit, 1T1R cell, surrogate, learning network, one report.",
+        "doctor": "What this machine can do: engines, compilers, data; what is missing and how to get it.",
+        "run": "Run a bench or a SPICE netlist, and check its measures against their limits.",
+        "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",
+        "surrogate": "Train a fast model from SPICE samples, or check one against SPICE.",
+        "network": "Run a spiking network on a surrogate of the circuit.",
+        "devices": "The device models and their published parameter sets.",
+        "datasets": "The measured curves and image sets: where they are, and where they come from.",
+    }
+)
+
+# A BLAS that starts threads of its own slows down worker processes that share the cores. Only a default: a value that
+# the user has set stays. Simulators have a limit of their own (`cosim.spice.sandbox`).
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def offered() -> dict[str, str]:
+    """The verbs of `VERBS` whose module exists, with their one-line help."""
+    return {verb: text for verb, text in VERBS.items() if find_spec(f"cosim.cli.{verb}") is not None}
+
+
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """The application in which the verbs named in ``words`` are loaded, and all others are known by name and help."""
+    app = typer.Typer(
+        name="cosim",
+        help="SPICE-coupled co-simulation of memristive circuits: validate, extract, export.",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for verb, text in offered().items():
+        if verb in words:
+            import_module(f"cosim.cli.{verb}").register(app)
+        else:
+            app.command(verb, help=text)(_placeholder)
+    return app
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (or COSIM_DEBUG=1).")] = False,
+) -> None:
+    # --debug has its effect in `main`, wherever it stands; it is declared here to be seen in the help.
+    if version:
+        print(f"cosim {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
+def _placeholder() -> None:
+    raise AssertionError("a verb was called that application() was not told to load")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``cosim`` with ``arguments`` (default: the process's own) and return its exit code; never raises."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = given[: given.index("--")] if "--" in given else given
+    debug = "--debug" in own or os.environ.get("COSIM_DEBUG", "") not in ("", "0")
+    words = [word for word in own if word != "--debug"] + given[len(own) :]
+    # A shell that completes a line puts it into COMP_WORDS.
+    asked = {*words, *os.environ.get("COMP_WORDS", "").split()}
+    try:
+        code = application(sorted(asked))(args=words, prog_name="cosim", standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit as end:  # rich and typer end so when the reader of a pipe is gone
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BrokenPipeError:
+        _discard_stdout()
+        return 128 + 13  # what a shell reports for SIGPIPE
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+    if code == 130:
+        _say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """Say in one sentence on stderr what went wrong, and return the exit code for it."""
+    if isinstance(error, CosimError):
+        _say(str(error))
+        return 2 if isinstance(error, InputError) else 3 if isinstance(error, EngineMissing) else 1
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group of verbs without a verb: its help is the message
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    if hasattr(error, "format_message"):  # usage: typer carries click under a private name, so its class has no import
+        path = getattr(getattr(error, "ctx", None), "command_path", "cosim")
+        _say(f"{error.format_message().rstrip('.')}; see '{path} --help'")
+        return 2
+    if isinstance(error, OSError) and error.strerror:
+        _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return 1
+    if isinstance(error, MemoryError):
+        _say("out of memory; take fewer cases, neurons or samples at a time")
+        return 1
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    _say(f"a bug of cosim, not of your input ({text}); run it again with --debug for the traceback to report")
+    return 70
+
+
+def _say(sentence: str) -> None:
+    print(f"cosim: {sentence}", file=sys.stderr)
+
+
+def _discard_stdout() -> None:
+    # Otherwise the interpreter's own flush at exit complains once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The shipped folders ``netlists/``, ``device_models/`` and ``fits/``, in a wheel and in a checkout.
+
+A wheel carries them as ``cosim/_data/<kind>``; a checkout (and ``pip install -e .``) has them beside the package. They
+are read only: whatever cosim writes goes to a folder that the user named, or to ``cosim-out`` in the working directory.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from cosim.errors import MissingFile, UnknownName
+
+KINDS = ("netlists", "device_models", "fits")
+
+
+def folder(kind: str) -> Path:
+    """The folder of one kind: ``"netlists"``, ``"device_models"`` or ``"fits"``.
+
+    Raises `UnknownName` for another kind, and `MissingFile` where an installation has lost the folder.
+    """
+    if kind not in KINDS:
+        raise UnknownName("folder of shipped files", kind, KINDS)
+    package = Path(str(files("cosim")))
+    for candidate in (package / "_data" / kind, package.parent / kind):
+        if candidate.is_dir():
+            return candidate
+    raise MissingFile(f"this installation of cosim lacks its folder {kind!r}", remedy="install cosim-spice again")
+
+
+def listing(kind: str, suffix: str = "") -> list[Path]:
+    """All shipped files of one kind whose name ends in ``suffix`` (``".toml"``), sub-folders included, sorted."""
+    root = folder(kind)
+    found = (path for path in root.rglob(f"*{suffix}") if path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+
+
+def find(kind: str, name: str, *, suffix: str = "") -> Path:
+    """The shipped file called ``name``: its path below the folder, with or without ``suffix``.
+
+    ``find("netlists", "1t1r", suffix=".cir")`` and ``find("netlists", "1t1r.cir")`` are the same file.
+    Raises `UnknownName` with the nearest names; a name that leads out of the folder is unknown too.
+    """
+    root = folder(kind)
+    parts = PurePosixPath(name)
+    if name and not parts.is_absolute() and ".." not in parts.parts:
+        for candidate in (root / parts, root / f"{parts}{suffix}"):
+            if candidate.is_file() and candidate.name.endswith(suffix):
+                return candidate
+    known = [path.relative_to(root).as_posix().removesuffix(suffix) for path in listing(kind, suffix)]
+    raise UnknownName(f"file in {kind}", name, known)
+
+
+def shipped_roots() -> tuple[Path, ...]:
+    """The three folders, for callers that allow a netlist to include what cosim ships."""
+    return tuple(folder(kind) for kind in KINDS)
