@@ -73,8 +73,9 @@ def test_deb822_keeps_every_field_but_suites_and_components(tmp_path, signed):
         "\nTypes: deb\nURIs: http://a.example/debian-security\nSuites: bookworm-security\nComponents: main\n"
     )
     [entry] = entries(machine(tmp_path, {"sources.list.d/debian.sources": text}), BOOKWORM)
-    head = "Types: deb\nSuites: bookworm-backports\nComponents: main\nURIs: http://a.example/debian\nArchitectures: amd64\n"
-    assert entry == ("bookworm-backports", "sources", head + signed)
+    head = "Types: deb\nSuites: bookworm-backports\nComponents: main\n"
+    kept = "URIs: http://a.example/debian\nArchitectures: amd64\n"
+    assert entry == ("bookworm-backports", "sources", head + kept + signed)
 
 
 @pytest.mark.parametrize("field", ["Enabled: no", "Enabled: False", "Types: deb-src"])
@@ -90,7 +91,7 @@ def test_stanzas_that_are_off_give_nothing(tmp_path, field):
 def test_the_distributions_own_file_goes_before_others_and_none_is_taken_twice(tmp_path):
     files = {
         "sources.list.d/a-vendor.list": "deb http://vendor.example/debian bookworm main\n",
-        "sources.list.d/debian.sources": "Types: deb\nURIs: http://a.example/debian\nSuites: bookworm\nComponents: main\n",
+        "sources.list.d/debian.sources": "Types: deb\nURIs: http://a.example/\nSuites: bookworm\nComponents: main\n",
         "sources.list.d/old.list.disabled": "deb http://off.example/debian bookworm main\n",
         "sources.list.d/twice.list": "deb http://vendor.example/debian bookworm contrib\n",
         "sources.list.d/cosim-backports.list": "deb http://b.example/debian bookworm main\n",

@@ -1,7 +1,7 @@
 """``./run`` on machines that are made up: every program it calls is a script in one folder, which is the whole PATH.
 
-The real ``sh``, the real text tools and the real Python's file locks run; only package managers, ngspice, ``sudo``, pip and
-``python -m venv`` are stand-ins, so nothing is installed and nothing outside the test's folder is written.
+The real ``sh``, the real text tools and the real Python's file locks run; only package managers, ngspice, ``sudo``,
+pip and ``python -m venv`` are stand-ins, so nothing is installed and nothing outside the test's folder is written.
 """
 
 import os
@@ -20,7 +20,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 # What the script may take for granted on any POSIX machine.
-TOOLS = "sh cat cksum cp cut dirname env grep head id ls mkdir rm sed sleep sort tail tee tr true uname wc".split()
+TOOLS = [
+    *("sh", "cat", "cksum", "cp", "cut", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm", "sed", "sleep"),
+    *("sort", "tail", "tee", "tr", "true", "uname", "wc"),
+]
 
 PYTHON = """\
 case "$*" in
@@ -57,7 +60,9 @@ echo "apt-get $*" >>"$WORLD/calls"
 case "$*" in
     *update) [ ! -e "$WORLD/etc/apt/sources.list.d/cosim-backports.list" ] || : >"$WORLD/knows-backports" ;;
     *install*ngspice*)
-        case "$*" in *-backports*) cp "$WORLD/with-osdi" "$WORLD/bin/ngspice" ;; *) cp "$WORLD/own-ngspice" "$WORLD/bin/ngspice" ;; esac ;;
+        case "$*" in *-backports*) which=with-osdi ;; *) which=own-ngspice ;; esac
+        cp "$WORLD/$which" "$WORLD/bin/ngspice"
+        ;;
 esac
 case "$*" in *install*-venv*) : >"$WORLD/has-venv" ;; esac
 case "$*" in *install*binutils*) cp "$WORLD/bin/uname" "$WORLD/bin/ld" ;; esac
@@ -68,7 +73,7 @@ if [ "$2" ]; then
     printf '%s:\\n  Installed: (none)\\n  Candidate: %s\\n' "$2" "$version"
 else
     echo "     release v=12,o=Debian,a=oldstable,n=bookworm,l=Debian,c=main,b=amd64"
-    [ ! -e "$WORLD/knows-backports" ] || echo "     release o=Debian Backports,a=oldstable-backports,n=bookworm-backports,l=Debian Backports,c=main"
+    [ ! -e "$WORLD/knows-backports" ] || echo "     release o=Debian Backports,a=stable-backports,n=bookworm-backports,c=main"
 fi
 """
 # dpkg --compare-versions A ge B
@@ -154,7 +159,7 @@ def assert_one_sentence(result, *words):
         assert word in line
 
 
-# --- verbs ------------------------------------------------------------------------------------------------------------
+# --- verbs ----------------------------------------------------------------------------------------------------------
 
 
 def test_help_needs_nothing_and_an_unknown_verb_says_so(world):
@@ -189,7 +194,7 @@ def test_check_stops_at_the_first_tool_that_fails(world):
     assert (result.returncode, result.stdout) == (1, "ruff check .\n")
 
 
-# --- the virtual environment --------------------------------------------------------------------------------------------
+# --- the virtual environment ----------------------------------------------------------------------------------------
 
 
 def test_the_environment_is_made_once_for_a_pyproject(world):
@@ -278,7 +283,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(world):
     assert_one_sentence(result, "cannot be written", "COSIM_VENV")
 
 
-# --- Python -------------------------------------------------------------------------------------------------------------
+# --- Python ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_old_python_is_one_sentence(world):
@@ -297,7 +302,7 @@ def test_a_newer_python_beside_an_old_one_is_found(world):
     assert world.run("test", PYTHON_VERSION="3.10 0").returncode == 0
 
 
-# --- ngspice ------------------------------------------------------------------------------------------------------------
+# --- ngspice --------------------------------------------------------------------------------------------------------
 
 
 def test_the_distributions_own_ngspice_is_taken_where_it_can_have_osdi(world):
