@@ -73,7 +73,7 @@ if [ "$2" ]; then
     printf '%s:\\n  Installed: (none)\\n  Candidate: %s\\n' "$2" "$version"
 else
     echo "     release v=12,o=Debian,a=oldstable,n=bookworm,l=Debian,c=main,b=amd64"
-    [ ! -e "$WORLD/knows-backports" ] || echo "     release o=Debian Backports,a=stable-backports,n=bookworm-backports,c=main"
+    [ ! -e "$WORLD/knows-backports" ] || echo "     release o=Debian Backports,a=b,n=bookworm-backports,c=main"
 fi
 """
 # dpkg --compare-versions A ge B
