@@ -92,6 +92,7 @@ class Result:
     log: str = ""
     wall: float = 0.0
     deck: Deck | None = None
+    measures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def ok(self) -> bool:

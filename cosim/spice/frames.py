@@ -1,0 +1,90 @@
+"""What parent and worker say to each other: a length-prefixed JSON object, then raw little-endian arrays.
+
+A frame is ``uint32 length | JSON | array bytes``; ``"arrays"`` in it lists ``[dtype, count]`` of what follows.
+Neither side unpickles anything: a worker that a netlist has taken over can send numbers and text, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LENGTH = struct.Struct("<I")
+_DTYPES = ("<f8", "<c16")
+MAX_HEADER = 256 << 20
+
+Array = NDArray[np.float64] | NDArray[np.complex128]
+
+
+class FrameClosed(Exception):
+    """The other side has closed the pipe, or sends something that is no frame."""
+
+
+class FrameTimeout(Exception):
+    """The deadline passed before a whole frame had come."""
+
+
+def _wait(handle: int, deadline: float | None, event: int) -> None:
+    if deadline is None:
+        return
+    poller = select.poll()
+    poller.register(handle, event)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poller.poll(left * 1000):
+        raise FrameTimeout
+
+
+def _read_exactly(handle: int, count: int, deadline: float | None) -> bytearray:
+    data = bytearray(count)
+    view, done = memoryview(data), 0
+    while done < count:
+        _wait(handle, deadline, select.POLLIN)
+        got = os.readv(handle, [view[done : done + (1 << 20)]])
+        if got == 0:
+            raise FrameClosed
+        done += got
+    return data
+
+
+def receive(handle: int, *, deadline: float | None = None) -> tuple[dict[str, Any], list[Array]]:
+    """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock. Raises `FrameClosed`, `FrameTimeout`."""
+    (length,) = _LENGTH.unpack(_read_exactly(handle, _LENGTH.size, deadline))
+    if length > MAX_HEADER:
+        raise FrameClosed
+    header = json.loads(bytes(_read_exactly(handle, length, deadline)))
+    arrays: list[Array] = []
+    for dtype, count in header.pop("arrays", []):
+        if dtype not in _DTYPES:
+            raise FrameClosed
+        kind = np.dtype(dtype)
+        arrays.append(np.frombuffer(_read_exactly(handle, int(count) * kind.itemsize, deadline), dtype=kind))
+    return header, arrays
+
+
+def send(
+    handle: int, message: Mapping[str, Any], *, arrays: Sequence[Array] = (), deadline: float | None = None
+) -> None:
+    """Write one frame. Raises `FrameClosed` where nobody reads any more, and `FrameTimeout`."""
+    kinds = ["<c16" if np.iscomplexobj(array) else "<f8" for array in arrays]
+    described = [[kind, int(array.size)] for kind, array in zip(kinds, arrays, strict=True)]
+    header = json.dumps({**message, "arrays": described}).encode()
+    buffers: list[memoryview] = [memoryview(_LENGTH.pack(len(header)) + header)]
+    for kind, array in zip(kinds, arrays, strict=True):
+        buffers.append(memoryview(np.ascontiguousarray(array, dtype=kind).reshape(-1).data).cast("B"))
+    try:
+        for buffer in buffers:
+            view, done = buffer, 0
+            while done < len(view):
+                _wait(handle, deadline, select.POLLOUT)
+                # A pipe takes at least a page without blocking once poll() says that it is writable.
+                done += os.write(handle, view[done : done + (select.PIPE_BUF if deadline is not None else 1 << 20)])
+    except BrokenPipeError:
+        raise FrameClosed from None

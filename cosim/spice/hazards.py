@@ -1,0 +1,210 @@
+"""What a netlist may not say: a netlist is a program, and this is where it is refused.
+
+ngspice runs commands from ``.control`` blocks, ``*#`` comments, some titles and backticks; some of its digital models
+start programs or load libraries; options and output cards name files. The rule here is the safe one: a card, an
+option or a built-in code model that is not known to be harmless is refused, with its line. (A second wall stands
+behind this one: `cosim.spice.sandbox`.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from cosim.errors import NetlistError, NetlistRefused
+from cosim.spice.netlist import Line, Netlist, words
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Cards that describe a circuit, an analysis or what to keep.
+CARDS = _names(
+    """
+    .ac .dc .disto .noise .op .pz .sens .sp .tf .tran .param .params .para .subckt .macro .ends .eom .model
+    .global .func .if .elseif .else .endif .ic .nodeset .options .option .opt .temp .save .probe .meas .measure
+    .four .fourier .print .plot .width .title .end .connect .backanno
+    """
+)
+# Output on paper, and cards that only a control block could use: checked, and not handed on to an engine.
+DROPPED = frozenset({".print", ".plot", ".four", ".fourier", ".width", ".title", ".end", ".backanno"})
+
+OPTIONS = _names(
+    """
+    abstol absdv absv acct autostop badmos3 bypass chgtol convabsstep convlimit convstep cshunt cptime defad defas
+    defl defm defnrd defnrs defw delmin device dstep epsmin gmin gminsteps gminfactor gshunt indverbosity interp
+    itl1 itl2 itl3 itl4 itl5 itl6 keepopinfo klu klu_memgrow_factor limpts limtim list lvltim lvlcod maxevtiter
+    maxopalter maxord maxstep maxwarns method minbreak nobjthack node noacct noinit noinitinfo nomod nomodcheck
+    noopac noopalter noopiter nopage nostepsizelimit numdgt oldlimit optran opts optsran pivrel pivtol post probe
+    ramptime reltol relv reli rshunt rseries savecurrents scale scalm seed seedinfo sparse srcsteps statlocal temp
+    tnom trtol trytocompact vntol warn wnflag xmu xtrtol
+    """
+)
+_OPTION_VALUE = re.compile(r"[\w.+\-*/(){}' ]*")
+
+# XSPICE code models without a file, a program or a library among their parameters (ngspice 39 to 46).
+CODE_MODELS = _names(
+    """
+    astate climit cmeter core d_and d_buffer d_dff d_dlatch d_fdiv d_genlut d_inverter d_jkff d_lut d_nand d_nor
+    d_open_c d_open_e d_or d_osc d_pulldown d_pullup d_pwm d_ram d_srff d_srlatch d_tff d_to_real d_tristate
+    d_xnor d_xor d_dt adc_bridge bidi_bridge dac_bridge aswitch pswitch capacitoric cap capacitor delay divide
+    gain hyst ilimit inductoric ind inductor int lcouple limit lmeter memristor mult multi_input_pwl oneshot
+    potentiometer pwl pwlts real_delay real_gain real_to_v s_xfer seegen sidiode sine slew spice2poly square
+    summer triangle zener
+    """
+)
+# Code models that read a file, and the parameter that names it.
+FILE_MODELS = {
+    "filesource": "file", "d_source": "input_file", "d_state": "state_file", "table2d": "file", "table3d": "file",
+    "xfer": "file",
+}  # fmt: skip
+PROGRAM_MODELS = {
+    "d_process": "starts a program", "d_cosim": "loads a program library",
+    "numd": "writes files", "nbjt": "writes files", "numos": "writes files", "nbjt2": "writes files",
+}  # fmt: skip
+# Anything else after .model is a device of the simulator or a compiled Verilog-A module; these words would name a
+# file there.
+_FILE_PARAMETER = re.compile(
+    r"\b((?:\w*_)?file(?:name)?|process_params|simulation|lib_args|sim_args|sim_points_data|pwlfile|directory|path)\s*=",
+    re.IGNORECASE,
+)
+_MODEL = re.compile(r"\.model\s+(\S+?)\s+([A-Za-z_]\w*)\s*(?:\(|\s|$)", re.IGNORECASE)
+_SAVED = re.compile(r"[\w.#@\[\]():,+\-/$!~&|%\" =]*")
+
+
+def refuse(netlist: Netlist) -> tuple[Line, ...]:
+    """The lines of ``netlist`` when all are harmless, file parameters made absolute. Raises `NetlistRefused`."""
+    for directive in netlist.directives:
+        raise _refused(directive, "a comment that ngspice runs as a command", "remove the line")
+    for block in netlist.controls:
+        raise NetlistRefused(
+            "a .control block is a program", where=block.where,
+            remedy="remove it and write the analyses as cards (.tran, .meas); 'cosim run --translate' shows how",
+        )  # fmt: skip
+    return tuple(_refuse_line(line, netlist.roots) for line in netlist.lines)
+
+
+def check_option(name: str, value: object, *, line: Line | None = None) -> None:
+    """Raises `NetlistRefused` for a simulator option that is not known to be one of the solver's."""
+    where = line.where if line is not None else None
+    if name.lower() not in OPTIONS:
+        raise NetlistRefused(f"option {name!r} is not one of the solver's", where=where, remedy="remove it")
+    if not _OPTION_VALUE.fullmatch(str(value)):
+        raise NetlistRefused(f"option {name} has the value {value!r}", where=where, remedy="write a number or a word")
+
+
+def check_saved(vector: str, *, line: Line | None = None) -> None:
+    """Raises `NetlistRefused` for a saved vector that is no vector's name."""
+    if not _SAVED.fullmatch(vector):
+        where = line.where if line is not None else None
+        raise NetlistRefused(f"{vector!r} is no vector", where=where, remedy="write e.g. v(out), i(v1)")
+
+
+def _refused(line: Line, what: str, remedy: str) -> NetlistRefused:
+    return NetlistRefused(f"{what}: {line.text[:60]!r}", where=line.where, remedy=remedy)
+
+
+def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
+    text = line.text
+    if "`" in text:
+        raise _refused(line, "a backtick runs a shell command", "remove it")
+    if "\\" in text:
+        raise _refused(line, "a backslash", "remove it; continue a line with '+' on the next")
+    first = text[0]
+    if first == ".":
+        card = line.card
+        if card not in CARDS:
+            raise _refused(line, f"card {card} is not among those that describe a circuit or an analysis", "remove it")
+        rule = _CARD_RULES.get(card)
+        return rule(line, roots) if rule is not None else line
+    if not first.isalpha():
+        raise NetlistError(
+            f"{text[:60]!r} is no element and no card", where=line.where, remedy="start a comment with '*'"
+        )
+    if first in "aAvViI":
+        _no_file_parameter(line)
+    return line
+
+
+def _no_file_parameter(line: Line) -> None:
+    if "=" in line.text and (match := _FILE_PARAMETER.search(line.text)):
+        raise _refused(line, f"{match[1]!r} would name a file or a program", "write the data into the netlist (PWL)")
+    if line.text[0] in "vViI" and re.search(r"\bpwl\s*\(?\s*file\b", line.text, re.IGNORECASE):
+        raise _refused(line, "a source that reads a file", "write its points into the netlist")
+
+
+def _refuse_options(line: Line, roots: tuple[Path, ...]) -> Line:
+    del roots
+    body = re.sub(r"\s*=\s*", "=", line.text.split(None, 1)[1] if " " in line.text or "\t" in line.text else "")
+    for word in re.findall(r"(?:[^\s'{]|'[^']*'|\{[^}]*\})+", body.replace(",", " ")):
+        name, _, value = word.partition("=")
+        check_option(name, value, line=line)
+    return line
+
+
+def _refuse_model(line: Line, roots: tuple[Path, ...]) -> Line:
+    match = _MODEL.match(line.text)
+    if match is None:
+        raise NetlistRefused(
+            f"a model needs a name and a plain type: {line.text[:60]!r}",
+            where=line.where,
+            remedy="write .model NAME TYPE (...)",
+        )
+    kind = match[2].lower()
+    if kind in PROGRAM_MODELS:
+        raise _refused(line, f"model type {kind} {PROGRAM_MODELS[kind]}", "remove it")
+    if kind in FILE_MODELS:
+        return _confine_file(line, FILE_MODELS[kind], roots)
+    if kind not in CODE_MODELS:
+        _no_file_parameter(line)
+    elif _FILE_PARAMETER.search(line.text):
+        raise _refused(line, f"{kind} takes no file", "remove it")
+    return line
+
+
+def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
+    named = list(_FILE_PARAMETER.finditer(line.text))
+    pattern = re.compile(rf"\b{parameter}\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
+    match = pattern.search(line.text)
+    if len(named) != 1 or match is None:
+        raise _refused(line, f'expected one {parameter}="FILE"', "quote the file, and name one")
+    name = Path(match[1])
+    base = Path(line.where.file).resolve().parent if line.where.file is not None else None
+    candidates = [name] if name.is_absolute() else [folder / name for folder in ((base,) if base else ()) + roots]
+    for candidate in candidates:
+        resolved = candidate.resolve()
+        if resolved.is_file() and any(resolved.is_relative_to(root) for root in roots):
+            if re.search(r"[\s\"'`;$\\]|//", str(resolved)):
+                raise _refused(line, "a file name with a blank or a quote", "rename the file")
+            return Line(line.text[: match.start(1)] + str(resolved) + line.text[match.end(1) :], line.where)
+    raise _refused(line, f"{match[1]!r} is no file below the folders that this netlist may read", "move it there")
+
+
+def _refuse_output(line: Line, roots: tuple[Path, ...]) -> Line:
+    del roots
+    rest = line.text.split(None, 1)[1] if len(line.text.split(None, 1)) > 1 else ""
+    if line.card in (".save", ".probe"):
+        check_saved(rest, line=line)
+        _no_file_parameter(line)
+    elif re.search(r">|<|\||\bfile\b", rest) and line.card not in (".meas", ".measure"):
+        raise _refused(line, "an output card with a redirection", "remove it")
+    return line
+
+
+def _refuse_connect(line: Line, roots: tuple[Path, ...]) -> Line:
+    del roots
+    if len(words(line.text)) != 3:
+        raise _refused(line, ".connect joins two nodes", "write .connect A B")
+    return line
+
+
+_CARD_RULES: dict[str, Callable[[Line, tuple[Path, ...]], Line]] = {
+    ".model": _refuse_model,
+    ".options": _refuse_options,
+    ".option": _refuse_options,
+    ".opt": _refuse_options,
+    ".connect": _refuse_connect,
+    **dict.fromkeys((".save", ".probe", ".print", ".plot", ".four", ".fourier", ".meas", ".measure"), _refuse_output),
+}

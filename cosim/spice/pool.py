@@ -1,0 +1,250 @@
+"""The parent's side of worker processes: start, deadline, replacement.
+
+A `Pool` hands each job to an idle worker. A worker that hangs is killed with its whole process group, one that died is
+replaced, and the next job finds a fresh one; jobs wait their turn. Thread-safe. Workers end when their pipe closes,
+so a parent that is killed leaves none behind; their scratch folders go with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cosim.errors import EngineMissing
+from cosim.spice import frames, sandbox
+
+Kind = Literal["library", "command"]
+_START_LIMIT = 60.0
+
+
+class WorkerDied(Exception):
+    """The worker ended in the middle of a job: ``code`` as `subprocess` counts it, ``tail`` what it last wrote."""
+
+    def __init__(self, code: int | None, tail: str) -> None:
+        super().__init__(tail)
+        self.code = code
+        self.tail = tail
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a job: done, exited, stale, failed, memory (the worker says), timeout or died (the pool says)."""
+
+    status: str
+    header: Mapping[str, Any]
+    arrays: tuple[frames.Array, ...] = ()
+    wall: float = 0.0
+    code: int | None = None
+    scratch: Path | None = None
+
+    @property
+    def log(self) -> list[tuple[str, str]]:
+        """The engine's lines, each with its stream."""
+        return [(stream, text) for stream, text in self.header.get("log", ())]
+
+
+class Worker:
+    """One worker process, its two pipes and its scratch folder."""
+
+    def __init__(self, kind: Kind, *, environment: Mapping[str, str] | None = None) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="cosim-"))
+        job_read, self._job_write = os.pipe()
+        self._answer_read, answer_write = os.pipe()
+        package = str(Path(__file__).resolve().parents[2])
+        extra = {"PYTHONPATH": os.pathsep.join([package, *([p] if (p := os.environ.get("PYTHONPATH")) else [])])}
+        self._log = self.scratch / "worker.log"
+        argv = [
+            sys.executable, "-B", "-m", "cosim.spice.worker", kind, "--read", str(job_read),
+            "--write", str(answer_write), "--scratch", str(self.scratch),
+        ]  # fmt: skip
+        try:
+            with self._log.open("wb") as sink:
+                self._process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd=self.scratch,
+                    env=sandbox.environment(self.scratch, {**extra, **(environment or {})}),
+                    pass_fds=(job_read, answer_write), start_new_session=True,
+                )  # fmt: skip
+        finally:
+            os.close(job_read)
+            os.close(answer_write)
+        self._close = weakref.finalize(self, _end, self._process, (self._job_write, self._answer_read), self.scratch)
+        try:
+            self.hello, _ = frames.receive(self._answer_read, deadline=time.monotonic() + _START_LIMIT)
+        except (frames.FrameClosed, frames.FrameTimeout):
+            tail = self.tail()
+            self.close()
+            reason = tail.strip().splitlines()[-1] if tail.strip() else "no message"
+            raise EngineMissing(
+                f"the simulation worker does not start: {reason}",
+                remedy="run 'cosim doctor', which says what is missing",
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process id, for tests that kill it."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def tail(self, size: int = 4000) -> str:
+        """The end of what the process wrote beside its pipes."""
+        with contextlib.suppress(OSError):
+            return self._log.read_bytes()[-size:].decode("utf-8", "replace")
+        return ""
+
+    def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
+        """Send ``job`` and wait ``wall`` seconds for its answer. Raises `WorkerDied`, `frames.FrameTimeout`."""
+        deadline = time.monotonic() + wall
+        try:
+            frames.send(self._job_write, job, deadline=deadline)
+            return frames.receive(self._answer_read, deadline=deadline)
+        except frames.FrameClosed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+            raise WorkerDied(self._process.poll(), self.tail()) from None
+
+    def kill(self) -> None:
+        """Kill the process group; whoever waits for an answer learns it from the pipe."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process group, close the pipes, remove the scratch folder. Again is harmless."""
+        self._close()
+
+
+def _end(process: subprocess.Popen[bytes], handles: tuple[int, ...], scratch: Path) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for handle in handles:
+        os.close(handle)
+    process.wait()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+class Pool:
+    """Up to ``size`` workers of one kind, started when first needed."""
+
+    def __init__(self, kind: Kind, *, size: int = 1, environment: Mapping[str, str] | None = None) -> None:
+        if size < 1:
+            raise ValueError(f"a pool needs at least one worker, not {size}")
+        self.kind: Kind = kind
+        self._environment = environment
+        self._free = threading.Semaphore(size)
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._all: set[Worker] = set()
+        self._closed = False
+
+    def _take(self) -> Worker:
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise RuntimeError("this simulator is closed")
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                return self._start()
+            if worker.alive:
+                return worker
+            self._drop(worker)
+
+    def _start(self) -> Worker:
+        worker = Worker(self.kind, environment=self._environment)
+        with self._lock:
+            self._all.add(worker)
+        return worker
+
+    def _drop(self, worker: Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.close()
+
+    def _give(self, worker: Worker) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(worker)
+                return
+        self._drop(worker)
+
+    def hello(self) -> Mapping[str, Any]:
+        """What a worker said when it was ready: version, confinement. Raises `EngineMissing`."""
+        with self._free:
+            worker = self._take()
+            self._give(worker)
+            return worker.hello
+
+    def pids(self) -> list[int]:
+        """The process ids of all workers that run."""
+        with self._lock:
+            return [worker.pid for worker in self._all]
+
+    @contextlib.contextmanager
+    def run(self, job: Mapping[str, Any], *, wall: float) -> Any:
+        """Run ``job`` on a worker that stays reserved, with its scratch folder, until the block ends; gives an
+        `Answer`.
+
+        Raises `EngineMissing` where no worker can be started, and nothing for what becomes of the job.
+        """
+        with self._free:
+            worker = self._take()
+            healthy = False
+            try:
+                started = time.monotonic()
+                answer = self._ask(worker, job, wall)
+                if answer.status == "stale":
+                    # This process holds another compiled model of the same name; a fresh one takes the job.
+                    self._drop(worker)
+                    worker = self._start()
+                    started = time.monotonic()
+                    answer = self._ask(worker, job, wall)
+                healthy = answer.status == "done"
+                yield Answer(
+                    answer.status, answer.header, answer.arrays, time.monotonic() - started, answer.code, worker.scratch
+                )
+            except BaseException:
+                healthy = False
+                raise
+            finally:
+                if healthy:
+                    self._give(worker)
+                else:
+                    self._drop(worker)
+
+    @staticmethod
+    def _ask(worker: Worker, job: Mapping[str, Any], wall: float) -> Answer:
+        try:
+            header, arrays = worker.ask(job, wall=wall)
+        except frames.FrameTimeout:
+            return Answer("timeout", {"log": [["stderr", line] for line in worker.tail().splitlines()]})
+        except WorkerDied as event:
+            return Answer("died", {"log": [["stderr", line] for line in event.tail.splitlines()]}, code=event.code)
+        return Answer(str(header.get("status")), header, tuple(arrays), code=header.get("code"))
+
+    def close(self) -> None:
+        """End all workers, the busy ones too."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            busy = self._all.difference(idle)
+        for worker in busy:
+            worker.kill()  # its own thread drops it: closing its pipes here could hand their numbers to another file
+        for worker in idle:
+            self._drop(worker)

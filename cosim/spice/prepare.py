@@ -1,0 +1,73 @@
+"""From a `Deck` to what an engine is given: read, checked, flattened, with its options and saved vectors as cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
+from cosim.spice import hazards
+from cosim.spice.netlist import Analysis, Netlist, check, read_text
+from cosim.spice.simulator import Deck
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A deck ready for an engine.
+
+    ``text`` is self-contained; ``places[i]`` is where its row ``i`` (from 0) came from. ``osdi`` are absolute paths of
+    existing files. ``measures`` are the names of its ``.meas`` cards.
+    """
+
+    text: str
+    places: tuple[Where, ...]
+    circuit: Netlist
+    analyses: tuple[Analysis, ...]
+    osdi: tuple[str, ...]
+    measures: tuple[str, ...]
+
+    def place(self, row: int) -> Where | None:
+        """Where row ``row`` (from 1, as engines count) came from."""
+        return self.places[row - 1] if 0 < row <= len(self.places) else None
+
+
+def cards_of(deck: Deck) -> list[str]:
+    """``deck.options`` and ``deck.save`` as cards. Raises `NetlistRefused` for what is neither option nor vector."""
+    rows = []
+    for name, value in deck.options.items():
+        hazards.check_option(name, value)
+        rows.append(f".options {name}" if value is True or value == "" else f".options {name}={_written(value)}")
+    for vector in deck.save:
+        hazards.check_saved(vector)
+    rows += [f".save {vector}" for vector in deck.save]
+    return rows
+
+
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
+    """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
+    read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
+    analyses = read.analyses()
+    if not analyses:
+        raise NetlistError(
+            "the netlist asks for no analysis", where=Where(deck.source, None), remedy="add a card, e.g. '.tran 1n 1u'"
+        )
+    text, places = read.flatten(cards_of(deck), drop=hazards.DROPPED | frozenset(drop))
+    osdi = []
+    for path in deck.osdi:
+        resolved = path.resolve()
+        if not resolved.is_file():
+            raise MissingFile(f"compiled model {str(path)!r} does not exist", remedy="compile it first")
+        if not re.fullmatch(r"[\w./+@=,:%-]+", str(resolved)):
+            raise NetlistRefused(
+                f"path {str(resolved)!r} of a compiled model", remedy="use a path without blanks or quotes"
+            )
+        osdi.append(str(resolved))
+    measures = tuple(
+        words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
+    )
+    return Prepared(text, places, read, analyses, tuple(osdi), measures)

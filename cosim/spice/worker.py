@@ -1,0 +1,281 @@
+"""``python -m cosim.spice.worker``: a resident process that holds one engine, and may die without taking anything
+with it.
+
+Two kinds: ``library`` holds libngspice through PySpice's ``NgSpiceShared``; ``command`` starts a simulator program for
+each job, as a confined child. Both take frames (`cosim.spice.frames`) on one pipe and answer on another, until the
+first pipe closes. The parent enforces the wall clock from outside and judges the result; a worker only reports what
+it saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cosim.spice import frames, sandbox
+
+_LOG_LINES = 4000
+_TAIL_BYTES = 1 << 20
+
+
+def _watch(handle: int, scratch: Path) -> None:
+    """End this process when the parent's end of the pipe is gone, also in the middle of a simulation.
+
+    PR_SET_PDEATHSIG would not do: it fires when the parent's *thread* that started us ends, and pools are used from
+    threads.
+    """
+    poller = select.poll()
+    poller.register(handle, 0)  # POLLHUP and POLLERR are always reported
+    while True:
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poller.poll()):
+            shutil.rmtree(scratch, ignore_errors=True)
+            os._exit(0)
+
+
+class LibraryEngine:
+    """libngspice behind PySpice, in this process."""
+
+    def __init__(self, scratch: Path) -> None:
+        import logging
+
+        # PySpice logs every stderr line as an error, successful gmin stepping among them; the transcript has them all.
+        logging.getLogger("PySpice").setLevel(logging.CRITICAL + 1)
+        import warnings
+
+        warnings.filterwarnings("ignore", module=r"PySpice\..*")
+        from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+
+        transcript: deque[tuple[str, str]] = deque(maxlen=_LOG_LINES)
+        self.transcript = transcript
+        self.exited = False
+        engine = self
+
+        class Shared(NgSpiceShared):  # type: ignore[misc]
+            def send_char(self, message: str | bytes, ngspice_id: int) -> int:
+                del ngspice_id
+                text = message if isinstance(message, str) else message.decode("latin-1")
+                stream, _, content = text.partition(" ")
+                transcript.append((stream, content.rstrip("\r\n")))
+                for kept in (
+                    self._stdout,
+                    self._stderr,
+                ):  # PySpice keeps all of a run: an endless warning would eat memory
+                    if len(kept) > _LOG_LINES:
+                        del kept[: _LOG_LINES // 2]
+                return 0
+
+            @staticmethod
+            def _exit(status: int, *_: Any) -> int:
+                engine.exited = True
+                return status
+
+        self._shared = Shared()
+        self._loaded: dict[str, str] = {}
+        self._modules: set[str] = set()
+        self.version = f"ngspice-{self._shared.ngspice_version}"
+        for command in ("set num_threads=1", "set no_mem_check", "set noaskquit", "unset unixcom"):
+            self._command(command)
+        self._scratch = scratch
+
+    def _command(self, text: str) -> bool:
+        """Whether ngspice took the command; PySpice raises for any text on stderr, which is no failure in itself."""
+        try:
+            self._shared.exec_command(text)
+        except (NameError, UnicodeError):  # PySpice's own errors derive from NameError
+            return False
+        return True
+
+    def osdi(self, paths: Sequence[Mapping[str, str]]) -> str:
+        """Load compiled models once each. Returns "", "stale" (it holds another of that name), or why it failed."""
+        for entry in paths:
+            path, identity = entry["path"], entry["identity"]
+            if self._loaded.get(path) == identity:
+                continue
+            names = osdi_modules(path)
+            if path in self._loaded or names & self._modules:
+                return "stale"
+            self.transcript.clear()
+            self._command(f"osdi {path}")
+            errors = [text for stream, text in self.transcript if stream == "stderr" and "rror" in text]
+            if errors:
+                return f"cannot load {path}: {errors[-1]}"
+            self._loaded[path] = identity
+            self._modules |= names
+        return ""
+
+    def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Array]]:
+        """Load, run, copy the plots out, and forget the circuit."""
+        refusal = self.osdi(job.get("osdi", ()))
+        if refusal:
+            return {"status": "stale" if refusal == "stale" else "failed", "log": [["stderr", refusal]]}, []
+        self.transcript.clear()
+        loaded, run = True, False
+        self._command("setseed 1")  # a resident process would otherwise go on with the last run's random numbers
+        try:
+            self._shared.load_circuit(job["deck"])
+        except (NameError, UnicodeError):
+            loaded = not self.exited
+        load_lines = len(self.transcript)
+        if loaded:
+            run = self._command("run")
+        plots: list[dict[str, Any]] = []
+        arrays: list[frames.Array] = []
+        if not self.exited:
+            for name in self._shared.plot_names:
+                if name == "const":
+                    continue
+                vectors = []
+                for label, vector in self._shared.plot(None, name).items():
+                    vectors.append([label, str(vector._type)])
+                    arrays.append(vector._data)
+                plots.append({"name": name, "vectors": vectors})
+        log = [list(entry) for entry in self.transcript]
+        if not self.exited:
+            self._command("destroy all")
+            self._command("remcirc")
+        status = "exited" if self.exited else "done"
+        return {"status": status, "run": run, "plots": plots, "log": log, "load_lines": load_lines}, arrays
+
+
+def osdi_modules(path: str) -> set[str]:
+    """The names of the Verilog-A modules in a compiled model: OSDI 0.4 and later, empty where the file does not say."""
+    library = ctypes.CDLL(path, mode=os.RTLD_LOCAL)
+    try:
+        count = ctypes.c_uint32.in_dll(library, "OSDI_NUM_DESCRIPTORS").value
+        size = ctypes.c_uint32.in_dll(library, "OSDI_DESCRIPTOR_SIZE").value
+        first = ctypes.addressof(ctypes.c_char.in_dll(library, "OSDI_DESCRIPTORS"))
+    except ValueError:
+        return set()
+    names = (ctypes.c_char_p.from_address(first + index * size).value for index in range(count))
+    return {name.decode("latin-1").lower() for name in names if name}
+
+
+class CommandEngine:
+    """A simulator program, started anew for each job in this process's scratch folder."""
+
+    version = ""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    def run(self, job: Mapping[str, Any], pipe: int) -> dict[str, Any]:
+        """Write the job's files, run its program confined, and say how it ended and what it printed."""
+        for name, content in job["files"].items():
+            (self._scratch / Path(name).name).write_text(content)
+        output = self._scratch / "engine.out"
+        with output.open("wb") as sink:
+            child = os.fork()
+            if child == 0:
+                self._become(job, sink.fileno())
+        status, usage = self._wait(child, pipe)
+        with output.open("rb") as source:
+            size = source.seek(0, os.SEEK_END)
+            source.seek(max(0, size - _TAIL_BYTES))
+            text = source.read().decode("utf-8", "replace")
+        log = [["stdout", line] for line in text.splitlines()[-_LOG_LINES:]]
+        return {"status": "done", "code": os.waitstatus_to_exitcode(status), "log": log, "peak": usage}
+
+    def _become(self, job: Mapping[str, Any], sink: int) -> None:
+        """In the child: the program, or exit code 127."""
+        try:
+            sandbox.die_with_parent()
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            os.closerange(3, 256)
+            os.chdir(self._scratch)
+            sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
+            sandbox.execute(job["argv"], sandbox.environment(self._scratch, job.get("env")), self._scratch)
+        except BaseException as error:  # the child of a fork must not go on with its parent's code
+            os.write(2, f"cannot start {job['argv'][0]}: {error}\n".encode())
+        os._exit(127)
+
+    @staticmethod
+    def _wait(child: int, pipe: int) -> tuple[int, int]:
+        """Wait for the child, and end with it when the parent's end of the pipe goes."""
+        done = os.pidfd_open(child)
+        poller = select.poll()
+        poller.register(done, select.POLLIN)
+        poller.register(pipe, 0)
+        try:
+            while True:
+                events = dict(poller.poll())
+                if done in events:
+                    _, status, usage = os.wait4(child, 0)
+                    return status, usage.ru_maxrss * 1024
+                if pipe in events:
+                    os.kill(child, signal.SIGKILL)
+                    raise frames.FrameClosed
+        finally:
+            os.close(done)
+
+
+def _serve_library(reader: int, writer: int, scratch: Path) -> None:
+    threading.Thread(target=_watch, args=(reader, scratch), daemon=True).start()
+    started = time.monotonic()
+    engine = LibraryEngine(scratch)
+    confinement = sandbox.confine(scratch)
+    frames.send(
+        writer,
+        {
+            "ready": True,
+            "version": engine.version,
+            "confinement": confinement.as_dict(),
+            "start": time.monotonic() - started,
+        },
+    )
+    while True:
+        job, _ = frames.receive(reader)
+        sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
+        try:
+            answer, arrays = engine.run(job)
+            frames.send(writer, answer, arrays=arrays)
+        except MemoryError:
+            sandbox.limit_resources(memory=-1)
+            frames.send(writer, {"status": "memory", "log": []})
+            return
+        if engine.exited:
+            return  # libngspice does not recover from its own exit
+
+
+def _serve_command(reader: int, writer: int, scratch: Path) -> None:
+    engine = CommandEngine(scratch)
+    frames.send(writer, {"ready": True, "version": "", "confinement": {}, "start": 0.0})
+    while True:
+        job, _ = frames.receive(reader)
+        frames.send(writer, engine.run(job, reader))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve frames until the pipe closes."""
+    parser = argparse.ArgumentParser(prog="cosim.spice.worker")
+    parser.add_argument("kind", choices=("library", "command"))
+    parser.add_argument("--read", type=int, required=True)
+    parser.add_argument("--write", type=int, required=True)
+    parser.add_argument("--scratch", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    scratch: Path = options.scratch
+    os.chdir(scratch)
+    sandbox.prepare_scratch(scratch)
+    serve = _serve_library if options.kind == "library" else _serve_command
+    try:
+        serve(options.read, options.write, scratch)
+    except (frames.FrameClosed, BrokenPipeError):
+        shutil.rmtree(scratch, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
