@@ -39,6 +39,8 @@ class Cell1T1R(TwoTerminal):
         """dw/dt (1/s) of the memristor behind its transistor."""
         return _MEMRISTOR.drift(self.device_voltage(v, x.w, p), x, p)
 
-    def pulse(self, v: Operand, w: Operand, p: Values, *, shape: PulseShape) -> tuple[Operand, Operand]:
+    def pulse(
+        self, v: Operand, w: Operand, p: Values, *, shape: PulseShape, polarity: int = 0
+    ) -> tuple[Operand, Operand]:
         """One programming pulse: the state after it, and its energy (J); see `pulse.apply_pulse`."""
-        return apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=shape, series=self.device_voltage)
+        return apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=shape, series=self.device_voltage, polarity=polarity)

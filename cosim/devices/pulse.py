@@ -63,6 +63,27 @@ def drive(v: Operand, p: Values, *, shape: PulseShape) -> tuple[Operand, Operand
     return up, down
 
 
+def advance(
+    memristor: ThresholdMemristor,
+    p: Values,
+    *,
+    v: Operand,
+    w: Operand,
+    shape: PulseShape,
+    share: float = 1.0,
+    polarity: int = 0,
+) -> Operand:
+    """The state after ``share`` of a pulse that puts ``v`` (V) on the memristor; ``polarity`` as in `apply_pulse`."""
+    if polarity < 0:
+        up = overdrive_integral(-v, p, theta=p.theta_p, alpha=p.alpha_p, shape=shape)
+        return memristor.potentiate(w, p, up=up * share)
+    if polarity > 0:
+        down = overdrive_integral(v, p, theta=p.theta_n, alpha=p.alpha_n, shape=shape)
+        return memristor.depress(w, p, down=down * share)
+    up, down = drive(v, p, shape=shape)
+    return memristor.advance_by(w, p, up=up * share, down=down * share)
+
+
 def apply_pulse(
     memristor: ThresholdMemristor,
     p: Values,
@@ -72,24 +93,50 @@ def apply_pulse(
     shape: PulseShape,
     series: Series | None = None,
     steps: int = 2,
+    polarity: int = 0,
 ) -> tuple[Operand, Operand]:
     """One pulse of amplitude ``v`` (V) on memristors in state ``w``: the states after it and the energy taken (J).
 
     ``v``, ``w`` and the parameters broadcast. ``series`` gives the voltage that reaches the memristor; None: all of it,
-    and the map is exact. ``steps`` midpoint steps follow the drop on ``series`` within the pulse.
+    and the map is exact. ``steps`` midpoint steps follow the drop on ``series`` within the pulse. ``polarity`` is −1
+    where every ``v`` < 0 and +1 where every ``v`` > 0: the other polarity is then not computed; 0 is any mixture.
     """
+    duration = shape.width + shape.edges / 3.0
     if series is None:
-        up, down = drive(v, p, shape=shape)
-        after = memristor.advance_by(w, p, up=up, down=down)
-        charge = v * memristor.conductance(Values({"w": 0.5 * (w + after)}), p)
-        return after, v * charge * (shape.width + shape.edges / 3.0)
+        after = advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity)
+        return after, v * memristor.current(v, Values({"w": 0.5 * (w + after)}), p) * duration
     after, power = w, 0.0
     for _ in range(steps):
         before = after
-        up, down = drive(series(v, before, p), p, shape=shape)
-        middle = memristor.advance_by(before, p, up=up * (0.5 / steps), down=down * (0.5 / steps))
+        v_start = series(v, before, p)
+        middle = advance(memristor, p, v=v_start, w=before, shape=shape, share=0.5 / steps, polarity=polarity)
         v_device = series(v, middle, p)
-        up, down = drive(v_device, p, shape=shape)
-        after = memristor.advance_by(before, p, up=up / steps, down=down / steps)
+        after = advance(memristor, p, v=v_device, w=before, shape=shape, share=1.0 / steps, polarity=polarity)
         power = power + v * memristor.current(v_device, Values({"w": middle}), p) / steps
+    return after, power * duration
+
+
+def apply_event(
+    memristor: ThresholdMemristor,
+    p: Values,
+    *,
+    v: Operand,
+    w: Operand,
+    shape: PulseShape,
+    series: Series | None = None,
+    polarity: int = 0,
+) -> tuple[Operand, Operand]:
+    """One pulse taken as one event of the published map, which knows no waveform: as `apply_pulse`.
+
+    The map is the first Euler step of the event, so the drop on ``series`` is that at its start. ``shape`` enters the
+    energy only.
+    """
+    v_device = v if series is None else series(v, w, p)
+    if polarity < 0:
+        after = memristor.published_rise(w, p, up=overdrive(-v_device - p.theta_p, p.alpha_p))
+    elif polarity > 0:
+        after = memristor.published_fall(w, p, down=overdrive(v_device - p.theta_n, p.alpha_n))
+    else:
+        after = memristor.published_map(v_device, w, p)
+    power = v * memristor.current(v_device, Values({"w": 0.5 * (w + after)}), p)
     return after, power * (shape.width + shape.edges / 3.0)

@@ -33,6 +33,7 @@ from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
 
 EDGE = 1e-6
 EXPONENT_LIMIT = 60.0
+GAMMA_STEP = 1e-12  # log1p(g s)/g at this g is s to rounding: the limit γ → 1 needs no branch
 SOURCE = "arXiv 2510.25787"
 
 
@@ -46,19 +47,20 @@ def overdrive(excess: Operand, alpha: Operand) -> Operand:
     return np.expm1(np.minimum(alpha * np.maximum(excess, 0.0), EXPONENT_LIMIT))
 
 
-def decay(u: Operand, gamma: Operand, strength: Operand) -> Operand:
-    """Solution after unit time of du/dt = −strength · u^γ, u >= 0: closed form, exact at γ = 1 and beyond extinction.
+def loss(u: Operand, gamma: Operand, strength: Operand) -> Operand:
+    """u(0) − u(1) of du/dt = −strength · u^γ, u >= 0: closed form, exact at γ = 1 and beyond extinction (γ < 1).
 
-    u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative (γ < 1).
+    u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative. The loss
+    is exactly 0 where ``strength`` is.
     """
     g = gamma - 1.0
+    if isinstance(g, float):
+        g = g if abs(g) >= GAMMA_STEP else GAMMA_STEP
+    else:
+        g = np.where(np.abs(g) >= GAMMA_STEP, g, GAMMA_STEP)
     s = strength * np.maximum(u, EDGE) ** g
-    near_one = np.abs(g) < 1e-8
-    g_safe = np.where(near_one, 1.0, g)
-    bracket = np.maximum(1.0 + g_safe * s, 0.0)
-    with np.errstate(divide="ignore"):
-        factor = np.where(near_one, np.exp(-s), np.exp(-np.log(bracket) / g_safe))
-    return u * factor
+    with np.errstate(divide="ignore"):  # extinction is log 0: a factor exp(−inf)
+        return -u * np.expm1(-np.log1p(np.maximum(g * s, -1.0)) / g)
 
 
 class ThresholdMemristor(TwoTerminal):
@@ -109,13 +111,30 @@ class ThresholdMemristor(TwoTerminal):
         """The state after a drive whose overdrive integrals ∫K dt/t_event are ``up`` and ``down`` (dimensionless)."""
         negative = up > 0.0
         u = np.where(negative, 1.0 - w, w)
-        after = decay(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
-        return np.where(negative, 1.0 - after, after)
+        lost = loss(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
+        return np.where(negative, w + lost, w - lost)
+
+    def potentiate(self, w: Operand, p: Values, *, up: Operand) -> Operand:
+        """`advance_by` where nothing depresses."""
+        return w + loss(1.0 - w, p.gamma_p, up)
+
+    def depress(self, w: Operand, p: Values, *, down: Operand) -> Operand:
+        """`advance_by` where nothing potentiates."""
+        return w - loss(w, p.gamma_n, down)
+
+    def published_rise(self, w: Operand, p: Values, *, up: Operand) -> Operand:
+        """The state after one event of the published map with the overdrive K = ``up`` of potentiation."""
+        return np.minimum(w + np.maximum(1.0 - w, 0.0) ** p.gamma_p * up, 1.0)
+
+    def published_fall(self, w: Operand, p: Values, *, down: Operand) -> Operand:
+        """The state after one event of the published map with the overdrive K = ``down`` of depression."""
+        f = np.maximum(np.maximum(w, 0.0) ** p.gamma_n, w <= 0.01)  # f <= 1, so this is f = 1 for w <= 0.01
+        return np.maximum(w - f * down, 0.0)
 
     def published_map(self, v: Operand, w: Operand, p: Values) -> Array:
         """The state after one event of amplitude ``v`` (V) by the published map, clipped to [0, 1]."""
         w = np.asarray(w, dtype=float)
-        up = np.power(np.maximum(1.0 - w, 0.0), p.gamma_p) * overdrive(-v - p.theta_p, p.alpha_p)
-        fall = np.where(w <= 0.01, 1.0, np.power(np.maximum(w, 0.0), p.gamma_n))
-        down = fall * overdrive(v - p.theta_n, p.alpha_n)
-        return np.asarray(np.clip(w + up - down, 0.0, 1.0))
+        up = overdrive(-v - p.theta_p, p.alpha_p)
+        down = overdrive(v - p.theta_n, p.alpha_n)
+        after = np.where(up > 0.0, self.published_rise(w, p, up=up), self.published_fall(w, p, down=down))
+        return np.asarray(after)
