@@ -119,11 +119,11 @@ Jump = Callable[[Mapping[str, Operand], Values, Values], Mapping[str, Operand]]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens once when ``level(across, x, p)`` rises above zero (module docstring).
+    """Something that happens once when ``level(across, x, p)`` rises from 0 to 1 (module docstring).
 
     Args:
         name: of the event; its auxiliary state is ``e_<name>`` in [0, 1].
-        level: positive while the event's cause lasts.
+        level: <= 0 without the event's cause, >= 1 with it; clipped, so that engines see no jump.
         jump: state changes per event, evaluated along the way.
         settle: the parameter (s) that says how fast the event is spent and re-armed; short against pulse and pause.
     """
@@ -201,7 +201,7 @@ class DeviceModel(ABC):
         total: dict[str, Operand] = dict(self.rates(across, x, p))
         for event in self.events:
             armed = f"e_{event.name}"
-            on = np.where(event.level(across, x, p) > 0.0, 1.0, 0.0)
+            on = np.minimum(np.maximum(event.level(across, x, p), 0.0), 1.0)
             rate = (on - x[armed]) / p[event.settle]
             spent = np.maximum(rate, 0.0)
             for state, jump in event.jump(across, x, p).items():

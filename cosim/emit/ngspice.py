@@ -10,6 +10,8 @@ And an expression is evaluated with all its branches, so a quotient in a branch 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cosim.devices.base import DeviceModel
 from cosim.emit.expr import render, writer
 from cosim.emit.trace import trace
@@ -20,8 +22,36 @@ CAPACITANCE = 1e-9
 _write = writer({"sign": "sgn({0})"})
 
 
-def subcircuit(device: DeviceModel, name: str | None = None) -> str:
-    """The ``.subckt`` of a device, named ``name`` (default: the device's name). Raises `EmitError`."""
+def _header(device: DeviceModel, name: str, values: Mapping[str, float]) -> list[str]:
+    defaults = " ".join(f"{entry.name}={float(values[entry.name])!r}" for entry in device.params)
+    return [
+        f"* {device.title}",
+        f"* Source: {device.source}. Written by cosim from the device's equations; do not edit.",
+        f".subckt {name} {' '.join(device.nodes)} params: {defaults}",
+    ]
+
+
+def osdi_subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str, float] | None = None) -> str:
+    """A ``.subckt`` with the same terminals and parameters around the compiled Verilog-A module of a device.
+
+    ``values`` become the defaults. The module has the device's name; its states are the internal nodes of ``n1``.
+    """
+    name = name or device.name
+    passed = " ".join(f"{entry.name}={{{entry.name}}}" for entry in device.params)
+    lines = [
+        *_header(device, name, values or device.defaults()),
+        f"N1 {' '.join(device.nodes)} {name}_module",
+        f".model {name}_module {device.name} {passed}",
+        f".ends {name}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str, float] | None = None) -> str:
+    """The behavioural ``.subckt`` of a device, named ``name`` (default: the device's name). Raises `EmitError`.
+
+    ``values`` become the parameters' defaults in place of the device's own.
+    """
     traced = trace(
         device,
         across=lambda port: f"V({port.nodes[0]},{port.nodes[1]})",
@@ -29,12 +59,7 @@ def subcircuit(device: DeviceModel, name: str | None = None) -> str:
         param=lambda parameter: f"{{{parameter}}}",
     )
     name = name or device.name
-    defaults = " ".join(f"{entry.name}={entry.default!r}" for entry in device.params)
-    lines = [
-        f"* {device.title}",
-        f"* Source: {device.source}. Written by cosim from the device's equations; do not edit.",
-        f".subckt {name} {' '.join(device.nodes)} params: {defaults}",
-    ]
+    lines = _header(device, name, values or device.defaults())
     memo: dict[int, str] = {}
     for port in device.ports:
         if port.nature != "sense":

@@ -1,0 +1,63 @@
+"""How every figure looks: one place for fonts, sizes and colours (Okabe–Ito, told apart by the colour-blind)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from cosim.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SETTINGS = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "savefig.bbox": "tight",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """matplotlib with the project's style and without a screen."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    with mpl.rc_context({**SETTINGS, "axes.prop_cycle": cycler(color=COLOURS)}):
+        yield
+
+
+def new_figure(width: float = 6.4, height: float = 3.6) -> Figure:
+    """A figure (inches) that no window manager knows of."""
+    from matplotlib.figure import Figure
+
+    with styled():
+        return Figure(figsize=(width, height))
+
+
+def axes(ax: Axes | None) -> Axes:
+    """``ax``, or the only axes of a new figure."""
+    if ax is not None:
+        return ax
+    with styled():
+        return new_figure().add_subplot()
+
+
+def save(ax_or_figure: Axes | Figure, path: str | Path) -> Path:
+    """Write a figure to ``path`` (format by suffix), replacing it atomically."""
+    figure = cast("Figure", getattr(ax_or_figure, "figure", ax_or_figure))
+    with replacing(path) as temporary, styled():
+        figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png")
+    return Path(path)

@@ -1,0 +1,156 @@
+"""TOML files with a schema: quantities with units become SI floats, and an error names file, line and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+from pydantic import BeforeValidator, ConfigDict
+
+from cosim import units
+from cosim.errors import InputError, UnitError, UnknownName, Where
+from cosim.parameters import read_toml
+
+Model = TypeVar("Model", bound="Table")
+
+
+class Table(pydantic.BaseModel):
+    """A table of a file: frozen, and a key that the schema does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def _quantity(unit: str) -> BeforeValidator:
+    def convert(value: Any) -> float:
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"{value!r} is no quantity in {unit or 'plain numbers'}")
+        return units.parse(value, unit)
+
+    return BeforeValidator(convert)
+
+
+Volt = Annotated[float, _quantity("V")]
+Ampere = Annotated[float, _quantity("A")]
+Second = Annotated[float, _quantity("s")]
+Hertz = Annotated[float, _quantity("Hz")]
+Number = Annotated[float, _quantity("")]
+
+
+class Quantity(Table):
+    """A value with a unit of its own: ``5``, ``"5 um"`` or ``{ value = 5, unit = "um" }``."""
+
+    value: float
+    unit: str = "1"
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if isinstance(given, str | int | float) and not isinstance(given, bool):
+            if isinstance(given, int | float):
+                return {"value": float(given), "unit": "1"}
+            match = re.match(r"\s*[-+0-9.eE]+\s*(.*)$", given)
+            unit = (match[1] if match else "").strip() or "1"
+            base = _base_unit(unit)
+            return {"value": units.parse(given, base), "unit": base}
+        if isinstance(given, dict) and "value" in given:
+            base = _base_unit(str(given.get("unit", "1")))
+            value = given["value"]
+            if isinstance(value, str):
+                return {**given, "value": units.parse(value, base), "unit": base}
+            return {
+                **given,
+                "value": units.parse(value, base) * units.dimension(str(given.get("unit", "1")))[0],
+                "unit": base,
+            }
+        return given
+
+
+def _base_unit(unit: str) -> str:
+    """The SI unit of the same dimension, without its prefix: "um" -> "m", "uS" -> "S", "1/V" -> "1/V"."""
+    scale, dim = units.dimension(unit)
+    for name in ("V", "A", "s", "K", "m", "Ohm", "S", "F", "C", "J", "W", "H", "Wb", "Hz", "1"):
+        if units.dimension(name)[1] == dim:
+            return name
+    if scale != 1.0:
+        raise UnitError(f"{unit!r} has a prefix in a compound unit", remedy="write the value in SI")
+    return unit
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line (from 1) on which the key ``path`` of a TOML text stands, or the nearest table above it."""
+    best: tuple[int, int] | None = None
+    header: tuple[str, ...] = ()
+    counts: dict[tuple[str, ...], int] = {}
+    wanted = tuple(str(part) for part in path)
+    for number, line in enumerate(text.splitlines(), 1):
+        table = re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$", line)
+        if table:
+            header = tuple(part.strip().strip("\"'") for part in table[2].split("."))
+            if table[1] == "[[":
+                index = counts.get(header, 0)
+                counts[header] = index + 1
+                header = (*header, str(index))
+            here = header
+        else:
+            key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+            if not key:
+                continue
+            here = header + tuple(part.strip().strip("\"'") for part in key[1].split("."))
+        depth = len(here)
+        if here == wanted[:depth] and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None
+
+
+def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None = None, kind: str = "file") -> Model:
+    """``data`` as ``model``; the first error as one sentence with its line."""
+    try:
+        return model.model_validate(data)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = [
+            part for part in first["loc"] if not (isinstance(part, str) and part.startswith(("function-", "tagged-")))
+        ]
+        where = Where(file, line_of(text, path))
+        name = ".".join(str(part) for part in path) or kind
+        context = first.get("ctx", {})
+        cause = context.get("error")
+        if isinstance(cause, InputError):
+            raise InputError(f"{name}: {cause.message}", where=where, remedy=cause.remedy) from None
+        if first["type"] == "extra_forbidden":
+            known = _known(model, path)
+            raise UnknownName(f"key in {kind}", name.rpartition(".")[2], known, where=where) from None
+        if first["type"] == "missing":
+            raise InputError(f"{kind} lacks {name}", where=where, remedy="add it") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name}: {message}", where=where, remedy=f"it is {first['input']!r} now"[:200]) from None
+
+
+def _known(model: type[Table], path: Sequence[str | int]) -> list[str]:
+    """The keys that the table at the parent of ``path`` may have, as far as the schema's types tell."""
+    fields = model.model_fields
+    for part in path[:-1]:
+        found = fields.get(str(part))
+        tables = _tables(found.annotation) if found else [t for f in fields.values() for t in _tables(f.annotation)]
+        tagged = [t for t in tables if str(part) in t.model_fields]
+        if not found and not tagged:
+            continue
+        if tables:
+            fields = {name: field for table in tables for name, field in table.model_fields.items()}
+    return list(fields)
+
+
+def _tables(annotation: Any) -> list[type[Table]]:
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return [annotation]
+    return [table for arg in getattr(annotation, "__args__", ()) for table in _tables(arg)]
+
+
+def read(path: str | Path, model: type[Model], *, kind: str) -> Model:
+    """A TOML file as ``model``. Raises `MissingFile`, or `InputError` with file and line."""
+    file = Path(path)
+    data = read_toml(file, kind=kind)
+    return validate(model, data, text=file.read_text(encoding="utf-8"), file=file, kind=kind)

@@ -1,0 +1,316 @@
+"""A test bench: a circuit with its devices' parameter sets, stimuli, one analysis, measures and limits.
+
+``Testbench.load(name).run()`` writes the deck, runs it through a `Simulator`, measures, and judges every limit. The
+same bench runs with the devices as B-sources or as Verilog-A, with other parameter sets and other values, without
+being edited: ``bench.with_(parameters={"w0": 0.2}, devices={"memristor": fitted}, form="verilog-a")``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from cosim import resources, units
+from cosim.devices.base import Array
+from cosim.devices.registry import device as find_device
+from cosim.emit.ngspice import osdi_subcircuit, subcircuit
+from cosim.emit.veriloga import module
+from cosim.errors import InputError, UnknownName
+from cosim.measure import waveforms as measure
+from cosim.parameters import ParameterSet
+from cosim.schema import read, validate
+from cosim.spice import bench as schema
+from cosim.spice.openvaf import compile_model
+from cosim.spice.simulator import Deck, Limits, Result, Simulator
+from cosim.spice.stimuli import PulseTrain, fmt
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+
+# Tolerances that follow a memristor's state: at ngspice's default trtol = 7 a 200 ns pulse is integrated with an error
+# of 1e-3 of the state, at 1 with 1e-4 and as many points (measured against scipy).
+STANDARD: Mapping[str, float] = MappingProxyType(
+    {"reltol": 1e-4, "abstol": 1e-13, "vntol": 1e-7, "chgtol": 1e-16, "trtol": 1.0}
+)
+TIGHT: Mapping[str, float] = MappingProxyType(
+    {"reltol": 1e-6, "abstol": 1e-15, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure: ``values`` (n,) in ``unit``, its limits in the same unit, and whether every value keeps them.
+
+    ``passed`` is None without limits.
+    """
+
+    values: Array
+    unit: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """The verdict."""
+        if self.low is None and self.high is None:
+            return None
+        low, high = -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
+        return bool(np.all((self.values >= low) & (self.values <= high)))
+
+    @property
+    def scalar(self) -> float:
+        """The only value; raises where there are many."""
+        if self.values.size != 1:
+            raise InputError(f"this measure has {self.values.size} values, not one", remedy="use .values")
+        return float(self.values.reshape(()))
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What a bench gave. ``measures`` is empty unless the run converged; a failed run has none, not NaN."""
+
+    bench: Testbench
+    result: Result
+    measures: Mapping[str, Measured]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run converged and every limit is kept."""
+        return self.result.ok and all(entry.passed is not False for entry in self.measures.values())
+
+    @property
+    def waveforms(self) -> xarray.Dataset:
+        """The waveforms of the bench's analysis; raises `SimulationError` where there are none."""
+        return self.result[self.bench.file.analysis.kind]
+
+    def __getitem__(self, name: str) -> Measured:
+        self.result.require()
+        if name not in self.measures:
+            raise UnknownName("measure", name, self.measures)
+        return self.measures[name]
+
+    def plot(self, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:
+        """The waveforms (or ``vectors`` of them) over time or sweep."""
+        from cosim.report.bench_figures import plot_waveforms
+
+        return plot_waveforms(self, ax, vectors=vectors)
+
+
+@dataclass(frozen=True)
+class Testbench:
+    """A bench ready to run (module docstring); ``with_`` gives changed copies."""
+
+    __test__ = False  # not a pytest class
+
+    file: schema.BenchFile
+    folder: Path
+    name: str
+    sets: Mapping[str, ParameterSet] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def load(cls, reference: str | Path) -> Testbench:
+        """A bench by path, or a shipped one by name (``"1t1r_random_pulses"``)."""
+        path = Path(reference)
+        if path.suffix != ".toml":
+            path = resources.find("netlists", f"{reference}.toml")
+        file = read(path, schema.BenchFile, kind="bench")
+        sets = {}
+        for name, use in file.devices.items():
+            first, *others = [_load_set(reference, path.parent) for reference in (use.parameters, *use.also)]
+            sets[name] = first.for_device(use.model or first.device, others=others)
+        return cls(file, path.resolve().parent, path.stem, MappingProxyType(sets))
+
+    def with_(
+        self,
+        *,
+        parameters: Mapping[str, float] | None = None,
+        devices: Mapping[str, ParameterSet] | None = None,
+        form: str | None = None,
+        options: Mapping[str, float | str] | None = None,
+        stimuli: Mapping[str, Mapping[str, Any]] | None = None,
+        max_step: float | None = None,
+    ) -> Testbench:
+        """A copy with some values changed; names have to exist.
+
+        Args:
+            parameters: circuit parameters, SI.
+            devices: parameter sets by the name of the bench's device.
+            form: "behavioural" or "verilog-a", for every device.
+            options: simulator options over the bench's.
+            stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
+            max_step: of a transient (s).
+        """
+        data = self.file.model_dump()
+        for name, value in (parameters or {}).items():
+            self._known("parameter", name, self.file.parameters)
+            data["parameters"][name]["value"] = float(value)
+        for name, fields in (stimuli or {}).items():
+            self._known("stimulus", name, self.file.stimuli)
+            data["stimuli"][name].update(fields)
+        for use in data["devices"].values():
+            use["form"] = form or use["form"]
+        data["options"].update(options or {})
+        if max_step is not None:
+            data["analysis"]["max_step"] = max_step
+        sets = dict(self.sets)
+        for name, given in (devices or {}).items():
+            self._known("device", name, self.sets)
+            sets[name] = given.for_device(sets[name].device)
+        changed = validate(schema.BenchFile, data, kind="bench")
+        return replace(self, file=changed, sets=MappingProxyType(sets))
+
+    def _known(self, kind: str, name: str, known: Mapping[str, object]) -> None:
+        if name not in known:
+            raise UnknownName(f"{kind} of bench {self.name}", name, known)
+
+    def train(self, stimulus: str) -> PulseTrain:
+        """The pulse train of a stimulus."""
+        self._known("stimulus", stimulus, self.file.stimuli)
+        found = self.file.stimuli[stimulus]
+        if not isinstance(found, schema.RandomPulses | schema.Pulses):
+            raise InputError(f"stimulus {stimulus!r} is a {found.kind}, no pulse train")
+        return found.train()
+
+    def vectors(self) -> tuple[str, ...]:
+        """The vectors that measures and ``save`` ask for, lower case, each once."""
+        wanted = list(self.file.save)
+        for entry in self.file.measures.values():
+            wanted += [str(getattr(entry, key)) for key in ("of", "current", "voltage") if hasattr(entry, key)]
+        return tuple(dict.fromkeys(name.lower() for name in wanted))
+
+    def deck(self) -> Deck:
+        """The complete netlist with its options and vectors to keep."""
+        uses = self.file.devices
+        compiled = tuple(
+            compile_model(module(find_device(name)))
+            for name in dict.fromkeys(self.sets[n].device for n in uses if uses[n].form == "verilog-a")
+        )
+        lines = [self.file.title]
+        if self.file.parameters:
+            pairs = " ".join(f"{name}={fmt(entry.value)}" for name, entry in self.file.parameters.items())
+            lines.append(f".param {pairs}")
+        for name, use in uses.items():
+            write = osdi_subcircuit if use.form == "verilog-a" else subcircuit
+            lines.append(write(find_device(self.sets[name].device), name, self.sets[name].resolved()))
+        if self.file.netlist:
+            lines.append(f'.include "{_beside(self.file.netlist, self.folder)}"')
+        lines += [self._circuit(), self._analysis(), ".end"]
+        save = self.vectors()
+        if compiled:
+            save += tuple(other for name in save if (other := _osdi_name(name)))
+        return Deck(
+            "\n".join(lines) + "\n",
+            osdi=compiled,
+            save=save,
+            options=MappingProxyType({**STANDARD, **self.file.options}),
+            roots=(self.folder, *resources.shipped_roots()),
+            source=self.folder / f"{self.name}.toml",
+        )
+
+    def _circuit(self) -> str:
+        def source(match: re.Match[str]) -> str:
+            self._known("stimulus", match[1], self.file.stimuli)
+            return self.file.stimuli[match[1]].source()
+
+        return re.sub(r"\{stimulus\.(\w+)\}", source, self.file.circuit).strip()
+
+    def _analysis(self) -> str:
+        entry = self.file.analysis
+        if isinstance(entry, schema.Op):
+            return ".op"
+        if isinstance(entry, schema.Dc):
+            return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
+        stop = entry.stop if entry.stop is not None else self.train(cast(str, entry.stimulus)).duration
+        return f".tran {fmt(entry.step or entry.max_step)} {fmt(stop)} 0 {fmt(entry.max_step)}"
+
+    def run(self, simulator: Simulator | None = None, *, limits: Limits | None = None) -> BenchResult:
+        """Run, measure, judge. Without ``simulator`` a default one is opened for this run."""
+        if simulator is None:
+            from cosim.spice.engines import open_simulator
+
+            own = open_simulator()
+            try:
+                return self.run(own, limits=limits)
+            finally:
+                own.close()
+        result = simulator.run(self.deck(), limits=limits or Limits())
+        if not result.ok:
+            return BenchResult(self, result, MappingProxyType({}))
+        result = replace(result, waveforms=MappingProxyType({k: _plain(v) for k, v in result.waveforms.items()}))
+        data = result[self.file.analysis.kind]
+        measures = {name: self._measured(name, data) for name in self.file.measures}
+        return BenchResult(self, result, MappingProxyType(measures))
+
+    def _measured(self, name: str, data: xarray.Dataset) -> Measured:
+        entry = self.file.measures[name]
+        try:
+            values = np.atleast_1d(np.asarray(self._values(entry, data), dtype=float))
+            limit = self.file.limits.get(name)
+            low, high = (None, None) if limit is None else (limit.min, limit.max)
+            return Measured(
+                values,
+                entry.unit,
+                None if low is None else units.parse(low, entry.unit),
+                None if high is None else units.parse(high, entry.unit),
+            )
+        except InputError as error:
+            raise InputError(f"measure {name!r} of bench {self.name}: {error}") from None
+
+    def _values(self, entry: schema.Measure, data: xarray.Dataset) -> Any:
+        if isinstance(entry, schema.ReadConductance):
+            return measure.read_conductance(data, entry.current, train=self.train(entry.stimulus))
+        if isinstance(entry, schema.AfterPulse):
+            return measure.sample(data, entry.of, at=self.train(entry.stimulus).read_times)
+        if isinstance(entry, schema.PulseEnergy):
+            train = self.train(entry.stimulus)
+            return measure.energy(data, entry.voltage, entry.current, starts=train.write_starts, stops=train.write_ends)
+        if isinstance(entry, schema.Whole):
+            return measure.vector(data, entry.of)
+        if isinstance(entry, schema.At):
+            return measure.sample(data, entry.of, at=entry.at)
+        if self.file.analysis.kind == "op":
+            return measure.vector(data, entry.of)
+        times, values = measure.window(data, entry.of, start=entry.start, stop=entry.stop)
+        if entry.kind == "integral":
+            return measure.integral(times, values)
+        if entry.kind == "mean":
+            return measure.integral(times, values) / (times[-1] - times[0])
+        if entry.kind == "final":
+            return values[-1]
+        return values.max() if entry.kind == "max" else values.min()
+
+
+def _load_set(reference: str, folder: Path) -> ParameterSet:
+    """A parameter set as a bench names it: a path counts from the bench's folder."""
+    path, _, name = reference.partition(".toml")
+    if reference != path and not Path(path).is_absolute():
+        return ParameterSet.load(f"{folder / path}.toml{name}")
+    return ParameterSet.load(reference)
+
+
+def _beside(name: str, folder: Path) -> Path:
+    path = Path(name) if Path(name).is_absolute() else folder / name
+    return path if path.exists() else resources.find("netlists", name)
+
+
+def _osdi_name(vector: str) -> str | None:
+    """What ngspice calls a device's state when the device is compiled: v(xcell.xm.w) -> v(n.xcell.xm.n1#w)."""
+    match = re.fullmatch(r"v\((.+)\.(\w+)\)", vector)
+    return f"v(n.{match[1]}.n1#{match[2]})" if match else None
+
+
+def _plain(data: xarray.Dataset) -> xarray.Dataset:
+    """The same waveforms with compiled devices' states under their behavioural names."""
+    names = {}
+    for key in data.data_vars:
+        match = re.fullmatch(r"v\(n\.(.+)\.n1#(\w+)\)", str(key))
+        if match:
+            names[key] = f"v({match[1]}.{match[2]})"
+    return data.rename(names) if names else data
