@@ -27,8 +27,6 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
     r"^error(?:\[\w+\])?: (?P<text>.*)\n\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)", re.MULTILINE
 )
-    r"^error(?:\[\w+\])?: (?P<text>.*)\n\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)", re.MULTILINE
-)
 _PLAIN_ERROR = re.compile(r"^error(?:\[\w+\])?: *(.*)", re.MULTILINE)
 
 
