@@ -106,6 +106,8 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
 
 def show(value: float, unit: str = "", *, digits: int = 4) -> str:
     """``value`` (SI) with an engineering prefix: ``show(2e-7, "s") == "200 ns"``; compound units stay unscaled."""
+    if unit == "1":
+        unit = ""
     if value == 0 or not math.isfinite(value) or not unit or any(c in unit for c in "/*^%1") or unit == "K":
         return f"{value:.{digits}g} {unit}".rstrip()
     exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)

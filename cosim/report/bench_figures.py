@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.devices.base import Array
+from cosim.devices.registry import device
 from cosim.report import style
 
 if TYPE_CHECKING:
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.spice.stimuli import PulseTrain
-    from cosim.spice.testbench import BenchResult
+    from cosim.spice.testbench import BenchResult, Measured
 
+_PREFIXES = (("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15))
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 
 
@@ -48,40 +51,74 @@ def plot_waveforms(result: BenchResult, ax: Axes | None = None, *, vectors: tupl
     return ax
 
 
-def plot_pulses(
-    result: BenchResult, *, train: PulseTrain, drive: str, current: str, state: str, periods: int = 8
-) -> Figure:
-    """Drive, current and state over the first ``periods`` pulses, and the conductance read after every pulse."""
-    data = result.waveforms
-    t = np.asarray(data["time"].values, dtype=float)
-    end = train.gap + min(periods, len(train)) * train.period
-    shown = t <= end
-    scale, unit = time_scale(end)
-    figure = style.new_figure(7.6, 6.4)
+def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
+    """A panel per saved vector, and one per measure with a value per pulse.
+
+    Vectors of a pulse bench are shown over the first ``periods`` pulses, measures over all of them.
+    """
+    bench, data = result.bench, result.waveforms
+    trains = {name: bench.train(name) for name, found in bench.file.stimuli.items() if hasattr(found, "train")}
+    train = next(iter(trains.values()), None)
+    many = {name: m for name, m in result.measures.items() if train is not None and m.values.size == len(train)}
+    vectors = [str(name) for name in data.data_vars]
+    coordinate = next((str(name) for name in data.coords), None)
+    if coordinate is None:
+        figure = style.new_figure()
+        plot_waveforms(result, figure.add_subplot())
+        return figure
+    x = np.asarray(data[coordinate].values, dtype=float)
+    end = x[-1] if train is None or coordinate != "time" else train.gap + min(periods, len(train)) * train.period
+    shown = x <= end
+    scale, unit = time_scale(end) if coordinate == "time" else (1.0, data[coordinate].attrs.get("units", ""))
+    figure = style.new_figure(7.6, 1.1 + 1.25 * (len(vectors) + len(many)))
     with style.styled():
-        grid = figure.add_gridspec(4, 1, height_ratios=[1.1, 1.1, 1.1, 1.6])
-        panels = [figure.add_subplot(grid[0])]
-        panels += [figure.add_subplot(grid[k], sharex=panels[0]) for k in (1, 2)]
-        rows = (
-            (data[drive].values, 1.0, "bit line (V)", style.COLOURS[0]),
-            (-data[current].values, 1e-6, "current (µA)", style.COLOURS[1]),
-            (data[state].values, 1.0, "state w", style.COLOURS[2]),
-        )
-        for panel, (values, factor, label, colour) in zip(panels, rows, strict=True):
-            panel.plot(t[shown] / scale, values[shown] / factor, color=colour)
+        grid = figure.add_gridspec(len(vectors) + len(many), 1)
+        first = None
+        for row, name in enumerate(vectors):
+            panel = figure.add_subplot(grid[row], sharex=first)
+            first = first or panel
+            values, label = _labelled(result, name)
+            panel.plot(x[shown] / scale, values[shown], color=style.COLOURS[row % len(style.COLOURS)])
             panel.set_ylabel(label)
-        panels[-1].set_xlabel(f"time ({unit})")
-        for panel in panels[:-1]:
-            panel.tick_params(labelbottom=False)
-        last = figure.add_subplot(grid[3])
-        reads = result["conductance"].values / 1e-6
-        potentiating = train.amplitudes < 0
-        n = np.arange(1, len(train) + 1)
-        last.plot(n, reads, color="0.7", linewidth=0.8, zorder=1)
-        last.scatter(n[potentiating], reads[potentiating], s=9, color=style.COLOURS[0], label="after V < 0", zorder=2)
-        last.scatter(n[~potentiating], reads[~potentiating], s=9, color=style.COLOURS[1], label="after V > 0", zorder=2)
-        last.set_xlabel("pulse")
-        last.set_ylabel("read conductance (µS)")
-        last.legend(ncols=2, loc="upper right")
-        panels[0].set_title(result.bench.file.title)
+            panel.tick_params(labelbottom=row == len(vectors) - 1)
+        panel.set_xlabel(f"{coordinate} ({unit})")
+        for row, (name, measured) in enumerate(many.items(), len(vectors)):
+            panel = figure.add_subplot(grid[row])
+            assert train is not None
+            _plot_per_pulse(panel, name, measured, train)
+            if row == len(vectors):
+                panel.legend(ncols=2, loc="upper right", fontsize="small")
+            panel.tick_params(labelbottom=row == len(vectors) + len(many) - 1)
+        if many:
+            panel.set_xlabel("pulse")
+        figure.suptitle(bench.file.title)
     return figure
+
+
+def _labelled(result: BenchResult, name: str) -> tuple[Array, str]:
+    """A vector in a readable scale with its label; a device's state is no voltage."""
+    values = np.asarray(result.waveforms[name].values)
+    state = name.rpartition(".")[2].rstrip(")")
+    for chosen in result.bench.sets.values():
+        for entry in device(chosen.device).all_states:
+            if "." in name and entry.name == state:
+                return values, f"state {state}" + ("" if entry.unit == "1" else f" ({entry.unit})")
+    unit = str(result.waveforms[name].attrs.get("units", ""))
+    top = float(np.max(np.abs(values))) or 1.0
+    prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f), _PREFIXES[-1])
+    return values / factor, f"{name} ({prefix}{unit})"
+
+
+def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrain) -> None:
+    top = float(np.max(np.abs(measured.values))) or 1.0
+    prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f), _PREFIXES[-1])
+    if measured.unit == "1":
+        prefix, factor = "", 1.0
+    n, y = np.arange(1, len(train) + 1), measured.values / factor
+    panel.plot(n, y, color="0.75", linewidth=0.7, zorder=1)
+    for mask, label, colour in (
+        (train.amplitudes < 0, "after V < 0", style.COLOURS[0]),
+        (train.amplitudes >= 0, "after V > 0", style.COLOURS[1]),
+    ):
+        panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
+    panel.set_ylabel(name.replace("_", " ") + ("" if measured.unit == "1" else f"\n({prefix}{measured.unit})"))

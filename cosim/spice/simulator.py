@@ -129,3 +129,11 @@ class Simulator(Protocol):
     def close(self) -> None:
         """End the worker processes and remove their scratch folders."""
         ...
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        ...

@@ -1,0 +1,81 @@
+"""What verbs print: tables, JSON, and progress that is quiet in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import rich.box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def console() -> Console:
+    """Standard output; a pipe is as wide as its widest line, so that nothing is cut."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=True)
+
+
+def show_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()
+) -> None:
+    """Print a table; columns whose index is in ``right`` are right-aligned."""
+    table = Table(title=title or None, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index in right else "left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console().print(table)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def to_json(data: object, *, indent: int | None = 2) -> str:
+    """``data`` as JSON; arrays become lists; NaN is refused, because absent values are left out, not marked."""
+    return json.dumps(data, indent=indent, default=_plain, allow_nan=False)
+
+
+def print_json(data: object) -> None:
+    """Print ``data`` as JSON."""
+    print(to_json(data))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Progress bars on standard error; nothing where that is no terminal."""
+    shown = Console(stderr=True)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=shown,
+        transient=True,
+        disable=not shown.is_terminal,
+    )
+    with bars:
+        yield bars
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner for work without steps; nothing where standard error is no terminal."""
+    shown = Console(stderr=True)
+    if not shown.is_terminal:
+        yield
+        return
+    with shown.status(what):
+        yield

@@ -1,0 +1,248 @@
+"""``cosim run``: a bench or a plain SPICE netlist, its measures against their limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cosim.spice.simulator import Limits, Result, Simulator
+    from cosim.spice.testbench import BenchResult
+
+Assignments = Annotated[
+    list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE: a circuit parameter, with unit.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("run", help="Run a bench (.toml, or the name of a shipped one) or a SPICE netlist (.cir).")(run)
+
+
+def run(
+    what: Annotated[str, typer.Argument(metavar="BENCH|NETLIST", help="bench.toml, a shipped bench, or netlist.cir")],
+    param: Assignments = None,
+    device: Annotated[
+        list[str] | None, typer.Option("--device", "-d", help="NAME=SET: a parameter set for a device of the bench.")
+    ] = None,
+    form: Annotated[str | None, typer.Option(help="behavioural or verilog-a, for every device of the bench.")] = None,
+    engine: Annotated[str, typer.Option(help="pyspice, ngspice or vacask.")] = "pyspice",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for waveforms, measures, figure.")
+    ] = None,
+    include: Annotated[
+        list[Path] | None, typer.Option("--allow", help="A further folder that the netlist may include from.")
+    ] = None,
+    wall: Annotated[str, typer.Option(help="Wall-clock limit of the simulation.")] = "60 s",
+    translate: Annotated[
+        bool, typer.Option("--translate", help="Show what a .control block becomes as analyses and measures; run that.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run one case; exit 1 when it fails or a limit is broken."""
+    from cosim import units
+    from cosim.cli.output import working
+    from cosim.errors import InputError
+    from cosim.spice.engines import open_simulator
+    from cosim.spice.simulator import Limits
+
+    limits = Limits(wall=units.parse(wall, "s"))
+    is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
+    if not is_bench and (param or device or form):
+        raise InputError("--param, --device and --form belong to a bench", remedy="write a bench for this netlist")
+    if is_bench and (translate or include):
+        raise InputError("--translate and --allow belong to a netlist", remedy="leave them out for a bench")
+    with open_simulator(engine) as simulator, working(f"running {what}"):
+        if is_bench:
+            code = _bench(what, param or [], device or [], form, simulator, limits, output, as_json)
+        else:
+            code = _netlist(Path(what), include or [], translate, simulator, limits, output, as_json)
+    raise typer.Exit(code)
+
+
+def _bench(
+    what: str,
+    param: list[str],
+    device: list[str],
+    form: str | None,
+    simulator: Simulator,
+    limits: Limits,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    from cosim import units
+    from cosim.cli.output import print_json, show_table
+    from cosim.errors import UnknownName
+    from cosim.parameters import ParameterSet
+    from cosim.spice.testbench import Testbench
+
+    bench = Testbench.load(what)
+    if form not in (None, "behavioural", "verilog-a"):
+        raise UnknownName("form", str(form), ("behavioural", "verilog-a"))
+    values = {}
+    for name, text in (_pair(entry, "--param") for entry in param):
+        if name not in bench.file.parameters:
+            raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
+        values[name] = units.parse(text, bench.file.parameters[name].unit)
+    sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
+    bench = bench.with_(parameters=values, devices=sets, form=form)
+    done = bench.run(simulator, limits=limits)
+    summary = {
+        "bench": bench.name,
+        "engine": simulator.version(),
+        "outcome": done.result.outcome.value,
+        "reason": done.result.reason,
+        "passed": done.passed,
+        "wall_s": done.result.wall,
+        "measures": {
+            name: {"unit": m.unit, "values": m.values, "min": m.low, "max": m.high, "passed": m.passed}
+            for name, m in done.measures.items()
+        },
+    }
+    if output is not None and done.result.ok:
+        _keep(done.result, output, summary)
+        _draw(done, output)
+    if as_json:
+        print_json(summary)
+    elif not done.result.ok:
+        _failed(what, done.result)
+    else:
+        rows = []
+        for name, m in done.measures.items():
+            low, high = float(m.values.min()), float(m.values.max())
+            span = (
+                units.show(low, m.unit)
+                if m.values.size == 1
+                else f"{units.show(low, m.unit)} .. {units.show(high, m.unit)}"
+            )
+            allowed = [units.show(limit, m.unit) if limit is not None else "" for limit in (m.low, m.high)]
+            verdict = {None: "", True: "pass", False: "FAIL"}[m.passed]
+            rows.append([name, m.values.size, span, *allowed, verdict])
+        columns = ("measure", "values", "result", "min", "max", "verdict")
+        show_table(f"{bench.file.title} ({simulator.version()})", columns, rows, right=(1, 3, 4))
+        if output is not None:
+            print(f"written to {output}/")
+    return 0 if done.passed else 1
+
+
+def _netlist(
+    path: Path,
+    include: list[Path],
+    translate: bool,
+    simulator: Simulator,
+    limits: Limits,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    from cosim import resources
+    from cosim.cli.output import print_json, show_table
+    from cosim.errors import MissingFile
+    from cosim.spice.simulator import Deck
+    from cosim.units import show
+
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise MissingFile(f"cannot read netlist {path}: {error.strerror}", remedy="check the path") from None
+    roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
+    if translate:
+        text = _translated(path, text)
+    done = simulator.run(Deck(text, roots=roots, source=path), limits=limits)
+    vectors = [
+        (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
+        for analysis, data in done.waveforms.items()
+        for name in data.data_vars
+    ]
+    summary = {
+        "netlist": path,
+        "engine": simulator.version(),
+        "outcome": done.outcome.value,
+        "reason": done.reason,
+        "wall_s": done.wall,
+        "measures": dict(done.measures),
+        "vectors": [
+            {
+                "analysis": a,
+                "name": n,
+                "unit": u,
+                "points": v.size,
+                "last": abs(v.reshape(-1)[-1]) if v.dtype.kind == "c" else v.reshape(-1)[-1],
+            }
+            for a, n, v, u in vectors
+        ],
+    }
+    if output is not None and done.ok:
+        _keep(done, output, summary)
+    if as_json:
+        print_json(summary)
+    elif not done.ok:
+        _failed(str(path), done)
+    else:
+        rows = []
+        for analysis, name, values, unit in vectors:
+            real = abs(values.reshape(-1)) if values.dtype.kind == "c" else values.reshape(-1)
+            rows.append(
+                [analysis, name, real.size, *(show(float(x), unit) for x in (real.min(), real.max(), real[-1]))]
+            )
+        show_table(
+            f"{path} ({simulator.version()})", ("analysis", "vector", "points", "min", "max", "last"), rows, right=(2,)
+        )
+        if done.measures:
+            show_table("", ("measure", "value"), [[name, f"{value:.6g}"] for name, value in done.measures.items()])
+        if output is not None:
+            print(f"written to {output}/")
+    return 0 if done.ok else 1
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    from cosim.errors import InputError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise InputError(f"{option} {text!r} is no NAME=VALUE", remedy=f"write e.g. {option} w0=0.2")
+    return name.strip(), value.strip()
+
+
+def _translated(path: Path, text: str) -> str:
+    from cosim.spice.netlist import read_text
+    from cosim.spice.translate import translate
+
+    found = translate(read_text(text, source=path))
+    print(found.summary())
+    return found.text
+
+
+def _failed(what: str, result: Result) -> None:
+    import sys
+
+    print(f"cosim: {what} {result.outcome.value}: {result.reason}", file=sys.stderr)
+
+
+def _keep(result: Result, folder: Path, summary: dict[str, object]) -> None:
+    """Waveforms as netCDF, one file per analysis, and the summary as JSON."""
+    from cosim.cli.output import to_json
+    from cosim.files import replacing, write_atomic
+
+    for analysis, data in result.waveforms.items():
+        # netCDF 3 has no complex numbers, and no parentheses in names
+        plain = {str(name): str(name).replace("(", "_").replace(")", "").replace("#", "_") for name in data.data_vars}
+        stored = data.rename(plain)
+        for name in list(stored.data_vars):
+            if stored[name].dtype.kind == "c":
+                stored[f"{name}_real"], stored[f"{name}_imag"] = stored[name].real, stored[name].imag
+                stored = stored.drop_vars(name)
+        for old, new in plain.items():
+            if new in stored:
+                stored[new].attrs["spice_name"] = old
+        with replacing(folder / f"{analysis}.nc") as temporary:
+            stored.to_netcdf(temporary, engine="scipy")
+    write_atomic(folder / "measures.json", to_json(summary) + "\n")
+
+
+def _draw(done: BenchResult, folder: Path) -> None:
+    from cosim.report import style
+    from cosim.report.bench_figures import bench_figure
+
+    style.save(bench_figure(done), folder / "waveforms.png")
