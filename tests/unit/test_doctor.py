@@ -166,6 +166,7 @@ def test_text_and_table_say_the_same(monkeypatch, capsys, findings, code, termin
     monkeypatch.setattr(module, "examine", lambda: iter(findings))
     monkeypatch.setattr(module.sys.stdout, "isatty", lambda: terminal)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")  # rich takes a dumb one for 80 columns wide
     assert main(["doctor"]) == code
     text = capsys.readouterr().out
     for finding in findings:
