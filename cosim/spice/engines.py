@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cosim.errors import UnknownName
+from cosim.spice.ngspice_cli import NgspiceCli
 from cosim.spice.pyspice import PySpiceSimulator
 from cosim.spice.simulator import Simulator
 
 ENGINES: dict[str, Callable[[int], Simulator]] = {
     "pyspice": lambda workers: PySpiceSimulator(workers=workers),
+    "ngspice": lambda workers: NgspiceCli(workers=workers),
 }
 
 

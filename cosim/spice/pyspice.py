@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Self
 
 from cosim.errors import EngineMissing, MissingFile, NetlistError
-from cosim.spice import verdict, waveforms
+from cosim.spice import outcome, waveforms
 from cosim.spice.library import find_libngspice
 from cosim.spice.pool import Answer, Pool
-from cosim.spice.prepare import Prepared, prepare
-from cosim.spice.simulator import Deck, Limits, Outcome, Result
-
-_LOG_TAIL = 60
+from cosim.spice.prepare import prepare
+from cosim.spice.simulator import Deck, Limits, Result
 
 
 class PySpiceSimulator:
@@ -54,7 +50,7 @@ class PySpiceSimulator:
         try:
             prepared = prepare(deck)
         except (NetlistError, MissingFile) as error:
-            return refused(deck, self.name, str(error))
+            return outcome.refused(deck, self.name, str(error))
         job = {
             "deck": prepared.text,
             "osdi": [{"path": path, "identity": _identity(path)} for path in prepared.osdi],
@@ -62,11 +58,9 @@ class PySpiceSimulator:
             "file_size": limits.file_size,
         }
         with self._pool.run(job, wall=limits.wall) as answer:
-            outcome, reason, named, measures = _judge(prepared, answer, limits)
-        return Result(
-            outcome, self.name, waveforms=named, reason=reason, log=log_tail(answer.log),
-            wall=time.monotonic() - started, deck=deck, measures=measures,
-        )  # fmt: skip
+            return outcome.of_ngspice(
+                deck, prepared, answer, _plots(answer), engine=self.name, limits=limits, wall=time.monotonic() - started
+            )
 
     def close(self) -> None:
         """End the worker processes and remove their scratch folders."""
@@ -77,30 +71,6 @@ class PySpiceSimulator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def refused(deck: Deck, engine: str, reason: str) -> Result:
-    """A result for a deck that never reached its engine."""
-    return Result(Outcome.REFUSED, engine, reason=reason, deck=deck)
-
-
-def log_tail(log: Sequence[tuple[str, str]]) -> str:
-    """The last lines of a log, as text."""
-    return "\n".join(text for _, text in log[-_LOG_TAIL:])
-
-
-def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
-    """Outcome and reason where the process itself failed; None where the engine came to its own end."""
-    if answer.status == "timeout":
-        return Outcome.TIMED_OUT, f"no result within {limits.wall:g} s"
-    memory = f"the memory limit of {limits.memory / 2**30:.3g} GiB"
-    if answer.status == "memory":
-        return Outcome.CRASHED, f"ran into {memory}"
-    if answer.status == "died":
-        code = answer.code
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        return Outcome.CRASHED, f"the engine's process {how}"
-    return None
 
 
 def _identity(path: str) -> str:
@@ -114,44 +84,10 @@ def _plots(answer: Answer) -> list[waveforms.Plot]:
         vectors = plot["vectors"]
         values = answer.arrays[position : position + len(vectors)]
         position += len(vectors)
-        found.append(
-            waveforms.Plot(
-                waveforms.kind_of(plot["name"]),
-                tuple(v[0] for v in vectors),
-                tuple(v[1] for v in vectors),
-                tuple(values),
-            )
-        )
-    return found
-
-
-def _judge(
-    prepared: Prepared, answer: Answer, limits: Limits
-) -> tuple[Outcome, str, Mapping[str, Any], Mapping[str, float]]:
-    nothing: Mapping[str, Any] = MappingProxyType({})
-    failed = abnormal(answer, limits)
-    if failed is not None:
-        return *failed, nothing, nothing
-    if answer.status == "failed":
-        return Outcome.REFUSED, "; ".join(text for _, text in answer.log), nothing, nothing
-    texts = [text for _, text in answer.log]
-    if any(re.search(r"out of memory|can't allocate|malloc", text, re.IGNORECASE) for text in texts):
-        return Outcome.CRASHED, f"ran into the memory limit of {limits.memory / 2**30:.3g} GiB", nothing, nothing
-    plots = _plots(answer)
-    parsed = answer.status != "exited" or bool(plots)
-    outcome, reason = verdict.of_ngspice(prepared, plots, answer.log, parsed=parsed)
-    if outcome is not Outcome.CONVERGED:
-        return outcome, reason, nothing, nothing
+        names, types = tuple(vector[0] for vector in vectors), tuple(vector[1] for vector in vectors)
+        kind = waveforms.kind_of(plot["name"])
+        if kind == "noise" and "frequency" not in names:
+            kind = "noise_integrated"
+        found.append(waveforms.Plot(kind, names, types, tuple(values)))
     # ngspice lists its plots latest first, and runs cards of one kind from the last to the first: this is deck order.
-    named = {name: waveforms.dataset(plot) for name, plot in waveforms.label(plots).items()}
-    return outcome, "", MappingProxyType(named), MappingProxyType(measured(texts, prepared.measures))
-
-
-def measured(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """The values of ``.meas`` cards as ngspice prints them; one that failed is absent."""
-    found: dict[str, float] = {}
-    for text in texts:
-        match = re.match(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)\b", text, re.IGNORECASE)
-        if match and match[1].lower() in names:
-            found[match[1].lower()] = float(match[2])
     return found

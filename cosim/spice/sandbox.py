@@ -111,7 +111,7 @@ def environment(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[s
     fixed = {
         "HOME": str(scratch), "TMPDIR": str(scratch), "LANG": "C", "LC_ALL": "C", "TERM": "dumb",
         "OMP_THREAD_LIMIT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", "NGSPICE_MEAS_PRECISION": "12",
     }  # fmt: skip
     return {**kept, **fixed, **(extra or {})}
 
@@ -195,7 +195,7 @@ def landlock_abi() -> int:
     return max(0, int(version))
 
 
-def _restrict_writes(libc: ctypes.CDLL, folders: Sequence[Path]) -> bool:
+def _restrict_writes(libc: ctypes.CDLL, scratch: Path, unnamed: Path | None) -> bool:
     abi = landlock_abi()
     if abi == 0:
         return False
@@ -207,7 +207,10 @@ def _restrict_writes(libc: ctypes.CDLL, folders: Sequence[Path]) -> bool:
         return False
     try:
         file_rights = _FS_WRITE_FILE | (_FS_TRUNCATE if abi >= 3 else 0)
-        for path, rights in [*((folder, handled) for folder in folders), (Path("/dev/null"), file_rights)]:
+        rules = [(scratch, handled), (Path("/dev/null"), file_rights)]
+        if unnamed is not None and unnamed.is_dir():
+            rules.append((unnamed, _FS_WRITE_FILE))
+        for path, rights in rules:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
                 packed = struct.pack("=Qi", rights, handle)
@@ -221,19 +224,21 @@ def _restrict_writes(libc: ctypes.CDLL, folders: Sequence[Path]) -> bool:
         os.close(ruleset)
 
 
-def confine(scratch: Path, *, ticket: int | None = None) -> Confinement:
+def confine(scratch: Path, *, ticket: int | None = None, unnamed: Path | None = None) -> Confinement:
     """Give up the right to start programs and to write outside ``scratch``, for this process and for good.
 
     Args:
         scratch: the only folder that stays writable.
         ticket: address of the C string that one last ``execve`` may name (see `execute`); None: no ``execve`` at all.
+        unnamed: a folder for tmpfile(3), whose files have no name; what lies there can then be appended to, but nothing
+            can be made, emptied or removed.
     """
     means: list[str] = []
     programs = files = False
     if _LITTLE_LINUX:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
-            if _restrict_writes(libc, (scratch,)):
+            if _restrict_writes(libc, scratch, unnamed):
                 files = True
                 means.append("landlock")
             if _install_filter(libc, ticket):
@@ -247,14 +252,14 @@ def confine(scratch: Path, *, ticket: int | None = None) -> Confinement:
     return Confinement(programs, files, tuple(means))
 
 
-def execute(argv: Sequence[str], env: Mapping[str, str], scratch: Path) -> None:
+def execute(argv: Sequence[str], env: Mapping[str, str], scratch: Path, *, unnamed: Path | None = None) -> None:
     """Confine this process and become ``argv``; returns only by raising OSError. ``argv[0]`` is an absolute path."""
     libc = ctypes.CDLL(None, use_errno=True)
     path = ctypes.create_string_buffer(os.fsencode(argv[0]))
     arguments = (ctypes.c_char_p * (len(argv) + 1))(*[os.fsencode(word) for word in argv], None)
     pairs = [os.fsencode(f"{name}={value}") for name, value in env.items()]
     variables = (ctypes.c_char_p * (len(pairs) + 1))(*pairs, None)
-    confine(scratch, ticket=ctypes.addressof(path))
+    confine(scratch, ticket=ctypes.addressof(path), unnamed=unnamed)
     libc.execve(path, arguments, variables)
     code = ctypes.get_errno()
     raise OSError(code, os.strerror(code), argv[0])

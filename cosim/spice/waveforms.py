@@ -55,6 +55,8 @@ class Plot:
 def canonical(name: str, kind: str) -> str:
     """The one name of a vector: ``out`` of type voltage is ``v(out)``, ``v1#branch`` is ``i(v1)``."""
     lower = name.lower()
+    if match := re.match(r"[vi]\((@.*)\)$", lower):
+        return match[1]
     if lower.startswith("@") or re.match(r"[vi]\(.*\)$", lower):
         return lower
     if lower.endswith("#branch"):

@@ -171,6 +171,8 @@ class CommandEngine:
 
     def run(self, job: Mapping[str, Any], pipe: int) -> dict[str, Any]:
         """Write the job's files, run its program confined, and say how it ended and what it printed."""
+        for name in job.get("remove", ()):
+            (self._scratch / Path(name).name).unlink(missing_ok=True)
         for name, content in job["files"].items():
             (self._scratch / Path(name).name).write_text(content)
         output = self._scratch / "engine.out"
@@ -190,14 +192,15 @@ class CommandEngine:
         """In the child: the program, or exit code 127."""
         try:
             sandbox.die_with_parent()
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
             os.closerange(3, 256)
             os.chdir(self._scratch)
             sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
-            sandbox.execute(job["argv"], sandbox.environment(self._scratch, job.get("env")), self._scratch)
+            unnamed = Path(job["unnamed"]) if "unnamed" in job else None
+            environment = sandbox.environment(self._scratch, job.get("env"))
+            sandbox.execute(job["argv"], environment, self._scratch, unnamed=unnamed)
         except BaseException as error:  # the child of a fork must not go on with its parent's code
             os.write(2, f"cannot start {job['argv'][0]}: {error}\n".encode())
         os._exit(127)

@@ -1,0 +1,86 @@
+"""From what a worker answered to a `Result`: what the engines have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from cosim.spice import verdict, waveforms
+from cosim.spice.pool import Answer
+from cosim.spice.prepare import Prepared
+from cosim.spice.simulator import Deck, Limits, Outcome, Result
+
+_LOG_TAIL = 60
+_MEMORY = re.compile(r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted", re.IGNORECASE)
+_MEASURE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
+
+
+def refused(deck: Deck, engine: str, reason: str) -> Result:
+    """A result for a deck that never reached its engine."""
+    return Result(Outcome.REFUSED, engine, reason=reason, deck=deck)
+
+
+def log_tail(log: Sequence[tuple[str, str]]) -> str:
+    """The last lines of a log, as text."""
+    return "\n".join(text for _, text in log[-_LOG_TAIL:])
+
+
+def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
+    """Outcome and reason where the process itself failed; None where the engine came to its own end."""
+    if answer.status == "timeout":
+        return Outcome.TIMED_OUT, f"no result within {limits.wall:g} s"
+    memory = f"ran into the memory limit of {limits.memory / 2**30:.3g} GiB"
+    if answer.status == "memory" or any(_MEMORY.search(text) for _, text in answer.log):
+        return Outcome.CRASHED, memory
+    code = answer.code
+    if answer.status == "died" or (code is not None and code < 0):
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return Outcome.CRASHED, f"the engine's process {how}"
+    return None
+
+
+def of_ngspice(
+    deck: Deck,
+    prepared: Prepared,
+    answer: Answer,
+    plots: Sequence[waveforms.Plot],
+    *,
+    engine: str,
+    limits: Limits,
+    wall: float,
+) -> Result:
+    """The result of a run of ngspice, as a library or as a program. ``plots`` are in the order of the deck's cards."""
+    texts = [text for _, text in answer.log]
+    named: Mapping[str, waveforms.Plot] = {}
+    found: dict[str, float] = {}
+    failed = abnormal(answer, limits)
+    if failed is not None:
+        how, reason = failed
+    elif answer.status == "failed":
+        how, reason = Outcome.REFUSED, "; ".join(texts)
+    else:
+        fatal = answer.status == "exited" or any("fatal error in ngspice" in text for text in texts)
+        how, reason = verdict.of_ngspice(prepared, plots, answer.log, parsed=not fatal or bool(plots))
+    if how is Outcome.CONVERGED:
+        named, found = waveforms.label(plots), measured(texts, prepared.measures)
+    return Result(
+        how,
+        engine,
+        waveforms=MappingProxyType({name: waveforms.dataset(plot) for name, plot in named.items()}),
+        reason=reason,
+        log=log_tail(answer.log),
+        wall=wall,
+        deck=deck,
+        measures=MappingProxyType(found),
+    )
+
+
+def measured(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """The values of ``.meas`` cards as ngspice prints them; one that failed is absent."""
+    found: dict[str, float] = {}
+    for text in texts:
+        match = _MEASURE.match(text.strip())
+        if match and match[1].lower() in names:
+            found[match[1].lower()] = float(match[2])
+    return found
