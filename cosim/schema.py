@@ -111,15 +111,13 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
         return model.model_validate(data)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = [
-            part for part in first["loc"] if not (isinstance(part, str) and part.startswith(("function-", "tagged-")))
-        ]
+        path = _keys(first["loc"], data)
         where = Where(file, line_of(text, path))
         name = ".".join(str(part) for part in path) or kind
-        context = first.get("ctx", {})
-        cause = context.get("error")
+        cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
-            raise InputError(f"{name}: {cause.message}", where=where, remedy=cause.remedy) from None
+            kept = UnitError if isinstance(cause, UnitError) else InputError
+            raise kept(f"{name}: {cause.message}", where=where, remedy=cause.remedy) from None
         if first["type"] == "extra_forbidden":
             known = _known(model, path)
             raise UnknownName(f"key in {kind}", name.rpartition(".")[2], known, where=where) from None
@@ -127,6 +125,19 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
             raise InputError(f"{kind} lacks {name}", where=where, remedy="add it") from None
         message = first["msg"].removeprefix("Value error, ")
         raise InputError(f"{name}: {message}", where=where, remedy=f"it is {first['input']!r} now"[:200]) from None
+
+
+def _keys(loc: Sequence[str | int], data: Any) -> list[str | int]:
+    """The part of pydantic's location that names keys of ``data``; the tags of unions are left out."""
+    keys: list[str | int] = []
+    for index, part in enumerate(loc):
+        in_list = isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+        if in_list or (isinstance(data, dict) and part in data):
+            data = data[part]
+        elif index < len(loc) - 1 or not isinstance(data, dict):
+            continue
+        keys.append(part)
+    return keys
 
 
 def _known(model: type[Table], path: Sequence[str | int]) -> list[str]:

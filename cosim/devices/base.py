@@ -196,6 +196,11 @@ class DeviceModel(ABC):
         """The states at t = 0; events are armed (0)."""
         return Values({s.name: p[s.initial] if s.initial else 0.0 for s in self.all_states})
 
+    def drive_level(self, p: Values) -> float:
+        """A voltage (V) that exercises the device well: equivalence runs pulse it up to plus and minus this."""
+        del p
+        return 1.0
+
     def total_rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> dict[str, Operand]:
         """`rates` with the contribution of every event, and the rate of each event's auxiliary state (1/s)."""
         total: dict[str, Operand] = dict(self.rates(across, x, p))

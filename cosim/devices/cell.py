@@ -31,6 +31,10 @@ class Cell1T1R(TwoTerminal):
         """The voltage (V) on the memristor with ``v`` (V) over the cell."""
         return v - _ACCESS.drop(v, _MEMRISTOR.conductance(Values({"w": w}), p), p)
 
+    def drive_level(self, p: Values) -> float:
+        """1.7 times the larger threshold (V): steps of up to the full range."""
+        return 1.7 * float(max(p.theta_p, p.theta_n))
+
     def current(self, v: Operand, x: Values, p: Values) -> Operand:
         """Current (A) through the cell."""
         return _MEMRISTOR.current(self.device_voltage(v, x.w, p), x, p)

@@ -116,6 +116,15 @@ def apply_pulse(
     return after, power * duration
 
 
+def event(memristor: ThresholdMemristor, p: Values, *, v: Operand, w: Operand, polarity: int = 0) -> Operand:
+    """The state after one event of the published map with ``v`` (V) on the memristor; ``polarity`` as below."""
+    if polarity < 0:
+        return memristor.published_rise(w, p, up=overdrive(-v - p.theta_p, p.alpha_p))
+    if polarity > 0:
+        return memristor.published_fall(w, p, down=overdrive(v - p.theta_n, p.alpha_n))
+    return memristor.published_map(v, w, p)
+
+
 def apply_event(
     memristor: ThresholdMemristor,
     p: Values,
@@ -132,11 +141,6 @@ def apply_event(
     energy only.
     """
     v_device = v if series is None else series(v, w, p)
-    if polarity < 0:
-        after = memristor.published_rise(w, p, up=overdrive(-v_device - p.theta_p, p.alpha_p))
-    elif polarity > 0:
-        after = memristor.published_fall(w, p, down=overdrive(v_device - p.theta_n, p.alpha_n))
-    else:
-        after = memristor.published_map(v_device, w, p)
+    after = event(memristor, p, v=v_device, w=w, polarity=polarity)
     power = v * memristor.current(v_device, Values({"w": 0.5 * (w + after)}), p)
     return after, power * (shape.width + shape.edges / 3.0)

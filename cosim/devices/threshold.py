@@ -47,20 +47,30 @@ def overdrive(excess: Operand, alpha: Operand) -> Operand:
     return np.expm1(np.minimum(alpha * np.maximum(excess, 0.0), EXPONENT_LIMIT))
 
 
-def loss(u: Operand, gamma: Operand, strength: Operand) -> Operand:
-    """u(0) − u(1) of du/dt = −strength · u^γ, u >= 0: closed form, exact at γ = 1 and beyond extinction (γ < 1).
+def change(u: Operand, gamma: Operand, strength: Operand) -> Operand:
+    """u(1) − u(0) <= 0 of du/dt = −strength · u^γ, u >= 0: closed form, exact at γ = 1 and beyond extinction (γ < 1).
 
-    u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative. The loss
-    is exactly 0 where ``strength`` is.
+    u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative. The
+    change is exactly 0 where ``strength`` is. Powers are written as 2^(y log2 u), which is faster than pow and as good.
     """
     g = gamma - 1.0
     if isinstance(g, float):
         g = g if abs(g) >= GAMMA_STEP else GAMMA_STEP
     else:
         g = np.where(np.abs(g) >= GAMMA_STEP, g, GAMMA_STEP)
-    s = strength * np.maximum(u, EDGE) ** g
+    x = np.log2(np.maximum(u, EDGE)) * g
+    x = np.exp2(x, out=_own(x)) * (g * strength)
+    if not isinstance(g, float) or g < 0.0:
+        x = np.maximum(x, -1.0, out=_own(x))
     with np.errstate(divide="ignore"):  # extinction is log 0: a factor exp(−inf)
-        return -u * np.expm1(-np.log1p(np.maximum(g * s, -1.0)) / g)
+        x = np.log1p(x, out=_own(x))
+    x *= -1.0 / g
+    return u * np.expm1(x, out=_own(x))
+
+
+def _own(x: Operand) -> Operand:
+    """``x`` as the place for a result, None where it is a scalar: temporaries are used again, not allocated."""
+    return x if isinstance(x, np.ndarray) else None
 
 
 class ThresholdMemristor(TwoTerminal):
@@ -87,6 +97,10 @@ class ThresholdMemristor(TwoTerminal):
         """Conductance (S) in state ``x``: G_max (w (1 − 1/r) + 1/r)."""
         return p.g_max * (x.w * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
 
+    def drive_level(self, p: Values) -> float:
+        """1.7 times the larger threshold (V): steps of up to the full range."""
+        return 1.7 * float(max(p.theta_p, p.theta_n))
+
     def current(self, v: Operand, x: Values, p: Values) -> Operand:
         """Current (A) at ``v`` (V): ohmic in the state."""
         return self.conductance(x, p) * v
@@ -111,16 +125,16 @@ class ThresholdMemristor(TwoTerminal):
         """The state after a drive whose overdrive integrals ∫K dt/t_event are ``up`` and ``down`` (dimensionless)."""
         negative = up > 0.0
         u = np.where(negative, 1.0 - w, w)
-        lost = loss(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
-        return np.where(negative, w + lost, w - lost)
+        moved = change(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
+        return np.where(negative, w - moved, w + moved)
 
     def potentiate(self, w: Operand, p: Values, *, up: Operand) -> Operand:
         """`advance_by` where nothing depresses."""
-        return w + loss(1.0 - w, p.gamma_p, up)
+        return w - change(1.0 - w, p.gamma_p, up)
 
     def depress(self, w: Operand, p: Values, *, down: Operand) -> Operand:
         """`advance_by` where nothing potentiates."""
-        return w - loss(w, p.gamma_n, down)
+        return w + change(w, p.gamma_n, down)
 
     def published_rise(self, w: Operand, p: Values, *, up: Operand) -> Operand:
         """The state after one event of the published map with the overdrive K = ``up`` of potentiation."""

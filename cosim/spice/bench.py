@@ -13,8 +13,9 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
+from cosim import units
 from cosim.devices.pulse import PulseShape
-from cosim.errors import InputError
+from cosim.errors import InputError, UnitError
 from cosim.schema import Number, Quantity, Second, Table, Volt
 from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 
@@ -212,6 +213,11 @@ class Limit(Table):
     min: str | float | None = None
     max: str | float | None = None
 
+    def span(self, unit: str) -> tuple[float | None, float | None]:
+        """Both bounds in SI; raises `UnitError`."""
+        low, high = (None if bound is None else units.parse(bound, unit) for bound in (self.min, self.max))
+        return low, high
+
 
 class BenchFile(Table):
     """The whole file."""
@@ -244,6 +250,11 @@ class BenchFile(Table):
                 raise InputError(
                     f"limit {name!r} has no measure", remedy=f"measures: {', '.join(self.measures) or 'none'}"
                 )
+        for name, limit in self.limits.items():
+            try:
+                limit.span(self.measures[name].unit)
+            except UnitError as error:
+                raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
         for name, measure in self.measures.items():
             used = getattr(measure, "stimulus", None)
             if used is not None and not isinstance(self.stimuli.get(used), RandomPulses | Pulses):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from cosim import resources, units
+from cosim import resources
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
@@ -253,13 +253,7 @@ class Testbench:
         try:
             values = np.atleast_1d(np.asarray(self._values(entry, data), dtype=float))
             limit = self.file.limits.get(name)
-            low, high = (None, None) if limit is None else (limit.min, limit.max)
-            return Measured(
-                values,
-                entry.unit,
-                None if low is None else units.parse(low, entry.unit),
-                None if high is None else units.parse(high, entry.unit),
-            )
+            return Measured(values, entry.unit, *(limit.span(entry.unit) if limit else (None, None)))
         except InputError as error:
             raise InputError(f"measure {name!r} of bench {self.name}: {error}") from None
 

@@ -65,6 +65,9 @@ def of_ngspice(prepared: Prepared, plots: Sequence[Plot], log: Log, *, parsed: b
     missing = _unfinished(prepared, plots)
     if missing is None and not any("simulation(s) aborted" in text for text in texts):
         return Outcome.CONVERGED, ""
+    if any("no data saved" in text for text in texts):
+        saved = re.findall(r"^\.save\s+(.*)$", prepared.text, re.MULTILINE | re.IGNORECASE)
+        return Outcome.REFUSED, f"the circuit has none of the vectors to save: {' '.join(saved)}"
     return Outcome.NOT_CONVERGED, _run_reason(missing or "the run was aborted", texts)
 
 

@@ -1,0 +1,44 @@
+"""What a claim is, and how one is measured, printed and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+Figures = dict[str, Any]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and its measurement.
+
+    Args:
+        name: what ``measure`` is asked for.
+        says: the claim in one sentence.
+        measure: makes the figures; it gets a function that it may tell its progress.
+        limits: figure -> (low, high); None is open. A figure with a limit has to exist and be a number.
+        long: too long for CI: recorded by ``reproduce``.
+        depends: files and folders below the package whose change makes a recorded result old.
+    """
+
+    name: str
+    says: str
+    measure: Callable[[Report], Figures]
+    limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=lambda: MappingProxyType({}))
+    long: bool = False
+    depends: tuple[str, ...] = ()
+
+    def judge(self, figures: Mapping[str, Any]) -> list[str]:
+        """The limits that ``figures`` break, each as a sentence."""
+        broken = []
+        for name, (low, high) in self.limits.items():
+            value = figures.get(name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+                broken.append(f"{name} was not measured")
+            elif (low is not None and value < low) or (high is not None and value > high):
+                span = f"{'' if low is None else f'{low:g} <= '}{name}{'' if high is None else f' <= {high:g}'}"
+                broken.append(f"{name} = {value:.4g}, claimed {span}")
+        return broken

@@ -1,0 +1,83 @@
+"""numpy ≡ B-source ≡ Verilog-A in ngspice ≡ Verilog-A in VACASK: a device's states under random pulses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosim.devices.base import Array, DeviceModel, Values
+from cosim.devices.integrate import Trajectory, integrate
+from cosim.emit.ngspice import subcircuit
+from cosim.emit.veriloga import module
+from cosim.measure.waveforms import sample
+from cosim.spice.openvaf import compile_model
+from cosim.spice.simulator import Deck, Simulator
+from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A device under a random pulse train at its first electrical port, and scipy's answer at the knots."""
+
+    device: DeviceModel
+    p: Values
+    train: PulseTrain
+    reference: Trajectory
+
+    @classmethod
+    def random(cls, device: DeviceModel, p: Values, *, pulses: int = 40, seed: int = 0) -> Exercise:
+        """``pulses`` of 200 ns of both polarities, up to the device's drive level."""
+        level = device.drive_level(p)
+        rng = np.random.default_rng(seed)
+        amplitudes = random_amplitudes(pulses, rng, positive=(0.0, level), negative=(-level, 0.0))
+        train = PulseTrain(amplitudes, read_voltage=0.0)
+        t, v = train.knots()
+        port = next(port.name for port in device.ports if port.nature == "electrical")
+        return cls(device, p, train, integrate(device, p, t=t, across={port: v}))
+
+    def deck(self, form: str, options: Mapping[str, float | str], max_step: float) -> Deck:
+        """The device as ``form`` ("behavioural" or "verilog-a") under the train."""
+        device, p = self.device, self.p
+        port = next(port for port in device.ports if port.nature == "electrical")
+        nodes = " ".join("a" if n == port.nodes[0] else "0" if n == port.nodes[1] else n for n in device.nodes)
+        values = {entry.name: float(p[entry.name]) for entry in device.params}
+        if form == "behavioural":
+            body = f"{subcircuit(device, 'dut', values)}X1 {nodes} dut"
+            osdi = ()
+        else:
+            given = " ".join(f"{name}={fmt(value)}" for name, value in values.items())
+            body = f"N1 {nodes} dut\n.model dut {device.name} {given}"
+            osdi = (compile_model(module(device)),)
+        text = "\n".join(
+            [
+                f"{device.name} under random pulses",
+                body,
+                f"Va a 0 {self.train.pwl()}",
+                f".tran {fmt(max_step)} {fmt(self.train.duration)} 0 {fmt(max_step)}",
+                ".end",
+            ]
+        )
+        save = tuple(self.vector(form, state.name) for state in device.all_states)
+        return Deck(text + "\n", osdi=osdi, save=(*save, "i(va)"), options=options)
+
+    @staticmethod
+    def vector(form: str, state: str) -> str:
+        """What the engines call a state."""
+        return f"v(x1.{state})" if form == "behavioural" else f"v(n1#{state})"
+
+    def errors(
+        self, simulator: Simulator, *, form: str, options: Mapping[str, float | str], max_step: float = 20e-9
+    ) -> dict[str, float]:
+        """The largest |engine − scipy| of each state over the knots, as a fraction of the state's range.
+
+        Raises `SimulationError` where the engine does not converge.
+        """
+        data = simulator.run(self.deck(form, options, max_step))["tran"]
+        found = {}
+        for state in self.device.all_states:
+            got: Array = sample(data, self.vector(form, state.name), at=self.reference.t)
+            span = state.bounds[1] - state.bounds[0]
+            found[state.name] = float(np.max(np.abs(got - self.reference.states[state.name]))) / span
+        return found

@@ -1,0 +1,58 @@
+"""One device, one drive, four ways to solve it: scipy on the numpy functions, B-source, OSDI, VACASK."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cosim.claims.equivalence import Exercise
+from cosim.devices.registry import device, devices
+from cosim.parameters import shipped_sets
+from cosim.spice.engines import open_simulator
+from cosim.spice.simulator import Simulator
+from cosim.spice.testbench import STANDARD, TIGHT
+
+# Every published set, and the defaults of every stateful device that has none.
+CASES = sorted(shipped_sets()) + [
+    (name, "") for name, d in devices().items() if d.states and not any(key[0] == name for key in shipped_sets())
+]
+WAYS = [
+    pytest.param("pyspice", "behavioural", marks=pytest.mark.spice),
+    pytest.param("pyspice", "verilog-a", marks=[pytest.mark.spice, pytest.mark.osdi]),
+    pytest.param("ngspice", "behavioural", marks=pytest.mark.spice),
+    pytest.param("vacask", "verilog-a", marks=pytest.mark.vacask),
+]
+
+
+@pytest.fixture(scope="module")
+def simulators() -> Iterator[dict[str, Simulator]]:
+    opened: dict[str, Simulator] = {}
+    yield opened
+    for simulator in opened.values():
+        simulator.close()
+
+
+@pytest.fixture(scope="module")
+def exercises() -> dict[tuple[str, str], Exercise]:
+    return {}
+
+
+@pytest.mark.parametrize(("engine", "form"), WAYS)
+@pytest.mark.parametrize("case", CASES, ids=":".join)
+def test_states_agree(
+    case: tuple[str, str],
+    engine: str,
+    form: str,
+    simulators: dict[str, Simulator],
+    exercises: dict[tuple[str, str], Exercise],
+) -> None:
+    if engine not in simulators:
+        simulators[engine] = open_simulator(engine)
+    if case not in exercises:
+        model = device(case[0])
+        p = shipped_sets()[case].resolved() if case[1] else model.defaults()
+        exercises[case] = Exercise.random(model, p)
+    exercise = exercises[case]
+    # the project's claims: 2e-3 of full scale as benches run, 2e-4 with tightened tolerances
+    for options, allowed in ((STANDARD, 2e-3), (TIGHT, 2e-4)):
+        errors = exercise.errors(simulators[engine], form=form, options=options)
+        assert max(errors.values()) < allowed, (options, errors)

@@ -1,0 +1,184 @@
+"""Benches: what they write, what they measure, and what they refuse."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.devices.cell import Cell1T1R
+from cosim.errors import InputError, UnitError, UnknownName
+from cosim.fitting.curve import Curve
+from cosim.lab import access_curve, pulse_experiment
+from cosim.measure import waveforms as measure
+from cosim.parameters import ParameterSet
+from cosim.resources import listing
+from cosim.spice.engines import open_simulator
+from cosim.spice.pyspice import PySpiceSimulator
+from cosim.spice.testbench import TIGHT, Testbench
+
+pytestmark = pytest.mark.spice
+
+
+@pytest.fixture(scope="module")
+def simulator() -> PySpiceSimulator:
+    with open_simulator() as opened:
+        yield opened
+
+
+@pytest.fixture
+def short() -> Testbench:
+    return Testbench.load("1t1r_random_pulses").with_(stimuli={"bl": {"count": 30}})
+
+
+@pytest.mark.parametrize("path", listing("netlists", ".toml"), ids=lambda p: p.stem)
+def test_shipped_benches_pass(path: Path, simulator: PySpiceSimulator) -> None:
+    done = Testbench.load(path).run(simulator)
+    assert done.result.ok, done.result.reason
+    assert done.passed, {name: m for name, m in done.measures.items() if m.passed is False}
+
+
+def test_both_forms_measure_the_same(short: Testbench, simulator: PySpiceSimulator) -> None:
+    runs = [short.with_(form=form, options=TIGHT).run(simulator) for form in ("behavioural", "verilog-a")]
+    for name in ("conductance", "state", "pulse_energy"):
+        first, second = (run[name].values for run in runs)
+        # tightened tolerances follow the state to 2e-4 of full scale
+        np.testing.assert_allclose(first, second, atol=4e-4 * np.max(np.abs(first)))
+
+
+def test_energy_is_charge_times_voltage(short: Testbench, simulator: PySpiceSimulator) -> None:
+    """The energies of the pulses against an integral over the whole run: reads and gaps are the small rest."""
+    run = short.run(simulator)
+    data, train = run.waveforms, short.train("bl")
+    t = data["time"].values
+    power = -data["v(bl)"].values * data["i(vbl)"].values
+    total = np.trapezoid(power, t)
+    reads = measure.energy(
+        data, "v(bl)", "i(vbl)", starts=train.write_ends, stops=train.write_ends + train.gap + train.read_length
+    )
+    # displacement currents return their energy; the rest is the trapezoidal rule on the engine's points
+    assert run["pulse_energy"].values.sum() + reads.sum() == pytest.approx(total, rel=1e-6)
+    assert np.all(run["pulse_energy"].values > 0)
+
+
+def test_read_sees_the_cell_and_not_only_the_memristor(short: Testbench, simulator: PySpiceSimulator) -> None:
+    run = short.run(simulator)
+    memristor = short.sets["memristor"].resolved()
+    w = run["state"].values
+    bare = memristor.g_max * (w * (1 - 1 / memristor.ratio) + 1 / memristor.ratio)
+    read = run["conductance"].values
+    assert np.all(read < bare)
+    # 220 Ohm of transistor in series with 5 kOhm and more
+    assert np.all(read > 0.93 * bare)
+
+
+def test_numpy_cell_follows_the_transistor_level_cell(short: Testbench, simulator: PySpiceSimulator) -> None:
+    from scipy.optimize import curve_fit
+
+    curve = access_curve(Testbench.load("access_iv"), simulator)
+    cell = Cell1T1R()
+
+    def law(v: np.ndarray, g_on: float, v_sat: float, v_c: float) -> np.ndarray:
+        from cosim.devices.access import AccessTransistor
+
+        return AccessTransistor().current(v, cell.defaults().with_(g_on=g_on, v_sat=v_sat, v_c=v_c)) * 1e3
+
+    (g_on, v_sat, v_c), _ = curve_fit(law, curve["voltage"], curve["current"] * 1e3, p0=(4e-3, 2.0, 3.0))
+    p = cell.values({**short.sets["memristor"].resolved(), "g_on": g_on, "v_sat": v_sat, "v_c": v_c})
+    run = short.with_(options=TIGHT).run(simulator)
+    train, w, worst = short.train("bl"), float(p.w0), 0.0
+    for amplitude, after in zip(train.amplitudes, run["state"].values, strict=True):
+        w = float(cell.pulse(amplitude, w, p, shape=train.shape)[0])
+        worst = max(worst, abs(w - after))
+    # the triode law is within 0.2 % of BSIM4's current here, and a pulse's midpoint rule within 3e-4
+    assert worst < 2e-3
+
+
+def test_experiment_gives_a_curve(short: Testbench, simulator: PySpiceSimulator) -> None:
+    experiment = pulse_experiment(short, simulator)
+    assert isinstance(experiment.curve, Curve)
+    assert len(experiment.curve) == 30
+    noisy = [experiment.noisy(np.random.default_rng(seed)).measured for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(noisy[0], noisy[1])
+    spread = np.std(noisy[2] - experiment.curve.measured)
+    # 30 draws of sigma = 2 % of 200 uS: within a factor of 1.6 at four sigma
+    assert 0.5 < spread / (0.02 * 200e-6) < 1.6
+
+
+def test_with_changes_copies_only(short: Testbench) -> None:
+    other = short.with_(parameters={"w0": 0.2}, devices={"memristor": ParameterSet.load("hfo2")}, form="verilog-a")
+    assert short.file.parameters["w0"].value == 0.5
+    assert other.file.parameters["w0"].value == 0.2
+    assert other.sets["memristor"].name == "hfo2"
+    assert short.deck().fingerprint() != other.deck().fingerprint()
+    assert short.deck().fingerprint() == short.with_().deck().fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"parameters": {"w1": 0.2}}, UnknownName, "known: v_wl, w0, width"),
+        ({"devices": {"memristr": None}}, UnknownName, "did you mean memristor"),
+        ({"form": "vhdl"}, InputError, "form"),
+        ({"stimuli": {"bl": {"count": 0}}}, InputError, "count"),
+        ({"stimuli": {"sl": {}}}, UnknownName, "known: bl"),
+    ],
+)
+def test_wrong_changes(short: Testbench, change: dict[str, object], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        short.with_(**change)  # type: ignore[arg-type]
+
+
+BENCH = """title = "t"
+circuit = "V1 a 0 1\\nR1 a 0 1k"
+[analysis]
+kind = "op"
+[measures.i]
+kind = "final"
+of = "i(v1)"
+unit = "A"
+[limits]
+i = { max = "2 mA" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "line", "says"),
+    [
+        ('kind = "op"', 'kind = "opp"', InputError, 3, "analysis"),
+        ('title = "t"', 'titel = "t"', InputError, None, "lacks title|unknown key"),
+        ('"2 mA"', '"2 mV"', UnitError, None, "is not in A"),
+        ("[limits]\ni =", "[limits]\nj =", InputError, None, "has no measure"),
+        ('kind = "final"', 'kind = "last"', InputError, 5, "measures.i"),
+        ('unit = "A"', 'window = 3\nunit = "A"', UnknownName, 9, "window"),
+        ('kind = "op"', 'kind = "tran"\nmax_step = "1 parsec"', UnitError, 5, "parsec"),
+        ('title = "t"', "title = ", InputError, None, "line 1"),
+    ],
+)
+def test_wrong_files_name_the_line(
+    tmp_path: Path, old: str, new: str, error: type[Exception], line: int | None, says: str
+) -> None:
+    path = tmp_path / "b.toml"
+    assert old in BENCH
+    path.write_text(BENCH.replace(old, new))
+    with pytest.raises(InputError, match=says) as caught:
+        Testbench.load(path)
+    assert isinstance(caught.value, error)
+    if line is not None:
+        assert f"b.toml:{line}" in str(caught.value)
+
+
+def test_a_small_bench_runs(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH)
+    done = Testbench.load(path).run(simulator)
+    assert done["i"].scalar == pytest.approx(-1e-3, rel=1e-9)
+    assert done.passed
+
+
+def test_a_vector_that_is_none_is_named(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH.replace("i(v1)", "i(v2)"))
+    done = Testbench.load(path).run(simulator)
+    assert not done.result.ok
+    assert "i(v2)" in done.result.reason
+    assert not done.measures
