@@ -149,7 +149,7 @@ i = { max = "2 mA" }
         ('"2 mA"', '"2 mV"', UnitError, None, "is not in A"),
         ("[limits]\ni =", "[limits]\nj =", InputError, None, "has no measure"),
         ('kind = "final"', 'kind = "last"', InputError, 5, "measures.i"),
-        ('unit = "A"', 'window = 3\nunit = "A"', UnknownName, 9, "window"),
+        ('unit = "A"', 'window = 3\nunit = "A"', UnknownName, 8, "window"),
         ('kind = "op"', 'kind = "tran"\nmax_step = "1 parsec"', UnitError, 5, "parsec"),
         ('title = "t"', "title = ", InputError, None, "line 1"),
     ],
