@@ -103,8 +103,10 @@ def apply_pulse(
     """
     duration = shape.width + shape.edges / 3.0
     if series is None:
+        middle = advance(memristor, p, v=v, w=w, shape=shape, share=0.5, polarity=polarity)
         after = advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity)
-        return after, v * memristor.current(v, Values({"w": 0.5 * (w + after)}), p) * duration
+        mean = (w + 4.0 * middle + after) / 6.0  # Simpson's rule over the pulse
+        return after, v * memristor.current(v, Values({"w": mean}), p) * duration
     after, power = w, 0.0
     for _ in range(steps):
         before = after

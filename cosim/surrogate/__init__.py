@@ -1,1 +1,1 @@
-"""Surrogates: fast pulse-level models with a certificate."""
+"""Surrogates: a circuit's answer to an event in numpy, with a certificate (`base`); programming pulses (`pulse`)."""

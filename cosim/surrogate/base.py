@@ -1,0 +1,261 @@
+"""What a surrogate is: ``step(state, inputs) -> (state, outputs)`` in numpy, and a certificate of how good it is.
+
+A surrogate stands for a circuit inside a domain: ranges of its inputs, states and parameters, at a fixed pulse shape.
+Its `Certificate` holds the error against the circuit simulator on data that took no part in making it, the growth of
+the error over a long free run, and what is needed to make it again. Outside the domain it raises `DomainError`, or
+warns and extrapolates, or asks a reference, as its user chose.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim import units
+from cosim.devices.base import Values
+from cosim.errors import DomainError, InputError
+
+Array = NDArray[np.float64]
+Range = tuple[float, float]
+Outside = Literal["raise", "warn", "ask"]
+OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")
+
+
+class DomainWarning(UserWarning):
+    """A surrogate is used outside the domain of its certificate, and extrapolates."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a circuit answered to a train of pulses: ``w`` (n,) after each pulse, ``energy`` (n,) J of each pulse."""
+
+    w: Array
+    energy: Array
+
+
+class Reference(Protocol):
+    """A circuit that takes pulses: SPICE, or a numerical integration."""
+
+    def __call__(self, amplitudes: Array, w0: float) -> Response:
+        """Apply ``amplitudes`` (n,) V one after the other, from the state ``w0``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a surrogate holds: inclusive ranges in SI units.
+
+    Args:
+        inputs: by name, e.g. ``amplitude`` in V.
+        states: by name.
+        parameters: of instances; a parameter that is not named may only have its nominal value.
+        fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
+    """
+
+    inputs: Mapping[str, Range]
+    states: Mapping[str, Range]
+    parameters: Mapping[str, Range] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        for kind in ("inputs", "states", "parameters"):
+            for name, (low, high) in getattr(self, kind).items():
+                if not low <= high:
+                    raise InputError(f"domain of {name}: {low:g}..{high:g} is empty", remedy="give low <= high")
+
+
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Errors on held-out data, in ``unit``; ``full_scale`` is what the percentages refer to."""
+
+    max: float
+    rms: float
+    full_scale: float
+    unit: str
+
+    @property
+    def max_percent(self) -> float:
+        """The largest error in % of full scale."""
+        return 100.0 * self.max / self.full_scale
+
+    @property
+    def rms_percent(self) -> float:
+        """The root-mean-square error in % of full scale."""
+        return 100.0 * self.rms / self.full_scale
+
+    @classmethod
+    def of(cls, error: Array, *, full_scale: float, unit: str) -> Self:
+        """The summary of errors of any shape; raises `InputError` where there are none or one is not finite."""
+        if error.size == 0 or not np.all(np.isfinite(error)):
+            raise InputError("an error that is not finite cannot be certified", remedy="look at the reference's data")
+        return cls(float(np.max(np.abs(error))), float(np.sqrt(np.mean(error**2))), full_scale, unit)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Growth of the state's error in a free run: after ``pulses`` pulses, the largest and rms error over the trains."""
+
+    pulses: tuple[int, ...]
+    max: tuple[float, ...]
+    rms: tuple[float, ...]
+    trains: int
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far a surrogate can be trusted, and what is needed to make it again.
+
+    Args:
+        errors: per pulse on held-out data: ``state`` (1), ``conductance`` (S), ``energy`` (J).
+        rollout: growth of the state's error.
+        domain: where this holds.
+        pulses: how many held-out pulses.
+        against: the engine that answered, e.g. ``"ngspice-46"``.
+        netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
+        data: SHA-256 of the held-out data.
+        parameters: fingerprint of the parameter set.
+        tolerances: of the engine.
+        seed: of the held-out pulses, as text.
+        made: UTC, ISO 8601.
+        version: of cosim.
+        notes: choices made on the way, e.g. which correction was taken.
+    """
+
+    errors: Mapping[str, ErrorSummary]
+    rollout: Rollout
+    domain: Domain
+    pulses: int
+    against: str
+    netlist: str
+    data: str
+    parameters: str
+    tolerances: Mapping[str, float]
+    seed: str
+    made: str
+    version: str
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The certificate as text, one fact a line."""
+        out = [f"against     {self.against}, {self.pulses} held-out pulses (seed {self.seed}), made {self.made}"]
+        for name, error in self.errors.items():
+            out.append(
+                f"{name:<11} max {units.show(error.max, error.unit)} ({error.max_percent:.3g} %), rms "
+                f"{units.show(error.rms, error.unit)} ({error.rms_percent:.3g} % of "
+                f"{units.show(error.full_scale, error.unit)})"
+            )
+        grown = "; ".join(f"{n}: {high:.2g}" for n, high in zip(self.rollout.pulses, self.rollout.max, strict=True))
+        out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
+        ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
+        out.append("domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}" for n, (low, high) in ranges.items()))
+        out.append("fixed       " + ", ".join(f"{name} {value:.4g}" for name, value in self.domain.fixed.items()))
+        out.append("tolerances  " + (", ".join(f"{k} {v:g}" for k, v in self.tolerances.items()) or "none"))
+        out.append(f"hashes      parameters {self.parameters[:12]}, netlist {self.netlist[:12] or 'none'}, ")
+        out[-1] += f"data {self.data[:12]}; cosim {self.version}"
+        out.extend(f"note        {note}" for note in self.notes)
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "errors": {name: vars(error) for name, error in self.errors.items()},
+            "rollout": {**vars(self.rollout)},
+            "domain": {
+                "inputs": dict(self.domain.inputs),
+                "states": dict(self.domain.states),
+                "parameters": dict(self.domain.parameters),
+                "fixed": dict(self.domain.fixed),
+            },
+            "tolerances": dict(self.tolerances),
+            "notes": list(self.notes),
+            **{
+                name: getattr(self, name)
+                for name in ("pulses", "against", "netlist", "data", "parameters", "seed", "made", "version")
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError where ``given`` is no certificate."""
+
+        def ranges(kind: str) -> Mapping[str, Range]:
+            return MappingProxyType({str(k): (float(v[0]), float(v[1])) for k, v in given["domain"][kind].items()})
+
+        rollout = given["rollout"]
+        return cls(
+            errors=MappingProxyType(
+                {
+                    str(name): ErrorSummary(float(e["max"]), float(e["rms"]), float(e["full_scale"]), str(e["unit"]))
+                    for name, e in given["errors"].items()
+                }
+            ),
+            rollout=Rollout(
+                tuple(int(n) for n in rollout["pulses"]),
+                tuple(float(x) for x in rollout["max"]),
+                tuple(float(x) for x in rollout["rms"]),
+                int(rollout["trains"]),
+            ),
+            domain=Domain(
+                ranges("inputs"),
+                ranges("states"),
+                ranges("parameters"),
+                MappingProxyType({str(k): float(v) for k, v in given["domain"]["fixed"].items()}),
+            ),
+            pulses=int(given["pulses"]),
+            tolerances=MappingProxyType({str(k): float(v) for k, v in given["tolerances"].items()}),
+            notes=tuple(str(note) for note in given["notes"]),
+            **{
+                name: str(given[name])
+                for name in ("against", "netlist", "data", "parameters", "seed", "made", "version")
+            },
+        )
+
+
+class Surrogate(ABC):
+    """A fast model of a circuit. Immutable: the state is the caller's."""
+
+    # The name under which files of this kind are stored.
+    kind: ClassVar[str]
+    certificate: Certificate | None
+
+    @abstractmethod
+    def step(self, state: Values, inputs: Values) -> tuple[Values, Values]:
+        """The state after one step, and what the circuit gives out; raises `DomainError` where so chosen."""
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """What is needed to make it again, as JSON values, without the certificate."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of its file."""
+
+    @classmethod
+    @abstractmethod
+    def rebuilt(
+        cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
+    ) -> Self:
+        """The inverse of `document` and `arrays`."""
+
+
+def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:
+    """None where every one of ``values`` lies in ``allowed``; else the sentence that says which one does not.
+
+    Raises `DomainError` for values that are not finite: no policy can answer them.
+    """
+    low, high = allowed
+    if values.size == 0:
+        return None
+    smallest, largest = float(np.min(values)), float(np.max(values))
+    if smallest >= low and largest <= high:
+        return None
+    if not (np.isfinite(smallest) and np.isfinite(largest)):
+        raise DomainError(f"{name} is not finite", remedy="look for its cause before the surrogate")
+    worst = smallest if smallest < low else largest
+    return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")

@@ -1,0 +1,244 @@
+"""A surrogate against its circuit: held-out pulses, free runs, and the certificate that comes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosim import __version__
+from cosim.devices.base import Values
+from cosim.errors import InputError, UnknownName
+from cosim.surrogate.base import Array, Certificate, Domain, ErrorSummary, Range, Response, Rollout
+from cosim.surrogate.files import array_digest
+from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.references import PulseBench
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out pulses and what both made of them; all (n,) but for the free runs.
+
+    Args:
+        w_before: state before each pulse, the reference's own.
+        amplitude: V.
+        w, energy: after and during the pulse: the reference's (1, J).
+        w_surrogate, energy_surrogate: the surrogate's, from the same ``w_before``.
+        free: per train, the reference's and the surrogate's states (2, n) where each follows itself from one start.
+        seconds: wall time of the reference for all pulses.
+    """
+
+    w_before: Array
+    amplitude: Array
+    w: Array
+    energy: Array
+    w_surrogate: Array
+    energy_surrogate: Array
+    free: tuple[Array, ...]
+    seconds: float
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Surrogate over reference, with the error below."""
+        from cosim.report.surrogate_figures import plot_parity
+
+        return plot_parity(self, ax)
+
+
+def default_range(surrogate: PulseSurrogate, *, step: float = 1.0) -> Range:
+    """Amplitudes (V) up to an overdrive K of ``step`` in mid-range: where one pulse crosses the whole range (own)."""
+    p = surrogate.parameters.resolved()
+    reach = [p.theta_p + np.log1p(step) / p.alpha_p, p.theta_n + np.log1p(step) / p.alpha_n]
+    low, high = (surrogate.cell_voltage(v) for v in (-float(reach[0]), float(reach[1])))
+    return (low, high)
+
+
+def random_train(surrogate: PulseSurrogate, rng: np.random.Generator, *, count: int, span: Range) -> Array:
+    """(count,) V: either polarity with equal chance, nine in ten above threshold, uniform up to ``span``'s ends."""
+    p = surrogate.parameters.resolved()
+    negative = rng.random(count) < 0.5
+    below = rng.random(count) < 0.1
+    theta = np.where(negative, p.theta_p, p.theta_n)
+    end = np.where(negative, -span[0], span[1])
+    if np.any(end <= 0.0):
+        raise InputError(
+            f"amplitudes {span[0]:g}..{span[1]:g} V have one sign", remedy="give a negative and a positive"
+        )
+    low = np.where(below | (end <= theta), 0.0, theta)
+    size = low + rng.random(count) * (np.where(below, np.minimum(theta, end), end) - low)
+    return np.asarray(np.where(negative, -size, size))
+
+
+def certify(
+    surrogate: PulseSurrogate,
+    bench: PulseBench,
+    *,
+    seed: int = 0,
+    pulses: int = 500,
+    train: int = 200,
+    span: Range | None = None,
+    spread: Mapping[str, float] = MappingProxyType({}),
+    notes: tuple[str, ...] = (),
+) -> tuple[PulseSurrogate, HeldOut]:
+    """Hold ``surrogate`` against ``bench`` on fresh pulses, and give it the certificate.
+
+    Args:
+        surrogate: with nominal parameters; its own certificate is ignored.
+        bench: the circuit.
+        seed: of the held-out pulses; training used another stream of it.
+        pulses: how many in all.
+        train: how many follow one another; the free run is as long.
+        span: amplitudes (V) of the domain; default `default_range`.
+        spread: relative half-width by parameter, e.g. ``{"theta_p": 0.2}``: the first train is nominal, each further
+            one has those parameters drawn uniformly from that range, which becomes part of the domain.
+        notes: for the certificate.
+    """
+    if surrogate.instances:
+        raise InputError("a surrogate is certified with nominal parameters", remedy="certify it, then set instances")
+    if pulses < 1 or train < 1:
+        raise InputError(f"{pulses} pulses in trains of {train} are none", remedy="give at least one of each")
+    resolved = surrogate.parameters.resolved()
+    for name, share in spread.items():
+        if name not in resolved:
+            raise UnknownName(f"parameter of {surrogate.device}", name, list(resolved))
+        if not 0.0 < share < 1.0:
+            raise InputError(f"spread of {name} = {share:g} is no share", remedy="give e.g. 0.2 for 20 %")
+    span = span or default_range(surrogate)
+    plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
+    rng = np.random.default_rng([seed, 1])
+    parts: list[HeldOut] = []
+    sizes = [min(train, pulses - start) for start in range(0, pulses, train)]
+    for number, count in enumerate(sizes):
+        drawn = {
+            name: float(resolved[name]) * (1.0 + share * rng.uniform(-1.0, 1.0))
+            for name, share in spread.items()
+            if number > 0
+        }
+        own = plain.parameters.with_values(drawn) if drawn else plain.parameters
+        w0 = float(rng.uniform(0.05, 0.95))
+        amplitude = random_train(plain, rng, count=count, span=span)
+        here = plain.with_(instances={name: np.asarray(value) for name, value in drawn.items()})
+        begin = time.perf_counter()
+        answer = bench.reference(own, shape=plain.shape)(amplitude, w0)
+        parts.append(compare(here, amplitude, w0, answer, seconds=time.perf_counter() - begin))
+    held = _joined(parts)
+    domain = Domain(
+        MappingProxyType({"amplitude": span}),
+        MappingProxyType({"w": (0.0, 1.0)}),
+        MappingProxyType(
+            {n: (float(resolved[n]) * (1.0 - share), float(resolved[n]) * (1.0 + share)) for n, share in spread.items()}
+        ),
+        MappingProxyType(vars(plain.shape)),
+    )
+    certificate = Certificate(
+        errors=summaries(plain, held),
+        rollout=growth(held.free),
+        domain=domain,
+        pulses=pulses,
+        against=bench.engine,
+        netlist=bench.netlist,
+        data=array_digest(held.w_before, held.amplitude, held.w, held.energy),
+        parameters=plain.parameters.fingerprint(),
+        tolerances=MappingProxyType(dict(bench.tolerances)),
+        seed=str(seed),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        notes=notes,
+    )
+    return surrogate.with_(certificate=certificate), held
+
+
+def _joined(parts: list[HeldOut]) -> HeldOut:
+    return HeldOut(
+        w_before=np.concatenate([part.w_before for part in parts]),
+        amplitude=np.concatenate([part.amplitude for part in parts]),
+        w=np.concatenate([part.w for part in parts]),
+        energy=np.concatenate([part.energy for part in parts]),
+        w_surrogate=np.concatenate([part.w_surrogate for part in parts]),
+        energy_surrogate=np.concatenate([part.energy_surrogate for part in parts]),
+        free=tuple(run for part in parts for run in part.free),
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
+def compare(
+    surrogate: PulseSurrogate, amplitude: Array, w0: float, answer: Response, *, seconds: float = 0.0
+) -> HeldOut:
+    """One train: pulse by pulse from the reference's own states, and freely from ``w0``."""
+    # A simulator's state may overshoot its bound by its tolerance.
+    before = np.clip(np.concatenate([[w0], answer.w[:-1]]), 0.0, 1.0)
+    after, out = surrogate.step(Values({"w": before}), Values({"amplitude": amplitude}))
+    free = np.empty(amplitude.size)
+    w = np.array([w0])
+    for k, v in enumerate(amplitude):
+        w = surrogate.update(w, np.array([v]))
+        free[k] = w[0]
+    return HeldOut(
+        before,
+        amplitude,
+        np.asarray(answer.w, dtype=float),
+        np.asarray(answer.energy, dtype=float),
+        after["w"],
+        out["energy"],
+        (np.stack([answer.w, free]),),
+        seconds,
+    )
+
+
+def summaries(surrogate: PulseSurrogate, held: HeldOut) -> Mapping[str, ErrorSummary]:
+    """Errors per pulse: full scale is 1 for the state, G_max, and the largest energy of a pulse."""
+    conductance = surrogate.conductance(held.w_surrogate) - surrogate.conductance(held.w)
+    return MappingProxyType(
+        {
+            "state": ErrorSummary.of(held.w_surrogate - held.w, full_scale=1.0, unit=""),
+            "conductance": ErrorSummary.of(conductance, full_scale=float(surrogate.values.g_max), unit="S"),
+            "energy": ErrorSummary.of(
+                held.energy_surrogate - held.energy, full_scale=float(np.max(np.abs(held.energy))), unit="J"
+            ),
+        }
+    )
+
+
+def growth(free: tuple[Array, ...]) -> Rollout:
+    """How the error of free runs (2, n) grows with the number of pulses."""
+    longest = max(run.shape[1] for run in free)
+    marks = [mark for mark in MARKS if mark < longest] + [longest]
+    largest, rms = [], []
+    for mark in marks:
+        # All errors up to the mark: a saturating pulse forgets, so that the last one alone would flatter.
+        errors = np.concatenate([run[1, :mark] - run[0, :mark] for run in free])
+        largest.append(float(np.max(np.abs(errors))))
+        rms.append(float(np.sqrt(np.mean(errors**2))))
+    return Rollout(tuple(marks), tuple(largest), tuple(rms), len(free))
+
+
+def updates_per_second(
+    surrogate: PulseSurrogate, *, shape: tuple[int, int] = (784, 200), seconds: float = 0.5, seed: int = 0
+) -> float:
+    """Cell updates per second of a whole array, one voltage a row, every pulse above threshold; the median run."""
+    rng = np.random.default_rng(seed)
+    low, high = default_range(surrogate, step=0.5)
+    p = surrogate.values
+    size = rng.uniform(0.2, 1.0, shape[0])
+    v = np.where(
+        rng.random(shape[0]) < 0.5,
+        -float(np.max(p.theta_p)) + size * (low + float(np.max(p.theta_p))),
+        float(np.max(p.theta_n)) + size * (high - float(np.max(p.theta_n))),
+    )[:, None]
+    w = rng.random(shape)
+    times: list[float] = []
+    surrogate.update(w, v)
+    while sum(times) < seconds:
+        begin = time.perf_counter()
+        surrogate.update(w, v)
+        times.append(time.perf_counter() - begin)
+    return w.size / float(np.median(times))

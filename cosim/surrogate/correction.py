@@ -1,0 +1,77 @@
+"""A learned correction of the pulse map: what the cell's closed form leaves out of the circuit's answer (own).
+
+The correction multiplies the physics, so it cannot move a cell that the physics leaves alone::
+
+    w_after = clip(w + Δw · (1 + c_p(w, V)), 0, 1)          energy = E · (1 + e_p(w, V))
+
+with one c and one e per polarity p: a tensor product of Chebyshev polynomials in 2w − 1 and in |V| scaled from its
+certified range to [−1, 1]. The coefficients are a linear least-squares problem; the degree is chosen on held-out
+samples (`train.fit_correction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from cosim.errors import InputError
+
+Array = NDArray[np.float64]
+POLARITIES = {-1: "negative", 1: "positive"}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Coefficients per polarity (−1, +1): ``state`` and ``energy`` (k, l), powers of w first; ``spans`` of |V| in V."""
+
+    state: Mapping[int, Array]
+    energy: Mapping[int, Array]
+    spans: Mapping[int, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        for polarity in POLARITIES:
+            low, high = self.spans[polarity]
+            if not low < high:
+                raise InputError(f"correction: its span of amplitudes {low:g}..{high:g} V is empty")
+            for kind in (self.state, self.energy):
+                if kind[polarity].ndim != 2 or not np.all(np.isfinite(kind[polarity])):
+                    raise InputError("correction: its coefficients are no finite table")
+
+    def gain(self, kind: str, v: Array, w: Array, *, polarity: int) -> Array:
+        """1 + c (``kind`` "state") or 1 + e ("energy"); ``v`` and ``w`` broadcast, V and 1."""
+        table = (self.state if kind == "state" else self.energy)[polarity]
+        low, high = self.spans[polarity]
+        x = (2.0 * np.abs(v) - (low + high)) / (high - low)
+        # First over V, which often is one value a row, then over w.
+        inner = chebyshev.chebval(x, np.moveaxis(table, 0, -1).astype(w.dtype), tensor=True)
+        return np.asarray(1.0 + chebyshev.chebval(2.0 * w - 1.0, inner, tensor=False))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every coefficient under a name, for a file."""
+        out: dict[str, NDArray[Any]] = {}
+        for polarity, name in POLARITIES.items():
+            out[f"correction_state_{name}"] = self.state[polarity]
+            out[f"correction_energy_{name}"] = self.energy[polarity]
+            out[f"correction_span_{name}"] = np.asarray(self.spans[polarity])
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `arrays`; raises KeyError where one is missing."""
+
+        def tables(kind: str) -> dict[int, Array]:
+            return {p: np.asarray(arrays[f"correction_{kind}_{name}"], dtype=float) for p, name in POLARITIES.items()}
+
+        spans = {p: (float(a[0]), float(a[1])) for p, a in tables("span").items()}
+        return cls(tables("state"), tables("energy"), spans)
+
+
+def design(v: Array, w: Array, *, span: tuple[float, float], degree: int) -> Array:
+    """The (n, (degree+1)²) basis at ``v`` (n,) V and ``w`` (n,), flattened as `Correction`'s tables are."""
+    x = (2.0 * np.abs(v) - (span[0] + span[1])) / (span[1] - span[0])
+    return np.asarray(chebyshev.chebvander2d(2.0 * w - 1.0, x, [degree, degree]), dtype=float)

@@ -1,0 +1,129 @@
+"""Surrogates on disk: ``.npz`` without pickle, with the description and the certificate as JSON inside.
+
+The description carries a SHA-256 of every array, and the file one of the description: a file that was cut, changed or
+made by something else is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim import __version__
+from cosim.errors import InputError, MissingFile, UnknownName, Where
+from cosim.files import replacing
+from cosim.surrogate.base import Certificate, Surrogate
+
+FORMAT = "cosim surrogate"
+VERSION = 1
+# Where each kind lives; imported when a file asks for it.
+KINDS = {"pulse": ("cosim.surrogate.pulse", "PulseSurrogate")}
+
+
+def array_digest(*arrays: NDArray[Any]) -> str:
+    """SHA-256 of dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_npz(path: str | Path, arrays: dict[str, NDArray[Any]]) -> Path:
+    """An ``.npz`` that replaces ``path`` as a whole."""
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        # Cast: numpy's stub has allow_pickle before the arrays' names.
+        saving: Callable[..., None] = np.savez_compressed
+        saving(handle, **arrays)
+    return Path(path)
+
+
+def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
+    """Every array of an ``.npz``; raises `MissingFile`, or `InputError` where it is none or is damaged."""
+    try:
+        with Path(path).open("rb") as handle:
+            if not zipfile.is_zipfile(handle):
+                raise InputError(f"this is no {kind}", where=Where(path), remedy="a .npz file is asked for")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise MissingFile(f"there is no {kind} {path}", remedy="check the path") from None
+    except OSError as error:
+        raise MissingFile(f"cannot read {kind} {path}: {error.strerror or error}", remedy="check the path") from None
+    except (ValueError, KeyError, EOFError, SyntaxError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"this is no {kind}, or it is damaged ({error})", where=Where(path), remedy="make it again"
+        ) from None
+
+
+def save(surrogate: Surrogate, path: str | Path) -> Path:
+    """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically."""
+    arrays = surrogate.arrays()
+    certificate = surrogate.certificate
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "cosim": __version__,
+            "kind": surrogate.kind,
+            "body": surrogate.document(),
+            "certificate": None if certificate is None else certificate.to_dict(),
+            "arrays": {name: array_digest(array) for name, array in arrays.items()},
+        },
+        indent=1,
+    ).encode()
+    packed = {f"array_{name}": array for name, array in arrays.items()}
+    packed["document"] = np.frombuffer(text, dtype=np.uint8)
+    packed["digest"] = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
+    return write_npz(path, packed)
+
+
+def load(path: str | Path) -> Surrogate:
+    """The surrogate in ``path``. Raises `MissingFile`; `InputError` for a foreign, damaged or newer file."""
+    stored = read_npz(path, kind="surrogate file")
+    where = Where(path)
+    if "document" not in stored or "digest" not in stored:
+        raise InputError("this is no surrogate file", where=where, remedy="make one with 'cosim surrogate train'")
+    text = stored["document"].tobytes()
+    if hashlib.sha256(text).digest() != stored["digest"].tobytes():
+        raise InputError("the surrogate file is damaged: its digest is wrong", where=where, remedy="make it again")
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            raise InputError("this is no surrogate file", where=where, remedy="make one with 'cosim surrogate train'")
+        if document["version"] > VERSION:
+            raise InputError(
+                f"the surrogate file has version {document['version']}, this cosim reads up to {VERSION}",
+                where=where,
+                remedy="use a newer cosim",
+            )
+        if document["kind"] not in KINDS:
+            raise UnknownName("kind of surrogate", document["kind"], KINDS, where=where)
+        arrays = {name: stored[f"array_{name}"] for name in document["arrays"]}
+        for name, digest in document["arrays"].items():
+            if array_digest(arrays[name]) != digest:
+                raise InputError(
+                    f"the surrogate file is damaged: array {name!r} has changed", where=where, remedy="make it again"
+                )
+        given = document["certificate"]
+        certificate = None if given is None else Certificate.from_dict(given)
+        module, name = KINDS[document["kind"]]
+        found: type[Surrogate] = getattr(import_module(module), name)
+        return found.rebuilt(document["body"], arrays, certificate)
+    except InputError as error:
+        if error.where is None:
+            raise InputError(error.message, where=where, remedy=error.remedy) from None
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(f"the surrogate file lacks or garbles {error}", where=where, remedy="make it again") from None

@@ -1,0 +1,369 @@
+"""Surrogate of a memristive cell under programming pulses: one call advances any number of cells by one pulse each.
+
+The physics is the device's own (`cosim.devices.pulse`), evaluated so that little is computed and little leaves the
+cache: rows below every threshold are left alone, rows of one sign of the voltage get that polarity's law only, a
+voltage shared by a row is exponentiated once, and the rest goes in blocks that fit the second-level cache.
+
+Two laws: ``"rate"`` follows the rate law through the pulse's waveform and saturates within the pulse; ``"published"``
+is the source's map per event. The device is a ``threshold_memristor`` or a ``cell_1t1r``, whose access transistor takes
+its share of the voltage.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cosim.devices.base import Values
+from cosim.devices.cell import Cell1T1R
+from cosim.devices.pulse import PulseShape, Series, advance, apply_event, apply_pulse, event
+from cosim.devices.registry import device as find_device
+from cosim.devices.threshold import ThresholdMemristor
+from cosim.errors import DomainError, InputError, UnknownName
+from cosim.parameters import ParameterSet, Quantity
+from cosim.surrogate.base import (
+    OUTSIDE,
+    Array,
+    Certificate,
+    Domain,
+    DomainWarning,
+    Outside,
+    Range,
+    Reference,
+    Surrogate,
+    require_inside,
+)
+from cosim.surrogate.correction import Correction
+
+Law = Literal["rate", "published"]
+LAWS: tuple[Law, ...] = ("rate", "published")
+DEVICES = ("threshold_memristor", "cell_1t1r")
+# Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
+BLOCK = 131072
+_MEMRISTOR = ThresholdMemristor()
+_CELL = Cell1T1R()
+
+
+@dataclass(frozen=True)
+class PulseSurrogate(Surrogate):
+    """The pulse map of a cell, for any number of instances (module docstring).
+
+    Args:
+        parameters: of a ``threshold_memristor`` or a ``cell_1t1r``.
+        law: "rate" or "published".
+        shape: of every pulse. The published map takes a pulse as one event; there the shape enters the energy only.
+        instances: parameters that differ from cell to cell; each broadcasts to the shape of the state.
+        correction: learned from SPICE samples; None: the physics alone.
+        certificate: None: made without one; there is then no domain.
+        v_read: voltage (V) of the read current.
+        dtype: "float64" or "float32", of the computation.
+        outside: what to do outside the certificate's domain; "ask" takes the answer of ``reference``.
+        reference: asked for single cells outside the domain.
+    """
+
+    kind: ClassVar[str] = "pulse"
+
+    parameters: ParameterSet
+    law: Law = "rate"
+    shape: PulseShape = field(default_factory=PulseShape)
+    instances: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+    correction: Correction | None = None
+    certificate: Certificate | None = None
+    v_read: float = 0.1
+    dtype: Literal["float64", "float32"] = "float64"
+    outside: Outside = "raise"
+    reference: Reference | None = field(default=None, compare=False)
+    _p: Values = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.parameters.device not in DEVICES:
+            raise UnknownName("device of a pulse surrogate", self.parameters.device, DEVICES)
+        if self.law not in LAWS:
+            raise UnknownName("law", self.law, LAWS)
+        if self.outside not in OUTSIDE:
+            raise UnknownName("choice outside the domain", self.outside, OUTSIDE)
+        if self.outside == "ask" and self.reference is None:
+            raise InputError("outside='ask' needs a reference", remedy="give reference=..., or take 'raise' or 'warn'")
+        kind = np.dtype(self.dtype)
+        if kind not in (np.float64, np.float32):
+            raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
+        own = {name: np.asarray(values, dtype=kind) for name, values in self.instances.items()}
+        self.parameters.resolved(**own)  # names and physical bounds
+        # Python floats, which do not widen float32 arrays.
+        nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
+        object.__setattr__(self, "_p", Values({**nominal, **own}))
+        if self.certificate is not None:
+            self._complain(self._parameters_outside(self.certificate.domain, own))
+
+    def _parameters_outside(self, domain: Domain, own: Mapping[str, Array]) -> str | None:
+        slack = 4.0 * float(np.finfo(self.dtype).eps)  # of the rounding to dtype
+        for name, values in own.items():
+            nominal = float(self.parameters.resolved()[name])
+            low, high = domain.parameters.get(name, (nominal, nominal))
+            complaint = require_inside(
+                name,
+                values,
+                (low - slack * abs(low), high + slack * abs(high)),
+                unit=find_device(self.device).param(name).unit,
+            )
+            if complaint:
+                return complaint
+        return None
+
+    def _complain(self, complaint: str | None) -> None:
+        if complaint is None:
+            return
+        if self.outside == "warn":
+            warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
+        else:
+            raise DomainError(complaint, remedy="certify a wider domain, or take outside='warn'")
+
+    @property
+    def device(self) -> str:
+        """Name of the device that it stands for."""
+        return self.parameters.device
+
+    @property
+    def values(self) -> Values:
+        """The parameters in use: floats, and arrays of instances."""
+        return self._p
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with other ``law``, ``dtype``, ``outside``, ``instances``, ...
+
+        A law, a shape or a parameter set that is not the certified one drops the certificate and the correction.
+        """
+        if any(name in changes and changes[name] != getattr(self, name) for name in ("law", "shape", "parameters")):
+            changes = {"certificate": None, "correction": None, **changes}
+        return replace(self, **changes)
+
+    def select(self, index: Any) -> Self:
+        """The surrogate of some of the instances: ``index`` as for an array of the state's shape."""
+        if not self.instances:
+            return self
+        picked = {name: values[index] if values.ndim else values for name, values in self.instances.items()}
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, instances=picked, _p=self._p.with_(**picked))
+        return made
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def step(self, state: Values, inputs: Values) -> tuple[Values, Values]:
+        """One pulse on every cell.
+
+        Args:
+            state: ``w``, any shape.
+            inputs: ``amplitude`` in V; broadcasts to ``w``, e.g. (rows, 1) for a voltage shared by a row.
+
+        Returns:
+            The state after the pulse (``w``), and ``conductance`` (S), ``read_current`` (A, at ``v_read``) after it and
+            ``energy`` (J) taken from the driver by it, each of the shape of ``w``.
+        """
+        after, energy = self._pulse(state["w"], inputs["amplitude"], energy=True)
+        conductance = self.conductance(after)
+        current = self.read_current(after)
+        return Values({"w": after}), Values({"conductance": conductance, "read_current": current, "energy": energy})
+
+    def update(self, w: ArrayLike, amplitude: ArrayLike) -> Array:
+        """`step` without its outputs: the states after one pulse."""
+        return self._pulse(w, amplitude, energy=False)[0]
+
+    def conductance(self, w: Array) -> Array:
+        """Conductance (S) of the memristor in state ``w``."""
+        return np.asarray(_MEMRISTOR.conductance(Values({"w": w}), self._p))
+
+    def read_current(self, w: Array) -> Array:
+        """Current (A) of the cell at ``v_read`` in state ``w``."""
+        model = _CELL if self.device == _CELL.name else _MEMRISTOR
+        return np.asarray(model.current(self.v_read, Values({"w": w}), self._p))
+
+    def cell_voltage(self, v: float, *, w: float = 0.5) -> float:
+        """The voltage (V) over the cell that puts ``v`` on the memristor in state ``w``, with nominal parameters."""
+        if self.device != _CELL.name or v == 0.0:
+            return v
+        from scipy.optimize import brentq
+
+        nominal = self.parameters.resolved()
+        sign = -1.0 if v < 0.0 else 1.0
+
+        def missing(u: float) -> float:
+            return float(_CELL.device_voltage(sign * u, w, nominal)) * sign - abs(v)
+
+        high = 2.0 * abs(v)
+        while missing(high) < 0.0:
+            high *= 2.0
+            if high > 1e3:
+                raise InputError(
+                    f"no voltage over the cell puts {v:g} V on its memristor: the access transistor saturates",
+                    remedy="take a wider transistor or a lower conductance",
+                )
+        root: float = brentq(missing, abs(v), high)
+        return sign * root
+
+    def _pulse(self, w: ArrayLike, amplitude: ArrayLike, *, energy: bool) -> tuple[Array, Array | None]:
+        w = np.asarray(w, dtype=self.dtype)
+        v = np.asarray(amplitude, dtype=self.dtype)
+        shape = np.broadcast_shapes(w.shape, v.shape)
+        w = np.broadcast_to(w, shape)
+        beyond = self._outside(w, v)
+        # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
+        shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
+        rows = shape[0] if shared else w.size
+        column = v.reshape(rows) if shared else np.broadcast_to(v, shape).reshape(rows)
+        flat = w.reshape(rows, w.size // max(rows, 1))
+        after, spent = self._blocks(flat, column, self._as_matrix(shape, flat.shape), energy=energy)
+        after = after.reshape(shape)
+        spent = None if spent is None else spent.reshape(shape)
+        if beyond is not None:
+            self._ask(beyond, w, np.broadcast_to(v, shape), after, spent)
+        return after, spent
+
+    def _blocks(self, w: Array, v: Array, p: Values, *, energy: bool) -> tuple[Array, Array | None]:
+        """One pulse on ``w`` (rows, m), ``v`` (rows,) V, parameters scalar or (rows, m), block by block."""
+        after = w.copy()
+        spent = np.empty_like(w) if energy else None
+        step = max(BLOCK // max(w.itemsize * w.shape[1], 1), 1)
+        for polarity, chosen in self._sorted(v, rest=energy):
+            for start in range(0, chosen.size, step):
+                block = chosen[start : start + step]
+                here = p if not self.instances else p.with_(**{name: p[name][block] for name in self.instances})
+                now, used = self._law(v[block, None], w.take(block, axis=0), here, polarity=polarity, energy=energy)
+                after[block] = now
+                if spent is not None:
+                    spent[block] = used
+        return after, spent
+
+    def _as_matrix(self, shape: tuple[int, ...], flat: tuple[int, ...]) -> Values:
+        if not self.instances:
+            return self._p
+        return self._p.with_(**{name: np.broadcast_to(self._p[name], shape).reshape(flat) for name in self.instances})
+
+    def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Rows by polarity: −1 and +1 beyond the lowest threshold of any instance, and 0, which move nothing.
+
+        A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
+        """
+        potentiates = v < -np.min(self._p.theta_p)
+        depresses = v > np.min(self._p.theta_n)
+        yield -1, np.flatnonzero(potentiates)
+        yield 1, np.flatnonzero(depresses)
+        if rest:
+            yield 0, np.flatnonzero(~(potentiates | depresses))
+
+    @property
+    def _series(self) -> Series | None:
+        return _CELL.device_voltage if self.device == _CELL.name else None
+
+    def _law(self, v: Array, w: Array, p: Values, *, polarity: int, energy: bool) -> tuple[Array, Array | None]:
+        series = self._series
+        used: Array | None = None
+        if polarity == 0:
+            after = w
+            power = v * _MEMRISTOR.current(v if series is None else series(v, w, p), Values({"w": w}), p)
+            used = power * (self.shape.width + self.shape.edges / 3.0)
+        elif self.law == "published":
+            if energy:
+                after, used = apply_event(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)
+            else:
+                after = event(_MEMRISTOR, p, v=v if series is None else series(v, w, p), w=w, polarity=polarity)
+        elif energy or series is not None:
+            after, used = apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)
+        else:
+            after = advance(_MEMRISTOR, p, v=v, w=w, shape=self.shape, polarity=polarity)
+        if self.correction is not None and polarity:
+            after = np.clip(w + (after - w) * self.correction.gain("state", v, w, polarity=polarity), 0.0, 1.0)
+            if used is not None:
+                used = used * self.correction.gain("energy", v, w, polarity=polarity)
+        return after, used
+
+    # -- outside the domain -------------------------------------------------------------------------------------------
+
+    def _outside(self, w: Array, v: Array) -> NDArray[np.bool_] | None:
+        """None inside the domain; else raises, warns, or gives the cells (bool, shape of ``w``) to ask SPICE for."""
+        ranges: tuple[Range, Range] = ((-np.inf, np.inf), (0.0, 1.0))
+        if self.certificate is not None:
+            ranges = (self.certificate.domain.inputs["amplitude"], self.certificate.domain.states["w"])
+        slack = 4.0 * float(np.finfo(self.dtype).eps)
+        wide = tuple((low - slack * abs(low), high + slack * abs(high)) for low, high in ranges)
+        complaint = require_inside("amplitude", v, wide[0], unit="V") or require_inside("state w", w, wide[1], unit="1")
+        if complaint is None:
+            return None
+        if self.outside == "ask" and self.certificate is not None:
+            bad = [~((x >= low) & (x <= high)) for x, (low, high) in zip((v, w), wide, strict=True)]
+            return np.asarray(np.broadcast_to(bad[0] | bad[1], w.shape))
+        self._complain(complaint)
+        return None
+
+    def _ask(self, cells: NDArray[np.bool_], w: Array, v: Array, after: Array, spent: Array | None) -> None:
+        if self.instances:
+            raise DomainError(
+                "SPICE cannot be asked for instances with parameters of their own", remedy="certify a wider domain"
+            )
+        assert self.reference is not None
+        for index in zip(*np.nonzero(cells), strict=True):
+            answer = self.reference(np.array([float(v[index])]), float(w[index]))
+            after[index] = answer.w[0]
+            if spent is not None:
+                spent[index] = answer.energy[0]
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """What is needed to make it again, as JSON values."""
+        chosen = self.parameters
+        return {
+            "law": self.law,
+            "shape": {"width": self.shape.width, "rise": self.shape.rise, "fall": self.shape.fall},
+            "v_read": self.v_read,
+            "dtype": self.dtype,
+            "corrected": self.correction is not None,
+            "instances": sorted(self.instances),
+            "parameters": {
+                "device": chosen.device,
+                "name": chosen.name,
+                "source": chosen.source,
+                "notes": list(chosen.notes),
+                "provenance": dict(chosen.provenance),
+                "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
+            },
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Instances and correction."""
+        out: dict[str, NDArray[Any]] = {f"instance_{name}": values for name, values in self.instances.items()}
+        return out | (self.correction.arrays() if self.correction is not None else {})
+
+    @classmethod
+    def rebuilt(
+        cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
+    ) -> Self:
+        """The surrogate of a file."""
+        given = document["parameters"]
+        values = {
+            str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
+            for name, (value, stderr, source) in given["values"].items()
+        }
+        parameters = ParameterSet(
+            given["device"],
+            str(given["name"]),
+            MappingProxyType(values),
+            str(given["source"]),
+            tuple(str(note) for note in given["notes"]),
+            provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
+        )
+        return cls(
+            parameters=parameters,
+            law=document["law"],
+            shape=PulseShape(**{k: float(document["shape"][k]) for k in ("width", "rise", "fall")}),
+            instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},
+            correction=Correction.from_arrays(arrays) if document["corrected"] else None,
+            certificate=certificate,
+            v_read=float(document["v_read"]),
+            dtype=document["dtype"],
+        )

@@ -1,0 +1,194 @@
+"""What a surrogate is held against: the circuit in a simulator, or its equations integrated numerically.
+
+`Integration` solves the device's own differential equations through the pulse's waveform: independent of the closed
+form and of the midpoint rule, but not of the device model. `SpiceBench` runs a test bench, transistors and all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import scipy
+from scipy.integrate import solve_ivp
+
+from cosim import resources
+from cosim.devices.base import TwoTerminal, Values
+from cosim.devices.pulse import PulseShape
+from cosim.devices.registry import device as find_device
+from cosim.errors import InputError, SimulationError, UnknownName
+from cosim.parameters import ParameterSet
+from cosim.surrogate.base import Array, Reference, Response
+
+if TYPE_CHECKING:
+    from cosim.spice.simulator import Simulator
+    from cosim.spice.testbench import Testbench
+
+
+class PulseBench(Protocol):
+    """Makes a `Reference` for a parameter set and a pulse shape."""
+
+    @property
+    def engine(self) -> str:
+        """What answers, with its version."""
+        ...
+
+    @property
+    def netlist(self) -> str:
+        """SHA-256 of the circuit; "" where there is none."""
+        ...
+
+    @property
+    def tolerances(self) -> Mapping[str, float]:
+        """Of the engine."""
+        ...
+
+    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
+        """The circuit with these parameters under pulses of this shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Integration:
+    """The device's equations by scipy's DOP853, one initial-value problem per edge and top of a pulse."""
+
+    rtol: float = 1e-9
+    atol: float = 1e-12
+    netlist: str = ""
+
+    @property
+    def engine(self) -> str:
+        """scipy and its version."""
+        return f"scipy-{scipy.__version__} DOP853"
+
+    @property
+    def tolerances(self) -> Mapping[str, float]:
+        """Of the integrator."""
+        return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
+
+    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
+        """Pulses on one device; raises `InputError` for a device that is no two-terminal one with a state ``w``."""
+        model, p = find_device(parameters.device), parameters.resolved()
+        if not isinstance(model, TwoTerminal) or [state.name for state in model.states] != ["w"]:
+            raise InputError(f"{parameters.device} is no two-terminal device with the one state w")
+        device: TwoTerminal = model
+
+        def slope(t: float, y: Array, begin: float, end: float, length: float) -> list[float]:
+            v = begin + (end - begin) * t / length
+            x = Values({"w": float(y[0])})
+            # Energy in units of 1 pJ, so that one atol serves both.
+            return [float(device.drift(v, x, p)["w"]), 1e12 * float(v * device.current(v, x, p))]
+
+        def respond(amplitudes: Array, w0: float) -> Response:
+            w, states, energies = w0, [], []
+            for top in np.asarray(amplitudes, dtype=float):
+                energy = 0.0
+                for begin, end, length in ((0.0, top, shape.rise), (top, top, shape.width), (top, 0.0, shape.fall)):
+                    if length == 0.0:
+                        continue
+                    solution = solve_ivp(
+                        slope,
+                        (0.0, length),
+                        [w, 0.0],
+                        method="DOP853",
+                        rtol=self.rtol,
+                        atol=self.atol,
+                        args=(float(begin), float(end), length),
+                    )
+                    if not solution.success:
+                        raise SimulationError(f"scipy stopped: {solution.message}", outcome="not converged")
+                    w = float(solution.y[0, -1])
+                    energy += float(solution.y[1, -1]) * 1e-12
+                states.append(w)
+                energies.append(energy)
+            return Response(np.array(states), np.array(energies))
+
+        return respond
+
+
+# The bench of each device; both name their stimulus "bl" and their memristor "memristor".
+BENCHES: Mapping[str, str] = MappingProxyType(
+    {"cell_1t1r": "1t1r_random_pulses", "threshold_memristor": "memristor_random_pulses"}
+)
+
+
+@dataclass(frozen=True)
+class SpiceBench:
+    """A pulse bench in a circuit simulator: measures ``state`` and ``pulse_energy`` after given amplitudes.
+
+    Args:
+        device: "cell_1t1r" (the memristor of the set behind the bench's own BSIM4 transistor) or "threshold_memristor".
+        simulator: an open one; the caller closes it.
+        form: of the memristor, "behavioural" or "verilog-a".
+        bench: by name or path; default: the device's own.
+        options: simulator options over the bench's.
+    """
+
+    device: str
+    simulator: Simulator
+    form: str = "behavioural"
+    bench: str = ""
+    options: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.device not in BENCHES:
+            raise UnknownName("device with a pulse bench", self.device, BENCHES)
+
+    @property
+    def engine(self) -> str:
+        """The simulator and its version."""
+        return self.simulator.version()
+
+    def _bench(self) -> Testbench:
+        from cosim.spice.testbench import Testbench
+
+        return Testbench.load(self.bench or BENCHES[self.device]).with_(form=self.form, options=self.options)
+
+    @property
+    def netlist(self) -> str:
+        """Of the bench's own circuit and the files beside it, without its stimuli."""
+        bench = self._bench()
+        digest = hashlib.sha256(bench.file.circuit.encode())
+        if bench.file.netlist:
+            beside = bench.folder / bench.file.netlist
+            found = beside if beside.is_file() else resources.find("netlists", bench.file.netlist)
+            digest.update(found.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def tolerances(self) -> Mapping[str, float]:
+        """The numeric options of the bench's deck."""
+        options = self._bench().deck().options
+        return MappingProxyType({k: float(v) for k, v in options.items() if isinstance(v, int | float)})
+
+    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
+        """The bench with the memristor of ``parameters``; every call is one transient."""
+        from cosim.spice.bench import Pulses
+
+        bench = self._bench().with_(devices={"memristor": parameters.for_device("threshold_memristor")})
+        old = bench.file.stimuli["bl"]
+
+        def respond(amplitudes: Array, w0: float) -> Response:
+            stimulus = Pulses.model_validate(
+                {
+                    **{k: v for k, v in old.model_dump().items() if k in Pulses.model_fields},
+                    "kind": "pulses",
+                    "amplitudes": tuple(float(v) for v in amplitudes),
+                    "shape": {"width": shape.width, "rise": shape.rise, "fall": shape.fall},
+                    # A read would disturb a memristor whose threshold lies below it, and costs time.
+                    "read_voltage": 0.0,
+                }
+            )
+            measures = {name: bench.file.measures[name] for name in ("state", "pulse_energy")}
+            file = bench.file.model_copy(
+                update={"stimuli": {**bench.file.stimuli, "bl": stimulus}, "measures": measures, "limits": {}}
+            )
+            ready = replace(bench, file=file).with_(parameters={"w0": w0})
+            found = ready.run(self.simulator)
+            return Response(found["state"].values, found["pulse_energy"].values)
+
+        return respond
