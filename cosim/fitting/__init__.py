@@ -1,1 +1,1 @@
-"""Extraction: from a measured curve to a parameter set with a verdict."""
+"""Extraction: from a measured curve to a parameter set with a verdict (`extract`)."""

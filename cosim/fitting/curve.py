@@ -1,0 +1,197 @@
+"""Measured curves: what was applied, what was read, in which unit and under which conditions.
+
+Four kinds, each with the columns that it has to have:
+
+* ``pulse train``: one row per programming pulse, in order. ``amplitude`` (V, signed, over the device; 0 means "only
+  read") and ``read`` (S), the conductance of the whole cell at ``v_read`` after that pulse.
+* ``equal pulses``: ramps of pulses of equal but unknown amplitude. ``ramp`` (number), ``pulse`` (pulses since the
+  ramp's first read), ``polarity`` (+1 potentiates, −1 depresses) and ``read`` (S, or 1 where it is normalised).
+* ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
+* ``step table``: ``conductance`` (S), ``cdf`` (1) and ``step`` (S): quantiles of the conductance step of one pulse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cosim.devices.base import Array
+from cosim.devices.pulse import PulseShape
+from cosim.errors import DataError, UnknownName, Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Kind = Literal["pulse train", "equal pulses", "i-v", "step table"]
+KINDS: tuple[str, ...] = get_args(Kind)
+COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "pulse train": {"amplitude": ("V",), "read": ("S",)},
+        "equal pulses": {"ramp": ("1",), "pulse": ("1",), "polarity": ("1",), "read": ("S", "1")},
+        "i-v": {"voltage": ("V",), "current": ("A",)},
+        "step table": {"conductance": ("S",), "cdf": ("1",), "step": ("S",)},
+    }
+)
+# What a fit predicts.
+MEASURED: Mapping[str, str] = MappingProxyType(
+    {"pulse train": "read", "equal pulses": "read", "i-v": "current", "step table": "step"}
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measured curve (module docstring).
+
+    Args:
+        kind: which columns it has and what they mean.
+        columns: 1-D arrays of one length, SI, finite.
+        units: of each column.
+        conditions: ``v_read`` (V), ``width``, ``rise``, ``fall`` (s) of a pulse; what a kind does not need is absent.
+        source: file or paper.
+        fingerprint: SHA-256 of the file, or of the columns where there is no file; made here when empty.
+        lines: line of each row in its file, for messages; empty where there is no file.
+    """
+
+    kind: Kind
+    columns: Mapping[str, Array]
+    units: Mapping[str, str]
+    conditions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    source: str = ""
+    fingerprint: str = ""
+    lines: tuple[int, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UnknownName("kind of curve", self.kind, KINDS)
+        where = Where(self.source) if self.source else None
+        for name, allowed in COLUMNS[self.kind].items():
+            if name not in self.columns:
+                raise DataError(f"a curve of kind {self.kind!r} needs a column {name!r}", where=where)
+            if self.units.get(name) not in allowed:
+                raise DataError(
+                    f"column {name!r} is in {self.units.get(name)!r}",
+                    where=where,
+                    remedy=f"give {' or '.join(allowed)}",
+                )
+        frozen = {name: np.array(column, dtype=float) for name, column in self.columns.items()}
+        lengths = {column.shape for column in frozen.values()}
+        if len(lengths) != 1 or len(next(iter(lengths))) != 1:
+            raise DataError("the columns differ in length", where=where, remedy="give one value per row and column")
+        if next(iter(lengths)) == (0,):
+            raise DataError("the curve has no rows", where=where)
+        for name, column in frozen.items():
+            bad = np.flatnonzero(~np.isfinite(column))
+            if bad.size == column.size:
+                raise DataError(
+                    f"column {name!r} holds no number at all", where=where, remedy="check the column's name"
+                )
+            if bad.size:
+                line = self.lines[bad[0]] if self.lines else int(bad[0]) + 1
+                raise DataError(
+                    f"{name!r} of row {line} is not finite", where=where, remedy="mend the row or leave it out"
+                )
+            column.setflags(write=False)
+        object.__setattr__(self, "columns", MappingProxyType(frozen))
+        object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
+        object.__setattr__(self, "conditions", MappingProxyType({k: float(v) for k, v in self.conditions.items()}))
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", self._hash())
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(self.kind.encode())
+        for name, column in sorted(self.columns.items()):
+            digest.update(name.encode() + column.tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return int(next(iter(self.columns.values())).size)
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise UnknownName("column", name, self.columns) from None
+
+    @property
+    def measured(self) -> Array:
+        """The column that a fit predicts; (n,)."""
+        return self.columns[MEASURED[self.kind]]
+
+    @property
+    def measured_unit(self) -> str:
+        """Unit of `measured`."""
+        return self.units[MEASURED[self.kind]]
+
+    def condition(self, name: str) -> float:
+        """One condition (SI); raises `DataError` that says how to give it."""
+        try:
+            return self.conditions[name]
+        except KeyError:
+            raise DataError(
+                f"a curve of kind {self.kind!r} needs the condition {name!r}",
+                where=Where(self.source) if self.source else None,
+                remedy=f"write {name} under [data.conditions]",
+            ) from None
+
+    @property
+    def shape(self) -> PulseShape:
+        """The programming pulse."""
+        return PulseShape(
+            self.condition("width"), rise=self.conditions.get("rise", 0.0), fall=self.conditions.get("fall", 0.0)
+        )
+
+    def select(self, rows: NDArray[np.bool_]) -> Curve:
+        """The rows where ``rows`` (n,) is true."""
+        lines = tuple(np.asarray(self.lines)[rows].tolist()) if self.lines else ()
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=lines)
+
+    def with_measured(self, values: ArrayLike) -> Curve:
+        """The same curve with another measured column: noise added, or a model's prediction; (n,), same unit."""
+        columns = {**self.columns, MEASURED[self.kind]: np.asarray(values, dtype=float)}
+        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=self.lines)
+
+    @classmethod
+    def pulse_train(
+        cls, amplitude: ArrayLike, read: ArrayLike, *, v_read: float, shape: PulseShape, source: str = ""
+    ) -> Curve:
+        """``amplitude`` (n,) V of each pulse, ``read`` (n,) S after it; ``v_read`` in V."""
+        return cls(
+            "pulse train",
+            {"amplitude": np.asarray(amplitude, dtype=float), "read": np.asarray(read, dtype=float)},
+            {"amplitude": "V", "read": "S"},
+            {"v_read": v_read, "width": shape.width, "rise": shape.rise, "fall": shape.fall},
+            source,
+        )
+
+    @classmethod
+    def equal_pulses(
+        cls, ramps: Sequence[ArrayLike], *, polarity: Sequence[int], unit: str = "S", source: str = ""
+    ) -> Curve:
+        """One array of reads per ramp, the first of them before any pulse; ``polarity`` ±1 each."""
+        reads = [np.asarray(ramp, dtype=float) for ramp in ramps]
+        columns = {
+            "ramp": np.concatenate([np.full(r.size, i, dtype=float) for i, r in enumerate(reads)]),
+            "pulse": np.concatenate([np.arange(r.size, dtype=float) for r in reads]),
+            "polarity": np.concatenate([np.full(r.size, s, dtype=float) for r, s in zip(reads, polarity, strict=True)]),
+            "read": np.concatenate(reads),
+        }
+        return cls("equal pulses", columns, {"ramp": "1", "pulse": "1", "polarity": "1", "read": unit}, source=source)
+
+    @classmethod
+    def i_v(cls, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Curve:
+        """``voltage`` (n,) V over the device's only electrical port and ``current`` (n,) A into it."""
+        columns = {"voltage": np.asarray(voltage, dtype=float), "current": np.asarray(current, dtype=float)}
+        return cls("i-v", columns, {"voltage": "V", "current": "A"}, source=source)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The measured points."""
+        from cosim.report.fit_figures import plot_curve
+
+        return plot_curve(self, ax)

@@ -1,0 +1,305 @@
+"""The verdict on a fit: which parameters the curve determines, which only together, and whether the law fits at all.
+
+A small chi-square is no proof that the parameters mean anything. Each parameter is judged by its standard error (or its
+profile likelihood), its correlation with the others, and its bounds; the residuals by their order (runs), their
+neighbours (Durbin–Watson), their distribution (Shapiro–Wilk) and their size against the noise that was stated.
+The limits below are own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from cosim.devices.base import Array, Values
+from cosim.fitting import profile as likelihood
+from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.uncertainty import Uncertainty
+
+# A standard error above this part of the value: the curve shows the parameter, and does not determine it.
+WEAK = 0.25
+# A correlation above this: two parameters that trade against each other.
+TRADING = 0.95
+# Parameters that are known better than this may be correlated as they like.
+GOOD = 0.05
+LEVEL = 0.95
+# Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
+SUSPICIOUS = 1e-3
+RESIDUALS_FOR_TESTS = 20
+# Residuals below this part of the measured values are rounding, not noise.
+EXACT = 1e-9
+
+Status = Literal["identifiable", "weakly identifiable", "not identifiable", "at bound"]
+
+
+@dataclass(frozen=True)
+class ParameterVerdict:
+    """What the curve says about one parameter.
+
+    Args:
+        name: of the parameter.
+        status: the verdict in two words.
+        reason: the sentence behind it.
+        interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
+        source: of the interval: "profile likelihood", "standard error" or "".
+    """
+
+    name: str
+    status: Status
+    reason: str
+    interval: tuple[float, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two parameters that trade: ``first · second^power`` is known to ``known`` (relative), each alone to ``alone``."""
+
+    first: str
+    second: str
+    correlation: float
+    power: float
+    known: float
+    alone: tuple[float, float]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.first} and {self.second} cannot be told apart (correlation {self.correlation:+.3f}): "
+            f"{self.first}·{self.second}^{self.power:.2f} is known to {self.known:.1%}, they alone to "
+            f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them, or measure over a wider range of amplitudes"
+        )
+
+
+@dataclass(frozen=True)
+class ResidualCheck:
+    """Are the residuals only noise?
+
+    Args:
+        exact: residuals at the level of rounding (1e-9 of the measured values): there is nothing to test.
+        durbin_watson: 2 for independent neighbours, towards 0 for slowly varying residuals.
+        runs: chance of so few or so many changes of sign.
+        normal: chance of so unnormal a distribution.
+        reduced_chi_square: chi-square per degree of freedom; 1 by construction where the noise was not known.
+        noise_known: whether the noise was stated.
+        chi_square_chance: chance of a chi-square as large or larger; None where the noise was not known.
+    """
+
+    exact: bool
+    durbin_watson: float
+    runs: float
+    normal: float
+    reduced_chi_square: float
+    noise_known: bool
+    chi_square_chance: float | None
+
+    @property
+    def white(self) -> bool:
+        """Whether order and size are those of noise."""
+        fits = self.chi_square_chance is None or self.chi_square_chance >= SUSPICIOUS
+        return self.runs >= SUSPICIOUS and fits
+
+    def sentences(self) -> list[str]:
+        """What is to be said about them."""
+        said = []
+        if self.runs < SUSPICIOUS:
+            said.append(
+                f"the residuals are no noise (Durbin–Watson {self.durbin_watson:.2f}, runs test p = {self.runs:.1g}): "
+                "the law does not describe the curve, and the standard errors are too small"
+            )
+        if self.chi_square_chance is not None and self.chi_square_chance < SUSPICIOUS:
+            said.append(
+                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise: the noise is "
+                "larger than stated, or the law does not describe the curve"
+            )
+        if self.chi_square_chance is not None and self.chi_square_chance > 1.0 - SUSPICIOUS:
+            said.append(
+                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise, less than it "
+                "allows: the noise is smaller than stated, and so are the standard errors"
+            )
+        if self.normal < SUSPICIOUS:
+            said.append(f"the residuals are not normal (Shapiro–Wilk p = {self.normal:.1g}): look for outliers")
+        return said
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on a fit: by parameter, by pair, and on the residuals."""
+
+    parameters: tuple[ParameterVerdict, ...]
+    pairs: tuple[Pair, ...]
+    residuals: ResidualCheck
+    remarks: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> ParameterVerdict:
+        return next(entry for entry in self.parameters if entry.name == name)
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether every parameter is identifiable and the residuals are noise."""
+        return self.residuals.white and all(entry.status == "identifiable" for entry in self.parameters)
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        good = sum(entry.status == "identifiable" for entry in self.parameters)
+        tail = "the residuals are noise" if self.residuals.white else "the residuals are not noise"
+        tail = "the law describes the curve exactly" if self.residuals.exact else tail
+        return f"{good} of {len(self.parameters)} parameters identifiable; {tail}"
+
+    def sentences(self) -> list[str]:
+        """Everything that speaks against the fit, or one sentence that nothing does."""
+        said = [entry.reason for entry in self.parameters if entry.status != "identifiable"]
+        said += [str(pair) for pair in self.pairs] + self.residuals.sentences() + list(self.remarks)
+        return said or [f"every parameter is determined by the curve: {self.summary}"]
+
+
+def judge(
+    problem: Problem, minimum: Minimum, uncertainty: Uncertainty, *, noise_known: bool, profile: bool = False
+) -> Verdict:
+    """The verdict on a minimum; with ``profile`` the intervals come from the profile likelihood."""
+    free = problem.points - len(problem.names)
+    scale = 1.0 if noise_known else math.sqrt(minimum.chi_square / free)
+    height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, free))
+    check = check_residuals(
+        problem.residual(minimum.p),
+        parameters=len(problem.names),
+        noise_known=noise_known,
+        chi=minimum.chi_square,
+        size=float(np.abs(problem.measured / problem.sigma).max()),
+    )
+    pairs = trading_pairs(uncertainty, minimum.p)
+    entries, remarks = [], []
+    for name in problem.names:
+        profiled = None
+        if profile and not check.exact:
+            profiled = likelihood.interval(
+                problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height
+            )
+            if profiled.lower_chi_square is not None:
+                remarks.append(
+                    f"a better minimum (chi-square {profiled.lower_chi_square:.4g} after {minimum.chi_square:.4g}) was "
+                    f"met while {name} was varied: start again from other values"
+                )
+        entries.append(_judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled))
+    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)))
+
+
+def _judge_one(
+    problem: Problem,
+    p: Values,
+    uncertainty: Uncertainty,
+    name: str,
+    pairs: Sequence[Pair],
+    height: float,
+    profiled: likelihood.Interval | None,
+) -> ParameterVerdict:
+    value, stderr = float(p[name]), uncertainty.stderr(name)
+    nothing = (math.nan, math.nan)
+    source = "standard error"
+    ends = nothing if stderr is None else (value - height * stderr, value + height * stderr)
+    if profiled is not None:
+        ends, source = (profiled.low, profiled.high), "profile likelihood"
+    if name in uncertainty.at_bound:
+        bound = uncertainty.at_bound[name]
+        side = "lower" if bound == problem.bounds[name][0] else "upper"
+        reason = f"{name} stopped at its {side} bound {bound:.4g}: widen the bound, or fix {name}"
+        return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "")
+    if name in uncertainty.flat:
+        others = [other for other in uncertainty.flat if other != name]
+        tail = f" together with {', '.join(others)}" if others else ""
+        reason = f"{name} can be moved{tail} without changing the prediction: fix it"
+        return ParameterVerdict(
+            name, "not identifiable", reason, ends if profiled else nothing, source if profiled else ""
+        )
+    if profiled is not None and (math.isinf(ends[0]) or math.isinf(ends[1])):
+        if math.isinf(ends[0]) and math.isinf(ends[1]):
+            limit = "within its bounds the curve does not limit it at all"
+        elif math.isinf(ends[1]):
+            limit = f"the curve only says that it is above {ends[0]:.4g}"
+        else:
+            limit = f"the curve only says that it is below {ends[1]:.4g}"
+        reason = f"{name}: {limit}; fix it, or measure where it acts"
+        return ParameterVerdict(name, "not identifiable", reason, ends, source)
+    relative = math.inf if stderr is None or value == 0.0 else stderr / abs(value)
+    partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
+    if relative > 1.0:
+        reason = f"{name} has a standard error of {relative:.0%}: the curve does not determine it; fix it"
+        return ParameterVerdict(name, "not identifiable", reason, ends, source)
+    if relative > WEAK or (partner is not None and relative > GOOD):
+        other = "" if partner is None else partner.second if name == partner.first else partner.first
+        why = f"it trades against {other}" if other else "the curve hardly depends on it"
+        return ParameterVerdict(
+            name, "weakly identifiable", f"{name} is known to {relative:.2g} of its value only: {why}", ends, source
+        )
+    return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of its value", ends, source)
+
+
+def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:
+    """Pairs whose correlation exceeds `TRADING`, with the product of powers that the curve does determine."""
+    names, pairs = uncertainty.names, []
+    if len(names) < 2:
+        return ()
+    correlation = uncertainty.correlation
+    value = np.array([float(p[name]) for name in names])
+    for i, j in combinations(range(len(names)), 2):
+        if abs(correlation[i, j]) < TRADING or value[i] == 0.0 or value[j] == 0.0:
+            continue
+        block = np.ix_([i, j], [i, j])
+        relative = uncertainty.covariance[block] / np.outer(value[[i, j]], value[[i, j]])
+        # Of ln a + power · ln b, the variance is least at power = −cov(a, b)/var(b).
+        power = -relative[0, 1] / relative[1, 1]
+        known = math.sqrt(max(relative[0, 0] - relative[0, 1] ** 2 / relative[1, 1], 0.0))
+        alone = (math.sqrt(relative[0, 0]), math.sqrt(relative[1, 1]))
+        if max(alone) <= GOOD:
+            continue
+        pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone))
+    return tuple(sorted(pairs, key=lambda pair: -abs(pair.correlation)))
+
+
+def check_residuals(residual: Array, *, parameters: int, noise_known: bool, chi: float, size: float) -> ResidualCheck:
+    """Tests on the residuals in the order of the measurement.
+
+    Args:
+        residual: (n,) in units of the noise.
+        parameters: number of parameters that were fitted.
+        noise_known: whether the unit of ``residual`` is a stated noise.
+        chi: chi-square.
+        size: of the measured values, in the unit of ``residual``; what rounding is held against.
+    """
+    n = residual.size
+    free = n - parameters
+    squares = float(residual @ residual)
+    chance = float(stats.chi2.sf(chi, free)) if noise_known else None
+    reduced = chi / free if noise_known else 1.0
+    if math.sqrt(squares / n) <= EXACT * size:
+        return ResidualCheck(True, 2.0, 1.0, 1.0, reduced, noise_known, chance)
+    durbin = float(np.sum(np.diff(residual) ** 2) / squares)
+    shapiro = 1.0
+    if n >= RESIDUALS_FOR_TESTS:
+        # Beyond 5000 values Shapiro–Wilk's tables end: an even choice of the residuals is tested.
+        shapiro = float(stats.shapiro(residual[:: max(1, -(-n // 5000))]).pvalue)
+    return ResidualCheck(False, durbin, runs_test(residual), shapiro, reduced, noise_known, chance)
+
+
+def runs_test(residual: Array) -> float:
+    """Chance (two-sided, normal approximation) of the number of runs of one sign; 1 for fewer than 20 values.
+
+    Wald & Wolfowitz, Ann. Math. Statist. 11, 147 (1940).
+    """
+    signs = residual > 0.0
+    n, above = residual.size, int(signs.sum())
+    below = n - above
+    if n < RESIDUALS_FOR_TESTS:
+        return 1.0
+    if above == 0 or below == 0:
+        return 0.0
+    runs = 1 + int(np.count_nonzero(signs[1:] != signs[:-1]))
+    mean = 1.0 + 2.0 * above * below / n
+    variance = (mean - 1.0) * (mean - 2.0) / (n - 1.0)
+    return float(2.0 * stats.norm.sf(abs(runs - mean) / math.sqrt(variance)))

@@ -1,0 +1,116 @@
+r"""Ramps of equal pulses whose amplitude nobody stated: the published law's course, and what it can tell.
+
+With a constant overdrive the state's law (`cosim.devices.threshold`) is u(n) after n pulses of strength
+s = K(V)·t/t_event, and the device's closed form `ThresholdMemristor.advance_by` is that course for n·s. θ and α enter
+through s alone: they cannot be had from such a curve, nor can t_event.
+
+The read value goes from ``low`` to ``high`` (S, or 1 where it is normalised) with the state. Of a ramp that runs in one
+direction only, a far bound with s and γ is determined, and the near one is not: du/dn = −s u^γ keeps its form when u is
+scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest or highest value read), and s belongs to it.
+
+``course`` (own): ``saturating`` is the published law. ``accelerating`` runs it backwards in time, u' = +s u^γ from the
+near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is no parameter of
+the device and is not written to its parameter set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cosim.devices.base import Array, DeviceModel, Param, Values
+from cosim.devices.threshold import ThresholdMemristor
+from cosim.errors import InputError
+from cosim.fitting.curve import Curve
+from cosim.fitting.forward import ExplicitForward
+
+# Far enough from a bound that u^γ is on its power law (`threshold.EDGE`).
+INSIDE = 1e-3
+
+
+class RampForward(ExplicitForward):
+    """Reads along ramps of equal pulses (module docstring)."""
+
+    def __init__(self, device: DeviceModel, curve: Curve, *, course: str = "saturating", start: str = "first read"):
+        if not isinstance(device, ThresholdMemristor):
+            raise InputError(
+                f"ramps of unknown amplitude say nothing about {device.name}",
+                remedy="write device = 'threshold_memristor'",
+            )
+        self._device, self._accelerating, self._shared = device, course == "accelerating", start == "shared"
+        self._n, self._read = curve["pulse"], curve["read"]
+        self._up = curve["polarity"] > 0
+        ramp = np.unique(curve["ramp"], return_inverse=True)[1]
+        first = np.array([np.flatnonzero(ramp == r)[np.argmin(self._n[ramp == r])] for r in range(ramp.max() + 1)])
+        self._first = self._read[first][ramp]
+        unit, span = curve.measured_unit, float(np.ptp(self._read))
+        bottom, top = float(self._read.min()), float(self._read.max())
+        signs = [sign for sign, seen in (("p", self._up.any()), ("n", (~self._up).any())) if seen]
+        name = {"p": "potentiation", "n": "depression"}
+        floor = max(bottom - 5.0 * span, 0.0) if unit == "S" and bottom > 0.0 else bottom - 5.0 * span
+        own = [
+            Param("low", bottom, unit, (floor, top - 0.05 * span), "value read at w = 0"),
+            Param("high", top, unit, (bottom + 0.05 * span, top + 20.0 * span), "value read at w = 1"),
+        ]
+        for s in signs:
+            own += [
+                Param(f"strength_{s}", 1e-2, "1", (1e-9, 1e3), f"strength of one pulse of {name[s]}, K(V) t/t_event"),
+                Param(f"gamma_{s}", 1.0, "1", (0.0, 10.0), f"non-linearity of {name[s]}"),
+            ]
+            if self._shared:
+                own.append(Param(f"start_{s}", 0.5, "1", (0.0, 1.0), f"state at the first read of a ramp of {name[s]}"))
+        self.params = tuple(own)
+        self.active = tuple(entry.name for entry in own)
+        self._unit = unit
+        self._missing_sign = {"p": "n", "n": "p"}[signs[0]] if len(signs) == 1 else None
+
+    def _start(self, p: Values) -> Array:
+        if self._shared:
+            return np.asarray(np.where(self._up, p.get("start_p", 0.0), p.get("start_n", 0.0)), dtype=float)
+        return np.asarray(np.clip((self._first - p.low) / (p.high - p.low), 0.0, 1.0), dtype=float)
+
+    def states(self, p: Values) -> Array:
+        """The state of each row; (n,), or (m, n) with parameters (m, 1)."""
+        start, zero = self._start(p), np.zeros_like(self._n)
+        # `advance_by` serves both directions from the side of depression, which is the mirror image of potentiation.
+        mirrored = self._up != self._accelerating
+        w = np.where(mirrored, 1.0 - start, start)
+        gamma = np.where(self._up, p.get("gamma_p", 1.0), p.get("gamma_n", 1.0))
+        strength = np.where(self._up, p.get("strength_p", 0.0), p.get("strength_n", 0.0))
+        if self._accelerating:
+            w, strength = np.maximum(w, INSIDE), -strength
+        w, gamma, strength = np.broadcast_arrays(w, gamma, strength)
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = self._device.advance_by(
+                w, Values({"gamma_p": gamma, "gamma_n": gamma}), up=zero, down=strength * self._n
+            )
+        after = np.where(np.isfinite(after), np.minimum(after, 1.0), 1.0)  # a course that has run into the far bound
+        return np.asarray(np.where(mirrored, 1.0 - after, after), dtype=float)
+
+    def evaluate(self, p: Values) -> Array:
+        """The value read at each row (unit of the curve)."""
+        # The device's ohmic law in the curve's own unit: G_max = high, G_max/ratio = low.
+        span = Values({"g_max": p.high, "ratio": p.high / np.where(p.low == 0.0, 1e-300, p.low)})
+        return np.asarray(self._device.conductance(Values({"w": self.states(p)}), span), dtype=float)
+
+    def guess(self, p: Values) -> dict[str, float]:
+        """Bounds from the extreme reads, strengths from the mean course."""
+        bottom, top = float(self._read.min()), float(self._read.max())
+        span = top - bottom
+        found = {"low": bottom, "high": top + 0.05 * span}
+        for sign, rows in (("p", self._up), ("n", ~self._up)):
+            if not rows.any():
+                continue
+            early, late = rows & (self._n <= 0.1 * self._n.max()), rows & (self._n >= 0.9 * self._n.max())
+            travelled = abs(float(self._read[late].mean() - self._read[early].mean())) / span
+            found[f"strength_{sign}"] = max(travelled, 0.05) / float(self._n.max())
+            found[f"start_{sign}"] = float(np.clip((self._read[early].mean() - bottom) / span, 0.01, 0.99))
+        return {name: value for name, value in found.items() if name in self.active}
+
+    def finish(self, values: Mapping[str, float]) -> dict[str, float]:
+        """γ (published course only) and, where the reads are conductances, G_max and the ratio."""
+        done = {} if self._accelerating else {k: v for k, v in values.items() if k.startswith("gamma")}
+        if self._unit == "S" and values["low"] > 0.0:
+            done |= {"g_max": values["high"], "ratio": values["high"] / values["low"]}
+        return done

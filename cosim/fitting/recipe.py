@@ -1,0 +1,282 @@
+"""Fit recipes: everything that an extraction needs beside the numbers, as a TOML file.
+
+::
+
+    name = "tio2_lab"                 # of the parameter set that comes out
+    device = "cell_1t1r"
+
+    [data]
+    kind = "pulse train"
+    file = "train.csv"                # beside the recipe; or dataset = "gong2018"
+    reader = "table"                  # `cosim.fitting.readers`
+    columns.amplitude = { name = "V", unit = "V" }
+    columns.read = { name = "I", unit = "uA" }   # a current is divided by v_read
+    conditions = { v_read = "0.1 V", width = "200 ns", rise = "5 ns", fall = "5 ns" }
+
+    [start]
+    sets = ["tio2", "transistor.toml"]           # later ones win
+    values = { g_max = "150 uS" }
+    from_data = true                             # read what can be read off the curve before fitting
+
+    [fit]
+    vary = ["theta_p", "theta_n", "alpha_p", "alpha_n", "gamma_p", "gamma_n", "g_max", "ratio", "w0"]
+    bounds = { gamma_p = [0, 5] }
+
+    [noise]                                      # absent: estimated from the residuals
+    sigma = "2 uS"                               # and/or of_range = 0.02, relative = 0.01; added in quadrature
+
+    [held_out]
+    rule = "last"                                # "blocks", "ramps", "points", "none"
+    fraction = 0.2
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cosim import units
+from cosim.devices.base import Array, DeviceModel
+from cosim.devices.registry import device as find_device
+from cosim.devices.registry import devices
+from cosim.errors import CosimError, InputError, MissingFile, UnknownName, Where
+from cosim.fitting.curve import Curve, Kind
+from cosim.parameters import ParameterSet, read_toml
+
+CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
+Quantities = dict[str, str | float]
+
+
+class Part(BaseModel):
+    """A table of a recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnSpec(Part):
+    """Which column of the file it is (its header, or its number from 1) and the unit of its numbers."""
+
+    name: str | int
+    unit: str = ""
+
+
+class DataSpec(Part):
+    """Where the curve is and what its columns mean."""
+
+    kind: Kind
+    file: str | None = None
+    dataset: str | None = None
+    reader: str = "table"
+    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
+    conditions: Quantities = Field(default_factory=dict)
+    # Of equal pulses: +1 where a ramp potentiates, −1 where it depresses; one for all ramps, or one each.
+    polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        if self.file is not None and self.dataset is not None:
+            raise ValueError("give file or dataset, not both")
+        return self
+
+    def resolved_conditions(self) -> dict[str, float]:
+        """The conditions in SI; raises `UnknownName`, `UnitError`."""
+        for name in self.conditions:
+            if name not in CONDITIONS:
+                raise UnknownName("condition", name, CONDITIONS)
+        return {name: units.parse(value, CONDITIONS[name]) for name, value in self.conditions.items()}
+
+
+class StartSpec(Part):
+    """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows."""
+
+    sets: tuple[str, ...] = ()
+    values: Quantities = Field(default_factory=dict)
+    from_data: bool = True
+
+
+class FitSpec(Part):
+    """Which parameters vary and within which bounds; the others stay at their start values."""
+
+    vary: tuple[str, ...] = Field(min_length=1)
+    bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
+
+
+class NoiseSpec(Part):
+    """What is known about the noise of one read; the parts add in quadrature. Empty: estimated from the residuals."""
+
+    sigma: str | float | None = None
+    of_range: float | None = Field(default=None, gt=0)
+    relative: float | None = Field(default=None, gt=0)
+
+    def per_point(self, curve: Curve) -> Array | None:
+        """Standard deviation of each measured value (n,) in the column's unit; None: not known."""
+        y = curve.measured
+        variance = np.zeros(y.size)
+        if self.sigma is not None:
+            sigma = units.parse(self.sigma, curve.measured_unit)
+            if sigma <= 0.0:
+                raise InputError(f"noise.sigma = {self.sigma} is not positive", remedy="give a standard deviation")
+            variance += sigma**2
+        if self.of_range is not None:
+            variance += (self.of_range * float(np.ptp(y))) ** 2
+        if self.relative is not None:
+            variance += (self.relative * y) ** 2
+        if not variance.any():
+            return None
+        if not variance.all():
+            raise InputError("the noise of a point is zero", remedy="add sigma or of_range to noise.relative")
+        return np.asarray(np.sqrt(variance), dtype=float)
+
+
+class HeldOut(Part):
+    """The part of the curve that the fit does not see.
+
+    ``last``: the last ``fraction`` of the rows (a forecast). ``blocks``: every ``every``-th block of ``length`` rows
+    (an interpolation). ``ramps``: every ``every``-th ramp (a new ramp of the same device). ``points``: every
+    ``every``-th row. ``none``.
+    """
+
+    rule: Literal["last", "blocks", "ramps", "points", "none"] = "none"
+    fraction: float = Field(default=0.2, gt=0, lt=1)
+    every: int = Field(default=4, ge=2)
+    length: int = Field(default=50, ge=1)
+
+    def rows(self, curve: Curve, *, phase: int = 0) -> NDArray[np.bool_]:
+        """True where a row is held out; (n,). ``phase`` turns the choice, for cross-validation."""
+        n = len(curve)
+        index = np.arange(n)
+        if self.rule == "none":
+            return np.zeros(n, dtype=bool)
+        if self.rule == "last":
+            return index >= n - max(1, round(self.fraction * n))
+        if self.rule == "ramps":
+            if curve.kind != "equal pulses":
+                raise InputError(f"held_out.rule = 'ramps' with a curve of kind {curve.kind!r}", remedy="take 'blocks'")
+            order = np.unique(curve["ramp"], return_inverse=True)[1]
+            return np.asarray(order % self.every == (self.every // 2 + phase) % self.every)
+        if self.rule == "blocks":
+            index = index if curve.kind != "equal pulses" else curve["pulse"].astype(int)
+            return np.asarray((index // self.length) % self.every == (self.every // 2 + phase) % self.every)
+        return np.asarray(index % self.every == (self.every // 2 + phase) % self.every)
+
+
+class RampLaw(Part):
+    """Choices for ramps of equal pulses (`ramps.RampForward`)."""
+
+    course: Literal["saturating", "accelerating"] = "saturating"
+    start: Literal["first read", "shared"] = "first read"
+
+
+class Candidate(RampLaw):
+    """One of several choices, of which cross-validation on the training part keeps the best."""
+
+    title: str
+    vary: tuple[str, ...] = Field(min_length=1)
+    values: Quantities = Field(default_factory=dict)
+
+
+class FitRecipe(Part):
+    """A recipe (module docstring). Make one in Python with keyword arguments, or with `load`."""
+
+    name: str
+    device: str
+    data: DataSpec
+    start: StartSpec = StartSpec()
+    fit: FitSpec
+    noise: NoiseSpec = NoiseSpec()
+    held_out: HeldOut = HeldOut()
+    ramps: RampLaw = RampLaw()
+    candidates: tuple[Candidate, ...] = ()
+    notes: tuple[str, ...] = ()
+    # The file that the recipe came from: paths in it are relative to this file's folder.
+    path: Path | None = Field(default=None, exclude=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FitRecipe:
+        """A recipe file; raises `MissingFile` or an `InputError` that names the key."""
+        body = read_toml(path, kind="fit recipe")
+        try:
+            recipe = cls(**{**body, "path": Path(path)})
+        except ValidationError as error:
+            raise _one_sentence(error, Where(path)) from None
+        with located(Where(path)):
+            recipe.check()
+        return recipe
+
+    def check(self) -> None:
+        """Names and units that can be checked without the data; raises `UnknownName`, `UnitError`, `InputError`."""
+        if self.device not in devices():
+            raise UnknownName("device", self.device, devices())
+        self.data.resolved_conditions()
+
+    @property
+    def model(self) -> DeviceModel:
+        """The device."""
+        return find_device(self.device)
+
+    def beside(self, name: str) -> Path:
+        """A path that the recipe names: relative to the recipe's folder."""
+        given = Path(name).expanduser()
+        return given if given.is_absolute() or self.path is None else self.path.parent / given
+
+    def curve(self, file: str | Path | None = None) -> Curve:
+        """The measured curve; ``file`` takes the place of the recipe's own."""
+        from cosim.fitting.readers import read_curve
+
+        with located(Where(self.path) if self.path else None):
+            if file is None and self.data.dataset is not None:
+                from cosim import datasets
+
+                return datasets.load(self.data.dataset)
+            if file is None and self.data.file is None:
+                raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
+            return read_curve(file if file is not None else self.beside(str(self.data.file)), self.data)
+
+    def starting_set(self) -> ParameterSet:
+        """The parameter sets of ``start.sets``, merged for the device; later ones win."""
+        merged = ParameterSet(self.device, self.name, {})
+        parts = [self._load_set(reference) for reference in self.start.sets]
+        return merged.for_device(self.device, others=parts) if parts else merged
+
+    def _load_set(self, reference: str) -> ParameterSet:
+        beside = self.beside(reference)
+        file = str(beside).partition(".toml")[0] + ".toml"
+        return ParameterSet.load(str(beside) if ".toml" in reference and Path(file).exists() else reference)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the recipe's content, wherever its file lies."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class located:  # noqa: N801  used like contextlib.suppress
+    """Errors raised inside get the place ``where``, unless they have one."""
+
+    def __init__(self, where: Where | None) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CosimError) and error.where is None and not isinstance(error, MissingFile):
+            error.where = self._where
+
+
+def _one_sentence(error: ValidationError, where: Where) -> InputError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "recipe"
+    kind: dict[str, Any] = {
+        "missing": ("is missing", f"write {key} = ..."),
+        "extra_forbidden": ("is no key of a fit recipe", "check its spelling"),
+    }
+    message, remedy = kind.get(first["type"], (f"is wrong: {first['msg'].removeprefix('Value error, ')}", None))
+    if first["type"] == "literal_error":
+        remedy = None
+    return InputError(f"{key} {message}", where=where, remedy=remedy)

@@ -1,0 +1,251 @@
+"""What an extraction found: values with their uncertainty, residuals, the error on held-out rows, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim import __version__
+from cosim.devices.base import Array, Values
+from cosim.fitting.curve import Curve
+from cosim.fitting.forward import Forward
+from cosim.fitting.identify import ParameterVerdict, Verdict
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.uncertainty import Uncertainty
+from cosim.parameters import ParameterSet, Quantity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def rms_over_range(residual: Array, measured: Array) -> float:
+    """Root mean square of ``residual`` over the range of ``measured``; dimensionless, NaN where there is none."""
+    span = float(np.ptp(measured)) if measured.size else 0.0
+    return float(np.sqrt(np.mean(residual**2))) / span if span > 0.0 else math.nan
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fit took: evaluations of the model (by the best start) and seconds."""
+
+    evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate and its cross-validated RMS error over the range, from the training part alone."""
+
+    title: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table of results; ``value``, ``stderr``, ``interval`` in ``unit`` (SI)."""
+
+    name: str
+    value: float
+    unit: str
+    stderr: float | None
+    verdict: ParameterVerdict
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The end of `extract`.
+
+    Args:
+        recipe, curve: what was fitted to what.
+        choice, trials: of the recipe's candidates, the one that was kept, and how each did.
+        forward: the model of the curve.
+        names: the k parameters that varied.
+        values: all parameters of the forward model (SI).
+        bounds: of the search.
+        uncertainty: covariance and what has none.
+        predicted: (n,) the model at the found values, in the curve's unit.
+        band: (n,) standard error of ``predicted``, from that of the parameters.
+        held_out: (n,) true where a row was not fitted.
+        sigma: (n,) standard deviation of a read, as stated or as estimated from the residuals.
+        noise_known: whether it was stated.
+        chi_square: of the fitted rows, in units of ``sigma``.
+        verdict: what the curve determines.
+        cost: evaluations and time.
+    """
+
+    recipe: FitRecipe
+    curve: Curve
+    choice: str
+    trials: tuple[Trial, ...]
+    forward: Forward = field(repr=False)
+    names: tuple[str, ...]
+    values: Values
+    bounds: Mapping[str, tuple[float, float]]
+    uncertainty: Uncertainty = field(repr=False)
+    predicted: Array = field(repr=False)
+    band: Array = field(repr=False)
+    held_out: NDArray[np.bool_] = field(repr=False)
+    sigma: Array = field(repr=False)
+    noise_known: bool
+    chi_square: float
+    verdict: Verdict
+    cost: Cost
+
+    @property
+    def residuals(self) -> Array:
+        """Measured − predicted; (n,), in the curve's unit."""
+        return self.curve.measured - self.predicted
+
+    @property
+    def training_error(self) -> float:
+        """RMS error of the fitted rows over their range."""
+        return rms_over_range(self.residuals[~self.held_out], self.curve.measured[~self.held_out])
+
+    @property
+    def held_out_error(self) -> float | None:
+        """RMS error of the held-out rows over their own range; None where nothing was held out."""
+        if not self.held_out.any():
+            return None
+        return rms_over_range(self.residuals[self.held_out], self.curve.measured[self.held_out])
+
+    def rows(self) -> list[Row]:
+        """One line per varied parameter."""
+        units = {entry.name: entry.unit for entry in self.forward.params}
+        return [
+            Row(name, float(self.values[name]), units[name], self.uncertainty.stderr(name), self.verdict[name])
+            for name in self.names
+        ]
+
+    def parameter_set(self) -> ParameterSet:
+        """The device's parameters for everything downstream: extracted values, and the start set's for the others.
+
+        A value that stopped at a bound or that the curve does not determine is kept, without a standard error, and the
+        notes say so.
+        """
+        base = self.recipe.starting_set()
+        known = {entry.name for entry in self.recipe.model.params}
+        source = f"extracted from {self.curve.source or 'a curve'}"
+        finished = {name: value for name, value in self.forward.finish(self.values).items() if name in known}
+        names, covariance = self._finished_covariance(list(finished))
+        values: dict[str, Quantity] = {}
+        for name, quantity in base.values.items():
+            values[name] = Quantity(quantity.value, None, f"not fitted; {quantity.source or base.source}")
+        for name, value in finished.items():
+            held = name in self.values and name not in self.names
+            if held and name in values and values[name].value == value:
+                continue
+            stderr = math.sqrt(covariance[names.index(name), names.index(name)]) if name in names else None
+            values[name] = Quantity(float(value), stderr, "not fitted" if held else source)
+        extras = {name: float(self.values[name]) for name in self.names if name not in known}
+        notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
+        if extras:
+            listed = ", ".join(f"{name} = {value:.4g}" for name, value in extras.items())
+            notes.append(f"of the measurement, no parameters of the device: {listed}")
+        if self.held_out_error is not None:
+            notes.append(f"RMS error of the held-out rows over their range: {self.held_out_error:.3%}")
+        return ParameterSet(
+            self.recipe.device,
+            self.recipe.name,
+            MappingProxyType(values),
+            source,
+            tuple(notes),
+            tuple(names),
+            covariance if names else None,
+            MappingProxyType(self.provenance()),
+        )
+
+    def _finished_covariance(self, wanted: list[str]) -> tuple[list[str], Array]:
+        """Covariance of the device parameters that `forward.finish` makes, by its derivatives."""
+        base = {name: float(value) for name, value in self.values.items()}
+        moving = self.uncertainty.names
+        rows = np.zeros((len(wanted), len(moving)))
+        for j, name in enumerate(moving):
+            step = 1e-6 * max(abs(base[name]), 1e-12)
+            up, down = (self.forward.finish({**base, name: base[name] + s}) for s in (step, -step))
+            rows[:, j] = [(up[entry] - down[entry]) / (2.0 * step) for entry in wanted]
+        depends = np.asarray(np.abs(rows).any(axis=1))
+        rows = rows[depends]
+        names = [name for name, keep in zip(wanted, depends.tolist(), strict=True) if keep]
+        return names, np.asarray(rows @ self.uncertainty.covariance @ rows.T)
+
+    def provenance(self) -> dict[str, str]:
+        """Hashes and versions that make the result reproducible."""
+        return {
+            "data": self.curve.source,
+            "data_sha256": self.curve.fingerprint,
+            "recipe_sha256": self.recipe.fingerprint(),
+            "cosim": __version__,
+            "lmfit": version("lmfit"),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain values for `json.dumps`; what is absent or infinite is null."""
+
+        def number(value: float | None) -> float | None:
+            return None if value is None or not math.isfinite(value) else float(value)
+
+        return {
+            "name": self.recipe.name,
+            "device": self.recipe.device,
+            "choice": self.choice or None,
+            "candidates": [{"title": t.title, "cross_validated_error": number(t.error)} for t in self.trials],
+            "parameters": {
+                row.name: {
+                    "value": row.value,
+                    "unit": row.unit,
+                    "stderr": number(row.stderr),
+                    "interval_95": [number(end) for end in row.verdict.interval],
+                    "interval_source": row.verdict.source or None,
+                    "status": row.verdict.status,
+                    "reason": row.verdict.reason,
+                    "bounds": list(self.bounds[row.name]),
+                }
+                for row in self.rows()
+            },
+            "fixed": {name: float(value) for name, value in self.values.items() if name not in self.names},
+            "correlation": {
+                "names": list(self.uncertainty.names),
+                "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
+            },
+            "points": {"fitted": int((~self.held_out).sum()), "held_out": int(self.held_out.sum())},
+            "noise": {
+                "known": self.noise_known,
+                "sigma": float(np.median(self.sigma)),
+                "unit": self.curve.measured_unit,
+            },
+            "chi_square": number(self.chi_square),
+            "training_error": number(self.training_error),
+            "held_out_error": number(self.held_out_error),
+            "residuals": {
+                "durbin_watson": number(self.verdict.residuals.durbin_watson),
+                "runs_p": number(self.verdict.residuals.runs),
+                "shapiro_p": number(self.verdict.residuals.normal),
+                "reduced_chi_square": number(self.verdict.residuals.reduced_chi_square),
+            },
+            "verdict": self.verdict.summary,
+            "trustworthy": self.verdict.trustworthy,
+            "remarks": self.verdict.sentences(),
+            "evaluations": self.cost.evaluations,
+            "seconds": self.cost.seconds,
+            "provenance": self.provenance(),
+        }
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Curve and fit, with the 95 % band, in one Axes."""
+        from cosim.report.fit_figures import plot_fit
+
+        return plot_fit(self, ax)
+
+    def figure(self) -> Figure:
+        """Curve and fit, residuals, and the correlations of the parameters."""
+        from cosim.report.fit_figures import fit_figure
+
+        return fit_figure(self)

@@ -1,0 +1,54 @@
+"""Start values from the curve itself, so that an extraction does not depend on what its user guessed.
+
+Own method: the reads give range and initial state, and a threshold is where, with growing amplitude, the reads begin to
+move. Slopes and non-linearities are not looked for here; the fit tries several.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosim.devices.base import Array
+
+# Neighbours in amplitude that vote together on whether the state moves.
+WINDOW = 9
+SIGNIFICANT = 4.0
+TRIM = 0.01
+
+
+def threshold(amplitude: Array, change: Array) -> float:
+    """The smallest amplitude (> 0) at which ``change`` departs from zero; amplitude (n,) V, change (n,).
+
+    Means over `WINDOW` neighbours in amplitude are held against the scatter of the lowest third, where little moves. A
+    start that is too low is harmless, because every pulse above it still tells the fit where to go; one that is too
+    high leaves nothing to fit. Where nothing stands out, it is the median amplitude.
+    """
+    order = np.argsort(amplitude, kind="stable")
+    v, d = amplitude[order], change[order]
+    window = min(WINDOW, max(1, v.size // 4))
+    mean = np.convolve(d, np.full(window, 1.0 / window), mode="valid")
+    centre = np.convolve(v, np.full(window, 1.0 / window), mode="valid")
+    quiet = d[: max(window, v.size // 3)]
+    scatter = 1.4826 * float(np.median(np.abs(quiet - np.median(quiet))))
+    moving = np.flatnonzero(np.abs(mean) > SIGNIFICANT * scatter / np.sqrt(window))
+    return float(centre[moving[0]] if moving.size else np.median(v))
+
+
+def from_pulse_train(amplitude: Array, read: Array) -> dict[str, float]:
+    """Start values for a threshold memristor or its cell; amplitude (n,) V, read (n,) S."""
+    low, high = (float(q) for q in np.quantile(read, [TRIM, 1.0 - TRIM]))
+    span = high - low
+    change = np.diff(read, prepend=read[0])
+    g_max = high + 0.1 * span
+    g_min = max(low - 0.1 * span, 0.05 * high)
+    start = {
+        "g_max": g_max,
+        "ratio": max(g_max / g_min, 1.01),
+        "w0": float(np.clip((np.mean(read[:2]) - g_min) / (g_max - g_min), 0.02, 0.98)),
+    }
+    for suffix, sign in (("p", -1.0), ("n", 1.0)):
+        pulses = sign * amplitude > 0.0
+        pulses[0] = False  # what was read before the first pulse is not known
+        if pulses.sum() >= 4:
+            start[f"theta_{suffix}"] = threshold(sign * amplitude[pulses], change[pulses])
+    return start

@@ -1,0 +1,102 @@
+r"""Standard errors and correlations from the Jacobian at the minimum.
+
+C = s² (JᵀJ)⁻¹ with J the derivatives of the weighted residuals: linear least squares around the minimum (Seber & Wild, *Nonlinear Regression*, ch. 2.1). A parameter on its bound is taken as fixed there. A direction in which
+the curve does not move at all (a singular value below 1e-9 of the largest, columns scaled to unit length) leaves the
+parameters that take part in it without a standard error, and the others with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosim.devices.base import Array, Values
+from cosim.fitting.forward import Forward
+from cosim.fitting.problem import Problem
+
+FLAT = 1e-9
+AT_BOUND = 2e-3
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What the curvature at the minimum says.
+
+    Args:
+        names: the k parameters that have a standard error.
+        covariance: (k, k), SI.
+        flat: parameters that the curve does not determine at all: alone, or against another one.
+        at_bound: parameter → the bound it stopped at.
+    """
+
+    names: tuple[str, ...]
+    covariance: Array
+    flat: tuple[str, ...]
+    at_bound: Mapping[str, float]
+
+    def stderr(self, name: str) -> float | None:
+        """Standard error of a parameter; None where it has none."""
+        if name not in self.names:
+            return None
+        index = self.names.index(name)
+        return float(np.sqrt(self.covariance[index, index]))
+
+    @property
+    def correlation(self) -> Array:
+        """Correlation coefficients; (k, k)."""
+        deviation = np.sqrt(np.diag(self.covariance))
+        return np.asarray(self.covariance / np.outer(deviation, deviation))
+
+
+def bound_reached(value: float, low: float, high: float) -> float | None:
+    """The bound that ``value`` lies on within 0.2 % of the interval or of the value, or None."""
+    for bound in (low, high):
+        size = max(abs(bound), abs(value)) if bound != 0.0 else high - low
+        if abs(value - bound) <= AT_BOUND * min(high - low, size):
+            return bound
+    return None
+
+
+def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
+    """Standard errors at ``p``; ``scale`` multiplies the sigma of the problem."""
+    at_bound = {}
+    for name in problem.names:
+        bound = bound_reached(float(p[name]), *problem.bounds[name])
+        if bound is not None:
+            at_bound[name] = bound
+    names = tuple(name for name in problem.names if name not in at_bound)
+    if not names:
+        return Uncertainty((), np.empty((0, 0)), (), at_bound)
+    jacobian = problem.jacobian(p, names).T
+    length = np.linalg.norm(jacobian, axis=0)
+    # Columns compare by what a relative change of the parameter does.
+    effect = length * np.array([max(abs(float(p[name])), 1e-12) for name in names])
+    dead = effect <= FLAT * float(effect.max())
+    flat = [name for name, is_dead in zip(names, dead, strict=True) if is_dead]
+    names = tuple(name for name in names if name not in flat)
+    if not names:
+        return Uncertainty((), np.empty((0, 0)), tuple(flat), at_bound)
+    jacobian, length = jacobian[:, ~dead], length[~dead]
+    _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
+    weak = singular < FLAT * singular[0]
+    involved = (np.abs(directions[weak]) > 1e-3).any(axis=0) if weak.any() else np.zeros(len(names), dtype=bool)
+    flat += [name for name, is_in in zip(names, involved, strict=True) if is_in]
+    kept = ~involved
+    strong = directions[~weak] / singular[~weak, None]
+    covariance = scale**2 * (strong.T @ strong) / np.outer(length, length)
+    return Uncertainty(
+        tuple(name for name, keep in zip(names, kept, strict=True) if keep),
+        np.asarray(covariance[np.ix_(kept, kept)]),
+        tuple(flat),
+        at_bound,
+    )
+
+
+def band_of(forward: Forward, p: Values, names: Sequence[str], uncertainty: Uncertainty) -> Array:
+    """Standard error of the prediction from that of the parameters; (n,), in the unit of the curve."""
+    if not uncertainty.names:
+        return np.zeros_like(forward.predict(p))
+    jacobian = forward.linearise(p, uncertainty.names)[1]
+    return np.asarray(np.sqrt(np.einsum("kn,kl,ln->n", jacobian, uncertainty.covariance, jacobian)))
