@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cosim.spice.simulator import Limits, Result, Simulator
     from cosim.spice.testbench import BenchResult
 
@@ -220,7 +222,7 @@ def _failed(what: str, result: Result) -> None:
     print(f"cosim: {what} {result.outcome.value}: {result.reason}", file=sys.stderr)
 
 
-def _keep(result: Result, folder: Path, summary: dict[str, object]) -> None:
+def _keep(result: Result, folder: Path, summary: Mapping[str, object]) -> None:
     """Waveforms as netCDF, one file per analysis, and the summary as JSON."""
     from cosim.cli.output import to_json
     from cosim.files import replacing, write_atomic
@@ -229,10 +231,10 @@ def _keep(result: Result, folder: Path, summary: dict[str, object]) -> None:
         # netCDF 3 has no complex numbers, and no parentheses in names
         plain = {str(name): str(name).replace("(", "_").replace(")", "").replace("#", "_") for name in data.data_vars}
         stored = data.rename(plain)
-        for name in list(stored.data_vars):
+        for name in [str(key) for key in stored.data_vars]:
             if stored[name].dtype.kind == "c":
                 stored[f"{name}_real"], stored[f"{name}_imag"] = stored[name].real, stored[name].imag
-                stored = stored.drop_vars(name)
+                stored = stored.drop_vars([name])
         for old, new in plain.items():
             if new in stored:
                 stored[new].attrs["spice_name"] = old

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def vector(data: xarray.Dataset, name: str) -> Array:
-    """One saved vector, (n,), by its name in any case; raises `UnknownName` with the nearest names."""
+    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude. Raises `UnknownName`."""
     if name.lower() not in data:
         raise UnknownName("vector", name, [str(key) for key in data.data_vars])
-    return np.asarray(data[name.lower()].values, dtype=float)
+    values = np.asarray(data[name.lower()].values)
+    return np.asarray(np.abs(values) if np.iscomplexobj(values) else values, dtype=float)
 
 
 def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
@@ -68,3 +69,14 @@ def read_conductance(data: xarray.Dataset, current: str, *, train: PulseTrain) -
     if not train.read_voltage:
         raise InputError("this pulse train has no reads", remedy="give it a read_voltage")
     return -sample(data, current, at=train.read_times) / train.read_voltage
+
+
+def crossings(data: xarray.Dataset, name: str, *, level: float, edge: str = "rise") -> Array:
+    """(k,) s: where a vector crosses ``level``, linear between points; ``edge`` is "rise", "fall" or "either"."""
+    t = np.asarray(data["time"].values, dtype=float)
+    above = vector(data, name) > level
+    y = vector(data, name)
+    rising, falling = ~above[:-1] & above[1:], above[:-1] & ~above[1:]
+    index = np.flatnonzero({"rise": rising, "fall": falling, "either": rising | falling}[edge])
+    share = (level - y[index]) / (y[index + 1] - y[index])
+    return np.asarray(t[index] + share * (t[index + 1] - t[index]))

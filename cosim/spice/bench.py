@@ -1,116 +1,33 @@
-"""The schema of a test bench's TOML file: circuit, devices, stimuli, analysis, measures, limits.
+"""The schema of a test bench's TOML file: circuit, devices, stimuli, analyses, measures, limits.
 
-A bench is data; `cosim.spice.testbench` turns it into a deck, runs it and judges it.
+A bench is data; `cosim.spice.testbench` turns it into decks, runs them and judges the measures. Kinds of stimuli and
+measures are listed in `cosim.spice.stimulus_kinds` and `cosim.measure.registry`.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-import numpy as np
 import pydantic
 from pydantic import Field
 
 from cosim import units
-from cosim.devices.pulse import PulseShape
-from cosim.errors import InputError, UnitError
-from cosim.schema import Number, Quantity, Second, Table, Volt
-from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
+from cosim.errors import InputError, UnitError, UnknownName
+from cosim.measure import registry as measures
+from cosim.measure.kinds import Kind, PointMeasure
+from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Table, Volt
+from cosim.spice import stimulus_kinds as stimuli
+from cosim.spice.stimulus_kinds import StimulusKind
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-
-class Shape(Table):
-    """A trapezoidal pulse."""
-
-    width: Second = 200e-9
-    rise: Second = 5e-9
-    fall: Second = 5e-9
-
-    def value(self) -> PulseShape:
-        """The pulse's shape in s."""
-        return PulseShape(self.width, self.rise, self.fall)
-
-
-class _Train(Table):
-    shape: Shape = Shape()
-    read_voltage: Volt = 0.2
-    read_shape: Shape = Shape(width=100e-9)
-    gap: Second = 50e-9
-
-    def _train(self, amplitudes: Any) -> PulseTrain:
-        return PulseTrain(amplitudes, self.shape.value(), self.read_voltage, self.read_shape.value(), self.gap)
-
-
-class RandomPulses(_Train):
-    """Random amplitudes of both polarities, seeded."""
-
-    kind: Literal["random-pulses"]
-    count: int = Field(gt=0, le=1_000_000)
-    seed: int = Field(ge=0)
-    positive: tuple[Volt, Volt]
-    negative: tuple[Volt, Volt]
-
-    def train(self) -> PulseTrain:
-        """The pulse train; the same for the same seed."""
-        rng = np.random.default_rng(self.seed)
-        return self._train(random_amplitudes(self.count, rng, positive=self.positive, negative=self.negative))
-
-    def source(self) -> str:
-        """SPICE's text for it."""
-        return self.train().pwl()
-
-
-class Pulses(_Train):
-    """Given amplitudes, the whole list ``repeat`` times."""
-
-    kind: Literal["pulses"]
-    amplitudes: tuple[Volt, ...] = Field(min_length=1)
-    repeat: int = Field(default=1, gt=0)
-
-    def train(self) -> PulseTrain:
-        """The pulse train."""
-        return self._train(np.tile(self.amplitudes, self.repeat))
-
-    def source(self) -> str:
-        """SPICE's text for it."""
-        return self.train().pwl()
-
-
-class Sine(Table):
-    """A sine from t = 0, as for a pinched loop."""
-
-    kind: Literal["sine"]
-    amplitude: Volt
-    frequency: Annotated[float, Field(gt=0)]
-    offset: Volt = 0.0
-
-    def source(self) -> str:
-        """SPICE's text for it."""
-        return f"SIN({fmt(self.offset)} {fmt(self.amplitude)} {fmt(self.frequency)})"
-
-
-class Knots(Table):
-    """A piecewise linear waveform: ``points = [["0 s", "0 V"], ...]``."""
-
-    kind: Literal["pwl"]
-    points: tuple[tuple[Second, Volt], ...] = Field(min_length=2)
-
-    @pydantic.field_validator("points")
-    @classmethod
-    def _increasing(cls, points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-        if any(b[0] <= a[0] for a, b in pairwise(points)):
-            raise InputError("the times of a pwl stimulus do not increase", remedy="sort its points")
-        return points
-
-    def source(self) -> str:
-        """SPICE's text for it."""
-        return "PWL(" + " ".join(f"{fmt(t)} {fmt(v)}" for t, v in self.points) + ")"
-
-
-Stimulus = Annotated[RandomPulses | Pulses | Sine | Knots, Field(discriminator="kind")]
+if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
+    Stimulus = StimulusKind
+    Measure = Kind
+else:
+    Stimulus = Annotated[Union[stimuli.KINDS], Field(discriminator="kind")]  # noqa: UP007
+    Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
 
 
 class DeviceUse(Table):
@@ -122,7 +39,26 @@ class DeviceUse(Table):
     form: Literal["behavioural", "verilog-a"] = "behavioural"
 
 
-class Tran(Table):
+class _Analysis(Table):
+    """What every analysis has.
+
+    ``parameters`` override the circuit's for this analysis; ``sweep`` runs it at every combination of the values given
+    per parameter, the last one varying fastest.
+    """
+
+    parameters: dict[str, Quantity] = Field(default_factory=dict)
+    sweep: dict[str, tuple[Quantity, ...]] = Field(default_factory=dict)
+
+    @pydantic.field_validator("sweep")
+    @classmethod
+    def _not_empty(cls, sweep: dict[str, tuple[Quantity, ...]]) -> dict[str, tuple[Quantity, ...]]:
+        for name, values in sweep.items():
+            if not values:
+                raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
+        return sweep
+
+
+class Tran(_Analysis):
     """A transient; ``stop`` comes from ``stimulus`` where it is left out."""
 
     kind: Literal["tran"]
@@ -132,79 +68,32 @@ class Tran(Table):
     step: Second | None = None
 
 
-class Dc(Table):
+class Dc(_Analysis):
     """A sweep of one source, in V or A."""
 
     kind: Literal["dc"]
     source: str
-    start: Number | Volt
-    stop: Number | Volt
-    step: Number | Volt
+    start: Number | Volt | Ampere
+    stop: Number | Volt | Ampere
+    step: Number | Volt | Ampere
 
 
-class Op(Table):
+class Ac(_Analysis):
+    """Small-signal response, ``points`` per decade."""
+
+    kind: Literal["ac"]
+    points: int = Field(default=20, gt=0)
+    start: Hertz
+    stop: Hertz
+
+
+class Op(_Analysis):
     """The operating point."""
 
     kind: Literal["op"]
 
 
-Analysis = Annotated[Tran | Dc | Op, Field(discriminator="kind")]
-
-
-class _Measure(Table):
-    unit: str = "1"
-
-
-class ReadConductance(_Measure):
-    """Conductance read after each pulse (one value per pulse)."""
-
-    kind: Literal["read-conductance"]
-    current: str
-    stimulus: str
-
-
-class AfterPulse(_Measure):
-    """A vector at each read time (one value per pulse)."""
-
-    kind: Literal["after-pulse"]
-    of: str
-    stimulus: str
-
-
-class PulseEnergy(_Measure):
-    """Energy that the source delivers per programming pulse."""
-
-    kind: Literal["pulse-energy"]
-    voltage: str
-    current: str
-    stimulus: str
-
-
-class Extreme(_Measure):
-    """The largest, smallest, mean, last value of a vector, or its integral, in a window (s)."""
-
-    kind: Literal["max", "min", "mean", "final", "integral"]
-    of: str
-    start: Second | None = None
-    stop: Second | None = None
-
-
-class At(_Measure):
-    """A vector at one time (s) or sweep value."""
-
-    kind: Literal["at"]
-    of: str
-    at: Number | Second | Volt
-
-
-class Whole(_Measure):
-    """The vector itself, with its sweep or time."""
-
-    kind: Literal["vector"]
-    of: str
-
-
-Measure = Annotated[ReadConductance | AfterPulse | PulseEnergy | Extreme | At | Whole, Field(discriminator="kind")]
+Analysis = Annotated[Tran | Dc | Ac | Op, Field(discriminator="kind")]
 
 
 class Limit(Table):
@@ -220,7 +109,7 @@ class Limit(Table):
 
 
 class BenchFile(Table):
-    """The whole file."""
+    """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name."""
 
     title: str
     netlist: str | None = None
@@ -229,13 +118,23 @@ class BenchFile(Table):
     parameters: dict[str, Quantity] = Field(default_factory=dict)
     devices: dict[str, DeviceUse] = Field(default_factory=dict)
     stimuli: dict[str, Stimulus] = Field(default_factory=dict)
-    analysis: Analysis
+    analysis: Analysis | None = None
+    analyses: dict[str, Analysis] = Field(default_factory=dict)
     options: dict[str, float | str] = Field(default_factory=dict)
     save: tuple[str, ...] = ()
     measures: dict[str, Measure] = Field(default_factory=dict)
     limits: dict[str, Limit] = Field(default_factory=dict)
 
-    @pydantic.field_validator("parameters", "devices", "stimuli", "measures")
+    @property
+    def plan(self) -> dict[str, Analysis]:
+        """Every analysis by name."""
+        return self.analyses if self.analysis is None else {"analysis": self.analysis, **self.analyses}
+
+    def analysis_of(self, measure: str) -> str:
+        """The name of the analysis that a measure sees."""
+        return self.measures[measure].analysis or next(iter(self.plan))
+
+    @pydantic.field_validator("parameters", "devices", "stimuli", "analyses", "measures")
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
         for name in table:
@@ -245,27 +144,45 @@ class BenchFile(Table):
 
     @pydantic.model_validator(mode="after")
     def _references(self) -> BenchFile:
-        for name in self.limits:
+        if not self.plan:
+            raise InputError("the bench has no analysis", remedy="write [analysis] or [analyses.NAME]")
+        for name, entry in self.plan.items():
+            for parameter in (*entry.parameters, *entry.sweep):
+                if parameter not in self.parameters:
+                    raise UnknownName(f"parameter in analysis {name!r}", parameter, self.parameters)
+            if isinstance(entry, Tran) and entry.stop is None and self._end(entry) is None:
+                raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
+        for name, measure in self.measures.items():
+            self._check_measure(name, measure)
+        for name, limit in self.limits.items():
             if name not in self.measures:
                 raise InputError(
                     f"limit {name!r} has no measure", remedy=f"measures: {', '.join(self.measures) or 'none'}"
                 )
-        for name, limit in self.limits.items():
             try:
                 limit.span(self.measures[name].unit)
             except UnitError as error:
                 raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
-        for name, measure in self.measures.items():
-            used = getattr(measure, "stimulus", None)
-            if used is not None and not isinstance(self.stimuli.get(used), RandomPulses | Pulses):
-                raise InputError(
-                    f"measure {name!r} needs a pulse stimulus, {used!r} is none",
-                    remedy=f"stimuli: {', '.join(self.stimuli) or 'none'}",
-                )
-        if (
-            isinstance(self.analysis, Tran)
-            and self.analysis.stop is None
-            and self.analysis.stimulus not in self.stimuli
-        ):
-            raise InputError("the transient has no end", remedy='give it stop = "..." or stimulus = "NAME"')
         return self
+
+    def _end(self, entry: Tran) -> float | None:
+        found = self.stimuli.get(entry.stimulus or "")
+        return None if found is None else found.duration()
+
+    def _check_measure(self, name: str, measure: Kind) -> None:
+        try:
+            units.dimension(measure.unit)
+        except UnitError as error:
+            raise UnitError(f"measure {name!r}: {error.message}", remedy=error.remedy) from None
+        if measure.analysis is not None and measure.analysis not in self.plan:
+            raise UnknownName(f"analysis of measure {name!r}", measure.analysis, self.plan)
+        if measure.analysis is None and len(self.plan) > 1 and isinstance(measure, PointMeasure):
+            raise InputError(
+                f"measure {name!r} does not say which analysis it sees", remedy=f"one of {', '.join(self.plan)}"
+            )
+        used = getattr(measure, "stimulus", None)
+        if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
+            raise InputError(
+                f"measure {name!r} needs a pulse stimulus, {used!r} is none",
+                remedy=f"stimuli: {', '.join(self.stimuli) or 'none'}",
+            )

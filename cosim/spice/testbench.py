@@ -7,8 +7,10 @@ being edited: ``bench.with_(parameters={"w0": 0.2}, devices={"memristor": fitted
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +24,7 @@ from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import InputError, UnknownName
-from cosim.measure import waveforms as measure
+from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
 from cosim.spice import bench as schema
@@ -48,13 +50,15 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 class Measured:
     """One measure: ``values`` (n,) in ``unit``, its limits in the same unit, and whether every value keeps them.
 
-    ``passed`` is None without limits.
+    ``coordinates`` has, per swept parameter, the value (n,) that belongs to each of ``values``. ``passed`` is None
+    without limits.
     """
 
     values: Array
     unit: str
     low: float | None = None
     high: float | None = None
+    coordinates: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def passed(self) -> bool | None:
@@ -73,22 +77,42 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One simulation of a bench: which analysis, at which values of the swept parameters, and what came of it."""
+
+    analysis: str
+    point: Mapping[str, float]
+    result: Result
+
+
+@dataclass(frozen=True)
 class BenchResult:
-    """What a bench gave. ``measures`` is empty unless the run converged; a failed run has none, not NaN."""
+    """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN."""
 
     bench: Testbench
-    result: Result
+    runs: tuple[Run, ...]
     measures: Mapping[str, Measured]
 
     @property
+    def result(self) -> Result:
+        """The first run that failed; the first of all where none did."""
+        return next((run.result for run in self.runs if not run.result.ok), self.runs[0].result)
+
+    @property
     def passed(self) -> bool:
-        """Whether the run converged and every limit is kept."""
+        """Whether every run converged and every limit is kept."""
         return self.result.ok and all(entry.passed is not False for entry in self.measures.values())
 
     @property
     def waveforms(self) -> xarray.Dataset:
-        """The waveforms of the bench's analysis; raises `SimulationError` where there are none."""
-        return self.result[self.bench.file.analysis.kind]
+        """The waveforms of the first run; raises `SimulationError` where there are none."""
+        return self.waveforms_of(self.runs[0].analysis)[0]
+
+    def waveforms_of(self, analysis: str) -> list[xarray.Dataset]:
+        """The waveforms of an analysis, one dataset per point of its sweep."""
+        self.result.require()
+        kind = self.bench.file.plan[analysis].kind
+        return [run.result[kind] for run in self.runs if run.analysis == analysis]
 
     def __getitem__(self, name: str) -> Measured:
         self.result.require()
@@ -97,7 +121,7 @@ class BenchResult:
         return self.measures[name]
 
     def plot(self, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:
-        """The waveforms (or ``vectors`` of them) over time or sweep."""
+        """The waveforms of the first run (or ``vectors`` of them) over time or sweep."""
         from cosim.report.bench_figures import plot_waveforms
 
         return plot_waveforms(self, ax, vectors=vectors)
@@ -158,7 +182,9 @@ class Testbench:
             use["form"] = form or use["form"]
         data["options"].update(options or {})
         if max_step is not None:
-            data["analysis"]["max_step"] = max_step
+            for entry in [data["analysis"], *data["analyses"].values()]:
+                if entry and entry["kind"] == "tran":
+                    entry["max_step"] = max_step
         sets = dict(self.sets)
         for name, given in (devices or {}).items():
             self._known("device", name, self.sets)
@@ -173,20 +199,34 @@ class Testbench:
     def train(self, stimulus: str) -> PulseTrain:
         """The pulse train of a stimulus."""
         self._known("stimulus", stimulus, self.file.stimuli)
-        found = self.file.stimuli[stimulus]
-        if not isinstance(found, schema.RandomPulses | schema.Pulses):
-            raise InputError(f"stimulus {stimulus!r} is a {found.kind}, no pulse train")
-        return found.train()
+        found = self.file.stimuli[stimulus].train()
+        if found is None:
+            raise InputError(f"stimulus {stimulus!r} is no pulse train")
+        return found
 
-    def vectors(self) -> tuple[str, ...]:
-        """The vectors that measures and ``save`` ask for, lower case, each once."""
+    def trains(self) -> dict[str, PulseTrain]:
+        """Every pulse train by its stimulus."""
+        found = {name: stimulus.train() for name, stimulus in self.file.stimuli.items()}
+        return {name: train for name, train in found.items() if train is not None}
+
+    def vectors(self, analysis: str | None = None) -> tuple[str, ...]:
+        """The vectors that the measures of an analysis and ``save`` ask for, lower case, each once."""
+        analysis = analysis or next(iter(self.file.plan))
         wanted = list(self.file.save)
-        for entry in self.file.measures.values():
-            wanted += [str(getattr(entry, key)) for key in ("of", "current", "voltage") if hasattr(entry, key)]
+        for name, entry in self.file.measures.items():
+            if self.file.analysis_of(name) == analysis:
+                wanted += entry.vectors()
         return tuple(dict.fromkeys(name.lower() for name in wanted))
 
-    def deck(self) -> Deck:
-        """The complete netlist with its options and vectors to keep."""
+    def points(self, analysis: str) -> list[dict[str, float]]:
+        """The values of the swept parameters, point by point."""
+        sweep = self.file.plan[analysis].sweep
+        grid = itertools.product(*([q.value for q in values] for values in sweep.values()))
+        return [dict(zip(sweep, values, strict=True)) for values in grid]
+
+    def deck(self, analysis: str | None = None, *, point: Mapping[str, float] = MappingProxyType({})) -> Deck:
+        """The complete netlist of one analysis at one point, with its options and vectors to keep."""
+        analysis = analysis or next(iter(self.file.plan))
         uses = self.file.devices
         compiled = tuple(
             compile_model(module(find_device(name)))
@@ -194,15 +234,15 @@ class Testbench:
         )
         lines = [self.file.title]
         if self.file.parameters:
-            pairs = " ".join(f"{name}={fmt(entry.value)}" for name, entry in self.file.parameters.items())
-            lines.append(f".param {pairs}")
+            values = self.values(analysis, point=point)
+            lines.append(".param " + " ".join(f"{name}={fmt(value)}" for name, value in values.items()))
         for name, use in uses.items():
             write = osdi_subcircuit if use.form == "verilog-a" else subcircuit
             lines.append(write(find_device(self.sets[name].device), name, self.sets[name].resolved()))
         if self.file.netlist:
             lines.append(f'.include "{_beside(self.file.netlist, self.folder)}"')
-        lines += [self._circuit(), self._analysis(), ".end"]
-        save = self.vectors()
+        lines += [self._circuit(), self._analysis(analysis), ".end"]
+        save = self.vectors(analysis)
         if compiled:
             save += tuple(other for name in save if (other := _osdi_name(name)))
         return Deck(
@@ -214,6 +254,12 @@ class Testbench:
             source=self.folder / f"{self.name}.toml",
         )
 
+    def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
+        """The circuit's parameters (SI) in one run."""
+        found = {name: entry.value for name, entry in self.file.parameters.items()}
+        found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
+        return found | dict(point)
+
     def _circuit(self) -> str:
         def source(match: re.Match[str]) -> str:
             self._known("stimulus", match[1], self.file.stimuli)
@@ -221,64 +267,69 @@ class Testbench:
 
         return re.sub(r"\{stimulus\.(\w+)\}", source, self.file.circuit).strip()
 
-    def _analysis(self) -> str:
-        entry = self.file.analysis
+    def _analysis(self, name: str) -> str:
+        entry = self.file.plan[name]
         if isinstance(entry, schema.Op):
             return ".op"
         if isinstance(entry, schema.Dc):
             return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
-        stop = entry.stop if entry.stop is not None else self.train(cast(str, entry.stimulus)).duration
-        return f".tran {fmt(entry.step or entry.max_step)} {fmt(stop)} 0 {fmt(entry.max_step)}"
+        if isinstance(entry, schema.Ac):
+            return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
+        stop = entry.stop if entry.stop is not None else self.file.stimuli[cast(str, entry.stimulus)].duration()
+        return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
     def run(self, simulator: Simulator | None = None, *, limits: Limits | None = None) -> BenchResult:
-        """Run, measure, judge. Without ``simulator`` a default one is opened for this run."""
+        """Run every analysis at every point, measure, judge; without ``simulator`` in a default one, opened for this run.
+
+        Runs are handed to the simulator all at once: it works on as many as it has processes.
+        """
         if simulator is None:
             from cosim.spice.engines import open_simulator
 
-            own = open_simulator()
-            try:
+            with open_simulator() as own:
                 return self.run(own, limits=limits)
-            finally:
-                own.close()
-        result = simulator.run(self.deck(), limits=limits or Limits())
-        if not result.ok:
-            return BenchResult(self, result, MappingProxyType({}))
-        result = replace(result, waveforms=MappingProxyType({k: _plain(v) for k, v in result.waveforms.items()}))
-        data = result[self.file.analysis.kind]
-        measures = {name: self._measured(name, data) for name in self.file.measures}
-        return BenchResult(self, result, MappingProxyType(measures))
+        cases = [(name, point) for name in self.file.plan for point in self.points(name)]
+        decks = [self.deck(name, point=point) for name, point in cases]
+        chosen = limits or Limits()
+        with ThreadPoolExecutor(max_workers=min(len(decks), 32)) as threads:
+            results = list(threads.map(lambda deck: simulator.run(deck, limits=chosen), decks))
+        runs = tuple(
+            Run(name, MappingProxyType(point), _renamed(result))
+            for (name, point), result in zip(cases, results, strict=True)
+        )
+        if not all(run.result.ok for run in runs):
+            return BenchResult(self, runs, MappingProxyType({}))
+        return BenchResult(self, runs, MappingProxyType(self._measures(runs)))
 
-    def _measured(self, name: str, data: xarray.Dataset) -> Measured:
-        entry = self.file.measures[name]
-        try:
-            values = np.atleast_1d(np.asarray(self._values(entry, data), dtype=float))
+    def _measures(self, runs: tuple[Run, ...]) -> dict[str, Measured]:
+        found: dict[str, Array] = {}
+        done: dict[str, Measured] = {}
+        trains = self.trains()
+        for name, entry in self.file.measures.items():
+            analysis = self.file.analysis_of(name)
+            own = [run for run in runs if run.analysis == analysis]
+            swept = {key: np.array([run.point[key] for run in own]) for key in own[0].point}
+            try:
+                if isinstance(entry, DerivedMeasure):
+                    values = np.atleast_1d(np.asarray(entry.combine(found, swept), dtype=float))
+                else:
+                    kind = self.file.plan[analysis].kind
+                    points = [Point(run.result[kind], self.values(analysis, point=run.point), trains) for run in own]
+                    rows = [np.atleast_1d(np.asarray(cast(PointMeasure, entry).evaluate(p), float)) for p in points]
+                    if len({row.size for row in rows}) > 1:
+                        raise InputError("its number of values differs from point to point", remedy="measure a number")
+                    values = np.stack(rows)
+            except InputError as error:
+                raise InputError(f"measure {name!r} of bench {self.name}: {error}") from None
+            found[name] = values
             limit = self.file.limits.get(name)
-            return Measured(values, entry.unit, *(limit.span(entry.unit) if limit else (None, None)))
-        except InputError as error:
-            raise InputError(f"measure {name!r} of bench {self.name}: {error}") from None
-
-    def _values(self, entry: schema.Measure, data: xarray.Dataset) -> Any:
-        if isinstance(entry, schema.ReadConductance):
-            return measure.read_conductance(data, entry.current, train=self.train(entry.stimulus))
-        if isinstance(entry, schema.AfterPulse):
-            return measure.sample(data, entry.of, at=self.train(entry.stimulus).read_times)
-        if isinstance(entry, schema.PulseEnergy):
-            train = self.train(entry.stimulus)
-            return measure.energy(data, entry.voltage, entry.current, starts=train.write_starts, stops=train.write_ends)
-        if isinstance(entry, schema.Whole):
-            return measure.vector(data, entry.of)
-        if isinstance(entry, schema.At):
-            return measure.sample(data, entry.of, at=entry.at)
-        if self.file.analysis.kind == "op":
-            return measure.vector(data, entry.of)
-        times, values = measure.window(data, entry.of, start=entry.start, stop=entry.stop)
-        if entry.kind == "integral":
-            return measure.integral(times, values)
-        if entry.kind == "mean":
-            return measure.integral(times, values) / (times[-1] - times[0])
-        if entry.kind == "final":
-            return values[-1]
-        return values.max() if entry.kind == "max" else values.min()
+            per_point = values.size // len(own) if values.ndim == 2 else 0
+            coordinates = {key: np.repeat(column, per_point) for key, column in swept.items()} if per_point else {}
+            if not per_point and values.size == len(own):
+                coordinates = swept
+            low, high = limit.span(entry.unit) if limit else (None, None)
+            done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
+        return done
 
 
 def _load_set(reference: str, folder: Path) -> ParameterSet:
@@ -298,6 +349,11 @@ def _osdi_name(vector: str) -> str | None:
     """What ngspice calls a device's state when the device is compiled: v(xcell.xm.w) -> v(n.xcell.xm.n1#w)."""
     match = re.fullmatch(r"v\((.+)\.(\w+)\)", vector)
     return f"v(n.{match[1]}.n1#{match[2]})" if match else None
+
+
+def _renamed(result: Result) -> Result:
+    """The same result with compiled devices' states under their behavioural names."""
+    return replace(result, waveforms=MappingProxyType({kind: _plain(data) for kind, data in result.waveforms.items()}))
 
 
 def _plain(data: xarray.Dataset) -> xarray.Dataset:

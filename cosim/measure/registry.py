@@ -1,0 +1,7 @@
+"""Every kind of measure that a bench may name. A topic with kinds of its own adds its tuple here."""
+
+from __future__ import annotations
+
+from cosim.measure import kinds
+
+KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS,)

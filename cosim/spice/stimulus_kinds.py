@@ -1,0 +1,130 @@
+"""Stimuli as a bench names them: a schema, SPICE's text, and the pulse train where there is one.
+
+A topic with stimuli of its own adds them here or, where they are many, in a file whose tuple it adds to `KINDS`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+from pydantic import Field
+
+from cosim.devices.pulse import PulseShape
+from cosim.errors import InputError
+from cosim.schema import Second, Table, Volt
+from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
+
+
+class StimulusKind(Table):
+    """What every stimulus has."""
+
+    def source(self) -> str:
+        """SPICE's text for it, behind the nodes of a V or I source."""
+        raise NotImplementedError
+
+    def train(self) -> PulseTrain | None:
+        """Its pulse train; None where it is no train of programming pulses."""
+        return None
+
+    def duration(self) -> float | None:
+        """Where it ends (s); None where it does not."""
+        train = self.train()
+        return None if train is None else train.duration
+
+
+class Shape(Table):
+    """A trapezoidal pulse."""
+
+    width: Second = 200e-9
+    rise: Second = 5e-9
+    fall: Second = 5e-9
+
+    def value(self) -> PulseShape:
+        """The pulse's shape in s."""
+        return PulseShape(self.width, self.rise, self.fall)
+
+
+class _Train(StimulusKind):
+    shape: Shape = Shape()
+    read_voltage: Volt = 0.2
+    read_shape: Shape = Shape(width=100e-9)
+    gap: Second = 50e-9
+
+    def _train(self, amplitudes: Any) -> PulseTrain:
+        return PulseTrain(amplitudes, self.shape.value(), self.read_voltage, self.read_shape.value(), self.gap)
+
+
+class RandomPulses(_Train):
+    """Random amplitudes of both polarities, seeded."""
+
+    kind: Literal["random-pulses"]
+    count: int = Field(gt=0, le=1_000_000)
+    seed: int = Field(ge=0)
+    positive: tuple[Volt, Volt]
+    negative: tuple[Volt, Volt]
+
+    def train(self) -> PulseTrain:
+        """The pulse train; the same for the same seed."""
+        rng = np.random.default_rng(self.seed)
+        return self._train(random_amplitudes(self.count, rng, positive=self.positive, negative=self.negative))
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        return self.train().pwl()
+
+
+class Pulses(_Train):
+    """Given amplitudes, the whole list ``repeat`` times."""
+
+    kind: Literal["pulses"]
+    amplitudes: tuple[Volt, ...] = Field(min_length=1)
+    repeat: int = Field(default=1, gt=0)
+
+    def train(self) -> PulseTrain:
+        """The pulse train."""
+        return self._train(np.tile(self.amplitudes, self.repeat))
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        return self.train().pwl()
+
+
+class Sine(StimulusKind):
+    """A sine from t = 0, as for a pinched loop."""
+
+    kind: Literal["sine"]
+    amplitude: Volt
+    frequency: Annotated[float, Field(gt=0)]
+    offset: Volt = 0.0
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        return f"SIN({fmt(self.offset)} {fmt(self.amplitude)} {fmt(self.frequency)})"
+
+
+class Knots(StimulusKind):
+    """A piecewise linear waveform: ``points = [["0 s", "0 V"], ...]``."""
+
+    kind: Literal["pwl"]
+    points: tuple[tuple[Second, Volt], ...] = Field(min_length=2)
+
+    @pydantic.field_validator("points")
+    @classmethod
+    def _increasing(cls, points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if any(b[0] <= a[0] for a, b in pairwise(points)):
+            raise InputError("the times of a pwl stimulus do not increase", remedy="sort its points")
+        return points
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        return "PWL(" + " ".join(f"{fmt(t)} {fmt(v)}" for t, v in self.points) + ")"
+
+    def duration(self) -> float:
+        """The time of the last point (s)."""
+        return self.points[-1][0]
+
+
+KINDS: tuple[type[StimulusKind], ...] = (RandomPulses, Pulses, Sine, Knots)
