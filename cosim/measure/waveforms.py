@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def vector(data: xarray.Dataset, name: str) -> Array:
-    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude. Raises `UnknownName`."""
+    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`."""
     if name.lower() not in data:
         raise UnknownName("vector", name, [str(key) for key in data.data_vars])
     values = np.asarray(data[name.lower()].values)

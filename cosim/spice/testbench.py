@@ -279,7 +279,7 @@ class Testbench:
         return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
     def run(self, simulator: Simulator | None = None, *, limits: Limits | None = None) -> BenchResult:
-        """Run every analysis at every point, measure, judge; without ``simulator`` in a default one, opened for this run.
+        """Run every analysis at every point, measure, judge; without ``simulator`` in one opened for this run.
 
         Runs are handed to the simulator all at once: it works on as many as it has processes.
         """
