@@ -14,10 +14,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosim import resources
 from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice.numbers import spice_number
+
+if TYPE_CHECKING:
+    from cosim.spice.control import Translated
 
 MAX_DEPTH = 40
 MAX_LINES = 3_000_000
@@ -372,6 +376,13 @@ def _require_title(title: str, source: Path | None) -> None:
             f"the first line of a netlist is its title, and {word} stands there", where=Where(source, 1),
             remedy="put a title line before it",
         )  # fmt: skip
+
+
+def translate(netlist: Netlist) -> Translated:
+    """What the ``.control`` blocks of ``netlist`` would be as cards; see `cosim.spice.control`."""
+    from cosim.spice.control import translate as translated  # control builds on this module
+
+    return translated(netlist)
 
 
 def check(netlist: Netlist) -> Netlist:

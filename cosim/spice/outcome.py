@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from cosim.spice import verdict, waveforms
+from cosim.spice.diagnose import diagnose
 from cosim.spice.pool import Answer
 from cosim.spice.prepare import Prepared
 from cosim.spice.simulator import Deck, Limits, Outcome, Result
@@ -62,6 +63,8 @@ def of_ngspice(
     else:
         fatal = answer.status == "exited" or any("fatal error in ngspice" in text for text in texts)
         how, reason = verdict.of_ngspice(prepared, plots, answer.log, parsed=not fatal or bool(plots))
+        if how is Outcome.REFUSED and (mistakes := diagnose(prepared.circuit)):
+            reason = str(mistakes[0])
     if how is Outcome.CONVERGED:
         named, found = waveforms.label(plots), measured(texts, prepared.measures)
     return Result(

@@ -1,7 +1,7 @@
 """A restricted SPICE deck in VACASK's own language.
 
-What can be said: R, C, independent V and I (DC, PULSE, PWL, SIN), instances of Verilog-A modules (``N``), subcircuits with
-parameters, ``.param``, ``.model`` of a module, ``.tran`` from zero, a few options. Anything else raises, with its
+What can be said: R, C, independent V and I (DC, PULSE, PWL, SIN), instances of Verilog-A modules (``N``), subcircuits
+with parameters, ``.param``, ``.model`` of a module, ``.tran`` from zero, a few options. Anything else raises, with its
 line: an engine that is held against ngspice must not run another circuit than ngspice does.
 """
 
