@@ -24,7 +24,7 @@ import typer
 from cosim import __version__
 from cosim.errors import CosimError
 
-DIVIDER = "doctor\nV1 in 0 1\nR1 in out 1k\n{lower}\n.op\n"
+DIVIDER = "doctor\nV1 in 0 1\nR1 in out 1k\n{lower}\n.tran 10n 100n\n"
 RESISTOR = """`include "disciplines.vams"
 module cosim_doctor(p, n);
   inout p, n; electrical p, n;
@@ -107,7 +107,7 @@ def engines() -> Iterator[Finding]:
         meaning = (
             "runs compiled Verilog-A device models; without it the same devices run as behavioural sources, slower"
         )
-        yield _attempt("OSDI", meaning, lambda: _divide_compiled(model))
+        yield _attempt("OSDI", meaning, lambda: _osdi(model))
         yield _attempt("KLU", "solves large circuits faster; without it ngspice uses SPARSE 1.3", _divide_by_klu)
 
 
@@ -128,7 +128,7 @@ def _measure(name: str, lower: str, **deck: Any) -> tuple[str, str]:
     simulator = open_simulator(name)
     try:
         result = simulator.run(Deck(DIVIDER.format(lower=lower), **deck), limits=Limits(wall=30.0)).require()
-        volts = float(result["op"]["v(out)"])
+        volts = float(result["tran"]["v(out)"][-1])
         if abs(volts - 0.5) > 1e-6:  # reltol 1e-3 does not show in a linear circuit; gmin does, at 1e-9
             raise SimulationError(f"{name} divides 1 V to {volts:g} V", outcome=Outcome.CONVERGED, remedy="report this")
         return simulator.version(), result.log
@@ -137,23 +137,31 @@ def _measure(name: str, lower: str, **deck: Any) -> tuple[str, str]:
 
 
 def _divide(name: str, model: list[Path]) -> str:
-    if name == "vacask":  # has no device of its own that ngspice's netlists name
-        return _compiled(name, model)
+    if name == "vacask":  # runs compiled models only
+        return _divide_compiled(name, model)
     version, _ = _measure(name, "R2 out 0 1k")
     return version
 
 
-def _divide_compiled(model: list[Path]) -> str:
-    return f"a compiled model runs in {_compiled('pyspice', model)}"
-
-
-def _compiled(name: str, model: list[Path]) -> str:
+def _divide_compiled(name: str, model: list[Path]) -> str:
     from cosim.errors import EngineMissing
 
     if not model:
         raise EngineMissing("not tried: no model could be compiled", remedy="see the Verilog-A compiler above")
     version, _ = _measure(name, "N1 out 0 lower\n.model lower cosim_doctor", osdi=tuple(model))
     return version
+
+
+def _osdi(model: list[Path]) -> str:
+    from cosim.errors import EngineMissing, SimulationError
+
+    version, _ = _measure("pyspice", "R2 out 0 1k")
+    try:
+        _divide_compiled("pyspice", model)
+    except SimulationError:
+        remedy = "install ngspice 44 or newer (on Debian 12 from bookworm-backports, as ./run in a checkout does)"
+        raise EngineMissing(f"{version} cannot load compiled models", remedy=remedy) from None
+    return f"a compiled model runs in {version}"
 
 
 def _divide_by_klu() -> str:
@@ -200,17 +208,32 @@ def threads() -> Finding:
 
 
 def data() -> Iterator[Finding]:
-    """``$COSIM_DATA``."""
-    folder = os.environ.get("COSIM_DATA")
-    meaning = "folder with measured curves and MNIST, for machines that cannot fetch them"
-    if not folder:
-        yield Finding("COSIM_DATA", State.OK, "not set", meaning)
-    elif Path(folder).is_dir():
-        yield Finding("COSIM_DATA", State.OK, folder, meaning)
-    else:
-        yield Finding(
-            "COSIM_DATA", State.WARNING, f"{folder} is no folder", meaning, "name an existing folder, or unset it"
-        )
+    """``$COSIM_DATA``, the cache, and which of the data sets are here."""
+    from cosim import datasets
+
+    named, cache = datasets.data_folder(), datasets.cache_folder()
+    wrong = named is not None and not named.is_dir()
+    yield Finding(
+        "data folders",
+        State.WARNING if wrong else State.OK,
+        f"COSIM_DATA: {f'{named} is no folder' if wrong else named or 'not set'}; cache: {cache}",
+        "measured curves and images are looked for in COSIM_DATA, then in the cache, then fetched",
+        "name an existing folder in COSIM_DATA, or unset it" if wrong else "",
+    )
+    for topic, meaning, curves in (
+        ("measured curves", "what a fit is shown on, beside the virtual lab", True),
+        ("image sets", "what the networks learn", False),
+    ):
+        entries = [entry for entry in datasets.REGISTRY.values() if curves is bool(entry.file)]
+        places = {entry.name: datasets.locate(entry.name).place for entry in entries}
+        here = [f"{name} ({place})" for name, place in places.items() if place not in ("network", "nowhere")]
+        # What has no recorded hash is fetched only for those who ask for it.
+        away = [
+            e.name for e in entries if places[e.name] in ("network", "nowhere") and not (e.file and not e.file.sha256)
+        ]
+        found = "; ".join(part for part in (", ".join(here), away and f"not here: {', '.join(away)}") if part)
+        remedy = f"set COSIM_DATA, or fetch them: cosim datasets fetch {away[0]}" if away else ""
+        yield Finding(topic, State.WARNING if away else State.OK, found, meaning, remedy)
 
 
 def packages() -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 
+from cosim import datasets
 from cosim.cli import doctor as module
 from cosim.cli.app import main
 from cosim.cli.doctor import Finding, State
@@ -56,6 +57,7 @@ def test_a_compiled_model_runs_where_there_is_a_compiler(capfd):
     _, findings = report(capfd)
     assert findings["Verilog-A compiler"]["state"] == "ok"
     assert findings["OSDI"]["state"] == "ok"
+    assert findings["engine vacask"]["state"] == "ok"
 
 
 @pytest.mark.usefixtures("without_library")
@@ -82,8 +84,8 @@ class Wrong:
     """An engine that divides badly."""
 
     def run(self, deck, *, limits):
-        waves = xarray.Dataset({"v(out)": ((), np.array(0.4))})
-        return Result(Outcome.CONVERGED, "wrong", MappingProxyType({"op": waves}), deck=deck)
+        waves = xarray.Dataset({"v(out)": ("time", np.array([0.5, 0.4]))}, {"time": [0.0, 1e-7]})
+        return Result(Outcome.CONVERGED, "wrong", MappingProxyType({"tran": waves}), deck=deck)
 
     def version(self):
         return "wrong-1"
@@ -107,11 +109,42 @@ def test_an_engine_that_is_there_but_does_not_work_is_missing(monkeypatch, engin
     assert finding.remedy
 
 
+def test_an_ngspice_without_osdi_says_which_to_install(monkeypatch):
+    class Old(Wrong):
+        def run(self, deck, *, limits):
+            if deck.osdi:
+                return Result(Outcome.REFUSED, "old", reason="unknown model type", deck=deck)
+            waves = xarray.Dataset({"v(out)": ("time", np.array([0.5, 0.5]))}, {"time": [0.0, 1e-7]})
+            return Result(Outcome.CONVERGED, "old", MappingProxyType({"tran": waves}), log="SPARSE", deck=deck)
+
+    monkeypatch.setattr(engines, "open_simulator", lambda name: Old())
+    monkeypatch.setattr(engines, "ENGINES", {"pyspice": Old})
+    monkeypatch.setattr(module, "_compile", lambda folder, made: made.append(folder) or "compiler")
+    findings = {finding.topic: finding for finding in module.engines()}
+    assert findings["engine pyspice"].state is State.OK
+    assert (findings["OSDI"].state, findings["OSDI"].found) == (State.WARNING, "wrong-1 cannot load compiled models")
+    assert "backports" in findings["OSDI"].remedy
+    assert findings["KLU"].found == "wrong-1 is built without KLU"
+
+
 @pytest.mark.parametrize(("name", "state"), [("", "ok"), (".", "ok"), ("nowhere", "warning")])
 def test_the_data_folder_is_looked_at(monkeypatch, tmp_path, name, state):
     monkeypatch.setenv("COSIM_DATA", str(tmp_path / name) if name else "")
-    finding = next(finding for finding in module.data() if finding.topic == "COSIM_DATA")
-    assert finding.state == state
+    assert next(module.data()).state == state
+
+
+def test_data_that_is_not_here_is_named(monkeypatch):
+    def locate(name):
+        place = {"gong2018": "COSIM_DATA", "digits": "installed", "mnist": "cache"}.get(name, "network")
+        return datasets.Location(datasets.find(name), place, None)
+
+    monkeypatch.setattr(datasets, "locate", locate)
+    _, curves, images = module.data()
+    assert curves.state is State.WARNING
+    assert curves.found.startswith("gong2018 (COSIM_DATA); not here: crosssim_set, enode")
+    assert "crosssim_reset" not in curves.found  # has no recorded hash, so nobody is told to fetch it
+    assert "cosim datasets fetch crosssim_set" in curves.remedy
+    assert (images.state, images.found) == (State.OK, "mnist (cache), digits (installed)")
 
 
 @pytest.mark.parametrize(("threads", "state"), [("1", "ok"), ("9999", "warning")])
