@@ -1,4 +1,4 @@
-"""``python -m cosim.claims [NAME ...] [--reproduce]``: measure claims here; one line of JSON each, exit 1 if one fails."""
+"""``python -m cosim.claims [NAME ...] [--reproduce]``: a line of JSON per claim; exit 1 where one does not hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the claims named in ``arguments``; without a name list them (or, with --reproduce, measure the long ones)."""
+    """Measure the claims named in ``arguments``; without a name list them, or with --reproduce measure the long ones."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     from cosim.claims import record
@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="measure", description="Measure what the project claims, on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--reproduce", action="store_true", help="the long claims; results are recorded in fits/results/")
+    parser.add_argument(
+        "--reproduce", action="store_true", help="the long claims; results are recorded in fits/results/"
+    )
     given = parser.parse_args(arguments)
     if not given.names and not given.reproduce:
         for name, claim in CLAIMS.items():

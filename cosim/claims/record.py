@@ -26,13 +26,18 @@ def _tree(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             del body[0]
     return ast.dump(tree)
 
 
 def code_hash(depends: tuple[str, ...]) -> str:
-    """SHA-256 of files and folders: below the package, or ``netlists/``, ``device_models/``, ``fits/`` shipped with it."""
+    """SHA-256 of files and folders below the package, or of the shipped ``netlists/``, ``device_models/``, ``fits/``."""
     digest = hashlib.sha256()
     for name in depends:
         root = PACKAGE / name

@@ -150,7 +150,7 @@ def _netlist(
         raise MissingFile(f"cannot read netlist {path}: {error.strerror}", remedy="check the path") from None
     roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
     if translate:
-        text = _translated(path, text)
+        text = _translated(path, text, roots)
     done = simulator.run(Deck(text, roots=roots, source=path), limits=limits)
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
@@ -207,13 +207,27 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _translated(path: Path, text: str) -> str:
-    from cosim.spice.netlist import read_text
-    from cosim.spice.translate import translate
+def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> str:
+    """``text`` without its .control blocks; what they become goes to standard error, what would be lost raises."""
+    import sys
 
-    found = translate(read_text(text, source=path))
-    print(found.summary())
-    return found.text
+    from cosim.errors import NetlistRefused
+    from cosim.spice.control import translate
+    from cosim.spice.netlist import read_text
+
+    found = translate(read_text(text, source=path, roots=roots))
+    for card in found.cards:
+        print(f"becomes  {card}", file=sys.stderr)
+    for note in found.dropped:
+        print(f"dropped  {note}", file=sys.stderr)
+    if found.impossible:
+        first = found.impossible[0]
+        raise NetlistRefused(
+            f"{first.line.text!r} has no equivalent: {first.reason}",
+            where=first.line.where,
+            remedy=f"take {'it' if len(found.impossible) == 1 else f'these {len(found.impossible)} lines'} out",
+        )
+    return found.apply(text)
 
 
 def _failed(what: str, result: Result) -> None:

@@ -1,0 +1,8 @@
+"""Every claim by its name."""
+
+from __future__ import annotations
+
+from cosim.claims.base import Claim
+from cosim.claims.line import LINE
+
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE,)}

@@ -1,0 +1,117 @@
+"""The straight line on the 1T1R cell: virtual lab, extraction, surrogate with its certificate.
+
+The lab is the published memristor behind a BSIM4 transistor in ngspice; nothing downstream of the measured curve knows
+the published values. The network is the caller's (`cosim.network`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from cosim.devices.pulse import PulseShape
+from cosim.fitting.extract import extract
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.result import FitResult
+from cosim.lab import Experiment, access_curve, pulse_experiment
+from cosim.parameters import ParameterSet
+from cosim.resources import find
+from cosim.spice.simulator import Simulator
+from cosim.spice.testbench import TIGHT, Testbench
+from cosim.surrogate.base import Reference
+from cosim.surrogate.check import HeldOut
+from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.references import SpiceBench
+from cosim.surrogate.train import train
+
+Tell = Callable[[str], None]
+EXTRACTED = ("theta_p", "theta_n", "alpha_p", "alpha_n", "gamma_p", "gamma_n")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What was measured: the cell's experiment and the fit of its access transistor."""
+
+    experiment: Experiment
+    access: FitResult
+
+    @property
+    def truth(self) -> ParameterSet:
+        """The memristor inside, which an extraction is compared with and never sees."""
+        return self.experiment.run.bench.sets["memristor"]
+
+
+def measure_lab(
+    simulator: Simulator,
+    *,
+    bench: str = "1t1r_random_pulses",
+    memristor: ParameterSet | None = None,
+    tell: Tell = print,
+) -> Lab:
+    """Run the transistor's and the cell's bench, the latter at tightened tolerances, and fit the transistor."""
+    tell("measuring the access transistor in ngspice")
+    access = extract(
+        FitRecipe.load(find("fits", "access_transistor.toml")), access_curve(Testbench.load("access_iv"), simulator)
+    )
+    tell("measuring the 1T1R cell in ngspice: 500 random pulses")
+    cell = Testbench.load(bench).with_(options=TIGHT, devices={"memristor": memristor} if memristor else {})
+    return Lab(pulse_experiment(cell, simulator), access)
+
+
+def extract_cell(lab: Lab, *, noise: float = 0.02, seed: int = 0, tell: Tell = print) -> FitResult:
+    """Fit the cell to the lab's curve with read noise of ``noise`` times full scale, from the recipe that is shipped."""
+    tell("extracting the cell's parameters")
+    curve = lab.experiment.noisy(np.random.default_rng(seed), noise=noise) if noise else lab.experiment.curve
+    return extract(cell_recipe(lab, noise=noise), curve)
+
+
+def cell_recipe(lab: Lab, *, noise: float) -> FitRecipe:
+    """The shipped recipe with the lab's transistor and its stated noise."""
+    recipe = FitRecipe.load(find("fits", "cell_1t1r.toml"))
+    return recipe.with_(sets=(lab.access.parameter_set(),), sigma=noise * lab.experiment.full_scale if noise else None)
+
+
+def relative_errors(fit: FitResult, truth: ParameterSet) -> dict[str, float]:
+    """|extracted/true − 1| of each parameter that the memristor has and the fit varied."""
+    true = truth.resolved()
+    return {name: abs(float(fit.values[name]) / float(true[name]) - 1.0) for name in fit.names if name in EXTRACTED}
+
+
+@dataclass(frozen=True)
+class DeviceBench:
+    """A SPICE bench whose memristor stays what it is, whatever the surrogate was extracted to: the device itself."""
+
+    bench: SpiceBench
+    truth: ParameterSet
+
+    @property
+    def engine(self) -> str:
+        """The simulator and its version."""
+        return self.bench.engine
+
+    @property
+    def netlist(self) -> str:
+        """Hash of the circuit."""
+        return self.bench.netlist
+
+    @property
+    def tolerances(self) -> Mapping[str, float]:
+        """Numeric options of the deck."""
+        return self.bench.tolerances
+
+    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
+        """The device under ``shape`` pulses; ``parameters`` are the surrogate's and not used."""
+        del parameters
+        return self.bench.reference(self.truth, shape=shape)
+
+
+def certified(
+    fit: FitResult, lab: Lab, simulator: Simulator, *, pulses: int = 500, seed: int = 0, tell: Tell = print
+) -> tuple[PulseSurrogate, HeldOut]:
+    """The surrogate of an extraction, held against the device that was measured, on ``pulses`` fresh pulses."""
+    tell(f"holding the surrogate against ngspice on {pulses} fresh pulses")
+    bench = DeviceBench(SpiceBench("cell_1t1r", simulator, options=MappingProxyType(dict(TIGHT))), lab.truth)
+    return train(fit.parameter_set(), bench, pulses=pulses, seed=seed, shape=lab.experiment.curve.shape)
