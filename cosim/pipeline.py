@@ -14,7 +14,7 @@ import numpy as np
 
 from cosim.devices.pulse import PulseShape
 from cosim.fitting.extract import extract
-from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe import FitRecipe, NoiseSpec
 from cosim.fitting.result import FitResult
 from cosim.lab import Experiment, access_curve, pulse_experiment
 from cosim.parameters import ParameterSet
@@ -71,7 +71,8 @@ def extract_cell(lab: Lab, *, noise: float = 0.02, seed: int = 0, tell: Tell = p
 def cell_recipe(lab: Lab, *, noise: float) -> FitRecipe:
     """The shipped recipe with the lab's transistor and its stated noise."""
     recipe = FitRecipe.load(find("fits", "cell_1t1r.toml"))
-    return recipe.with_(sets=(lab.access.parameter_set(),), sigma=noise * lab.experiment.full_scale if noise else None)
+    sigma = noise * lab.experiment.full_scale
+    return recipe.with_(sets=(lab.access.parameter_set(),), noise=NoiseSpec(sigma=sigma) if noise else None)
 
 
 def relative_errors(fit: FitResult, truth: ParameterSet) -> dict[str, float]:

@@ -82,8 +82,8 @@ def measure(tell: Report) -> Figures:
             surrogate, held = certified(source, lab, simulator, tell=tell)
             certificate = surrogate.certificate
             assert certificate is not None  # certified() gives one
-            figures[f"surrogate_max_{label}"] = certificate.errors["state"].max
-            figures[f"surrogate_rms_{label}"] = certificate.errors["state"].rms
+            figures[f"surrogate_max_{label}"] = certificate.errors["conductance"].max_percent / 100.0
+            figures[f"surrogate_rms_{label}"] = certificate.errors["conductance"].rms_percent / 100.0
             figures[f"surrogate_after_{certificate.rollout.pulses[-1]}_{label}"] = certificate.rollout.max[-1]
         tell("updates per second")
         rate = updates_per_second(surrogate)

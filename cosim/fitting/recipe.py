@@ -40,7 +40,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
 from cosim import units
 from cosim.devices.base import Array, DeviceModel
@@ -57,7 +57,7 @@ Quantities = dict[str, str | float]
 class Part(BaseModel):
     """A table of a recipe: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class ColumnSpec(Part):
@@ -171,7 +171,7 @@ class RampLaw(Part):
     """Choices for ramps of equal pulses (`ramps.RampForward`)."""
 
     course: Literal["saturating", "accelerating"] = "saturating"
-    start: Literal["first read", "shared"] = "first read"
+    start: Literal["first read", "shared", "shifted"] = "first read"
 
 
 class Candidate(RampLaw):
@@ -197,6 +197,8 @@ class FitRecipe(Part):
     notes: tuple[str, ...] = ()
     # The file that the recipe came from: paths in it are relative to this file's folder.
     path: Path | None = Field(default=None, exclude=True)
+    # Parameter sets that come from a program and not from a file; they win over ``start.sets``.
+    given: tuple[InstanceOf[ParameterSet], ...] = Field(default=(), exclude=True)
 
     @classmethod
     def load(cls, path: str | Path) -> FitRecipe:
@@ -232,9 +234,9 @@ class FitRecipe(Part):
 
         with located(Where(self.path) if self.path else None):
             if file is None and self.data.dataset is not None:
-                from cosim import datasets
+                from cosim.datasets import load
 
-                return datasets.load(self.data.dataset)
+                return load(self.data.dataset)
             if file is None and self.data.file is None:
                 raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
             return read_curve(file if file is not None else self.beside(str(self.data.file)), self.data)
@@ -242,7 +244,7 @@ class FitRecipe(Part):
     def starting_set(self) -> ParameterSet:
         """The parameter sets of ``start.sets``, merged for the device; later ones win."""
         merged = ParameterSet(self.device, self.name, {})
-        parts = [self._load_set(reference) for reference in self.start.sets]
+        parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
         return merged.for_device(self.device, others=parts) if parts else merged
 
     def _load_set(self, reference: str) -> ParameterSet:
@@ -252,7 +254,15 @@ class FitRecipe(Part):
 
     def fingerprint(self) -> str:
         """SHA-256 of the recipe's content, wherever its file lies."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        content = [self.model_dump(mode="json"), [entry.fingerprint() for entry in self.given]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def with_(self, *, sets: tuple[ParameterSet, ...] = (), noise: NoiseSpec | None = None) -> FitRecipe:
+        """A copy that starts from further ``sets`` (they win), and knows the ``noise`` of a read where it is given."""
+        changes: dict[str, Any] = {"given": (*self.given, *sets)}
+        if noise is not None:
+            changes["noise"] = noise
+        return self.model_copy(update=changes)
 
 
 class located:  # noqa: N801  used like contextlib.suppress
