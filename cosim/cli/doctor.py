@@ -159,7 +159,7 @@ def _osdi(model: list[Path]) -> str:
     try:
         _divide_compiled("pyspice", model)
     except SimulationError:
-        remedy = "install ngspice 44 or newer (on Debian 12 from bookworm-backports, as ./run in a checkout does)"
+        remedy = "install ngspice 44 or newer (Debian 12 has it in bookworm-backports, where ./run setup takes it from)"
         raise EngineMissing(f"{version} cannot load compiled models", remedy=remedy) from None
     return f"a compiled model runs in {version}"
 

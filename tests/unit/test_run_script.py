@@ -213,6 +213,16 @@ def test_the_environment_is_made_once_for_a_pyproject(world):
     assert len(world.calls("pip")) == 3
 
 
+def test_setup_looks_at_everything_again(world):
+    world.with_apt().write("own-ngspice", NGSPICE_WITHOUT)
+    world.with_engine(NGSPICE_WITHOUT).run("test", COSIM_NO_SYSTEM="1")
+    assert not world.calls("apt-get")
+    result = world.run("setup", OWN_NGSPICE="39.3+ds-1")
+    assert (result.stdout, result.stderr) == ("ran -P -m cosim doctor\n", "")
+    assert any("backports" in call for call in world.calls("apt-get"))
+    assert (len(world.calls("venv")), len(world.calls("pip"))) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "breakage",
     [
