@@ -11,9 +11,10 @@ from cosim.spice.diagnose import diagnose
 from cosim.spice.pool import Answer
 from cosim.spice.prepare import Prepared
 from cosim.spice.simulator import Deck, Limits, Outcome, Result
+from cosim.spice.worker import CANNOT_START
 
 _LOG_TAIL = 60
-_MEMORY = re.compile(r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted", re.IGNORECASE)
+_MEMORY = re.compile(r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted|failed to map segment", re.IGNORECASE)
 _MEASURE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
 
 
@@ -34,7 +35,11 @@ def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
     memory = f"ran into the memory limit of {limits.memory / 2**30:.3g} GiB"
     if answer.status == "memory" or any(_MEMORY.search(text) for _, text in answer.log):
         return Outcome.CRASHED, memory
+    if any("rawfile write error" in text for _, text in answer.log):
+        return Outcome.CRASHED, f"ran into the file size limit of {limits.file_size / 2**30:.3g} GiB"
     code = answer.code
+    if code == CANNOT_START:
+        return Outcome.CRASHED, answer.log[-1][1] if answer.log else "the engine's program does not start"
     if answer.status == "died" or (code is not None and code < 0):
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         return Outcome.CRASHED, f"the engine's process {how}"

@@ -27,6 +27,8 @@ from cosim.spice import frames, sandbox
 
 _LOG_LINES = 4000
 _TAIL_BYTES = 1 << 20
+CANNOT_START = 127  # as a shell and the loader of shared libraries say it
+_PROGRESS = "Reference value"
 
 
 def _watch(handle: int, scratch: Path) -> None:
@@ -66,7 +68,8 @@ class LibraryEngine:
                 del ngspice_id
                 text = message if isinstance(message, str) else message.decode("latin-1")
                 stream, _, content = text.partition(" ")
-                transcript.append((stream, content.rstrip("\r\n")))
+                if not content.lstrip().startswith(_PROGRESS):
+                    transcript.append((stream, content.rstrip("\r\n")))
                 for kept in (
                     self._stdout,
                     self._stderr,
@@ -185,11 +188,12 @@ class CommandEngine:
             size = source.seek(0, os.SEEK_END)
             source.seek(max(0, size - _TAIL_BYTES))
             text = source.read().decode("utf-8", "replace")
-        log = [["stdout", line] for line in text.splitlines()[-_LOG_LINES:]]
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith(_PROGRESS)]
+        log = [["stdout", line] for line in lines[-_LOG_LINES:]]
         return {"status": "done", "code": os.waitstatus_to_exitcode(status), "log": log, "peak": usage}
 
     def _become(self, job: Mapping[str, Any], sink: int) -> None:
-        """In the child: the program, or exit code 127."""
+        """In the child: the program, or exit code `CANNOT_START`."""
         try:
             sandbox.die_with_parent()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -203,7 +207,7 @@ class CommandEngine:
             sandbox.execute(job["argv"], environment, self._scratch, unnamed=unnamed)
         except BaseException as error:  # the child of a fork must not go on with its parent's code
             os.write(2, f"cannot start {job['argv'][0]}: {error}\n".encode())
-        os._exit(127)
+        os._exit(CANNOT_START)
 
     @staticmethod
     def _wait(child: int, pipe: int) -> tuple[int, int]:

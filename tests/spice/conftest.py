@@ -1,0 +1,57 @@
+"""Engines, each opened once for all tests of this folder; a machine that lacks one says so in the skip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosim.errors import CosimError
+from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
+from cosim.spice.openvaf import compile_model
+from cosim.spice.simulator import Simulator
+
+VERILOG_RC = """`include "disciplines.vams"
+module cosim_test_rc(p, n);
+    inout p, n; electrical p, n, state;
+    parameter real r = 1e3 from (0:inf);
+    parameter real c = 1e-9 from (0:inf);
+    analog begin
+        I(p, n) <+ (V(p, n) - V(state)) / r;
+        V(state) <+ idt((V(p, n) - V(state)) / (r * c), 0);
+    end
+endmodule
+"""
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Callable[[str], Simulator]]:
+    """Opens an engine by name, once; skips where the machine has none."""
+    opened: dict[str, Simulator] = {}
+
+    def get(name: str) -> Simulator:
+        if name not in opened:
+            try:
+                opened[name] = open_simulator(name)
+            except CosimError as error:
+                pytest.skip(str(error))
+        return opened[name]
+
+    yield get
+    for simulator in opened.values():
+        simulator.close()
+
+
+@pytest.fixture
+def pyspice(engine: Callable[[str], Simulator]) -> Simulator:
+    return engine("pyspice")
+
+
+@pytest.fixture(scope="session")
+def verilog_rc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A series RC as a compiled Verilog-A module, ``state`` the voltage of its capacitor."""
+    for probe in (probe_compiler(), probe_osdi()):
+        if not probe.ok:
+            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
+    return compile_model(VERILOG_RC, cache=tmp_path_factory.mktemp("osdi"))
