@@ -1,0 +1,158 @@
+"""The table of bad input: one sentence on standard error with place and remedy, an exit code, no traceback."""
+
+# ruff: noqa: E501  (a table reads by its rows)
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.spice
+
+RC = "rc\nV1 a 0 1\nR1 a b 1k\nC1 b 0 1n\n{extra}\n.tran 10n 5u\n.end\n"
+BENCH = """title = "bench"
+circuit = "V1 a 0 {{stimulus.s}}\\nX1 a 0 mem"
+[devices.mem]
+parameters = "{set}"
+[stimuli.s]
+kind = "pulses"
+amplitudes = ["{volts}"]
+[analysis]
+kind = "tran"
+stimulus = "s"
+max_step = "10 ns"
+[measures.m]
+kind = "final"
+of = "v({node})"
+unit = "V"
+"""
+RECIPE = """name = "r"
+device = "{device}"
+[data]
+kind = "i-v"
+file = "{file}"
+columns.voltage = {{ name = "V", unit = "{unit}" }}
+columns.current = {{ name = "I", unit = "A" }}
+[fit]
+vary = ["{vary}", "v_sat", "v_c"]
+"""
+ROWS = "V,I\n" + "".join(f"{v / 10},{v * 1e-4}\n" for v in range(-5, 6))
+GOOD = {"device": "access_transistor", "file": "iv.csv", "unit": "V", "vary": "g_on"}
+
+
+def bench(**given: str) -> str:
+    return BENCH.format(**{"set": "tio2", "volts": "2 V", "node": "a", **given})
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    arguments: tuple[str, ...]
+    says: str
+    code: int
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def net(name: str, extra: str, says: str, code: int = 1, arguments: tuple[str, ...] = (), **files: str) -> Case:
+    texts = {"n.cir": RC.format(extra=extra), **{key.replace("__", "."): text for key, text in files.items()}}
+    return Case(name, ("run", "n.cir", *arguments), says, code, texts)
+
+
+CASES = [
+    Case("missing netlist", ("run", "none.cir"), r"none\.cir.*No such file.*check the path", 2),
+    Case("missing bench", ("run", "none.toml"), r"none\.toml.*No such file", 2),
+    Case("unknown bench", ("run", "1t1r_random"), r"unknown.*did you mean 1t1r_random_pulses", 2),
+    Case("unknown verb", ("rum",), r"No such command 'rum'", 2),
+    Case("unknown engine", ("run", "n.cir", "--engine", "hspice"), r"unknown simulator 'hspice'", 2, {"n.cir": RC.format(extra="")}),
+    net("syntax error", "R2 a", r"n\.cir:5.*R2"),
+    net("undefined parameter", "R2 a 0 {rx}", r"n\.cir:5.*rx"),
+    net("unknown subcircuit", "X1 a 0 nothing", r"n\.cir:5.*nothing"),
+    net("unknown model", "D1 a 0 nomodel", r"n\.cir:5.*nomodel"),
+    net("control block", ".control\nshell touch canary\n.endc", r"n\.cir:5.*\.control.*--translate"),
+    net("control block, upper case", ".CONTROL\nSHELL touch canary\n.ENDC", r"n\.cir:5.*control"),
+    net("control block in an include", ".include part.inc", r"part\.inc:2.*control", part__inc="* part\n.control\nrun\n.endc\n"),
+    net("program in a block", ".control\nshell touch canary\n.endc", r"n\.cir:6.*shell", 2, ("--translate",)),
+    net("missing include", ".include gone.inc", r"n\.cir:5.*gone\.inc"),
+    net("include outside the folder", ".include /etc/hostname", r"n\.cir:5.*/etc/hostname"),
+    net("endless transient", ".tran 1p 1e6", r"timed out.*2 s", 1, ("--wall", "2 s")),
+    net("a wall that is none", "", r"'soon' is no quantity", 2, ("--wall", "soon")),
+    net("a bench's option", "", r"belong to a bench", 2, ("--param", "w0=1")),
+    Case("no analysis", ("run", "n.cir"), r"no analysis.*\.tran", 1, {"n.cir": "t\nV1 a 0 1\nR1 a 0 1\n.end\n"}),
+    Case("empty netlist", ("run", "n.cir"), r"n\.cir", 1, {"n.cir": ""}),
+    Case("unknown parameter set", ("run", "b.toml"), r"unknown parameter set 'tio3'.*tio2", 2, {"b.toml": bench(set="tio3")}),
+    Case("unit that is none", ("run", "b.toml"), r"b\.toml:7.*parsec", 2, {"b.toml": bench(volts="2 parsec")}),
+    Case("unknown node", ("run", "b.toml"), r"v\(nowhere\)", 1, {"b.toml": bench(node="nowhere")}),
+    Case("no TOML", ("run", "b.toml"), r"b\.toml: no TOML: .*line 1", 2, {"b.toml": "title = = 1\n"}),
+    Case("unknown circuit parameter", ("run", "b.toml", "-p", "w=1"), r"unknown parameter of bench b 'w'", 2, {"b.toml": bench()}),
+    Case("no assignment", ("run", "b.toml", "-p", "w"), r"NAME=VALUE", 2, {"b.toml": bench()}),
+    Case("unknown form", ("run", "b.toml", "--form", "vhdl"), r"unknown form 'vhdl'", 2, {"b.toml": bench()}),
+    Case("unknown device", ("devices", "show", "tio"), r"did you mean tio2", 2),
+    Case("missing recipe", ("fit", "none.toml"), r"none\.toml.*No such file", 2),
+    Case("missing data", ("fit", "r.toml"), r"iv\.csv", 2, {"r.toml": RECIPE.format(**GOOD)}),
+    Case("bad row", ("fit", "r.toml"), r"iv\.csv: row 4, column 'V': 'abc' is no number", 2,
+         {"r.toml": RECIPE.format(**GOOD), "iv.csv": ROWS.replace("-0.3,", "abc,")}),
+    Case("wrong unit of a column", ("fit", "r.toml"), r"'K'|K", 2,
+         {"r.toml": RECIPE.format(**{**GOOD, "unit": "K"}), "iv.csv": ROWS}),
+    Case("unknown device of a recipe", ("fit", "r.toml"), r"r\.toml.*unknown device.*did you mean access_transistor", 2,
+         {"r.toml": RECIPE.format(**{**GOOD, "device": "access_transisto"}), "iv.csv": ROWS}),
+    Case("unknown fitted parameter", ("fit", "r.toml"), r"'g_of'.*g_on", 2,
+         {"r.toml": RECIPE.format(**{**GOOD, "vary": "g_of"}), "iv.csv": ROWS}),
+    Case("constant curve", ("fit", "r.toml"), r"constant", 2,
+         {"r.toml": RECIPE.format(**GOOD), "iv.csv": re.sub(r",[-0-9.e]+\n", ",1e-3\n", ROWS)}),
+    Case("missing surrogate", ("surrogate", "check", "none.npz"), r"none\.npz", 2),
+    Case("foreign surrogate", ("surrogate", "check", "s.npz"), r"s\.npz", 2, {"s.npz": "no archive"}),
+    Case("unknown network", ("network", "run", "vdspp"), r"vdsp", 2),
+    Case("unknown images", ("network", "run", "vdsp", "--data", "cats"), r"cats", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_sentence(case: Case, tmp_path: Path) -> None:
+    for name, text in case.files.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "cosim", *case.arguments],
+        cwd=tmp_path,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    told = [line for line in done.stderr.splitlines() if line.startswith("cosim: ")]
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    assert len(told) == 1, done.stderr
+    assert re.search(case.says, told[0]), told[0]
+    assert done.returncode == case.code, told[0]
+    assert not (tmp_path / "canary").exists()
+    assert "nan" not in done.stdout.lower()
+
+
+def test_the_next_case_runs_after_a_killed_worker() -> None:
+    import signal
+    import threading
+    import time
+
+    from cosim.spice.engines import open_simulator
+    from cosim.spice.simulator import Deck, Limits, Outcome
+
+    with open_simulator() as simulator:
+        assert simulator.run(Deck(RC.format(extra=""))).ok
+        endless = Deck("t\nV1 a 0 sin(0 1 1meg)\nR1 a 0 1k\n.tran 1p 1e3\n.end\n")
+
+        def kill() -> None:
+            time.sleep(1.0)
+            for pid in simulator.pids():  # type: ignore[attr-defined]
+                os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        died = simulator.run(endless, limits=Limits(wall=30.0))
+        killer.join()
+        assert died.outcome is Outcome.CRASHED
+        assert died.reason
+        assert died.deck is endless
+        assert simulator.run(Deck(RC.format(extra=""))).ok
