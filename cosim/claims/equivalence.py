@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.integrate import Trajectory, integrate
+from cosim.devices.pulse import PulseShape
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
 from cosim.measure.waveforms import sample
@@ -28,11 +30,13 @@ class Exercise:
 
     @classmethod
     def random(cls, device: DeviceModel, p: Values, *, pulses: int = 40, seed: int = 0) -> Exercise:
-        """``pulses`` of 200 ns of both polarities, up to the device's drive level."""
+        """``pulses`` of the device's own length and both polarities, up to its drive level."""
         level = device.drive_level(p)
         rng = np.random.default_rng(seed)
         amplitudes = random_amplitudes(pulses, rng, positive=(0.0, level), negative=(-level, 0.0))
-        train = PulseTrain(amplitudes, read_voltage=0.0)
+        width = device.pulse_width(p)
+        shape = PulseShape(width=width, rise=width / 40, fall=width / 40)
+        train = PulseTrain(amplitudes, shape, read_voltage=0.0, gap=width / 4)
         t, v = train.knots()
         port = next(port.name for port in device.ports if port.nature == "electrical")
         return cls(device, p, train, integrate(device, p, t=t, across={port: v}))
@@ -45,7 +49,7 @@ class Exercise:
         values = {entry.name: float(p[entry.name]) for entry in device.params}
         if form == "behavioural":
             body = f"{subcircuit(device, 'dut', values)}X1 {nodes} dut"
-            osdi = ()
+            osdi: tuple[Path, ...] = ()
         else:
             given = " ".join(f"{name}={fmt(value)}" for name, value in values.items())
             body = f"N1 {nodes} dut\n.model dut {device.name} {given}"
@@ -68,13 +72,15 @@ class Exercise:
         return f"v(x1.{state})" if form == "behavioural" else f"v(n1#{state})"
 
     def errors(
-        self, simulator: Simulator, *, form: str, options: Mapping[str, float | str], max_step: float = 20e-9
+        self, simulator: Simulator, *, form: str, options: Mapping[str, float | str], max_step: float | None = None
     ) -> dict[str, float]:
         """The largest |engine − scipy| of each state over the knots, as a fraction of the state's range.
 
-        Raises `SimulationError` where the engine does not converge.
+        ``max_step`` is a tenth of a pulse where it is not given. Raises `SimulationError` where the engine does not
+        converge.
         """
-        data = simulator.run(self.deck(form, options, max_step))["tran"]
+        step = self.train.shape.width / 10 if max_step is None else max_step
+        data = simulator.run(self.deck(form, options, step))["tran"]
         found = {}
         for state in self.device.all_states:
             got: Array = sample(data, self.vector(form, state.name), at=self.reference.t)

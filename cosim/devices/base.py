@@ -14,6 +14,10 @@ An `Event` is something that happens once per edge, whatever the edge's length: 
 trigger level switches an auxiliary state ``e`` from 0 to 1 with the time constant ``settle``; its jump J is spent over
 that excursion, dx = J(x) de, so one event moves x along dx/de = J(x) from e = 0 to e = 1. The form is own: it needs no
 ``@(cross)``, which ngspice's OSDI lacks, and is the same in numpy, B-sources and Verilog-A.
+
+An `Inner` is the voltage of a node inside the device that follows from an equation, such as the node behind a series
+resistor: an implicit current. In numpy the device solves it itself; in a simulator it is a node, and the engine solves
+it with the rest of the circuit. The same equation serves both (`DeviceModel.balance`).
 """
 
 from __future__ import annotations
@@ -113,6 +117,14 @@ class State:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class Inner:
+    """An unknown inside the device that an equation fixes at every instant: the voltage of an inner node (V)."""
+
+    name: str
+    description: str = ""
+
+
 Law = Callable[[Mapping[str, Operand], Values, Values], Operand]
 Jump = Callable[[Mapping[str, Operand], Values, Values], Mapping[str, Operand]]
 
@@ -143,6 +155,7 @@ class DeviceModel(ABC):
     ports: ClassVar[tuple[Port, ...]]
     states: ClassVar[tuple[State, ...]] = ()
     events: ClassVar[tuple[Event, ...]] = ()
+    inner: ClassVar[tuple[Inner, ...]] = ()
     params: ClassVar[tuple[Param, ...]]
     # True for devices without a source of energy: v·i >= 0, i(0) = 0. Tested over the registry.
     passive: ClassVar[bool] = True
@@ -153,6 +166,14 @@ class DeviceModel(ABC):
 
     def rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
         """d(state)/dt of each state, in its unit per second, without events."""
+        return {}
+
+    def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The current (A) into each inner node, zero at the solution; ``x`` has the inner voltages beside the states.
+
+        `through` and `rates` take an inner voltage from ``x`` where it is there, as it is when they are traced, and
+        solve ``balance = 0`` where it is not. It has to fall with the node's own voltage.
+        """
         return {}
 
     @property
@@ -200,6 +221,11 @@ class DeviceModel(ABC):
         """A voltage (V) that exercises the device well: equivalence runs pulse it up to plus and minus this."""
         del p
         return 1.0
+
+    def pulse_width(self, p: Values) -> float:
+        """The length (s) of a pulse at the drive level that moves the states well: equivalence runs use it."""
+        del p
+        return 200e-9
 
     def total_rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> dict[str, Operand]:
         """`rates` with the contribution of every event, and the rate of each event's auxiliary state (1/s)."""

@@ -2,7 +2,8 @@
 
 Each state is the voltage of an internal node ``<state>`` (1 V = one unit of the state) on a capacitor that a B-source
 charges with the state's rate. Terminals come in the device's order; a thermal node's voltage is a temperature rise in K
-and its current a heat flow in W. Parameters are subcircuit parameters under their own names.
+and its current a heat flow in W. Parameters are subcircuit parameters under their own names. A
+B-source feeds an inner node with its balance, which the engine drives to zero.
 
 Two traps shape the text. In ngspice ``pwr(x, y)`` keeps the sign of x while ``pow`` and ``**`` do not: ``pow`` is used.
 And an expression is evaluated with all its branches, so a quotient in a branch not taken still has to be finite.
@@ -65,6 +66,9 @@ def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str
         if port.nature != "sense":
             text = render(traced.through[port.name], _write, memo)
             lines.append(f"B{port.name} {port.nodes[0]} {port.nodes[1]} I={text}")
+    for node in device.inner:
+        text = render(traced.balance[node.name], _write, memo)
+        lines.append(f"B{node.name} 0 {node.name} I={text}")
     for state in device.all_states:
         text = render(traced.rates[state.name], _write, memo)
         initial = f"{{{state.initial}}}" if state.initial else "0"

@@ -7,22 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosim.devices.base import DeviceModel, Port, State, Values
+from cosim.devices.base import DeviceModel, Inner, Port, State, Values
 from cosim.emit.expr import Expr, merged
 from cosim.errors import EmitError
 
 
 @dataclass(frozen=True)
 class Traced:
-    """The graphs of a device: what flows through each port, and the rate of each state (events included)."""
+    """The graphs of a device: what flows through each port, the rate of each state (events included), and what flows
+    into each inner node."""
 
     device: DeviceModel
     through: Mapping[str, Expr]
     rates: Mapping[str, Expr]
+    balance: Mapping[str, Expr]
 
 
 def trace(
-    device: DeviceModel, *, across: Callable[[Port], str], state: Callable[[State], str], param: Callable[[str], str]
+    device: DeviceModel,
+    *,
+    across: Callable[[Port], str],
+    state: Callable[[State | Inner], str],
+    param: Callable[[str], str],
 ) -> Traced:
     """Call the device with operands that the target knows under the names ``across``, ``state`` and ``param`` give.
 
@@ -30,18 +36,19 @@ def trace(
     """
     values = Values({entry.name: Expr("name", param(entry.name)) for entry in device.params})
     ports = {port.name: Expr("name", across(port)) for port in device.ports}
-    states = Values({entry.name: Expr("name", state(entry)) for entry in device.all_states})
+    states = Values({entry.name: Expr("name", state(entry)) for entry in (*device.all_states, *device.inner)})
     try:
         with np.errstate(all="ignore"):
             through = {name: Expr.of(graph) for name, graph in device.through(ports, states, values).items()}
             rates = {name: Expr.of(graph) for name, graph in device.total_rates(ports, states, values).items()}
+            balance = {name: Expr.of(graph) for name, graph in device.balance(ports, states, values).items()}
     except EmitError as error:
         raise EmitError(f"device {device.name}: {error.message}", remedy=error.remedy) from None
     missing = {port.name for port in device.ports if port.nature != "sense"} - set(through)
     missing |= {entry.name for entry in device.all_states} - set(rates)
+    missing |= {entry.name for entry in device.inner} - set(balance)
     if missing:
         raise EmitError(f"device {device.name} says nothing about {', '.join(sorted(missing))}")
-    graphs = merged({f"i {k}": v for k, v in through.items()} | {f"d {k}": v for k, v in rates.items()})
-    return Traced(
-        device, {name: graphs[f"i {name}"] for name in through}, {name: graphs[f"d {name}"] for name in rates}
-    )
+    kinds = {"i": through, "d": rates, "b": balance}
+    graphs = merged({f"{kind} {name}": graph for kind, part in kinds.items() for name, graph in part.items()})
+    return Traced(device, *({name: graphs[f"{kind} {name}"] for name in part} for kind, part in kinds.items()))

@@ -39,7 +39,8 @@ def module(device: DeviceModel, name: str | None = None) -> str:
     name = name or device.name
     flows = [(port, traced.through[port.name]) for port in device.ports if port.nature != "sense"]
     rates = [(state, traced.rates[state.name]) for state in device.all_states]
-    shared = _shared([graph for _, graph in flows] + [graph for _, graph in rates])
+    inner = [(node.name, traced.balance[node.name]) for node in device.inner]
+    shared = _shared([graph for part in (flows, inner, rates) for _, graph in part])
     memo: dict[int, str] = {}
     assignments = []
     for number, node in enumerate(shared):
@@ -54,8 +55,9 @@ def module(device: DeviceModel, name: str | None = None) -> str:
         f"    inout {', '.join(device.nodes)};",
         f"    electrical {', '.join(device.nodes)};",
     ]
-    if device.all_states:
-        lines.append(f"    electrical {', '.join(state.name for state in device.all_states)};")
+    nodes = [*device.all_states, *device.inner]
+    if nodes:
+        lines.append(f"    electrical {', '.join(node.name for node in nodes)};")
     for entry in device.params:
         low, high = _limit(entry.bounds[0], "-inf"), _limit(entry.bounds[1], "inf")
         lines.append(f"    parameter real {entry.name} = {entry.default!r} from [{low}:{high}];")
@@ -64,6 +66,8 @@ def module(device: DeviceModel, name: str | None = None) -> str:
     lines += ["    analog begin", *assignments]
     for port, graph in flows:
         lines.append(f"        I({port.nodes[0]}, {port.nodes[1]}) <+ {render(graph, _write, memo)};")
+    for node, graph in inner:
+        lines.append(f"        I({node}) <+ -({render(graph, _write, memo)});")
     for state, graph in rates:
         start = f"{state.initial} + " if state.initial else ""
         lines.append(f"        V({state.name}) <+ {start}idt({render(graph, _write, memo)}, 0);")

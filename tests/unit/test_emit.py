@@ -82,7 +82,8 @@ def test_every_device_can_be_written(model: DeviceModel) -> None:
     for state in model.all_states:
         assert f"C{state.name} {state.name} 0" in text
     code = module(model, "dut")
-    assert code.count("<+") == len([p for p in model.ports if p.nature != "sense"]) + len(model.all_states)
+    flows = [p for p in model.ports if p.nature != "sense"]
+    assert code.count("<+") == len(flows) + len(model.all_states) + len(model.inner)
 
 
 def test_a_sense_port_draws_no_current() -> None:
