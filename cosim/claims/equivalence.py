@@ -21,31 +21,39 @@ from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 
 @dataclass(frozen=True)
 class Exercise:
-    """A device under a random pulse train at its first electrical port, and scipy's answer at the knots."""
+    """A device under a random pulse train at each port that it names, and scipy's answer at the knots."""
 
     device: DeviceModel
     p: Values
-    train: PulseTrain
+    trains: Mapping[str, PulseTrain]
     reference: Trajectory
 
     @classmethod
     def random(cls, device: DeviceModel, p: Values, *, pulses: int = 40, seed: int = 0) -> Exercise:
-        """``pulses`` of the device's own length and both polarities, up to its drive level."""
-        level = device.drive_level(p)
+        """``pulses`` of the device's own length, over the device's own ranges, at each of its driven ports at once."""
         rng = np.random.default_rng(seed)
-        amplitudes = random_amplitudes(pulses, rng, positive=(0.0, level), negative=(-level, 0.0))
         width = device.pulse_width(p)
         shape = PulseShape(width=width, rise=width / 40, fall=width / 40)
-        train = PulseTrain(amplitudes, shape, read_voltage=0.0, gap=width / 4)
-        t, v = train.knots()
-        port = next(port.name for port in device.ports if port.nature == "electrical")
-        return cls(device, p, train, integrate(device, p, t=t, across={port: v}))
+        trains = {}
+        for port, (low, high) in device.drive_ranges(p).items():
+            tops = random_amplitudes(pulses, rng, positive=(0.0, high), negative=(low, 0.0))
+            trains[port] = PulseTrain(tops, shape, read_voltage=0.0, gap=width / 4)
+        knots = {port: train.knots() for port, train in trains.items()}
+        t = next(iter(knots.values()))[0]
+        across = {port: volts for port, (_, volts) in knots.items()}
+        return cls(device, p, trains, integrate(device, p, t=t, across=across))
+
+    @property
+    def train(self) -> PulseTrain:
+        """The train of the first driven port; all have its timing."""
+        return next(iter(self.trains.values()))
 
     def deck(self, form: str, options: Mapping[str, float | str], max_step: float) -> Deck:
-        """The device as ``form`` ("behavioural" or "verilog-a") under the train."""
+        """The device as ``form`` ("behavioural" or "verilog-a") under the trains."""
         device, p = self.device, self.p
-        port = next(port for port in device.ports if port.nature == "electrical")
-        nodes = " ".join("a" if n == port.nodes[0] else "0" if n == port.nodes[1] else n for n in device.nodes)
+        driven = {port.nodes[0]: port.name for port in device.ports if port.name in self.trains}
+        # the others are at zero, as in the reference
+        nodes = " ".join(f"drive_{driven[n]}" if n in driven else "0" for n in device.nodes)
         values = {entry.name: float(p[entry.name]) for entry in device.params}
         if form == "behavioural":
             body = f"{subcircuit(device, 'dut', values)}X1 {nodes} dut"
@@ -58,13 +66,13 @@ class Exercise:
             [
                 f"{device.name} under random pulses",
                 body,
-                f"Va a 0 {self.train.pwl()}",
+                *(f"V{port} drive_{port} 0 {train.pwl()}" for port, train in self.trains.items()),
                 f".tran {fmt(max_step)} {fmt(self.train.duration)} 0 {fmt(max_step)}",
                 ".end",
             ]
         )
         save = tuple(self.vector(form, state.name) for state in device.all_states)
-        return Deck(text + "\n", osdi=osdi, save=(*save, "i(va)"), options=options)
+        return Deck(text + "\n", osdi=osdi, save=save, options=options)
 
     @staticmethod
     def vector(form: str, state: str) -> str:

@@ -222,6 +222,11 @@ class DeviceModel(ABC):
         del p
         return 1.0
 
+    def drive_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """Port -> lowest (<= 0) and highest (>= 0) top of its pulses (V or K) in equivalence runs; others are at zero."""
+        level = self.drive_level(p)
+        return {next(port.name for port in self.ports if port.nature == "electrical"): (-level, level)}
+
     def pulse_width(self, p: Values) -> float:
         """The length (s) of a pulse at the drive level that moves the states well: equivalence runs use it."""
         del p
