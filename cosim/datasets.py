@@ -1,11 +1,12 @@
 """Public measured curves and image sets: where each comes from, where it is on this machine, and how it is read.
 
-A file is looked for in ``$COSIM_DATA``, then in the cache (``$XDG_CACHE_HOME/cosim``), then at its public source, and is
-taken only if its SHA-256 is the one recorded here. The one file whose hash nobody recorded (`reset.csv` beside CrossSim's
-`set.csv`) is never taken from the network unasked: `load(..., unverified=True)` accepts it and says which hash it has.
+A file is looked for in ``$COSIM_DATA``, then in the cache (``$XDG_CACHE_HOME/cosim``), then at its public source, and
+is taken only if its SHA-256 is the one recorded here. The one file whose hash is not recorded (`reset.csv` beside
+CrossSim's `set.csv`) is never taken from the network unasked: ``load(..., unverified=True)`` accepts it, and the source of
+the curve then says so. A first download is not trusted silently, because the second could only confirm the first.
 
-Sources and licences: CrossSim (BSD-3-Clause), aihwkit (MIT), cross-sim-data (BSD-3-Clause), thermodynamics-fitting (MIT);
-MNIST (LeCun, Cortes & Burges) is checked by the MD5 of its uncompressed files, because mirrors compress it anew.
+Sources and licences: CrossSim (BSD-3-Clause), aihwkit (MIT), cross-sim-data (BSD-3-Clause), thermodynamics-fitting
+(MIT); MNIST (LeCun, Cortes & Burges) is checked by the MD5 of its uncompressed files: mirrors compress it anew.
 """
 
 from __future__ import annotations
@@ -260,7 +261,7 @@ def fetch(name: str, *, unverified: bool = False) -> Path:
         digits()
         return Path()
     if entry.file is None:
-        return [_mnist_path(file) for file in MNIST][0].parent
+        return next(iter([_mnist_path(file) for file in MNIST])).parent
     return _path_of(entry.file, unverified=unverified)
 
 

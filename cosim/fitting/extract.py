@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ def extract(
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
     predicted = forward.predict(minimum.p)
     verdict = judge(problem, minimum, uncertainty, noise_known=noise is not None, profile=profile)
+    verdict = replace(verdict, remarks=verdict.remarks + forward.remarks(problem.names))
     return FitResult(
         recipe=recipe,
         curve=curve,
@@ -72,7 +74,7 @@ def extract(
         bounds={name: problem.bounds[name] for name in problem.names},
         uncertainty=uncertainty,
         predicted=predicted,
-        band=band_of(forward, minimum.p, problem.names, uncertainty),
+        band=band_of(forward, minimum.p, uncertainty),
         held_out=held_out,
         sigma=problem.sigma * scale,
         noise_known=noise is not None,
@@ -176,7 +178,7 @@ def _start(recipe: FitRecipe, forward: Forward, vary: Sequence[str], extra: Quan
     start |= {name: quantity.value for name, quantity in given.values.items() if name in start}
     if recipe.start.from_data:
         found = forward.guess(Values(start))
-        start |= {name: value for name, value in found.items() if name in vary or name in ("low", "high")}
+        start |= {name: value for name, value in found.items() if name in vary}
     for name, value in {**recipe.start.values, **extra}.items():
         if name not in by_name:
             raise UnknownName("parameter", name, by_name)
@@ -216,15 +218,22 @@ def _choose(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> tup
     if not recipe.candidates:
         return recipe.ramps, ()
     inner = curve.select(~held_out)
-    trials = []
-    for candidate in recipe.candidates:
-        law, vary, extra = _settings(recipe, candidate)
-        forward = _forward(recipe, inner, law)
-        errors = []
-        for phase in range(FOLDS):
-            out = recipe.held_out.rows(inner, phase=phase)
-            found, _ = _fit(recipe, inner, forward, ~out, vary, extra)
-            errors.append(rms_over_range(inner.measured[out] - forward.predict(found.p)[out], inner.measured[out]))
-        trials.append(Trial(candidate.title, float(np.mean(errors))))
-    best = int(np.argmin([trial.error for trial in trials]))
-    return recipe.candidates[best], tuple(trials)
+    trials = [_try(recipe, inner, candidate) for candidate in recipe.candidates]
+    found = [(trial.error, index) for index, trial in enumerate(trials) if trial.error is not None]
+    if not found:
+        raise FitError(f"no candidate has a minimum; {trials[0].title}: {trials[0].note}", remedy="narrow the bounds")
+    return recipe.candidates[min(found)[1]], tuple(trials)
+
+
+def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> Trial:
+    """Cross-validation of one candidate: the held-out rule again, turned, within the training part."""
+    law, vary, extra = _settings(recipe, candidate)
+    forward = _forward(recipe, curve, law)
+    errors = []
+    for out in recipe.held_out.folds(curve, FOLDS):
+        try:
+            found, _ = _fit(recipe, curve, forward, ~out, vary, extra)
+        except FitError as error:
+            return Trial(candidate.title, None, error.message)
+        errors.append(rms_over_range(curve.measured[out] - forward.predict(found.p)[out], curve.measured[out]))
+    return Trial(candidate.title, float(np.mean(errors)))

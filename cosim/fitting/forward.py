@@ -72,6 +72,10 @@ class Forward(ABC):
     def guess(self, p: Values) -> dict[str, float]:
         """Start values read off the curve itself, for the parameters where that is possible."""
 
+    def remarks(self, names: Sequence[str]) -> tuple[str, ...]:
+        """What a curve of this kind cannot tell, whatever the fit's quality, when ``names`` vary."""
+        return ()
+
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
         """The device parameters that ``values`` of `params` amount to."""
         return dict(values)

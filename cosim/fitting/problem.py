@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import lmfit
@@ -15,9 +16,16 @@ from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.forward import Forward
 
-TOLERANCE = 1e-12
-EVALUATIONS = 200  # a fit that is not done by then oscillates between local minima or runs off to a bound
+TOLERANCE = 1e-10
+EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
+# A parameter that stays within this part of its interval from a bound, for so many evaluations, is held at it.
+PINNED = 1e-4
+PATIENCE = 6
 Progress = Callable[[int, float], None]
+
+
+class _Stuck(Exception):
+    """A parameter stays at a bound: the search is ended from inside."""
 
 
 @dataclass(frozen=True)
@@ -85,34 +93,79 @@ class Problem:
     def minimise(self, start: Values, *, tolerance: float = TOLERANCE, progress: Progress | None = None) -> Minimum:
         """The minimum of chi-square that Levenberg–Marquardt reaches from ``start``, to a relative ``tolerance``.
 
+        lmfit keeps a parameter within its bounds by a sine transform, on which Gauss–Newton steps crawl once the
+        minimum lies on the bound. So a parameter that stays there is held at it, the others go on, and it is let go
+        again where chi-square falls inwards (an active set).
+
         Raises `FitError` where the model gives no finite number at the start or along the way.
         """
+        p, held, released, evaluations = start, dict[str, float](), set[str](), 0
+        for _ in range(2 * len(self.names) + 1):
+            free = self.without(*held)
+            found, pinned = free._search(p, tolerance=tolerance, progress=progress, may_pin=set(free.names) - released)
+            p, evaluations = found.p, evaluations + found.evaluations
+            if pinned:
+                held |= pinned
+                p = p.with_(**held)
+                continue
+            inwards = self._inwards(p, held)
+            if inwards is None or not found.converged:
+                return Minimum(p, self.chi_square(p), evaluations, found.converged, found.message)
+            del held[inwards]
+            released.add(inwards)
+        return Minimum(p, self.chi_square(p), evaluations, False, "parameters keep leaving and reaching their bounds")
+
+    def _inwards(self, p: Values, held: Mapping[str, float]) -> str | None:
+        """A parameter on a bound from which chi-square falls towards the inside, or None."""
+        if not held:
+            return None
+        slope = self.jacobian(p, tuple(held)) @ self.residual(p)
+        for name, downhill in zip(held, -slope, strict=True):
+            low, high = self.bounds[name]
+            rounding = 1e-9 * self.chi_square(p) / (high - low)
+            if (downhill > rounding and held[name] == low) or (downhill < -rounding and held[name] == high):
+                return name
+        return None
+
+    def _search(
+        self, start: Values, *, tolerance: float, progress: Progress | None, may_pin: Set[str]
+    ) -> tuple[Minimum, dict[str, float]]:
+        """One run of lmfit; ended early where parameters stay at a bound, which are then returned with it."""
         if not self.names:
-            return Minimum(start, self.chi_square(start), 1, True, "nothing varies")
+            return Minimum(start, self.chi_square(start), 1, True, "nothing varies"), {}
         parameters = lmfit.Parameters()
         for name in self.names:
             low, high = self.bounds[name]
             parameters.add(name, value=_inside(float(start[name]), low, high), min=low, max=high)
+        stays = dict.fromkeys(may_pin, 0)
+
+        last, count = start, 0
 
         def values(current: lmfit.Parameters) -> Values:
             return start.with_(**{name: float(current[name].value) for name in self.names})
 
         def residual(current: lmfit.Parameters) -> Array:
-            found = self.residual(values(current))
+            nonlocal last, count
+            last, count = values(current), count + 1
+            found = self.residual(last)
             if not np.all(np.isfinite(found)):
                 raise FitError(
-                    "the model gives no finite number at " + _listed(values(current), self.names),
+                    f"the model gives no finite number at {_listed(last, self.names)}",
                     remedy="narrow the bounds or start closer",
                 )
-            return found
-
-        def report(current: lmfit.Parameters, count: int, found: Array) -> None:
             if progress is not None:
                 progress(count, float(found @ found))
+            for name in stays:
+                stays[name] = stays[name] + 1 if self._bound(name, float(last[name])) is not None else 0
+            if max(stays.values(), default=0) >= PATIENCE:
+                raise _Stuck
+            return found
 
-        minimiser = lmfit.Minimizer(residual, parameters, iter_cb=report, calc_covar=False, max_nfev=EVALUATIONS)
-        with warnings.catch_warnings():
-            # Rounding errors at the minimum make MINPACK warn that it cannot improve; that is convergence.
+        minimiser = lmfit.Minimizer(residual, parameters, calc_covar=False, max_nfev=EVALUATIONS)
+        converged, message = True, ""
+        # lmfit switches numpy's error state and, left by an exception, would not switch it back. MINPACK warns where
+        # rounding keeps it from improving, which is convergence.
+        with warnings.catch_warnings(), np.errstate(), suppress(_Stuck):
             warnings.simplefilter("ignore", RuntimeWarning)
             found = minimiser.minimize(
                 method="leastsq",
@@ -122,8 +175,14 @@ class Problem:
                 xtol=tolerance,
                 gtol=0.0,
             )
-        p = values(found.params)
-        return Minimum(p, self.chi_square(p), int(found.nfev), not found.aborted, str(found.message))
+            last, converged, message = values(found.params), not found.aborted, str(found.message)
+        at_bound = {name: self._bound(name, float(last[name])) for name in may_pin}
+        pinned = {name: bound for name, bound in at_bound.items() if bound is not None}
+        return Minimum(last, self.chi_square(last), count, converged, message), pinned
+
+    def _bound(self, name: str, value: float) -> float | None:
+        low, high = self.bounds[name]
+        return next((bound for bound in (low, high) if abs(value - bound) <= PINNED * (high - low)), None)
 
 
 def _inside(value: float, low: float, high: float) -> float:

@@ -11,11 +11,15 @@ scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest 
 ``course`` (own): ``saturating`` is the published law. ``accelerating`` runs it backwards in time, u' = +s u^γ from the
 near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is no parameter of
 the device and is not written to its parameter set.
+
+``start`` (own): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial state
+for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a conductance in
+parallel that differs from ramp to ramp would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +31,8 @@ from cosim.fitting.forward import ExplicitForward
 
 # Far enough from a bound that u^γ is on its power law (`threshold.EDGE`).
 INSIDE = 1e-3
+# Bounds are looked for no further outside the reads than this many of their spans.
+REACH = 2.0
 
 
 class RampForward(ExplicitForward):
@@ -38,7 +44,8 @@ class RampForward(ExplicitForward):
                 f"ramps of unknown amplitude say nothing about {device.name}",
                 remedy="write device = 'threshold_memristor'",
             )
-        self._device, self._accelerating, self._shared = device, course == "accelerating", start == "shared"
+        self._device, self._accelerating = device, course == "accelerating"
+        self._shared, self._shifted = start in ("shared", "shifted"), start == "shifted"
         self._n, self._read = curve["pulse"], curve["read"]
         self._up = curve["polarity"] > 0
         ramp = np.unique(curve["ramp"], return_inverse=True)[1]
@@ -48,10 +55,12 @@ class RampForward(ExplicitForward):
         bottom, top = float(self._read.min()), float(self._read.max())
         signs = [sign for sign, seen in (("p", self._up.any()), ("n", (~self._up).any())) if seen]
         name = {"p": "potentiation", "n": "depression"}
-        floor = max(bottom - 5.0 * span, 0.0) if unit == "S" and bottom > 0.0 else bottom - 5.0 * span
+        floor = bottom - REACH * span
+        if unit == "S" and bottom > 0.0:
+            floor = max(floor, 0.0)
         own = [
             Param("low", bottom, unit, (floor, top - 0.05 * span), "value read at w = 0"),
-            Param("high", top, unit, (bottom + 0.05 * span, top + 20.0 * span), "value read at w = 1"),
+            Param("high", top, unit, (bottom + 0.05 * span, top + REACH * span), "value read at w = 1"),
         ]
         for s in signs:
             own += [
@@ -92,21 +101,47 @@ class RampForward(ExplicitForward):
         """The value read at each row (unit of the curve)."""
         # The device's ohmic law in the curve's own unit: G_max = high, G_max/ratio = low.
         span = Values({"g_max": p.high, "ratio": p.high / np.where(p.low == 0.0, 1e-300, p.low)})
-        return np.asarray(self._device.conductance(Values({"w": self.states(p)}), span), dtype=float)
+        read = self._device.conductance(Values({"w": self.states(p)}), span)
+        if self._shifted:
+            read = read + self._first - self._device.conductance(Values({"w": self._start(p)}), span)
+        return np.asarray(read, dtype=float)
 
     def guess(self, p: Values) -> dict[str, float]:
         """Bounds from the extreme reads, strengths from the mean course."""
         bottom, top = float(self._read.min()), float(self._read.max())
         span = top - bottom
-        found = {"low": bottom, "high": top + 0.05 * span}
+        # A bound that the law leaves or reaches lies outside of what was read.
+        outside = 0.05 * span
+        found = {"low": bottom - outside * self._accelerating, "high": top + outside}
         for sign, rows in (("p", self._up), ("n", ~self._up)):
             if not rows.any():
                 continue
             early, late = rows & (self._n <= 0.1 * self._n.max()), rows & (self._n >= 0.9 * self._n.max())
             travelled = abs(float(self._read[late].mean() - self._read[early].mean())) / span
+            found[f"gamma_{sign}"] = 0.5 if self._accelerating else 1.0
             found[f"strength_{sign}"] = max(travelled, 0.05) / float(self._n.max())
             found[f"start_{sign}"] = float(np.clip((self._read[early].mean() - bottom) / span, 0.01, 0.99))
         return {name: value for name, value in found.items() if name in self.active}
+
+    def remarks(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Which parameters such ramps cannot give, and which value is a convention."""
+        said = [
+            "the amplitude of the pulses is not known: theta, alpha and t_event act through the strength of one pulse "
+            "alone and cannot be had from this curve"
+        ]
+        if self._accelerating:
+            said.append(
+                "the steps grow along the ramp: the course is that of the published law run backwards in time, so its "
+                "gamma is no parameter of the device"
+            )
+        held = [name for name in ("low", "high") if name not in names]
+        if held:
+            said.append(
+                f"{' and '.join(held)}: not fitted but taken from the reads; strength and start belong to that choice"
+            )
+        if self._unit == "1":
+            said.append("the reads are normalised: g_max and ratio cannot be had from them")
+        return tuple(said)
 
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
         """γ (published course only) and, where the reads are conductances, G_max and the ratio."""

@@ -148,23 +148,35 @@ class HeldOut(Part):
     every: int = Field(default=4, ge=2)
     length: int = Field(default=50, ge=1)
 
-    def rows(self, curve: Curve, *, phase: int = 0) -> NDArray[np.bool_]:
-        """True where a row is held out; (n,). ``phase`` turns the choice, for cross-validation."""
+    def rows(self, curve: Curve) -> NDArray[np.bool_]:
+        """True where a row is held out; (n,)."""
         n = len(curve)
-        index = np.arange(n)
         if self.rule == "none":
             return np.zeros(n, dtype=bool)
         if self.rule == "last":
-            return index >= n - max(1, round(self.fraction * n))
+            return np.asarray(np.arange(n) >= n - max(1, round(self.fraction * n)))
+        return np.asarray(self._groups(curve) % self.every == self.every // 2)
+
+    def folds(self, curve: Curve, count: int) -> list[NDArray[np.bool_]]:
+        """The rule again, within a curve that is left of it: ``count`` masks (n,) for cross-validation."""
+        if self.rule == "last":
+            return [self.rows(curve)]
+        if self.rule == "none":
+            raise InputError("candidates are compared on held-out rows", remedy="write a [held_out] rule")
+        number = np.unique(self._groups(curve), return_inverse=True)[1]
+        return [np.asarray(number % count == phase) for phase in range(count)]
+
+    def _groups(self, curve: Curve) -> NDArray[np.int64]:
+        """The number of the ramp, block or row that is held out as a whole; (n,)."""
+        index = np.arange(len(curve))
         if self.rule == "ramps":
             if curve.kind != "equal pulses":
                 raise InputError(f"held_out.rule = 'ramps' with a curve of kind {curve.kind!r}", remedy="take 'blocks'")
-            order = np.unique(curve["ramp"], return_inverse=True)[1]
-            return np.asarray(order % self.every == (self.every // 2 + phase) % self.every)
+            return np.unique(curve["ramp"], return_inverse=True)[1].astype(np.int64)
         if self.rule == "blocks":
-            index = index if curve.kind != "equal pulses" else curve["pulse"].astype(int)
-            return np.asarray((index // self.length) % self.every == (self.every // 2 + phase) % self.every)
-        return np.asarray(index % self.every == (self.every // 2 + phase) % self.every)
+            index = index if curve.kind != "equal pulses" else curve["pulse"].astype(np.int64)
+            return np.asarray(index // self.length, dtype=np.int64)
+        return index
 
 
 class RampLaw(Part):

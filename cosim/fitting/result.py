@@ -42,10 +42,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate and its cross-validated RMS error over the range, from the training part alone."""
+    """A candidate and its cross-validated RMS error over the range, from the training part alone.
+
+    ``error`` is None where a fold's fit found no minimum, and ``note`` says why.
+    """
 
     title: str
-    error: float
+    error: float | None
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The error, or why there is none."""
+        return self.note if self.error is None else f"{self.error:.3%}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class FitResult:
         for name, quantity in base.values.items():
             values[name] = Quantity(quantity.value, None, f"not fitted; {quantity.source or base.source}")
         for name, value in finished.items():
-            held = name in self.values and name not in self.names
+            held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:
                 continue
             stderr = math.sqrt(covariance[names.index(name), names.index(name)]) if name in names else None
@@ -149,6 +158,9 @@ class FitResult:
         if extras:
             listed = ", ".join(f"{name} = {value:.4g}" for name, value in extras.items())
             notes.append(f"of the measurement, no parameters of the device: {listed}")
+        if self.trials:
+            tried = "; ".join(f"{trial.title}: {trial.text}" for trial in self.trials)
+            notes.append(f"kept: {self.choice}; cross-validated errors on the training part: {tried}")
         if self.held_out_error is not None:
             notes.append(f"RMS error of the held-out rows over their range: {self.held_out_error:.3%}")
         return ParameterSet(
@@ -196,7 +208,7 @@ class FitResult:
             "name": self.recipe.name,
             "device": self.recipe.device,
             "choice": self.choice or None,
-            "candidates": [{"title": t.title, "cross_validated_error": number(t.error)} for t in self.trials],
+            "candidates": [{"title": t.title, "cross_validated_error": t.error, "note": t.note} for t in self.trials],
             "parameters": {
                 row.name: {
                     "value": row.value,

@@ -1,13 +1,14 @@
 r"""Standard errors and correlations from the Jacobian at the minimum.
 
-C = s² (JᵀJ)⁻¹ with J the derivatives of the weighted residuals: linear least squares around the minimum (Seber & Wild, *Nonlinear Regression*, ch. 2.1). A parameter on its bound is taken as fixed there. A direction in which
-the curve does not move at all (a singular value below 1e-9 of the largest, columns scaled to unit length) leaves the
-parameters that take part in it without a standard error, and the others with theirs.
+C = s² (JᵀJ)⁻¹ with J the derivatives of the weighted residuals: linear least squares around the minimum (Seber & Wild,
+*Nonlinear Regression*, ch. 2.1). A parameter on its bound is taken as fixed there. A direction in which the curve does
+not move at all (a singular value below 1e-9 of the largest, columns scaled to unit length) leaves the parameters that
+take part in it without a standard error, and the others with theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +30,16 @@ class Uncertainty:
         covariance: (k, k), SI.
         flat: parameters that the curve does not determine at all: alone, or against another one.
         at_bound: parameter → the bound it stopped at.
+        determined: the parameters that are neither at a bound nor without any effect, ``flat`` ones included.
+        subspace: (m, m) covariance of those in the directions that the curve does determine; what a prediction needs.
     """
 
     names: tuple[str, ...]
     covariance: Array
     flat: tuple[str, ...]
     at_bound: Mapping[str, float]
+    determined: tuple[str, ...]
+    subspace: Array
 
     def stderr(self, name: str) -> float | None:
         """Standard error of a parameter; None where it has none."""
@@ -66,9 +71,10 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
         bound = bound_reached(float(p[name]), *problem.bounds[name])
         if bound is not None:
             at_bound[name] = bound
+    nothing = np.empty((0, 0))
     names = tuple(name for name in problem.names if name not in at_bound)
     if not names:
-        return Uncertainty((), np.empty((0, 0)), (), at_bound)
+        return Uncertainty((), nothing, (), at_bound, (), nothing)
     jacobian = problem.jacobian(p, names).T
     length = np.linalg.norm(jacobian, axis=0)
     # Columns compare by what a relative change of the parameter does.
@@ -77,26 +83,22 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     flat = [name for name, is_dead in zip(names, dead, strict=True) if is_dead]
     names = tuple(name for name in names if name not in flat)
     if not names:
-        return Uncertainty((), np.empty((0, 0)), tuple(flat), at_bound)
+        return Uncertainty((), nothing, tuple(flat), at_bound, (), nothing)
     jacobian, length = jacobian[:, ~dead], length[~dead]
     _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     weak = singular < FLAT * singular[0]
     involved = (np.abs(directions[weak]) > 1e-3).any(axis=0) if weak.any() else np.zeros(len(names), dtype=bool)
     flat += [name for name, is_in in zip(names, involved, strict=True) if is_in]
-    kept = ~involved
     strong = directions[~weak] / singular[~weak, None]
-    covariance = scale**2 * (strong.T @ strong) / np.outer(length, length)
-    return Uncertainty(
-        tuple(name for name, keep in zip(names, kept, strict=True) if keep),
-        np.asarray(covariance[np.ix_(kept, kept)]),
-        tuple(flat),
-        at_bound,
-    )
+    subspace = np.asarray(scale**2 * (strong.T @ strong) / np.outer(length, length))
+    kept = tuple(name for name, is_in in zip(names, involved, strict=True) if not is_in)
+    covariance = np.asarray(subspace[np.ix_(~involved, ~involved)])
+    return Uncertainty(kept, covariance, tuple(flat), at_bound, names, subspace)
 
 
-def band_of(forward: Forward, p: Values, names: Sequence[str], uncertainty: Uncertainty) -> Array:
+def band_of(forward: Forward, p: Values, uncertainty: Uncertainty) -> Array:
     """Standard error of the prediction from that of the parameters; (n,), in the unit of the curve."""
-    if not uncertainty.names:
+    if not uncertainty.determined:
         return np.zeros_like(forward.predict(p))
-    jacobian = forward.linearise(p, uncertainty.names)[1]
-    return np.asarray(np.sqrt(np.einsum("kn,kl,ln->n", jacobian, uncertainty.covariance, jacobian)))
+    jacobian = forward.linearise(p, uncertainty.determined)[1]
+    return np.asarray(np.sqrt(np.maximum(np.einsum("kn,kl,ln->n", jacobian, uncertainty.subspace, jacobian), 0.0)))

@@ -1,0 +1,123 @@
+"""``cosim fit``: a recipe and a measured curve in, a parameter set with a verdict out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cosim.fitting.result import FitResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("fit", help="Extract device parameters from a measured curve, and say which of them it determines.")(
+        fit
+    )
+
+
+def fit(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe (.toml), or the name of a shipped one.")],
+    data: Annotated[Path | None, typer.Option("--data", help="A file in place of the recipe's own.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write the parameter set here, and the result beside it (.json)."),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Write the figure here (.png, .svg, .pdf).")] = None,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Extract device parameters from a measured curve, and say which of them it determines.
+
+    Exit code 0 says that the fit ended, not that its parameters mean anything: read the verdict.
+    """
+    from cosim.cli.output import print_json, to_json
+    from cosim.fitting.extract import extract
+    from cosim.fitting.recipe import FitRecipe
+
+    chosen = FitRecipe.load(_path(recipe))
+    curve = chosen.curve(data)
+    with _progress(chosen.name) as step:
+        result = extract(chosen, curve, profile=profile, progress=step)
+    written = []
+    if output is not None:
+        from cosim.files import write_atomic
+
+        written.append(result.parameter_set().save(output))
+        written.append(write_atomic(output.with_suffix(".json"), to_json(result.to_json()) + "\n"))
+    if figure is not None:
+        from cosim.report.style import save
+
+        written.append(save(result.figure(), figure))
+    if as_json:
+        print_json(result.to_json())
+        return
+    _show(result)
+    for path in written:
+        print(f"written     {path}")
+
+
+def _path(recipe: str) -> Path:
+    """A file, or the shipped recipe of that name."""
+    from cosim import resources
+
+    given = Path(recipe)
+    if given.exists() or given.suffix == ".toml":
+        return given
+    return resources.find("fits", recipe, suffix=".toml")
+
+
+def _show(result: FitResult) -> None:
+    from cosim.cli.output import show_table
+
+    def number(value: float | None, digits: int) -> str:
+        return "–" if value is None or math.isnan(value) else f"{value:.{digits}g}"
+
+    rows = [
+        [
+            row.name,
+            number(row.value, 6),
+            number(row.stderr, 2),
+            " .. ".join(number(end, 4) for end in row.verdict.interval),
+            row.unit,
+            row.verdict.status,
+        ]
+        for row in result.rows()
+    ]
+    columns = ("parameter", "value", "std. error", "95 % interval", "unit", "verdict")
+    fitted, held = int((~result.held_out).sum()), int(result.held_out.sum())
+    title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out"
+    show_table(title, columns, rows, right=(1, 2))
+    for trial in result.trials:
+        kept = "  ← kept" if trial.title == result.choice else ""
+        print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
+    if result.trials:
+        print("            (RMS of the range, cross-validated on the fitted part)")
+    print(f"error       {result.training_error:.3%} RMS of the range, fitted part")
+    if result.held_out_error is not None:
+        print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
+    print(f"verdict     {result.verdict.summary}")
+    for sentence in result.verdict.sentences():
+        print(f"  - {sentence}")
+    print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, float], None] | None]:
+    """A line on the terminal with evaluations and chi-square; nothing in a pipe."""
+    from rich.console import Console
+
+    shown = Console(stderr=True)
+    if not shown.is_terminal:
+        yield None
+        return
+    with shown.status(f"fitting {name}") as status:
+        yield lambda count, chi: status.update(f"fitting {name}: evaluation {count}, chi-square {chi:.5g}")

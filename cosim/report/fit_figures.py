@@ -1,0 +1,219 @@
+"""Figures of an extraction: curve and fit with confidence band, residuals, parity, correlations, profiles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosim.report.style import COLOURS, axes, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from cosim.devices.base import Array
+    from cosim.fitting.curve import Curve
+    from cosim.fitting.result import FitResult
+
+# A pulse train jumps at every pulse: more of them in one frame are only ink.
+PULSES_SHOWN = 120
+RAMPS_SHOWN = 4
+MEASURED, FIT, HELD = COLOURS[0], COLOURS[1], COLOURS[2]
+SIGMAS = 1.96
+_PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k"}
+
+
+def scaled(values: Array, unit: str) -> tuple[float, str]:
+    """Factor and unit with a prefix that make ``values`` (SI) readable; ("1" is normalised and stays)."""
+    size = float(np.max(np.abs(values))) if values.size else 0.0
+    if unit == "1" or size == 0.0:
+        return 1.0, "normalised" if unit == "1" else unit
+    exponent = min(max(3 * math.floor(math.log10(size) / 3), -12), 3)
+    return 10.0**-exponent, _PREFIXES[exponent] + unit
+
+
+def plot_curve(curve: Curve, ax: Axes | None = None) -> Axes:
+    """What was measured."""
+    ax = axes(ax)
+    factor, unit = scaled(curve.measured, curve.measured_unit)
+    _measured(ax, curve, curve.measured * factor, np.ones(len(curve), dtype=bool), MEASURED, "measured")
+    _labels(ax, curve, unit)
+    return ax
+
+
+def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
+    """Curve and fit, with the 95 % confidence band of the fit and the held-out part marked."""
+    ax = axes(ax)
+    curve, held = result.curve, result.held_out
+    factor, unit = scaled(curve.measured, curve.measured_unit)
+    shown = _window(result)
+    _measured(ax, curve, curve.measured * factor, shown & ~held, MEASURED, "measured, fitted")
+    _measured(ax, curve, curve.measured * factor, shown & held, HELD, "measured, held out")
+    for number, rows in enumerate(_lines(curve, shown)):
+        x, y, half = _abscissa(curve)[rows], result.predicted[rows] * factor, SIGMAS * result.band[rows] * factor
+        order = np.argsort(x, kind="stable")
+        x, y, half = x[order], y[order], half[order]
+        ax.plot(x, y, color=FIT, lw=0.9, zorder=3, label="_" if number else "fit")
+        name = "_" if number else "95 % confidence"
+        ax.fill_between(x, y - half, y + half, color=FIT, alpha=0.3, lw=0, zorder=2, label=name)
+    _labels(ax, curve, unit)
+    if curve.kind == "pulse train" and not shown.all():
+        ax.set_title(f"pulses {int(np.argmax(shown)) + 1}–{len(curve) - int(np.argmax(shown[::-1]))} of {len(curve)}")
+    if curve.kind == "equal pulses" and not shown.all():
+        numbers = ", ".join(f"{int(ramp) + 1}" for ramp in np.unique(curve["ramp"][shown]))
+        ax.set_title(f"ramps {numbers} of {np.unique(curve['ramp']).size}")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=4, fontsize=7.5, borderaxespad=0.0)
+    return ax
+
+
+def plot_residuals(result: FitResult, ax: Axes | None = None) -> Axes:
+    """Measured − fit of every row, and where 95 % of the noise lies."""
+    ax = axes(ax)
+    factor, unit = scaled(result.residuals, result.curve.measured_unit)
+    x = _abscissa(result.curve)
+    for rows, colour, name in ((~result.held_out, MEASURED, "fitted"), (result.held_out, HELD, "held out")):
+        if rows.any():
+            ax.plot(x[rows], result.residuals[rows] * factor, ".", ms=2.5, color=colour, label=name)
+    noise = SIGMAS * float(np.median(result.sigma)) * factor
+    given = "stated" if result.noise_known else "estimated"
+    for sign in (-1.0, 1.0):
+        ax.axhline(sign * noise, color="0.4", lw=0.8, ls="--", label=f"±1.96 σ, {given}" if sign > 0 else None)
+    ax.axhline(0.0, color="0.4", lw=0.6)
+    ax.set(xlabel=_x_label(result.curve), ylabel=f"measured − fit ({unit})")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=3, fontsize=7.5, borderaxespad=0.0)
+    return ax
+
+
+def plot_parity(result: FitResult, ax: Axes | None = None) -> Axes:
+    """Fit over measurement."""
+    ax = axes(ax)
+    curve = result.curve
+    factor, unit = scaled(curve.measured, curve.measured_unit)
+    for rows, colour, name in (
+        (~result.held_out, MEASURED, f"fitted, RMS {100 * result.training_error:.2g} % of range"),
+        (result.held_out, HELD, f"held out, RMS {100 * (result.held_out_error or 0.0):.2g} % of range"),
+    ):
+        if rows.any():
+            ax.plot(
+                curve.measured[rows] * factor, result.predicted[rows] * factor, ".", ms=2.5, color=colour, label=name
+            )
+    ends = np.array([np.min(curve.measured), np.max(curve.measured)]) * factor
+    ax.plot(ends, ends, color="0.4", lw=0.8, zorder=0)
+    ax.set(xlabel=f"measured ({unit})", ylabel=f"fit ({unit})")
+    ax.legend(loc="upper left", fontsize=7.5)
+    return ax
+
+
+def plot_correlation(result: FitResult, ax: Axes | None = None) -> Axes:
+    """Correlation coefficients of the parameters; those that have no standard error are left out."""
+    ax = axes(ax)
+    names = result.uncertainty.names
+    ax.grid(visible=False)
+    if not names:
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no parameter has a standard error", ha="center")
+        return ax
+    matrix = result.uncertainty.correlation
+    image = ax.imshow(matrix, vmin=-1.0, vmax=1.0, cmap="RdBu_r")
+    for (row, column), value in np.ndenumerate(matrix):
+        if row != column:
+            shade = "white" if abs(value) > 0.6 else "0.2"
+            ax.text(
+                column,
+                row,
+                f"{value:.2f}".replace("0.", ".").replace("-", "−"),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color=shade,
+            )
+    ax.set_xticks(range(len(names)), [symbol(name) for name in names], rotation=45, ha="right")
+    ax.set_yticks(range(len(names)), [symbol(name) for name in names])
+    ax.set_title("correlation of the parameters")
+    ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    return ax
+
+
+def fit_figure(result: FitResult) -> Figure:
+    """The four figures on one sheet, with the verdict as title."""
+    with styled():
+        figure = new_figure(10.0, 7.4)
+        grid = figure.subplots(2, 2, width_ratios=(1.35, 1.0))
+        plot_fit(result, grid[0, 0])
+        plot_residuals(result, grid[1, 0])
+        plot_parity(result, grid[0, 1])
+        plot_correlation(result, grid[1, 1])
+        choice = f" ({result.choice})" if result.choice else ""
+        figure.suptitle(f"{result.recipe.name}{choice}: {result.verdict.summary}", fontsize=10)
+    return figure
+
+
+_GREEK = {"theta": "θ", "alpha": "α", "gamma": "γ", "strength": "s", "start": "w₀"}
+_WHOLE = {"g_max": "$G_{max}$", "ratio": "r", "w0": "$w_0$", "g_on": "$g_{on}$", "v_sat": "$V_{sat}$", "v_c": "$V_c$"}
+
+
+def symbol(name: str) -> str:
+    """A parameter's name as it is written in the field."""
+    stem, _, suffix = name.partition("_")
+    if name in _WHOLE:
+        return _WHOLE[name]
+    return f"{_GREEK[stem]}$_{suffix}$" if stem in _GREEK and len(suffix) == 1 else name
+
+
+def _abscissa(curve: Curve) -> Array:
+    if curve.kind == "equal pulses":
+        return curve["pulse"]
+    if curve.kind == "i-v":
+        return curve["voltage"]
+    if curve.kind == "step table":
+        return curve["conductance"]
+    return np.arange(1.0, len(curve) + 1.0)
+
+
+def _x_label(curve: Curve) -> str:
+    return {
+        "equal pulses": "pulse of the ramp",
+        "i-v": "voltage (V)",
+        "step table": "conductance (S)",
+        "pulse train": "pulse",
+    }[curve.kind]
+
+
+def _labels(ax: Axes, curve: Curve, unit: str) -> None:
+    what = {"i-v": "current", "step table": "conductance step"}.get(curve.kind, "read conductance")
+    ax.set(xlabel=_x_label(curve), ylabel=f"{what} ({unit})")
+
+
+def _window(result: FitResult) -> NDArray[np.bool_]:
+    """The rows that a frame can show: a train's stretch around its first held-out row, or a few of many ramps."""
+    n = len(result.curve)
+    if result.curve.kind == "equal pulses":
+        ramp = result.curve["ramp"]
+        some = np.unique(ramp)
+        if some.size > RAMPS_SHOWN:
+            held = np.unique(ramp[result.held_out])[:1]
+            some = np.union1d(some[:: -(-some.size // (RAMPS_SHOWN - 1))], held)
+        return np.asarray(np.isin(ramp, some))
+    if result.curve.kind != "pulse train" or n <= PULSES_SHOWN:
+        return np.ones(n, dtype=bool)
+    centre = int(np.argmax(result.held_out)) if result.held_out.any() else PULSES_SHOWN // 2
+    first = min(max(centre - PULSES_SHOWN // 2, 0), n - PULSES_SHOWN)
+    index = np.arange(n)
+    return np.asarray((index >= first) & (index < first + PULSES_SHOWN))
+
+
+def _lines(curve: Curve, shown: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The rows of each line of a curve: one per ramp."""
+    if curve.kind != "equal pulses":
+        return [shown]
+    return [shown & (curve["ramp"] == ramp) for ramp in np.unique(curve["ramp"])]
+
+
+def _measured(ax: Axes, curve: Curve, y: Array, rows: NDArray[np.bool_], colour: str, name: str) -> None:
+    if not rows.any():
+        return
+    size = {"pulse train": 4.0, "i-v": 4.0, "step table": 1.5}.get(curve.kind, 1.5)
+    ax.plot(_abscissa(curve)[rows], y[rows], ".", ms=size, color=colour, label=name, zorder=2 if size < 2 else 4)
