@@ -139,7 +139,7 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
     found: list[Line] = []
     pieces: list[str] = []
     start = 0
-    open_end = False
+    open_end = in_control = False
 
     def finish() -> None:
         if pieces:
@@ -159,13 +159,15 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
         stripped = row.strip()
         if not stripped or stripped[0] == "*":
             if stripped.startswith("*#"):
-                finish()
                 found.append(Line(stripped, Where(file, number)))
             continue
-        body = _strip_comment(row)
+        in_control = in_control and not stripped.lower().startswith(".endc")
+        # Within a block ';' parts commands and '$' names variables; the block is only ever shown, never run.
+        body = stripped if in_control else _strip_comment(row)
         if not body:
             continue
-        if not body.isascii():
+        in_control = in_control or body.lower().startswith(".control")
+        if not body.isascii() and not in_control:
             body = body.translate(_UNICODE_UNITS)
             if not body.isascii():
                 odd = next(c for c in body if not c.isascii())

@@ -14,7 +14,9 @@ from cosim.spice.simulator import Deck, Limits, Outcome, Result
 from cosim.spice.worker import CANNOT_START
 
 _LOG_TAIL = 60
-_MEMORY = re.compile(r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted|failed to map segment", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted|failed to map segment", re.IGNORECASE
+)
 _MEASURE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
 
 

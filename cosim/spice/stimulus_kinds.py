@@ -58,18 +58,32 @@ class _Train(StimulusKind):
 
 
 class RandomPulses(_Train):
-    """Random amplitudes of both polarities, seeded."""
+    """Random amplitudes of both polarities, seeded.
+
+    The first ``conditioning`` pulses are all at the far end of ``negative``, as many follow at that of ``positive``: a
+    curve that shows both ends of the range tells the range from the non-linearity (own).
+    """
 
     kind: Literal["random-pulses"]
     count: int = Field(gt=0, le=1_000_000)
     seed: int = Field(ge=0)
     positive: tuple[Volt, Volt]
     negative: tuple[Volt, Volt]
+    conditioning: int = Field(default=0, ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _room(self) -> RandomPulses:
+        if 2 * self.conditioning >= self.count:
+            raise InputError(f"{self.count} pulses leave none behind 2 x {self.conditioning} conditioning ones")
+        return self
 
     def train(self) -> PulseTrain:
         """The pulse train; the same for the same seed."""
         rng = np.random.default_rng(self.seed)
-        return self._train(random_amplitudes(self.count, rng, positive=self.positive, negative=self.negative))
+        free = self.count - 2 * self.conditioning
+        drawn = random_amplitudes(free, rng, positive=self.positive, negative=self.negative)
+        ends = np.repeat([min(self.negative), max(self.positive)], self.conditioning)
+        return self._train(np.concatenate([ends, drawn]))
 
     def source(self) -> str:
         """SPICE's text for it."""

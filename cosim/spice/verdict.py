@@ -109,6 +109,9 @@ def load_reason(prepared: Prepared, texts: Sequence[str]) -> str:
         if (_FATAL.search(text) or _IGNORED.search(text)) and not _NOISE.search(text):
             return _placed(prepared, _clean(text), texts, index)
     for index, text in enumerate(texts):
+        if re.match(r"\s*error on line \d+", text, re.IGNORECASE) and index + 2 < len(texts):
+            return _placed(prepared, _clean(texts[index + 2]), texts, index)  # the line itself stands between
+    for index, text in enumerate(texts):
         if re.search("error", text, re.IGNORECASE):
             return _placed(prepared, _clean(text), texts, index)
     return "ngspice did not take the netlist: " + (_clean(texts[-1]) if texts else "it said nothing")

@@ -1,0 +1,263 @@
+"""Netlists that would start a program, write a file or read one: refused with their line, and harmless even unchecked.
+
+Every case of the corpus was seen to act in ngspice, or is a neighbour of one that did. The second half hands the same
+text to a confined worker as it is: there the kernel has to hold it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosim.errors import InputError, NetlistRefused
+from cosim.spice import netlist, sandbox
+from cosim.spice.library import find_libngspice, find_ngspice
+from cosim.spice.pool import Pool
+from cosim.spice.simulator import Deck, Outcome, Simulator
+
+pytestmark = pytest.mark.spice
+
+BASE = "R1 a 0 1k\nV1 a 0 1\n.tran 1n 100n\n"
+BLOCK = ".control\nshell touch CANARY\n.endc\n"
+DIGITAL = "A2 [a] [d1] ad\nA3 [a] [ck] ad\n.model ad adc_bridge\nA1 [d1] ck null [d2] dp\n"
+
+# Name: text after the title (or a whole text that brings its own), and the line that the refusal names.
+CORPUS: dict[str, tuple[str, int]] = {
+    "control": (BASE + BLOCK, 5),
+    "control indented": (BASE + "  .control\n  shell touch CANARY\n  .endc\n", 5),
+    "control upper case": (BASE + ".CONTROL\nSHELL touch CANARY\n.ENDC\n", 5),
+    "control with a suffix": (BASE + ".controlled\nshell touch CANARY\n.endc\n", 5),
+    "control without end": (BASE + ".control\nshell touch CANARY\n", 5),
+    "control after .end": (BASE + ".end\n" + BLOCK, 6),
+    "control in .if": (BASE + ".if (1)\n" + BLOCK + ".endif\n", 6),
+    "control in a subcircuit": (BASE + ".subckt q a\n" + BLOCK + ".ends\n", 6),
+    "control under .prot": (BASE + ".prot\n" + BLOCK + ".unprot\n", 6),
+    "control behind continuation": (BASE + "+\n" + BLOCK, 6),
+    "system command": (BASE + ".control\nsystem touch CANARY\n.endc\n", 5),
+    "pre_ command": (BASE + ".control\npre_shell touch CANARY\n.endc\n", 5),
+    "wrdata": (BASE + ".control\nrun\nwrdata CANARY v(a)\n.endc\n", 5),
+    "write": (BASE + ".control\nrun\nwrite CANARY v(a)\n.endc\n", 5),
+    "redirected echo": (BASE + ".control\necho x > CANARY\n.endc\n", 5),
+    "backtick in a block": (BASE + ".control\necho `touch CANARY`\n.endc\n", 5),
+    "source": (BASE + ".control\nsource CANARY\n.endc\n", 5),
+    "comment command": (BASE + "*#shell touch CANARY\n", 5),
+    "comment command indented": (BASE + "   *#shell touch CANARY\n", 5),
+    "comment command among continuations": (BASE + "R2 a 0\n*#shell touch CANARY\n+ 1k\n", 6),
+    "print redirected": (BASE + ".print tran v(a) > CANARY\n", 5),
+    "plot redirected": (BASE + ".plot tran v(a) > CANARY\n", 5),
+    "save redirected": (BASE + ".save v(a) > CANARY\n", 5),
+    "backtick in a card": (BASE + ".print tran v(a) `touch CANARY`\n", 5),
+    "backtick in an element": (BASE + "R2 a `touch CANARY` 1k\n", 5),
+    "exec card": (BASE + ".exec touch CANARY\n", 5),
+    "include of a command": (BASE + ".include `touch CANARY`\n", 5),
+    "alter card": (BASE + ".alter\n" + BLOCK, 6),
+    "option with a file": (BASE + '.options measoutfile="CANARY"\n.meas tran x max v(a)\n', 5),
+    "option rawfile": (BASE + ".options rawfile=CANARY\n", 5),
+    "option ngdebug": (BASE + ".options ngdebug\n", 5),
+    "option of the front end": (BASE + ".option unixcom\n", 5),
+    "option sourcepath": (BASE + ".opt sourcepath=( / )\n", 5),
+    "d_process": (BASE + DIGITAL + '.model dp d_process (process_file="EVIL.sh")\n', 9),
+    "d_process upper case": (BASE + DIGITAL + '.MODEL dp D_PROCESS(process_file="EVIL.sh")\n', 9),
+    "d_process continued": (BASE + DIGITAL + '.model dp\n+ d_process\n+ (process_file="EVIL.sh")\n', 9),
+    "d_process behind a string": (
+        BASE + '.param s="d_process"\n' + DIGITAL + '.model dp {s} (process_file="EVIL.sh")\n', 10,
+    ),
+    "d_cosim": (BASE + DIGITAL.replace("ck null [d2]", "[d2] [d3]") + '.model dp d_cosim (simulation="EVIL.so")\n', 9),
+    "unknown model with a program": (BASE + '.model m later_model (process_file="EVIL.sh")\n', 5),
+    "cider output": (BASE + 'D1 a 0 m\n.model m numd level=1\n+ output rootfile="CANARY"\n', 6),
+    "file source outside": (BASE + 'A9 %vd([x 0]) fs\n.model fs filesource (file="/etc/passwd")\n', 6),
+    "file source through a link": (BASE + 'A9 %vd([x 0]) fs\n.model fs filesource (file="link.txt")\n', 6),
+    "digital source outside": (BASE + 'A9 [x] ds\n.model ds d_source (input_file="/etc/passwd")\n', 6),
+    "digital state outside": (BASE + '.model ds d_state (state_file="/etc/passwd")\n', 5),
+    "touchstone outside": (BASE + '.model ds xfer (file="/etc/passwd")\n', 5),
+    "table outside": (BASE + '.model ds table2d (file="/etc/passwd")\n', 5),
+    "pwl file": (BASE + 'V2 b 0 pwl file="/etc/passwd"\n', 5),
+    "form feed": (BASE + "R2 a 0 1\f.control\fshell touch CANARY\f.endc\n", 5),
+    "vertical tab": (BASE + "R2 a 0 1\v.control\vshell touch CANARY\v.endc\n", 5),
+    "carriage return": (BASE + "R2 a 0 1\r.control\rshell touch CANARY\r.endc\n", 5),
+    "file separator": (BASE + "R2 a 0 1\x1c.control\x1cshell touch CANARY\x1c.endc\n", 5),
+    "next line": (BASE + "R2 a 0 1\x85.control\x85shell touch CANARY\x85.endc\n", 5),
+    "line separator": (BASE + "R2 a 0 1\u2028.control\u2028shell touch CANARY\u2028.endc\n", 5),
+    "null": (BASE + "R2 a 0 1\x00.control\n", 5),
+    "double backslash": (BASE + ".cont\\\\\nrol\nshell touch CANARY\n.endc\n", 5),
+    "joined card": (BASE + ".cont\n+rol\nshell touch CANARY\n.endc\n", 5),
+    "include outside": (BASE + ".include /etc/passwd\n", 5),
+    "include upwards": (BASE + '.include "../outside.inc"\n', 5),
+    "include through a link": (BASE + ".inc link.txt\n", 5),
+    "library outside": (BASE + ".lib /etc/passwd tt\n", 5),
+    "bang": (BASE + "!touch CANARY\n", 5),
+}  # fmt: skip
+TITLES = {
+    "title runs": "*#shell touch CANARY\n" + BASE,
+    "title makes a script": "*ng_script\nshell touch CANARY\n",
+    "title makes a script, spaced": "  * ng_script x\n*#shell touch CANARY\n",
+}
+INCLUDED = {
+    "include": (".include evil.inc\n", "evil.inc", "* evil\n" + BLOCK, 2),
+    "include upper case": (".INCLUDE 'evil.inc'\n", "evil.inc", "* evil\n.CONTROL\nshell touch CANARY\n.ENDC\n", 2),
+    "library section": (".lib evil.lib tt\n", "evil.lib", "* evil\n.lib tt\n" + BLOCK + ".endl tt\n", 3),
+    "first line of an include": (".include evil.inc\n", "evil.inc", BLOCK, 1),
+    "comment command": (".include evil.inc\n", "evil.inc", "*#shell touch CANARY\n", 1),
+    "nested": (".include a.inc\n", "evil.inc", "* evil\n\n" + BLOCK, 3),
+}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder with an evil script, a library that acts when it is loaded, a link that leads out, and a neighbour."""
+    canary = tmp_path / "canary"
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "evil.sh").write_text(f"#!/bin/sh\ntouch {canary}\n")
+    (home / "evil.sh").chmod(0o755)
+    if shutil.which("cc"):
+        source = (
+            "#include <stdlib.h>\n__attribute__((constructor)) static void go(void)"
+            f' {{ if (system("touch {canary}")) exit(1); }}\n'
+        )
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-xc", "-", "-o", home / "evil.so"], input=source, text=True, check=True
+        )
+    (tmp_path / "outside.inc").write_text("R9 a 0 1k\n")
+    (home / "a.inc").write_text(".include evil.inc\n")
+    (home / "link.txt").symlink_to("/etc/passwd")
+    return home
+
+
+def fill(text: str, house: Path) -> str:
+    return text.replace("CANARY", str(house.parent / "canary")).replace("EVIL", str(house / "evil"))
+
+
+def acted(house: Path) -> bool:
+    """Whether a canary appeared, with time for a program that was started without waiting."""
+    time.sleep(0.05)
+    return (house.parent / "canary").exists()
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_refused_with_its_line(house: Path, name: str, pyspice: Simulator) -> None:
+    body, line = CORPUS[name]
+    text = "hostile\n" + fill(body, house)
+    source = house / "deck.cir"
+    with pytest.raises(InputError) as caught:
+        netlist.check(netlist.read_text(text, source=source))
+    assert caught.value.where is not None
+    assert (caught.value.where.file, caught.value.where.line) == (source, line)
+    assert caught.value.remedy
+    result = pyspice.run(Deck(text, source=source))
+    assert result.outcome is Outcome.REFUSED
+    assert f"deck.cir:{line}: " in result.reason
+    assert not acted(house)
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_a_title_that_acts_is_refused(house: Path, name: str) -> None:
+    with pytest.raises(NetlistRefused) as caught:
+        netlist.check(netlist.read_text(fill(TITLES[name], house)))
+    assert caught.value.where is not None
+    assert caught.value.where.line == 1
+
+
+@pytest.mark.parametrize("name", INCLUDED)
+def test_refused_within_includes(house: Path, name: str) -> None:
+    card, file, content, line = INCLUDED[name]
+    (house / file).write_text(fill(content, house))
+    with pytest.raises(NetlistRefused) as caught:
+        netlist.check(netlist.read_text("hostile\n" + BASE + card, roots=(house,)))
+    assert caught.value.where is not None
+    assert (caught.value.where.file, caught.value.where.line) == (house / file, line)
+
+
+def test_options_and_vectors_of_a_deck_are_checked(pyspice: Simulator) -> None:
+    good = "good\n" + BASE
+    for deck in (
+        Deck(good, options={"measoutfile": "x"}),
+        Deck(good, options={"reltol": "1e-3\n.control\nshell touch x\n.endc"}),
+        Deck(good, options={"reltol\n.control": 1.0}),
+        Deck(good, save=("v(a)\n.control\nshell touch x\n.endc",)),
+        Deck(good, save=("`touch x`",)),
+    ):
+        result = pyspice.run(deck)
+        assert result.outcome is Outcome.REFUSED
+        assert not result.waveforms
+
+
+def test_a_file_source_inside_the_folder_is_read(house: Path, engine: Callable[[str], Simulator]) -> None:
+    (house / "points.txt").write_text("# time value\n0 0\n1e-6 1\n2e-6 1\n")
+    text = 'file source\nA1 %vd([x 0]) fs\nR1 x 0 1k\n.model fs filesource (file="points.txt" MORE)\n.tran 10n 1.5u\n'
+    text = text.replace(
+        "MORE", "amploffset=[0] amplscale=[1] timeoffset=0 timescale=1 timerelative=false amplstep=false"
+    )
+    for name in ("pyspice", "ngspice"):
+        data = engine(name).run(Deck(text, source=house / "deck.cir")).require()["tran"]
+        assert data["v(x)"].values[-1] == pytest.approx(1.0)
+
+
+# Second wall: the same text without the check.
+
+
+@pytest.fixture(scope="module")
+def library_pool() -> Pool:
+    library = find_libngspice()
+    if library is None:
+        pytest.skip("no libngspice")
+    return Pool("library", environment={"NGSPICE_LIBRARY_PATH": library})
+
+
+@pytest.fixture(scope="module")
+def command_pool() -> Pool:
+    return Pool("command")
+
+
+CONFINED = {name: "hostile\n" + body for name, (body, _) in CORPUS.items() if re.search("CANARY|EVIL", body)} | TITLES
+LIMITS = {"memory": 4 << 30, "file_size": 1 << 30}
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_the_library_worker_holds_it_unchecked(house: Path, name: str, library_pool: Pool) -> None:
+    if not all(sandbox.capabilities()[key] for key in ("programs", "files")):
+        pytest.skip(str(sandbox.capabilities()["advice"]))
+    text = fill(CONFINED[name], house)
+    with library_pool.run({"deck": text + "\n.end\n", **LIMITS}, wall=5) as answer:
+        assert answer.status in ("done", "exited", "died", "timeout")
+    assert not acted(house)
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_the_program_is_held_unchecked(house: Path, name: str, command_pool: Pool) -> None:
+    if not all(sandbox.capabilities()[key] for key in ("programs", "files")):
+        pytest.skip(str(sandbox.capabilities()["advice"]))
+    program = find_ngspice()
+    if program is None:
+        pytest.skip("no ngspice")
+    job = {
+        "argv": [program, "-b", "-r", "out.raw", "deck.cir"], "unnamed": "/tmp",
+        "files": {"deck.cir": fill(CONFINED[name], house)}, **LIMITS,
+    }  # fmt: skip
+    with command_pool.run(job, wall=5) as answer:
+        assert answer.status in ("done", "died", "timeout")
+    assert not acted(house)
+
+
+def test_the_corpus_acts_where_nothing_holds_it(house: Path) -> None:
+    """The oracle of this file: without check and without sandbox, ngspice does run what is refused here."""
+    program = find_ngspice()
+    if program is None:
+        pytest.skip("no ngspice")
+    for name in ("control", "control upper case", "comment command", "wrdata", "d_process", "control after .end"):
+        deck = house / "deck.cir"
+        deck.write_text(fill(CONFINED[name], house) + ("" if ".end\n" in CONFINED[name] else ".end\n"))
+        subprocess.run(
+            [program, "-b", "-r", "out.raw", deck], cwd=house, capture_output=True, timeout=30, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        canaries = [path for path in house.parent.iterdir() if path.name.startswith("canary")]
+        assert canaries, f"{name} did nothing: the case tests nothing"
+        for path in canaries:
+            path.unlink()

@@ -1,0 +1,163 @@
+"""What a confined process cannot do, tried in one; and what it still can."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cosim.spice import sandbox
+
+ATTEMPTS = """
+import ctypes, os, socket, subprocess, sys, threading
+from pathlib import Path
+from cosim.spice import sandbox
+
+scratch, outside = Path(sys.argv[1]), Path(sys.argv[2])
+sandbox.limit_resources(memory=2 << 30, file_size=1 << 20)
+print("means", *sandbox.confine(scratch).means)
+
+def attempt(name, action):
+    try:
+        action()
+    except (OSError, MemoryError) as error:
+        print(name, "denied")
+    else:
+        print(name, "allowed")
+
+def shell():
+    if os.system(f"touch {outside}/canary") != 0:
+        raise OSError
+
+def overwrite():
+    (outside / "present").open("r+").write("x")
+
+attempt("fork", os.fork)
+attempt("exec", lambda: os.execv("/bin/true", ["true"]))
+attempt("spawn", lambda: subprocess.run(["/bin/true"]))
+attempt("shell", shell)
+attempt("socket", socket.socket)
+attempt("thread", lambda: threading.Thread(target=lambda: None).start())
+attempt("make", lambda: (outside / "canary").write_text("x"))
+attempt("overwrite", overwrite)
+attempt("remove", (outside / "present").unlink)
+attempt("rename", lambda: os.rename(outside / "present", scratch / "stolen"))
+attempt("scratch", lambda: (scratch / "own").write_text("x"))
+attempt("null", lambda: open("/dev/null", "w").write("x"))
+attempt("memory", lambda: bytearray(3 << 30))
+"""
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    scratch, outside = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("outside")
+    (outside / "present").write_text("here")
+    answer = subprocess.run(
+        [sys.executable, "-c", ATTEMPTS, str(scratch), str(outside)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = dict(line.split(None, 1) for line in answer.stdout.splitlines())
+    found["left outside"] = " ".join(sorted(path.name for path in outside.iterdir()))
+    found["content"] = (outside / "present").read_text()
+    return found
+
+
+@pytest.mark.parametrize("what", ["fork", "exec", "spawn", "shell", "socket"])
+def test_programs_cannot_be_started(attempts: dict[str, str], what: str) -> None:
+    if not sandbox.capabilities()["seccomp"]:
+        pytest.skip("no seccomp filter on this kernel")
+    assert attempts[what] == "denied"
+
+
+@pytest.mark.parametrize("what", ["make", "overwrite", "remove", "rename"])
+def test_files_outside_cannot_be_changed(attempts: dict[str, str], what: str) -> None:
+    if not sandbox.capabilities()["files"]:
+        pytest.skip("no Landlock on this kernel")
+    assert attempts[what] == "denied"
+    assert attempts["left outside"] == "present"
+    assert attempts["content"] == "here"
+
+
+@pytest.mark.parametrize("what", ["thread", "scratch", "null"])
+def test_what_an_engine_needs_still_works(attempts: dict[str, str], what: str) -> None:
+    assert attempts[what] == "allowed"
+
+
+def test_memory_is_limited(attempts: dict[str, str]) -> None:
+    assert attempts["memory"] == "denied"
+
+
+def test_the_one_program_that_was_asked_for_runs_and_starts_no_other(tmp_path: Path) -> None:
+    if not sandbox.capabilities()["seccomp"]:
+        pytest.skip("no seccomp filter on this kernel")
+    code = """
+import sys
+from pathlib import Path
+from cosim.spice import sandbox
+scratch = Path(sys.argv[1])
+sandbox.execute(["/bin/sh", "-c", "echo started; echo own > own; /bin/ls; exec /bin/ls"], {}, scratch)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert answer.stdout == "started\n"
+    assert answer.returncode != 0
+    assert (tmp_path / "own").read_text() == "own\n"
+
+
+def test_as_an_ordinary_user(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user; the other tests ran as an ordinary one")
+    code = """
+import os, sys
+from pathlib import Path
+from cosim.spice import sandbox
+os.setgid(65534); os.setuid(65534)
+found = sandbox.confine(Path(sys.argv[1]))
+print(found.programs, os.system("true") != 0)
+"""
+    tmp_path.chmod(0o777)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "/tmp"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout.split() == ["True", "True"]
+
+
+def test_capabilities_say_what_holds_and_what_to_do() -> None:
+    found = sandbox.capabilities()
+    assert set(found) == {"seccomp", "landlock", "root", "programs", "files", "advice"}
+    assert found["root"] == (os.geteuid() == 0)
+    assert bool(found["advice"]) == (not (found["programs"] and found["files"]))
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_of_each_machine_jumps_within_itself(machine: str) -> None:
+    for ticket in (None, 0x7F1234567890):
+        raw = sandbox._build_filter(machine, ticket)
+        steps = [raw[i : i + 8] for i in range(0, len(raw), 8)]
+        assert 0 < len(steps) < 4096
+        for position, step in enumerate(steps):
+            code, if_true, if_false = int.from_bytes(step[:2], sys.byteorder), step[2], step[3]
+            if code & 7 == 5:  # a jump
+                assert position + 1 + max(if_true, if_false) < len(steps)
+        assert int.from_bytes(steps[-1][:2], sys.byteorder) & 7 == 6  # a return
+
+
+def test_the_environment_holds_nothing_of_the_users_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    monkeypatch.setenv("NGSPICE_INPUT_DIR", "/etc")
+    found = sandbox.environment(tmp_path)
+    assert not {"SECRET_TOKEN", "NGSPICE_INPUT_DIR"} & set(found)
+    assert found["HOME"] == found["TMPDIR"] == str(tmp_path)
+    assert found["OMP_THREAD_LIMIT"] == "1"
