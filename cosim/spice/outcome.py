@@ -42,7 +42,7 @@ def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
     code = answer.code
     if code == CANNOT_START:
         return Outcome.CRASHED, answer.log[-1][1] if answer.log else "the engine's program does not start"
-    if answer.status == "died" or (code is not None and code < 0):
+    if answer.status in ("died", "unaccepted") or (code is not None and code < 0):
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         return Outcome.CRASHED, f"the engine's process {how}"
     return None

@@ -30,12 +30,17 @@ _START_LIMIT = 60.0
 
 
 class WorkerDied(Exception):
-    """The worker ended in the middle of a job: ``code`` as `subprocess` counts it, ``tail`` what it last wrote."""
+    """The worker ended: ``code`` as `subprocess` counts it, ``tail`` what it last wrote, ``accepted`` in the middle
+    of a job.
 
-    def __init__(self, code: int | None, tail: str) -> None:
+    One that ended before it had accepted the job died of something else, and the job can be given to another.
+    """
+
+    def __init__(self, code: int | None, tail: str, *, accepted: bool) -> None:
         super().__init__(tail)
         self.code = code
         self.tail = tail
+        self.accepted = accepted
 
 
 @dataclass(frozen=True)
@@ -113,13 +118,16 @@ class Worker:
     def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
         """Send ``job`` and wait ``wall`` seconds for its answer. Raises `WorkerDied`, `frames.FrameTimeout`."""
         deadline = time.monotonic() + wall
+        accepted = False
         try:
             frames.send(self._job_write, job, deadline=deadline)
+            frames.receive(self._answer_read, deadline=deadline)
+            accepted = True
             return frames.receive(self._answer_read, deadline=deadline)
         except frames.FrameClosed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
-            raise WorkerDied(self._process.poll(), self.tail()) from None
+            raise WorkerDied(self._process.poll(), self.tail(), accepted=accepted) from None
 
     def kill(self) -> None:
         """Kill the process group; whoever waits for an answer learns it from the pipe."""
@@ -209,8 +217,9 @@ class Pool:
             try:
                 started = time.monotonic()
                 answer = self._ask(worker, job, wall)
-                if answer.status == "stale":
-                    # This process holds another compiled model of the same name; a fresh one takes the job.
+                if answer.status in ("stale", "unaccepted"):
+                    # It holds another compiled model of the same name, or died while it was idle: a fresh one takes
+                    # the job.
                     self._drop(worker)
                     worker = self._start()
                     started = time.monotonic()
@@ -235,7 +244,8 @@ class Pool:
         except frames.FrameTimeout:
             return Answer("timeout", {"log": [["stderr", line] for line in worker.tail().splitlines()]})
         except WorkerDied as event:
-            return Answer("died", {"log": [["stderr", line] for line in event.tail.splitlines()]}, code=event.code)
+            status = "died" if event.accepted else "unaccepted"
+            return Answer(status, {"log": [["stderr", line] for line in event.tail.splitlines()]}, code=event.code)
         return Answer(str(header.get("status")), header, tuple(arrays), code=header.get("code"))
 
     def close(self) -> None:

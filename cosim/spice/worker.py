@@ -29,6 +29,7 @@ _LOG_LINES = 4000
 _TAIL_BYTES = 1 << 20
 CANNOT_START = 127  # as a shell and the loader of shared libraries say it
 _PROGRESS = "Reference value"
+ACCEPTED = {"accepted": True}  # from here on, a death is the job's
 
 
 def _watch(handle: int, scratch: Path) -> None:
@@ -245,6 +246,7 @@ def _serve_library(reader: int, writer: int, scratch: Path) -> None:
     )
     while True:
         job, _ = frames.receive(reader)
+        frames.send(writer, ACCEPTED)
         sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
         try:
             answer, arrays = engine.run(job)
@@ -262,6 +264,7 @@ def _serve_command(reader: int, writer: int, scratch: Path) -> None:
     frames.send(writer, {"ready": True, "version": "", "confinement": {}, "start": 0.0})
     while True:
         job, _ = frames.receive(reader)
+        frames.send(writer, ACCEPTED)
         frames.send(writer, engine.run(job, reader))
 
 

@@ -60,7 +60,7 @@ def test_not_converged_has_the_engines_reason(simulator: Simulator, deck: Deck, 
 
 MISTAKES = {
     "undefined parameter": ("V1 a 0 1\nR1 a 0 {rload}\n.op\n", r"line 3: unknown parameter 'rload'"),
-    "unknown subcircuit": ("V1 a 0 1\nX1 a 0 celll\n.subckt cell a b\nR1 a b 1\n.ends\n.op\n", r"line 3: .*mean cell\?"),
+    "unknown subcircuit": ("V1 a 0 1\nX1 a 0 celll\n.subckt cell a b\nR1 a b 1\n.ends\n.op\n", r"line 3: .*cell\?"),
     "unknown model": ("V1 a 0 1\nD1 a 0 dx\n.op\n", r"line 3: unknown model 'dx'"),
     "short line": ("V1 a 0 1\nR1 a\n.op\n", r"line 3: R1 is incomplete"),
     "wrong node count": ("V1 a 0 1\nX1 a cell\n.subckt cell a b\nR1 a b 1\n.ends\n.op\n", r"line 3: X1 has 1 nodes"),
