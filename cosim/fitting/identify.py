@@ -29,6 +29,8 @@ TRADING = 0.95
 # Parameters that are known better than this may be correlated as they like.
 GOOD = 0.05
 LEVEL = 0.95
+# Parameters that the ends of a range determine.
+RANGE = {"g_max", "ratio", "low", "high"}
 # Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
 SUSPICIOUS = 1e-3
 RESIDUALS_FOR_TESTS = 20
@@ -72,8 +74,17 @@ class Pair:
         return (
             f"{self.first} and {self.second} cannot be told apart (correlation {self.correlation:+.3f}): "
             f"{self.first}·{self.second}^{self.power:.2f} is known to {self.known:.1%}, they alone to "
-            f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them, or measure over a wider range of amplitudes"
+            f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them, or {self.remedy}"
         )
+
+    @property
+    def remedy(self) -> str:
+        """What a further measurement would have to show."""
+        if {self.first, self.second} & RANGE:
+            return "drive the state to both ends of its range"
+        if {self.first[:5], self.second[:5]} <= {"theta", "alpha", "gamma"}:
+            return "measure over a wider range of amplitudes"
+        return "measure where they act differently"
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class ResidualCheck:
 
     Args:
         exact: residuals at the level of rounding (1e-9 of the measured values): there is nothing to test.
+        size: RMS residual over the range of the fitted values.
         durbin_watson: 2 for independent neighbours, towards 0 for slowly varying residuals.
         runs: chance of so few or so many changes of sign.
         normal: chance of so unnormal a distribution.
@@ -91,6 +103,7 @@ class ResidualCheck:
     """
 
     exact: bool
+    size: float
     durbin_watson: float
     runs: float
     normal: float
@@ -109,8 +122,9 @@ class ResidualCheck:
         said = []
         if self.runs < SUSPICIOUS:
             said.append(
-                f"the residuals are no noise (Durbin–Watson {self.durbin_watson:.2f}, runs test p = {self.runs:.1g}): "
-                "the law does not describe the curve, and the standard errors are too small"
+                f"the residuals, {self.size:.2g} of the range, are no noise (Durbin–Watson {self.durbin_watson:.2f}, "
+                f"runs test p = {self.runs:.1g}): the law departs from the curve by more than the curve scatters, and "
+                "the standard errors are too small"
             )
         if self.chi_square_chance is not None and self.chi_square_chance < SUSPICIOUS:
             said.append(
@@ -171,7 +185,7 @@ def judge(
         parameters=len(problem.names),
         noise_known=noise_known,
         chi=minimum.chi_square,
-        size=float(np.abs(problem.measured / problem.sigma).max()),
+        measured=(problem.measured / problem.sigma)[problem.rows],
     )
     pairs = trading_pairs(uncertainty, minimum.p)
     entries, remarks = [], []
@@ -209,6 +223,10 @@ def _judge_one(
         bound = uncertainty.at_bound[name]
         side = "lower" if bound == problem.bounds[name][0] else "upper"
         reason = f"{name} stopped at its {side} bound {bound:.4g}: widen the bound, or fix {name}"
+        if bound in problem.forward.bounds()[name]:
+            reason = (
+                f"{name} stopped at its physical limit {bound:.4g}: the law wants to go beyond it; fix {name} there"
+            )
         return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "")
     if name in uncertainty.flat:
         others = [other for other in uncertainty.flat if other != name]
@@ -262,7 +280,9 @@ def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.correlation)))
 
 
-def check_residuals(residual: Array, *, parameters: int, noise_known: bool, chi: float, size: float) -> ResidualCheck:
+def check_residuals(
+    residual: Array, *, parameters: int, noise_known: bool, chi: float, measured: Array
+) -> ResidualCheck:
     """Tests on the residuals in the order of the measurement.
 
     Args:
@@ -270,21 +290,23 @@ def check_residuals(residual: Array, *, parameters: int, noise_known: bool, chi:
         parameters: number of parameters that were fitted.
         noise_known: whether the unit of ``residual`` is a stated noise.
         chi: chi-square.
-        size: of the measured values, in the unit of ``residual``; what rounding is held against.
+        measured: (n,) in the unit of ``residual``: what rounding and size are held against.
     """
     n = residual.size
     free = n - parameters
     squares = float(residual @ residual)
     chance = float(stats.chi2.sf(chi, free)) if noise_known else None
     reduced = chi / free if noise_known else 1.0
-    if math.sqrt(squares / n) <= EXACT * size:
-        return ResidualCheck(True, 2.0, 1.0, 1.0, reduced, noise_known, chance)
+    rms = math.sqrt(squares / n)
+    size = rms / max(float(np.ptp(measured)), 1e-300)
+    if rms <= EXACT * float(np.abs(measured).max()):
+        return ResidualCheck(True, size, 2.0, 1.0, 1.0, reduced, noise_known, chance)
     durbin = float(np.sum(np.diff(residual) ** 2) / squares)
     shapiro = 1.0
     if n >= RESIDUALS_FOR_TESTS:
         # Beyond 5000 values Shapiro–Wilk's tables end: an even choice of the residuals is tested.
         shapiro = float(stats.shapiro(residual[:: max(1, -(-n // 5000))]).pvalue)
-    return ResidualCheck(False, durbin, runs_test(residual), shapiro, reduced, noise_known, chance)
+    return ResidualCheck(False, size, durbin, runs_test(residual), shapiro, reduced, noise_known, chance)
 
 
 def runs_test(residual: Array) -> float:

@@ -35,6 +35,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -251,7 +252,10 @@ class FitRecipe(Part):
                 return load(self.data.dataset)
             if file is None and self.data.file is None:
                 raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
-            return read_curve(file if file is not None else self.beside(str(self.data.file)), self.data)
+            if file is not None:
+                return read_curve(file, self.data)
+            # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.
+            return replace(read_curve(self.beside(str(self.data.file)), self.data), source=str(self.data.file))
 
     def starting_set(self) -> ParameterSet:
         """The parameter sets of ``start.sets``, merged for the device; later ones win."""

@@ -146,7 +146,7 @@ class FitResult:
         names, covariance = self._finished_covariance(list(finished))
         values: dict[str, Quantity] = {}
         for name, quantity in base.values.items():
-            values[name] = Quantity(quantity.value, None, f"not fitted; {quantity.source or base.source}")
+            values[name] = Quantity(quantity.value, quantity.stderr, f"not fitted; {quantity.source or base.source}")
         for name, value in finished.items():
             held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:

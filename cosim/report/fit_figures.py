@@ -65,7 +65,7 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     if curve.kind == "equal pulses" and not shown.all():
         numbers = ", ".join(f"{int(ramp) + 1}" for ramp in np.unique(curve["ramp"][shown]))
         ax.set_title(f"ramps {numbers} of {np.unique(curve['ramp']).size}")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=4, fontsize=7.5, borderaxespad=0.0)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=4, fontsize=7.5, borderaxespad=0.0, markerscale=2)
     return ax
 
 
@@ -146,8 +146,8 @@ def fit_figure(result: FitResult) -> Figure:
         plot_residuals(result, grid[1, 0])
         plot_parity(result, grid[0, 1])
         plot_correlation(result, grid[1, 1])
-        choice = f" ({result.choice})" if result.choice else ""
-        figure.suptitle(f"{result.recipe.name}{choice}: {result.verdict.summary}", fontsize=10)
+        choice = f"\n{result.choice}" if result.choice else ""
+        figure.suptitle(f"{result.recipe.name}: {result.verdict.summary}{choice}", fontsize=10)
     return figure
 
 
