@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the claims named in ``arguments``; without a name list them, or with --reproduce measure the long ones."""
+    """Measure the claims named in ``arguments``; without a name list them, or --reproduce the long ones."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     from cosim.claims import record

@@ -37,12 +37,14 @@ def _tree(source: str) -> str:
 
 
 def code_hash(depends: tuple[str, ...]) -> str:
-    """SHA-256 of files and folders below the package, or of the shipped ``netlists/``, ``device_models/``, ``fits/``."""
+    """SHA-256 of files and folders below the package, or of what ships (``netlists/`` and so on)."""
     digest = hashlib.sha256()
     for name in depends:
         root = PACKAGE / name
         if not root.exists():
             kind, _, rest = name.partition("/")
+            if kind not in ("netlists", "device_models", "fits"):
+                raise InputError(f"a claim depends on {name!r}, which does not exist")
             root = resources.folder(kind) / rest
         files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
         if not files or not all(path.is_file() for path in files):

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from cosim.claims.base import Claim
 from cosim.claims.line import LINE
+from cosim.claims.mnist import MNIST
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE,)}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, MNIST)}
