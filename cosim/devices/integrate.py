@@ -40,7 +40,7 @@ def integrate(
         across: port name -> (m,) V or K.
         x0: states at ``t[0]``; default: the device's own.
         rtol: relative tolerance of Radau IIA (order 5).
-        atol: absolute tolerance, in units of the states.
+        atol: absolute tolerance, as a fraction of each state's range.
     """
     t = np.asarray(t, dtype=float)
     if t.ndim != 1 or np.any(np.diff(t) <= 0):
@@ -49,6 +49,8 @@ def integrate(
     names = [state.name for state in device.all_states]
     start = device.initial(p) if x0 is None else x0
     y = np.array([float(start[name]) for name in names])
+    spans = np.array([state.bounds[1] - state.bounds[0] for state in device.all_states])
+    floor = atol * np.where(np.isfinite(spans), spans, 1.0)
     path = np.empty((t.size, y.size))
     path[0] = y
     for k in range(t.size - 1):
@@ -64,7 +66,7 @@ def integrate(
             return np.array([float(rates[name]) for name in names])
 
         if names:
-            solution = solve_ivp(slope, (a, b), y, method="Radau", rtol=rtol, atol=atol)
+            solution = solve_ivp(slope, (a, b), y, method="Radau", rtol=rtol, atol=floor)
             if not solution.success:
                 raise SimulationError(
                     f"scipy stopped at {solution.t[-1]:g} s: {solution.message}", outcome="not converged"

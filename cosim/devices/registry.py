@@ -8,10 +8,12 @@ from importlib.metadata import entry_points
 from cosim.devices.access import AccessTransistor
 from cosim.devices.base import DeviceModel
 from cosim.devices.cell import Cell1T1R
+from cosim.devices.thermal_link import ThermalLink
+from cosim.devices.thermal_reram import ThermalReram
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import InputError, UnknownName
 
-BUILT_IN: tuple[type[DeviceModel], ...] = (ThresholdMemristor, AccessTransistor, Cell1T1R)
+BUILT_IN: tuple[type[DeviceModel], ...] = (ThresholdMemristor, AccessTransistor, Cell1T1R, ThermalReram, ThermalLink)
 
 
 @cache

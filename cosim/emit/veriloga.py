@@ -70,6 +70,10 @@ def module(device: DeviceModel, name: str | None = None) -> str:
         lines.append(f"        I({node}) <+ -({render(graph, _write, memo)});")
     for state, graph in rates:
         start = f"{state.initial} + " if state.initial else ""
-        lines.append(f"        V({state.name}) <+ {start}idt({render(graph, _write, memo)}, 0);")
+        rate = render(graph, _write, memo)
+        span = state.bounds[1] - state.bounds[0]
+        # As a fraction of its range: an engine's absolute tolerance then means the same for kelvins and for fractions.
+        scaled = f"idt({rate}, 0)" if span in (1.0, float("inf")) else f"{span!r} * idt(({rate}) / {span!r}, 0)"
+        lines.append(f"        V({state.name}) <+ {start}{scaled};")
     lines += ["    end", "endmodule"]
     return "\n".join(lines) + "\n"

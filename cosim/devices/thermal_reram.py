@@ -1,0 +1,170 @@
+r"""Thermal ReRAM: a filamentary memristor under a resistive heater, whose update grows with its own temperature.
+
+Source: arXiv 2411.18272 (thermal neo-Hebbian synapse), Eq. 27, Table 2 and Secs. 3.1, 7.3, 7.5. The weight is the
+conductance, the eligibility trace is the temperature.
+
+**Published surface**, per programming pulse of fixed amplitude and 280 µs (SET 0.85 V, RESET −1.05 V)::
+
+    ΔG/G0 = a · exp(b g0) · θ^(c · exp(d g0))
+
+The source contradicts itself here. With T in kelvin or G0 in µS its a, b, c, d give impossible steps; read as
+θ = (T − T_ref)/T_full, a normalised rise, and g0 = (G0 − G_min)/(G_max − G_min), a fraction of the range, they give
+sensible ones. The printed SET b = +2.216 contradicts its text, by which the SET step is largest near the lowest
+conductance; b = −2.216 agrees. The default is −2.216; the parameter set ``printed`` has the other sign. What the rise
+T_full is that makes θ = 1 is not stated: `full_scale_rise` is own.
+
+**Rate law** (own). A pulse at its published amplitude multiplies G by 1 + h, h = ΔG/G0, over t_pulse::
+
+    d ln G/dt = [ln(1 + h_set) S_set(v) + ln(1 − h_reset) S_reset(v)] / t_pulse
+    S(v) = sinh(|v|/v_0) / sinh(v_p/v_0)  for the polarity that it belongs to, 0 for the other
+
+so that one pulse from a state in which h hardly moves gives the surface exactly. v_0 follows from two points of the
+source: 280 µs at v_p, and 10 ns at the 1.7 V that it projects: v_0 = (1.7 V − v_p)/ln(280 µs/10 ns). Eq. 27 knows no
+bound; within ``fade`` of the range's ends the step is scaled down linearly to zero (own).
+
+**Heat.** The heater's power P = v_h²/R and, by ``self_heating``, a share of the cell's own (0: Eq. 27 was measured with
+it inside) raise the filament through two poles. The fast one is local, the slow one is the cell's volume, which
+exchanges heat through the thermal port::
+
+    d(rise_fast)/dt = (r_fast P − rise_fast)/tau_fast
+    d(rise_slow)/dt = (r_slow P + contact (T_port − rise_slow) − rise_slow)/tau_slow
+    T = T_amb + rise_fast + rise_slow
+
+``contact`` is the port's conductance in units of 1/r_slow: large, so that an open port sits at rise_slow. Links between
+the ports of neighbours (`thermal_link`) are crosstalk. ``r_fast`` = 0 leaves the single pole of Eqs. 23 and 24.
+
+**Conductance.** G(T) = G (1 + α (T − T_ref)). The source gives α in µS/K and uses it as a relative coefficient (1/K);
+relative is built. Ohmic in the voltage (own).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from cosim.devices.base import DeviceModel, Operand, Param, Port, State, Values
+from cosim.devices.threshold import power_to_edge
+
+SOURCE = "arXiv 2411.18272"
+SINH_LIMIT = 60.0
+LARGEST_FALL = 0.99  # of G per pulse: ln(1 − h) ends there
+
+
+def _slope(v_pulse: float) -> float:
+    """v_0 (V) from 280 µs at ``v_pulse`` and 10 ns at the source's projected 1.7 V."""
+    return (1.7 - v_pulse) / math.log(280e-6 / 10e-9)
+
+
+class ThermalReram(DeviceModel):
+    """ReRAM cell with a heater on one thermal node (module docstring)."""
+
+    name = "thermal_reram"
+    title = "Thermal ReRAM with heater (neo-Hebbian synapse)"
+    source = SOURCE
+    ports = (
+        Port("cell", ("p", "n")),
+        Port("heater", ("h1", "h2")),
+        Port("heat", ("t", "amb"), nature="thermal"),
+    )
+    states = (
+        State("w", "w0", (0.0, 1.0), description="conductance as a fraction of the range"),
+        State("rise_fast", "rise_fast0", (-300.0, 1e4), "K", "rise of the filament over its cell's volume"),
+        State("rise_slow", "rise_slow0", (-300.0, 1e4), "K", "rise of the cell's volume over ambient"),
+    )
+    params = (
+        Param("g_max", 100e-6, "S", (1e-9, 1e-2), "conductance at w = 1"),
+        Param("ratio", 20.0, "1", (1.01, 1e6), "on/off ratio at 0.1 V", SOURCE),
+        Param("alpha", 4e-4, "1/K", (-0.01, 0.01), "temperature coefficient of the conductance", SOURCE),
+        Param("a_set", 0.143, "1", (0.0, 10.0), "a of the SET surface", SOURCE),
+        Param("b_set", -2.216, "1", (-10.0, 10.0), "b of the SET surface; printed with the other sign", SOURCE),
+        Param("c_set", 0.8232, "1", (0.01, 10.0), "c of the SET surface", SOURCE),
+        Param("d_set", 0.4043, "1", (-5.0, 5.0), "d of the SET surface", SOURCE),
+        Param("a_reset", 0.3124, "1", (0.0, 10.0), "a of the RESET surface", SOURCE),
+        Param("b_reset", 0.8064, "1", (-10.0, 10.0), "b of the RESET surface", SOURCE),
+        Param("c_reset", 1.138, "1", (0.01, 10.0), "c of the RESET surface", SOURCE),
+        Param("d_reset", -0.8806, "1", (-5.0, 5.0), "d of the RESET surface", SOURCE),
+        Param("v_set", 0.85, "V", (0.05, 10.0), "amplitude of the published SET pulse", SOURCE),
+        Param("v_reset", 1.05, "V", (0.05, 10.0), "magnitude of the published RESET pulse", SOURCE),
+        Param("t_pulse", 280e-6, "s", (1e-12, 10.0), "length of the published pulses", SOURCE),
+        Param("v0_set", _slope(0.85), "V", (0.01, 1.0), "voltage that makes SET e times faster"),
+        Param("v0_reset", _slope(1.05), "V", (0.01, 1.0), "voltage that makes RESET e times faster"),
+        Param("fade", 0.02, "1", (1e-4, 0.5), "distance from an end of the range within which steps fade"),
+        Param("full_scale_rise", 20.0, "K", (0.1, 1e3), "rise that counts as θ = 1"),
+        Param("t_amb", 300.0, "K", (1.0, 1e3), "ambient temperature", SOURCE),
+        Param("t_ref", 300.0, "K", (1.0, 1e3), "temperature of θ = 0, at which G is stated"),
+        Param("r_heater", 5439.3, "Ohm", (1.0, 1e7), "heater resistance: Table 2's rod, 30 nm long", SOURCE),
+        Param("self_heating", 0.0, "1", (0.0, 1.0), "share of the cell's own power that heats it"),
+        Param("r_fast", 0.58e6, "K/W", (0.0, 1e9), "thermal resistance of the fast pole"),
+        Param("tau_fast", 5e-9, "s", (1e-12, 1.0), "time constant of the fast pole"),
+        Param("r_slow", 2.8e6, "K/W", (1.0, 1e9), "thermal resistance of the slow pole"),
+        Param("tau_slow", 0.54e-6, "s", (1e-12, 1.0), "time constant of the slow pole"),
+        Param("contact", 100.0, "1", (0.0, 1e6), "conductance of the thermal port times r_slow"),
+        Param("w0", 0.5, "1", (0.0, 1.0), "initial state"),
+        Param("rise_fast0", 0.0, "K", (-300.0, 1e4), "initial rise of the fast pole"),
+        Param("rise_slow0", 0.0, "K", (-300.0, 1e4), "initial rise of the slow pole"),
+    )
+    passive = False  # its thermal port gives back stored heat; both electrical ports only take power
+
+    def temperature(self, x: Values, p: Values) -> Operand:
+        """The filament's temperature (K)."""
+        return p.t_amb + x.rise_fast + x.rise_slow
+
+    def theta(self, x: Values, p: Values) -> Operand:
+        """The normalised rise θ of Eq. 27, not below 0."""
+        return np.maximum((self.temperature(x, p) - p.t_ref) / p.full_scale_rise, 0.0)
+
+    def surface(self, w: Operand, theta: Operand, p: Values, *, polarity: int) -> Operand:
+        """Eq. 27: |ΔG/G0| of one published pulse from the fraction ``w`` of the range at the normalised rise ``theta``.
+
+        ``polarity`` is +1 for SET, −1 for RESET; the range's ends are not known to it.
+        """
+        kind = "set" if polarity > 0 else "reset"
+        a, b, c, d = (p[f"{name}_{kind}"] for name in "abcd")
+        return a * np.exp(b * w) * power_to_edge(theta, c * np.exp(d * w))
+
+    def conductance(self, x: Values, p: Values) -> Operand:
+        """Conductance (S) at the filament's temperature."""
+        cold = p.g_max * ((1.0 - 1.0 / p.ratio) * x.w + 1.0 / p.ratio)
+        return cold * np.maximum(1.0 + p.alpha * (self.temperature(x, p) - p.t_ref), 0.0)
+
+    def drive_level(self, p: Values) -> float:
+        """Where the slower polarity makes a step of Eq. 27 in 200 ns (V)."""
+        pace = math.log(float(p.t_pulse) / 200e-9)
+        return float(max(p.v_set + p.v0_set * pace, p.v_reset + p.v0_reset * pace))
+
+    def drive_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """Cell, heater and thermal port together."""
+        level = self.drive_level(p)
+        return {"cell": (-level, level), "heater": (0.0, 0.3), "heat": (0.0, float(p.full_scale_rise))}
+
+    def through(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """Currents (A) of cell and heater, and the heat (W) that the thermal port takes in."""
+        return {
+            "cell": self.conductance(x, p) * across["cell"],
+            "heater": across["heater"] / p.r_heater,
+            "heat": p.contact / p.r_slow * (across["heat"] - x.rise_slow),
+        }
+
+    def rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The rate law and the two thermal poles of the module docstring."""
+        v = across["cell"]
+        theta = self.theta(x, p)
+        rise = np.log1p(self.surface(x.w, theta, p, polarity=1)) * _speed(v, p.v_set, p.v0_set)
+        fall = np.log1p(-np.minimum(self.surface(x.w, theta, p, polarity=-1), LARGEST_FALL))
+        fall = fall * _speed(-v, p.v_reset, p.v0_reset)
+        rise = rise * np.minimum(np.maximum(1.0 - x.w, 0.0) / p.fade, 1.0)
+        fall = fall * np.minimum(np.maximum(x.w, 0.0) / p.fade, 1.0)
+        power = across["heater"] * across["heater"] / p.r_heater + p.self_heating * self.conductance(x, p) * v * v
+        slow = x.rise_slow
+        return {
+            "w": (x.w + 1.0 / (p.ratio - 1.0)) * (rise + fall) / p.t_pulse,
+            "rise_fast": (p.r_fast * power - x.rise_fast) / p.tau_fast,
+            "rise_slow": (p.r_slow * power + p.contact * (across["heat"] - slow) - slow) / p.tau_slow,
+        }
+
+
+def _speed(v: Operand, v_pulse: Operand, v_0: Operand) -> Operand:
+    """S(v): 1 at ``v_pulse``, 0 for v <= 0."""
+    return np.sinh(np.minimum(np.maximum(v, 0.0) / v_0, SINH_LIMIT)) / np.sinh(v_pulse / v_0)
