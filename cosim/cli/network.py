@@ -1,0 +1,177 @@
+"""``cosim network run vdsp``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cosim import units
+from cosim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from cosim.network.experiment import Plan, Progress, VdspResult
+    from cosim.surrogate.pulse import PulseSurrogate
+
+SYSTEMS = {"vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
+    group.callback()(lambda: None)
+    group.command("run")(run)
+    app.add_typer(group)
+
+
+def run(
+    system: Annotated[str, typer.Argument(help="vdsp: " + SYSTEMS["vdsp"])],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
+    data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
+    parameters: Annotated[
+        str, typer.Option(help="Parameter set of the cells: a shipped one's name, FILE.toml or FILE.toml:NAME.")
+    ] = "tio2",
+    surrogate: Annotated[
+        Path | None, typer.Option(help="A certified surrogate (.npz) in place of --parameters and --law.")
+    ] = None,
+    law: Annotated[str, typer.Option(help="rate (saturates in the pulse) or published (map per event).")] = "rate",
+    neurons: Annotated[int, typer.Option(help="Output neurons; 0: as suits the data.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs; 0: as suits the data.")] = 0,
+    seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
+    images: Annotated[int, typer.Option(help="Train on so many images only; 0: on all.")] = 0,
+    scale_p: Annotated[
+        str, typer.Option(help="Scale factor of potentiation, START or START:END to anneal; default: the technology's.")
+    ] = "",
+    scale_d: Annotated[str, typer.Option(help="Scale factor of depression, as above.")] = "",
+    deviation: Annotated[str, typer.Option(help="Standard deviation of the thresholds from cell to cell.")] = "0 %",
+    backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
+) -> None:
+    """Train a network, choose its read-out on training images, and test it; Ctrl-C leaves a state to go on from."""
+    from cosim.network.experiment import Plan, load_images, preset, run_vdsp
+    from cosim.report.style import save
+
+    if system not in SYSTEMS:
+        raise UnknownName("network", system, SYSTEMS)
+    numbers = _seeds(seeds)
+    chosen = load_images(data)
+    settings, usual = preset(data)
+    changes: dict[str, float | int] = {"deviation": units.parse(deviation, "1")}
+    if neurons:
+        changes["neurons"] = neurons
+    for name, text in (("scale_p", scale_p), ("scale_d", scale_d)):
+        changes |= _scales(name, text)
+    plan = Plan(
+        settings.with_(**changes),
+        _surrogate(parameters, surrogate, law),
+        chosen.first(images) if images else chosen,
+        epochs=epochs or usual,
+        backend=backend,
+    )
+    total = len(plan.images.train_y) * plan.epochs
+    try:
+        with _shown(numbers, total) as progress:
+            result = run_vdsp(plan, seeds=numbers, folder=output, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
+        raise
+    _summary(plan, result)
+    if figures:
+        for name, figure in result.figures().items():
+            print(f"figure      {save(figure, output / f'{name}.png')}")
+    print(f"results     {output / 'result.json'}")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--seeds {text!r} are no numbers", remedy="write e.g. 0,1,2") from None
+    if any(seed < 0 for seed in found):
+        raise InputError(f"--seeds {text!r} holds a negative one", remedy="write e.g. 0,1,2")
+    return found
+
+
+def _scales(name: str, text: str) -> dict[str, float]:
+    if not text:
+        return {}
+    start, colon, end = text.partition(":")
+    found = {name: units.parse(start, "1")}
+    if colon:
+        found[f"{name}_end"] = units.parse(end, "1")
+    if min(found.values()) <= 0.0:
+        raise InputError(f"--{name.replace('_', '-')} {text!r} is not above zero", remedy="write e.g. 1.05:1.005")
+    return found
+
+
+def _surrogate(parameters: str, file: Path | None, law: str) -> PulseSurrogate:
+    from cosim.parameters import ParameterSet
+    from cosim.surrogate.files import load
+    from cosim.surrogate.pulse import LAWS, PulseSurrogate
+    from cosim.surrogate.train import from_parameters
+
+    if file is not None:
+        found = load(file)
+        if not isinstance(found, PulseSurrogate):
+            raise InputError(f"{file} holds a surrogate of kind {found.kind!r}, this network takes pulses")
+        return found
+    for known in LAWS:
+        if known == law:
+            return from_parameters(ParameterSet.load(parameters), law=known)
+    raise UnknownName("law", law, LAWS)
+
+
+@contextmanager
+def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
+    """A bar per seed with rate and time left; in a pipe a line per seed, and nothing between."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    screen = Console(stderr=True)
+    bars = Progress(
+        TextColumn("seed {task.fields[seed]}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} images/s"),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+    tasks: dict[int, object] = {}
+    begin: dict[int, tuple[float, int]] = {}
+
+    def progress(seed: int, done: int, of: int) -> None:
+        now = time.monotonic()
+        if seed not in tasks:
+            tasks[seed] = bars.add_task("", total=of, seed=seed, rate="…")
+            begin[seed] = (now, done)
+        elapsed, shown = now - begin[seed][0], done - begin[seed][1]
+        rate = f"{shown / elapsed:.0f}" if shown > 0 and elapsed > 0 else "…"
+        bars.update(tasks[seed], completed=done, rate=rate)  # type: ignore[arg-type]
+
+    with bars:
+        yield progress
+
+
+def _summary(plan: Plan, result: VdspResult) -> None:
+    images, surrogate = plan.images, plan.surrogate
+    print(
+        f"network     {images.train_x.shape[1]} inputs, {plan.settings.neurons} neurons, {plan.epochs} epoch(s) of "
+        f"{len(images.train_y)} images of {images.name}; {surrogate.device} {surrogate.parameters.name}, "
+        f"law {surrogate.law}"
+    )
+    for seed in result.seeds:
+        others = ", ".join(f"{kind} {100 * value:.1f}" for kind, value in seed.on_test.items())
+        rate = len(plan.images.train_y) * plan.epochs / seed.seconds
+        print(
+            f"seed {seed.seed:<6} {100 * seed.accuracy:.2f} % of {len(plan.images.test_y)} test images with read-out "
+            f"{seed.chosen} (all: {others}); {rate:.0f} images/s"
+        )
+    spread = "" if result.deviation is None else f" ± {100 * result.deviation:.2f}"
+    print(f"accuracy    {100 * result.mean:.2f}{spread} % over {len(result.seeds)} seed(s)")

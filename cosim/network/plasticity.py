@@ -1,0 +1,101 @@
+"""What a spike does to the synapses of the neuron that made it: the voltages on the rows of its column.
+
+Voltage-dependent synaptic plasticity (arXiv 2510.25787; Front. Neurosci. 16:983950): at the **post**synaptic spike the
+**pre**synaptic membrane potentials are amplified onto the rows. A low potential follows a presynaptic spike and
+potentiates; a high one precedes a spike that did not come in time, and depresses::
+
+    V_prog = V_mem · θ_p · scale_p   for V_mem < 0        V_prog = V_mem · θ_n · scale_d   for V_mem > 0
+
+The thresholds θ are those of the nominal cell, since one amplifier drives a whole row. In a 1T1R cell θ is the voltage
+over the cell that puts the memristor's θ on a memristor in mid-state (own).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.errors import InputError
+from cosim.surrogate.pulse import PulseSurrogate
+
+Array = NDArray[np.float64]
+
+# Scale factors (depression, potentiation) of the authors' published parameters, by parameter set.
+SCALES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"tio2": (1.11, 1.05), "hfo2": (1.08, 1.08), "hzo": (1.26, 1.05)}
+)
+# Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to (own; TiO2's own steps).
+STEPS = (0.14, 0.05)
+
+
+@dataclass(frozen=True)
+class PostSpike:
+    """What a rule may know at a postsynaptic spike.
+
+    Args:
+        neuron: the one that spikes.
+        step: time steps since the presentation began, the spike's own included.
+        potential: (n,) presynaptic potentials after this step.
+        starts, sources: presynaptic spikes of the presentation: ``sources[starts[t]:starts[t + 1]]`` in step t.
+    """
+
+    neuron: int
+    step: int
+    potential: Array
+    starts: NDArray[np.int64]
+    sources: NDArray[np.int64]
+
+
+class Rule(Protocol):
+    """A learning rule: the voltages that a postsynaptic spike puts on the rows."""
+
+    def amplitudes(self, spike: PostSpike) -> Array:
+        """(n,) V on the rows while the spiking neuron's column is selected."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vdsp:
+    """Voltage-dependent synaptic plasticity: thresholds (V) over the cell, scale factors (module docstring)."""
+
+    theta_p: float
+    theta_n: float
+    scale_p: float
+    scale_d: float
+
+    def __post_init__(self) -> None:
+        if min(self.theta_p, self.theta_n, self.scale_p, self.scale_d) <= 0.0:
+            raise InputError(f"{self} cannot program", remedy="give thresholds and scale factors above zero")
+
+    def amplitudes(self, spike: PostSpike) -> Array:
+        """V_prog of each row."""
+        v = spike.potential
+        return v * np.where(v < 0.0, self.theta_p * self.scale_p, self.theta_n * self.scale_d)
+
+    @classmethod
+    def of(cls, surrogate: PulseSurrogate, *, scale_p: float, scale_d: float) -> Vdsp:
+        """With the thresholds of a surrogate's nominal cell."""
+        p = surrogate.parameters.resolved()
+        theta_p = -surrogate.cell_voltage(-float(p.theta_p))
+        return cls(theta_p, surrogate.cell_voltage(float(p.theta_n)), scale_p, scale_d)
+
+
+def default_scales(surrogate: PulseSurrogate) -> tuple[float, float]:
+    """Scale factors (depression, potentiation): the published ones of a set of that name, else by `STEPS`.
+
+    A set that was fitted to a published one's curve keeps its factors when its name begins with that one's.
+    """
+    for name, scales in SCALES.items():
+        if surrogate.parameters.name.lower().startswith(name):
+            return scales
+    p = surrogate.parameters.resolved()
+    return (
+        1.0 + math.log1p(STEPS[0]) / float(p.alpha_n * p.theta_n),
+        1.0 + math.log1p(STEPS[1]) / float(p.alpha_p * p.theta_p),
+    )

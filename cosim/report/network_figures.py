@@ -1,0 +1,145 @@
+"""Figures of a network: receptive fields, states of the cells, confusion, accuracy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosim.report.style import COLOURS, axes, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cosim.network.experiment import SeedResult, VdspResult
+
+FIELDS = 50
+READ_OUTS = {
+    "W": "winner's class",
+    "S": "class with most spikes",
+    "P": "counts × P(class|neuron)",
+    "NB": "naive Bayes",
+}
+
+
+def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons: int = FIELDS) -> Axes:
+    """Receptive fields G/G_max of the first ``neurons`` neurons in order of their class, ``side`` pixels a row."""
+    ax = axes(ax)
+    order = np.argsort(np.where(seed.labels < 0, 99, seed.labels), kind="stable")
+    # An even choice over the classes, where not all can be shown.
+    order = order[np.linspace(0, order.size - 1, min(neurons, order.size)).round().astype(int)]
+    columns = min(10, order.size)
+    rows = -(-order.size // columns)
+    gap = max(side // 14, 1)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap), np.nan)
+    for place, neuron in enumerate(order):
+        r, c = divmod(place, columns)
+        top, left = r * (side + gap), c * (side + gap)
+        sheet[top : top + side, left : left + side] = seed.weight[:, neuron].reshape(-1, side)
+        label = seed.labels[neuron]
+        ax.text(
+            left + 0.02 * side, top + 0.02 * side, "–" if label < 0 else str(label),
+            color="white", fontsize=6.5, va="top", ha="left",
+        )  # fmt: skip
+    image = ax.imshow(sheet, cmap="viridis", vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.set_axis_off()
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02)
+    bar.set_label("$G/G_{max}$")
+    ax.set_title(f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons")
+    return ax
+
+
+def plot_states(seed: SeedResult, ax: Axes | None = None) -> Axes:
+    """Histogram of the states of all cells."""
+    ax = axes(ax)
+    ax.hist(seed.w.ravel(), bins=[k / 50 for k in range(51)], density=True, color=COLOURS[0])
+    ax.set(xlabel="state w", ylabel="probability density", xlim=(0, 1), yscale="log")
+    ax.set_title("States of the cells after learning")
+    return ax
+
+
+def plot_confusion(seed: SeedResult, ax: Axes | None = None) -> Axes:
+    """Answers by true class, in % of the class's images; the last column is silence, where there is any."""
+    ax = axes(ax)
+    counts = seed.confusion
+    silent = bool(counts[:, -1].any())
+    shown = counts if silent else counts[:, :-1]
+    share = 100.0 * shown / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (i, j), value in np.ndenumerate(share):
+        if value >= 0.5:
+            ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color="w" if value > 55 else "0.2")
+    names = [str(k) for k in range(counts.shape[0])]
+    ax.set_xticks(range(share.shape[1]), names + (["–"] if silent else []))
+    ax.set_yticks(range(counts.shape[0]), names)
+    ax.grid(visible=False)
+    ax.set(xlabel="answer", ylabel="true class")
+    ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03).set_label("% of the class's test images")
+    ax.set_title(f"Read-out {seed.chosen}: {100 * seed.accuracy:.1f} % right (seed {seed.seed})")
+    return ax
+
+
+def plot_accuracy(result: VdspResult, ax: Axes | None = None) -> Axes:
+    """Test accuracy of the four read-outs: a point per seed (filled: chosen), the mean as a bar; chance dashed."""
+    ax = axes(ax)
+    kinds = list(READ_OUTS)
+    for place, kind in enumerate(kinds):
+        values = np.array([100.0 * seed.on_test[kind] for seed in result.seeds])
+        ax.bar(place, values.mean(), width=0.6, color=COLOURS[5], alpha=0.5)
+        chosen = np.array([seed.chosen == kind for seed in result.seeds])
+        spread = np.linspace(-0.15, 0.15, values.size) if values.size > 1 else np.zeros(1)
+        ax.plot(place + spread[~chosen], values[~chosen], "o", ms=4, mfc="none", color="0.4")
+        ax.plot(place + spread[chosen], values[chosen], "o", ms=5, color=COLOURS[1])
+        ax.text(place, 2, f"{values.mean():.1f}", ha="center", va="bottom", fontsize=8)
+    ax.plot([], [], "o", ms=5, color=COLOURS[1], label="a seed, read-out chosen on training images")
+    ax.plot([], [], "o", ms=4, mfc="none", color="0.4", label="a seed, read-out not chosen")
+    ax.axhline(100.0 / result.plan.images.classes, color="0.5", ls="--", lw=0.8, label="chance")
+    ax.set_xticks(range(len(kinds)), [f"{kind}\n{READ_OUTS[kind]}" for kind in kinds], fontsize=7.5)
+    ax.set(ylabel="test accuracy (%)", ylim=(0, 118), yticks=range(0, 101, 20))
+    ax.grid(visible=False, axis="x")
+    ax.legend(loc="upper left", fontsize=7, ncols=2)
+    return ax
+
+
+def plot_activity(result: VdspResult, ax: Axes | None = None) -> Axes:
+    """Output spikes per image while learning, over the images shown; one line a seed."""
+    ax = axes(ax)
+    from cosim.network.experiment import BATCH
+
+    for seed in result.seeds:
+        shown = np.minimum(
+            np.arange(1, seed.spikes.size + 1) * BATCH, len(result.plan.images.train_y) * result.plan.epochs
+        )
+        ax.plot(shown, seed.spikes, lw=0.9, label=f"seed {seed.seed}")
+    ax.set(xlabel="images shown", ylabel="output spikes per image", ylim=(0, None))
+    ax.legend()
+    return ax
+
+
+def vdsp_figures(result: VdspResult) -> dict[str, Figure]:
+    """Every figure of a run, by the name of its file."""
+    first = result.seeds[0]
+    out: dict[str, Figure] = {}
+    with styled():
+        for name, size in (
+            ("receptive_fields", (7.2, 3.9)),
+            ("states", (4.6, 3.2)),
+            ("confusion", (5.2, 4.3)),
+            ("accuracy", (6.0, 3.6)),
+            ("activity", (4.6, 3.2)),
+        ):
+            figure = new_figure(*size)
+            ax = figure.add_subplot()
+            if name == "receptive_fields":
+                plot_fields(first, ax, side=result.plan.images.side)
+            elif name == "states":
+                plot_states(first, ax)
+            elif name == "confusion":
+                plot_confusion(first, ax)
+            elif name == "accuracy":
+                plot_accuracy(result, ax)
+            else:
+                plot_activity(result, ax)
+            out[name] = figure
+    return out
