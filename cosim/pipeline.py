@@ -62,7 +62,7 @@ def measure_lab(
 
 
 def extract_cell(lab: Lab, *, noise: float = 0.02, seed: int = 0, tell: Tell = print) -> FitResult:
-    """Fit the cell to the lab's curve with read noise of ``noise`` times full scale, from the recipe that is shipped."""
+    """Fit the cell to the lab's curve with read noise of ``noise`` times full scale, by the shipped recipe."""
     tell("extracting the cell's parameters")
     curve = lab.experiment.noisy(np.random.default_rng(seed), noise=noise) if noise else lab.experiment.curve
     return extract(cell_recipe(lab, noise=noise), curve)

@@ -74,7 +74,13 @@ def measure(tell: Report) -> Figures:
         exact = extract_cell(lab, noise=0.0, tell=tell)
         figures["recovery_error"] = max(relative_errors(exact, lab.truth).values())
         tell("coverage: 100 fits")
-        found = coverage(cell_recipe(lab, noise=0.02), lab.experiment.instrument(noise=0.02), lab.truth, seeds=100)
+        found = coverage(
+            cell_recipe(lab, noise=0.02),
+            lab.experiment.instrument(noise=0.02),
+            lab.truth,
+            seeds=100,
+            progress=lambda n: tell(f"coverage: {n} of 100 fits"),
+        )
         figures["coverage"] = found.pooled
         figures["coverage_by_parameter"] = dict(found.by_parameter)
         fit = extract_cell(lab, noise=0.02, tell=tell)
@@ -88,7 +94,7 @@ def measure(tell: Report) -> Figures:
         tell("updates per second")
         rate = updates_per_second(surrogate)
         figures["updates_per_second"] = rate
-        figures["speed_up"] = rate * held.seconds / certificate.pulses
+        figures["speed_up"] = rate * held.seconds / len(held.amplitude)
     return figures
 
 

@@ -297,7 +297,9 @@ class Span(DerivedMeasure):
         y = self.take(self.of, found, coordinates)
         if self.kind == "change":
             return float(y[-1] - y[0])
-        return float({"largest": np.max, "smallest": np.min, "average": np.mean}[self.kind](y))
+        if self.kind == "average":
+            return float(y.mean())
+        return float(y.max() if self.kind == "largest" else y.min())
 
 
 KINDS: tuple[type[Kind], ...] = (

@@ -32,7 +32,7 @@ def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
         raise InputError(
             f"{name} is asked for at {times.max():g} s, the run ends at {t[-1]:g} s", remedy="measure within the run"
         )
-    return np.interp(times, t, vector(data, name))
+    return np.asarray(np.interp(times, t, vector(data, name)), dtype=float)
 
 
 def window(data: xarray.Dataset, name: str, *, start: float | None, stop: float | None) -> tuple[Array, Array]:

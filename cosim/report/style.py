@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cosim.files import replacing
 
@@ -35,7 +35,8 @@ def styled() -> Iterator[None]:
     import matplotlib as mpl
     from cycler import cycler
 
-    with mpl.rc_context({**SETTINGS, "axes.prop_cycle": cycler(color=COLOURS)}):
+    settings: Any = {**SETTINGS, "axes.prop_cycle": cycler(color=COLOURS)}  # matplotlib's type lists every key
+    with mpl.rc_context(settings):
         yield
 
 

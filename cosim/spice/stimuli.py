@@ -77,7 +77,7 @@ class PulseTrain:
     @property
     def write_starts(self) -> Array:
         """(n,) s: the foot of each programming pulse."""
-        return self.gap + np.arange(len(self)) * self.period
+        return np.asarray(self.gap + np.arange(len(self)) * self.period, dtype=float)
 
     @property
     def write_ends(self) -> Array:
@@ -129,4 +129,6 @@ def random_amplitudes(
             f"ranges {positive} V and {negative} V do not have their signs", remedy="e.g. 1.4..2.4, -2.4..-1.4"
         )
     up = rng.random(count) < 0.5
-    return np.where(up, rng.uniform(*sorted(positive), count), rng.uniform(*sorted(negative), count))
+    above = rng.uniform(min(positive), max(positive), count)
+    below = rng.uniform(min(negative), max(negative), count)
+    return np.asarray(np.where(up, above, below))
