@@ -10,9 +10,11 @@ Comments are ngspice's: ``*`` in front, ``;``, ``//``, and ``$`` after a blank o
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,6 +201,13 @@ def words(text: str) -> list[str]:
     return [next(group for group in match.groups() if group is not None) for match in _WORD.finditer(text)]
 
 
+@lru_cache(maxsize=32)
+def _lines_of(path: Path, changed: int, size: int) -> list[Line]:
+    """The lines of a file, once for all runs that share a kit; ``changed`` and ``size`` are keys only."""
+    del changed, size
+    return logical_lines(decode(path.read_bytes()), file=path)
+
+
 class _Reader:
     """One walk over an include tree."""
 
@@ -231,16 +240,16 @@ class _Reader:
     def load(self, path: Path, where: Where) -> list[Line]:
         if path not in self.files:
             try:
-                if path.stat().st_size > MAX_FILE:
+                status = path.stat()
+                if status.st_size > MAX_FILE:
                     raise NetlistError(
                         f"{path.name!r} is larger than {MAX_FILE >> 20} MiB", where=where, remedy="split it"
                     )
-                data = path.read_bytes()
+                self.files[path] = _lines_of(path, status.st_mtime_ns, status.st_size)
             except OSError as error:
                 raise MissingFile(
                     f"cannot read {str(path)!r}: {error.strerror}", where=where, remedy="check it"
                 ) from None
-            self.files[path] = logical_lines(decode(data), file=path)
         return self.files[path]
 
     def walk(self, lines: Sequence[Line], *, base: Path | None, section: str | None, depth: int) -> bool:
@@ -324,10 +333,12 @@ class _Reader:
         lines = self.load(path, line.where)
         if not self.walk(lines, base=path.parent, section=section, depth=depth + 1):
             heads = [words(other.text[4:]) for other in lines if other.card == ".lib"]
-            known = ", ".join(head[0] for head in heads if len(head) == 1) or "none"
+            known = dict.fromkeys(head[0] for head in heads if len(head) == 1)
+            near = difflib.get_close_matches(arguments[1], known) or list(known)[:8]
             raise NetlistError(
-                f"{path.name!r} has no section {arguments[1]!r}", where=line.where, remedy=f"its sections: {known}"
-            )
+                f"{path.name!r} has no section {arguments[1]!r}", where=line.where,
+                remedy=f"it has {', '.join(near) or 'none'}{' and others' if len(known) > len(near) else ''}",
+            )  # fmt: skip
 
 
 def read_text(text: str, *, source: Path | None = None, roots: Sequence[Path] = ()) -> Netlist:
