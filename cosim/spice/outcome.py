@@ -65,6 +65,8 @@ def of_ngspice(
     failed = abnormal(answer, limits)
     if failed is not None:
         how, reason = failed
+    elif unloaded := [text for text in texts if "couldn't be loaded" in text]:
+        how, reason = Outcome.REFUSED, unloaded[0].strip()
     elif answer.status == "failed":
         how, reason = Outcome.REFUSED, "; ".join(texts)
     else:

@@ -106,14 +106,17 @@ class LibraryEngine:
             path, identity = entry["path"], entry["identity"]
             if self._loaded.get(path) == identity:
                 continue
-            names = osdi_modules(path)
+            try:
+                names = osdi_modules(path)
+            except OSError as error:
+                return f"cannot load compiled model {path}: {error}"
             if path in self._loaded or names & self._modules:
                 return "stale"
             self.transcript.clear()
             self._command(f"osdi {path}")
             errors = [text for stream, text in self.transcript if stream == "stderr" and "rror" in text]
             if errors:
-                return f"cannot load {path}: {errors[-1]}"
+                return f"cannot load compiled model {path}: {errors[-1]}"
             self._loaded[path] = identity
             self._modules |= names
         return ""
