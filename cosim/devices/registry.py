@@ -8,12 +8,26 @@ from importlib.metadata import entry_points
 from cosim.devices.access import AccessTransistor
 from cosim.devices.base import DeviceModel
 from cosim.devices.cell import Cell1T1R
+from cosim.devices.filament import FilamentReram
+from cosim.devices.quantum_dot import QuantumDotMemristor
 from cosim.devices.thermal_link import ThermalLink
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.vteam import Vteam
+from cosim.devices.yakopcic import Yakopcic
 from cosim.errors import InputError, UnknownName
 
-BUILT_IN: tuple[type[DeviceModel], ...] = (ThresholdMemristor, AccessTransistor, Cell1T1R, ThermalReram, ThermalLink)
+BUILT_IN: tuple[type[DeviceModel], ...] = (
+    ThresholdMemristor,
+    AccessTransistor,
+    Cell1T1R,
+    ThermalReram,
+    ThermalLink,
+    QuantumDotMemristor,
+    Vteam,
+    Yakopcic,
+    FilamentReram,
+)
 
 
 @cache

@@ -34,6 +34,13 @@ def trace(
 
     Raises `EmitError` that names the device and the construct.
     """
+    inside = [entry.name for entry in (*device.all_states, *device.inner)]
+    doubled = sorted({name for name in inside if name in device.nodes or inside.count(name) > 1})
+    if doubled:
+        raise EmitError(
+            f"device {device.name} has more than one node {', '.join(doubled)}",
+            remedy="name states apart from each other and from the terminals",
+        )
     values = Values({entry.name: Expr("name", param(entry.name)) for entry in device.params})
     ports = {port.name: Expr("name", across(port)) for port in device.ports}
     states = Values({entry.name: Expr("name", state(entry)) for entry in (*device.all_states, *device.inner)})

@@ -1,0 +1,171 @@
+r"""Quantum-dot memristor: a narrow channel gated by the charge on site-controlled quantum dots.
+
+Source: P. Maier et al., "Mimicking of pulse shape-dependent learning rules with a quantum dot memristor", J. Appl.
+Phys. 120, 134503 (2016). Its Eq. 2, in the limit of a single transverse subband, with the series resistor R::
+
+    I = (e²/h) f(E) (ΔV − I R),   f = 1 / (exp((E − µ)/kT) + 1),   E = E0 + γ n + η u,   u = ΔV − I R
+
+and its Eqs. 4–6 for the charge on the dots::
+
+    charging,    ΔV < V_c < 0:   dn/dt = α_c (V_c − ΔV)
+    discharging, ΔV > V_d > 0:   dn/dt = −α_d (ΔV − V_d) n
+
+**State.** From the source's data only the products B α_c, α_d and AB/(A + ρ) can be told, B = γ/kT. The state ``q`` is
+therefore the charge as a fraction of the fully charged dots', and B n_full follows from the two conductances that the
+source states, G_h (empty) and G_l (full): 1/G = R + (h/e²)(exp(x) + 1), x = x_h + q (x_l − x_h), at 4.2 K. The
+temperature is the device's own, not the simulator's; x scales as 1/T.
+
+**Series resistor.** u is the voltage on the wire, behind R. With η = 0 it is a division; otherwise the equation is
+implicit: an inner node in a simulator, a bracketed Newton iteration in numpy. It has one solution as long as the wire's
+resistance at its highest conductance, A = (h/e²) exp(x_h), exceeds R/e² (e: Euler's number), which is asked for where η
+is not zero; below it the wire has a region of negative differential conductance, for which Eq. 2, the limit of low
+voltages, was not made.
+
+**Where the source contradicts itself.** Its Eq. 3 lacks the factor e²/h in the numerator. Eq. 4 has ΔV where Eqs. 5, 6
+have the overdrive ΔV − V_c and ΔV − V_d: the overdrive is used. Eq. 7 lacks n0; Eq. 8's sign disagrees with Eq. 5's (in
+Eq. 5, −α_c ∫(ΔV − V_c) dt raises n). The charging and discharging see the applied ΔV, not u: behind R the thresholds
+would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 MΩ together with ΔG/G0 > +1: the initial
+conductance is 0.2 µS here (own).
+
+**Own.** Slow discharge below V_d: the source states the regime, no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d, continued
+as −α_s V_d n above. Charging stops linearly within EDGE of the full dots. Exponents are clipped at ±80.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.constants import Boltzmann, e, h
+
+from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
+from cosim.errors import InputError, SimulationError
+
+SOURCE = "J. Appl. Phys. 120, 134503 (2016)"
+T_MEASURED = 4.2  # K: the conductances belong to this temperature
+R_QUANTUM = h / e**2  # Ohm: one subband of one spin, as in the source's Eq. 2
+EDGE = 1e-3
+EXPONENT_LIMIT = 80.0
+ITERATIONS = 100
+_ROUNDING = 256.0 * np.finfo(float).eps  # the exponent, up to 80, multiplies the rounding of its operands
+
+
+class QuantumDotMemristor(TwoTerminal):
+    """Quantum-dot memristor between drain ``p`` and source ``n``, its series resistor included (module docstring)."""
+
+    name = "quantum_dot_memristor"
+    title = "Quantum-dot memristor"
+    source = SOURCE
+    states = (State("q", "q0", (0.0, 1.0), description="charge on the dots, as a fraction of the full charge"),)
+    inner = (Inner("u", "voltage on the wire, behind the series resistor"),)
+    params = (
+        Param("g_high", 0.8e-6, "S", (1e-12, 1e-3), "conductance with empty dots at 4.2 K, R included", SOURCE),
+        Param("g_low", 1.4e-11, "S", (1e-30, 1e-3), "conductance with full dots at 4.2 K, R included", SOURCE),
+        Param("r_series", 1e6, "Ohm", (1.0, 1e12), "series resistance", SOURCE),
+        Param("v_c", -1.9, "V", (-100.0, 0.0), "charging threshold", SOURCE),
+        Param("v_d", 3.9, "V", (0.0, 100.0), "discharging threshold", SOURCE),
+        Param("b_alpha_c", 230.0, "1/V/s", (0.0, 1e12), "charging efficiency B·alpha_c"),
+        Param("alpha_d", 430.0, "1/V/s", (0.0, 1e12), "discharging efficiency above v_d"),
+        Param("alpha_s", 4.0, "1/V/s", (0.0, 1e12), "slow discharging efficiency below v_d"),
+        Param("eta", 0.0, "1", (-1.0, 1.0), "gating efficiency of the wire's own voltage, eV per V"),
+        Param("temperature", T_MEASURED, "K", (0.01, 1000.0), "temperature of the device", SOURCE),
+        Param("q0", 0.22689, "1", (0.0, 1.0), "initial state (0.2 µS)"),
+    )
+
+    def values(self, given: Mapping[str, Any]) -> Values:
+        """As of any device; the conductances have to fit to each other, to R, and with η to a single solution."""
+        p = super().values(given)
+        wire = 1.0 / np.asarray(p.g_high) - p.r_series - R_QUANTUM  # A
+        if np.any(wire <= 0.0):
+            raise InputError(
+                f"g_high = {p.g_high} S of {self.name} is above what r_series = {p.r_series} Ohm lets through",
+                remedy="lower one of them",
+            )
+        if np.any(np.asarray(p.g_low) >= p.g_high):
+            raise InputError(f"g_low = {p.g_low} S of {self.name} is not below g_high = {p.g_high} S")
+        if np.any((np.asarray(p.eta) != 0.0) & (wire < p.r_series * np.exp(-2.0))):
+            raise InputError(
+                f"eta = {p.eta} of {self.name} gives more than one current where r_series exceeds e² times the wire",
+                remedy=f"lower g_high or r_series: the wire has {float(np.min(wire)):.4g} Ohm",
+            )
+        return p
+
+    def pulse_width(self, p: Values) -> float:
+        """1 ms (s)."""
+        return 1e-3
+
+    def drive_level(self, p: Values) -> float:
+        """1.7 times the larger threshold (V)."""
+        return 1.7 * float(max(p.v_d, -p.v_c))
+
+    def exponent_high(self, p: Values) -> Operand:
+        """(E0 − µ)/kT of empty dots at 4.2 K."""
+        return np.log((1.0 / p.g_high - p.r_series) / R_QUANTUM - 1.0)
+
+    def full_charge(self, p: Values) -> Operand:
+        """B n_full at 4.2 K: how far the full dots raise the exponent."""
+        return np.log((1.0 / p.g_low - p.r_series) / R_QUANTUM - 1.0) - self.exponent_high(p)
+
+    def exponent(self, u: Operand, x: Values, p: Values) -> Operand:
+        """(E − µ)/kT at a wire voltage ``u`` (V), clipped."""
+        raised = self.exponent_high(p) + x.q * self.full_charge(p)
+        cold = raised + p.eta * u * (e / (Boltzmann * T_MEASURED))
+        return np.minimum(np.maximum(cold * (T_MEASURED / p.temperature), -EXPONENT_LIMIT), EXPONENT_LIMIT)
+
+    def wire_conductance(self, u: Operand, x: Values, p: Values) -> Operand:
+        """Conductance (S) of the wire alone, Landauer–Büttiker, at ``u`` (V) over it."""
+        return 1.0 / (R_QUANTUM * (np.exp(self.exponent(u, x, p)) + 1.0))
+
+    def wire_voltage(self, v: Operand, x: Values, p: Values) -> Operand:
+        """u (V) with ``v`` (V) over wire and resistor: the inner node's where ``x`` has it, else solved.
+
+        Newton's method from the linear wire's solution; bisection where it leaves the bracket or does not close in.
+        """
+        if "u" in x:
+            return x.u
+        v = np.asarray(v, dtype=float)
+        low, high = np.minimum(v, 0.0), np.maximum(v, 0.0)
+        slope_of_exponent = p.eta * (e / (Boltzmann * p.temperature))
+        u = v / (1.0 + p.r_series * self.wire_conductance(0.0, x, p))
+        change = np.abs(v)
+        for _ in range(ITERATIONS):
+            ratio = p.r_series * self.wire_conductance(u, x, p)
+            residual = u * (1.0 + ratio) - v
+            empty = 1.0 - ratio * (R_QUANTUM / p.r_series)  # 1 − f
+            slope = 1.0 + ratio * (1.0 - slope_of_exponent * u * empty)
+            wrong = np.abs(residual) > _ROUNDING * (np.abs(v) + np.abs(u) * (1.0 + ratio))
+            if not np.any(wrong):
+                return u
+            low, high = np.where(residual <= 0.0, u, low), np.where(residual >= 0.0, u, high)
+            step = u - residual / np.where(slope > 0.0, slope, 1.0)
+            good = (slope > 0.0) & (step >= low) & (step <= high) & (np.abs(step - u) <= 0.5 * change)
+            following = np.where(good, step, 0.5 * (low + high))
+            change = np.abs(following - u)
+            u = np.where(wrong, following, u)
+        raise SimulationError(f"the wire's voltage of {self.name} was not found", outcome="not converged")
+
+    def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The current (A) into the node between resistor and wire."""
+        return {"u": (across["pn"] - x.u) / p.r_series - self.wire_conductance(x.u, x, p) * x.u}
+
+    def current(self, v: Operand, x: Values, p: Values) -> Operand:
+        """Current (A) at ``v`` (V): that of the wire, which is accurate in the low state, too."""
+        u = self.wire_voltage(v, x, p)
+        return self.wire_conductance(u, x, p) * u
+
+    def conductance(self, x: Values, p: Values) -> Operand:
+        """Conductance (S) at zero bias, resistor included: the source's Eq. 3 with its factor e²/h."""
+        return 1.0 / (p.r_series + 1.0 / self.wire_conductance(0.0, x, p))
+
+    def charge_of(self, conductance: Operand, p: Values) -> Operand:
+        """The state ``q`` in which `conductance` is ``conductance`` (S), at the device's temperature."""
+        exponent = np.log((1.0 / conductance - p.r_series) / R_QUANTUM - 1.0) * (p.temperature / T_MEASURED)
+        return (exponent - self.exponent_high(p)) / self.full_charge(p)
+
+    def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
+        """dn/dt (1/s) at the applied ``v`` (V): Eqs. 5 and 6, and the slow discharge."""
+        room = np.minimum(np.maximum(1.0 - x.q, 0.0) / EDGE, 1.0)
+        charging = p.b_alpha_c * np.maximum(p.v_c - v, 0.0) / self.full_charge(p) * room
+        slow = p.alpha_s * np.minimum(np.maximum(v, 0.0), p.v_d)
+        return {"q": charging - (p.alpha_d * np.maximum(v - p.v_d, 0.0) + slow) * x.q}
