@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from cosim.devices.access import AccessTransistor
 from cosim.devices.base import DeviceModel
 from cosim.devices.cell import Cell1T1R
+from cosim.devices.ecram import Ecram
 from cosim.devices.filament import FilamentReram
 from cosim.devices.quantum_dot import QuantumDotMemristor
 from cosim.devices.thermal_link import ThermalLink
