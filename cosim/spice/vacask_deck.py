@@ -28,9 +28,6 @@ _OPTIONS = {
     "reltol": "reltol", "abstol": "abstol", "vntol": "vntol", "chgtol": "chgtol", "gmin": "gmin", "temp": "temp",
     "trtol": "tran_lteratio", "maxord": "tran_maxord",
 }  # fmt: skip
-# The first step after a corner of a source, as a part of the way to the next: VACASK's own 0.2 is not checked against
-# the tolerances and leaves 4e-4 of a state per corner, however tight they are; 0.05 leaves 3e-5 (measured).
-_ALWAYS = {"tran_fbr": "0.05"}
 # The first step behind a breakpoint is a backward Euler one, and VACASK's own choice of it, a quarter of the way to the
 # next, makes an error of 1e-3 of a state on a 5 ns edge, whatever the tolerances; a hundredth of the way makes 1e-5.
 _FIRST_STEP = {"tran_fbr": "0.01"}
@@ -251,7 +248,7 @@ class _Translator:
             raise _cannot(line, f"{card}")
 
     def options(self, lines: Sequence[Line]) -> str:
-        found: dict[str, str] = dict(_ALWAYS)
+        found: dict[str, str] = dict(_FIRST_STEP)
         for line in lines:
             body = re.sub(r"\s*=\s*", "=", line.text.split(None, 1)[1] if len(line.text.split(None, 1)) > 1 else "")
             for word in [f"temp={body.strip()}"] if line.card == ".temp" else body.replace(",", " ").split():
