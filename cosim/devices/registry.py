@@ -22,6 +22,7 @@ BUILT_IN: tuple[type[DeviceModel], ...] = (
     ThresholdMemristor,
     AccessTransistor,
     Cell1T1R,
+    Ecram,
     ThermalReram,
     ThermalLink,
     QuantumDotMemristor,
