@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from cosim.errors import NetlistError, UnknownName
+from cosim.errors import NetlistError, UnknownName, Where
 from cosim.spice.netlist import Line, Netlist
 from cosim.spice.numbers import spice_number
+
+MAX_ELEMENTS = 5_000_000
 
 # Words that a line needs at least, its name included.
 _SHORTEST = {
@@ -42,6 +44,46 @@ def diagnose(netlist: Netlist) -> list[NetlistError | UnknownName]:
     for check in (_lengths, _blocks, _subcircuits, _models, _parameters):
         found += check(netlist)
     return sorted(found, key=lambda error: (error.where.line or 0) if error.where is not None else 0)
+
+
+def check_expansion(netlist: Netlist) -> None:
+    """Raises `NetlistError` for a subcircuit that contains itself, or one that unfolds into more than `MAX_ELEMENTS`.
+
+    An engine would unfold it until its memory or its time is gone.
+    """
+    bodies: dict[str, list[tuple[str, Line]]] = {}
+    own: dict[str, int] = {}
+    stack = [""]
+    for line in netlist.lines:
+        first = line.text[0]
+        if first == ".":
+            if line.card in (".subckt", ".macro"):
+                stack.append(line.text.split(None, 2)[1].lower() if " " in line.text.strip() else "")
+            elif line.card in (".ends", ".eom") and len(stack) > 1:
+                stack.pop()
+            continue
+        own[stack[-1]] = own.get(stack[-1], 0) + 1
+        if first in "xX" and (plain := _before_parameters(re.sub(r"\s*=\s*", "=", line.text).split())):
+            bodies.setdefault(stack[-1], []).append((plain[-1].lower(), line))
+
+    sizes: dict[str, int] = {}
+
+    def size(name: str, line: Line | None, above: tuple[str, ...]) -> int:
+        if name in above:
+            raise NetlistError(
+                f"subcircuit {name!r} contains itself", where=line.where if line else None, remedy="break the circle"
+            )
+        if name not in sizes:
+            calls = bodies.get(name, ())
+            sizes[name] = own.get(name, 0) + sum(size(called, call, (*above, name)) for called, call in calls)
+        return sizes[name]
+
+    total = size("", None, ())
+    if total > MAX_ELEMENTS:
+        raise NetlistError(
+            f"the netlist unfolds into {total:.3g} elements, more than {MAX_ELEMENTS:.3g}",
+            where=Where(netlist.source), remedy="simulate a part of it",
+        )  # fmt: skip
 
 
 def _elements(netlist: Netlist) -> Iterator[tuple[Line, list[str]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice import hazards
+from cosim.spice.diagnose import check_expansion
 from cosim.spice.netlist import Analysis, Netlist, check, read_text
 from cosim.spice.simulator import Deck
 
@@ -51,6 +52,7 @@ def _written(value: float | str) -> str:
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
+    check_expansion(read)
     analyses = read.analyses()
     if not analyses:
         raise NetlistError(

@@ -160,20 +160,19 @@ class _Translator:
                 given = [value(token, line) for token in tokens[position:end]]
                 parts = [{"pulse": self.pulse, "pwl": self.pwl, "sin": self.sine}[word](given, line)]
                 position = end
-            elif position == 1:
+            elif position == 1 and (word[0] in "{'" or spice_number(word) is not None):
                 level = value(word, line)
             else:
                 raise _cannot(line, f"a source with {word!r}")
         return " ".join([f"dc={level}", *parts])
 
     def pulse(self, given: Sequence[str], line: Line) -> str:
-        if not 2 <= len(given) <= 7:
-            raise _cannot(line, f"a PULSE with {len(given)} values")
-        step, stop = repr(self.step), repr(self.out.stop)
-        defaults = ["0.0", "0.0", "0.0", step, step, stop, stop]
-        filled = [*given, *defaults[len(given) :]]
-        for index in (3, 4):  # zero means the default, as in ngspice
-            filled[index] = step if filled[index] == "0.0" else filled[index]
+        # What ngspice takes for a width or a period that is left out differs between V and I, and between releases.
+        if len(given) != 7:
+            raise _cannot(line, f"a PULSE with {len(given)} values instead of all seven")
+        filled = list(given)
+        for index in (3, 4):  # zero means the printing step, as in ngspice
+            filled[index] = repr(self.step) if filled[index] == "0.0" else filled[index]
         names = ("val0", "val1", "delay", "rise", "fall", "width", "period")
         return 'type="pulse" ' + " ".join(f"{name}={text}" for name, text in zip(names, filled, strict=True))
 

@@ -36,7 +36,7 @@ _NOISE = re.compile(
     r"error in netlist line|any of the following|ngspice stopped|fatal error in ngspice|no circuit",
     re.IGNORECASE,
 )
-_ABORT = re.compile(r"doAnalyses:\s*(?:TRAN|AC|DC|OP|NOISE|\w+)?:?\s*(.*)", re.IGNORECASE)
+_ABORT = re.compile(r"doAnalyses:\s*(?:\w+:\s*)?(.*)", re.IGNORECASE)
 _RUN_TROUBLE = re.compile(
     r"timestep too small|singular matrix|no convergence|convergence problem|iteration limit|operating point could not|"
     r"run simulation\(s\) aborted|out of memory|can't allocate|no such device|not found in circuit",

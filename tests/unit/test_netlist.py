@@ -8,7 +8,7 @@ import pytest
 
 from cosim.errors import MissingFile, NetlistError, NetlistRefused
 from cosim.spice import netlist
-from cosim.spice.diagnose import diagnose
+from cosim.spice.diagnose import check_expansion, diagnose
 
 PDK = """* a process design kit
 .lib tt
@@ -183,6 +183,19 @@ def test_diagnosis(body: str, message: str) -> None:
         raise found[0]
 
 
+def test_a_subcircuit_that_contains_itself() -> None:
+    text = "t\nX1 a cell\n.subckt cell p\nR1 p q 1\nX2 q other\n.ends\n.subckt other p\nX3 p cell\n.ends\n"
+    with pytest.raises(NetlistError, match=r"line 8: subcircuit 'cell' contains itself"):
+        check_expansion(netlist.read_text(text))
+
+
+def test_subcircuits_that_unfold_without_measure() -> None:
+    levels = [f".subckt s{i} p\n" + "".join(f"X{j} p s{i + 1}\n" for j in range(10)) + ".ends\n" for i in range(8)]
+    text = "t\nX1 a s0\n" + "".join(levels) + ".subckt s8 p\nR1 p 0 1\n.ends\n"
+    with pytest.raises(NetlistError, match=r"unfolds into 2\.11e\+08 elements"):
+        check_expansion(netlist.read_text(text))
+
+
 GOOD = """healthy
 .param r=1k vdd={1.8*2} k='r*2 + sqrt(4)'
 .func f(x,y) {x*y + k}
@@ -217,3 +230,4 @@ E1 e 0 a 0 2
 def test_a_healthy_netlist_has_no_diagnosis_and_is_harmless() -> None:
     read = netlist.check(netlist.read_text(GOOD))
     assert [str(error) for error in diagnose(read)] == []
+    check_expansion(read)
