@@ -225,7 +225,8 @@ class DeviceModel(ABC):
     def drive_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
         """Port -> lowest (<= 0) and highest (>= 0) top of its pulses (V or K) in equivalence runs; others are at zero."""
         level = self.drive_level(p)
-        return {next(port.name for port in self.ports if port.nature == "electrical"): (-level, level)}
+        electrical = [port.name for port in self.ports if port.nature == "electrical"]
+        return {name: (-level, level) for name in electrical[:1]}
 
     def pulse_width(self, p: Values) -> float:
         """The length (s) of a pulse at the drive level that moves the states well: equivalence runs use it."""
