@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -205,7 +205,7 @@ class Pool:
             return [worker.pid for worker in self._all]
 
     @contextlib.contextmanager
-    def run(self, job: Mapping[str, Any], *, wall: float) -> Any:
+    def run(self, job: Mapping[str, Any], *, wall: float) -> Iterator[Answer]:
         """Run ``job`` on a worker that stays reserved, with its scratch folder, until the block ends; gives an
         `Answer`.
 

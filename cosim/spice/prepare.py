@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice import hazards
@@ -31,6 +33,18 @@ class Prepared:
     def place(self, row: int) -> Where | None:
         """Where row ``row`` (from 1, as engines count) came from."""
         return self.places[row - 1] if 0 < row <= len(self.places) else None
+
+
+def fingerprint(deck: Deck) -> str:
+    """SHA-256 of the deck as an engine sees it, included files and compiled models with it: for caches and campaigns.
+
+    Comments, line ends and the title do not count. Raises as `prepare` does.
+    """
+    prepared = prepare(deck)
+    digest = hashlib.sha256(prepared.text.encode())
+    for path in prepared.osdi:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def cards_of(deck: Deck) -> list[str]:

@@ -36,7 +36,8 @@ def _watch(handle: int, scratch: Path) -> None:
     """End this process when the parent's end of the pipe is gone, also in the middle of a simulation.
 
     PR_SET_PDEATHSIG would not do: it fires when the parent's *thread* that started us ends, and pools are used from
-    threads.
+    threads. The watcher starts before this process gives up its rights, which are each thread's own, and so can remove
+    the scratch folder.
     """
     poller = select.poll()
     poller.register(handle, 0)  # POLLHUP and POLLERR are always reported

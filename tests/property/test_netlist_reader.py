@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cosim.errors import CosimError
 from cosim.spice import netlist
@@ -31,6 +31,7 @@ ELEMENTS = st.tuples(st.sampled_from("RCLVIBEG"), NAMES, st.lists(WORDS, min_siz
 )
 
 
+@settings(deadline=None)  # time is the machine's, not the property's
 @given(TEXTS)
 def test_any_text_is_refused_or_becomes_a_plain_deck(text: str) -> None:
     try:
@@ -48,6 +49,7 @@ def test_any_text_is_refused_or_becomes_a_plain_deck(text: str) -> None:
         assert not re.search(r"`|\\|^\.control|^\.include|^\.lib|^\.exec|d_process|pwl file", row, re.IGNORECASE)
 
 
+@settings(deadline=None)  # time is the machine's, not the property's
 @given(TEXTS)
 def test_a_deck_that_was_flattened_reads_as_itself(text: str) -> None:
     try:
@@ -59,6 +61,7 @@ def test_a_deck_that_was_flattened_reads_as_itself(text: str) -> None:
     assert again.flatten()[0] == deck
 
 
+@settings(deadline=None)  # time is the machine's, not the property's
 @given(st.data())
 def test_continuations_comments_and_line_ends_do_not_change_a_netlist(data: st.DataObject) -> None:
     elements = data.draw(st.lists(ELEMENTS, min_size=1, max_size=6))
@@ -81,6 +84,7 @@ def test_continuations_comments_and_line_ends_do_not_change_a_netlist(data: st.D
     assert [(" ".join(line.text.split()), line.where.line) for line in read.lines] == expected
 
 
+@settings(deadline=None)  # time is the machine's, not the property's
 @given(st.floats(min_value=1e-30, max_value=1e30), st.sampled_from(["", "V", "ohm", "s"]))
 def test_numbers_are_read_as_spice_reads_them(value: float, unit: str) -> None:
     assert spice_number(f"{value!r}{unit}") == pytest.approx(value, rel=1e-15)

@@ -71,7 +71,7 @@ def test_ascii_and_binary_files_of_ngspice_say_the_same(tmp_path: Path) -> None:
 LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lengths=LENGTHS, padded=st.booleans(), is_complex=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_what_is_written_is_read(tmp_path: Path, lengths: list[int], padded: bool, is_complex: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -9,6 +9,8 @@ import pytest
 from cosim.errors import MissingFile, NetlistError, NetlistRefused
 from cosim.spice import netlist
 from cosim.spice.diagnose import check_expansion, diagnose
+from cosim.spice.prepare import fingerprint
+from cosim.spice.simulator import Deck
 
 PDK = """* a process design kit
 .lib tt
@@ -231,3 +233,14 @@ def test_a_healthy_netlist_has_no_diagnosis_and_is_harmless() -> None:
     read = netlist.check(netlist.read_text(GOOD))
     assert [str(error) for error in diagnose(read)] == []
     check_expansion(read)
+
+
+def test_a_fingerprint_counts_what_is_included_and_no_comment(tmp_path: Path) -> None:
+    deck = Deck('t\n.include "load.inc"\nV1 a 0 1\n.op\n', roots=(tmp_path,))
+    (tmp_path / "load.inc").write_text("R1 a 0 1k\n")
+    first = fingerprint(deck)
+    (tmp_path / "load.inc").write_text("* a comment\nR1 a 0 1k ; another\n")
+    assert fingerprint(deck) == first
+    (tmp_path / "load.inc").write_text("R1 a 0 2k\n")
+    assert fingerprint(deck) != first
+    assert fingerprint(deck.with_options({"reltol": 1e-5})) != fingerprint(deck)
