@@ -223,10 +223,10 @@ class DeviceModel(ABC):
         return 1.0
 
     def drive_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
-        """Port -> lowest (<= 0) and highest (>= 0) top of its pulses (V or K) in equivalence runs; others are at zero."""
+        """Port -> lowest (<= 0) and highest (>= 0) top of its pulses (V or K) in equivalence runs; others: zero."""
         level = self.drive_level(p)
         electrical = [port.name for port in self.ports if port.nature == "electrical"]
-        return {name: (-level, level) for name in electrical[:1]}
+        return dict.fromkeys(electrical[:1], (-level, level))
 
     def pulse_width(self, p: Values) -> float:
         """The length (s) of a pulse at the drive level that moves the states well: equivalence runs use it."""
