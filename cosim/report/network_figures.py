@@ -42,20 +42,27 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
             left + 0.02 * side, top + 0.02 * side, "–" if label < 0 else str(label),
             color="white", fontsize=6.5, va="top", ha="left",
         )  # fmt: skip
-    image = ax.imshow(sheet, cmap="viridis", vmin=0.0, vmax=1.0, interpolation="nearest")
+    # From the conductance of an empty cell to the largest but for one cell in a thousand.
+    low, high = float(np.nanmin(seed.weight)), float(np.quantile(seed.weight, 0.999))
+    image = ax.imshow(sheet, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
     ax.set_axis_off()
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, extend="max")
     bar.set_label("$G/G_{max}$")
     ax.set_title(f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons")
     return ax
 
 
-def plot_states(seed: SeedResult, ax: Axes | None = None) -> Axes:
-    """Histogram of the states of all cells."""
+def plot_states(seed: SeedResult, ax: Axes | None = None, *, initial: tuple[float, float] = (0.0, 1.0)) -> Axes:
+    """Histogram of the states of all cells, over the uniform distribution in which learning began."""
     ax = axes(ax)
-    ax.hist(seed.w.ravel(), bins=[k / 50 for k in range(51)], density=True, color=COLOURS[0])
-    ax.set(xlabel="state w", ylabel="probability density", xlim=(0, 1), yscale="log")
-    ax.set_title("States of the cells after learning")
+    ax.hist(seed.w.ravel(), bins=[k / 50 for k in range(51)], density=True, color=COLOURS[0], label="after")
+    low, high = initial
+    if high > low:
+        level = 1.0 / (high - low)
+        ax.plot([low, low, high, high], [0, level, level, 0], color=COLOURS[1], label="before")
+    ax.set(xlabel="state w", ylabel="probability density", xlim=(-0.02, 1.02))
+    ax.legend(title="learning")
+    ax.set_title("States of the cells")
     return ax
 
 
@@ -134,7 +141,7 @@ def vdsp_figures(result: VdspResult) -> dict[str, Figure]:
             if name == "receptive_fields":
                 plot_fields(first, ax, side=result.plan.images.side)
             elif name == "states":
-                plot_states(first, ax)
+                plot_states(first, ax, initial=result.plan.settings.w_init)
             elif name == "confusion":
                 plot_confusion(first, ax)
             elif name == "accuracy":

@@ -252,7 +252,7 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
     low, high = allowed
     if values.size == 0:
         return None
-    smallest, largest = float(np.min(values)), float(np.max(values))
+    smallest, largest = float(values.min()), float(values.max())
     if smallest >= low and largest <= high:
         return None
     if not (np.isfinite(smallest) and np.isfinite(largest)):

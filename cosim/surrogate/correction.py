@@ -4,9 +4,9 @@ The correction multiplies the physics, so it cannot move a cell that the physics
 
     w_after = clip(w + Δw · (1 + c_p(w, V)), 0, 1)          energy = E · (1 + e_p(w, V))
 
-with one c and one e per polarity p: a tensor product of Chebyshev polynomials in 2w − 1 and in |V| scaled from its
-certified range to [−1, 1]. The coefficients are a linear least-squares problem; the degree is chosen on held-out
-samples (`train.fit_correction`).
+with one c and one e per polarity p: a tensor product of Chebyshev polynomials in 2w − 1 and in |V| scaled to [−1, 1]
+from the span in which the state moves (c), or from zero to its end (e). The coefficients are a linear least-squares
+problem; the degree is chosen on held-out samples (`train.fit_correction`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Correction:
         """1 + c (``kind`` "state") or 1 + e ("energy"); ``v`` and ``w`` broadcast, V and 1."""
         table = (self.state if kind == "state" else self.energy)[polarity]
         low, high = self.spans[polarity]
+        low = low if kind == "state" else 0.0
         x = (2.0 * np.abs(v) - (low + high)) / (high - low)
         # First over V, which often is one value a row, then over w.
         inner = chebyshev.chebval(x, np.moveaxis(table, 0, -1).astype(w.dtype), tensor=True)

@@ -53,8 +53,8 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
         with Path(path).open("rb") as handle:
             if not zipfile.is_zipfile(handle):
                 raise InputError(f"this is no {kind}", where=Where(path), remedy="a .npz file is asked for")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            with np.load(handle, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
     except InputError:
         raise
     except FileNotFoundError:

@@ -80,6 +80,7 @@ class PulseSurrogate(Surrogate):
     outside: Outside = "raise"
     reference: Reference | None = field(default=None, compare=False)
     _p: Values = field(init=False, repr=False, compare=False)
+    _lowest: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.parameters.device not in DEVICES:
@@ -98,6 +99,8 @@ class PulseSurrogate(Surrogate):
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "_p", Values({**nominal, **own}))
+        lowest = tuple(float(np.min(self._p[name], initial=np.inf)) for name in ("theta_p", "theta_n"))
+        object.__setattr__(self, "_lowest", lowest)
         if self.certificate is not None:
             self._complain(self._parameters_outside(self.certificate.domain, own))
 
@@ -210,12 +213,13 @@ class PulseSurrogate(Surrogate):
         w = np.asarray(w, dtype=self.dtype)
         v = np.asarray(amplitude, dtype=self.dtype)
         shape = np.broadcast_shapes(w.shape, v.shape)
-        w = np.broadcast_to(w, shape)
+        if w.shape != shape:
+            w = np.broadcast_to(w, shape)
         beyond = self._outside(w, v)
         # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
         shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
         rows = shape[0] if shared else w.size
-        column = v.reshape(rows) if shared else np.broadcast_to(v, shape).reshape(rows)
+        column = v.reshape(rows) if shared or v.shape == shape else np.broadcast_to(v, shape).reshape(rows)
         flat = w.reshape(rows, w.size // max(rows, 1))
         after, spent = self._blocks(flat, column, self._as_matrix(shape, flat.shape), energy=energy)
         after = after.reshape(shape)
@@ -249,12 +253,13 @@ class PulseSurrogate(Surrogate):
 
         A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
         """
-        potentiates = v < -np.min(self._p.theta_p)
-        depresses = v > np.min(self._p.theta_n)
+        potentiates, depresses = v < -self._lowest[0], v > self._lowest[1]
         yield -1, np.flatnonzero(potentiates)
         yield 1, np.flatnonzero(depresses)
         if rest:
-            yield 0, np.flatnonzero(~(potentiates | depresses))
+            # By sign as well, which is all that a correction of the energy asks for.
+            yield 0, np.flatnonzero((v < 0.0) & ~potentiates)
+            yield 0, np.flatnonzero((v >= 0.0) & ~depresses)
 
     @property
     def _series(self) -> Series | None:
@@ -276,10 +281,12 @@ class PulseSurrogate(Surrogate):
             after, used = apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)
         else:
             after = advance(_MEMRISTOR, p, v=v, w=w, shape=self.shape, polarity=polarity)
-        if self.correction is not None and polarity:
-            after = np.clip(w + (after - w) * self.correction.gain("state", v, w, polarity=polarity), 0.0, 1.0)
+        if self.correction is not None:
+            if polarity:
+                after = np.clip(w + (after - w) * self.correction.gain("state", v, w, polarity=polarity), 0.0, 1.0)
             if used is not None:
-                used = used * self.correction.gain("energy", v, w, polarity=polarity)
+                sign = polarity or (-1 if v[0, 0] < 0.0 else 1)
+                used = used * self.correction.gain("energy", v, w, polarity=sign)
         return after, used
 
     # -- outside the domain -------------------------------------------------------------------------------------------

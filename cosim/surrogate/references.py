@@ -167,7 +167,7 @@ class SpiceBench:
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """The bench with the memristor of ``parameters``; every call is one transient."""
-        from cosim.spice.bench import Pulses
+        from cosim.spice.stimulus_kinds import Pulses
 
         bench = self._bench().with_(devices={"memristor": parameters.for_device("threshold_memristor")})
         old = bench.file.stimuli["bl"]

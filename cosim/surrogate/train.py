@@ -179,17 +179,26 @@ def _solve(surrogate: PulseSurrogate, samples: Samples, degree: int) -> Correcti
         chosen = (np.sign(samples.amplitude) == polarity) & (np.abs(step) > LEAST_STEP)
         if np.count_nonzero(chosen) < 4 * (degree + 1) ** 2:
             return None
-        v, w = samples.amplitude[chosen], before[chosen]
-        spans[polarity] = (float(np.min(np.abs(v))), float(np.max(np.abs(v))))
-        basis = design(v, w, span=spans[polarity], degree=degree)
-        for table, own, measured in (
-            (state, step[chosen], (samples.w_after - before)[chosen]),
-            (energy, out["energy"][chosen], samples.energy[chosen]),
-        ):
-            scale = float(np.max(np.abs(own)))
-            solution = np.linalg.lstsq(basis * (own / scale)[:, None], (measured - own) / scale, rcond=1e-10)[0]
-            table[polarity] = solution.reshape(degree + 1, degree + 1)
+        size = np.abs(samples.amplitude[chosen])
+        spans[polarity] = (float(np.min(size)), float(np.max(size)))
+        state[polarity] = _table(samples, before, step, samples.w_after - before, chosen, spans[polarity], degree)
+        # The energy is that of every pulse of this sign, also of those that move nothing.
+        taken = (np.sign(samples.amplitude) == polarity) & (np.abs(samples.amplitude) <= spans[polarity][1])
+        energy[polarity] = _table(
+            samples, before, out["energy"], samples.energy, taken, (0.0, spans[polarity][1]), degree
+        )
     return Correction(MappingProxyType(state), MappingProxyType(energy), MappingProxyType(spans))
+
+
+def _table(
+    samples: Samples, before: Array, own: Array, measured: Array, chosen: NDArray[Any], span: Range, degree: int
+) -> Array:
+    """Coefficients (degree + 1, degree + 1) of 1 + c with measured = own · (1 + c), by least squares."""
+    basis = design(samples.amplitude[chosen], before[chosen], span=span, degree=degree)
+    scale = float(np.max(np.abs(own[chosen])))
+    weight, rest = own[chosen] / scale, (measured - own)[chosen] / scale
+    solution = np.linalg.lstsq(basis * weight[:, None], rest, rcond=1e-10)[0]
+    return np.asarray(solution).reshape(degree + 1, degree + 1)
 
 
 def train(
