@@ -18,8 +18,10 @@ from cosim.fitting.result import FitResult
 from cosim.network.experiment import Plan, VdspResult, load_images, run_vdsp
 from cosim.network.vdsp import VdspSettings
 from cosim.pipeline import Lab, certified, extract_cell, measure_lab, relative_errors
+from cosim.report import style
 from cosim.report.bench_figures import bench_figure
 from cosim.report.html import Report
+from cosim.report.line_figure import line_figure
 from cosim.report.surrogate_figures import overview
 from cosim.resources import find
 from cosim.spice.engines import open_simulator
@@ -118,6 +120,7 @@ def demonstrate(folder: Path, *, settings: Settings | None = None, tell: Step, l
     tell("drawing")
     done = Demonstration(lab, fit, measured, absent, surrogate, held, speed_up, network, folder / "report.html")
     report = _report(done)
+    style.save(line_figure(done), folder / "line.png")
     report.footer = f"{engine}; seed {chosen.seed}."
     report.write(done.report)
     return done
@@ -142,6 +145,7 @@ def _report(done: Demonstration) -> Report:
         "made a surrogate, held against ngspice, and put into a spiking network. Nothing is typed twice.",
     )
     report.section("Summary").table(("what", "figure"), done.rows())
+    report.figure(line_figure(done), "The line in one picture.")
     report.section("1 · The cell in ngspice")
     report.text(
         "A threshold memristor behind a BSIM4 access transistor under the random-pulse protocol: 200 ns pulses of both "
