@@ -121,6 +121,7 @@ class ThermalReram(DeviceModel):
         ``polarity`` is +1 for SET, −1 for RESET; the range's ends are not known to it.
         """
         kind = "set" if polarity > 0 else "reset"
+        w = np.minimum(np.maximum(w, 0.0), 1.0)  # an engine's iterations try states far outside
         a, b, c, d = (p[f"{name}_{kind}"] for name in "abcd")
         return a * np.exp(b * w) * power_to_edge(theta, c * np.exp(d * w))
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cosim.measure import kinds
+from cosim.measure import kinds, thermal
 
-KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS,)
+KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *thermal.KINDS)

@@ -12,6 +12,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
+from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
 from cosim.schema import Second, Table, Volt
@@ -141,4 +142,50 @@ class Knots(StimulusKind):
         return self.points[-1][0]
 
 
-KINDS: tuple[type[StimulusKind], ...] = (RandomPulses, Pulses, Sine, Knots)
+class Steps(StimulusKind):
+    """One value per time step of a data frame: what a neuron sends to its synapses, step by step.
+
+    ``values[k]`` holds from ``start + k·period`` for ``width`` (rising edge included), ``rest`` in between. The whole
+    list is sent ``repeat`` times.
+    """
+
+    kind: Literal["steps"]
+    values: tuple[Volt, ...] = Field(min_length=1)
+    repeat: int = Field(default=1, gt=0)
+    start: Second = 0.0
+    period: Second
+    width: Second
+    edge: Second = 1e-9
+    rest: Volt = 0.0
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Steps:
+        if not 0.0 < self.edge < self.width or self.width + self.edge >= self.period or self.start < 0.0:
+            raise InputError(
+                f"a step of {self.width:g} s with edges of {self.edge:g} s does not fit into {self.period:g} s",
+                remedy="keep edge < width and width + edge < period",
+            )
+        return self
+
+    def knots(self) -> tuple[Array, Array]:
+        """Times (m,) s and values (m,) of the piecewise linear waveform."""
+        tops = np.tile(np.asarray(self.values, dtype=float), self.repeat)
+        begin = self.start + np.arange(tops.size) * self.period
+        corners = begin[:, None] + np.array([0.0, self.edge, self.width, self.width + self.edge])
+        levels = np.stack([np.full_like(tops, self.rest), tops, tops, np.full_like(tops, self.rest)], axis=1)
+        t, v = corners.ravel(), levels.ravel()
+        if t[0] > 0.0:
+            t, v = np.concatenate([[0.0], t]), np.concatenate([[self.rest], v])
+        return t, v
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        pairs = [f"{fmt(a)} {fmt(b)}" for a, b in zip(*self.knots(), strict=True)]
+        return "PWL(" + "\n+ ".join(" ".join(pairs[k : k + 8]) for k in range(0, len(pairs), 8)) + ")"
+
+    def duration(self) -> float:
+        """The end of the last step's period (s)."""
+        return self.start + len(self.values) * self.repeat * self.period
+
+
+KINDS: tuple[type[StimulusKind], ...] = (RandomPulses, Pulses, Sine, Knots, Steps)
