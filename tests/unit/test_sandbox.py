@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,44 @@ print(found.programs, os.system("true") != 0)
 """
     tmp_path.chmod(0o777)
     answer = subprocess.run(
-        [sys.executable, "-c", code, "/tmp"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code, tempfile.gettempdir()], capture_output=True, text=True, timeout=60, check=True
     )
     assert answer.stdout.split() == ["True", "True"]
+
+
+FALLBACK = """
+import os, sys
+from pathlib import Path
+from cosim.spice import sandbox
+sandbox._MACHINES = {}  # a machine that the filter is not written for
+if len(sys.argv) > 2:
+    os.setgid(65534); os.setuid(65534)
+found = sandbox.confine(Path(sys.argv[1]))
+assert "rlimit-nproc" in found.means and "seccomp" not in found.means
+assert found.programs == sandbox.capabilities()["programs"]
+print(found.programs, os.geteuid() == 0)
+try:
+    pid = os.fork()
+except OSError:
+    print("denied")
+else:
+    os.waitpid(pid, 0) if pid else os._exit(0)
+    print("allowed")
+"""
+
+
+@pytest.mark.parametrize("become", [(), ("nobody",)], ids=["as we are", "as nobody"])
+def test_without_a_filter_process_limits_do_it_except_for_root(become: tuple[str, ...]) -> None:
+    if become and os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    answer = subprocess.run(
+        [sys.executable, "-c", FALLBACK, tempfile.gettempdir(), *become],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    programs, root, attempt = answer.stdout.split()
+    assert root == str(os.geteuid() == 0 and not become)
+    assert programs == str(root == "False")
+    assert attempt == ("denied" if root == "False" else "allowed")
 
 
 def test_capabilities_say_what_holds_and_what_to_do() -> None:
