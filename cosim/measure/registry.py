@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cosim.measure import kinds, thermal
+from cosim.measure import kinds, spiking, thermal
 
-KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *thermal.KINDS)
+KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *spiking.KINDS, *thermal.KINDS)
