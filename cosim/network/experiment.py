@@ -344,6 +344,11 @@ def _learn(
 
 
 def _evaluate(plan: Plan, seed: int, network: VdspNetwork, spikes: list[float], seconds: float) -> SeedResult:
+    if not any(spikes):
+        raise InputError(
+            f"no output neuron has ever spiked for the images of {plan.images.name}",
+            remedy="lower the threshold of the output neurons",
+        )
     images, classes = plan.images, plan.images.classes
     fitted_on, chosen_on = plan.split
     both = fitted_on + chosen_on
