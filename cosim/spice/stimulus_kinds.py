@@ -12,6 +12,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
+from cosim import units
 from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
@@ -142,6 +143,54 @@ class Knots(StimulusKind):
         return self.points[-1][0]
 
 
+class Spikes(StimulusKind):
+    """Equal pulses at equal intervals; written as knots, because engines step over the edges of a periodic source.
+
+    ``interval`` (from edge to edge) is a time, or the name of a circuit parameter, which may be swept.
+    """
+
+    kind: Literal["spikes"]
+    count: int = Field(gt=0, le=10_000)
+    interval: str
+    width: Second
+    edge: Second
+    amplitude: Volt
+    base: Volt = 0.0
+    first: Second
+
+    @pydantic.model_validator(mode="after")
+    def _positive(self) -> Spikes:
+        times = {"width": self.width, "edge": self.edge, "first": self.first}
+        for name, value in times.items():
+            if value <= 0.0:
+                raise InputError(f"{name} of a spike train is {value:g} s", remedy="give a time above zero")
+        return self
+
+    def _time(self) -> float | None:
+        """The interval (s); None where it is a circuit parameter."""
+        return None if self.interval.isidentifier() else units.parse(self.interval, "s")
+
+    def source(self) -> str:
+        """SPICE's text for it."""
+        fixed = self._time()
+        corners = ((0.0, self.base), (self.edge, self.amplitude), (self.edge + self.width, self.amplitude),
+                   (2.0 * self.edge + self.width, self.base))  # fmt: skip
+        lines = [f"PWL(0 {fmt(self.base)}"]
+        for k in range(self.count):
+            knots = []
+            for offset, volts in corners:
+                t = self.first + offset
+                time = f"{{{fmt(t)} + {k} * {self.interval}}}" if fixed is None else fmt(t + k * fixed)
+                knots.append(f"{time} {fmt(volts)}")
+            lines.append("+ " + " ".join(knots))
+        return "\n".join(lines) + ")"
+
+    def duration(self) -> float | None:
+        """One interval after the last edge (s); None where the interval is a circuit parameter."""
+        fixed = self._time()
+        return None if fixed is None else self.first + self.count * fixed
+
+
 class Steps(StimulusKind):
     """One value per time step of a data frame: what a neuron sends to its synapses, step by step.
 
@@ -188,4 +237,4 @@ class Steps(StimulusKind):
         return self.start + len(self.values) * self.repeat * self.period
 
 
-KINDS: tuple[type[StimulusKind], ...] = (RandomPulses, Pulses, Sine, Knots, Steps)
+KINDS: tuple[type[StimulusKind], ...] = (RandomPulses, Pulses, Sine, Knots, Spikes, Steps)
