@@ -67,7 +67,9 @@ class NumpyLab:
         blank = Curve.pulse_train(
             amplitude, np.zeros(amplitude.size), v_read=self.v_read, shape=self.shape, source="numpy cell"
         )
-        return blank.with_measured(PulseTrainForward(find_device(self.device), blank).predict(self.p))
+        return blank.with_measured(
+            PulseTrainForward(find_device(self.device), blank, np.ones(len(blank), dtype=bool)).predict(self.p)
+        )
 
 
 def full_scale(p: Values) -> float:

@@ -53,9 +53,8 @@ def extract(
     if held_out.all():
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
     chosen, trials = _choose(recipe, curve, held_out)
-    law, vary, extra = _settings(recipe, chosen)
-    forward = _forward(recipe, curve, law)
-    minimum, problem = _fit(recipe, curve, forward, ~held_out, vary, extra, progress=progress)
+    minimum, problem = _fit(recipe, curve, ~held_out, chosen, progress=progress)
+    forward = problem.forward
     noise = recipe.noise.per_point(curve)
     free = problem.points - len(problem.names)
     scale = 1.0 if noise is not None else math.sqrt(minimum.chi_square / free)
@@ -97,27 +96,17 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         )
 
 
-def _settings(recipe: FitRecipe, chosen: RampLaw) -> tuple[RampLaw, tuple[str, ...], Quantities]:
-    if isinstance(chosen, Candidate):
-        return chosen, chosen.vary, chosen.values
-    return chosen, recipe.fit.vary, {}
-
-
-def _forward(recipe: FitRecipe, curve: Curve, law: RampLaw) -> Forward:
-    return forward_for(recipe.model, curve, law={"course": law.course, "start": law.start})
-
-
 def _fit(
     recipe: FitRecipe,
     curve: Curve,
-    forward: Forward,
     rows: NDArray[np.bool_],
-    vary: Sequence[str],
-    extra: Quantities,
+    choice: RampLaw,
     *,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
-    """The best minimum that the recipe's start leads to."""
+    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law."""
+    vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
+    forward = forward_for(recipe.model, curve, rows, law={"course": choice.course, "start": choice.start})
     for name in vary:
         if name not in forward.active:
             known = {entry.name for entry in forward.params}
@@ -135,7 +124,7 @@ def _fit(
     start = _start(recipe, forward, vary, extra)
     bounds = _bounds(recipe, forward, start, vary)
     noise = recipe.noise.per_point(curve)
-    sigma = np.full(len(curve), float(np.std(curve.measured))) if noise is None else noise
+    sigma = np.full(len(curve), float(np.std(curve.measured[rows]))) if noise is None else noise
     problem = Problem(forward, curve.measured, sigma, rows, tuple(vary), bounds)
     minima = []
     for candidate in _starts(start, vary):
@@ -227,13 +216,11 @@ def _choose(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> tup
 
 def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> Trial:
     """Cross-validation of one candidate: the held-out rule again, turned, within the training part."""
-    law, vary, extra = _settings(recipe, candidate)
-    forward = _forward(recipe, curve, law)
     errors = []
     for out in recipe.held_out.folds(curve, FOLDS):
         try:
-            found, _ = _fit(recipe, curve, forward, ~out, vary, extra)
+            found, problem = _fit(recipe, curve, ~out, candidate)
         except FitError as error:
             return Trial(candidate.title, None, error.message)
-        errors.append(rms_over_range(curve.measured[out] - forward.predict(found.p)[out], curve.measured[out]))
+        errors.append(rms_over_range(curve.measured[out] - problem.forward.predict(found.p)[out], curve.measured[out]))
     return Trial(candidate.title, float(np.mean(errors)))

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.devices.pulse import PulseShape, apply_pulse
@@ -21,6 +22,7 @@ from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
 
 PulseMap = Callable[..., tuple[Any, Any]]
+Rows = NDArray[np.bool_]
 
 
 def perturbed(
@@ -70,7 +72,7 @@ class Forward(ABC):
 
     @abstractmethod
     def guess(self, p: Values) -> dict[str, float]:
-        """Start values read off the curve itself, for the parameters where that is possible."""
+        """Start values read off the fitted rows of the curve, for the parameters where that is possible."""
 
     def remarks(self, names: Sequence[str]) -> tuple[str, ...]:
         """What a curve of this kind cannot tell, whatever the fit's quality, when ``names`` vary."""
@@ -103,12 +105,12 @@ class ExplicitForward(Forward):
 class StaticForward(ExplicitForward):
     """A static I–V curve of a device with one electrical port; its states, if any, stay at their initial values."""
 
-    def __init__(self, device: DeviceModel, curve: Curve) -> None:
+    def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         ports = [port for port in device.ports if port.nature == "electrical"]
         if len(device.ports) != 1 or len(ports) != 1:
             raise InputError(f"{device.name} has more than one port", remedy="an I–V fit needs a two-terminal device")
         self._device, self._port, self._v = device, ports[0].name, curve["voltage"]
-        self._current = curve["current"]
+        self._fitted = curve["voltage"][rows], curve["current"][rows]
         self.params = device.params
         self.active = tuple(entry.name for entry in device.params)
 
@@ -121,8 +123,9 @@ class StaticForward(ExplicitForward):
         """A triode's conductance from the points nearest to zero volts; nothing for other devices."""
         if "g_on" not in p:
             return {}
-        near = np.argsort(np.abs(self._v))[: max(5, self._v.size // 20)]
-        return {"g_on": abs(float(self._v[near] @ self._current[near] / (self._v[near] @ self._v[near])))}
+        v, current = self._fitted
+        near = np.argsort(np.abs(v))[: max(5, v.size // 20)]
+        return {"g_on": abs(float(v[near] @ current[near] / (v[near] @ v[near])))}
 
 
 def pulse_map(device: DeviceModel) -> PulseMap:
@@ -139,9 +142,9 @@ def pulse_map(device: DeviceModel) -> PulseMap:
 class PulseTrainForward(Forward):
     """The read value after each pulse of a train, from the device's pulse map (`trajectory`)."""
 
-    def __init__(self, device: DeviceModel, curve: Curve) -> None:
+    def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         self._device, self._port, self._map = device, device.ports[0].name, pulse_map(device)
-        self._v, self._read = curve["amplitude"], curve["read"]
+        self._v, self._read, self._rows = curve["amplitude"], curve["read"], rows
         self._shape: PulseShape = curve.shape
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
@@ -198,17 +201,20 @@ class PulseTrainForward(Forward):
         """Range, initial state and thresholds from the reads (`start.from_pulse_train`)."""
         from cosim.fitting.start import from_pulse_train
 
-        return from_pulse_train(self._v, self._read)
+        return from_pulse_train(self._v, self._read, self._rows)
 
 
-def forward_for(device: DeviceModel, curve: Curve, *, law: Mapping[str, str] | None = None) -> Forward:
-    """The `Forward` for a curve's kind. ``law`` holds choices of the kind (`ramps.RampForward`)."""
+def forward_for(device: DeviceModel, curve: Curve, rows: Rows, *, law: Mapping[str, str] | None = None) -> Forward:
+    """The `Forward` for a curve's kind, of which ``rows`` (n,) are fitted: nothing is learnt from the others.
+
+    ``law`` holds choices of the kind (`ramps.RampForward`).
+    """
     if curve.kind == "pulse train":
-        return PulseTrainForward(device, curve)
+        return PulseTrainForward(device, curve, rows)
     if curve.kind == "equal pulses":
         from cosim.fitting.ramps import RampForward
 
-        return RampForward(device, curve, **(law or {}))
+        return RampForward(device, curve, rows, **(law or {}))
     if curve.kind == "i-v":
-        return StaticForward(device, curve)
+        return StaticForward(device, curve, rows)
     raise FitError(f"a curve of kind {curve.kind!r} is a table of steps, not a curve of one device", remedy="see docs")

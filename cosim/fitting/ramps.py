@@ -27,7 +27,7 @@ from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import InputError
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import ExplicitForward
+from cosim.fitting.forward import ExplicitForward, Rows
 
 # Far enough from a bound that u^γ is on its power law (`threshold.EDGE`).
 INSIDE = 1e-3
@@ -38,7 +38,9 @@ REACH = 2.0
 class RampForward(ExplicitForward):
     """Reads along ramps of equal pulses (module docstring)."""
 
-    def __init__(self, device: DeviceModel, curve: Curve, *, course: str = "saturating", start: str = "first read"):
+    def __init__(
+        self, device: DeviceModel, curve: Curve, rows: Rows, *, course: str = "saturating", start: str = "first read"
+    ) -> None:
         if not isinstance(device, ThresholdMemristor):
             raise InputError(
                 f"ramps of unknown amplitude say nothing about {device.name}",
@@ -51,8 +53,10 @@ class RampForward(ExplicitForward):
         ramp = np.unique(curve["ramp"], return_inverse=True)[1]
         first = np.array([np.flatnonzero(ramp == r)[np.argmin(self._n[ramp == r])] for r in range(ramp.max() + 1)])
         self._first = self._read[first][ramp]
-        unit, span = curve.measured_unit, float(np.ptp(self._read))
-        bottom, top = float(self._read.min()), float(self._read.max())
+        self._rows = rows
+        fitted = self._read[rows]
+        unit, span = curve.measured_unit, float(np.ptp(fitted))
+        bottom, top = float(fitted.min()), float(fitted.max())
         signs = [sign for sign, seen in (("p", self._up.any()), ("n", (~self._up).any())) if seen]
         name = {"p": "potentiation", "n": "depression"}
         floor = bottom - REACH * span
@@ -108,12 +112,12 @@ class RampForward(ExplicitForward):
 
     def guess(self, p: Values) -> dict[str, float]:
         """Bounds from the extreme reads, strengths from the mean course."""
-        bottom, top = float(self._read.min()), float(self._read.max())
+        bottom, top = float(self._read[self._rows].min()), float(self._read[self._rows].max())
         span = top - bottom
         # A bound that the law leaves or reaches lies outside of what was read.
         outside = 0.05 * span
         found = {"low": bottom - outside * self._accelerating, "high": top + outside}
-        for sign, rows in (("p", self._up), ("n", ~self._up)):
+        for sign, rows in (("p", self._up & self._rows), ("n", ~self._up & self._rows)):
             if not rows.any():
                 continue
             early, late = rows & (self._n <= 0.1 * self._n.max()), rows & (self._n >= 0.9 * self._n.max())

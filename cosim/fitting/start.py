@@ -7,6 +7,7 @@ move. Slopes and non-linearities are not looked for here; the fit tries several.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 
@@ -34,9 +35,9 @@ def threshold(amplitude: Array, change: Array) -> float:
     return float(centre[moving[0]] if moving.size else np.median(v))
 
 
-def from_pulse_train(amplitude: Array, read: Array) -> dict[str, float]:
-    """Start values for a threshold memristor or its cell; amplitude (n,) V, read (n,) S."""
-    low, high = (float(q) for q in np.quantile(read, [TRIM, 1.0 - TRIM]))
+def from_pulse_train(amplitude: Array, read: Array, rows: NDArray[np.bool_]) -> dict[str, float]:
+    """Start values for a threshold memristor or its cell; amplitude (n,) V, read (n,) S, ``rows`` that count (n,)."""
+    low, high = (float(q) for q in np.quantile(read[rows], [TRIM, 1.0 - TRIM]))
     span = high - low
     change = np.diff(read, prepend=read[0])
     g_max = high + 0.1 * span
@@ -44,10 +45,11 @@ def from_pulse_train(amplitude: Array, read: Array) -> dict[str, float]:
     start = {
         "g_max": g_max,
         "ratio": max(g_max / g_min, 1.01),
-        "w0": float(np.clip((np.mean(read[:2]) - g_min) / (g_max - g_min), 0.02, 0.98)),
+        "w0": float(np.clip((np.mean(read[rows][:2]) - g_min) / (g_max - g_min), 0.02, 0.98)),
     }
     for suffix, sign in (("p", -1.0), ("n", 1.0)):
-        pulses = sign * amplitude > 0.0
+        pulses = (sign * amplitude > 0.0) & rows
+        pulses[1:] &= rows[:-1]
         pulses[0] = False  # what was read before the first pulse is not known
         if pulses.sum() >= 4:
             start[f"theta_{suffix}"] = threshold(sign * amplitude[pulses], change[pulses])
