@@ -11,6 +11,7 @@ from cosim.devices.cell import Cell1T1R
 from cosim.devices.ecram import Ecram
 from cosim.devices.filament import FilamentReram
 from cosim.devices.quantum_dot import QuantumDotMemristor
+from cosim.devices.stc import StcSynapse
 from cosim.devices.thermal_link import ThermalLink
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.devices.threshold import ThresholdMemristor
@@ -25,6 +26,7 @@ BUILT_IN: tuple[type[DeviceModel], ...] = (
     Ecram,
     ThermalReram,
     ThermalLink,
+    StcSynapse,
     QuantumDotMemristor,
     Vteam,
     Yakopcic,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cosim.measure import kinds, spiking, thermal
+from cosim.measure import kinds, spiking, stc, stdp, thermal
 
-KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *spiking.KINDS, *thermal.KINDS)
+KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *spiking.KINDS, *stc.KINDS, *stdp.KINDS, *thermal.KINDS)
