@@ -19,6 +19,7 @@ from cosim.measure.kinds import Kind, PointMeasure
 from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Table, Volt
 from cosim.spice import stimulus_kinds as stimuli
 from cosim.spice.stimulus_kinds import StimulusKind
+from cosim.spice.variation import Corner, MonteCarlo, Trust
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -109,7 +110,11 @@ class Limit(Table):
 
 
 class BenchFile(Table):
-    """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name."""
+    """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name.
+
+    In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
+    it) and ``{library.NAME}`` a path, whose folder may then be read.
+    """
 
     title: str
     netlist: str | None = None
@@ -124,6 +129,11 @@ class BenchFile(Table):
     save: tuple[str, ...] = ()
     measures: dict[str, Measure] = Field(default_factory=dict)
     limits: dict[str, Limit] = Field(default_factory=dict)
+    sections: dict[str, str] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    corners: dict[str, Corner] = Field(default_factory=dict)
+    monte_carlo: MonteCarlo | None = None
+    trust: Trust = Trust()
 
     @property
     def plan(self) -> dict[str, Analysis]:
@@ -134,7 +144,9 @@ class BenchFile(Table):
         """The name of the analysis that a measure sees."""
         return self.measures[measure].analysis or next(iter(self.plan))
 
-    @pydantic.field_validator("parameters", "devices", "stimuli", "analyses", "measures")
+    @pydantic.field_validator(
+        "parameters", "devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries"
+    )
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
         for name in table:
@@ -154,6 +166,8 @@ class BenchFile(Table):
                 raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
         for name, measure in self.measures.items():
             self._check_measure(name, measure)
+        for name, corner in self.corners.items():
+            self._check_corner(name, corner)
         for name, limit in self.limits.items():
             if name not in self.measures:
                 raise InputError(
@@ -164,6 +178,12 @@ class BenchFile(Table):
             except UnitError as error:
                 raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
         return self
+
+    def _check_corner(self, name: str, corner: Corner) -> None:
+        for kind in ("parameters", "devices", "sections"):
+            for key in getattr(corner, kind):
+                if key not in getattr(self, kind):
+                    raise UnknownName(f"{kind[:-1]} in corner {name!r}", key, getattr(self, kind))
 
     def _end(self, entry: Tran) -> float | None:
         found = self.stimuli.get(entry.stimulus or "")

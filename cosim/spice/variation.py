@@ -1,0 +1,93 @@
+"""How a bench varies: corners (process, voltage, temperature), Monte Carlo samples, and how a run is trusted.
+
+A corner changes parameters, parameter sets, library sections and the temperature together. A sample draws parameters
+from their distributions. Both give a bench that runs like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pydantic
+from pydantic import Field
+
+from cosim.errors import InputError
+from cosim.schema import Number, Quantity, Table
+
+
+class Corner(Table):
+    """One corner: what differs from the bench as it stands. ``temperature`` in °C, as SPICE counts it."""
+
+    temperature: float | None = Field(default=None, gt=-273.15)
+    parameters: dict[str, Quantity] = Field(default_factory=dict)
+    devices: dict[str, str] = Field(default_factory=dict)
+    sections: dict[str, str] = Field(default_factory=dict)
+
+
+class Spread(Table):
+    """The distribution of one parameter around its value: ``sigma`` (or half width) relative, or absolute in its unit.
+
+    Normal draws are truncated at ``clip`` standard deviations.
+    """
+
+    relative: Number | None = None
+    absolute: Quantity | None = None
+    distribution: Literal["normal", "lognormal", "uniform"] = "normal"
+    clip: float = Field(default=4.0, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Spread:
+        if (self.relative is None) == (self.absolute is None):
+            raise InputError("a spread is either relative or absolute", remedy='e.g. { relative = "5 %" }')
+        if self.distribution == "lognormal" and self.relative is None:
+            raise InputError(
+                "a lognormal spread is relative", remedy='e.g. { relative = "20 %", distribution = "lognormal" }'
+            )
+        width = self.relative if self.relative is not None else self.absolute.value if self.absolute else 0.0
+        if not width > 0.0:
+            raise InputError(f"a spread of {width:g} is none", remedy="give a positive one")
+        return self
+
+    def draw(self, nominal: float, rng: np.random.Generator) -> float:
+        """One value around ``nominal`` (SI)."""
+        width = (
+            self.relative * abs(nominal) if self.relative is not None else self.absolute.value if self.absolute else 0.0
+        )
+        if self.distribution == "uniform":
+            return nominal + width * rng.uniform(-1.0, 1.0)
+        z = rng.standard_normal()
+        while abs(z) > self.clip:
+            z = rng.standard_normal()
+        if self.distribution == "lognormal":
+            sigma = np.sqrt(np.log1p((self.relative or 0.0) ** 2))
+            return float(nominal * np.exp(sigma * z - 0.5 * sigma**2))
+        return float(nominal + width * z)
+
+
+class MonteCarlo(Table):
+    """Samples: each draws every parameter named here; ``yield_min`` is the share of samples that has to pass."""
+
+    samples: int = Field(gt=0, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    parameters: dict[str, Spread] = Field(default_factory=dict)
+    devices: dict[str, dict[str, Spread]] = Field(default_factory=dict)
+    yield_min: Number = 1.0
+
+    @pydantic.model_validator(mode="after")
+    def _something(self) -> MonteCarlo:
+        if not self.parameters and not self.devices:
+            raise InputError("Monte Carlo varies nothing", remedy="name parameters, or parameters of devices")
+        if not 0.0 < self.yield_min <= 1.0:
+            raise InputError(f"yield_min = {self.yield_min:g} is no share", remedy="give e.g. 0.99")
+        return self
+
+
+class Trust(Table):
+    """Whether a measure may be believed: repeated at tightened tolerances and half the step it moves by less than this.
+
+    ``moves`` is relative to the largest value of the measure; ``repeat`` = false leaves the repetition out.
+    """
+
+    moves: Number = 0.05
+    repeat: bool = True
