@@ -65,7 +65,7 @@ class QuantumDotMemristor(TwoTerminal):
         Param("r_series", 1e6, "Ohm", (1.0, 1e12), "series resistance", SOURCE),
         Param("v_c", -1.9, "V", (-100.0, 0.0), "charging threshold", SOURCE),
         Param("v_d", 3.9, "V", (0.0, 100.0), "discharging threshold", SOURCE),
-        Param("b_alpha_c", 230.0, "1/V/s", (0.0, 1e12), "charging efficiency B·alpha_c"),
+        Param("b_alpha_c", 450.0, "1/V/s", (0.0, 1e12), "charging efficiency B·alpha_c"),
         Param("alpha_d", 430.0, "1/V/s", (0.0, 1e12), "discharging efficiency above v_d"),
         Param("alpha_s", 4.0, "1/V/s", (0.0, 1e12), "slow discharging efficiency below v_d"),
         Param("eta", 0.0, "1", (-1.0, 1.0), "gating efficiency of the wire's own voltage, eV per V"),

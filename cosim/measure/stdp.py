@@ -1,0 +1,165 @@
+"""Measures of spike-timing-dependent plasticity: ΔG = (G1 − G0)/G0 against the delay, its peaks, windows and actions.
+
+Source of the actions: P. Maier et al., J. Appl. Phys. 120, 134503 (2016), Eqs. 7, 8 and Table 2, with delays in ms and
+actions S clipped at zero: ΔG = F (1 − exp(−S_d)) where the dots discharge, ΔG = exp(−S_c) − 1 where they charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cosim.devices.base import Array
+from cosim.errors import InputError
+from cosim.measure import waveforms as measure
+from cosim.measure.kinds import DerivedMeasure, Kind, Point, PointMeasure
+from cosim.schema import Second, Table
+
+
+def change_by_action(
+    delays: Array, *, discharge: Array, charge: Array, factor: float, between: tuple[float, float]
+) -> Array:
+    """ΔG (n,) at ``delays`` (n,) ms by pulse actions.
+
+    Args:
+        delays: postsynaptic minus presynaptic time, ms.
+        discharge: coefficients of S_d in ascending powers of the delay; empty: none.
+        charge: those of S_c.
+        factor: AB/(A + ρ) of Eq. 7, with n0.
+        between: the delays (ms) between which the dots discharge.
+    """
+    t = np.asarray(delays, dtype=float)
+
+    def action(coefficients: Array) -> Array:
+        total: Array = np.maximum(np.polynomial.polynomial.polyval(t, [*coefficients, 0.0]), 0.0)
+        return total
+
+    inside = (t > between[0]) & (t < between[1])
+    changed: Array = np.where(inside, -factor * np.expm1(-action(discharge)), np.expm1(-action(charge)))
+    return changed
+
+
+def delay_at(delays: Array, change: Array, level: float, *, last: bool = False) -> float:
+    """The first (or last) delay at which ``change`` crosses ``level``, linear between points; raises `InputError`."""
+    beyond = change >= level if level > 0.0 else change <= level
+    if not np.any(beyond):
+        raise InputError(f"the change never reaches {level:g}", remedy="lower the level")
+    index = int(np.flatnonzero(beyond)[-1 if last else 0])
+    neighbour = index + (1 if last else -1)
+    if not 0 <= neighbour < delays.size:
+        return float(delays[index])
+    share = (level - change[neighbour]) / (change[index] - change[neighbour])
+    return float(delays[neighbour] + share * (delays[index] - delays[neighbour]))
+
+
+class Delays(Table):
+    """``count`` delays from ``first`` to ``last``, equally spaced."""
+
+    first: Second
+    last: Second
+    count: int = Field(gt=1, le=10_000)
+
+    def values(self) -> Array:
+        """(count,) s."""
+        return np.linspace(self.first, self.last, self.count)
+
+
+class StdpCurve(PointMeasure):
+    """ΔG of devices that differ in their delay: currents read ``before`` and ``after`` at the same voltage.
+
+    ``current`` is the vector of one device, with ``{}`` where its number stands, in two digits from 00.
+    """
+
+    kind: Literal["stdp-curve"]
+    current: str
+    count: int = Field(gt=0, le=100)
+    before: Second
+    after: Second
+
+    def vectors(self) -> tuple[str, ...]:
+        """The current of every device."""
+        return tuple(self.current.replace("{}", f"{number:02d}") for number in range(self.count))
+
+    def evaluate(self, point: Point) -> Array:
+        """(count,) ΔG."""
+        at = np.array([self.before, self.after])
+        reads = np.array([measure.sample(point.data, name, at=at) for name in self.vectors()])
+        if np.any(reads[:, 0] == 0.0):
+            raise InputError("a device carries no current before its pulses", remedy="read within the read pulse")
+        return np.asarray(reads[:, 1] / reads[:, 0] - 1.0)
+
+
+class _OfCurve(DerivedMeasure):
+    of: str
+    delays: Delays
+
+    def curve(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> tuple[Array, Array]:
+        change = self.take(self.of, found, coordinates)
+        if change.size != self.delays.count:
+            raise InputError(f"{self.of} has {change.size} values for {self.delays.count} delays")
+        return self.delays.values(), change
+
+
+class StdpPeak(_OfCurve):
+    """The delay (s) of the largest or smallest ΔG."""
+
+    kind: Literal["stdp-max-delay", "stdp-min-delay"]
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
+        """s."""
+        delays, change = self.curve(found, coordinates)
+        return float(delays[np.argmax(change) if self.kind == "stdp-max-delay" else np.argmin(change)])
+
+
+class StdpWindow(_OfCurve):
+    """Where the window opens or closes: the first or last delay (s) at which ΔG is beyond ``level``."""
+
+    kind: Literal["stdp-window-opens", "stdp-window-closes"]
+    level: float
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
+        """s."""
+        delays, change = self.curve(found, coordinates)
+        return delay_at(delays, change, self.level, last=self.kind == "stdp-window-closes")
+
+
+class StdpDistance(_OfCurve):
+    """Root mean square of ΔG minus `change_by_action`; ``between`` in s, coefficients in powers of ms."""
+
+    kind: Literal["stdp-distance"]
+    discharge: tuple[float, ...] = ()
+    charge: tuple[float, ...] = ()
+    between: tuple[Second, Second] = (0.0, 0.0)
+    factor: float = 3.0
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
+        """Dimensionless."""
+        delays, change = self.curve(found, coordinates)
+        wanted = change_by_action(
+            delays * 1e3,
+            discharge=np.array(self.discharge),
+            charge=np.array(self.charge),
+            factor=self.factor,
+            between=(self.between[0] * 1e3, self.between[1] * 1e3),
+        )
+        return float(np.sqrt(np.mean((change - wanted) ** 2)))
+
+
+class LevelRatio(DerivedMeasure):
+    """The smallest ratio of neighbouring values, in order of size: how far apart programmed levels are."""
+
+    kind: Literal["level-ratio"]
+    of: str
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
+        """Dimensionless, at least 1."""
+        values = np.sort(self.take(self.of, found, coordinates))
+        if values.size < 2 or values[0] <= 0.0:
+            raise InputError(f"{self.of} has no two positive levels")
+        return float(np.min(values[1:] / values[:-1]))
+
+
+KINDS: tuple[type[Kind], ...] = (StdpCurve, StdpPeak, StdpWindow, StdpDistance, LevelRatio)
