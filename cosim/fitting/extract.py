@@ -40,7 +40,7 @@ def extract(
     Args:
         recipe: what varies, from where, within which bounds; the held-out part.
         curve: measured; None: the recipe's own.
-        profile: 95 % intervals from the profile likelihood (about ten times the fit's time) instead of standard errors.
+        profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
         progress: called with the number of evaluations and chi-square.
 
     Raises:

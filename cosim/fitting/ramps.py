@@ -62,9 +62,13 @@ class RampForward(ExplicitForward):
         floor = bottom - REACH * span
         if unit == "S" and bottom > 0.0:
             floor = max(floor, 0.0)
+        # A ramp that starts from its first read starts within the range; noise may carry other reads out of it.
+        ceiling, bed = top - 0.05 * span, bottom + 0.05 * span
+        if not self._shared:
+            ceiling, bed = max(bottom, float(self._first[rows].min())), min(top, float(self._first[rows].max()))
         own = [
-            Param("low", bottom, unit, (floor, top - 0.05 * span), "value read at w = 0"),
-            Param("high", top, unit, (bottom + 0.05 * span, top + REACH * span), "value read at w = 1"),
+            Param("low", bottom, unit, (floor, ceiling), "value read at w = 0"),
+            Param("high", top, unit, (bed, top + REACH * span), "value read at w = 1"),
         ]
         for s in signs:
             own += [
@@ -120,7 +124,8 @@ class RampForward(ExplicitForward):
         for sign, rows in (("p", self._up & self._rows), ("n", ~self._up & self._rows)):
             if not rows.any():
                 continue
-            early, late = rows & (self._n <= 0.1 * self._n.max()), rows & (self._n >= 0.9 * self._n.max())
+            first, last = np.quantile(self._n[rows], [0.1, 0.9])
+            early, late = rows & (self._n <= first), rows & (self._n >= last)
             travelled = abs(float(self._read[late].mean() - self._read[early].mean())) / span
             found[f"gamma_{sign}"] = 0.5 if self._accelerating else 1.0
             found[f"strength_{sign}"] = max(travelled, 0.05) / float(self._n.max())

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cosim import units
 from cosim.devices.base import Array
-from cosim.errors import DataError, MissingFile, UnknownName, Where
+from cosim.errors import DataError, MissingFile, UnitError, UnknownName, Where
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
@@ -205,9 +206,6 @@ def _numeric(cells: Sequence[str], delimiter: str) -> bool:
 
 
 def _is_unit(cell: str) -> bool:
-    from cosim import units
-    from cosim.errors import UnitError
-
     text = cell.strip("()[] ")
     try:
         units.dimension(text)

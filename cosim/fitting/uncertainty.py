@@ -2,7 +2,7 @@ r"""Standard errors and correlations from the Jacobian at the minimum.
 
 C = s² (JᵀJ)⁻¹ with J the derivatives of the weighted residuals: linear least squares around the minimum (Seber & Wild,
 *Nonlinear Regression*, ch. 2.1). A parameter on its bound is taken as fixed there. A direction in which the curve does
-not move at all (a singular value below 1e-9 of the largest, columns scaled to unit length) leaves the parameters that
+not move at all (a singular value below 1e-6 of the largest, columns scaled to unit length) leaves the parameters that
 take part in it without a standard error, and the others with theirs.
 """
 
@@ -17,7 +17,9 @@ from cosim.devices.base import Array, Values
 from cosim.fitting.forward import Forward
 from cosim.fitting.problem import Problem
 
-FLAT = 1e-9
+# Below this part of the largest, a singular value is that of differences with a step of 6e-6, not the curve's.
+FLAT = 1e-6
+TAKES_PART = 1e-3
 AT_BOUND = 2e-3
 
 
@@ -66,34 +68,38 @@ def bound_reached(value: float, low: float, high: float) -> float | None:
 
 def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     """Standard errors at ``p``; ``scale`` multiplies the sigma of the problem."""
+    jacobian = problem.jacobian(p).T
+    # Columns compare by what a relative change of the parameter does.
+    effect = np.linalg.norm(jacobian, axis=0) * [max(abs(float(p[name])), 1e-12) for name in problem.names]
+    dead = effect <= FLAT * max(float(effect.max()), 1e-300)
+    involved = dead.copy()
+    if not dead.all():
+        _, _, idle = _directions(jacobian[:, ~dead])
+        involved[~dead] = (np.abs(idle) > TAKES_PART).any(axis=0)
+    flat = tuple(name for name, is_in in zip(problem.names, involved, strict=True) if is_in)
+    # A parameter that drifted to a bound along a flat direction is not held there by the curve.
     at_bound = {}
     for name in problem.names:
         bound = bound_reached(float(p[name]), *problem.bounds[name])
-        if bound is not None:
+        if bound is not None and name not in flat:
             at_bound[name] = bound
-    nothing = np.empty((0, 0))
-    names = tuple(name for name in problem.names if name not in at_bound)
-    if not names:
-        return Uncertainty((), nothing, (), at_bound, (), nothing)
-    jacobian = problem.jacobian(p, names).T
-    length = np.linalg.norm(jacobian, axis=0)
-    # Columns compare by what a relative change of the parameter does.
-    effect = length * np.array([max(abs(float(p[name])), 1e-12) for name in names])
-    dead = effect <= FLAT * float(effect.max())
-    flat = [name for name, is_dead in zip(names, dead, strict=True) if is_dead]
-    names = tuple(name for name in names if name not in flat)
-    if not names:
-        return Uncertainty((), nothing, tuple(flat), at_bound, (), nothing)
-    jacobian, length = jacobian[:, ~dead], length[~dead]
-    _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
-    weak = singular < FLAT * singular[0]
-    involved = (np.abs(directions[weak]) > 1e-3).any(axis=0) if weak.any() else np.zeros(len(names), dtype=bool)
-    flat += [name for name, is_in in zip(names, involved, strict=True) if is_in]
-    strong = directions[~weak] / singular[~weak, None]
+    moving = ~dead & np.array([name not in at_bound for name in problem.names])
+    determined = tuple(name for name, moves in zip(problem.names, moving, strict=True) if moves)
+    if not determined:
+        return Uncertainty((), np.empty((0, 0)), flat, at_bound, (), np.empty((0, 0)))
+    strong, length, _ = _directions(jacobian[:, moving])
     subspace = np.asarray(scale**2 * (strong.T @ strong) / np.outer(length, length))
-    kept = tuple(name for name, is_in in zip(names, involved, strict=True) if not is_in)
-    covariance = np.asarray(subspace[np.ix_(~involved, ~involved)])
-    return Uncertainty(kept, covariance, tuple(flat), at_bound, names, subspace)
+    kept = np.array([name not in flat for name in determined])
+    names = tuple(name for name in determined if name not in flat)
+    return Uncertainty(names, subspace[np.ix_(kept, kept)], flat, at_bound, determined, subspace)
+
+
+def _directions(jacobian: Array) -> tuple[Array, Array, Array]:
+    """Right singular vectors over their values, for columns of unit length; the lengths; the vectors that move nothing."""
+    length = np.linalg.norm(jacobian, axis=0)
+    _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
+    idle = singular < FLAT * singular[0]
+    return directions[~idle] / singular[~idle, None], length, directions[idle]
 
 
 def band_of(forward: Forward, p: Values, uncertainty: Uncertainty) -> Array:
