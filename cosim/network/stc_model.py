@@ -61,6 +61,7 @@ def comparator(x: Operand, i: Operand, threshold: Operand, p: Values, *, charge:
     Only the loser's transistor can be out of saturation: with y its node's voltage the law is `_rise`, exact but for
     the finite gain, which is taken at the middle of the step (two passes).
     """
+    i = np.maximum(i, 1e-24)  # a current of zero has no logarithm
     middle = x
     after = x
     for _ in range(2):
@@ -88,7 +89,7 @@ def mean_logistic(a: Operand, b: Operand) -> Operand:
 
 
 def mirror(u: Operand, drive: Operand, *, charge: Operand, tail: Operand, dt: float) -> tuple[Operand, Operand]:
-    """ln(I/tail) after ``dt`` (s) with the constant input ``drive`` (A) > 0, and the mean output current (A) until then.
+    """ln(I/tail) after ``dt`` (s) with the constant input ``drive`` (A) > 0, and the mean current (A) until then.
 
     ``charge`` (C) is the gate charge per e-fold. The logistic law d ln I/dt = (drive − I)/charge in closed form.
     """
@@ -182,7 +183,7 @@ def run(
 
 
 def spike_share(times: Array, *, width: float, dt: float, steps: int) -> Array:
-    """(steps,): the share of each step in which a rectangular pulse of ``width`` (s) after one of ``times`` (s) flows."""
+    """(steps,): the share of each step in which a pulse of ``width`` (s) after one of ``times`` (s) flows."""
     edges = dt * np.arange(steps + 1)
     done = np.zeros(steps + 1)
     for t in np.atleast_1d(times):
