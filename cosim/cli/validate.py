@@ -1,0 +1,139 @@
+"""``cosim validate``: benches at their corners and samples; a verdict per limit, for people and for CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cosim.report.html import Report
+    from cosim.validate import Validation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("validate", help="Judge benches: pass, fail or cannot tell for every limit, in every corner.")(validate)
+
+
+def validate(
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[BENCH|FOLDER]...", help="Default: every shipped bench.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="pyspice or ngspice.")] = "pyspice",
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Simulations at once.")] = 2,
+    trust: Annotated[bool, typer.Option(help="Repeat each run with tightened tolerances and half the step.")] = True,
+    wall: Annotated[str, typer.Option(help="Wall-clock limit of one simulation.")] = "120 s",
+    html: Annotated[Path | None, typer.Option(help="Write a report with figures.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
+    baseline: Annotated[Path | None, typer.Option(help="JSON of an earlier run: say what changed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Validate; exit 1 unless every limit passes and, with a baseline, nothing changed for the worse."""
+    from cosim import units
+    from cosim.cli.output import print_json, progress
+    from cosim.files import write_atomic
+    from cosim.spice.engines import open_simulator
+    from cosim.spice.simulator import Limits
+    from cosim.validate import Verdict, compare, find_benches, read_baseline, validate_all
+    from cosim.validate import junit as to_junit
+
+    limits = Limits(wall=units.parse(wall, "s"))
+    benches = find_benches(what or [])
+    earlier = read_baseline(baseline) if baseline is not None else None
+    with open_simulator(engine, workers) as simulator, progress() as bars:
+        task = bars.add_task("validating", total=len(benches))
+        count = iter(range(len(benches)))
+        done = validate_all(
+            benches,
+            simulator,
+            limits=limits,
+            trust=trust,
+            tell=lambda name: bars.update(task, description=name, completed=next(count)),
+        )
+    if earlier is not None:
+        done = compare(done, earlier)
+    if html is not None:
+        _report(done).write(html)
+    if junit is not None:
+        write_atomic(junit, to_junit(done))
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        _show(done)
+    worse = any("became fail" in change or "became cannot tell" in change for change in done.changes)
+    raise typer.Exit(0 if all(r.verdict is Verdict.PASS for r in done.reports) and not worse else 1)
+
+
+def _show(done: Validation) -> None:
+    from cosim.cli.output import show_table
+
+    rows = []
+    for report in done.reports:
+        name = report.bench
+        if report.error:
+            rows.append([name, "", "", "", "", "cannot tell", report.error])
+        elif not report.specs:
+            rows.append([name, "", "", "", "", "no limits", ""])
+        for spec in report.specs:
+            moved = "" if spec.moved is None else f"{spec.moved:.1%}"
+            rows.append(
+                [
+                    name,
+                    spec.corner,
+                    spec.measure,
+                    f"{spec.value()}  ({spec.limit()})",
+                    moved,
+                    spec.verdict.value,
+                    spec.why,
+                ]
+            )
+            name = ""
+    show_table(
+        f"{len(done.reports)} benches ({done.engine})",
+        ("bench", "corner", "measure", "value (limit)", "moves", "verdict", ""),
+        rows,
+    )
+    kinds = [report.verdict.value for report in done.reports]
+    print(", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)))
+    for change in done.changes:
+        print(f"changed  {change}")
+
+
+def _report(done: Validation) -> Report:
+    from cosim.report.bench_figures import bench_figure
+    from cosim.report.html import Report
+
+    kinds = [report.verdict.value for report in done.reports]
+    summary = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {summary}.")
+    page.section("Verdicts").table(
+        ("bench", "verdict", "seconds"), [[r.bench, r.verdict.value, f"{r.seconds:.1f}"] for r in done.reports]
+    )
+    if done.changes:
+        page.section("Against the baseline")
+        for change in done.changes:
+            page.text(change)
+    for report in done.reports:
+        page.section(f"{report.title} ({report.bench})")
+        page.text(report.verdict.value, mark="good" if report.verdict.value == "pass" else "bad")
+        if report.error:
+            page.text(report.error, mark="bad")
+        rows = [
+            [
+                s.corner,
+                s.measure,
+                s.value(),
+                s.limit(),
+                "" if s.moved is None else f"{s.moved:.2%}",
+                s.verdict.value,
+                s.why,
+            ]
+            for s in report.specs
+        ]
+        if rows:
+            page.table(("corner", "measure", "value", "limit", "moves", "verdict", ""), rows)
+        if report.nominal is not None and report.nominal.result.ok:
+            page.figure(bench_figure(report.nominal), f"Waveforms and measures of {report.bench}, as it stands.")
+    return page

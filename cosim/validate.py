@@ -1,0 +1,345 @@
+"""Validation: benches at their corners and samples, a verdict per limit, and whether the verdict can be trusted.
+
+A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit cannot be told where a run did not converge, or where its
+measure, repeated at tightened tolerances and half the maximum step, moves by more than the bench's ``trust.moves`` or
+across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cosim import resources
+from cosim.errors import CosimError, InputError, MissingFile, Where
+from cosim.spice.simulator import Limits, Simulator
+from cosim.spice.testbench import BenchResult, Measured, Testbench
+from cosim.units import show
+
+NOMINAL = "nominal"
+Tell = Callable[[str], None]
+
+
+class Verdict(StrEnum):
+    """What is said of a limit."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One limit of one bench in one corner.
+
+    Args:
+        bench, corner, measure: what it is about.
+        verdict: of it; ``why`` says what a reader has to know, and is empty for a plain pass.
+        low, high: the limit (SI); None is open.
+        smallest, largest: of the measure's values (SI); None where there are none.
+        unit: of all of them.
+        moved: how far the measure moves in the repeated run, relative to its largest value; None where not repeated.
+    """
+
+    bench: str
+    corner: str
+    measure: str
+    verdict: Verdict
+    why: str
+    unit: str
+    low: float | None
+    high: float | None
+    smallest: float | None = None
+    largest: float | None = None
+    moved: float | None = None
+
+    def limit(self) -> str:
+        """The limit in words."""
+        low, high = (None if x is None else show(x, self.unit) for x in (self.low, self.high))
+        return f"{low} .. {high}" if low and high else f">= {low}" if low else f"<= {high}"
+
+    def value(self) -> str:
+        """The measure in words."""
+        if self.smallest is None or self.largest is None:
+            return ""
+        if self.smallest == self.largest:
+            return show(self.smallest, self.unit)
+        return f"{show(self.smallest, self.unit)} .. {show(self.largest, self.unit)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; what is absent is left out."""
+        values = {**vars(self), "verdict": self.verdict.value}
+        return {key: value for key, value in values.items() if value is not None and value != ""}
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where there is none."""
+
+    bench: str
+    title: str
+    specs: tuple[Spec, ...]
+    nominal: BenchResult | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its specs; ``cannot tell`` for a bench that could not be run."""
+        found = {spec.verdict for spec in self.specs}
+        if Verdict.FAIL in found:
+            return Verdict.FAIL
+        return Verdict.CANNOT_TELL if self.error or Verdict.CANNOT_TELL in found else Verdict.PASS
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Reports of several benches."""
+
+    reports: tuple[BenchReport, ...]
+    engine: str
+    changes: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bench passes."""
+        return all(report.verdict is Verdict.PASS for report in self.reports)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "engine": self.engine,
+            "passed": self.passed,
+            "benches": [
+                {
+                    "bench": report.bench,
+                    "title": report.title,
+                    "verdict": report.verdict.value,
+                    "seconds": round(report.seconds, 3),
+                    **({"error": report.error} if report.error else {}),
+                    "specs": [spec.to_dict() for spec in report.specs],
+                }
+                for report in self.reports
+            ],
+            **({"changes": list(self.changes)} if self.changes else {}),
+        }
+
+
+def find_benches(places: Sequence[str | Path]) -> list[Path]:
+    """Bench files: given ones, those in given folders, shipped ones by name; without a place every shipped one."""
+    if not places:
+        return resources.listing("netlists", ".toml")
+    found: list[Path] = []
+    for place in places:
+        path = Path(place)
+        if path.is_dir():
+            inside = sorted(path.rglob("*.toml"))
+            if not inside:
+                raise InputError(f"{path} holds no bench", remedy="a bench is a .toml file")
+            found += inside
+        elif path.suffix == ".toml":
+            if not path.is_file():
+                raise MissingFile(f"cannot read bench {path}: No such file", remedy="check the path")
+            found.append(path)
+        else:
+            found.append(resources.find("netlists", str(place), suffix=".toml"))
+    return list(dict.fromkeys(found))
+
+
+def validate_all(
+    benches: Iterable[Path],
+    simulator: Simulator,
+    *,
+    limits: Limits | None = None,
+    trust: bool = True,
+    tell: Tell = lambda _: None,
+) -> Validation:
+    """Validate each bench; one that cannot be read or run is reported, and the next one runs."""
+    reports = []
+    for path in benches:
+        tell(path.stem)
+        try:
+            reports.append(validate_bench(Testbench.load(path), simulator, limits=limits, trust=trust))
+        except CosimError as error:
+            reports.append(BenchReport(path.stem, path.stem, (), error=str(error)))
+    return Validation(tuple(reports), simulator.version())
+
+
+def validate_bench(
+    bench: Testbench, simulator: Simulator, *, limits: Limits | None = None, trust: bool = True
+) -> BenchReport:
+    """One bench: as it stands, at every corner, and over its samples."""
+    import time
+
+    began = time.perf_counter()
+    specs: list[Spec] = []
+    nominal: BenchResult | None = None
+    cases = {NOMINAL: bench, **{name: bench.at_corner(name) for name in bench.file.corners}}
+    for corner, case in cases.items():
+        run = case.run(simulator, limits=limits)
+        nominal = nominal or run
+        again = None
+        if trust and case.file.trust.repeat and run.result.ok and case.file.limits:
+            again = case.tightened().run(simulator, limits=limits)
+        specs += [_judge(case, corner, name, run, again) for name in case.file.limits]
+    specs += _samples(bench, simulator, limits)
+    error = ""
+    if not specs and nominal is not None and not nominal.result.ok:
+        error = f"{nominal.result.outcome.value}: {nominal.result.reason}"
+    seconds = time.perf_counter() - began
+    return BenchReport(bench.name, bench.file.title, tuple(specs), nominal, error, seconds)
+
+
+def _judge(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
+    unit = bench.file.measures[name].unit
+    low, high = bench.file.limits[name].span(unit)
+
+    def spec(verdict: Verdict, why: str = "", measured: Measured | None = None, moved: float | None = None) -> Spec:
+        ends: tuple[float | None, float | None] = (None, None)
+        if measured is not None:
+            ends = (float(measured.values.min()), float(measured.values.max()))
+        return Spec(bench.name, corner, name, verdict, why, unit, low, high, *ends, moved=moved)
+
+    if not run.result.ok:
+        return spec(Verdict.CANNOT_TELL, f"{run.result.outcome.value}: {run.result.reason}")
+    measured = run.measures[name]
+    plain = Verdict.PASS if measured.passed else Verdict.FAIL
+    if again is None:
+        return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured)
+    if not again.result.ok:
+        why = f"the run with tightened tolerances: {again.result.outcome.value}: {again.result.reason}"
+        return spec(Verdict.CANNOT_TELL, why, measured)
+    other = again.measures[name]
+    if other.values.shape != measured.values.shape:
+        return spec(Verdict.CANNOT_TELL, "the repeated run gives another number of values", measured)
+    scale = max(float(np.max(np.abs(other.values))), float(np.finfo(float).tiny))
+    moved = float(np.max(np.abs(other.values - measured.values))) / scale
+    if other.passed is not measured.passed:
+        turned = "pass" if other.passed else "fail"
+        return spec(Verdict.CANNOT_TELL, f"tightened tolerances turn it into a {turned}", measured, moved)
+    if moved > bench.file.trust.moves:
+        why = f"moves by {moved:.1%} with tightened tolerances and half the step"
+        return spec(Verdict.CANNOT_TELL, why, measured, moved)
+    return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured, moved)
+
+
+def _worst(measured: Measured) -> str:
+    low = -np.inf if measured.low is None else measured.low
+    high = np.inf if measured.high is None else measured.high
+    beyond = np.maximum(low - measured.values, measured.values - high)
+    k = int(np.argmax(beyond))
+    count = int(np.count_nonzero(beyond > 0))
+    at = ", ".join(f"{name} = {column[k]:.4g}" for name, column in measured.coordinates.items())
+    place = f" at {at}" if at else f" at value {k + 1}" if measured.values.size > 1 else ""
+    share = f"; {count} of {measured.values.size} values break it" if measured.values.size > 1 else ""
+    return f"{show(float(measured.values[k]), measured.unit)}{place}{share}"
+
+
+def _samples(bench: Testbench, simulator: Simulator, limits: Limits | None) -> list[Spec]:
+    """A spec per limit over the samples: the yield, and its 95 % Clopper–Pearson interval."""
+    spec = bench.file.monte_carlo
+    if spec is None:
+        return []
+    streams = np.random.SeedSequence(spec.seed).spawn(spec.samples)
+    good = dict.fromkeys(bench.file.limits, 0)
+    values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
+    failed = 0
+    for stream in streams:
+        run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
+        if not run.result.ok:
+            failed += 1
+            continue
+        for name in good:
+            good[name] += run.measures[name].passed is not False
+            values[name] += [float(run.measures[name].values.min()), float(run.measures[name].values.max())]
+    found = []
+    for name, count in good.items():
+        share = count / spec.samples
+        interval = stats.binomtest(count, spec.samples).proportion_ci(0.95, method="exact")
+        why = f"yield {count} of {spec.samples} (95 %: {interval.low:.1%} .. {interval.high:.1%})"
+        if failed:
+            why += f", {failed} did not converge and count as failed"
+        verdict = Verdict.PASS if share >= spec.yield_min else Verdict.FAIL
+        unit = bench.file.measures[name].unit
+        low, high = bench.file.limits[name].span(unit)
+        ends = (min(values[name]), max(values[name])) if values[name] else (None, None)
+        found.append(Spec(bench.name, "Monte Carlo", name, verdict, why, unit, low, high, *ends))
+    return found
+
+
+def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 0.01) -> Validation:
+    """``now`` with what changed against an earlier run's JSON: verdicts, and values by more than ``tolerance``.
+
+    Raises `InputError` where ``baseline`` is no such JSON.
+    """
+    try:
+        old = {
+            (bench["bench"], spec["corner"], spec["measure"]): spec
+            for bench in baseline["benches"]
+            for spec in bench["specs"]
+        }
+    except (KeyError, TypeError):
+        raise InputError("the baseline is no result of cosim validate --json") from None
+    changes = []
+    seen = set()
+    for report in now.reports:
+        for spec in report.specs:
+            key = (spec.bench, spec.corner, spec.measure)
+            seen.add(key)
+            name = "/".join(key)
+            before = old.get(key)
+            if before is None:
+                changes.append(f"{name}: new, {spec.verdict.value}")
+                continue
+            if before["verdict"] != spec.verdict.value:
+                changes.append(f"{name}: {before['verdict']} became {spec.verdict.value}")
+            for end in ("smallest", "largest"):
+                was, value = before.get(end), getattr(spec, end)
+                if was is not None and value is not None and abs(value - was) > tolerance * max(abs(was), abs(value)):
+                    changes.append(f"{name}: {end} was {show(was, spec.unit)}, is {show(value, spec.unit)}")
+    changes += [f"{'/'.join(key)}: gone" for key in old if key not in seen]
+    return Validation(now.reports, now.engine, tuple(changes))
+
+
+def read_baseline(path: str | Path) -> dict[str, Any]:
+    """An earlier run's JSON file."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingFile(f"cannot read baseline {path}: {error.strerror}", remedy="check the path") from None
+    except ValueError:
+        raise InputError("no JSON", where=Where(path), remedy="give a file that cosim validate --json wrote") from None
+    if not isinstance(found, dict):
+        raise InputError("no result of cosim validate", where=Where(path), remedy="give its --json output")
+    return found
+
+
+def junit(validation: Validation) -> str:
+    """The validation as JUnit XML: a suite per bench, a case per spec; ``cannot tell`` is an error."""
+    from xml.etree import ElementTree as Xml
+
+    root = Xml.Element("testsuites", name="cosim validate")
+    for report in validation.reports:
+        suite = Xml.SubElement(root, "testsuite", name=report.bench, time=f"{report.seconds:.3f}")
+        cases = [
+            (f"{s.corner}: {s.measure}", s.verdict, f"{s.value()}; limit {s.limit()}; {s.why}") for s in report.specs
+        ]
+        if report.error:
+            cases.append(("bench", Verdict.CANNOT_TELL, report.error))
+        for name, verdict, text in cases:
+            case = Xml.SubElement(suite, "testcase", classname=report.bench, name=name)
+            if verdict is not Verdict.PASS:
+                Xml.SubElement(case, "failure" if verdict is Verdict.FAIL else "error", message=text)
+        kinds = [verdict for _, verdict, _ in cases]
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(kinds.count(Verdict.FAIL)))
+        suite.set("errors", str(kinds.count(Verdict.CANNOT_TELL)))
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
