@@ -95,7 +95,7 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
 
 
 def _directions(jacobian: Array) -> tuple[Array, Array, Array]:
-    """Right singular vectors over their values, for columns of unit length; the lengths; the vectors that move nothing."""
+    """Of columns of unit length: singular vectors over their values; the lengths; the vectors that move nothing."""
     length = np.linalg.norm(jacobian, axis=0)
     _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     idle = singular < FLAT * singular[0]
