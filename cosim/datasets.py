@@ -3,7 +3,7 @@
 A file is looked for in ``$COSIM_DATA``, then in the cache (``$XDG_CACHE_HOME/cosim``), then at its public source, and
 is taken only if its SHA-256 is the one recorded here. The one file whose hash is not recorded (`reset.csv` beside
 CrossSim's `set.csv`) is never taken from the network unasked: ``load(..., unverified=True)`` accepts it, and the
-source of the curve then says so. A first download is not trusted silently, because the second could only confirm the first.
+source of the curve then says so. A first download is not trusted silently: the second could only confirm the first.
 
 Sources and licences: CrossSim (BSD-3-Clause), aihwkit (MIT), cross-sim-data (BSD-3-Clause), thermodynamics-fitting
 (MIT); MNIST (LeCun, Cortes & Burges) is checked by the MD5 of its uncompressed files: mirrors compress it anew.
