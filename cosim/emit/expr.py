@@ -18,9 +18,9 @@ from cosim.errors import EmitError
 _UFUNCS: Mapping[str, str] = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "true_divide": "/", "negative": "neg",
     "positive": "pos", "power": "pow", "float_power": "pow", "exp": "exp", "expm1": "expm1", "log": "ln",
-    "log1p": "log1p", "sqrt": "sqrt", "absolute": "abs", "fabs": "abs", "maximum": "max", "minimum": "min",
-    "fmax": "max", "fmin": "min", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
-    "tanh": "tanh", "arctan": "atan", "square": "square", "reciprocal": "reciprocal", "greater": ">", "less": "<",
+    "exp2": "exp2", "log2": "log2", "log1p": "log1p", "sqrt": "sqrt", "absolute": "abs", "fabs": "abs",
+    "maximum": "max", "minimum": "min", "fmax": "max", "fmin": "min", "sin": "sin", "cos": "cos", "tan": "tan",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arctan": "atan", "square": "square", "reciprocal": "reciprocal", "greater": ">", "less": "<",
     "greater_equal": ">=", "less_equal": "<=", "logical_and": "and", "logical_or": "or", "logical_not": "not",
     "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "sign": "sign",
 }  # fmt: skip
@@ -147,7 +147,8 @@ class Expr:
 _INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", ">": ">", "<": "<", ">=": ">=", "<=": "<=", "and": "&&", "or": "||"}
 # The same text in B-sources and in Verilog-A; {0}, {1}, ... are the operands.
 _COMMON = {
-    "neg": "(-{0})", "pos": "{0}", "not": "(!{0})", "expm1": "(exp({0}) - 1.0)", "log1p": "ln(1.0 + {0})",
+    "neg": "(-{0})", "pos": "{0}", "not": "(!{0})", "expm1": "(exp({0}) - 1.0)",
+    "exp2": "exp(0.6931471805599453 * {0})", "log2": "(1.4426950408889634 * ln({0}))", "log1p": "ln(1.0 + {0})",
     "square": "({0} * {0})", "reciprocal": "(1.0 / {0})", "where": "({0} ? {1} : {2})",
 }  # fmt: skip
 _CALLS = frozenset(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import InputError
+from cosim.surrogate.compiled import Kernel, kernel
 from cosim.surrogate.pulse import PulseSurrogate
 
 Array = NDArray[np.float64]
@@ -25,8 +26,8 @@ class Crossbar:
         pulses: programming pulses beyond threshold so far.
     """
 
-    def __init__(self, surrogate: PulseSurrogate, w: Array) -> None:
-        """A crossbar in the states ``w`` (inputs, outputs)."""
+    def __init__(self, surrogate: PulseSurrogate, w: Array, *, compiled: bool = False) -> None:
+        """A crossbar in the states ``w`` (inputs, outputs); ``compiled`` runs the surrogate through numba."""
         w = np.array(w, dtype=float)
         if w.ndim != 2 or not np.all((w >= 0.0) & (w <= 1.0)):
             raise InputError(f"the states of a crossbar are a matrix of numbers in 0..1, not {w.shape}")
@@ -36,6 +37,10 @@ class Crossbar:
         self.surrogate = surrogate
         self._columns = [surrogate.select((slice(None), j)) for j in range(w.shape[1])]
         self._g_max = float(surrogate.parameters.resolved()["g_max"])
+        self._kernel: Kernel | None = kernel(surrogate) if compiled and surrogate.dtype == "float64" else None
+        # By column, then by parameter in the order of the kernel.
+        own = [np.broadcast_to(surrogate.instances[name], w.shape) for name in sorted(surrogate.instances)]
+        self._own = np.ascontiguousarray(np.array(own).reshape(len(own), *w.shape).transpose(2, 0, 1))
         self.pulses = 0
         self.w = w
         self.weight = np.ascontiguousarray(surrogate.conductance(w) / self._g_max)
@@ -54,7 +59,11 @@ class Crossbar:
         """One pulse of ``amplitude`` (inputs,) V on the cells of one column."""
         cells = self._columns[column]
         before = self.w[:, column].copy()
-        after = cells.update(before, amplitude)
+        if self._kernel is None or cells.outside_domain(before, amplitude) is not None:
+            after = cells.update(before, amplitude)
+        else:
+            after = np.empty_like(before)
+            self._kernel(before, amplitude, after, self._own[column])
         self.pulses += int(np.count_nonzero(after != before))
         self.w[:, column] = after
         self.weight[:, column] = cells.conductance(after) / self._g_max

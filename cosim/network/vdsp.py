@@ -104,8 +104,8 @@ class VdspNetwork:
         w = rng.uniform(*settings.w_init, shape)
         if settings.deviation > 0.0:
             surrogate = surrogate.with_(instances=_deviating(surrogate, settings.deviation, shape, rng))
-        self.crossbar = Crossbar(surrogate, w)
         self.layers: Layers = layers(backend)
+        self.crossbar = Crossbar(surrogate, w, compiled=self.layers.name == "numba")
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d

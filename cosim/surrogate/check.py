@@ -227,6 +227,9 @@ def updates_per_second(
     """Cell updates per second of a whole array, one voltage a row, every pulse above threshold; the median run."""
     rng = np.random.default_rng(seed)
     low, high = default_range(surrogate, step=0.5)
+    if surrogate.certificate is not None:
+        domain = surrogate.certificate.domain.inputs["amplitude"]
+        low, high = max(low, domain[0]), min(high, domain[1])
     p = surrogate.values
     size = rng.uniform(0.2, 1.0, shape[0])
     v = np.where(

@@ -11,7 +11,7 @@ problem; the degree is chosen on held-out samples (`train.fit_correction`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from cosim.devices.base import Operand
 from cosim.errors import InputError
 
 Array = NDArray[np.float64]
@@ -42,15 +43,14 @@ class Correction:
                 if kind[polarity].ndim != 2 or not np.all(np.isfinite(kind[polarity])):
                     raise InputError("correction: its coefficients are no finite table")
 
-    def gain(self, kind: str, v: Array, w: Array, *, polarity: int) -> Array:
+    def gain(self, kind: str, v: Operand, w: Operand, *, polarity: int) -> Operand:
         """1 + c (``kind`` "state") or 1 + e ("energy"); ``v`` and ``w`` broadcast, V and 1."""
         table = (self.state if kind == "state" else self.energy)[polarity]
         low, high = self.spans[polarity]
         low = low if kind == "state" else 0.0
         x = (2.0 * np.abs(v) - (low + high)) / (high - low)
         # First over V, which often is one value a row, then over w.
-        inner = chebyshev.chebval(x, np.moveaxis(table, 0, -1).astype(w.dtype), tensor=True)
-        return np.asarray(1.0 + chebyshev.chebval(2.0 * w - 1.0, inner, tensor=False))
+        return 1.0 + clenshaw(2.0 * w - 1.0, [clenshaw(x, [float(c) for c in row]) for row in table])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every coefficient under a name, for a file."""
@@ -70,6 +70,15 @@ class Correction:
 
         spans = {p: (float(a[0]), float(a[1])) for p, a in tables("span").items()}
         return cls(tables("state"), tables("energy"), spans)
+
+
+def clenshaw(x: Operand, coefficients: Sequence[Operand]) -> Operand:
+    """The sum of c_k T_k(x); ``x`` and the coefficients broadcast, and may be traced."""
+    ahead: Operand = 0.0
+    behind: Operand = 0.0
+    for c in reversed(coefficients[1:]):
+        ahead, behind = c + 2.0 * x * ahead - behind, ahead
+    return coefficients[0] + x * ahead - behind
 
 
 def design(v: Array, w: Array, *, span: tuple[float, float], degree: int) -> Array:

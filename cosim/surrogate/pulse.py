@@ -20,11 +20,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Operand, Values
 from cosim.devices.cell import Cell1T1R
 from cosim.devices.pulse import PulseShape, Series, advance, apply_event, apply_pulse, event
 from cosim.devices.registry import device as find_device
 from cosim.devices.threshold import ThresholdMemristor
+from cosim.emit.expr import Expr
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate.base import (
@@ -65,6 +66,7 @@ class PulseSurrogate(Surrogate):
         dtype: "float64" or "float32", of the computation.
         outside: what to do outside the certificate's domain; "ask" takes the answer of ``reference``.
         reference: asked for single cells outside the domain.
+        lowest: the lowest thresholds (V) of any instance: potentiation, depression.
     """
 
     kind: ClassVar[str] = "pulse"
@@ -80,7 +82,7 @@ class PulseSurrogate(Surrogate):
     outside: Outside = "raise"
     reference: Reference | None = field(default=None, compare=False)
     _p: Values = field(init=False, repr=False, compare=False)
-    _lowest: tuple[float, float] = field(init=False, repr=False, compare=False)
+    lowest: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.parameters.device not in DEVICES:
@@ -100,7 +102,7 @@ class PulseSurrogate(Surrogate):
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "_p", Values({**nominal, **own}))
         lowest = tuple(float(np.min(self._p[name], initial=np.inf)) for name in ("theta_p", "theta_n"))
-        object.__setattr__(self, "_lowest", lowest)
+        object.__setattr__(self, "lowest", lowest)
         if self.certificate is not None:
             self._complain(self._parameters_outside(self.certificate.domain, own))
 
@@ -215,7 +217,7 @@ class PulseSurrogate(Surrogate):
         shape = np.broadcast_shapes(w.shape, v.shape)
         if w.shape != shape:
             w = np.broadcast_to(w, shape)
-        beyond = self._outside(w, v)
+        beyond = self.outside_domain(w, v)
         # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
         shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
         rows = shape[0] if shared else w.size
@@ -253,7 +255,7 @@ class PulseSurrogate(Surrogate):
 
         A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
         """
-        potentiates, depresses = v < -self._lowest[0], v > self._lowest[1]
+        potentiates, depresses = v < -self.lowest[0], v > self.lowest[1]
         yield -1, np.flatnonzero(potentiates)
         yield 1, np.flatnonzero(depresses)
         if rest:
@@ -265,9 +267,15 @@ class PulseSurrogate(Surrogate):
     def _series(self) -> Series | None:
         return _CELL.device_voltage if self.device == _CELL.name else None
 
-    def _law(self, v: Array, w: Array, p: Values, *, polarity: int, energy: bool) -> tuple[Array, Array | None]:
+    def traced(self, *, polarity: int) -> Expr:
+        """What one pulse of one polarity does to the state ``w0`` of a cell at ``v0``, written down by the physics."""
+        p = self._p.with_(**{name: Expr("name", name) for name in self.instances})
+        with np.errstate(all="ignore"):
+            return Expr.of(self._law(Expr("name", "v0"), Expr("name", "w0"), p, polarity=polarity, energy=False)[0])
+
+    def _law(self, v: Operand, w: Operand, p: Values, *, polarity: int, energy: bool) -> tuple[Operand, Operand]:
         series = self._series
-        used: Array | None = None
+        used: Operand = None
         if polarity == 0:
             after = w
             power = v * _MEMRISTOR.current(v if series is None else series(v, w, p), Values({"w": w}), p)
@@ -291,7 +299,7 @@ class PulseSurrogate(Surrogate):
 
     # -- outside the domain -------------------------------------------------------------------------------------------
 
-    def _outside(self, w: Array, v: Array) -> NDArray[np.bool_] | None:
+    def outside_domain(self, w: Array, v: Array) -> NDArray[np.bool_] | None:
         """None inside the domain; else raises, warns, or gives the cells (bool, shape of ``w``) to ask SPICE for."""
         ranges: tuple[Range, Range] = ((-np.inf, np.inf), (0.0, 1.0))
         if self.certificate is not None:

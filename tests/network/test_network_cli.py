@@ -1,0 +1,80 @@
+"""``cosim network run``: a run, its files, and what bad input gets."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosim.cli.app import main
+
+pytest.importorskip("sklearn")
+QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
+
+
+def test_a_run_writes_results_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main([*QUICK, "--seeds", "0,1", "--scale-p", "1.05:1.01", "-o", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert "over 2 seed(s)" in shown.out
+    assert shown.err == ""  # no progress in a pipe
+    result = json.loads((out / "result.json").read_text())
+    assert result["accuracy"]["mean"] > 0.2  # chance is a tenth
+    assert [seed["seed"] for seed in result["seeds"]] == [0, 1]
+    assert result["settings"]["scale_p_end"] == 1.01
+    assert {path.stem for path in out.glob("*.png")} == {
+        "accuracy",
+        "activity",
+        "confusion",
+        "receptive_fields",
+        "states",
+    }
+    assert main([*QUICK, "--seeds", "0,1", "--scale-p", "1.05:1.01", "-o", str(out), "--resume", "--no-figures"]) == 0
+    assert json.loads((out / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cell.npz"
+    trained = [
+        "surrogate",
+        "train",
+        "--device",
+        "cell_1t1r",
+        "--against",
+        "integration",
+        "--pulses",
+        "5",
+        "-o",
+        str(file),
+    ]
+    assert main(trained) == 0
+    assert main([*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]) == 0
+    assert "cell_1t1r tio2" in capsys.readouterr().out
+    certificate = json.loads((tmp_path / "out" / "result.json").read_text())["surrogate"]["certificate"]
+    assert certificate["against"].startswith("scipy")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["network", "run", "telepathy"], "unknown network 'telepathy'"),
+        ([*QUICK, "--data", "letters"], "unknown image set 'letters'"),
+        ([*QUICK, "--parameters", "tio3"], "did you mean tio2"),
+        ([*QUICK, "--surrogate", "none.npz"], "there is no surrogate file none.npz"),
+        ([*QUICK, "--law", "exact"], "unknown law"),
+        ([*QUICK, "--seeds", "a,b"], "are no numbers"),
+        ([*QUICK, "--seeds", "1,1"], "name one twice"),
+        ([*QUICK, "--seeds=-1"], "negative"),
+        ([*QUICK, "--scale-p", "fast"], "'fast' is no quantity"),
+        ([*QUICK, "--scale-d", "-1"], "not above zero"),
+        ([*QUICK, "--deviation", "20"], "write"),
+        ([*QUICK, "--backend", "cobol"], "unknown backend"),
+        (["network", "run", "vdsp", "--images", "9999"], "has 1400 to train on"),
+        (["network", "run", "vdsp", "--neurons", "-3"], "at least one"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert message.split("write")[0] in shown.err
+    assert "Traceback" not in shown.err

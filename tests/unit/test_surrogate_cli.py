@@ -1,0 +1,65 @@
+"""``cosim surrogate``: train, check, and what bad input gets."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.cli.app import main
+
+TRAIN = ["surrogate", "train", "--against", "integration", "--pulses", "12"]
+
+
+def test_train_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "memristor.npz"
+    assert main([*TRAIN, "--spread", "theta_p=20%", "-o", str(file), "--figure", str(tmp_path / "f.png")]) == 0
+    out = capsys.readouterr().out
+    assert "against     scipy" in out
+    assert "theta_p 1.146..1.719" in out
+    assert (tmp_path / "f.png").stat().st_size > 10_000
+    check = ["surrogate", "check", str(file), "--against", "integration", "--pulses", "12"]
+    assert main(check) == 0
+    assert "passes: largest error of the state" in capsys.readouterr().out
+    assert main([*check, "--json", "--limit", "1e-12"]) == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["passed"] is False
+    assert facts["check"]["errors"]["state"]["max"] < 1e-6
+    assert facts["updates_per_second"] > 1e3 * facts["reference_updates_per_second"]
+
+
+def test_learned_from_collected_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cell.npz"
+    assert main([*TRAIN, "--learn", "150", "--law", "published", "--span=-2", "2", "-o", str(file)]) == 0
+    # The map jumps where the circuit saturates: that much can be learned.
+    assert "correction of degree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "x.txt"], "no .npz file"),
+        (["--law", "exact"], "unknown law"),
+        (["--against", "paper"], "unknown reference"),
+        (["--device", "resistor"], "resistor"),
+        (["--parameters", "none.toml"], "none.toml"),
+        (["--width", "3 V"], "3 V"),
+        (["--spread", "theta_p"], "has no value"),
+        (["--spread", "theta_q=5%"], "theta_q"),
+        (["--span", "1 V", "2 V"], "one sign"),
+        (["--samples", "none.npz"], "there is no sample file none.npz"),
+        (["--pulses", "0"], "are none"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = [] if "-o" in words else ["-o", str(tmp_path / "x.npz")]
+    assert main([*TRAIN, *output, *words]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert message in shown.err
+
+
+def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert main(["surrogate", "check", str(tmp_path / "other.npz")]) == 2
+    assert "this is no surrogate file" in capsys.readouterr().err
