@@ -34,7 +34,8 @@ def trace(
 
     Raises `EmitError` that names the device and the construct.
     """
-    inside = [entry.name for entry in (*device.all_states, *device.inner)]
+    nodes: list[State | Inner] = [*device.all_states, *device.inner]
+    inside = [entry.name for entry in nodes]
     doubled = sorted({name for name in inside if name in device.nodes or inside.count(name) > 1})
     if doubled:
         raise EmitError(
@@ -43,7 +44,7 @@ def trace(
         )
     values = Values({entry.name: Expr("name", param(entry.name)) for entry in device.params})
     ports = {port.name: Expr("name", across(port)) for port in device.ports}
-    states = Values({entry.name: Expr("name", state(entry)) for entry in (*device.all_states, *device.inner)})
+    states = Values({entry.name: Expr("name", state(entry)) for entry in nodes})
     try:
         with np.errstate(all="ignore"):
             through = {name: Expr.of(graph) for name, graph in device.through(ports, states, values).items()}

@@ -55,9 +55,9 @@ def module(device: DeviceModel, name: str | None = None) -> str:
         f"    inout {', '.join(device.nodes)};",
         f"    electrical {', '.join(device.nodes)};",
     ]
-    nodes = [*device.all_states, *device.inner]
-    if nodes:
-        lines.append(f"    electrical {', '.join(node.name for node in nodes)};")
+    inside = [*(state.name for state in device.all_states), *(node.name for node in device.inner)]
+    if inside:
+        lines.append(f"    electrical {', '.join(inside)};")
     for entry in device.params:
         low, high = _limit(entry.bounds[0], "-inf"), _limit(entry.bounds[1], "inf")
         lines.append(f"    parameter real {entry.name} = {entry.default!r} from [{low}:{high}];")
@@ -66,8 +66,8 @@ def module(device: DeviceModel, name: str | None = None) -> str:
     lines += ["    analog begin", *assignments]
     for port, graph in flows:
         lines.append(f"        I({port.nodes[0]}, {port.nodes[1]}) <+ {render(graph, _write, memo)};")
-    for node, graph in inner:
-        lines.append(f"        I({node}) <+ -({render(graph, _write, memo)});")
+    for terminal, graph in inner:
+        lines.append(f"        I({terminal}) <+ -({render(graph, _write, memo)});")
     for state, graph in rates:
         start = f"{state.initial} + " if state.initial else ""
         rate = render(graph, _write, memo)
