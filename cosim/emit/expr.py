@@ -20,9 +20,9 @@ _UFUNCS: Mapping[str, str] = {
     "positive": "pos", "power": "pow", "float_power": "pow", "exp": "exp", "expm1": "expm1", "log": "ln",
     "exp2": "exp2", "log2": "log2", "log1p": "log1p", "sqrt": "sqrt", "absolute": "abs", "fabs": "abs",
     "maximum": "max", "minimum": "min", "fmax": "max", "fmin": "min", "sin": "sin", "cos": "cos", "tan": "tan",
-    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arctan": "atan", "square": "square", "reciprocal": "reciprocal", "greater": ">", "less": "<",
-    "greater_equal": ">=", "less_equal": "<=", "logical_and": "and", "logical_or": "or", "logical_not": "not",
-    "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "sign": "sign",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arctan": "atan", "square": "square", "reciprocal": "reciprocal",
+    "greater": ">", "less": "<", "greater_equal": ">=", "less_equal": "<=", "logical_and": "and", "logical_or": "or",
+    "logical_not": "not", "bitwise_and": "and", "bitwise_or": "or", "invert": "not", "sign": "sign",
 }  # fmt: skip
 BOOLEAN = frozenset({">", "<", ">=", "<=", "and", "or", "not"})
 

@@ -46,7 +46,7 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
     low, high = float(np.nanmin(seed.weight)), float(np.quantile(seed.weight, 0.999))
     image = ax.imshow(sheet, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
     ax.set_axis_off()
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02, extend="max")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.75, aspect=30, pad=0.02, extend="max")
     bar.set_label("$G/G_{max}$")
     ax.set_title(f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons")
     return ax
