@@ -28,7 +28,7 @@ would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 
 conductance is 0.2 µS here (own).
 
 **Own.** Slow discharge below V_d: the source states the regime, no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d, continued
-as −α_s V_d n above. Charging stops linearly within EDGE of the full dots. Exponents are clipped at ±80.
+as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ import numpy as np
 from scipy.constants import Boltzmann, e, h
 
 from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
+from cosim.devices.limits import within
 from cosim.errors import InputError, SimulationError
 
 SOURCE = "J. Appl. Phys. 120, 134503 (2016)"
 T_MEASURED = 4.2  # K: the conductances belong to this temperature
 R_QUANTUM = h / e**2  # Ohm: one subband of one spin, as in the source's Eq. 2
-EDGE = 1e-3
 EXPONENT_LIMIT = 80.0
 ITERATIONS = 100
+TINY = 1e-300  # V: below it a relative tolerance underflows
 _ROUNDING = 256.0 * np.finfo(float).eps  # the exponent, up to 80, multiplies the rounding of its operands
 
 
@@ -134,7 +135,7 @@ class QuantumDotMemristor(TwoTerminal):
             residual = u * (1.0 + ratio) - v
             empty = 1.0 - ratio * (R_QUANTUM / p.r_series)  # 1 − f
             slope = 1.0 + ratio * (1.0 - slope_of_exponent * u * empty)
-            wrong = np.abs(residual) > _ROUNDING * (np.abs(v) + np.abs(u) * (1.0 + ratio))
+            wrong = np.abs(residual) > _ROUNDING * (np.abs(v) + np.abs(u) * (1.0 + ratio)) + TINY
             if not np.any(wrong):
                 return u
             low, high = np.where(residual <= 0.0, u, low), np.where(residual >= 0.0, u, high)
@@ -165,7 +166,6 @@ class QuantumDotMemristor(TwoTerminal):
 
     def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
         """dn/dt (1/s) at the applied ``v`` (V): Eqs. 5 and 6, and the slow discharge."""
-        room = np.minimum(np.maximum(1.0 - x.q, 0.0) / EDGE, 1.0)
-        charging = p.b_alpha_c * np.maximum(p.v_c - v, 0.0) / self.full_charge(p) * room
+        charging = within(p.b_alpha_c * np.maximum(p.v_c - v, 0.0) / self.full_charge(p), x.q)
         slow = p.alpha_s * np.minimum(np.maximum(v, 0.0), p.v_d)
         return {"q": charging - (p.alpha_d * np.maximum(v - p.v_d, 0.0) + slow) * x.q}

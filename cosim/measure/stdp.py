@@ -55,6 +55,11 @@ def delay_at(delays: Array, change: Array, level: float, *, last: bool = False) 
     return float(delays[neighbour] + share * (delays[index] - delays[neighbour]))
 
 
+def numbered(pattern: str, count: int) -> tuple[str, ...]:
+    """``pattern`` with 00, 01, ... where it has ``{}``."""
+    return tuple(pattern.replace("{}", f"{number:02d}") for number in range(count))
+
+
 class Delays(Table):
     """``count`` delays from ``first`` to ``last``, equally spaced."""
 
@@ -81,7 +86,7 @@ class StdpCurve(PointMeasure):
 
     def vectors(self) -> tuple[str, ...]:
         """The current of every device."""
-        return tuple(self.current.replace("{}", f"{number:02d}") for number in range(self.count))
+        return numbered(self.current, self.count)
 
     def evaluate(self, point: Point) -> Array:
         """(count,) ΔG."""
@@ -90,6 +95,27 @@ class StdpCurve(PointMeasure):
         if np.any(reads[:, 0] == 0.0):
             raise InputError("a device carries no current before its pulses", remedy="read within the read pulse")
         return np.asarray(reads[:, 1] / reads[:, 0] - 1.0)
+
+
+class RowConductance(PointMeasure):
+    """The conductance of each of a row of devices at one time: as `StdpCurve`, with ``voltage`` over all of them."""
+
+    kind: Literal["row-conductance"]
+    current: str
+    voltage: str
+    count: int = Field(gt=0, le=100)
+    at: Second
+
+    def vectors(self) -> tuple[str, ...]:
+        """The voltage and the current of every device."""
+        return (self.voltage, *numbered(self.current, self.count))
+
+    def evaluate(self, point: Point) -> Array:
+        """(count,) S."""
+        v = float(measure.sample(point.data, self.voltage, at=self.at))
+        if v == 0.0:
+            raise InputError(f"{self.voltage} is zero at {self.at:g} s", remedy="measure within a read pulse")
+        return np.array([float(measure.sample(point.data, name, at=self.at)) / v for name in self.vectors()[1:]])
 
 
 class _OfCurve(DerivedMeasure):
@@ -162,4 +188,4 @@ class LevelRatio(DerivedMeasure):
         return float(np.min(values[1:] / values[:-1]))
 
 
-KINDS: tuple[type[Kind], ...] = (StdpCurve, StdpPeak, StdpWindow, StdpDistance, LevelRatio)
+KINDS: tuple[type[Kind], ...] = (StdpCurve, RowConductance, StdpPeak, StdpWindow, StdpDistance, LevelRatio)
