@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,9 @@ class ImageSet:
     """Images (n, pixels) with values 0..1 and their classes (n,); ``side`` pixels make a row."""
 
     name: str
-    train_x: Array
+    train_x: NDArray[np.floating]
     train_y: NDArray[np.int64]
-    test_x: Array
+    test_x: NDArray[np.floating]
     test_y: NDArray[np.int64]
     side: int
 
@@ -59,6 +60,7 @@ class ImageSet:
         """How many classes there are."""
         return int(max(self.train_y.max(), self.test_y.max())) + 1
 
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all of it."""
         return array_digest(self.train_x, self.train_y, self.test_x, self.test_y)
@@ -88,9 +90,9 @@ def load_images(name: str) -> ImageSet:
     side = train_x.shape[-1]
     return ImageSet(
         name,
-        train_x.reshape(len(train_x), -1) / full,
+        (train_x.reshape(len(train_x), -1) / full).astype(np.float32),
         train_y.astype(np.int64),
-        test_x.reshape(len(test_x), -1) / full,
+        (test_x.reshape(len(test_x), -1) / full).astype(np.float32),
         test_y.astype(np.int64),
         side,
     )
@@ -141,13 +143,14 @@ class Plan:
         total = len(self.images.train_y)
         return self.label_images or min(10_000, 2 * total // 3), self.choice_images or min(5_000, total // 3)
 
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""
         parts = [
             self.settings.fingerprint(),
             json.dumps(self.surrogate.document(), sort_keys=True),
             array_digest(*self.surrogate.arrays().values()),
-            self.images.fingerprint(),
+            self.images.fingerprint,
             f"{self.epochs} {self.split} {BATCH}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -211,7 +214,7 @@ class VdspResult:
         return {
             "system": "vdsp",
             "cosim": __version__,
-            "plan": self.plan.fingerprint(),
+            "plan": self.plan.fingerprint,
             "data": {
                 "name": self.plan.images.name,
                 "train": len(self.plan.images.train_y),
@@ -394,7 +397,7 @@ def _unpack(path: Path, plan: Plan, seed: int, *, kind: str) -> tuple[dict[str, 
     stored = read_npz(path, kind=kind)
     try:
         about = json.loads(stored.pop("about").tobytes())
-        same = about["kind"] == kind and about["plan"] == plan.fingerprint() and about["seed"] == seed
+        same = about["kind"] == kind and about["plan"] == plan.fingerprint and about["seed"] == seed
     except (KeyError, TypeError, ValueError):
         raise InputError(f"this is no {kind}", where=Where(path), remedy="take another folder") from None
     if not same:
@@ -409,7 +412,7 @@ def _write_checkpoint(
 ) -> None:
     about = {
         "kind": "checkpoint",
-        "plan": plan.fingerprint(),
+        "plan": plan.fingerprint,
         "seed": seed,
         "batch": batch,
         "spikes": spikes,
@@ -423,7 +426,7 @@ def _read_checkpoint(plan: Plan, seed: int, path: Path) -> tuple[dict[str, NDArr
 
 
 def _write_result(plan: Plan, result: SeedResult, path: Path) -> None:
-    about = {"kind": "result", "plan": plan.fingerprint(), **result.to_dict()}
+    about = {"kind": "result", "plan": plan.fingerprint, **result.to_dict()}
     arrays = {"w": result.w, "weight": result.weight, "labels": result.labels}
     write_npz(path, _pack(about, arrays))
 

@@ -142,7 +142,9 @@ class VdspNetwork:
         for name in _STATE:
             getattr(self, name)[:] = state[name]
 
-    def learn(self, images: Array, rng: np.random.Generator, *, progress: float = 0.0) -> NDArray[np.int64]:
+    def learn(
+        self, images: NDArray[np.floating], rng: np.random.Generator, *, progress: float = 0.0
+    ) -> NDArray[np.int64]:
         """Show ``images`` (k, inputs) in 0..1 one after another, learning; the spike counts (k, neurons).
 
         ``progress`` (0..1) is the place on the annealing of the scale factors, constant for this call.
@@ -158,7 +160,7 @@ class VdspNetwork:
         noise = np.empty((steps, self.inputs), dtype=np.float32)
         fade_in, fade_out = s.input.leak(s.gap), s.output.leak(s.gap)
         relax = math.exp(-s.gap / s.output.tau_threshold)
-        for k, image in enumerate(images):
+        for k, image in enumerate(np.asarray(images, dtype=float)):
             rng.standard_normal(out=noise, dtype=np.float32)
             self._inputs(image, noise, self.v_in, self.hold_in, bias=True)
             step = 0
@@ -178,7 +180,9 @@ class VdspNetwork:
             self.hold_out[:] = np.maximum(self.hold_out - s.gap / s.dt, 0.0)
         return counts
 
-    def respond(self, images: Array, rng: np.random.Generator, *, protocol: str = "test") -> NDArray[np.int64]:
+    def respond(
+        self, images: NDArray[np.floating], rng: np.random.Generator, *, protocol: str = "test"
+    ) -> NDArray[np.int64]:
         """Spike counts (k, neurons) for ``images`` (k, inputs) with learning off, each image from rest.
 
         ``protocol`` "learning" is that of `learn`; "test" is longer, without bias, losers are reset but not clamped,
@@ -189,7 +193,7 @@ class VdspNetwork:
         s, test = self.settings, protocol == "test"
         counts = np.zeros((images.shape[0], s.neurons), dtype=np.int64)
         steps = self._steps(s.test_presentation if test else s.presentation)
-        for k, image in enumerate(images):
+        for k, image in enumerate(np.asarray(images, dtype=float)):
             # Without bias a dark pixel stays silent: only the others need to be run.
             lit = np.flatnonzero(image > s.encoder.cut) if test else np.arange(self.inputs)
             noise = rng.standard_normal((steps, lit.size), dtype=np.float32)

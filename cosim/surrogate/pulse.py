@@ -63,7 +63,7 @@ class PulseSurrogate(Surrogate):
         correction: learned from SPICE samples; None: the physics alone.
         certificate: None: made without one; there is then no domain.
         v_read: voltage (V) of the read current.
-        dtype: "float64" or "float32", of the computation.
+        dtype: "float64" or "float32", of the computation; the latter adds up to 3e-6 to the certified error of ``w``.
         outside: what to do outside the certificate's domain; "ask" takes the answer of ``reference``.
         reference: asked for single cells outside the domain.
         lowest: the lowest thresholds (V) of any instance: potentiation, depression.
