@@ -28,6 +28,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "doctor": "What this machine can do: engines, compilers, data; what is missing and how to get it.",
         "run": "Run a bench or a SPICE netlist, and check its measures against their limits.",
         "validate": "Judge benches: pass, fail or cannot tell for every limit, in every corner.",
+        "gallery": "The circuits' figures beside the numbers of their sources.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",
         "surrogate": "Train a fast model from SPICE samples, or check one against SPICE.",
         "network": "Run a spiking network on a surrogate of the circuit.",
