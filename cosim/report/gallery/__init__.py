@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODULES: tuple[str, ...] = ("stc",)
+MODULES: tuple[str, ...] = ("stc", "quantum_dot")
 
 
 @dataclass(frozen=True)
