@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cosim.devices.base import DeviceModel, Event, Operand, Param, Port, State, TwoTerminal, Values
+from cosim.devices.base import DeviceModel, Event, Inner, Operand, Param, Port, State, TwoTerminal, Values
 from cosim.devices.integrate import integrate
 from cosim.devices.registry import device, devices
 from cosim.emit import files
@@ -151,6 +151,49 @@ def test_a_port_without_a_law_is_named() -> None:
 
     with pytest.raises(EmitError, match="says nothing about pn"):
         subcircuit(Silent())
+
+
+class Divided(TwoTerminal):
+    """A resistor in series with a square-law element: the node between them is an inner one."""
+
+    name = "divided"
+    title = "Divided"
+    source = "test"
+    inner = (Inner("m"),)
+    params = (Param("g", 1e-3, "S", (1e-9, 1.0), "conductance"),)
+
+    def current(self, v: Operand, x: Values, p: Values) -> Operand:
+        return p.g * np.abs(x.m) * x.m
+
+    def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        return {"m": p.g * (across["pn"] - x.m) - p.g * np.abs(x.m) * x.m}
+
+
+def test_an_inner_node_is_written_with_its_balance() -> None:
+    assert "\nBm 0 m I=((" in subcircuit(Divided())
+    code = module(Divided())
+    assert "I(m) <+ -(" in code
+    assert "    electrical m;" in code
+
+
+def test_an_inner_node_without_a_balance_is_named() -> None:
+    class Floating(Divided):
+        name = "floating"
+
+        def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+            return {}
+
+    with pytest.raises(EmitError, match="says nothing about m"):
+        subcircuit(Floating())
+
+
+def test_a_node_that_has_two_meanings_is_named() -> None:
+    class Doubled(Divided):
+        name = "doubled"
+        inner = (Inner("n"),)
+
+    with pytest.raises(EmitError, match="more than one node n"):
+        module(Doubled())
 
 
 def test_deep_graphs_are_written() -> None:
