@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,17 @@ from scipy import stats
 
 from cosim import resources
 from cosim.errors import CosimError, InputError, MissingFile, Where
+from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Limits, Simulator
 from cosim.spice.testbench import BenchResult, Measured, Testbench
 from cosim.units import show
 
 NOMINAL = "nominal"
 Tell = Callable[[str], None]
-
-
-class Verdict(StrEnum):
-    """What is said of a limit."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    CANNOT_TELL = "cannot tell"
+__all__ = [
+    "BenchReport", "Spec", "Validation", "Verdict", "compare", "find_benches", "junit", "read_baseline", "validate_all",
+    "validate_bench",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

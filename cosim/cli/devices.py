@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from cosim.measure.examine import Subject
     from cosim.parameters import ParameterSet
 
 
@@ -17,6 +18,9 @@ def register(app: typer.Typer) -> None:
     group.callback(invoke_without_command=True)(list_devices)
     group.command("show", help="Parameters of a device, or of one of its sets, with units, bounds and sources.")(show)
     group.command("emit", help="Write a device's B-source subcircuit (.lib) and Verilog-A module (.va).")(emit)
+    group.command("check", help="Physics of a memristive model: pinched, passive, bounded, solvable, convergent.")(
+        check
+    )
     app.add_typer(group, name="devices")
 
 
@@ -92,3 +96,68 @@ def emit(
 
     for path in write(device(name), output):
         print(path)
+
+
+def check(
+    what: Annotated[str, typer.Argument(metavar="DEVICE|NETLIST", help="a device with one port, or a user's netlist")],
+    form: Annotated[str, typer.Option(help="behavioural or verilog-a, of a device of the library.")] = "behavioural",
+    instance: Annotated[
+        str | None, typer.Option(help='Of a netlist: one line between node "te" and 0, e.g. "X1 te 0 my_memristor".')
+    ] = None,
+    amplitude: Annotated[str, typer.Option(help="Of the sine, for a netlist.")] = "1 V",
+    period: Annotated[str, typer.Option(help="Of the sine, for a netlist.")] = "1 ms",
+    state: Annotated[
+        list[str] | None, typer.Option(help='Of a netlist: "v(x1.w)=0..1", a state and its bounds.')
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Six checks with a verdict each; exit 1 unless all pass."""
+    from cosim.cli.output import print_json, show_table, working
+    from cosim.errors import InputError, UnknownName
+    from cosim.measure.examine import Subject, examine
+    from cosim.measure.physics import Verdict
+    from cosim.spice.engines import open_simulator
+
+    if form not in ("behavioural", "verilog-a"):
+        raise UnknownName("form", form, ("behavioural", "verilog-a"))
+    if Path(what).suffix:
+        if instance is None:
+            raise InputError(f"{what} may hold many models", remedy='say which: --instance "X1 te 0 NAME"')
+        subject = _subject(Path(what), instance, amplitude, period, state or [])
+    else:
+        from cosim.devices.registry import device
+
+        model = device(what)
+        subject = Subject.of_device(model, model.defaults(), form=form)
+    with open_simulator() as simulator, working(f"checking {what}"):
+        found = examine(subject, simulator)
+        engine = simulator.version()
+    if as_json:
+        checks = [
+            {"name": c.name, "verdict": c.verdict.value, "says": c.says, "value": c.value, "limit": c.limit}
+            for c in found.checks
+        ]
+        print_json({"model": found.model, "engine": engine, "verdict": found.verdict.value, "checks": checks})
+    else:
+        rows = [(c.name, c.verdict.value, c.says) for c in found.checks]
+        show_table(f"{found.model} ({engine})", ("check", "verdict", ""), rows)
+    raise typer.Exit(0 if found.verdict is Verdict.PASS else 1)
+
+
+def _subject(path: Path, instance: str, amplitude: str, period: str, states: list[str]) -> Subject:
+    from cosim import units
+    from cosim.errors import InputError, MissingFile
+    from cosim.measure.examine import Subject
+
+    if not path.is_file():
+        raise MissingFile(f"cannot read {path}: No such file", remedy="check the path")
+    bounds = {}
+    for text in states:
+        name, _, span = text.partition("=")
+        low, dots, high = span.partition("..")
+        if not dots:
+            raise InputError(f"--state {text!r} has no bounds", remedy='write e.g. "v(x1.w)=0..1"')
+        bounds[name.strip().lower()] = (units.parse(low), units.parse(high))
+    body = f'.include "{path.resolve()}"\n{instance}'
+    volts, seconds = units.parse(amplitude, "V"), units.parse(period, "s")
+    return Subject(path.name, body, volts, seconds, bounds, roots=(path.resolve().parent,))
