@@ -15,8 +15,7 @@ from cosim.errors import CosimError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
-from cosim.network.experiment import Plan, VdspResult, load_images, run_vdsp
-from cosim.network.vdsp import VdspSettings
+from cosim.network.experiment import Plan, VdspResult, load_images, preset, run_vdsp
 from cosim.pipeline import Lab, certified, extract_cell, measure_lab, relative_errors
 from cosim.report import style
 from cosim.report.bench_figures import bench_figure
@@ -40,8 +39,6 @@ class Settings:
 
     seed: int = 0
     images: str = "digits"
-    neurons: int = 60
-    epochs: int = 3
     pulses: int = 500
 
 
@@ -114,8 +111,8 @@ def demonstrate(folder: Path, *, settings: Settings | None = None, tell: Step, l
     speed_up = updates_per_second(surrogate) * held.seconds / len(held.amplitude)
     tell(f"learning {chosen.images}")
     images = load_images(chosen.images)
-    network_settings = VdspSettings(neurons=chosen.neurons)
-    plan = Plan(network_settings, surrogate, images, epochs=chosen.epochs)
+    network_settings, epochs = preset(chosen.images)
+    plan = Plan(network_settings, surrogate, images, epochs=epochs)
     network = run_vdsp(plan, seeds=(chosen.seed,), progress=learning)
     tell("drawing")
     done = Demonstration(lab, fit, measured, absent, surrogate, held, speed_up, network, folder / "report.html")
