@@ -105,8 +105,8 @@ CASES = [
          {"r.toml": RECIPE.format(**GOOD), "iv.csv": re.sub(r",[-0-9.e]+\n", ",1e-3\n", ROWS)}),
     Case("missing surrogate", ("surrogate", "check", "none.npz"), r"none\.npz", 2),
     Case("foreign surrogate", ("surrogate", "check", "s.npz"), r"s\.npz", 2, {"s.npz": "no archive"}),
-    Case("unknown network", ("network", "run", "vdspp"), r"vdsp", 2),
-    Case("unknown images", ("network", "run", "vdsp", "--data", "cats"), r"cats", 2),
+    Case("unknown network", ("network", "run", "vdspp", "-o", "out"), r"vdsp", 2),
+    Case("unknown images", ("network", "run", "vdsp", "--data", "cats", "-o", "out"), r"cats", 2),
 ]  # fmt: skip
 
 
