@@ -1,0 +1,317 @@
+"""Expressions of Verilog-A and of LTspice: one syntax tree, one precedence parser, one evaluator.
+
+Only what a compact model needs; a construct that is not known raises `Unreadable` with its place, so that whoever reads
+can say honestly what was not read. Nothing is ever executed: the evaluator walks the tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+MAX_DEPTH = 200
+
+
+class Unreadable(Exception):
+    """A text that this parser does not read: ``position`` is an offset into it."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``kind`` is name, number, string, system ($x), directive (`x), op or end; offsets into the text."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A node, at ``start``..``end`` of the text.
+
+    ``op`` is "number" (``value``), "string", "name", "call" (``name`` of ``args``), "cond", a binary operator, or
+    "u-", "u!", "u~", "u+".
+    """
+
+    op: str
+    start: int
+    end: int
+    name: str = ""
+    value: float = 0.0
+    args: tuple[Expr, ...] = ()
+    integer: bool = False  # of a number: written without point, exponent and suffix
+
+    def walk(self) -> Iterator[Expr]:
+        """This node and all below it."""
+        yield self
+        for child in self.args:
+            yield from child.walk()
+
+    def names(self) -> set[str]:
+        """Every plain name that is read."""
+        return {node.name for node in self.walk() if node.op == "name"}
+
+
+class Cursor:
+    """A position in a list of tokens that ends with one of kind "end"."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.index = 0
+
+    @property
+    def here(self) -> Token:
+        """The next token."""
+        return self.tokens[self.index]
+
+    def peek(self, ahead: int = 1) -> Token:
+        """A later token."""
+        return self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
+
+    @property
+    def last(self) -> Token:
+        """The token before the next one."""
+        return self.tokens[max(self.index - 1, 0)]
+
+    def take(self) -> Token:
+        """The next token, and go on."""
+        token = self.here
+        if token.kind != "end":
+            self.index += 1
+        return token
+
+    def at(self, *texts: str) -> bool:
+        """Whether the next token is one of these."""
+        return self.here.kind not in ("string", "end") and self.here.text in texts
+
+    def accept(self, *texts: str) -> bool:
+        """Take the next token if it is one of these."""
+        if self.at(*texts):
+            self.index += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> Token:
+        """Take ``text``; raises `Unreadable`."""
+        if not self.at(text):
+            raise Unreadable(f"expected {text!r}, found {self.here.text or 'the end'!r}", self.here.start)
+        return self.take()
+
+    def name(self) -> Token:
+        """Take a name; raises `Unreadable`."""
+        if self.here.kind != "name":
+            raise Unreadable(f"expected a name, found {self.here.text or 'the end'!r}", self.here.start)
+        return self.take()
+
+
+Levels = Sequence[frozenset[str]]
+# From loosest to tightest; "**" binds to the right. In Verilog-A "^" is exclusive or and stands below "&"; here it
+# binds like a power, because that is what those who write it between real numbers mean (rule "caret").
+VERILOG_LEVELS: Levels = tuple(
+    frozenset(level.split())
+    for level in (
+        "||", "&&", "|", "~^ ^~", "&", "== != === !==", "< <= > >=", "<< >> <<< >>>", "+ -", "* / %", "** ^",
+    )
+)  # fmt: skip
+LTSPICE_LEVELS: Levels = tuple(
+    frozenset(level.split()) for level in ("|| |", "&& &", "^", "== !=", "< <= > >=", "+ -", "* / %", "**")
+)
+
+
+class ExpressionParser:
+    """Reads expressions off a cursor. ``number`` gives the value of a number token and whether it is an integer."""
+
+    def __init__(self, levels: Levels, number: Callable[[Token], tuple[float, bool]]) -> None:
+        self._levels = levels
+        self._number = number
+        self._depth = 0
+
+    def parse(self, cursor: Cursor) -> Expr:
+        """One expression; raises `Unreadable`."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Unreadable("an expression nests too deep", cursor.here.start)
+        try:
+            condition = self._binary(cursor, 0)
+            if not cursor.accept("?"):
+                return condition
+            first = self.parse(cursor)
+            cursor.expect(":")
+            second = self.parse(cursor)
+            return Expr("cond", condition.start, second.end, args=(condition, first, second))
+        finally:
+            self._depth -= 1
+
+    def _binary(self, cursor: Cursor, level: int) -> Expr:
+        if level == len(self._levels):
+            return self._unary(cursor)
+        left = self._binary(cursor, level + 1)
+        while cursor.here.kind == "op" and cursor.here.text in self._levels[level]:
+            operator = cursor.take().text
+            if operator == "**" or level == len(self._levels) - 1:
+                right = self._unary(cursor) if cursor.at("-", "+") else self._binary(cursor, level)
+            else:
+                right = self._binary(cursor, level + 1)
+            left = Expr(operator, left.start, right.end, args=(left, right))
+        return left
+
+    def _unary(self, cursor: Cursor) -> Expr:
+        if cursor.at("-", "+", "!", "~"):
+            operator = cursor.take()
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise Unreadable("an expression nests too deep", operator.start)
+            # A sign binds looser than a power: -x**2 is -(x**2).
+            operand = self._binary(cursor, len(self._levels) - 1)
+            self._depth -= 1
+            return Expr(f"u{operator.text}", operator.start, operand.end, args=(operand,))
+        return self._primary(cursor)
+
+    def _primary(self, cursor: Cursor) -> Expr:
+        token = cursor.take()
+        if token.kind == "number":
+            value, integer = self._number(token)
+            return Expr("number", token.start, token.end, value=value, integer=integer)
+        if token.kind == "string":
+            return Expr("string", token.start, token.end, name=token.text)
+        if token.text in ("(", "{", "'{"):
+            inner = [self.parse(cursor)]
+            while token.text != "(" and cursor.accept(","):
+                inner.append(self.parse(cursor))
+            close = cursor.expect(")" if token.text == "(" else "}")
+            if len(inner) == 1 and token.text != "'{":
+                found = inner[0]  # the span takes the brackets in
+                return Expr(found.op, token.start, close.end, found.name, found.value, found.args, found.integer)
+            return Expr("call", token.start, close.end, name="{}", args=tuple(inner))
+        if token.kind in ("name", "system", "directive"):
+            if not cursor.at("("):
+                return Expr("name", token.start, token.end, name=token.text)
+            cursor.take()
+            args: list[Expr] = []
+            while not cursor.at(")"):
+                args.append(self._argument(cursor))
+                if not cursor.accept(","):
+                    break
+            close = cursor.expect(")")
+            return Expr("call", token.start, close.end, name=token.text, args=tuple(args))
+        raise Unreadable(f"{token.text or 'the end'!r} where a value is expected", token.start)
+
+    def _argument(self, cursor: Cursor) -> Expr:
+        if cursor.at(",", ")"):  # an argument left out
+            return Expr("name", cursor.here.start, cursor.here.start, name="")
+        if cursor.at("+", "-") and cursor.peek().text in (",", ")"):  # a direction, as some write in cross(x, +)
+            token = cursor.take()
+            return Expr("name", token.start, token.end, name=token.text)
+        return self.parse(cursor)
+
+
+def truth(value: float) -> bool:
+    """Verilog-A: anything but zero."""
+    return value != 0.0
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What operators and functions mean. ``power`` is of ``**``.
+
+    ``integers`` are the names that Verilog-A computes in integers, so that 1/2 is 0; None where there is no such thing.
+    """
+
+    functions: Mapping[str, Callable[..., float]]
+    power: Callable[[float, float], float]
+    true: Callable[[float], bool] = truth
+    integers: frozenset[str] | None = None
+
+
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+}  # fmt: skip
+Special = Callable[[Expr], float | None]
+
+
+def evaluate(expr: Expr, lookup: Callable[[Expr], float], special: Special, dialect: Dialect) -> float:
+    """The value of ``expr``.
+
+    Args:
+        lookup: the value of a name.
+        special: the value of a call that is more than a function of its arguments (V, I, idt); None where it is not.
+        dialect: of the language.
+
+    Raises:
+        Unreadable: for what has no value here.
+    """
+
+    def of(node: Expr) -> float:
+        op, args = node.op, node.args
+        if op == "number":
+            return node.value
+        if op == "name":
+            return lookup(node)
+        if op == "call":
+            found = special(node)
+            if found is not None:
+                return found
+            function = dialect.functions.get(node.name.lower())
+            if function is None:
+                raise Unreadable(f"{node.name}() has no value here", node.start)
+            return float(function(*(of(arg) for arg in args)))
+        if op == "cond":
+            return of(args[1]) if dialect.true(of(args[0])) else of(args[2])
+        if op == "&&" or (op == "&" and dialect.integers is None):
+            return float(dialect.true(of(args[0])) and dialect.true(of(args[1])))
+        if op == "||" or (op == "|" and dialect.integers is None):
+            return float(dialect.true(of(args[0])) or dialect.true(of(args[1])))
+        if op == "u-":
+            return -of(args[0])
+        if op == "u+":
+            return of(args[0])
+        if op in ("u!", "u~"):
+            return float(not dialect.true(of(args[0])))
+        if op == "string" or len(args) != 2:
+            raise Unreadable("this has no value here", node.start)
+        return _binary(node, of(args[0]), of(args[1]), dialect)
+
+    return of(expr)
+
+
+def is_integer(expr: Expr, integers: frozenset[str]) -> bool:
+    """Whether Verilog-A computes ``expr`` in integers; ``integers`` are the names declared so."""
+    if expr.op == "number":
+        return expr.integer
+    if expr.op == "name":
+        return expr.name in integers
+    if expr.op in ("u-", "u+", "+", "-", "*", "/", "%", "**"):
+        return all(is_integer(arg, integers) for arg in expr.args)
+    return False
+
+
+def _binary(node: Expr, a: float, b: float, dialect: Dialect) -> float:
+    op = node.op
+    if op in _COMPARE:
+        return float(_COMPARE[op](a, b))
+    if op == "+":
+        return a + b
+    if op == "-":
+        return a - b
+    if op == "*":
+        return a * b
+    if op == "/":
+        if b == 0.0:
+            raise Unreadable("a division by zero", node.start)
+        whole = dialect.integers is not None and is_integer(node, dialect.integers)
+        return float(int(a / b)) if whole else a / b
+    if op == "%":
+        return math.fmod(a, b)
+    if op == "**":
+        return dialect.power(a, b)
+    if op == "^":
+        return float(dialect.true(a) != dialect.true(b))
+    raise Unreadable(f"operator {op!r} has no value here", node.start)

@@ -1,0 +1,117 @@
+"""Hidden state: variables of an analog block that are read before they are assigned.
+
+The language keeps such a variable from one step to the next. OSDI has no memory for it: each evaluation begins with
+zero (or the declared value), and ``@(initial_step)`` is run at every evaluation. What the analysis asks is whether an
+assignment lies on every path to a read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cosim.lint.expressions import Expr
+from cosim.lint.va_syntax import Module, Statement
+
+_INITIAL = {"initial_step", "initial_instance", "initial_model"}
+
+
+def is_initial(statement: Statement) -> bool:
+    """Whether this is the event of a simulation's start."""
+    return statement.kind == "event" and bool(set(statement.name.split()) & _INITIAL)
+
+
+@dataclass
+class Flow:
+    """What the analog blocks do to variables, by name.
+
+    ``hidden``: the first read that an assignment may not have reached, of a variable that is assigned outside the
+    initial blocks too. ``initial``: assignments at the start; ``assigned``: all others; ``ending``: in final_step.
+    """
+
+    hidden: dict[str, Expr] = field(default_factory=dict)
+    initial: dict[str, list[Statement]] = field(default_factory=dict)
+    assigned: dict[str, list[Statement]] = field(default_factory=dict)
+    ending: dict[str, list[Statement]] = field(default_factory=dict)
+    unset: dict[str, Expr] = field(default_factory=dict)
+
+
+def flow(module: Module) -> Flow:
+    """The flow of a module's variables."""
+    found = Flow()
+    known = {entry.name.text for entry in module.variables}
+
+    def read(expr: Expr | None, ready: set[str]) -> None:
+        for node in expr.walk() if expr is not None else ():
+            if node.op == "name" and node.name in known and node.name not in ready:
+                found.unset.setdefault(node.name, node)
+
+    def run(statement: Statement, ready: set[str], where: dict[str, list[Statement]]) -> None:
+        """Go through ``statement``; ``ready`` grows by what it surely assigns."""
+        kind = statement.kind
+        if kind == "assign":
+            read(statement.value, ready)
+            where.setdefault(statement.target, []).append(statement)
+            ready.add(statement.target)
+        elif kind == "block":
+            for child in statement.body:
+                run(child, ready, where)
+        elif kind == "if":
+            read(statement.value, ready)
+            first, second = set(ready), set(ready)
+            for child in statement.body:
+                run(child, first, where)
+            for child in statement.other:
+                run(child, second, where)
+            ready |= first & second
+        elif kind == "case":
+            read(statement.value, ready)
+            results = []
+            for child in statement.body:
+                one = set(ready)
+                run(child, one, where)
+                results.append(one)
+            if any(label.name == "default" for label in statement.args) and results:
+                ready |= set.intersection(*results)
+        elif kind == "loop":
+            read(statement.value, ready)
+            for child in statement.body:
+                run(child, set(ready), where)
+        elif kind == "event":
+            target = found.initial if is_initial(statement) else where
+            if "final_step" in statement.name.split():
+                target = found.ending
+            for expr in statement.args:
+                read(expr, ready)
+            for child in statement.body:
+                run(child, set(ready), target)
+        else:
+            for expr in statement.expressions():
+                read(expr, ready)
+
+    ready: set[str] = set()
+    for statement, initial in module.analogs:
+        run(statement, set() if initial else ready, found.initial if initial else found.assigned)
+    found.hidden = {name: node for name, node in found.unset.items() if name in found.assigned}
+    return found
+
+
+_TIME = {"$abstime", "$realtime", "$time"}
+
+
+def constant(expr: Expr, module: Module, variables: set[str] = frozenset()) -> bool:  # type: ignore[assignment]
+    """Whether ``expr`` depends on parameters, numbers and ``variables`` only."""
+    parameters = {entry.name.text for entry in module.parameters} | set(variables)
+    for node in expr.walk():
+        if node.op == "name" and not (node.name in parameters or node.name.startswith(("`", "$temp", "$vt"))):
+            return False
+        if node.op == "call" and node.name not in MATH and node.name not in module.functions and node.name != "{}":
+            return False
+        if node.op in ("name", "call") and node.name in _TIME:
+            return False
+    return True
+
+
+MATH = frozenset(
+    """ln log exp sqrt min max abs pow floor ceil sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh
+    atanh limexp $vt $temperature""".split()  # noqa: SIM905
+)
