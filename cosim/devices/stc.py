@@ -84,11 +84,12 @@ class StcSynapse(DeviceModel):
     title = "CMOS synapse with tagging and capture (reduced model)"
     source = "Nicholson 2024, Eqs. 4-6, Fig. 8"
     passive = False  # it drives its weight
+    # not "gnd", which ngspice takes for node 0 in a subcircuit, too
     ports = (
-        Port("pre", ("pre", "gnd")),
-        Port("post", ("post", "gnd")),
-        Port("others", ("others", "gnd")),
-        Port("weight", ("w", "gnd")),
+        Port("pre", ("pre", "ref")),
+        Port("post", ("post", "ref")),
+        Port("others", ("others", "ref")),
+        Port("weight", ("w", "ref")),
     )
     states = (
         State("ca", "ca_init", (0.0, 16.0), description="calcium current over I_THPOT"),
@@ -155,8 +156,8 @@ class StcSynapse(DeviceModel):
         return {"pre": (-level, level), "post": (-level, level), "others": (0.0, 0.6)}
 
     def pulse_width(self, p: Values) -> float:
-        """A tenth of the calcium's time constant (s): 40 of them cross both thresholds now and again."""
-        return float(p.tau_ca) / 10.0
+        """An eighth of the calcium's time constant (s): forty of them cross both thresholds now and again."""
+        return float(p.tau_ca) / 8.0
 
     def spike(self, v: Operand, p: Values) -> Operand:
         """How much of a spike's current flows at ``v`` (V): 0 below 0, 1 above V_DD, linear between."""
