@@ -228,6 +228,7 @@ class Dialect:
     power: Callable[[float, float], float]
     true: Callable[[float], bool] = truth
     integers: frozenset[str] | None = None
+    caret_is_power: bool = False
 
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -313,5 +314,5 @@ def _binary(node: Expr, a: float, b: float, dialect: Dialect) -> float:
     if op == "**":
         return dialect.power(a, b)
     if op == "^":
-        return float(dialect.true(a) != dialect.true(b))
+        return dialect.power(a, b) if dialect.caret_is_power else float(dialect.true(a) != dialect.true(b))
     raise Unreadable(f"operator {op!r} has no value here", node.start)

@@ -16,7 +16,7 @@ from cosim.lint.va_rules import Model
 from cosim.lint.va_state import Flow, constant, is_initial
 from cosim.lint.va_syntax import Module, Statement
 
-_STEP = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
+STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
 
 
 class NotEuler(Exception):
@@ -154,7 +154,7 @@ def _is_step(module: Module, flow: Flow, node: Expr, state: State) -> bool:
             return True
         return False
     parameters = {entry.name.text for entry in module.parameters}
-    return node.name in parameters and bool(_STEP.match(node.name))
+    return node.name in parameters and bool(STEP_NAME.match(node.name))
 
 
 def _guards(module: Module, statement: Statement) -> list[Statement]:

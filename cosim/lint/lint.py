@@ -1,0 +1,221 @@
+"""``cosim lint`` as functions: `lint_file` finds, `fix_file` repairs and compares.
+
+Untrusted input: a file is read as text, with a limit on its size; what it includes is looked for in its own folder
+only; nothing in it is executed but by a simulator in its sandbox, and that only for the comparison.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosim.errors import CosimError, EngineMissing, InputError, NetlistError
+from cosim.lint import va_fix, va_rules
+from cosim.lint.equivalence import Drive, Equivalence, Reader, Run, bench_deck, compare
+from cosim.lint.expressions import Unreadable
+from cosim.lint.findings import Finding, Fixed, Severity, read_source
+from cosim.lint.va_reading import Array, Reading
+from cosim.lint.va_tokens import STANDARD_HEADERS
+from cosim.spice.openvaf import compile_model, find_openvaf
+from cosim.spice.simulator import Deck, Simulator
+
+VERILOG_A = (".va", ".vams", ".verilog-a")
+SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What was found in a file. ``notes`` say in sentences what could not be looked at."""
+
+    file: Path
+    language: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing but warnings."""
+        return all(finding.severity is Severity.WARNING for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "file": str(self.file),
+            "language": self.language,
+            "clean": self.clean,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A repaired text, what lint says of it, and how it compares with the original."""
+
+    fixed: Fixed
+    after: Lint
+    equivalence: Equivalence = field(default_factory=lambda: Equivalence(None))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "done": list(self.fixed.done),
+            "left": list(self.fixed.left),
+            "clean": self.after.clean,
+            "equivalence": self.equivalence.to_dict(),
+        }
+
+
+def lint_file(path: str | Path) -> Lint:
+    """Lint a Verilog-A model, or an LTspice netlist, by its suffix. Raises `InputError`, `MissingFile`."""
+    file = Path(path)
+    text = read_source(file)
+    if file.suffix.lower() in VERILOG_A:
+        return lint_verilog_a(text, file)
+    if file.suffix.lower() in SPICE:
+        from cosim.lint.lt_lint import lint_spice
+
+        return lint_spice(text, file)
+    raise InputError(
+        f"{file.name}: no kind of model that lint knows by its suffix", remedy=f"one of {', '.join(VERILOG_A + SPICE)}"
+    )
+
+
+def fix_file(
+    path: str | Path,
+    simulator: Simulator | None,
+    *,
+    amplitude: float = 1.0,
+    period: float | None = None,
+    caret: str = "",
+) -> Repair:
+    """Repair a file and compare the result with it; without ``simulator`` nothing is compared.
+
+    Args:
+        path: the file.
+        simulator: ngspice, or None.
+        amplitude, period: of the drive of the comparison (V, s).
+        caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
+    """
+    file = Path(path)
+    text = read_source(file)
+    if file.suffix.lower() in VERILOG_A:
+        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period)
+    from cosim.lint.lt_lint import fix_spice
+
+    return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret)
+
+
+def lint_verilog_a(text: str, file: Path) -> Lint:
+    """The rules' findings, and what the compiler says where no rule has said it."""
+    model = va_rules.read(text, file.resolve().parent)
+    findings = va_rules.check(model)
+    notes = [
+        f"line {model.source.place(position)[0]} was not understood ({message}): the rules did not see it"
+        for module in model.modules
+        for position, message in module.unread
+    ]
+    if not model.modules:
+        raise NetlistError(f"{file}: there is no module in this file", remedy="a model is a module")
+    if any(finding.rule.startswith("include-") for finding in findings):
+        notes.append("not compiled: an included file is missing or not allowed")
+    elif find_openvaf() is None:
+        notes.append("not compiled: there is no Verilog-A compiler (pip install 'cosim-spice[veriloga]')")
+    else:
+        findings += _compiler(text, file, findings)
+    foreign = sorted({name for name, _ in model.source.includes} - STANDARD_HEADERS)
+    if foreign:
+        notes.append(f"included files are not linted: {', '.join(foreign)}")
+    return Lint(file, "verilog-a", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
+
+
+def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
+    """The compiler's first error, where no rule has named its line."""
+    try:
+        compile_model(text, include=(file.resolve().parent,))
+    except EngineMissing:
+        return []
+    except NetlistError as error:
+        line = (error.where.line if error.where is not None else None) or 1
+        column = error.where.column if error.where is not None and isinstance(error.where.column, int) else 1
+        if any(f.severity is Severity.ERROR and (f.line == line or error.where is None) for f in found):
+            return []
+        if any(f.severity is Severity.ERROR for f in found):  # it may follow from one of those
+            return []
+        message = error.message.removeprefix("Verilog-A: ")
+        return [Finding("compiler", Severity.ERROR, line, column, message, "see the language's manual")]
+    return []
+
+
+def _fix_verilog_a(
+    text: str, file: Path, simulator: Simulator | None, *, amplitude: float, period: float | None
+) -> Repair:
+    folder = file.resolve().parent
+    before = lint_verilog_a(text, file)
+    fixed = va_fix.fix(va_rules.read(text, folder))
+    after = lint_verilog_a(fixed.text, file)
+    if simulator is None:
+        return Repair(fixed, after, Equivalence(None, (), ("nothing was compared: no simulator",)))
+    try:
+        compiled = compile_model(fixed.text, include=(folder,))
+    except CosimError as error:
+        return Repair(fixed, after, Equivalence(None, (), (f"the repaired model does not compile: {error}",)))
+    new, old = va_rules.read(fixed.text, folder), va_rules.read(text, folder)
+    module = new.modules[0]
+    if len(module.ports) != 2:
+        reason = f"nothing was compared: module {module.name!r} has {len(module.ports)} ports, not two"
+        return Repair(fixed, after, Equivalence(None, (), (reason,)))
+    added = {e.name.text.removesuffix("_rate") for e in module.variables if e.name.text.endswith("_rate")}
+    states = {name: f"v(n1#{name}_state)" for name in added if f"{name}_state" in module.nets}
+
+    def deck(osdi: Path, name: str) -> Callable[[Drive], Deck]:
+        return lambda drive: bench_deck(f"N1 a 0 dut\n.model dut {name}", drive, osdi=(osdi,))
+
+    original, why = None, ""
+    try:
+        original = deck(compile_model(text, include=(folder,)), old.modules[0].name)
+    except CosimError as error:
+        findings = [f for f in before.findings if f.severity is Severity.ERROR]
+        why = f"it does not compile (line {findings[0].line}: {findings[0].message})" if findings else str(error)
+    reader, unread = _reader(old, fixed.text, folder, states)
+    found = compare(
+        read=reader,
+        unread=unread,
+        before=original,
+        no_before=why,
+        after=deck(compiled, module.name),
+        states=states,
+        simulator=simulator,
+        amplitude=amplitude,
+        period=period,
+    )
+    return Repair(fixed, after, found)
+
+
+def _reader(
+    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str]
+) -> tuple[Reader | None, str]:
+    try:
+        Reading(old, old.modules[0], 1e-9)
+    except Unreadable as reason:
+        return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
+    scales = _scales(va_rules.read(fixed, folder), states)
+
+    def read(t: Array, v: Array) -> Run:
+        trace = Reading(old, old.modules[0], float(t[1] - t[0])).run(t, v)
+        return Run(trace.i, {name: trace.kept[name] / scales[name] for name in states if name in trace.kept})
+
+    return read, ""
+
+
+def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, float]:
+    """What a state is divided by in its node: the bound that the fix wrote in front of V(state)."""
+    found = {}
+    reading = Reading(model, model.modules[0], 1e-9)
+    for name in states:
+        match = re.search(rf"\(([^()]*(?:\([^()]*\)[^()]*)*)\) \* V\({name}_state\)", model.source.text)
+        found[name] = reading.constant(match[1]) if match else 1.0
+    return found

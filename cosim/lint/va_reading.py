@@ -1,0 +1,327 @@
+"""A Verilog-A two-terminal model as the language's standard reads it: variables keep their values from step to step.
+
+The reference for ``--fix``: what the author of an explicitly integrated model meant, walked in small fixed steps over
+the syntax tree, with nothing compiled. Read are modules with two ports that contribute to one branch, with ``idt`` and
+hidden variables as memory; anything else raises `Unreadable`, and is reported as not verified.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from cosim.lint.expressions import (
+    VERILOG_LEVELS,
+    Cursor,
+    Dialect,
+    Expr,
+    ExpressionParser,
+    Unreadable,
+    evaluate,
+)
+from cosim.lint.va_euler import STEP_NAME
+from cosim.lint.va_rules import Model
+from cosim.lint.va_syntax import Function, Module, Statement
+from cosim.lint.va_tokens import number, scan
+
+Array = NDArray[np.float64]
+_CONSTANTS = {
+    "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
+    "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,
+    "`P_CELSIUS0": 273.15, "`P_H": 6.62607015e-34, "`P_EPS0": 8.8541878128e-12,
+    "$temperature": 300.15, "$vt": 300.15 * 1.380649e-23 / 1.602176634e-19,
+}  # fmt: skip
+_FUNCTIONS: dict[str, Callable[..., float]] = {
+    "ln": math.log, "log": math.log10, "log10": math.log10, "exp": math.exp, "limexp": math.exp, "sqrt": math.sqrt,
+    "min": min, "max": max, "abs": abs, "fabs": abs, "pow": lambda a, b: a**b, "floor": math.floor, "ceil": math.ceil,
+    "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin, "acos": math.acos, "atan": math.atan,
+    "atan2": math.atan2, "hypot": math.hypot, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
+    "asinh": math.asinh, "acosh": math.acosh, "atanh": math.atanh,
+    "sgn": lambda x: float(np.sign(x)), "sign": lambda x: float(np.sign(x)),
+    "int": math.trunc,
+}  # fmt: skip
+_SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
+           "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
+_MAX_LOOP = 10_000
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the reading gives over ``t`` (n,) s: current into the first port (n,) A, and each kept variable (n,)."""
+
+    t: Array
+    v: Array
+    i: Array
+    kept: Mapping[str, Array]
+
+
+class Reading:
+    """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``."""
+
+    def __init__(self, model: Model, module: Module, dt: float) -> None:
+        if len(module.ports) != 2:
+            raise Unreadable(f"a module with {len(module.ports)} ports", module.start)
+        if module.unread:
+            position, message = module.unread[0]
+            raise Unreadable(message, position)
+        self._module, self._model, self._dt = module, model, dt
+        self._ports = tuple(port.text for port in module.ports)
+        self._macros = {f"`{name}": body for name, body in model.source.macros.items()}
+        self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
+        self._values: dict[str, float] = {}
+        self._nodes: dict[str, float] = {}
+        self._memory: dict[int, float] = {}
+        self._pending: dict[int, float] = {}
+        self._contributions: dict[str, dict[str, float]] = {}
+        self._time = 0.0
+        self._first = True
+        self._scale = 1.0
+        self._probe = {"V": 0.0, "I": 0.0}
+        self._uses_current = any(
+            node.op == "call" and node.name == "I" and self._is_main(node)
+            for expr in module.expressions()
+            for node in expr.walk()
+            if node.op == "call"
+        )
+        for entry in module.parameters:
+            value = self._of(entry.value) if entry.value is not None and entry.kind != "string" else 0.0
+            self._values[entry.name.text] = dt if STEP_NAME.match(entry.name.text) else value
+        for entry in module.variables:
+            self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
+
+    def constant(self, text: str) -> float:
+        """The value of an expression of parameters; raises `Unreadable`."""
+        source = scan(text)
+        return self._of(ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens)))
+
+    def run(self, t: Array, v: Array) -> Trace:
+        """Drive the ports with ``v`` (n,) V at ``t`` (n,) s, evenly spaced by ``dt``."""
+        names = [entry.name.text for entry in self._module.variables if entry.kind != "string"]
+        kept = {name: np.empty(len(t)) for name in names}
+        current = np.empty(len(t))
+        guess = 0.0
+        self._scale = max(float(np.max(np.abs(v))), 1e-12)
+        for k, (now, volts) in enumerate(zip(t, v, strict=True)):
+            guess = self._step(float(now), float(volts), guess)
+            current[k] = guess
+            for name in names:
+                kept[name][k] = self._values[name]
+        return Trace(t, v, current, kept)
+
+    def _step(self, now: float, volts: float, guess: float) -> float:
+        self._time = now
+        before, nodes = dict(self._values), dict(self._nodes)
+
+        def trial(current: float) -> float:
+            """How far the branch is from its own equation, with the state as it was before this step."""
+            self._values, self._nodes, self._pending = dict(before), dict(nodes), {}
+            self._probe = {"V": volts, "I": current}
+            self._contributions = {}
+            for statement, initial in self._module.analogs:
+                if not initial or self._first:
+                    self._run(statement)
+            found = self._contributions.get("main", {})
+            if "V" in found:
+                return found["V"] - volts
+            return found.get("I", 0.0) - current
+
+        if not self._uses_current:
+            current = trial(0.0)
+        else:
+            current = self._solve(trial, guess)
+        self._memory.update(self._pending)
+        self._first = False
+        return current
+
+    def _solve(self, trial: Callable[[float], float], guess: float) -> float:
+        """The current at which ``trial`` is zero, by secants; leaves the state that belongs to it."""
+        first, last = guess, guess + 1e-6 * abs(guess) + 1e-12
+        residual = trial(first)
+        for _ in range(60):
+            found = trial(last)
+            if abs(found) <= 1e-12 * self._scale or found == residual:
+                break
+            first, last, residual = last, last - found * (last - first) / (found - residual), found
+        if abs(found) > 1e-6 * self._scale:
+            last = self._bracketed(trial)
+        return last
+
+    def _bracketed(self, trial: Callable[[float], float]) -> float:
+        """The same where secants run away: between zero and the first current, by decades, at which the sign turns."""
+        at_zero = trial(0.0)
+        for exponent in range(-15, 4):
+            for end in (10.0**exponent, -(10.0**exponent)):
+                if trial(end) * at_zero < 0.0:
+                    current = float(optimize.brentq(trial, 0.0, end, xtol=1e-18, rtol=1e-12))
+                    if abs(trial(current)) <= 1e-6 * self._scale:
+                        return current
+        raise Unreadable("its branch equation was not solved", self._module.start)
+
+    def _is_main(self, node: Expr) -> bool:
+        """Whether a probe or contribution is of the branch between the ports."""
+        names = tuple(arg.name for arg in node.args)
+        if len(names) == 1 and names[0] in self._module.branches:
+            names = self._module.branches[names[0]]
+        return set(names) == set(self._ports)
+
+    def _sign(self, node: Expr) -> float:
+        names = tuple(arg.name for arg in node.args)
+        if len(names) == 1 and names[0] in self._module.branches:
+            names = self._module.branches[names[0]]
+        return -1.0 if names == self._ports[::-1] else 1.0
+
+    def _of(self, expr: Expr) -> float:
+        try:
+            return evaluate(expr, self._name, self._special, self._dialect)
+        except (ValueError, OverflowError, ZeroDivisionError):
+            raise Unreadable("a value that is not finite", expr.start) from None
+
+    def _name(self, node: Expr) -> float:
+        name = node.name
+        if name in self._values:
+            return self._values[name]
+        if name in ("$abstime", "$realtime", "$time"):
+            return self._time
+        if name in self._macros:
+            return self.constant(self._macros[name])
+        if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        raise Unreadable(f"{name!r} has no value", node.start)
+
+    def _special(self, node: Expr) -> float | None:
+        name, args = node.name, node.args
+        if name in self._module.functions:
+            return self._function(self._module.functions[name], [self._of(arg) for arg in args])
+        if name == "^" or name == "{}":
+            raise Unreadable("this is not read", node.start)
+        if name == "idt":
+            return self._idt(node)
+        if name == "analysis":
+            wanted = {arg.name.strip('"') for arg in args}
+            return float(bool(wanted & {"tran"}) or (self._first and bool(wanted & {"ic", "static", "nodeset"})))
+        if name in ("$temperature", "$vt"):
+            return _CONSTANTS[name]
+        if name == "$simparam" and len(args) > 1:
+            return self._of(args[1])
+        if name in ("$rdist_normal", "$dist_normal"):
+            return self._of(args[1])  # without a deviation, as the fix has it
+        if name in ("$rdist_uniform", "$dist_uniform"):
+            return 0.5 * (self._of(args[1]) + self._of(args[2]))
+        if name in ("V", "I") and args:
+            if self._is_main(node):
+                return self._sign(node) * self._probe[name]
+            if name == "V":
+                return self._node(args[0]) - (self._node(args[1]) if len(args) > 1 else 0.0)
+            raise Unreadable("the current of an inner branch", node.start)
+        return None
+
+    def _node(self, arg: Expr) -> float:
+        name = arg.name
+        if name == self._ports[0]:
+            return self._probe["V"]
+        if name == self._ports[1] or any(token.text == name for token in self._module.grounds):
+            return 0.0
+        if name in self._nodes:
+            return self._nodes[name]
+        if name in self._module.nets:
+            return self._initial_node(name)
+        raise Unreadable(f"node {name!r}", arg.start)
+
+    def _initial_node(self, name: str) -> float:
+        """An inner node that is read before its contribution: the start value that its idt states."""
+        for statement in self._module.statements():
+            if statement.kind == "contrib" and statement.access is not None and statement.access.args[0].name == name:
+                if statement.access.name == "V" and statement.value is not None:
+                    value = statement.value
+                    return evaluate(value, self._name, self._start_of, self._dialect)
+        raise Unreadable(f"node {name!r} is no state", self._module.start)
+
+    def _start_of(self, node: Expr) -> float | None:
+        if node.name == "idt":
+            return self._of(node.args[1]) if len(node.args) > 1 else 0.0
+        return None
+
+    def _idt(self, node: Expr) -> float:
+        start = self._of(node.args[1]) if len(node.args) > 1 else 0.0
+        held = self._memory.get(node.start, start)
+        rate = self._of(node.args[0])
+        self._pending[node.start] = held + rate * self._dt
+        return held
+
+    def _function(self, function: Function, values: list[float]) -> float:
+        outer, self._values = self._values, dict(self._values)
+        try:
+            self._values.update({token.text: value for token, value in zip(function.arguments, values, strict=True)})
+            self._values[function.name] = 0.0
+            for statement in function.body:
+                self._run(statement)
+            return self._values[function.name]
+        except ValueError:
+            raise Unreadable(f"{function.name}() is called with other arguments", function.start) from None
+        finally:
+            self._values = outer
+
+    def _run(self, statement: Statement) -> None:
+        kind, value = statement.kind, statement.value
+        if kind == "assign" and value is not None:
+            found = self._of(value)
+            self._values[statement.target] = float(round(found)) if statement.target in self._module.integers else found
+        elif kind == "contrib" and value is not None and statement.access is not None:
+            self._contribute(statement.access, self._of(value))
+        elif kind == "block":
+            for child in statement.body:
+                self._run(child)
+        elif kind == "if" and value is not None:
+            for child in statement.body if self._of(value) != 0.0 else statement.other:
+                self._run(child)
+        elif kind == "case" and value is not None:
+            self._case(statement, self._of(value))
+        elif kind == "loop" and value is not None:
+            for _ in range(_MAX_LOOP):
+                if self._of(value) == 0.0:
+                    return
+                for child in statement.body:
+                    self._run(child)
+            raise Unreadable("a loop that does not end", statement.start)
+        elif kind == "event":
+            self._event(statement)
+        elif kind == "call" and statement.name not in _SILENT | {"$stop", "$finish", "$fatal"}:
+            raise Unreadable(f"{statement.name} is not read", statement.start)
+
+    def _case(self, statement: Statement, value: float) -> None:
+        for label, child in zip(statement.args, statement.body, strict=True):
+            if label.name == "default" or self._of(label) == value:
+                self._run(child)
+                return
+
+    def _event(self, statement: Statement) -> None:
+        events = set(statement.name.split())
+        if events & {"initial_step", "initial_instance", "initial_model"}:
+            if not self._first:
+                return
+        elif events == {"timer"}:
+            pass  # each step of the reading is a tick
+        elif events <= {"final_step"}:
+            return
+        elif any(s.kind == "assign" for s in statement.walk()):
+            raise Unreadable(f"@({statement.name}) is not read", statement.start)
+        else:
+            return
+        for child in statement.body:
+            self._run(child)
+
+    def _contribute(self, access: Expr, value: float) -> None:
+        if access.name not in ("V", "I"):
+            raise Unreadable(f"a contribution to {access.name}()", access.start)
+        if self._is_main(access):
+            branch = self._contributions.setdefault("main", {})
+            branch[access.name] = branch.get(access.name, 0.0) + self._sign(access) * value
+        elif access.name == "V" and len(access.args) == 1:
+            self._nodes[access.args[0].name] = value
+        else:
+            raise Unreadable("a contribution to an inner branch", access.start)
