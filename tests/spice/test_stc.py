@@ -100,9 +100,9 @@ def test_fit_finds_what_made_the_waveforms() -> None:
     start = fitting.published()
     changes = {"tau_ca": 1.15, "i_pre": 0.85, "q_wta_p": 1.4, "q_mirror_d": 0.7, "i_tail_p": 1.2}
     truth = start.with_(**{name: factor * start[name] for name, factor in changes.items()})
-    steps = 1100
+    steps = 760
     shares = {
-        name: stc_model.spike_share(first + period * np.arange(6), width=0.8e-3, dt=5e-5, steps=steps)
+        name: stc_model.spike_share(first + period * np.arange(4), width=0.8e-3, dt=5e-5, steps=steps)
         for name, first, period in (("pre", 4e-3, 17e-3), ("post", 2e-3, 7e-3))
     }
     blank = fitting.Trains(5e-5, shares["pre"], shares["post"], {}, 0.5)

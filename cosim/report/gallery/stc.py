@@ -230,7 +230,8 @@ def recovery(simulator: Simulator) -> Entry:
     ):  # fmt: skip
         axes[1].plot(h, measure.vector(data, vector) * 1e15, label=label)
     axes[1].set(xlabel="early-phase weight (V)", ylabel="current (fA)", title="Femtoamperes at the capacitor")
-    axes[1].legend(loc="lower left")
+    axes[1].set_ylim(-3, 5)
+    axes[1].legend(loc="upper right")
     wall = sum(entry.result.wall for entry in slow.runs)
     up, down = static["recovery_up"].values[0], static["recovery_down"].values[0]
     fall, rise = slow["fall"].scalar, slow["rise"].scalar
@@ -281,7 +282,7 @@ def consolidation(simulator: Simulator, p: Values) -> Entry:
         found.append(float(late[-1]))
         ax.set(xlabel="time (s)", ylabel="weight (early and total: of h_0)", title=f"acceleration {factor:g}")
     axes[1].set_xlim(-0.5, 30)
-    axes[1].legend(loc="upper right", bbox_to_anchor=(1.0, 0.82))
+    axes[1].legend(loc="upper right", bbox_to_anchor=(1.0, 0.8), fontsize=7)
     total = run["total_end"].values
     ordered = all(_ordered(data) for data in run.waveforms_of("eight"))
     # 0.88 V at 2.5 fA times the acceleration on 1.2215 pF, against 360 s over the acceleration
