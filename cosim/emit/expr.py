@@ -7,6 +7,7 @@ names it. sympy was left aside because it rearranges floating-point forms; here 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -49,7 +50,10 @@ class Expr:
             raise EmitError(
                 f"an array of shape {array.shape} cannot be written in a netlist", remedy="use scalars and parameters"
             )
-        return cls("const", float(array.reshape(())))
+        value = float(array.reshape(()))
+        if not math.isfinite(value):
+            raise EmitError(f"the constant {value} cannot be written in a netlist", remedy="leave the bound out")
+        return cls("const", value)
 
     @property
     def boolean(self) -> bool:
@@ -69,8 +73,11 @@ class Expr:
         if func is np.where and len(args) == 3:
             condition, yes, no = (Expr.of(value) for value in args)
             return Expr("where", condition if condition.boolean else condition > 0.0, yes, no)
-        if func is np.clip and len(args) == 3:
-            return Expr("min", Expr("max", Expr.of(args[0]), Expr.of(args[1])), Expr.of(args[2]))
+        if func is np.clip and len(args) == 3 and not kwargs:
+            result = Expr.of(args[0])
+            if args[1] is not None:
+                result = Expr("max", result, Expr.of(args[1]))
+            return result if args[2] is None else Expr("min", result, Expr.of(args[2]))
         raise EmitError(f"np.{func.__name__} has no counterpart in a netlist", remedy="use ufuncs, np.where, np.clip")
 
     def __bool__(self) -> bool:
@@ -133,6 +140,19 @@ class Expr:
 
     def __le__(self, other: Any) -> Expr:
         return self._binary("<=", other)
+
+    def __eq__(self, other: object) -> bool:
+        raise EmitError("'==' of traced values has no counterpart in a netlist", remedy="use < or >, with a width")
+
+    def __ne__(self, other: object) -> bool:
+        raise EmitError("'!=' of traced values has no counterpart in a netlist", remedy="use < or >, with a width")
+
+    __hash__ = object.__hash__
+
+    def _no_remainder(self, other: Any) -> Expr:
+        raise EmitError("'%' and '//' have no counterpart in a netlist", remedy="write them with np.where")
+
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _no_remainder
 
     def __and__(self, other: Any) -> Expr:
         return self._binary("and", other)

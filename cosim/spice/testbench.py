@@ -28,6 +28,7 @@ from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
 from cosim.spice import bench as schema
+from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
 from cosim.spice.simulator import Deck, Limits, Result, Simulator
 from cosim.spice.stimuli import PulseTrain, fmt
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # of 1e-3 of the state, at 1 with 1e-4 and as many points (measured against scipy). abstol stays at 1 pA when tightened:
 # below it the charges of a BSIM4 transistor are too rough for reltol = 1e-6, and the step shrinks to nothing.
 STANDARD: Mapping[str, float] = MappingProxyType(
-    {"reltol": 1e-4, "abstol": 1e-13, "vntol": 1e-7, "chgtol": 1e-16, "trtol": 1.0}
+    {"reltol": 1e-4, "abstol": 1e-12, "vntol": 1e-7, "chgtol": 1e-16, "trtol": 1.0}
 )
 TIGHT: Mapping[str, float] = MappingProxyType(
     {"reltol": 1e-6, "abstol": 1e-12, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
@@ -195,11 +196,14 @@ class Testbench:
 
     def tightened(self) -> Testbench:
         """The same bench at tightened tolerances and half the maximum step: what a measure is trusted by."""
-        options = {**TIGHT, **{key: value for key, value in self.file.options.items() if key not in TIGHT}}
-        for key, value in TIGHT.items():
+        options = dict(self.file.options)
+        for key, tight in TIGHT.items():
             given = self.file.options.get(key)
-            if isinstance(given, int | float):
-                options[key] = min(float(given) * (1.0 if key == "trtol" else 0.1), value)
+            number = spice_number(given) if isinstance(given, str) else given
+            if given is not None and number is None:
+                raise InputError(f"option {key} = {given!r} is no number", remedy="write e.g. 1e-6")
+            # what a bench sets itself is set for a reason: a tenth of it, where that is tighter still
+            options[key] = tight if number is None else min(number * (1.0 if key == "trtol" else 0.1), tight)
         data = self.file.model_dump()
         data["options"] = options
         for entry in [data["analysis"], *data["analyses"].values()]:

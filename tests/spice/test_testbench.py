@@ -182,3 +182,14 @@ def test_a_vector_that_is_none_is_named(tmp_path: Path, simulator: PySpiceSimula
     assert not done.result.ok
     assert "i(v2)" in done.result.reason
     assert not done.measures
+
+
+@pytest.mark.parametrize("options", ["", 'reltol = "1e-8"', "abstol = 1e-15\nchgtol = 1e-20", "trtol = 0.5\nvntol = 1"])
+def test_tightened_is_never_looser(tmp_path: Path, options: str) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH.replace("[measures.i]", f"[options]\n{options}\n[measures.i]"))
+    bench = Testbench.load(path)
+    before, after = bench.deck().options, bench.tightened().deck().options
+    for key in TIGHT:
+        assert float(after[key]) <= float(before[key]), key
+    assert any(float(after[key]) < float(before[key]) for key in TIGHT)

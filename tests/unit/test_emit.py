@@ -135,6 +135,12 @@ class Broken(TwoTerminal):
         (lambda v: np.sum(v), "np.sum"),
         (lambda v: np.add.reduce(v), "np.add.reduce"),
         (lambda v: np.interp(v, [0, 1], [0, 1]), "np.interp|float"),
+        (lambda v: np.where(v == 0.0, 1.0, 2.0), "'=='"),
+        (lambda v: np.where(v != 0.0, 1.0, 2.0), "'!='"),
+        (lambda v: v % 2, "'%'"),
+        (lambda v: 2 // v, "'//'"),
+        (lambda v: np.minimum(v, np.inf), "constant inf"),
+        (lambda v: v * np.nan, "constant nan"),
     ],
 )
 def test_what_cannot_be_written_is_named(law: Any, construct: str) -> None:
@@ -208,3 +214,9 @@ def test_deep_graphs_are_written() -> None:
 def test_shipped_files_are_of_today(name: str) -> None:
     for path, text in files.shipped(device(name)).items():
         assert path.read_text() == text, f"{path.name} is old: write it again with `cosim devices emit {name}`"
+
+
+def test_clip_with_one_bound() -> None:
+    text = subcircuit(Broken(lambda v: np.clip(v, 0.0, None)))
+    assert "max(V(p,n), 0.0)" in text
+    assert "min(" not in text
