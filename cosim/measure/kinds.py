@@ -15,12 +15,16 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure import waveforms as measure
-from cosim.schema import Number, Second, Table, Volt
+from cosim.schema import Ampere, Hertz, Number, Second, Table, Volt
 
 if TYPE_CHECKING:
     import xarray
 
     from cosim.spice.stimuli import PulseTrain
+
+
+# A place on an analysis's coordinate, whichever that is.
+Place = Second | Volt | Ampere | Hertz | Number
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,15 @@ class SourceEnergy(PointMeasure):
 
 
 class Reduced(PointMeasure):
-    """The largest, smallest, mean, last value of a vector, its swing, or its integral, in a window (s)."""
+    """The largest, smallest, mean, last value of a vector, its swing, or its integral over the analysis's coordinate.
+
+    ``start`` and ``stop`` bound it, in s, in V or A of a sweep, or in Hz. An operating point has one value.
+    """
 
     kind: Literal["max", "min", "mean", "final", "integral", "swing"]
     of: str
-    start: Second | None = None
-    stop: Second | None = None
+    start: Place | None = None
+    stop: Place | None = None
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
@@ -158,9 +165,10 @@ class Reduced(PointMeasure):
 
     def evaluate(self, point: Point) -> float:
         """One value."""
-        if "time" not in point.data.coords:
-            values = measure.vector(point.data, self.of).ravel()
-            times = np.arange(values.size, dtype=float)
+        if not point.data.coords:
+            if self.kind == "integral" or self.start is not None or self.stop is not None:
+                raise InputError("an operating point has no window", remedy="leave start, stop and integral out")
+            values = times = measure.vector(point.data, self.of).ravel()
         else:
             times, values = measure.window(point.data, self.of, start=self.start, stop=self.stop)
         if self.kind == "integral":
@@ -175,11 +183,11 @@ class Reduced(PointMeasure):
 
 
 class At(PointMeasure):
-    """A vector at one or several times (s)."""
+    """A vector at one or several places of the analysis's coordinate: s, V or A of a sweep, Hz."""
 
     kind: Literal["at"]
     of: str
-    at: Second | tuple[Second, ...]
+    at: Place | tuple[Place, ...]
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""

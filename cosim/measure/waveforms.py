@@ -23,32 +23,46 @@ def vector(data: xarray.Dataset, name: str) -> Array:
     return np.asarray(np.abs(values) if np.iscomplexobj(values) else values, dtype=float)
 
 
+def axis(data: xarray.Dataset) -> Array:
+    """The coordinate of an analysis, (n,): ``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz. None for op: raises."""
+    name = next((str(key) for key in data.coords), None)
+    if name is None:
+        raise InputError("an operating point has neither time nor sweep", remedy="take 'final', or another analysis")
+    return np.asarray(data[name].values, dtype=float)
+
+
 def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
-    """A vector at times ``at`` (s), linear between points; raises where a time lies outside the run."""
-    t = np.asarray(data["time"].values, dtype=float)
+    """A vector where the analysis's coordinate is ``at``, linear between points; raises outside the run."""
+    t = axis(data)
+    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
+        return sample(data.isel({next(iter(data.dims)): slice(None, None, -1)}), name, at=at)
     times = np.asarray(at, dtype=float)
     slack = 1e-9 * max(t[-1] - t[0], 1e-30)
     if np.any(times < t[0] - slack) or np.any(times > t[-1] + slack):
         raise InputError(
-            f"{name} is asked for at {times.max():g} s, the run ends at {t[-1]:g} s", remedy="measure within the run"
+            f"{name} is asked for at {times.max():g}, the run goes from {t[0]:g} to {t[-1]:g}",
+            remedy="measure within the run",
         )
     return np.asarray(np.interp(times, t, vector(data, name)), dtype=float)
 
 
 def window(data: xarray.Dataset, name: str, *, start: float | None, stop: float | None) -> tuple[Array, Array]:
-    """Times (s) and values of a vector between ``start`` and ``stop`` (s), both ends interpolated."""
-    t = np.asarray(data["time"].values, dtype=float)
+    """Coordinate and values of a vector between ``start`` and ``stop``, both ends interpolated."""
+    t = axis(data)
     y = vector(data, name)
+    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
+        t, y = t[::-1], y[::-1]
     a, b = t[0] if start is None else start, t[-1] if stop is None else stop
-    if not (t[0] <= a < b <= t[-1] * (1 + 1e-9)):
-        raise InputError(f"window {a:g}..{b:g} s is not within the run {t[0]:g}..{t[-1]:g} s")
+    slack = 1e-9 * (t[-1] - t[0])
+    if not (t[0] - slack <= a < b <= t[-1] + slack):
+        raise InputError(f"window {a:g}..{b:g} is not within the run {t[0]:g}..{t[-1]:g}")
     inside = (t > a) & (t < b)
     times = np.concatenate([[a], t[inside], [b]])
     return times, np.interp(times, t, y)
 
 
 def integral(times: Array, values: Array) -> float:
-    """∫ values dt by the trapezoidal rule; unit of ``values`` times s."""
+    """∫ values over the coordinate by the trapezoidal rule; unit of ``values`` times that of ``times``."""
     return float(np.trapezoid(values, times))
 
 

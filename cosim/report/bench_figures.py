@@ -47,7 +47,7 @@ def plot_waveforms(result: BenchResult, ax: Axes | None = None, *, vectors: tupl
             ax.set_xlabel(f"{coordinate} ({unit})")
             ax.legend()
         ax.set_ylabel(first_unit or "value")
-        ax.set_title(result.bench.file.title)
+        ax.set_title(style.plain(result.bench.file.title))
     return ax
 
 
@@ -91,7 +91,7 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
             panel.tick_params(labelbottom=row == len(vectors) + len(many) - 1)
         if many:
             panel.set_xlabel("pulse")
-        figure.suptitle(bench.file.title)
+        figure.suptitle(style.plain(bench.file.title))
     return figure
 
 

@@ -147,7 +147,7 @@ def fit_figure(result: FitResult) -> Figure:
         plot_parity(result, grid[0, 1])
         plot_correlation(result, grid[1, 1])
         choice = f"\n{result.choice}" if result.choice else ""
-        figure.suptitle(f"{result.recipe.name}: {result.verdict.summary}{choice}", fontsize=10)
+        figure.suptitle(f"{style.plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
     return figure
 
 

@@ -40,6 +40,11 @@ def styled() -> Iterator[None]:
         yield
 
 
+def plain(text: str) -> str:
+    """``text`` from a file as a figure shows it: a dollar sign is one, and begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def new_figure(width: float = 6.4, height: float = 3.6) -> Figure:
     """A figure (inches) that no window manager knows of."""
     from matplotlib.figure import Figure

@@ -193,3 +193,55 @@ def test_tightened_is_never_looser(tmp_path: Path, options: str) -> None:
     for key in TIGHT:
         assert float(after[key]) <= float(before[key]), key
     assert any(float(after[key]) < float(before[key]) for key in TIGHT)
+
+
+SWEEP = """title = "a $\\\\frac{ title"
+circuit = "V1 a 0 0\\nR1 a b 1k\\nR2 b 0 1k"
+[analysis]
+kind = "dc"
+source = "V1"
+start = "{start}"
+stop = "{stop}"
+step = "{step}"
+[measures.area]
+kind = "integral"
+of = "v(b)"
+start = "0.5 V"
+stop = "1.5 V"
+[measures.half]
+kind = "at"
+of = "v(b)"
+at = "1 V"
+unit = "V"
+"""
+
+
+@pytest.mark.parametrize(("start", "stop", "step"), [("0 V", "2 V", "0.1 V"), ("2 V", "0 V", "-0.1 V")])
+def test_measures_on_a_sweep(tmp_path: Path, simulator: PySpiceSimulator, start: str, stop: str, step: str) -> None:
+    path = tmp_path / "s.toml"
+    text = SWEEP
+    for name, value in (("start", start), ("stop", stop), ("step", step)):
+        text = text.replace("{" + name + "}", value)
+    path.write_text(text)
+    done = Testbench.load(path).run(simulator)
+    # v(b) = v/2: the integral over 0.5..1.5 V is 0.5 V²; gmin shunts the divider by 1e-9
+    assert done["area"].scalar == pytest.approx(0.5, rel=1e-6)
+    assert done["half"].scalar == pytest.approx(0.5, rel=1e-6)
+
+
+def test_a_title_is_no_formula(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    from cosim.report import style
+    from cosim.report.bench_figures import bench_figure
+
+    path = tmp_path / "s.toml"
+    path.write_text(BENCH.replace('"t"', "'a $\\frac{ title $'"))
+    done = Testbench.load(path).run(simulator)
+    style.save(bench_figure(done), tmp_path / "f.png")
+    style.save(done.plot(), tmp_path / "g.png")
+
+
+def test_an_operating_point_has_no_window(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH.replace('kind = "final"', 'kind = "integral"'))
+    with pytest.raises(InputError, match="no window"):
+        Testbench.load(path).run(simulator)

@@ -287,6 +287,14 @@ def test_a_folder_of_something_else_is_not_taken_for_an_environment(world):
     assert [path.name for path in precious.iterdir()] == ["chapter1.tex"]
 
 
+def test_an_environment_of_the_users_own_is_not_removed(world):
+    own = world.checkout / ".venv"
+    own.mkdir()
+    (own / "pyvenv.cfg").touch()
+    assert_one_sentence(world.with_engine().run("test"), ".venv", "something else", "COSIM_VENV")
+    assert [path.name for path in own.iterdir()] == ["pyvenv.cfg"]
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(world):
     (world.root / "file").touch()  # no folder can be made in a file, not even by root
     result = world.with_engine().run("test", COSIM_VENV=str(world.root / "file/venv"))
