@@ -24,7 +24,7 @@ def vector(data: xarray.Dataset, name: str) -> Array:
 
 
 def axis(data: xarray.Dataset) -> Array:
-    """The coordinate of an analysis, (n,): ``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz. None for op: raises."""
+    """The coordinate of an analysis, (n,): ``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz; op has none."""
     name = next((str(key) for key in data.coords), None)
     if name is None:
         raise InputError("an operating point has neither time nor sweep", remedy="take 'final', or another analysis")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.report.style import COLOURS, axes, new_figure, styled
+from cosim.report.style import COLOURS, axes, new_figure, plain, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,7 +147,7 @@ def fit_figure(result: FitResult) -> Figure:
         plot_parity(result, grid[0, 1])
         plot_correlation(result, grid[1, 1])
         choice = f"\n{result.choice}" if result.choice else ""
-        figure.suptitle(f"{style.plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
+        figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
     return figure
 
 
