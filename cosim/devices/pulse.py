@@ -36,6 +36,11 @@ class PulseShape:
         return self.rise + self.fall
 
 
+def full_scale(p: Values) -> float:
+    """The full scale of a conductance, G_max (S): what read noise and the errors of conductances are a part of (own)."""
+    return float(p.g_max)
+
+
 class Series(Protocol):
     """The voltage that reaches the memristor: ``v``, ``w`` broadcast; V."""
 

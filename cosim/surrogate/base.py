@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Values
+from cosim.devices.pulse import full_scale
+from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import DomainError, InputError
 
 Array = NDArray[np.float64]
@@ -33,10 +35,24 @@ class DomainWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Response:
-    """What a circuit answered to a train of pulses: ``w`` (n,) after each pulse, ``energy`` (n,) J of each pulse."""
+    """What a circuit answered to a train of pulses.
+
+    Args:
+        w: (n,) the state after each pulse.
+        energy: (n,) J, of each pulse.
+        conductance: (n,) S, of the circuit's own memristor after each pulse: by its law and its parameters.
+        full_scale: G_max (S) of that memristor (`cosim.devices.pulse.full_scale`).
+    """
 
     w: Array
     energy: Array
+    conductance: Array
+    full_scale: float
+
+    @classmethod
+    def of(cls, w: Array, energy: Array, p: Values) -> Self:
+        """With the conductance of a threshold memristor of the parameters ``p`` in the states ``w``."""
+        return cls(w, energy, np.asarray(ThresholdMemristor().conductance(Values({"w": w}), p)), full_scale(p))
 
 
 class Reference(Protocol):

@@ -105,7 +105,7 @@ class Integration:
                     energy += float(solution.y[1, -1]) * 1e-12
                 states.append(w)
                 energies.append(energy)
-            return Response(np.array(states), np.array(energies))
+            return Response.of(np.array(states), np.array(energies), p)
 
         return respond
 
@@ -170,7 +170,7 @@ class SpiceBench:
         from cosim.spice.stimulus_kinds import Pulses
 
         bench = self._bench().with_(devices={"memristor": parameters.for_device("threshold_memristor")})
-        old = bench.file.stimuli["bl"]
+        old, p = bench.file.stimuli["bl"], bench.sets["memristor"].resolved()
 
         def respond(amplitudes: Array, w0: float) -> Response:
             stimulus = Pulses.model_validate(
@@ -189,6 +189,6 @@ class SpiceBench:
             )
             ready = replace(bench, file=file).with_(parameters={"w0": w0})
             found = ready.run(self.simulator)
-            return Response(found["state"].values, found["pulse_energy"].values)
+            return Response.of(found["state"].values, found["pulse_energy"].values, p)
 
         return respond

@@ -132,7 +132,7 @@ def test_outside_raises_warns_or_asks() -> None:
 
     def reference(amplitudes: np.ndarray, w0: float) -> Response:
         calls.append((list(amplitudes), w0))
-        return Response(np.array([0.77]), np.array([1e-12]))
+        return Response.of(np.array([0.77]), np.array([1e-12]), TIO2.resolved())
 
     asking = certified(PulseSurrogate(TIO2, outside="ask", reference=reference))
     state, out = asking.step(Values({"w": w}), Values({"amplitude": v}))

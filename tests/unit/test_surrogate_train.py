@@ -40,7 +40,7 @@ class Made:
                 w = np.clip(w + gain * (after.w - w), 0.0, 1.0)
                 states.append(w[0])
                 energies.append(self.energy * out.energy[0])
-            return Response(np.array(states), np.array(energies))
+            return Response.of(np.array(states), np.array(energies), parameters.resolved())
 
         return respond
 
@@ -70,6 +70,29 @@ def test_the_certificate_finds_a_known_error() -> None:
     rollout = surrogate.certificate.rollout
     assert list(rollout.max) == sorted(rollout.max)
     assert rollout.pulses[-1] == 200
+
+
+class Fixed(Made):
+    """A circuit whose memristor stays the published one, whatever the surrogate believes."""
+
+    def reference(self, parameters: ParameterSet, *, shape: PulseShape):
+        return super().reference(TIO2, shape=shape)
+
+
+@pytest.mark.parametrize("wrong", [{"g_max": 300e-6}, {"ratio": 3.0}, {"g_max": 300e-6, "ratio": 3.0}])
+def test_the_certificate_sees_a_wrong_conductance(wrong: dict[str, float]) -> None:
+    """The states agree; what a read of the two memristors gives does not."""
+    surrogate, held = certify(from_parameters(TIO2.with_values(wrong)), Fixed(), pulses=60, train=60)
+    errors, device, believed = surrogate.certificate.errors, TIO2.resolved(), surrogate.values
+
+    def read(w, p):
+        return p.g_max * (1.0 / p.ratio + (1.0 - 1.0 / p.ratio) * w)
+
+    assert errors["state"].max < 1e-14
+    worst = np.max(np.abs(read(held.w, believed) - read(held.w, device)))
+    assert errors["conductance"].max == pytest.approx(worst, rel=1e-9)
+    assert errors["conductance"].max_percent > 10.0
+    assert errors["conductance"].full_scale == device.g_max
 
 
 def test_the_same_seed_gives_the_same_certificate() -> None:
