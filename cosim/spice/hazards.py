@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cosim.errors import NetlistError, NetlistRefused
 from cosim.spice.netlist import Line, Netlist, words
+from cosim.spice.numbers import spice_number
 
 
 def _names(text: str) -> frozenset[str]:
@@ -67,10 +68,16 @@ PROGRAM_MODELS = {
 # Anything else after .model is a device of the simulator or a compiled Verilog-A module; these words would name a
 # file there.
 _FILE_PARAMETER = re.compile(
-    r"\b((?:\w*_)?file(?:name)?|process_params|simulation|lib_args|sim_args|sim_points_data|pwlfile|directory|path)\s*=",
+    r"(?<![\w.])((?:\w*_)?file(?:name)?|process_params|simulation|lib_args|sim_args|sim_points_data|pwlfile|directory"
+    r"|path)(?!\w)",
     re.IGNORECASE,
 )
-_MODEL = re.compile(r"\.model\s+(\S+?)\s+([A-Za-z_]\w*)\s*(?:\(|\s|$)", re.IGNORECASE)
+_FILE_HINT = re.compile(r"file|process_params|simulation|_args|sim_points|directory|path", re.IGNORECASE)  # cheaper
+# ngspice's tokenizer parts words at blanks and at each of ",()=": a name with one of them would be two words there, and
+# the second of them the type. So both words are plain ones here, with blanks between.
+_MODEL_NAME = re.compile(r"\w[\w.+\-]*", re.ASCII)
+_MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\(|\Z)", re.IGNORECASE | re.ASCII)
+_BOOLEANS = frozenset(("true", "false"))
 _SAVED = re.compile(r"[\w.#@\[\]():,+\-/$!~&|%\" =]*")
 
 
@@ -124,14 +131,29 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
             f"{text[:60]!r} is no element and no card", where=line.where, remedy="start a comment with '*'"
         )
     if first in "aAvViI":
-        _no_file_parameter(line)
+        _no_file_source(line)
+    if first in "aA" and not _MODEL_NAME.fullmatch(text.split()[-1]):
+        raise _refused(line, f"{text.split()[-1]!r} is no plain model name", "end the line with the name of its model")
     return line
 
 
+def _file_parameter(text: str) -> re.Match[str] | None:
+    """A word that would name a file or a program, with or without the ``=`` that ngspice does not ask for."""
+    return _FILE_PARAMETER.search(text) if _FILE_HINT.search(text) else None
+
+
 def _no_file_parameter(line: Line) -> None:
-    if "=" in line.text and (match := _FILE_PARAMETER.search(line.text)):
+    if match := _file_parameter(line.text):
         raise _refused(line, f"{match[1]!r} would name a file or a program", "write the data into the netlist (PWL)")
-    if line.text[0] in "vViI" and re.search(r"\bpwl\s*\(?\s*file\b", line.text, re.IGNORECASE):
+
+
+def _no_file_source(line: Line) -> None:
+    if not _FILE_HINT.search(line.text):
+        return
+    for match in _FILE_PARAMETER.finditer(line.text):
+        if line.text[match.end() :].lstrip(" \t(),").startswith("="):  # without one, the word is a node's name
+            raise _refused(line, f"{match[1]!r} would name a file or a program", "write the data into the netlist")
+    if line.text[0] in "vViI" and re.search(r"\bpwl[\s,=()]*file", line.text, re.IGNORECASE):
         raise _refused(line, "a source that reads a file", "write its points into the netlist")
 
 
@@ -159,17 +181,30 @@ def _refuse_model(line: Line, roots: tuple[Path, ...]) -> Line:
         return _confine_file(line, FILE_MODELS[kind], roots)
     if kind not in CODE_MODELS:
         _no_file_parameter(line)
-    elif _FILE_PARAMETER.search(line.text):
+    elif _file_parameter(line.text):
         raise _refused(line, f"{kind} takes no file", "remove it")
     return line
 
 
+def _model_end(text: str) -> int:
+    match = _MODEL.match(text)
+    return match.end() if match is not None else 0
+
+
 def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
-    named = list(_FILE_PARAMETER.finditer(line.text))
-    pattern = re.compile(rf"\b{parameter}\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w.]){parameter}\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
     match = pattern.search(line.text)
-    if len(named) != 1 or match is None:
-        raise _refused(line, f'expected one {parameter}="FILE"', "quote the file, and name one")
+    if match is None:
+        raise _refused(line, f'expected {parameter}="FILE"', "quote the file, and name one")
+    # ngspice takes the last of several, with or without "=", and would put a parameter's text in place of its name.
+    rest = line.text[_model_end(line.text) : match.start()] + " " + line.text[match.end() :]
+    for word in re.findall(r"[^\s,()=\[\]]+\s*=?", rest):
+        plain = word.rstrip("= \t").lower()
+        if _FILE_PARAMETER.fullmatch(plain):
+            raise _refused(line, f"a second parameter {plain!r} beside {parameter}", "name one file")
+        given = word.endswith("=") and plain.isidentifier()
+        if not (given or plain in _BOOLEANS or spice_number(plain) is not None):
+            raise _refused(line, f"{plain!r} beside a file", "write NAME=VALUE with numbers")
     name = Path(match[1])
     base = Path(line.where.file).resolve().parent if line.where.file is not None else None
     candidates = [name] if name.is_absolute() else [folder / name for folder in ((base,) if base else ()) + roots]
@@ -187,7 +222,7 @@ def _refuse_output(line: Line, roots: tuple[Path, ...]) -> Line:
     rest = line.text.split(None, 1)[1] if len(line.text.split(None, 1)) > 1 else ""
     if line.card in (".save", ".probe"):
         check_saved(rest, line=line)
-        _no_file_parameter(line)
+        _no_file_source(line)
     elif re.search(r">|<|\||\bfile\b", rest) and line.card not in (".meas", ".measure"):
         raise _refused(line, "an output card with a redirection", "remove it")
     return line

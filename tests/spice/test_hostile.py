@@ -69,6 +69,30 @@ CORPUS: dict[str, tuple[str, int]] = {
         BASE + '.param s="d_process"\n' + DIGITAL + '.model dp {s} (process_file="EVIL.sh")\n', 10,
     ),
     "d_cosim": (BASE + DIGITAL.replace("ck null [d2]", "[d2] [d3]") + '.model dp d_cosim (simulation="EVIL.so")\n', 9),
+    "d_process as a name of two words": (
+        BASE + DIGITAL.replace("dp", "d_process,d_process")
+        + '.model d_process,d_process gain (process_file "EVIL.sh")\n', 8,
+    ),
+    "d_process as a name with =": (BASE + '.model d_process=d_process gain (process_file "EVIL.sh")\n', 5),
+    "d_process as a name with a bracket": (BASE + '.model d_process(d_process process_file "EVIL.sh")\n', 5),
+    "d_process as a name of two words, type r": (BASE + '.model d_process,d_process r (process_file "EVIL.sh")\n', 5),
+    "d_process without a type": (BASE + '.model d_process,d_process process_file "EVIL.sh"\n', 5),
+    "type with a comma": (BASE + '.model dp gain,d_process (process_file "EVIL.sh")\n', 5),
+    "d_cosim as a name of two words": (
+        BASE + DIGITAL.replace("ck null [d2] dp", "[d2] [d3] d_cosim,d_cosim")
+        + '.model d_cosim,d_cosim gain (simulation "EVIL.so")\n', 8,
+    ),
+    "program without =": (BASE + '.model dp gain (process_file "EVIL.sh")\n', 5),
+    "library without =": (BASE + '.model dp later_model (simulation "EVIL.so")\n', 5),
+    "two files": (BASE + '.model fs filesource (file="a.inc" file="/etc/passwd")\n', 5),
+    "two files, one without =": (BASE + '.model fs filesource (file="a.inc" file "/etc/passwd")\n', 5),
+    "two files, one in front": (BASE + '.model fs filesource (file "/etc/passwd" file="a.inc")\n', 5),
+    "a file by a parameter's text": (
+        BASE + '.param s="false file /etc/passwd"\n.model fs filesource (file="a.inc" amplstep=s)\n', 6,
+    ),
+    "a file by an expression": (BASE + '.model fs filesource (file="a.inc" amplstep={s})\n', 5),
+    "pwl, file": (BASE + 'V2 b 0 pwl,file "/etc/passwd"\n', 5),
+    "file = with a blank": (BASE + 'V2 b 0 pwl (file) = "/etc/passwd"\n', 5),
     "unknown model with a program": (BASE + '.model m later_model (process_file="EVIL.sh")\n', 5),
     "cider output": (BASE + 'D1 a 0 m\n.model m numd level=1\n+ output rootfile="CANARY"\n', 6),
     "file source outside": (BASE + 'A9 %vd([x 0]) fs\n.model fs filesource (file="/etc/passwd")\n', 6),
@@ -250,7 +274,15 @@ def test_the_corpus_acts_where_nothing_holds_it(house: Path) -> None:
     program = find_ngspice()
     if program is None:
         pytest.skip("no ngspice")
-    for name in ("control", "control upper case", "comment command", "wrdata", "d_process", "control after .end"):
+    for name in (
+        "control",
+        "control upper case",
+        "comment command",
+        "wrdata",
+        "d_process",
+        "control after .end",
+        "d_process as a name of two words",
+    ):
         deck = house / "deck.cir"
         deck.write_text(fill(CONFINED[name], house) + ("" if ".end\n" in CONFINED[name] else ".end\n"))
         subprocess.run(
@@ -261,3 +293,11 @@ def test_the_corpus_acts_where_nothing_holds_it(house: Path) -> None:
         assert canaries, f"{name} did nothing: the case tests nothing"
         for path in canaries:
             path.unlink()
+
+
+def test_words_that_only_look_like_files_are_let_through() -> None:
+    """Nodes called file and path, and names of real parts, which begin with a digit or hold a sign."""
+    text = (
+        BASE + "R2 path file 1k\nV3 file 0 1\nV4 path 0 1\nD1 a 0 1N4148-A\n.model 1N4148-A D(is=1n)\n.save v(path)\n"
+    )
+    assert netlist.check(netlist.read_text("harmless\n" + text)).lines
