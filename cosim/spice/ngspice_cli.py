@@ -6,7 +6,6 @@ import re
 import subprocess
 import time
 from functools import cache
-from pathlib import Path
 from typing import Self
 
 from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError
@@ -69,7 +68,6 @@ class NgspiceCli:
             "argv": [self._program, "-b", *([] if prepared.measures else ["-r", "out.raw"]), "deck.cir"],
             "unnamed": _TMPFILE_FOLDER,  # ngspice copies its input into a tmpfile(3)
             "files": {".spiceinit": start_up, "deck.cir": _with_commands(prepared)},
-            "remove": ["out.raw"],
             "memory": limits.memory,
             "file_size": limits.file_size,
         }
@@ -104,8 +102,8 @@ def _with_commands(prepared: Prepared) -> str:
 
 
 def _plots(answer: Answer) -> list[waveforms.Plot]:
-    file = answer.scratch / "out.raw" if answer.scratch is not None else Path("out.raw")
-    if answer.status != "done" or not file.is_file():
+    file = answer.file("out.raw")
+    if answer.status != "done" or file is None:
         return []
     try:
         found = read_raw(file)

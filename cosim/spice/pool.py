@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,16 @@ class Answer:
         """The engine's lines, each with its stream."""
         return [(stream, text) for stream, text in self.header.get("log", ())]
 
+    def file(self, name: str) -> Path | None:
+        """A file that the program left in its folder; None where there is none, or a link or a pipe in its place."""
+        if self.scratch is None:
+            return None
+        path = self.scratch / name
+        try:
+            return path if stat.S_ISREG(path.lstat().st_mode) else None
+        except OSError:
+            return None
+
 
 class Worker:
     """One worker process, its two pipes and its scratch folder."""
@@ -69,22 +80,23 @@ class Worker:
         self._answer_read, answer_write = os.pipe()
         package = str(Path(__file__).resolve().parents[2])
         extra = {"PYTHONPATH": os.pathsep.join([package, *([p] if (p := os.environ.get("PYTHONPATH")) else [])])}
-        self._log = self.scratch / "worker.log"
         argv = [
             sys.executable, "-B", "-m", "cosim.spice.worker", kind, "--read", str(job_read),
             "--write", str(answer_write), "--scratch", str(self.scratch),
         ]  # fmt: skip
+        # Read back through this handle, not by a path: the engine may put a link into its scratch folder.
+        self._log = os.open(self.scratch / "worker.log", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
-            with self._log.open("wb") as sink:
-                self._process = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd=self.scratch,
-                    env=sandbox.environment(self.scratch, {**extra, **(environment or {})}),
-                    pass_fds=(job_read, answer_write), start_new_session=True,
-                )  # fmt: skip
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=self.scratch,
+                env=sandbox.environment(self.scratch, {**extra, **(environment or {})}),
+                pass_fds=(job_read, answer_write), start_new_session=True,
+            )  # fmt: skip
         finally:
             os.close(job_read)
             os.close(answer_write)
-        self._close = weakref.finalize(self, _end, self._process, (self._job_write, self._answer_read), self.scratch)
+        handles = (self._job_write, self._answer_read, self._log)
+        self._close = weakref.finalize(self, _end, self._process, handles, self.scratch)
         try:
             self.hello, _ = frames.receive(self._answer_read, deadline=time.monotonic() + _START_LIMIT)
         except (frames.FrameClosed, frames.FrameTimeout):
@@ -112,7 +124,8 @@ class Worker:
     def tail(self, size: int = 4000) -> str:
         """The end of what the process wrote beside its pipes."""
         with contextlib.suppress(OSError):
-            return self._log.read_bytes()[-size:].decode("utf-8", "replace")
+            start = max(0, os.fstat(self._log).st_size - size)
+            return os.pread(self._log, size, start).decode("utf-8", "replace")
         return ""
 
     def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
@@ -225,9 +238,11 @@ class Pool:
                     started = time.monotonic()
                     answer = self._ask(worker, job, wall)
                 healthy = answer.status == "done"
-                yield Answer(
-                    answer.status, answer.header, answer.arrays, time.monotonic() - started, answer.code, worker.scratch
-                )
+                wall_taken = time.monotonic() - started
+                folder = worker.scratch
+                if self.kind == "command" and "folder" in answer.header:  # said by our own code, not by an engine
+                    folder = folder / Path(answer.header["folder"]).name
+                yield Answer(answer.status, answer.header, answer.arrays, wall_taken, answer.code, folder)
             except BaseException:
                 healthy = False
                 raise

@@ -27,6 +27,7 @@ from pathlib import Path
 _LITTLE_LINUX = sys.platform.startswith("linux") and sys.byteorder == "little"
 _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 38, 1, 22
 _SECCOMP_MODE_FILTER = 2
+_FILTER_TSYNC = 1
 _RET_ALLOW, _RET_ERRNO = 0x7FFF0000, 0x00050000
 _CLONE_THREAD = 0x00010000
 _X32_BIT = 0x40000000
@@ -183,7 +184,16 @@ def _install_filter(libc: ctypes.CDLL, ticket: int | None) -> bool:
     raw = _build_filter(machine, ticket)
     filters = (_Filter * (len(raw) // 8)).from_buffer_copy(raw)
     program = _Program(len(filters), filters)
-    return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
+    number = ctypes.c_long(_MACHINES[machine][1]["seccomp"])
+    # A filter is a thread's own: with TSYNC every thread of the process gets it, or the call fails.
+    if libc.syscall(number, ctypes.c_uint(1), ctypes.c_uint(_FILTER_TSYNC), ctypes.byref(program)) == 0:
+        return True
+    alone = _threads() == 1
+    return alone and bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def landlock_abi() -> int:
@@ -239,7 +249,7 @@ def confine(scratch: Path, *, ticket: int | None = None, unnamed: Path | None = 
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
             if _restrict_writes(libc, scratch, unnamed):
-                files = True
+                files = _threads() == 1  # Landlock holds this thread and those that it starts later
                 means.append("landlock")
             if _install_filter(libc, ticket):
                 programs = True

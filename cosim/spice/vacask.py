@@ -83,7 +83,6 @@ class VacaskSimulator:
         job = {
             "argv": [self._program, "-qp", "-sp", "deck.sim"],
             "files": {"deck.sim": "\n".join(translation.rows) + "\n"},
-            "remove": ["tran1.raw"],
             "memory": limits.memory,
             "file_size": limits.file_size,
         }
@@ -118,7 +117,7 @@ def _judge(translation: Translation, answer: Answer, limits: Limits) -> tuple[Ou
     if failed is not None:
         return *failed, None
     texts = [text.strip() for _, text in answer.log if text.strip()]
-    plot = _plot(translation, answer.scratch)
+    plot = _plot(translation, answer.file("tran1.raw"))
     if answer.code == 0 and plot is not None:
         scale = plot.scale()
         end = float(scale[-1].real) if scale is not None and len(scale) else 0.0
@@ -135,9 +134,8 @@ def _judge(translation: Translation, answer: Answer, limits: Limits) -> tuple[Ou
     return Outcome.NOT_CONVERGED, "; ".join(text.rstrip(".") for text in told[-4:]) or f"exit code {answer.code}", None
 
 
-def _plot(translation: Translation, scratch: Path | None) -> waveforms.Plot | None:
-    file = scratch / "tran1.raw" if scratch is not None else None
-    if file is None or not file.is_file():
+def _plot(translation: Translation, file: Path | None) -> waveforms.Plot | None:
+    if file is None:
         return None
     try:
         found = read_raw(file)

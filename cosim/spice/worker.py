@@ -16,12 +16,12 @@ import select
 import shutil
 import signal
 import sys
-import threading
+import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cosim.spice import frames, sandbox
 
@@ -32,19 +32,31 @@ _PROGRESS = "Reference value"
 ACCEPTED = {"accepted": True}  # from here on, a death is the job's
 
 
-def _watch(handle: int, scratch: Path) -> None:
-    """End this process when the parent's end of the pipe is gone, also in the middle of a simulation.
+def _start_watcher(pipe: int, writer: int, scratch: Path) -> None:
+    """A process that ends this one when the parent's end of the pipe is gone, also in the middle of a simulation.
 
     PR_SET_PDEATHSIG would not do: it fires when the parent's *thread* that started us ends, and pools are used from
-    threads. The watcher starts before this process gives up its rights, which are each thread's own, and so can remove
-    the scratch folder.
+    threads. A thread would not do either: it would keep rights that the engine's code could borrow from it, being in
+    the same memory. So the watcher is forked while this process has one thread and no engine yet.
     """
-    poller = select.poll()
-    poller.register(handle, 0)  # POLLHUP and POLLERR are always reported
-    while True:
-        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poller.poll()):
+    engine = os.getpid()
+    ended = os.pidfd_open(engine)
+    if os.fork() != 0:
+        os.close(ended)
+        return
+    try:
+        os.close(writer)
+        poller = select.poll()
+        poller.register(pipe, 0)  # POLLHUP and POLLERR are always reported
+        poller.register(ended, select.POLLIN)
+        gone = {handle for handle, _ in poller.poll()}
+        if ended not in gone:
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
+            gone |= {handle for handle, _ in poller.poll(5000)}
+        if pipe in gone:
             shutil.rmtree(scratch, ignore_errors=True)
-            os._exit(0)
+    finally:
+        os._exit(0)
 
 
 class LibraryEngine:
@@ -169,35 +181,43 @@ def osdi_modules(path: str) -> set[str]:
     return {name.decode("latin-1").lower() for name in names if name}
 
 
+def _create(path: Path) -> BinaryIO:
+    """A new file; one that is there already, or a link, is an error."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb")
+
+
 class CommandEngine:
-    """A simulator program, started anew for each job in this process's scratch folder."""
+    """A simulator program, started anew for each job in a folder of its own that holds nothing of an earlier one."""
 
     version = ""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
+        self._folder: Path | None = None
 
     def run(self, job: Mapping[str, Any], pipe: int) -> dict[str, Any]:
-        """Write the job's files, run its program confined, and say how it ended and what it printed."""
-        for name in job.get("remove", ()):
-            (self._scratch / Path(name).name).unlink(missing_ok=True)
+        """Write the job's files, run its program confined, and say how it ended, where, and what it printed."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._scratch))
         for name, content in job["files"].items():
-            (self._scratch / Path(name).name).write_text(content)
-        output = self._scratch / "engine.out"
-        with output.open("wb") as sink:
+            with _create(folder / Path(name).name) as file:
+                file.write(content.encode())
+        # Read back through the same handle: no path that the program could have put something else at.
+        with tempfile.TemporaryFile(dir=self._scratch) as output:
             child = os.fork()
             if child == 0:
-                self._become(job, sink.fileno())
-        status, usage = self._wait(child, pipe)
-        with output.open("rb") as source:
-            size = source.seek(0, os.SEEK_END)
-            source.seek(max(0, size - _TAIL_BYTES))
-            text = source.read().decode("utf-8", "replace")
+                self._become(job, output.fileno(), folder)
+            status, usage = self._wait(child, pipe)
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(0, size - _TAIL_BYTES))
+            text = output.read().decode("utf-8", "replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith(_PROGRESS)]
         log = [["stdout", line] for line in lines[-_LOG_LINES:]]
-        return {"status": "done", "code": os.waitstatus_to_exitcode(status), "log": log, "peak": usage}
+        code = os.waitstatus_to_exitcode(status)
+        return {"status": "done", "code": code, "log": log, "peak": usage, "folder": folder.name}
 
-    def _become(self, job: Mapping[str, Any], sink: int) -> None:
+    def _become(self, job: Mapping[str, Any], sink: int, folder: Path) -> None:
         """In the child: the program, or exit code `CANNOT_START`."""
         try:
             sandbox.die_with_parent()
@@ -205,11 +225,11 @@ class CommandEngine:
             os.dup2(sink, 1)
             os.dup2(sink, 2)
             os.closerange(3, 256)
-            os.chdir(self._scratch)
+            os.chdir(folder)
             sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
             unnamed = Path(job["unnamed"]) if "unnamed" in job else None
-            environment = sandbox.environment(self._scratch, job.get("env"))
-            sandbox.execute(job["argv"], environment, self._scratch, unnamed=unnamed)
+            environment = sandbox.environment(folder, job.get("env"))
+            sandbox.execute(job["argv"], environment, folder, unnamed=unnamed)
         except BaseException as error:  # the child of a fork must not go on with its parent's code
             os.write(2, f"cannot start {job['argv'][0]}: {error}\n".encode())
         os._exit(CANNOT_START)
@@ -235,7 +255,7 @@ class CommandEngine:
 
 
 def _serve_library(reader: int, writer: int, scratch: Path) -> None:
-    threading.Thread(target=_watch, args=(reader, scratch), daemon=True).start()
+    _start_watcher(reader, writer, scratch)
     started = time.monotonic()
     engine = LibraryEngine(scratch)
     confinement = sandbox.confine(scratch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -301,3 +302,35 @@ def test_words_that_only_look_like_files_are_let_through() -> None:
         BASE + "R2 path file 1k\nV3 file 0 1\nV4 path 0 1\nD1 a 0 1N4148-A\n.model 1N4148-A D(is=1n)\n.save v(path)\n"
     )
     assert netlist.check(netlist.read_text("harmless\n" + text)).lines
+
+
+LINKS = """
+import os, sys
+for name in ("engine.out", "deck.cir", ".spiceinit", "out.raw", "worker.log"):
+    for folder in ("", "../"):
+        try:
+            if os.path.lexists(folder + name):
+                os.unlink(folder + name)
+            os.symlink(sys.argv[1], folder + name)
+        except OSError:
+            pass
+"""
+
+
+def test_links_that_one_program_leaves_lead_the_next_nowhere(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    pool = Pool("command")
+    job = {"argv": [sys.executable, "-c", LINKS, str(victim)], "files": {"deck.cir": "first"}, **LIMITS}
+    with pool.run(job, wall=30) as answer:
+        assert (answer.status, answer.code) == ("done", 0)
+        assert answer.scratch is not None
+        assert (answer.scratch / "out.raw").is_symlink()
+        assert answer.file("out.raw") is None
+    with pool.run({**job, "argv": ["/bin/echo", "second"], "files": {"deck.cir": "second"}}, wall=30) as answer:
+        assert answer.log == [("stdout", "second")]
+        assert answer.scratch is not None
+        assert sorted(path.name for path in answer.scratch.iterdir()) == ["deck.cir"]
+        assert (answer.scratch / "deck.cir").read_text() == "second"
+    pool.close()
+    assert victim.read_text() == "untouched"

@@ -198,3 +198,10 @@ def test_closing_ends_workers_and_removes_scratch(tmp_path: Path, monkeypatch: p
         assert list(tmp_path.glob("cosim-*"))
     assert not _alive(pid)
     assert not list(tmp_path.glob("cosim-*"))
+
+
+def test_the_process_that_holds_an_engine_has_no_thread_beside_it(pyspice: Simulator) -> None:
+    """Confinement is each thread's own: a second one would keep rights that the engine's code could use."""
+    assert pyspice.run(GOOD).ok
+    for pid in pyspice.pids():  # type: ignore[attr-defined]
+        assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1

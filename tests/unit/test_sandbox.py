@@ -197,3 +197,34 @@ def test_the_environment_holds_nothing_of_the_users_settings(tmp_path: Path, mon
     assert not {"SECRET_TOKEN", "NGSPICE_INPUT_DIR"} & set(found)
     assert found["HOME"] == found["TMPDIR"] == str(tmp_path)
     assert found["OMP_THREAD_LIMIT"] == "1"
+
+
+BESIDE = """
+import os, sys, threading
+from pathlib import Path
+from cosim.spice import sandbox
+confined = threading.Event()
+def beside():
+    confined.wait()
+    try:
+        pid = os.fork()
+    except OSError:
+        print("denied", flush=True)
+    else:
+        os.waitpid(pid, 0) if pid else os._exit(0)
+        print("allowed", flush=True)
+thread = threading.Thread(target=beside)
+thread.start()
+print(sandbox.confine(Path(sys.argv[1])).files, flush=True)
+confined.set()
+thread.join()
+"""
+
+
+def test_a_thread_that_ran_before_is_confined_as_well(tmp_path: Path) -> None:
+    if not sandbox.capabilities()["seccomp"]:
+        pytest.skip("no seccomp filter on this kernel")
+    answer = subprocess.run(
+        [sys.executable, "-c", BESIDE, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout.split() == ["False", "denied"]  # Landlock cannot reach it, and confine says so
