@@ -93,7 +93,7 @@ class Coverage:
     Args:
         held: parameter → number of intervals that held its true value.
         intervals: parameter → number of intervals.
-        deviation: parameter → (mean, standard deviation) of the estimates' relative error.
+        deviation: parameter → (mean, standard deviation) of the estimates' error over the truth's size, if it has any.
         failed: seed → why there was no fit.
         seconds: mean time of a fit.
     """
@@ -158,7 +158,7 @@ def coverage(
         for name in names:
             low, high = result.verdict[name].interval
             held[name] += bool(low <= true[name] <= high)
-            errors[name].append(float(result.values[name]) / float(true[name]) - 1.0)
+            errors[name].append((float(result.values[name]) - float(true[name])) / abs(float(true[name]) or 1.0))
         seconds.append(result.cost.seconds)
         if progress is not None:
             progress(done)

@@ -20,9 +20,9 @@ from scipy import stats
 from cosim.devices.base import Array, Values
 from cosim.fitting import profile as likelihood
 from cosim.fitting.problem import Minimum, Problem
-from cosim.fitting.uncertainty import Uncertainty
+from cosim.fitting.uncertainty import Uncertainty, natural_size
 
-# A standard error above this part of the value: the curve shows the parameter, and does not determine it.
+# A standard error above this part of the natural size: the curve shows the parameter, and does not determine it.
 WEAK = 0.25
 # A correlation above this: two parameters that trade against each other.
 TRADING = 0.95
@@ -244,18 +244,20 @@ def _judge_one(
             limit = f"the curve only says that it is below {ends[1]:.4g}"
         reason = f"{name}: {limit}; fix it, or measure where it acts"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
-    relative = math.inf if stderr is None or value == 0.0 else stderr / abs(value)
+    size = natural_size(problem, name, value)
+    relative = math.inf if stderr is None or size == 0.0 else stderr / size
+    of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
     if relative > 1.0:
-        reason = f"{name} has a standard error of {relative:.0%}: the curve does not determine it; fix it"
+        reason = f"{name} has a standard error of {relative:.0%} of {of}: the curve does not determine it; fix it"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
     if relative > WEAK or (partner is not None and relative > GOOD):
         other = "" if partner is None else partner.second if name == partner.first else partner.first
         why = f"it trades against {other}" if other else "the curve hardly depends on it"
         return ParameterVerdict(
-            name, "weakly identifiable", f"{name} is known to {relative:.2g} of its value only: {why}", ends, source
+            name, "weakly identifiable", f"{name} is known to {relative:.2g} of {of} only: {why}", ends, source
         )
-    return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of its value", ends, source)
+    return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of {of}", ends, source)
 
 
 def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:

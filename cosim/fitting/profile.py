@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cosim.devices.base import Values
 from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.uncertainty import natural_size
 
 # Relative to the wanted height of the profile; an interval is then good to about 1 % of its half-width.
 CLOSE = 0.02
@@ -44,12 +45,12 @@ def interval(
         problem: the whole problem.
         minimum: its minimum.
         name: of the parameter.
-        stderr: its standard error, for the first guess of the ends; None: a twentieth of the value.
+        stderr: its standard error, for the first guess of the ends; None: a twentieth of its natural size.
         scale: the factor between the problem's sigma and the noise's.
         height: Student's t of the level (1.96 for 95 % and known noise).
     """
     value = float(minimum.p[name])
-    width = height * (stderr if stderr else 0.05 * max(abs(value), 1e-12))
+    width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value))
     ends, better = [], None
     rest = problem.without(name)
     for side, bound in ((-1.0, problem.bounds[name][0]), (1.0, problem.bounds[name][1])):

@@ -66,23 +66,47 @@ def bound_reached(value: float, low: float, high: float) -> float | None:
     return None
 
 
+def natural_size(problem: Problem, name: str, value: float) -> float:
+    """What a change of a parameter is small or large against (own): its value, where that cannot be zero.
+
+    Of a parameter that may be zero, such as an initial state, the value says nothing about its scale: there it is the
+    default's size, at most the searched interval, if the value is not larger.
+    """
+    low, high = problem.bounds[name]
+    physical = problem.forward.bounds()[name]
+    if not physical[0] <= 0.0 <= physical[1]:
+        return abs(value)
+    default = next(abs(entry.default) for entry in problem.forward.params if entry.name == name)
+    return max(abs(value), min(default or high - low, high - low))
+
+
+def _pressed(problem: Problem, p: Values, name: str, bound: float, *, scale: float) -> bool:
+    """Whether a step off the bound raises chi-square by a standard deviation, though the slope there is zero."""
+    low, high = problem.bounds[name]
+    step = 0.1 * min(natural_size(problem, name, float(p[name])), high - low)
+    inside = p.with_(**{name: bound + step if bound == low else bound - step})
+    return problem.chi_square(inside) - problem.chi_square(p) > scale**2
+
+
 def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     """Standard errors at ``p``; ``scale`` multiplies the sigma of the problem."""
     jacobian = problem.jacobian(p).T
-    # Columns compare by what a relative change of the parameter does.
-    effect = np.linalg.norm(jacobian, axis=0) * [max(abs(float(p[name])), 1e-12) for name in problem.names]
+    reached = {name: bound_reached(float(p[name]), *problem.bounds[name]) for name in problem.names}
+    # Columns compare by what a change of the parameter by its own size does.
+    sizes = [natural_size(problem, name, float(p[name])) for name in problem.names]
+    effect = np.linalg.norm(jacobian, axis=0) * sizes
     dead = effect <= FLAT * max(float(effect.max()), 1e-300)
     involved = dead.copy()
+    for index in np.flatnonzero(dead):
+        name = problem.names[index]
+        bound = reached[name]
+        involved[index] = bound is None or not _pressed(problem, p, name, bound, scale=scale)
     if not dead.all():
         _, _, idle = _directions(jacobian[:, ~dead])
         involved[~dead] = (np.abs(idle) > TAKES_PART).any(axis=0)
     flat = tuple(name for name, is_in in zip(problem.names, involved, strict=True) if is_in)
     # A parameter that drifted to a bound along a flat direction is not held there by the curve.
-    at_bound = {}
-    for name in problem.names:
-        bound = bound_reached(float(p[name]), *problem.bounds[name])
-        if bound is not None and name not in flat:
-            at_bound[name] = bound
+    at_bound = {name: bound for name, bound in reached.items() if bound is not None and name not in flat}
     moving = ~dead & np.array([name not in at_bound for name in problem.names])
     determined = tuple(name for name, moves in zip(problem.names, moving, strict=True) if moves)
     if not determined:

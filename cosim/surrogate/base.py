@@ -136,6 +136,7 @@ class Certificate:
         netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
         data: SHA-256 of the held-out data.
         parameters: fingerprint of the parameter set.
+        surrogate: fingerprint of what was certified; a surrogate takes no certificate of another one.
         tolerances: of the engine.
         seed: of the held-out pulses, as text.
         made: UTC, ISO 8601.
@@ -151,6 +152,7 @@ class Certificate:
     netlist: str
     data: str
     parameters: str
+    surrogate: str
     tolerances: Mapping[str, float]
     seed: str
     made: str
@@ -192,7 +194,17 @@ class Certificate:
             "notes": list(self.notes),
             **{
                 name: getattr(self, name)
-                for name in ("pulses", "against", "netlist", "data", "parameters", "seed", "made", "version")
+                for name in (
+                    "pulses",
+                    "against",
+                    "netlist",
+                    "data",
+                    "parameters",
+                    "surrogate",
+                    "seed",
+                    "made",
+                    "version",
+                )
             },
         }
 
@@ -228,7 +240,7 @@ class Certificate:
             notes=tuple(str(note) for note in given["notes"]),
             **{
                 name: str(given[name])
-                for name in ("against", "netlist", "data", "parameters", "seed", "made", "version")
+                for name in ("against", "netlist", "data", "parameters", "surrogate", "seed", "made", "version")
             },
         )
 

@@ -152,6 +152,7 @@ def certify(
         netlist=bench.netlist,
         data=array_digest(held.w_before, held.amplitude, held.w, held.energy, held.conductance),
         parameters=plain.parameters.fingerprint(),
+        surrogate=plain.fingerprint(),
         tolerances=MappingProxyType(dict(bench.tolerances)),
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -24,7 +24,8 @@ from cosim.files import replacing
 from cosim.surrogate.base import Certificate, Surrogate
 
 FORMAT = "cosim surrogate"
-VERSION = 1
+# 2: certificates name what they certify, and compare conductances with the circuit's own memristor.
+VERSION = 2
 # Where each kind lives; imported when a file asks for it.
 KINDS = {"pulse": ("cosim.surrogate.pulse", "PulseSurrogate")}
 
@@ -107,6 +108,12 @@ def load(path: str | Path) -> Surrogate:
                 f"the surrogate file has version {document['version']}, this cosim reads up to {VERSION}",
                 where=where,
                 remedy="use a newer cosim",
+            )
+        if document["version"] < VERSION:
+            raise InputError(
+                f"the surrogate file has version {document['version']}, whose certificates say too little",
+                where=where,
+                remedy="make it again with 'cosim surrogate train'",
             )
         if document["kind"] not in KINDS:
             raise UnknownName("kind of surrogate", document["kind"], KINDS, where=where)

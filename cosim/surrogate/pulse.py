@@ -11,6 +11,8 @@ its share of the voltage.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,6 +43,7 @@ from cosim.surrogate.base import (
     require_inside,
 )
 from cosim.surrogate.correction import Correction
+from cosim.surrogate.files import array_digest
 
 Law = Literal["rate", "published"]
 LAWS: tuple[Law, ...] = ("rate", "published")
@@ -104,6 +107,11 @@ class PulseSurrogate(Surrogate):
         lowest = tuple(float(np.min(self._p[name], initial=np.inf)) for name in ("theta_p", "theta_n"))
         object.__setattr__(self, "lowest", lowest)
         if self.certificate is not None:
+            if self.certificate.surrogate != self.fingerprint():
+                raise InputError(
+                    "the certificate is of another surrogate: law, pulse shape, parameters or correction differ",
+                    remedy="certify this one",
+                )
             self._complain(self._parameters_outside(self.certificate.domain, own))
 
     def _parameters_outside(self, domain: Domain, own: Mapping[str, Array]) -> str | None:
@@ -142,11 +150,25 @@ class PulseSurrogate(Surrogate):
     def with_(self, **changes: Any) -> Self:
         """A copy with other ``law``, ``dtype``, ``outside``, ``instances``, ...
 
-        A law, a shape or a parameter set that is not the certified one drops the certificate and the correction.
+        A law, a shape or a parameter set that is not the certified one drops the certificate and the correction;
+        another correction drops the certificate.
         """
         if any(name in changes and changes[name] != getattr(self, name) for name in ("law", "shape", "parameters")):
             changes = {"certificate": None, "correction": None, **changes}
+        elif "correction" in changes and changes["correction"] is not self.correction:
+            changes = {"certificate": None, **changes}
         return replace(self, **changes)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides the answers of nominal instances: law, shape, parameters, correction."""
+        learned = self.correction.arrays() if self.correction is not None else {}
+        facts = {
+            "law": self.law,
+            "shape": vars(self.shape),
+            "parameters": self.parameters.fingerprint(),
+            "correction": {name: array_digest(values) for name, values in learned.items()},
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def select(self, index: Any) -> Self:
         """The surrogate of some of the instances: ``index`` as for an array of the state's shape."""

@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from cosim.devices.base import Values
 from cosim.devices.registry import device
 from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
 from cosim.fitting.coverage import NumpyLab, coverage, full_scale, noisy
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import PulseTrainForward
+from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import FitRecipe, HeldOut
 from cosim.fitting.start import threshold
 from cosim.parameters import ParameterSet
@@ -181,6 +183,54 @@ def test_a_parameter_without_any_effect():
     assert found.verdict["gamma_n"].status == "not identifiable"
     assert "gamma_n can be moved without changing the prediction: fix it" in found.verdict.sentences()
     assert found.verdict["alpha_p"].status in ("identifiable", "weakly identifiable")
+
+
+FRESH = np.concatenate([np.zeros(30), np.repeat([-2.6, 2.6], 12), np.random.default_rng(0).uniform(-2.6, 2.6, 300)])
+
+
+@pytest.mark.parametrize("w0", [0.0, 0.02, 0.5])
+def test_a_state_near_zero_is_determined_as_well_as_any_other(w0):
+    """Thirty reads before the first pulse give w0 to 0.005, whatever it is: its value is no measure of that."""
+    curve = train(FRESH, noise=0.02, seed=1, p=TRUTH.with_(w0=w0))
+    found = extract(recipe(), curve)
+    entry = found.verdict["w0"]
+    assert found.values.w0 == pytest.approx(w0, abs=0.03)
+    if w0 == 0.0:
+        # The reads' mean lies below the range's end with this noise: the search stops there.
+        assert entry.status == "at bound"
+        assert "physical limit 0" in entry.reason
+    else:
+        assert entry.status == "identifiable", entry.reason
+    assert found.verdict.trustworthy == (w0 != 0.0)
+
+
+def test_a_bound_with_zero_slope_still_holds_a_parameter():
+    """Where the curve depends on the square, the slope at zero is zero, and yet no other value will do."""
+    from cosim.devices.base import Param
+    from cosim.fitting.uncertainty import covariance_of
+
+    class Square:
+        params = tuple(Param(name, 1.0, "1", (0.0, 10.0), name) for name in ("a", "b", "idle"))
+
+        def bounds(self):
+            return {entry.name: entry.bounds for entry in self.params}
+
+        def predict(self, p):
+            return p.a * np.arange(1.0, 6.0) + p.b**2
+
+        def linearise(self, p, names):
+            rows = {"a": np.arange(1.0, 6.0), "b": np.full(5, 2 * p.b), "idle": np.zeros(5)}
+            return self.predict(p), np.array([rows[name] for name in names])
+
+    p = Values({"a": 2.0, "b": 0.0, "idle": 0.0})
+    forward = Square()
+    problem = Problem(
+        forward, forward.predict(p), np.full(5, 1e-3), np.ones(5, dtype=bool), ("a", "b", "idle"), forward.bounds()
+    )
+    found = covariance_of(problem, p, scale=1.0)
+    assert found.at_bound == {"b": 0.0}
+    assert found.flat == ("idle",)
+    assert found.names == ("a",)
 
 
 def test_the_profile_gives_one_sided_limits():
