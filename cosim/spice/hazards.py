@@ -100,6 +100,11 @@ def check_option(name: str, value: object, *, line: Line | None = None) -> None:
         raise NetlistRefused(f"option {name!r} is not one of the solver's", where=where, remedy="remove it")
     if not _OPTION_VALUE.fullmatch(str(value)):
         raise NetlistRefused(f"option {name} has the value {value!r}", where=where, remedy="write a number or a word")
+    if name.lower() == "seed" and not re.fullmatch(r"[1-9]\d{0,8}", str(value).strip()):
+        raise NetlistRefused(
+            f"option seed has the value {value!r}, and results would differ from run to run", where=where,
+            remedy="write a whole number above 0",
+        )  # fmt: skip
 
 
 def check_saved(vector: str, *, line: Line | None = None) -> None:

@@ -63,7 +63,7 @@ class NgspiceCli:
             prepared = prepare(deck)
         except (NetlistError, MissingFile) as error:
             return outcome.refused(deck, self.name, str(error))
-        start_up = sandbox.SPICEINIT + "setseed 1\n" + "".join(f"osdi {path}\n" for path in prepared.osdi)
+        start_up = sandbox.SPICEINIT + "".join(f"osdi {path}\n" for path in prepared.osdi)
         job = {
             "argv": [self._program, "-b", *([] if prepared.measures else ["-r", "out.raw"]), "deck.cir"],
             "unnamed": _TMPFILE_FOLDER,  # ngspice copies its input into a tmpfile(3)

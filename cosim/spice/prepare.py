@@ -15,6 +15,10 @@ from cosim.spice.netlist import Analysis, Netlist, check, read_text
 from cosim.spice.simulator import Deck
 
 
+# ngspice seeds agauss and its kin anew in each process unless the deck says how; setseed in a start-up file does not.
+SEED = ".options seed=1"
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A deck ready for an engine.
@@ -63,6 +67,12 @@ def _written(value: float | str) -> str:
     return value if isinstance(value, str) else repr(float(value)) if isinstance(value, float) else str(value)
 
 
+def _has_seed(netlist: Netlist, deck: Deck) -> bool:
+    return any(name.lower() == "seed" for name in deck.options) or any(
+        re.search(r"\bseed\s*=", line.text, re.IGNORECASE) for line in netlist.cards(".options", ".option", ".opt")
+    )
+
+
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
@@ -72,7 +82,10 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
         raise NetlistError(
             "the netlist asks for no analysis", where=Where(deck.source, None), remedy="add a card, e.g. '.tran 1n 1u'"
         )
-    text, places = read.flatten(cards_of(deck), drop=hazards.DROPPED | frozenset(drop))
+    cards = cards_of(deck)
+    if not _has_seed(read, deck):
+        cards.append(SEED)
+    text, places = read.flatten(cards, drop=hazards.DROPPED | frozenset(drop))
     osdi = []
     for path in deck.osdi:
         resolved = path.resolve()

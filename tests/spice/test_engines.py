@@ -181,3 +181,24 @@ def test_memory_does_not_grow_over_two_hundred_runs() -> None:
         assert simulator.pids() == [pid]
         # A circuit that is not removed costs 263 kB a run, 53 MB in all; the allocator's own play is below 4 MB.
         assert resident(pid) - before < 4 << 20
+
+
+SPREAD = "spread\n{}\n.param r=agauss(1k,500,1)\nV1 a 0 1\nR1 a 0 {{r}}\n.op\n"
+
+
+@pytest.mark.parametrize("option", ["", ".options seed=7"])
+def test_random_parameters_are_the_same_in_every_run(engine: Callable[[str], Simulator], option: str) -> None:
+    """Bit for bit, in a resident process, in a new one and in the other engine: the seed is part of the deck."""
+    deck = Deck(SPREAD.format(option))
+    currents = [engine(name).run(deck)["op"]["i(v1)"].item() for name in ("pyspice", "ngspice") for _ in range(2)]
+    assert len(set(currents)) == 1
+    assert abs(currents[0] + 1e-3) > 1e-9  # drawn, not the nominal value
+    other = engine("ngspice").run(deck.with_options({"seed": 11}) if not option else Deck(SPREAD.format("")))
+    assert other["op"]["i(v1)"].item() != currents[0]
+
+
+@pytest.mark.parametrize("value", ["random", "0", "-3", "{x}"])
+def test_a_seed_that_differs_from_run_to_run_is_refused(pyspice: Simulator, value: str) -> None:
+    result = pyspice.run(Deck(SPREAD.format(f".options seed={value}")))
+    assert result.outcome is Outcome.REFUSED
+    assert "seed" in result.reason
