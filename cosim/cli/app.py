@@ -29,6 +29,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "run": "Run a bench or a SPICE netlist, and check its measures against their limits.",
         "validate": "Judge benches: pass, fail or cannot tell for every limit, in every corner.",
         "gallery": "The circuits' figures beside the numbers of their sources.",
+        "lint": "What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",
         "surrogate": "Train a fast model from SPICE samples, or check one against SPICE.",
         "network": "Run a spiking network on a surrogate of the circuit.",

@@ -1,8 +1,8 @@
 """Is a repaired model the model that was meant? Before and after under one drive, and what could not be verified.
 
 The drive is own: a sine of two periods, then a positive and a negative pulse of a quarter period. Its amplitude is
-the caller's; its period, where none is given, is the shortest decade over which the model's current changes most of
-what it ever changes, found by the reading.
+the caller's; its period, where none is given, is the shortest one over which the model's conductance changes by a
+quarter, found by the reading.
 
 Compared are the repaired model in ngspice with the original *as its language reads it* (`va_reading`,
 `lt_reading`), and, where the original runs in ngspice at all, with that: which shows what the repair is good for.
@@ -25,7 +25,9 @@ from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import fmt
 
 Array = NDArray[np.float64]
-PERIODS = tuple(10.0**k for k in range(-9, 3))
+PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
+# A gentle swing: a state that is driven hard into its bounds keeps a memory of the last digits of its way there.
+_SWING = float(np.log(1.25))
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005
 _READ_SECONDS = 8.0  # a finer reading that would take longer is left out: its error is stated
@@ -120,7 +122,7 @@ Reader = Callable[[Array, Array], Run]
 
 
 def choose_period(read: Reader, amplitude: float) -> float:
-    """The shortest decade over which the conductance changes twofold, or half (in its logarithm) of all it ever does.
+    """The shortest period over which the conductance changes by a quarter; where none does, half of all it ever does.
 
     Where no period can be read at all, raises `Unreadable` with the last reason.
     """
@@ -138,9 +140,11 @@ def choose_period(read: Reader, amplitude: float) -> float:
             continue
         usable = bool(np.all(np.isfinite(g)) and np.min(g) > 0.0)
         moved.append(float(np.log(np.max(g)) - np.log(np.min(g))) if usable else 0.0)
+        if moved[-1] >= _SWING:
+            return period
     if reason is not None and max(moved) == 0.0:
         raise reason
-    enough = min(float(np.log(2.0)), 0.5 * max(moved))
+    enough = 0.5 * max(moved)
     return PERIODS[int(np.argmax(np.array(moved) >= enough))] if enough > 1e-3 else 1e-6
 
 
@@ -208,7 +212,9 @@ def compare(
         except Unreadable as reason:
             unverified.append(f"the original was not read: {reason.message}")
     if reference is not None:
-        comparisons.append(_difference("repaired in ngspice against the original as its language reads it", new, reference))
+        comparisons.append(
+            _difference("repaired in ngspice against the original as its language reads it", new, reference)
+        )
     if before is None:
         unverified.append(f"the original does not run in ngspice: {no_before}")
     else:
@@ -230,9 +236,7 @@ def _difference(what: str, first: Run, second: Run) -> Comparison:
     return Comparison(what, float(np.max(np.abs(first.current - second.current))) / scale, states)
 
 
-def _simulate(
-    simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]
-) -> tuple[Run | None, str]:
+def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[Run | None, str]:
     try:
         result = simulator.run(deck, limits=_LIMITS)
     except CosimError as error:

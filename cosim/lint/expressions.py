@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MAX_DEPTH = 200
+MAX_DEPTH = 40  # of brackets, each a dozen frames
+MAX_CHAIN = 300  # of operators in a row, a level of the tree each
 
 
 class Unreadable(Exception):
@@ -50,9 +51,11 @@ class Expr:
 
     def walk(self) -> Iterator[Expr]:
         """This node and all below it."""
-        yield self
-        for child in self.args:
-            yield from child.walk()
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.args)
 
     def names(self) -> set[str]:
         """Every plain name that is read."""
@@ -153,8 +156,12 @@ class ExpressionParser:
         if level == len(self._levels):
             return self._unary(cursor)
         left = self._binary(cursor, level + 1)
+        chain = 0
         while cursor.here.kind == "op" and cursor.here.text in self._levels[level]:
             operator = cursor.take().text
+            chain += 1
+            if chain > MAX_CHAIN:
+                raise Unreadable("an expression is too long", cursor.here.start)
             if operator == "**" or level == len(self._levels) - 1:
                 right = self._unary(cursor) if cursor.at("-", "+") else self._binary(cursor, level)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -34,7 +34,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. ``line`` and ``column`` count from 1; ``fixed``: what ``--fix`` did, empty where nothing."""
+    """One thing found. ``line`` and ``column`` count from 1."""
 
     rule: str
     severity: Severity
@@ -67,9 +67,9 @@ class Edit:
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:
-    """``text`` with all edits; of two that overlap the outer one counts, an insertion inside a replaced span is lost."""
+    """``text`` with all edits; of two that overlap the outer one counts, and an insertion inside it is lost."""
     kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda e: (e.start, e.start == e.end and -1, -e.end)):
+    for edit in sorted(edits, key=lambda e: (e.start, e.start != e.end, -e.end)):
         if kept and edit.start < kept[-1].end:
             continue
         kept.append(edit)
@@ -114,6 +114,3 @@ def inside(name: str, folder: Path, *, where: Where) -> Path | None:
     if not found.is_relative_to(folder.resolve()):
         raise NetlistRefused(f"{name!r} leads outside the file's folder", where=where, remedy="put it beside the file")
     return found if found.is_file() else None
-
-
-Values = Mapping[str, float]

@@ -195,9 +195,7 @@ def _fix_verilog_a(
     return Repair(fixed, after, found)
 
 
-def _reader(
-    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str]
-) -> tuple[Reader | None, str]:
+def _reader(old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str]) -> tuple[Reader | None, str]:
     try:
         Reading(old, old.modules[0], 1e-9)
     except Unreadable as reason:

@@ -69,7 +69,9 @@ def _aliases(flow: Flow) -> dict[str, str]:
     """``w_last`` -> ``w`` for every ``w_last = w`` that is its only assignment outside the start."""
     found = {}
     for name, statements in flow.assigned.items():
-        plain = [s for s in statements if s.value is not None and s.value.op == "name" and s.value.name in flow.assigned]
+        plain = [
+            s for s in statements if s.value is not None and s.value.op == "name" and s.value.name in flow.assigned
+        ]
         if name in flow.hidden and plain and statements[-1] is plain[-1]:
             found[name] = plain[-1].value.name  # type: ignore[union-attr]
     return found
@@ -270,7 +272,7 @@ def _removed(module: Module, statement: Statement) -> Edit:
 def _assemble(model: Model, module: Module, states: list[State]) -> list[Edit]:
     """The edits of all states, with declarations, what is read first and what is contributed last."""
     main = [block for block, initial in module.analogs if not initial]
-    taken = {name for name in module.nets} | {e.name.text for e in (*module.variables, *module.parameters)}
+    taken = set(module.nets) | {e.name.text for e in (*module.variables, *module.parameters)}
     edits: list[Edit] = []
     declare, before, after = [], [], []
     for state in states:
@@ -317,8 +319,8 @@ def _assemble(model: Model, module: Module, states: list[State]) -> list[Edit]:
 
 def _helpers(module: Module, state: State) -> list[Edit]:
     """Take the step's own bookkeeping away (``dt = $abstime - t_last; t_last = $abstime``)."""
-    edits = []
-    for statement in module.statements():
-        if statement.kind == "assign" and statement.target in state.helpers:
-            edits.append(Edit(statement.start, statement.end, ";", "the engine chooses the time step"))
-    return edits
+    return [
+        Edit(statement.start, statement.end, ";", "the engine chooses the time step")
+        for statement in module.statements()
+        if statement.kind == "assign" and statement.target in state.helpers
+    ]

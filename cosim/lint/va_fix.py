@@ -1,4 +1,4 @@
-"""``--fix`` for Verilog-A: edits of the text as it was written, each with a sentence; what has none is left and said."""
+"""``--fix`` for Verilog-A: edits of the text as it was written, each with a sentence; what has none is named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from cosim.lint.va_state import is_initial
 from cosim.lint.va_syntax import Module, Statement
 from cosim.lint.va_tokens import SUFFIX
 
-_SUFFIXES = {"meg": "e6", "Meg": "e6", "MEG": "e6", "x": "e6", "g": "e9", "t": "e12", "U": "e-6", "N": "e-9", "P": "e-12"}
+_SUFFIXES = {
+    "meg": "e6",
+    "Meg": "e6",
+    "MEG": "e6",
+    "x": "e6",
+    "g": "e9",
+    "t": "e12",
+    "U": "e-6",
+    "N": "e-9",
+    "P": "e-12",
+}
 _ROUNDS = 6
 
 
@@ -115,7 +125,10 @@ def _tokens(model: Model) -> Iterator[Edit]:
                 end += 1
             names = source.text[after.start : tokens[end].start]
             yield Edit(
-                before.start, tokens[end].end, f"{before.text} {names}; ground {names};", "ground is declared in two steps"
+                before.start,
+                tokens[end].end,
+                f"{before.text} {names}; ground {names};",
+                "ground is declared in two steps",
             )
 
 
@@ -136,7 +149,9 @@ def _declarations(model: Model, module: Module) -> Iterator[Edit]:
     if bare:
         lines.append(f"    electrical {', '.join(bare)};")
     if lines:
-        yield Edit(module.header_end, module.header_end, "\n" + "\n".join(lines), "ports are declared inout and electrical")
+        yield Edit(
+            module.header_end, module.header_end, "\n" + "\n".join(lines), "ports are declared inout and electrical"
+        )
     for entry in module.parameters:
         if not entry.kind and entry.name.text in module.integers and not entry.local:
             yield Edit(entry.name.start, entry.name.start, "real ", f"parameter {entry.name.text!r} is real")
@@ -157,13 +172,19 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
         if unknown and only_printed:
             yield Edit(statement.start, statement.end, ";", f"@({statement.name}) without an assignment is removed")
         elif events == ["final_step"] and only_printed:
-            yield Edit(statement.start, statement.end, ";", "printing at the end is removed: it would print at each step")
+            yield Edit(
+                statement.start, statement.end, ";", "printing at the end is removed: it would print at each step"
+            )
         elif events == ["timer"] and _euler_body(body):
             inner = "\n".join(text[s.start : s.end] for s in statement.body)
-            yield Edit(statement.start, statement.end, inner, "the integration on a timer follows the engine's own steps")
+            yield Edit(
+                statement.start, statement.end, inner, "the integration on a timer follows the engine's own steps"
+            )
         elif is_initial(statement) and (len(events) > 1 or events[0] != "initial_step"):
             inner = text[statement.body[0].start : statement.body[0].end]
-            yield Edit(statement.start, statement.end, f"@(initial_step) {inner}", f"@({statement.name}) is @(initial_step)")
+            yield Edit(
+                statement.start, statement.end, f"@(initial_step) {inner}", f"@({statement.name}) is @(initial_step)"
+            )
     elif statement.kind == "contrib" and statement.value is not None:
         value = statement.value
         if value.op == "call" and value.name == "idt" and len(value.args) > 1 and not _zero(value.args[1]):

@@ -130,10 +130,7 @@ class Reading:
                 return found["V"] - volts
             return found.get("I", 0.0) - current
 
-        if not self._uses_current:
-            current = trial(0.0)
-        else:
-            current = self._solve(trial, guess)
+        current = self._solve(trial, guess) if self._uses_current else trial(0.0)
         self._memory.update(self._pending)
         self._first = False
         return current
@@ -235,10 +232,10 @@ class Reading:
     def _initial_node(self, name: str) -> float:
         """An inner node that is read before its contribution: the start value that its idt states."""
         for statement in self._module.statements():
-            if statement.kind == "contrib" and statement.access is not None and statement.access.args[0].name == name:
-                if statement.access.name == "V" and statement.value is not None:
-                    value = statement.value
-                    return evaluate(value, self._name, self._start_of, self._dialect)
+            access, value = statement.access, statement.value
+            if access is None or value is None or (access.name, access.args[0].name) != ("V", name):
+                continue
+            return evaluate(value, self._name, self._start_of, self._dialect)
         raise Unreadable(f"node {name!r} is no state", self._module.start)
 
     def _start_of(self, node: Expr) -> float | None:

@@ -37,6 +37,7 @@ _UNSUPPORTED = re.compile(
     r"|\$fstrobe|\$f?scanf|\$fgets|\$random_seed)$"
 )
 _UNSUPPORTED_WORDS = frozenset({"genvar", "generate", "wreal", "reg", "always", "tri0", "tri1"})
+_AFTER_A_VALUE = frozenset({"=", ";", ",", ")", "*", "+", "-", "/"})
 _SIMPARAM = frozenset({"gmin", "tnom", "abstol", "vntol", "reltol", "epsmin", "iteration", "sourceScaleFactor"})
 _OPERATORS = frozenset({"ddt", "idt", "idtmod", "absdelay", "transition", "slew", "laplace_nd", "zi_nd"})
 
@@ -83,7 +84,8 @@ RULES = {
         Rule("log", N, "log() is base 10 in Verilog-A", "write ln() where the natural logarithm is meant"),
         Rule("domain", N, "{} of something that may be negative is NaN, and the simulation stops",
              "limit the argument with max(), or take abs()"),
-        Rule("integer-division", W, "{} is a division of integers and drops the rest", "write one of them with a point"),
+        Rule("integer-division", W, "{} is a division of integers and drops the rest",
+             "write one of them with a point"),
         Rule("untyped-parameter", W, "parameter {!r} has no type and an integer default: real values are rounded",
              "write 'parameter real'"),
         Rule("case-clash", W, "parameters {} differ in case only, and ngspice has no case", "rename one of them"),
@@ -93,7 +95,8 @@ RULES = {
         Rule("function-type", E, "argument {!r} of an analog function has no type: the compiler breaks off",
              "write 'real {};' in the function"),
         Rule("parameter-assigned", E, "parameter {!r} is assigned", "use a variable"),
-        Rule("loose-node", E, "nothing contributes to internal node {!r}: the matrix is singular", "contribute, or drop it"),
+        Rule("loose-node", E, "nothing contributes to internal node {!r}: the matrix is singular",
+             "contribute, or drop it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
     )
@@ -156,9 +159,9 @@ def _words(model: Model) -> Iterator[Finding]:
     for token in source.directives:
         if token.text in ("`timescale", "`default_discipline", "`default_transition", "`celldefine", "`line"):
             yield model.found("directive", token.start, token.text)
-    if standard and model.modules and not any(name.startswith("discipline") for name in names):
-        if not any(token.text == "enddiscipline" for token in source.tokens):
-            yield model.found("no-disciplines", model.modules[0].start)
+    own = any(token.text == "enddiscipline" for token in source.tokens)
+    if standard and model.modules and not own and not any(name.startswith("discipline") for name in names):
+        yield model.found("no-disciplines", model.modules[0].start)
     for token, after in zip(source.tokens, source.tokens[1:], strict=False):
         if token.kind == "directive":
             yield from _macro(model, token, after, constants=constants, standard=standard)
@@ -168,9 +171,8 @@ def _words(model: Model) -> Iterator[Finding]:
                 yield model.found("number", token.start, token.text)
         elif token.text == "ground" and after.kind == "name" and _before(source, token).kind == "name":
             yield model.found("ground-order", token.start, after.text)
-        elif token.kind == "name" and token.text in _UNSUPPORTED_WORDS and after.kind in ("name", "op"):
-            if after.text not in ("=", ";", ",", ")", "*", "+", "-", "/"):
-                yield model.found("unsupported", token.start, token.text)
+        elif token.kind == "name" and token.text in _UNSUPPORTED_WORDS and after.text not in _AFTER_A_VALUE:
+            yield model.found("unsupported", token.start, token.text)
 
 
 def _before(source: Source, token: Token) -> Token:

@@ -198,7 +198,7 @@ class _Parser:
             self.branch(module)
         elif word in (";", "aliasparam"):
             self.skip()
-        elif cursor.here.kind == "name" and cursor.peek().kind == "name":
+        elif cursor.here.kind == "name" and (cursor.peek().kind == "name" or cursor.peek().text == "#"):
             self.net_or_instance(module)
         else:
             raise Unreadable(f"{word!r} is not read here", cursor.here.start)

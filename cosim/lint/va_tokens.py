@@ -137,8 +137,8 @@ def scan(text: str) -> Source:
         else:
             tokens.append(token)  # a macro is used
     starts = (0, *(match.end() for match in re.finditer("\n", text)))
-    end = Token("end", "", len(text), len(text))
-    return Source(text, (*tokens, end), tuple(directives), tuple(includes), macros, starts)
+    last = Token("end", "", len(text), len(text))
+    return Source(text, (*tokens, last), tuple(directives), tuple(includes), macros, starts)
 
 
 def _define_end(text: str, position: int) -> int:

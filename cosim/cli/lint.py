@@ -1,0 +1,83 @@
+"""``cosim lint``: what in a Verilog-A model or an LTspice netlist breaks in OpenVAF or ngspice; a repaired version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cosim.lint.lint import Lint, Repair
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("lint", help="What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.")(lint)
+
+
+def lint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .va model, or a .sub, .lib or .cir netlist.")],
+    fix: Annotated[Path | None, typer.Option("--fix", metavar="OUT", help="Write a repaired version.")] = None,
+    amplitude: Annotated[str, typer.Option(help="Of the drive that compares before and after.")] = "1 V",
+    period: Annotated[str | None, typer.Option(help="Of the drive; default: found from the model.")] = None,
+    caret: Annotated[str, typer.Option(help="What '^' means in an LTspice expression: power or xor.")] = "",
+    compare: Annotated[bool, typer.Option(help="Run before and after in ngspice and compare.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Lint; exit 1 where an error or a wrong result was found and is not repaired."""
+    from cosim import units
+    from cosim.cli.output import print_json, working
+    from cosim.errors import EngineMissing, InputError
+    from cosim.files import write_atomic
+    from cosim.lint.lint import fix_file, lint_file
+    from cosim.spice.engines import open_simulator
+
+    if fix is not None and fix.resolve() == file.resolve():
+        raise InputError("--fix would replace the file itself", remedy="give another name")
+    volts, seconds = units.parse(amplitude, "V"), None if period is None else units.parse(period, "s")
+    if volts <= 0.0 or (seconds is not None and seconds <= 0.0):
+        raise InputError("amplitude and period of the drive have to be positive")
+    found = lint_file(file)
+    repair: Repair | None = None
+    if fix is not None:
+        with working("comparing"):
+            try:
+                simulator = open_simulator() if compare else None
+            except EngineMissing:
+                simulator = None
+            try:
+                repair = fix_file(file, simulator, amplitude=volts, period=seconds, caret=caret)
+            finally:
+                if simulator is not None:
+                    simulator.close()
+        write_atomic(fix, repair.fixed.text)
+    if as_json:
+        print_json({**found.to_dict(), **({"fix": repair.to_dict()} if repair is not None else {})})
+    else:
+        _show(found, repair, fix)
+    raise typer.Exit(0 if (repair.after if repair is not None else found).clean else 1)
+
+
+def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
+    for finding in found.findings:
+        print(f"{found.file}:{finding}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"{len(found.findings)} findings" if found.findings else "nothing found")
+    if repair is None:
+        return
+    print(f"\n{out}:")
+    for text in repair.fixed.done:
+        print(f"  changed: {text}")
+    for text in repair.fixed.left:
+        print(f"  left: {text}")
+    for finding in repair.after.findings:
+        print(f"  still there: {finding}")
+    drive = repair.equivalence.drive
+    if drive is not None and repair.equivalence.comparisons:
+        print(f"  drive: {drive.amplitude:g} V, two periods of {drive.period:g} s and two pulses")
+    for comparison in repair.equivalence.comparisons:
+        print(f"  {comparison}")
+    for text in repair.equivalence.unverified:
+        print(f"  not verified: {text}")

@@ -1,0 +1,262 @@
+"""``--fix`` for LTspice netlists: the same netlist in ngspice's words, each change with a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from cosim.lint.expressions import Expr, Unreadable
+from cosim.lint.findings import Fixed
+from cosim.lint.lt_rules import CARDS, NO_FIX, OTHER_KEYS, PARASITIC, even, may_be_negative
+from cosim.lint.lt_syntax import Segment, middle_number, parse_expression, segments
+from cosim.spice.netlist import Line
+
+_COMPARISON = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
+INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
+
+
+@dataclass
+class Writer:
+    """Writes expressions for ngspice. ``done`` and ``left`` collect sentences, ``extra`` lines to be added."""
+
+    caret: str
+    own: frozenset[str]
+    done: dict[str, None] = field(default_factory=dict)
+    left: dict[str, None] = field(default_factory=dict)
+    extra: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def write(self, body: str) -> str:
+        """``body`` for ngspice; as it was where it is not read."""
+        try:
+            tree = parse_expression(body)
+        except Unreadable:
+            return body
+        return self._of(tree, body)
+
+    def _of(self, node: Expr, body: str) -> str:
+        plain = body[node.start : node.end]
+        if node.op == "number":
+            other = middle_number(plain)
+            return self._say(other, f"{plain} is written {other}") if other else plain
+        if node.op in ("name", "string") or (node.op == "call" and node.name in ("V", "I")):
+            return plain
+        args = [self._of(arg, body) for arg in node.args]
+        new = self._changed(node, args)
+        if new is not None:
+            return new
+        pieces, position = [], node.start
+        for arg, text in zip(node.args, args, strict=True):
+            pieces += [body[position : arg.start], text]
+            position = arg.end
+        return "".join([*pieces, body[position : node.end]])
+
+    def _say(self, text: str, why: str) -> str:
+        self.done[why] = None
+        return text
+
+    def _changed(self, node: Expr, args: list[str]) -> str | None:
+        op, name = node.op, node.name.lower()
+        if op == "call" and name not in self.own:
+            return self._call(node, name, args)
+        if op == "**":
+            return self._power(node, args)
+        if op == "^":
+            return self._caret(node, args)
+        if op in ("&&", "||", "&", "|"):
+            parts = [self._true(arg, text) for arg, text in zip(node.args, args, strict=True)]
+            if op not in ("&", "|") and parts == args:
+                return None
+            return self._say(f"({parts[0]} {op[0] * 2} {parts[1]})", "'&' and '|' are && and ||, of values above 0.5")
+        if op in ("u!", "u~"):
+            return self._say(f"({self._true(node.args[0], args[0])} ? 0 : 1)", f"{op[1]}x is written (x ? 0 : 1)")
+        if op == "%":
+            x, y = args
+            return self._say(f"({x} - ({y})*floor(({x})/({y})))", "x % y is written out")
+        if op == "cond" and self._true(node.args[0], args[0]) != args[0]:
+            return f"({self._true(node.args[0], args[0])} ? {args[1]} : {args[2]})"
+        return None
+
+    @staticmethod
+    def _true(node: Expr, text: str) -> str:
+        return text if node.op in _COMPARISON else f"(({text}) > 0.5)"
+
+    def _power(self, node: Expr, args: list[str]) -> str | None:
+        base, exponent = node.args
+        if even(exponent) or not may_be_negative(base):
+            return None
+        x, y = args
+        if exponent.op == "number" and exponent.value % 2.0 == 1.0:
+            less = repr(exponent.value - 1.0).removesuffix(".0")
+            return self._say(f"(({x})*pow({x}, {less}))", "odd powers keep the sign of their base: x*pow(x, n - 1)")
+        why = "powers of what may be negative have LTspice's real part, |x|^y cos(pi y)"
+        return self._say(f"((({x}) < 0 ? cos(pi*({y})) : 1)*pow(abs({x}), {y}))", why)
+
+    def _caret(self, node: Expr, args: list[str]) -> str | None:
+        if self.caret == "power":
+            self.done["'^' is read as a power, as asked for"] = None
+            power = Expr("**", node.start, node.end, args=node.args)
+            return self._power(power, args) or f"({args[0]})**({args[1]})"
+        if self.caret == "xor":
+            x, y = (self._true(arg, text) for arg, text in zip(node.args, args, strict=True))
+            return self._say(f"({x} ? ({y} ? 0 : 1) : ({y} ? 1 : 0))", "'^' is LTspice's exclusive or, as asked for")
+        self.left["'^' is an exclusive or in LTspice, though a power may be meant: say which with --caret"] = None
+        return None
+
+    def _call(self, node: Expr, name: str, args: list[str]) -> str | None:
+        if name == "pow":
+            return self._power(node, args)
+        if name in NO_FIX:
+            self.left[f"{name}() has no counterpart in ngspice"] = None
+            return None
+        if name in ("idt", "sdt"):
+            return self._integral(name, args)
+        if name in ("table", "tbl"):
+            return self._say(_table(args), f"{name}(x, ...) is written as a piecewise line")
+        forms = {
+            "stp": "(({0}) > 0 ? 1 : 0)", "limit": "min(max({0}, min({1}, {2})), max({1}, {2}))",
+            "pwr": "pow(abs({0}), {1})", "pwrs": "(sgn({0})*pow(abs({0}), {1}))", "inv": "(({0}) > 0.5 ? 0 : 1)",
+            "buf": "(({0}) > 0.5 ? 1 : 0)", "hypot": "sqrt(({0})*({0}) + ({1})*({1}))",
+            "int": "(sgn({0})*floor(abs({0})))", "round": "floor(({0}) + 0.5)", "square": "(({0})*({0}))",
+            "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
+        }  # fmt: skip
+        if name == "if" and len(args) == 3:
+            condition = self._true(node.args[0], args[0])
+            return self._say(f"({condition} ? {args[1]} : {args[2]})", "if(c, a, b) is written (c ? a : b)")
+        if name not in forms:
+            return None
+        try:
+            return self._say(forms[name].format(*args), f"{name}() is written with what ngspice has")
+        except IndexError:
+            self.left[f"{name}() has too few arguments"] = None
+            return None
+
+    def _integral(self, name: str, args: list[str]) -> str:
+        self.count += 1
+        node = f"integral_{self.count}"
+        start = args[1] if len(args) > 1 else "0"
+        self.extra += [
+            f"B{node} 0 {node} I={INTEGRAL!r}*({args[0]})",
+            f"C{node} {node} 0 {INTEGRAL!r}",
+            f"R{node} {node} 0 1e15",
+            f".ic V({node})={{{start}}}",
+        ]
+        return self._say(f"V({node})", f"{name}() is the voltage of a capacitor that a source charges")
+
+
+def _table(args: list[str]) -> str:
+    x, points = args[0], list(zip(args[1::2], args[2::2], strict=False))
+    text = points[-1][1]
+    for (x0, y0), (x1, y1) in reversed(list(pairwise(points))):
+        text = f"(({x}) < {x1} ? {y0} + (({y1}) - ({y0}))*(({x}) - ({x0}))/(({x1}) - ({x0})) : {text})"
+    return f"(({x}) < {points[0][0]} ? {points[0][1]} : {text})"
+
+
+def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
+    """The repaired netlist; rows that need no change stay as they were written."""
+    rows: list[str | None] = list(text.split("\n"))
+    own = frozenset(m[1].lower() for line in lines if (m := re.match(r"\.func\s+(\w+)", line.text, re.IGNORECASE)))
+    held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
+    writer = Writer(caret, own)
+    for line in lines:
+        writer.extra = []
+        new = _line(line, writer, held)
+        if new == line.text and not writer.extra:
+            continue
+        start = (line.where.line or 1) - 1
+        rows[start] = "\n".join([*([new] if new else []), *writer.extra]) or f"* {line.text}"
+        for index in range(start + 1, len(rows)):  # its continuations are part of it now
+            row = rows[index]
+            if row is None or not row.strip() or row.lstrip().startswith(("*", ";")):
+                continue
+            if not row.lstrip().startswith("+"):
+                break
+            rows[index] = None
+    return Fixed("\n".join(row for row in rows if row is not None), tuple(writer.done), tuple(writer.left))
+
+
+def _line(line: Line, writer: Writer, held: set[str]) -> str:
+    """One logical line for ngspice; empty for one that goes."""
+    text, first = line.text, line.text[0].lower()
+    if line.card in CARDS:
+        writer.done[f"{line.card} is removed"] = None
+        return ""
+    if line.card == ".tran" and text.split()[1:2] == ["0"]:
+        words = [word for word in text.split() if word.lower() != "startup"]
+        writer.done["the time step of .tran is a thousandth of its end"] = None
+        return " ".join([words[0], f"{{{words[2]}/1000}}", *words[2:]])
+    if re.search(r"\blaplace\s*=", text, re.IGNORECASE):
+        writer.left["laplace has no counterpart in ngspice's sources"] = None
+        return text
+    pieces, position = [], 0
+    for segment in segments(line):
+        body = text[segment.start : segment.end]
+        key = segment.key.lower()
+        if (first in "bcvil" and key in PARASITIC) or (first == "b" and key in OTHER_KEYS):
+            head = text.rindex(segment.key, 0, segment.start)
+            pieces.append(text[position:head])
+            position = _end(text, segment)
+            if key in PARASITIC:
+                _parasitic(line, key, body, writer)
+            else:
+                writer.done[f"{segment.key} is removed: it steers LTspice's time step"] = None
+            continue
+        new = writer.write(body)
+        if segment.bare and first in "rcl" and re.search(r"[*/(]", body) and not body.startswith(("{", "'")):
+            writer.done["expressions are in brackets"] = None
+            new = f"{{{new}}}"
+        if first == "c" and key == "ic" and text.split()[1].lower() not in held:
+            _start(line, new, writer)
+        pieces += [text[position : segment.start], new]
+        position = segment.end
+    written = "".join([*pieces, text[position:]]).rstrip()
+    if first in "rclxvi":
+        written = re.sub(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", lambda m: _decimal(m, writer), written)
+    return writer_nodes(written, line, writer)
+
+
+def _decimal(match: re.Match[str], writer: Writer) -> str:
+    other = middle_number(match[0])
+    if not other or match.start() == 0:
+        return match[0]
+    writer.done[f"{match[0]} is written {other}"] = None
+    return other
+
+
+def _end(text: str, segment: Segment) -> int:
+    return segment.end + (0 if segment.bare else 1)
+
+
+def _start(line: Line, value: str, writer: Writer) -> None:
+    node, other = line.text.split()[1:3]
+    bare = value.strip("{}'")
+    if other.lower() in ("0", "gnd"):
+        writer.extra.append(f".ic V({node})={{{bare}}}")
+        writer.done["IC= of a capacitor is .ic of its node as well"] = None
+    elif node.lower() in ("0", "gnd"):
+        writer.extra.append(f".ic V({other})={{-({bare})}}")
+        writer.done["IC= of a capacitor is .ic of its node as well"] = None
+    else:
+        writer.left[f"IC= of {line.text.split()[0]} between two nodes has no .ic: run .tran with uic"] = None
+
+
+def _parasitic(line: Line, key: str, value: str, writer: Writer) -> None:
+    name, first, second = line.text.split()[:3]
+    if key in ("rpar", "rlshunt"):
+        writer.extra.append(f"R{name}_par {first} {second} {{{value}}}")
+    elif key == "cpar":
+        writer.extra.append(f"C{name}_par {first} {second} {{{value}}}")
+    else:
+        writer.extra.append(f"{'L' if key == 'lser' else 'R'}{name}_ser {name}_ser {second} {{{value}}}")
+    writer.done[f"{key} is an element of its own"] = None
+
+
+def writer_nodes(written: str, line: Line, writer: Writer) -> str:
+    """The line with its second node moved to where a series element begins, if there is one."""
+    name = line.text.split()[0]
+    if not any(extra.split()[1] == f"{name}_ser" for extra in writer.extra):
+        return written
+    words = written.split(None, 3)
+    return " ".join([words[0], words[1], f"{name}_ser", *words[3:]])
