@@ -237,7 +237,7 @@ class Pool:
                     worker = self._start()
                     started = time.monotonic()
                     answer = self._ask(worker, job, wall)
-                healthy = answer.status == "done"
+                healthy = answer.status == "done" and not job.get("last", False)
                 wall_taken = time.monotonic() - started
                 folder = worker.scratch
                 if self.kind == "command" and "folder" in answer.header:  # said by our own code, not by an engine

@@ -14,7 +14,6 @@ from cosim.spice.diagnose import check_expansion
 from cosim.spice.netlist import Analysis, Netlist, check, read_text
 from cosim.spice.simulator import Deck
 
-
 # ngspice seeds agauss and its kin anew in each process unless the deck says how; setseed in a start-up file does not.
 SEED = ".options seed=1"
 
@@ -24,7 +23,8 @@ class Prepared:
     """A deck ready for an engine.
 
     ``text`` is self-contained; ``places[i]`` is where its row ``i`` (from 0) came from. ``osdi`` are absolute paths of
-    existing files. ``measures`` are the names of its ``.meas`` cards.
+    existing files. ``measures`` are the names of its ``.meas`` cards. ``lasting``: one of its options could stay set
+    in an engine that runs more than one deck.
     """
 
     text: str
@@ -33,6 +33,7 @@ class Prepared:
     analyses: tuple[Analysis, ...]
     osdi: tuple[str, ...]
     measures: tuple[str, ...]
+    lasting: bool = False
 
     def place(self, row: int) -> Where | None:
         """Where row ``row`` (from 1, as engines count) came from."""
@@ -67,10 +68,10 @@ def _written(value: float | str) -> str:
     return value if isinstance(value, str) else repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def _has_seed(netlist: Netlist, deck: Deck) -> bool:
-    return any(name.lower() == "seed" for name in deck.options) or any(
-        re.search(r"\bseed\s*=", line.text, re.IGNORECASE) for line in netlist.cards(".options", ".option", ".opt")
-    )
+def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
+    cards = netlist.cards(".options", ".option", ".opt")
+    written = (name for card in cards for name, _ in hazards.options_of(card))
+    return {name.lower() for name in (*deck.options, *written)}
 
 
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
@@ -83,7 +84,8 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
             "the netlist asks for no analysis", where=Where(deck.source, None), remedy="add a card, e.g. '.tran 1n 1u'"
         )
     cards = cards_of(deck)
-    if not _has_seed(read, deck):
+    options = _option_names(read, deck)
+    if "seed" not in options:
         cards.append(SEED)
     text, places = read.flatten(cards, drop=hazards.DROPPED | frozenset(drop))
     osdi = []
@@ -99,4 +101,5 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     measures = tuple(
         words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
     )
-    return Prepared(text, places, read, analyses, tuple(osdi), measures)
+    lasting = not options <= hazards.PASSING_OPTIONS
+    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting)

@@ -56,6 +56,7 @@ class PySpiceSimulator:
             "osdi": [{"path": path, "identity": _identity(path)} for path in prepared.osdi],
             "memory": limits.memory,
             "file_size": limits.file_size,
+            "last": prepared.lasting,
         }
         with self._pool.run(job, wall=limits.wall) as answer:
             return outcome.of_ngspice(

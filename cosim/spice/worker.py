@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import select
 import shutil
 import signal
@@ -99,7 +100,7 @@ class LibraryEngine:
 
         self._shared = Shared()
         self._loaded: dict[str, str] = {}
-        self._modules: set[str] = set()
+        self._modules: dict[str, set[str]] = {}
         self.version = f"ngspice-{self._shared.ngspice_version}"
         for command in ("set num_threads=1", "set no_mem_check", "set noaskquit", "unset unixcom"):
             self._command(command)
@@ -113,8 +114,18 @@ class LibraryEngine:
             return False
         return True
 
-    def osdi(self, paths: Sequence[Mapping[str, str]]) -> str:
-        """Load compiled models once each. Returns "", "stale" (it holds another of that name), or why it failed."""
+    def osdi(self, paths: Sequence[Mapping[str, str]], deck: str) -> str:
+        """Load compiled models once each. Returns "", why it failed, or "stale".
+
+        Stale: it holds another module of that name, or one that ``deck`` names without declaring it, so that the
+        outcome would depend on what ran before.
+        """
+        declared = {entry["path"] for entry in paths}
+        undeclared = [names for path, names in self._modules.items() if path not in declared]
+        if undeclared:
+            used = set(re.findall(r"\w+", deck.lower()))
+            if any(not names or names & used for names in undeclared):
+                return "stale"
         for entry in paths:
             path, identity = entry["path"], entry["identity"]
             if self._loaded.get(path) == identity:
@@ -123,7 +134,7 @@ class LibraryEngine:
                 names = osdi_modules(path)
             except OSError as error:
                 return f"cannot load compiled model {path}: {error}"
-            if path in self._loaded or names & self._modules:
+            if path in self._loaded or any(names & held for held in self._modules.values()):
                 return "stale"
             self.transcript.clear()
             self._command(f"osdi {path}")
@@ -131,12 +142,12 @@ class LibraryEngine:
             if errors:
                 return f"cannot load compiled model {path}: {errors[-1]}"
             self._loaded[path] = identity
-            self._modules |= names
+            self._modules[path] = names
         return ""
 
     def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Array]]:
         """Load, run, copy the plots out, and forget the circuit."""
-        refusal = self.osdi(job.get("osdi", ()))
+        refusal = self.osdi(job.get("osdi", ()), job["deck"])
         if refusal:
             return {"status": "stale" if refusal == "stale" else "failed", "log": [["stderr", refusal]]}, []
         self.transcript.clear()

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from cosim.errors import SimulationError
+from cosim.spice import hazards
 from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck, Limits, Outcome, Simulator
+from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
 
 pytestmark = pytest.mark.spice
 
@@ -205,3 +206,48 @@ def test_the_process_that_holds_an_engine_has_no_thread_beside_it(pyspice: Simul
     assert pyspice.run(GOOD).ok
     for pid in pyspice.pids():  # type: ignore[attr-defined]
         assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+
+
+FAMILIES = Deck(
+    "families\nV1 d 0 1\nVg g 0 pulse(0 1.5 0 1n 1n 20n 50n)\nM1 d g s 0 n w=1u l=0.2u\nRs s 0 10k\nCs s 0 10f\n"
+    ".model n nmos level=1 vto=0.4 kp=1e-4\nD1 s 0 dd\n.model dd d is=1e-14\n.tran 0.5n 50n\n"
+)
+VALUES = {"method": "gear", "temp": "100", "tnom": "80", "seed": "5", "maxord": "4", "klu": "", "savecurrents": ""}
+
+
+def _same(one: Result, other: Result) -> bool:
+    return one["tran"].identical(other["tran"])
+
+
+def test_no_option_stays_for_the_next_deck(pyspice: Simulator) -> None:
+    """Clean, option, clean: the second clean run equals the first bit for bit, whatever was between."""
+    clean = pyspice.run(FAMILIES)
+    contaminated = []
+    for name in sorted(hazards.PASSING_OPTIONS):
+        pyspice.run(FAMILIES.with_options({name: VALUES.get(name, 0.1)}), limits=Limits(wall=10))
+        if not _same(pyspice.run(FAMILIES), clean):
+            contaminated.append(name)
+    assert not contaminated
+
+
+@pytest.mark.parametrize(("name", "value"), [("interp", ""), ("cshunt", 1e-12), ("rshunt", 1e6), ("xmu", 0.3)])
+def test_an_option_that_could_stay_ends_its_process(pyspice: Simulator, name: str, value: float | str) -> None:
+    clean = pyspice.run(FAMILIES)
+    (before,) = pyspice.pids()  # type: ignore[attr-defined]
+    assert pyspice.run(FAMILIES.with_options({name: value})).ok
+    assert _same(pyspice.run(FAMILIES), clean)
+    assert pyspice.pids() != [before]  # type: ignore[attr-defined]
+
+
+def test_the_outcome_does_not_depend_on_the_modules_that_ran_before(pyspice: Simulator, verilog_rc: Path) -> None:
+    undeclared = Deck("module\nV1 a 0 1\nN1 a 0 m\n.model m cosim_test_rc\n.tran 1n 10n\n")
+    declared = Deck(undeclared.text, osdi=(verilog_rc,))
+    before = pyspice.run(undeclared)
+    assert before.outcome is Outcome.REFUSED
+    assert pyspice.run(declared).ok
+    after = pyspice.run(undeclared)
+    assert (after.outcome, after.reason) == (before.outcome, before.reason)
+    assert pyspice.run(declared).ok
+    pids = pyspice.pids()  # type: ignore[attr-defined]
+    assert pyspice.run(GOOD).ok  # names no module, and needs no new process
+    assert pyspice.pids() == pids  # type: ignore[attr-defined]
