@@ -30,10 +30,10 @@ STATE = "I(p, n) <+ V(p, n)*V(w);"
 VERILOG = {
     "hidden-state": module("@(initial_step) x = 0.5;\nx = x + 1e-3*V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
     "initial-step": module("@(initial_step) x = V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
-    "final-step": module(f"x = 1; @(final_step) x = 0;\n{OHM}", "real x;"),
+    "final-step": module("x = 1; @(final_step) x = 0;\nI(p, n) <+ x*V(p, n);", "real x;"),
     "idt-initial": module(f"V(w) <+ idt(V(p, n), 0.5);\n{STATE}", "electrical w;"),
     "idt-plain": module(f"V(w) <+ idt(V(p, n));\n{STATE}", "electrical w;"),
-    "idtmod": module(f"V(w) <+ idtmod(V(p, n), 0, 1);\n{STATE}", "electrical w;"),
+    "idtmod": module(f"V(w) <+ idtmod(1e7*V(p, n), 0, 1);\n{STATE}", "electrical w;"),
     "random": module("I(p, n) <+ V(p, n)*$rdist_normal(seed, 1, 0.1);", "integer seed;"),
     "event": module(f"@(cross(V(p, n) - 1, +1)) x = 1;\n{OHM}", "real x;"),
     "event-or": module(f"@(initial_step or final_step) x = 1;\n{OHM}", "real x;"),
@@ -62,9 +62,9 @@ VERILOG = {
     "domain": module("I(p, n) <+ sqrt(V(p, n) - 1.2);"),
     "integer-division": module("I(p, n) <+ V(p, n)*(1/2);"),
     "untyped-parameter": module("I(p, n) <+ k*V(p, n);", "parameter k = 1;"),
-    "case-clash": module("I(p, n) <+ (a + A)*V(p, n);", "parameter real a = 1;\nparameter real A = 2;"),
-    "finish": module(f"if ($abstime > 1) $finish;\n{OHM}"),
-    "stop": module(f"if ($abstime > 1) $stop;\n{OHM}"),
+    "case-clash": module("I(p, n) <+ (10*a + A)*V(p, n);", "parameter real a = 1;\nparameter real A = 2;"),
+    "finish": module(f"if ($abstime > 0.5u) $finish;\n{OHM}"),
+    "stop": module(f"if ($abstime > 0.5u) $stop;\n{OHM}"),
     "simparam": module('I(p, n) <+ V(p, n)*$simparam("mine");'),
     "function-type": module(
         "I(p, n) <+ f(V(p, n));", "analog function real f;\ninput x;\nf = x*x;\nendfunction"
