@@ -135,7 +135,7 @@ class Event:
 
     Args:
         name: of the event; its auxiliary state is ``e_<name>`` in [0, 1].
-        level: <= 0 without the event's cause, >= 1 with it; clipped, so that engines see no jump.
+        level: <= 0 without the event's cause, >= 1 with it; clipped and smoothed, so that engines see no jump.
         jump: state changes per event, evaluated along the way.
         settle: the parameter (s) that says how fast the event is spent and re-armed; short against pulse and pause.
     """
@@ -239,6 +239,8 @@ class DeviceModel(ABC):
         for event in self.events:
             armed = f"e_{event.name}"
             on = np.minimum(np.maximum(event.level(across, x, p), 0.0), 1.0)
+            # no kink at either end: engines under tight tolerances shrink their step to nothing at one
+            on = on * on * (3.0 - 2.0 * on)
             rate = (on - x[armed]) / p[event.settle]
             spent = np.maximum(rate, 0.0)
             for state, jump in event.jump(across, x, p).items():
