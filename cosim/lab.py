@@ -1,7 +1,8 @@
 """The virtual lab: a bench stands for a device on a probe station, and gives curves as an instrument would.
 
 What is measured is the cell at its bit line, transistor included; read noise is Gaussian, a fraction of the full scale
-G_max of the memristor in the bench. One SPICE run gives the noise-free train; each seed gives its own noise.
+G_max of the memristor in the bench (`cosim.devices.pulse.full_scale`). One SPICE run gives the noise-free train; each
+seed gives its own noise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosim.devices.base import Array
+from cosim.devices.pulse import full_scale
 from cosim.fitting.curve import Curve
 from cosim.spice.simulator import Simulator
 from cosim.spice.testbench import BenchResult, Testbench
@@ -62,7 +64,7 @@ def pulse_experiment(
         source=f"bench {bench.name} ({run.result.engine})",
     )
     return Experiment(
-        run, curve, bench.sets[device].resolved().g_max, run["state"].values, run["pulse_energy"].values
+        run, curve, full_scale(bench.sets[device].resolved()), run["state"].values, run["pulse_energy"].values
     )
 
 

@@ -35,9 +35,17 @@ class PulseShape:
         """Rise and fall together (s)."""
         return self.rise + self.fall
 
+    @property
+    def energy_time(self) -> float:
+        """∫(v/top)² dt (s): how long the top alone would take to give an ohmic element the pulse's energy.
+
+        A linear edge counts for a third of its length.
+        """
+        return self.width + self.edges / 3.0
+
 
 def full_scale(p: Values) -> float:
-    """The full scale of a conductance, G_max (S): what read noise and the errors of conductances are a part of (own)."""
+    """The full scale of a conductance, G_max (S): what read noise and errors are shares of (own)."""
     return float(p.g_max)
 
 
@@ -106,12 +114,11 @@ def apply_pulse(
     and the map is exact. ``steps`` midpoint steps follow the drop on ``series`` within the pulse. ``polarity`` is −1
     where every ``v`` < 0 and +1 where every ``v`` > 0: the other polarity is then not computed; 0 is any mixture.
     """
-    duration = shape.width + shape.edges / 3.0
     if series is None:
         middle = advance(memristor, p, v=v, w=w, shape=shape, share=0.5, polarity=polarity)
         after = advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity)
         mean = (w + 4.0 * middle + after) / 6.0  # Simpson's rule over the pulse
-        return after, v * memristor.current(v, Values({"w": mean}), p) * duration
+        return after, v * memristor.current(v, Values({"w": mean}), p) * shape.energy_time
     after, power = w, 0.0
     for _ in range(steps):
         before = after
@@ -120,7 +127,7 @@ def apply_pulse(
         v_device = series(v, middle, p)
         after = advance(memristor, p, v=v_device, w=before, shape=shape, share=1.0 / steps, polarity=polarity)
         power = power + v * memristor.current(v_device, Values({"w": middle}), p) / steps
-    return after, power * duration
+    return after, power * shape.energy_time
 
 
 def event(memristor: ThresholdMemristor, p: Values, *, v: Operand, w: Operand, polarity: int = 0) -> Operand:
@@ -150,4 +157,4 @@ def apply_event(
     v_device = v if series is None else series(v, w, p)
     after = event(memristor, p, v=v_device, w=w, polarity=polarity)
     power = v * memristor.current(v_device, Values({"w": 0.5 * (w + after)}), p)
-    return after, power * (shape.width + shape.edges / 3.0)
+    return after, power * shape.energy_time

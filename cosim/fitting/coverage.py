@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from cosim.devices.base import Values
-from cosim.devices.pulse import PulseShape
+from cosim.devices.pulse import PulseShape, full_scale
 from cosim.devices.registry import device as find_device
 from cosim.errors import FitError, InputError
 from cosim.fitting.curve import Curve
@@ -37,7 +37,7 @@ class NumpyLab:
         amplitudes: (smallest, largest) magnitude in V, of either polarity with equal chance.
         conditioning: so many pulses of the largest amplitude of each polarity come first, so that the curve shows both
             ends of the range: without them g_max and ratio trade against the non-linearities.
-        noise: standard deviation of a read over the range G_max − G_min.
+        noise: standard deviation of a read over the full scale G_max (`cosim.devices.pulse.full_scale`).
         v_read: read voltage in V.
         shape: of a pulse.
     """
@@ -70,11 +70,6 @@ class NumpyLab:
         return blank.with_measured(
             PulseTrainForward(find_device(self.device), blank, np.ones(len(blank), dtype=bool)).predict(self.p)
         )
-
-
-def full_scale(p: Values) -> float:
-    """Range of the memristor's conductance, G_max − G_min (S): what read noise is a part of."""
-    return float(p.g_max * (1.0 - 1.0 / p.ratio))
 
 
 def noisy(clean: Curve, *, sigma: float) -> Lab:

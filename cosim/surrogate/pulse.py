@@ -301,7 +301,7 @@ class PulseSurrogate(Surrogate):
         if polarity == 0:
             after = w
             power = v * _MEMRISTOR.current(v if series is None else series(v, w, p), Values({"w": w}), p)
-            used = power * (self.shape.width + self.shape.edges / 3.0)
+            used = power * self.shape.energy_time
         elif self.law == "published":
             if energy:
                 after, used = apply_event(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cosim.devices.base import Values
+from cosim.devices.pulse import full_scale
 from cosim.devices.registry import device
 from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
-from cosim.fitting.coverage import NumpyLab, coverage, full_scale, noisy
+from cosim.fitting.coverage import NumpyLab, coverage, noisy
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import PulseTrainForward
@@ -433,6 +434,19 @@ def test_progress_is_told():
     )
     assert len(seen) > 2
     assert all(chi > 0.0 for _, chi in seen)
+
+
+def test_noise_is_a_share_of_g_max_as_errors_are():
+    """One full scale: the numpy laboratory's noise, and what a certificate's percentages refer to."""
+    from cosim.surrogate.base import Response
+
+    p = TRUTH.with_(ratio=1.5)  # where G_max and G_max − G_min differ threefold
+    lab = NumpyLab("cell_1t1r", p, pulses=3000, noise=0.02)
+    curve = lab(np.random.default_rng(0))
+    residual = curve.measured - lab.clean(curve["amplitude"]).measured
+    # a standard deviation from 3000 reads scatters by 1.3 %
+    assert np.std(residual) == pytest.approx(0.02 * p.g_max, rel=0.06)
+    assert Response.of(np.array([0.5]), np.array([0.0]), p).full_scale == full_scale(p) == p.g_max
 
 
 def test_coverage_counts_and_keeps_failures():

@@ -9,7 +9,7 @@ import pytest
 
 from cosim.devices.base import Values
 from cosim.devices.cell import Cell1T1R
-from cosim.devices.pulse import PulseShape, apply_pulse
+from cosim.devices.pulse import PulseShape, apply_event, apply_pulse
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import DomainError, InputError, MissingFile, UnknownName
 from cosim.parameters import ParameterSet
@@ -27,9 +27,8 @@ SETS = {"memristor": TIO2, "cell": CELL}
 def certified(surrogate: PulseSurrogate, span=(-2.4, 2.4), **parameters) -> PulseSurrogate:
     domain = Domain({"amplitude": span}, {"w": (0.0, 1.0)}, parameters, {"width": 2e-7})
     error = ErrorSummary(1e-3, 1e-4, 1.0, "")
-    made = Certificate(
-        {"state": error}, Rollout((1,), (1e-3,), (1e-4,), 1), domain, 10, "test", "", "", "", {}, "0", "now", "0"
-    )
+    rollout, itself = Rollout((1,), (1e-3,), (1e-4,), 1), surrogate.fingerprint()
+    made = Certificate({"state": error}, rollout, domain, 10, "test", "", "", "", itself, {}, "0", "now", "0")
     return surrogate.with_(certificate=made)
 
 
@@ -60,6 +59,25 @@ def test_published_law_is_the_published_map() -> None:
     w, v = inputs()
     after = PulseSurrogate(TIO2, law="published").update(w, v)
     np.testing.assert_allclose(after, ThresholdMemristor().published_map(v, w, TIO2.resolved()), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("law", ["rate", "published"])
+@pytest.mark.parametrize(
+    "shape", [PulseShape(2e-7, 5e-9, 5e-9), PulseShape(1e-7, 3e-8, 9e-8), PulseShape(0.0, 1e-8, 0.0)]
+)
+def test_energy_of_a_pulse_that_moves_nothing_is_that_of_its_waveform(shape: PulseShape, law: str) -> None:
+    """Below both thresholds the memristor is a resistor; Simpson's rule is exact on the square of straight lines."""
+    top, w, p = 1.1, np.array([0.3]), TIO2.resolved()
+    joules = 0.0
+    for a, b, length in ((0.0, top, shape.rise), (top, top, shape.width), (top, 0.0, shape.fall)):
+        joules += length * (a**2 + 4.0 * ((a + b) / 2.0) ** 2 + b**2) / 6.0
+    joules *= float(ThresholdMemristor().conductance(Values({"w": w}), p)[0])
+    for v in (top, -top):
+        out = PulseSurrogate(TIO2, law=law, shape=shape).step(Values({"w": w}), Values({"amplitude": np.array([v])}))[1]
+        assert out.energy[0] == pytest.approx(joules, rel=1e-12)
+        assert apply_pulse(ThresholdMemristor(), p, v=v, w=w, shape=shape)[1][0] == pytest.approx(joules, rel=1e-12)
+        assert apply_event(ThresholdMemristor(), p, v=v, w=w, shape=shape)[1][0] == pytest.approx(joules, rel=1e-12)
+    assert shape.energy_time == pytest.approx(shape.width + shape.rise / 3.0 + shape.fall / 3.0, rel=1e-15)
 
 
 @pytest.mark.parametrize("law", ["rate", "published"])
@@ -209,6 +227,19 @@ def correction() -> Correction:
     return Correction(table, {-1: np.zeros((1, 1)), 1: np.full((1, 1), 0.5)}, {-1: (1.4, 2.5), 1: (1.5, 2.5)})
 
 
+def test_another_correction_drops_the_certificate() -> None:
+    surrogate = certified(PulseSurrogate(TIO2))
+    mended = surrogate.with_(correction=correction())
+    assert mended.certificate is None
+    with pytest.raises(InputError, match="certificate is of another surrogate"):
+        mended.with_(certificate=surrogate.certificate)
+    kept = certified(mended)
+    assert kept.with_(v_read=0.2).certificate is kept.certificate
+    assert kept.with_(correction=None).certificate is None
+    changed = correction().arrays() | {"correction_state_positive": np.array([[-0.9]])}
+    assert kept.with_(correction=Correction.from_arrays(changed)).certificate is None
+
+
 def test_correction_scales_the_step_and_the_energy() -> None:
     plain = PulseSurrogate(TIO2)
     mended = plain.with_(correction=correction())
@@ -250,7 +281,7 @@ def test_no_pickle_inside(stored: Path) -> None:
     with np.load(stored, allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
         document = json.loads(archive["document"].tobytes())
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert document["certificate"]["against"] == "test"
 
 
@@ -270,6 +301,10 @@ def edit(arrays: dict, **values: object) -> None:
     arrays["digest"] = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
 
 
+def body_of(arrays: dict) -> dict:
+    return json.loads(arrays["document"].tobytes())["body"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -278,6 +313,9 @@ def edit(arrays: dict, **values: object) -> None:
         (lambda a: a.update(array_instance_theta_p=np.full((3, 2), 1.6)), "has changed"),
         (lambda a: a.pop("array_instance_theta_p"), "lacks or garbles"),
         (lambda a: edit(a, version=99), "version 99"),
+        (lambda a: edit(a, version=1), "version 1, whose certificates"),
+        (lambda a: edit(a, body={**body_of(a), "law": "published"}), "certificate is of another surrogate"),
+        (lambda a: edit(a, body={**body_of(a), "corrected": False}), "certificate is of another surrogate"),
         (lambda a: edit(a, kind="telepathy"), "telepathy"),
         (lambda a: edit(a, format="else"), "no surrogate file"),
         (lambda a: edit(a, body={}), "lacks or garbles"),
