@@ -156,13 +156,17 @@ def validate_all(
     limits: Limits | None = None,
     trust: bool = True,
     tell: Tell = lambda _: None,
+    allow: Sequence[Path] = (),
 ) -> Validation:
-    """Validate each bench; one that cannot be read or run is reported, and the next one runs."""
+    """Validate each bench; one that cannot be read or run is reported, and the next one runs.
+
+    ``allow`` are folders that their libraries may lie in, beside each bench's own.
+    """
     reports = []
     for path in benches:
         tell(path.stem)
         try:
-            reports.append(validate_bench(Testbench.load(path), simulator, limits=limits, trust=trust))
+            reports.append(validate_bench(Testbench.load(path, allow=allow), simulator, limits=limits, trust=trust))
         except CosimError as error:
             reports.append(BenchReport(path.stem, path.stem, (), error=str(error)))
     return Validation(tuple(reports), simulator.version())

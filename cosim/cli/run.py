@@ -35,7 +35,7 @@ def run(
         Path | None, typer.Option("--output", "-o", help="Folder for waveforms, measures, figure.")
     ] = None,
     include: Annotated[
-        list[Path] | None, typer.Option("--allow", help="A further folder that the netlist may include from.")
+        list[Path] | None, typer.Option("--allow", help="A further folder that the netlist or bench may read.")
     ] = None,
     wall: Annotated[str, typer.Option(help="Wall-clock limit of the simulation.")] = "60 s",
     translate: Annotated[
@@ -54,11 +54,11 @@ def run(
     is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
     if not is_bench and (param or device or form):
         raise InputError("--param, --device and --form belong to a bench", remedy="write a bench for this netlist")
-    if is_bench and (translate or include):
-        raise InputError("--translate and --allow belong to a netlist", remedy="leave them out for a bench")
+    if is_bench and translate:
+        raise InputError("--translate belongs to a netlist", remedy="leave it out for a bench")
     with open_simulator(engine) as simulator, working(f"running {what}"):
         if is_bench:
-            code = _bench(what, param or [], device or [], form, simulator, limits, output, as_json)
+            code = _bench(what, include or [], param or [], device or [], form, simulator, limits, output, as_json)
         else:
             code = _netlist(Path(what), include or [], translate, simulator, limits, output, as_json)
     raise typer.Exit(code)
@@ -66,6 +66,7 @@ def run(
 
 def _bench(
     what: str,
+    allow: list[Path],
     param: list[str],
     device: list[str],
     form: str | None,
@@ -80,7 +81,7 @@ def _bench(
     from cosim.parameters import ParameterSet
     from cosim.spice.testbench import Testbench
 
-    bench = Testbench.load(what)
+    bench = Testbench.load(what, allow=allow)
     if form not in (None, "behavioural", "verilog-a"):
         raise UnknownName("form", str(form), ("behavioural", "verilog-a"))
     values = {}

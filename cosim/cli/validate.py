@@ -25,6 +25,9 @@ def validate(
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Simulations at once.")] = 2,
     trust: Annotated[bool, typer.Option(help="Repeat each run with tightened tolerances and half the step.")] = True,
     wall: Annotated[str, typer.Option(help="Wall-clock limit of one simulation.")] = "120 s",
+    allow: Annotated[
+        list[Path] | None, typer.Option(help="A further folder that the benches' libraries may lie in.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with figures.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="JSON of an earlier run: say what changed.")] = None,
@@ -50,6 +53,7 @@ def validate(
             simulator,
             limits=limits,
             trust=trust,
+            allow=allow or (),
             tell=lambda name: bars.update(task, description=name, completed=next(count)),
         )
     if earlier is not None:

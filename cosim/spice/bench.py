@@ -113,7 +113,7 @@ class BenchFile(Table):
     """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name.
 
     In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
-    it) and ``{library.NAME}`` a path, whose folder may then be read.
+    it) and ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows.
     """
 
     title: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
 from cosim.emit.veriloga import module
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError, NetlistRefused, UnknownName, Where
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
@@ -139,10 +139,14 @@ class Testbench:
     folder: Path
     name: str
     sets: Mapping[str, ParameterSet] = field(default_factory=lambda: MappingProxyType({}))
+    allowed: tuple[Path, ...] = ()
 
     @classmethod
-    def load(cls, reference: str | Path) -> Testbench:
-        """A bench by path, or a shipped one by name (``"1t1r_random_pulses"``)."""
+    def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
+        """A bench by path, or a shipped one by name (``"1t1r_random_pulses"``).
+
+        ``allow`` are folders, beside the bench's own, that its libraries may lie in: a bench cannot grant itself more.
+        """
         path = Path(reference)
         if path.suffix != ".toml":
             path = resources.find("netlists", f"{reference}.toml")
@@ -151,7 +155,8 @@ class Testbench:
         for name, use in file.devices.items():
             first, *others = [_load_set(reference, path.parent) for reference in (use.parameters, *use.also)]
             sets[name] = first.for_device(use.model or first.device, others=others)
-        return cls(file, path.resolve().parent, path.stem, MappingProxyType(sets))
+        folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
+        return cls(file, path.resolve().parent, path.stem, MappingProxyType(sets), folders)
 
     def with_(
         self,
@@ -302,11 +307,7 @@ class Testbench:
             osdi=compiled,
             save=save,
             options=MappingProxyType({**STANDARD, **self.file.options}),
-            roots=(
-                self.folder,
-                *(self.library(name).parent for name in self.file.libraries),
-                *resources.shipped_roots(),
-            ),
+            roots=self._roots(),
             source=self.folder / f"{self.name}.toml",
         )
 
@@ -333,7 +334,16 @@ class Testbench:
     def library(self, name: str) -> Path:
         """The path of a library that the bench declares, from the bench's folder."""
         given = Path(self.file.libraries[name]).expanduser()
-        return given if given.is_absolute() else self.folder / given
+        path = (given if given.is_absolute() else self.folder / given).resolve()
+        if not any(path.is_relative_to(root) for root in self._roots()):
+            raise NetlistRefused(
+                f"library {name!r} lies outside the bench's folder, in {str(path.parent)!r}",
+                where=Where(self.folder / f"{self.name}.toml"), remedy=f"allow it: --allow {path.parent}",
+            )  # fmt: skip
+        return path
+
+    def _roots(self) -> tuple[Path, ...]:
+        return (self.folder, *self.allowed, *(root.resolve() for root in resources.shipped_roots()))
 
     def _analysis(self, name: str) -> str:
         entry = self.file.plan[name]

@@ -21,6 +21,7 @@ from cosim.spice import netlist, sandbox
 from cosim.spice.library import find_libngspice, find_ngspice
 from cosim.spice.pool import Pool
 from cosim.spice.simulator import Deck, Outcome, Simulator
+from cosim.spice.testbench import Testbench
 
 pytestmark = pytest.mark.spice
 
@@ -334,3 +335,26 @@ def test_links_that_one_program_leaves_lead_the_next_nowhere(tmp_path: Path) -> 
         assert (answer.scratch / "deck.cir").read_text() == "second"
     pool.close()
     assert victim.read_text() == "untouched"
+
+
+LIBRARY = (
+    'title = "library"\ncircuit = """\n.lib {library.kit} tt\nV1 a 0 1\nR1 a 0 {r}\n"""\n'
+    'libraries = { kit = "KIT" }\nanalysis = { kind = "op" }\n'
+)
+
+
+def test_a_bench_reads_a_library_outside_its_folder_only_where_that_is_allowed(house: Path) -> None:
+    kit = house.parent / "kit"
+    kit.mkdir()
+    (kit / "kit.lib").write_text("* kit\n.lib tt\n.param r=1k\n.endl\n")
+    bench = house / "bench.toml"
+    for name in (str(kit / "kit.lib"), "../kit/kit.lib", "/etc/passwd"):
+        bench.write_text(LIBRARY.replace("KIT", name))
+        with pytest.raises(NetlistRefused, match=r"bench\.toml: library 'kit' lies outside .*--allow") as caught:
+            Testbench.load(bench).deck()
+        assert "root:" not in str(caught.value)
+    with pytest.raises(NetlistRefused):
+        Testbench.load(bench, allow=[kit]).deck()
+    bench.write_text(LIBRARY.replace("KIT", "../kit/kit.lib"))
+    deck = Testbench.load(bench, allow=[kit]).with_(max_step=1e-9).deck()
+    assert netlist.read_text(deck.text, source=deck.source, roots=deck.roots).files == (kit / "kit.lib",)
