@@ -11,6 +11,11 @@ Files are TOML; one file holds the sets of one device::
     [sets.tio2.values]
     theta_p = { value = 1.4323, unit = "V", stderr = 0.01, source = "..." }
     g_max = { value = "200 uS", source = "own" }
+    [sets.tio2.plasticity]
+    scale_p = { value = 1.05, source = "..." }
+
+``plasticity`` holds the factors of a learning rule that were chosen for this device, plain numbers above zero. They go
+with the set wherever it goes: another name or other values do not take them away, and a name does not give them.
 
 A set is named ``tio2`` (shipped), ``threshold_memristor:tio2``, ``path/file.toml`` (its only set) or
 ``path/file.toml:tio2``.
@@ -61,6 +66,7 @@ class ParameterSet:
         covariance: of the extracted values, in the order of ``extracted``; (k, k), SI; None where there is none.
         extracted: the names that ``covariance`` belongs to.
         provenance: hashes and versions that make the set reproducible.
+        plasticity: factors of a learning rule that were chosen for this device, by name (dimensionless, above zero).
     """
 
     device: str
@@ -71,10 +77,14 @@ class ParameterSet:
     extracted: tuple[str, ...] = ()
     covariance: NDArray[np.float64] | None = field(default=None, compare=False)
     provenance: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    plasticity: Mapping[str, Quantity] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         model = find_device(self.device)
         model.values({name: quantity.value for name, quantity in self.values.items()})
+        for name, factor in self.plasticity.items():
+            if not 0.0 < factor.value < np.inf:
+                raise InputError(f"plasticity.{name} = {factor.value:g} of {self.name} is no factor above zero")
         if self.covariance is not None and self.covariance.shape != (len(self.extracted),) * 2:
             raise InputError(f"covariance of {self.name} has shape {self.covariance.shape}, not one row per parameter")
 
@@ -88,7 +98,13 @@ class ParameterSet:
         for key, value in changes.items():
             merged[key] = value if isinstance(value, Quantity) else Quantity(float(value))
         return ParameterSet(
-            self.device, name or self.name, merged, self.source, self.notes, provenance=MappingProxyType({})
+            self.device,
+            name or self.name,
+            merged,
+            self.source,
+            self.notes,
+            provenance=MappingProxyType({}),
+            plasticity=self.plasticity,
         )
 
     def for_device(self, device: str, *, others: Iterable[ParameterSet] = ()) -> ParameterSet:
@@ -101,7 +117,10 @@ class ParameterSet:
         for part in (self, *others):
             merged |= {name: quantity for name, quantity in part.values.items() if name in known}
         sources = "; ".join(dict.fromkeys(part.source for part in (self, *others) if part.source))
-        return ParameterSet(device, self.name, merged, sources, self.notes, provenance=self.provenance)
+        factors = {name: factor for part in (self, *others) for name, factor in part.plasticity.items()}
+        return ParameterSet(
+            device, self.name, merged, sources, self.notes, provenance=self.provenance, plasticity=factors
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 of device and resolved values; independent of notes and sources."""
@@ -125,6 +144,8 @@ class ParameterSet:
         if self.provenance:
             body["provenance"] = dict(self.provenance)
         body["values"] = values
+        if self.plasticity:
+            body["plasticity"] = {n: {"value": float(q.value), "source": q.source} for n, q in self.plasticity.items()}
         if self.covariance is not None:
             body["covariance"] = {"names": list(self.extracted), "matrix": self.covariance.tolist()}
         return tomli_w.dumps({"device": self.device, "sets": {self.name: body}})
@@ -240,10 +261,18 @@ def _read_set(device: str, name: str, body: Mapping[str, Any], where: Where) -> 
             tuple(matrix["names"]) if matrix else (),
             np.asarray(matrix["matrix"], dtype=float) if matrix else None,
             MappingProxyType({str(k): str(v) for k, v in body.get("provenance", {}).items()}),
+            MappingProxyType(
+                {
+                    str(k): Quantity(units.parse(v["value"], "1"), None, str(v.get("source", "")))
+                    for k, v in body.get("plasticity", {}).items()
+                }
+            ),
         )
     except InputError as error:
         raise InputError(f"set {name!r}: {error}", where=where) from None
     except (KeyError, ValueError, TypeError):
         raise InputError(
-            f"set {name!r}: its covariance is none", where=where, remedy="write names = [...], matrix = [[...], ...]"
+            f"set {name!r}: its covariance or plasticity is none",
+            where=where,
+            remedy="write names = [...], matrix = [[...], ...]; scale_p = { value = ..., source = ... }",
         ) from None

@@ -172,6 +172,7 @@ class FitResult:
             tuple(names),
             covariance if names else None,
             MappingProxyType(self.provenance()),
+            base.plasticity,
         )
 
     def _finished_covariance(self, wanted: list[str]) -> tuple[list[str], Array]:

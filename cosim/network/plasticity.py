@@ -13,9 +13,7 @@ over the cell that puts the memristor's θ on a memristor in mid-state (own).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -26,10 +24,6 @@ from cosim.surrogate.pulse import PulseSurrogate
 
 Array = NDArray[np.float64]
 
-# Scale factors (depression, potentiation) of the authors' published parameters, by parameter set.
-SCALES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"tio2": (1.11, 1.05), "hfo2": (1.08, 1.08), "hzo": (1.26, 1.05)}
-)
 # Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to (own; TiO2's own steps).
 STEPS = (0.14, 0.05)
 
@@ -87,13 +81,10 @@ class Vdsp:
 
 
 def default_scales(surrogate: PulseSurrogate) -> tuple[float, float]:
-    """Scale factors (depression, potentiation): the published ones of a set of that name, else by `STEPS`.
-
-    A set that was fitted to a published one's curve keeps its factors when its name begins with that one's.
-    """
-    for name, scales in SCALES.items():
-        if surrogate.parameters.name.lower().startswith(name):
-            return scales
+    """Scale factors (depression, potentiation): those that the parameter set carries for this rule, else by `STEPS`."""
+    given = surrogate.parameters.plasticity
+    if "scale_d" in given and "scale_p" in given:
+        return given["scale_d"].value, given["scale_p"].value
     p = surrogate.parameters.resolved()
     return (
         1.0 + math.log1p(STEPS[0]) / float(p.alpha_n * p.theta_n),

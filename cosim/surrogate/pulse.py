@@ -367,6 +367,7 @@ class PulseSurrogate(Surrogate):
                 "source": chosen.source,
                 "notes": list(chosen.notes),
                 "provenance": dict(chosen.provenance),
+                "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
                 "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
             },
         }
@@ -393,6 +394,9 @@ class PulseSurrogate(Surrogate):
             str(given["source"]),
             tuple(str(note) for note in given["notes"]),
             provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
+            plasticity=MappingProxyType(
+                {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
+            ),
         )
         return cls(
             parameters=parameters,

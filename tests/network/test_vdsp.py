@@ -64,7 +64,22 @@ def test_scales_of_known_and_unknown_sets() -> None:
     renamed = ParameterSet("threshold_memristor", "mine", TIO2.values)
     # The rule for unknown cells aims at the steps of TiO2: its factors come back to within the rounding of those.
     assert default_scales(PulseSurrogate(renamed)) == pytest.approx((1.11, 1.05), abs=0.002)
-    assert default_scales(PulseSurrogate(ParameterSet("threshold_memristor", "TiO2-fit", TIO2.values))) == (1.11, 1.05)
+
+
+def test_scales_go_with_the_set_and_not_with_its_name(tmp_path: Path) -> None:
+    from cosim.surrogate import files
+
+    other = TIO2.with_values({"theta_p": 0.9, "alpha_p": 2.0}, name="mine")
+    assert default_scales(PulseSurrogate(other)) == (1.11, 1.05)
+    assert default_scales(PulseSurrogate(other.for_device("cell_1t1r"))) == (1.11, 1.05)
+    again = ParameterSet.load(other.save(tmp_path / "mine.toml"))
+    assert again.plasticity == other.plasticity
+    stored = files.load(files.save(PulseSurrogate(again), tmp_path / "mine.npz"))
+    assert default_scales(stored) == (1.11, 1.05)
+    named = ParameterSet("threshold_memristor", "tio2-else", other.values)
+    assert default_scales(PulseSurrogate(named)) != (1.11, 1.05)
+    with pytest.raises(InputError, match="no factor above zero"):
+        replace(TIO2, plasticity={"scale_p": replace(TIO2.plasticity["scale_p"], value=0.0)})
 
 
 def test_a_cell_is_driven_harder_than_its_memristor() -> None:
@@ -288,3 +303,41 @@ def test_digits_are_learned_in_the_demo_setting() -> None:
     found = run_vdsp(Plan(settings, SURROGATES["rate"], load_images("digits").first(700), epochs=4))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.
     assert found.mean > 0.65
+
+
+def test_the_record_depends_on_every_module_whose_code_runs() -> None:
+    """What a small run of the claim's plan executes is among the files whose change makes the record old."""
+    import inspect
+    import sys
+
+    import cosim
+    from cosim.claims.mnist import MNIST
+    from cosim.surrogate.compiled import _compile
+    from cosim.surrogate.train import from_parameters
+
+    root, seen = Path(cosim.__file__).parent, set[str]()
+
+    def note(frame, event, arg) -> None:
+        if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # functions, not the bodies of modules and classes
+            seen.add(frame.f_code.co_filename)
+
+    load_images("digits")  # so that imports are over
+    _compile.cache_clear()
+    old = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        surrogate = from_parameters(ParameterSet.load("threshold_memristor:tio2"), law="published")
+        run_vdsp(Plan(SMALL, surrogate, BARS))
+        load_images("digits")
+    finally:
+        sys.setprofile(old)
+    ran = {Path(name).relative_to(root).as_posix() for name in seen if Path(name).is_relative_to(root)}
+    # The finding of files and units, imports, and the devices of other sets decide no number of the run.
+    aside = {
+        name for name in ran if name.startswith("devices/") and name not in ("devices/base.py", "devices/pulse.py")
+    }
+    aside -= {"devices/threshold.py"}
+    aside |= {"__init__.py"}
+    aside |= {"resources.py", "units.py", "errors.py", "files.py", "surrogate/files.py", "surrogate/correction.py"}
+    assert "surrogate/pulse.py" in ran
+    assert ran - aside <= set(MNIST.depends)

@@ -136,6 +136,13 @@ def test_extracted_sets_feed_the_next_extraction():
     assert found.values.theta_p == pytest.approx(TRUTH.theta_p, rel=1e-6)
 
 
+def test_a_learning_rules_factors_go_through_a_fit():
+    curve = train(np.random.default_rng(4).uniform(-2.6, 2.6, 60))
+    carried = extract(recipe(("theta_p",), start={"sets": ["tio2"], "values": {"g_on": 4e-3}}), curve).parameter_set()
+    assert {name: factor.value for name, factor in carried.plasticity.items()} == {"scale_p": 1.05, "scale_d": 1.11}
+    assert not extract(recipe(("theta_p",), start={"values": dict(TRUTH)}), curve).parameter_set().plasticity
+
+
 # --- what it says about what it cannot find ---------------------------------------------------------------------
 
 
