@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 _LENGTH = struct.Struct("<I")
 _DTYPES = ("<f8", "<c16")
 MAX_HEADER = 256 << 20
+MAX_ARRAYS = 16 << 30
 
 Array = NDArray[np.float64] | NDArray[np.complex128]
 
@@ -54,18 +55,29 @@ def _read_exactly(handle: int, count: int, deadline: float | None) -> bytearray:
     return data
 
 
-def receive(handle: int, *, deadline: float | None = None) -> tuple[dict[str, Any], list[Array]]:
-    """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock. Raises `FrameClosed`, `FrameTimeout`."""
+def receive(
+    handle: int, *, deadline: float | None = None, limit: int = MAX_ARRAYS
+) -> tuple[dict[str, Any], list[Array]]:
+    """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays.
+
+    Raises `FrameClosed`, also for what is no frame or exceeds the limit, and `FrameTimeout`.
+    """
     (length,) = _LENGTH.unpack(_read_exactly(handle, _LENGTH.size, deadline))
     if length > MAX_HEADER:
         raise FrameClosed
-    header = json.loads(bytes(_read_exactly(handle, length, deadline)))
+    try:
+        header = json.loads(bytes(_read_exactly(handle, length, deadline)))
+        described = [(str(dtype), int(count)) for dtype, count in header.pop("arrays", [])]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise FrameClosed from None
+    if any(dtype not in _DTYPES or count < 0 for dtype, count in described):
+        raise FrameClosed
+    if sum(count * np.dtype(dtype).itemsize for dtype, count in described) > limit:
+        raise FrameClosed
     arrays: list[Array] = []
-    for dtype, count in header.pop("arrays", []):
-        if dtype not in _DTYPES:
-            raise FrameClosed
+    for dtype, count in described:
         kind = np.dtype(dtype)
-        arrays.append(np.frombuffer(_read_exactly(handle, int(count) * kind.itemsize, deadline), dtype=kind))
+        arrays.append(np.frombuffer(_read_exactly(handle, count * kind.itemsize, deadline), dtype=kind))
     return header, arrays
 
 

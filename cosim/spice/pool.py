@@ -136,10 +136,14 @@ class Worker:
             frames.send(self._job_write, job, deadline=deadline)
             frames.receive(self._answer_read, deadline=deadline)
             accepted = True
-            return frames.receive(self._answer_read, deadline=deadline)
+            # What an engine sends had room in its own memory.
+            memory = job.get("memory", -1)
+            limit = memory if memory >= 0 else frames.MAX_ARRAYS
+            return frames.receive(self._answer_read, deadline=deadline, limit=limit)
         except frames.FrameClosed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
+            self.kill()  # one that still runs has sent what is no frame
             raise WorkerDied(self._process.poll(), self.tail(), accepted=accepted) from None
 
     def kill(self) -> None:

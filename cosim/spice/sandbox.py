@@ -6,6 +6,8 @@ one is confined by the kernel as well. Sources: seccomp(2), landlock(7), prctl(2
 - seccomp filter: no fork, vfork, clone of a process (threads stay allowed), exec, socket, ptrace, io_uring;
   ``clone3`` answers ENOSYS, upon which the C library falls back to ``clone``, whose flags a filter can see.
 - Landlock, where the kernel has it: files can be created and written in the scratch folder only.
+- the filter also denies what Landlock does not see: modes, owners, times and attributes of files, signals to others.
+- not held: reading. What the user may read, a process that got past the check of netlists may read as well.
 - resource limits: address space, file size, no core; RLIMIT_NPROC where there is no seccomp (root is exempt from it).
 
 Standard library only: this module is loaded by the worker before anything else.
@@ -39,6 +41,13 @@ _MACHINES: Mapping[str, tuple[int, Mapping[str, int]]] = {
         {
             "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "clone3": 435, "socket": 41,
             "socketpair": 53, "ptrace": 101, "io_uring_setup": 425, "process_vm_writev": 311, "seccomp": 317,
+            "process_vm_readv": 310, "truncate": 76, "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
+            "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "utime": 132, "utimes": 235, "futimesat": 261,
+            "utimensat": 280, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "setxattrat": 463,
+            "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "removexattrat": 466, "kill": 62,
+            "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424,
+            "mount": 165, "umount2": 166, "chroot": 161, "pivot_root": 155, "unshare": 272, "setns": 308,
+            "open_by_handle_at": 304, "init_module": 175, "finit_module": 313, "bpf": 321, "perf_event_open": 298,
         },
     ),
     "aarch64": (
@@ -46,19 +55,25 @@ _MACHINES: Mapping[str, tuple[int, Mapping[str, int]]] = {
         {
             "clone": 220, "execve": 221, "execveat": 281, "clone3": 435, "socket": 198, "socketpair": 199,
             "ptrace": 117, "io_uring_setup": 425, "process_vm_writev": 271, "seccomp": 277,
+            "process_vm_readv": 270, "truncate": 45, "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55,
+            "fchownat": 54, "utimensat": 88, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "setxattrat": 463,
+            "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "removexattrat": 466, "kill": 129, "tkill": 130,
+            "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "mount": 40,
+            "umount2": 39, "chroot": 51, "pivot_root": 41, "unshare": 97, "setns": 268, "open_by_handle_at": 265,
+            "init_module": 105, "finit_module": 273, "bpf": 280, "perf_event_open": 241,
         },
     ),
 }  # fmt: skip
-_DENIED = (
-    "fork",
-    "vfork",
-    "execve",
-    "execveat",
-    "socket",
-    "socketpair",
-    "ptrace",
-    "io_uring_setup",
-    "process_vm_writev",
+# What Landlock does not see (modes, owners, times, attributes; truncate before its version 3), other processes' memory
+# and signals, and what only root could do.
+_DENIED = tuple(
+    """
+    fork vfork execve execveat socket socketpair ptrace io_uring_setup process_vm_writev process_vm_readv truncate chmod
+    fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr fsetxattr
+    setxattrat removexattr lremovexattr fremovexattr removexattrat kill tkill rt_sigqueueinfo rt_tgsigqueueinfo
+    pidfd_send_signal mount umount2 chroot pivot_root unshare setns open_by_handle_at init_module finit_module bpf
+    perf_event_open
+    """.split()  # noqa: SIM905
 )
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -95,7 +110,10 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Confinement:
-    """What holds a process back: ``programs`` (it starts none), ``files`` (it writes in scratch only), and by what."""
+    """What holds a process back: ``programs`` (it starts none), ``files`` (it changes them in scratch only), and by what.
+
+    Neither keeps it from reading what the user may read.
+    """
 
     programs: bool
     files: bool
@@ -157,6 +175,13 @@ def _build_filter(machine: str, ticket: int | None) -> bytes:
         (jump_eq, 0, 4, numbers["clone"]),
         (load, 0, 0, 16),
         (jump_set, 0, 1, _CLONE_THREAD),
+        (ret, 0, 0, _RET_ALLOW),
+        (ret, 0, 0, _RET_ERRNO | errno.EPERM),
+    ]
+    code += [  # raise() and abort() signal this process itself
+        (jump_eq, 0, 4, numbers["tgkill"]),
+        (load, 0, 0, 16),
+        (jump_eq, 0, 1, os.getpid()),
         (ret, 0, 0, _RET_ALLOW),
         (ret, 0, 0, _RET_ERRNO | errno.EPERM),
     ]

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
-from cosim.spice import sandbox
+from cosim.spice import frames, sandbox
 
 ATTEMPTS = """
 import ctypes, os, socket, subprocess, sys, threading
@@ -46,6 +47,13 @@ attempt("make", lambda: (outside / "canary").write_text("x"))
 attempt("overwrite", overwrite)
 attempt("remove", (outside / "present").unlink)
 attempt("rename", lambda: os.rename(outside / "present", scratch / "stolen"))
+attempt("truncate", lambda: os.truncate(outside / "present", 0))
+attempt("chmod", lambda: os.chmod(outside / "present", 0o777))
+attempt("chown", lambda: os.chown(outside / "present", os.getuid(), os.getgid()))
+attempt("utime", lambda: os.utime(outside / "present"))
+attempt("setxattr", lambda: os.setxattr(outside / "present", "user.x", b"x"))
+attempt("kill", lambda: os.kill(os.getppid(), 0))
+attempt("raise", lambda: __import__("signal").raise_signal(23))
 attempt("scratch", lambda: (scratch / "own").write_text("x"))
 attempt("null", lambda: open("/dev/null", "w").write("x"))
 attempt("memory", lambda: bytearray(3 << 30))
@@ -69,14 +77,16 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("what", ["fork", "exec", "spawn", "shell", "socket"])
+@pytest.mark.parametrize("what", ["fork", "exec", "spawn", "shell", "socket", "kill"])
 def test_programs_cannot_be_started(attempts: dict[str, str], what: str) -> None:
     if not sandbox.capabilities()["seccomp"]:
         pytest.skip("no seccomp filter on this kernel")
     assert attempts[what] == "denied"
 
 
-@pytest.mark.parametrize("what", ["make", "overwrite", "remove", "rename"])
+@pytest.mark.parametrize(
+    "what", ["make", "overwrite", "remove", "rename", "truncate", "chmod", "chown", "utime", "setxattr"]
+)
 def test_files_outside_cannot_be_changed(attempts: dict[str, str], what: str) -> None:
     if not sandbox.capabilities()["files"]:
         pytest.skip("no Landlock on this kernel")
@@ -85,7 +95,7 @@ def test_files_outside_cannot_be_changed(attempts: dict[str, str], what: str) ->
     assert attempts["content"] == "here"
 
 
-@pytest.mark.parametrize("what", ["thread", "scratch", "null"])
+@pytest.mark.parametrize("what", ["thread", "scratch", "null", "raise"])
 def test_what_an_engine_needs_still_works(attempts: dict[str, str], what: str) -> None:
     assert attempts[what] == "allowed"
 
@@ -228,3 +238,17 @@ def test_a_thread_that_ran_before_is_confined_as_well(tmp_path: Path) -> None:
         [sys.executable, "-c", BESIDE, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
     assert answer.stdout.split() == ["False", "denied"]  # Landlock cannot reach it, and confine says so
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"arrays": [["<f8", 9000000000000]]}', b'{"arrays": [["<f8", -1]]}', b"no json", b"[]", b"\xff", b"[" * 99999],
+)
+def test_what_is_no_frame_is_a_closed_pipe(body: bytes) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", 0) as sink:
+        thread = threading.Thread(target=sink.write, args=(len(body).to_bytes(4, "little") + body,))
+        thread.start()
+        with pytest.raises(frames.FrameClosed):
+            frames.receive(reader)
+        thread.join()
