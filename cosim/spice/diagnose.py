@@ -14,6 +14,7 @@ from cosim.spice.netlist import Line, Netlist
 from cosim.spice.numbers import spice_number
 
 MAX_ELEMENTS = 5_000_000
+MAX_NESTING = 100
 
 # Words that a line needs at least, its name included.
 _SHORTEST = {
@@ -73,6 +74,11 @@ def check_expansion(netlist: Netlist) -> None:
             raise NetlistError(
                 f"subcircuit {name!r} contains itself", where=line.where if line else None, remedy="break the circle"
             )
+        if len(above) > MAX_NESTING:
+            raise NetlistError(
+                f"subcircuits nest deeper than {MAX_NESTING}", where=line.where if line else None,
+                remedy="flatten some of them",
+            )  # fmt: skip
         if name not in sizes:
             calls = bodies.get(name, ())
             sizes[name] = own.get(name, 0) + sum(size(called, call, (*above, name)) for called, call in calls)

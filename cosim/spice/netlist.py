@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cosim.spice.control import Translated
 
 MAX_DEPTH = 40
+MAX_INCLUDES = 20_000
 MAX_LINES = 3_000_000
 MAX_FILE = 128 << 20
 
@@ -217,6 +218,7 @@ class _Reader:
         self.controls: list[ControlBlock] = []
         self.directives: list[Line] = []
         self.files: dict[Path, list[Line]] = {}
+        self.walks = self.walked = 0
 
     def locate(self, name: str, *, base: Path | None, where: Where) -> Path:
         """The file that ``name`` means: beside the including file, else below a root; never outside the roots."""
@@ -258,6 +260,13 @@ class _Reader:
             raise NetlistError(
                 f"includes nest deeper than {MAX_DEPTH}", where=lines[0].where if lines else None,
                 remedy="a file probably includes itself",
+            )  # fmt: skip
+        self.walks += 1
+        self.walked += len(lines)
+        if self.walks > MAX_INCLUDES or self.walked > 4 * MAX_LINES:
+            raise NetlistError(
+                f"more than {MAX_INCLUDES} includes, or {4 * MAX_LINES} lines in them",
+                where=lines[0].where if lines else None, remedy="files probably include each other over and over",
             )  # fmt: skip
         inside: str | None = None
         found = False

@@ -110,7 +110,7 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Confinement:
-    """What holds a process back: ``programs`` (it starts none), ``files`` (it changes them in scratch only), and by what.
+    """What holds a process back: ``programs`` (it starts none), ``files`` (written in scratch only), and by what.
 
     Neither keeps it from reading what the user may read.
     """

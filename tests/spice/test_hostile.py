@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cosim.errors import InputError, NetlistRefused
+from cosim.errors import InputError, NetlistError, NetlistRefused
 from cosim.spice import netlist, sandbox
 from cosim.spice.library import find_libngspice, find_ngspice
 from cosim.spice.pool import Pool
@@ -358,3 +358,20 @@ def test_a_bench_reads_a_library_outside_its_folder_only_where_that_is_allowed(h
     bench.write_text(LIBRARY.replace("KIT", "../kit/kit.lib"))
     deck = Testbench.load(bench, allow=[kit]).with_(max_step=1e-9).deck()
     assert netlist.read_text(deck.text, source=deck.source, roots=deck.roots).files == (kit / "kit.lib",)
+
+
+def test_deep_nesting_is_refused_with_a_sentence(pyspice: Simulator) -> None:
+    cells = "".join(f".subckt s{i} a\nX1 a s{i + 1}\n.ends\n" for i in range(2000))
+    result = pyspice.run(Deck(f"deep\n{cells}.subckt s2000 a\nR1 a 0 1k\n.ends\nV1 a 0 1\nX1 a s0\n.op\n"))
+    assert result.outcome is Outcome.REFUSED
+    assert "nest deeper" in result.reason
+
+
+def test_includes_that_multiply_are_refused_soon(tmp_path: Path) -> None:
+    for level in range(6):
+        body = f'.include "{level + 1}.inc"\n' * 12 if level < 5 else "R1 a 0 1k\n"
+        (tmp_path / f"{level}.inc").write_text("* level\n" + body)
+    started = time.monotonic()
+    with pytest.raises(NetlistError, match="includes"):
+        netlist.read_text('many\n.include "0.inc"\n', roots=[tmp_path])
+    assert time.monotonic() - started < 20  # a few seconds on a busy machine
