@@ -111,8 +111,9 @@ def test_candidates_are_chosen_without_the_held_out_rows():
     held = which.held_out.rows(curve)
     spoilt = curve.with_measured(np.where(held, curve.measured[::-1], curve.measured))
     one, other = extract(which, curve), extract(which, spoilt)
-    assert [t.error for t in one.trials] == [t.error for t in other.trials]
-    assert one.values.gamma_p == other.values.gamma_p
+    # the same rows are fitted; sums over differently aligned arrays may round differently
+    assert [t.error for t in one.trials] == pytest.approx([t.error for t in other.trials], rel=1e-9)
+    assert one.values.gamma_p == pytest.approx(other.values.gamma_p, rel=1e-9)
     assert other.held_out_error > 2 * one.held_out_error
 
 
