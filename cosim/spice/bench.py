@@ -32,12 +32,32 @@ else:
 
 
 class DeviceUse(Table):
-    """Which device and which parameters a subcircuit of the bench stands for, and in which form it runs."""
+    """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file of one's own.
 
-    parameters: str
+    One of cosim's has ``parameters`` (a parameter set) and runs in a ``form``. A file (``verilog_a``, a path from the
+    bench's folder) has a ``module`` (default: its only one), ``terminals`` (its ports in the order of the subcircuit;
+    default: the module's own) and ``values`` of the module's parameters.
+    """
+
+    parameters: str | None = None
     also: tuple[str, ...] = ()
     model: str | None = None
     form: Literal["behavioural", "verilog-a"] = "behavioural"
+    verilog_a: str | None = None
+    module: str | None = None
+    terminals: tuple[str, ...] = ()
+    values: dict[str, Quantity] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> DeviceUse:
+        if (self.parameters is None) == (self.verilog_a is None):
+            raise InputError("a device has either parameters or verilog_a", remedy='e.g. verilog_a = "mine.va"')
+        own = [name for name in ("module", "terminals", "values") if getattr(self, name)]
+        if self.parameters is not None and own:
+            raise InputError(f"{own[0]} belongs to a device with verilog_a", remedy="remove it")
+        if self.verilog_a is not None and (self.also or self.model):
+            raise InputError("also and model belong to a device with parameters", remedy="give values")
+        return self
 
 
 class _Analysis(Table):

@@ -28,6 +28,7 @@ from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
 from cosim.spice import bench as schema
+from cosim.spice.foreign import foreign_model
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
 from cosim.spice.simulator import Deck, Limits, Result, Simulator
@@ -153,6 +154,8 @@ class Testbench:
         file = read(path, schema.BenchFile, kind="bench")
         sets = {}
         for name, use in file.devices.items():
+            if use.parameters is None:
+                continue  # a file of one's own: compiled when a deck is written
             first, *others = [_load_set(reference, path.parent) for reference in (use.parameters, *use.also)]
             sets[name] = first.for_device(use.model or first.device, others=others)
         folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
@@ -284,11 +287,14 @@ class Testbench:
     def deck(self, analysis: str | None = None, *, point: Mapping[str, float] = MappingProxyType({})) -> Deck:
         """The complete netlist of one analysis at one point, with its options and vectors to keep."""
         analysis = analysis or next(iter(self.file.plan))
-        uses = self.file.devices
+        uses = {name: use for name, use in self.file.devices.items() if name in self.sets}
         compiled = tuple(
             compile_model(module(find_device(name)))
             for name in dict.fromkeys(self.sets[n].device for n in uses if uses[n].form == "verilog-a")
         )
+        own = {name: use for name, use in self.file.devices.items() if use.verilog_a is not None}
+        foreign = [foreign_model(name, use, self.folder, roots=self._roots()) for name, use in own.items()]
+        compiled += tuple(dict.fromkeys(path for path, _ in foreign))
         lines = [self.file.title]
         if self.file.parameters:
             values = self.values(analysis, point=point)
@@ -296,6 +302,7 @@ class Testbench:
         for name, use in uses.items():
             write = osdi_subcircuit if use.form == "verilog-a" else subcircuit
             lines.append(write(find_device(self.sets[name].device), name, self.sets[name].resolved()))
+        lines += [text for _, text in foreign]
         if self.file.netlist:
             lines.append(f'.include "{_beside(self.file.netlist, self.folder)}"')
         lines += [self._circuit(), self._analysis(analysis), ".end"]

@@ -140,7 +140,11 @@ class LibraryEngine:
             self._command(f"osdi {path}")
             errors = [text for stream, text in self.transcript if stream == "stderr" and "rror" in text]
             if errors:
-                return f"cannot load compiled model {path}: {errors[-1]}"
+                version = osdi_version(path)
+                return (
+                    f"{self.version} refuses compiled model {path} of OSDI version {version}; compile it again with "
+                    f"a compiler of its own version ({errors[-1].strip()})"
+                )
             self._loaded[path] = identity
             self._modules[path] = names
         return ""
@@ -190,6 +194,16 @@ def osdi_modules(path: str) -> set[str]:
         return set()
     names = (ctypes.c_char_p.from_address(first + index * size).value for index in range(count))
     return {name.decode("latin-1").lower() for name in names if name}
+
+
+def osdi_version(path: str) -> str:
+    """The version of the interface that a compiled model was made for; "unknown" where the file does not say."""
+    library = ctypes.CDLL(path, mode=os.RTLD_LOCAL)
+    try:
+        parts = [ctypes.c_uint32.in_dll(library, f"OSDI_VERSION_{part}").value for part in ("MAJOR", "MINOR")]
+    except ValueError:
+        return "unknown"
+    return ".".join(str(part) for part in parts)
 
 
 def _create(path: Path) -> BinaryIO:

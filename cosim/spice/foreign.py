@@ -1,0 +1,75 @@
+"""A Verilog-A file of one's own as a device of a bench: compiled, and wrapped in a subcircuit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where
+from cosim.lint.findings import inside, read_source
+from cosim.lint.va_syntax import Module, parse
+from cosim.lint.va_tokens import scan
+from cosim.spice.bench import DeviceUse
+from cosim.spice.openvaf import compile_model
+from cosim.spice.stimuli import fmt
+
+
+def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Path]) -> tuple[Path, str]:
+    """The compiled model of ``use.verilog_a`` and a ``.subckt`` called ``name`` around its module.
+
+    Raises:
+        MissingFile: no such file.
+        NetlistRefused: it, or what it includes, is outside of ``roots`` or its own folder.
+        NetlistError: the compiler's first error, with file and line.
+        UnknownName: a module, terminal or parameter that the file does not have.
+    """
+    assert use.verilog_a is not None
+    given = Path(use.verilog_a).expanduser()
+    path = given if given.is_absolute() else folder / given
+    if not path.is_file():
+        raise MissingFile(f"device {name!r}: there is no Verilog-A file {path}", remedy="check the path")
+    path = path.resolve()
+    if not any(path.is_relative_to(root) for root in roots):
+        raise NetlistRefused(
+            f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
+        )
+    source = scan(read_source(path))
+    for included, token in source.includes:
+        inside(included, path.parent, where=Where(path, *source.place(token.start)))
+    modules = {module.name: module for module in parse(source)}
+    module = _choose(name, use, path, modules)
+    ports = [port.text for port in module.ports]
+    known = {entry.name.text: entry for entry in module.parameters if not entry.local}
+    for key in use.values:
+        if key not in known:
+            raise UnknownName(f"parameter of module {module.name!r}", key, known, where=Where(path))
+    for terminal in use.terminals:
+        if terminal not in ports:
+            raise UnknownName(f"terminal of module {module.name!r}", terminal, ports, where=Where(path))
+    order = list(use.terminals) or ports
+    if len(set(order)) != len(order):
+        raise InputError(f"device {name!r} names a terminal twice", remedy=f"the module has {', '.join(ports)}")
+    compiled = compile_model(path)
+    numbers = {key: fmt(quantity.value) for key, quantity in use.values.items()}
+    defaults = "".join(f" {key}={value}" for key, value in numbers.items())
+    passed = "".join(f" {key}={{{key}}}" for key in numbers)
+    lines = [
+        f".subckt {name} {' '.join(order)}" + (f" params:{defaults}" if defaults else ""),
+        f"N1 {' '.join(port if port in order else f'open_{port}' for port in ports)} {name}_module",
+        f".model {name}_module {module.name}{passed}",
+        f".ends {name}",
+    ]
+    return compiled, "\n".join(lines)
+
+
+def _choose(name: str, use: DeviceUse, path: Path, modules: dict[str, Module]) -> Module:
+    if use.module is not None:
+        if use.module not in modules:
+            raise UnknownName("module", use.module, modules, where=Where(path))
+        return modules[use.module]
+    if len(modules) != 1:
+        raise InputError(
+            f"device {name!r}: the file has {len(modules)} modules", where=Where(path),
+            remedy=f"write module = one of {', '.join(modules)}" if modules else "a model is a module",
+        )  # fmt: skip
+    return next(iter(modules.values()))
