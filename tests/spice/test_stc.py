@@ -163,7 +163,7 @@ circuit = "V1 a 0 1\\nR1 a 0 1k"
         (
             'kind = "tran"\nstop = "1 ms"\nmax_step = "0.1 ms"',
             'kind = "slope"\nof = "v(a)"\nstart = "0 s"\nstop = "2 ms"',
-            "the run ends",
+            "the run goes from",
         ),
     ],
 )
