@@ -6,6 +6,7 @@ measures are listed in `cosim.spice.stimulus_kinds` and `cosim.measure.registry`
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -21,6 +22,7 @@ from cosim.spice import stimulus_kinds as stimuli
 from cosim.spice.stimulus_kinds import StimulusKind
 from cosim.spice.variation import Corner, MonteCarlo, Trust
 
+MAX_POINTS = 10_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
@@ -76,6 +78,9 @@ class _Analysis(Table):
         for name, values in sweep.items():
             if not values:
                 raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
+        points = math.prod(len(values) for values in sweep.values())
+        if points > MAX_POINTS:
+            raise InputError(f"a sweep of {points} points is too long for a bench", remedy=f"take {MAX_POINTS} at most")
         return sweep
 
 

@@ -97,7 +97,7 @@ class Pulses(_Train):
 
     kind: Literal["pulses"]
     amplitudes: tuple[Volt, ...] = Field(min_length=1)
-    repeat: int = Field(default=1, gt=0)
+    repeat: int = Field(default=1, gt=0, le=1_000_000)
 
     def train(self) -> PulseTrain:
         """The pulse train."""
@@ -200,7 +200,7 @@ class Steps(StimulusKind):
 
     kind: Literal["steps"]
     values: tuple[Volt, ...] = Field(min_length=1)
-    repeat: int = Field(default=1, gt=0)
+    repeat: int = Field(default=1, gt=0, le=1_000_000)
     start: Second = 0.0
     period: Second
     width: Second
