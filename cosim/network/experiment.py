@@ -101,8 +101,8 @@ def load_images(name: str) -> ImageSet:
 def preset(name: str) -> tuple[VdspSettings, int]:
     """Settings and epochs that suit an image set: the published ones for MNIST; own ones, tuned, for the digits.
 
-    The digits' own: 64 inputs drive the output neurons less. Threshold (6, 7, 8.2, its jump in proportion) and annealing
-    of the potentiation (with, without) were chosen on the last 400 of the 1400 training images, three seeds each; the
+    The digits' own: 64 inputs drive the output neurons less. Threshold (6, 7, 8.2, its jump in proportion),
+    annealing of the potentiation (with, without) were chosen on the last 400 of the 1400 training images, three seeds each; the
     test images were not looked at.
     """
     if name == "mnist":
