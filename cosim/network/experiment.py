@@ -101,9 +101,9 @@ def load_images(name: str) -> ImageSet:
 def preset(name: str) -> tuple[VdspSettings, int]:
     """Settings and epochs that suit an image set: the published ones for MNIST; own ones, tuned, for the digits.
 
-    The digits' own: 64 inputs drive the output neurons less. Threshold (6, 7, 8.2, its jump in proportion),
-    annealing of the potentiation (with, without) were chosen on the last 400 of the 1400 training images, three seeds each; the
-    test images were not looked at.
+    The digits' own: 64 inputs drive the output neurons less. The threshold (of 6, 7, 8.2, its jump in proportion) and
+    no annealing of the potentiation were chosen on the last 400 of the 1400 training images, three seeds each, without
+    a look at the test images.
     """
     if name == "mnist":
         return VdspSettings(), 1
