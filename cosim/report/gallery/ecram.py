@@ -181,7 +181,7 @@ def energy(simulator: Simulator, tell: Callable[[str], None]) -> Entry:
     left.legend(fontsize="small")
     middle.loglog(delay["width"].coordinates["i_del"] * 1e9, delay["width"].values * 1e9, "o-")
     middle.minorticks_off()
-    middle.set(xlabel="delay current (nA)", ylabel="spike width (ns)", title="Tunable delay")
+    middle.set(xlabel="delay current (nA)", ylabel="spike width (ns)", title="Tunable delay", ylim=(8, 1200))
     right.semilogy(second["width"].coordinates["v_dly"], second["width"].values * 1e6, "o-", label="width")
     right.semilogy(second["width"].coordinates["v_dly"], second["interval"].values * 1e6, "s--", label="interval")
     right.set(xlabel="V_dly (V)", ylabel="µs", title="Positive-feedback LIF, 20 nA")
