@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim.devices.base import Array, DeviceModel, Values
-from cosim.emit.ngspice import CAPACITANCE, subcircuit
+from cosim.emit.ngspice import capacitance, subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import EmitError, InputError
 from cosim.measure.waveforms import vector
@@ -98,6 +98,7 @@ def opened_subcircuit(device: DeviceModel, name: str) -> str:
 def opened_module(device: DeviceModel) -> str:
     """The Verilog-A module with its states as further terminals: the drift flows into them, as from a source."""
     states = [state.name for state in device.all_states]
+    farads = {state.name: capacitance(state) for state in device.all_states}
     lines, opened = [], 0
     terminals = ", ".join([*device.nodes, *states])
     for line in module(device).splitlines():
@@ -109,7 +110,7 @@ def opened_module(device: DeviceModel) -> str:
         if integral:
             opened += 1
             scale = integral[2] or "1.0"
-            line = f"        I({integral[1]}) <+ -({CAPACITANCE!r} * {scale} * ({integral[3]}));"
+            line = f"        I({integral[1]}) <+ -({farads[integral[1]]!r} * {scale} * ({integral[3]}));"
         lines.append(line)
     if opened != len(states):
         raise EmitError(f"the module of {device.name} has {opened} integrals for {len(states)} states")
@@ -148,9 +149,10 @@ def differences(
     points = random_points(device, p, rng=rng, count=count)
     data = simulator.run(deck(device, points, form))["op"]
     answers = [expected(device, point) for point in points]
+    farads = {state.name: capacitance(state) for state in device.all_states}
     found = {}
     for pin in answers[0]:
-        scale = -1.0 if pin in device.nodes else 1.0 / CAPACITANCE
+        scale = 1.0 / farads[pin] if pin in farads else -1.0
         got: Array = np.array([scale * vector(data, f"i(vs_{pin}_{k})".lower()).item() for k in range(count)])
         want = np.array([answer[pin] for answer in answers])
         top = float(np.max(np.abs(want)))

@@ -1,7 +1,7 @@
 """Thermal link between the cells of an array: the heat that neighbours exchange, proportional to their temperatures.
 
-Source: own; the conductances are extracted from a solution of the heat equation (`cosim.heat`). Nearest neighbours
-(position B of arXiv 2411.18272, Fig. 13) and diagonal ones (C) are two links with values of their own.
+Source: own; the conductances are extracted from a solution of the heat equation (`cosim.heat`). Neighbours in a
+row, along the bottom electrode, and in a column, along the top electrode, have links with values of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ThermalLink(DeviceModel):
     title = "Thermal link between neighbouring cells"
     source = "own"
     ports = (Port("heat", ("ta", "tb"), nature="thermal"),)
-    params = (Param("g_link", 7e-8, "W/K", (0.0, 1.0), "thermal conductance"),)
+    params = (Param("g_link", 1e-6, "W/K", (0.0, 1.0), "thermal conductance"),)
 
     def through(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
         """The heat flow (W) from ta to tb."""

@@ -13,14 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cosim.devices.base import DeviceModel
+from cosim.devices.base import DeviceModel, State
 from cosim.emit.expr import render, writer
 from cosim.emit.trace import trace
 
-# Farads per unit of state: large enough that abstol (1 pA) resolves 1e-3 of a state per second and chgtol (1e-14 C)
-# 1e-5 of a state; small enough that no current exceeds what the solver is used to (own).
+# Farads per range of a state: large enough that abstol (1 pA) resolves 1e-3 of the range per second and chgtol
+# (1e-14 C) 1e-5 of it; small enough that no current exceeds what the solver is used to (own).
 CAPACITANCE = 1e-9
 _write = writer({"sign": "sgn({0})"})
+
+
+def capacitance(state: State) -> float:
+    """The capacitor (F) on which a state is a voltage."""
+    span = state.bounds[1] - state.bounds[0]
+    return CAPACITANCE if span == float("inf") else CAPACITANCE / span
 
 
 def _header(device: DeviceModel, name: str, values: Mapping[str, float]) -> list[str]:
@@ -72,9 +78,10 @@ def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str
     for state in device.all_states:
         text = render(traced.rates[state.name], _write, memo)
         initial = f"{{{state.initial}}}" if state.initial else "0"
+        farads = capacitance(state)
         lines += [
-            f"B{state.name} 0 {state.name} I={CAPACITANCE!r} * ({text})",
-            f"C{state.name} {state.name} 0 {CAPACITANCE!r} IC={initial}",
+            f"B{state.name} 0 {state.name} I={farads!r} * ({text})",
+            f"C{state.name} {state.name} 0 {farads!r} IC={initial}",
             f"R{state.name} {state.name} 0 1e15",
             f".ic V({state.name})={initial}",
         ]

@@ -71,10 +71,11 @@ def test_one_pulse_gives_the_published_step(v: float, row: tuple[float, float, f
             g0 = w + 1.0 / (p.ratio - 1.0)  # G over the range's width
             moved = (after_pulse(v, 280e-6, w, theta * 20.0, p) - w) / g0
             h = eq27(w, theta, row)
-            # h changes along the way by (b + d·c·exp(dw)·ln θ)·h per unit of w: second order in the step, half of it
-            # on average; 0.2 % is for the cases in which that vanishes.
-            slope = abs(row[1] + row[2] * row[3] * math.exp(row[3] * w) * math.log(theta))
-            assert moved * sign == pytest.approx(h, rel=0.6 * slope * h * g0 + 0.002, abs=0.0), (w, theta)
+            # SET: what the Padé approximant leaves. RESET: steps of up to 67 %, whose slope is no constant; near θ = 1
+            # and the top of the range the surface is no flow at all
+            assert moved * sign == pytest.approx(h, rel=4e-4 if v > 0 else 0.085), (w, theta)
+            if v < 0 and h < 0.3:
+                assert moved * sign == pytest.approx(h, rel=0.04), (w, theta)
 
 
 @pytest.mark.parametrize(("v", "fast"), [(0.85, 1.7), (-1.05, -1.7)])
