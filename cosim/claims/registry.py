@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cosim.claims.base import Claim
 from cosim.claims.engines import ENGINES
+from cosim.claims.heat import HEAT
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, MNIST)}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, MNIST, HEAT)}

@@ -9,6 +9,7 @@ import numpy as np
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
+from cosim.measure import arrays
 from cosim.measure import waveforms as measure
 from cosim.measure.kinds import DerivedMeasure, Kind, Point, PointMeasure
 from cosim.schema import Second
@@ -108,4 +109,4 @@ class LineError(DerivedMeasure):
         return float(error.mean() if self.kind == "line-error" else error.max())
 
 
-KINDS: tuple[type[Kind], ...] = (ResistorPower, DrawnEnergy, Sum, LineError)
+KINDS: tuple[type[Kind], ...] = (ResistorPower, DrawnEnergy, Sum, LineError, *arrays.KINDS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODULES: tuple[str, ...] = ("stc", "quantum_dot", "ecram")
+MODULES: tuple[str, ...] = ("stc", "quantum_dot", "ecram", "neo_hebbian")
 
 
 @dataclass(frozen=True)

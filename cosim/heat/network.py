@@ -1,0 +1,218 @@
+r"""Thermal networks fitted to the heat equation, and written as the parameter sets of the circuit's devices.
+
+Two models of `cosim.devices.thermal_reram`, by Levenberg–Marquardt (lmfit):
+
+- a *cell*: rise per watt of its own filament, Σ_k r_k (1 − exp(−t/τ_k)), one pole or two (arXiv 2411.18272 has one,
+  Eqs. 23 and 24). Its neighbours are part of what its heat spreads into.
+- an *array*: the same two poles per cell, the slow one joined to its neighbours in row and column by the links of
+  `cosim.devices.thermal_link` (a diagonal link was tried: the fit sets it to zero). Fitted to the filaments at A, B and
+  C together; r_slow is then what leads down to the heat sink alone.
+
+Times are evenly spaced on a logarithmic axis. The cell's residuals are relative to its rise at rest, the array's to the
+own filament's rise at the same time, so that the ratios of crosstalk count while steps are taken. The curves have no
+noise: standard errors say how far the network is from the heat equation, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import lmfit
+import numpy as np
+
+from cosim import __version__
+from cosim.devices.base import Array
+from cosim.devices.registry import device
+from cosim.errors import FitError
+from cosim.files import write_atomic
+from cosim.heat.response import Response
+from cosim.heat.stack import Stack
+from cosim.parameters import ParameterSet, Quantity, read_sets
+
+LINKS = ("along_row", "along_column")
+OWN, ROW, COLUMN, DIAGONAL = range(1, 5)  # columns of Response.rises
+FLOOR = 0.05  # of the rise at rest: below it crosstalk is of no account
+
+
+@dataclass(frozen=True)
+class NetworkFit:
+    """A fitted network.
+
+    Args:
+        values: parameter -> value with its standard error, SI.
+        times: (n,) s.
+        fitted, target: (n, k) K/W: A alone, or A, B row, B column, C.
+    """
+
+    values: Mapping[str, Quantity]
+    times: Array
+    fitted: Array
+    target: Array
+
+    @property
+    def error(self) -> float:
+        """The largest difference over the own filament's rise at the last time."""
+        return float(np.max(np.abs(self.fitted - self.target)) / self.target[-1, 0])
+
+    @property
+    def rms(self) -> float:
+        """The root mean square of the differences over the own filament's rise at the last time."""
+        return float(np.sqrt(np.mean((self.fitted - self.target) ** 2)) / self.target[-1, 0])
+
+
+def foster(times: Array, values: Mapping[str, float]) -> Array:
+    """(n,) K/W: the step response of r_fast, tau_fast, r_slow, tau_slow; a missing fast pole is none."""
+    slow = values["r_slow"] * -np.expm1(-times / values["tau_slow"])
+    if "r_fast" not in values:
+        return np.asarray(slow)
+    return np.asarray(slow + values["r_fast"] * -np.expm1(-times / values["tau_fast"]))
+
+
+def array_response(times: Array, values: Mapping[str, float], *, cells: int = 3) -> Array:
+    """(n, 4) K/W: the filaments at A, B row, B column and C of ``cells`` × ``cells`` with the middle heater on.
+
+    The equations are those of the devices: each port's contact, links between ports, a pole to ambient in each cell.
+    """
+    n = cells * cells
+    contact = device("thermal_reram").defaults().contact / values["r_slow"]
+    links = np.zeros((n, n))
+    at = {(row, column): row * cells + column for row in range(cells) for column in range(cells)}
+    steps = {(0, 1): "along_row", (1, 0): "along_column"}
+    for (row, column), i in at.items():
+        for (down, right), name in steps.items():
+            j = at.get((row + down, column + right))
+            if j is not None:
+                g = values[name]
+                links[[i, j], [i, j]] += g
+                links[[i, j], [j, i]] -= g
+    ports = np.linalg.solve(contact * np.eye(n) + links, contact * np.eye(n))
+    conduction = np.eye(n) / values["r_slow"] + contact * (np.eye(n) - ports)
+    capacity = values["tau_slow"] / values["r_slow"]
+    rates, modes = np.linalg.eigh(0.5 * (conduction + conduction.T) / capacity)
+    a = at[cells // 2, cells // 2]
+    seen = [a, at[cells // 2, cells // 2 + 1], at[cells // 2 + 1, cells // 2], at[cells // 2 + 1, cells // 2 + 1]]
+    rise = -np.expm1(-np.outer(times, rates)) / (rates * capacity) * modes[a]
+    found = rise @ modes[seen].T
+    found[:, 0] += values["r_fast"] * -np.expm1(-times / values["tau_fast"])
+    return np.asarray(found)
+
+
+def _minimise(
+    start: Mapping[str, float],
+    model: Callable[[Array, Mapping[str, float]], Array],
+    times: Array,
+    target: Array,
+    scale: Array,
+    most: Mapping[str, float] = MappingProxyType({}),
+) -> NetworkFit:
+    """Fit positive parameters, as their logarithms; residuals over ``scale`` (n, 1); ``most``: upper bounds."""
+    parameters = lmfit.Parameters()
+    for name, value in start.items():
+        parameters.add(name, value=float(np.log(value)), max=float(np.log(most.get(name, 1e30))))
+
+    def values(fit: lmfit.Parameters) -> dict[str, float]:
+        return {name: float(np.exp(entry.value)) for name, entry in fit.items()}
+
+    def residual(fit: lmfit.Parameters) -> Array:
+        return np.asarray(((model(times, values(fit)) - target) / scale).ravel())
+
+    found = lmfit.minimize(residual, parameters, method="leastsq")
+    if not found.success:
+        raise FitError(f"the thermal network does not settle: {found.message}", remedy="give a longer step response")
+    best = values(found.params)
+    quantities = {
+        name: Quantity(
+            best[name], None if found.params[name].stderr is None else best[name] * found.params[name].stderr
+        )
+        for name in best
+    }
+    return NetworkFit(MappingProxyType(quantities), times, model(times, best), target)
+
+
+def fit_cell(response: Response, *, poles: int = 2) -> NetworkFit:
+    """One pole or two for a cell on its own."""
+    target = response.rises[:, OWN : OWN + 1]
+    rest = float(response.steady[OWN])
+    middle = float(np.interp(0.6 * rest, target[:, 0], response.times))
+    start = {"r_slow": rest, "tau_slow": middle}
+    if poles == 2:
+        start = {"r_slow": 0.75 * rest, "tau_slow": 2 * middle, "r_fast": 0.25 * rest, "tau_fast": 5e-9}
+    elif poles != 1:
+        raise FitError(f"the device has one thermal pole or two, not {poles}")
+    scale = np.full((response.times.size, 1), rest)
+    return _minimise(start, lambda t, values: foster(t, values)[:, None], response.times, target, scale)
+
+
+def fit_array(response: Response) -> NetworkFit:
+    """Two poles per cell and the links of a 3×3 array."""
+    cell = {name: quantity.value for name, quantity in fit_cell(response).values.items()}
+    own, row, diagonal = (float(response.steady[k]) for k in (OWN, ROW, DIAGONAL))
+    vertical = own - cell["r_fast"] + 4 * row + 4 * diagonal  # at rest all heat goes down
+    link = 1.0 / max(own - cell["r_fast"] - row, 0.05 * own)
+    start = {
+        **cell, "r_slow": vertical, "along_row": 0.3 * link, "along_column": 0.3 * link,
+    }  # fmt: skip
+    scale = np.maximum(response.rises[:, OWN : OWN + 1], FLOOR * own)
+    # a link that conducts like the port's own contact cannot be told from an ideal one
+    largest = 0.3 * device("thermal_reram").defaults().contact / vertical
+    most = dict.fromkeys(LINKS, largest)
+    start |= {name: min(start[name], 0.5 * largest) for name in LINKS}
+    return _minimise(start, array_response, response.times, response.rises[:, OWN:], scale, most)
+
+
+def describe(stack: Stack) -> str:
+    """The stack in one sentence."""
+    sizes = {
+        "F": stack.feature, "K": stack.pitch, "oxides": stack.oxide, "top": stack.top or stack.feature,
+        "shared": stack.shared or stack.feature, "bottom": stack.bottom or stack.feature,
+        "substrate oxide": stack.substrate, "margin": stack.margin,
+    }  # fmt: skip
+    return ", ".join(f"{name} {value * 1e9:.4g} nm" for name, value in sizes.items())
+
+
+def parameter_sets(response: Response, name: str) -> dict[str, list[ParameterSet]]:
+    """File name -> sets: the cell, the array's cell, and its links, as ``name``, ``name_array``, ``name_along_row``."""
+    cell, array, single = fit_cell(response), fit_array(response), fit_cell(response, poles=1)
+    source = (
+        f"heat equation with Table 2 of arXiv 2411.18272: {describe(response.stack)} (own where the text is silent)"
+    )
+    made = MappingProxyType(
+        {"cosim": __version__, "cells": str(response.cells), "refine": f"{response.stack.refine:g}"}
+    )
+    heater = {"r_heater": Quantity(response.resistance)}
+
+    def one(kind: str, label: str, values: Mapping[str, Quantity], *notes: str) -> ParameterSet:
+        return ParameterSet(kind, label, MappingProxyType(dict(values)), source, notes, provenance=made)
+
+    poles = ("r_fast", "tau_fast", "r_slow", "tau_slow")
+    own_cell = one(
+        "thermal_reram", name, {**{key: cell.values[key] for key in poles}, **heater},
+        f"the cell alone: its neighbours are part of what its heat spreads into; largest error {cell.error:.2%} of the"
+        f" rise at rest, {single.error:.2%} with one pole",
+        "standard errors are the network's distance from the heat equation: the curve has no noise",
+    )  # fmt: skip
+    in_array = one(
+        "thermal_reram", f"{name}_array", {**{key: array.values[key] for key in poles}, **heater},
+        f"for use with the links {name}_along_row and {name}_along_column; largest error {array.error:.2%} of the"
+        " own filament's rise at rest",
+        "a middle cell's neighbourhood: cells at the edge of an array see the same links, fewer of them",
+    )  # fmt: skip
+    links = [one("thermal_link", f"{name}_{key}", {"g_link": array.values[key]}) for key in LINKS]
+    return {"thermal_stack.toml": [own_cell, in_array], "thermal_link.toml": links}
+
+
+def write_sets(sets: Mapping[str, list[ParameterSet]], folder: str | Path) -> list[Path]:
+    """Write each file's sets; sets of other names that a file has already are kept."""
+    written = []
+    for file, entries in sets.items():
+        path = Path(folder) / file
+        merged = {**(read_sets(path) if path.exists() else {}), **{entry.name: entry for entry in entries}}
+        texts = [entry.to_toml() for entry in merged.values()]
+        head, _, _ = texts[0].partition("\n\n")
+        bodies = [text.partition("\n\n")[2] for text in texts]
+        comment = "# Written by `python -m cosim.heat --write`: extracted from the heat equation, not typed.\n"
+        written.append(write_atomic(path, comment + head + "\n\n" + "\n".join(bodies)))
+    return written
