@@ -98,6 +98,5 @@ HEAT = Claim(
         "time_step_difference": (None, 2e-3),
         "self_change_last_mesh": (None, 0.04),
     },
-    long=True,
     depends=("heat",),
 )
