@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from cosim.measure import kinds, loops, spiking, stc, stdp, thermal
 
-KINDS: tuple[type[kinds.Kind], ...] = (*kinds.KINDS, *loops.KINDS, *spiking.KINDS, *stc.KINDS, *stdp.KINDS, *thermal.KINDS)
+KINDS: tuple[type[kinds.Kind], ...] = (
+    *kinds.KINDS,
+    *loops.KINDS,
+    *spiking.KINDS,
+    *stc.KINDS,
+    *stdp.KINDS,
+    *thermal.KINDS,
+)
