@@ -169,9 +169,14 @@ def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | No
     links = model.charge[keep][:, keep].tocoo()
     upper = links.row < links.col
     i, j, g = links.row[upper], links.col[upper], -links.data[upper]
-    sigma = model.grid.of_material("sigma")[keep] * (1.0 if scale is None else scale[keep])
+    # resistance of each half of a face's path, but for its area: half a cell along the face's normal, over σ
+    half = _half_widths(model.grid, keep[i], keep[j])
+    sigma = model.grid.of_material("sigma")[keep]
+    before, after = half[0] / sigma[i], half[1] / sigma[j]
     if scale is not None:
-        g = g * 2.0 * scale[keep][i] * scale[keep][j] / (scale[keep][i] + scale[keep][j])
+        path = before + after
+        before, after = before / scale[keep[i]], after / scale[keep[j]]
+        g = g * path / (before + after)
     potential = np.full(keep.size, np.nan)
     potential[np.isin(keep, site.contact)] = voltage
     potential[np.isin(keep, site.ground)] = 0.0
@@ -185,12 +190,24 @@ def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | No
     potential[free] = splu(laplacian[free][:, free].tocsc()).solve(right)
     drop = potential[i] - potential[j]
     power = g * drop * drop
-    share = (1.0 / sigma[i]) / (1.0 / sigma[i] + 1.0 / sigma[j])
+    share = before / (before + after)
     heat = np.zeros(model.grid.size)
     np.add.at(heat, keep[i], power * share)
     np.add.at(heat, keep[j], power * (1.0 - share))
     current = float((laplacian @ potential)[np.isin(keep, site.contact)].sum())
     return heat, current
+
+
+def _half_widths(grid: Grid, first: Index, second: Index) -> tuple[Array, Array]:
+    """Half the widths (m) of neighbouring cells along the normal of the face between them; ``first`` < ``second``."""
+    nx, ny, _ = grid.shape
+    axis = np.where(second - first == 1, 0, np.where(second - first == nx, 1, 2))
+    found = []
+    for cell in (first, second):
+        places = (cell % nx, cell // nx % ny, cell // (nx * ny))
+        widths = [np.diff(edge)[place] for edge, place in zip(grid.edges, places, strict=True)]
+        found.append(0.5 * np.choose(axis, widths))
+    return found[0], found[1]
 
 
 def steady(

@@ -1,0 +1,221 @@
+"""The thermal synapse's circuits against hand-written laws, and the measuring protocol against Eq. 27."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from cosim.devices.thermal_reram import ThermalReram
+from cosim.errors import InputError, SimulationError
+from cosim.heat.network import array_response
+from cosim.measure.waveforms import sample
+from cosim.parameters import ParameterSet
+from cosim.report.gallery.neo_hebbian import heater_power, straightness
+from cosim.resources import find
+from cosim.spice.engines import open_simulator
+from cosim.spice.simulator import Simulator
+from cosim.spice.stimulus_kinds import Steps
+from cosim.spice.testbench import Testbench
+from cosim.surface import Protocol, Surface, fit_surface, measure_surface
+
+R_HEATER = 5439.3
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with open_simulator() as opened:
+        yield opened
+
+
+@pytest.mark.spice
+def test_power_follows_eq_21_in_the_limit_of_a_small_drop(simulator: Simulator) -> None:
+    """Eqs. 21 and 22: P = V² f ψ / R where the channel is ohmic, that is for a small heater voltage."""
+    bench = Testbench.load("1t1h1m_power")
+    f, psi = np.linspace(0.1, 0.6, 6), np.linspace(0.1, 1.0, 4)
+    law = f[:, None] * psi[None, :]
+    v = 0.02
+    found = heater_power(bench, simulator, width=0.66e-6, v_max=v, correction=0.0, f=f, psi=psi)
+    # what the fitted channel law (vth, k, m) leaves of BSIM4, twice: P goes with the square of the share of R
+    np.testing.assert_allclose(found, v * v / R_HEATER * law, rtol=0.12)
+    strong = heater_power(bench, simulator, width=4e-6, v_max=0.5, correction=0.0, f=f, psi=psi)
+    assert straightness(found, law) > 0.998
+    assert straightness(strong, law) < 0.97  # where it fails: a strong transistor and a large voltage
+
+
+@pytest.mark.spice
+def test_eligibility_is_the_decaying_sum_of_powers(simulator: Simulator) -> None:
+    """Rises at the end of the frame from rectangular heat pulses of the ideal power V² f ψ/R, pole by pole."""
+    bench = Testbench.load("1t1h1m_phases")
+    done = bench.run(simulator)
+    p = bench.sets["reram"].resolved()
+    f, psi = (np.array(bench.file.stimuli[name].values) for name in ("f", "psi"))
+    power = 0.3**2 / R_HEATER * f * psi
+    starts = 15e-9 + 40e-9 * np.arange(20)
+    expected = 0.0
+    for r, tau in ((p.r_fast, p.tau_fast), (p.r_slow, p.tau_slow)):
+        left = np.exp(-(815e-9 - starts - 21e-9) / tau)
+        expected += float(np.sum(r * power * -np.expm1(-21e-9 / tau) * left))
+    # P_H is within a few per cent of V² f ψ/R at f >= 0.45, ψ >= 0.7, and the pulse's edges are 1 ns
+    assert done["eligibility"].values[-1] == pytest.approx(expected, rel=0.06)
+
+
+@pytest.mark.spice
+def test_spike_integration_adds_conductances(simulator: Simulator) -> None:
+    bench = Testbench.load("1t1h1m_array_4x4")
+    text = find("netlists", "1t1h1m_array_4x4.cir").read_text()
+    run = simulator.run(bench.deck("integration"))
+    p = bench.sets["reram"].resolved()
+    column = {"p": np.zeros(4), "n": np.zeros(4)}
+    cells = re.findall(r"^X([pn])(\d)(\d) .*w0=\{w0([+-])\(([-\d.]+)\)\*spread\}", text, flags=re.MULTILINE)
+    assert len(cells) == 32
+    for side, _, j, sign, pattern in cells:
+        w = 0.3 + (1 if sign == "+" else -1) * float(pattern)
+        g = p.g_max * ((1 - 1 / p.ratio) * w + 1 / p.ratio)
+        column[side][int(j) - 1] += 0.1 / (1 / g + p.r_heater)
+    for side, currents in column.items():
+        for j, current in enumerate(currents, 1):
+            got = float(sample(run["tran"], f"i(vpost{side}{j})", at=9e-9))
+            # line drivers of 10 Ohm, and what four heaters in parallel lose through the closed transistors
+            assert got == pytest.approx(current, rel=5e-3)
+
+
+@pytest.mark.spice
+@pytest.mark.osdi
+def test_both_forms_of_the_array_agree(simulator: Simulator) -> None:
+    bench = Testbench.load("1t1h1m_array_4x4")
+    changes = []
+    for form in ("behavioural", "verilog-a"):
+        data = simulator.run(bench.with_(form=form).deck("row"))["tran"]
+        data = data.rename({k: re.sub(r"n\.(.+)\.n1#", r"\1.", str(k)) for k in data.data_vars})
+        heated = ("p11", "p12", "n13", "n14")
+        ends = [sample(data, f"v(xa.x{cell}.xm.w)", at=np.array([415e-9, 435e-9])) for cell in heated]
+        changes.append([b - a for a, b in ends])
+    # the loose tolerances of the bench: 2 % of the largest update
+    np.testing.assert_allclose(changes[0], changes[1], atol=0.02 * np.max(np.abs(changes[0])))
+
+
+@pytest.mark.spice
+def test_crosstalk_in_spice_is_the_fitted_network(simulator: Simulator) -> None:
+    """The devices against the matrix that was fitted to the heat equation, which does not share their code."""
+    bench = Testbench.load("thermal_crosstalk_3x3")
+    data = bench.run(simulator).waveforms
+    p = bench.sets["reram"].resolved()
+    values = {name: p[name] for name in ("r_fast", "tau_fast", "r_slow", "tau_slow")}
+    values |= {name: bench.sets[name].resolved().g_link for name in ("along_row", "along_column")}
+    times = np.array([5e-9, 60e-9, 300e-9, 1e-6, 9e-6])
+    expected = 0.2**2 / p.r_heater * array_response(times, values)
+    for k, cell in enumerate(("22", "23", "32", "33")):
+        rise = sum(sample(data, f"v(xa.xm{cell}.{pole})", at=times) for pole in ("rise_slow", "rise_fast"))
+        # standard tolerances, and the source's edge of 1 ps
+        np.testing.assert_allclose(rise, expected[:, k], atol=1e-3 * expected[-1, 0])
+
+
+@pytest.mark.spice
+def test_protocol_measures_the_surface(simulator: Simulator) -> None:
+    parameters = ParameterSet.load("thermal_reram:published")
+    plan = Protocol(1, g0=(0.2, 0.6), theta=(0.4, 1.0), repeats=1, read_noise=0.0)
+    found = measure_surface(plan, parameters, simulator, rng=np.random.default_rng(0))
+    p = parameters.resolved()
+    law = ThermalReram().surface(found.g0, found.theta, p, polarity=1)
+    # without read noise: engine tolerances, 1e-4 of full scale over G0
+    np.testing.assert_allclose(found.step, law, atol=1e-3)
+    target = np.repeat([0.2, 0.6], 2) + 1 / (p.ratio - 1)
+    assert np.all(np.abs((found.g0 + 1 / (p.ratio - 1)) / target - 1) <= 0.05 + 1e-9)
+    assert np.all(found.pulses >= 1)
+
+
+@pytest.mark.spice
+def test_a_target_out_of_reach_is_named(simulator: Simulator) -> None:
+    plan = Protocol(-1, g0=(0.95,), theta=(0.05,), repeats=1, most=3)
+    with pytest.raises(SimulationError, match="not reached in 3 pulses"):
+        measure_surface(plan, ParameterSet.load("thermal_reram:published"), simulator, rng=np.random.default_rng(0))
+
+
+def test_fit_finds_the_surface_again() -> None:
+    p = ThermalReram().defaults()
+    g0, theta = (a.ravel() for a in np.meshgrid(np.linspace(0.05, 0.95, 6), np.linspace(0.1, 1, 6)))
+    for polarity, kind in ((1, "set"), (-1, "reset")):
+        step = polarity * ThermalReram().surface(g0, theta, p, polarity=polarity)
+        for name, quantity in fit_surface(Surface(polarity, g0, theta, step, g0)).items():
+            assert name.endswith(kind)
+            assert quantity.value == pytest.approx(p[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"polarity": 0}, {"g0": (0.0,)}, {"theta": (0.0,)}, {"repeats": 0}])
+def test_wrong_protocols(change: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        Protocol(**{"polarity": 1, **change})  # type: ignore[arg-type]
+
+
+def test_steps() -> None:
+    steps = Steps(kind="steps", values=(1.0, 0.5), repeat=2, start=10e-9, period=40e-9, width=20e-9, edge=2e-9)
+    t, v = steps.knots()
+    assert np.all(np.diff(t) > 0)
+    at = np.interp(np.array([5, 11, 20, 29, 31, 40, 60, 100, 140]) * 1e-9, t, v)
+    np.testing.assert_allclose(at, [0, 0.5, 1, 1, 0.5, 0, 0.5, 1, 0.5], atol=1e-9)
+    assert steps.duration() == pytest.approx(170e-9)
+    assert steps.source().startswith("PWL(0.0 0.0 1e-08 0.0")
+    with pytest.raises(ValueError, match="does not fit"):
+        Steps(kind="steps", values=(1.0,), period=20e-9, width=20e-9)
+
+
+BENCH = """title = "t"
+circuit = '''
+V1 a 0 PWL(0 0 1u 1 2u 1)
+R1 a b 1k
+R2 b 0 3k
+'''
+[analysis]
+kind = "tran"
+stop = "2 us"
+max_step = "10 ns"
+"""
+
+
+def measured(tmp_path: object, simulator: Simulator, table: str) -> float:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "b.toml"
+    path.write_text(BENCH + table)
+    return Testbench.load(path).run(simulator)["x"].scalar
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('kind = "resistor-power"\nbetween = ["v(a)", "v(b)"]\nresistance = 1000.0\nunit = "W"', 0.0625e-3),
+        ('kind = "resistor-peak-power"\nbetween = ["v(b)"]\nresistance = 3000.0\nunit = "W"', 0.1875e-3),
+        # ∫ of the ramp's square is a third, and then a microsecond at full power
+        ('kind = "resistor-energy"\nbetween = ["v(a)", "v(b)"]\nresistance = 1000.0\nunit = "J"', 0.0625e-9 * 4 / 3),
+        ('kind = "drawn-energy"\nvoltage = "v(a)"\ncurrent = "i(v1)"\nunit = "J"', 0.25e-9 * 4 / 3),
+        ('kind = "largest-change"\nof = ["v(a) - v(b)", "v(b)"]\nstart = "0 s"\nstop = "2 us"\nunit = "V"', 0.75),
+    ],
+)
+def test_measures(table: str, expected: float, tmp_path: object, simulator: Simulator) -> None:
+    # 100 linear pieces under a square: 1e-4
+    assert measured(tmp_path, simulator, f"[measures.x]\n{table}\n") == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('kind = "changes"\nof = ["v(a) v(b)"]\nstop = "1 us"', "no sum of vectors"),
+        ('kind = "change-r-squared"\nof = ["v(a)", "v(b)", "v(c)"]\nagainst = [1.0]\nstop = "1 us"', "one number per"),
+    ],
+)
+def test_wrong_measures(table: str, says: str, tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "b.toml"
+    path.write_text(f"{BENCH}[measures.x]\n{table}\n")
+    with pytest.raises(InputError, match=says):
+        Testbench.load(path)
+
+
+@pytest.mark.spice
+def test_an_unknown_resistance_is_named(tmp_path: object, simulator: Simulator) -> None:
+    table = '[measures.x]\nkind = "resistor-power"\nbetween = ["v(a)"]\nresistance = "r9"\nunit = "W"\n'
+    with pytest.raises(InputError, match="r9"):
+        measured(tmp_path, simulator, table)
