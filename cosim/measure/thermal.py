@@ -77,6 +77,25 @@ class DrawnEnergy(PointMeasure):
         return measure.integral(t, np.maximum(-v * i, 0.0))
 
 
+class ReadStep(PointMeasure):
+    """ΔG/G0 between the first and the last read of a pulse train; ``current`` flows into the drive's source."""
+
+    kind: Literal["read-step"]
+    current: str
+    stimulus: str
+
+    def vectors(self) -> tuple[str, ...]:
+        """The drive's current."""
+        return (self.current,)
+
+    def evaluate(self, point: Point) -> float:
+        """Dimensionless, signed."""
+        read = measure.read_conductance(point.data, self.current, train=point.train(self.stimulus))
+        if read[0] == 0.0:
+            raise InputError("the first read has no current", remedy="read the device before it is pulsed")
+        return float(read[-1] / read[0] - 1.0)
+
+
 class Sum(DerivedMeasure):
     """The sum of measures, element by element; a name with a minus in front counts negatively."""
 
@@ -109,4 +128,4 @@ class LineError(DerivedMeasure):
         return float(error.mean() if self.kind == "line-error" else error.max())
 
 
-KINDS: tuple[type[Kind], ...] = (ResistorPower, DrawnEnergy, Sum, LineError, *arrays.KINDS)
+KINDS: tuple[type[Kind], ...] = (ResistorPower, DrawnEnergy, ReadStep, Sum, LineError, *arrays.KINDS)

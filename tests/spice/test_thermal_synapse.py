@@ -219,3 +219,17 @@ def test_an_unknown_resistance_is_named(tmp_path: object, simulator: Simulator) 
     table = '[measures.x]\nkind = "resistor-power"\nbetween = ["v(a)"]\nresistance = "r9"\nunit = "W"\n'
     with pytest.raises(InputError, match="r9"):
         measured(tmp_path, simulator, table)
+
+
+@pytest.mark.spice
+def test_one_fixed_pulse_gives_eq_27(simulator: Simulator) -> None:
+    run = Testbench.load("reram_delta_g").run(simulator)
+    # a, b, c, d typed again from the source, b of SET with the sign of its text
+    rows = {"set": (0.143, -2.216, 0.8232, 0.4043, 2e-4), "reset": (0.3124, 0.8064, 1.138, -0.8806, 0.055)}
+    for kind, (a, b, c, d, allowed) in rows.items():
+        step = run[f"{kind}_step"]
+        w, theta = step.coordinates["w0"], (step.coordinates["t_amb"] - 300.0) / 20.0
+        law = a * np.exp(b * w) * theta ** (c * np.exp(d * w))
+        # SET: edges of the pulse and engine tolerances; RESET: steps near the top of the range are no drift's
+        np.testing.assert_allclose(np.abs(step.values), law, atol=allowed)
+        assert np.all(np.sign(step.values[theta > 0]) == (1 if kind == "set" else -1))

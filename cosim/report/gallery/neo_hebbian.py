@@ -296,7 +296,7 @@ def surfaces(simulator: Simulator, tell: Tell) -> Entry:
         rows.append(
             Comparison(
                 f"a, b, c, d of {kind.upper()}", known, text, "agrees" if polarity > 0 else "differs",
-                "" if polarity > 0 else "a pulse that moves G by half is no longer the surface's first-order step",
+                "" if polarity > 0 else "near the top the printed surface is not monotonic; no drift follows it there",
             )
         )  # fmt: skip
     return Entry(
