@@ -219,7 +219,7 @@ def _judge(bench: Testbench, corner: str, name: str, run: BenchResult, again: Be
     other = again.measures[name]
     if other.values.shape != measured.values.shape:
         return spec(Verdict.CANNOT_TELL, "the repeated run gives another number of values", measured)
-    scale = max(float(np.max(np.abs(other.values))), float(np.finfo(float).tiny))
+    scale = max(other.scale, float(np.finfo(float).tiny))  # a value near zero is held against its limit
     moved = float(np.max(np.abs(other.values - measured.values))) / scale
     if other.passed is not measured.passed:
         turned = "pass" if other.passed else "fail"

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import xarray
+
     from cosim.spice.simulator import Limits, Result, Simulator
     from cosim.spice.testbench import BenchResult
 
@@ -105,7 +107,7 @@ def _bench(
         },
     }
     if output is not None and done.result.ok:
-        _keep(done.result, output, summary)
+        _keep(_stored(done), output, summary)
         _draw(done, output)
     if as_json:
         print_json(summary)
@@ -141,7 +143,7 @@ def _netlist(
 ) -> int:
     from cosim import resources
     from cosim.cli.output import print_json, show_table
-    from cosim.errors import MissingFile
+    from cosim.errors import InputError, MissingFile, Where
     from cosim.spice.simulator import Deck
     from cosim.units import show
 
@@ -177,7 +179,7 @@ def _netlist(
         ],
     }
     if output is not None and done.ok:
-        _keep(done, output, summary)
+        _keep(done.waveforms, output, summary)
     if as_json:
         print_json(summary)
     elif not done.ok:
@@ -196,7 +198,19 @@ def _netlist(
             show_table("", ("measure", "value"), [[name, f"{value:.6g}"] for name, value in done.measures.items()])
         if output is not None:
             print(f"written to {output}/")
+    absent = [name for name in _asked(text) if name not in done.measures] if done.ok else []
+    if absent:
+        raise InputError(
+            f"the .meas {', '.join(absent)} found nothing", where=Where(path), remedy="check vectors and times"
+        )
     return 0 if done.ok else 1
+
+
+def _asked(text: str) -> list[str]:
+    """The names of a netlist's own .meas cards, lower case."""
+    import re
+
+    return [name.lower() for name in re.findall(r"^\.meas(?:ure)?\s+\S+\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)]
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -237,12 +251,26 @@ def _failed(what: str, result: Result) -> None:
     print(f"cosim: {what} {result.outcome.value}: {result.reason}", file=sys.stderr)
 
 
-def _keep(result: Result, folder: Path, summary: Mapping[str, object]) -> None:
-    """Waveforms as netCDF, one file per analysis, and the summary as JSON."""
+def _stored(done: BenchResult) -> dict[str, xarray.Dataset]:
+    """The waveforms of every run by a file name: the kind of analysis where there is one run, else name and number."""
+    plan = done.bench.file.plan
+    if len(done.runs) == 1:
+        return dict(done.result.waveforms)
+    found = {}
+    for name, entry in plan.items():
+        own = [run for run in done.runs if run.analysis == name]
+        for number, run in enumerate(own, 1):
+            label = name if len(own) == 1 else f"{name}_{number:0{len(str(len(own)))}}"
+            found[label] = run.result[entry.kind].assign_attrs({key: float(x) for key, x in run.point.items()})
+    return found
+
+
+def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mapping[str, object]) -> None:
+    """Waveforms as netCDF, one file per run, and the summary as JSON."""
     from cosim.cli.output import to_json
     from cosim.files import replacing, write_atomic
 
-    for analysis, data in result.waveforms.items():
+    for analysis, data in waveforms.items():
         # netCDF 3 has no complex numbers, and no parentheses in names
         plain = {str(name): str(name).replace("(", "_").replace(")", "").replace("#", "_") for name in data.data_vars}
         stored = data.rename(plain)

@@ -57,8 +57,7 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     Vectors of a pulse bench are shown over the first ``periods`` pulses, measures over all of them.
     """
     bench, data = result.bench, result.waveforms
-    trains = {name: bench.train(name) for name, found in bench.file.stimuli.items() if hasattr(found, "train")}
-    train = next(iter(trains.values()), None)
+    train = next(iter(bench.trains().values()), None)
     many = {name: m for name, m in result.measures.items() if train is not None and m.values.size == len(train)}
     vectors = [str(name) for name in data.data_vars]
     coordinate = next((str(name) for name in data.coords), None)

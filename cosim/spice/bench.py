@@ -131,6 +131,8 @@ class Limit(Table):
     def span(self, unit: str) -> tuple[float | None, float | None]:
         """Both bounds in SI; raises `UnitError`."""
         low, high = (None if bound is None else units.parse(bound, unit) for bound in (self.min, self.max))
+        if low is not None and high is not None and low > high:
+            raise UnitError(f"min {self.min} is above max {self.max}", remedy="swap them")
         return low, high
 
 

@@ -49,6 +49,10 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 )
 
 
+# A limit is kept where it is broken by rounding only: an integrated state ends at -4e-12 as well as at 0.
+LIMIT_SLACK = 1e-9
+
+
 @dataclass(frozen=True)
 class Measured:
     """One measure: ``values`` (n,) in ``unit``, its limits in the same unit, and whether every value keeps them.
@@ -69,7 +73,14 @@ class Measured:
         if self.low is None and self.high is None:
             return None
         low, high = -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
-        return bool(np.all((self.values >= low) & (self.values <= high)))
+        slack = LIMIT_SLACK * self.scale
+        return bool(np.all((self.values >= low - slack) & (self.values <= high + slack)))
+
+    @property
+    def scale(self) -> float:
+        """What a difference of this measure is small or large against: its largest value or limit (SI)."""
+        known = [abs(x) for x in (self.low, self.high) if x is not None]
+        return float(max([np.max(np.abs(self.values), initial=0.0), *known]))
 
     @property
     def scalar(self) -> float:

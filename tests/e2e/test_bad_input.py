@@ -48,6 +48,25 @@ def bench(**given: str) -> str:
     return BENCH.format(**{"set": "tio2", "volts": "2 V", "node": "a", **given})
 
 
+KIT = ".lib typical\n.param g=1\n.endl\n.lib fast\n.param g=2\n.endl\n"
+VERILOG = (
+    '`include "disciplines.vams"\nmodule m(p, n) inout p, n; electrical p, n; analog I(p, n) <+ V(p, n); endmodule\n'
+)
+CORNER = """title = "corner"
+circuit = ".lib {library.kit} {section.process}\\nV1 a 0 1\\nR1 a 0 {1/g}"
+[libraries]
+kit = "kit.lib"
+[sections]
+process = "slow"
+[analysis]
+kind = "op"
+[measures.m]
+kind = "final"
+of = "v(a)"
+unit = "V"
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -81,6 +100,7 @@ CASES = [
     net("endless transient", ".tran 1p 1e6", r"timed out.*2 s", 1, ("--wall", "2 s")),
     net("a wall that is none", "", r"'soon' is no quantity", 2, ("--wall", "soon")),
     net("a bench's option", "", r"belong to a bench", 2, ("--param", "w0=1")),
+    net("a measure that finds nothing", ".meas tran foo find v(zz) at=0.5u", r"\.meas foo found nothing", 2),
     Case("no analysis", ("run", "n.cir"), r"no analysis.*\.tran", 1, {"n.cir": "t\nV1 a 0 1\nR1 a 0 1\n.end\n"}),
     Case("empty netlist", ("run", "n.cir"), r"n\.cir", 1, {"n.cir": ""}),
     Case("unknown parameter set", ("run", "b.toml"), r"unknown parameter set 'tio3'.*tio2", 2, {"b.toml": bench(set="tio3")}),
@@ -105,6 +125,17 @@ CASES = [
          {"r.toml": RECIPE.format(**GOOD), "iv.csv": re.sub(r",[-0-9.e]+\n", ",1e-3\n", ROWS)}),
     Case("missing surrogate", ("surrogate", "check", "none.npz"), r"none\.npz", 2),
     Case("foreign surrogate", ("surrogate", "check", "s.npz"), r"s\.npz", 2, {"s.npz": "no archive"}),
+    net("floating node", "I9 f 0 1n\nC9 f b 1n", r"n\.cir:5: node 'f' floats.*\.ic V\(f\)="),
+    net("no convergence", "B9 b 0 I=sqrt(V(b)-2)", r"not converged.*Timestep too small.*negative number.*method=gear"),
+    Case("limit in another unit", ("validate", "b.toml"), r"b\.toml:17: limits.*limit 'm': '1 A' is not in V", 1,
+         {"b.toml": bench() + "[limits]\nm = { max = '1 A' }\n"}),
+    Case("section that a library lacks", ("run", "b.toml"), r"'kit\.lib' has no section 'slow'; it has typical, fast", 1,
+         {"kit.lib": KIT, "b.toml": CORNER}),
+    Case("a Verilog-A device that does not compile", ("run", "b.toml"), r"my\.va:2.*unexpected token", 2,
+         {"my.va": VERILOG, "b.toml": bench().replace('parameters = "tio2"', 'verilog_a = "my.va"')}),
+    Case("lint of no model", ("lint", "m.va"), r"m\.va.*no module", 2, {"m.va": "// nothing\n"}),
+    Case("lint of another language", ("lint", "m.vhd"), r"m\.vhd: no kind of model.*\.va", 2, {"m.vhd": "entity m\n"}),
+    Case("lint onto itself", ("lint", "m.va", "--fix", "m.va"), r"would replace the file itself", 2, {"m.va": VERILOG}),
     Case("unknown network", ("network", "run", "vdspp", "-o", "out"), r"vdsp", 2),
     Case("unknown images", ("network", "run", "vdsp", "--data", "cats", "-o", "out"), r"cats", 2),
 ]  # fmt: skip

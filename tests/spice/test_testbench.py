@@ -11,6 +11,8 @@ from cosim.fitting.curve import Curve
 from cosim.lab import access_curve, pulse_experiment
 from cosim.measure import waveforms as measure
 from cosim.parameters import ParameterSet
+from cosim.report import style
+from cosim.report.bench_figures import bench_figure
 from cosim.resources import listing
 from cosim.spice.engines import open_simulator
 from cosim.spice.pyspice import PySpiceSimulator
@@ -31,10 +33,11 @@ def short() -> Testbench:
 
 
 @pytest.mark.parametrize("path", listing("netlists", ".toml"), ids=lambda p: p.stem)
-def test_shipped_benches_pass(path: Path, simulator: PySpiceSimulator) -> None:
+def test_shipped_benches_pass(path: Path, simulator: PySpiceSimulator, tmp_path: Path) -> None:
     done = Testbench.load(path).run(simulator)
     assert done.result.ok, done.result.reason
     assert done.passed, {name: m for name, m in done.measures.items() if m.passed is False}
+    style.save(bench_figure(done), tmp_path / "figure.png")
 
 
 def test_both_forms_measure_the_same(short: Testbench, simulator: PySpiceSimulator) -> None:
@@ -230,9 +233,6 @@ def test_measures_on_a_sweep(tmp_path: Path, simulator: PySpiceSimulator, start:
 
 
 def test_a_title_is_no_formula(tmp_path: Path, simulator: PySpiceSimulator) -> None:
-    from cosim.report import style
-    from cosim.report.bench_figures import bench_figure
-
     path = tmp_path / "s.toml"
     path.write_text(BENCH.replace('"t"', "'a $\\frac{ title $'"))
     done = Testbench.load(path).run(simulator)
