@@ -14,7 +14,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -387,7 +387,9 @@ def read(path: str | Path, *, roots: Sequence[Path] = ()) -> Netlist:
     return read_text(decode(data), source=source, roots=roots)
 
 
+@cache
 def _shipped() -> tuple[Path, ...]:
+    """Resolved once: an installation does not move while it runs, and a resolution is a tenth of reading a deck."""
     return tuple(path.resolve() for path in resources.shipped_roots())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice import hazards
 from cosim.spice.diagnose import check_expansion
+from cosim.spice.floating import check_floating
 from cosim.spice.netlist import Analysis, Netlist, check, read_text
 from cosim.spice.simulator import Deck
 
@@ -78,6 +79,7 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
     check_expansion(read)
+    check_floating(read)
     analyses = read.analyses()
     if not analyses:
         raise NetlistError(

@@ -43,6 +43,19 @@ _RUN_TROUBLE = re.compile(
     re.IGNORECASE,
 )
 
+# The usual remedies, the likely one first.
+_ADVICE = (
+    (
+        re.compile("singular matrix", re.IGNORECASE),
+        "look there for a node without a path to ground or a loop of voltage sources; a resistor of 1e12 ohms helps",
+    ),
+    (
+        re.compile("timestep too small|no convergence|iteration limit", re.IGNORECASE),
+        "look for a root or logarithm of a negative number and for jumps in an expression; then try options "
+        "method=gear, gmin=1e-10, cshunt=1e-15 or reltol=1e-3, slower edges, or .nodeset near the operating point",
+    ),
+)
+
 Log = Sequence[tuple[str, str]]
 
 
@@ -100,7 +113,8 @@ def _run_reason(missing: str, texts: Sequence[str]) -> str:
         details = troubles[-1:]
     if not details:
         details = [_clean(text) for text in texts if re.match(r"\s*error", text, re.IGNORECASE)][-1:]
-    return missing + (f": {'; '.join(dict.fromkeys(details))}" if details else "")
+    said = missing + (f": {'; '.join(dict.fromkeys(details))}" if details else "")
+    return said + next((f"; {advice}" for pattern, advice in _ADVICE if pattern.search(said)), "")
 
 
 def load_reason(prepared: Prepared, texts: Sequence[str]) -> str:

@@ -127,7 +127,7 @@ CASES = [
     Case("foreign surrogate", ("surrogate", "check", "s.npz"), r"s\.npz", 2, {"s.npz": "no archive"}),
     net("floating node", "I9 f 0 1n\nC9 f b 1n", r"n\.cir:5: node 'f' floats.*\.ic V\(f\)="),
     net("no convergence", "B9 b 0 I=sqrt(V(b)-2)", r"not converged.*Timestep too small.*negative number.*method=gear"),
-    Case("limit in another unit", ("validate", "b.toml"), r"b\.toml:17: limits.*limit 'm': '1 A' is not in V", 1,
+    Case("limit in another unit", ("run", "b.toml"), r"b\.toml.*limit 'm': '1 A' is not in V", 2,
          {"b.toml": bench() + "[limits]\nm = { max = '1 A' }\n"}),
     Case("section that a library lacks", ("run", "b.toml"), r"'kit\.lib' has no section 'slow'; it has typical, fast", 1,
          {"kit.lib": KIT, "b.toml": CORNER}),

@@ -1,0 +1,292 @@
+"""What the harness costs: the 1T1R transient of 2000 points through the default engine, beside the same without it.
+
+Three yardsticks, each run in turn with the harness, so that a busy machine slows all of them alike:
+
+- *plain PySpice*: `NgSpiceShared` in one process of its own, with no checks, no limits and no sandbox; load, run, read
+  the vectors, forget the circuit. Its time inside libngspice (load and run alone) is *ngspice's own*.
+- ``ngspice -b -r`` as a process per run, its raw file not read.
+- what ngspice says of itself (``rusage``: total analysis time, without reading the netlist).
+
+A figure is the median over the interleaved pairs; ``overhead_undisturbed`` is the ratio of the fastest tenths. The
+harness is the wall time of `Simulator.run`, with the netlist read and checked, the vectors copied between processes and
+put into an `xarray.Dataset`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosim.claims.base import Claim, Figures, Report
+from cosim.spice import sandbox
+from cosim.spice.engines import open_simulator
+from cosim.spice.library import find_libngspice, find_ngspice
+from cosim.spice.prepare import prepare
+from cosim.spice.simulator import Deck, Simulator
+from cosim.spice.testbench import Testbench
+
+POINTS = 2000
+_PULSES = 32  # of the bench's random pulses: 2020 points in ngspice 46
+_PAIRS = 60
+_WARM = 5
+_BATCH = 16
+_BATCH_PAIRS = 9
+_RUNS, _SETTLED, _EVERY = 1000, 200, 25
+# A process that is not alone on its core: then two processes can't be twice as fast as one, whatever the harness does.
+_BUSY = 0.5
+
+
+def cell() -> Deck:
+    """The 1T1R cell under random pulses, a transient of some 2000 points."""
+    return Testbench.load("1t1r_random_pulses").with_(stimuli={"bl": {"count": _PULSES}}).deck()
+
+
+def _plain_server(channel: Connection, text: str) -> None:
+    """In a process of its own: for each message, the seconds of (all, load and run, ngspice's own report)."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+
+    said: list[str] = []
+
+    class Shared(NgSpiceShared):  # type: ignore[misc]
+        def send_char(self, message: str | bytes, ngspice_id: int) -> int:
+            text = message if isinstance(message, str) else message.decode("latin-1")
+            said.append(text)
+            return int(super().send_char(message, ngspice_id))
+
+    shared = Shared()
+    for command in ("set num_threads=1", "set no_mem_check", "set noaskquit"):
+        shared.exec_command(command)
+    while channel.recv():
+        said.clear()
+        began = time.perf_counter()
+        shared.load_circuit(text)
+        shared.exec_command("run")
+        inside = time.perf_counter() - began
+        plots = [shared.plot(None, name) for name in shared.plot_names if name != "const"]
+        points = max(len(vector._data) for plot in plots for vector in plot.values())
+        shared.exec_command("destroy all")
+        shared.exec_command("remcirc")
+        whole = time.perf_counter() - began
+        channel.send((whole, inside, points))
+        said.clear()
+
+
+@contextmanager
+def _plain(text: str) -> Iterator[Any]:
+    """A function that runs ``text`` once in plain PySpice and returns (all, load and run, points)."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    environment = {"NGSPICE_LIBRARY_PATH": find_libngspice() or "", "OMP_THREAD_LIMIT": "1"}
+    kept = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    process = context.Process(target=_plain_server, args=(theirs, text), daemon=True)
+    try:
+        process.start()
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+    def run() -> tuple[float, float, int]:
+        ours.send(True)
+        found: tuple[float, float, int] = ours.recv()
+        return found
+
+    try:
+        yield run
+    finally:
+        ours.send(False)
+        process.join(10)
+        if process.is_alive():
+            process.terminate()
+
+
+def _batch(text: str, folder: Path) -> tuple[float, float]:
+    """Seconds of one ``ngspice -b -r``, and of its analysis as it reports it itself."""
+    program = find_ngspice()
+    assert program is not None  # open_simulator would have said so
+    (folder / ".spiceinit").write_text(sandbox.SPICEINIT)
+    (folder / "deck.cir").write_text(text)
+    began = time.perf_counter()
+    answer = subprocess.run(
+        [program, "-b", "-r", "out.raw", "deck.cir"],
+        cwd=folder, env=sandbox.environment(folder), capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    reported = re.search(r"Total analysis time \(seconds\) = ([\d.eE+-]+)", answer.stdout)
+    return seconds, float(reported[1]) if reported else float("nan")
+
+
+def overheads(simulator: Simulator, deck: Deck, tell: Report) -> Figures:
+    """The harness against the three yardsticks, in interleaved runs."""
+    text = prepare(deck).text
+    rows: list[tuple[float, float, float, float, float]] = []
+    with _plain(text) as plain, tempfile.TemporaryDirectory(prefix="cosim-") as name:
+        folder = Path(name)
+        points = 0
+        for k in range(_WARM + _PAIRS):
+            if k % 10 == 0:
+                tell(f"overhead: {k} of {_WARM + _PAIRS} rounds")
+            order = [0, 1, 2] if k % 2 else [2, 1, 0]
+            seconds = [0.0] * 5
+            for which in order:
+                if which == 0:
+                    began = time.perf_counter()
+                    simulator.run(deck).require()
+                    seconds[0] = time.perf_counter() - began
+                elif which == 1:
+                    seconds[1], seconds[2], points = plain()
+                else:
+                    seconds[3], seconds[4] = _batch(text, folder)
+            if k >= _WARM:
+                rows.append((seconds[0], seconds[1], seconds[2], seconds[3], seconds[4]))
+    harness, whole, inside, batch, reported = (np.array(column) for column in zip(*rows, strict=True))
+    columns = {"harness": harness, "plain_pyspice": whole, "ngspice_own": inside, "ngspice_b": batch}
+    return {
+        "points": points,
+        "overhead": float(np.median(harness / inside)) - 1.0,
+        "overhead_undisturbed": float(np.quantile(harness, 0.1) / np.quantile(inside, 0.1)) - 1.0,
+        "overhead_over_plain_pyspice": float(np.median(harness / whole)) - 1.0,
+        "over_ngspice_b": float(np.median(harness / batch)),
+        "reported_by_ngspice_ms": 1e3 * float(np.nanmedian(reported)) if np.any(np.isfinite(reported)) else None,
+        **{f"{name}_ms": 1e3 * float(np.median(column)) for name, column in columns.items()},
+    }
+
+
+def _throughput(simulator: Simulator, deck: Deck) -> float:
+    with ThreadPoolExecutor(4) as threads:
+        began = time.perf_counter()
+        for result in threads.map(simulator.run, [deck] * _BATCH):
+            result.require()
+        return _BATCH / (time.perf_counter() - began)
+
+
+def _spin(channel: Connection) -> None:
+    while (seconds := channel.recv()) > 0.0:
+        count, end = 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            sum(range(200))
+            count += 1
+        channel.send(count)
+
+
+def machine_gives(processes: int = 2, *, rounds: int = 5, seconds: float = 0.3) -> float:
+    """How much faster than one this machine lets ``processes`` independent ones be just now: no simulator involved."""
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe() for _ in range(processes)]
+    children = [context.Process(target=_spin, args=(pipe[1],), daemon=True) for pipe in pipes]
+    for child in children:
+        child.start()
+    ours = [pipe[0] for pipe in pipes]
+    try:
+        found = []
+        for _ in range(rounds):
+            ours[0].send(seconds)
+            alone = ours[0].recv()
+            for channel in ours:
+                channel.send(seconds)
+            found.append(sum(channel.recv() for channel in ours) / alone)
+        return float(statistics.median(found))
+    finally:
+        for channel, child in zip(ours, children, strict=True):
+            channel.send(0.0)
+            child.join(5)
+
+
+def scaling(deck: Deck, tell: Report) -> Figures:
+    """Two processes against one, in interleaved pairs, beside what the machine gives any two processes."""
+    tell("two processes against one")
+    ratios, given = [], []
+    with open_simulator(workers=1) as one, open_simulator(workers=2) as two:
+        for simulator in (one, two):
+            _throughput(simulator, deck)
+        for k in range(_BATCH_PAIRS):
+            if k % 3 == 0:
+                given.append(machine_gives(rounds=1))
+            pair = [_throughput(simulator, deck) for simulator in ((one, two) if k % 2 else (two, one))]
+            ratios.append(pair[1] / pair[0] if k % 2 else pair[0] / pair[1])
+    return {"two_processes": statistics.median(ratios), "machine_gives_two_processes": statistics.median(given)}
+
+
+def _resident(pid: int | str) -> float:
+    """kB of memory that belong to a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024.0
+
+
+def memory(deck: Deck, tell: Report) -> Figures:
+    """kB a run, of the worker and of this process, over `_RUNS` runs behind the first `_SETTLED`: a fitted slope."""
+    counts, worker, parent = [], [], []
+    with open_simulator() as simulator:
+        pids = simulator.pids()  # type: ignore[attr-defined]
+        for k in range(_SETTLED + _RUNS + 1):
+            simulator.run(deck).require()
+            if k == 0:
+                pids = simulator.pids()  # type: ignore[attr-defined]
+            if k >= _SETTLED and k % _EVERY == 0:
+                counts.append(k)
+                worker.append(sum(_resident(pid) for pid in pids))
+                parent.append(_resident("self"))
+            if k % 200 == 0:
+                tell(f"memory: {k} of {_SETTLED + _RUNS} runs")
+        if simulator.pids() != pids:  # type: ignore[attr-defined]
+            return {"memory_note": "the worker was replaced in between"}
+    return {
+        "memory_kb_per_run": float(np.polyfit(counts, worker, 1)[0]),
+        "memory_of_parent_kb_per_run": float(np.polyfit(counts, parent, 1)[0]),
+        "memory_of_worker_mb": worker[-1] / 1024.0,
+    }
+
+
+def measure(tell: Report) -> Figures:
+    """All figures."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] / cores
+    deck = cell()
+    with open_simulator() as simulator:
+        figures = overheads(simulator, deck, tell)
+    figures |= scaling(deck, tell)
+    figures |= memory(deck, tell)
+    figures["load_per_core_before"] = load
+    if load > _BUSY or figures["machine_gives_two_processes"] < 1.8:
+        figures["note"] = (
+            f"the machine was busy: {load:.2g} processes a core before the start, and two processes without any "
+            f"simulator do {figures['machine_gives_two_processes']:.3g} times the work of one; measure again when idle"
+        )
+    return figures
+
+
+OVERHEAD = Claim(
+    "overhead",
+    "the harness adds at most 10 % to ngspice's own time for a 1T1R transient of 2000 points, two processes are 1.8 x "
+    "as fast as one, and memory does not grow",
+    measure,
+    {
+        "points": (0.85 * POINTS, 1.15 * POINTS),
+        "overhead": (None, 0.10),
+        "over_ngspice_b": (None, 1.0),
+        "two_processes": (1.8, None),
+        "memory_kb_per_run": (None, 2.0),
+        "memory_of_parent_kb_per_run": (None, 2.0),
+    },
+)
