@@ -7,5 +7,6 @@ from cosim.claims.engines import ENGINES
 from cosim.claims.heat import HEAT
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
+from cosim.claims.overhead import OVERHEAD
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, MNIST, HEAT)}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, MNIST, HEAT)}
