@@ -30,7 +30,7 @@ PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2
 _SWING = float(np.log(1.25))
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005
-_READ_SECONDS = 8.0  # a finer reading that would take longer is left out: its error is stated
+_READ_SECONDS = 60.0  # a finer reading that would take longer is left out: its error is stated
 _LIMITS = Limits(wall=60.0)
 
 
