@@ -346,7 +346,8 @@ def heat(simulator: Simulator, tell: Tell) -> list[Entry]:
                 Comparison("thermal resistance of the heater", "not stated", f"{found.r_th / 1e6:.2f} K/µW", "own"),
                 Comparison("poles of the cell", "one, about 1 µs",
                     f"{values['r_fast'] / 1e6:.2f} K/µW at {values['tau_fast'] * 1e9:.1f} ns,"
-                    f" {values['r_slow'] / 1e6:.2f} K/µW at {values['tau_slow'] * 1e6:.2f} µs", _agrees(single.error < 0.02),
+                    f" {values['r_slow'] / 1e6:.2f} K/µW at {values['tau_slow'] * 1e6:.2f} µs",
+                    _agrees(single.error < 0.02),
                     f"largest error {cell.error:.1%}; with one pole {single.error:.1%}"),
             ),
         )
