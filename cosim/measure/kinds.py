@@ -6,6 +6,7 @@ measure* is evaluated on other measures, over all points of a sweep. `registry` 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,17 +57,17 @@ class Kind(Table):
 class PointMeasure(Kind):
     """A measure of the waveforms of one run."""
 
+    @abstractmethod
     def evaluate(self, point: Point) -> Any:
         """One value or (n,) values, in ``unit`` (SI). Raises `InputError` where it cannot be had."""
-        raise NotImplementedError
 
 
 class DerivedMeasure(Kind):
     """A measure of other measures."""
 
+    @abstractmethod
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Any:
         """``found``: (points, n) per measure; ``coordinates``: (points,) per swept parameter."""
-        raise NotImplementedError
 
     @staticmethod
     def take(name: str, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Array:

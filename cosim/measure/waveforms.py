@@ -87,7 +87,7 @@ def read_conductance(data: xarray.Dataset, current: str, *, train: PulseTrain) -
 
 def crossings(data: xarray.Dataset, name: str, *, level: float, edge: str = "rise") -> Array:
     """(k,) s: where a vector crosses ``level``, linear between points; ``edge`` is "rise", "fall" or "either"."""
-    t = np.asarray(data["time"].values, dtype=float)
+    t = axis(data)
     above = vector(data, name) > level
     y = vector(data, name)
     rising, falling = ~above[:-1] & above[1:], above[:-1] & ~above[1:]

@@ -5,6 +5,7 @@ A topic with stimuli of its own adds them here or, where they are many, in a fil
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -23,9 +24,9 @@ from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 class StimulusKind(Table):
     """What every stimulus has."""
 
+    @abstractmethod
     def source(self) -> str:
         """SPICE's text for it, behind the nodes of a V or I source."""
-        raise NotImplementedError
 
     def train(self) -> PulseTrain | None:
         """Its pulse train; None where it is no train of programming pulses."""
