@@ -17,9 +17,9 @@ temperature is the device's own, not the simulator's; x scales as 1/T.
 
 **Series resistor.** u is the voltage on the wire, behind R. With η = 0 it is a division; otherwise the equation is
 implicit: an inner node in a simulator, a bracketed Newton iteration in numpy. It has one solution as long as the wire's
-resistance at its highest conductance, A = (h/e²) exp(x_h), exceeds R/e² (e: Euler's number), which is asked for where η
-is not zero; below it the wire has a region of negative differential conductance, for which Eq. 2, the limit of low
-voltages, was not made.
+resistance at its highest conductance, A = (h/e²) exp(x_h) at its temperature, exceeds R/e² (e: Euler's number), which
+is asked for where η is not zero; below it the wire has a region of negative differential conductance, for which Eq. 2,
+the limit of low voltages, was not made.
 
 **Where the source contradicts itself.** Its Eq. 3 lacks the factor e²/h in the numerator. Eq. 4 has ΔV where Eqs. 5, 6
 have the overdrive ΔV − V_c and ΔV − V_d: the overdrive is used. Eq. 7 lacks n0; Eq. 8's sign disagrees with Eq. 5's (in
@@ -85,10 +85,11 @@ class QuantumDotMemristor(TwoTerminal):
             )
         if np.any(np.asarray(p.g_low) >= p.g_high):
             raise InputError(f"g_low = {p.g_low} S of {self.name} is not below g_high = {p.g_high} S")
-        if np.any((np.asarray(p.eta) != 0.0) & (wire < p.r_series * np.exp(-2.0))):
+        warm = R_QUANTUM * (wire / R_QUANTUM) ** (T_MEASURED / np.asarray(p.temperature))  # A at the temperature
+        if np.any((np.asarray(p.eta) != 0.0) & (warm < p.r_series * np.exp(-2.0))):
             raise InputError(
                 f"eta = {p.eta} of {self.name} gives more than one current where r_series exceeds e² times the wire",
-                remedy=f"lower g_high or r_series: the wire has {float(np.min(wire)):.4g} Ohm",
+                remedy=f"lower g_high, r_series or temperature: the wire has {float(np.min(warm)):.4g} Ohm",
             )
         return p
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -45,9 +45,24 @@ def test_general_form_of_the_conductance(q: float, v: float) -> None:
     assert float(DOT.current(v, Values({"q": q}), P)) == pytest.approx(expected, rel=1e-9, abs=1e-30)
 
 
+SINGLE = 4.2 * math.log(A / H_E2) / math.log(R / math.e**2 / H_E2)  # K: above it eta gives several currents
+
+
+@given(eta=st.floats(-0.05, 0.05).filter(bool), kelvin=st.floats(1, 50))
+@example(eta=0.00390625, kelvin=18.0)
+@settings(max_examples=30, deadline=None)
+def test_a_warm_wire_with_several_currents_is_refused(eta: float, kelvin: float) -> None:
+    if kelvin < 0.999 * SINGLE:
+        DOT.values({**P, "eta": eta, "temperature": kelvin})
+    elif kelvin > 1.001 * SINGLE:
+        with pytest.raises(InputError, match="more than one current"):
+            DOT.values({**P, "eta": eta, "temperature": kelvin})
+
+
 @given(q=st.floats(0, 1), v=st.floats(-8, 8), eta=st.floats(-0.05, 0.05), kelvin=st.floats(1, 50))
 @settings(max_examples=60, deadline=None)
 def test_the_implicit_current_solves_eq_2(q: float, v: float, eta: float, kelvin: float) -> None:
+    eta = eta if kelvin < 0.99 * SINGLE else 0.0
     p = DOT.values({**P, "eta": eta, "temperature": kelvin})
     raised = KT * (math.log(A / H_E2) + B_N_FULL * q)
 
