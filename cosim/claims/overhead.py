@@ -100,6 +100,7 @@ def _plain(text: str) -> Iterator[Any]:
     process = context.Process(target=_plain_server, args=(theirs, text), daemon=True)
     try:
         process.start()
+        theirs.close()  # so that its death ends our wait
     finally:
         for name, value in kept.items():
             if value is None:

@@ -22,6 +22,7 @@ _PAIRS = {"r": (0, 1), "l": (0, 1), "v": (0, 1), "e": (0, 1), "h": (0, 1), "b": 
 _OPEN = "cif"
 _SPACED = re.compile(r"\s*=\s*")
 _BLOCK = re.compile(r"[^\s\[\]%()]+")
+_LONG = 1024
 
 
 @dataclass
@@ -150,8 +151,10 @@ def _terminals(
     line: Line, parts: dict[str, _Part], conduct: _Conduct, above: tuple[str, ...]
 ) -> tuple[list[str], list[list[str]]]:
     """The nodes of an element, and those of them that conduct among each other."""
-    words = _plain(_SPACED.sub("=", line.text.lower()).split())
-    letter = words[0][0]
+    text, letter = line.text.lower(), line.text[0].lower()
+    if len(text) > _LONG and letter in _PAIRS:  # a source with a long table: its nodes are in front
+        text = text[:_LONG].rpartition(" ")[0] or text
+    words = _plain((_SPACED.sub("=", text) if "=" in text else text).split())
     if letter == "x":
         name, nodes = words[-1], words[1:-1]
         if name in parts and name not in above and len(nodes) == len(parts[name].ports):

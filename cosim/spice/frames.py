@@ -6,6 +6,7 @@ Neither side unpickles anything: a worker that a netlist has taken over can send
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -72,20 +73,25 @@ def receive(
         raise FrameClosed from None
     if any(dtype not in _DTYPES or count < 0 for dtype, count in described):
         raise FrameClosed
-    if sum(count * np.dtype(dtype).itemsize for dtype, count in described) > limit:
+    sizes = [count * (16 if dtype == "<c16" else 8) for dtype, count in described]
+    if sum(sizes) > limit:
         raise FrameClosed
     arrays: list[Array] = []
-    for dtype, count in described:
-        kind = np.dtype(dtype)
-        arrays.append(np.frombuffer(_read_exactly(handle, count * kind.itemsize, deadline), dtype=kind))
+    data, position = _read_exactly(handle, sum(sizes), deadline), 0
+    for (dtype, count), size in zip(described, sizes, strict=True):
+        arrays.append(np.frombuffer(data, dtype=dtype, count=count, offset=position))
+        position += size
     return header, arrays
 
 
 def send(
     handle: int, message: Mapping[str, Any], *, arrays: Sequence[Array] = (), deadline: float | None = None
 ) -> None:
-    """Write one frame. Raises `FrameClosed` where nobody reads any more, and `FrameTimeout`."""
-    kinds = ["<c16" if np.iscomplexobj(array) else "<f8" for array in arrays]
+    """Write one frame, with a ``deadline`` to a ``handle`` that does not block.
+
+    Raises `FrameClosed` where nobody reads any more, and `FrameTimeout`.
+    """
+    kinds = ["<c16" if array.dtype.kind == "c" else "<f8" for array in arrays]
     described = [[kind, int(array.size)] for kind, array in zip(kinds, arrays, strict=True)]
     header = json.dumps({**message, "arrays": described}).encode()
     buffers: list[memoryview] = [memoryview(_LENGTH.pack(len(header)) + header)]
@@ -96,7 +102,7 @@ def send(
             view, done = buffer, 0
             while done < len(view):
                 _wait(handle, deadline, select.POLLOUT)
-                # A pipe takes at least a page without blocking once poll() says that it is writable.
-                done += os.write(handle, view[done : done + (select.PIPE_BUF if deadline is not None else 1 << 20)])
+                with contextlib.suppress(BlockingIOError):
+                    done += os.write(handle, view[done : done + (1 << 20)])
     except BrokenPipeError:
         raise FrameClosed from None

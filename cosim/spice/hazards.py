@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
-from cosim.errors import NetlistError, NetlistRefused
+from cosim.errors import NetlistError, NetlistRefused, Where
 from cosim.spice.netlist import Line, Netlist, words
 from cosim.spice.numbers import spice_number
 
@@ -80,11 +81,13 @@ _FILE_PARAMETER = re.compile(
     r"|path)(?!\w)",
     re.IGNORECASE,
 )
-_FILE_HINT = re.compile(r"file|process_params|simulation|_args|sim_points|directory|path", re.IGNORECASE)  # cheaper
+_FILE_HINTS = ("file", "process_params", "simulation", "_args", "sim_points", "directory", "path")
 # ngspice's tokenizer parts words at blanks and at each of ",()=": a name with one of them would be two words there, and
 # the second of them the type. So both words are plain ones here, with blanks between.
 _MODEL_NAME = re.compile(r"\w[\w.+\-]*", re.ASCII)
 _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\(|\Z)", re.IGNORECASE | re.ASCII)
+_KEPT = 512  # characters: no long line is kept only to be known again
+_NOWHERE = Where(None, None)
 _BOOLEANS = frozenset(("true", "false"))
 _SAVED = re.compile(r"[\w.#@\[\]():,+\-/$!~&|%\" =]*")
 
@@ -98,7 +101,20 @@ def refuse(netlist: Netlist) -> tuple[Line, ...]:
             "a .control block is a program", where=block.where,
             remedy="remove it and write the analyses as cards (.tran, .meas); 'cosim run --translate' shows how",
         )  # fmt: skip
-    return tuple(_refuse_line(line, netlist.roots) for line in netlist.lines)
+    return tuple(
+        line if len(line.text) < _KEPT and _harmless(line.text) else _refuse_line(line, netlist.roots)
+        for line in netlist.lines
+    )
+
+
+@lru_cache(maxsize=8192)
+def _harmless(text: str) -> bool:
+    """Whether a line is harmless in any folder: the cases of a campaign share most of their lines."""
+    try:
+        _refuse_line(Line(text, _NOWHERE), ())
+    except NetlistError:
+        return False
+    return True
 
 
 def check_option(name: str, value: object, *, line: Line | None = None) -> None:
@@ -152,7 +168,13 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
 
 def _file_parameter(text: str) -> re.Match[str] | None:
     """A word that would name a file or a program, with or without the ``=`` that ngspice does not ask for."""
-    return _FILE_PARAMETER.search(text) if _FILE_HINT.search(text) else None
+    return _FILE_PARAMETER.search(text) if _hints_at_file(text) else None
+
+
+def _hints_at_file(text: str) -> bool:
+    """Whether `_FILE_PARAMETER` could match, found ten times as fast."""
+    lower = text.lower()
+    return any(hint in lower for hint in _FILE_HINTS)
 
 
 def _no_file_parameter(line: Line) -> None:
@@ -161,7 +183,7 @@ def _no_file_parameter(line: Line) -> None:
 
 
 def _no_file_source(line: Line) -> None:
-    if not _FILE_HINT.search(line.text):
+    if not _hints_at_file(line.text):
         return
     for match in _FILE_PARAMETER.finditer(line.text):
         if line.text[match.end() :].lstrip(" \t(),").startswith("="):  # without one, the word is a node's name

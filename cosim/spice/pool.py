@@ -8,6 +8,7 @@ so a parent that is killed leaves none behind; their scratch folders go with the
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from cosim.spice import frames, sandbox
 
 Kind = Literal["library", "command"]
 _START_LIMIT = 60.0
+_PIPE_SIZE = 1 << 20
 
 
 class WorkerDied(Exception):
@@ -78,6 +80,10 @@ class Worker:
         self.scratch = Path(tempfile.mkdtemp(prefix="cosim-"))
         job_read, self._job_write = os.pipe()
         self._answer_read, answer_write = os.pipe()
+        for handle in (self._job_write, self._answer_read):
+            with contextlib.suppress(OSError, AttributeError):  # a whole answer at once; the usual 64 KiB also work
+                fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        os.set_blocking(self._job_write, False)
         package = str(Path(__file__).resolve().parents[2])
         extra = {"PYTHONPATH": os.pathsep.join([package, *([p] if (p := os.environ.get("PYTHONPATH")) else [])])}
         argv = [
