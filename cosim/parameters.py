@@ -78,10 +78,12 @@ class ParameterSet:
     covariance: NDArray[np.float64] | None = field(default=None, compare=False)
     provenance: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     plasticity: Mapping[str, Quantity] = field(default_factory=lambda: MappingProxyType({}))
+    _checked: Values = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         model = find_device(self.device)
-        model.values({name: quantity.value for name, quantity in self.values.items()})
+        checked = model.values({name: quantity.value for name, quantity in self.values.items()})
+        object.__setattr__(self, "_checked", checked)
         for name, factor in self.plasticity.items():
             if not 0.0 < factor.value < np.inf:
                 raise InputError(f"plasticity.{name} = {factor.value:g} of {self.name} is no factor above zero")
@@ -90,6 +92,8 @@ class ParameterSet:
 
     def resolved(self, **changes: Any) -> Values:
         """Every parameter of the device, with ``changes`` over the set's values; checked against the bounds."""
+        if not changes:
+            return self._checked
         return find_device(self.device).values({**{n: q.value for n, q in self.values.items()}, **changes})
 
     def with_values(self, changes: Mapping[str, float | Quantity], *, name: str | None = None) -> ParameterSet:

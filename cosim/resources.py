@@ -6,6 +6,7 @@ are read only: whatever cosim writes goes to a folder that the user named, or to
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -51,6 +52,10 @@ def find(kind: str, name: str, *, suffix: str = "") -> Path:
     raise UnknownName(f"file in {kind}", name, known)
 
 
+@cache
 def shipped_roots() -> tuple[Path, ...]:
-    """The three folders, for callers that allow a netlist to include what cosim ships."""
-    return tuple(folder(kind) for kind in KINDS)
+    """The three folders, resolved, for callers that allow a netlist to include what cosim ships.
+
+    Resolved once: an installation does not move while it runs, and a resolution is a tenth of reading a deck.
+    """
+    return tuple(folder(kind).resolve() for kind in KINDS)

@@ -202,6 +202,8 @@ class DeviceModel(ABC):
         """Defaults with ``given`` over them; unknown names and values out of bounds raise."""
         for name, value in given.items():
             entry = self.param(name)
+            if type(value) is float and entry.bounds[0] <= value <= entry.bounds[1]:
+                continue
             array = np.asarray(value, dtype=float)
             if not np.all(np.isfinite(array)):
                 raise InputError(f"{name} of {self.name} is not finite", remedy=f"give a number in {entry.unit}")

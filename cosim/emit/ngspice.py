@@ -12,6 +12,7 @@ And an expression is evaluated with all its branches, so a quotient in a branch 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cosim.devices.base import DeviceModel, State
 from cosim.emit.expr import render, writer
@@ -59,14 +60,20 @@ def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str
 
     ``values`` become the parameters' defaults in place of the device's own.
     """
+    name = name or device.name
+    return "\n".join([*_header(device, name, values or device.defaults()), *_body(device), f".ends {name}"]) + "\n"
+
+
+@lru_cache(maxsize=256)
+def _body(device: DeviceModel) -> tuple[str, ...]:
+    """The elements of a behavioural subcircuit: the same whatever its values, and traced once."""
     traced = trace(
         device,
         across=lambda port: f"V({port.nodes[0]},{port.nodes[1]})",
         state=lambda state: f"V({state.name})",
         param=lambda parameter: f"{{{parameter}}}",
     )
-    name = name or device.name
-    lines = _header(device, name, values or device.defaults())
+    lines: list[str] = []
     memo: dict[int, str] = {}
     for port in device.ports:
         if port.nature != "sense":
@@ -85,5 +92,4 @@ def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str
             f"R{state.name} {state.name} 0 1e15",
             f".ic V({state.name})={initial}",
         ]
-    lines.append(f".ends {name}")
-    return "\n".join(lines) + "\n"
+    return tuple(lines)

@@ -162,6 +162,21 @@ class BenchFile(Table):
     monte_carlo: MonteCarlo | None = None
     trust: Trust = Trust()
 
+    _written: dict[str, tuple[str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
+
+    def _stimulus(self, name: str) -> tuple[str, float | None]:
+        if name not in self._written:  # copies with other numbers share it: their stimuli are the same
+            self._written[name] = self.stimuli[name].source(), self.stimuli[name].duration()
+        return self._written[name]
+
+    def source(self, stimulus: str) -> str:
+        """SPICE's text of a stimulus."""
+        return self._stimulus(stimulus)[0]
+
+    def duration(self, stimulus: str) -> float | None:
+        """Where a stimulus ends (s); None where it does not."""
+        return self._stimulus(stimulus)[1]
+
     @property
     def plan(self) -> dict[str, Analysis]:
         """Every analysis by name."""

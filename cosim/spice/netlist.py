@@ -14,7 +14,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -363,7 +363,7 @@ def read_text(text: str, *, source: Path | None = None, roots: Sequence[Path] = 
         there.
     """
     own = (source.resolve().parent,) if source is not None else ()
-    allowed = tuple(dict.fromkeys([*own, *(Path(root).resolve() for root in roots), *_shipped()]))
+    allowed = tuple(dict.fromkeys([*own, *(Path(root).resolve() for root in roots), *resources.shipped_roots()]))
     title, _, _ = text.partition("\n")
     _require_title(title, source)
     reader = _Reader(allowed)
@@ -385,12 +385,6 @@ def read(path: str | Path, *, roots: Sequence[Path] = ()) -> Netlist:
     except OSError as error:
         raise MissingFile(f"cannot read netlist {str(path)!r}: {error.strerror}", remedy="check the path") from None
     return read_text(decode(data), source=source, roots=roots)
-
-
-@cache
-def _shipped() -> tuple[Path, ...]:
-    """Resolved once: an installation does not move while it runs, and a resolution is a tenth of reading a deck."""
-    return tuple(path.resolve() for path in resources.shipped_roots())
 
 
 def _require_title(title: str, source: Path | None) -> None:

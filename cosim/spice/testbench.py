@@ -8,6 +8,7 @@ being edited: ``bench.with_(parameters={"w0": 0.2}, devices={"memristor": fitted
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,25 +193,35 @@ class Testbench:
             stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
             max_step: of a transient (s).
         """
-        data = self.file.model_dump()
-        for name, value in (parameters or {}).items():
-            self._known("parameter", name, self.file.parameters)
-            data["parameters"][name]["value"] = float(value)
-        for name, fields in (stimuli or {}).items():
-            self._known("stimulus", name, self.file.stimuli)
-            data["stimuli"][name].update(fields)
-        for use in data["devices"].values():
-            use["form"] = form or use["form"]
-        data["options"].update(options or {})
-        if max_step is not None:
-            for entry in [data["analysis"], *data["analyses"].values()]:
-                if entry and entry["kind"] == "tran":
-                    entry["max_step"] = max_step
+        changed = self.file
+        if parameters:
+            # a campaign changes numbers thousands of times: only what changes is checked
+            quantities = dict(changed.parameters)
+            for name, value in parameters.items():
+                self._known("parameter", name, quantities)
+                number = float(value)
+                if not math.isfinite(number):
+                    raise InputError(f"parameter {name!r} of bench {self.name} is {number}", remedy="give a number")
+                quantities[name] = quantities[name].model_copy(update={"value": number})
+            changed = changed.model_copy(update={"parameters": quantities})
+        if stimuli or form or options or max_step is not None:
+            data = changed.model_dump()
+            for name, fields in (stimuli or {}).items():
+                self._known("stimulus", name, self.file.stimuli)
+                data["stimuli"][name].update(fields)
+            for use in data["devices"].values():
+                use["form"] = form or use["form"]
+            data["options"].update(options or {})
+            if max_step is not None:
+                for entry in [data["analysis"], *data["analyses"].values()]:
+                    if entry and entry["kind"] == "tran":
+                        entry["max_step"] = max_step
+            changed = validate(schema.BenchFile, data, kind="bench")
         sets = dict(self.sets)
         for name, given in (devices or {}).items():
             self._known("device", name, self.sets)
-            sets[name] = given.for_device(sets[name].device)
-        changed = validate(schema.BenchFile, data, kind="bench")
+            same = given.device == sets[name].device
+            sets[name] = given if same else given.for_device(sets[name].device)
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
     def tightened(self) -> Testbench:
@@ -327,6 +338,7 @@ class Testbench:
             options=MappingProxyType({**STANDARD, **self.file.options}),
             roots=self._roots(),
             source=self.folder / f"{self.name}.toml",
+            devices=MappingProxyType({name: self.sets[name].device for name in uses}),
         )
 
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
@@ -340,7 +352,7 @@ class Testbench:
             kind, name = match[1], match[2]
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
-                return self.file.stimuli[name].source()
+                return self.file.source(name)
             if kind == "section":
                 self._known("section", name, self.file.sections)
                 return self.file.sections[name]
@@ -361,7 +373,7 @@ class Testbench:
         return path
 
     def _roots(self) -> tuple[Path, ...]:
-        return (self.folder, *self.allowed, *(root.resolve() for root in resources.shipped_roots()))
+        return (self.folder, *self.allowed, *resources.shipped_roots())
 
     def _analysis(self, name: str) -> str:
         entry = self.file.plan[name]
@@ -371,7 +383,7 @@ class Testbench:
             return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
         if isinstance(entry, schema.Ac):
             return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
-        stop = entry.stop if entry.stop is not None else self.file.stimuli[cast(str, entry.stimulus)].duration()
+        stop = entry.stop if entry.stop is not None else self.file.duration(cast(str, entry.stimulus))
         return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
     def run(self, simulator: Simulator | None = None, *, limits: Limits | None = None) -> BenchResult:
