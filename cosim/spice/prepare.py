@@ -12,6 +12,7 @@ from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice import hazards
 from cosim.spice.diagnose import check_expansion
 from cosim.spice.floating import check_floating
+from cosim.spice.instances import check_instances
 from cosim.spice.netlist import Analysis, Netlist, check, read_text
 from cosim.spice.simulator import Deck
 
@@ -80,6 +81,7 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
     check_expansion(read)
     check_floating(read)
+    check_instances(read, deck.devices)
     analyses = read.analyses()
     if not analyses:
         raise NetlistError(

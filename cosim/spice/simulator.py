@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -52,6 +52,8 @@ class Deck:
         options: simulator options, e.g. ``{"reltol": 1e-5}``; written as ``.options``.
         roots: folders that ``.include`` and ``.lib`` may read from.
         source: the file that the text came from, for messages; line numbers refer to ``text``.
+        devices: subcircuits of ``text`` that stand for a device of the library, by its name: what instances pass to
+            them is held against its bounds.
     """
 
     text: str
@@ -60,11 +62,11 @@ class Deck:
     options: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
     roots: tuple[Path, ...] = ()
     source: Path | None = None
+    devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:
         """The same deck with ``options`` added over its own."""
-        merged = MappingProxyType({**self.options, **options})
-        return Deck(self.text, self.osdi, self.save, merged, self.roots, self.source)
+        return replace(self, options=MappingProxyType({**self.options, **options}))
 
     def fingerprint(self) -> str:
         """SHA-256 of all that the result depends on, but for the engine and the files that the text includes."""
