@@ -6,12 +6,10 @@ from their distributions. Both give a bench that runs like any other.
 
 from __future__ import annotations
 
-from typing import Literal
-
-import numpy as np
 import pydantic
 from pydantic import Field
 
+from cosim.campaign.spread import Spread
 from cosim.errors import InputError
 from cosim.schema import Number, Quantity, Table
 
@@ -23,46 +21,6 @@ class Corner(Table):
     parameters: dict[str, Quantity] = Field(default_factory=dict)
     devices: dict[str, str] = Field(default_factory=dict)
     sections: dict[str, str] = Field(default_factory=dict)
-
-
-class Spread(Table):
-    """The distribution of one parameter around its value: ``sigma`` (or half width) relative, or absolute in its unit.
-
-    Normal draws are truncated at ``clip`` standard deviations.
-    """
-
-    relative: Number | None = None
-    absolute: Quantity | None = None
-    distribution: Literal["normal", "lognormal", "uniform"] = "normal"
-    clip: float = Field(default=4.0, gt=0)
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> Spread:
-        if (self.relative is None) == (self.absolute is None):
-            raise InputError("a spread is either relative or absolute", remedy='e.g. { relative = "5 %" }')
-        if self.distribution == "lognormal" and self.relative is None:
-            raise InputError(
-                "a lognormal spread is relative", remedy='e.g. { relative = "20 %", distribution = "lognormal" }'
-            )
-        width = self.relative if self.relative is not None else self.absolute.value if self.absolute else 0.0
-        if not width > 0.0:
-            raise InputError(f"a spread of {width:g} is none", remedy="give a positive one")
-        return self
-
-    def draw(self, nominal: float, rng: np.random.Generator) -> float:
-        """One value around ``nominal`` (SI)."""
-        width = (
-            self.relative * abs(nominal) if self.relative is not None else self.absolute.value if self.absolute else 0.0
-        )
-        if self.distribution == "uniform":
-            return nominal + width * rng.uniform(-1.0, 1.0)
-        z = rng.standard_normal()
-        while abs(z) > self.clip:
-            z = rng.standard_normal()
-        if self.distribution == "lognormal":
-            sigma = np.sqrt(np.log1p((self.relative or 0.0) ** 2))
-            return float(nominal * np.exp(sigma * z - 0.5 * sigma**2))
-        return float(nominal + width * z)
 
 
 class MonteCarlo(Table):

@@ -1,0 +1,1 @@
+"""Campaigns: many cases of one pure function, and the statistics of what comes of them."""
