@@ -46,7 +46,7 @@ class Spread(Table):
     * ``beta``: half width of the support, with the shape parameters ``a`` and ``b``; nominal is the support's middle.
     * ``empirical``: ``values`` that were measured, joined linearly at the plotting positions (k − ½)/n; or values at
       ``quantiles``, joined linearly on normal paper and continued so beyond the outermost. ``are`` says what they are:
-      "values" of the parameter itself, "factors" of its nominal value, or "deviations" from it.
+      "values" of the parameter itself (if nothing is said), "factors" of its nominal value, or "deviations" from it.
 
     ``clip`` truncates at that many standard deviations of the normal coordinate, for a distribution that is not normal
     at the same quantiles; a bounded one is left alone. ``clip = inf`` leaves it out, which an estimate beyond 4 sigma
@@ -67,14 +67,14 @@ class Spread(Table):
     b: float | None = Field(default=None, gt=0, lt=1e6)
     values: tuple[Quantity, ...] | None = None
     quantiles: tuple[float, ...] | None = None
-    are: Literal["values", "factors", "deviations"] = "values"
+    are: Literal["values", "factors", "deviations"] | None = None
 
     @pydantic.model_validator(mode="after")
     def _own_keys(self) -> Spread:
         name = self.distribution
         for owner, keys in _OWN.items():
             for key in keys:
-                if name != owner and key in self.model_fields_set and getattr(self, key) is not None:
+                if name != owner and getattr(self, key) is not None:
                     raise InputError(
                         f"{key} belongs to a spread that is {owner}, not {name}", remedy=f"leave {key} out"
                     )
