@@ -7,6 +7,7 @@ conductance-step tables of CrossSim (a line of text, the conductances, the point
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
 from cosim.fitting.curve import COLUMNS, Curve
 from cosim.fitting.recipe import DataSpec
-from cosim.fitting.table import read_table, read_text
+from cosim.fitting.table import Table, read_table, read_text
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
@@ -36,11 +37,11 @@ def fingerprint(path: Path) -> str:
 def to_si(
     values: Array, unit: str, *, name: str, allowed: tuple[str, ...], conditions: Mapping[str, float]
 ) -> tuple[Array, str]:
-    """A column in one of the units ``allowed``, and which: no unit means the first of them, in SI.
+    """A column in one of the units ``allowed``, and which.
 
     Where a conductance is wanted, a resistance is inverted and a current divided by ``conditions["v_read"]``.
     """
-    scale, dimension = units.dimension(unit or allowed[0])
+    scale, dimension = units.dimension(unit)
     for target in allowed:
         if units.dimension(target)[1] == dimension:
             return values * scale, target
@@ -53,6 +54,33 @@ def to_si(
             )
         return values * scale / conditions["v_read"], "S"
     raise UnitError(f"columns.{name} is in {unit!r}", remedy=f"it has to be in {' or '.join(allowed)}")
+
+
+def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
+    """The unit of a column: of the recipe (``given``) or of the file's header, which must not contradict each other.
+
+    Only a plain number goes without: a guess would be off by a power of ten. Raises `UnitError`.
+    """
+    own = table.unit(index)
+    if own and given and not _same(own, given):
+        raise UnitError(
+            f"column {table.label(index)!r} is in {own} by the file's header, and in {given} by the recipe",
+            where=Where(table.path),
+            remedy=f"correct one of them, or leave the unit out of columns.{name}",
+        )
+    if not own and not given and allowed != ("1",):
+        raise UnitError(
+            f"column {table.label(index)!r} has no unit, in the file or in the recipe",
+            where=Where(table.path),
+            remedy=f'write it into columns.{name}, e.g. unit = "{allowed[0]}"'
+            + (', or "1" where it is normalised' if "1" in allowed else ""),
+        )
+    return given or own or "1"
+
+
+def _same(one: str, other: str) -> bool:
+    (scale, dimension), (other_scale, other_dimension) = units.dimension(one), units.dimension(other)
+    return dimension == other_dimension and math.isclose(scale, other_scale, rel_tol=1e-12)
 
 
 def read_columns(path: Path, spec: DataSpec) -> Curve:
@@ -72,11 +100,11 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
     values, lines = table.full_columns(list(indices.values()))
     columns: dict[str, Array] = {}
-    unit_of: dict[str, str] = {}
+    si: dict[str, str] = {}
     for row, (name, index) in zip(values, indices.items(), strict=True):
-        unit = spec.columns[name].unit or table.unit(index)
-        columns[name], unit_of[name] = to_si(row, unit, name=name, allowed=wanted[name], conditions=conditions)
-    return Curve(spec.kind, columns, unit_of, conditions, str(path), fingerprint(path), lines)
+        unit = unit_of(table, index, spec.columns[name].unit, name=name, allowed=wanted[name])
+        columns[name], si[name] = to_si(row, unit, name=name, allowed=wanted[name], conditions=conditions)
+    return Curve(spec.kind, columns, si, conditions, str(path), fingerprint(path), lines)
 
 
 def read_ramps(path: Path, spec: DataSpec) -> Curve:
@@ -84,7 +112,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
     if spec.kind != "equal pulses":
         raise InputError(f"reader 'ramps' makes no curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"')
     table, conditions = read_table(path), spec.resolved_conditions()
-    unit = spec.columns["read"].unit if "read" in spec.columns else ""
+    given = spec.columns["read"].unit if "read" in spec.columns else ""
     signs = [spec.polarity] * table.width if isinstance(spec.polarity, int) else list(spec.polarity)
     if len(signs) != table.width:
         raise InputError(
@@ -94,6 +122,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
     ramps = []
     for index in range(table.width):
         ramp = table.full_columns([index])[0][0]
+        unit = unit_of(table, index, given, name="read", allowed=allowed)
         ramp, kept = to_si(ramp, unit, name="read", allowed=allowed, conditions=conditions)
         ramps.append(ramp)
     made = Curve.equal_pulses(ramps, polarity=signs, unit=kept)

@@ -47,7 +47,7 @@ from cosim import units
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
-from cosim.errors import CosimError, InputError, MissingFile, UnknownName, Where
+from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where
 from cosim.fitting.curve import Curve, Kind
 from cosim.parameters import ParameterSet, read_toml
 
@@ -62,7 +62,10 @@ class Part(BaseModel):
 
 
 class ColumnSpec(Part):
-    """Which column of the file it is (its header, or its number from 1) and the unit of its numbers."""
+    """Which column of the file it is (its header, or its number from 1) and the unit of its numbers.
+
+    The unit may stand in the file's header instead, in brackets; where it stands in both, both have to agree.
+    """
 
     name: str | int
     unit: str = ""
@@ -222,6 +225,7 @@ class FitRecipe(Part):
         except ValidationError as error:
             raise _one_sentence(error, Where(path)) from None
         with located(Where(path)):
+            _require_units(body)
             recipe.check()
         return recipe
 
@@ -293,6 +297,22 @@ class located:  # noqa: N801  used like contextlib.suppress
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, CosimError) and error.where is None and not isinstance(error, MissingFile):
             error.where = self._where
+
+
+def _require_units(body: Mapping[str, Any]) -> None:
+    """What a file says of the experiment has a unit: ``width = 200`` would be 200 s. In Python numbers are SI."""
+    found = [("data.conditions", name, value, CONDITIONS[name])
+             for name, value in body["data"].get("conditions", {}).items() if name in CONDITIONS]  # fmt: skip
+    sigma = body.get("noise", {}).get("sigma")
+    for table, name, value, unit in [*found, *([("noise", "sigma", sigma, "S")] if sigma is not None else [])]:
+        try:
+            number = float(value)
+        except ValueError:
+            continue
+        if number:  # nothing is nothing in any unit
+            usual = {"s": "ns", "V": "V", "S": "uS"}[unit]
+            likely = f"{number:g} {usual}" if usual == unit or abs(number) >= 1e-3 else units.show(number, unit)
+            raise UnitError(f"{table}.{name} = {value!r} has no unit", remedy=f'write e.g. {name} = "{likely}"')
 
 
 def _one_sentence(error: ValidationError, where: Where) -> InputError:

@@ -75,7 +75,7 @@ class Table:
         if column < len(self.units) and self.units[column]:
             return self.units[column]
         match = _BRACKETED.match(self.header[column]) if column < len(self.header) else None
-        return match[2] if match else ""
+        return match[2] if match and _is_unit(match[2]) else ""  # "Current (mean)" says nothing about its unit
 
     def number(self, row: int, column: int) -> float:
         """One cell; NaN where it is blank; raises `DataError` with row and column."""

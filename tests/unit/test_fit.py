@@ -331,6 +331,10 @@ vary = ["g_on"]
         ('device = "access_transistor"', 'device = "acess"', "unknown device"),
         ('[fit]', '[data.conditions]\nv_red = "1 V"\n[fit]', "unknown condition 'v_red'"),
         ('[fit]', '[data.conditions]\nv_read = "1 s"\n[fit]', "'1 s' is not in V"),
+        ('[fit]', '[data.conditions]\nwidth = 200\n[fit]', 'width = 200 has no unit; write e.g. width = "200 ns"'),
+        ('[fit]', '[data.conditions]\nrise = 5e-9\n[fit]', 'rise = 5e-09 has no unit; write e.g. rise = "5 ns"'),
+        ('[fit]', '[data.conditions]\nv_read = "0.1"\n[fit]', 'no unit; write e.g. v_read = "0.1 V"'),
+        ('[fit]', '[noise]\nsigma = 2\n[fit]', 'sigma = 2 has no unit; write e.g. sigma = "2 uS"'),
         ('name = "r"', "name = r", "no TOML"),
     ],
 )  # fmt: skip

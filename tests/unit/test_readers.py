@@ -59,17 +59,44 @@ def test_without_a_header_columns_go_by_number(tmp_path):
     np.testing.assert_array_equal(read_curve(path, BY_NUMBER)["current"], CURRENT)
 
 
+def _current(header: str, unit: str) -> DataSpec:
+    columns = {"voltage": {"name": "V"}, "current": {"name": "I" if header.startswith("I") else 2, "unit": unit}}
+    return DataSpec.model_validate({"kind": "i-v", "columns": columns})
+
+
 @pytest.mark.parametrize(
     ("header", "unit", "factor"),
-    [("I (mA)", "", 1e-3), ("I", "mA", 1e-3), ("I (mA)", "uA", 1e-6), ("I", "", 1.0)],
-)
-def test_the_recipe_s_unit_wins_over_the_file_s(tmp_path, header, unit, factor):
+    [("I (mA)", "", 1e-3), ("I", "mA", 1e-3), ("I (µA)", "uA", 1e-6), ("I (A)", "A", 1.0), ("I (mean)", "nA", 1e-9),
+     ("I [mA]", "1e-3", None), ("I (mA)", "uA", None), ("I (mA)", "uS", None), ("I", "", None), ("I (mean)", "", None)],
+)  # fmt: skip
+def test_a_unit_stands_in_the_header_or_in_the_recipe(tmp_path, header, unit, factor):
     path = tmp_path / "iv.csv"
-    path.write_text(f"V,{header}\n0,1\n1,2\n")
-    spec = DataSpec.model_validate(
-        {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I", "unit": unit}}}
-    )
-    np.testing.assert_allclose(read_curve(path, spec)["current"], np.array([1, 2]) * factor, rtol=1e-15)
+    path.write_text(f"V (V),{header}\n0,1\n1,2\n")
+    if factor is not None:
+        current = read_curve(path, _current(header, unit))["current"]
+        np.testing.assert_allclose(current, np.array([1, 2]) * factor, rtol=1e-15)
+        return
+    with pytest.raises(UnitError) as caught:
+        read_curve(path, _current(header, unit))
+    said = str(caught.value)
+    if unit.startswith("u"):
+        assert f"column {header!r} is in mA by the file's header, and in {unit} by the recipe" in said
+    elif not unit:
+        assert f"column {header!r} has no unit" in said
+        assert 'columns.current, e.g. unit = "A"' in said
+
+
+def test_ramps_need_a_unit_and_a_row_of_units_is_one(tmp_path):
+    spec = {"kind": "equal pulses", "reader": "ramps"}
+    path = tmp_path / "set.csv"
+    path.write_text("a,b\n1,2\n2,3\n")
+    with pytest.raises(UnitError, match=r"column 'a' has no unit.*or \"1\" where it is normalised"):
+        read_curve(path, DataSpec.model_validate(spec))
+    path.write_text("a,b\nuS,mS\n1,2\n2,3\n")
+    np.testing.assert_allclose(read_curve(path, DataSpec.model_validate(spec))["read"], [1e-6, 2e-6, 2e-3, 3e-3])
+    stated = DataSpec.model_validate({**spec, "columns": {"read": {"name": 1, "unit": "uS"}}})
+    with pytest.raises(UnitError, match="column 'b' is in mS"):
+        read_curve(path, stated)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +183,12 @@ def test_binary_and_missing_files(tmp_path):
         ({"columns": {"voltage": {"name": "V"}}}, InputError, "does not say which column is 'current'"),
         ({"columns": {**IV.model_dump()["columns"], "power": {"name": "P"}}}, UnknownName, "'power'"),
         (
-            {"columns": {"voltage": {"name": "V", "unit": "s"}, "current": {"name": "I"}}},
+            {"columns": {"voltage": {"name": "V", "unit": "s"}, "current": {"name": "I", "unit": "A"}}},
             UnitError,
             "columns.voltage is in 's'",
         ),
         ({"columns": {"voltage": {"name": "V", "unit": "parsec"}, "current": {"name": "I"}}}, UnitError, "'parsec'"),
-        ({"columns": {"voltage": {"name": 7}, "current": {"name": "I"}}}, UnknownName, "'7'"),
+        ({"columns": {"voltage": {"name": 7, "unit": "V"}, "current": {"name": "I"}}}, UnknownName, "'7'"),
         ({"reader": "ramps"}, InputError, "makes no curve of kind 'i-v'"),
     ],
 )
