@@ -1,7 +1,7 @@
 """Point sets: grids, and samples in standard normal coordinates, each point addressed by its number.
 
-A set is described by a few integers and computes any of its points when asked: ``points.at(k)`` is row k of
-``points.rows()``, whoever asks, in whatever order. A Monte Carlo sample k, and a cycle of a device, draw from a seed of
+A set is described by a few integers and computes any of its points when asked: ``draws[k]`` is row k of
+``draws.rows()``, whoever asks, in whatever order. A Monte Carlo sample k, and a cycle of a device, draw from a seed of
 their own (``numpy.random.SeedSequence(seed, spawn_key=...)``), so they do not depend on how many others there are.
 Latin hypercubes (McKay, Beckman and Conover, Technometrics 1979) and scrambled Sobol sequences (Owen) come from
 ``scipy.stats.qmc``; ``replicate`` gives independent randomisations of the same set, which is what an error estimate of
@@ -15,16 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from scipy import special
 from scipy.stats import qmc
 
 from cosim.devices.base import Array
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 
 Value = TypeVar("Value")
+Method = Literal["monte-carlo", "latin-hypercube", "sobol"]
+METHODS: tuple[str, ...] = get_args(Method)
 SOBOL_BITS = 30
 SOBOL_DIMENSIONS = qmc.Sobol.MAXDIM
 _BLOCK = 1024  # rows of a Sobol sequence that are made at a time
@@ -68,129 +70,131 @@ def grid(values: Mapping[str, Sequence[Value]]) -> Grid[Value]:
 
 
 @dataclass(frozen=True)
-class Points:
-    """``n`` points in ``d`` independent standard normal coordinates.
+class Draws:
+    """Points in independent standard normal coordinates; ``draws[k]`` is point k, (d,).
 
     Args:
-        kind: how they are placed.
-        n, d: points and coordinates.
+        samples: points; with ``cycles``, devices.
+        dimensions: coordinates of each.
         seed: of all of them.
+        method: how they are placed.
+        cycles: how often each device is run. Point k is cycle ``k % cycles`` of device ``k // cycles``.
+        cycle_dimensions: coordinates behind the others that every cycle of every device draws anew.
         replicate: which independent randomisation of a Latin hypercube or Sobol set this is.
-        shared, cycles: of points that are cycles of devices: how many leading coordinates belong to the device, and
-            how many cycles each device has. Point k is cycle ``k % cycles`` of device ``k // cycles``.
+
+    Raises `InputError` where they do not fit together.
     """
 
-    kind: Literal["monte-carlo", "latin-hypercube", "sobol", "cycles"]
-    n: int
-    d: int
+    samples: int
+    dimensions: int
     seed: int
-    replicate: int = 0
-    shared: int = 0
+    method: Method = "monte-carlo"
     cycles: int = 1
+    cycle_dimensions: int = 0
+    replicate: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UnknownName("method of sampling", self.method, METHODS)
+        if self.samples < 1 or self.cycles < 1:
+            raise InputError(f"{self.samples} samples with {self.cycles} cycles are none", remedy="give at least one")
+        if min(self.dimensions, self.cycle_dimensions, self.seed, self.replicate) < 0:
+            raise InputError("a seed, a replicate or a number of coordinates is negative", remedy="give 0 or more")
+        if self.method == "sobol" and self.dimensions > SOBOL_DIMENSIONS:
+            raise InputError(
+                f"a Sobol sequence has at most {SOBOL_DIMENSIONS} coordinates, not {self.dimensions}",
+                remedy="take a Latin hypercube",
+            )
+        if self.method == "sobol" and self.samples > 1 << SOBOL_BITS:
+            raise InputError(
+                f"a Sobol sequence has at most 2^{SOBOL_BITS} points, not {self.samples}", remedy="take Monte Carlo"
+            )
 
     def __len__(self) -> int:
-        return self.n
+        return self.samples * self.cycles
+
+    @property
+    def width(self) -> int:
+        """Coordinates of a point."""
+        return self.dimensions + self.cycle_dimensions
+
+    def __getitem__(self, k: int) -> Array:
+        if not 0 <= k < len(self):
+            raise IndexError(f"{len(self)} points have no number {k}")
+        return np.array(self.rows(k, k + 1)[0])
 
     def __iter__(self) -> Iterator[Array]:
-        for start in range(0, self.n, _BLOCK):
-            yield from self.rows(start, min(start + _BLOCK, self.n))
-
-    def at(self, k: int) -> Array:
-        """Point ``k``, (d,). Raises `IndexError`."""
-        if not 0 <= k < self.n:
-            raise IndexError(f"{self.n} points have no number {k}")
-        return np.array(self.rows(k, k + 1)[0])
+        for start in range(0, len(self), _BLOCK):
+            yield from self.rows(start, start + _BLOCK)
 
     def rows(self, start: int = 0, stop: int | None = None) -> Array:
         """Points ``start`` .. ``stop`` (excluded; default the last), (m, d)."""
-        stop = self.n if stop is None else min(stop, self.n)
-        if self.kind == "latin-hypercube":
-            return np.array(_latin(self.n, self.d, self.seed, self.replicate)[start:stop])
-        if self.kind == "sobol":
-            return self._sobol_rows(start, stop)
-        if self.kind == "cycles":
-            return self._cycle_rows(start, stop)
-        found = np.empty((max(stop - start, 0), self.d))
+        stop = len(self) if stop is None else min(stop, len(self))
+        if stop <= start:
+            return np.empty((0, self.width))
+        first, last = start // self.cycles, (stop - 1) // self.cycles + 1
+        devices = self._devices(first, last)
+        if self.cycle_dimensions == 0:
+            return devices[np.arange(start, stop) // self.cycles - first] if self.cycles > 1 else devices
+        found = np.empty((stop - start, self.width))
         for row, k in enumerate(range(start, stop)):
-            found[row] = _normals(self.seed, (k,), self.d)
+            device, cycle = divmod(k, self.cycles)
+            found[row, : self.dimensions] = devices[device - first]
+            found[row, self.dimensions :] = _normals(self.seed, (device, 1 + cycle), self.cycle_dimensions)
         return found
 
     @property
     def note(self) -> str:
         """What a reader has to know about this set; empty where nothing."""
-        if self.kind == "sobol" and self.n & (self.n - 1):
-            below = 1 << (self.n.bit_length() - 1)
+        if self.method == "sobol" and self.samples & (self.samples - 1):
+            below = 1 << (self.samples.bit_length() - 1)
             return (
-                f"{self.n} points are the beginning of a Sobol sequence; it is balanced at powers of two only"
+                f"{self.samples} points are the beginning of a Sobol sequence; it is balanced at powers of two only"
                 f" ({below} or {2 * below})"
             )
         return ""
 
-    def _sobol_rows(self, start: int, stop: int) -> Array:
-        found = np.empty((max(stop - start, 0), self.d))
+    def _devices(self, start: int, stop: int) -> Array:
+        """The coordinates that do not change from cycle to cycle, (stop − start, dimensions)."""
+        if self.dimensions == 0:
+            return np.empty((stop - start, 0))
+        if self.method == "latin-hypercube":
+            return np.array(_latin(self.samples, self.dimensions, self.seed, self.replicate)[start:stop])
+        found = np.empty((stop - start, self.dimensions))
+        if self.method == "monte-carlo":
+            for row, k in enumerate(range(start, stop)):
+                found[row] = _normals(self.seed, (k,), self.dimensions)
+            return found
         k = start
         while k < stop:
             block, offset = divmod(k, _BLOCK)
-            rows = _sobol_block(self.d, self.seed, self.replicate, block)[offset : offset + stop - k]
+            rows = _sobol_block(self.dimensions, self.seed, self.replicate, block)[offset : offset + stop - k]
             found[k - start : k - start + len(rows)] = rows
             k += len(rows)
         return found
 
-    def _cycle_rows(self, start: int, stop: int) -> Array:
-        found = np.empty((max(stop - start, 0), self.d))
-        last = -1
-        own = np.empty(self.shared)
-        for row, k in enumerate(range(start, stop)):
-            device, cycle = divmod(k, self.cycles)
-            if device != last:
-                own, last = _normals(self.seed, (device,), self.shared), device
-            found[row, : self.shared] = own
-            found[row, self.shared :] = _normals(self.seed, (device, 1 + cycle), self.d - self.shared)
-        return found
 
-
-def monte_carlo(n: int, d: int, seed: int) -> Points:
+def monte_carlo(n: int, d: int, seed: int) -> Draws:
     """Independent samples; number k draws from ``SeedSequence(seed, spawn_key=(k,))``, whatever ``n`` is."""
-    return Points("monte-carlo", *_checked(n, d, seed))
+    return Draws(n, d, seed)
 
 
-def latin_hypercube(n: int, d: int, seed: int, *, replicate: int = 0) -> Points:
+def latin_hypercube(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
     """One sample in each of ``n`` equally probable slices of every coordinate."""
-    return Points("latin-hypercube", *_checked(n, d, seed), replicate)
+    return Draws(n, d, seed, "latin-hypercube", replicate=replicate)
 
 
-def sobol(n: int, d: int, seed: int, *, replicate: int = 0) -> Points:
-    """The first ``n`` points of a scrambled Sobol sequence; `Points.note` says where n is no power of two."""
-    if d > SOBOL_DIMENSIONS:
-        raise InputError(
-            f"a Sobol sequence has at most {SOBOL_DIMENSIONS} coordinates, not {d}", remedy="take a Latin hypercube"
-        )
-    if n > 1 << SOBOL_BITS:
-        raise InputError(f"a Sobol sequence has at most 2^{SOBOL_BITS} points, not {n}", remedy="take Monte Carlo")
-    return Points("sobol", *_checked(n, d, seed), replicate)
+def sobol(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
+    """The first ``n`` points of a scrambled Sobol sequence; `Draws.note` says where n is no power of two."""
+    return Draws(n, d, seed, "sobol", replicate=replicate)
 
 
-def device_cycles(devices: int, cycles: int, *, device_coordinates: int, cycle_coordinates: int, seed: int) -> Points:
-    """``devices`` devices with ``cycles`` cycles each: device coordinates first, which all cycles of a device share.
+def device_cycles(devices: int, cycles: int, *, dimensions: int, cycle_dimensions: int, seed: int) -> Draws:
+    """``devices`` devices with ``cycles`` cycles each: coordinates that all cycles of a device share, then its own.
 
     Device i has the coordinates of Monte Carlo sample i; its cycle c draws from the spawn key (i, 1 + c).
     """
-    if cycles < 1:
-        raise InputError(f"{cycles} cycles of a device are none", remedy="give at least one")
-    n, d, seed = _checked(devices * cycles, device_coordinates + cycle_coordinates, seed)
-    if device_coordinates < 0 or cycle_coordinates < 0:
-        raise InputError("a number of coordinates is negative", remedy="give 0 or more of both")
-    return Points("cycles", n, d, seed, shared=device_coordinates, cycles=cycles)
-
-
-def _checked(n: int, d: int, seed: int) -> tuple[int, int, int]:
-    if n < 1:
-        raise InputError(f"{n} samples are none", remedy="give at least one")
-    if d < 1:
-        raise InputError("nothing varies", remedy="name at least one parameter")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative", remedy="give 0 or more")
-    return n, d, seed
+    return Draws(devices, dimensions, seed, cycles=cycles, cycle_dimensions=cycle_dimensions)
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:

@@ -91,23 +91,24 @@ def estimate(
     unknown: int = 0,
     level: float = 0.95,
     method: Method = "clopper-pearson",
-    points: str = "monte-carlo",
+    sampling: str = "monte-carlo",
+    cycles: int = 1,
 ) -> Yield:
     """The yield of ``n`` samples of which ``passed`` keep their limits and ``unknown`` have no verdict.
 
-    ``points`` is the kind of the point set (`sampling.Points.kind`).
+    ``sampling`` is the method of the draws (`sampling.Draws`), ``cycles`` their cycles per device.
     """
     if not 0 <= unknown <= n - passed:
         raise InputError(f"{unknown} of {n - passed} samples without a verdict", remedy="count samples")
     low, _ = interval(passed, n, level=level, method=method)
     _, high = interval(passed + unknown, n, level=level, method=method)
     notes = []
-    if points in _DEPENDENT:
+    if sampling in _DEPENDENT:
         notes.append(
-            f"the interval takes the samples for independent, which those of {_DEPENDENT[points]} are not: mostly it is"
+            f"the interval takes the samples for independent, which those of {_DEPENDENT[sampling]} are not: mostly it is"
             " too wide, and only replicates can tell"
         )
-    if points == "cycles":
+    if cycles > 1:
         notes.append("cycles of one device are not independent: the interval is too narrow unless devices are counted")
     if unknown:
         notes.append(f"{unknown} without a verdict count as failed in the share, and as either in the interval")
