@@ -162,20 +162,22 @@ class BenchFile(Table):
     monte_carlo: MonteCarlo | None = None
     trust: Trust = Trust()
 
-    _written: dict[str, tuple[str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
+    _written: dict[str, tuple[StimulusKind, str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
 
-    def _stimulus(self, name: str) -> tuple[str, float | None]:
-        if name not in self._written:  # copies with other numbers share it: their stimuli are the same
-            self._written[name] = self.stimuli[name].source(), self.stimuli[name].duration()
-        return self._written[name]
+    def _stimulus(self, name: str) -> tuple[StimulusKind, str, float | None]:
+        stimulus, found = self.stimuli[name], self._written.get(name)
+        # copies share it: those with other numbers have the same stimuli, others have not
+        if found is None or found[0] is not stimulus:
+            found = self._written[name] = stimulus, stimulus.source(), stimulus.duration()
+        return found
 
     def source(self, stimulus: str) -> str:
         """SPICE's text of a stimulus."""
-        return self._stimulus(stimulus)[0]
+        return self._stimulus(stimulus)[1]
 
     def duration(self, stimulus: str) -> float | None:
         """Where a stimulus ends (s); None where it does not."""
-        return self._stimulus(stimulus)[1]
+        return self._stimulus(stimulus)[2]
 
     @property
     def plan(self) -> dict[str, Analysis]:

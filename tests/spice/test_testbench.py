@@ -1,5 +1,6 @@
 """Benches: what they write, what they measure, and what they refuse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_both_forms_measure_the_same(short: Testbench, simulator: PySpiceSimulat
         first, second = (run[name].values for run in runs)
         # tightened tolerances follow the state to 2e-4 of full scale
         np.testing.assert_allclose(first, second, atol=4e-4 * np.max(np.abs(first)))
+
+
+def test_a_copy_with_another_stimulus_writes_that(short: Testbench) -> None:
+    """Copies share what they have written; a stimulus that is another one must not be taken for it."""
+    first = short.deck().text
+    stimulus = short.file.stimuli["bl"].model_copy(update={"seed": 7})
+    other = replace(short, file=short.file.model_copy(update={"stimuli": {"bl": stimulus}}))
+    assert other.deck().text == short.with_(stimuli={"bl": {"seed": 7}}).deck().text != first
+    assert short.deck().text == first
 
 
 def test_energy_is_charge_times_voltage(short: Testbench, simulator: PySpiceSimulator) -> None:
