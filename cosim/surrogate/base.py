@@ -21,7 +21,7 @@ from cosim import units
 from cosim.devices.base import Values
 from cosim.devices.pulse import full_scale
 from cosim.devices.threshold import ThresholdMemristor
-from cosim.errors import DomainError, InputError
+from cosim.errors import DomainError, InputError, UnknownName
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -69,7 +69,7 @@ class Domain:
 
     Args:
         inputs: by name, e.g. ``amplitude`` in V.
-        states: by name.
+        states: by name; what the held-out runs went through, not what the device could have.
         parameters: of instances; a parameter that is not named may only have its nominal value.
         fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
     """
@@ -270,6 +270,21 @@ class Surrogate(ABC):
         cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
     ) -> Self:
         """The inverse of `document` and `arrays`."""
+
+
+def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, str]) -> None:
+    """Whether ``given`` has the names of ``wanted`` (name -> unit), and no other.
+
+    Raises:
+        UnknownName: for one that the surrogate does not know. InputError: for one that is missing.
+    """
+    for name in given:
+        if name not in wanted:
+            raise UnknownName(f"{kind} of the surrogate", name, wanted)
+    for name, unit in wanted.items():
+        if name not in given:
+            in_unit = "" if unit == "1" else f" in {unit}"
+            raise InputError(f"{kind} {name!r} of the surrogate is missing", remedy=f"give {name}{in_unit}")
 
 
 def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:

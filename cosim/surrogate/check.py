@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from cosim.surrogate.references import PulseBench
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Tell = Callable[[int, int], None]
 MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -92,19 +93,24 @@ def certify(
     span: Range | None = None,
     spread: Mapping[str, float] = MappingProxyType({}),
     notes: tuple[str, ...] = (),
+    tell: Tell | None = None,
 ) -> tuple[PulseSurrogate, HeldOut]:
     """Hold ``surrogate`` against ``bench`` on fresh pulses, and give it the certificate.
+
+    The first train begins in the state 0 and the second in 1, further ones anywhere between: the certificate's domain
+    is the range of states that the reference really went through.
 
     Args:
         surrogate: with nominal parameters; its own certificate is ignored.
         bench: the circuit.
         seed: of the held-out pulses; training used another stream of it.
         pulses: how many in all.
-        train: how many follow one another; the free run is as long.
+        train: how many follow one another, at most; the free run is as long. There are two trains at least.
         span: amplitudes (V) of the domain; default `default_range`.
         spread: relative half-width by parameter, e.g. ``{"theta_p": 0.2}``: the first train is nominal, each further
             one has those parameters drawn uniformly from that range, which becomes part of the domain.
         notes: for the certificate.
+        tell: called with the pulses that are done and all of them, before each train and at the end.
     """
     if surrogate.instances:
         raise InputError("a surrogate is certified with nominal parameters", remedy="certify it, then set instances")
@@ -121,23 +127,31 @@ def certify(
     rng = np.random.default_rng([seed, 1])
     parts: list[HeldOut] = []
     sizes = [min(train, pulses - start) for start in range(0, pulses, train)]
+    if len(sizes) == 1 and pulses > 1:
+        sizes = [pulses - pulses // 2, pulses // 2]
     for number, count in enumerate(sizes):
+        if tell is not None:
+            tell(sum(sizes[:number]), pulses)
         drawn = {
             name: float(resolved[name]) * (1.0 + share * rng.uniform(-1.0, 1.0))
             for name, share in spread.items()
             if number > 0
         }
         own = plain.parameters.with_values(drawn) if drawn else plain.parameters
-        w0 = float(rng.uniform(0.05, 0.95))
+        w0 = (0.0, 1.0, float(rng.uniform(0.05, 0.95)))[min(number, 2)]
         amplitude = random_train(plain, rng, count=count, span=span)
         here = plain.with_(instances={name: np.asarray(value) for name, value in drawn.items()})
         begin = time.perf_counter()
         answer = bench.reference(own, shape=plain.shape)(amplitude, w0)
         parts.append(compare(here, amplitude, w0, answer, seconds=time.perf_counter() - begin))
+    if tell is not None:
+        tell(pulses, pulses)
     held = _joined(parts)
+    tested = np.sort(np.clip(np.concatenate([held.w_before, held.w]), 0.0, 1.0))
+    covered = (float(tested[0]), float(tested[-1]))
     domain = Domain(
         MappingProxyType({"amplitude": span}),
-        MappingProxyType({"w": (0.0, 1.0)}),
+        MappingProxyType({"w": covered}),
         MappingProxyType(
             {n: (float(resolved[n]) * (1.0 - share), float(resolved[n]) * (1.0 + share)) for n, share in spread.items()}
         ),
@@ -157,7 +171,10 @@ def certify(
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        notes=notes,
+        notes=(
+            *notes,
+            f"states tested: w {covered[0]:.4g}..{covered[1]:.4g}, gaps up to {np.max(np.diff(tested)):.2g}",
+        ),
     )
     return surrogate.with_(certificate=certificate), held
 
@@ -238,9 +255,11 @@ def updates_per_second(
     """Cell updates per second of a whole array, one voltage a row, every pulse above threshold; the median run."""
     rng = np.random.default_rng(seed)
     low, high = default_range(surrogate, step=0.5)
+    least, most = 0.0, 1.0
     if surrogate.certificate is not None:
         domain = surrogate.certificate.domain.inputs["amplitude"]
         low, high = max(low, domain[0]), min(high, domain[1])
+        least, most = surrogate.certificate.domain.states["w"]
     p = surrogate.values
     size = rng.uniform(0.2, 1.0, shape[0])
     v = np.where(
@@ -248,7 +267,7 @@ def updates_per_second(
         -float(np.max(p.theta_p)) + size * (low + float(np.max(p.theta_p))),
         float(np.max(p.theta_n)) + size * (high - float(np.max(p.theta_n))),
     )[:, None]
-    w = rng.random(shape)
+    w = least + (most - least) * rng.random(shape)
     times: list[float] = []
     surrogate.update(w, v)
     while sum(times) < seconds:

@@ -25,7 +25,8 @@ from cosim.surrogate.base import Certificate, Surrogate
 
 FORMAT = "cosim surrogate"
 # 2: certificates name what they certify, and compare conductances with the circuit's own memristor.
-VERSION = 2
+# 3: their domain is the range of states that was tested.
+VERSION = 3
 # Where each kind lives; imported when a file asks for it.
 KINDS = {"pulse": ("cosim.surrogate.pulse", "PulseSurrogate")}
 

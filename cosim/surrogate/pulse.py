@@ -41,6 +41,7 @@ from cosim.surrogate.base import (
     Reference,
     Surrogate,
     require_inside,
+    require_names,
 )
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import array_digest
@@ -191,7 +192,13 @@ class PulseSurrogate(Surrogate):
         Returns:
             The state after the pulse (``w``), and ``conductance`` (S), ``read_current`` (A, at ``v_read``) after it and
             ``energy`` (J) taken from the driver by it, each of the shape of ``w``.
+
+        Raises:
+            UnknownName, InputError: a state or an input that there is not, or that is missing.
+            DomainError: outside the certificate's domain, where ``outside`` is "raise".
         """
+        require_names("state", state, {"w": "1"})
+        require_names("input", inputs, {"amplitude": "V"})
         after, energy = self._pulse(state["w"], inputs["amplitude"], energy=True)
         conductance = self.conductance(after)
         current = self.read_current(after)

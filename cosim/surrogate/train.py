@@ -21,7 +21,7 @@ from cosim.devices.pulse import PulseShape
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Range
-from cosim.surrogate.check import HeldOut, certify, default_range, random_train
+from cosim.surrogate.check import HeldOut, Tell, certify, default_range, random_train
 from cosim.surrogate.correction import POLARITIES, Correction, design
 from cosim.surrogate.files import read_npz, write_npz
 from cosim.surrogate.pulse import Law, PulseSurrogate
@@ -115,7 +115,13 @@ def from_parameters(
 
 
 def collect(
-    surrogate: PulseSurrogate, bench: PulseBench, *, seed: int = 0, pulses: int = 600, span: Range | None = None
+    surrogate: PulseSurrogate,
+    bench: PulseBench,
+    *,
+    seed: int = 0,
+    pulses: int = 600,
+    span: Range | None = None,
+    tell: Tell | None = None,
 ) -> Samples:
     """Training samples from a circuit: trains of random pulses, from a stream that `certify` does not use."""
     rng = np.random.default_rng([seed, 0])
@@ -123,6 +129,8 @@ def collect(
     span = span or default_range(surrogate)
     parts: list[tuple[Array, ...]] = []
     for start in range(0, pulses, 200):
+        if tell is not None:
+            tell(start, pulses)
         amplitude = random_train(surrogate, rng, count=min(200, pulses - start), span=span)
         w0 = float(rng.uniform(0.05, 0.95))
         answer = reference(amplitude, w0)
@@ -212,6 +220,7 @@ def train(
     pulses: int = 500,
     span: Range | None = None,
     spread: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
 ) -> tuple[PulseSurrogate, HeldOut]:
     """A certified surrogate, and the held-out data of its certificate.
 
@@ -220,7 +229,7 @@ def train(
         bench: the circuit it is certified against.
         law, shape: as in `PulseSurrogate`.
         samples: of the circuit: a correction is fitted where it pays (`fit_correction`).
-        seed, pulses, span, spread: as in `certify`.
+        seed, pulses, span, spread, tell: as in `certify`.
     """
     surrogate = from_parameters(parameters, law=law, shape=shape)
     notes: tuple[str, ...] = (f"law {law}",)
@@ -233,4 +242,4 @@ def train(
             )
         surrogate, sentence = fit_correction(surrogate, samples.take(inside), rng=np.random.default_rng([seed, 2]))
         notes += (sentence,)
-    return certify(surrogate, bench, seed=seed, pulses=pulses, span=span, spread=spread, notes=notes)
+    return certify(surrogate, bench, seed=seed, pulses=pulses, span=span, spread=spread, notes=notes, tell=tell)

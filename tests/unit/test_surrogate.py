@@ -24,8 +24,8 @@ CELL = TIO2.for_device("cell_1t1r")
 SETS = {"memristor": TIO2, "cell": CELL}
 
 
-def certified(surrogate: PulseSurrogate, span=(-2.4, 2.4), **parameters) -> PulseSurrogate:
-    domain = Domain({"amplitude": span}, {"w": (0.0, 1.0)}, parameters, {"width": 2e-7})
+def certified(surrogate: PulseSurrogate, span=(-2.4, 2.4), w=(0.0, 1.0), **parameters) -> PulseSurrogate:
+    domain = Domain({"amplitude": span}, {"w": w}, parameters, {"width": 2e-7})
     error = ErrorSummary(1e-3, 1e-4, 1.0, "")
     rollout, itself = Rollout((1,), (1e-3,), (1e-4,), 1), surrogate.fingerprint()
     made = Certificate({"state": error}, rollout, domain, 10, "test", "", "", "", itself, {}, "0", "now", "0")
@@ -183,6 +183,35 @@ def test_states_are_states() -> None:
         PulseSurrogate(TIO2).update(np.array([1.2]), 2.0)
 
 
+@pytest.mark.parametrize(
+    ("state", "inputs", "kind", "message"),
+    [
+        (
+            {"w": 0.5},
+            {"amplitud": 2.0},
+            UnknownName,
+            "unknown input of the surrogate 'amplitud'; did you mean amplitude",
+        ),
+        ({"w": 0.5}, {"amplitude": 2.0, "t": 1.0}, UnknownName, "unknown input of the surrogate 't'"),
+        ({"w": 0.5}, {}, InputError, "input 'amplitude' of the surrogate is missing; give amplitude in V"),
+        ({"x": 0.5}, {"amplitude": 2.0}, UnknownName, "unknown state of the surrogate 'x'"),
+        ({}, {"amplitude": 2.0}, InputError, "state 'w' of the surrogate is missing; give w"),
+    ],
+)
+def test_names_of_states_and_inputs(state: dict, inputs: dict, kind: type, message: str) -> None:
+    with pytest.raises(kind) as caught:
+        PulseSurrogate(TIO2).step(Values(state), Values(inputs))
+    assert str(caught.value).startswith(message)
+
+
+def test_a_state_that_was_not_tested() -> None:
+    narrow = certified(PulseSurrogate(TIO2), w=(0.1, 0.9))
+    with pytest.raises(DomainError, match=r"state w = 0\.95 is outside the certified 0\.1\.\.0\.9"):
+        narrow.step(Values({"w": np.array([0.5, 0.95])}), Values({"amplitude": 2.0}))
+    with pytest.warns(DomainWarning, match="state w = 0.05"):
+        narrow.with_(outside="warn").update(np.array([0.05]), 2.0)
+
+
 def test_instances_outside_the_certified_parameters() -> None:
     narrow = certified(PulseSurrogate(TIO2))
     with pytest.raises(DomainError, match="theta_p"):
@@ -281,7 +310,7 @@ def test_no_pickle_inside(stored: Path) -> None:
     with np.load(stored, allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
         document = json.loads(archive["document"].tobytes())
-    assert document["version"] == 2
+    assert document["version"] == files.VERSION
     assert document["certificate"]["against"] == "test"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosim.devices.pulse import PulseShape
-from cosim.errors import DataError, FitError, InputError, UnknownName
+from cosim.errors import DataError, DomainError, FitError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Certificate, Response
 from cosim.surrogate.check import certify, default_range, growth, random_train
@@ -93,6 +93,27 @@ def test_the_certificate_sees_a_wrong_conductance(wrong: dict[str, float]) -> No
     assert errors["conductance"].max == pytest.approx(worst, rel=1e-9)
     assert errors["conductance"].max_percent > 10.0
     assert errors["conductance"].full_scale == device.g_max
+
+
+@pytest.mark.parametrize(("pulses", "trains"), [(1, 1), (2, 2), (40, 2), (90, 3)])
+def test_the_domain_is_what_the_held_out_runs_went_through(pulses: int, trains: int) -> None:
+    surrogate, held = certify(BARE, Made(), pulses=pulses, train=40)
+    tested = np.concatenate([held.w_before, held.w])
+    assert len(held.free) == trains
+    assert surrogate.certificate.domain.states["w"] == (tested.min(), tested.max())
+    assert surrogate.certificate.domain.states["w"] == (0.0, 1.0 if pulses > 1 else held.w[0])
+    assert f"states tested: w 0..{tested.max():.4g}" in surrogate.certificate.notes[-1]
+    if pulses == 1:  # begun at 0, it has seen nothing above its only step
+        with pytest.raises(DomainError, match="state w"):
+            surrogate.update(np.array([0.99]), 1.6)
+    else:  # every state, as a network begins with
+        surrogate.update(np.linspace(0.0, 1.0, 5), 1.6)
+
+
+def test_progress_counts_to_the_end() -> None:
+    told: list[tuple[int, int]] = []
+    certify(BARE, Made(), pulses=90, train=40, tell=lambda done, of: told.append((done, of)))
+    assert told == [(0, 90), (40, 90), (80, 90), (90, 90)]
 
 
 def test_the_same_seed_gives_the_same_certificate() -> None:
