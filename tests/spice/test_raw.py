@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cosim.errors import DataError, MissingFile
 from cosim.spice.library import find_ngspice
-from cosim.spice.raw import read_raw
+from cosim.spice.raw import read_raw, stream_raw
 
 DECK = """all plots
 V1 in 0 dc 1 ac 1
@@ -27,23 +27,41 @@ C1 out 0 1n
 """
 
 
-def write(path: Path, *, flags: str, names: list[str], columns: list[np.ndarray], extra: str = "") -> None:
-    points = max(len(column) for column in columns)
-    header = [
+def write(
+    path: Path,
+    *,
+    flags: str,
+    names: list[str],
+    columns: list[np.ndarray],
+    text: bool = False,
+    points: int | None = None,
+) -> list[int]:
+    """Write one plot, of which it says that it has ``points``; gives where its values begin and each point ends."""
+    count = max(len(column) for column in columns)
+    rows = [
         "Title: t", "Date: now", "Plotname: Transient Analysis", f"Flags: {flags}", f"No. Variables: {len(names)}",
-        f"No. Points: {points}", "Variables:",
+        f"No. Points: {count if points is None else points}", "Variables:",
     ]  # fmt: skip
     for index, (name, column) in enumerate(zip(names, columns, strict=True)):
-        dims = f" dims={len(column)}" if len(column) < points else ""
-        header.append(f"\t{index}\t{name}\tvoltage{dims}")
-    body = bytearray()
-    for point in range(points):
+        dims = f" dims={len(column)}" if len(column) < count else ""
+        rows.append(f"\t{index}\t{name}\tvoltage{dims}")
+    header = "\n".join([*rows, "Values:" if text else "Binary:", ""]).encode()
+    body, ends = bytearray(), [len(header)]
+    for point in range(count):
+        body += f" {point}".encode() if text else b""
         for column in columns:
-            if point < len(column):
-                body += column[point].tobytes()
-            elif "unpadded" not in flags:
-                body += np.zeros(1, dtype=column.dtype).tobytes()
-    path.write_bytes("\n".join([*header, "Binary:", ""]).encode() + bytes(body) + extra.encode())
+            if point < len(column) or "unpadded" not in flags:
+                value = column[point] if point < len(column) else column.dtype.type(0)
+                if not text:
+                    body += value.tobytes()
+                elif "complex" in flags:
+                    body += f"\t{float(value.real)!r},{float(value.imag)!r}\n".encode()
+                else:
+                    body += f"\t{float(value)!r}\n".encode()
+        ends.append(len(header) + len(body))
+        body += b"\n" if text else b""
+    path.write_bytes(header + bytes(body))
+    return ends
 
 
 @pytest.mark.spice
@@ -68,21 +86,78 @@ def test_ascii_and_binary_files_of_ngspice_say_the_same(tmp_path: Path) -> None:
             np.testing.assert_allclose(first, second, rtol=1e-14, atol=1e-300)  # 16 digits are written
 
 
-LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=5)
+Columns = list[np.ndarray]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lengths=LENGTHS, padded=st.booleans(), is_complex=st.booleans(), seed=st.integers(0, 2**32 - 1))
-def test_what_is_written_is_read(tmp_path: Path, lengths: list[int], padded: bool, is_complex: bool, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+@st.composite
+def plots(draw: st.DrawFn) -> tuple[dict[str, object], Columns]:
+    """How a plot is written (arguments of `write`), and its columns."""
+    lengths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
+    is_complex, text = draw(st.booleans()), draw(st.booleans())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     columns = [rng.normal(size=n) + (1j * rng.normal(size=n) if is_complex else 0) for n in lengths]
-    names = [f"v({index})" for index in range(len(lengths))]
-    flags = ("complex" if is_complex else "real") + (" padded" if padded else " unpadded")
-    write(tmp_path / "x.raw", flags=flags, names=names, columns=columns)
-    (plot,) = read_raw(tmp_path / "x.raw")
-    assert plot.names == tuple(names)
-    for column, read in zip(columns, plot.values, strict=True):
+    flags = ("complex" if is_complex else "real") + (" padded" if draw(st.booleans()) else " unpadded")
+    return {"flags": flags, "names": [f"v({k})" for k in range(len(lengths))], "text": text}, columns
+
+
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@given(plot=plots(), block=st.integers(1, 7), chosen=st.sets(st.integers(0, 4)))
+def test_what_is_written_is_read(
+    tmp_path: Path, plot: tuple[dict[str, object], Columns], block: int, chosen: set[int]
+) -> None:
+    how, columns = plot
+    write(tmp_path / "x.raw", **how, columns=columns)
+    names = how["names"]
+    (whole,) = read_raw(tmp_path / "x.raw")
+    assert whole.names == tuple(names)
+    assert whole.complete
+    for column, read in zip(columns, whole.values, strict=True):
         np.testing.assert_array_equal(column, read)
+        assert read.flags.c_contiguous
+
+    kept = [names[k] for k in sorted(chosen) if k < len(names)]
+    (some,) = read_raw(tmp_path / "x.raw", vectors=[name.upper() for name in kept])
+    assert some.names == tuple(kept)
+    for name, read in zip(some.names, some.values, strict=True):
+        np.testing.assert_array_equal(columns[names.index(name)], read)
+
+    points = max(len(column) for column in columns)
+    blocks = list(stream_raw(tmp_path / "x.raw", block=block))
+    assert [part.start for part in blocks] == list(range(0, points, block))
+    for k, column in enumerate(columns):
+        np.testing.assert_array_equal(column, np.concatenate([part.values[k] for part in blocks]))
+
+
+@quick
+@given(first=plots(), second=plots(), data=st.data())
+def test_of_a_file_cut_anywhere_all_complete_points_are_offered(
+    tmp_path: Path,
+    first: tuple[dict[str, object], Columns],
+    second: tuple[dict[str, object], Columns],
+    data: st.DataObject,
+) -> None:
+    points, content = [], b""  # where each point of each plot ends, behind where the plot's values begin
+    for how, columns in (first, second):
+        points.append([len(content) + at for at in write(tmp_path / "x.raw", **how, columns=columns)])
+        content += (tmp_path / "x.raw").read_bytes()
+    size = data.draw(st.integers(0, len(content)))
+    (tmp_path / "x.raw").write_bytes(content[:size])
+    found = read_raw(tmp_path / "x.raw", partial=True)
+    assert len(found) == sum(size >= at[0] for at in points)
+    for plot, (_, columns), (_, *ends) in zip(found, (first, second), points, strict=False):
+        complete = sum(size >= end for end in ends)
+        assert plot.complete == (complete == len(ends))
+        for column, read in zip(columns, plot.values, strict=True):
+            np.testing.assert_array_equal(column[:complete], read)
+    blank = [bool(how["text"]) for how, _ in (first, second)]  # behind each point
+    if size == 0 or any(at[-1] <= size <= at[-1] + blank[k] for k, at in enumerate(points)):
+        assert [plot.complete for plot in read_raw(tmp_path / "x.raw")] == [True] * len(found)
+    else:
+        with pytest.raises(DataError, match=r"x\.raw:\d+: raw file"):
+            read_raw(tmp_path / "x.raw")
 
 
 def test_several_plots_follow_each_other(tmp_path: Path) -> None:
