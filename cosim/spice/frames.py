@@ -22,6 +22,7 @@ _LENGTH = struct.Struct("<I")
 _DTYPES = ("<f8", "<c16")
 MAX_HEADER = 256 << 20
 MAX_ARRAYS = 16 << 30
+READ_ONLY = "read"  # the folder beside a worker's scratch folder whose files its engine may read
 
 Array = NDArray[np.float64] | NDArray[np.complex128]
 

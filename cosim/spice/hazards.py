@@ -231,9 +231,12 @@ def _model_end(text: str) -> int:
     return match.end() if match is not None else 0
 
 
+def _file_pattern(parameter: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.]){parameter}\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
+
+
 def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
-    pattern = re.compile(rf"(?<![\w.]){parameter}\s*=\s*\"([^\"]*)\"", re.IGNORECASE)
-    match = pattern.search(line.text)
+    match = _file_pattern(parameter).search(line.text)
     if match is None:
         raise _refused(line, f'expected {parameter}="FILE"', "quote the file, and name one")
     # ngspice takes the last of several, with or without "=", and would put a parameter's text in place of its name.
@@ -255,6 +258,18 @@ def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
                 raise _refused(line, "a file name with a blank or a quote", "rename the file")
             return Line(line.text[: match.start(1)] + str(resolved) + line.text[match.end(1) :], line.where)
     raise _refused(line, f"{match[1]!r} is no file below the folders that this netlist may read", "move it there")
+
+
+def data_files(checked: Netlist) -> tuple[str, ...]:
+    """The absolute paths that the code models of a checked netlist read."""
+    found: dict[str, None] = {}
+    for line in checked.lines:
+        if line.text[0] == "." and '"' in line.text and line.card == ".model":
+            match = _MODEL.match(line.text)
+            parameter = FILE_MODELS.get(match[2].lower()) if match is not None else None
+            if parameter is not None and (named := _file_pattern(parameter).search(line.text)):
+                found[named[1]] = None
+    return tuple(found)
 
 
 def _refuse_output(line: Line, roots: tuple[Path, ...]) -> Line:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
-from typing import Self
+from typing import Any, Self
 
 from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError
 from cosim.spice import outcome, sandbox, waveforms
@@ -21,8 +22,6 @@ _KINDS = {
     "noise spectral density curves": "noise", "integrated noise": "noise_integrated", "transfer function": "tf",
     "sensitivity analysis": "sens", "pole-zero analysis": "pz", "sp analysis": "sp",
 }  # fmt: skip
-
-_TMPFILE_FOLDER = "/tmp"  # noqa: S108  where the C library's tmpfile() works, whatever TMPDIR says
 
 
 @cache
@@ -52,6 +51,10 @@ class NgspiceCli:
         """``"ngspice-46"``."""
         return ngspice_version(self._program)
 
+    def confinement(self) -> Mapping[str, Any]:
+        """What holds the program back (`sandbox.Confinement`)."""
+        return dict(self._pool.hello()["confinement"])
+
     def pids(self) -> list[int]:
         """The process ids of the workers that run."""
         return self._pool.pids()
@@ -63,11 +66,10 @@ class NgspiceCli:
             prepared = prepare(deck)
         except (NetlistError, MissingFile) as error:
             return outcome.refused(deck, self.name, str(error))
-        start_up = sandbox.SPICEINIT + "".join(f"osdi {path}\n" for path in prepared.osdi)
         job = {
-            "argv": [self._program, "-b", *([] if prepared.measures else ["-r", "out.raw"]), "deck.cir"],
-            "unnamed": _TMPFILE_FOLDER,  # ngspice copies its input into a tmpfile(3)
-            "files": {".spiceinit": start_up, "deck.cir": _with_commands(prepared)},
+            "argv": [self._program, "-b"],
+            "reads": [*prepared.osdi, *prepared.reads],
+            "files": {".spiceinit": start_up(prepared), "deck.cir": prepared.text},
             "memory": limits.memory,
             "file_size": limits.file_size,
         }
@@ -87,18 +89,22 @@ class NgspiceCli:
         self.close()
 
 
-def _with_commands(prepared: Prepared) -> str:
-    """The deck; where it has ``.meas``, which batch mode drops beside ``-r``, commands of our own run and write it."""
+def start_up(prepared: Prepared) -> str:
+    """The whole run as ngspice's start-up file.
+
+    A deck on the command line would be copied into a tmpfile(3), which is made in /tmp whatever TMPDIR says: for that
+    the whole of /tmp would have to stay writable. And batch mode drops ``.meas`` beside ``-r``.
+    """
+    commands = [*(f"osdi {path}" for path in prepared.osdi), "set filetype=binary", "source deck.cir"]
     if not prepared.measures:
-        return prepared.text
-    counts: dict[str, int] = {}
-    for analysis in prepared.analyses:
-        counts[analysis.kind] = counts.get(analysis.kind, 0) + (2 if analysis.kind == "noise" else 1)
-    plots = [f"{kind}{number}" for kind, count in counts.items() for number in range(1, count + 1)]
-    writes = [f"setplot {plot}\nwrite out.raw" for plot in plots]
-    commands = ["set filetype=binary", "run", "set appendwrite", *writes, "quit 0"]
-    body = prepared.text.removesuffix(".end\n")
-    return "\n".join([body + ".control", *commands, ".endc", ".end", ""])
+        commands += ["run out.raw"]
+    else:
+        counts: dict[str, int] = {}
+        for analysis in prepared.analyses:
+            counts[analysis.kind] = counts.get(analysis.kind, 0) + (2 if analysis.kind == "noise" else 1)
+        plots = [f"{kind}{number}" for kind, count in counts.items() for number in range(1, count + 1)]
+        commands += ["run", "set appendwrite", *(f"setplot {plot}\nwrite out.raw" for plot in plots)]
+    return sandbox.SPICEINIT + "\n".join([*commands, "quit 0", ""])
 
 
 def _plots(answer: Answer) -> list[waveforms.Plot]:

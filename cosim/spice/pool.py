@@ -8,6 +8,7 @@ so a parent that is killed leaves none behind; their scratch folders go with the
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -74,10 +75,18 @@ class Answer:
 
 
 class Worker:
-    """One worker process, its two pipes and its scratch folder."""
+    """One worker process, its two pipes and its folder: ``scratch``, which its engine may write in, and beside it one
+    that it may only read, with copies of the compiled models and data files of its jobs.
+    """
 
     def __init__(self, kind: Kind, *, environment: Mapping[str, str] | None = None) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="cosim-"))
+        self.kind = kind
+        self.folder = Path(tempfile.mkdtemp(prefix="cosim-"))
+        self.scratch, self._read_only = self.folder / "scratch", self.folder / frames.READ_ONLY
+        for folder in (self.scratch, self._read_only):
+            folder.mkdir(mode=0o700)
+        self._copies: dict[tuple[str, str], str] = {}
+        self._copied = 0
         job_read, self._job_write = os.pipe()
         self._answer_read, answer_write = os.pipe()
         for handle in (self._job_write, self._answer_read):
@@ -91,7 +100,7 @@ class Worker:
             "--write", str(answer_write), "--scratch", str(self.scratch),
         ]  # fmt: skip
         # Read back through this handle, not by a path: the engine may put a link into its scratch folder.
-        self._log = os.open(self.scratch / "worker.log", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._log = os.open(self.folder / "worker.log", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=self.scratch,
@@ -102,7 +111,7 @@ class Worker:
             os.close(job_read)
             os.close(answer_write)
         handles = (self._job_write, self._answer_read, self._log)
-        self._close = weakref.finalize(self, _end, self._process, handles, self.scratch)
+        self._close = weakref.finalize(self, _end, self._process, handles, self.folder)
         try:
             self.hello, _ = frames.receive(self._answer_read, deadline=time.monotonic() + _START_LIMIT)
         except (frames.FrameClosed, frames.FrameTimeout):
@@ -137,6 +146,46 @@ class Worker:
     def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
         """Send ``job`` and wait ``wall`` seconds for its answer. Raises `WorkerDied`, `frames.FrameTimeout`."""
         deadline = time.monotonic() + wall
+        with self._handed_over(job) as readable:
+            return self._exchange(readable, deadline)
+
+    def _copy(self, source: str) -> str:
+        """``source`` where the worker may read it, as it finds it from its working directory."""
+        self._copied += 1
+        target = self._read_only / f"{self._copied}-{Path(source).name}"
+        # What was checked is no link and no pipe; what lies there by now might be.
+        with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as given:
+            if not stat.S_ISREG(os.fstat(given.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "is no plain file", source)
+            with target.open("xb") as copy:
+                shutil.copyfileobj(given, copy, 1 << 20)
+        return f"../{frames.READ_ONLY}/{target.name}"
+
+    @contextlib.contextmanager
+    def _handed_over(self, job: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """``job`` with copies in place of the files that a resident engine, being confined already, cannot open.
+
+        Compiled models stay as long as the worker, which keeps them loaded; data files go with the job.
+        """
+        if self.kind != "library" or not (job.get("osdi") or job.get("reads")):
+            yield job
+            return
+        for entry in job.get("osdi", ()):
+            key = (entry["path"], entry["identity"])
+            if key not in self._copies:
+                self._copies[key] = self._copy(entry["path"])
+        models = [{**entry, "file": self._copies[entry["path"], entry["identity"]]} for entry in job.get("osdi", ())]
+        deck, copies = job["deck"], []
+        try:
+            for path in job.get("reads", ()):
+                copies.append(self._copy(path))
+                deck = deck.replace(f'"{path}"', f'"{copies[-1]}"')
+            yield {**job, "osdi": models, "deck": deck}
+        finally:
+            for name in copies:
+                (self.scratch / name).unlink(missing_ok=True)
+
+    def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Array]]:
         accepted = False
         try:
             frames.send(self._job_write, job, deadline=deadline)
@@ -162,13 +211,13 @@ class Worker:
         self._close()
 
 
-def _end(process: subprocess.Popen[bytes], handles: tuple[int, ...], scratch: Path) -> None:
+def _end(process: subprocess.Popen[bytes], handles: tuple[int, ...], folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     for handle in handles:
         os.close(handle)
     process.wait()
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Pool:
@@ -266,6 +315,8 @@ class Pool:
     def _ask(worker: Worker, job: Mapping[str, Any], wall: float) -> Answer:
         try:
             header, arrays = worker.ask(job, wall=wall)
+        except OSError as error:
+            return Answer("failed", {"log": [["stderr", f"cannot hand over {error.filename}: {error.strerror}"]]})
         except frames.FrameTimeout:
             return Answer("timeout", {"log": [["stderr", line] for line in worker.tail().splitlines()]})
         except WorkerDied as event:

@@ -26,7 +26,7 @@ class Prepared:
 
     ``text`` is self-contained; ``places[i]`` is where its row ``i`` (from 0) came from. ``osdi`` are absolute paths of
     existing files. ``measures`` are the names of its ``.meas`` cards. ``lasting``: one of its options could stay set
-    in an engine that runs more than one deck.
+    in an engine that runs more than one deck. ``reads`` are the data files that its code models read.
     """
 
     text: str
@@ -36,6 +36,7 @@ class Prepared:
     osdi: tuple[str, ...]
     measures: tuple[str, ...]
     lasting: bool = False
+    reads: tuple[str, ...] = ()
 
     def place(self, row: int) -> Where | None:
         """Where row ``row`` (from 1, as engines count) came from."""
@@ -106,4 +107,4 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
         words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
     )
     lasting = not options <= hazards.PASSING_OPTIONS
-    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting)
+    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, hazards.data_files(read))

@@ -54,6 +54,7 @@ class PySpiceSimulator:
         job = {
             "deck": prepared.text,
             "osdi": [{"path": path, "identity": _identity(path)} for path in prepared.osdi],
+            "reads": list(prepared.reads),
             "memory": limits.memory,
             "file_size": limits.file_size,
             "last": prepared.lasting,

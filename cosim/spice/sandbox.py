@@ -1,13 +1,13 @@
-"""What a simulation process may do: write in one scratch folder, and start nothing.
+"""What a simulation process may do: write in one scratch folder, read what an engine is made of, and start nothing.
 
 A netlist is a program in its engine's language, and a check of its text can have holes, so each process that reads
-one is confined by the kernel as well. Sources: seccomp(2), landlock(7), prctl(2), setrlimit(2).
+one is confined by the kernel as well. Sources: prctl(2), setrlimit(2), namespaces(7), capabilities(7), and those of
+the modules that it stands on.
 
-- seccomp filter: no fork, vfork, clone of a process (threads stay allowed), exec, socket, ptrace, io_uring;
-  ``clone3`` answers ENOSYS, upon which the C library falls back to ``clone``, whose flags a filter can see.
-- Landlock, where the kernel has it: files can be created and written in the scratch folder only.
-- the filter also denies what Landlock does not see: modes, owners, times and attributes of files, signals to others.
-- not held: reading. What the user may read, a process that got past the check of netlists may read as well.
+- `cosim.spice.seccomp`: no new process, no socket, no reach into other processes, no change that Landlock cannot see.
+- `cosim.spice.landlock`, where the kernel has it: files are made and written in the scratch folder only, and read only
+  there, in the folders of engines, system libraries and Python, and where a job's own files are.
+- a network namespace of its own, where the kernel gives one; all capabilities are dropped, root's too.
 - resource limits: address space, file size, no core; RLIMIT_NPROC where there is no seccomp (root is exempt from it).
 
 Standard library only: this module is loaded by the worker before anything else.
@@ -16,69 +16,22 @@ Standard library only: this module is loaded by the worker before anything else.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import platform
 import resource
-import struct
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_LITTLE_LINUX = sys.platform.startswith("linux") and sys.byteorder == "little"
-_PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 38, 1, 22
-_SECCOMP_MODE_FILTER = 2
-_FILTER_TSYNC = 1
-_RET_ALLOW, _RET_ERRNO = 0x7FFF0000, 0x00050000
-_CLONE_THREAD = 0x00010000
-_X32_BIT = 0x40000000
+from cosim.spice import landlock, seccomp
+from cosim.spice.landlock import Readable
 
-# (audit architecture, system call numbers) of the two machines that the filter is written for.
-_MACHINES: Mapping[str, tuple[int, Mapping[str, int]]] = {
-    "x86_64": (
-        0xC000003E,
-        {
-            "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "clone3": 435, "socket": 41,
-            "socketpair": 53, "ptrace": 101, "io_uring_setup": 425, "process_vm_writev": 311, "seccomp": 317,
-            "process_vm_readv": 310, "truncate": 76, "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
-            "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "utime": 132, "utimes": 235, "futimesat": 261,
-            "utimensat": 280, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "setxattrat": 463,
-            "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "removexattrat": 466, "kill": 62,
-            "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424,
-            "mount": 165, "umount2": 166, "chroot": 161, "pivot_root": 155, "unshare": 272, "setns": 308,
-            "open_by_handle_at": 304, "init_module": 175, "finit_module": 313, "bpf": 321, "perf_event_open": 298,
-        },
-    ),
-    "aarch64": (
-        0xC00000B7,
-        {
-            "clone": 220, "execve": 221, "execveat": 281, "clone3": 435, "socket": 198, "socketpair": 199,
-            "ptrace": 117, "io_uring_setup": 425, "process_vm_writev": 271, "seccomp": 277,
-            "process_vm_readv": 270, "truncate": 45, "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55,
-            "fchownat": 54, "utimensat": 88, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "setxattrat": 463,
-            "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "removexattrat": 466, "kill": 129, "tkill": 130,
-            "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "mount": 40,
-            "umount2": 39, "chroot": 51, "pivot_root": 41, "unshare": 97, "setns": 268, "open_by_handle_at": 265,
-            "init_module": 105, "finit_module": 273, "bpf": 280, "perf_event_open": 241,
-        },
-    ),
-}  # fmt: skip
-# What Landlock does not see (modes, owners, times, attributes; truncate before its version 3), other processes' memory
-# and signals, and what only root could do.
-_DENIED = tuple(
-    """
-    fork vfork execve execveat socket socketpair ptrace io_uring_setup process_vm_writev process_vm_readv truncate chmod
-    fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr fsetxattr
-    setxattrat removexattr lremovexattr fremovexattr removexattrat kill tkill rt_sigqueueinfo rt_tgsigqueueinfo
-    pidfd_send_signal mount umount2 chroot pivot_root unshare setns open_by_handle_at init_module finit_module bpf
-    perf_event_open
-    """.split()  # noqa: SIM905
-)
-
-_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
-_FS_WRITE_FILE, _FS_REFER, _FS_TRUNCATE = 1 << 1, 1 << 13, 1 << 14
-_FS_CHANGES = _FS_WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # remove and make, of every kind
+_LINUX = sys.platform.startswith("linux")
+_PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 38, 1
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_CAPABILITY_VERSION = 0x20080522
 
 # Written into the scratch folder, which is HOME and working directory: no other .spiceinit is read.
 SPICEINIT = (
@@ -93,35 +46,33 @@ _KEPT_VARIABLES = (
     "SPICE_SCRIPTS",
     "NGSPICE_LIBRARY_PATH",
 )
-
-
-class _Filter(ctypes.Structure):
-    _fields_ = (
-        ("code", ctypes.c_uint16),
-        ("jt", ctypes.c_uint8),
-        ("jf", ctypes.c_uint8),
-        ("k", ctypes.c_uint32),
-    )
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("len", ctypes.c_uint16), ("filter", ctypes.POINTER(_Filter)))
+_FOLDER_VARIABLES = ("LD_LIBRARY_PATH", "SPICE_LIB_DIR", "SPICE_EXEC_DIR", "SPICE_SCRIPTS")
+# Where programs are made of what everybody may read: no folder of a user's, none of a service's.
+_SYSTEM = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/nix/store", "/gnu/store",
+    "/usr/share/ngspice", "/usr/local/share/ngspice", "/usr/share/terminfo", "/etc/terminfo", "/usr/share/zoneinfo",
+    "/etc/localtime", "/etc/ld.so.cache", "/proc/meminfo", "/proc/cpuinfo", "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup", "/dev/urandom", "/dev/random",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """What holds a process back: ``programs`` (it starts none), ``files`` (written in scratch only), and by what.
+    """What holds a process back, and by what ``means``.
 
-    Neither keeps it from reading what the user may read.
+    ``programs``: it starts none. ``files``: it writes in its scratch folder only. ``reading``: it reads only there, in
+    engines' and system folders, and what its job names. ``network``: it opens no connection.
     """
 
     programs: bool
     files: bool
     means: tuple[str, ...]
+    reading: bool = False
+    network: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """For the ready message of a worker and for reports."""
-        return {"programs": self.programs, "files": self.files, "means": list(self.means)}
+        return {**asdict(self), "means": list(self.means)}
 
 
 def environment(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -140,193 +91,187 @@ def prepare_scratch(scratch: Path) -> None:
     (scratch / ".spiceinit").write_text(SPICEINIT)
 
 
-def limit_resources(*, memory: int | None = None, file_size: int | None = None) -> None:
-    """Set the soft limits of address space and file size (bytes), up to the hard ones, and forbid core files."""
+def limit_resources(*, memory: int | None = None, file_size: int | None = None, for_good: bool = False) -> None:
+    """Set the limits of address space and file size (bytes), up to the hard ones, and forbid core files.
+
+    Only ``for_good`` they are hard ones, which the process itself cannot lift.
+    """
     for kind, wanted in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_size)):
         if wanted is None:
             continue
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or wanted > hard):
             wanted = hard
-        resource.setrlimit(kind, (wanted, hard))
+        resource.setrlimit(kind, (wanted, wanted if for_good else hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when the *thread* that started it ends: for children of a main thread only."""
-    if _LITTLE_LINUX:
+    if _LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
-def _build_filter(machine: str, ticket: int | None) -> bytes:
-    """The BPF program. ``ticket`` is the one address of a path for which ``execve`` is still allowed."""
-    audit, numbers = _MACHINES[machine]
-    load, jump_eq, jump_ge, jump_set, ret = 0x20, 0x15, 0x35, 0x45, 0x06
-    code: list[tuple[int, int, int, int]] = [
-        (load, 0, 0, 4),
-        (jump_eq, 1, 0, audit),
-        (ret, 0, 0, _RET_ERRNO | errno.EPERM),
-        (load, 0, 0, 0),
-    ]
-    if machine == "x86_64":
-        code += [(jump_ge, 0, 1, _X32_BIT), (ret, 0, 0, _RET_ERRNO | errno.EPERM)]
-    code += [(jump_eq, 0, 1, numbers["clone3"]), (ret, 0, 0, _RET_ERRNO | errno.ENOSYS)]
-    code += [
-        (jump_eq, 0, 4, numbers["clone"]),
-        (load, 0, 0, 16),
-        (jump_set, 0, 1, _CLONE_THREAD),
-        (ret, 0, 0, _RET_ALLOW),
-        (ret, 0, 0, _RET_ERRNO | errno.EPERM),
-    ]
-    code += [  # raise() and abort() signal this process itself
-        (jump_eq, 0, 4, numbers["tgkill"]),
-        (load, 0, 0, 16),
-        (jump_eq, 0, 1, os.getpid()),
-        (ret, 0, 0, _RET_ALLOW),
-        (ret, 0, 0, _RET_ERRNO | errno.EPERM),
-    ]
-    if ticket is not None:
-        code += [
-            (jump_eq, 0, 6, numbers["execve"]),
-            (load, 0, 0, 16),
-            (jump_eq, 0, 3, ticket & 0xFFFFFFFF),
-            (load, 0, 0, 20),
-            (jump_eq, 0, 1, ticket >> 32),
-            (ret, 0, 0, _RET_ALLOW),
-            (ret, 0, 0, _RET_ERRNO | errno.EPERM),
-        ]
-    for name in _DENIED:
-        if name in numbers:
-            code += [(jump_eq, 0, 1, numbers[name]), (ret, 0, 0, _RET_ERRNO | errno.EPERM)]
-    code.append((ret, 0, 0, _RET_ALLOW))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+def engine_paths(program: str | None = None) -> tuple[str, ...]:
+    """What engines are made of: system libraries, ``program`` (or a library) with the folders beside it."""
+    found = list(_SYSTEM)
+    for name in _FOLDER_VARIABLES:
+        found += [folder for folder in os.environ.get(name, "").split(os.pathsep) if os.path.isabs(folder)]
+    if program is not None:
+        file = Path(program).resolve()
+        beside, above = file.parent, file.parent.parent
+        found += [str(file), str(beside / "lib"), str(beside / "ngspice")]
+        found += [str(above / name) for name in ("lib", "lib64", "share/ngspice", "share/terminfo")]
+    return tuple(found)
 
 
-def _install_filter(libc: ctypes.CDLL, ticket: int | None) -> bool:
-    machine = platform.machine()
-    if not _LITTLE_LINUX or machine not in _MACHINES or struct.calcsize("P") != 8:
+def python_paths() -> tuple[str, ...]:
+    """What Python is made of: its libraries and the installed packages, and this one."""
+    wanted = ("stdlib", "platstdlib", "purelib", "platlib")
+    installed = [path for name in wanted if (path := sysconfig.get_path(name))]
+    return (*installed, str(Path(sys.base_prefix) / "lib"), str(Path(__file__).resolve().parents[1]))
+
+
+def isolate() -> tuple[str, ...]:
+    """Take this process off the network, where the kernel gives it a network namespace; by what means.
+
+    Only a process of one thread can, and what it starts is off the network too.
+    """
+    if not _LINUX:
+        return ()
+    libc = ctypes.CDLL(None, use_errno=True)
+    # An ordinary user gets one together with a user namespace; root needs none, and keeps its view of owners.
+    flags = _CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
+    return ("network namespace",) if libc.unshare(flags) == 0 else ()
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> bool:
+    """Root without them is the owner of its files and nothing more; what it starts gains none (no new privileges)."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    none = (ctypes.c_uint32 * 6)()
+    try:
+        return bool(libc.capset(ctypes.byref(header), ctypes.byref(none)) == 0)
+    except AttributeError:  # a C library that does not have it
         return False
-    raw = _build_filter(machine, ticket)
-    filters = (_Filter * (len(raw) // 8)).from_buffer_copy(raw)
-    program = _Program(len(filters), filters)
-    number = ctypes.c_long(_MACHINES[machine][1]["seccomp"])
-    # A filter is a thread's own: with TSYNC every thread of the process gets it, or the call fails.
-    if libc.syscall(number, ctypes.c_uint(1), ctypes.c_uint(_FILTER_TSYNC), ctypes.byref(program)) == 0:
-        return True
-    alone = _threads() == 1
-    return alone and bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
 def _threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def landlock_abi() -> int:
-    """The version of the kernel's Landlock, 0 where it has none."""
-    if not _LITTLE_LINUX:
-        return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
-    return max(0, int(version))
-
-
-def _restrict_writes(libc: ctypes.CDLL, scratch: Path, unnamed: Path | None) -> bool:
-    abi = landlock_abi()
-    if abi == 0:
-        return False
-    handled = _FS_CHANGES | (_FS_REFER if abi >= 2 else 0) | (_FS_TRUNCATE if abi >= 3 else 0)
-    attribute = struct.pack("=Q", handled)
-    buffer = ctypes.create_string_buffer(attribute, len(attribute))
-    ruleset = libc.syscall(ctypes.c_long(_LANDLOCK_CREATE), buffer, ctypes.c_size_t(len(attribute)), ctypes.c_uint32(0))
-    if ruleset < 0:
-        return False
-    try:
-        file_rights = _FS_WRITE_FILE | (_FS_TRUNCATE if abi >= 3 else 0)
-        rules = [(scratch, handled), (Path("/dev/null"), file_rights)]
-        if unnamed is not None and unnamed.is_dir():
-            rules.append((unnamed, _FS_WRITE_FILE))
-        for path, rights in rules:
-            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            try:
-                packed = struct.pack("=Qi", rights, handle)
-                rule = ctypes.create_string_buffer(packed, len(packed))
-                if libc.syscall(ctypes.c_long(_LANDLOCK_ADD), ctypes.c_int(ruleset), 1, rule, ctypes.c_uint32(0)) != 0:
-                    return False
-            finally:
-                os.close(handle)
-        return bool(libc.syscall(ctypes.c_long(_LANDLOCK_RESTRICT), ctypes.c_int(ruleset), ctypes.c_uint32(0)) == 0)
-    finally:
-        os.close(ruleset)
-
-
-def confine(scratch: Path, *, ticket: int | None = None, unnamed: Path | None = None) -> Confinement:
-    """Give up the right to start programs and to write outside ``scratch``, for this process and for good.
+def confine(
+    scratch: Path,
+    *,
+    ticket: int | None = None,
+    readable: Readable | None = None,
+    files: Sequence[str] = (),
+    programs: bool = False,
+    means: Sequence[str] = (),
+) -> Confinement:
+    """Give up, for this process and for good, the right to write outside ``scratch`` and to start programs.
 
     Args:
         scratch: the only folder that stays writable.
         ticket: address of the C string that one last ``execve`` may name (see `execute`); None: no ``execve`` at all.
-        unnamed: a folder for tmpfile(3), whose files have no name; what lies there can then be appended to, but nothing
-            can be made, emptied or removed.
+        readable: what may be read beside ``scratch`` and ``files``; None: everything.
+        files: further files to read.
+        programs: processes may be started, under the same confinement, as a compiler starts its linker.
+        means: what `isolate` achieved before.
     """
-    means: list[str] = []
-    programs = files = False
-    if _LITTLE_LINUX:
+    held = list(means)
+    no_programs = written = read = False
+    if _LINUX:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
-            if _restrict_writes(libc, scratch, unnamed):
-                files = _threads() == 1  # Landlock holds this thread and those that it starts later
-                means.append("landlock")
-            if _install_filter(libc, ticket):
-                programs = True
-                means.append("seccomp")
-    if not programs:
+            alone = _threads() == 1
+            if landlock.restrict(landlock.Rules(scratch, readable, tuple(files))):
+                written = alone  # Landlock holds this thread and those that it starts later
+                read = alone and readable is not None
+                held.append("landlock")
+            if _drop_capabilities(libc):
+                held.append("no capabilities")
+            if seccomp.install(alone=alone, ticket=ticket, programs=programs):
+                no_programs = not programs
+                held.append("seccomp")
+    if not programs and "seccomp" not in held:
         _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
-        means.append("rlimit-nproc")
-        programs = os.geteuid() != 0
-    return Confinement(programs, files, tuple(means))
+        held.append("rlimit-nproc")
+        no_programs = os.geteuid() != 0
+    return Confinement(no_programs, written, tuple(held), read, bool({"seccomp", "network namespace"} & {*held}))
 
 
-def execute(argv: Sequence[str], env: Mapping[str, str], scratch: Path, *, unnamed: Path | None = None) -> None:
-    """Confine this process and become ``argv``; returns only by raising OSError. ``argv[0]`` is an absolute path."""
+def execute(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    scratch: Path,
+    *,
+    readable: Readable | None = None,
+    files: Sequence[str] = (),
+    programs: bool = False,
+) -> None:
+    """Confine this process and become ``argv``; returns only by raising OSError. ``argv[0]`` is an absolute path.
+
+    Every file but the three standard ones is closed. The rest as in `confine`.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     path = ctypes.create_string_buffer(os.fsencode(argv[0]))
     arguments = (ctypes.c_char_p * (len(argv) + 1))(*[os.fsencode(word) for word in argv], None)
     pairs = [os.fsencode(f"{name}={value}") for name, value in env.items()]
     variables = (ctypes.c_char_p * (len(pairs) + 1))(*pairs, None)
-    confine(scratch, ticket=ctypes.addressof(path), unnamed=unnamed)
+    ticket = None if programs else ctypes.addressof(path)
+    confine(scratch, ticket=ticket, readable=readable, files=files, programs=programs)
+    os.closerange(3, 256)
     libc.execve(path, arguments, variables)
     code = ctypes.get_errno()
     raise OSError(code, os.strerror(code), argv[0])
 
 
+def trial(scratch: Path, *, readable: Readable | None = None, means: Sequence[str] = ()) -> Confinement:
+    """What `confine` would hold, found out by confining a child of this process, which has one thread."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):  # the child of a fork must not go on with its parent's code
+            found = confine(scratch, readable=readable, means=means)
+            bits = "".join("01"[held] for held in (found.programs, found.files, found.reading, found.network))
+            os.write(writer, f"{bits}{','.join(found.means)}".encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    programs, files, reading, network = (bit == "1" for bit in text[:4].ljust(4, "0"))
+    return Confinement(programs, files, tuple(text[4:].split(",")) if text[4:] else (), reading, network)
+
+
 def capabilities() -> dict[str, object]:
-    """What this machine can do to confine an engine, without confining the caller: for ``cosim doctor``.
+    """What this machine can do to confine an engine, without confining anything: for tests and short reports.
 
     Keys: ``seccomp`` (bool), ``landlock`` (version, 0 for none), ``root`` (bool), ``programs`` (whether an engine can
-    be kept from starting programs), ``files`` (whether its writes can be kept in scratch), ``advice`` (a sentence, or
-    empty).
+    be kept from starting programs), ``files`` and ``reading`` (whether its writes and its reads can be held),
+    ``network`` (whether it can be kept off the network), ``advice`` (a sentence, or empty).
     """
-    seccomp = False
-    machine = platform.machine()
-    if _LITTLE_LINUX and machine in _MACHINES:
-        libc = ctypes.CDLL(None, use_errno=True)
-        action = ctypes.c_uint32(_RET_ERRNO)
-        number = _MACHINES[machine][1]["seccomp"]
-        seccomp = libc.syscall(ctypes.c_long(number), ctypes.c_uint(2), ctypes.c_uint(0), ctypes.byref(action)) == 0
-    landlock = landlock_abi()
-    root = os.geteuid() == 0
-    programs = seccomp or not root
-    advice = ""
-    if not programs:
-        advice = "this kernel has no seccomp filter and root is exempt from process limits: run as an ordinary user"
-    elif not landlock:
-        advice = "this kernel has no Landlock: an engine that the check of netlists let through could write anywhere"
+    filtered, version, root = seccomp.available(), landlock.abi(), os.geteuid() == 0
     return {
-        "seccomp": seccomp,
-        "landlock": landlock,
+        "seccomp": filtered,
+        "landlock": version,
         "root": root,
-        "programs": programs,
-        "files": landlock > 0,
-        "advice": advice,
+        "programs": filtered or not root,
+        "files": version > 0,
+        "reading": version > 0,
+        "network": filtered,
+        "advice": advice(programs=filtered or not root, files=version > 0),
     }
+
+
+def advice(*, programs: bool, files: bool) -> str:
+    """What to do about walls that a machine lacks; empty where it has them."""
+    if not programs:
+        return "this kernel has no seccomp filter and root is exempt from process limits: run as an ordinary user"
+    if not files:
+        return (
+            "no Landlock here (Linux 5.13 or newer has it): an engine that the check of netlists let through could "
+            "read and write as its user; run netlists of strangers in a container or as another user"
+        )
+    return ""

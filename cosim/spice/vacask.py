@@ -15,7 +15,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError, Where
 from cosim.spice import outcome, waveforms
@@ -67,6 +67,10 @@ class VacaskSimulator:
         """``"vacask-0.3.4"``."""
         return vacask_version()
 
+    def confinement(self) -> Mapping[str, Any]:
+        """What holds the program back (`sandbox.Confinement`)."""
+        return dict(self._pool.hello()["confinement"])
+
     def pids(self) -> list[int]:
         """The process ids of the workers that run."""
         return self._pool.pids()
@@ -82,6 +86,7 @@ class VacaskSimulator:
             return outcome.refused(deck, self.name, str(error))
         job = {
             "argv": [self._program, "-qp", "-sp", "deck.sim"],
+            "reads": list(prepared.osdi),
             "files": {"deck.sim": "\n".join(translation.rows) + "\n"},
             "memory": limits.memory,
             "file_size": limits.file_size,

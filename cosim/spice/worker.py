@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cosim.spice import frames, sandbox
+from cosim.spice import frames, landlock, sandbox
 
 _LOG_LINES = 4000
 _TAIL_BYTES = 1 << 20
@@ -130,17 +130,18 @@ class LibraryEngine:
             path, identity = entry["path"], entry["identity"]
             if self._loaded.get(path) == identity:
                 continue
+            file = entry.get("file", path)  # a copy, where this process may read it
             try:
-                names = osdi_modules(path)
+                names = osdi_modules(file)
             except OSError as error:
                 return f"cannot load compiled model {path}: {error}"
             if path in self._loaded or any(names & held for held in self._modules.values()):
                 return "stale"
             self.transcript.clear()
-            self._command(f"osdi {path}")
+            self._command(f"osdi {file}")
             errors = [text for stream, text in self.transcript if stream == "stderr" and "rror" in text]
             if errors:
-                version = osdi_version(path)
+                version = osdi_version(file)
                 return (
                     f"{self.version} refuses compiled model {path} of OSDI version {version}; compile it again with "
                     f"a compiler of its own version ({errors[-1].strip()})"
@@ -219,6 +220,13 @@ class CommandEngine:
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._folder: Path | None = None
+        self._readable: dict[str, landlock.Readable] = {}
+
+    def readable(self, program: str) -> landlock.Readable:
+        """What ``program`` may read whatever its job is, opened once."""
+        if program not in self._readable:
+            self._readable[program] = landlock.Readable.of(sandbox.engine_paths(program), execute=True)
+        return self._readable[program]
 
     def run(self, job: Mapping[str, Any], pipe: int) -> dict[str, Any]:
         """Write the job's files, run its program confined, and say how it ended, where, and what it printed."""
@@ -228,11 +236,12 @@ class CommandEngine:
         for name, content in job["files"].items():
             with _create(folder / Path(name).name) as file:
                 file.write(content.encode())
+        readable = self.readable(job["argv"][0])
         # Read back through the same handle: no path that the program could have put something else at.
         with tempfile.TemporaryFile(dir=self._scratch) as output:
             child = os.fork()
             if child == 0:
-                self._become(job, output.fileno(), folder)
+                self._become(job, output.fileno(), folder, readable)
             status, usage = self._wait(child, pipe)
             size = output.seek(0, os.SEEK_END)
             output.seek(max(0, size - _TAIL_BYTES))
@@ -242,19 +251,18 @@ class CommandEngine:
         code = os.waitstatus_to_exitcode(status)
         return {"status": "done", "code": code, "log": log, "peak": usage, "folder": folder.name}
 
-    def _become(self, job: Mapping[str, Any], sink: int, folder: Path) -> None:
+    @staticmethod
+    def _become(job: Mapping[str, Any], sink: int, folder: Path, readable: landlock.Readable) -> None:
         """In the child: the program, or exit code `CANNOT_START`."""
         try:
             sandbox.die_with_parent()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(sink, 1)
             os.dup2(sink, 2)
-            os.closerange(3, 256)
             os.chdir(folder)
-            sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
-            unnamed = Path(job["unnamed"]) if "unnamed" in job else None
+            sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"], for_good=True)
             environment = sandbox.environment(folder, job.get("env"))
-            sandbox.execute(job["argv"], environment, folder, unnamed=unnamed)
+            sandbox.execute(job["argv"], environment, folder, readable=readable, files=job.get("reads", ()))
         except BaseException as error:  # the child of a fork must not go on with its parent's code
             os.write(2, f"cannot start {job['argv'][0]}: {error}\n".encode())
         os._exit(CANNOT_START)
@@ -280,10 +288,13 @@ class CommandEngine:
 
 
 def _serve_library(reader: int, writer: int, scratch: Path) -> None:
-    _start_watcher(reader, writer, scratch)
+    _start_watcher(reader, writer, scratch.parent)
+    means = sandbox.isolate()
     started = time.monotonic()
     engine = LibraryEngine(scratch)
-    confinement = sandbox.confine(scratch)
+    library = os.environ.get("NGSPICE_LIBRARY_PATH")
+    paths = (*sandbox.engine_paths(library), *sandbox.python_paths(), str(scratch.parent / frames.READ_ONLY))
+    confinement = sandbox.confine(scratch, readable=landlock.Readable.of(paths), means=means)
     frames.send(
         writer,
         {
@@ -309,8 +320,10 @@ def _serve_library(reader: int, writer: int, scratch: Path) -> None:
 
 
 def _serve_command(reader: int, writer: int, scratch: Path) -> None:
+    means = sandbox.isolate()
     engine = CommandEngine(scratch)
-    frames.send(writer, {"ready": True, "version": "", "confinement": {}, "start": 0.0})
+    confinement = sandbox.trial(scratch, readable=engine.readable(sys.executable), means=means)
+    frames.send(writer, {"ready": True, "version": "", "confinement": confinement.as_dict(), "start": 0.0})
     while True:
         job, _ = frames.receive(reader)
         frames.send(writer, ACCEPTED)
@@ -332,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve(options.read, options.write, scratch)
     except (frames.FrameClosed, BrokenPipeError):
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch.parent, ignore_errors=True)
     return 0
 
 

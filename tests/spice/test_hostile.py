@@ -242,6 +242,7 @@ def command_pool() -> Pool:
 
 
 CONFINED = {name: "hostile\n" + body for name, (body, _) in CORPUS.items() if re.search("CANARY|EVIL", body)} | TITLES
+START_UP = "* start\nsource deck.cir\nrun out.raw\nquit 0\n"
 LIMITS = {"memory": 4 << 30, "file_size": 1 << 30}
 
 
@@ -263,8 +264,8 @@ def test_the_program_is_held_unchecked(house: Path, name: str, command_pool: Poo
     if program is None:
         pytest.skip("no ngspice")
     job = {
-        "argv": [program, "-b", "-r", "out.raw", "deck.cir"], "unnamed": "/tmp",
-        "files": {"deck.cir": fill(CONFINED[name], house)}, **LIMITS,
+        "argv": [program, "-b"],
+        "files": {".spiceinit": START_UP, "deck.cir": fill(CONFINED[name], house)}, **LIMITS,
     }  # fmt: skip
     with command_pool.run(job, wall=5) as answer:
         assert answer.status in ("done", "died", "timeout")
@@ -322,7 +323,7 @@ def test_links_that_one_program_leaves_lead_the_next_nowhere(tmp_path: Path) -> 
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     pool = Pool("command")
-    job = {"argv": [sys.executable, "-c", LINKS, str(victim)], "files": {"deck.cir": "first"}, **LIMITS}
+    job = {"argv": [sys.executable, "-I", "-S", "-c", LINKS, str(victim)], "files": {"deck.cir": "first"}, **LIMITS}
     with pool.run(job, wall=30) as answer:
         assert (answer.status, answer.code) == ("done", 0)
         assert answer.scratch is not None

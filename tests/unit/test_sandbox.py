@@ -11,21 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from cosim.spice import frames, sandbox
+from cosim.spice import frames, sandbox, seccomp
 
 ATTEMPTS = """
-import ctypes, os, socket, subprocess, sys, threading
+import ctypes, os, resource, socket, stat, subprocess, sys, threading
 from pathlib import Path
-from cosim.spice import sandbox
+from cosim.spice import landlock, sandbox
 
 scratch, outside = Path(sys.argv[1]), Path(sys.argv[2])
-sandbox.limit_resources(memory=2 << 30, file_size=1 << 20)
-print("means", *sandbox.confine(scratch).means)
+sandbox.limit_resources(memory=2 << 30, file_size=1 << 20, for_good=True)
+means = sandbox.isolate()
+readable = landlock.Readable.of([*sandbox.engine_paths(), *sandbox.python_paths()])
+found = sandbox.confine(scratch, readable=readable, files=[str(outside / "given")], means=means)
+print("means", *found.means)
+print("holds", found.programs, found.files, found.reading, found.network)
 
 def attempt(name, action):
     try:
         action()
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, ValueError) as error:
         print(name, "denied")
     else:
         print(name, "allowed")
@@ -36,6 +40,17 @@ def shell():
 
 def overwrite():
     (outside / "present").open("r+").write("x")
+
+def empty():
+    os.close(os.open(outside / "given", os.O_RDONLY | os.O_TRUNC))
+
+def lift():
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+def interfaces():
+    names = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]]
+    if names == ["lo"]:
+        raise OSError
 
 attempt("fork", os.fork)
 attempt("exec", lambda: os.execv("/bin/true", ["true"]))
@@ -53,6 +68,22 @@ attempt("chown", lambda: os.chown(outside / "present", os.getuid(), os.getgid())
 attempt("utime", lambda: os.utime(outside / "present"))
 attempt("setxattr", lambda: os.setxattr(outside / "present", "user.x", b"x"))
 attempt("kill", lambda: os.kill(os.getppid(), 0))
+attempt("limit", lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0)))
+attempt("empty", empty)
+attempt("device", lambda: os.mknod(scratch / "device", 0o600 | stat.S_IFBLK, os.makedev(7, 0)))
+attempt("pipe", lambda: os.mkfifo(scratch / "pipe"))
+attempt("lift", lift)
+attempt("interfaces", interfaces)
+attempt("read", (outside / "present").read_text)
+attempt("list", lambda: os.listdir(outside))
+attempt("list-home", lambda: os.listdir(os.path.expanduser("~")))
+attempt("shadow", lambda: open("/etc/shadow").read())
+attempt("passwd", lambda: open("/etc/passwd").read())
+attempt("root", lambda: open("/proc/self/root/etc/passwd").read())
+attempt("other", lambda: open(f"/proc/{os.getppid()}/environ", "rb").read())
+attempt("given", (outside / "given").read_text)
+attempt("library", lambda: open(os.__file__).read())
+attempt("own", lambda: open("/proc/self/statm").read())
 attempt("raise", lambda: __import__("signal").raise_signal(23))
 attempt("scratch", lambda: (scratch / "own").write_text("x"))
 attempt("null", lambda: open("/dev/null", "w").write("x"))
@@ -64,6 +95,7 @@ attempt("memory", lambda: bytearray(3 << 30))
 def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     scratch, outside = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("outside")
     (outside / "present").write_text("here")
+    (outside / "given").write_text("given")
     answer = subprocess.run(
         [sys.executable, "-c", ATTEMPTS, str(scratch), str(outside)],
         capture_output=True,
@@ -73,11 +105,11 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     found = dict(line.split(None, 1) for line in answer.stdout.splitlines())
     found["left outside"] = " ".join(sorted(path.name for path in outside.iterdir()))
-    found["content"] = (outside / "present").read_text()
+    found["content"] = " ".join((outside / name).read_text() for name in ("present", "given"))
     return found
 
 
-@pytest.mark.parametrize("what", ["fork", "exec", "spawn", "shell", "socket", "kill"])
+@pytest.mark.parametrize("what", ["fork", "exec", "spawn", "shell", "socket", "kill", "limit", "device"])
 def test_programs_cannot_be_started(attempts: dict[str, str], what: str) -> None:
     if not sandbox.capabilities()["seccomp"]:
         pytest.skip("no seccomp filter on this kernel")
@@ -85,23 +117,44 @@ def test_programs_cannot_be_started(attempts: dict[str, str], what: str) -> None
 
 
 @pytest.mark.parametrize(
-    "what", ["make", "overwrite", "remove", "rename", "truncate", "chmod", "chown", "utime", "setxattr"]
-)
+    "what",
+    ["make", "overwrite", "remove", "rename", "truncate", "empty", "chmod", "chown", "utime", "setxattr", "device",
+     "pipe"],
+)  # fmt: skip
 def test_files_outside_cannot_be_changed(attempts: dict[str, str], what: str) -> None:
     if not sandbox.capabilities()["files"]:
         pytest.skip("no Landlock on this kernel")
     assert attempts[what] == "denied"
-    assert attempts["left outside"] == "present"
-    assert attempts["content"] == "here"
+    assert attempts["left outside"] == "given present"
+    assert attempts["content"] == "here given"
 
 
-@pytest.mark.parametrize("what", ["thread", "scratch", "null", "raise"])
+@pytest.mark.parametrize("what", ["read", "list", "list-home", "shadow", "passwd", "root", "other"])
+def test_files_outside_cannot_be_read(attempts: dict[str, str], what: str) -> None:
+    if not sandbox.capabilities()["reading"]:
+        pytest.skip("no Landlock on this kernel")
+    assert attempts[what] == "denied"
+
+
+def test_what_holds_is_said(attempts: dict[str, str]) -> None:
+    can = sandbox.capabilities()
+    assert attempts["holds"].split() == [str(can[wall]) for wall in ("programs", "files", "reading", "network")]
+
+
+def test_a_network_namespace_holds_no_interface_but_its_own(attempts: dict[str, str]) -> None:
+    if "network namespace" not in attempts["means"]:
+        pytest.skip("this kernel gives no network namespace: the filter alone denies sockets")
+    assert attempts["interfaces"] == "denied"
+
+
+@pytest.mark.parametrize("what", ["thread", "scratch", "null", "raise", "given", "library", "own"])
 def test_what_an_engine_needs_still_works(attempts: dict[str, str], what: str) -> None:
     assert attempts[what] == "allowed"
 
 
 def test_memory_is_limited(attempts: dict[str, str]) -> None:
     assert attempts["memory"] == "denied"
+    assert attempts["lift"] == "denied"
 
 
 def test_the_one_program_that_was_asked_for_runs_and_starts_no_other(tmp_path: Path) -> None:
@@ -148,8 +201,8 @@ print(found.programs, os.system("true") != 0)
 FALLBACK = """
 import os, sys
 from pathlib import Path
-from cosim.spice import sandbox
-sandbox._MACHINES = {}  # a machine that the filter is not written for
+from cosim.spice import sandbox, seccomp
+seccomp.MACHINES = {}  # a machine that the filter is not written for
 if len(sys.argv) > 2:
     os.setgid(65534); os.setuid(65534)
 found = sandbox.confine(Path(sys.argv[1]))
@@ -182,15 +235,16 @@ def test_without_a_filter_process_limits_do_it_except_for_root(become: tuple[str
 
 def test_capabilities_say_what_holds_and_what_to_do() -> None:
     found = sandbox.capabilities()
-    assert set(found) == {"seccomp", "landlock", "root", "programs", "files", "advice"}
+    walls = {"programs", "files", "reading", "network"}
+    assert set(found) == {"seccomp", "landlock", "root", "advice"} | walls
     assert found["root"] == (os.geteuid() == 0)
     assert bool(found["advice"]) == (not (found["programs"] and found["files"]))
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_the_filter_of_each_machine_jumps_within_itself(machine: str) -> None:
-    for ticket in (None, 0x7F1234567890):
-        raw = sandbox._build_filter(machine, ticket)
+    for ticket, programs in ((None, False), (0x7F1234567890, False), (None, True)):
+        raw = seccomp.build(machine, ticket=ticket, programs=programs)
         steps = [raw[i : i + 8] for i in range(0, len(raw), 8)]
         assert 0 < len(steps) < 4096
         for position, step in enumerate(steps):
