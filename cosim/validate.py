@@ -188,7 +188,7 @@ def validate_bench(
         again = None
         if trust and case.file.trust.repeat and run.result.ok and case.file.limits:
             again = case.tightened().run(simulator, limits=limits)
-        specs += [_judge(case, corner, name, run, again) for name in case.file.limits]
+        specs += [judge_limit(case, corner, name, run, again) for name in case.file.limits]
     specs += _samples(bench, simulator, limits)
     error = ""
     if not specs and nominal is not None and not nominal.result.ok:
@@ -197,7 +197,7 @@ def validate_bench(
     return BenchReport(bench.name, bench.file.title, tuple(specs), nominal, error, seconds)
 
 
-def _judge(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
+def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
     unit = bench.file.measures[name].unit
     low, high = bench.file.limits[name].span(unit)
 

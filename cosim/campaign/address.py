@@ -1,0 +1,82 @@
+"""What a campaign may vary, by address: ``corner``, ``parameters.NAME``, ``devices.DEVICE.PARAMETER``,
+``stimuli.NAME.FIELD`` (a number, such as a seed) and ``options.NAME`` of a bench.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cosim.devices.registry import device as find_device
+from cosim.errors import InputError, UnknownName
+from cosim.spice.testbench import Testbench
+
+CORNER = "corner"
+NOMINAL = "nominal"
+KINDS = ("parameters", "devices", "stimuli", "options")
+_SHAPE = {"parameters": 2, "devices": 3, "stimuli": 3, "options": 2}
+
+
+def split(address: str) -> tuple[str, ...]:
+    """The parts of an address. Raises `InputError`."""
+    parts = tuple(address.split("."))
+    if parts[0] not in KINDS or len(parts) != _SHAPE[parts[0]]:
+        raise InputError(
+            f"{address!r} is no address of a bench's value",
+            remedy="write corner, parameters.NAME, devices.DEVICE.PARAMETER, stimuli.NAME.FIELD or options.NAME",
+        )
+    return parts
+
+
+def nominal(bench: Testbench, address: str) -> tuple[float, str]:
+    """Value (SI) and unit of an address as the bench stands. Raises `UnknownName`, `InputError`."""
+    parts = split(address)
+    file = bench.file
+    if parts[0] == "parameters":
+        _known(f"parameter of bench {bench.name}", parts[1], file.parameters)
+        quantity = file.parameters[parts[1]]
+        return quantity.value, quantity.unit
+    if parts[0] == "devices":
+        _known(f"device of bench {bench.name}", parts[1], bench.sets)
+        values = bench.sets[parts[1]].resolved()
+        _known(f"parameter of device {parts[1]!r}", parts[2], values)
+        return float(values[parts[2]]), find_device(bench.sets[parts[1]].device).param(parts[2]).unit
+    if parts[0] == "stimuli":
+        _known(f"stimulus of bench {bench.name}", parts[1], file.stimuli)
+        _known(f"field of stimulus {parts[1]!r}", parts[2], type(file.stimuli[parts[1]]).model_fields)
+        return _number(address, getattr(file.stimuli[parts[1]], parts[2])), "1"
+    _known(f"option that bench {bench.name} sets", parts[1], file.options)
+    return _number(address, file.options[parts[1]]), "1"
+
+
+def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:
+    """The bench with ``values`` (SI, by address). Raises `UnknownName`, `InputError` for one out of its bounds."""
+    parameters: dict[str, float] = {}
+    devices: dict[str, dict[str, float]] = {}
+    stimuli: dict[str, dict[str, Any]] = {}
+    options: dict[str, float | str] = {}
+    for address, value in values.items():
+        parts = split(address)
+        if parts[0] == "parameters":
+            parameters[parts[1]] = value
+        elif parts[0] == "devices":
+            _known(f"device of bench {bench.name}", parts[1], bench.sets)
+            devices.setdefault(parts[1], {})[parts[2]] = value
+        elif parts[0] == "stimuli":
+            whole = isinstance(value, float) and value.is_integer()
+            stimuli.setdefault(parts[1], {})[parts[2]] = int(value) if whole else value
+        else:
+            options[parts[1]] = value
+    sets = {name: bench.sets[name].with_values(changed) for name, changed in devices.items()}
+    return bench.with_(parameters=parameters, devices=sets, stimuli=stimuli, options=options)
+
+
+def _known(kind: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise UnknownName(kind, name, known)
+
+
+def _number(address: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{address} is no number but {value!r}", remedy="vary a number")
+    return float(value)

@@ -1,0 +1,161 @@
+"""A campaign: a plan and the store of its rows. Begin one, go on with one, ask one what it found."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cosim.campaign.address import CORNER, NOMINAL
+from cosim.campaign.cache import Cache
+from cosim.campaign.cases import Case, Subject
+from cosim.campaign.executors import Executor
+from cosim.campaign.plan import Plan, grid_values, load_bench, read_plan
+from cosim.campaign.points import Points
+from cosim.campaign.run import Loop, Progress, Tell
+from cosim.campaign.searches import Searcher, searcher
+from cosim.campaign.store import Store
+from cosim.campaign.work import Job
+from cosim.errors import InputError
+from cosim.schema import validate
+from cosim.spice.engines import open_simulator
+from cosim.spice.testbench import Testbench
+
+
+@dataclass
+class Campaign:
+    """A campaign that is open. ``plan`` and ``bench`` are as they were when it began. A context manager."""
+
+    store: Store
+    plan: Plan
+    bench: Testbench
+    job: Job
+
+    @classmethod
+    def begin(cls, plan_file: str | Path, into: str | Path, *, allow: Sequence[str | Path] = ()) -> Campaign:
+        """A new campaign in the folder ``into``. Everything that can be wrong with its plan is said before it begins.
+
+        Raises `MissingFile`, `InputError`, `UnknownName` for the plan and the bench, `EngineMissing`, `StoreError`.
+        """
+        path = Path(plan_file)
+        plan = read_plan(path)
+        folder, allowed = path.resolve().parent, tuple(str(Path(entry).expanduser().resolve()) for entry in allow)
+        bench = load_bench(plan, folder, allow=tuple(map(Path, allowed)))
+        check(plan, bench)
+        subject = subject_of(plan, bench)
+        job = Job(plan.model_dump_json(), str(folder), subject.engine, subject.digest(), allowed)
+        store = Store.create(into, plan=path.read_text(encoding="utf-8"), meta={"job": json.dumps(job.plain())})
+        return cls(store, plan, bench, job)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Campaign:
+        """A campaign that is there. Raises `MissingFile`, `StoreError`, and `InputError` where its bench is gone."""
+        store = Store.load(folder)
+        try:
+            found = json.loads(store.meta()["job"])
+            job = Job(**{**found, "allow": tuple(found["allow"])})
+        except (KeyError, TypeError, ValueError):
+            store.close()
+            raise InputError(f"{folder} does not say what it was begun with", remedy="begin it anew") from None
+        plan = validate(Plan, json.loads(job.plan), kind="plan")
+        bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow)))
+        return cls(store, plan, bench, job)
+
+    def points(self) -> Points:
+        """The cases of a plan whose cases are known beforehand."""
+        return Points(self.plan, self.bench)
+
+    def searcher(self) -> Searcher | None:
+        """What chooses the cases by the results of earlier ones; None for a plan that does not search."""
+        return searcher(self.plan, self.bench)
+
+    def total(self) -> int:
+        """How many cases there are; of a search, how many there may be."""
+        way = self.plan.worst_case or self.plan.high_sigma
+        return way.cases if way is not None else len(self.points())
+
+    def run(
+        self, executor: Executor, *, cache: Cache | None = None, tell: Tell = lambda _: None,
+        stop: threading.Event | None = None,
+    ) -> bool:  # fmt: skip
+        """Run every case that has no row; returns whether all have one now.
+
+        Raises `StoreError` (locked, full), `InputError` where the bench is not what the campaign began with.
+        """
+        self.store.lock()
+        subject: Subject | None = None
+        if cache is not None:
+            subject = Subject(self.bench, self.job.engine)
+            if subject.digest() != self.job.digest:
+                raise InputError(
+                    f"bench {self.plan.bench}, or a file that it includes, is not what the campaign began with",
+                    remedy="undo the change, or begin a new campaign",
+                )
+        done = Bitmap(self.total())
+        for number in self.store.each_number():
+            done.add(number)
+        loop = Loop(
+            self.store, executor, self.job, progress=Progress(self.total(), done.count), subject=subject, cache=cache,
+            keep=self.plan.keep == "waveforms", attempts=self.plan.attempts, tell=tell, stop=stop,
+        )  # fmt: skip
+        search = self.searcher()
+        if search is None:
+            return loop.run(case for case in self.points() if case.number not in done)
+        while (asked := search.ask()) is not None:
+            if not loop.run(case for case in asked if case.number not in done):
+                return False
+            search.tell(list(self.store.rows(numbers=[case.number for case in asked])))
+        return True
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Bitmap:
+    """A set of whole numbers below ``size`` in an eighth of a byte each."""
+
+    def __init__(self, size: int) -> None:
+        self._bits = bytearray((size + 7) // 8)
+        self.count = 0
+
+    def add(self, number: int) -> None:
+        """Put a number in; one beyond the size is left out."""
+        if number < 8 * len(self._bits) and number not in self:
+            self._bits[number >> 3] |= 1 << (number & 7)
+            self.count += 1
+
+    def __contains__(self, number: int) -> bool:
+        return number < 8 * len(self._bits) and bool(self._bits[number >> 3] & (1 << (number & 7)))
+
+
+def check(plan: Plan, bench: Testbench) -> None:
+    """Raises what is wrong with a plan for this bench, before anything runs."""
+    searching = searcher(plan, bench)
+    if searching is None:
+        points = Points(plan, bench)
+        ends = {0, len(points) - 1}
+        corners: Iterable[float | str] = grid_values(plan, bench).get(CORNER, [NOMINAL])
+        subject = Subject(bench, "")
+        for number in ends:
+            subject.at(points[number])
+        for corner in corners:
+            subject.corner(str(corner))
+
+
+def subject_of(plan: Plan, bench: Testbench) -> Subject:
+    """The bench with the version of its engine, which is started for the question. Raises `EngineMissing`."""
+    with open_simulator(plan.engine) as simulator:
+        return Subject(bench, simulator.version())

@@ -1,0 +1,300 @@
+"""The plan of a campaign: a bench, and what is varied in it.
+
+::
+
+    title = "Threshold spread of the 1T1R cell"
+    bench = "1t1r_write"                          # a shipped bench, or a path from the plan's folder
+
+    [grid]                                        # every combination, the last one varying fastest
+    corner = ["nominal", "hot"]
+    parameters.width = ["2 um", "5 um"]
+
+    [sample]                                      # at every point of the grid
+    method = "monte-carlo"                        # or latin-hypercube, sobol
+    samples = 1000
+    seed = 1
+    variables.devices.memristor.theta_p = { relative = "20 %" }
+    correlations = [{ of = ["devices.memristor.theta_p", "devices.memristor.theta_n"], rho = 0.5 }]
+
+Instead of ``sample``, ``worst_case`` searches the worst value of a measure, and ``high_sigma`` estimates a small
+probability to fail: both choose their cases by the results of earlier ones, and replay them after a stop.
+Addresses are `cosim.campaign.address`'s; values and widths carry their units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BeforeValidator, Field
+
+from cosim import units
+from cosim.campaign.address import CORNER, KINDS, NOMINAL, nominal, split
+from cosim.campaign.spread import Correlation, Spread
+from cosim.errors import CosimError, InputError, UnitError, UnknownName
+from cosim.schema import Number, Second, Table, read
+from cosim.spice.engines import ENGINES
+from cosim.spice.simulator import Limits
+from cosim.spice.testbench import Testbench
+
+MAX_CASES = 100_000_000
+_SPREAD_KEYS = frozenset(Spread.model_fields)
+
+
+def _flat(given: Any) -> Any:
+    """``{"devices": {"m": {"theta": X}}}`` as ``{"devices.m.theta": X}``: dotted keys of TOML need no quotes."""
+    if not isinstance(given, dict):
+        return given
+    found: dict[str, Any] = {}
+
+    def walk(table: dict[str, Any], path: str) -> None:
+        for key, value in table.items():
+            here = f"{path}.{key}" if path else key
+            if isinstance(value, dict) and not _SPREAD_KEYS & set(value) and here.partition(".")[0] in KINDS:
+                walk(value, here)
+            else:
+                found[here] = value
+
+    walk(given, "")
+    return found
+
+
+Spreads = Annotated[dict[str, Spread], BeforeValidator(_flat)]
+
+
+class Range(Table):
+    """``count`` values from ``start`` to ``stop``, both included, evenly spaced or (``log``) by a constant factor."""
+
+    start: str | float
+    stop: str | float
+    count: int = Field(gt=0, le=10_000_000)
+    log: bool = False
+
+    def values(self, unit: str) -> list[float]:
+        """The values (SI). Raises `InputError` for a range of the wrong sign or direction."""
+        start, stop = units.parse(self.start, unit), units.parse(self.stop, unit)
+        if self.count > 1 and not start < stop:
+            raise InputError(f"a range from {self.start} to {self.stop} does not rise", remedy="swap start and stop")
+        if self.log and not start > 0.0:
+            raise InputError(f"a logarithmic range cannot begin at {self.start}", remedy="begin above zero")
+        if self.count == 1:
+            return [start]
+        if self.log:
+            return [start * (stop / start) ** (k / (self.count - 1)) for k in range(self.count)]
+        return [start + (stop - start) * k / (self.count - 1) for k in range(self.count)]
+
+
+def _flat_grid(given: Any) -> Any:
+    """As `_flat`; a range is a leaf."""
+    if not isinstance(given, dict):
+        return given
+    found: dict[str, Any] = {}
+
+    def walk(table: dict[str, Any], path: str) -> None:
+        for key, value in table.items():
+            here = f"{path}.{key}" if path else key
+            if isinstance(value, dict) and "start" not in value:
+                walk(value, here)
+            else:
+                found[here] = value
+
+    walk(given, "")
+    return found
+
+
+Grid = Annotated[dict[str, Range | tuple[str | float, ...]], BeforeValidator(_flat_grid)]
+
+
+class Sample(Table):
+    """Points drawn from distributions. ``cycles`` > 1: each device is run so often, ``cycle_variables`` drawn anew."""
+
+    method: Literal["monte-carlo", "latin-hypercube", "sobol"] = "monte-carlo"
+    samples: int = Field(gt=0, le=MAX_CASES)
+    seed: int = Field(default=0, ge=0)
+    variables: Spreads = Field(default_factory=dict)
+    cycles: int = Field(default=1, gt=0, le=1_000_000)
+    cycle_variables: Spreads = Field(default_factory=dict)
+    correlations: tuple[Correlation, ...] = ()
+    yield_min: Number | None = None
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Sample:
+        if not self.variables and not self.cycle_variables:
+            raise InputError("the sample varies nothing", remedy="name variables")
+        if bool(self.cycle_variables) != (self.cycles > 1):
+            raise InputError("cycles and cycle_variables belong together", remedy="give both, or none")
+        if self.cycles > 1 and self.method != "monte-carlo":
+            raise InputError("cycles are drawn by Monte Carlo", remedy='write method = "monte-carlo"')
+        twice = set(self.variables) & set(self.cycle_variables)
+        if twice:
+            raise InputError(f"{min(twice)} varies from device to device and from cycle to cycle", remedy="choose one")
+        return self
+
+
+class WorstCase(Table):
+    """Search for the worst value of a measure within ``sigma`` standard deviations of all variables together."""
+
+    measure: str
+    worst: Literal["smallest", "largest"]
+    sigma: float = Field(default=3.0, gt=0.0, le=10.0)
+    cases: int = Field(default=200, gt=0, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    variables: Spreads
+    correlations: tuple[Correlation, ...] = ()
+
+
+class HighSigma(Table):
+    """The probability that a limit is broken, where it is too small to count: ``cases`` simulations at most."""
+
+    method: Literal["importance", "scaled-sigma"] = "importance"
+    limit: str
+    cases: int = Field(default=2000, ge=100, le=10_000_000)
+    seed: int = Field(default=0, ge=0)
+    variables: Spreads
+    correlations: tuple[Correlation, ...] = ()
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+
+
+class CaseLimits(Table):
+    """What one simulation may take."""
+
+    wall: Second = 60.0
+    memory_gib: float = Field(default=4.0, gt=0.0)
+    file_size_gib: float = Field(default=2.0, gt=0.0)
+
+    def value(self) -> Limits:
+        """The simulator's limits."""
+        return Limits(self.wall, int(self.memory_gib * 2**30), int(self.file_size_gib * 2**30))
+
+
+class Plan(Table):
+    """The whole file (module docstring).
+
+    ``trust`` is the share of cases that are repeated with tightened tolerances and half the step; ``keep`` is what
+    stays beside the measures; ``attempts`` is how often a case is tried whose process died.
+    """
+
+    title: str = ""
+    bench: str
+    engine: str = "pyspice"
+    form: Literal["behavioural", "verilog-a"] | None = None
+    grid: Grid = Field(default_factory=dict)
+    sample: Sample | None = None
+    worst_case: WorstCase | None = None
+    high_sigma: HighSigma | None = None
+    keep: Literal["measures", "waveforms"] = "measures"
+    trust: Number = 0.0
+    limits: CaseLimits = CaseLimits()
+    attempts: int = Field(default=2, gt=0, le=10)
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Plan:
+        ways = [name for name in ("sample", "worst_case", "high_sigma") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise InputError(f"a plan has one of {', '.join(ways)}", remedy="write a plan for each")
+        if ways and ways[0] != "sample" and self.grid:
+            raise InputError(f"{ways[0]} chooses its own cases", remedy="remove [grid]")
+        if not ways and not self.grid:
+            raise InputError("the plan varies nothing", remedy="write [grid], [sample], [worst_case] or [high_sigma]")
+        if not 0.0 <= self.trust <= 1.0:
+            raise InputError(f"trust = {self.trust:g} is no share", remedy="give 0 to 1")
+        if self.engine not in ENGINES:
+            raise UnknownName("engine", self.engine, ENGINES)
+        return self
+
+    @property
+    def spreads(self) -> Mapping[str, Spread]:
+        """Every variable with a distribution."""
+        way = self.sample or self.worst_case or self.high_sigma
+        if way is None:
+            return {}
+        return {**way.variables, **(way.cycle_variables if isinstance(way, Sample) else {})}
+
+
+def read_plan(path: str | Path) -> Plan:
+    """A plan from a TOML file. Raises `MissingFile`, and `InputError` with file and line."""
+    return read(path, Plan, kind="plan")
+
+
+def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Testbench:
+    """The plan's bench, in the plan's form: a path counts from ``folder``."""
+    reference: str | Path = plan.bench
+    if plan.bench.endswith(".toml"):
+        reference = folder / plan.bench
+    bench = Testbench.load(reference, allow=allow)
+    return bench.with_(form=plan.form) if plan.form else bench
+
+
+def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:
+    """The values (SI; names of corners) of each address of the grid, checked against the bench.
+
+    Raises `UnknownName` for what the bench does not have, `InputError` for values that do not fit.
+    """
+    found: dict[str, list[float | str]] = {}
+    for address, given in plan.grid.items():
+        try:
+            found[address] = _column(bench, address, given)
+        except UnknownName as error:
+            error.message = f"grid: {error.message}"
+            raise
+        except CosimError as error:
+            kind = UnitError if isinstance(error, UnitError) else InputError
+            raise kind(f"grid.{address}: {error.message}", remedy=error.remedy) from None
+        if not found[address]:
+            raise InputError(f"grid.{address} has no values", remedy="give at least one")
+    cases = math.prod(len(values) for values in found.values())
+    per_point = plan.sample.samples * plan.sample.cycles if plan.sample else 1
+    if cases * per_point > MAX_CASES:
+        raise InputError(f"a plan of {cases * per_point} cases is too long", remedy=f"take {MAX_CASES} at most")
+    return found
+
+
+def _column(bench: Testbench, address: str, given: Range | tuple[str | float, ...]) -> list[float | str]:
+    if address == CORNER:
+        if isinstance(given, Range):
+            raise InputError("corners have names", remedy=f"known: {', '.join((NOMINAL, *bench.file.corners))}")
+        for name in given:
+            if name != NOMINAL and name not in bench.file.corners:
+                raise UnknownName(f"corner of bench {bench.name}", str(name), (NOMINAL, *bench.file.corners))
+        return [str(name) for name in given]
+    _, unit = nominal(bench, address)
+    values = given.values(unit) if isinstance(given, Range) else [units.parse(value, unit) for value in given]
+    _within(bench, address, values)
+    return list(values)
+
+
+def _within(bench: Testbench, address: str, values: list[float]) -> None:
+    """Raises `InputError` for a value outside the device's bounds before anything runs."""
+    parts = split(address)
+    if parts[0] != "devices":
+        return
+    chosen = bench.sets[parts[1]]
+    for value in (min(values), max(values)):
+        chosen.with_values({parts[2]: value})
+
+
+def check_spreads(plan: Plan, bench: Testbench) -> dict[str, float]:
+    """The nominal value (SI) of each variable. Raises `UnknownName`, and `InputError` for widths that do not fit."""
+    found: dict[str, float] = {}
+    for address in plan.spreads:
+        try:
+            found[address], unit = nominal(bench, address)
+        except UnknownName as error:
+            error.message = f"variables: {error.message}"
+            raise
+        spread = plan.spreads[address]
+        if spread.absolute is not None and units.dimension(spread.absolute.unit)[1] != units.dimension(unit)[1]:
+            raise UnitError(
+                f"variables.{address}: a width in {spread.absolute.unit} of a value in {unit}",
+                remedy=f"write it in {unit}",
+            )
+        if spread.relative is not None and found[address] == 0.0:
+            raise InputError(
+                f"variables.{address}: its value is 0, and a relative width of that is none",
+                remedy="give an absolute width",
+            )
+    return found

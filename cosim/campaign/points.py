@@ -1,0 +1,100 @@
+"""From a plan to its cases: which there are, and how each is found by its number alone.
+
+A plan of a million cases is a million numbers: nothing is listed, a case is worked out when it is due, and its random
+numbers are a function of the plan's seed and its own number, so that they depend on nobody who runs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+
+from cosim.campaign import sampling
+from cosim.campaign.address import CORNER, NOMINAL
+from cosim.campaign.cases import Case
+from cosim.campaign.plan import Plan, Sample, check_spreads, grid_values
+from cosim.campaign.spread import Correlation, Spread, correlate
+from cosim.devices.base import Array
+from cosim.spice.testbench import Testbench
+
+_GOLDEN = 0.6180339887498949
+
+
+class Variables:
+    """What is drawn: from standard normal coordinates to values (SI) by address."""
+
+    def __init__(
+        self, spreads: Mapping[str, Spread], nominals: Mapping[str, float], correlations: Sequence[Correlation]
+    ) -> None:
+        self.names = tuple(spreads)
+        self._spreads = [spreads[name] for name in self.names]
+        self._nominals = [nominals[name] for name in self.names]
+        self._correlations = tuple(correlations)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def values(self, z: Array) -> dict[str, float]:
+        """The values at independent standard normal coordinates ``z`` (d,)."""
+        z = correlate(z[None, :], self.names, self._correlations)[0] if self._correlations else z
+        rows = zip(self.names, self._spreads, self._nominals, z, strict=True)
+        return {name: float(spread.value(centre, at)) for name, spread, centre, at in rows}
+
+
+def repeats(number: int, share: float) -> bool:
+    """Whether case ``number`` belongs to the ``share`` that is repeated: spread evenly, and the same in every run."""
+    return math.floor((number + 1) * share + _GOLDEN) > math.floor(number * share + _GOLDEN)
+
+
+class Points:
+    """The cases of a plan whose cases are known beforehand: a grid, a sample, or a sample at each point of a grid.
+
+    Every point of the grid gets the same draws: differences between its points are then not those of the draws (own).
+    """
+
+    def __init__(self, plan: Plan, bench: Testbench) -> None:
+        self._grid = sampling.grid(grid_values(plan, bench))
+        self._trust = plan.trust
+        self._draws: sampling.Draws | None = None
+        if plan.sample is not None:
+            spreads = plan.spreads
+            self._variables = Variables(spreads, check_spreads(plan, bench), plan.sample.correlations)
+            self._draws = draws(plan.sample)
+
+    @property
+    def per_point(self) -> int:
+        """Cases at each point of the grid."""
+        return len(self._draws) if self._draws is not None else 1
+
+    def __len__(self) -> int:
+        return len(self._grid) * self.per_point
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Case:
+        """Case ``number``, from 0: the draws run fastest, then the last column of the grid."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        row, draw = divmod(number, self.per_point)
+        chosen = self._grid.at(row)
+        corner = str(chosen.pop(CORNER, NOMINAL))
+        values = {name: cast(float, value) for name, value in chosen.items()}
+        if self._draws is not None:
+            values |= self._variables.values(self._draws[draw])
+        return Case(number, corner, values, repeats(number, self._trust))
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know about the sample; empty where nothing."""
+        return self._draws.note if self._draws is not None else ""
+
+
+def draws(sample: Sample) -> sampling.Draws:
+    """The standard normal coordinates of a sample."""
+    return sampling.Draws(
+        sample.samples, len(sample.variables), sample.seed, sample.method, cycles=sample.cycles,
+        cycle_dimensions=len(sample.cycle_variables),
+    )  # fmt: skip
