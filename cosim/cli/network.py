@@ -34,12 +34,21 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
     data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
     parameters: Annotated[
-        str, typer.Option(help="Parameter set of the cells: a shipped one's name, FILE.toml or FILE.toml:NAME.")
-    ] = "tio2",
+        str | None,
+        typer.Option(
+            help="Parameter set of the cells: a shipped one's name, FILE.toml or FILE.toml:NAME; default: tio2.",
+            show_default=False,
+        ),
+    ] = None,
     surrogate: Annotated[
         Path | None, typer.Option(help="A certified surrogate (.npz) in place of --parameters and --law.")
     ] = None,
-    law: Annotated[str, typer.Option(help="rate (saturates in the pulse) or published (map per event).")] = "rate",
+    law: Annotated[
+        str | None,
+        typer.Option(
+            help="rate (saturates in the pulse; the default) or published (map per event).", show_default=False
+        ),
+    ] = None,
     neurons: Annotated[int, typer.Option(help="Output neurons; 0: as suits the data.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs; 0: as suits the data.")] = 0,
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
@@ -54,13 +63,16 @@ def run(
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Train a network, choose its read-out on training images, and test it; Ctrl-C leaves a state to go on from."""
-    from cosim.network.experiment import Plan, load_images, preset, run_vdsp
-    from cosim.report.style import save
+    from cosim.cli.output import working
 
     if system not in SYSTEMS:
         raise UnknownName("network", system, SYSTEMS)
     numbers = _seeds(seeds)
-    chosen = load_images(data)
+    with working(f"loading {data}"):
+        from cosim.network.experiment import Plan, load_images, preset, run_vdsp
+        from cosim.report.style import save
+
+        chosen = load_images(data)
     settings, usual = preset(data)
     changes: dict[str, float | int] = {"deviation": units.parse(deviation, "1")}
     if neurons:
@@ -110,26 +122,32 @@ def _scales(name: str, text: str) -> dict[str, float]:
     return found
 
 
-def _surrogate(parameters: str, file: Path | None, law: str) -> PulseSurrogate:
+def _surrogate(parameters: str | None, file: Path | None, law: str | None) -> PulseSurrogate:
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import load
     from cosim.surrogate.pulse import LAWS, PulseSurrogate
     from cosim.surrogate.train import from_parameters
 
     if file is not None:
+        for option, given in (("--parameters", parameters), ("--law", law)):
+            if given is not None:
+                raise InputError(
+                    f"{option} {given} and --surrogate {file} contradict each other: a surrogate has its own",
+                    remedy=f"leave out {option}, or give it to 'cosim surrogate train'",
+                )
         found = load(file)
         if not isinstance(found, PulseSurrogate):
             raise InputError(f"{file} holds a surrogate of kind {found.kind!r}, this network takes pulses")
         return found
     for known in LAWS:
-        if known == law:
-            return from_parameters(ParameterSet.load(parameters), law=known)
-    raise UnknownName("law", law, LAWS)
+        if known == (law or "rate"):
+            return from_parameters(ParameterSet.load(parameters or "tio2"), law=known)
+    raise UnknownName("law", str(law), LAWS)
 
 
 @contextmanager
 def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
-    """A bar per seed with rate and time left; in a pipe a line per seed, and nothing between."""
+    """A bar per seed with rate and time left, the first at once; nothing in a pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -143,17 +161,19 @@ def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
         console=screen,
         disable=not screen.is_terminal,
     )
-    tasks: dict[int, object] = {}
+    # The first bar is there before the first images are: the compiler takes seconds.
+    tasks = {seed: bars.add_task("", total=total, seed=seed, rate="…") for seed in seeds[:1]}
     begin: dict[int, tuple[float, int]] = {}
 
     def progress(seed: int, done: int, of: int) -> None:
         now = time.monotonic()
         if seed not in tasks:
             tasks[seed] = bars.add_task("", total=of, seed=seed, rate="…")
+        if seed not in begin:
             begin[seed] = (now, done)
         elapsed, shown = now - begin[seed][0], done - begin[seed][1]
         rate = f"{shown / elapsed:.0f}" if shown > 0 and elapsed > 0 else "…"
-        bars.update(tasks[seed], completed=done, rate=rate)  # type: ignore[arg-type]
+        bars.update(tasks[seed], completed=done, rate=rate)
 
     with bars:
         yield progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,3 +79,11 @@ def working(what: str) -> Iterator[None]:
         return
     with shown.status(what):
         yield
+
+
+@contextmanager
+def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is there at once; what it yields takes how many are done, and of how many."""
+    with progress() as bars:
+        task = bars.add_task(f"{what} ({unit})", total=total)
+        yield lambda done, of: bars.update(task, completed=done, total=of)

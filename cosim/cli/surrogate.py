@@ -57,6 +57,7 @@ def train(
     figure: Annotated[Path | None, typer.Option(help="Write the comparison as a figure (.png, .svg, .pdf).")] = None,
 ) -> None:
     """Make a surrogate from a parameter set, and certify it on pulses held out from its making."""
+    from cosim.cli.output import counting
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import save
@@ -72,22 +73,26 @@ def train(
     limits = None if span == ("", "") else (units.parse(span[0], "V"), units.parse(span[1], "V"))
     given = None if samples is None else Samples.load(samples)
     draft = from_parameters(chosen, law=_law(law), shape=shape)
+    if learn and given is not None:
+        raise InputError("--samples and --learn exclude each other", remedy="take one of them")
+    spreads = _spreads(spread or [])
     with _opened(against, chosen.device) as bench:
         if learn:
-            if given is not None:
-                raise InputError("--samples and --learn exclude each other", remedy="take one of them")
-            given = collect(draft, bench, seed=seed, pulses=learn, span=limits)
-        surrogate, held = make(
-            chosen,
-            bench,
-            law=_law(law),
-            shape=shape,
-            samples=given,
-            seed=seed,
-            pulses=pulses,
-            span=limits,
-            spread=_spreads(spread or []),
-        )
+            with counting(f"collecting samples in {against}", learn, "pulses") as tell:
+                given = collect(draft, bench, seed=seed, pulses=learn, span=limits, tell=tell)
+        with counting(f"certifying against {against}", pulses, "pulses") as tell:
+            surrogate, held = make(
+                chosen,
+                bench,
+                law=_law(law),
+                shape=shape,
+                samples=given,
+                seed=seed,
+                pulses=pulses,
+                span=limits,
+                spread=spreads,
+                tell=tell,
+            )
     save(surrogate, output)
     _show(surrogate, held, figure)
     print(f"written     {output}")
@@ -103,6 +108,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")] = False,
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
+    from cosim.cli.output import counting
     from cosim.surrogate.check import certify, updates_per_second
     from cosim.surrogate.files import load
     from cosim.surrogate.pulse import PulseSurrogate
@@ -115,8 +121,8 @@ def check(
         stored = stored.with_(instances={})
     old = stored.certificate
     span: Range | None = None if old is None else old.domain.inputs["amplitude"]
-    with _opened(against, stored.device) as bench:
-        fresh, held = certify(stored, bench, seed=seed, pulses=pulses, span=span)
+    with _opened(against, stored.device) as bench, counting(f"checking against {against}", pulses, "pulses") as tell:
+        fresh, held = certify(stored, bench, seed=seed, pulses=pulses, span=span, tell=tell)
     assert fresh.certificate is not None
     worst = fresh.certificate.errors["state"].max
     speed = updates_per_second(stored)

@@ -169,7 +169,7 @@ class SeedResult:
     confusion: NDArray[np.int64]
     w: Array
     weight: Array
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64]  # −1: the neuron answers to no class, or was never trained
     spikes: Array
     seconds: float
     pulses: int
@@ -260,7 +260,7 @@ def run_vdsp(
         progress: called with seed, images shown and images in all, after each batch.
 
     Raises:
-        InputError: a checkpoint of another plan.
+        InputError: a checkpoint of another plan; images for the read-outs that do not show every class.
     """
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):
@@ -269,6 +269,8 @@ def run_vdsp(
         old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
         if old:
             raise InputError(f"{old[0]} is there already", remedy="take --resume to go on, or another folder")
+    for seed in seeds:  # before an hour of learning, not after it
+        _require_labels(plan, seed)
     done: list[SeedResult] = []
     for seed in seeds:
         done.append(_run_seed(plan, seed, place, progress))
@@ -287,6 +289,25 @@ def _stream(*path: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(path)))
 
 
+def _picked(plan: Plan, seed: int) -> NDArray[np.int64]:
+    """The training images for the read-outs, first those for their fit; spread over the set, so that both are alike."""
+    return _stream(seed, _RESPOND, 0).permutation(len(plan.images.train_y))[: sum(plan.split)]
+
+
+def _require_labels(plan: Plan, seed: int) -> None:
+    fitted_on, chosen_on = plan.split
+    shown = np.bincount(plan.images.train_y[_picked(plan, seed)[:fitted_on]], minlength=plan.images.classes)
+    absent = np.flatnonzero(shown == 0)
+    if absent.size:
+        raise InputError(
+            f"the {fitted_on} images that the read-outs are fitted on show none of class "
+            f"{', '.join(str(k) for k in absent)} (seed {seed})",
+            remedy=f"take more than {len(plan.images.train_y)} training images, or more of them for the labels",
+        )
+    if chosen_on < 1:
+        raise InputError("no image is left to choose among the read-outs", remedy="take more training images")
+
+
 def _run_seed(plan: Plan, seed: int, folder: Path | None, progress: Progress | None) -> SeedResult:
     checkpoint, final = (None, None) if folder is None else _paths(folder, seed)
     if final is not None and final.exists():
@@ -295,8 +316,11 @@ def _run_seed(plan: Plan, seed: int, folder: Path | None, progress: Progress | N
     network = VdspNetwork(
         plan.settings, plan.surrogate, inputs=images.train_x.shape[1], rng=_stream(seed, _INIT), backend=plan.backend
     )
+    untouched = network.crossbar.w.copy()  # a checkpoint comes later: this is how every run of the seed begins
     spikes, seconds = _learn(plan, seed, network, checkpoint, progress)
+    trained = np.any(network.crossbar.w != untouched, axis=0)
     result = _evaluate(plan, seed, network, spikes, seconds)
+    result = replace(result, labels=np.where(trained, result.labels, -1))
     if final is not None and checkpoint is not None:
         _write_result(plan, result, final)
         checkpoint.unlink(missing_ok=True)
@@ -354,10 +378,8 @@ def _evaluate(plan: Plan, seed: int, network: VdspNetwork, spikes: list[float], 
             remedy="lower the threshold of the output neurons",
         )
     images, classes = plan.images, plan.images.classes
-    fitted_on, chosen_on = plan.split
-    both = fitted_on + chosen_on
-    # Spread over the set, so that the images for labels are like those for the choice.
-    pick = _stream(seed, _RESPOND, 0).permutation(len(images.train_y))[:both]
+    fitted_on = plan.split[0]
+    pick = _picked(plan, seed)
     x, y = images.train_x[pick], images.train_y[pick]
     train = {p: network.respond(x, _stream(seed, _RESPOND, 1), protocol=p) for p in ("learning", "test")}
     on_choice = {

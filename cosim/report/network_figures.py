@@ -24,7 +24,10 @@ READ_OUTS = {
 
 
 def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons: int = FIELDS) -> Axes:
-    """Receptive fields G/G_max of the first ``neurons`` neurons in order of their class, ``side`` pixels a row."""
+    """Receptive fields G/G_max of the first ``neurons`` neurons in order of their class, ``side`` pixels a row.
+
+    A neuron that is silent or was never trained comes last, without a class.
+    """
     ax = axes(ax)
     order = np.argsort(np.where(seed.labels < 0, 99, seed.labels), kind="stable")
     # An even choice over the classes, where not all can be shown.
@@ -38,17 +41,19 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
         top, left = r * (side + gap), c * (side + gap)
         sheet[top : top + side, left : left + side] = seed.weight[:, neuron].reshape(-1, side)
         label = seed.labels[neuron]
-        ax.text(
-            left + 0.02 * side, top + 0.02 * side, "–" if label < 0 else str(label),
-            color="white", fontsize=6.5, va="top", ha="left",
-        )  # fmt: skip
+        if label >= 0:
+            ax.text(left + 0.02 * side, top + 0.02 * side, str(label), color="white", fontsize=6.5, va="top", ha="left")
     # From the conductance of an empty cell to the largest but for one cell in a thousand.
     low, high = float(np.nanmin(seed.weight)), float(np.quantile(seed.weight, 0.999))
     image = ax.imshow(sheet, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
     ax.set_axis_off()
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.75, aspect=30, pad=0.02, extend="max")
     bar.set_label("$G/G_{max}$")
-    ax.set_title(f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons")
+    silent = int(np.count_nonzero(seed.labels < 0))
+    ax.set_title(
+        f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons"
+        + (f" ({silent} of all silent or untrained: no class)" if silent else "")
+    )
     return ax
 
 

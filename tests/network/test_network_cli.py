@@ -53,6 +53,20 @@ def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert certificate["against"].startswith("scipy")
 
 
+def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.progress import Progress
+
+    from cosim.cli.network import _shown
+
+    made: list[Progress] = []
+    monkeypatch.setattr(Progress, "__enter__", lambda self: made.append(self) or self)
+    with _shown((4, 5), 600) as progress:
+        assert [(task.fields["seed"], task.completed, task.total) for task in made[0].tasks] == [(4, 0, 600)]
+        progress(4, 200, 600)
+        progress(5, 200, 600)
+        assert [(task.fields["seed"], task.completed) for task in made[0].tasks] == [(4, 200), (5, 200)]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -61,6 +75,12 @@ def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixtu
         ([*QUICK, "--parameters", "tio3"], "did you mean tio2"),
         ([*QUICK, "--surrogate", "none.npz"], "there is no surrogate file none.npz"),
         ([*QUICK, "--law", "exact"], "unknown law"),
+        (
+            [*QUICK, "--surrogate", "s.npz", "--parameters", "hfo2"],
+            "--parameters hfo2 and --surrogate s.npz contradict",
+        ),
+        ([*QUICK, "--surrogate", "s.npz", "--law", "rate"], "--law rate and --surrogate s.npz contradict"),
+        (["network", "run", "vdsp", "--images", "8"], "show none of class"),
         ([*QUICK, "--seeds", "a,b"], "are no numbers"),
         ([*QUICK, "--seeds", "1,1"], "name one twice"),
         ([*QUICK, "--seeds=-1"], "negative"),

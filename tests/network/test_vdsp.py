@@ -288,6 +288,32 @@ def test_impossible_plans(make) -> None:
         make()
 
 
+def test_label_images_are_looked_at_before_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self, *args, **kwargs):
+        raise AssertionError("it learned")
+
+    monkeypatch.setattr(VdspNetwork, "learn", never)
+    few = replace(plan(), images=BARS.first(6))
+    with pytest.raises(
+        InputError, match=r"the 4 images that the read-outs are fitted on show none of class .* \(seed 3\)"
+    ):
+        run_vdsp(few, seeds=(3,))
+    with pytest.raises(InputError, match="no image is left"):
+        run_vdsp(replace(plan(), images=replace(BARS.first(2), train_y=np.zeros(2, int), test_y=np.zeros(100, int)),
+                         label_images=2))  # fmt: skip
+
+
+def test_neurons_that_were_never_trained_have_no_class() -> None:
+    """Without a pulse every field is as it was drawn; the read-outs may use it, a figure must not call it learned."""
+    still = run_vdsp(plan(epochs=1, settings=SMALL.with_(scale_p=0.9, scale_d=0.9, scale_p_end=None)))
+    assert np.all(still.seeds[0].labels == -1)
+    fields = still.figures()["receptive_fields"].axes[0]
+    assert not fields.texts
+    assert "16 of all silent or untrained" in fields.get_title()
+    learned = run_vdsp(plan(epochs=1)).seeds[0]
+    assert 0 < np.count_nonzero(learned.labels >= 0) <= 16
+
+
 def test_figures_of_a_run() -> None:
     result = run_vdsp(plan(epochs=1), seeds=(0, 1))
     figures = result.figures()

@@ -35,6 +35,25 @@ def test_learned_from_collected_samples(tmp_path: Path, capsys: pytest.CaptureFi
     assert "correction of degree" in capsys.readouterr().out
 
 
+def test_a_terminal_sees_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.progress import Progress
+
+    seen: list[tuple[str, float, float | None]] = []
+    update = Progress.update
+
+    def note(self: Progress, task, **changes) -> None:
+        update(self, task, **changes)
+        here = self.tasks[task]
+        seen.append((here.description, here.completed, here.total))
+
+    monkeypatch.setattr(Progress, "update", note)
+    assert main([*TRAIN, "--learn", "150", "-o", str(tmp_path / "cell.npz")]) == 0
+    collecting, certifying = "collecting samples in integration (pulses)", "certifying against integration (pulses)"
+    assert seen[0] == (collecting, 0, 150)
+    assert (certifying, 6, 12) in seen
+    assert seen[-1] == (certifying, 12, 12)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
