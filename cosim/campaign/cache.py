@@ -44,6 +44,10 @@ def cache_folder() -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "cosim"
 
 
+_FIND = "SELECT row FROM rows WHERE key = ?"
+_WITH_WAVEFORMS = "SELECT row, waveforms FROM rows WHERE key = ?"
+
+
 @dataclass(frozen=True)
 class Holding:
     """What a cache holds: its file, rows, bytes of them, and the oldest and latest use (seconds since 1970)."""
@@ -79,9 +83,7 @@ class Cache:
     def find(self, key: str, *, waveforms: bool = False) -> Done | None:
         """The row of a case without what belongs to its plan; with ``waveforms`` only where they are kept, too."""
         try:
-            found = self._database.execute(
-                f"SELECT row{', waveforms' if waveforms else ''} FROM rows WHERE key = ?", (key,)
-            ).fetchone()
+            found = self._database.execute(_WITH_WAVEFORMS if waveforms else _FIND, (key,)).fetchone()
         except sqlite3.Error as error:
             raise _cannot("read", self.path, error) from None
         if found is None or (waveforms and found[1] is None):

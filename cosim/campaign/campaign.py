@@ -12,7 +12,7 @@ from typing import Self
 
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cache import Cache
-from cosim.campaign.cases import Case, Subject
+from cosim.campaign.cases import Subject
 from cosim.campaign.executors import Executor
 from cosim.campaign.plan import Plan, grid_values, load_bench, read_plan
 from cosim.campaign.points import Points

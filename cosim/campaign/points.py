@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-
 from cosim.campaign import sampling
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cases import Case

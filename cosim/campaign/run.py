@@ -18,9 +18,9 @@ from typing import Any
 
 from cosim.campaign.cache import Cache, own_row
 from cosim.campaign.cases import Case, Done, Subject
-from cosim.campaign.executors import Executor, Rows
+from cosim.campaign.executors import Executor
 from cosim.campaign.store import Store
-from cosim.campaign.work import Job
+from cosim.campaign.work import Job, Rows
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 

@@ -36,6 +36,11 @@ CREATE TABLE IF NOT EXISTS rows (
     row TEXT NOT NULL
 ) STRICT;
 """
+_ROWS = "SELECT row FROM rows WHERE number >= ? AND (? = '' OR outcome = ? OR verdict = ?) ORDER BY number"
+_COUNTS = {
+    "outcome": "SELECT outcome, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC",
+    "verdict": "SELECT verdict, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC",
+}
 _INSERT = "INSERT OR IGNORE INTO rows (number, key, outcome, verdict, seconds, at, row) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -128,9 +133,7 @@ class Store:
 
     def counts(self, column: str) -> dict[str, int]:
         """How many rows have each ``"outcome"`` or ``"verdict"``."""
-        if column not in ("outcome", "verdict"):
-            raise ValueError(column)
-        return dict(self._database.execute(f"SELECT {column}, count(*) FROM rows GROUP BY 1 ORDER BY 2 DESC"))
+        return dict(self._database.execute(_COUNTS[column]))
 
     def rows(
         self, *, numbers: Iterable[int] | None = None, where: str = "", start: int = 0
@@ -142,10 +145,7 @@ class Store:
                 if found is not None:
                     yield json.loads(found[0])
             return
-        condition, arguments = "number >= ?", [start]
-        if where:
-            condition, arguments = "number >= ? AND (outcome = ? OR verdict = ?)", [start, where, where]  # type: ignore[list-item]
-        for (text,) in self._database.execute(f"SELECT row FROM rows WHERE {condition} ORDER BY number", arguments):
+        for (text,) in self._database.execute(_ROWS, (start, where, where, where)):
             yield json.loads(text)
 
     def waveforms(self, number: int) -> Path:

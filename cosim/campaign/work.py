@@ -22,7 +22,6 @@ from cosim.errors import InputError
 from cosim.spice.engines import open_simulator
 from cosim.spice.simulator import Limits, Simulator
 
-
 Rows = tuple[list[tuple[dict[str, Any], bytes | None]], float]
 
 
