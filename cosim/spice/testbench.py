@@ -164,14 +164,15 @@ class Testbench:
         if path.suffix != ".toml":
             path = resources.find("netlists", f"{reference}.toml")
         file = read(path, schema.BenchFile, kind="bench")
+        folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
+        bench = cls(file, path.resolve().parent, path.stem, allowed=folders)
         sets = {}
         for name, use in file.devices.items():
             if use.parameters is None:
                 continue  # a file of one's own: compiled when a deck is written
-            first, *others = [_load_set(reference, path.parent) for reference in (use.parameters, *use.also)]
+            first, *others = [bench._load_set(reference, name) for reference in (use.parameters, *use.also)]
             sets[name] = first.for_device(use.model or first.device, others=others)
-        folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
-        return cls(file, path.resolve().parent, path.stem, MappingProxyType(sets), folders)
+        return replace(bench, sets=MappingProxyType(sets))
 
     def with_(
         self,
@@ -245,7 +246,7 @@ class Testbench:
         """The bench at one of its corners."""
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
-        sets = {key: _load_set(reference, self.folder) for key, reference in corner.devices.items()}
+        sets = {key: self._load_set(reference, key) for key, reference in corner.devices.items()}
         changed = self.with_(parameters={key: q.value for key, q in corner.parameters.items()}, devices=sets)
         data = changed.file.model_dump()
         data["sections"].update(corner.sections)
@@ -326,7 +327,7 @@ class Testbench:
             lines.append(write(find_device(self.sets[name].device), name, self.sets[name].resolved()))
         lines += [text for _, text in foreign]
         if self.file.netlist:
-            lines.append(f'.include "{_beside(self.file.netlist, self.folder)}"')
+            lines.append(f'.include "{self._netlist(self.file.netlist)}"')
         lines += [self._circuit(), self._analysis(analysis), ".end"]
         save = self.vectors(analysis)
         if compiled:
@@ -363,14 +364,32 @@ class Testbench:
 
     def library(self, name: str) -> Path:
         """The path of a library that the bench declares, from the bench's folder."""
-        given = Path(self.file.libraries[name]).expanduser()
+        return self._inside(self.file.libraries[name], f"library {name!r}")
+
+    def _inside(self, reference: str, what: str) -> Path:
+        """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside of what
+        this bench may read.
+        """
+        given = Path(reference).expanduser()
         path = (given if given.is_absolute() else self.folder / given).resolve()
         if not any(path.is_relative_to(root) for root in self._roots()):
             raise NetlistRefused(
-                f"library {name!r} lies outside the bench's folder, in {str(path.parent)!r}",
+                f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
                 where=Where(self.folder / f"{self.name}.toml"), remedy=f"allow it: --allow {path.parent}",
             )  # fmt: skip
         return path
+
+    def _load_set(self, reference: str, device: str) -> ParameterSet:
+        """A parameter set as a bench names it: a path counts from the bench's folder."""
+        path, suffix, name = reference.partition(".toml")
+        if not suffix:
+            return ParameterSet.load(reference)
+        return ParameterSet.load(f"{self._inside(path + suffix, f'parameter set of device {device!r}')}{name}")
+
+    def _netlist(self, name: str) -> Path:
+        """The bench's netlist: beside it, or a shipped one."""
+        path = self._inside(name, "the netlist")
+        return path if path.exists() else resources.find("netlists", name)
 
     def _roots(self) -> tuple[Path, ...]:
         return (self.folder, *self.allowed, *resources.shipped_roots())
@@ -438,19 +457,6 @@ class Testbench:
             low, high = limit.span(entry.unit) if limit else (None, None)
             done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
         return done
-
-
-def _load_set(reference: str, folder: Path) -> ParameterSet:
-    """A parameter set as a bench names it: a path counts from the bench's folder."""
-    path, _, name = reference.partition(".toml")
-    if reference != path and not Path(path).is_absolute():
-        return ParameterSet.load(f"{folder / path}.toml{name}")
-    return ParameterSet.load(reference)
-
-
-def _beside(name: str, folder: Path) -> Path:
-    path = Path(name) if Path(name).is_absolute() else folder / name
-    return path if path.exists() else resources.find("netlists", name)
 
 
 def _osdi_name(vector: str) -> str | None:

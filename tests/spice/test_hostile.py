@@ -376,3 +376,39 @@ def test_includes_that_multiply_are_refused_soon(tmp_path: Path) -> None:
     with pytest.raises(NetlistError, match="includes"):
         netlist.read_text('many\n.include "0.inc"\n', roots=[tmp_path])
     assert time.monotonic() - started < 20  # a few seconds on a busy machine
+
+
+SETS = (
+    'title = "sets"\ncircuit = """\nV1 a 0 1\nX1 a 0 memristor\n"""\nanalysis = { kind = "op" }\n'
+    'devices = { memristor = { parameters = "SET" } }\ncorners = { far = { devices = { memristor = "CORNER" } } }\n'
+)
+
+
+def test_a_bench_reads_a_parameter_set_outside_its_folder_only_where_that_is_allowed(house: Path) -> None:
+    away = house.parent / "sets"
+    away.mkdir()
+    own = 'device = "threshold_memristor"\n[sets.mine.values]\ntheta_p = 1.4\n'
+    (away / "mine.toml").write_text(own)
+    (house / "mine.toml").write_text(own)
+    (house / "link.toml").symlink_to(away / "mine.toml")
+    bench = house / "bench.toml"
+    for name in (f"{away}/mine.toml", "../sets/mine.toml", "../sets/mine.toml:mine", "link.toml", "/etc/passwd.toml"):
+        bench.write_text(SETS.replace("SET", name).replace("CORNER", "mine.toml"))
+        with pytest.raises(NetlistRefused, match=r"bench\.toml: parameter set of device 'memristor' lies.*--allow"):
+            Testbench.load(bench)
+        bench.write_text(SETS.replace("SET", "mine.toml").replace("CORNER", name))
+        with pytest.raises(NetlistRefused, match="--allow"):
+            Testbench.load(bench).at_corner("far")
+    bench.write_text(SETS.replace("SET", "mine.toml:mine").replace("CORNER", "../sets/mine.toml"))
+    changed = Testbench.load(bench, allow=[away]).at_corner("far")
+    assert changed.sets["memristor"].values["theta_p"].value == 1.4
+
+
+def test_a_bench_reads_a_netlist_outside_its_folder_only_where_that_is_allowed(house: Path) -> None:
+    bench = house / "bench.toml"
+    for name in ("../outside.inc", str(house.parent / "outside.inc"), "link.txt", "/etc/passwd"):
+        bench.write_text(f'title = "netlist"\nnetlist = "{name}"\nanalysis = {{ kind = "op" }}\n')
+        with pytest.raises(NetlistRefused, match=r"bench\.toml: the netlist lies outside .*--allow"):
+            Testbench.load(bench).deck()
+    bench.write_text('title = "netlist"\nnetlist = "../outside.inc"\nanalysis = { kind = "op" }\n')
+    assert "outside.inc" in Testbench.load(bench, allow=[house.parent]).deck().text
