@@ -116,6 +116,21 @@ class Store:
         os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
         self._lock = handle
 
+    def holder(self) -> str | None:
+        """Which process runs the campaign just now, as it says itself; None where none does."""
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return os.read(handle, 100).decode("ascii", "replace").strip() or "another process"
+        else:
+            return None
+        finally:
+            os.close(handle)
+
     def meta(self) -> dict[str, str]:
         """What the campaign was begun with."""
         return dict(self._database.execute("SELECT name, value FROM meta"))

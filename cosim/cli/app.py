@@ -28,6 +28,8 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "doctor": "What this machine can do: engines, compilers, data; what is missing and how to get it.",
         "run": "Run a bench or a SPICE netlist, and check its measures against their limits.",
         "validate": "Judge benches: pass, fail or cannot tell for every limit, in every corner.",
+        "campaign": "Sweeps, corners, Monte Carlo, searches: thousands of cases of a bench, kept as they come.",
+        "cache": "The cases of campaigns that need not be run again: show and prune.",
         "gallery": "The circuits' figures beside the numbers of their sources.",
         "lint": "What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",

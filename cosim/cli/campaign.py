@@ -1,0 +1,300 @@
+"""``cosim campaign``: many cases of a bench, kept as they come; run, resume, status, show, export, diff."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cosim.campaign.campaign import Campaign
+    from cosim.campaign.executors import Executor
+    from cosim.campaign.results import Group
+    from cosim.campaign.run import Progress
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A campaign's folder.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-j", min=0, help="Processes; 0: in this one. Default: every core.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Run on a cluster: tcp://HOST:PORT of a dask scheduler, or a dask-jobqueue file.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look up nor keep cases in the cache.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    group = typer.Typer(name="campaign", no_args_is_help=True, help="Many cases of a bench that survive anything.")
+    for function in (run, resume, status, show, export, diff):
+        group.command(function.__name__)(function)
+    app.add_typer(group)
+
+
+def run(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="What is varied, and how.")],
+    into: Annotated[Path | None, typer.Option("--into", "-o", help="Folder; default: the plan's name.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    no_cache: NoCache = False,
+    allow: Annotated[list[Path] | None, typer.Option(help="A further folder that the bench may read.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Begin a campaign. Ctrl-C finishes what runs and stops; again, it stops at once. Exit 1 unless all cases end."""
+    from cosim.campaign.campaign import Campaign
+
+    folder = into or Path(f"{plan.stem}.campaign")
+    with Campaign.begin(plan, folder, allow=allow or ()) as campaign:
+        raise typer.Exit(_go(campaign, workers, scheduler, no_cache=no_cache, as_json=as_json))
+
+
+def resume(
+    folder: Folder, workers: Workers = None, scheduler: Scheduler = None, no_cache: NoCache = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Go on with a campaign that was stopped, however it was: only cases without a row are run."""
+    from cosim.campaign.campaign import Campaign
+
+    with Campaign.open(folder) as campaign:
+        raise typer.Exit(_go(campaign, workers, scheduler, no_cache=no_cache, as_json=as_json))
+
+
+def _executor(workers: int | None, scheduler: str | None) -> Executor:
+    from cosim.campaign.executors import InProcess, Processes, cores
+    from cosim.errors import InputError
+
+    if scheduler is not None:
+        if workers is not None:
+            raise InputError("--workers belongs to this machine, --scheduler to a cluster", remedy="give one of them")
+        from cosim.campaign.cluster import connect
+
+        return connect(scheduler)
+    count = cores() if workers is None else workers
+    return Processes(count) if count else InProcess()
+
+
+@contextmanager
+def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; the second time the usual thing happens."""
+    import sys
+
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on(number: int, frame: object) -> None:
+        del frame
+        stop.set()
+        print(
+            f"\nfinishing what runs; go on later with: cosim campaign resume {campaign.store.folder}", file=sys.stderr
+        )
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, on)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _go(campaign: Campaign, workers: int | None, scheduler: str | None, *, no_cache: bool, as_json: bool) -> int:
+    from cosim.campaign.cache import Cache
+    from cosim.cli.output import progress
+
+    executor = _executor(workers, scheduler)
+    cache = None if no_cache else Cache()
+    ended = False
+    with _stopping(campaign) as stop, progress() as bars:
+        task = bars.add_task("starting", total=None)
+
+        def tell(now: Progress) -> None:
+            bars.update(task, total=now.total, completed=now.done, description=_live(now))
+
+        try:
+            complete = campaign.run(executor, cache=cache, tell=tell, stop=stop)
+            ended = True
+        finally:
+            executor.close(now=not ended)
+            if cache is not None:
+                cache.close()
+    _show(campaign, as_json=as_json)
+    if not complete:
+        return 130 if stop.is_set() else 1
+    return 0 if set(campaign.store.counts("outcome")) <= {"converged"} else 1
+
+
+def _live(now: Progress) -> str:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    cached = f", {now.cached} cached" if now.cached else ""
+    return f"{now.rate:.1f}/s, {now.failed} failed{cached}, {peak:.0f} MB"
+
+
+def status(folder: Folder, as_json: Json = False) -> None:
+    """How far a campaign is; also while it runs. Exit 0 when it is complete, 1 when cases are missing."""
+    from cosim.campaign.campaign import Campaign
+    from cosim.cli.output import print_json
+
+    with Campaign.open(folder) as campaign:
+        total, done = campaign.total(), len(campaign.store)
+        complete = done >= total if campaign.searcher() is None else _found(campaign) is not None
+        counts = {name: campaign.store.counts(name) for name in ("outcome", "verdict")}
+        holder = campaign.store.holder()
+    if as_json:
+        print_json({"cases": total, "done": done, "complete": complete, "runs": holder is not None, **counts})
+    else:
+        print(f"{done} of {total} cases" + (f"; being run by {holder}" if holder else ""))
+        for name, found in counts.items():
+            print(f"{name}: " + (", ".join(f"{count} {key}" for key, count in found.items()) or "none yet"))
+        if not complete and holder is None:
+            print(f"go on with: cosim campaign resume {folder}")
+    raise typer.Exit(0 if complete else 1)
+
+
+def show(
+    folder: Folder,
+    case: Annotated[int | None, typer.Option(help="One case: its values, measures, verdicts, log.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Cases with this outcome or verdict, e.g. fail, 'not converged'.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with figures.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Yield with its interval, spread of every measure; one case; or the cases that failed."""
+    from cosim.campaign.campaign import Campaign
+    from cosim.cli.output import print_json, show_table
+    from cosim.errors import InputError
+
+    with Campaign.open(folder) as campaign:
+        if html is not None:
+            from cosim.report.campaign_page import page
+
+            page(campaign).write(html)
+        if case is not None:
+            row = next(campaign.store.rows(numbers=[case]), None)
+            if row is None:
+                raise InputError(f"case {case} has no row", remedy=f"cases are 0 to {campaign.total() - 1}")
+            print_json(row)
+        elif only is not None:
+            rows = list(campaign.store.rows(where=only))
+            if as_json:
+                print_json(rows)
+                return
+            cells = [
+                [row["number"], _values(row), row["outcome"], row["verdict"], row.get("why", "")]
+                for row in rows[:_SHOWN]
+            ]
+            show_table(f"{len(rows)} cases: {only}", ("case", "values", "outcome", "verdict", ""), cells)
+        else:
+            _show(campaign, as_json=as_json)
+
+
+def _values(row: dict[str, Any]) -> str:
+    corner = [] if row["corner"] == "nominal" else [row["corner"]]
+    return ", ".join([*corner, *(f"{name.rpartition('.')[2]}={value:.4g}" for name, value in row["values"].items())])
+
+
+def _found(campaign: Campaign) -> Any:
+    from cosim.campaign.results import search_result
+
+    return search_result(campaign)
+
+
+def _show(campaign: Campaign, *, as_json: bool) -> None:
+    from cosim.campaign.results import groups
+    from cosim.cli.output import print_json, show_table
+    from cosim.units import show as written
+
+    found, searched = groups(campaign), _found(campaign)
+    if as_json:
+        print_json(summary(campaign, found, searched))
+        return
+    total, done = campaign.total(), len(campaign.store)
+    print(f"{campaign.plan.title or campaign.bench.file.title}: {done} of {total} cases ({campaign.job.engine})")
+    if searched is not None:
+        print(searched)
+    elif campaign.plan.worst_case or campaign.plan.high_sigma:
+        print("the search is not over")
+    shown = found[:_SHOWN]
+    rows = [
+        [g.name(), g.cases, ", ".join(f"{n} {k}" for k, n in g.outcomes.items()), name, str(y)]
+        for g in shown for name, y in g.yields.items()
+    ]  # fmt: skip
+    if rows:
+        show_table("yield", ("point", "cases", "outcomes", "limit", "yield"), rows, right=(1,))
+        for note in dict.fromkeys(y.note for g in shown for y in g.yields.values() if y.note):
+            print(f"note: {note}")
+    rows = [
+        [g.name(), m.name, *(written(x, m.unit) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
+        for g in shown for m in g.measures.values()
+    ]  # fmt: skip
+    show_table("measures", ("point", "measure", "mean", "deviation", "smallest", "largest"), rows, right=(2, 3, 4, 5))
+    if len(found) > _SHOWN:
+        print(f"{len(found) - _SHOWN} more points: cosim campaign export {campaign.store.folder} --to table.csv")
+
+
+def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, Any]:
+    """A campaign's result as JSON values."""
+    return {
+        "title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine,
+        "cases": campaign.total(), "done": len(campaign.store),
+        "outcomes": campaign.store.counts("outcome"), "verdicts": campaign.store.counts("verdict"),
+        **({} if searched is None else {"search": searched.to_dict()}),
+        "points": [
+            {
+                "point": dict(g.point), "cases": g.cases, "outcomes": dict(g.outcomes),
+                "yield": {n: {"share": y.share, "low": y.low, "high": y.high, "level": y.level, "method": y.method}
+                          for n, y in g.yields.items()},
+                "measures": {n: {"unit": m.unit, "mean": m.mean, "deviation": m.deviation,
+                                 "smallest": float(m.values.min()), "largest": float(m.values.max())}
+                             for n, m in g.measures.items()},
+            }
+            for g in found
+        ],
+    }  # fmt: skip
+
+
+def export(
+    folder: Folder,
+    to: Annotated[Path, typer.Option("--to", help="FILE.csv, FILE.parquet or FILE.nc (netCDF).")],
+) -> None:
+    """Write the finished cases as a table, with units: CSV, Parquet or netCDF."""
+    from cosim.campaign import results
+    from cosim.campaign.campaign import Campaign
+
+    with Campaign.open(folder) as campaign:
+        print(f"{len(campaign.store)} cases written to {results.export(campaign, to)}")
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A campaign's folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one's.")],
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Of a measure, over its largest value.")] = 1e-3,
+    as_json: Json = False,
+) -> None:
+    """What changed from campaign A to B, case by case. Exit 0 when nothing did beyond the tolerance."""
+    from cosim.campaign.campaign import Campaign
+    from cosim.campaign.results import compare
+    from cosim.cli.output import print_json, show_table
+
+    with Campaign.open(first) as a, Campaign.open(second) as b:
+        found = compare(a, b)
+    if as_json:
+        print_json({**vars(found), "same": found.same(tolerance)})
+    else:
+        print(f"{found.both} cases in both, {found.only_first} in {first} only, {found.only_second} in {second} only")
+        rows = [[name, f"{change:.3g}", number] for name, (change, number) in found.largest.items()]
+        show_table("largest difference over the largest value", ("measure", "difference", "case"), rows, right=(1, 2))
+        for number, before, after in found.verdicts[:_SHOWN]:
+            print(f"case {number}: {before} became {after}")
+        if len(found.verdicts) > _SHOWN:
+            print(f"{len(found.verdicts) - _SHOWN} more verdicts differ")
+    raise typer.Exit(0 if found.same(tolerance) else 1)
