@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
-from collections.abc import Mapping
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
-from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError
-from cosim.spice import outcome, sandbox, waveforms
+from cosim.errors import DataError, EngineMissing
+from cosim.spice import sandbox, waveforms
 from cosim.spice.library import find_ngspice
 from cosim.spice.pool import Answer, Pool
-from cosim.spice.prepare import Prepared, prepare
+from cosim.spice.pooled import PooledNgspice
+from cosim.spice.prepare import Prepared
 from cosim.spice.raw import read_raw
-from cosim.spice.simulator import Deck, Limits, Result
 
 _KINDS = {
     "transient analysis": "tran", "ac analysis": "ac", "dc transfer characteristic": "dc", "operating point": "op",
@@ -35,7 +33,7 @@ def ngspice_version(program: str) -> str:
     return f"ngspice-{match[1]}" if match else "ngspice-unknown"
 
 
-class NgspiceCli:
+class NgspiceCli(PooledNgspice):
     """``ngspice -b -r``, at most ``workers`` at once. Thread-safe; a context manager."""
 
     name = "ngspice"
@@ -44,49 +42,22 @@ class NgspiceCli:
         program = find_ngspice()
         if program is None:
             raise EngineMissing("there is no ngspice on this machine", remedy="install ngspice 44 or later")
+        super().__init__(Pool("command", size=workers))
         self._program = program
-        self._pool = Pool("command", size=workers)
 
     def version(self) -> str:
         """``"ngspice-46"``."""
         return ngspice_version(self._program)
 
-    def confinement(self) -> Mapping[str, Any]:
-        """What holds the program back (`sandbox.Confinement`)."""
-        return dict(self._pool.hello()["confinement"])
-
-    def pids(self) -> list[int]:
-        """The process ids of the workers that run."""
-        return self._pool.pids()
-
-    def run(self, deck: Deck, *, limits: Limits = Limits()) -> Result:  # noqa: B008  a frozen value
-        """Run ``deck``; the outcome says what became of it. Raises `EngineMissing` only."""
-        started = time.monotonic()
-        try:
-            prepared = prepare(deck)
-        except (NetlistError, MissingFile) as error:
-            return outcome.refused(deck, self.name, str(error))
-        job = {
+    def _job(self, ready: Prepared) -> dict[str, Any]:
+        return {
             "argv": [self._program, "-b"],
-            "reads": [*prepared.osdi, *prepared.reads],
-            "files": {".spiceinit": start_up(prepared), "deck.cir": prepared.text},
-            "memory": limits.memory,
-            "file_size": limits.file_size,
+            "reads": [*ready.osdi, *ready.reads],
+            "files": {".spiceinit": start_up(ready), "deck.cir": ready.text},
         }
-        with self._pool.run(job, wall=limits.wall) as answer:
-            return outcome.of_ngspice(
-                deck, prepared, answer, _plots(answer), engine=self.name, limits=limits, wall=time.monotonic() - started
-            )
 
-    def close(self) -> None:
-        """End the worker processes and remove their scratch folders."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _read(self, ready: Prepared, answer: Answer) -> list[waveforms.Plot]:
+        return _plots(answer)
 
 
 def start_up(prepared: Prepared) -> str:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from cosim.errors import DataError, EngineMissing, MissingFile, NetlistError, Where
+from cosim.errors import DataError, EngineMissing, Where
 from cosim.spice import outcome, waveforms
 from cosim.spice.netlist import Line, words
 from cosim.spice.openvaf import packaged
 from cosim.spice.pool import Answer, Pool
+from cosim.spice.pooled import Pooled
 from cosim.spice.prepare import Prepared, cards_of, prepare
 from cosim.spice.raw import read_raw
 from cosim.spice.simulator import Deck, Limits, Outcome, Result
@@ -51,7 +51,15 @@ def vacask_version() -> str:
     return "vacask-unknown"
 
 
-class VacaskSimulator:
+@dataclass(frozen=True)
+class _Ready:
+    """A deck as it was read, and in VACASK's language."""
+
+    prepared: Prepared
+    translation: Translation
+
+
+class VacaskSimulator(Pooled[_Ready]):
     """VACASK, at most ``workers`` at once. Thread-safe; a context manager."""
 
     name = "vacask"
@@ -60,96 +68,81 @@ class VacaskSimulator:
         program = find_vacask()
         if program is None:
             raise EngineMissing("VACASK is not on this machine", remedy="pip install 'cosim-spice[veriloga]'")
+        super().__init__(Pool("command", size=workers))
         self._program = program
-        self._pool = Pool("command", size=workers)
 
     def version(self) -> str:
         """``"vacask-0.3.4"``."""
         return vacask_version()
 
-    def confinement(self) -> Mapping[str, Any]:
-        """What holds the program back (`sandbox.Confinement`)."""
-        return dict(self._pool.hello()["confinement"])
+    def _prepare(self, deck: Deck) -> _Ready:
+        prepared = prepare(deck)
+        extra = [Line(card, Where(deck.source)) for card in cards_of(deck) if card.startswith(".options")]
+        return _Ready(prepared, translate(prepared.circuit, prepared.osdi, extra))
 
-    def pids(self) -> list[int]:
-        """The process ids of the workers that run."""
-        return self._pool.pids()
-
-    def run(self, deck: Deck, *, limits: Limits = Limits()) -> Result:  # noqa: B008  a frozen value
-        """Run ``deck``; the outcome says what became of it. Raises `EngineMissing` only."""
-        started = time.monotonic()
-        try:
-            prepared = prepare(deck)
-            extra = [Line(card, Where(deck.source)) for card in cards_of(deck) if card.startswith(".options")]
-            translation = translate(prepared.circuit, prepared.osdi, extra)
-        except (NetlistError, MissingFile) as error:
-            return outcome.refused(deck, self.name, str(error))
-        job = {
+    def _job(self, ready: _Ready) -> dict[str, Any]:
+        return {
             "argv": [self._program, "-qp", "-sp", "deck.sim"],
-            "reads": list(prepared.osdi),
-            "files": {"deck.sim": "\n".join(translation.rows) + "\n"},
-            "memory": limits.memory,
-            "file_size": limits.file_size,
+            "reads": list(ready.prepared.osdi),
+            "files": {"deck.sim": "\n".join(ready.translation.rows) + "\n"},
         }
-        with self._pool.run(job, wall=limits.wall) as answer:
-            how, reason, plot = _judge(translation, answer, limits)
+
+    def _read(self, ready: _Ready, answer: Answer) -> list[waveforms.Plot]:
+        return _plots(ready.translation, answer)
+
+    def _judge(
+        self, deck: Deck, ready: _Ready, *, answer: Answer, plots: list[waveforms.Plot], limits: Limits, wall: float
+    ) -> Result:
+        how, reason = _outcome(ready.translation, answer, plots, limits)
         named: dict[str, xarray.Dataset] = {}
-        if plot is not None:
-            named = {"tran": waveforms.dataset(_kept(plot, _wanted(deck, prepared)))}
+        if how is Outcome.CONVERGED:
+            named = {"tran": waveforms.dataset(_kept(plots[0], _wanted(deck, ready.prepared)))}
         return Result(
             how,
             self.name,
             waveforms=MappingProxyType(named),
             reason=reason,
             log=outcome.log_tail(answer.log),
-            wall=time.monotonic() - started,
+            wall=wall,
             deck=deck,
         )
 
-    def close(self) -> None:
-        """End the worker processes and remove their scratch folders."""
-        self._pool.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _judge(translation: Translation, answer: Answer, limits: Limits) -> tuple[Outcome, str, waveforms.Plot | None]:
+def _outcome(
+    translation: Translation, answer: Answer, plots: list[waveforms.Plot], limits: Limits
+) -> tuple[Outcome, str]:
     failed = outcome.abnormal(answer, limits)
     if failed is not None:
-        return *failed, None
+        return failed
     texts = [text.strip() for _, text in answer.log if text.strip()]
-    plot = _plot(translation, answer.file("tran1.raw"))
-    if answer.code == 0 and plot is not None:
-        scale = plot.scale()
+    if answer.code == 0 and plots:
+        scale = plots[0].scale()
         end = float(scale[-1].real) if scale is not None and len(scale) else 0.0
         if end >= translation.stop * (1 - _STOP_RTOL):
-            return Outcome.CONVERGED, "", plot
-        return Outcome.NOT_CONVERGED, f"the transient stopped at {end:.6g} s of {translation.stop:.6g} s", None
+            return Outcome.CONVERGED, ""
+        return Outcome.NOT_CONVERGED, f"the transient stopped at {end:.6g} s of {translation.stop:.6g} s"
     if match := _PLACE.search("\n".join(texts)):
         row = int(match[1])
         where = translation.places[row - 1] if 0 < row <= len(translation.places) else None
         message = texts[next(i for i, text in enumerate(texts) if _PLACE.match(text)) - 3]
-        return Outcome.REFUSED, (f"{where}: " if where is not None else "") + message.rstrip("."), None
+        return Outcome.REFUSED, (f"{where}: " if where is not None else "") + message.rstrip(".")
     told = [text for text in texts if not text.startswith(("This is vacask", "(c)", "http", "OpenMP", "Cadnip"))]
     told = [text for text in told if not re.match(r"Available CPUs|CPUs used|OpenBLAS CPUs|Analysis '", text)]
-    return Outcome.NOT_CONVERGED, "; ".join(text.rstrip(".") for text in told[-4:]) or f"exit code {answer.code}", None
+    return Outcome.NOT_CONVERGED, "; ".join(text.rstrip(".") for text in told[-4:]) or f"exit code {answer.code}"
 
 
-def _plot(translation: Translation, file: Path | None) -> waveforms.Plot | None:
-    if file is None:
-        return None
+def _plots(translation: Translation, answer: Answer) -> list[waveforms.Plot]:
+    file = answer.file("tran1.raw")
+    if answer.status != "done" or file is None:
+        return []
     try:
         found = read_raw(file)
     except DataError:  # cut off by an abort, which the log and the exit code explain
-        return None
+        return []
     if not found:
-        return None
+        return []
     pairs = [ngspice_name(name, translation.names) for name in found[0].names]
-    return waveforms.Plot("tran", tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), found[0].values)
+    return [waveforms.Plot("tran", tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), found[0].values)]
 
 
 def ngspice_name(name: str, names: Mapping[str, str]) -> tuple[str, str]:
