@@ -80,7 +80,7 @@ class Draws:
         method: how they are placed.
         cycles: how often each device is run. Point k is cycle ``k % cycles`` of device ``k // cycles``.
         cycle_dimensions: coordinates behind the others that every cycle of every device draws anew.
-        replicate: which independent randomisation of a Latin hypercube or Sobol set this is.
+        replicate: which independent randomisation of the same set this is.
 
     Raises `InputError` where they do not fit together.
     """
@@ -140,7 +140,7 @@ class Draws:
         for row, k in enumerate(range(start, stop)):
             device, cycle = divmod(k, self.cycles)
             found[row, : self.dimensions] = devices[device - first]
-            found[row, self.dimensions :] = _normals(self.seed, (device, 1 + cycle), self.cycle_dimensions)
+            found[row, self.dimensions :] = _normals(self.seed, self._key(device, 1 + cycle), self.cycle_dimensions)
         return found
 
     @property
@@ -154,6 +154,11 @@ class Draws:
             )
         return ""
 
+    def _key(self, device: int, cycle: int | None = None) -> tuple[int, ...]:
+        """The spawn key of a device or of one of its cycles."""
+        key = (device,) if cycle is None else (device, cycle)
+        return key if self.replicate == 0 else (*key, *([0] * (2 - len(key))), self.replicate)
+
     def _devices(self, start: int, stop: int) -> Array:
         """The coordinates that do not change from cycle to cycle, (stop − start, dimensions)."""
         if self.dimensions == 0:
@@ -163,7 +168,7 @@ class Draws:
         found = np.empty((stop - start, self.dimensions))
         if self.method == "monte-carlo":
             for row, k in enumerate(range(start, stop)):
-                found[row] = _normals(self.seed, (k,), self.dimensions)
+                found[row] = _normals(self.seed, self._key(k), self.dimensions)
             return found
         k = start
         while k < stop:

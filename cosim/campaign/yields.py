@@ -105,8 +105,8 @@ def estimate(
     notes = []
     if sampling in _DEPENDENT:
         notes.append(
-            f"the interval takes the samples for independent, which those of {_DEPENDENT[sampling]} are not: mostly it is"
-            " too wide, and only replicates can tell"
+            f"the interval takes the samples for independent, which those of {_DEPENDENT[sampling]} are not: mostly it"
+            " is too wide, and only replicates can tell"
         )
     if cycles > 1:
         notes.append("cycles of one device are not independent: the interval is too narrow unless devices are counted")
