@@ -70,7 +70,7 @@ class Readable:
 
 @dataclass(frozen=True)
 class Rules:
-    """What stays allowed: ``scratch`` for changes, ``readable`` and ``files`` (opened now) for reading.
+    """What stays allowed: ``scratch`` for changes, ``readable`` and ``files`` (or folders, opened now) for reading.
 
     Without ``readable`` everything stays readable, and any program executable.
     """
@@ -103,6 +103,10 @@ def restrict(rules: Rules) -> bool:
         return False
 
     def allow(number: int, rights: int) -> bool:
+        # a right to list is refused for what is no folder
+        return add(number, rights) or (bool(rights & _READ_DIR) and add(number, rights & ~_READ_DIR))
+
+    def add(number: int, rights: int) -> bool:
         packed = struct.pack("=Qi", rights & handled, number)
         rule = ctypes.create_string_buffer(packed, len(packed))
         added = libc.syscall(ctypes.c_long(_ADD), ctypes.c_int(ruleset), _BENEATH, rule, ctypes.c_uint32(0))
@@ -122,12 +126,10 @@ def restrict(rules: Rules) -> bool:
         allow_path("/dev/null", _READ_FILE | _WRITE_FILE | _TRUNCATE, needed=True)
         if rules.readable is not None:
             more = _EXECUTE if rules.readable.execute else 0
-            allow_path("/proc/self", _READ_FILE | _READ_DIR)  # opened here: it is another one in each process
-            for path in rules.files:
-                allow_path(path, _READ_FILE | more)
+            for path in ("/proc/self", *rules.files):  # opened here: /proc/self is another one in each process
+                allow_path(path, _READ_FILE | _READ_DIR)
             for number in rules.readable.handles:
-                # a right to list is refused for what is no folder
-                _ = allow(number, _READ_FILE | _READ_DIR | more) or allow(number, _READ_FILE | more)
+                allow(number, _READ_FILE | _READ_DIR | more)
         if any(refused):
             return False
         return bool(libc.syscall(ctypes.c_long(_RESTRICT), ctypes.c_int(ruleset), ctypes.c_uint32(0)) == 0)

@@ -2,6 +2,7 @@
 
 A compiled model is cached under the hash of its source, of the files that it includes, and of the compiler's version.
 The compiler ends with exit code 0 also where it found no linker, so what counts is whether the output file is there.
+It runs confined (`cosim.spice.confined`): its text may be anybody's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, Where
+from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.spice import confined
 
 COMPILE_LIMIT = 600.0
+COMPILE_MEMORY, COMPILE_FILE = 8 << 30, 1 << 30  # bytes
+MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
+_LOG_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
 _MODULE = re.compile(r"^\s*module\s+(\w+)", re.MULTILINE)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -90,6 +95,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
 
     Raises:
         NetlistError: the compiler found an error: with file, line and column. MissingFile: no such source.
+        NetlistRefused: it includes a file outside of its folder and of ``include``.
         EngineMissing: no compiler, or no linker.
     """
     program = require_openvaf()
@@ -100,7 +106,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
     digest = hashlib.sha256(compiler_version(program).encode())
-    _hash_tree(text, folders, digest, set())
+    _hash_tree(text, folders, digest)
     target = (cache or cache_folder()) / f"{match[1]}-{digest.hexdigest()[:20]}.osdi"
     if target.is_file():
         return target
@@ -117,18 +123,33 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
 
 def _read(path: Path) -> str:
     try:
+        if path.stat().st_size > MAX_SOURCE:
+            raise InputError(f"larger than {MAX_SOURCE >> 20} MiB", where=Where(path), remedy="compile one model")
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise MissingFile(f"cannot read Verilog-A file {str(path)!r}: {error}", remedy="check the path") from None
 
 
-def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash, seen: set[Path]) -> None:
-    digest.update(text.encode())
-    for name in _INCLUDE.findall(text):
-        found = next((path for folder in folders if (path := folder / name).is_file()), None)
-        if found is not None and found not in seen:  # the compiler brings the standard headers itself
+def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash) -> None:
+    """``text`` and all that it includes into ``digest``. Raises `NetlistRefused` for a file outside of ``folders``."""
+    seen: set[Path] = set()
+    left = [(text, tuple(folders))]
+    while left:
+        text, around = left.pop()
+        digest.update(text.encode())
+        for name in _INCLUDE.findall(text):
+            found = next((path for folder in around if (path := folder / name).is_file()), None)
+            if found is None or found in seen:  # the compiler brings the standard headers itself
+                continue
             seen.add(found)
-            _hash_tree(_read(found), [found.parent, *folders], digest, seen)
+            if not any(found.resolve().is_relative_to(root) for root in folders):
+                raise NetlistRefused(
+                    f"{name!r} leads outside the folders that this Verilog-A may include from",
+                    remedy="put it beside the file",
+                )
+            if len(seen) > MAX_INCLUDES:
+                raise NetlistError(f"more than {MAX_INCLUDES} included files", remedy="compile one model")
+            left.append((_read(found), (found.parent, *folders)))
 
 
 def _compile(
@@ -137,19 +158,25 @@ def _compile(
     written, output = scratch / f"{target.stem}.va", scratch / "model.osdi"
     written.write_text(text)
     argv = [program, "--target_cpu", "generic", *(word for f in folders for word in ("-I", str(f)))]
-    try:
-        answer = subprocess.run(
-            [*argv, "-o", str(output), str(written)],
-            capture_output=True, text=True, timeout=COMPILE_LIMIT, check=False, cwd=scratch, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise NetlistError(
-            f"the Verilog-A compiler did not finish within {COMPILE_LIMIT:g} s", where=Where(file), remedy="simplify it"
-        ) from None
-    if output.is_file() and answer.returncode == 0:
+    argv += ["-o", str(output), str(written)]
+    start = confined.command(argv, scratch, reads=folders, memory=COMPILE_MEMORY, file_size=COMPILE_FILE)
+    with tempfile.TemporaryFile(dir=scratch) as log:
+        try:
+            code = subprocess.run(
+                start, env=confined.environment(scratch), cwd=scratch, timeout=COMPILE_LIMIT, check=False,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise NetlistError(
+                f"the Verilog-A compiler did not finish within {COMPILE_LIMIT:g} s", where=Where(file),
+                remedy="simplify it",
+            ) from None  # fmt: skip
+        log.seek(0)
+        said = _ESCAPE.sub("", log.read(_LOG_BYTES).decode("utf-8", "replace"))
+    if output.is_file() and not output.is_symlink() and code == 0:
         os.replace(output, target)
         return
-    raise _compile_error(_ESCAPE.sub("", answer.stderr + answer.stdout), answer.returncode, file=file, written=written)
+    raise _compile_error(said, code, file=file, written=written)
 
 
 def _compile_error(log: str, code: int, *, file: Path | None, written: Path) -> Exception:

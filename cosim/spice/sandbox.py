@@ -174,7 +174,7 @@ def confine(
         scratch: the only folder that stays writable.
         ticket: address of the C string that one last ``execve`` may name (see `execute`); None: no ``execve`` at all.
         readable: what may be read beside ``scratch`` and ``files``; None: everything.
-        files: further files to read.
+        files: further files and folders to read.
         programs: processes may be started, under the same confinement, as a compiler starts its linker.
         means: what `isolate` achieved before.
     """
