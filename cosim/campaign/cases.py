@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -24,11 +24,12 @@ from cosim.devices.registry import device as find_device
 from cosim.errors import InputError
 from cosim.measure.physics import Verdict, states_in_bounds
 from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Limits, Outcome, Simulator
+from cosim.spice.simulator import Deck, Limits, Outcome, Simulator
 from cosim.spice.testbench import BenchResult, Testbench
 from cosim.validate import judge_limit
 
 _LOG_LINES = 20
+Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Subject:
         for name in corners or (NOMINAL,):
             bench, shared = self._corner(name)
             found.update(shared)
-            for deck in _decks(bench):
+            for deck in _told_apart(bench.decks()):
                 found.update(deck)
         return found.hexdigest()
 
@@ -88,27 +89,23 @@ class Subject:
         """The bench of a case. Raises `InputError` for values out of bounds."""
         return apply(self.corner(case.corner), case.values)
 
-    def key(self, case: Case) -> str:
+    def key(self, case: Case, decks: Decks | None = None) -> str:
         """SHA-256 of all that the row depends on: decks with their options, files, measures, engine, repetition.
 
-        Two plans that come to the same decks share it.
+        Two plans that come to the same decks share it. ``decks`` are the case's, where they are written already.
         """
-        bench, shared = self._corner(case.corner)
+        _, shared = self._corner(case.corner)
         found = hashlib.sha256(f"{self.engine} {case.repeat}".encode() + shared)
-        for deck in _decks(apply(bench, case.values)):
+        for deck in _told_apart(self.at(case).decks() if decks is None else decks):
             found.update(deck)
         return found.hexdigest()
 
 
-def _decks(bench: Testbench) -> list[bytes]:
+def _told_apart(decks: Decks) -> Iterator[bytes]:
     """What tells the decks of two cases apart, where all that they include is the same."""
-    found = []
-    for name in bench.file.plan:
-        for point in bench.points(name):
-            deck = bench.deck(name, point=point)
-            options = json.dumps([deck.save, sorted(deck.options.items())], default=str)
-            found.append(deck.text.encode() + b"\0" + options.encode() + b"\0")
-    return found
+    for _, _, deck in decks:
+        options = json.dumps([deck.save, sorted(deck.options.items())], default=str)
+        yield deck.text.encode() + b"\0" + options.encode() + b"\0"
 
 
 def _shared(bench: Testbench) -> bytes:
@@ -143,9 +140,10 @@ def evaluate(
         "number": case.number, "corner": case.corner, "values": dict(case.values), "engine": subject.engine,
     }  # fmt: skip
     try:
-        row["key"] = subject.key(case)
         bench = subject.at(case)
-        run = bench.run(simulator, limits=limits)
+        decks = bench.decks()
+        row["key"] = subject.key(case, decks)
+        run = bench.run(simulator, limits=limits, decks=decks)
     except InputError as error:
         return Done({**row, "outcome": Outcome.REFUSED.value, "verdict": Verdict.CANNOT_TELL.value, "why": str(error)})
     again: BenchResult | None = None

@@ -93,7 +93,7 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
         print(
             f"\nfinishing what runs; go on later with: cosim campaign resume {campaign.store.folder}", file=sys.stderr
         )
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, on)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -226,15 +227,19 @@ class Testbench:
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
     def tightened(self) -> Testbench:
-        """The same bench at tightened tolerances and half the maximum step: what a measure is trusted by."""
+        """The same bench at tightened tolerances and half the maximum step: what a measure is trusted by.
+
+        A tolerance that the bench sets itself becomes a tenth of it (trtol stays), one that it leaves out that of
+        `TIGHT`.
+        """
         options = dict(self.file.options)
         for key, tight in TIGHT.items():
             given = self.file.options.get(key)
             number = spice_number(given) if isinstance(given, str) else given
             if given is not None and number is None:
                 raise InputError(f"option {key} = {given!r} is no number", remedy="write e.g. 1e-6")
-            # what a bench sets itself is set for a reason: a tenth of it, where that is tighter still
-            options[key] = tight if number is None else min(number * (1.0 if key == "trtol" else 0.1), tight)
+            # What a bench sets itself is set for a reason, loose or tight: its tenth shows what has not converged.
+            options[key] = tight if number is None else number * (1.0 if key == "trtol" else 0.1)
         data = self.file.model_dump()
         data["options"] = options
         for entry in [data["analysis"], *data["analyses"].values()]:
@@ -370,8 +375,7 @@ class Testbench:
         """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside of what
         this bench may read.
         """
-        given = Path(reference).expanduser()
-        path = (given if given.is_absolute() else self.folder / given).resolve()
+        path = _resolved(reference, self.folder)
         if not any(path.is_relative_to(root) for root in self._roots()):
             raise NetlistRefused(
                 f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
@@ -405,24 +409,34 @@ class Testbench:
         stop = entry.stop if entry.stop is not None else self.file.duration(cast(str, entry.stimulus))
         return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
-    def run(self, simulator: Simulator | None = None, *, limits: Limits | None = None) -> BenchResult:
+    def decks(self) -> list[tuple[str, Mapping[str, float], Deck]]:
+        """Every analysis at every point of its sweep: its name, the point, and the deck."""
+        return [(name, point, self.deck(name, point=point)) for name in self.file.plan for point in self.points(name)]
+
+    def run(
+        self, simulator: Simulator | None = None, *, limits: Limits | None = None,
+        decks: Sequence[tuple[str, Mapping[str, float], Deck]] | None = None,
+    ) -> BenchResult:  # fmt: skip
         """Run every analysis at every point, measure, judge; without ``simulator`` in one opened for this run.
 
-        Runs are handed to the simulator all at once: it works on as many as it has processes.
+        Runs are handed to the simulator all at once: it works on as many as it has processes. ``decks`` are this
+        bench's own, for a caller that has written them already.
         """
         if simulator is None:
             from cosim.spice.engines import open_simulator
 
             with open_simulator() as own:
-                return self.run(own, limits=limits)
-        cases = [(name, point) for name in self.file.plan for point in self.points(name)]
-        decks = [self.deck(name, point=point) for name, point in cases]
+                return self.run(own, limits=limits, decks=decks)
+        cases = self.decks() if decks is None else decks
         chosen = limits or Limits()
-        with ThreadPoolExecutor(max_workers=min(len(decks), 32)) as threads:
-            results = list(threads.map(lambda deck: simulator.run(deck, limits=chosen), decks))
+        if len(cases) == 1:
+            results = [simulator.run(cases[0][2], limits=chosen)]
+        else:
+            with ThreadPoolExecutor(max_workers=min(len(cases), 32)) as threads:
+                results = list(threads.map(lambda case: simulator.run(case[2], limits=chosen), cases))
         runs = tuple(
-            Run(name, MappingProxyType(point), _renamed(result))
-            for (name, point), result in zip(cases, results, strict=True)
+            Run(name, MappingProxyType(dict(point)), _renamed(result))
+            for (name, point, _), result in zip(cases, results, strict=True)
         )
         if not all(run.result.ok for run in runs):
             return BenchResult(self, runs, MappingProxyType({}))
@@ -457,6 +471,13 @@ class Testbench:
             low, high = limit.span(entry.unit) if limit else (None, None)
             done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
         return done
+
+
+@lru_cache(maxsize=1024)
+def _resolved(reference: str, folder: Path) -> Path:
+    """Where a path leads. Kept, because what a deck includes is looked at again when it is read, link by link."""
+    given = Path(reference).expanduser()
+    return (given if given.is_absolute() else folder / given).resolve()
 
 
 def _osdi_name(vector: str) -> str | None:
