@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -32,15 +33,27 @@ def _quantity(unit: str) -> BeforeValidator:
     return BeforeValidator(convert)
 
 
-Volt = Annotated[float, _quantity("V")]
-Ampere = Annotated[float, _quantity("A")]
-Second = Annotated[float, _quantity("s")]
-Hertz = Annotated[float, _quantity("Hz")]
-Number = Annotated[float, _quantity("")]
+@dataclass(frozen=True)
+class In:
+    """The unit that a quantity of a schema is asked for in; "" where it is a plain number."""
+
+    unit: str
+
+
+Volt = Annotated[float, _quantity("V"), In("V")]
+Ampere = Annotated[float, _quantity("A"), In("A")]
+Second = Annotated[float, _quantity("s"), In("s")]
+Hertz = Annotated[float, _quantity("Hz"), In("Hz")]
+Number = Annotated[float, _quantity(""), In("")]
 
 
 class Quantity(Table):
-    """A value with a unit of its own: ``5``, ``"5 um"`` or ``{ value = 5, unit = "um" }``."""
+    """A value with a unit of its own: ``5``, ``"5 um"`` or ``{ value = 5, unit = "um" }``.
+
+    Args:
+        value: the number, in ``unit``.
+        unit: any of V, A, s, Ohm, S, F, K, m, Hz, J, W and their kin, with a prefix.
+    """
 
     value: float
     unit: str = "1"

@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "validate": "Judge benches: pass, fail or cannot tell for every limit, in every corner.",
         "campaign": "Sweeps, corners, Monte Carlo, searches: thousands of cases of a bench, kept as they come.",
         "cache": "The cases of campaigns that need not be run again: show and prune.",
+        "benches": "The benches that ship: list them, show one, copy one to change it.",
         "gallery": "The circuits' figures beside the numbers of their sources.",
         "lint": "What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",

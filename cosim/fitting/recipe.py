@@ -65,6 +65,10 @@ class ColumnSpec(Part):
     """Which column of the file it is (its header, or its number from 1) and the unit of its numbers.
 
     The unit may stand in the file's header instead, in brackets; where it stands in both, both have to agree.
+
+    Args:
+        name: its header, with or without the unit, or its number from 1.
+        unit: of its numbers, where the header has none.
     """
 
     name: str | int
@@ -72,7 +76,18 @@ class ColumnSpec(Part):
 
 
 class DataSpec(Part):
-    """Where the curve is and what its columns mean."""
+    """Where the curve is and what its columns mean.
+
+    Args:
+        kind: which columns there are and what they mean.
+        file: of the curve, from the recipe's folder.
+        dataset: a named curve in place of a file (``cosim datasets``).
+        reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
+            steps).
+        columns: which column is which quantity.
+        conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
+        polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
+    """
 
     kind: Kind
     file: str | None = None
@@ -80,7 +95,6 @@ class DataSpec(Part):
     reader: str = "table"
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     conditions: Quantities = Field(default_factory=dict)
-    # Of equal pulses: +1 where a ramp potentiates, −1 where it depresses; one for all ramps, or one each.
     polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
 
     @model_validator(mode="after")
@@ -98,7 +112,13 @@ class DataSpec(Part):
 
 
 class StartSpec(Part):
-    """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows."""
+    """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows.
+
+    Args:
+        sets: parameter sets, later ones win: a name, or a file from the recipe's folder.
+        values: of single parameters, over the sets'; a plain number is SI.
+        from_data: whether what the curve shows (range, threshold) is read off it before the fit.
+    """
 
     sets: tuple[str, ...] = ()
     values: Quantities = Field(default_factory=dict)
@@ -106,14 +126,25 @@ class StartSpec(Part):
 
 
 class FitSpec(Part):
-    """Which parameters vary and within which bounds; the others stay at their start values."""
+    """Which parameters vary and within which bounds; the others stay at their start values.
+
+    Args:
+        vary: the parameters that the fit may change.
+        bounds: lower and upper, by parameter; default: the device's own. A plain number is SI.
+    """
 
     vary: tuple[str, ...] = Field(min_length=1)
     bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
 
 
 class NoiseSpec(Part):
-    """What is known about the noise of one read; the parts add in quadrature. Empty: estimated from the residuals."""
+    """What is known about the noise of one read; the parts add in quadrature. Empty: estimated from the residuals.
+
+    Args:
+        sigma: standard deviation of a read, with a unit.
+        of_range: as a share of the curve's range.
+        relative: as a share of the value.
+    """
 
     sigma: str | float | None = None
     of_range: float | None = Field(default=None, gt=0)
@@ -145,6 +176,12 @@ class HeldOut(Part):
     ``last``: the last ``fraction`` of the rows (a forecast). ``blocks``: every ``every``-th block of ``length`` rows
     (an interpolation). ``ramps``: every ``every``-th ramp (a new ramp of the same device). ``points``: every
     ``every``-th row. ``none``.
+
+    Args:
+        rule: which rows.
+        fraction: of ``last``.
+        every: of ``blocks``, ``ramps``, ``points``: 4 is each fourth.
+        length: of a block, in rows.
     """
 
     rule: Literal["last", "blocks", "ramps", "points", "none"] = "none"
@@ -184,14 +221,25 @@ class HeldOut(Part):
 
 
 class RampLaw(Part):
-    """Choices for ramps of equal pulses (`ramps.RampForward`)."""
+    """Choices for ramps of equal pulses (`ramps.RampForward`).
+
+    Args:
+        course: whether the step shrinks or grows along a ramp.
+        start: where the model begins a ramp.
+    """
 
     course: Literal["saturating", "accelerating"] = "saturating"
     start: Literal["first read", "shared", "shifted"] = "first read"
 
 
 class Candidate(RampLaw):
-    """One of several choices, of which cross-validation on the training part keeps the best."""
+    """One of several choices, of which cross-validation on the training part keeps the best.
+
+    Args:
+        title: what it is called in tables.
+        vary: as in ``fit``.
+        values: as in ``start``.
+    """
 
     title: str
     vary: tuple[str, ...] = Field(min_length=1)
@@ -199,7 +247,22 @@ class Candidate(RampLaw):
 
 
 class FitRecipe(Part):
-    """A recipe (module docstring). Make one in Python with keyword arguments, or with `load`."""
+    """What an extraction needs beside the numbers. In Python it is made of keyword arguments, or with `load`.
+
+    Args:
+        name: of the parameter set that comes out.
+        device: the model whose parameters are extracted (``cosim devices``).
+        data: where the curve is.
+        start: values before the fit.
+        fit: what varies.
+        noise: of one read.
+        held_out: the part of the curve that the fit does not see.
+        ramps: choices for ramps of equal pulses.
+        candidates: several choices, of which cross-validation keeps the best.
+        notes: sentences that go into the parameter set.
+        path: the file that the recipe came from: paths in it count from its folder.
+        given: parameter sets that come from a program and not from a file; they win over ``start.sets``.
+    """
 
     name: str
     device: str
@@ -211,9 +274,7 @@ class FitRecipe(Part):
     ramps: RampLaw = RampLaw()
     candidates: tuple[Candidate, ...] = ()
     notes: tuple[str, ...] = ()
-    # The file that the recipe came from: paths in it are relative to this file's folder.
     path: Path | None = Field(default=None, exclude=True)
-    # Parameter sets that come from a program and not from a file; they win over ``start.sets``.
     given: tuple[InstanceOf[ParameterSet], ...] = Field(default=(), exclude=True)
 
     @classmethod

@@ -28,6 +28,11 @@ class _Cells(PointMeasure):
     """``of`` lists a vector, or a signed sum of vectors, per cell.
 
     A cell's change is its value at ``stop`` minus that at ``start`` (None: minus nothing).
+
+    Args:
+        of: a vector, or a signed sum of vectors, per cell.
+        start: where a change begins; default: from nothing.
+        stop: where it ends.
     """
 
     of: tuple[str, ...] = Field(min_length=1)
@@ -67,7 +72,11 @@ class Changes(_Cells):
 
 
 class ChangeLine(_Cells):
-    """R² of a straight line through the origin of the cells' changes against given numbers, one per cell."""
+    """R² of a straight line through the origin of the cells' changes against given numbers, one per cell.
+
+    Args:
+        against: numbers, one a cell.
+    """
 
     kind: Literal["change-r-squared"]
     against: tuple[float, ...]

@@ -44,7 +44,12 @@ class Point:
 
 
 class Kind(Table):
-    """What every measure has: the unit of its values and the analysis whose waveforms it sees (None: the only one)."""
+    """What every measure has: the unit of its values and the analysis whose waveforms it sees (None: the only one).
+
+    Args:
+        unit: of its values, which its limits and its table have.
+        analysis: the one that it sees; default: the only one.
+    """
 
     unit: str = "1"
     analysis: str | None = None
@@ -55,7 +60,20 @@ class Kind(Table):
 
 
 class PointMeasure(Kind):
-    """A measure of the waveforms of one run."""
+    """A measure of the waveforms of one run.
+
+    Args:
+        of: the vector, in ngspice's name: ``v(out)``, ``i(v1)``, ``v(xcell.xm.w)``.
+        stimulus: the pulse train whose pulses and reads are meant.
+        voltage: the vector of the voltage.
+        current: the vector of the current, ``i(SOURCE)``, into the source as SPICE counts it.
+        start, stop: bounds of the analysis's coordinate; default: all of it.
+        level: what has to be crossed.
+        edge: which crossings count.
+        after: where it begins to look.
+        at: place or places on the analysis's coordinate.
+        count: how many.
+    """
 
     @abstractmethod
     def evaluate(self, point: Point) -> Any:
@@ -63,7 +81,12 @@ class PointMeasure(Kind):
 
 
 class DerivedMeasure(Kind):
-    """A measure of other measures."""
+    """A measure of other measures.
+
+    Args:
+        of: another measure, or a swept parameter.
+        against: measures, or swept parameters, that are multiplied.
+    """
 
     @abstractmethod
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Any:
@@ -200,7 +223,11 @@ class At(PointMeasure):
 
 
 class Crossing(PointMeasure):
-    """The time (s) at which a vector crosses ``level`` for the ``number``-th time."""
+    """The time (s) at which a vector crosses ``level`` for the ``number``-th time.
+
+    Args:
+        number: which crossing, from 1.
+    """
 
     kind: Literal["crossing"]
     of: str
@@ -262,7 +289,11 @@ class Whole(PointMeasure):
 
 
 class Quotient(DerivedMeasure):
-    """One measure over another, or over a number."""
+    """One measure over another, or over a number.
+
+    Args:
+        by: the divisor: a measure, a swept parameter or a number.
+    """
 
     kind: Literal["quotient"]
     of: str
@@ -277,7 +308,11 @@ class Quotient(DerivedMeasure):
 
 
 class Correlation(DerivedMeasure):
-    """R² of a straight line (through the origin where ``origin``) of ``of`` against the product of ``against``."""
+    """R² of a straight line (through the origin where ``origin``) of ``of`` against the product of ``against``.
+
+    Args:
+        origin: whether the line goes through the origin.
+    """
 
     kind: Literal["r-squared"]
     of: str

@@ -36,7 +36,11 @@ class Spikes(PointMeasure):
 
 
 class Interval(Spikes):
-    """The first, last, shortest or mean interval between spikes (s)."""
+    """The first, last, shortest or mean interval between spikes (s).
+
+    Args:
+        which: of the intervals.
+    """
 
     kind: Literal["spike-interval"]
     which: Literal["first", "last", "shortest", "mean"] = "mean"
@@ -48,7 +52,11 @@ class Interval(Spikes):
 
 
 class SpikeTime(Spikes):
-    """The time (s) of the spike with a number, from 1; a negative one counts from the last."""
+    """The time (s) of the spike with a number, from 1; a negative one counts from the last.
+
+    Args:
+        number: of the spike.
+    """
 
     kind: Literal["spike-time"]
     number: int = 1
@@ -80,6 +88,10 @@ class EnergyPerSpike(Spikes):
     """Energy (J) that supplies deliver per spike: over whole intervals, from the spike ``skip`` to the last one.
 
     ``supplies`` are pairs of voltage and current (into the source, as SPICE counts it).
+
+    Args:
+        supplies: pairs of voltage and current.
+        skip: spikes at the begin that are left out.
     """
 
     kind: Literal["energy-per-spike"]
@@ -106,6 +118,12 @@ class PairedPulse(PointMeasure):
 
     ``interval`` is the name of a circuit parameter; ``window`` (s) is how long a response is followed, and at
     most the interval.
+
+    Args:
+        response: what of the vector is compared.
+        first: where the first pulse begins.
+        interval: the circuit parameter that holds the interval.
+        window: how long each response is followed.
     """
 
     kind: Literal["paired-pulse-ratio"]

@@ -35,6 +35,13 @@ class Eq6Deviation(PointMeasure):
     """The largest difference of a DPI's output from Eq. 6, over the answer's peak or, ``of_value``, over itself.
 
     ``drive`` is the current (A) through a source in the tail, ``gain`` the parameter that holds I_TH/I_TAU.
+
+    Args:
+        output: the vector of the integrator's output current.
+        drive: the vector of its drive.
+        gain: the circuit parameter that holds I_TH/I_TAU.
+        tau: the time constant of Eq. 6.
+        of_value: relative to the value at each time, and not to the peak.
     """
 
     kind: Literal["eq6-deviation"]
@@ -60,7 +67,11 @@ class Eq6Deviation(PointMeasure):
 
 
 class Trip(PointMeasure):
-    """The value of a swept source at which a vector crosses ``level``, or how far it is from there to ``until``."""
+    """The value of a swept source at which a vector crosses ``level``, or how far it is from there to ``until``.
+
+    Args:
+        until: a second level, to which the distance is measured.
+    """
 
     kind: Literal["trip"]
     of: str
@@ -107,7 +118,12 @@ class Slope(PointMeasure):
 
 
 class CrossingDelay(PointMeasure):
-    """The time (s) from one vector's crossing of its level to another's: negative where the second comes first."""
+    """The time (s) from one vector's crossing of its level to another's: negative where the second comes first.
+
+    Args:
+        cause, effect: the vectors.
+        cause_level, effect_level: what each has to cross.
+    """
 
     kind: Literal["crossing-delay"]
     cause: str

@@ -61,7 +61,12 @@ def numbered(pattern: str, count: int) -> tuple[str, ...]:
 
 
 class Delays(Table):
-    """``count`` delays from ``first`` to ``last``, equally spaced."""
+    """``count`` delays from ``first`` to ``last``, equally spaced.
+
+    Args:
+        first, last: delays.
+        count: how many, both ends included.
+    """
 
     first: Second
     last: Second
@@ -76,6 +81,9 @@ class StdpCurve(PointMeasure):
     """ΔG of devices that differ in their delay: currents read ``before`` and ``after`` at the same voltage.
 
     ``current`` is the vector of one device, with ``{}`` where its number stands, in two digits from 00.
+
+    Args:
+        before, after: times of the two reads.
     """
 
     kind: Literal["stdp-curve"]
@@ -119,6 +127,12 @@ class RowConductance(PointMeasure):
 
 
 class _OfCurve(DerivedMeasure):
+    """What every measure of an STDP curve has.
+
+    Args:
+        delays: of the devices, in their order.
+    """
+
     of: str
     delays: Delays
 
@@ -141,7 +155,11 @@ class StdpPeak(_OfCurve):
 
 
 class StdpWindow(_OfCurve):
-    """Where the window opens or closes: the first or last delay (s) at which ΔG is beyond ``level``."""
+    """Where the window opens or closes: the first or last delay (s) at which ΔG is beyond ``level``.
+
+    Args:
+        level: the change that counts as one.
+    """
 
     kind: Literal["stdp-window-opens", "stdp-window-closes"]
     level: float
@@ -153,7 +171,13 @@ class StdpWindow(_OfCurve):
 
 
 class StdpDistance(_OfCurve):
-    """Root mean square of ΔG minus `change_by_action`; ``between`` in s, coefficients in powers of ms."""
+    """Root mean square of ΔG minus `change_by_action`; ``between`` in s, coefficients in powers of ms.
+
+    Args:
+        discharge, charge: coefficients of the published curve.
+        between: delays between which neither is compared.
+        factor: of the drive.
+    """
 
     kind: Literal["stdp-distance"]
     discharge: tuple[float, ...] = ()

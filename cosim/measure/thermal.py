@@ -20,6 +20,10 @@ class ResistorPower(PointMeasure):
 
     ``resistance`` is in Ohm, or the name of a circuit parameter. ``between`` names one node's voltage against ground,
     or two.
+
+    Args:
+        between: its two nodes; one alone is against ground.
+        resistance: in ohm, or a circuit parameter's name.
     """
 
     kind: Literal["resistor-power", "resistor-peak-power", "resistor-energy"]
@@ -97,7 +101,11 @@ class ReadStep(PointMeasure):
 
 
 class Sum(DerivedMeasure):
-    """The sum of measures, element by element; a name with a minus in front counts negatively."""
+    """The sum of measures, element by element; a name with a minus in front counts negatively.
+
+    Args:
+        of: measures; a minus in front counts negatively.
+    """
 
     kind: Literal["sum"]
     of: tuple[str, ...]

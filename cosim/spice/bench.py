@@ -39,6 +39,16 @@ class DeviceUse(Table):
     One of cosim's has ``parameters`` (a parameter set) and runs in a ``form``. A file (``verilog_a``, a path from the
     bench's folder) has a ``module`` (default: its only one), ``terminals`` (its ports in the order of the subcircuit;
     default: the module's own) and ``values`` of the module's parameters.
+
+    Args:
+        parameters: a parameter set: ``DEVICE:SET``, ``SET``, or ``FILE.toml`` from the bench's folder.
+        also: further sets, whose values win where the device has such a parameter.
+        model: the device, where it is not the set's own: ``cell_1t1r`` takes a memristor's and a transistor's set.
+        form: as B-sources, or compiled from Verilog-A.
+        verilog_a: a file of one's own in place of ``parameters``.
+        module: of that file; default: its only one.
+        terminals: its ports in the order of the subcircuit; default: the module's.
+        values: of the module's parameters.
     """
 
     parameters: str | None = None
@@ -67,6 +77,10 @@ class _Analysis(Table):
 
     ``parameters`` override the circuit's for this analysis; ``sweep`` runs it at every combination of the values given
     per parameter, the last one varying fastest.
+
+    Args:
+        parameters: values for this analysis, over the circuit's.
+        sweep: lists of values by parameter; the analysis runs at every combination.
     """
 
     parameters: dict[str, Quantity] = Field(default_factory=dict)
@@ -85,7 +99,14 @@ class _Analysis(Table):
 
 
 class Tran(_Analysis):
-    """A transient; ``stop`` comes from ``stimulus`` where it is left out."""
+    """A transient; ``stop`` comes from ``stimulus`` where it is left out.
+
+    Args:
+        stop: where it ends; default: the end of ``stimulus``.
+        stimulus: the stimulus whose end is the analysis's.
+        max_step: largest time step.
+        step: the engine's first step; default: ``max_step``.
+    """
 
     kind: Literal["tran"]
     stop: Second | None = None
@@ -95,7 +116,12 @@ class Tran(_Analysis):
 
 
 class Dc(_Analysis):
-    """A sweep of one source, in V or A."""
+    """A sweep of one source, in V or A.
+
+    Args:
+        source: the element that is swept, e.g. ``vd``.
+        start, stop, step: of the sweep, in the source's unit.
+    """
 
     kind: Literal["dc"]
     source: str
@@ -105,7 +131,12 @@ class Dc(_Analysis):
 
 
 class Ac(_Analysis):
-    """Small-signal response, ``points`` per decade."""
+    """Small-signal response, ``points`` per decade.
+
+    Args:
+        points: per decade.
+        start, stop: of the frequency.
+    """
 
     kind: Literal["ac"]
     points: int = Field(default=20, gt=0)
@@ -123,7 +154,11 @@ Analysis = Annotated[Tran | Dc | Ac | Op, Field(discriminator="kind")]
 
 
 class Limit(Table):
-    """Bounds of a measure, in its unit; each value of a measure with many has to keep them."""
+    """Bounds of a measure, in its unit; each value of a measure with many has to keep them.
+
+    Args:
+        min, max: bounds with the measure's unit, inclusive; a plain number is SI.
+    """
 
     min: str | float | None = None
     max: str | float | None = None
@@ -141,6 +176,29 @@ class BenchFile(Table):
 
     In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
     it) and ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows.
+
+    Args:
+        title: what the bench is, for tables and figures.
+        netlist: a file of subcircuits and models, from the bench's folder or a shipped one, included before the
+            circuit.
+        circuit: SPICE elements; ``{NAME}`` is a parameter.
+        description: more about it, for readers.
+        parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
+        devices: what stands for each subcircuit that the circuit uses and nobody defines.
+        stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
+        analysis: the only analysis.
+        analyses: several, by name; each measure then says which it sees.
+        options: of the simulator, over cosim's own (``reltol`` 1e-4, ``abstol`` 1e-12, ``vntol`` 1e-7, ``chgtol``
+            1e-16, ``trtol`` 1); ``temp`` in °C.
+        save: vectors to keep beside those that measures ask for, in ngspice's names: ``v(out)``, ``i(v1)``,
+            ``v(xcell.xm.w)``.
+        measures: what is computed from the waveforms, by name.
+        limits: bounds of measures, by the measure's name.
+        sections: of libraries, put in as ``{section.NAME}``.
+        libraries: paths, put in as ``{library.NAME}``.
+        corners: what `cosim validate` runs beside the bench as it stands, by name.
+        monte_carlo: samples that `cosim validate` runs.
+        trust: how it is decided whether a measure may be believed.
     """
 
     title: str

@@ -17,7 +17,7 @@ from cosim import units
 from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
-from cosim.schema import Second, Table, Volt
+from cosim.schema import Hertz, Second, Table, Volt
 from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 
 
@@ -39,7 +39,12 @@ class StimulusKind(Table):
 
 
 class Shape(Table):
-    """A trapezoidal pulse."""
+    """A trapezoidal pulse.
+
+    Args:
+        width: of the flat top.
+        rise, fall: of the edges.
+    """
 
     width: Second = 200e-9
     rise: Second = 5e-9
@@ -51,6 +56,15 @@ class Shape(Table):
 
 
 class _Train(StimulusKind):
+    """What every train of pulses has.
+
+    Args:
+        shape: of the programming pulse.
+        read_voltage: of the read after each pulse; 0 leaves the reads out.
+        read_shape: of the read.
+        gap: at rest before and after each read.
+    """
+
     shape: Shape = Shape()
     read_voltage: Volt = 0.2
     read_shape: Shape = Shape(width=100e-9)
@@ -65,6 +79,12 @@ class RandomPulses(_Train):
 
     The first ``conditioning`` pulses are all at the far end of ``negative``, as many follow at that of ``positive``: a
     curve that shows both ends of the range tells the range from the non-linearity (own).
+
+    Args:
+        count: of pulses, conditioning included.
+        seed: of the amplitudes.
+        positive, negative: range of the amplitudes of that sign.
+        conditioning: pulses at each far end before the random ones.
     """
 
     kind: Literal["random-pulses"]
@@ -94,7 +114,12 @@ class RandomPulses(_Train):
 
 
 class Pulses(_Train):
-    """Given amplitudes, the whole list ``repeat`` times."""
+    """Given amplitudes, the whole list ``repeat`` times.
+
+    Args:
+        amplitudes: one a pulse.
+        repeat: of the whole list.
+    """
 
     kind: Literal["pulses"]
     amplitudes: tuple[Volt, ...] = Field(min_length=1)
@@ -110,11 +135,17 @@ class Pulses(_Train):
 
 
 class Sine(StimulusKind):
-    """A sine from t = 0, as for a pinched loop."""
+    """A sine from t = 0, as for a pinched loop.
+
+    Args:
+        amplitude: above and below ``offset``.
+        frequency: of the sine.
+        offset: its mean.
+    """
 
     kind: Literal["sine"]
     amplitude: Volt
-    frequency: Annotated[float, Field(gt=0)]
+    frequency: Annotated[Hertz, Field(gt=0)]
     offset: Volt = 0.0
 
     def source(self) -> str:
@@ -123,7 +154,11 @@ class Sine(StimulusKind):
 
 
 class Knots(StimulusKind):
-    """A piecewise linear waveform: ``points = [["0 s", "0 V"], ...]``."""
+    """A piecewise linear waveform: ``points = [["0 s", "0 V"], ...]``.
+
+    Args:
+        points: pairs of time and value, times rising.
+    """
 
     kind: Literal["pwl"]
     points: tuple[tuple[Second, Volt], ...] = Field(min_length=2)
@@ -148,6 +183,15 @@ class Spikes(StimulusKind):
     """Equal pulses at equal intervals; written as knots, because engines step over the edges of a periodic source.
 
     ``interval`` (from edge to edge) is a time, or the name of a circuit parameter, which may be swept.
+
+    Args:
+        count: of spikes.
+        interval: from edge to edge: a time, or a circuit parameter's name.
+        width: of the flat top.
+        edge: rise and fall.
+        amplitude: at the top.
+        base: between spikes.
+        first: where the first begins.
     """
 
     kind: Literal["spikes"]
@@ -197,6 +241,15 @@ class Steps(StimulusKind):
 
     ``values[k]`` holds from ``start + k·period`` for ``width`` (rising edge included), ``rest`` in between. The whole
     list is sent ``repeat`` times.
+
+    Args:
+        values: one a step.
+        repeat: of the whole list.
+        start: of the first step.
+        period: from step to step.
+        width: from the begin of the rising edge to that of the falling one.
+        edge: rise and fall.
+        rest: the value between steps.
     """
 
     kind: Literal["steps"]

@@ -15,7 +15,14 @@ from cosim.schema import Number, Quantity, Table
 
 
 class Corner(Table):
-    """One corner: what differs from the bench as it stands. ``temperature`` in °C, as SPICE counts it."""
+    """One corner: what differs from the bench as it stands. ``temperature`` in °C, as SPICE counts it.
+
+    Args:
+        temperature: of the simulator, in °C.
+        parameters: of the circuit.
+        devices: parameter sets by device.
+        sections: of libraries, by the bench's name for them.
+    """
 
     temperature: float | None = Field(default=None, gt=-273.15)
     parameters: dict[str, Quantity] = Field(default_factory=dict)
@@ -24,7 +31,15 @@ class Corner(Table):
 
 
 class MonteCarlo(Table):
-    """Samples: each draws every parameter named here; ``yield_min`` is the share of samples that has to pass."""
+    """Samples: each draws every parameter named here; ``yield_min`` is the share of samples that has to pass.
+
+    Args:
+        samples: how many.
+        seed: of the draws.
+        parameters: distributions of circuit parameters.
+        devices: distributions of parameters, by device.
+        yield_min: share of samples that has to keep every limit.
+    """
 
     samples: int = Field(gt=0, le=100_000)
     seed: int = Field(default=0, ge=0)
@@ -45,6 +60,10 @@ class Trust(Table):
     """Whether a measure may be believed: repeated at tightened tolerances and half the step it moves by less than this.
 
     ``moves`` is relative to the largest value of the measure; ``repeat`` = false leaves the repetition out.
+
+    Args:
+        moves: the largest relative change that a repetition at tighter tolerances may make.
+        repeat: whether it is repeated at all.
     """
 
     moves: Number = 0.05

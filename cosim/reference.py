@@ -1,0 +1,234 @@
+"""``python -m cosim.reference``: writes what follows the mark in ``docs/benches.md`` and ``docs/recipes.md``.
+
+Every key of a bench and of a fit recipe, from the schema itself: its type, unit and default from the annotations, its
+meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the key
+in double backticks. What stands above the mark is written by
+hand and kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from cosim import units
+from cosim.errors import InputError
+from cosim.files import write_atomic
+from cosim.wording import tables, unit_of, words
+
+Schema = type[pydantic.BaseModel]
+MARK = "<!-- Below this line: written by python -m cosim.reference from the schema. -->\n"
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
+_NOTHING: tuple[Any, ...] = (None, (), {}, "")
+_ENTRY = re.compile(r"( {4,})([a-z_][\w, ]*): (.*)")
+
+
+def meanings(schema: Schema) -> dict[str, str]:
+    """Key -> sentence, from the ``Args:`` of ``schema``'s docstring and of the classes above it; the nearest wins."""
+    found: dict[str, str] = {}
+    for cls in reversed(schema.__mro__):
+        if issubclass(cls, pydantic.BaseModel) and cls is not pydantic.BaseModel:
+            found |= _arguments(inspect.cleandoc(cls.__doc__ or ""))
+    return found
+
+
+def _arguments(doc: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    names: list[str] = []
+    inside = False
+    for line in doc.splitlines():
+        if line.strip() == "Args:":
+            inside = True
+        elif inside and line and not line.startswith(" "):
+            inside = False
+        elif inside and (entry := _ENTRY.fullmatch(line)) and len(entry[1]) == 4:
+            names = [name.strip() for name in entry[2].split(",")]
+            found |= dict.fromkeys(names, entry[3])
+        elif inside and line.strip():
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found
+
+
+def summary(schema: Schema) -> str:
+    """The docstring of a schema without its ``Args:``, as Markdown."""
+    text = inspect.cleandoc(schema.__doc__ or "").partition("Args:")[0].strip()
+    return re.sub(r"``(.+?)``", r"`\1`", re.sub(r"(?<!`)`(\w+)`(?!`)", r"\1", text))
+
+
+def rows(schema: Schema, *, without: Iterable[str] = ()) -> Iterator[tuple[str, str, str, str, str]]:
+    """Key, type, unit, default and meaning of each key; raises `InputError` for one whose meaning nobody wrote."""
+    known = meanings(schema)
+    for name, field in schema.model_fields.items():
+        if name in without or field.exclude:
+            continue
+        if name not in known and f"``{name}``" in (schema.__doc__ or ""):
+            known[name] = "as above"
+        if name not in known and name != "kind":
+            raise InputError(f"{schema.__name__}.{name} has no meaning", remedy="write it into Args: of its class")
+        unit = ", ".join(dict.fromkeys(_units(field.annotation, field.metadata)))
+        meaning = "which kind" if name == "kind" and name not in known else re.sub(r"``(.+?)``", r"`\1`", known[name])
+        yield name, words(field.annotation, field.metadata), unit, _default(field), meaning
+
+
+def _units(annotation: Any, metadata: Iterable[Any]) -> Iterator[str]:
+    unit = unit_of(annotation, metadata)
+    if unit is not None:
+        yield unit or "1"
+        return
+    for arg in get_args(annotation):
+        yield from _units(arg, ())
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.get_default(call_default_factory=True)
+    if value in _NOTHING:
+        return "–"
+    if isinstance(value, pydantic.BaseModel):
+        fields = type(value).model_fields
+        given = {name: getattr(value, name) for name in fields if getattr(value, name) not in _NOTHING}
+        parts = [f"{name} = {_shown(item, fields[name])}" for name, item in given.items()]
+        return f"`{{ {', '.join(parts)} }}`" if parts else "–"
+    return f"`{_shown(value, field)}`"
+
+
+def _shown(value: Any, field: FieldInfo) -> str:
+    unit = unit_of(field.annotation, field.metadata)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if unit and isinstance(value, float):
+        return f'"{units.show(value, unit)}"' if value else "0"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+
+
+def table(schema: Schema, *, without: Iterable[str] = ()) -> str:
+    """The keys of a schema as a Markdown table; empty where there is none."""
+    found = list(rows(schema, without=without))
+    if not found:
+        return ""
+    lines = ["| key | type | unit | default | meaning |", "|---|---|---|---|---|"]
+    for name, kind, unit, default, meaning in found:
+        lines.append(f"| `{name}` | {kind} | {unit} | {default} | {meaning} |".replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
+def _chapter(title: str, schema: Schema, *, level: int = 2, without: Iterable[str] = ()) -> str:
+    parts = [f"{'#' * level} {title}", summary(schema), table(schema, without=without)]
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n\n"
+
+
+def _kinds(schemas: Iterable[Schema], *, without: Iterable[str] = ()) -> str:
+    found = []
+    for schema in schemas:
+        names = get_args(schema.model_fields["kind"].annotation)
+        title = ", ".join(f"`{name}`" for name in names)
+        hidden = {*without} if len(names) > 1 else {*without, "kind"}
+        found.append(_chapter(title, schema, level=3, without=hidden))
+    return "".join(found)
+
+
+def benches() -> str:
+    """The generated part of ``docs/benches.md``."""
+    from cosim.measure.kinds import DerivedMeasure, Kind
+    from cosim.measure.registry import KINDS as MEASURES
+    from cosim.schema import Quantity
+    from cosim.spice import bench, stimulus_kinds
+    from cosim.spice.variation import Corner, MonteCarlo, Trust
+
+    common = set(Kind.model_fields)
+    spread = next(iter(tables(MonteCarlo.model_fields["parameters"].annotation)))
+    nested = [
+        schema for kind in MEASURES for field in kind.model_fields.values() for schema in tables(field.annotation)
+    ]
+    analyses = list(tables(bench.BenchFile.model_fields["analysis"].annotation))
+    shared = ("parameters", "sweep")
+    return "".join(
+        [
+            _chapter("The file", bench.BenchFile),
+            _chapter("A quantity with a unit", Quantity),
+            _chapter("`[devices.NAME]`", bench.DeviceUse),
+            "## `[analysis]`, `[analyses.NAME]`\n\nEvery kind has `parameters` and `sweep`.\n\n",
+            table(bench.Op, without=("kind",)),
+            "\n",
+            _kinds(analyses, without=shared),
+            "## `[stimuli.NAME]`\n\n",
+            _kinds(stimulus_kinds.KINDS),
+            _chapter("A pulse's `shape`, `read_shape`", stimulus_kinds.Shape, level=3),
+            "## `[measures.NAME]`\n\nEvery kind has `unit` and `analysis`.\n\n",
+            table(Kind),
+            "\n",
+            _kinds([kind for kind in MEASURES if not issubclass(kind, DerivedMeasure)], without=common),
+            "## Measures of other measures\n\n",
+            _kinds([kind for kind in MEASURES if issubclass(kind, DerivedMeasure)], without=common),
+            *(_chapter(f"`{schema.__name__.lower()}`", schema, level=3) for schema in dict.fromkeys(nested)),
+            _chapter("`[limits]`", bench.Limit),
+            _chapter("`[corners.NAME]`", Corner),
+            _chapter("`[monte_carlo]`", MonteCarlo),
+            _chapter("A distribution", spread, level=3),
+            _chapter("`[trust]`", Trust),
+        ]
+    )
+
+
+def recipes() -> str:
+    """The generated part of ``docs/recipes.md``."""
+    from cosim.fitting import recipe
+    from cosim.fitting.curve import COLUMNS
+    from cosim.fitting.readers import READERS
+
+    kinds = "\n".join(
+        f"| `{kind}` | " + ", ".join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items()) + " |"
+        for kind, columns in COLUMNS.items()
+    )
+    return "".join(
+        [
+            _chapter("The file", recipe.FitRecipe),
+            _chapter("`[data]`", recipe.DataSpec),
+            f"| kind | columns it has to have |\n|---|---|\n{kinds}\n\n"
+            f"Readers: {', '.join(f'`{name}`' for name in READERS)}. "
+            "Where a conductance (S) is asked for, a resistance is inverted and a current divided by `v_read`.\n\n",
+            _chapter("`columns.NAME`", recipe.ColumnSpec, level=3),
+            "### `conditions`\n\n| key | unit |\n|---|---|\n"
+            + "".join(f"| `{name}` | {unit} |\n" for name, unit in recipe.CONDITIONS.items())
+            + "\n",
+            _chapter("`[start]`", recipe.StartSpec),
+            _chapter("`[fit]`", recipe.FitSpec),
+            _chapter("`[noise]`", recipe.NoiseSpec),
+            _chapter("`[held_out]`", recipe.HeldOut),
+            _chapter("`[ramps]`", recipe.RampLaw),
+            _chapter("`[[candidates]]`", recipe.Candidate),
+        ]
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = MappingProxyType({"benches.md": benches, "recipes.md": recipes})
+
+
+def page(path: Path) -> str:
+    """What ``path`` should hold: its own text up to the mark, and the generated part."""
+    head, mark, _ = path.read_text(encoding="utf-8").partition(MARK)
+    if not mark:
+        raise InputError(f"{path} has no mark", remedy=f"write the line {MARK.strip()}")
+    return f"{head}{mark}\n{PAGES[path.name]().rstrip()}\n"
+
+
+def main() -> int:
+    """Write both pages of this checkout."""
+    for name in PAGES:
+        print(write_atomic(FOLDER / name, page(FOLDER / name)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
