@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosim.campaign.cases import Done
+from cosim.campaign.finished import Finished
 from cosim.campaign.store import StoreError
 from cosim.spice.simulator import Outcome
 
 SCHEMA = 1
 KEPT = (Outcome.CONVERGED.value, Outcome.NOT_CONVERGED.value)
-# What belongs to a plan and not to its case.
-_PLANS_OWN = ("number", "corner", "values", "cached")
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS rows (
     key TEXT PRIMARY KEY, made REAL NOT NULL, used REAL NOT NULL, size INTEGER NOT NULL, row TEXT NOT NULL,
@@ -90,16 +89,15 @@ class Cache:
             return None
         return Done(json.loads(found[0]), found[1] if waveforms else None)
 
-    def add(self, finished: Iterable[Done]) -> None:
+    def add(self, finished: Iterable[Finished | Done]) -> None:
         """Keep cases; one that is there stays, unless it comes with waveforms that are not."""
         now = time.time()
         values = []
-        for done in finished:
-            if done.row["outcome"] in KEPT and "key" in done.row:
-                row = {name: value for name, value in done.row.items() if name not in _PLANS_OWN}
-                text = json.dumps(row, allow_nan=False, separators=(",", ":"))
-                size = len(text) + len(done.waveforms or b"")
-                values.append((done.row["key"], now, now, size, text, done.waveforms))
+        for given in finished:
+            done = given if isinstance(given, Finished) else Finished.of(given)
+            if done.outcome in KEPT and done.key is not None:
+                size = len(done.rest) + len(done.waveforms or b"")
+                values.append((done.key, now, now, size, done.rest, done.waveforms))
         self._do(
             "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET used = excluded.used, "
             "size = excluded.size, waveforms = excluded.waveforms "

@@ -20,8 +20,8 @@ from cosim.campaign.run import Loop, Progress, Tell
 from cosim.campaign.searches import Searcher, searcher
 from cosim.campaign.store import Store
 from cosim.campaign.work import Job
-from cosim.errors import InputError
-from cosim.schema import validate
+from cosim.errors import CosimError, InputError, Where
+from cosim.schema import line_of, validate
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
 
@@ -44,11 +44,17 @@ class Campaign:
         path = Path(plan_file)
         plan = read_plan(path)
         folder, allowed = path.resolve().parent, tuple(str(Path(entry).expanduser().resolve()) for entry in allow)
-        bench = load_bench(plan, folder, allow=tuple(map(Path, allowed)))
-        check(plan, bench)
+        text = path.read_text(encoding="utf-8")
+        try:
+            bench = load_bench(plan, folder, allow=tuple(map(Path, allowed)))
+            check(plan, bench)
+        except CosimError as error:
+            if error.where is None:
+                error.where = Where(path, _line(text, plan, error.message))
+            raise
         subject = subject_of(plan, bench)
         job = Job(plan.model_dump_json(), str(folder), subject.engine, subject.digest(), allowed)
-        store = Store.create(into, plan=path.read_text(encoding="utf-8"), meta={"job": json.dumps(job.plain())})
+        store = Store.create(into, plan=text, meta={"job": json.dumps(job.plain())})
         return cls(store, plan, bench, job)
 
     @classmethod
@@ -87,26 +93,23 @@ class Campaign:
         Raises `StoreError` (locked, full), `InputError` where the bench is not what the campaign began with.
         """
         self.store.lock()
-        subject: Subject | None = None
-        if cache is not None:
-            subject = Subject(self.bench, self.job.engine)
-            if subject.digest() != self.job.digest:
-                raise InputError(
-                    f"bench {self.plan.bench}, or a file that it includes, is not what the campaign began with",
-                    remedy="undo the change, or begin a new campaign",
-                )
-        done = Bitmap(self.total())
+        total, points, search = self.total(), None, self.searcher()
+        done = Bitmap(total)
         for number in self.store.each_number():
             done.add(number)
-        loop = Loop(
-            self.store, executor, self.job, progress=Progress(self.total(), done.count), subject=subject, cache=cache,
-            keep=self.plan.keep == "waveforms", attempts=self.plan.attempts, tell=tell, stop=stop,
-        )  # fmt: skip
-        search = self.searcher()
         if search is None:
-            return loop.run(case for case in self.points() if case.number not in done)
+            points = self.points()
+        loop = Loop(
+            self.store, executor, self.job, progress=Progress(total, done.count), cases=points or {}, cache=cache,
+            by_number=points is not None and points.cheap, keep=self.plan.keep == "waveforms",
+            attempts=self.plan.attempts, tell=tell, stop=stop,
+        )  # fmt: skip
+        if search is None:
+            return loop.run((number for number in range(total) if number not in done), count=total - done.count)
         while (asked := search.ask()) is not None:
-            if not loop.run(case for case in asked if case.number not in done):
+            loop.cases = {case.number: case for case in asked}
+            missing = [case.number for case in asked if case.number not in done]
+            if not loop.run(missing, count=len(missing)):
                 return False
             search.tell(list(self.store.rows(numbers=[case.number for case in asked])))
         return True
@@ -139,6 +142,21 @@ class Bitmap:
 
     def __contains__(self, number: int) -> bool:
         return number < 8 * len(self._bits) and bool(self._bits[number >> 3] & (1 << (number & 7)))
+
+
+def _line(text: str, plan: Plan, message: str) -> int | None:
+    """The line of a plan that a message is about, by the address or the name that it quotes."""
+    way = next((name for name in ("sample", "worst_case", "high_sigma") if getattr(plan, name) is not None), "")
+    tables = [("grid", name) for name in plan.grid]
+    tables += [(f"{way}.{kind}", name) for kind in ("variables", "cycle_variables") for name in plan.spreads]
+    for table, name in tables:
+        if name in message or repr(name.rpartition(".")[2]) in message:
+            found = line_of(text, [*table.split("."), *name.split(".")])
+            if found is not None:
+                return found
+    if way and way != "sample" and getattr(plan, way).variables:
+        return line_of(text, [way])
+    return line_of(text, ["bench"])
 
 
 def check(plan: Plan, bench: Testbench) -> None:

@@ -1,6 +1,6 @@
-"""Where batches run: in this process, in processes of this machine, or on a cluster that dask manages.
+"""Where batches run: in this process, in processes of this machine, or (`cosim.campaign.cluster`) on a cluster.
 
-All three call `cosim.campaign.work.run_batch` and give futures; a row is the same from each of them.
+All of them call a function of `cosim.campaign.work` and give futures; a row is the same from each of them.
 """
 
 from __future__ import annotations
@@ -10,27 +10,41 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from cosim.campaign import work
-from cosim.campaign.work import Rows
+from cosim.campaign.work import Plain
 
 _WATCH = 0.5  # s
 
+T = TypeVar("T")
+
 
 class Executor(Protocol):
-    """What runs batches. ``workers`` batches run at once; ``lost`` are the errors by which a future says that the
-    process of its batch died, after which `mend` makes the executor whole again.
+    """What runs batches. ``lost`` are the errors by which a future says that the process of its batch died, after
+    which `mend` makes the executor whole again.
     """
 
-    workers: int
     lost: tuple[type[BaseException], ...]
 
-    def submit(self, job: Mapping[str, Any], cases: Sequence[list[Any]]) -> Future[Rows]:
-        """A future for the rows of a batch."""
+    @property
+    def workers(self) -> int:
+        """How many batches run at once, at least 1; may change from one moment to the next."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What a user should know just now, e.g. that no worker is there; empty where nothing."""
+        ...
+
+    def submit(
+        self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
+        cases: Sequence[Plain], *, alone: bool = False,
+    ) -> Future[T]:  # fmt: skip
+        """A future for ``function(job, cases)``; ``alone``: in a process that nothing else runs in meanwhile."""
         ...
 
     def mend(self) -> None:
@@ -46,13 +60,18 @@ class InProcess:
     """Batches run in the calling thread, one after the other; only the simulator is a process of its own."""
 
     workers = 1
+    note = ""
     lost: tuple[type[BaseException], ...] = ()
 
-    def submit(self, job: Mapping[str, Any], cases: Sequence[list[Any]]) -> Future[Rows]:
+    def submit(
+        self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
+        cases: Sequence[Plain], *, alone: bool = False,
+    ) -> Future[T]:  # fmt: skip
         """A future that is done."""
-        future: Future[Rows] = Future()
+        del alone
+        future: Future[T] = Future()
         try:
-            future.set_result(work.run_batch(job, cases))
+            future.set_result(function(job, cases))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -79,45 +98,103 @@ def _begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class Processes:
-    """``workers`` processes of this machine, each with a simulator process of its own."""
+class _Process:
+    """One process and the batches that wait for it. Its death is theirs, and nobody else's."""
 
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.broken = False
+        self._lock = threading.Lock()
+        self._pool = self._start()
+
+    @staticmethod
+    def _start() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
+
+    def submit(
+        self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
+        cases: Sequence[Plain],
+    ) -> Future[T]:  # fmt: skip
+        try:
+            future = self._pool.submit(function, job, cases)
+        except BrokenProcessPool as error:  # it died while nothing ran on it
+            self.broken = True
+            future = Future()
+            future.set_exception(error)
+            return future
+        with self._lock:
+            self.waiting += 1
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: Future[Any]) -> None:
+        with self._lock:
+            self.waiting -= 1
+        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
+            self.broken = True
+
+    def pids(self) -> list[int]:
+        return list(self._pool._processes or {})
+
+    def mend(self) -> None:
+        if self.broken:
+            self.close(now=True)
+            self._pool, self.broken = self._start(), False
+
+    def kill(self) -> None:
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+
+    def close(self, *, now: bool) -> None:
+        if now:
+            self.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Processes:
+    """``workers`` processes of this machine, each with a simulator process of its own, and one more for a case that
+    may have ended its process.
+    """
+
+    note = ""
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool = self._start()
+        self._processes = [_Process() for _ in range(workers)]
+        self._apart: _Process | None = None
 
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
-        )
+    def submit(
+        self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
+        cases: Sequence[Plain], *, alone: bool = False,
+    ) -> Future[T]:  # fmt: skip
+        """A future for what ``function`` gives, in the process that fewest batches wait for."""
+        if alone:
+            self._apart = self._apart or _Process()
+            return self._apart.submit(function, job, cases)
+        return min(self._processes, key=lambda process: process.waiting).submit(function, job, cases)
 
-    def submit(self, job: Mapping[str, Any], cases: Sequence[list[Any]]) -> Future[Rows]:
-        """A future for the rows of a batch."""
-        try:
-            return self._pool.submit(work.run_batch, job, cases)
-        except BrokenProcessPool as error:  # a process died while nothing ran on it
-            future: Future[Rows] = Future()
-            future.set_exception(error)
-            return future
+    def _all(self) -> list[_Process]:
+        return [*self._processes, *([self._apart] if self._apart else [])]
 
     def pids(self) -> list[int]:
         """The processes, for tests that kill them."""
-        return list(self._pool._processes or {})
+        return [pid for process in self._all() for pid in process.pids()]
 
     def mend(self) -> None:
-        """Replace all processes: one that dies takes the pool's queues with it."""
-        self.close(now=True)
-        self._pool = self._start()
+        """Replace the processes that died."""
+        for process in self._all():
+            process.mend()
 
     def close(self, *, now: bool = False) -> None:
         """End the processes."""
-        processes = list((self._pool._processes or {}).values())
         if now:
-            for process in processes:
+            for process in self._all():
                 process.kill()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for process in self._all():
+            process.close(now=now)
 
 
 def cores() -> int:

@@ -19,6 +19,7 @@ from cosim.devices.base import Array
 from cosim.spice.testbench import Testbench
 
 _GOLDEN = 0.6180339887498949
+_LARGEST_HYPERCUBE = 1_000_000  # coordinates, 8 MB
 
 
 class Variables:
@@ -69,6 +70,12 @@ class Points:
 
     def __len__(self) -> int:
         return len(self._grid) * self.per_point
+
+    @property
+    def cheap(self) -> bool:
+        """Whether every worker can find a case by its number; a large Latin hypercube is made as a whole, once."""
+        whole = self._draws is not None and self._draws.method == "latin-hypercube"
+        return not whole or self.per_point * len(self._variables) <= _LARGEST_HYPERCUBE
 
     def __iter__(self) -> Iterator[Case]:
         return (self[number] for number in range(len(self)))

@@ -2,38 +2,54 @@
 
 It may be stopped at any moment: by the ``stop`` event, which lets what runs finish; by an exception; by a signal that
 nobody can catch. What is in the store is then whole, and the next run goes on with the cases that have no row. A case
-whose process died is tried again, alone, so that it cannot take others with it or be blamed for them.
+whose process died is tried again in a process of its own, so that it cannot take others with it or be blamed for them.
+
+What this process does for a case is what limits a campaign on many cores, so it does little: where the cases are known
+by their numbers it sends numbers; keys for the cache are worked out by the workers, too; rows come as text and go into
+the store as they are. Batches are as long as the number of workers asks for, so that they end one after the other no
+faster than they can be handed out, and become short at the end, so that all workers end together (guided
+self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1425 (1987)).
 """
 
 from __future__ import annotations
 
+import math
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from cosim.campaign.cache import Cache, own_row
-from cosim.campaign.cases import Case, Done, Subject
+from cosim.campaign.cases import Case, Done
 from cosim.campaign.executors import Executor
+from cosim.campaign.finished import Finished
 from cosim.campaign.store import Store
-from cosim.campaign.work import Job, Rows
+from cosim.campaign.work import Job, key_batch, run_batch
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 
 _BATCH_SECONDS = 0.25  # of work: what a kill may cost, and long against the millisecond that a batch costs
-_LARGEST_BATCH = 256
+_HANDLING_SECONDS = 0.01  # between two batches: several times what a scheduler and this process take for one
+_SHARE = 3  # a batch is at most this part of a worker's share of what is left
+_LARGEST_BATCH = 1024
+_LARGEST_KEPT = 64  # with waveforms, which come back with the batch
+_KEYS = 256  # a batch of keys: some 50 ms
 _COMMIT_SECONDS = 0.2
-_COMMIT_ROWS = 512
+_COMMIT_ROWS = 4096
 _SMOOTH = 0.3
 
 
 @dataclass
 class Progress:
-    """How far a campaign is: cases with a row, of ``total``; those of them that this run made, and how they ended."""
+    """How far a campaign is: cases with a row, of ``total``; those of them that this run made, and how they ended.
+
+    ``note`` is what a user should know just now, e.g. that no worker has come yet.
+    """
 
     total: int
     done: int
@@ -41,6 +57,7 @@ class Progress:
     cached: int = 0
     failed: int = 0
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def rate(self) -> float:
@@ -54,7 +71,22 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
-Running = dict[Future[Rows], tuple[list[Case], bool]]
+
+
+class Numbered(Protocol):
+    """Cases by their numbers."""
+
+    def __getitem__(self, number: int, /) -> Case:
+        """The case with that number."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a future is for: the numbers of its cases, and whether they run, are asked for their keys, or run alone."""
+
+    numbers: list[int]
+    kind: Literal["run", "keys", "alone"] = "run"
 
 
 class Loop:
@@ -64,7 +96,8 @@ class Loop:
         store: locked by the caller.
         executor: where batches run.
         job: what all cases have in common.
-        subject: for keys; None where there is no cache.
+        cases: every case by its number.
+        by_number: whether a worker finds a case by its number alone.
         cache: of earlier cases; None leaves it out.
         keep: whether waveforms are kept.
         attempts: how often a case is tried whose process dies.
@@ -73,109 +106,154 @@ class Loop:
     """
 
     def __init__(
-        self, store: Store, executor: Executor, job: Job, *, progress: Progress, subject: Subject | None = None,
-        cache: Cache | None = None, keep: bool = False, attempts: int = 2, tell: Tell = lambda _: None,
-        stop: threading.Event | None = None,
+        self, store: Store, executor: Executor, job: Job, *, progress: Progress, cases: Numbered,
+        by_number: bool = False, cache: Cache | None = None, keep: bool = False, attempts: int = 2,
+        tell: Tell = lambda _: None, stop: threading.Event | None = None,
     ) -> None:  # fmt: skip
-        self.store, self.executor, self.progress = store, executor, progress
+        self.store, self.executor, self.progress, self.cases = store, executor, progress, cases
         self._job, self._keep, self._attempts, self._tell = job.plain(), keep, attempts, tell
-        self._subject, self._cache = subject, cache
+        self._by_number, self._cache = by_number, cache
         self.stop = stop or threading.Event()
-        self._ready: list[Done] = []
-        self._fresh: list[Done] = []
+        self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._running: dict[Future[Any], _Batch] = {}
+        self._busy = {"run": 0, "keys": 0, "alone": 0}
+        self._todo: deque[int] = deque()  # keys are known, and the cache has no row
+        self._suspects: deque[int] = deque()
+        self._ready: list[Finished] = []
+        self._fresh: list[Finished] = []
         self._hits: list[str] = []
-        self._committed = time.monotonic()
-        self._began = time.monotonic()
+        self._committed = self._began = time.monotonic()
         self._per_case = 0.0
         self._tries: dict[int, int] = {}
+        self._left = 0
 
-    def run(self, cases: Iterable[Case]) -> bool:
-        """Run ``cases``; returns whether all of them have a row now. Raises `StoreError`, and what a worker raises."""
-        todo = iter(cases)
-        running: Running = {}
-        suspects: deque[Case] = deque()
-        ended = False
+    def run(self, numbers: Iterable[int], *, count: int) -> bool:
+        """Run the cases with these numbers, ``count`` of them; returns whether all have a row now.
+
+        Raises `StoreError`, and what a worker raises.
+        """
+        source, self._left, ended = iter(numbers), count, False
         try:
-            while running or suspects or not ended:
-                if self.stop.is_set() and not running:
+            while True:
+                stopping = self.stop.is_set()
+                if not stopping:
+                    ended = self._fill(source, ended=ended)
+                if not self._running and (stopping or ended):
                     break
-                # After a death cases run one by one, until it is known whose fault it was.
-                if suspects and not running and not self.stop.is_set():
-                    self._submit([suspects.popleft()], running, alone=True)
-                room = 2 * self.executor.workers
-                while not (suspects or ended or self.stop.is_set()) and len(running) < room:
-                    batch = list(self._missing(islice(todo, self._size())))
-                    ended = batch == [] and self._exhausted
-                    if batch:
-                        self._submit(batch, running)
-                    self._flush()
-                if running:
-                    finished, _ = wait(running, timeout=_COMMIT_SECONDS, return_when=FIRST_COMPLETED)
-                    self._collect({future: running.pop(future) for future in finished}, suspects)
+                self._collect()
                 self._flush()
         finally:
             self._flush(now=True)
-            for future in running:
+            for future in self._running:
                 future.cancel()
-        return ended and not running and not suspects and not self.stop.is_set()
+        return ended and not self._todo and not self._suspects
+
+    def _fill(self, source: Iterator[int], *, ended: bool) -> bool:
+        """Hand out batches until enough are under way; returns whether there is nothing left to hand out."""
+        if self._suspects and not self._busy["alone"]:
+            self._submit([self._suspects.popleft()], "alone")
+        room = 2 * self.executor.workers
+        while self._busy["run"] < room:
+            size = self._size()
+            # Keys ahead of what runs, so that nobody waits for them.
+            while self._cache is not None and not ended and self._busy["keys"] < room and (
+                len(self._todo) + _KEYS * self._busy["keys"] < room * size
+            ):  # fmt: skip
+                asked = list(islice(source, _KEYS))
+                ended = not asked
+                if asked:
+                    self._submit(asked, "keys")
+            if self._cache is None and not ended:
+                self._todo.extend(islice(source, max(0, size - len(self._todo))))
+                ended = not self._todo
+            batch = [self._todo.popleft() for _ in range(min(size, len(self._todo)))]
+            if not batch:
+                break
+            self._submit(batch, "run")
+        return ended
 
     def _size(self) -> int:
+        """Cases of the next batch."""
         if self._per_case <= 0.0:
             return 1
-        return max(1, min(_LARGEST_BATCH, round(_BATCH_SECONDS / self._per_case)))
+        workers = self.executor.workers
+        wanted = max(_BATCH_SECONDS, _HANDLING_SECONDS * workers) / self._per_case
+        most = _LARGEST_KEPT if self._keep else _LARGEST_BATCH
+        return max(1, min(round(wanted), most, math.ceil(self._left / (_SHARE * workers))))
 
-    def _missing(self, cases: Iterator[Case]) -> Iterator[Case]:
-        """Those of the next cases that the cache does not have."""
-        self._exhausted = True
-        for case in cases:
-            self._exhausted = False
-            found = None
-            if self._cache is not None and self._subject is not None:
-                key = self._subject.key(case)
-                found = self._cache.find(key, waveforms=self._keep)
-            if found is None:
-                yield case
-                continue
-            self._hits.append(key)
-            self._ready.append(own_row(found, number=case.number, corner=case.corner, values=case.values))
-            self.progress.cached += 1
+    def _submit(self, numbers: list[int], kind: Literal["run", "keys", "alone"]) -> None:
+        plain = numbers if self._by_number else [self.cases[number].plain() for number in numbers]
+        function: Callable[..., Any] = key_batch if kind == "keys" else run_batch
+        future: Future[Any] = self.executor.submit(function, self._job, plain, alone=kind == "alone")
+        self._running[future] = _Batch(numbers, kind)
+        self._busy[kind] += 1
+        if kind == "run":
+            self._left -= len(numbers)
+        future.add_done_callback(self._arrived.put)
 
-    def _submit(self, batch: list[Case], running: Running, *, alone: bool = False) -> None:
-        running[self.executor.submit(self._job, [case.plain() for case in batch])] = batch, alone
-
-    def _collect(self, finished: Running, suspects: deque[Case]) -> None:
-        died = False
-        for future, (batch, alone) in finished.items():
+    def _collect(self) -> None:
+        """Take in what has come; waits for it until the next commit is due."""
+        died, wait = False, True
+        while self._running:
             try:
-                rows, seconds = future.result()
+                future = self._arrived.get(block=wait, timeout=_COMMIT_SECONDS)
+            except queue.Empty:
+                break
+            wait = False
+            batch = self._running.pop(future)
+            self._busy[batch.kind] -= 1
+            try:
+                found, seconds = future.result()
             except self.executor.lost:
                 died = True
-                self._blame(batch, suspects, alone=alone)
+                self._lost(batch)
                 continue
-            each = seconds / len(batch)
+            if batch.kind == "keys":
+                self._look_up(batch.numbers, found)
+                continue
+            each = seconds / len(batch.numbers)
             self._per_case = each if self._per_case <= 0.0 else self._per_case + _SMOOTH * (each - self._per_case)
-            found = [Done(row, waveforms) for row, waveforms in rows]
-            self._ready += found
-            self._fresh += found
+            rows = [Finished(*entry) for entry in found]
+            self._ready += rows
+            if self._cache is not None:
+                self._fresh += rows
         if died:
             self.executor.mend()
 
-    def _blame(self, batch: list[Case], suspects: deque[Case], *, alone: bool) -> None:
-        """Cases whose process died: one that ran alone is to blame; of several nobody knows."""
-        if not alone:
-            suspects.extend(batch)
+    def _look_up(self, numbers: Sequence[int], keys: Sequence[str | None]) -> None:
+        """Rows of the cases that the cache has; the others are to be run."""
+        assert self._cache is not None
+        for number, key in zip(numbers, keys, strict=True):
+            found = self._cache.find(key, waveforms=self._keep) if key is not None else None
+            if found is None or key is None:
+                self._todo.append(number)
+                continue
+            case = self.cases[number]
+            self._hits.append(key)
+            self._ready.append(Finished.of(own_row(found, number=number, corner=case.corner, values=case.values)))
+            self._left -= 1
+            self.progress.cached += 1
+
+    def _lost(self, batch: _Batch) -> None:
+        """A process died. A case that ran alone is to blame; of several nobody knows; keys kill nobody."""
+        if batch.kind == "keys":
+            self._todo.extend(batch.numbers)
             return
-        case = batch[0]
-        self._tries[case.number] = self._tries.get(case.number, 0) + 1
-        if self._tries[case.number] < self._attempts:
-            suspects.append(case)
+        if batch.kind == "run":
+            self._suspects.extend(batch.numbers)
             return
+        number = batch.numbers[0]
+        self._tries[number] = self._tries.get(number, 0) + 1
+        if self._tries[number] < self._attempts:
+            self._suspects.append(number)
+            return
+        case = self.cases[number]
         row: dict[str, Any] = {
-            "number": case.number, "corner": case.corner, "values": dict(case.values),
+            "number": number, "corner": case.corner, "values": dict(case.values),
             "outcome": Outcome.CRASHED.value, "verdict": Verdict.CANNOT_TELL.value,
-            "why": f"the process that ran it died {self._tries[case.number]} times",
+            "why": f"the process that ran it died {self._tries[number]} times",
         }  # fmt: skip
-        self._ready.append(Done(row))
+        self._ready.append(Finished.of(Done(row)))
 
     def _flush(self, *, now: bool = False) -> None:
         """Commit what is ready, if it is time."""
@@ -188,13 +266,12 @@ class Loop:
             new = self.store.add(ready)
             self.progress.done += new
             self.progress.ran += new
-            self.progress.failed += sum(done.row["outcome"] != Outcome.CONVERGED.value for done in ready)
+            self.progress.failed += sum(done.outcome != Outcome.CONVERGED.value for done in ready)
         if self._cache is not None:
             fresh, self._fresh = self._fresh, []
             hits, self._hits = self._hits, []
             self._cache.add(fresh)
             self._cache.touch(hits)
-        else:
-            self._fresh.clear()
         self.progress.seconds = time.monotonic() - self._began
+        self.progress.note = self.executor.note
         self._tell(self.progress)

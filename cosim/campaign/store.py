@@ -20,10 +20,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from cosim.campaign.cases import Done
+from cosim.campaign.finished import Finished
 from cosim.errors import CosimError, InputError, MissingFile
 from cosim.files import write_atomic
 
@@ -70,17 +72,12 @@ class Store:
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomic(path / "plan.toml", plan)
-            database = _connect(path / DATABASE)
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                for statement in _TABLES.split(";"):
-                    database.execute(statement)
-                database.executemany(
-                    "INSERT INTO meta VALUES (?, ?)", [("schema", str(SCHEMA)), *((k, v) for k, v in meta.items())]
-                )
+            _new_database(path, [("schema", str(SCHEMA)), *meta.items()])
+            return cls(path, _connect(path / DATABASE))
+        except FileExistsError:
+            raise InputError(f"{path} was just begun by another process", remedy="name another folder") from None
         except (OSError, sqlite3.Error) as error:
             raise _cannot("begin", path, error) from None
-        return cls(path, database)
 
     @classmethod
     def load(cls, folder: str | Path) -> Store:
@@ -101,8 +98,13 @@ class Store:
         return cls(path, database)
 
     def lock(self) -> None:
-        """Reserve the campaign for this process, until it ends. Raises `StoreError` where another has it."""
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        """Reserve the campaign for this process, until it ends, and clear away what one that was killed left half
+        written. Raises `StoreError` where another has it.
+        """
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _cannot("write", self.folder, error) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -112,9 +114,16 @@ class Store:
                 f"{self.folder} is being run by another process ({holder or 'unknown'})",
                 remedy="wait for it, or end it",
             ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        with suppress(OSError):  # a full disk: the lock holds without a name, too
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
         self._lock = handle
+        for folder in (self.folder, self.folder / "waveforms"):
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):  # `write_atomic`'s and our own names for what is not whole yet
+                        with suppress(OSError):
+                            os.unlink(entry.path)
 
     def holder(self) -> str | None:
         """Which process runs the campaign just now, as it says itself; None where none does."""
@@ -167,21 +176,22 @@ class Store:
         """Where the waveforms of a case are, or would be."""
         return self.folder / "waveforms" / f"{number:06d}.npz"
 
-    def add(self, finished: Iterable[Done]) -> int:
+    def add(self, finished: Iterable[Finished | Done]) -> int:
         """Commit rows, all or none of them, their waveforms first; returns how many were new.
 
         Raises `StoreError`, e.g. where the disk is full; what was committed before stays.
         """
-        values, now = [], time.time()
+        values, now, folders = [], time.time(), set()
         try:
-            for done in finished:
-                row = done.row
+            for given in finished:
+                done = given if isinstance(given, Finished) else Finished.of(given)
                 if done.waveforms is not None:
-                    write_atomic(self.waveforms(row["number"]), done.waveforms)
-                text = json.dumps(row, allow_nan=False, separators=(",", ":"))
-                values.append(
-                    (row["number"], row.get("key"), row["outcome"], row["verdict"], row.get("seconds"), now, text)
-                )
+                    path = write_atomic(self.waveforms(done.number), done.waveforms)
+                    _to_disk(path)
+                    folders.add(path.parent)
+                values.append((done.number, done.key, done.outcome, done.verdict, done.seconds, now, done.text))
+            for folder in folders:
+                _to_disk(folder)
             before = self._database.total_changes
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
@@ -202,6 +212,40 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _new_database(folder: Path, meta: Iterable[tuple[str, str]]) -> None:
+    """A database with its tables, or none: one that is half made could be neither begun nor gone on with.
+
+    Raises `FileExistsError` where there is one already.
+    """
+    temporary = folder / f".{DATABASE}.{os.getpid()}"
+    try:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN IMMEDIATE")
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
+            database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            database.execute("COMMIT")
+        try:
+            os.link(temporary, folder / DATABASE)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            os.rename(temporary, folder / DATABASE)
+        _to_disk(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """A row that names a file must not survive a loss of power that the file does not."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,7 +1,8 @@
 """What runs where the cases run: a batch of them in, their rows out. Plain data both ways.
 
-A process keeps the bench and its simulator from one batch to the next. A worker that finds another bench or another
-engine than the campaign began with says so instead of mixing rows that do not belong together.
+A process keeps a bench and its simulator from one batch to the next, for all of its threads: the simulator starts as
+many engine processes as threads ask at once. A worker that finds another bench or another engine than the campaign
+began with says so instead of mixing rows that do not belong together.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cosim.campaign.cases import Case, Done, Subject, evaluate
+from cosim.campaign.cases import Case, Subject, evaluate
+from cosim.campaign.finished import Finished
 from cosim.campaign.plan import Plan, load_bench
-from cosim.errors import InputError
+from cosim.campaign.points import Points
+from cosim.errors import CosimError, EngineMissing, InputError, MissingFile
 from cosim.spice.engines import open_simulator
 from cosim.spice.simulator import Limits, Simulator
 
-Rows = tuple[list[tuple[dict[str, Any], bytes | None]], float]
+Plain = list[Any] | int  # a case as JSON, or its number in the plan
+Rows = tuple[list[tuple[Any, ...]], float]
+Keys = tuple[list[str | None], float]
+
+_JOBS = 2  # that a process keeps ready: two campaigns that share a cluster do not shut each other out
+_MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -43,57 +52,128 @@ class Job:
         return asdict(self)
 
 
+@dataclass
+class _Ready:
+    """A job that this process can run cases of; ``users`` batches do just now."""
+
+    plan: Plan
+    subject: Subject
+    simulator: Simulator
+    limits: Limits
+    keep: bool
+    users: int = 0
+
+    @cached_property
+    def points(self) -> Points:
+        return Points(self.plan, self.subject.bench)
+
+    def case(self, plain: Plain) -> Case:
+        return self.points[plain] if isinstance(plain, int) else Case.of(plain)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.simulator.close()
+
+
 _lock = threading.Lock()
-_open: dict[str, tuple[Subject, Simulator, Limits, bool]] = {}
+_open: dict[str, _Ready] = {}  # the latest one last
 
 
-def _ready(plain: Mapping[str, Any]) -> tuple[Subject, Simulator, Limits, bool]:
+def _begin(plain: Mapping[str, Any]) -> _Ready:
+    job = Job(**{**plain, "allow": tuple(plain["allow"])})
+    plan = Plan.model_validate_json(job.plan)
+    simulator = open_simulator(plan.engine, _MOST_THREADS)
+    try:
+        bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow)))
+        subject = Subject(bench, simulator.version())
+        if subject.engine != job.engine:
+            raise InputError(
+                f"a worker has {subject.engine}, the campaign began with {job.engine}",
+                remedy="give all workers the same engine",
+            )
+        if subject.digest() != job.digest:
+            raise InputError(
+                f"bench {plan.bench}, or a file that it includes, is not what the campaign began with",
+                remedy="undo the change, or begin a new campaign",
+            )
+    except BaseException:
+        simulator.close()
+        raise
+    return _Ready(plan, subject, simulator, plan.limits.value(), plan.keep == "waveforms")
+
+
+@contextlib.contextmanager
+def _ready(plain: Mapping[str, Any]) -> Iterator[_Ready]:
+    """The job's bench and simulator, made once in a process. Safe from several threads."""
     name = json.dumps(plain, sort_keys=True)
     with _lock:
-        if name not in _open:
-            close()
-            job = Job(**{**plain, "allow": tuple(plain["allow"])})
-            plan = Plan.model_validate_json(job.plan)
-            simulator = open_simulator(plan.engine)
-            subject = Subject(
-                load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow))), simulator.version()
-            )
-            if subject.engine != job.engine:
-                simulator.close()
-                raise InputError(
-                    f"a worker has {subject.engine}, the campaign began with {job.engine}",
-                    remedy="give all workers the same engine",
-                )
-            if subject.digest() != job.digest:
-                simulator.close()
-                raise InputError(
-                    f"bench {plan.bench}, or a file that it includes, is not what the campaign began with",
-                    remedy="undo the change, or begin a new campaign",
-                )
-            _open[name] = subject, simulator, plan.limits.value(), plan.keep == "waveforms"
-        return _open[name]
+        found = _open.pop(name, None) or _begin(plain)
+        _open[name] = found
+        found.users += 1
+        _forget(_JOBS)
+    try:
+        yield found
+    finally:
+        with _lock:
+            found.users -= 1
 
 
-def run_batch(job: Mapping[str, Any], cases: Sequence[list[Any]]) -> Rows:
-    """Rows and waveforms of cases, and the seconds that the batch took.
+def _forget(kept: int) -> None:
+    for name in [name for name, entry in _open.items() if not entry.users][: max(0, len(_open) - kept)]:
+        _open.pop(name).close()
+
+
+@contextlib.contextmanager
+def _portable() -> Iterator[None]:
+    """Errors that survive the way to another process: those with more than a message do not."""
+    try:
+        yield
+    except (EngineMissing, MissingFile):
+        raise
+    except CosimError as error:
+        raise InputError(error.message, where=error.where, remedy=error.remedy or str(error)) from None
+
+
+def run_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Rows:
+    """The cases as `Finished` (plain tuples), and the seconds that the batch took.
 
     Raises `InputError` where this worker's bench or engine differs from the campaign's.
     """
     began = time.perf_counter()
-    subject, simulator, limits, keep = _ready(job)
-    found = []
-    for plain in cases:
-        done: Done = evaluate(subject, Case.of(plain), simulator, limits=limits, keep=keep)
-        found.append((dict(done.row), done.waveforms))
+    with _portable(), _ready(job) as ready:
+        found = [
+            tuple(Finished.of(evaluate(
+                ready.subject, ready.case(plain), ready.simulator, limits=ready.limits, keep=ready.keep
+            )))
+            for plain in cases
+        ]  # fmt: skip
     return found, time.perf_counter() - began
+
+
+def key_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Keys:
+    """The keys of cases, None for one that cannot be run, and the seconds that they took. Raises as `run_batch`."""
+    began = time.perf_counter()
+    found: list[str | None] = []
+    with _portable(), _ready(job) as ready:
+        for plain in cases:
+            try:
+                found.append(ready.subject.key(ready.case(plain)))
+            except InputError:  # its row will say so
+                found.append(None)
+    return found, time.perf_counter() - began
+
+
+def rest() -> None:
+    """End the simulators that nobody uses just now; the next batch starts one again."""
+    with _lock:
+        _forget(0)
 
 
 def close() -> None:
     """End the simulators of this process."""
-    while _open:
-        _, (_, simulator, _, _) = _open.popitem()
-        with contextlib.suppress(OSError):
-            simulator.close()
+    with _lock:
+        while _open:
+            _open.popitem()[1].close()
 
 
 atexit.register(close)
