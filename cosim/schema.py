@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic import BeforeValidator, ConfigDict
+from pydantic.fields import FieldInfo
 
 from cosim import units
 from cosim.errors import InputError, UnitError, UnknownName, Where
 from cosim.parameters import read_toml
+from cosim.wording import choice, words
 
 Model = TypeVar("Model", bound="Table")
 
@@ -124,30 +127,120 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
         return model.model_validate(data)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = _keys(first["loc"], data)
+        path = _keys(first["loc"], data, absent=first["type"] == "missing")
         where = Where(file, line_of(text, path))
-        name = ".".join(str(part) for part in path) or kind
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, InputError):
-            kept = UnitError if isinstance(cause, UnitError) else InputError
-            raise kept(f"{name}: {cause.message}", where=where, remedy=cause.remedy) from None
-        if first["type"] == "extra_forbidden":
-            known = _known(model, path)
-            raise UnknownName(f"key in {kind}", name.rpartition(".")[2], known, where=where) from None
-        if first["type"] == "missing":
-            raise InputError(f"{kind} lacks {name}", where=where, remedy="add it") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name}: {message}", where=where, remedy=f"it is {first['input']!r} now"[:200]) from None
+        raise _sentence(model, data, first, path, where=where, kind=kind) from None
 
 
-def _keys(loc: Sequence[str | int], data: Any) -> list[str | int]:
-    """The part of pydantic's location that names keys of ``data``; the tags of unions are left out."""
+def _sentence(
+    model: type[Table], data: Any, first: Any, path: list[str | int], *, where: Where, kind: str
+) -> InputError:
+    """What is wrong, in the words of who writes TOML: tables, lists, numbers, text."""
+    name = ".".join(str(part) for part in path) or kind
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        kept = UnitError if isinstance(cause, UnitError) else InputError
+        return kept(f"{name}: {cause.message}", where=where, remedy=cause.remedy)
+    if first["type"] == "extra_forbidden":
+        return UnknownName(f"key in {kind}", name.rpartition(".")[2], _known(model, path), where=where)
+    if first["type"] == "value_error":
+        return InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where)
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        known = re.findall(r"'([^']*)'", first["ctx"].get("expected_tags", "")) or _kinds(model, path, data)
+        if first["type"] == "union_tag_invalid":
+            return UnknownName(f"kind in {name}", str(first["ctx"]["tag"]), known, where=where)
+        if isinstance(first["input"], dict):
+            return InputError(f"{name} does not say its kind", where=where, remedy=f"write kind = {choice(known)}")
+    annotation, metadata = _asked(model, path, data)
+    wanted = words(annotation, metadata)
+    if first["type"] == "missing":
+        return InputError(f"{kind} lacks {name}", where=where, remedy=f"add it: {_article(wanted)}")
+    value = first["input"]
+    if first["type"] == "literal_error" and isinstance(value, str):
+        return UnknownName(name, value, [str(known) for known in get_args(annotation)] or [wanted], where=where)
+    remedy = None
+    if wanted.startswith("table"):
+        remedy = f"write [{name}], and its keys below it"
+    elif wanted.startswith("list") and not isinstance(value, list | tuple):
+        remedy = "write it in brackets: [..., ...]"
+    return InputError(f"{name} is {_shown(value)}, and has to be {_article(wanted)}", where=where, remedy=remedy)
+
+
+def _article(wanted: str) -> str:
+    return wanted if wanted.startswith(("one of", "text", "true or")) else f"a {wanted}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "an empty list" if not value else f"a list of {len(value)}"
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _asked(model: type[Table], path: Sequence[str | int], data: Any) -> tuple[Any, Sequence[Any]]:
+    """The annotation of the value at ``path``, and its metadata, as far as the schema's types tell."""
+    annotation: Any = model
+    metadata: Sequence[Any] = ()
+    for part in path:
+        annotation, metadata = _below(annotation, part, data), ()
+        if isinstance(annotation, FieldInfo):
+            annotation, metadata = annotation.annotation, annotation.metadata
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return annotation, metadata
+
+
+def _below(annotation: Any, part: str | int, data: Any) -> Any:
+    """The type of what ``part`` names within a value of the type ``annotation``."""
+    found = [table for table in _tables(annotation) if str(part) in table.model_fields]
+    if isinstance(part, str) and found and not _is_dict(annotation):
+        tag = data.get("kind") if isinstance(data, dict) else None
+        named = [t for t in found if "kind" in t.model_fields and tag in get_args(t.model_fields["kind"].annotation)]
+        return (named or found)[0].model_fields[part]
+    for candidate in _flat(annotation):
+        if get_origin(candidate) is dict and isinstance(part, str):
+            return get_args(candidate)[1]
+        if get_origin(candidate) is tuple and isinstance(part, int):
+            args = get_args(candidate)
+            return args[0] if Ellipsis in args else args[min(part, len(args) - 1)]
+    return Any
+
+
+def _flat(annotation: Any) -> list[Any]:
+    """The alternatives of a union, without what is annotated to them."""
+    if get_origin(annotation) is Annotated:
+        return _flat(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [one for arg in get_args(annotation) for one in _flat(arg)]
+    return [annotation]
+
+
+def _is_dict(annotation: Any) -> bool:
+    return any(get_origin(one) is dict for one in _flat(annotation))
+
+
+def _kinds(model: type[Table], path: Sequence[str | int], data: Any) -> list[str]:
+    found = [table for table in _tables(_asked(model, path, data)[0]) if "kind" in table.model_fields]
+    return list(dict.fromkeys(str(k) for table in found for k in get_args(table.model_fields["kind"].annotation)))
+
+
+def _keys(loc: Sequence[str | int], data: Any, *, absent: bool) -> list[str | int]:
+    """The part of pydantic's location that names keys of ``data``; the tags of unions are left out.
+
+    ``absent``: the last part is a key that is not there.
+    """
     keys: list[str | int] = []
     for index, part in enumerate(loc):
         in_list = isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
         if in_list or (isinstance(data, dict) and part in data):
             data = data[part]
-        elif index < len(loc) - 1 or not isinstance(data, dict):
+        elif index < len(loc) - 1 or not isinstance(data, dict) or not absent:
             continue
         keys.append(part)
     return keys
@@ -164,13 +257,13 @@ def _known(model: type[Table], path: Sequence[str | int]) -> list[str]:
             continue
         if tables:
             fields = {name: field for table in tables for name, field in table.model_fields.items()}
-    return list(fields)
+    return [name for name, field in fields.items() if not field.exclude]
 
 
 def _tables(annotation: Any) -> list[type[Table]]:
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return [annotation]
-    return [table for arg in getattr(annotation, "__args__", ()) for table in _tables(arg)]
+    return [table for arg in get_args(annotation) for table in _tables(arg)]
 
 
 def read(path: str | Path, model: type[Model], *, kind: str) -> Model:

@@ -41,7 +41,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import Field, InstanceOf, model_validator
 
 from cosim import units
 from cosim.devices.base import Array, DeviceModel
@@ -50,18 +50,13 @@ from cosim.devices.registry import devices
 from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where
 from cosim.fitting.curve import Curve, Kind
 from cosim.parameters import ParameterSet, read_toml
+from cosim.schema import Table, validate
 
 CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
 Quantities = dict[str, str | float]
 
 
-class Part(BaseModel):
-    """A table of a recipe: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class ColumnSpec(Part):
+class ColumnSpec(Table):
     """Which column of the file it is (its header, or its number from 1) and the unit of its numbers.
 
     The unit may stand in the file's header instead, in brackets; where it stands in both, both have to agree.
@@ -75,7 +70,7 @@ class ColumnSpec(Part):
     unit: str = ""
 
 
-class DataSpec(Part):
+class DataSpec(Table):
     """Where the curve is and what its columns mean.
 
     Args:
@@ -111,7 +106,7 @@ class DataSpec(Part):
         return {name: units.parse(value, CONDITIONS[name]) for name, value in self.conditions.items()}
 
 
-class StartSpec(Part):
+class StartSpec(Table):
     """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows.
 
     Args:
@@ -125,7 +120,7 @@ class StartSpec(Part):
     from_data: bool = True
 
 
-class FitSpec(Part):
+class FitSpec(Table):
     """Which parameters vary and within which bounds; the others stay at their start values.
 
     Args:
@@ -137,7 +132,7 @@ class FitSpec(Part):
     bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
 
 
-class NoiseSpec(Part):
+class NoiseSpec(Table):
     """What is known about the noise of one read; the parts add in quadrature. Empty: estimated from the residuals.
 
     Args:
@@ -170,7 +165,7 @@ class NoiseSpec(Part):
         return np.asarray(np.sqrt(variance), dtype=float)
 
 
-class HeldOut(Part):
+class HeldOut(Table):
     """The part of the curve that the fit does not see.
 
     ``last``: the last ``fraction`` of the rows (a forecast). ``blocks``: every ``every``-th block of ``length`` rows
@@ -220,7 +215,7 @@ class HeldOut(Part):
         return index
 
 
-class RampLaw(Part):
+class RampLaw(Table):
     """Choices for ramps of equal pulses (`ramps.RampForward`).
 
     Args:
@@ -246,7 +241,7 @@ class Candidate(RampLaw):
     values: Quantities = Field(default_factory=dict)
 
 
-class FitRecipe(Part):
+class FitRecipe(Table):
     """What an extraction needs beside the numbers. In Python it is made of keyword arguments, or with `load`.
 
     Args:
@@ -280,11 +275,10 @@ class FitRecipe(Part):
     @classmethod
     def load(cls, path: str | Path) -> FitRecipe:
         """A recipe file; raises `MissingFile` or an `InputError` that names the key."""
-        body = read_toml(path, kind="fit recipe")
-        try:
-            recipe = cls(**{**body, "path": Path(path)})
-        except ValidationError as error:
-            raise _one_sentence(error, Where(path)) from None
+        file = Path(path)
+        body = read_toml(file, kind="fit recipe")
+        text = file.read_text(encoding="utf-8")
+        recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
         with located(Where(path)):
             _require_units(body)
             recipe.check()
@@ -374,16 +368,3 @@ def _require_units(body: Mapping[str, Any]) -> None:
             usual = {"s": "ns", "V": "V", "S": "uS"}[unit]
             likely = f"{number:g} {usual}" if usual == unit or abs(number) >= 1e-3 else units.show(number, unit)
             raise UnitError(f"{table}.{name} = {value!r} has no unit", remedy=f'write e.g. {name} = "{likely}"')
-
-
-def _one_sentence(error: ValidationError, where: Where) -> InputError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "recipe"
-    kind: dict[str, Any] = {
-        "missing": ("is missing", f"write {key} = ..."),
-        "extra_forbidden": ("is no key of a fit recipe", "check its spelling"),
-    }
-    message, remedy = kind.get(first["type"], (f"is wrong: {first['msg'].removeprefix('Value error, ')}", None))
-    if first["type"] == "literal_error":
-        remedy = None
-    return InputError(f"{key} {message}", where=where, remedy=remedy)

@@ -323,10 +323,12 @@ vary = ["g_on"]
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('name = "r"', 'title = "r"', "name is missing|title is no key"),
-        ('kind = "i-v"', 'kind = "iv"', "data.kind is wrong.*'i-v'"),
-        ('vary = ["g_on"]', "vary = []", "fit.vary is wrong"),
-        ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "fit.bound is no key"),
+        ('name = "r"', 'title = "r"', "fit recipe lacks name|unknown key in fit recipe 'title'"),
+        ('kind = "i-v"', 'kind = "iv"', r"bad\.toml:5: unknown data.kind 'iv'; did you mean i-v"),
+        ('vary = ["g_on"]', "vary = []", r"bad\.toml:10: fit.vary is an empty list, and has to be a list"),
+        ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "unknown key in fit recipe 'bound'; did you mean bounds"),
+        ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1', "unknown key in fit recipe 'q'; known: bounds, vary$"),
+        ('name = "r"', 'name = "r"\nq = 1', "'q'; known: candidates, data, device, fit, held_out, name, noise, notes,"),
         ('file = "iv.csv"', 'file = "iv.csv"\ndataset = "gong2018"', "file or dataset, not both"),
         ('device = "access_transistor"', 'device = "acess"', "unknown device"),
         ('[fit]', '[data.conditions]\nv_red = "1 V"\n[fit]', "unknown condition 'v_red'"),
