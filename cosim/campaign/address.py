@@ -9,7 +9,7 @@ from typing import Any
 
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError, UnknownName
-from cosim.spice.testbench import Testbench
+from cosim.spice.testbench import STANDARD, Testbench
 
 CORNER = "corner"
 NOMINAL = "nominal"
@@ -45,8 +45,9 @@ def nominal(bench: Testbench, address: str) -> tuple[float, str]:
         _known(f"stimulus of bench {bench.name}", parts[1], file.stimuli)
         _known(f"field of stimulus {parts[1]!r}", parts[2], type(file.stimuli[parts[1]]).model_fields)
         return _number(address, getattr(file.stimuli[parts[1]], parts[2])), "1"
-    _known(f"option that bench {bench.name} sets", parts[1], file.options)
-    return _number(address, file.options[parts[1]]), "1"
+    options = {**STANDARD, **file.options}
+    _known(f"option of bench {bench.name}", parts[1], options)
+    return _number(address, options[parts[1]]), "1"
 
 
 def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:

@@ -81,9 +81,6 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     way = plan.high_sigma or plan.worst_case
     if way is None:
         return None
-    from cosim.campaign.scaled import scaled_sigma
-    from cosim.campaign.worst import worst_case
-
     nominals = check_spreads(plan, bench)
     # a truncated tail would hide what is searched for
     spreads = {name: spread.unclipped() for name, spread in way.variables.items()}
@@ -95,11 +92,15 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     if isinstance(way, HighSigma):
         if way.limit not in bench.file.limits:
             raise UnknownName(f"limit of bench {bench.name}", way.limit, bench.file.limits)
+        from cosim.campaign.scaled import scaled_sigma
+
         make = importance_sampling if way.method == "importance" else scaled_sigma
         search = make(d, seed=seed, budget=budget, level=way.confidence)
     else:
         if way.measure not in bench.file.measures:
             raise UnknownName(f"measure of bench {bench.name}", way.measure, bench.file.measures)
+        from cosim.campaign.worst import worst_case
+
         search = worst_case(
             d, sense="min" if way.worst == "smallest" else "max", sigma=way.sigma, seed=seed, budget=budget
         )
