@@ -3,15 +3,22 @@
 A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit cannot be told where a run did not converge, or where its
 measure, repeated at tightened tolerances and half the maximum step, moves by more than the bench's ``trust.moves`` or
 across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield.
+
+Benches, and the nominal run, the repeated run, corners and samples of each, are worked on at once: the simulator's
+processes bound what really runs. Results are the same in any order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -24,7 +31,9 @@ from cosim.spice.testbench import BenchResult, Measured, Testbench
 from cosim.units import show
 
 NOMINAL = "nominal"
-Tell = Callable[[str], None]
+Tell = Callable[[Sequence[str], int], None]
+BLOCK = 256  # samples that are handed out before the first of them is judged
+Found = TypeVar("Found")
 __all__ = [
     "BenchReport", "Spec", "Validation", "Verdict", "compare", "find_benches", "junit", "read_baseline", "validate_all",
     "validate_bench",
@@ -77,7 +86,10 @@ class Spec:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where there is none."""
+    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where there is none.
+
+    ``seconds`` went by from its start to its verdict, with other benches at work at the same time.
+    """
 
     bench: str
     title: str
@@ -149,52 +161,112 @@ def find_benches(places: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+@contextlib.contextmanager
+def _threads(simulator: Simulator, count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for simulations. An interrupt ends what they wait for: it closes the simulator."""
+    threads = ThreadPoolExecutor(count)
+    try:
+        yield threads
+    except Exception:
+        threads.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        simulator.close()
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    threads.shutdown()
+
+
+def _gather(futures: Sequence[Future[Found]]) -> list[Found]:
+    """Their results in their order; the first error ends those that have not begun."""
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
 def validate_all(
     benches: Iterable[Path],
     simulator: Simulator,
     *,
     limits: Limits | None = None,
     trust: bool = True,
-    tell: Tell = lambda _: None,
+    workers: int = 2,
+    tell: Tell = lambda *_: None,
     allow: Sequence[Path] = (),
 ) -> Validation:
     """Validate each bench; one that cannot be read or run is reported, and the next one runs.
 
-    ``allow`` are folders that their libraries may lie in, beside each bench's own.
+    Reports have the order of ``benches``. ``workers``, the simulator's processes, are kept busy. ``tell`` hears the
+    names of the benches that are at work and how many are done, whenever that changes, from any thread. ``allow`` are
+    folders that their libraries may lie in, beside each bench's own. An interrupt closes the simulator.
     """
-    reports = []
-    for path in benches:
-        tell(path.stem)
+    lock = threading.Lock()
+    at_work: list[str] = []
+    done = 0
+
+    def said(path: Path, *, ended: bool) -> None:
+        nonlocal done
+        with lock:
+            if ended:
+                at_work.remove(path.stem)
+                done += 1
+            else:
+                at_work.append(path.stem)
+            tell(tuple(at_work), done)
+
+    def one(path: Path) -> BenchReport:
+        said(path, ended=False)
         try:
-            reports.append(validate_bench(Testbench.load(path, allow=allow), simulator, limits=limits, trust=trust))
+            return _validate(Testbench.load(path, allow=allow), simulator, cases, limits=limits, trust=trust)
         except CosimError as error:
-            reports.append(BenchReport(path.stem, path.stem, (), error=str(error)))
+            return BenchReport(path.stem, path.stem, (), error=str(error))
+        finally:
+            said(path, ended=True)
+
+    # One bench more than processes: there is work while the harness reads and judges another.
+    with _threads(simulator, 2 * (workers + 1)) as cases, _threads(simulator, workers + 1) as threads:
+        reports = _gather([threads.submit(one, path) for path in benches])
     return Validation(tuple(reports), simulator.version())
 
 
 def validate_bench(
-    bench: Testbench, simulator: Simulator, *, limits: Limits | None = None, trust: bool = True
+    bench: Testbench, simulator: Simulator, *, limits: Limits | None = None, trust: bool = True, workers: int = 2
 ) -> BenchReport:
-    """One bench: as it stands, at every corner, and over its samples."""
-    import time
+    """One bench: as it stands, at every corner, and over its samples. An interrupt closes the simulator."""
+    with _threads(simulator, 2 * (workers + 1)) as cases:
+        return _validate(bench, simulator, cases, limits=limits, trust=trust)
 
+
+def _validate(
+    bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, *, limits: Limits | None, trust: bool
+) -> BenchReport:
     began = time.perf_counter()
-    specs: list[Spec] = []
-    nominal: BenchResult | None = None
     cases = {NOMINAL: bench, **{name: bench.at_corner(name) for name in bench.file.corners}}
-    for corner, case in cases.items():
-        run = case.run(simulator, limits=limits)
-        nominal = nominal or run
-        again = None
-        if trust and case.file.trust.repeat and run.result.ok and case.file.limits:
-            again = case.tightened().run(simulator, limits=limits)
-        specs += [judge_limit(case, corner, name, run, again) for name in case.file.limits]
-    specs += _samples(bench, simulator, limits)
+    repeated = [
+        corner for corner, case in cases.items() if trust and case.file.trust.repeat and case.file.limits
+    ]  # fmt: skip
+    # the tightened ones are the longest, so they begin first
+    todo = [*(cases[corner].tightened() for corner in repeated), *cases.values()]
+    futures = [threads.submit(case.run, simulator, limits=limits) for case in todo]
+    try:
+        samples = _samples(bench, simulator, threads, limits)
+    finally:
+        found = _gather(futures)
+    again: dict[str, BenchResult] = dict(zip(repeated, found, strict=False))
+    runs = dict(zip(cases, found[len(repeated) :], strict=True))
+    specs = [
+        judge_limit(case, corner, name, runs[corner], again.get(corner))
+        for corner, case in cases.items()
+        for name in case.file.limits
+    ]
     error = ""
-    if not specs and nominal is not None and not nominal.result.ok:
+    nominal = runs[NOMINAL]
+    if not specs and not nominal.result.ok:
         error = f"{nominal.result.outcome.value}: {nominal.result.reason}"
     seconds = time.perf_counter() - began
-    return BenchReport(bench.name, bench.file.title, tuple(specs), nominal, error, seconds)
+    return BenchReport(bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds)
 
 
 def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
@@ -242,7 +314,18 @@ def _worst(measured: Measured) -> str:
     return f"{show(float(measured.values[k]), measured.unit)}{place}{share}"
 
 
-def _samples(bench: Testbench, simulator: Simulator, limits: Limits | None) -> list[Spec]:
+def _sample(
+    bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
+) -> dict[str, tuple[bool, float, float]] | None:
+    """Per limit of one sample: whether it is kept, and the measure's ends; None where it did not converge."""
+    run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
+    if not run.result.ok:
+        return None
+    kept = {name: run.measures[name] for name in bench.file.limits}
+    return {name: (m.passed is not False, float(m.values.min()), float(m.values.max())) for name, m in kept.items()}
+
+
+def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
     """A spec per limit over the samples: the yield, and its 95 % Clopper–Pearson interval."""
     spec = bench.file.monte_carlo
     if spec is None:
@@ -251,14 +334,15 @@ def _samples(bench: Testbench, simulator: Simulator, limits: Limits | None) -> l
     good = dict.fromkeys(bench.file.limits, 0)
     values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
     failed = 0
-    for stream in streams:
-        run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
-        if not run.result.ok:
-            failed += 1
-            continue
-        for name in good:
-            good[name] += run.measures[name].passed is not False
-            values[name] += [float(run.measures[name].values.min()), float(run.measures[name].values.max())]
+    for start in range(0, spec.samples, BLOCK):
+        block = [threads.submit(_sample, bench, simulator, limits, stream) for stream in streams[start : start + BLOCK]]
+        for sample in _gather(block):
+            if sample is None:
+                failed += 1
+                continue
+            for name, (kept, *ends_of_one) in sample.items():
+                good[name] += kept
+                values[name] += ends_of_one
     found = []
     for name, count in good.items():
         share = count / spec.samples

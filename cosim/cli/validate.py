@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from cosim.report.html import Report
     from cosim.validate import Validation
+
+
+WHY_WIDTH = 100  # of the table's last column; --json, --html and --junit have the whole text
 
 
 def register(app: typer.Typer) -> None:
@@ -47,14 +52,18 @@ def validate(
     earlier = read_baseline(baseline) if baseline is not None else None
     with open_simulator(engine, workers) as simulator, progress() as bars:
         task = bars.add_task("validating", total=len(benches))
-        count = iter(range(len(benches)))
+
+        def tell(at_work: Sequence[str], ended: int) -> None:
+            bars.update(task, description=", ".join(at_work) or "validating", completed=ended)
+
         done = validate_all(
             benches,
             simulator,
             limits=limits,
             trust=trust,
+            workers=workers,
+            tell=tell,
             allow=allow or (),
-            tell=lambda name: bars.update(task, description=name, completed=next(count)),
         )
     if earlier is not None:
         done = compare(done, earlier)
@@ -70,6 +79,10 @@ def validate(
     raise typer.Exit(0 if all(r.verdict is Verdict.PASS for r in done.reports) and not worse else 1)
 
 
+def _short(why: str) -> str:
+    return textwrap.shorten(why, WHY_WIDTH, placeholder=" ...")
+
+
 def _show(done: Validation) -> None:
     from cosim.cli.output import show_table
 
@@ -77,11 +90,13 @@ def _show(done: Validation) -> None:
     for report in done.reports:
         name = report.bench
         if report.error:
-            rows.append([name, "", "", "", "", "cannot tell", report.error])
+            rows.append([name, "", "", "", "", "cannot tell", _short(report.error)])
         elif not report.specs:
             rows.append([name, "", "", "", "", "no limits", ""])
+        last = ""
         for spec in report.specs:
             moved = "" if spec.moved is None else f"{spec.moved:.1%}"
+            why, last = "same" if spec.why and spec.why == last else _short(spec.why), spec.why
             rows.append(
                 [
                     name,
@@ -90,7 +105,7 @@ def _show(done: Validation) -> None:
                     f"{spec.value()}  ({spec.limit()})",
                     moved,
                     spec.verdict.value,
-                    spec.why,
+                    why,
                 ]
             )
             name = ""

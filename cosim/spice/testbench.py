@@ -229,8 +229,8 @@ class Testbench:
     def tightened(self) -> Testbench:
         """The same bench at tightened tolerances and half the maximum step: what a measure is trusted by.
 
-        A tolerance that the bench sets itself becomes a tenth of it (trtol stays), one that it leaves out that of
-        `TIGHT`.
+        A tolerance that the bench leaves out becomes that of `TIGHT`, one that it sets itself a tenth of it (trtol
+        stays), but none looser than that of `STANDARD`.
         """
         options = dict(self.file.options)
         for key, tight in TIGHT.items():
@@ -239,7 +239,8 @@ class Testbench:
             if given is not None and number is None:
                 raise InputError(f"option {key} = {given!r} is no number", remedy="write e.g. 1e-6")
             # What a bench sets itself is set for a reason, loose or tight: its tenth shows what has not converged.
-            options[key] = tight if number is None else number * (1.0 if key == "trtol" else 0.1)
+            tenth = None if number is None else number * (1.0 if key == "trtol" else 0.1)
+            options[key] = tight if tenth is None else min(tenth, STANDARD[key])
         data = self.file.model_dump()
         data["options"] = options
         for entry in [data["analysis"], *data["analyses"].values()]:
