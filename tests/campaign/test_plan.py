@@ -95,7 +95,7 @@ def test_repeated_cases_are_the_share_that_was_asked_for(share: float, count: in
         ('[grid]\nwidth = ["1 um"]', 3, InputError, "parameters.NAME"),
         ("[grid]\ndevices.memristor.ratio = [-4]", 3, InputError, "outside"),
         (
-            '[sample]\nsamples = 9\nvariables.devices.memristor.theta_x = { relative = "5 %" }',
+            '[sample]\nsamples = 9\nvariables.devices.memristor.theta_x={ relative = "5 %" }',
             4,
             UnknownName,
             "theta_p",
@@ -111,7 +111,7 @@ def test_repeated_cases_are_the_share_that_was_asked_for(share: float, count: in
         ('engine = "spectre"\n[grid]\nparameters.w0 = [0.5]', None, InputError, "ngspice"),
         ("", None, InputError, "varies nothing"),
         (
-            '[high_sigma]\nlimit = "x"\nvariables.devices.memristor.theta_p = { relative = "5 %" }',
+            '[high_sigma]\nlimit = "x"\nvariables.devices.memristor.theta_p={ relative = "5 %" }',
             2,
             UnknownName,
             "limit",

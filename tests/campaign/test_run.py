@@ -236,7 +236,7 @@ def test_a_row_is_inserted_once_and_never_changed(tmp_path: Path) -> None:
         assert store.add([Finished.of(Done(row))]) == 1
         assert store.add([Finished.of(Done({**row, **more})) for more in ({"value": 2}, {"number": 4})]) == 1
         assert [entry["value"] for entry in store.rows()] == [1, 1]
-        with pytest.raises(ValueError, match="NaN|nan|JSON"):  # a row is JSON, and all of a batch or nothing
+        with pytest.raises(ValueError, match="JSON compliant"):  # a row is JSON, and all of a batch or nothing
             store.add([Finished.of(Done({**row, "number": 5, "value": x})) for x in (1.0, float("nan"))])
         assert len(store) == 2
 
@@ -312,12 +312,12 @@ def test_rows_are_committed_while_the_campaign_runs(tmp_path: Path) -> None:
     committed: list[int] = []
     with Store.create(tmp_path / "out", plan="", meta={}) as store:
         loop = Loop(
-            store, Slow(), Job("{}", "", "", ""), progress=Progress(6, 0), cases=[Case(k) for k in range(6)], by_number=True,
-            tell=lambda _: committed.append(_rows(tmp_path / "out" / "results.sqlite")),
+            store, Slow(), Job("{}", "", "", ""), progress=Progress(6, 0), cases=[Case(k) for k in range(6)],
+            by_number=True, tell=lambda _: committed.append(_rows(tmp_path / "out" / "results.sqlite")),
         )  # fmt: skip
         assert loop.run(range(6), count=6)
     assert committed[-1] == 6
-    assert len(set(committed)) >= 4
+    assert len(set(committed)) >= 3
 
 
 def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
