@@ -17,7 +17,7 @@ from scipy import optimize, special
 from cosim.devices.base import Array
 
 Bools = NDArray[np.bool_]
-NOMINAL_SHARE, WIDE_SHARE = 0.05, 0.10  # of the samples of a round
+NOMINAL_SHARE, WIDE_SHARE = 0.05, 0.2  # of the samples of a round
 LEAST_WIDE = 1.5  # standard deviation of the wide normal
 NARROW, SPREADS = 0.35, 1.5  # a shifted normal is so wide outwards at least, and so many deviations of its failures
 PLANE_ERRORS = 0.03  # share of points on the wrong side of a plane that is believed
