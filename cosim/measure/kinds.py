@@ -153,9 +153,12 @@ class PulseEnergy(PointMeasure):
 
 
 class SourceEnergy(PointMeasure):
-    """Energy that sources deliver in a window (s): pairs of voltage and current, or a fixed ``volts`` and currents."""
+    """Energy that a source delivers in a window (s).
 
-    kind: Literal["energy"]
+    ``drawn-energy`` counts only while it gives any: what flows back to a driver is lost.
+    """
+
+    kind: Literal["energy", "drawn-energy"]
     voltage: str
     current: str
     start: Second | None = None
@@ -169,7 +172,8 @@ class SourceEnergy(PointMeasure):
         """J."""
         t, v = measure.window(point.data, self.voltage, start=self.start, stop=self.stop)
         _, i = measure.window(point.data, self.current, start=self.start, stop=self.stop)
-        return measure.integral(t, -v * i)
+        power = -v * i
+        return measure.integral(t, power if self.kind == "energy" else np.maximum(power, 0.0))
 
 
 class Reduced(PointMeasure):

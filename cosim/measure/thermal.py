@@ -61,26 +61,6 @@ class ResistorPower(PointMeasure):
         return float(power.max() if self.kind == "resistor-peak-power" else power[-1])
 
 
-class DrawnEnergy(PointMeasure):
-    """Energy that a source gives in a window (s) while it gives any: what flows back to a driver is lost."""
-
-    kind: Literal["drawn-energy"]
-    voltage: str
-    current: str
-    start: Second | None = None
-    stop: Second | None = None
-
-    def vectors(self) -> tuple[str, ...]:
-        """Voltage and current of the source."""
-        return self.voltage, self.current
-
-    def evaluate(self, point: Point) -> float:
-        """J."""
-        t, v = measure.window(point.data, self.voltage, start=self.start, stop=self.stop)
-        _, i = measure.window(point.data, self.current, start=self.start, stop=self.stop)
-        return measure.integral(t, np.maximum(-v * i, 0.0))
-
-
 class ReadStep(PointMeasure):
     """ΔG/G0 between the first and the last read of a pulse train; ``current`` flows into the drive's source."""
 
@@ -136,4 +116,4 @@ class LineError(DerivedMeasure):
         return float(error.mean() if self.kind == "line-error" else error.max())
 
 
-KINDS: tuple[type[Kind], ...] = (ResistorPower, DrawnEnergy, ReadStep, Sum, LineError, *arrays.KINDS)
+KINDS: tuple[type[Kind], ...] = (ResistorPower, ReadStep, Sum, LineError, *arrays.KINDS)
