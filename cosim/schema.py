@@ -153,7 +153,7 @@ def _sentence(
             return InputError(f"{name} does not say its kind", where=where, remedy=f"write kind = {choice(known)}")
     annotation, metadata = _asked(model, path, data)
     wanted = words(annotation, metadata)
-    if first["type"] == "missing":
+    if first["type"] == "missing" and isinstance(first["loc"][-1], str):
         return InputError(f"{kind} lacks {name}", where=where, remedy=f"add it: {_article(wanted)}")
     value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
