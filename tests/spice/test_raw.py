@@ -160,6 +160,42 @@ def test_of_a_file_cut_anywhere_all_complete_points_are_offered(
             read_raw(tmp_path / "x.raw")
 
 
+WORDS = [
+    b"0", b"-1", b"9" * 21, b"1e3", b"Values:\n", b"Binary:\n", b"Title:", b"Variables:\n", b"No. Points: 0\n", b"\n", b"\t",
+    b"dims=", b"dims=0", b"dims=2,2", b",", b":", b"complex", b"unpadded", b"nan", b"\0", b"\x0b", b"\xff",
+]  # fmt: skip
+
+
+@quick
+@given(
+    plot=plots(),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 20), st.sampled_from(WORDS)), min_size=1, max_size=3),
+    partial=st.booleans(),
+)
+def test_a_damaged_file_is_read_or_refused_and_as_a_stream_alike(
+    tmp_path: Path, plot: tuple[dict[str, object], Columns], edits: list[tuple[float, int, bytes]], partial: bool
+) -> None:
+    how, columns = plot
+    write(tmp_path / "x.raw", **how, columns=columns)
+    content = bytearray((tmp_path / "x.raw").read_bytes())
+    for part, removed, word in edits:
+        at = round(part * len(content))
+        content[at : at + removed] = word
+    (tmp_path / "x.raw").write_bytes(content)
+    try:
+        whole = read_raw(tmp_path / "x.raw", partial=partial)
+    except DataError:
+        with pytest.raises(DataError, match=r"x\.raw:\d+: raw file: "):
+            list(stream_raw(tmp_path / "x.raw", block=2, partial=partial))
+        return
+    blocks = list(stream_raw(tmp_path / "x.raw", block=2, partial=partial))
+    assert {block.plot for block in blocks} == set(range(len(whole)))
+    for number, plot_read in enumerate(whole):
+        parts = [block for block in blocks if block.plot == number]
+        for k, values in enumerate(plot_read.values):
+            np.testing.assert_array_equal(values, np.concatenate([block.values[k] for block in parts]))
+
+
 def test_several_plots_follow_each_other(tmp_path: Path) -> None:
     columns = [np.array([0.0, 1.0]), np.array([2.0, 3.0])]
     write(tmp_path / "a.raw", flags="real", names=["time", "v(a)"], columns=columns)
