@@ -161,8 +161,8 @@ def test_of_a_file_cut_anywhere_all_complete_points_are_offered(
 
 
 WORDS = [
-    b"0", b"-1", b"9" * 21, b"1e3", b"Values:\n", b"Binary:\n", b"Title:", b"Variables:\n", b"No. Points: 0\n", b"\n", b"\t",
-    b"dims=", b"dims=0", b"dims=2,2", b",", b":", b"complex", b"unpadded", b"nan", b"\0", b"\x0b", b"\xff",
+    b"0", b"-1", b"9" * 21, b"1e3", b"Values:\n", b"Binary:\n", b"Title:", b"Variables:\n", b"No. Points: 0\n", b"\n",
+    b"\t", b"dims=", b"dims=0", b"dims=2,2", b",", b":", b"complex", b"unpadded", b"nan", b"\0", b"\x0b", b"\xff",
 ]  # fmt: skip
 
 
