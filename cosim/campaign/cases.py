@@ -29,6 +29,8 @@ from cosim.spice.testbench import BenchResult, Testbench
 from cosim.validate import judge_limit
 
 _LOG_LINES = 20
+_REBUILT = ("stimuli.", "options.")
+_VARIANTS = 64
 Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
 
 
@@ -64,6 +66,7 @@ class Subject:
         self.bench = bench
         self.engine = engine
         self._corners: dict[str, tuple[Testbench, bytes]] = {}
+        self._variants: dict[tuple[str, tuple[tuple[str, float], ...]], Testbench] = {}
 
     def corner(self, name: str) -> Testbench:
         """The bench at a corner, or as it stands."""
@@ -87,7 +90,16 @@ class Subject:
 
     def at(self, case: Case) -> Testbench:
         """The bench of a case. Raises `InputError` for values out of bounds."""
-        return apply(self.corner(case.corner), case.values)
+        rebuilt = tuple((name, value) for name, value in case.values.items() if name.startswith(_REBUILT))
+        if not rebuilt:
+            return apply(self.corner(case.corner), case.values)
+        # stimuli and options make the bench anew; cases of a grid share them
+        if (case.corner, rebuilt) not in self._variants:
+            if len(self._variants) >= _VARIANTS:
+                self._variants.clear()
+            self._variants[case.corner, rebuilt] = apply(self.corner(case.corner), dict(rebuilt))
+        others = {name: value for name, value in case.values.items() if not name.startswith(_REBUILT)}
+        return apply(self._variants[case.corner, rebuilt], others)
 
     def key(self, case: Case, decks: Decks | None = None) -> str:
         """SHA-256 of all that the row depends on: decks with their options, files, measures, engine, repetition.

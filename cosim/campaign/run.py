@@ -40,6 +40,7 @@ _LARGEST_BATCH = 1024
 _LARGEST_KEPT = 64  # with waveforms, which come back with the batch
 _KEYS = 256  # a batch of keys: some 50 ms
 _COMMIT_SECONDS = 0.2
+_COMMIT_SHARE, _COMMIT_LATEST = 100.0, 1.0  # a slow disk gets a hundredth of the time, but no row waits for longer
 _COMMIT_ROWS = 4096
 _SMOOTH = 0.3
 
@@ -123,7 +124,7 @@ class Loop:
         self._fresh: list[Finished] = []
         self._hits: list[str] = []
         self._committed = self._began = time.monotonic()
-        self._per_case = 0.0
+        self._per_case = self._commit_costs = 0.0
         self._tries: dict[int, int] = {}
         self._left = 0
 
@@ -257,10 +258,11 @@ class Loop:
 
     def _flush(self, *, now: bool = False) -> None:
         """Commit what is ready, if it is time."""
-        due = time.monotonic() - self._committed >= _COMMIT_SECONDS
+        since = time.monotonic() - self._committed
+        due = since >= max(_COMMIT_SECONDS, min(_COMMIT_SHARE * self._commit_costs, _COMMIT_LATEST))
         if not (now or due or len(self._ready) >= _COMMIT_ROWS):
             return
-        self._committed = time.monotonic()
+        began = time.monotonic()
         ready, self._ready = self._ready, []
         if ready:
             new = self.store.add(ready)
@@ -272,6 +274,8 @@ class Loop:
             hits, self._hits = self._hits, []
             self._cache.add(fresh)
             self._cache.touch(hits)
-        self.progress.seconds = time.monotonic() - self._began
+        self._committed = time.monotonic()
+        self._commit_costs = self._committed - began
+        self.progress.seconds = self._committed - self._began
         self.progress.note = self.executor.note
         self._tell(self.progress)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cosim.claims.base import Claim
+from cosim.claims.campaign import CAMPAIGN
 from cosim.claims.engines import ENGINES
 from cosim.claims.heat import HEAT
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 from cosim.claims.overhead import OVERHEAD
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, MNIST, HEAT)}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, MNIST, HEAT)}
