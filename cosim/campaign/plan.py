@@ -136,9 +136,12 @@ class Sample(Table):
 
 
 class WorstCase(Table):
-    """Search for the worst value of a measure within ``sigma`` standard deviations of all variables together."""
+    """Search for the worst value of a measure within ``sigma`` standard deviations of all variables together; or
+    (``find`` = "distance") for the smallest deviation at which it meets its limit, searched up to 8 of them.
+    """
 
     measure: str
+    find: Literal["value", "distance"] = "value"
     worst: Literal["smallest", "largest"]
     sigma: float = Field(default=3.0, gt=0.0, le=10.0)
     cases: int = Field(default=200, gt=0, le=100_000)

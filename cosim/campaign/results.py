@@ -14,6 +14,7 @@ import numpy as np
 
 from cosim.campaign.address import nominal
 from cosim.campaign.campaign import Campaign
+from cosim.campaign.searches import Searcher
 from cosim.campaign.yields import Yield, estimate
 from cosim.devices.base import Array
 from cosim.errors import EngineMissing, InputError
@@ -119,8 +120,8 @@ def _count(count: _Count, row: Mapping[str, Any], limits: Iterable[str]) -> None
         count.values.setdefault(name, []).extend(values)
 
 
-def search_result(campaign: Campaign) -> Any:
-    """What the search of a plan came to, from the rows alone; None where it has no search or is not over."""
+def search_result(campaign: Campaign) -> tuple[Searcher, Any] | None:
+    """The search of a plan at its end, and what it came to, from the rows alone; None without one or before its end."""
     search = campaign.searcher()
     if search is None:
         return None
@@ -129,7 +130,7 @@ def search_result(campaign: Campaign) -> Any:
         if len(rows) < len(asked):
             return None
         search.tell(rows)
-    return search.search.result
+    return search, search.search.result
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from cosim.campaign.address import NOMINAL
+from cosim.campaign.address import NOMINAL, nominal
 from cosim.campaign.ask_tell import Search
 from cosim.campaign.cases import Case
+from cosim.campaign.distance import worst_case_distance
 from cosim.campaign.importance import importance_sampling
 from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
 from cosim.campaign.points import Variables, repeats
+from cosim.campaign.scaled import scaled_sigma
+from cosim.campaign.worst import worst_case
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 from cosim.spice.testbench import Testbench
+from cosim.units import show
 
 
 @dataclass
@@ -92,16 +96,64 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     if isinstance(way, HighSigma):
         if way.limit not in bench.file.limits:
             raise UnknownName(f"limit of bench {bench.name}", way.limit, bench.file.limits)
-        from cosim.campaign.scaled import scaled_sigma
-
         make = importance_sampling if way.method == "importance" else scaled_sigma
         search = make(d, seed=seed, budget=budget, level=way.confidence)
     else:
         if way.measure not in bench.file.measures:
             raise UnknownName(f"measure of bench {bench.name}", way.measure, bench.file.measures)
-        from cosim.campaign.worst import worst_case
-
-        search = worst_case(
-            d, sense="min" if way.worst == "smallest" else "max", sigma=way.sigma, seed=seed, budget=budget
-        )
+        if way.find == "distance":
+            search = worst_case_distance(d, seed=seed, budget=budget, **_limit(way, bench))
+        else:
+            sense: Literal["min", "max"] = "min" if way.worst == "smallest" else "max"
+            search = worst_case(d, sense=sense, sigma=way.sigma, seed=seed, budget=budget)
     return Searcher(search, variables, way, plan.trust)
+
+
+def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], float]:
+    limit = bench.file.limits.get(way.measure)
+    low, high = limit.span(bench.file.measures[way.measure].unit) if limit is not None else (None, None)
+    end: Literal["min", "max"] = "min" if way.worst == "smallest" else "max"
+    value = low if end == "min" else high
+    if value is None:
+        raise InputError(
+            f"bench {bench.name} has no {end} for {way.measure}, to which there could be a distance",
+            remedy=f"write limits.{way.measure}.{end}, or find = 'value'",
+        )
+    return {end: value}
+
+
+def described(searcher: Searcher, result: Any, bench: Testbench) -> dict[str, Any]:
+    """What a search found, as JSON values: with the values of the variables where it found a point."""
+    found = {name: value for name, value in vars(result).items() if isinstance(value, str | int | float | bool)}
+    if getattr(result, "why", ""):
+        found["why"] = result.why
+    if isinstance(searcher.way, HighSigma):
+        return found | {"limit": searcher.way.limit}
+    found |= {"measure": searcher.way.measure, "unit": bench.file.measures[searcher.way.measure].unit}
+    if result.z is not None:
+        found["z"] = dict(zip(searcher.variables.names, (float(x) for x in result.z), strict=True))
+        found["at"] = searcher.variables.values(result.z)
+    return found
+
+
+def sentence(searcher: Searcher, result: Any, bench: Testbench) -> str:
+    """What a search found, in words."""
+    if isinstance(searcher.way, HighSigma):
+        text = f"{searcher.way.limit}: {result}"
+    else:
+        found, way = described(searcher, result, bench), searcher.way
+        unit = found["unit"]
+        if found.get("value") is None:
+            return f"{way.measure}: nothing was found ({result.why})"
+        place = ", ".join(
+            f"{name} = {show(value, nominal(bench, name)[1])} ({found['z'][name]:+.2f} sigma)"
+            for name, value in found["at"].items()
+        )
+        if way.find == "distance":
+            text = (
+                f"{way.measure} meets its limit of {show(found['value'], unit)} at {result.distance:.3f} sigma: {place}"
+            )
+        else:
+            text = f"{way.worst} {way.measure} within {way.sigma:g} sigma: {show(found['value'], unit)} at {place}"
+        text += f"; nominal {show(result.nominal, unit)}, {result.evaluated} simulations"
+    return text + (f"; {result.why}" if getattr(result, "why", "") and result.why not in text else "")

@@ -9,5 +9,6 @@ from cosim.claims.heat import HEAT
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 from cosim.claims.overhead import OVERHEAD
+from cosim.claims.rare import RARE
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, MNIST, HEAT)}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, RARE, MNIST, HEAT)}

@@ -210,6 +210,7 @@ def _found(campaign: Campaign) -> Any:
 
 def _show(campaign: Campaign, *, as_json: bool) -> None:
     from cosim.campaign.results import groups
+    from cosim.campaign.searches import sentence
     from cosim.cli.output import print_json, show_table
     from cosim.units import show as written
 
@@ -220,7 +221,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
     total, done = campaign.total(), len(campaign.store)
     print(f"{campaign.plan.title or campaign.bench.file.title}: {done} of {total} cases ({campaign.job.engine})")
     if searched is not None:
-        print(searched)
+        print(sentence(searched[0], searched[1], campaign.bench))
     elif campaign.plan.worst_case or campaign.plan.high_sigma:
         print("the search is not over")
     shown = found[:_SHOWN]
@@ -243,11 +244,13 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
 
 def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, Any]:
     """A campaign's result as JSON values."""
+    from cosim.campaign.searches import described
+
     return {
         "title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine,
         "cases": campaign.total(), "done": len(campaign.store),
         "outcomes": campaign.store.counts("outcome"), "verdicts": campaign.store.counts("verdict"),
-        **({} if searched is None else {"search": searched.to_dict()}),
+        **({} if searched is None else {"search": described(*searched, campaign.bench)}),
         "points": [
             {
                 "point": dict(g.point), "cases": g.cases, "outcomes": dict(g.outcomes),
