@@ -124,7 +124,9 @@ def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], floa
 
 def described(searcher: Searcher, result: Any, bench: Testbench) -> dict[str, Any]:
     """What a search found, as JSON values: with the values of the variables where it found a point."""
-    found = {name: value for name, value in vars(result).items() if isinstance(value, str | int | float | bool)}
+    found: dict[str, Any] = {
+        name: value for name, value in vars(result).items() if isinstance(value, str | int | float | bool)
+    }
     if getattr(result, "why", ""):
         found["why"] = result.why
     if isinstance(searcher.way, HighSigma):

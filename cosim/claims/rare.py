@@ -37,10 +37,12 @@ def measure(tell: Report) -> Figures:
                 kept = group.yields[LIMIT]
                 failed = kept.n - kept.passed
                 low, high = interval(failed, kept.n)
-                found |= {"counted": failed / kept.n, "counted_low": low, "counted_high": high, "counted_failed": failed,
-                          "sigma": sigma_of(failed / kept.n)}  # fmt: skip
+                share = failed / kept.n
+                found |= {"counted": share, "counted_low": low, "counted_high": high, "counted_failed": failed}
+                found["sigma"] = sigma_of(share)
             for method in ("importance", "scaled-sigma"):
-                text = f'[high_sigma]\nmethod = "{method}"\nlimit = "{LIMIT}"\ncases = {SEARCHED}\nseed = {SEED}{_VARIABLES}'
+                head = f'[high_sigma]\nmethod = "{method}"\nlimit = "{LIMIT}"\n'
+                text = f"{head}cases = {SEARCHED}\nseed = {SEED}{_VARIABLES}"
                 with _run(folder, method, text, executor, tell) as campaign:
                     ended = search_result(campaign)
                     assert ended is not None

@@ -250,7 +250,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
         "title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine,
         "cases": campaign.total(), "done": len(campaign.store),
         "outcomes": campaign.store.counts("outcome"), "verdicts": campaign.store.counts("verdict"),
-        **({} if searched is None else {"search": described(*searched, campaign.bench)}),
+        **({} if searched is None else {"search": described(searched[0], searched[1], campaign.bench)}),
         "points": [
             {
                 "point": dict(g.point), "cases": g.cases, "outcomes": dict(g.outcomes),
