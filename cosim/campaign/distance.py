@@ -163,7 +163,7 @@ class _Walker:
 
     def learns(self, points: Array, slack: Array) -> None:
         """What came of it."""
-        finite = np.isfinite(slack)
+        points, finite = points[: len(slack)], np.isfinite(slack)  # the budget may have cut them short
         if not finite.any():
             self.radius *= 0.4
             return

@@ -147,10 +147,10 @@ def _steps(d: int, sense: str, seed: int, sigma: float, budget: int, region: str
                 offset += len(points)
             leaders = _still_apart([leader for leader in leaders if leader.radius > LAST_RADIUS])
         values = sign * known.good[1]
-        if known.left == 0 or not len(values):
-            converged = bool(len(values)) and not leaders and idle > 0
-            if known.left == 0:
-                break
+        if known.left == 0:
+            converged = idle > 0 and not leaders
+            break
+        if not len(values):
             continue
         top = float(values.max())
         idle = 0 if top - best > GAIN * float(np.ptp(values)) else idle + 1
