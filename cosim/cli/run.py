@@ -178,6 +178,7 @@ def _netlist(
             for a, n, v, u in vectors
         ],
     }
+        _draw_netlist(done, path.name, output)
     if output is not None and done.ok:
         _keep(done.waveforms, output, summary)
     if as_json:
@@ -289,5 +290,15 @@ def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mappin
 def _draw(done: BenchResult, folder: Path) -> None:
     from cosim.report import style
     from cosim.report.bench_figures import bench_figure
+
+
+def _draw_netlist(done: Result, title: str, folder: Path) -> None:
+    """A figure per analysis: ``waveforms.png`` where there is one."""
+    from cosim.report import style
+    from cosim.report.panels import netlist_figures
+
+    figures = netlist_figures(done.waveforms, title)
+    for kind, figure in figures.items():
+        style.save(figure, folder / f"{'waveforms' if len(figures) == 1 else kind}.png")
 
     style.save(bench_figure(done), folder / "waveforms.png")

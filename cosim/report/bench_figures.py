@@ -6,9 +6,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim import units
 from cosim.devices.base import Array
 from cosim.devices.registry import device
 from cosim.report import style
+from cosim.report.panels import (
+    Level,
+    bars,
+    coordinate_of,
+    described,
+    draw,
+    drawn,
+    finish,
+    is_complex,
+    labelled,
+    operating_figure,
+    prefixed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +31,8 @@ if TYPE_CHECKING:
     from cosim.spice.stimuli import PulseTrain
     from cosim.spice.testbench import BenchResult, Measured
 
-_PREFIXES = (("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15))
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
+CONDITIONING = "0.88"
 
 
 def time_scale(span: float) -> tuple[float, str]:
@@ -33,91 +47,142 @@ def plot_waveforms(result: BenchResult, ax: Axes | None = None, *, vectors: tupl
     first_unit = data[names[0]].attrs.get("units", "")
     names = [name for name in names if data[name].attrs.get("units", "") == first_unit]
     ax = style.axes(ax)
-    coordinate = next(iter(data.coords), None)
     with style.styled():
-        if coordinate is None:
-            ax.bar(names, [float(data[name].values.reshape(-1)[0]) for name in names])
+        if not data.coords:
+            bars(ax, _levels(result, names))
         else:
-            x = np.asarray(data[coordinate].values, dtype=float)
-            scale, unit = (
-                time_scale(float(x[-1])) if coordinate == "time" else (1.0, data[coordinate].attrs.get("units", "V"))
-            )
+            x = coordinate_of(data, name=_swept(result))
             for name in names:
-                ax.plot(x / scale, data[name].values, label=name)
-            ax.set_xlabel(f"{coordinate} ({unit})")
+                values = np.asarray(data[name].values)
+                ax.plot(x.values, drawn(values), label=described(name, magnitude=is_complex(values)))
+            finish(ax, x, last=True)
+            ax.set_ylabel(first_unit or "value")
             ax.legend()
-        ax.set_ylabel(first_unit or "value")
         ax.set_title(style.plain(result.bench.file.title))
     return ax
 
 
 def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
-    """A panel per saved vector, and one per measure with a value per pulse.
+    """A panel per saved vector, and one per measure with a value per pulse; of an operating point bars with values.
 
-    Vectors of a pulse bench are shown over the first ``periods`` pulses, measures over all of them.
+    Vectors of a pulse bench are shown over ``periods`` pulses, of which two are conditioning where there is any;
+    measures over all of them, the conditioning ones and those of the panels above shaded. Of several runs the first is
+    shown, of operating points the range of all.
     """
     bench, data = result.bench, result.waveforms
-    train = next(iter(bench.trains().values()), None)
-    many = {name: m for name, m in result.measures.items() if train is not None and m.values.size == len(train)}
-    vectors = [str(name) for name in data.data_vars]
-    coordinate = next((str(name) for name in data.coords), None)
-    if coordinate is None:
-        figure = style.new_figure()
-        plot_waveforms(result, figure.add_subplot())
-        return figure
-    x = np.asarray(data[coordinate].values, dtype=float)
-    end = x[-1] if train is None or coordinate != "time" else train.gap + min(periods, len(train)) * train.period
-    shown = x <= end
-    scale, unit = time_scale(end) if coordinate == "time" else (1.0, data[coordinate].attrs.get("units", ""))
-    figure = style.new_figure(7.6, 1.1 + 1.25 * (len(vectors) + len(many)))
+    if not data.coords:
+        names = [str(name) for name in data.data_vars]
+        return operating_figure(
+            _levels(result, names), f"{bench.file.title}\n{_which(result, all_of_them=True)}".strip()
+        )
+    name, train = next(iter(bench.trains().items()), ("", None))
+    many = {key: m for key, m in result.measures.items() if train is not None and m.values.size == len(train)}
+    vectors = [str(key) for key in data.data_vars]
+    conditioning = 2 * int(getattr(bench.file.stimuli[name], "conditioning", 0)) if train is not None else 0
+    first_pulse = max(conditioning - 2, 0)
+    last_pulse = min(first_pulse + periods, len(train)) if train is not None else 0
+    over_pulses = train is not None and "time" in data.coords and last_pulse < len(train)
+    figure = style.new_figure(7.6, 1.1 + 1.42 * len(vectors) + 1.25 * len(many))
     with style.styled():
         grid = figure.add_gridspec(len(vectors) + len(many), 1)
+        start, end = None, None
+        if over_pulses and train is not None:
+            start, end = (
+                float(train.write_starts[0] + k * train.period - train.gap) for k in (first_pulse, last_pulse)
+            )
+        x = coordinate_of(data, name=_swept(result), end=end)
+        seconds = np.asarray(data[next(iter(data.coords))].values, dtype=float)
+        shown = slice(None) if end is None else (seconds >= start) & (seconds <= end)
         first = None
-        for row, name in enumerate(vectors):
+        for row, key in enumerate(vectors):
             panel = figure.add_subplot(grid[row], sharex=first)
             first = first or panel
-            values, label = _labelled(result, name)
-            panel.plot(x[shown] / scale, values[shown], color=style.COLOURS[row % len(style.COLOURS)])
-            panel.set_ylabel(label)
-            panel.tick_params(labelbottom=row == len(vectors) - 1)
-        panel.set_xlabel(f"{coordinate} ({unit})")
-        for row, (name, measured) in enumerate(many.items(), len(vectors)):
+            values, label = _labelled(result, key)
+            draw(panel, x.values[shown], values[shown], label, colour=style.COLOURS[row % len(style.COLOURS)])
+            if over_pulses and train is not None and first_pulse < conditioning:
+                until = train.write_starts[0] + conditioning * train.period - train.gap
+                panel.axvspan(x.values[shown][0], until * x.values[-1] / seconds[-1], color=CONDITIONING, zorder=0)
+            finish(panel, x, last=row == len(vectors) - 1)
+        if over_pulses and train is not None:
+            note = f", the last {conditioning - first_pulse} of {conditioning} conditioning ones shaded"
+            panel.set_xlabel(
+                f"{x.label}: pulses {first_pulse + 1} to {last_pulse} of {len(train)}" + (note if conditioning else "")
+            )
+        for row, (key, measured) in enumerate(many.items(), len(vectors)):
             panel = figure.add_subplot(grid[row])
             assert train is not None
-            _plot_per_pulse(panel, name, measured, train)
+            _plot_per_pulse(panel, key, measured, train)
+            if over_pulses:
+                panel.axvspan(first_pulse + 0.5, last_pulse + 0.5, color=style.COLOURS[4], alpha=0.25, label="above")
+            if conditioning:
+                panel.axvspan(0.5, conditioning + 0.5, color=CONDITIONING, zorder=0, label="conditioning")
             if row == len(vectors):
-                panel.legend(ncols=2, loc="upper right", fontsize="small")
+                panel.legend(ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize="small", borderpad=0.0)
             panel.tick_params(labelbottom=row == len(vectors) + len(many) - 1)
         if many:
             panel.set_xlabel("pulse")
-        figure.suptitle(style.plain(bench.file.title))
+        figure.suptitle(style.plain(f"{bench.file.title}\n{_which(result)}".strip()))
     return figure
 
 
-def _labelled(result: BenchResult, name: str) -> tuple[Array, str]:
-    """A vector in a readable scale with its label; a device's state is no voltage."""
-    values = np.asarray(result.waveforms[name].values)
-    state = name.rpartition(".")[2].rstrip(")")
+def _which(result: BenchResult, *, all_of_them: bool = False) -> str:
+    """Which of several runs a figure shows; empty where there is one."""
+    run = result.runs[0]
+    if len(result.runs) == 1:
+        return ""
+    analyses = dict.fromkeys(entry.analysis for entry in result.runs)
+    name = f", analysis {run.analysis}" if len(analyses) > 1 else ""
+    if all_of_them:
+        return f"range over {sum(entry.analysis == run.analysis for entry in result.runs)} points{name}"
+    parameters = result.bench.file.parameters
+    at = ", ".join(f"{key} = {units.show(value, parameters[key].unit)}" for key, value in run.point.items())
+    return f"run 1 of {len(result.runs)}{name}" + (f": {at}" if at else "")
+
+
+def _swept(result: BenchResult) -> str:
+    """The source that the shown analysis sweeps; empty where it sweeps none."""
+    return str(getattr(result.bench.file.plan[result.runs[0].analysis], "source", ""))
+
+
+def _levels(result: BenchResult, names: list[str]) -> list[Level]:
+    """Vectors of operating points: over all points of the first analysis."""
+    points = result.waveforms_of(result.runs[0].analysis)
+    found = []
+    for name in names:
+        values = np.array([float(np.asarray(data[name].values).reshape(-1)[0]) for data in points])
+        label, unit = _named(result, name)
+        found.append(Level(label, unit, float(values.min()), float(values.max())))
+    return found
+
+
+def _named(result: BenchResult, name: str) -> tuple[str, str]:
+    """The label of a vector without its unit, and the unit; a device's state is no voltage."""
+    path, _, state = name.partition("(")[2].rstrip(")").rpartition(".")
     for chosen in result.bench.sets.values():
         for entry in device(chosen.device).all_states:
-            if "." in name and entry.name == state:
-                return values, f"state {state}" + ("" if entry.unit == "1" else f" ({entry.unit})")
-    unit = str(result.waveforms[name].attrs.get("units", ""))
-    top = float(np.max(np.abs(values))) or 1.0
-    prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f), _PREFIXES[-1])
-    return values / factor, f"{name} ({prefix}{unit})"
+            if path and entry.name == state:
+                return f"state {state} of {path}", "" if entry.unit == "1" else entry.unit
+    given = result.waveforms[name]
+    return described(name, magnitude=is_complex(given.values)), str(given.attrs.get("units", ""))
+
+
+def _labelled(result: BenchResult, name: str) -> tuple[Array, str]:
+    """A vector in a readable scale with its label."""
+    label, unit = _named(result, name)
+    scaled, unit = prefixed(drawn(np.asarray(result.waveforms[name].values)), unit)
+    return scaled, labelled(label, unit)
 
 
 def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrain) -> None:
-    top = float(np.max(np.abs(measured.values))) or 1.0
-    prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f), _PREFIXES[-1])
-    if measured.unit == "1":
-        prefix, factor = "", 1.0
-    n, y = np.arange(1, len(train) + 1), measured.values / factor
+    from matplotlib.ticker import MaxNLocator
+
+    y, unit = prefixed(measured.values, measured.unit)
+    n = np.arange(1, len(train) + 1)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.plot(n, y, color="0.75", linewidth=0.7, zorder=1)
     for mask, label, colour in (
         (train.amplitudes < 0, "after V < 0", style.COLOURS[0]),
         (train.amplitudes >= 0, "after V > 0", style.COLOURS[1]),
     ):
         panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
-    panel.set_ylabel(name.replace("_", " ") + ("" if measured.unit == "1" else f"\n({prefix}{measured.unit})"))
+    panel.set_title(labelled(f"{name.replace('_', ' ')}, pulse by pulse", unit), loc="left", fontsize=8.5)

@@ -1,0 +1,203 @@
+"""Waveforms as panels, one per vector (or per unit, where there are many), with units that read well; operating points.
+
+A voltage source's current is SPICE's: positive where it flows into the source's plus terminal. The label says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosim import units
+from cosim.devices.base import Array
+from cosim.report import style
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PREFIXES = (
+    ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15),
+    ("a", 1e-18),
+)  # fmt: skip
+_SOURCE = re.compile(r"i\((v[^()]*)\)")
+# Panels of one vector each that a figure has room for; more vectors share a panel per unit.
+PANELS = 8
+LINES = 12
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """What waveforms are drawn over: ``values`` (n,) in the unit of ``label``."""
+
+    values: Array
+    label: str
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Level:
+    """A vector of operating points: its label without unit, its ``unit``, its lowest and highest value (SI)."""
+
+    label: str
+    unit: str
+    low: float
+    high: float
+
+
+def prefixed(values: Array, unit: str) -> tuple[Array, str]:
+    """``values`` in a unit with the prefix that suits the largest of them, and that unit; a plain number stays."""
+    if unit in ("", "1"):
+        return values, ""
+    top = float(np.max(np.abs(values), initial=0.0))
+    prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f * (1.0 - 1e-12)), ("", 1.0))
+    return values / factor, f"{prefix}{unit}"
+
+
+def described(name: str, *, magnitude: bool = False) -> str:
+    """A vector's name as a label: of a source's current with its sign, of a complex vector as a magnitude."""
+    if magnitude:
+        return f"|{name}|"
+    return f"{name}, into the source" if _SOURCE.fullmatch(name) else name
+
+
+def labelled(label: str, unit: str) -> str:
+    """``label (unit)``; without brackets where there is no unit."""
+    return style.plain(f"{label} ({unit})" if unit else label)
+
+
+def coordinate_of(data: xarray.Dataset, *, name: str = "", end: float | None = None) -> Coordinate:
+    """The only coordinate of ``data``; ``name`` is that of a swept source, ``end`` how far it is shown."""
+    key = next(str(k) for k in data.coords)
+    values = np.asarray(data[key].values, dtype=float)
+    unit = str(data[key].attrs.get("units", "s" if key == "time" else "Hz" if key == "frequency" else "V"))
+    shown = values if end is None else values[values <= end]
+    if key == "frequency" and shown.size > 1 and shown[0] > 0.0 and shown[-1] > 10.0 * shown[0]:
+        return Coordinate(values, labelled(name or key, unit), logarithmic=True)
+    scaled, unit = prefixed(shown, unit)
+    factor = scaled[-1] / shown[-1] if shown.size and shown[-1] else 1.0
+    return Coordinate(values * factor, labelled(name or key, unit))
+
+
+def is_complex(values: Array) -> bool:
+    """Whether only the magnitude of ``values`` can be drawn."""
+    return bool(np.iscomplexobj(values))
+
+
+def drawn(values: Array) -> Array:
+    """``values`` as real numbers: the magnitude of complex ones."""
+    return np.asarray(np.abs(values) if is_complex(values) else values, dtype=float)
+
+
+def draw(panel: Axes, x: Array, y: Array, label: str, *, colour: str) -> None:
+    """One vector in its panel, its label above."""
+    panel.plot(x, y, color=colour)
+    panel.set_title(label, loc="left", fontsize=8.5)
+
+
+def waveform_figure(data: xarray.Dataset, title: str) -> Figure:
+    """All vectors of an analysis: a panel each, or a panel per unit where they are more than `PANELS`."""
+    names = [str(name) for name in data.data_vars if data[name].size]
+    if not data.coords:
+        return operating_figure([_level(data, name) for name in names], title)
+    x = coordinate_of(data)
+    groups: list[list[str]] = [[name] for name in names]
+    if len(names) > PANELS:
+        by_unit: dict[str, list[str]] = {}
+        for name in names:
+            by_unit.setdefault(str(data[name].attrs.get("units", "")), []).append(name)
+        groups = list(by_unit.values())
+    height = 1.45 if len(groups) == len(names) else 2.6
+    figure = style.new_figure(7.6, 0.7 + height * len(groups))
+    with style.styled():
+        grid = figure.add_gridspec(len(groups), 1)
+        for row, group in enumerate(groups):
+            panel = figure.add_subplot(grid[row])
+            unit = str(data[group[0]].attrs.get("units", ""))
+            found = [np.asarray(data[name].values) for name in group[:LINES]]
+            scaled, unit = prefixed(np.stack([drawn(values) for values in found]), unit)
+            labels = [described(n, magnitude=is_complex(v)) for n, v in zip(group, found, strict=False)]
+            if len(group) == 1:
+                draw(panel, x.values, scaled[0], labelled(labels[0], unit), colour=_colour(row))
+            else:
+                for number, (y, label) in enumerate(zip(scaled, labels, strict=True)):
+                    dashes = "-" if number < len(style.COLOURS) else "--"
+                    panel.plot(x.values, y, dashes, color=_colour(number), label=style.plain(label))
+                panel.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+                some = f"{LINES} of {len(group)} vectors" if len(group) > LINES else f"{len(group)} vectors"
+                panel.set_title(labelled(some, unit), loc="left", fontsize=8.5)
+            finish(panel, x, last=row == len(groups) - 1)
+        figure.suptitle(style.plain(title))
+    return figure
+
+
+def finish(panel: Axes, x: Coordinate, *, last: bool) -> None:
+    """The horizontal axis, labelled on the ``last`` panel."""
+    if x.logarithmic:
+        panel.set_xscale("log")
+    panel.tick_params(labelbottom=last)
+    if last:
+        panel.set_xlabel(x.label)
+
+
+def operating_figure(levels: Sequence[Level], title: str) -> Figure:
+    """Operating points as horizontal bars with their values: a panel per unit, a bar from zero or over the range."""
+    by_unit: dict[str, list[Level]] = {}
+    for level in levels:
+        by_unit.setdefault(level.unit, []).append(level)
+    rows = [max(len(group), 1) for group in by_unit.values()]
+    figure = style.new_figure(7.6, 0.8 + sum(0.27 * n + 0.62 for n in rows))
+    with style.styled():
+        grid = figure.add_gridspec(len(rows), 1, height_ratios=[n + 0.8 for n in rows])
+        for row, group in enumerate(by_unit.values()):
+            bars(figure.add_subplot(grid[row]), group)
+        figure.suptitle(style.plain(title))
+    return figure
+
+
+def bars(panel: Axes, levels: Sequence[Level]) -> None:
+    """Levels of one unit as horizontal bars: from zero to a value, or from the lowest to the highest."""
+    unit = levels[0].unit
+    scaled, shown = prefixed(np.array([[level.low, level.high] for level in levels]), unit)
+    low, high = scaled.T
+    ranges = np.array([level.high > level.low for level in levels])
+    y = np.arange(len(levels))
+    left = np.where(ranges, low, 0.0)
+    panel.barh(y, high - left, left=left, height=0.55, color=style.COLOURS[0], alpha=0.8)
+    panel.plot(low[~ranges], y[~ranges], "o", ms=4, color=style.COLOURS[0])
+    panel.set_yticks(y, [style.plain(level.label) for level in levels])
+    panel.invert_yaxis()
+    panel.grid(visible=False, axis="y")
+    panel.axvline(0.0, color="0.4", linewidth=0.8)
+    reach = max(float(np.max(scaled)), 0.0) - min(float(np.min(scaled)), 0.0) or 1.0
+    for place, level in enumerate(levels):
+        text = units.show(level.low, unit)
+        if ranges[place]:
+            text = f"{text} .. {units.show(level.high, unit)}"
+        panel.text(max(high[place], 0.0) + 0.015 * reach, place, text, va="center", fontsize=8)
+    panel.set_xlim(min(float(np.min(scaled)), 0.0) - 0.03 * reach, max(float(np.max(scaled)), 0.0) + 0.35 * reach)
+    panel.set_xlabel(shown or "1")
+
+
+def _level(data: xarray.Dataset, name: str) -> Level:
+    given = np.asarray(data[name].values).reshape(-1)
+    values, unit = drawn(given), str(data[name].attrs.get("units", ""))
+    return Level(described(name, magnitude=is_complex(given)), unit, float(values.min()), float(values.max()))
+
+
+def netlist_figures(waveforms: Mapping[str, xarray.Dataset], title: str) -> dict[str, Figure]:
+    """A figure per analysis, by the name of the analysis; none for one without vectors."""
+    return {
+        kind: waveform_figure(data, title if len(waveforms) == 1 else f"{title}: {kind}")
+        for kind, data in waveforms.items()
+        if any(data[name].size for name in data.data_vars)
+    }
+
+
+def _colour(number: int) -> str:
+    return style.COLOURS[number % len(style.COLOURS)]

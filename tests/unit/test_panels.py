@@ -1,0 +1,153 @@
+"""Figures of waveforms: units that read well, signs that are stated, every vector in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosim.cli.app import main
+from cosim.report import panels
+from cosim.report.bench_figures import CONDITIONING, bench_figure, plot_waveforms
+from cosim.spice.engines import open_simulator
+from cosim.spice.testbench import Testbench
+
+RC = """rc
+V1 in 0 PULSE(0 1 1u 1n 1n 20u 40u) ac 1
+R1 in out 1k
+C1 out 0 1n
+{cards}
+.end
+"""
+
+
+def dataset(count: int, *, n: int = 30, kind: str = "tran") -> xarray.Dataset:
+    x = np.linspace(0.0, 3e-6, n) if kind == "tran" else np.logspace(3, 7, n)
+    name, unit = ("time", "s") if kind == "tran" else ("frequency", "Hz")
+    values = np.sin(x / x[-1]) * (1.0 if kind == "tran" else 1j)
+    found = {f"v(n{k})": ((name,), 1e-3 * (k + 1) * values, {"units": "V"}) for k in range(count)}
+    found["i(v1)"] = ((name,), -2e-6 * values, {"units": "A"})
+    return xarray.Dataset(found, coords={name: ((name,), x, {"units": unit})})
+
+
+@given(st.floats(1e-17, 1e11), st.sampled_from(["V", "A", "J", "s"]))
+def test_a_prefix_makes_numbers_between_1_and_1000(top: float, unit: str) -> None:
+    values = np.array([0.1 * top, -top])
+    scaled, shown = panels.prefixed(values, unit)
+    assert 0.999 < np.max(np.abs(scaled)) < 1000.001
+    prefix = dict(panels._PREFIXES)[shown.removesuffix(unit)]
+    np.testing.assert_allclose(scaled * prefix, values, rtol=1e-12)
+
+
+def test_a_plain_number_has_no_prefix() -> None:
+    values = np.array([1e-7])
+    assert panels.prefixed(values, "1")[1] == panels.prefixed(values, "")[1] == ""
+    assert panels.prefixed(values, "1")[0] is values
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("i(vbl)", "i(vbl), into the source"), ("i(v.xl.vammeter)", "i(v.xl.vammeter), into the source"),
+     ("i(l1)", "i(l1)"), ("v(out)", "v(out)"), ("@m1[gm]", "@m1[gm]")],
+)  # fmt: skip
+def test_the_sign_of_a_source_s_current_is_stated(name: str, said: str) -> None:
+    assert panels.described(name) == said
+    assert panels.described(name, magnitude=True) == f"|{name}|"
+
+
+def test_few_vectors_have_a_panel_each() -> None:
+    figure = panels.waveform_figure(dataset(2), "a $title")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "v(n0) (µV)",
+        "v(n1) (mV)",
+        "i(v1), into the source (µA)",
+    ]
+    assert figure.axes[-1].get_xlabel() == "time (µs)"
+    line = figure.axes[2].lines[0]
+    assert line.get_xdata()[-1] == pytest.approx(3.0)
+    assert min(line.get_ydata()) == pytest.approx(-2 * np.sin(1.0))
+    figure.canvas.draw()
+
+
+def test_many_vectors_share_a_panel_per_unit() -> None:
+    figure = panels.waveform_figure(dataset(20), "many")
+    volts, amperes = figure.axes
+    assert volts.get_title(loc="left") == "12 of 20 vectors (mV)"
+    assert len(volts.lines) == panels.LINES
+    assert len({(line.get_color(), line.get_linestyle()) for line in volts.lines}) == panels.LINES
+    assert amperes.get_title(loc="left").startswith("i(v1)")
+    figure.canvas.draw()
+
+
+def test_a_response_is_drawn_as_its_magnitude_over_a_logarithmic_axis() -> None:
+    figure = panels.waveform_figure(dataset(1, kind="ac"), "ac")
+    assert figure.axes[0].get_title(loc="left") == "|v(n0)| (µV)"
+    assert figure.axes[0].get_xscale() == "log"
+    assert figure.axes[-1].get_xlabel() == "frequency (Hz)"
+    assert min(figure.axes[0].lines[0].get_ydata()) >= 0.0
+    figure.canvas.draw()
+
+
+def test_an_operating_point_is_bars_with_their_values() -> None:
+    levels = [
+        panels.Level("v(a)", "V", 1.5, 1.5),
+        panels.Level("v(b)", "V", -0.2, 0.4),
+        panels.Level("t", "K", 3.0, 3.0),
+    ]
+    figure = panels.operating_figure(levels, "op")
+    volts, kelvin = figure.axes
+    assert [text.get_text() for text in volts.texts] == ["1.5 V", "-200 mV .. 400 mV"]
+    assert [tick.get_text() for tick in volts.get_yticklabels()] == ["v(a)", "v(b)"]
+    assert (volts.get_xlabel(), kelvin.get_xlabel()) == ("V", "K")
+    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in volts.patches]
+    assert spans == [(0.0, 1.5), (pytest.approx(-0.2), pytest.approx(0.4))]
+    figure.canvas.draw()
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("cards", "files"),
+    [
+        (".tran 100n 60u", {"waveforms.png"}),
+        (".ac dec 10 1k 1meg\n.op", {"ac.png", "op.png"}),
+        (".op", {"waveforms.png"}),
+    ],
+)
+def test_a_netlist_s_run_is_drawn(cards: str, files: set[str], tmp_path: Path) -> None:
+    (tmp_path / "rc.cir").write_text(RC.format(cards=cards))
+    assert main(["run", str(tmp_path / "rc.cir"), "-o", str(tmp_path / "out")]) == 0
+    drawn = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert drawn == files
+    assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in drawn)
+
+
+@pytest.mark.spice
+def test_conditioning_pulses_leave_room_for_the_others() -> None:
+    bench = Testbench.load("1t1r_random_pulses").with_(stimuli={"bl": {"count": 40}})
+    with open_simulator() as simulator:
+        done = bench.run(simulator)
+        power = Testbench.load("1t1h1m_power").run(simulator)
+        sweep = Testbench.load("stc_wta").run(simulator)
+    train, conditioning = done.bench.train("bl"), 2 * bench.file.stimuli["bl"].conditioning
+    figure = bench_figure(done)
+    bottom = next(ax for ax in figure.axes if "conditioning" in ax.get_xlabel())
+    assert "pulses 23 to 30 of 40, the last 2 of 24 conditioning ones shaded" in bottom.get_xlabel()
+    assert "into the source" in bottom.get_title(loc="left")
+    shown = bottom.lines[0].get_xdata() * 1e-6
+    assert shown[0] >= train.write_starts[conditioning - 2] - train.gap
+    assert shown[-1] <= train.write_starts[conditioning + 6]
+    shade = bottom.patches[0].get_extents().transformed(bottom.transData.inverted())
+    assert shade.x1 * 1e-6 == pytest.approx(train.write_starts[conditioning] - train.gap, rel=1e-6)
+    assert bottom.patches[0].get_facecolor()[0] == pytest.approx(float(CONDITIONING))
+    below = bench_figure(power)
+    assert "range over 72 points, analysis corrected" in below.get_suptitle()
+    assert any("state rise_slow of xc.xm" in tick.get_text() for ax in below.axes for tick in ax.get_yticklabels())
+    dc = bench_figure(sweep)
+    assert "run 1 of 7, analysis transfer" in dc.get_suptitle()
+    assert dc.axes[-1].get_xlabel() == "Ica (pA)"
+    assert plot_waveforms(done).get_xlabel() == "time (µs)"
+    assert plot_waveforms(power).texts
