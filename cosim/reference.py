@@ -1,9 +1,8 @@
-"""``python -m cosim.reference``: writes what follows the mark in ``docs/benches.md`` and ``docs/recipes.md``.
+"""``python -m cosim.reference``: writes what follows the mark in the pages of `PAGES`, in ``docs/``.
 
-Every key of a bench and of a fit recipe, from the schema itself: its type, unit and default from the annotations, its
-meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the key
-in double backticks. What stands above the mark is written by
-hand and kept.
+Every key of a bench, a fit recipe and a plan, from the schema itself: its type, unit and default from the annotations,
+its meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the
+key in double backticks. What stands above the mark is written by hand and kept.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from cosim import units
+from cosim.campaign.plan import CaseLimits, HighSigma, Plan, Range, Sample, WorstCase
+from cosim.campaign.spread import Correlation, Spread
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.wording import tables, unit_of, words
@@ -212,7 +213,28 @@ def recipes() -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[], str]] = MappingProxyType({"benches.md": benches, "recipes.md": recipes})
+def campaigns() -> str:
+    """The generated part of ``docs/campaigns.md``."""
+    from cosim.schema import Quantity
+
+    return "".join(
+        [
+            _chapter("The file", Plan),
+            _chapter("`[grid]`: a range in place of a list", Range, level=3),
+            _chapter("`[sample]`", Sample),
+            _chapter("A distribution", Spread, level=3),
+            _chapter("A quantity with a unit", Quantity, level=3),
+            _chapter("`correlations`", Correlation, level=3),
+            _chapter("`[worst_case]`", WorstCase),
+            _chapter("`[high_sigma]`", HighSigma),
+            _chapter("`[limits]`", CaseLimits),
+        ]
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {"benches.md": benches, "recipes.md": recipes, "campaigns.md": campaigns}
+)
 
 
 def page(path: Path) -> str:
@@ -224,7 +246,7 @@ def page(path: Path) -> str:
 
 
 def main() -> int:
-    """Write both pages of this checkout."""
+    """Write the pages of this checkout."""
     for name in PAGES:
         print(write_atomic(FOLDER / name, page(FOLDER / name)))
     return 0

@@ -66,7 +66,13 @@ Spreads = Annotated[dict[str, Spread], BeforeValidator(_flat)]
 
 
 class Range(Table):
-    """``count`` values from ``start`` to ``stop``, both included, evenly spaced or (``log``) by a constant factor."""
+    """Values from one to another, in place of a list.
+
+    Args:
+        start, stop: the first and the last value, with units.
+        count: how many there are, both ends included.
+        log: by a constant factor, not evenly spaced.
+    """
 
     start: str | float
     stop: str | float
@@ -109,7 +115,19 @@ Grid = Annotated[dict[str, Range | tuple[str | float, ...]], BeforeValidator(_fl
 
 
 class Sample(Table):
-    """Points drawn from distributions. ``cycles`` > 1: each device is run so often, ``cycle_variables`` drawn anew."""
+    """Points drawn from distributions, at every point of the grid; the same draws at each of them.
+
+    Args:
+        method: how points are placed.
+        samples: points; with cycles, devices.
+        seed: of the draws: the same seed gives the same cases, however many run at once.
+        variables: distribution by address (see below).
+        cycles: how often each device is run; its `variables` stay, `cycle_variables` are drawn anew.
+        cycle_variables: what differs from cycle to cycle, as `variables`.
+        correlations: groups of variables that go together.
+        yield_min: the least share of cases that has to keep every limit, for the exit code.
+        confidence: of the intervals.
+    """
 
     method: Literal["monte-carlo", "latin-hypercube", "sobol"] = "monte-carlo"
     samples: int = Field(gt=0, le=MAX_CASES)
@@ -136,8 +154,17 @@ class Sample(Table):
 
 
 class WorstCase(Table):
-    """Search for the worst value of a measure within ``sigma`` standard deviations of all variables together; or
-    (``find`` = "distance") for the smallest deviation at which it meets its limit, searched up to 8 of them.
+    """A search for the worst value of a measure, or for the smallest deviation at which it meets its limit.
+
+    Args:
+        measure: of the bench; of several values the worst counts.
+        find: the worst value within `sigma`, or the distance in standard deviations at which the limit is met.
+        worst: which end of the measure is the bad one.
+        sigma: how far all variables together deviate, in standard deviations; a distance is searched up to 8.
+        cases: simulations at most.
+        seed: of the search.
+        variables: distribution by address; a truncation is left out.
+        correlations: groups of variables that go together.
     """
 
     measure: str
@@ -151,7 +178,17 @@ class WorstCase(Table):
 
 
 class HighSigma(Table):
-    """The probability that a limit is broken, where it is too small to count: ``cases`` simulations at most."""
+    """The probability that a limit is broken, where it is too small to count. A run without a verdict counts as broken.
+
+    Args:
+        method: importance sampling around the nearest failures, or extrapolation from widened distributions.
+        limit: of the bench.
+        cases: simulations at most.
+        seed: of the search.
+        variables: distribution by address; a truncation is left out.
+        correlations: groups of variables that go together.
+        confidence: of the interval.
+    """
 
     method: Literal["importance", "scaled-sigma"] = "importance"
     limit: str
@@ -163,7 +200,13 @@ class HighSigma(Table):
 
 
 class CaseLimits(Table):
-    """What one simulation may take."""
+    """What one simulation may take.
+
+    Args:
+        wall: time.
+        memory_gib: address space, in GiB.
+        file_size_gib: of what it writes, in GiB.
+    """
 
     wall: Second = 60.0
     memory_gib: float = Field(default=4.0, gt=0.0)
@@ -175,10 +218,21 @@ class CaseLimits(Table):
 
 
 class Plan(Table):
-    """The whole file (module docstring).
+    """A bench, and what is varied in it.
 
-    ``trust`` is the share of cases that are repeated with tightened tolerances and half the step; ``keep`` is what
-    stays beside the measures; ``attempts`` is how often a case is tried whose process died.
+    Args:
+        title: for tables and figures.
+        bench: a shipped bench by name, or a path from the plan's folder.
+        engine: pyspice, ngspice or vacask.
+        form: of every device; the bench's own where it is left out.
+        grid: values by address (see below), every combination.
+        sample: draws at every point of the grid.
+        worst_case: a search, in place of a sample.
+        high_sigma: an estimate of a small probability, in place of a sample.
+        keep: what stays beside measures and verdicts: "waveforms" keeps every vector of every case.
+        trust: the share of cases that are repeated with tightened tolerances and half the step.
+        limits: what one simulation may take.
+        attempts: how often a case is tried whose process died.
     """
 
     title: str = ""

@@ -306,6 +306,10 @@ class Correlation(Table):
     """Parameters whose normal coordinates are correlated, each pair with ``rho`` (a Gaussian copula).
 
     For parameters with normal spreads ``rho`` is their correlation; otherwise it is near their rank correlation.
+
+    Args:
+        of: addresses of two or more variables.
+        rho: correlation of their standard normal coordinates, each with each.
     """
 
     of: tuple[str, ...]

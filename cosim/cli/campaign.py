@@ -46,7 +46,9 @@ def run(
     allow: Annotated[list[Path] | None, typer.Option(help="A further folder that the bench may read.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Begin a campaign. Ctrl-C finishes what runs and stops; again, it stops at once. Exit 1 unless all cases end."""
+    """Begin a campaign. Ctrl-C finishes what runs and stops; again, it stops at once. Exit 1 unless every case
+    converges, and the yield is what the plan asks for.
+    """
     from cosim.campaign.campaign import Campaign
 
     folder = into or Path(f"{plan.stem}.campaign")
@@ -127,7 +129,17 @@ def _go(campaign: Campaign, workers: int | None, scheduler: str | None, *, no_ca
     _show(campaign, as_json=as_json)
     if not complete:
         return 130 if stop.is_set() else 1
-    return 0 if set(campaign.store.counts("outcome")) <= {"converged"} else 1
+    if set(campaign.store.counts("outcome")) - {"converged"}:
+        return 1
+    return 0 if _yields(campaign) else 1
+
+
+def _yields(campaign: Campaign) -> bool:
+    """Whether the cases keep their limits as often as the plan asks, at every point of the grid."""
+    from cosim.campaign.results import ALL, groups
+
+    least = campaign.plan.sample.yield_min if campaign.plan.sample is not None else None
+    return least is None or all(group.yields[ALL].share >= least for group in groups(campaign))
 
 
 def _live(now: Progress) -> str:

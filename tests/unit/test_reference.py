@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from cosim import reference
+from cosim.campaign.plan import Plan
 from cosim.cli.app import VERBS, main
 from cosim.errors import InputError
 from cosim.fitting.recipe import FitRecipe
@@ -21,7 +22,7 @@ from cosim.spice.bench import BenchFile
 from cosim.wording import tables, words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-ROOTS = {"benches.md": BenchFile, "recipes.md": FitRecipe}
+ROOTS = {"benches.md": BenchFile, "recipes.md": FitRecipe, "campaigns.md": Plan}
 
 
 def schemas(root: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]:
