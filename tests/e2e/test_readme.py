@@ -56,3 +56,19 @@ def test_its_claims_are_claims() -> None:
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         assert (README.parent / target).exists(), target
+
+
+def test_it_says_how_a_checkout_runs_its_commands_and_stays_short() -> None:
+    """Every command of its examples is one of the installed package; a checkout has `./run cosim`, and is told so."""
+    before, _, after = TEXT.partition("`./run cosim …`")
+    assert after
+    assert not re.search(r"^cosim ", before, re.MULTILINE)
+    assert len(TEXT.splitlines()) <= 130
+
+
+def test_claims_that_it_mentions_are_claims() -> None:
+    """The words in backquotes behind "lists them"."""
+    sentence = TEXT.partition("lists them:")[2].partition("\n\n")[0]
+    mentioned = set(re.findall(r"`(\w+)`", sentence))
+    assert mentioned >= {"engines", "overhead", "heat"}
+    assert mentioned <= set(CLAIMS)
