@@ -24,7 +24,10 @@ Model = TypeVar("Model", bound="Table")
 class Table(pydantic.BaseModel):
     """A table of a file: frozen, and a key that the schema does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True,
+        ser_json_inf_nan="constants",  # JSON's null would come back as no number
+    )  # fmt: skip
 
 
 def _quantity(unit: str) -> BeforeValidator:
@@ -66,7 +69,7 @@ class Quantity(Table):
     def _read(cls, given: Any) -> Any:
         if isinstance(given, str | int | float) and not isinstance(given, bool):
             if isinstance(given, int | float):
-                return {"value": float(given), "unit": "1"}
+                return {"value": units.parse(given), "unit": "1"}
             match = re.match(r"\s*[-+0-9.eE]+\s*(.*)$", given)
             unit = (match[1] if match else "").strip() or "1"
             base = _base_unit(unit)

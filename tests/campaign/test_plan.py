@@ -170,3 +170,20 @@ def test_the_key_changes_with_everything_that_a_result_depends_on(tmp_path: Path
     (tmp_path / "own.cir").write_text("own\n.subckt own a b\nR1 a b 2k\n.ends\n")
     keys["include"] = key()
     assert len({plain, *keys.values()}) == 1 + len(keys), keys
+
+
+def test_a_plan_survives_its_way_to_a_worker() -> None:
+    """As JSON and back, infinities included."""
+    plan = Plan.model_validate(
+        {
+            "bench": "1t1r_write", "grid": {"parameters": {"width": {"start": "1 um", "stop": "2 um", "count": 2}}},
+            "sample": {
+                "samples": 3, "correlations": [{"of": [THETA, "devices.memristor.theta_n"], "rho": 0.5}],
+                "variables": {
+                    THETA: {"relative": "5 %", "clip": np.inf}, "devices.memristor.theta_n": {"absolute": "10 mV"},
+                },
+            },
+        }
+    )  # fmt: skip
+    back = Plan.model_validate_json(plan.model_dump_json())
+    assert list(Points(back, BENCH)) == list(Points(plan, BENCH))
