@@ -15,7 +15,8 @@ from cosim.devices.base import Array
 
 Project = Callable[[Array], Array]
 _LINEAR_FIRST = 10.0  # how much cheaper slope is than curvature where points leave a choice
-_ASCENTS, _STARTS = 80, 12
+_ASCENTS, _STARTS = 60, 10
+_STILL = 1e-5  # of the radius: a step that changes nothing worth another evaluation
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,8 @@ def highest(model: Quadratic, project: Project, rng: np.random.Generator) -> Arr
         k = int(np.argmax(at))
         if at[k] > value:
             best, value = x[k].copy(), float(at[k])
-        x = inside(x + model.gradient(x) / max(steepness, 1e-300))
+        after = inside(x + model.gradient(x) / max(steepness, 1e-300))
+        if float(np.max(np.abs(after - x))) < _STILL * model.radius:
+            break
+        x = after
     return best

@@ -96,12 +96,13 @@ def _steps(d: int, seed: int, budget: int, level: float, scales: Array | None) -
     logs = _bootstrap(fit, seed)
     low, high = np.exp(np.minimum(np.quantile(logs, [0.5 - 0.5 * level, 0.5 + 0.5 * level]), 0.0))
     why = ""
-    if fit.gamma >= 0.0:
-        why = "the fitted rate does not fall towards a scale of 1"
-    elif fit.p_value < UNLIKELY:
+    if fit.p_value < UNLIKELY:
         why = (
-            f"the model misses the measured rates (chi² = {fit.chi_square:.3g} of {fit.freedom}, p = {fit.p_value:.2g})"
+            f"the model misses the measured rates (chi² = {fit.chi_square:.3g} at {fit.freedom} degrees of freedom,"
+            f" p = {fit.p_value:.2g})"
         )
+    elif fit.gamma >= 0.0:
+        why = "the fitted rate does not fall towards a scale of 1"
     return RareFailure(
         METHOD, min(math.exp(fit.alpha + fit.gamma), 1.0), float(low), float(high), level, used, failures,
         trusted=not why, why=why, nearest=nearest if math.isfinite(nearest) else None, fit=fit,
