@@ -28,9 +28,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would hide results from a group
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        # a write that fails, as on a full disk, does not say what it wrote
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(target)
         raise
 
 

@@ -7,6 +7,7 @@ so that ``cosim --help`` stays fast. Exit codes: 0 done, 1 a simulation, fit or 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -128,7 +129,8 @@ def _report(error: Exception) -> int:
         _say(f"{error.format_message().rstrip('.')}; see '{path} --help'")
         return 2
     if isinstance(error, OSError) and error.strerror:
-        _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        full = "; free some space, or choose another folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _say((f"{error.filename}: {error.strerror}" if error.filename else error.strerror) + full)
         return 1
     if isinstance(error, MemoryError):
         _say("out of memory; take fewer cases, neurons or samples at a time")

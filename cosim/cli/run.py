@@ -81,6 +81,7 @@ def _bench(
     from cosim.cli.output import print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
+    from cosim.spice.advice import of_bench
     from cosim.spice.testbench import Testbench
 
     bench = Testbench.load(what, allow=allow)
@@ -93,6 +94,7 @@ def _bench(
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
     bench = bench.with_(parameters=values, devices=sets, form=form)
+    _advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
     summary = {
         "bench": bench.name,
@@ -144,6 +146,7 @@ def _netlist(
     from cosim import resources
     from cosim.cli.output import print_json, show_table
     from cosim.errors import InputError, MissingFile, Where
+    from cosim.spice.advice import of_netlist
     from cosim.spice.simulator import Deck
     from cosim.units import show
 
@@ -152,9 +155,11 @@ def _netlist(
     except OSError as error:
         raise MissingFile(f"cannot read netlist {path}: {error.strerror}", remedy="check the path") from None
     roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
+    _advise(of_netlist(text, source=path, roots=roots))
+    source: Path | None = path
     if translate:
-        text = _translated(path, text, roots)
-    done = simulator.run(Deck(text, roots=roots, source=path), limits=limits)
+        text, source = _translated(path, text, roots)
+    done = simulator.run(Deck(text, roots=roots, source=source), limits=limits)
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
         for analysis, data in done.waveforms.items()
@@ -178,9 +183,9 @@ def _netlist(
             for a, n, v, u in vectors
         ],
     }
-        _draw_netlist(done, path.name, output)
     if output is not None and done.ok:
         _keep(done.waveforms, output, summary)
+        _draw_netlist(done, path.name, output)
     if as_json:
         print_json(summary)
     elif not done.ok:
@@ -223,15 +228,19 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> str:
-    """``text`` without its .control blocks; what they become goes to standard error, what would be lost raises."""
+def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Path | None]:
+    """``text`` without its .control blocks; what they become goes to standard error, what would be lost raises.
+
+    Where a block sits in an included file, the text has all files in it, and its lines no place in ``path``.
+    """
     import sys
 
     from cosim.errors import NetlistRefused
     from cosim.spice.control import translate
     from cosim.spice.netlist import read_text
 
-    found = translate(read_text(text, source=path, roots=roots))
+    netlist = read_text(text, source=path, roots=roots)
+    found = translate(netlist)
     for card in found.cards:
         print(f"becomes  {card}", file=sys.stderr)
     for note in found.dropped:
@@ -243,7 +252,17 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> str:
             where=first.line.where,
             remedy=f"take {'it' if len(found.impossible) == 1 else f'these {len(found.impossible)} lines'} out",
         )
-    return found.apply(text)
+    blocks = [block.where for block in netlist.controls] + [line.where for line in netlist.directives]
+    if any(where.file != path for where in blocks):
+        return netlist.flatten(found.cards)[0], None
+    return found.apply(text), path
+
+
+def _advise(sentences: list[str]) -> None:
+    import sys
+
+    for sentence in sentences:
+        print(f"cosim: note: {sentence}", file=sys.stderr)
 
 
 def _failed(what: str, result: Result) -> None:
@@ -291,6 +310,8 @@ def _draw(done: BenchResult, folder: Path) -> None:
     from cosim.report import style
     from cosim.report.bench_figures import bench_figure
 
+    style.save(bench_figure(done), folder / "waveforms.png")
+
 
 def _draw_netlist(done: Result, title: str, folder: Path) -> None:
     """A figure per analysis: ``waveforms.png`` where there is one."""
@@ -300,5 +321,3 @@ def _draw_netlist(done: Result, title: str, folder: Path) -> None:
     figures = netlist_figures(done.waveforms, title)
     for kind, figure in figures.items():
         style.save(figure, folder / f"{'waveforms' if len(figures) == 1 else kind}.png")
-
-    style.save(bench_figure(done), folder / "waveforms.png")

@@ -110,6 +110,13 @@ def check_floating(netlist: Netlist) -> None:
     _walk(parts[""], ())
 
 
+def nodes_of(line: Line) -> list[str]:
+    """The nodes that an element's line names, lower case; none of a card."""
+    if line.text.startswith("."):
+        return []
+    return _terminals(line, {}, lambda name, above: [], ())[0]
+
+
 def _parts(netlist: Netlist) -> tuple[dict[str, _Part], list[str]]:
     parts = {"": _Part()}
     stack = [""]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,6 +16,7 @@ from cosim.spice.simulator import Deck, Limits, Outcome, Result
 from cosim.spice.worker import CANNOT_START
 
 _LOG_TAIL = 60
+LEAST_FREE = 1 << 20  # bytes on a disk that is not full
 _MEMORY = re.compile(
     r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted|failed to map segment", re.IGNORECASE
 )
@@ -33,11 +36,18 @@ def log_tail(log: Sequence[tuple[str, str]]) -> str:
 def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
     """Outcome and reason where the process itself failed; None where the engine came to its own end."""
     if answer.status == "timeout":
-        return Outcome.TIMED_OUT, f"no result within {limits.wall:g} s"
+        more = f"{2.0 * limits.wall:g}"
+        return Outcome.TIMED_OUT, (
+            f"no result within {limits.wall:g} s of wall-clock time; give it longer with --wall {more} (in s), "
+            f"in Python Limits(wall={more}), or simulate less"
+        )
     memory = f"ran into the memory limit of {limits.memory / 2**30:.3g} GiB"
     if answer.status == "memory" or any(_MEMORY.search(text) for _, text in answer.log):
         return Outcome.CRASHED, memory
     if any("rawfile write error" in text for _, text in answer.log):
+        scratch = tempfile.gettempdir()
+        if shutil.disk_usage(scratch).free < LEAST_FREE:
+            return Outcome.CRASHED, f"the disk of {scratch} is full; free some of it, or set TMPDIR to another folder"
         return Outcome.CRASHED, f"ran into the file size limit of {limits.file_size / 2**30:.3g} GiB"
     code = answer.code
     if code == CANNOT_START:

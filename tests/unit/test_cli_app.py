@@ -46,7 +46,12 @@ def raising(error):
         (errors.FitError("no start"), 1, "cosim: no start"),
         (errors.DomainError("outside"), 1, "cosim: outside"),
         (PermissionError(errno.EACCES, "Permission denied", "out/x"), 1, "cosim: out/x: Permission denied"),
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "cosim: No space left on device"),
+        (OSError(errno.EIO, "Input/output error"), 1, "cosim: Input/output error"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/x"),
+            1,
+            "cosim: out/x: No space left on device; free some space, or choose another folder",
+        ),
         (MemoryError(), 1, "cosim: out of memory; take fewer cases, neurons or samples at a time"),
         (KeyboardInterrupt(), 130, "cosim: interrupted"),
         (typer.Abort(), 130, "cosim: interrupted"),

@@ -1,0 +1,70 @@
+"""What a netlist or a bench says that runs, and may not be meant: sentences for its user, none of them an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosim import resources
+from cosim.errors import MissingFile, NetlistError
+from cosim.spice.floating import nodes_of
+from cosim.spice.netlist import Netlist, read, read_text
+
+if TYPE_CHECKING:
+    from cosim.spice.testbench import Testbench
+
+_ELEMENT = re.compile(r"[a-z]\w*$", re.IGNORECASE)
+
+
+def of_netlist(text: str, *, source: Path, roots: Sequence[Path] = ()) -> list[str]:
+    """Sentences about the netlist ``text``; none about one that cannot be read: its engine says why."""
+    try:
+        netlist = read_text(text, source=source, roots=roots)
+    except (NetlistError, MissingFile):
+        return []
+    return [*_swallowed(text, netlist), *_fallen_back(text, netlist)]
+
+
+def of_bench(bench: Testbench) -> list[str]:
+    """Sentences about a bench's netlist."""
+    name = bench.file.netlist
+    if name is None or Path(name).is_absolute() or _shipped(bench.folder):
+        return []
+    beside = bench.folder / name
+    if not beside.exists():
+        shipped = resources.find("netlists", name)
+        return [f"netlist {name!r} is not beside the bench in {bench.folder}: the shipped {shipped} is taken"]
+    try:
+        netlist = read(beside, roots=bench.allowed)
+    except (NetlistError, MissingFile):
+        return []
+    return list(_fallen_back(beside.read_text(encoding="utf-8", errors="replace"), netlist))
+
+
+def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:
+    """An element on the first line, which is the title: its nodes are those of other elements."""
+    first = text.partition("\n")[0].strip()
+    words = first.split()
+    if len(words) < 4 or not _ELEMENT.match(words[0]):
+        return
+    known = {"0", "gnd"} | {node for line in netlist.lines for node in nodes_of(line)}
+    if {word.lower() for word in words[1:3]} <= known:
+        yield (
+            f"the first line of {netlist.source}, {first!r}, is its title and no part of the circuit; "
+            "put a title line above it if it is an element"
+        )
+
+
+def _fallen_back(text: str, netlist: Netlist) -> Iterator[str]:
+    """Included files that are not beside the netlist, and were found among those that ship."""
+    if netlist.source is None or _shipped(netlist.source.resolve()):
+        return
+    for path in netlist.files:
+        if _shipped(path) and str(path) not in text:
+            yield f"{path.name!r} is not beside {netlist.source}: the shipped {path} is taken"
+
+
+def _shipped(path: Path) -> bool:
+    return any(path.is_relative_to(root) for root in resources.shipped_roots())
