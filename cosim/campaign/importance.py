@@ -28,7 +28,7 @@ from scipy import special
 from scipy.sparse.csgraph import connected_components
 
 from cosim.campaign.ask_tell import Search, Steps
-from cosim.campaign.mixture import Bools, Mixture, Shifts
+from cosim.campaign.mixture import Bools, Mixture, Shifts, directions
 from cosim.campaign.rare import RareFailure, nothing
 from cosim.campaign.sampling import generator
 from cosim.devices.base import Array
@@ -83,7 +83,7 @@ def _steps(d: int, seed: int, budget: int, level: float, reach: float) -> Steps[
     if len(edge) > 1:
         labels = yield from _regions(edge)
         used += len(edge) * (len(edge) - 1) // 2
-        start = _means(edge, labels)
+        start = np.stack([edge[labels == label].mean(axis=0) for label in range(int(labels.max()) + 1)])
         fails = yield start  # of an outward bulging region they lie nearer than any of its points
         if fails.any():
             nearer = yield from _drawn_back(start[fails])
@@ -174,8 +174,7 @@ def _wander(edge: Array, labels: NDArray[np.intp], seed: int, chains: int, lengt
     for number in range(length):
         # two of three proposals moves across the way out of the region, where the normal distribution is free to go far
         across = int(number % 3 > 0)
-        means = np.stack([at[of == label].mean(axis=0) for label in of])
-        out = means / np.linalg.norm(means, axis=1, keepdims=True)
+        out = directions(np.stack([at[of == label].mean(axis=0) for label in of]))
         along = np.sum(at * out, axis=1, keepdims=True) * out
         noise = generator(seed, 2, number).standard_normal(at.shape)
         noise_along = np.sum(noise * out, axis=1, keepdims=True) * out

@@ -22,6 +22,7 @@ LEAST_WIDE = 1.5  # standard deviation of the wide normal
 NARROW, SPREADS = 0.35, 1.5  # a shifted normal is so wide outwards at least, and so many deviations of its failures
 PLANE_ERRORS = 0.03  # share of points on the wrong side of a plane that is believed
 PLANE_POINTS = 5  # per coordinate: fewer are separated by some plane whatever they are
+TINY = 1e-300
 RIDGE = 0.01  # keeps the classifier of separable points finite, near the one of widest margin
 
 
@@ -60,7 +61,7 @@ class Mixture:
 def directions(centres: Array) -> Array:
     """Unit vectors from the nominal point to ``centres``; the first axis where that is a centre itself."""
     length = np.linalg.norm(centres, axis=1, keepdims=True)
-    return np.where(length > 0.0, centres / np.maximum(length, 1e-300), np.eye(1, centres.shape[1]))
+    return np.where(length > 0.0, centres / np.maximum(length, TINY), np.eye(1, centres.shape[1]))
 
 
 def believed_plane(points: Array, fails: Bools) -> tuple[Array, float] | None:
@@ -155,14 +156,15 @@ class Shifts:
         for label, centre in enumerate(centres):
             own, points = weights[nearest == label], failing[nearest == label]
             carried.append(float(own.sum()))
-            if not own.size:
+            if not own.sum() > 0.0:
                 moved.append(centre)
                 continue
+            own = own / own.sum()
             # a mean of few samples is noise in many dimensions: shrunk as James and Stein (1961) do
             move = np.average(points, axis=0, weights=own) - centre
-            noise = points.shape[1] * float(np.sum(own**2)) / float(own.sum()) ** 2
-            moved.append(centre + max(0.0, 1.0 - noise / max(float(move @ move), 1e-300)) * move)
-        share = np.maximum(np.array(carried) / sum(carried), 0.1 / len(carried))
+            noise = points.shape[1] * float(np.sum(own**2))
+            moved.append(centre + max(0.0, 1.0 - noise / max(float(move @ move), TINY)) * move)
+        share = np.maximum(np.array(carried) / max(sum(carried), TINY), 0.1 / len(carried))
         return Shifts(np.stack(moved), share / share.sum(), along)
 
 

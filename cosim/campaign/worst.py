@@ -24,6 +24,7 @@ LEADERS = 3
 APART = 0.3  # of the region's radius: leaders nearer to each other are one
 FIRST_RADIUS, LAST_RADIUS = 0.5, 1e-3  # of a trust region
 GAIN = 1e-3  # of the spread of all values: a restart that improves by less found nothing
+HUGE = 1e150  # no measure; its square would overflow
 RESTARTS = 2  # in a row that found nothing end the search
 
 
@@ -82,7 +83,7 @@ class Known:
         if not len(asked):
             return np.empty(0)
         answers = yield asked
-        values = np.where(np.isfinite(answers), answers, np.nan)
+        values = np.where(np.abs(answers) < HUGE, answers, np.nan)
         self.points = np.concatenate([self.points, asked])
         self.values = np.concatenate([self.values, values])
         self.left -= len(asked)
@@ -182,9 +183,10 @@ class _Leader:
         """The points it asks next, (m, d): the model's optimum, and others that the model needs."""
         points, values = known.good
         x, y = points / sigma, sign * values
-        model = through(x, y, centre=self.centre, radius=self.radius)
+        scale = float(np.ptp(y)) or 1.0
+        model = through(x, (y - self.value) / scale, centre=self.centre, radius=self.radius)
         proposed = highest(model, project, self._rng)
-        self._promised = float(model(proposed[None])[0]) - self.value
+        self._promised = scale * float(model(proposed[None])[0])
         d = len(self.centre)
         near = int(np.count_nonzero(np.linalg.norm(x - self.centre, axis=1) <= 2.0 * self.radius))
         extra = max(1, (2 * d + 1 - near) // 2)
