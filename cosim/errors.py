@@ -68,13 +68,19 @@ class MissingFile(InputError, FileNotFoundError):
         return CosimError.__str__(self)
 
 
+def _few(names: list[str], *, most: int = 60) -> str:
+    """Names for a sentence; of many the first ones."""
+    more = f" and {len(names) - most} others" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
+
+
 class UnknownName(InputError, LookupError):
     """A name that is not among the known ones; the message offers the nearest."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: Where | None = None) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3)
-        remedy = "did you mean " + " or ".join(near) + "?" if near else "known: " + (", ".join(names) or "none")
+        remedy = "did you mean " + " or ".join(near) + "?" if near else "known: " + _few(names)
         super().__init__(f"unknown {kind} {name!r}", where=where, remedy=remedy)
         self.name = name
         self.known = names

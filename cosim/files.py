@@ -1,14 +1,17 @@
-"""Writing so that nothing is half written: a file is there whole, or it is as it was."""
+"""Writing so that nothing is half written: a file is there whole, or it is as it was. Reading so that nothing blocks or
+grows without bound: plain files, up to a size.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cosim.errors import InputError
+from cosim.errors import InputError, MissingFile, Where
 
 
 @contextmanager
@@ -42,3 +45,37 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
+    """The content of a plain file; a pipe would block, a device would not end.
+
+    Raises `MissingFile`; `InputError` for what is no plain file, or is larger than ``limit`` bytes.
+    """
+    try:
+        # a pipe without a writer is opened at once, and found out
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{kind} {str(path)!r} is no plain file", remedy="check the path")
+            data = b"" if status.st_size > limit else file.read(limit + 1)
+    except OSError as error:
+        raise MissingFile(f"cannot read {kind} {str(path)!r}: {error.strerror}", remedy="check the path") from None
+    except ValueError:  # a null in the path
+        raise MissingFile(f"there is no {kind} {str(path)[:80]!r}", remedy="check the path") from None
+    if max(status.st_size, len(data)) > limit:
+        raise InputError(f"larger than {limit >> 20} MiB", where=Where(path), remedy=f"check that this is a {kind}")
+    return data
+
+
+def resolved(path: str | Path, *, where: Where | None = None) -> Path:
+    """``path`` absolute and without links. Raises `InputError` for what the file system takes for no path: a link to
+    itself, a null, a name that is too long, an unknown user's home.
+    """
+    try:
+        found = Path(path).expanduser().resolve()
+        found.is_file()  # asks the file system
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error).partition(" from ")[0].lower()
+        raise InputError(f"{str(path)[:80]!r} is no path: {why}", where=where, remedy="check it") from None
+    return found

@@ -40,8 +40,10 @@ from cosim import resources, units
 from cosim.devices.base import Values
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
-from cosim.errors import InputError, MissingFile, UnknownName, Where
-from cosim.files import write_atomic
+from cosim.errors import InputError, UnknownName, Where
+from cosim.files import read_plain, write_atomic
+
+MAX_TOML = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -206,14 +208,17 @@ def shipped_sets() -> dict[tuple[str, str], ParameterSet]:
 def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
     """A TOML file as a dict; raises `MissingFile`, or `InputError` with the line. ``kind`` says what it should be."""
     file = Path(path)
+    data = read_plain(file, limit=MAX_TOML, kind=kind)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingFile(f"cannot read {kind} {file}: {error.strerror}", remedy="check the path") from None
+        return tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
     except UnicodeDecodeError:
         raise InputError(f"{kind} is no UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"no TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
+    except (RecursionError, ValueError):  # of a number's digits
+        raise InputError(
+            f"{kind} nests too deeply, or holds a number of too many digits", where=Where(file), remedy="shorten it"
+        ) from None
 
 
 def read_sets(path: str | Path) -> dict[str, ParameterSet]:

@@ -56,12 +56,17 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
             continue
         name, _, power_text = token.partition("^")
         atom = _atom(name)
-        if atom is None or (power_text and not re.fullmatch(r"[+-]?\d+", power_text)):
+        if atom is None or (power_text and not re.fullmatch(r"[+-]?\d{1,2}", power_text)):
             raise UnitError(f"{unit!r} is no unit", remedy="write e.g. V, uS, kOhm, ns, 1/V, K/W")
         power = sign * (int(power_text) if power_text else 1)
-        scale *= atom[0] ** power
+        try:
+            scale *= atom[0] ** power
+        except OverflowError:
+            scale = math.inf
         for base, exponent in atom[1].items():
             dim[base] = dim.get(base, 0) + power * exponent
+    if not 0.0 < scale < math.inf:
+        raise UnitError(f"{unit[:40]!r} is beyond all numbers", remedy="write e.g. V, uS, kOhm, ns, 1/V, K/W")
     return scale, {base: exponent for base, exponent in dim.items() if exponent}
 
 
@@ -73,9 +78,13 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     if isinstance(quantity, bool):
         raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=f"write a number in {unit or '1'}")
     if isinstance(quantity, int | float):
-        if not math.isfinite(quantity):
-            raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")
-        return float(quantity)
+        try:
+            plain = float(quantity)
+        except OverflowError:  # an integer of more than 308 digits
+            plain = math.inf
+        if not math.isfinite(plain):
+            raise UnitError(f"{plain!r} is not finite", where=where, remedy="write a finite number")
+        return plain
     match = _NUMBER.match(quantity)
     wanted = f"write a number with a unit of {unit}" if unit else "write a number without a unit"
     if match is None:
@@ -84,7 +93,10 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
 
     def scaled(factor: float) -> float:
         # in decimal, so that "200 uS" is 2e-4 to the last bit
-        return float(Decimal(match[1]) * Decimal(repr(factor)))
+        try:
+            return float(Decimal(match[1]) * Decimal(repr(factor)))
+        except ArithmeticError:  # an exponent that even decimals do not have
+            return number * factor
 
     if not math.isfinite(number):
         raise UnitError(f"{quantity!r} is not finite", where=where, remedy="write a finite number")

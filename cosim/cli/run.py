@@ -145,15 +145,13 @@ def _netlist(
 ) -> int:
     from cosim import resources
     from cosim.cli.output import print_json, show_table
-    from cosim.errors import InputError, MissingFile, Where
+    from cosim.errors import InputError, Where
     from cosim.spice.advice import of_netlist
+    from cosim.spice.netlist import source_text
     from cosim.spice.simulator import Deck
     from cosim.units import show
 
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise MissingFile(f"cannot read netlist {path}: {error.strerror}", remedy="check the path") from None
+    text = source_text(path)
     roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
     _advise(of_netlist(text, source=path, roots=roots))
     source: Path | None = path

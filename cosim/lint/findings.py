@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.errors import InputError, MissingFile, NetlistRefused, Where
+from cosim.files import resolved
 
 MAX_FILE = 2 << 20
 MAX_TOKENS = 200_000
@@ -110,7 +111,7 @@ def read_source(path: Path) -> str:
 
 def inside(name: str, folder: Path, *, where: Where) -> Path | None:
     """The file that an include means, None where there is none; raises `NetlistRefused` for one outside ``folder``."""
-    found = (folder / name).resolve()
+    found = resolved(folder / name, where=where)
     if not found.is_relative_to(folder.resolve()):
         raise NetlistRefused(f"{name!r} leads outside the file's folder", where=where, remedy="put it beside the file")
     return found if found.is_file() else None

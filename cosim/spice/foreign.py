@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where
+from cosim.files import resolved
 from cosim.lint.findings import inside, read_source
 from cosim.lint.va_syntax import Module, parse
 from cosim.lint.va_tokens import scan
@@ -24,15 +25,13 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
         UnknownName: a module, terminal or parameter that the file does not have.
     """
     assert use.verilog_a is not None
-    given = Path(use.verilog_a).expanduser()
-    path = given if given.is_absolute() else folder / given
-    if not path.is_file():
-        raise MissingFile(f"device {name!r}: there is no Verilog-A file {path}", remedy="check the path")
-    path = path.resolve()
+    path = resolved(Path(use.verilog_a) if use.verilog_a.startswith("~") else folder / use.verilog_a)
     if not any(path.is_relative_to(root) for root in roots):
         raise NetlistRefused(
             f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
         )
+    if not path.is_file():
+        raise MissingFile(f"device {name!r}: there is no Verilog-A file {path}", remedy="check the path")
     source = scan(read_source(path))
     for included, token in source.includes:
         inside(included, path.parent, where=Where(path, *source.place(token.start)))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cosim.errors import NetlistError, NetlistRefused, Where
-from cosim.spice.netlist import Line, Netlist, words
+from cosim.spice.netlist import Line, Netlist, netlist_path, words
 from cosim.spice.numbers import spice_number
 
 
@@ -252,11 +252,11 @@ def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
     base = Path(line.where.file).resolve().parent if line.where.file is not None else None
     candidates = [name] if name.is_absolute() else [folder / name for folder in ((base,) if base else ()) + roots]
     for candidate in candidates:
-        resolved = candidate.resolve()
-        if resolved.is_file() and any(resolved.is_relative_to(root) for root in roots):
-            if re.search(r"[\s\"'`;$\\]|//", str(resolved)):
+        found = netlist_path(candidate, line.where)
+        if found.is_file() and any(found.is_relative_to(root) for root in roots):
+            if re.search(r"[\s\"'`;$\\]|//", str(found)):
                 raise _refused(line, "a file name with a blank or a quote", "rename the file")
-            return Line(line.text[: match.start(1)] + str(resolved) + line.text[match.end(1) :], line.where)
+            return Line(line.text[: match.start(1)] + str(found) + line.text[match.end(1) :], line.where)
     raise _refused(line, f"{match[1]!r} is no file below the folders that this netlist may read", "move it there")
 
 

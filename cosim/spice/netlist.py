@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosim import resources
-from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
+from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.files import read_plain, resolved
 from cosim.spice.numbers import spice_number
 
 if TYPE_CHECKING:
@@ -124,6 +125,24 @@ def decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def source_text(path: str | Path) -> str:
+    """The text of a netlist file. Raises `MissingFile`; `NetlistError` for one too large, or no plain file."""
+    try:
+        return decode(read_plain(path, limit=MAX_FILE, kind="netlist"))
+    except MissingFile:
+        raise
+    except InputError as error:
+        raise NetlistError(error.message, where=error.where or Where(path), remedy=error.remedy) from None
+
+
+def netlist_path(path: Path, where: Where | None) -> Path:
+    """``path`` absolute and without links. Raises `NetlistError` for what the file system takes for no path."""
+    try:
+        return resolved(path, where=where)
+    except InputError as error:
+        raise NetlistError(error.message, where=where, remedy=error.remedy) from None
+
+
 def _strip_comment(text: str) -> str:
     if not (";" in text or "$" in text or "//" in text):
         return text.strip()
@@ -206,7 +225,7 @@ def words(text: str) -> list[str]:
 def _lines_of(path: Path, changed: int, size: int) -> list[Line]:
     """The lines of a file, once for all runs that share a kit; ``changed`` and ``size`` are keys only."""
     del changed, size
-    return logical_lines(decode(path.read_bytes()), file=path)
+    return logical_lines(source_text(path), file=path)
 
 
 class _Reader:
@@ -226,11 +245,11 @@ class _Reader:
         bases = [asked] if asked.is_absolute() else [b / asked for b in ((base,) if base else ()) + self.roots]
         outside: Path | None = None
         for candidate in bases:
-            resolved = candidate.resolve()
-            inside = any(resolved.is_relative_to(root) for root in self.roots)
-            if inside and resolved.is_file():
-                return resolved
-            outside = outside or (None if inside else resolved)
+            found = netlist_path(candidate, where)
+            inside = any(found.is_relative_to(root) for root in self.roots)
+            if inside and found.is_file():
+                return found
+            outside = outside or (None if inside else found)
         if outside is not None:
             folders = ", ".join(str(root) for root in self.roots) or "none"
             raise NetlistRefused(
@@ -243,10 +262,6 @@ class _Reader:
         if path not in self.files:
             try:
                 status = path.stat()
-                if status.st_size > MAX_FILE:
-                    raise NetlistError(
-                        f"{path.name!r} is larger than {MAX_FILE >> 20} MiB", where=where, remedy="split it"
-                    )
                 self.files[path] = _lines_of(path, status.st_mtime_ns, status.st_size)
             except OSError as error:
                 raise MissingFile(
@@ -380,11 +395,7 @@ def read_text(text: str, *, source: Path | None = None, roots: Sequence[Path] = 
 def read(path: str | Path, *, roots: Sequence[Path] = ()) -> Netlist:
     """The netlist in a file; see `read_text`. Raises `MissingFile` where there is none."""
     source = Path(path)
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise MissingFile(f"cannot read netlist {str(path)!r}: {error.strerror}", remedy="check the path") from None
-    return read_text(decode(data), source=source, roots=roots)
+    return read_text(source_text(source), source=source, roots=roots)
 
 
 def _require_title(title: str, source: Path | None) -> None:

@@ -138,10 +138,12 @@ def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash) -> Non
         text, around = left.pop()
         digest.update(text.encode())
         for name in _INCLUDE.findall(text):
-            found = next((path for folder in around if (path := folder / name).is_file()), None)
+            found = next((path for folder in around if (path := folder / name).exists()), None)
             if found is None or found in seen:  # the compiler brings the standard headers itself
                 continue
             seen.add(found)
+            if not found.is_file():
+                raise NetlistRefused(f"{name!r} is no plain file", remedy="include files only")
             if not any(found.resolve().is_relative_to(root) for root in folders):
                 raise NetlistRefused(
                     f"{name!r} leads outside the folders that this Verilog-A may include from",

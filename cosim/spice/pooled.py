@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, Self, TypeVar
 
-from cosim.errors import MissingFile, NetlistError
+from cosim.errors import InputError
 from cosim.spice import outcome, waveforms
 from cosim.spice.pool import Answer, Pool
 from cosim.spice.prepare import Prepared, prepare
@@ -36,7 +36,7 @@ class Pooled(ABC, Generic[Ready]):
 
     @abstractmethod
     def _prepare(self, deck: Deck) -> Ready:
-        """Raises `NetlistError` and `MissingFile` for a deck that is refused."""
+        """Raises `InputError` for a deck that is refused."""
 
     @abstractmethod
     def _job(self, ready: Ready) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Pooled(ABC, Generic[Ready]):
         started = time.monotonic()
         try:
             ready = self._prepare(deck)
-        except (NetlistError, MissingFile) as error:
+        except InputError as error:
             return outcome.refused(deck, self.name, str(error))
         job = {**self._job(ready), "memory": limits.memory, "file_size": limits.file_size}
         with self._pool.run(job, wall=limits.wall) as answer:

@@ -20,6 +20,8 @@ from cosim.errors import InputError
 from cosim.schema import Hertz, Second, Table, Volt
 from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 
+MAX_PULSES = 1_000_000
+
 
 class StimulusKind(Table):
     """What every stimulus has."""
@@ -88,7 +90,7 @@ class RandomPulses(_Train):
     """
 
     kind: Literal["random-pulses"]
-    count: int = Field(gt=0, le=1_000_000)
+    count: int = Field(gt=0, le=MAX_PULSES)
     seed: int = Field(ge=0)
     positive: tuple[Volt, Volt]
     negative: tuple[Volt, Volt]
@@ -124,6 +126,12 @@ class Pulses(_Train):
     kind: Literal["pulses"]
     amplitudes: tuple[Volt, ...] = Field(min_length=1)
     repeat: int = Field(default=1, gt=0, le=1_000_000)
+
+    @pydantic.model_validator(mode="after")
+    def _bounded(self) -> Pulses:
+        if (count := len(self.amplitudes) * self.repeat) > MAX_PULSES:
+            raise InputError(f"{count} pulses are too many for a stimulus", remedy=f"take {MAX_PULSES} at most")
+        return self
 
     def train(self) -> PulseTrain:
         """The pulse train."""

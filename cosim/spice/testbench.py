@@ -26,6 +26,7 @@ from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import InputError, NetlistRefused, UnknownName, Where
+from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
@@ -477,8 +478,7 @@ class Testbench:
 @lru_cache(maxsize=1024)
 def _resolved(reference: str, folder: Path) -> Path:
     """Where a path leads. Kept, because what a deck includes is looked at again when it is read, link by link."""
-    given = Path(reference).expanduser()
-    return (given if given.is_absolute() else folder / given).resolve()
+    return resolved(reference if reference.startswith("~") else folder / reference)
 
 
 def _osdi_name(vector: str) -> str | None:

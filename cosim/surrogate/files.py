@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ FORMAT = "cosim surrogate"
 # 2: certificates name what they certify, and compare conductances with the circuit's own memristor.
 # 3: their domain is the range of states that was tested.
 VERSION = 3
+MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
 # Where each kind lives; imported when a file asks for it.
 KINDS = {"pulse": ("cosim.surrogate.pulse", "PulseSurrogate")}
 
@@ -55,8 +56,13 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
         with Path(path).open("rb") as handle:
             if not zipfile.is_zipfile(handle):
                 raise InputError(f"this is no {kind}", where=Where(path), remedy="a .npz file is asked for")
+            _require_small(handle, Path(path), kind)
             with np.load(handle, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                found = {name: archive[name] for name in archive.files}
+            # what is no array comes as bytes
+            if any(not isinstance(array, np.ndarray) for array in found.values()):
+                raise InputError(f"this is no {kind}", where=Where(path), remedy="it holds what is no array")
+            return found
     except InputError:
         raise
     except FileNotFoundError:
@@ -64,9 +70,25 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise MissingFile(f"cannot read {kind} {path}: {error.strerror or error}", remedy="check the path") from None
     except (ValueError, KeyError, EOFError, SyntaxError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        why = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"this is no {kind}, or it is damaged ({error})", where=Where(path), remedy="make it again"
+            f"this is no {kind}, or it is damaged ({why})", where=Where(path), remedy="make it again"
         ) from None
+    except MemoryError:
+        raise InputError(
+            f"this {kind} claims more than there is memory", where=Where(path), remedy="make it again"
+        ) from None
+
+
+def _require_small(handle: BinaryIO, path: Path, kind: str) -> None:
+    """Raises `InputError` for an archive that unpacks to more than any of cosim's does."""
+    members = zipfile.ZipFile(handle).infolist()
+    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_UNPACKED:
+        raise InputError(
+            f"this {kind} unpacks to more than {MAX_UNPACKED >> 20} MiB or {MAX_MEMBERS} arrays",
+            where=Where(path), remedy="make it again",
+        )  # fmt: skip
+    handle.seek(0)
 
 
 def save(surrogate: Surrogate, path: str | Path) -> Path:
@@ -133,5 +155,5 @@ def load(path: str | Path) -> Surrogate:
         if error.where is None:
             raise InputError(error.message, where=where, remedy=error.remedy) from None
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise InputError(f"the surrogate file lacks or garbles {error}", where=where, remedy="make it again") from None
