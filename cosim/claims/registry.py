@@ -6,9 +6,12 @@ from cosim.claims.base import Claim
 from cosim.claims.campaign import CAMPAIGN
 from cosim.claims.engines import ENGINES
 from cosim.claims.heat import HEAT
+from cosim.claims.hostile import HOSTILE
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 from cosim.claims.overhead import OVERHEAD
 from cosim.claims.rare import RARE
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, RARE, MNIST, HEAT)}
+CLAIMS: dict[str, Claim] = {
+    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, RARE, HOSTILE, MNIST, HEAT)
+}
