@@ -35,14 +35,17 @@ from cosim.spice.simulator import Outcome
 
 _BATCH_SECONDS = 0.25  # of work: what a kill may cost, and long against the millisecond that a batch costs
 _HANDLING_SECONDS = 0.01  # between two batches: several times what a scheduler and this process take for one
+_FIRST = 32  # batches of one case, to learn what a case takes ...
+_FIRST_SECONDS = 5.0  # ... unless it takes longer than that
 _SHARE = 3  # a batch is at most this part of a worker's share of what is left
+_SHORTEST = 16  # and no shorter than this part of a long one
 _LARGEST_BATCH = 1024
 _LARGEST_KEPT = 64  # with waveforms, which come back with the batch
 _KEYS = 256  # a batch of keys: some 50 ms
-_COMMIT_SECONDS = 0.2
+COMMIT_SECONDS = 0.2
 _COMMIT_SHARE, _COMMIT_LATEST = 100.0, 1.0  # a slow disk gets a hundredth of the time, but no row waits for longer
-_COMMIT_ROWS = 4096
-_SMOOTH = 0.3
+COMMIT_ROWS = 4096
+SMOOTH = 0.3
 
 
 @dataclass
@@ -88,6 +91,25 @@ class _Batch:
 
     numbers: list[int]
     kind: Literal["run", "keys", "alone"] = "run"
+
+
+def batch_size(per_case: float, *, left: int, workers: int, most: int = _LARGEST_BATCH) -> int:
+    """Cases of the next batch: of ``per_case`` seconds each (0: not known yet) with ``left`` cases to go."""
+    if per_case <= 0.0:
+        return 1
+    wanted = max(_BATCH_SECONDS, _HANDLING_SECONDS * workers) / per_case
+    share = max(left / (_SHARE * workers), wanted / _SHORTEST)
+    return max(1, min(round(wanted), most, math.ceil(share)))
+
+
+def room(per_case: float, *, waited: float, workers: int) -> int:
+    """How many batches may be under way: one that runs and one that waits for every worker.
+
+    Until a first case has come back, ``waited`` seconds after the start, few: a thousand workers would otherwise begin
+    with thousands of batches of one case.
+    """
+    most = 2 * workers
+    return most if per_case > 0.0 or waited >= _FIRST_SECONDS else min(most, _FIRST)
 
 
 class Loop:
@@ -153,12 +175,13 @@ class Loop:
         """Hand out batches until enough are under way; returns whether there is nothing left to hand out."""
         if self._suspects and not self._busy["alone"]:
             self._submit([self._suspects.popleft()], "alone")
-        room = 2 * self.executor.workers
-        while self._busy["run"] < room:
+        workers = self.executor.workers
+        most = room(self._per_case, waited=time.monotonic() - self._began, workers=workers)
+        while self._busy["run"] < most:
             size = self._size()
             # Keys ahead of what runs, so that nobody waits for them.
-            while self._cache is not None and not ended and self._busy["keys"] < room and (
-                len(self._todo) + _KEYS * self._busy["keys"] < room * size
+            while self._cache is not None and not ended and self._busy["keys"] < most and (
+                len(self._todo) + _KEYS * self._busy["keys"] < most * size
             ):  # fmt: skip
                 asked = list(islice(source, _KEYS))
                 ended = not asked
@@ -174,13 +197,8 @@ class Loop:
         return ended
 
     def _size(self) -> int:
-        """Cases of the next batch."""
-        if self._per_case <= 0.0:
-            return 1
-        workers = self.executor.workers
-        wanted = max(_BATCH_SECONDS, _HANDLING_SECONDS * workers) / self._per_case
         most = _LARGEST_KEPT if self._keep else _LARGEST_BATCH
-        return max(1, min(round(wanted), most, math.ceil(self._left / (_SHARE * workers))))
+        return batch_size(self._per_case, left=self._left, workers=self.executor.workers, most=most)
 
     def _submit(self, numbers: list[int], kind: Literal["run", "keys", "alone"]) -> None:
         plain = numbers if self._by_number else [self.cases[number].plain() for number in numbers]
@@ -197,7 +215,7 @@ class Loop:
         died, wait = False, True
         while self._running:
             try:
-                future = self._arrived.get(block=wait, timeout=_COMMIT_SECONDS)
+                future = self._arrived.get(block=wait, timeout=COMMIT_SECONDS)
             except queue.Empty:
                 break
             wait = False
@@ -213,7 +231,7 @@ class Loop:
                 self._look_up(batch.numbers, found)
                 continue
             each = seconds / len(batch.numbers)
-            self._per_case = each if self._per_case <= 0.0 else self._per_case + _SMOOTH * (each - self._per_case)
+            self._per_case = each if self._per_case <= 0.0 else self._per_case + SMOOTH * (each - self._per_case)
             rows = [Finished(*entry) for entry in found]
             self._ready += rows
             if self._cache is not None:
@@ -259,8 +277,8 @@ class Loop:
     def _flush(self, *, now: bool = False) -> None:
         """Commit what is ready, if it is time."""
         since = time.monotonic() - self._committed
-        due = since >= max(_COMMIT_SECONDS, min(_COMMIT_SHARE * self._commit_costs, _COMMIT_LATEST))
-        if not (now or due or len(self._ready) >= _COMMIT_ROWS):
+        due = since >= max(COMMIT_SECONDS, min(_COMMIT_SHARE * self._commit_costs, _COMMIT_LATEST))
+        if not (now or due or len(self._ready) >= COMMIT_ROWS):
             return
         began = time.monotonic()
         ready, self._ready = self._ready, []

@@ -18,13 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cosim.campaign.cases import Case, Subject, evaluate
+from cosim.campaign.cases import Case, Done, Subject, evaluate
 from cosim.campaign.finished import Finished
 from cosim.campaign.plan import Plan, load_bench
 from cosim.campaign.points import Points
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile
 from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Limits, Simulator
+from cosim.spice.simulator import Limits, Outcome, Simulator
 
 Plain = list[Any] | int  # a case as JSON, or its number in the plan
 Rows = tuple[list[tuple[Any, ...]], float]
@@ -70,6 +70,20 @@ class _Ready:
     def case(self, plain: Plain) -> Case:
         return self.points[plain] if isinstance(plain, int) else Case.of(plain)
 
+    def run(self, plain: Plain) -> Done:
+        """A case; again, as often as the plan says, where its engine died: it may have been killed from outside."""
+        case, tries = self.case(plain), self.plan.attempts
+        while True:
+            tries -= 1
+            try:
+                done = evaluate(self.subject, case, self.simulator, limits=self.limits, keep=self.keep)
+            except EngineMissing:  # one that died while it started
+                if tries > 0:
+                    continue
+                raise
+            if tries <= 0 or done.row["outcome"] != Outcome.CRASHED.value:
+                return done
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.simulator.close()
@@ -85,7 +99,11 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
     simulator = open_simulator(plan.engine, _MOST_THREADS)
     try:
         bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow)))
-        subject = Subject(bench, simulator.version())
+        try:
+            engine = simulator.version()
+        except EngineMissing:  # it may have been killed while it started; what is not there stays so
+            engine = simulator.version()
+        subject = Subject(bench, engine)
         if subject.engine != job.engine:
             raise InputError(
                 f"a worker has {subject.engine}, the campaign began with {job.engine}",
@@ -141,12 +159,7 @@ def run_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Rows:
     """
     began = time.perf_counter()
     with _portable(), _ready(job) as ready:
-        found = [
-            tuple(Finished.of(evaluate(
-                ready.subject, ready.case(plain), ready.simulator, limits=ready.limits, keep=ready.keep
-            )))
-            for plain in cases
-        ]  # fmt: skip
+        found = [tuple(Finished.of(ready.run(plain))) for plain in cases]
     return found, time.perf_counter() - began
 
 
