@@ -7,11 +7,13 @@ from cosim.claims.campaign import CAMPAIGN
 from cosim.claims.engines import ENGINES
 from cosim.claims.heat import HEAT
 from cosim.claims.hostile import HOSTILE
+from cosim.claims.kills import KILLS_CLAIM
 from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 from cosim.claims.overhead import OVERHEAD
 from cosim.claims.rare import RARE
+from cosim.claims.scale import SCALE
 
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, RARE, HOSTILE, MNIST, HEAT)
+    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, SCALE, RARE, HOSTILE, MNIST, HEAT)
 }
