@@ -58,6 +58,12 @@ class WorstCaseDistance:
         """The share that keeps the limit, were its border a plane."""
         return None if self.distance is None else float(special.ndtr(self.distance))
 
+    def __str__(self) -> str:
+        if self.distance is None:
+            return f"worst-case distance: cannot tell: {self.why}"
+        text = f"worst-case distance {self.distance:.3f} sigma ({self.evaluated} points)"
+        return f"{text}; {self.why}" if self.why else text
+
 
 def worst_case_distance(
     d: int,

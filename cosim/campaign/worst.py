@@ -68,6 +68,16 @@ class WorstCase:
             )
         return "; ".join(notes)
 
+    def __str__(self) -> str:
+        if self.value is None or self.z is None:
+            return f"worst case: cannot tell: {self.why}"
+        side = "smallest" if self.sense == "min" else "largest"
+        text = (
+            f"{side} value {self.value:.6g} at {np.linalg.norm(self.z):.2f} sigma, of {self.sigma:g} searched"
+            f" ({self.evaluated} points)"
+        )
+        return f"{text}; {self.why}" if self.why else text
+
 
 class Known:
     """Points and values so far; ``sign`` makes the wanted end the largest."""
