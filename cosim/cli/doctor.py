@@ -182,18 +182,42 @@ def linker() -> Finding:
 
 
 def sandbox() -> Finding:
-    """What keeps an engine that runs somebody's netlist from starting programs and writing files."""
-    from cosim.spice.sandbox import capabilities
+    """What holds an engine back that runs somebody's netlist: what its own worker says, where one starts."""
+    from cosim.spice.sandbox import advice, capabilities
 
     can = capabilities()
-    found = [
-        "seccomp" if can["seccomp"] else "no seccomp",
-        f"Landlock {can['landlock']}" if can["landlock"] else "no Landlock",
-        "running as root" if can["root"] else "ordinary user",
-    ]
-    state = State.OK if can["programs"] and can["files"] else State.WARNING
-    meaning = "keeps a netlist from starting programs and from writing outside its scratch folder"
-    return Finding("sandbox", state, ", ".join(found), meaning, str(can["advice"]))
+    held = {name: _walls(name) for name in ("pyspice", "ngspice")}
+    known = {name: walls for name, walls in held.items() if walls}
+    walls = {wall: all(found[wall] for found in known.values()) if known else bool(can[wall]) for wall in WALLS}
+    found = [WALLS[wall][0 if holds else 1] for wall, holds in walls.items()]
+    found.append("limits on time, memory and file size")
+    means = list(dict.fromkeys(word for walls in known.values() for word in walls["means"]))
+    if "landlock" in means:
+        means[means.index("landlock")] = f"Landlock {can['landlock']}"
+    by = f" ({', '.join(means)})" if means else " (not tried: no engine)"
+    meaning = "what a netlist can make an engine do, should the check of netlists have let it through"
+    remedy = advice(programs=walls["programs"], files=walls["files"] and walls["reading"])
+    return Finding("sandbox", State.WARNING if remedy else State.OK, "; ".join(found) + by, meaning, remedy)
+
+
+# What holds, and what else is so.
+WALLS = {
+    "programs": ("starts no program", "may start programs"),
+    "files": ("writes in its scratch folder only", "may write what its user may"),
+    "reading": ("reads engines and its job's files only", "may read what its user may"),
+    "network": ("no network", "may use the network"),
+}
+
+
+def _walls(name: str) -> dict[str, Any]:
+    """What a worker of the engine says of its confinement; empty where there is none."""
+    from cosim.spice.engines import open_simulator
+
+    try:
+        with open_simulator(name) as simulator:
+            return dict(simulator.confinement())  # type: ignore[attr-defined]
+    except CosimError:
+        return {}
 
 
 def threads() -> Finding:

@@ -96,7 +96,7 @@ class Worker:
         package = str(Path(__file__).resolve().parents[2])
         extra = {"PYTHONPATH": os.pathsep.join([package, *([p] if (p := os.environ.get("PYTHONPATH")) else [])])}
         argv = [
-            sys.executable, "-B", "-m", "cosim.spice.worker", kind, "--read", str(job_read),
+            sys.executable, "-B", "-P", "-m", "cosim.spice.worker", kind, "--read", str(job_read),
             "--write", str(answer_write), "--scratch", str(self.scratch),
         ]  # fmt: skip
         # Read back through this handle, not by a path: the engine may put a link into its scratch folder.

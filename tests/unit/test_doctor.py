@@ -153,13 +153,31 @@ def test_more_threads_than_cores_is_a_warning(monkeypatch, threads, state):
     assert module.threads().state == state
 
 
-@pytest.mark.parametrize(("can", "state"), [(True, "ok"), (False, "warning")])
-def test_what_the_sandbox_can_do(monkeypatch, can, state):
-    capabilities = {"seccomp": can, "landlock": 4 * can, "root": True, "programs": can, "files": can}
-    advice = "" if can else "run as an ordinary user"
-    monkeypatch.setattr("cosim.spice.sandbox.capabilities", lambda: {**capabilities, "advice": advice})
+ALL = {"programs": True, "files": True, "reading": True, "network": True, "means": ["landlock", "seccomp"]}
+
+
+@pytest.mark.parametrize("lacking", [None, "programs", "files", "reading", "network"])
+def test_what_holds_the_workers_is_what_they_say(monkeypatch, lacking):
+    other = {**ALL, lacking: False} if lacking else ALL
+    monkeypatch.setattr(module, "_walls", lambda name: ALL if name == "pyspice" else other)
     finding = module.sandbox()
-    assert (finding.state, finding.remedy) == (state, advice)
+    for wall, (holds, open_) in module.WALLS.items():
+        assert (open_ if wall == lacking else holds) in finding.found
+    assert "limits on time, memory and file size (Landlock" in finding.found
+    # a filter that denies sockets and one that denies programs are the same filter: the network has no remedy alone
+    assert (finding.state, bool(finding.remedy)) == (
+        ("warning", True) if lacking in ("programs", "files", "reading") else ("ok", False)
+    )
+
+
+def test_without_an_engine_the_machine_itself_is_asked(monkeypatch):
+    monkeypatch.setattr(module, "_walls", lambda name: {})
+    can = {"seccomp": False, "landlock": 0, "root": True, "programs": False, "files": False, "reading": False}
+    monkeypatch.setattr("cosim.spice.sandbox.capabilities", lambda: {**can, "network": False, "advice": ""})
+    finding = module.sandbox()
+    assert "may start programs" in finding.found
+    assert "not tried" in finding.found
+    assert "ordinary user" in finding.remedy
 
 
 def test_packages_and_extras_that_are_absent(monkeypatch):

@@ -19,6 +19,8 @@ from pathlib import Path
 from cosim.spice import landlock, sandbox
 
 scratch, outside = Path(sys.argv[1]), Path(sys.argv[2])
+if sys.argv[3] and landlock.abi():
+    landlock.abi = lambda: int(sys.argv[3])
 sandbox.limit_resources(memory=2 << 30, file_size=1 << 20, for_good=True)
 means = sandbox.isolate()
 readable = landlock.Readable.of([*sandbox.engine_paths(), *sandbox.python_paths()])
@@ -91,13 +93,13 @@ attempt("memory", lambda: bytearray(3 << 30))
 """
 
 
-@pytest.fixture(scope="module")
-def attempts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+@pytest.fixture(scope="module", params=["", "1"], ids=["this kernel", "Landlock's first version"])
+def attempts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     scratch, outside = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("outside")
     (outside / "present").write_text("here")
     (outside / "given").write_text("given")
     answer = subprocess.run(
-        [sys.executable, "-c", ATTEMPTS, str(scratch), str(outside)],
+        [sys.executable, "-c", ATTEMPTS, str(scratch), str(outside), request.param],
         capture_output=True,
         text=True,
         timeout=60,
@@ -231,6 +233,27 @@ def test_without_a_filter_process_limits_do_it_except_for_root(become: tuple[str
     assert root == str(os.geteuid() == 0 and not become)
     assert programs == str(root == "False")
     assert attempt == ("denied" if root == "False" else "allowed")
+
+
+WITHOUT = """
+import sys
+from pathlib import Path
+from cosim.spice import landlock, sandbox
+landlock.abi = lambda: 0
+scratch = Path(sys.argv[1])
+for found in (sandbox.trial(scratch, readable=landlock.Readable.of([])),
+              sandbox.confine(scratch, readable=landlock.Readable.of([]))):
+    assert (found.files, found.reading) == (False, False), found
+    print(found.programs, "landlock" in found.means)
+"""
+
+
+def test_without_landlock_nothing_is_claimed_of_files(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    programs = str(sandbox.capabilities()["programs"])
+    assert answer.stdout.split() == [programs, "False"] * 2
 
 
 def test_capabilities_say_what_holds_and_what_to_do() -> None:
