@@ -45,7 +45,9 @@ def _changes() -> int:
 
 
 def handle(path: str | Path) -> int | None:
-    """A handle to give rules to; None where there is no such file."""
+    """A handle to give rules to; None where there is no such file, and where the system has no such handles."""
+    if not _LINUX:
+        return None
     with suppress(OSError):
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     return None
