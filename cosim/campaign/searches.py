@@ -54,7 +54,13 @@ class Searcher:
         ]
 
     def tell(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows of the cases that were asked for."""
+        """The rows of the cases that were asked for. Raises `InputError` where they are rows of other cases."""
+        asked = self.ask() or []
+        if any(dict(case.values) != row["values"] for case, row in zip(asked, rows, strict=True)):
+            raise InputError(
+                "this search has cases that it would not ask for: another version of cosim began it",
+                remedy="export what there is, and begin it anew",
+            )
         answers: Array | list[bool]
         if isinstance(self.way, HighSigma):
             answers = [fails(row, self.way.limit) for row in rows]
