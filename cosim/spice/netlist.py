@@ -152,8 +152,11 @@ def _strip_comment(text: str) -> str:
     return text.strip()
 
 
-def logical_lines(text: str, *, file: Path | None = None, has_title: bool = False) -> list[Line]:
-    """The logical lines of ``text``; with ``has_title`` the first physical line is skipped.
+def logical_lines(
+    text: str, *, file: Path | None = None, has_title: bool = False, rows: Sequence[int | None] = ()
+) -> list[Line]:
+    """The logical lines of ``text``; with ``has_title`` the first physical line is skipped. ``rows`` are the lines
+    of ``file`` that those of ``text`` stand in, where it is not the file's own.
 
     Lines that begin with ``*#`` are kept, because ngspice runs them. Raises `NetlistError` for a control character, a
     continuation of nothing, or a character that the simulator's language does not have.
@@ -163,9 +166,14 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
     start = 0
     open_end = in_control = False
 
+    def place(number: int) -> Where:
+        if not rows:
+            return Where(file, number)
+        return Where(file, rows[number - 1] if number <= len(rows) else None)
+
     def finish() -> None:
         if pieces:
-            found.append(Line(" ".join(pieces), Where(file, start)))
+            found.append(Line(" ".join(pieces), place(start)))
             pieces.clear()
 
     for number, raw in enumerate(text.split("\n"), start=1):
@@ -173,7 +181,7 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
         if not row.isprintable() and (bad := _CONTROL_CHARACTER.search(row.replace("\r", "\v"))):
             raise NetlistError(
                 f"control character {bad[0]!r} in a netlist",
-                where=Where(file, number),
+                where=place(number),
                 remedy="remove it: one line, one row",
             )
         if number == 1 and has_title:
@@ -181,7 +189,7 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
         stripped = row.strip()
         if not stripped or stripped[0] == "*":
             if stripped.startswith("*#"):
-                found.append(Line(stripped, Where(file, number)))
+                found.append(Line(stripped, place(number)))
             continue
         in_control = in_control and not stripped.lower().startswith(".endc")
         # Within a block ';' parts commands and '$' names variables; the block is only ever shown, never run.
@@ -194,7 +202,7 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
             if not body.isascii():
                 odd = next(c for c in body if not c.isascii())
                 raise NetlistError(
-                    f"character {odd!r} outside a comment", where=Where(file, number), remedy="write plain ASCII"
+                    f"character {odd!r} outside a comment", where=place(number), remedy="write plain ASCII"
                 )
         continues = body.endswith("\\\\")
         if continues:
@@ -202,7 +210,7 @@ def logical_lines(text: str, *, file: Path | None = None, has_title: bool = Fals
         if body.startswith("+"):
             if not pieces:
                 raise NetlistError(
-                    "a continuation ('+') with nothing to continue", where=Where(file, number),
+                    "a continuation ('+') with nothing to continue", where=place(number),
                     remedy="remove the '+', or the line between",
                 )  # fmt: skip
             body = body[1:].strip()
@@ -365,13 +373,16 @@ class _Reader:
             )  # fmt: skip
 
 
-def read_text(text: str, *, source: Path | None = None, roots: Sequence[Path] = ()) -> Netlist:
+def read_text(
+    text: str, *, source: Path | None = None, roots: Sequence[Path] = (), rows: Sequence[int | None] = ()
+) -> Netlist:
     """The netlist ``text`` and all that it includes.
 
     Args:
         text: the first line is the title.
         source: the file that it came from: named in messages; its folder is allowed, and includes are relative to it.
         roots: further folders that ``.include`` and ``.lib`` may read from; cosim's own are always among them.
+        rows: the line of ``source`` that each row of ``text`` stands in; empty: they are the same.
 
     Raises:
         NetlistError: it cannot be read. NetlistRefused: an include leaves the roots. MissingFile: an include is not
@@ -382,7 +393,8 @@ def read_text(text: str, *, source: Path | None = None, roots: Sequence[Path] = 
     title, _, _ = text.partition("\n")
     _require_title(title, source)
     reader = _Reader(allowed)
-    reader.walk(logical_lines(text, file=source, has_title=True), base=own[0] if own else None, section=None, depth=0)
+    lines = logical_lines(text, file=source, has_title=True, rows=rows)
+    reader.walk(lines, base=own[0] if own else None, section=None, depth=0)
     directives = list(reader.directives)
     if re.match(r"\s*\*\s*(#|ng_script)", title, re.IGNORECASE):
         directives.insert(0, Line(title.strip(), Where(source, 1)))

@@ -79,7 +79,7 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
 
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
-    read = check(read_text(deck.text, source=deck.source, roots=deck.roots))
+    read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
     check_expansion(read)
     check_floating(read)
     check_instances(read, deck.devices)

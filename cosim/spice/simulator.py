@@ -51,7 +51,9 @@ class Deck:
         save: vectors to keep, in ngspice's names (``v(out)``, ``i(v1)``); empty keeps what ngspice keeps.
         options: simulator options, e.g. ``{"reltol": 1e-5}``; written as ``.options``.
         roots: folders that ``.include`` and ``.lib`` may read from.
-        source: the file that the text came from, for messages; line numbers refer to ``text``.
+        source: the file that the text came from, for messages.
+        rows: the line of ``source`` that each row of ``text`` stands in, None for what is not in it, for messages;
+            empty: the text is the file's.
         devices: subcircuits of ``text`` that stand for a device of the library, by its name: what instances pass to
             them is held against its bounds.
     """
@@ -62,6 +64,7 @@ class Deck:
     options: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
     roots: tuple[Path, ...] = ()
     source: Path | None = None
+    rows: tuple[int | None, ...] = ()
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:

@@ -31,6 +31,7 @@ from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
 from cosim.spice import bench as schema
+from cosim.spice.bench_rows import deck_rows, filled
 from cosim.spice.foreign import foreign_model
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
@@ -335,7 +336,10 @@ class Testbench:
         lines += [text for _, text in foreign]
         if self.file.netlist:
             lines.append(f'.include "{self._netlist(self.file.netlist)}"')
-        lines += [self._circuit(), self._analysis(analysis), ".end"]
+        source = self.folder / f"{self.name}.toml"
+        circuit, rows = self._circuit()
+        before = sum(text.count("\n") + 1 for text in lines)
+        lines += [circuit, self._analysis(analysis), ".end"]
         save = self.vectors(analysis)
         if compiled:
             save += tuple(other for name in save if (other := _osdi_name(name)))
@@ -345,7 +349,8 @@ class Testbench:
             save=save,
             options=MappingProxyType({**STANDARD, **self.file.options}),
             roots=self._roots(),
-            source=self.folder / f"{self.name}.toml",
+            source=source,
+            rows=deck_rows(source, self.file.circuit, before=before, rows=rows, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
         )
 
@@ -355,9 +360,10 @@ class Testbench:
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
 
-    def _circuit(self) -> str:
-        def replaced(match: re.Match[str]) -> str:
-            kind, name = match[1], match[2]
+    def _circuit(self) -> tuple[str, list[int]]:
+        """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
+
+        def value(kind: str, name: str) -> str:
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
                 return self.file.source(name)
@@ -367,7 +373,7 @@ class Testbench:
             self._known("library", name, self.file.libraries)
             return f'"{self.library(name)}"'
 
-        return re.sub(r"\{(stimulus|section|library)\.(\w+)\}", replaced, self.file.circuit).strip()
+        return filled(self.file.circuit, value)
 
     def library(self, name: str) -> Path:
         """The path of a library that the bench declares, from the bench's folder."""

@@ -1,0 +1,59 @@
+"""Where the rows of a bench's deck stand in the bench's file: a message about a circuit names the line to edit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from cosim.schema import line_of
+
+_PLACE = re.compile(r"\{(stimulus|section|library)\.(\w+)\}")
+
+
+def filled(circuit: str, value: Callable[[str, str], str]) -> tuple[str, list[int]]:
+    """``circuit`` stripped, with ``value(kind, name)`` for each ``{kind.name}``, and the line that each row is from."""
+    lines: list[str] = []
+    rows: list[int] = []
+    for number, line in enumerate(circuit.strip().split("\n")):
+        lines.append(_PLACE.sub(lambda match: value(match[1], match[2]), line) if "{" in line else line)
+        rows += [number] * (lines[-1].count("\n") + 1)
+    return "\n".join(lines), rows
+
+
+def deck_rows(file: Path, circuit: str, *, before: int, rows: Sequence[int], analysis: str) -> tuple[int | None, ...]:
+    """The line of ``file`` for each row of a deck, None for what is not in it; empty where there is no such file.
+
+    Args:
+        file: the bench.
+        circuit: its circuit as the file has it.
+        before: how many rows the deck has before its circuit.
+        rows: for each row of the circuit in the deck, the line of the stripped ``circuit`` that it came from.
+        analysis: the name of the analysis, which the row behind the circuit asks for.
+    """
+    try:
+        status = file.stat()
+        found = _lines(file, status.st_mtime_ns, status.st_size, circuit, analysis)
+    except (OSError, UnicodeDecodeError):
+        return ()  # a bench that was not loaded from a file
+    lines, card = found
+    return (*[None] * before, *(lines[row] for row in rows), card)
+
+
+@lru_cache(maxsize=256)
+def _lines(
+    file: Path, changed: int, size: int, circuit: str, analysis: str
+) -> tuple[tuple[int | None, ...], int | None]:
+    """The line of ``file`` for each line of its stripped circuit, and that of the analysis."""
+    del changed, size  # keys only
+    text = file.read_text(encoding="utf-8")
+    physical = text.split("\n")
+    lines = circuit.strip().split("\n")
+    key = line_of(text, ("circuit",))
+    card = line_of(text, ("analyses", analysis)) or line_of(text, ("analysis",))
+    # Row for row as it was written, beginning at the key or below it; a text with escapes is only known to be there.
+    for first in range(key or 1, len(physical) - len(lines) + 2) if key else ():
+        if all(line.strip() in physical[first - 1 + k] for k, line in enumerate(lines)):
+            return tuple(range(first, first + len(lines))), card
+    return (key,) * len(lines), card
