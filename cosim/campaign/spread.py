@@ -187,7 +187,11 @@ def _triangular(spread: Spread, nominal: float, z: Array) -> Array:
 def _student(spread: Spread, nominal: float, z: Array) -> Array:
     dof = spread.dof or math.inf
     scale = spread.width(nominal) * math.sqrt((dof - 2.0) / dof)
-    return nominal - scale * np.sign(z) * special.stdtrit(dof, special.ndtr(-np.abs(z)))
+    far = -special.stdtrit(dof, special.ndtr(-np.abs(z)))
+    # near the median stdtrit has an error of 1e-8: there from the incomplete beta function of the share within ±t
+    within = special.betaincinv(0.5, 0.5 * dof, special.erf(np.minimum(np.abs(z), 1.0) / math.sqrt(2.0)))
+    near = np.sqrt(dof * within / (1.0 - within))
+    return nominal + scale * np.sign(z) * np.where(np.abs(z) < 1.0, near, far)
 
 
 def _gamma(spread: Spread, nominal: float, z: Array) -> Array:
