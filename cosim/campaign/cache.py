@@ -68,6 +68,9 @@ class Cache:
             self._database = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
+            # Keys are random: every commit touches pages all over the index, so few large ones and room for its pages.
+            self._database.execute("PRAGMA cache_size = -8192")
+            self._database.execute("PRAGMA wal_autocheckpoint = 8000")
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise StoreError(

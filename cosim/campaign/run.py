@@ -45,6 +45,8 @@ _KEYS = 256  # a batch of keys: some 50 ms
 COMMIT_SECONDS = 0.2
 _COMMIT_SHARE, _COMMIT_LATEST = 100.0, 1.0  # a slow disk gets a hundredth of the time, but no row waits for longer
 COMMIT_ROWS = 4096
+_CACHE_SECONDS = 5.0  # nothing of a campaign is lost with them
+_CACHE_ROWS = 10_000
 SMOOTH = 0.3
 
 
@@ -145,7 +147,7 @@ class Loop:
         self._ready: list[Finished] = []
         self._fresh: list[Finished] = []
         self._hits: list[str] = []
-        self._committed = self._began = time.monotonic()
+        self._committed = self._cached = self._began = time.monotonic()
         self._per_case = self._commit_costs = 0.0
         self._tries: dict[int, int] = {}
         self._left = 0
@@ -287,7 +289,9 @@ class Loop:
             self.progress.done += new
             self.progress.ran += new
             self.progress.failed += sum(done.outcome != Outcome.CONVERGED.value for done in ready)
-        if self._cache is not None:
+        old = time.monotonic() - self._cached >= _CACHE_SECONDS
+        if self._cache is not None and (now or old or len(self._fresh) + len(self._hits) >= _CACHE_ROWS):
+            self._cached = time.monotonic()
             fresh, self._fresh = self._fresh, []
             hits, self._hits = self._hits, []
             self._cache.add(fresh)
