@@ -48,7 +48,7 @@ variables.devices.memristor.theta_n = {{ relative = "20 %" }}
 """
 _REAL, _ROUNDS = 400, 4
 _SHORT, _LONG = 400, 30_000  # blank cases in batches of one, and of hundreds
-_OLD_SIZES = fixed_sizes(0.25, 256)
+OLD_SIZES = fixed_sizes(0.25, 256)
 
 
 def blank_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Rows:
@@ -275,7 +275,7 @@ def at_scale(costs: Costs, old: Costs) -> dict[str, tuple[Forecast, Forecast]]:
         now, then = (np.random.default_rng(1) for _ in range(2))
         found[f"{seconds:g}s"] = (
             simulate(costs, work, cores=CORES, rng=now),
-            simulate(old, work, cores=CORES, rng=then, sizes=_OLD_SIZES),
+            simulate(old, work, cores=CORES, rng=then, sizes=OLD_SIZES),
         )
     return found
 
