@@ -1,15 +1,21 @@
 """Validation: the three verdicts, corners, samples, baseline, JUnit."""
 
 import json
+import signal
+import threading
+import time
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cosim.cli.app import main
 from cosim.errors import InputError
 from cosim.spice.engines import open_simulator
 from cosim.spice.pyspice import PySpiceSimulator
-from cosim.spice.testbench import Testbench
+from cosim.spice.simulator import Deck, Limits, Outcome, Result
+from cosim.spice.testbench import STANDARD, TIGHT, Testbench
 from cosim.validate import Verdict, compare, find_benches, junit, read_baseline, validate_all, validate_bench
 
 pytestmark = pytest.mark.spice
@@ -101,6 +107,16 @@ def test_a_measure_that_moves_cannot_be_told(tmp_path: Path, simulator: PySpiceS
     assert "tightened" in spec.why
 
 
+def test_a_tolerance_of_the_bench_becomes_its_tenth(tmp_path: Path) -> None:
+    """But none is looser than what benches have without a word; what the bench leaves out becomes tight."""
+    own = bench(tmp_path, "[options]\nreltol = 2e-4\nchgtol = 1e-20\ntrtol = 7\nvntol = 1e-3\n").tightened()
+    options = own.file.options
+    assert options["reltol"] == pytest.approx(2e-5)
+    assert options["chgtol"] == pytest.approx(1e-21)
+    assert (options["trtol"], options["vntol"]) == (STANDARD["trtol"], STANDARD["vntol"])
+    assert options["abstol"] == TIGHT["abstol"]
+
+
 def test_not_converged_cannot_be_told_and_the_next_bench_runs(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     good = tmp_path / "rc.toml"
     bench(tmp_path)
@@ -147,3 +163,115 @@ def test_places(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 1t1r"):
         find_benches(["1t1r_writ"])
     assert find_benches([]) != []
+
+
+class Waiting:
+    """A simulator whose runs wait for each other: ``together`` of them have to be at work at once."""
+
+    name = "waiting"
+
+    def __init__(self, inner: PySpiceSimulator, together: int) -> None:
+        self._inner, self._barrier = inner, threading.Barrier(together)
+
+    def run(self, deck: Deck, *, limits: Limits) -> Result:
+        self._barrier.wait(timeout=20.0)  # broken, and the test with it, where runs follow one another
+        return self._inner.run(deck, limits=limits)
+
+    def version(self) -> str:
+        return "waiting-1"
+
+    def close(self) -> None:
+        self._barrier.abort()
+
+
+def test_all_runs_of_a_bench_are_handed_out_at_once(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    """Nominal and repeated runs of two corners, and four samples: four at a time."""
+    tail = '[corners.hot]\ntemperature = 125\n[monte_carlo]\nsamples = 4\nparameters = { r = { relative = "1 %" } }\n'
+    subject = bench(tmp_path, tail)
+    report = validate_bench(subject, Waiting(simulator, 4), workers=3)
+    plain = validate_bench(subject, simulator, workers=1)
+    assert report.specs == plain.specs
+    assert [spec.corner for spec in report.specs] == ["nominal", "hot", "Monte Carlo"]
+
+
+def test_benches_run_at_once_and_are_reported_in_order(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    text = bench(tmp_path)
+    names = ["d", "a", "c", "b"]
+    paths = []
+    for name in names:
+        paths.append(tmp_path / f"{name}.toml")
+        paths[-1].write_text((tmp_path / "rc.toml").read_text())
+    heard: list[tuple[tuple[str, ...], int]] = []
+    done = validate_all(
+        paths, Waiting(simulator, 2), trust=False, workers=1, tell=lambda at_work, ended: heard.append((at_work, ended))
+    )
+    assert [report.bench for report in done.reports] == names
+    assert done.passed
+    assert text.name == "rc"
+    assert heard[-1] == ((), 4)
+    # every change is told: a bench is at work from its start to its end, and never more of them than two
+    assert len(heard) == 8
+    assert [ended for _, ended in heard] == sorted(ended for _, ended in heard)
+    assert max(len(at_work) for at_work, _ in heard) == 2
+    assert {name for at_work, _ in heard for name in at_work} == set(names)
+
+
+class Endless:
+    """A simulator whose runs end when it is closed; the first one brings an interrupt."""
+
+    name = "endless"
+
+    def __init__(self) -> None:
+        self._closed, self._begun = threading.Event(), threading.Event()
+
+    def run(self, deck: Deck, *, limits: Limits) -> Result:
+        if not self._begun.is_set():
+            self._begun.set()
+            signal.raise_signal(signal.SIGINT)
+        closed = self._closed.wait(timeout=30.0)
+        return Result(Outcome.CRASHED if closed else Outcome.TIMED_OUT, self.name)
+
+    def version(self) -> str:
+        return "endless-1"
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_interrupt_ends_it_at_once(tmp_path: Path, *, whole: bool) -> None:
+    subject = bench(tmp_path)
+    began = time.monotonic()
+    work = partial(validate_all, [tmp_path / "rc.toml"] * 9) if whole else partial(validate_bench, subject)
+    with pytest.raises(KeyboardInterrupt):
+        work(Endless())
+    # the runs alone would wait for 30 s; an interrupt takes milliseconds, more on a busy machine
+    assert time.monotonic() - began < 10.0
+
+
+def test_a_failing_case_ends_the_others_but_not_the_simulator(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    """A measure that cannot be taken is the bench's error; the caller's simulator goes on."""
+    late = bench(tmp_path, at="9 us")
+    with pytest.raises(InputError, match=r"the run (ends|goes)"):
+        validate_bench(late, simulator)
+    assert validate_bench(bench(tmp_path), simulator).verdict is Verdict.PASS
+
+
+def test_table_shortens_and_shows_a_text_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        'title = "loop"\ncircuit = "V1 a 0 1\\nV2 a 0 2"\n[analysis]\nkind = "op"\n'
+        '[measures.i]\nkind = "final"\nof = "i(v1)"\nunit = "A"\n'
+        '[measures.j]\nkind = "final"\nof = "i(v2)"\nunit = "A"\n'
+        '[limits]\ni = { max = "1 A" }\nj = { max = "1 A" }\n'
+    )
+    assert main(["validate", str(path)]) == 1
+    table = capsys.readouterr().out
+    assert main(["validate", str(path), "--json"]) == 1
+    whole = json.loads(capsys.readouterr().out)["benches"][0]["specs"]
+    assert len(whole) == 2
+    why = whole[0]["why"]
+    assert len(why) > 100  # or nothing is shortened
+    assert table.count(why[:60]) == 1
+    assert why not in table
+    assert "same" in table
