@@ -114,9 +114,13 @@ def _go(campaign: Campaign, workers: int | None, scheduler: str | None, *, no_ca
     cache = None if no_cache else Cache()
     ended = False
     with _stopping(campaign) as stop, progress() as bars:
-        task = bars.add_task("starting", total=None)
+        task, noted = bars.add_task("starting", total=None), False
 
         def tell(now: Progress) -> None:
+            nonlocal noted
+            if bool(now.note) != noted:  # once, also in a pipe
+                noted = bool(now.note)
+                bars.console.print(now.note or "a worker has come", highlight=False, soft_wrap=True)
             bars.update(task, total=now.total, completed=now.done, description=_live(now))
 
         try:

@@ -236,3 +236,27 @@ def test_dask_is_loaded_by_those_only_who_ask_for_it() -> None:
         "import sys, cosim.cli.app, cosim.campaign.campaign, cosim.campaign.cluster as c; print('dask' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.spice
+@pytest.mark.slow
+def test_a_user_in_a_pipe_is_told_that_nobody_is_there(plan: Path, tmp_path: Path) -> None:
+    with scheduler(tmp_path) as (_, address):
+        argv = [
+            sys.executable,
+            "-m",
+            "cosim",
+            "campaign",
+            "run",
+            str(plan),
+            "--into",
+            str(tmp_path / "out"),
+            "--no-cache",
+        ]
+        with subprocess.Popen(
+            [*argv, "--scheduler", address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as campaign:
+            assert campaign.stderr is not None
+            said = campaign.stderr.readline()
+            campaign.kill()
+    assert said.startswith(f"no worker is connected to {address} since ")
