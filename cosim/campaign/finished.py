@@ -7,10 +7,12 @@ text once; the store keeps it as it is, and the cache the part of it that does n
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cosim.campaign.cases import Done
+from cosim.measure.physics import Verdict
 
 # What belongs to a plan and not to its case.
 PLANS_OWN = ("number", "corner", "values", "cached")
@@ -30,8 +32,8 @@ class Finished(NamedTuple):
 
     @classmethod
     def of(cls, done: Done) -> Finished:
-        """The same case. Raises `ValueError` for a row with a number that is not finite: JSON has none."""
-        row = done.row
+        """The same case. JSON has no infinity: a measure that is not finite is left out, and the row says so."""
+        row = _finite(done.row)
         return cls(
             row["number"], row["outcome"], row["verdict"], row.get("key"), row.get("seconds"),
             _text({name: row[name] for name in PLANS_OWN if name in row}),
@@ -48,6 +50,23 @@ class Finished(NamedTuple):
         """The row."""
         found: dict[str, Any] = json.loads(self.text)
         return found
+
+
+def _finite(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    measures = row.get("measures", {})
+    wrong = [name for name, values in measures.items() if not all(map(math.isfinite, values))]
+    moved = {name: value for name, value in row.get("moved", {}).items() if math.isfinite(value)}
+    if not wrong and len(moved) == len(row.get("moved", {})):
+        return row
+    found = {**row, "measures": {name: values for name, values in measures.items() if name not in wrong}}
+    if moved or "moved" in row:
+        found["moved"] = moved
+    if wrong:
+        why = [*([row["why"]] if row.get("why") else []), *(f"{name} is not finite" for name in wrong)]
+        found["why"] = "; ".join(why)
+        if row["verdict"] == Verdict.PASS.value:
+            found["verdict"] = Verdict.CANNOT_TELL.value
+    return found
 
 
 def _text(entries: Mapping[str, Any]) -> str:

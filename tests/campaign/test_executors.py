@@ -210,3 +210,16 @@ def test_a_row_is_its_two_halves() -> None:
 def test_futures_of_this_process() -> None:
     future: Future[Any] = InProcess().submit(lambda job, cases: 1 / 0, {}, [])  # type: ignore[arg-type,return-value]
     assert isinstance(future.exception(), ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("before", "after"), [("pass", "cannot tell"), ("fail", "fail")])
+def test_a_measure_that_is_not_finite_is_left_out_and_said(before: str, after: str) -> None:
+    from cosim.campaign.cases import Done
+
+    given = {"number": 3, "corner": "hot", "values": {}, "outcome": "converged", "verdict": before, "why": "a",
+             "measures": {"m": [1.0], "n": [2.0, float("inf")]}, "moved": {"m": 0.1, "n": float("nan")}}  # fmt: skip
+    found = Finished.of(Done(given))
+    assert found.row["measures"] == {"m": [1.0]}
+    assert found.row["moved"] == {"m": 0.1}
+    assert found.row["why"] == "a; n is not finite"
+    assert found.row["verdict"] == found.verdict == after
