@@ -192,7 +192,7 @@ class HighSigma(Table):
 
     method: Literal["importance", "scaled-sigma"] = "importance"
     limit: str
-    cases: int = Field(default=2000, ge=100, le=10_000_000)
+    cases: int = Field(default=2000, ge=200, le=10_000_000)
     seed: int = Field(default=0, ge=0)
     variables: Spreads
     correlations: tuple[Correlation, ...] = ()
