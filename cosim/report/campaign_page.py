@@ -51,7 +51,8 @@ def page(campaign: Campaign) -> Report:
                 )  # fmt: skip
                 report.figure(figure, "Every value of every case, its limits, and the same on normal paper.")
     if len(found) > len(drawn) > 0:
-        report.section("More").text(f"{len(found) - len(drawn)} more points of the grid are in the tables only.", mark="note")
+        more = len(found) - len(drawn)
+        report.section("More").text(f"{more} more points of the grid are in the tables only.", mark="note")
     return report
 
 
