@@ -119,10 +119,10 @@ class _Process:
     ) -> Future[T]:  # fmt: skip
         try:
             future = self._pool.submit(function, job, cases)
-        except BrokenProcessPool as error:  # it died while nothing ran on it
+        except (BrokenProcessPool, BrokenPipeError) as error:  # it died while nothing ran on it, or while it started
             self.broken = True
             future = Future()
-            future.set_exception(error)
+            future.set_exception(BrokenProcessPool(str(error)))
             return future
         with self._lock:
             self.waiting += 1

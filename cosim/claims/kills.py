@@ -288,7 +288,8 @@ def _live(
         (disk / "ballast").unlink(missing_ok=True)
     code = life.process.returncode
     # 0 and 1 are a campaign's own, 2 says in a sentence what is wrong, e.g. that the disk is full
-    if code not in (0, 1, 2, -signal.SIGKILL) or (code == 2 and not life.said.strip()) or "Traceback" in life.said:
+    wrong = code not in (0, 1, 2) or (code == 2 and not life.said.strip()) or "Traceback" in life.said
+    if code != -signal.SIGKILL and wrong:  # what the children of a killed one say is nobody's concern
         found.unexplained.append(f"exit {code}: {life.said[-2000:]}")
 
 

@@ -223,3 +223,24 @@ def test_a_measure_that_is_not_finite_is_left_out_and_said(before: str, after: s
     assert found.row["moved"] == {"m": 0.1}
     assert found.row["why"] == "a; n is not finite"
     assert found.row["verdict"] == found.verdict == after
+
+
+def test_a_process_that_dies_while_it_starts_is_lost_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from multiprocessing.context import SpawnProcess
+
+    start, failed = SpawnProcess.start, []
+
+    def dying(self: SpawnProcess) -> None:
+        if not failed:
+            failed.append(self)
+            raise BrokenPipeError("its pipe is closed")
+        start(self)
+
+    monkeypatch.setattr(SpawnProcess, "start", dying)
+    executor = Processes(1)
+    try:
+        assert isinstance(executor.submit(pid_batch, {"seconds": 0.0}, [1]).exception(60), executor.lost)
+        executor.mend()
+        assert executor.submit(pid_batch, {"seconds": 0.0}, [1]).result(60)[1] == 1.0
+    finally:
+        executor.close()
