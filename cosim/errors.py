@@ -25,6 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def legible(text: str) -> str:
+    """``text`` with control characters written out: what a file says must not move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class Where:
     """A place in a user's file: ``line`` and ``column`` count from 1; None where it is not known."""

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
 from cosim import units
-from cosim.errors import InputError, UnitError, UnknownName, Where
+from cosim.errors import InputError, UnitError, UnknownName, Where, legible
 from cosim.parameters import read_toml
 from cosim.wording import choice, words
 
@@ -28,6 +28,14 @@ class Table(pydantic.BaseModel):
         frozen=True, extra="forbid", arbitrary_types_allowed=True,
         ser_json_inf_nan="constants",  # JSON's null would come back as no number
     )  # fmt: skip
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _legible(cls, given: Any) -> Any:
+        for value in given.values() if isinstance(given, dict) else ():
+            if isinstance(value, str) and not value.isprintable() and legible(value) != value.replace("\r\n", "\n"):
+                raise InputError(f"control characters in {legible(value)[:60]!r}", remedy="remove them")
+        return given
 
 
 def _quantity(unit: str) -> BeforeValidator:

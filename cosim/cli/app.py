@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from cosim import __version__
-from cosim.errors import CosimError, EngineMissing, InputError
+from cosim.errors import CosimError, EngineMissing, InputError, legible
 
 # The order is the one a user meets them in. Each is the module of that name in this package.
 VERBS: Mapping[str, str] = MappingProxyType(
@@ -141,7 +141,7 @@ def _report(error: Exception) -> int:
 
 
 def _say(sentence: str) -> None:
-    print(f"cosim: {sentence}", file=sys.stderr)
+    print(f"cosim: {legible(sentence)}", file=sys.stderr)
 
 
 def _discard_stdout() -> None:

@@ -13,6 +13,9 @@ import rich.box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from cosim.errors import legible
 
 
 def console() -> Console:
@@ -24,11 +27,11 @@ def show_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()
 ) -> None:
     """Print a table; columns whose index is in ``right`` are right-aligned."""
-    table = Table(title=title or None, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    table = Table(title=Text(legible(title)) if title else None, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index in right else "left")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(legible(str(cell))) for cell in row))
     console().print(table)
 
 
