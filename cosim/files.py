@@ -60,7 +60,9 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
                 raise InputError(f"{kind} {str(path)!r} is no plain file", remedy="check the path")
             data = b"" if status.st_size > limit else file.read(limit + 1)
     except OSError as error:
-        raise MissingFile(f"cannot read {kind} {str(path)!r}: {error.strerror}", remedy="check the path") from None
+        raise MissingFile(
+            f"cannot read {kind} {str(path)[:200]!r}: {error.strerror}", remedy="check the path"
+        ) from None
     except ValueError:  # a null in the path
         raise MissingFile(f"there is no {kind} {str(path)[:80]!r}", remedy="check the path") from None
     if max(status.st_size, len(data)) > limit:
@@ -70,12 +72,10 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
 
 def resolved(path: str | Path, *, where: Where | None = None) -> Path:
     """``path`` absolute and without links. Raises `InputError` for what the file system takes for no path: a link to
-    itself, a null, a name that is too long, an unknown user's home.
+    itself, a null, an unknown user's home. Ask `os.path.isfile` of it: names may still be too long.
     """
     try:
-        found = Path(path).expanduser().resolve()
-        found.is_file()  # asks the file system
+        return Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error).partition(" from ")[0].lower()
         raise InputError(f"{str(path)[:80]!r} is no path: {why}", where=where, remedy="check it") from None
-    return found

@@ -6,6 +6,7 @@ are read only: whatever cosim writes goes to a folder that the user named, or to
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -46,10 +47,10 @@ def find(kind: str, name: str, *, suffix: str = "") -> Path:
     parts = PurePosixPath(name)
     if name and not parts.is_absolute() and ".." not in parts.parts:
         for candidate in (root / parts, root / f"{parts}{suffix}"):
-            if candidate.is_file() and candidate.name.endswith(suffix):
+            if os.path.isfile(candidate) and candidate.name.endswith(suffix):
                 return candidate
     known = [path.relative_to(root).as_posix().removesuffix(suffix) for path in listing(kind, suffix)]
-    raise UnknownName(f"file in {kind}", name, known)
+    raise UnknownName(f"file in {kind}", name[:200], known)
 
 
 @cache

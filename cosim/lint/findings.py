@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -114,4 +115,4 @@ def inside(name: str, folder: Path, *, where: Where) -> Path | None:
     found = resolved(folder / name, where=where)
     if not found.is_relative_to(folder.resolve()):
         raise NetlistRefused(f"{name!r} leads outside the file's folder", where=where, remedy="put it beside the file")
-    return found if found.is_file() else None
+    return found if os.path.isfile(found) else None

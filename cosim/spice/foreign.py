@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
         raise NetlistRefused(
             f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
         )
-    if not path.is_file():
-        raise MissingFile(f"device {name!r}: there is no Verilog-A file {path}", remedy="check the path")
+    if not os.path.isfile(path):
+        raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
     source = scan(read_source(path))
     for included, token in source.includes:
         inside(included, path.parent, where=Where(path, *source.place(token.start)))

@@ -8,6 +8,7 @@ behind this one: `cosim.spice.sandbox`.)
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -253,7 +254,7 @@ def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
     candidates = [name] if name.is_absolute() else [folder / name for folder in ((base,) if base else ()) + roots]
     for candidate in candidates:
         found = netlist_path(candidate, line.where)
-        if found.is_file() and any(found.is_relative_to(root) for root in roots):
+        if os.path.isfile(found) and any(found.is_relative_to(root) for root in roots):
             if re.search(r"[\s\"'`;$\\]|//", str(found)):
                 raise _refused(line, "a file name with a blank or a quote", "rename the file")
             return Line(line.text[: match.start(1)] + str(found) + line.text[match.end(1) :], line.where)

@@ -11,6 +11,7 @@ Comments are ngspice's: ``*`` in front, ``;``, ``//``, and ``$`` after a blank o
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ MAX_DEPTH = 40
 MAX_INCLUDES = 20_000
 MAX_LINES = 3_000_000
 MAX_FILE = 128 << 20
+_SHOWN = 200  # characters of a name in a message
 
 # Every character on which str.splitlines() or a C reader could break a line in a place where this reader does not.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
@@ -255,16 +257,16 @@ class _Reader:
         for candidate in bases:
             found = netlist_path(candidate, where)
             inside = any(found.is_relative_to(root) for root in self.roots)
-            if inside and found.is_file():
+            if inside and os.path.isfile(found):
                 return found
             outside = outside or (None if inside else found)
         if outside is not None:
             folders = ", ".join(str(root) for root in self.roots) or "none"
             raise NetlistRefused(
-                f"{name!r} leads outside the folders that this netlist may read ({folders})",
+                f"{name[:_SHOWN]!r} leads outside the folders that this netlist may read ({folders})",
                 where=where, remedy="move the file there, or allow its folder",
             )  # fmt: skip
-        raise MissingFile(f"included file {name!r} does not exist", where=where, remedy="check the path")
+        raise MissingFile(f"included file {name[:_SHOWN]!r} does not exist", where=where, remedy="check the path")
 
     def load(self, path: Path, where: Where) -> list[Line]:
         if path not in self.files:

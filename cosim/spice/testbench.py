@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -401,7 +402,7 @@ class Testbench:
     def _netlist(self, name: str) -> Path:
         """The bench's netlist: beside it, or a shipped one."""
         path = self._inside(name, "the netlist")
-        return path if path.exists() else resources.find("netlists", name)
+        return path if os.path.exists(path) else resources.find("netlists", name)
 
     def _roots(self) -> tuple[Path, ...]:
         return (self.folder, *self.allowed, *resources.shipped_roots())

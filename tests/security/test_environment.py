@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_no_module_is_taken_from_the_folder_that_an_engine_writes_in() -> None:
         assert worker[worker.index("--scratch") + 1] == str(scratch)
     finally:
         pool.close()
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from cosim.spice.engines import open_simulator
+from cosim.spice.simulator import Deck
+with open_simulator("pyspice") as simulator:
+    simulator.run(Deck("x\\nV1 a 0 1\\nR1 a 0 1k\\n.op\\n")).require()
+    maps = Path("/proc/self/maps").read_text()
+    print("ngspice" in maps, "PySpice.Spice.NgSpice.Shared" in sys.modules)
+"""
+
+
+@pytest.mark.spice
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_parent_never_loads_the_engine() -> None:
+    if find_libngspice() is None:
+        pytest.skip("no libngspice on this machine")
+    answer = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout.split() == ["False", "False"]
