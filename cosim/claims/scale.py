@@ -31,7 +31,8 @@ from cosim.campaign.cases import Done
 from cosim.campaign.cluster import Dask
 from cosim.campaign.executors import Executor, Processes
 from cosim.campaign.finished import Finished
-from cosim.campaign.forecast import Costs, Forecast, Work, fixed_sizes, simulate
+from cosim.campaign.forecast import Costs, Forecast, Sizes, Work, curve, fixed_sizes, simulate
+from cosim.campaign.run import batch_size
 from cosim.campaign.store import Store
 from cosim.campaign.work import Plain, Rows, run_batch
 from cosim.claims.base import Claim, Figures, Report
@@ -267,17 +268,17 @@ def before(costs: Costs, direct: Mapping[str, float]) -> Costs:
     return replace(costs, find=direct["find_before"], row=costs.row + more)
 
 
-def at_scale(costs: Costs, old: Costs) -> dict[str, tuple[Forecast, Forecast]]:
-    """`CASES` on `CORES` cores for each of `TIMES`, now and with the old costs and batches."""
-    found = {}
-    for seconds in TIMES:
-        work = Work(CASES, seconds)
-        now, then = (np.random.default_rng(1) for _ in range(2))
-        found[f"{seconds:g}s"] = (
-            simulate(costs, work, cores=CORES, rng=now),
-            simulate(old, work, cores=CORES, rng=then, sizes=OLD_SIZES),
+def at_scale(
+    costs: Costs, *, cores: tuple[int, ...] = (CORES,), sizes: Sizes = batch_size
+) -> dict[float, list[Forecast]]:
+    """`CASES` on each number of ``cores`` for each of `TIMES`; long campaigns in part, whose rest is like it."""
+    return {
+        seconds: curve(
+            costs, seconds, cores=cores, cases=CASES, rng=np.random.default_rng(1), sizes=sizes,
+            per_core=1000 if seconds <= 1.0 else 100,
         )
-    return found
+        for seconds in TIMES
+    }  # fmt: skip
 
 
 def measure(tell: Report) -> Figures:
@@ -292,8 +293,10 @@ def measure(tell: Report) -> Figures:
         figures |= {f"{kind}_{name}_us": 1e6 * value for name, value in vars(costs).items() if name != "row_bytes"}
     figures |= {f"{name}_us": 1e6 * value for name, value in direct.items() if name != "row_bytes"}
     figures["bytes_per_row"] = costs.row_bytes
-    for name, (now, then) in at_scale(costs, before(costs, direct)).items():
-        tell(f"{CASES} cases of {name}")
+    tell(f"{CASES} cases on {CORES} cores")
+    old = at_scale(before(costs, direct), sizes=OLD_SIZES)
+    for seconds, (now,) in at_scale(costs).items():
+        name, (then,) = f"{seconds:g}s", old[seconds]
         figures |= {
             f"{name}_efficiency": now.efficiency, f"{name}_wall_s": now.wall, f"{name}_parent": now.parent,
             f"{name}_scheduler": now.scheduler, f"{name}_bottleneck": now.bottleneck,

@@ -9,10 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cosim.campaign.forecast import Costs, Forecast, Sizes, curve
-from cosim.campaign.run import batch_size
+from cosim.campaign.forecast import Forecast
 from cosim.claims import scale
 from cosim.report.style import COLOURS, axes, save, styled
 
@@ -20,17 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CORES = (1, 3, 10, 30, 100, 300, 1000, 3000)
-
-
-def curves(costs: Costs, sizes: Sizes = batch_size) -> dict[float, list[Forecast]]:
-    """Forecasts of a million cases for each time of a case (s); long ones in part, whose rest is like it."""
-    return {
-        seconds: curve(
-            costs, seconds, cores=CORES, cases=scale.CASES, rng=np.random.default_rng(1), sizes=sizes,
-            per_core=1000 if seconds < 0.1 else 100,
-        )
-        for seconds in scale.TIMES
-    }  # fmt: skip
 
 
 def draw(
@@ -62,7 +48,8 @@ def main(target: str) -> None:
     with scale.loopback(2) as (executor, pids, scheduler):
         costs, direct = scale.measure_costs(executor, pids, scheduler)
     old = scale.before(costs, direct)
-    now, before = curves(costs), curves(old, scale.OLD_SIZES)
+    now = scale.at_scale(costs, cores=CORES)
+    before = scale.at_scale(old, cores=CORES, sizes=scale.OLD_SIZES)
     for name, found in (("now", now), ("before", before)):
         for seconds, entries in found.items():
             for entry in entries:
