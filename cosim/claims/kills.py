@@ -151,9 +151,11 @@ def processes_of(scratch: Path) -> list[int]:
     return found
 
 
-def _spice(pid: int) -> bool:
+def _of_kind(pid: int, kind: str) -> bool:
+    """Whether a process is an engine's, or a worker's (not one of Python's own helpers)."""
     with contextlib.suppress(OSError):
-        return b"cosim.spice.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return (b"cosim.spice.worker" if kind == "engine" else b"spawn_main") in said
     return False
 
 
@@ -197,9 +199,7 @@ class Life:
             self.process.kill()
             self.process.wait()
             return True
-        pids = [
-            pid for pid in processes_of(self.scratch) if pid != self.process.pid and _spice(pid) == (kind == "engine")
-        ]
+        pids = [pid for pid in processes_of(self.scratch) if pid != self.process.pid and _of_kind(pid, kind)]
         if not pids:
             return False
         with contextlib.suppress(ProcessLookupError):
