@@ -10,14 +10,20 @@
 A row that is there is whole and final: it is inserted once, in one transaction, and never changed. Whoever is killed
 loses the rows that were not committed yet, a fraction of a second of work, and nothing else. ``synchronous = FULL``:
 a committed row survives the loss of power, too.
+
+A folder may come from somebody else, so none of its files is followed anywhere: one that is a link is refused. Nothing
+is cleared away but files of our own names.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -27,10 +33,16 @@ from typing import Any, Self
 from cosim.campaign.cases import Done
 from cosim.campaign.finished import Finished
 from cosim.errors import CosimError, InputError, MissingFile
-from cosim.files import write_atomic
+from cosim.files import read_plain, write_atomic
 
 SCHEMA = 1
 DATABASE = "results.sqlite"
+_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "plan.toml", "lock")
+# What is not whole yet, by `write_atomic`'s names and by `_new_database`'s.
+_UNFINISHED = re.compile(r"\.plan\.toml\.[a-z0-9_]+\.toml|\.results\.sqlite\.[0-9]+(-journal|-wal|-shm)?")
+_UNFINISHED_WAVEFORMS = re.compile(r"\.[0-9]{6,}\.npz\.[a-z0-9_]+\.npz")
+_PLAN_BYTES = 64 << 20
+_PATIENCE = 1.0  # s for a lock that somebody only asks about
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rows (
@@ -63,26 +75,26 @@ class Store:
 
     @classmethod
     def create(cls, folder: str | Path, *, plan: str, meta: Mapping[str, str]) -> Store:
-        """A new campaign. Raises `InputError` where the folder has one already."""
+        """A new campaign, in a folder that is new or empty. Raises `InputError` for any other."""
         path = Path(folder)
-        if (path / DATABASE).exists():
-            raise InputError(
-                f"{path} has a campaign already", remedy=f"go on with it: cosim campaign resume {path}; or name --into"
-            )
+        _check_unused(path, plan)
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomic(path / "plan.toml", plan)
             _new_database(path, [("schema", str(SCHEMA)), *meta.items()])
             return cls(path, _connect(path / DATABASE))
         except FileExistsError:
+            if not path.is_dir():
+                raise InputError(f"{path} is no folder", remedy="name another one") from None
             raise InputError(f"{path} was just begun by another process", remedy="name another folder") from None
         except (OSError, sqlite3.Error) as error:
             raise _cannot("begin", path, error) from None
 
     @classmethod
     def load(cls, folder: str | Path) -> Store:
-        """A campaign that is there. Raises `MissingFile`, and `StoreError` for one of another version."""
+        """A campaign that is there. Raises `MissingFile`; `StoreError` for one of another version, or with a link."""
         path = Path(folder)
+        _check_files(path)
         if not (path / DATABASE).is_file():
             raise MissingFile(f"{path} holds no campaign", remedy="give the folder that cosim campaign run wrote")
         try:
@@ -99,46 +111,61 @@ class Store:
 
     def lock(self) -> None:
         """Reserve the campaign for this process, until it ends, and clear away what one that was killed left half
-        written. Raises `StoreError` where another has it.
+        written. Raises `StoreError` where another has it, and where the folder cannot be locked.
         """
+        _check_files(self.folder)
+        handle = self._open_lock(os.O_RDWR | os.O_CREAT)
         try:
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if not _locked(handle, fcntl.LOCK_EX, patience=_PATIENCE):
+                raise StoreError(
+                    f"{self.folder} is being run by another process ({_said(handle) or 'unknown'})",
+                    remedy="wait for it, or end it",
+                )
         except OSError as error:
-            raise _cannot("write", self.folder, error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(handle, 100).decode("ascii", "replace").strip()
             os.close(handle)
-            raise StoreError(
-                f"{self.folder} is being run by another process ({holder or 'unknown'})",
-                remedy="wait for it, or end it",
-            ) from None
+            raise _cannot("lock", self.folder, error) from None
+        except StoreError:
+            os.close(handle)
+            raise
         with suppress(OSError):  # a full disk: the lock holds without a name, too
             os.ftruncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {os.uname().nodename}".encode())
         self._lock = handle
-        for folder in (self.folder, self.folder / "waveforms"):
-            with suppress(OSError), os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):  # `write_atomic`'s and our own names for what is not whole yet
-                        with suppress(OSError):
-                            os.unlink(entry.path)
+        _clear(self.folder.resolve(), _UNFINISHED)
+        _clear(self.folder / "waveforms", _UNFINISHED_WAVEFORMS)
 
     def holder(self) -> str | None:
-        """Which process runs the campaign just now, as it says itself; None where none does."""
+        """Which process runs the campaign just now, as it says itself; None where none does.
+
+        Asking takes a shared lock for a moment, which `lock` waits for. Raises `StoreError` for a lock that is a link.
+        """
         try:
-            handle = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            handle = self._open_lock(os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return os.read(handle, 100).decode("ascii", "replace").strip() or "another process"
-        else:
+            return None if _locked(handle, fcntl.LOCK_SH) else _said(handle) or "another process"
+        except OSError:  # where nobody can lock, nobody runs
             return None
         finally:
             os.close(handle)
+
+    def _open_lock(self, how: int) -> int:
+        """The lock's file, which is written to: a link could lead to anybody's. Raises `StoreError`; for a reader
+        `FileNotFoundError` where there is none.
+        """
+        path = self.folder / "lock"
+        try:
+            handle = os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno == errno.ENOENT and not how & os.O_CREAT:
+                raise
+            raise _linked(path) if error.errno == errno.ELOOP else _cannot("lock", self.folder, error) from None
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            os.close(handle)
+            raise _linked(path)
+        return handle
 
     def meta(self) -> dict[str, str]:
         """What the campaign was begun with."""
@@ -146,7 +173,7 @@ class Store:
 
     def plan_text(self) -> str:
         """The plan as it was when the campaign began."""
-        return (self.folder / "plan.toml").read_text(encoding="utf-8")
+        return read_plain(self.folder / "plan.toml", limit=_PLAN_BYTES, kind="plan").decode("utf-8", "replace")
 
     def each_number(self) -> Iterator[int]:
         """The cases that have a row, in order."""
@@ -204,6 +231,8 @@ class Store:
         """Close the database and give the lock back."""
         self._database.close()
         if self._lock is not None:
+            with suppress(OSError):  # nobody's name for who comes next; on a full disk an old one
+                os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
 
@@ -212,6 +241,85 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_unused(folder: Path, plan: str) -> None:
+    """Raises `InputError` for a folder that has anything in it but what a killed beginning of this plan left."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise InputError(f"{folder} is no folder", remedy="name another one") from None
+    except OSError as error:
+        raise _cannot("begin", folder, error) from None
+    if any(entry.name == DATABASE for entry in found):
+        raise InputError(
+            f"{folder} has a campaign already", remedy=f"go on with it: cosim campaign resume {folder}; or name --into"
+        )
+    for entry in found:
+        left = entry.is_file(follow_symlinks=False) and (
+            _UNFINISHED.fullmatch(entry.name)
+            or (entry.name == "plan.toml" and read_plain(entry.path, limit=_PLAN_BYTES, kind="plan") == plan.encode())
+        )
+        if not left:
+            raise InputError(
+                f"{folder} is not empty: it holds {entry.name[:80]!r}", remedy="name a folder that is new or empty"
+            )
+
+
+def _check_files(folder: Path) -> None:
+    """Raises `StoreError` for a file of the campaign's that is none, or a link, which may lead anywhere."""
+    for name in (*_FILES, "waveforms"):
+        path = folder / name
+        try:
+            mode = path.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _cannot("read", folder, error) from None
+        if not (stat.S_ISDIR(mode) if name == "waveforms" else stat.S_ISREG(mode)):
+            raise _linked(path)
+
+
+def _linked(path: Path) -> StoreError:
+    kind = "folder" if path.name == "waveforms" else "file"
+    return StoreError(
+        f"{path} is a link, or no {kind}: a campaign's files lie in its folder", remedy=f"put the {kind} itself there"
+    )
+
+
+def _locked(handle: int, how: int, *, patience: float = 0.0) -> bool:
+    """Whether a lock could be had within so many seconds. Raises `OSError` where there are no locks."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _said(handle: int) -> str:
+    return os.pread(handle, 100, 0).decode("ascii", "replace").strip()
+
+
+def _clear(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove what was never finished; nothing where the folder is none of its own."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with os.scandir(handle) as entries:
+                for entry in entries:
+                    if names.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                        with suppress(OSError):
+                            os.unlink(entry.name, dir_fd=handle)
+        finally:
+            os.close(handle)
 
 
 def _new_database(folder: Path, meta: Iterable[tuple[str, str]]) -> None:
@@ -250,6 +358,7 @@ def _to_disk(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+    database.execute("PRAGMA trusted_schema = OFF")  # it may be a stranger's
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     return database
@@ -260,6 +369,8 @@ def _cannot(what: str, folder: Path, error: Exception) -> StoreError:
     remedy = "check the folder"
     if "full" in said or "No space" in said or "quota" in said.lower():
         remedy = f"make room, then: cosim campaign resume {folder}"
+    elif "No locks" in said:
+        remedy = "its file system has no locks: choose a folder on another one"
     elif "locked" in said:
         remedy = "another program holds its database: close it"
     elif "malformed" in said or "not a database" in said:
