@@ -261,15 +261,16 @@ class BenchFile(Table):
         if not self.plan:
             raise InputError("the bench has no analysis", remedy="write [analysis] or [analyses.NAME]")
         for name, entry in self.plan.items():
-            for parameter in (*entry.parameters, *entry.sweep):
-                if parameter not in self.parameters:
-                    raise UnknownName(f"parameter in analysis {name!r}", parameter, self.parameters)
+            for parameter, values in [*((n, (q,)) for n, q in entry.parameters.items()), *entry.sweep.items()]:
+                self._check_parameter(f"parameter in analysis {name!r}", parameter, *values)
             if isinstance(entry, Tran) and entry.stop is None and self._end(entry) is None:
                 raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
         for name, measure in self.measures.items():
             self._check_measure(name, measure)
         for name, corner in self.corners.items():
             self._check_corner(name, corner)
+        for name, spread in self.monte_carlo.parameters.items() if self.monte_carlo is not None else ():
+            self._check_parameter("parameter in monte_carlo", name, *([spread.absolute] if spread.absolute else []))
         for name, limit in self.limits.items():
             if name not in self.measures:
                 raise InputError(
@@ -286,6 +287,19 @@ class BenchFile(Table):
             for key in getattr(corner, kind):
                 if key not in getattr(self, kind):
                     raise UnknownName(f"{kind[:-1]} in corner {name!r}", key, getattr(self, kind))
+        for key, quantity in corner.parameters.items():
+            self._check_parameter(f"parameter in corner {name!r}", key, quantity)
+
+    def _check_parameter(self, what: str, name: str, *values: Quantity) -> None:
+        """Raises `UnknownName` for a parameter that the bench lacks, `UnitError` for a value of another dimension."""
+        if name not in self.parameters:
+            raise UnknownName(what, name, self.parameters)
+        unit = self.parameters[name].unit
+        for value in values:
+            if value.unit != "1" and units.dimension(value.unit)[1] != units.dimension(unit)[1]:
+                raise UnitError(
+                    f"{what} {name!r}: a value in {value.unit}, the bench's is in {unit}", remedy=f"write it in {unit}"
+                )
 
     def _end(self, entry: Tran) -> float | None:
         found = self.stimuli.get(entry.stimulus or "")

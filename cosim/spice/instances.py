@@ -10,10 +10,12 @@ these (random numbers, functions of one's own, voltages), and whatever stands in
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cosim.devices.base import DeviceModel
 from cosim.devices.registry import device as find_device
@@ -23,6 +25,7 @@ from cosim.spice.numbers import spice_number
 
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)\s*=(?!=)\s*(\{[^{}]*\}|'[^']*'|\"[^\"]*\"|[^\s{}'\"]+)")
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
+_EVERYWHERE = frozenset({"m"})  # how many in parallel: ngspice knows it for every subcircuit
 # Of a parameter's value, or of its range: sums of decimals miss a bound by rounding.
 _SLACK = 1e-9
 # Functions that mean the same in every SPICE.
@@ -45,6 +48,7 @@ class _Part:
     """The circuit, or one subcircuit: what it assigns by ``.param``, and its instances of other subcircuits."""
 
     assigned: dict[str, str] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
     calls: list[tuple[str, str, Line, dict[str, str]]] = field(default_factory=list)
 
 
@@ -52,14 +56,16 @@ _Scope = Callable[[str, frozenset[str]], _Value | None]
 
 
 def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
-    """Raises `NetlistError` for the first value that an instance of a device gets and its bounds do not allow.
+    """Raises `NetlistError` for a parameter that an instance gives and its subcircuit does not have, and for the first
+    value that an instance of a device gets and its bounds do not allow.
 
     ``devices``: subcircuit -> name of a device of the library.
     """
+    parts = _parts(netlist)
+    _require_known(parts, netlist.source)
     if not devices:
         return
     models = {name.lower(): find_device(device) for name, device in devices.items()}
-    parts = _parts(netlist)
     leading = _leading(parts, models)
 
     def whole(name: str, above: frozenset[str]) -> _Value | None:
@@ -87,6 +93,31 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
             walk(parts[called], _inside(parts[called], given, whole), f"{here}.")
 
     walk(parts[""], whole, "")
+
+
+def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
+    """An engine takes a parameter that a subcircuit does not declare without a word, and uses the default of the one
+    that was meant. In a kit from elsewhere that may be on purpose; beside the user's own file it is a mistake.
+    """
+    own = source.parent if source is not None else None
+    for part in parts.values():
+        for instance, called, line, texts in part.calls:
+            if called not in parts:
+                continue
+            declared = parts[called].declared
+            unknown = texts.keys() - declared - _EVERYWHERE
+            if not unknown:
+                continue
+            file = line.where.file
+            if file is not None and (own is None or not Path(file).is_relative_to(own)):
+                continue
+            name = min(unknown)
+            near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5)
+            known = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(sorted(declared)) or 'none'}"
+            raise NetlistError(
+                f"{instance} gives subcircuit {called!r} a parameter {name!r} that it does not have",
+                where=line.where, remedy=known,
+            )  # fmt: skip
 
 
 def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _Scope:
@@ -177,7 +208,7 @@ def _parts(netlist: Netlist) -> dict[str, _Part]:
             if card in (".subckt", ".macro"):
                 before, assigned = _split(line.text)
                 name = before[1].lower() if len(before) > 1 else ""
-                parts[name] = _Part(assigned)
+                parts[name] = _Part(assigned, frozenset(assigned))
                 stack.append(name)
             elif card in (".ends", ".eom"):
                 if len(stack) > 1:

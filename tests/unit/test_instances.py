@@ -13,6 +13,7 @@ from cosim.resources import listing
 from cosim.spice.instances import check_instances
 from cosim.spice.netlist import read_text
 from cosim.spice.prepare import prepare
+from cosim.spice.simulator import Deck
 from cosim.spice.testbench import Testbench
 
 CELL = """bounds of an instance
@@ -111,3 +112,32 @@ def test_an_expression_is_judged_as_python_computes_it(a: float, b: float, c: fl
     elif value < low - slack or value > high + slack:
         with pytest.raises(NetlistError, match="is outside"):
             check_instances(read_text(text), {"dut": name})
+
+
+def test_a_parameter_that_a_subcircuit_does_not_have_is_no_default(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    text = (
+        'title = "own"\ncircuit = """\nV1 a 0 1\nXm a 0 memristor GIVEN\n"""\n[devices.memristor]\n'
+        'parameters = "vteam:vteam_2015"\n[analysis]\nkind = "op"\n'
+    )
+    file.write_text(text.replace("GIVEN", "w0=0.5"))
+    with pytest.raises(NetlistError, match=r"'w0' that it does not have; did you mean x0") as caught:
+        prepare(Testbench.load(file).deck())
+    assert caught.value.where is not None
+    assert caught.value.where.line == 4
+    file.write_text(text.replace("GIVEN", "x0=0.5 m=2"))
+    prepare(Testbench.load(file).deck())
+
+
+def test_a_kit_from_elsewhere_may_give_what_it_likes(tmp_path: Path) -> None:
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    (kit / "kit.cir").write_text(
+        "kit\n.subckt r2 a b r=1k\nR1 a b {r}\n.ends\n.subckt r4 a b\nX1 a b r2 mult=2\n.ends\n"
+    )
+    own = tmp_path / "own"
+    own.mkdir()
+    text = f'top\n.include "{kit}/kit.cir"\nV1 a 0 1\nX1 a 0 r4\n.op\n.end\n'
+    prepare(Deck(text, source=own / "top.cir", roots=(kit,)))
+    with pytest.raises(NetlistError, match="it has none"):
+        prepare(Deck(text.replace("r4\n", "r4 r=2k\n"), source=own / "top.cir", roots=(kit,)))

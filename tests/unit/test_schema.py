@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -16,6 +17,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.fitting.recipe import FitRecipe
 from cosim.schema import validate
 from cosim.spice.bench import BenchFile
+from cosim.spice.testbench import Testbench
 
 HEAD = 'title = "t"\ncircuit = "R1 a 0 1"\n'
 OP = '[analysis]\nkind = "op"\n'
@@ -117,3 +119,28 @@ def _plain(model: type, data: dict) -> None:
         )
     except pydantic.ValidationError as error:  # what a user must never see
         raise AssertionError(str(error)) from None
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('[corners.hot]\nparameters.r = "2 V"', "a value in V, the bench's is in Ohm"),
+        ('[corners.hot]\nparameters.r = "2 kOhm"', ""),
+        ('[corners.hot]\nparameters.rr = "2 kOhm"', "did you mean r"),
+        ('[monte_carlo]\nsamples = 3\nparameters.r = { absolute = "10 V" }', "a value in V"),
+        ('[monte_carlo]\nsamples = 3\nparameters.q = { relative = "1 %" }', "known: r"),
+        ('[monte_carlo]\nsamples = 3\nparameters.r = { absolute = "10 Ohm" }', ""),
+    ],
+)
+def test_a_value_that_replaces_a_parameter_has_its_unit(tmp_path: Path, table: str, says: str) -> None:
+    file = tmp_path / "b.toml"
+    head = 'title = "b"\ncircuit = "R1 a 0 {r}"\n[parameters]\nr = { value = "1 kOhm", unit = "Ohm" }\n'
+    file.write_text(f'{head}[analysis]\nkind = "op"\n{table}\n')
+    if not says:
+        Testbench.load(file)
+        return
+    with pytest.raises(InputError, match=says):
+        Testbench.load(file)
+    file.write_text(f'{head}[analysis]\nkind = "op"\nsweep.r = ["1 V"]\n')
+    with pytest.raises(InputError, match="a value in V"):
+        Testbench.load(file)
