@@ -265,8 +265,20 @@ def _validate(
     nominal = runs[NOMINAL]
     if not specs and not nominal.result.ok:
         error = f"{nominal.result.outcome.value}: {nominal.result.reason}"
+    elif absent := [name for name in nominal.missing if name not in bench.file.limits]:
+        error = "; ".join(map(nominal.absent, absent))
     seconds = time.perf_counter() - began
     return BenchReport(bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds)
+
+
+def moves(measured: Measured, again: Measured) -> float | None:
+    """By how much the repeated run moves a measure, relative to its largest value or limit; None: not comparable."""
+    if again.values.shape != measured.values.shape:
+        return None
+    furthest = float(np.max(np.abs(again.values - measured.values), initial=0.0))
+    # a value near zero is held against its limit; without one, a repeated zero against what it was before
+    scale = again.scale or measured.scale or 1.0
+    return furthest / scale if np.isfinite(furthest) and np.isfinite(scale) else None
 
 
 def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
@@ -275,12 +287,14 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
 
     def spec(verdict: Verdict, why: str = "", measured: Measured | None = None, moved: float | None = None) -> Spec:
         ends: tuple[float | None, float | None] = (None, None)
-        if measured is not None:
+        if measured is not None and measured.values.size:
             ends = (float(measured.values.min()), float(measured.values.max()))
         return Spec(bench.name, corner, name, verdict, why, unit, low, high, *ends, moved=moved)
 
     if not run.result.ok:
         return spec(Verdict.CANNOT_TELL, f"{run.result.outcome.value}: {run.result.reason}")
+    if name in run.missing:
+        return spec(Verdict.CANNOT_TELL, run.missing[name])
     measured = run.measures[name]
     plain = Verdict.PASS if measured.passed else Verdict.FAIL
     if again is None:
@@ -288,11 +302,13 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
     if not again.result.ok:
         why = f"the run with tightened tolerances: {again.result.outcome.value}: {again.result.reason}"
         return spec(Verdict.CANNOT_TELL, why, measured)
+    if name in again.missing:
+        return spec(Verdict.CANNOT_TELL, f"the run with tightened tolerances: {again.missing[name]}", measured)
     other = again.measures[name]
-    if other.values.shape != measured.values.shape:
-        return spec(Verdict.CANNOT_TELL, "the repeated run gives another number of values", measured)
-    scale = max(other.scale, float(np.finfo(float).tiny))  # a value near zero is held against its limit
-    moved = float(np.max(np.abs(other.values - measured.values))) / scale
+    moved = moves(measured, other)
+    if moved is None:
+        why = "the repeated run gives another number of values, or one that is not finite"
+        return spec(Verdict.CANNOT_TELL, why, measured)
     if other.passed is not measured.passed:
         turned = "pass" if other.passed else "fail"
         return spec(Verdict.CANNOT_TELL, f"tightened tolerances turn it into a {turned}", measured, moved)
@@ -316,13 +332,19 @@ def _worst(measured: Measured) -> str:
 
 def _sample(
     bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
-) -> dict[str, tuple[bool, float, float]] | None:
-    """Per limit of one sample: whether it is kept, and the measure's ends; None where it did not converge."""
+) -> dict[str, tuple[bool, *tuple[float, ...]]] | None:
+    """Per limit of one sample: whether it is kept, and the measure's ends, none where it cannot be had and the limit
+    so not kept; None where the sample did not converge.
+    """
     run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
     if not run.result.ok:
         return None
-    kept = {name: run.measures[name] for name in bench.file.limits}
-    return {name: (m.passed is not False, float(m.values.min()), float(m.values.max())) for name, m in kept.items()}
+    found: dict[str, tuple[bool, *tuple[float, ...]]] = {}
+    for name in bench.file.limits:
+        measured = run.measures.get(name)
+        ends = () if measured is None or not measured.values.size else (measured.values.min(), measured.values.max())
+        found[name] = (measured is not None and measured.passed is not False, *map(float, ends))
+    return found
 
 
 def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:

@@ -79,7 +79,7 @@ def _bench(
 ) -> int:
     from cosim import units
     from cosim.cli.output import print_json, show_table
-    from cosim.errors import UnknownName
+    from cosim.errors import InputError, UnknownName
     from cosim.parameters import ParameterSet
     from cosim.spice.advice import of_bench
     from cosim.spice.testbench import Testbench
@@ -107,6 +107,7 @@ def _bench(
             name: {"unit": m.unit, "values": m.values, "min": m.low, "max": m.high, "passed": m.passed}
             for name, m in done.measures.items()
         },
+        **({"missing": dict(done.missing)} if done.missing else {}),
     }
     if output is not None and done.result.ok:
         _keep(_stored(done), output, summary)
@@ -131,6 +132,8 @@ def _bench(
         show_table(f"{bench.file.title} ({simulator.version()})", columns, rows, right=(1, 3, 4))
         if output is not None:
             print(f"written to {output}/")
+    if done.missing:
+        raise InputError("; ".join(map(done.absent, done.missing)))
     return 0 if done.passed else 1
 
 

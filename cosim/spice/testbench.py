@@ -106,11 +106,15 @@ class Run:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN."""
+    """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN.
+
+    ``missing`` says of each measure that cannot be had from these waveforms why not, e.g. that a level is not crossed.
+    """
 
     bench: Testbench
     runs: tuple[Run, ...]
     measures: Mapping[str, Measured]
+    missing: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def result(self) -> Result:
@@ -119,8 +123,9 @@ class BenchResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every run converged and every limit is kept."""
-        return self.result.ok and all(entry.passed is not False for entry in self.measures.values())
+        """Whether every run converged, every measure could be had and every limit is kept."""
+        kept = all(entry.passed is not False for entry in self.measures.values())
+        return self.result.ok and not self.missing and kept
 
     @property
     def waveforms(self) -> xarray.Dataset:
@@ -135,9 +140,15 @@ class BenchResult:
 
     def __getitem__(self, name: str) -> Measured:
         self.result.require()
+        if name in self.missing:
+            raise InputError(self.absent(name))
         if name not in self.measures:
             raise UnknownName("measure", name, self.measures)
         return self.measures[name]
+
+    def absent(self, name: str) -> str:
+        """The sentence on a measure that cannot be had."""
+        return f"measure {name!r} of bench {self.bench.name}: {self.missing[name]}"
 
     def plot(self, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:
         """The waveforms of the first run (or ``vectors`` of them) over time or sweep."""
@@ -264,7 +275,7 @@ class Testbench:
         return replace(changed, file=validate(schema.BenchFile, data, kind="bench"))
 
     def sampled(self, rng: np.random.Generator) -> Testbench:
-        """The bench with its Monte Carlo parameters drawn once."""
+        """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds."""
         spec = self.file.monte_carlo
         if spec is None:
             raise InputError(f"bench {self.name} has no Monte Carlo", remedy="write [monte_carlo]")
@@ -280,7 +291,8 @@ class Testbench:
             drawn = {}
             for key, spread in spreads.items():
                 self._known(f"parameter of device {name!r}", key, nominal)
-                drawn[key] = float(np.clip(spread.draw(float(nominal[key]), rng), *bounds[key]))
+                centre = float(nominal[key])
+                drawn[key] = spread.within(centre, *bounds[key]).draw(centre, rng)
             sets[name] = self.sets[name].with_values(drawn)
         return self.with_(parameters=parameters, devices=sets)
 
@@ -449,11 +461,14 @@ class Testbench:
         )
         if not all(run.result.ok for run in runs):
             return BenchResult(self, runs, MappingProxyType({}))
-        return BenchResult(self, runs, MappingProxyType(self._measures(runs)))
+        done, missing = self._measures(runs)
+        return BenchResult(self, runs, MappingProxyType(done), MappingProxyType(missing))
 
-    def _measures(self, runs: tuple[Run, ...]) -> dict[str, Measured]:
+    def _measures(self, runs: tuple[Run, ...]) -> tuple[dict[str, Measured], dict[str, str]]:
+        """Every measure that can be had, and why the others cannot."""
         found: dict[str, Array] = {}
         done: dict[str, Measured] = {}
+        missing: dict[str, str] = {}
         trains = self.trains()
         for name, entry in self.file.measures.items():
             analysis = self.file.analysis_of(name)
@@ -470,7 +485,9 @@ class Testbench:
                         raise InputError("its number of values differs from point to point", remedy="measure a number")
                     values = np.stack(rows)
             except InputError as error:
-                raise InputError(f"measure {name!r} of bench {self.name}: {error}") from None
+                needs = error.name if isinstance(error, UnknownName) and isinstance(entry, DerivedMeasure) else ""
+                missing[name] = f"it needs {needs}: {missing[needs]}" if needs in missing else str(error)
+                continue
             found[name] = values
             limit = self.file.limits.get(name)
             per_point = values.size // len(own) if values.ndim == 2 else 0
@@ -479,7 +496,7 @@ class Testbench:
                 coordinates = swept
             low, high = limit.span(entry.unit) if limit else (None, None)
             done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
-        return done
+        return done, missing
 
 
 @lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from cosim.resources import listing
 from cosim.spice.engines import open_simulator
 from cosim.spice.pyspice import PySpiceSimulator
 from cosim.spice.testbench import TIGHT, Testbench
+from cosim.validate import Verdict, validate_bench
 
 pytestmark = pytest.mark.spice
 
@@ -253,5 +254,36 @@ def test_a_title_is_no_formula(tmp_path: Path, simulator: PySpiceSimulator) -> N
 def test_an_operating_point_has_no_window(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     path = tmp_path / "b.toml"
     path.write_text(BENCH.replace('kind = "final"', 'kind = "integral"'))
-    with pytest.raises(InputError, match="no window"):
-        Testbench.load(path).run(simulator)
+    done = Testbench.load(path).run(simulator)
+    assert done.result.ok
+    assert not done.passed
+    assert set(done.missing) == {"i"}
+    with pytest.raises(InputError, match="measure 'i' of bench b: an operating point has no window"):
+        _ = done["i"]
+
+
+def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    text = SWEEP.replace("{start}", "0 V").replace("{stop}", "2 V").replace("{step}", "0.1 V")
+    text += '[measures.late]\nkind = "at"\nof = "v(b)"\nat = "3 V"\nunit = "V"\n'
+    text += '[measures.share]\nkind = "quotient"\nof = "half"\nby = "late"\n[limits]\nhalf = { max = "1 V" }\n'
+    text += 'late = { max = "1 V" }\n[parameters]\nr = { value = "1 kOhm", unit = "Ohm" }\n'
+    text += '[monte_carlo]\nsamples = 2\nparameters.r = { relative = "1 %" }\n'
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    bench = Testbench.load(path)
+    done = bench.run(simulator)
+    assert done.result.ok
+    assert set(done.measures) == {"area", "half"}
+    assert set(done.missing) == {"late", "share"}
+    assert done["half"].passed
+    assert not done.passed
+    assert "needs late" in done.missing["share"]
+    report = validate_bench(bench, simulator)
+    verdicts = {(spec.corner, spec.measure): spec for spec in report.specs}
+    assert verdicts["nominal", "half"].verdict is Verdict.PASS
+    assert verdicts["nominal", "late"].verdict is Verdict.CANNOT_TELL
+    assert verdicts["nominal", "late"].why == done.missing["late"]
+    assert verdicts["Monte Carlo", "half"].verdict is Verdict.PASS
+    assert verdicts["Monte Carlo", "late"].verdict is Verdict.FAIL
+    assert "yield 0 of 2" in verdicts["Monte Carlo", "late"].why
+    assert "measure 'share'" in report.error
