@@ -25,6 +25,9 @@ Scheduler = Annotated[
     str | None, typer.Option(help="Run on a cluster: tcp://HOST:PORT of a dask scheduler, or a dask-jobqueue file.")
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither look up nor keep cases in the cache.")]
+Allow = Annotated[
+    list[Path] | None, typer.Option("--allow", help="A further folder that the bench may read; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _SHOWN = 20
 
@@ -43,28 +46,34 @@ def run(
     workers: Workers = None,
     scheduler: Scheduler = None,
     no_cache: NoCache = False,
-    allow: Annotated[list[Path] | None, typer.Option(help="A further folder that the bench may read.")] = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Begin a campaign. Ctrl-C finishes what runs and stops; again, it stops at once. Exit 1 unless every case
-    converges, and the yield is what the plan asks for.
+    converges and the yield is what the plan asks for; for a search, unless its result is to be trusted.
     """
     from cosim.campaign.campaign import Campaign
 
     folder = into or Path(f"{plan.stem}.campaign")
-    with Campaign.begin(plan, folder, allow=allow or ()) as campaign:
-        raise typer.Exit(_go(campaign, workers, scheduler, no_cache=no_cache, as_json=as_json))
+    executor = _executor(workers, scheduler)  # a cluster that is not there leaves no folder behind
+    try:
+        with Campaign.begin(plan, folder, allow=allow or ()) as campaign:
+            code = _go(campaign, executor, no_cache=no_cache, as_json=as_json)
+    except BaseException:
+        executor.close(now=True)
+        raise
+    raise typer.Exit(code)
 
 
 def resume(
     folder: Folder, workers: Workers = None, scheduler: Scheduler = None, no_cache: NoCache = False,
-    as_json: Json = False,
+    allow: Allow = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Go on with a campaign that was stopped, however it was: only cases without a row are run."""
     from cosim.campaign.campaign import Campaign
 
-    with Campaign.open(folder) as campaign:
-        raise typer.Exit(_go(campaign, workers, scheduler, no_cache=no_cache, as_json=as_json))
+    with Campaign.open(folder, allow=allow or ()) as campaign:
+        raise typer.Exit(_go(campaign, _executor(workers, scheduler), no_cache=no_cache, as_json=as_json))
 
 
 def _executor(workers: int | None, scheduler: str | None) -> Executor:
@@ -92,9 +101,7 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
     def on(number: int, frame: object) -> None:
         del frame
         stop.set()
-        print(
-            f"\nfinishing what runs; go on later with: cosim campaign resume {campaign.store.folder}", file=sys.stderr
-        )
+        print(f"\nfinishing what runs; go on later with: {campaign.resume_line()}", file=sys.stderr)
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
@@ -106,11 +113,10 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _go(campaign: Campaign, workers: int | None, scheduler: str | None, *, no_cache: bool, as_json: bool) -> int:
+def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool) -> int:
     from cosim.campaign.cache import Cache
     from cosim.cli.output import progress
 
-    executor = _executor(workers, scheduler)
     cache = None if no_cache else Cache()
     ended = False
     with _stopping(campaign) as stop, progress() as bars:
@@ -133,6 +139,9 @@ def _go(campaign: Campaign, workers: int | None, scheduler: str | None, *, no_ca
     _show(campaign, as_json=as_json)
     if not complete:
         return 130 if stop.is_set() else 1
+    searched = _found(campaign)
+    if searched is not None:
+        return 0 if getattr(searched[1], "trusted", True) else 1
     if set(campaign.store.counts("outcome")) - {"converged"}:
         return 1
     return 0 if _yields(campaign) else 1
@@ -154,12 +163,12 @@ def _live(now: Progress) -> str:
     return f"{now.rate:.1f}/s, {now.failed} failed{cached}, {peak:.0f} MB"
 
 
-def status(folder: Folder, as_json: Json = False) -> None:
+def status(folder: Folder, allow: Allow = None, as_json: Json = False) -> None:
     """How far a campaign is; also while it runs. Exit 0 when it is complete, 1 when cases are missing."""
     from cosim.campaign.campaign import Campaign
     from cosim.cli.output import print_json
 
-    with Campaign.open(folder) as campaign:
+    with Campaign.open(folder, allow=allow or ()) as campaign:
         total, done = campaign.total(), len(campaign.store)
         complete = done >= total if campaign.searcher() is None else _found(campaign) is not None
         counts = {name: campaign.store.counts(name) for name in ("outcome", "verdict")}
@@ -171,7 +180,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         for name, found in counts.items():
             print(f"{name}: " + (", ".join(f"{count} {key}" for key, count in found.items()) or "none yet"))
         if not complete and holder is None:
-            print(f"go on with: cosim campaign resume {folder}")
+            print(f"go on with: {campaign.resume_line()}")
     raise typer.Exit(0 if complete else 1)
 
 
@@ -182,6 +191,7 @@ def show(
         str | None, typer.Option(help="Cases with this outcome or verdict, e.g. fail, 'not converged'.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with figures.")] = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Yield with its interval, spread of every measure; one case; or the cases that failed."""
@@ -189,7 +199,7 @@ def show(
     from cosim.cli.output import print_json, show_table
     from cosim.errors import InputError
 
-    with Campaign.open(folder) as campaign:
+    with Campaign.open(folder, allow=allow or ()) as campaign:
         if html is not None:
             from cosim.report.campaign_page import page
 
@@ -284,12 +294,13 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
 def export(
     folder: Folder,
     to: Annotated[Path, typer.Option("--to", help="FILE.csv, FILE.parquet or FILE.nc (netCDF).")],
+    allow: Allow = None,
 ) -> None:
     """Write the finished cases as a table, with units: CSV, Parquet or netCDF."""
     from cosim.campaign import results
     from cosim.campaign.campaign import Campaign
 
-    with Campaign.open(folder) as campaign:
+    with Campaign.open(folder, allow=allow or ()) as campaign:
         print(f"{len(campaign.store)} cases written to {results.export(campaign, to)}")
 
 
@@ -297,6 +308,7 @@ def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A campaign's folder.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one's.")],
     tolerance: Annotated[float, typer.Option(min=0.0, help="Of a measure, over its largest value.")] = 1e-3,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """What changed from campaign A to B, case by case. Exit 0 when nothing did beyond the tolerance."""
@@ -304,7 +316,8 @@ def diff(
     from cosim.campaign.results import compare
     from cosim.cli.output import print_json, show_table
 
-    with Campaign.open(first) as a, Campaign.open(second) as b:
+    allowed = allow or ()
+    with Campaign.open(first, allow=allowed) as a, Campaign.open(second, allow=allowed) as b:
         found = compare(a, b)
     if as_json:
         print_json({**vars(found), "same": found.same(tolerance)})
