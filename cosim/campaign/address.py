@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,14 @@ def nominal(bench: Testbench, address: str) -> tuple[float, str]:
     options = {**STANDARD, **file.options}
     _known(f"option of bench {bench.name}", parts[1], options)
     return _number(address, options[parts[1]]), "1"
+
+
+def bounds(bench: Testbench, address: str) -> tuple[float, float]:
+    """The bounds (SI, inclusive) that a value of this address has to keep; infinite but for a device's parameter."""
+    parts = split(address)
+    if parts[0] != "devices":
+        return -math.inf, math.inf
+    return find_device(bench.sets[parts[1]].device).param(parts[2]).bounds
 
 
 def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:

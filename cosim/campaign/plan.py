@@ -32,7 +32,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from cosim import units
-from cosim.campaign.address import CORNER, KINDS, NOMINAL, nominal, split
+from cosim.campaign.address import CORNER, KINDS, NOMINAL, bounds, nominal, split
 from cosim.campaign.spread import Correlation, Spread
 from cosim.errors import CosimError, InputError, UnitError, UnknownName
 from cosim.schema import Number, Second, Table, read
@@ -163,7 +163,7 @@ class WorstCase(Table):
         sigma: how far all variables together deviate, in standard deviations; a distance is searched up to 8.
         cases: simulations at most.
         seed: of the search.
-        variables: distribution by address; a truncation is left out.
+        variables: distribution by address; `clip` is left out, `min`, `max` and a device's bounds stay.
         correlations: groups of variables that go together.
     """
 
@@ -185,7 +185,7 @@ class HighSigma(Table):
         limit: of the bench.
         cases: simulations at most.
         seed: of the search.
-        variables: distribution by address; a truncation is left out.
+        variables: distribution by address; `clip` is left out, `min`, `max` and a device's bounds stay.
         correlations: groups of variables that go together.
         confidence: of the interval.
     """
@@ -257,6 +257,12 @@ class Plan(Table):
             raise InputError(f"{ways[0]} chooses its own cases", remedy="remove [grid]")
         if not ways and not self.grid:
             raise InputError("the plan varies nothing", remedy="write [grid], [sample], [worst_case] or [high_sigma]")
+        twice = set(self.grid) & set(self.spreads)
+        if twice:
+            raise InputError(
+                f"{min(twice)} has its values in the grid, and is drawn as well",
+                remedy="remove it from [grid] or from the variables",
+            )
         if not 0.0 <= self.trust <= 1.0:
             raise InputError(f"trust = {self.trust:g} is no share", remedy="give 0 to 1")
         if self.engine not in ENGINES:
@@ -334,12 +340,16 @@ def _within(bench: Testbench, address: str, values: list[float]) -> None:
         chosen.with_values({parts[2]: value})
 
 
-def check_spreads(plan: Plan, bench: Testbench) -> dict[str, float]:
-    """The nominal value (SI) of each variable. Raises `UnknownName`, and `InputError` for widths that do not fit."""
-    found: dict[str, float] = {}
+def check_spreads(plan: Plan, bench: Testbench) -> dict[str, tuple[Spread, float]]:
+    """Each variable's distribution, truncated at its device's bounds, and its nominal value (SI) as the bench stands.
+
+    A search's `clip` is left out: a truncated tail would hide what is searched for.
+    Raises `UnknownName`, and `InputError` for widths and bounds that do not fit.
+    """
+    found: dict[str, tuple[Spread, float]] = {}
     for address in plan.spreads:
         try:
-            found[address], unit = nominal(bench, address)
+            centre, unit = nominal(bench, address)
         except UnknownName as error:
             error.message = f"variables: {error.message}"
             raise
@@ -349,9 +359,15 @@ def check_spreads(plan: Plan, bench: Testbench) -> dict[str, float]:
                 f"variables.{address}: a width in {spread.absolute.unit} of a value in {unit}",
                 remedy=f"write it in {unit}",
             )
-        if spread.relative is not None and found[address] == 0.0:
+        if spread.relative is not None and centre == 0.0:
             raise InputError(
                 f"variables.{address}: its value is 0, and a relative width of that is none",
                 remedy="give an absolute width",
             )
+        try:
+            spread = (spread if plan.sample is not None else spread.unclipped()).within(centre, *bounds(bench, address))
+            spread.value(centre, 0.0)
+        except InputError as error:
+            raise InputError(f"variables.{address}: {error.message}", remedy=error.remedy) from None
+        found[address] = spread, centre
     return found

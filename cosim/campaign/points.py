@@ -25,12 +25,9 @@ _LARGEST_HYPERCUBE = 1_000_000  # coordinates, 8 MB
 class Variables:
     """What is drawn: from standard normal coordinates to values (SI) by address."""
 
-    def __init__(
-        self, spreads: Mapping[str, Spread], nominals: Mapping[str, float], correlations: Sequence[Correlation]
-    ) -> None:
+    def __init__(self, spreads: Mapping[str, tuple[Spread, float]], correlations: Sequence[Correlation]) -> None:
         self.names = tuple(spreads)
-        self._spreads = [spreads[name] for name in self.names]
-        self._nominals = [nominals[name] for name in self.names]
+        self._spreads = tuple(spreads.values())
         self._correlations = tuple(correlations)
 
     def __len__(self) -> int:
@@ -39,8 +36,8 @@ class Variables:
     def values(self, z: Array) -> dict[str, float]:
         """The values at independent standard normal coordinates ``z`` (d,)."""
         z = correlate(z[None, :], self.names, self._correlations)[0] if self._correlations else z
-        rows = zip(self.names, self._spreads, self._nominals, z, strict=True)
-        return {name: float(spread.value(centre, at)) for name, spread, centre, at in rows}
+        rows = zip(self.names, self._spreads, z, strict=True)
+        return {name: float(spread.value(centre, at)) for name, (spread, centre), at in rows}
 
 
 def repeats(number: int, share: float) -> bool:
@@ -52,15 +49,20 @@ class Points:
     """The cases of a plan whose cases are known beforehand: a grid, a sample, or a sample at each point of a grid.
 
     Every point of the grid gets the same draws: differences between its points are then not those of the draws (own).
+    They are drawn around the values of the point's corner.
     """
 
     def __init__(self, plan: Plan, bench: Testbench) -> None:
-        self._grid = sampling.grid(grid_values(plan, bench))
+        columns = grid_values(plan, bench)
+        self._grid = sampling.grid(columns)
         self._trust = plan.trust
         self._draws: sampling.Draws | None = None
         if plan.sample is not None:
-            spreads = plan.spreads
-            self._variables = Variables(spreads, check_spreads(plan, bench), plan.sample.correlations)
+            # nothing but the corner moves them: what the grid varies is not drawn
+            self._variables = {
+                corner: Variables(check_spreads(plan, at_corner(bench, corner)), plan.sample.correlations)
+                for corner in map(str, columns.get(CORNER, [NOMINAL]))
+            }
             self._draws = draws(plan.sample)
 
     @property
@@ -74,8 +76,9 @@ class Points:
     @property
     def cheap(self) -> bool:
         """Whether every worker can find a case by its number; a large Latin hypercube is made as a whole, once."""
-        whole = self._draws is not None and self._draws.method == "latin-hypercube"
-        return not whole or self.per_point * len(self._variables) <= _LARGEST_HYPERCUBE
+        if self._draws is None or self._draws.method != "latin-hypercube":
+            return True
+        return self.per_point * self._draws.width <= _LARGEST_HYPERCUBE
 
     def __iter__(self) -> Iterator[Case]:
         return (self[number] for number in range(len(self)))
@@ -89,13 +92,18 @@ class Points:
         corner = str(chosen.pop(CORNER, NOMINAL))
         values = {name: cast(float, value) for name, value in chosen.items()}
         if self._draws is not None:
-            values |= self._variables.values(self._draws[draw])
+            values |= self._variables[corner].values(self._draws[draw])
         return Case(number, corner, values, repeats(number, self._trust))
 
     @property
     def note(self) -> str:
         """What a reader has to know about the sample; empty where nothing."""
         return self._draws.note if self._draws is not None else ""
+
+
+def at_corner(bench: Testbench, corner: str) -> Testbench:
+    """The bench at a corner, or as it stands."""
+    return bench if corner == NOMINAL else bench.at_corner(corner)
 
 
 def draws(sample: Sample) -> sampling.Draws:

@@ -91,10 +91,7 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     way = plan.high_sigma or plan.worst_case
     if way is None:
         return None
-    nominals = check_spreads(plan, bench)
-    # a truncated tail would hide what is searched for
-    spreads = {name: spread.unclipped() for name, spread in way.variables.items()}
-    variables = Variables(spreads, nominals, way.correlations)
+    variables = Variables(check_spreads(plan, bench), way.correlations)
     if not len(variables):
         raise InputError("the search varies nothing", remedy="name variables")
     d, seed, budget = len(variables), way.seed, way.cases

@@ -50,7 +50,8 @@ class Spread(Table):
 
     ``clip`` truncates at that many standard deviations of the normal coordinate, for a distribution that is not normal
     at the same quantiles; a bounded one is left alone. ``clip = inf`` leaves it out, which an estimate beyond 4 sigma
-    needs. ``min`` and ``max`` truncate at values. Truncation renormalises: nothing piles up at a bound.
+    needs. ``min`` and ``max`` truncate at values, and a device's parameter at its own bounds in any case. Truncation
+    renormalises: nothing piles up at a bound.
     """
 
     relative: Number | None = None
@@ -145,6 +146,17 @@ class Spread(Table):
     def unclipped(self) -> Spread:
         """The same spread without ``clip``: what an estimate of rare failures is to be made with."""
         return self.model_copy(update={"clip": math.inf})
+
+    def within(self, nominal: float, low: float, high: float) -> Spread:
+        """The same spread, truncated at ``low`` and ``high`` (SI) as well; itself where it does not reach so far."""
+        with np.errstate(over="ignore"):
+            ends = self.value(nominal, np.array([-FAR, FAR]))
+        if low <= np.min(ends) and np.max(ends) <= high:
+            return self
+        lower, upper = self._bounds
+        changed = {"min": (max(lower, low), lower), "max": (min(upper, high), upper)}
+        update = {key: Quantity(value=new) for key, (new, old) in changed.items() if new != old}
+        return self.model_copy(update=update)
 
     def width(self, nominal: float) -> float:
         """The width (SI) around ``nominal``."""
@@ -259,7 +271,7 @@ def weibull_shape(relative: float) -> float:
 
 def _truncated(z: Array, low: float, high: float) -> Array:
     """A coordinate of the normal distribution truncated to ``low`` .. ``high`` that has the rank of ``z``."""
-    if low == -math.inf and high == math.inf:
+    if low <= -FAR and high >= FAR:
         return z
     below, above = special.ndtr(low), special.ndtr(-high)
     mass = special.ndtr(-low) - above if low > 0.0 else special.ndtr(high) - below

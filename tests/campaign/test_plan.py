@@ -1,20 +1,24 @@
 """Plans: what they vary, what is wrong with one, and that a case is a function of its number alone."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from cosim.campaign.address import apply, nominal
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.cases import Subject
 from cosim.campaign.plan import Plan
 from cosim.campaign.points import Points, repeats
+from cosim.campaign.searches import searcher
 from cosim.errors import CosimError, InputError, UnitError, UnknownName
 from cosim.spice.testbench import Testbench
+from cosim.spice.variation import MonteCarlo
 
 BENCH = Testbench.load("1t1r_write")
 THETA = "devices.memristor.theta_p"
@@ -65,6 +69,51 @@ def test_a_sample_has_its_mean_deviation_and_correlation() -> None:
     assert np.corrcoef(values.T)[0, 1] == pytest.approx(0.5, abs=4 * 0.75 / np.sqrt(2000))
 
 
+def test_a_sample_is_drawn_around_the_value_of_its_corner() -> None:
+    """The corner weak_word_line has 3.0 V on the word line in place of 3.3 V."""
+    cases = points(
+        grid={"corner": ["nominal", "weak_word_line"], "parameters.w0": [0.4, 0.6]},
+        sample={"samples": 500, "variables": {"parameters.v_wl": {"relative": "1 %"}}},
+    )
+    values = np.array([case.values["parameters.v_wl"] for case in cases]).reshape(2, 2, 500)
+    assert np.array_equal(values[:, 0], values[:, 1])
+    # four standard errors of a mean of 500
+    assert values.mean(axis=(1, 2)) == pytest.approx([3.3, 3.0], rel=4 * 0.01 / np.sqrt(500))
+    assert values[1] / 3.0 == pytest.approx(values[0] / 3.3, rel=1e-12)
+
+
+def _ks(values: np.ndarray, low: float, high: float, centre: float, width: float) -> float:
+    """p of the truncated normal distribution."""
+    return stats.kstest(values, stats.truncnorm((low - centre) / width, (high - centre) / width, centre, width).cdf)[1]
+
+
+def test_samples_searches_and_a_benchs_own_monte_carlo_share_a_distribution_within_the_devices_bounds() -> None:
+    """memristor w0 is bounded to 0 .. 1; around 0.5 with a deviation of 0.5 a third would lie beyond."""
+    address = "devices.memristor.w0"
+    spread = {"absolute": 0.5, "clip": np.inf}
+    centre = nominal(BENCH, address)[0]
+    sampled = np.array(
+        [case.values[address] for case in points(sample={"samples": 1000, "seed": 3, "variables": {address: spread}})]
+    )
+    bench = Testbench.load("1t1r_write")
+    carlo = MonteCarlo(samples=1000, devices={"memristor": {"w0": spread}})
+    bench = replace(bench, file=bench.file.model_copy(update={"monte_carlo": carlo}))
+    rng = np.random.default_rng(3)
+    own = np.array([bench.sampled(rng).sets["memristor"].resolved()["w0"] for _ in range(1000)])
+    plan = {"limit": "potentiated", "variables": {address: spread}}
+    search = searcher(Plan.model_validate({"bench": "1t1r_write", "high_sigma": plan}), BENCH)
+    assert search is not None
+    normal = np.random.default_rng(5).standard_normal((1000, 1))
+    searched = np.array([search.variables.values(z)[address] for z in normal])
+    for values in (sampled, own, searched):
+        assert np.all((values >= 0.0) & (values <= 1.0))
+        assert len(set(values)) == 1000  # nothing piles up
+        assert _ks(values, 0.0, 1.0, centre, 0.5) > 1e-4  # fixed seeds; clipped values give 1e-100
+    # far out too
+    assert 0.0 < search.variables.values(np.array([-8.0]))[address] < 1e-9
+    assert 1.0 - 1e-9 < search.variables.values(np.array([8.0]))[address] <= 1.0
+
+
 def test_cycles_keep_the_device_and_draw_the_cycle() -> None:
     cases = points(
         sample={
@@ -110,6 +159,18 @@ def test_repeated_cases_are_the_share_that_was_asked_for(share: float, count: in
         ("trust = 2\n[grid]\nparameters.w0 = [0.5]", None, InputError, "no share"),
         ('engine = "spectre"\n[grid]\nparameters.w0 = [0.5]', None, InputError, "ngspice"),
         ("", None, InputError, "varies nothing"),
+        (
+            "[grid]\nparameters.w0 = [0.4]\n[sample]\nsamples = 9\nvariables.parameters.w0 = { absolute = 0.1 }",
+            None,
+            InputError,
+            r"parameters\.w0 has its values in the grid, and is drawn as well",
+        ),
+        (
+            "[sample]\nsamples = 9\nvariables.devices.memristor.w0 = { absolute = 0.1, min = 1.5 }",
+            4,
+            InputError,
+            "leave nothing",
+        ),
         (
             '[high_sigma]\nlimit = "x"\nvariables.devices.memristor.theta_p={ relative = "5 %" }',
             2,
