@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from cosim.campaign.searches import Searcher, searcher
 from cosim.campaign.store import Store
 from cosim.campaign.work import Job
 from cosim.errors import CosimError, InputError, Where
+from cosim.files import resolved
 from cosim.schema import line_of, validate
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
@@ -43,7 +45,7 @@ class Campaign:
         """
         path = Path(plan_file)
         plan = read_plan(path)
-        folder, allowed = path.resolve().parent, tuple(str(Path(entry).expanduser().resolve()) for entry in allow)
+        folder, allowed = path.resolve().parent, tuple(str(resolved(entry)) for entry in allow)
         text = path.read_text(encoding="utf-8")
         try:
             bench = load_bench(plan, folder, allow=tuple(map(Path, allowed)))
@@ -58,17 +60,23 @@ class Campaign:
         return cls(store, plan, bench, job)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Campaign:
-        """A campaign that is there. Raises `MissingFile`, `StoreError`, and `InputError` where its bench is gone."""
+    def open(cls, folder: str | Path, *, allow: Sequence[str | Path] = ()) -> Campaign:
+        """A campaign that is there. What its bench may read beside its own folder is named by the caller, again: the
+        campaign's folder may be somebody else's.
+
+        Raises `MissingFile`, `StoreError`; `InputError` where its bench is gone, or a folder that it began with is not
+        in ``allow``.
+        """
         store = Store.load(folder)
         try:
-            found = json.loads(store.meta()["job"])
-            job = Job(**{**found, "allow": tuple(found["allow"])})
-        except (KeyError, TypeError, ValueError):
+            job = _job(store)
+            allowed = _given_again(folder, job.allow, allow)
+            job = replace(job, allow=allowed)
+            plan = validate(Plan, json.loads(job.plan), kind="plan")
+            bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, allowed)))
+        except BaseException:
             store.close()
-            raise InputError(f"{folder} does not say what it was begun with", remedy="begin it anew") from None
-        plan = validate(Plan, json.loads(job.plan), kind="plan")
-        bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow)))
+            raise
         return cls(store, plan, bench, job)
 
     def points(self) -> Points:
@@ -78,6 +86,11 @@ class Campaign:
     def searcher(self) -> Searcher | None:
         """What chooses the cases by the results of earlier ones; None for a plan that does not search."""
         return searcher(self.plan, self.bench)
+
+    def resume_line(self) -> str:
+        """The command that goes on with it."""
+        allowed = (f" --allow {shlex.quote(entry)}" for entry in self.job.allow)
+        return f"cosim campaign resume {shlex.quote(str(self.store.folder))}" + "".join(allowed)
 
     def total(self) -> int:
         """How many cases there are; of a search, how many there may be."""
@@ -125,6 +138,34 @@ class Campaign:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _job(store: Store) -> Job:
+    """What the campaign was begun with. Raises `InputError` where it does not say so."""
+    wrong = InputError(f"{store.folder} does not say what it was begun with", remedy="begin it anew")
+    try:
+        found = json.loads(store.meta()["job"])
+        job = Job(**{**found, "allow": tuple(found["allow"])})
+        json.loads(job.plan)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise wrong from None
+    if not all(isinstance(value, str) for value in (job.folder, job.engine, job.digest, *job.allow)):
+        raise wrong
+    return job
+
+
+def _given_again(folder: str | Path, stored: Sequence[str], given: Sequence[str | Path]) -> tuple[str, ...]:
+    """The folders that a campaign began with, if each is, or lies in, one that is given now. Raises `InputError`."""
+    roots = [resolved(entry) for entry in given]
+    wanted = [resolved(entry) for entry in stored]
+    missing = [entry for entry in wanted if not any(entry.is_relative_to(root) for root in roots)]
+    if missing:
+        more = " ".join(f"--allow {shlex.quote(str(entry))}" for entry in missing)
+        raise InputError(
+            f"campaign {folder} began with {more}, which counts only when it is given again",
+            remedy=f"if you trust the campaign with that: {more}",
+        )
+    return tuple(map(str, wanted))
 
 
 class Bitmap:

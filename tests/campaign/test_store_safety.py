@@ -2,16 +2,20 @@
 
 import errno
 import fcntl
+import json
 import os
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cosim.campaign import store as store_module
+from cosim.campaign.campaign import Campaign
 from cosim.campaign.store import Store, StoreError
+from cosim.cli.app import main
 from cosim.errors import InputError
 
 
@@ -135,3 +139,57 @@ def test_a_file_system_without_locks_is_said(folder: Path, monkeypatch: pytest.M
     ):
         store.lock()
     assert time.monotonic() - began < 0.5  # it does not get better by waiting
+
+
+PLAN = 'bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.4, 0.6]\n'
+
+
+def _forge(folder: Path, /, **changes: object) -> None:
+    with closing(sqlite3.connect(folder / "results.sqlite")) as database, database:
+        job = json.loads(database.execute("SELECT value FROM meta WHERE name = 'job'").fetchone()[0])
+        database.execute("UPDATE meta SET value = ? WHERE name = 'job'", (json.dumps({**job, **changes}),))
+
+
+@pytest.mark.spice
+def test_a_folder_that_a_campaign_may_read_is_named_by_who_opens_it(tmp_path: Path) -> None:
+    file, libraries = tmp_path / "plan.toml", tmp_path / "some libraries"
+    libraries.mkdir()
+    file.write_text(PLAN)
+    with Campaign.begin(file, tmp_path / "out", allow=[libraries]) as campaign:
+        assert campaign.resume_line() == f"cosim campaign resume {tmp_path / 'out'} --allow '{libraries}'"
+    with pytest.raises(InputError, match=f"began with --allow '{libraries}', which counts only when it is given again"):
+        Campaign.open(tmp_path / "out")
+    for given in (libraries, tmp_path):
+        with Campaign.open(tmp_path / "out", allow=[given]) as campaign:
+            assert campaign.bench.allowed == (libraries,)
+    _forge(tmp_path / "out", allow=["/", str(libraries)])
+    with pytest.raises(InputError, match="began with --allow /, which"):
+        Campaign.open(tmp_path / "out", allow=[libraries])
+    (tmp_path / "link").symlink_to("/etc")
+    _forge(tmp_path / "out", allow=[str(tmp_path / "link")])
+    with pytest.raises(InputError, match="began with --allow /etc, which"):
+        Campaign.open(tmp_path / "out", allow=[tmp_path])
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    "changes", [{"allow": [3]}, {"allow": 3}, {"plan": "{"}, {"plan": "[" * 100_000}, {"folder": 1}, {"more": "x"}]
+)
+def test_a_campaign_that_does_not_say_what_it_is(tmp_path: Path, changes: dict[str, object]) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    Campaign.begin(tmp_path / "plan.toml", tmp_path / "out").close()
+    _forge(tmp_path / "out", **changes)
+    with pytest.raises(InputError, match="does not say what it was begun with"):
+        Campaign.open(tmp_path / "out")
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("verb", ["status", "show", "resume"])
+def test_allow_on_the_command_line(tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    (tmp_path / "libraries").mkdir()
+    Campaign.begin(tmp_path / "plan.toml", tmp_path / "out", allow=[tmp_path / "libraries"]).close()
+    argv = ["campaign", verb, str(tmp_path / "out"), *(["-j", "0", "--no-cache"] if verb == "resume" else [])]
+    assert main(argv) == 2
+    assert f"--allow {tmp_path / 'libraries'}" in capsys.readouterr().err
+    assert main([*argv, "--allow", str(tmp_path / "libraries")]) == {"status": 1, "show": 0, "resume": 0}[verb]
