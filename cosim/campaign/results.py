@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cosim.campaign.address import nominal
+from cosim.campaign.address import CORNER, nominal
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.searches import Searcher
 from cosim.campaign.yields import Yield, estimate
@@ -21,6 +21,7 @@ from cosim.errors import EngineMissing, InputError
 from cosim.files import replacing
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
+from cosim.units import show
 
 if TYPE_CHECKING:
     import pandas
@@ -60,10 +61,15 @@ class Group:
     outcomes: Mapping[str, int]
     yields: Mapping[str, Yield]
     measures: Mapping[str, Observed]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def name(self) -> str:
         """The point in words."""
-        return ", ".join(f"{key.rpartition('.')[2]} = {_short(value)}" for key, value in self.point.items()) or "all"
+        parts = []
+        for key, value in self.point.items():
+            written = value if isinstance(value, str) else show(value, self.units.get(key, "1"))
+            parts.append(f"{key.rpartition('.')[2]} = {written}")
+        return ", ".join(parts) or "all"
 
 
 @dataclass
@@ -75,18 +81,15 @@ class _Count:
     values: dict[str, list[float]] = field(default_factory=dict)
 
 
-def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
-
-
 def groups(campaign: Campaign) -> list[Group]:
     """The finished cases by the points of the grid, in the grid's order; one group where there is no grid."""
     plan, bench = campaign.plan, campaign.bench
     counts: dict[tuple[float | str, ...], _Count] = {}
     for row in campaign.store.rows():
-        point = tuple(row["corner"] if name == "corner" else row["values"][name] for name in plan.grid)
+        point = tuple(row["corner"] if name == CORNER else row["values"][name] for name in plan.grid)
         _count(counts.setdefault(point, _Count()), row, bench.file.limits)
     sample = plan.sample
+    units = {name: nominal(bench, name)[1] for name in plan.grid if name != CORNER}
     found = []
     for point, count in counts.items():
         yields = {}
@@ -103,7 +106,8 @@ def groups(campaign: Campaign) -> list[Group]:
             limit = bench.file.limits.get(name)
             low, high = limit.span(unit) if limit else (None, None)
             measures[name] = Observed(name, unit, np.array(values), low, high)
-        found.append(Group(dict(zip(plan.grid, point, strict=True)), count.cases, count.outcomes, yields, measures))
+        place = dict(zip(plan.grid, point, strict=True))
+        found.append(Group(place, count.cases, count.outcomes, yields, measures, units))
     return found
 
 
@@ -258,6 +262,8 @@ class Difference:
         both, only_first, only_second: cases.
         verdicts: (case of the second, before, after) of each verdict or outcome that differs.
         largest: per measure the largest difference of a value, over the largest value of that measure; and its case.
+        uneven: (case of the second, measure, values in the first, in the second) where these numbers differ: a measure
+            that one of them does not have has none.
     """
 
     both: int
@@ -265,25 +271,27 @@ class Difference:
     only_second: int
     verdicts: tuple[tuple[int, str, str], ...]
     largest: Mapping[str, tuple[float, int]]
+    uneven: tuple[tuple[int, str, int, int], ...] = ()
 
     def same(self, tolerance: float) -> bool:
-        """Whether both have the same cases and verdicts, and measures within ``tolerance``."""
+        """Whether both have the same cases, verdicts and measures, whose values agree within ``tolerance``."""
         within = all(value <= tolerance for value, _ in self.largest.values())
-        return not (self.only_first or self.only_second or self.verdicts) and within
+        return not (self.only_first or self.only_second or self.verdicts or self.uneven) and within
 
 
 def compare(first: Campaign, second: Campaign) -> Difference:
-    """The difference of two campaigns."""
-    before = {_identity(row): row for row in first.store.rows()}
+    """The differences of two campaigns. Cases with the same corner and values are paired in their order."""
+    before = dict(_identified(first.store.rows()))
     scales: dict[str, float] = {}
     for row in before.values():
-        for name, values in row.get("measures", {}).items():
-            scales[name] = max(scales.get(name, 0.0), *(abs(value) for value in values), 0.0)
+        _scale(scales, row)
     both, only_second = 0, 0
     verdicts: list[tuple[int, str, str]] = []
+    uneven: list[tuple[int, str, int, int]] = []
     largest: dict[str, tuple[float, int]] = {}
-    for row in second.store.rows():
-        other = before.get(_identity(row))
+    for identity, row in _identified(second.store.rows()):
+        _scale(scales, row)
+        other = before.get(identity)
         if other is None:
             only_second += 1
             continue
@@ -291,22 +299,32 @@ def compare(first: Campaign, second: Campaign) -> Difference:
         states = [_state(entry) for entry in (other, row)]
         if states[0] != states[1]:
             verdicts.append((row["number"], *states))
-        for name, values in row.get("measures", {}).items():
-            earlier = other.get("measures", {}).get(name)
-            if earlier is None:
-                continue
+        measures = [entry.get("measures", {}) for entry in (other, row)]
+        for name in dict.fromkeys((*measures[0], *measures[1])):
+            earlier, values = (entry.get(name, []) for entry in measures)
             if len(earlier) != len(values):
-                change = math.inf
-            else:
-                change = max((abs(a - b) for a, b in zip(earlier, values, strict=True)), default=0.0)
-                change /= scales[name] or 1.0
+                uneven.append((row["number"], name, len(earlier), len(values)))
+                continue
+            change = max((abs(a - b) for a, b in zip(earlier, values, strict=True)), default=0.0)
             if change >= largest.get(name, (-1.0, 0))[0]:
                 largest[name] = change, row["number"]
-    return Difference(both, len(before) - both, only_second, tuple(verdicts), largest)
+    relative = {name: (change / (scales[name] or 1.0), number) for name, (change, number) in largest.items()}
+    return Difference(both, len(before) - both, only_second, tuple(verdicts), relative, tuple(uneven))
 
 
-def _identity(row: Mapping[str, Any]) -> str:
-    return json.dumps([row["corner"], sorted(row["values"].items())])
+def _scale(scales: dict[str, float], row: Mapping[str, Any]) -> None:
+    """Take the largest value of each measure in."""
+    for name, values in row.get("measures", {}).items():
+        scales[name] = max(scales.get(name, 0.0), *(abs(value) for value in values), 0.0)
+
+
+def _identified(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
+    """Rows, each with its corner and values, and how many rows with the same ones came before."""
+    found: dict[str, int] = {}
+    for row in rows:
+        identity = json.dumps([row["corner"], sorted(row["values"].items())])
+        found[identity] = found.get(identity, -1) + 1
+        yield (identity, found[identity]), row
 
 
 def _state(row: Mapping[str, Any]) -> str:

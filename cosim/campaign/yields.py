@@ -52,10 +52,9 @@ class Yield:
         return sigma_of(1.0 - self.share)
 
     def __str__(self) -> str:
-        return (
-            f"{self.share:.4%} ({self.passed} of {self.n}; {self.level:.0%}: {self.low:.4%} .. {self.high:.4%},"
-            f" {self.method})"
-        )
+        digits = max(1, math.ceil(math.log10(self.n)) - 2)  # as many as a single sample moves
+        share, low, high = (f"{x:.{digits}%}" for x in (self.share, self.low, self.high))
+        return f"{share} ({self.passed} of {self.n}; {self.level:.0%}: {low} .. {high}, {self.method})"
 
 
 def sigma_of(probability: float) -> float:

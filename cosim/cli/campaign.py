@@ -197,7 +197,9 @@ def show(
     """Yield with its interval, spread of every measure; one case; or the cases that failed."""
     from cosim.campaign.campaign import Campaign
     from cosim.cli.output import print_json, show_table
-    from cosim.errors import InputError
+    from cosim.errors import InputError, UnknownName
+    from cosim.measure.physics import Verdict
+    from cosim.spice.simulator import Outcome
 
     with Campaign.open(folder, allow=allow or ()) as campaign:
         if html is not None:
@@ -210,6 +212,9 @@ def show(
                 raise InputError(f"case {case} has no row", remedy=f"cases are 0 to {campaign.total() - 1}")
             print_json(row)
         elif only is not None:
+            known = {*(o.value for o in Outcome), *(v.value for v in Verdict)}
+            if only not in known:
+                raise UnknownName("outcome or verdict", only, known)
             rows = list(campaign.store.rows(where=only))
             if as_json:
                 print_json(rows)
@@ -259,6 +264,8 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
         show_table("yield", ("point", "cases", "outcomes", "limit", "yield"), rows, right=(1,))
         for note in dict.fromkeys(y.note for g in shown for y in g.yields.values() if y.note):
             print(f"note: {note}")
+    if campaign.searcher() is not None:
+        return  # a mean over what a search asked for means nothing
     rows = [
         [g.name(), m.name, *(written(x, m.unit) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
         for g in shown for m in g.measures.values()
@@ -329,4 +336,8 @@ def diff(
             print(f"case {number}: {before} became {after}")
         if len(found.verdicts) > _SHOWN:
             print(f"{len(found.verdicts) - _SHOWN} more verdicts differ")
+        for number, name, before_count, after_count in found.uneven[:_SHOWN]:
+            print(f"case {number}: {name} had {before_count} values and has {after_count}")
+        if len(found.uneven) > _SHOWN:
+            print(f"{len(found.uneven) - _SHOWN} more measures have another number of values")
     raise typer.Exit(0 if found.same(tolerance) else 1)
