@@ -34,7 +34,7 @@ def run(
     form: Annotated[str | None, typer.Option(help="behavioural or verilog-a, for every device of the bench.")] = None,
     engine: Annotated[str, typer.Option(help="pyspice, ngspice or vacask.")] = "pyspice",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for waveforms, measures, figure.")
+        Path | None, typer.Option("--output", "-o", help="Folder for waveforms, measures, figure, deck and log.")
     ] = None,
     include: Annotated[
         list[Path] | None, typer.Option("--allow", help="A further folder that the netlist or bench may read.")
@@ -109,9 +109,11 @@ def _bench(
         },
         **({"missing": dict(done.missing)} if done.missing else {}),
     }
-    if output is not None and done.result.ok:
-        _keep(_stored(done), output, summary)
-        _draw(done, output)
+    if output is not None:
+        _leave(done.result, output)
+        if done.result.ok:
+            _keep(_stored(done), output, summary)
+            _draw(done, output)
     if as_json:
         print_json(summary)
     elif not done.result.ok:
@@ -184,9 +186,11 @@ def _netlist(
             for a, n, v, u in vectors
         ],
     }
-    if output is not None and done.ok:
-        _keep(done.waveforms, output, summary)
-        _draw_netlist(done, path.name, output)
+    if output is not None:
+        _leave(done, output)
+        if done.ok:
+            _keep(done.waveforms, output, summary)
+            _draw_netlist(done, path.name, output)
     if as_json:
         print_json(summary)
     elif not done.ok:
@@ -269,7 +273,25 @@ def _advise(sentences: list[str]) -> None:
 def _failed(what: str, result: Result) -> None:
     import sys
 
-    print(f"cosim: {what} {result.outcome.value}: {result.reason}", file=sys.stderr)
+    from cosim.errors import legible
+
+    print(f"cosim: {legible(f'{what} {result.outcome.value}: {result.reason}')}", file=sys.stderr)
+
+
+def _leave(result: Result, folder: Path) -> None:
+    """The deck of a run, whole and as the engine got it, and the engine's last lines: also of a run that failed."""
+    from cosim.errors import InputError
+    from cosim.files import write_atomic
+    from cosim.spice.prepare import prepare
+
+    if result.deck is None:
+        return
+    try:
+        text = prepare(result.deck).text
+    except InputError:  # what was refused is left as it was written
+        text = result.deck.text
+    write_atomic(folder / "deck.cir", text)
+    write_atomic(folder / "log.txt", result.log + "\n")
 
 
 def _stored(done: BenchResult) -> dict[str, xarray.Dataset]:
