@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 
 from cosim.campaign.ask_tell import Search, Steps
 from cosim.campaign.mixture import Bools, Mixture, Shifts, directions
-from cosim.campaign.rare import RareFailure, nothing
+from cosim.campaign.rare import UNKNOWN, RareFailure, Unknown, decided, nothing
 from cosim.campaign.sampling import generator
 from cosim.devices.base import Array
 from cosim.errors import InputError
@@ -46,12 +46,12 @@ LEAST_BUDGET = 200
 
 def importance_sampling(
     d: int, *, seed: int, budget: int = 3000, level: float = 0.95, reach: float | None = None
-) -> Search[np.bool_, RareFailure]:
+) -> Search[np.float64, RareFailure]:
     """A search for the failure probability of ``d`` standard normal coordinates.
 
-    It is told True for a point that fails. ``budget`` is the number of points at most; ``reach`` is the largest radius
-    (in standard deviations) that is searched for failures: max(8, 3 √d) if nothing is said, since in many dimensions
-    failures near the centre are hit by few directions.
+    It is told True for a point that fails, NaN for one of which nothing is known. ``budget`` is the number of points at
+    most; ``reach`` is the largest radius (in standard deviations) that is searched for failures: max(8, 3 √d) if
+    nothing is said, since in many dimensions failures near the centre are hit by few directions.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
@@ -59,11 +59,14 @@ def importance_sampling(
         raise InputError(f"{budget} points are too few to sample by importance", remedy=f"give {LEAST_BUDGET} or more")
     if not 0.0 < level < 1.0:
         raise InputError(f"a level of {level:g} is none", remedy="give e.g. 0.95")
-    steps = _steps(d, seed, budget, level, reach if reach is not None else max(8.0, 3.0 * math.sqrt(d)))
-    return Search(steps, np.bool_)
+    unknown = Unknown()
+    steps = _steps(d, seed, budget, level, reach if reach is not None else max(8.0, 3.0 * math.sqrt(d)), unknown)
+    return Search(decided(steps, unknown), np.float64)
 
 
-def _steps(d: int, seed: int, budget: int, level: float, reach: float) -> Steps[np.bool_, RareFailure]:
+def _steps(
+    d: int, seed: int, budget: int, level: float, reach: float, unknown: Unknown
+) -> Steps[np.bool_, RareFailure]:
     used = 1
     origin = yield np.zeros((1, d))
     if origin[0]:
@@ -105,7 +108,7 @@ def _steps(d: int, seed: int, budget: int, level: float, reach: float) -> Steps[
         z = mixture.draw(generator(seed, 3, number))
         fails = yield z
         used += len(z)
-        tally.add(z, mixture, fails)
+        tally.add(z, mixture, fails, unknown.last)
     return tally.result(level, used)
 
 
@@ -213,11 +216,13 @@ class _Tally:
         self.nearest = nearest
         self.shifts = shifts.on_planes(chain.asked, chain.answers)
         self._asked, self._answers = chain.asked, chain.answers
+        self._lost = 0.0  # weight of the samples of which nothing is known
         self._sums: list[tuple[int, float, float]] = []  # samples, estimate, variance of a round
 
-    def add(self, z: Array, mixture: Mixture, fails: Bools) -> None:
+    def add(self, z: Array, mixture: Mixture, fails: Bools, unknown: Bools) -> None:
         """One round."""
         weights = mixture.weights(z)
+        self._lost += float(weights[unknown].sum())
         terms = np.where(fails, weights, 0.0)
         parts = np.split(terms, np.cumsum(mixture.counts)[:-1])
         variance = sum(len(part) * float(np.var(part, ddof=1)) for part in parts) / len(z) ** 2
@@ -241,13 +246,20 @@ class _Tally:
         largest = float(self.weights.max() / self.weights.sum())
         z = float(-special.ndtri(0.5 * (1.0 - level)))
         factor = math.exp(min(z * error / probability, 700.0))
+        lost = self._lost / n
         why = ""
-        if effective < LEAST_EFFECTIVE:
+        if lost > UNKNOWN * (probability + lost):
+            why = (
+                f"{lost / (probability + lost):.0%} of the weight lies on points of which nothing is known: vary less,"
+                " or bound what varies"
+            )
+        elif effective < LEAST_EFFECTIVE:
             why = f"the failures weigh like {effective:.0f} samples, fewer than {LEAST_EFFECTIVE:.0f}: raise the budget"
         elif largest > LARGEST_WEIGHT:
             why = f"one sample carries {largest:.0%} of the weight: raise the budget"
+        high = min((probability + lost) * factor, 1.0)
         return RareFailure(
-            METHOD, probability, probability / factor, min(probability * factor, 1.0), level, used, len(self.failing),
-            trusted=not why, why=why, standard_error=error, effective=effective, nearest=self.nearest,
+            METHOD, probability, probability / factor, high, level, used, len(self.failing), trusted=not why,
+            why=why, standard_error=error, effective=effective, nearest=self.nearest,
             centres=self.shifts.centres,
         )  # fmt: skip

@@ -178,7 +178,8 @@ class WorstCase(Table):
 
 
 class HighSigma(Table):
-    """The probability that a limit is broken, where it is too small to count. A run without a verdict counts as broken.
+    """The probability that a limit is broken, where it is too small to count. A run without a verdict counts as broken,
+    a case that is refused as neither: where such cases carry weight, the estimate is not to be trusted.
 
     Args:
         method: importance sampling around the nearest failures, or extrapolation from widened distributions.

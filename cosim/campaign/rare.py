@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cosim.campaign.ask_tell import Steps
 from cosim.campaign.yields import sigma_of
 from cosim.devices.base import Array
+
+UNKNOWN = 0.05  # own: the share of the failures' weight that points of which nothing is known may have at most
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class RareFailure:
         low, high: two-sided interval at ``level``; None likewise.
         level: of the interval.
         evaluated, failed: points, and those of them that fail.
+        unknown: points of which nothing is known; they are taken for neither.
         trusted: whether the method's own checks hold; ``why`` is the reason where they do not.
         standard_error: of the probability, where the method has one.
         effective: effective number of failing samples: how many unweighted ones say as much (importance sampling).
@@ -58,6 +63,7 @@ class RareFailure:
     failed: int
     trusted: bool
     why: str = ""
+    unknown: int = 0
     standard_error: float | None = None
     effective: float | None = None
     nearest: float | None = None
@@ -83,6 +89,35 @@ class RareFailure:
             f" {self.sigma:.2f} sigma ({span[0]:.2f} .. {span[1]:.2f}), {self.evaluated} points"
         )
         return text if self.trusted else f"{text}; not to be trusted: {self.why}"
+
+
+class Unknown:
+    """Of which of the points that were asked last nothing is known (n,), and of how many of all."""
+
+    def __init__(self) -> None:
+        self.last: NDArray[np.bool_] = np.empty(0, dtype=bool)
+        self.count = 0
+
+
+def decided(steps: Steps[np.bool_, RareFailure], unknown: Unknown) -> Steps[np.float64, RareFailure]:
+    """``steps``, which know points that fail and points that do not, told of points of which nothing is known: NaN.
+
+    Those are told as points that do not fail, so that no search goes there, and noted in ``unknown``.
+    """
+    points = next(steps)
+    while True:
+        answers = yield points
+        unknown.last = np.isnan(answers)
+        unknown.count += int(unknown.last.sum())
+        try:
+            points = steps.send((answers != 0.0) & ~unknown.last)
+        except StopIteration as end:
+            found: RareFailure = end.value
+            break
+    why = found.why
+    if found.probability is None and unknown.count:
+        why = f"{why}; of {unknown.count} points nothing is known"
+    return replace(found, unknown=unknown.count, why=why)
 
 
 def nothing(method: str, why: str, *, level: float, evaluated: int, failed: int = 0) -> RareFailure:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cosim.campaign.ask_tell import Search, Steps
-from cosim.campaign.rare import RareFailure, ScaleFit, nothing
+from cosim.campaign.rare import UNKNOWN, RareFailure, ScaleFit, Unknown, decided, nothing
 from cosim.campaign.sampling import generator
 from cosim.devices.base import Array
 from cosim.errors import InputError
@@ -43,11 +43,12 @@ LEAST_BUDGET = 200
 
 def scaled_sigma(
     d: int, *, seed: int, budget: int = 3000, level: float = 0.95, scales: Sequence[float] | None = None
-) -> Search[np.bool_, RareFailure]:
+) -> Search[np.float64, RareFailure]:
     """A search for the failure probability of ``d`` standard normal coordinates.
 
-    It is told True for a point that fails. ``budget`` is the number of points at most; ``scales`` are the factors of
-    the standard deviation (four or more above 1), chosen by a pilot if nothing is said.
+    It is told True for a point that fails, NaN for one of which nothing is known. ``budget`` is the number of points at
+    most; ``scales`` are the factors of the standard deviation (four or more above 1), chosen by a pilot if nothing is
+    said.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
@@ -57,12 +58,14 @@ def scaled_sigma(
         raise InputError(f"a level of {level:g} is none", remedy="give e.g. 0.95")
     if scales is not None and (len(set(scales)) < 4 or min(scales) < 1.0):
         raise InputError("scaled sigma needs four different scales, none below 1", remedy="e.g. 2, 2.5, 3, 4")
-    return Search(
-        _steps(d, seed, budget, level, None if scales is None else np.sort(np.array(scales, float))), np.bool_
-    )
+    unknown = Unknown()
+    steps = _steps(d, seed, budget, level, None if scales is None else np.sort(np.array(scales, float)), unknown)
+    return Search(decided(steps, unknown), np.float64)
 
 
-def _steps(d: int, seed: int, budget: int, level: float, scales: Array | None) -> Steps[np.bool_, RareFailure]:
+def _steps(
+    d: int, seed: int, budget: int, level: float, scales: Array | None, unknown: Unknown
+) -> Steps[np.bool_, RareFailure]:
     used = failures = 0
     nearest = math.inf
     if scales is None:
@@ -83,20 +86,25 @@ def _steps(d: int, seed: int, budget: int, level: float, scales: Array | None) -
         used, failures, nearest = used + len(z), failures + int(second.sum()), _nearest(nearest, z, second)
         scales = _chosen(top, float(np.mean(fails)), max(float(second.sum()), 0.5) / len(z), budget - used)
     samples = _shares(scales, budget - used)
-    failed = np.zeros(len(scales), dtype=np.intp)
+    failed, lost = np.zeros((2, len(scales)), dtype=np.intp)
     for k, scale in enumerate(scales):
         z = scale * generator(seed, 2, k).standard_normal((int(samples[k]), d))
         fails = yield z
         used, failed[k], nearest = used + len(z), int(fails.sum()), _nearest(nearest, z, fails)
+        lost[k] = int(unknown.last.sum())
     failures += int(failed.sum())
     if np.count_nonzero(failed >= LEAST_FAILED) < 4:
         why = f"{LEAST_FAILED} or more points fail at fewer than four scales: raise the budget"
         return nothing(METHOD, why, level=level, evaluated=used, failed=failures)
-    fit = fit_scales(scales, failed, samples)
+    fit = fit_scales(scales, failed, samples - lost)
     logs = _bootstrap(fit, seed)
     low, high = np.exp(np.minimum(np.quantile(logs, [0.5 - 0.5 * level, 0.5 + 0.5 * level]), 0.0))
     why = ""
-    if fit.p_value < UNLIKELY:
+    entered = failed >= LEAST_FAILED
+    share = float(np.max(lost[entered] / (lost[entered] + failed[entered])))
+    if share > UNKNOWN:
+        why = f"at one scale {share:.0%} of what may be failures are points of which nothing is known: vary less"
+    elif fit.p_value < UNLIKELY:
         why = (
             f"the model misses the measured rates (chi² = {fit.chi_square:.3g} at {fit.freedom} degrees of freedom,"
             f" p = {fit.p_value:.2g})"

@@ -23,7 +23,6 @@ from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
 from cosim.campaign.points import Variables, repeats
 from cosim.campaign.scaled import scaled_sigma
 from cosim.campaign.worst import worst_case
-from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
@@ -61,18 +60,22 @@ class Searcher:
                 "this search has cases that it would not ask for: another version of cosim began it",
                 remedy="export what there is, and begin it anew",
             )
-        answers: Array | list[bool]
         if isinstance(self.way, HighSigma):
-            answers = [fails(row, self.way.limit) for row in rows]
+            answers = np.array([failed(row, self.way.limit) for row in rows])
         else:
             answers = np.array([worst_value(row, self.way) for row in rows])
         self.asked += len(rows)
         self.search.tell(answers)
 
 
-def fails(row: Mapping[str, Any], limit: str) -> bool:
-    """Whether a case breaks a limit. A run that did not converge, or has no verdict, counts as broken (own)."""
-    return bool(row.get("limits", {}).get(limit) != Verdict.PASS.value)
+def failed(row: Mapping[str, Any], limit: str) -> float:
+    """1 for a case that breaks a limit, 0 for one that keeps it, NaN for one that was refused: no such circuit exists.
+
+    A run that did not converge, or has no verdict, counts as broken (own).
+    """
+    if row["outcome"] == Outcome.REFUSED.value:
+        return math.nan
+    return float(row.get("limits", {}).get(limit) != Verdict.PASS.value)
 
 
 def worst_value(row: Mapping[str, Any], way: WorstCase) -> float:

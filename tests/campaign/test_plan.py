@@ -15,6 +15,7 @@ from cosim.campaign.campaign import Campaign
 from cosim.campaign.cases import Subject
 from cosim.campaign.plan import Plan
 from cosim.campaign.points import Points, repeats
+from cosim.campaign.rare import RareFailure
 from cosim.campaign.searches import searcher
 from cosim.errors import CosimError, InputError, UnitError, UnknownName
 from cosim.spice.testbench import Testbench
@@ -112,6 +113,40 @@ def test_samples_searches_and_a_benchs_own_monte_carlo_share_a_distribution_with
     # far out too
     assert 0.0 < search.variables.values(np.array([-8.0]))[address] < 1e-9
     assert 1.0 - 1e-9 < search.variables.values(np.array([8.0]))[address] <= 1.0
+
+
+def test_cases_that_were_refused_are_no_failures_of_the_circuit() -> None:
+    """theta_p beyond 4 sigma fails, and half of those cases are refused: the estimate is of the others, untrusted."""
+    variables = {THETA: {"relative": "5 %"}, "devices.memristor.theta_n": {"relative": "5 %"}}
+    plan = {"limit": "potentiated", "cases": 2000, "variables": variables}
+    centres = [nominal(BENCH, address)[0] for address in variables]
+
+    def estimate(*, refuse: bool) -> RareFailure:
+        search = searcher(Plan.model_validate({"bench": "1t1r_write", "high_sigma": plan}), BENCH)
+        assert search is not None
+        while (cases := search.ask()) is not None:
+            rows = []
+            for case in cases:
+                first, second = (case.values[a] / c - 1.0 for a, c in zip(variables, centres, strict=True))
+                fails, refused = first > 0.2, refuse and second > 0.0 and first > 0.2
+                row = {"outcome": "refused"} if refused else {
+                    "outcome": "converged", "limits": {"potentiated": "fail" if fails else "pass"},
+                }  # fmt: skip
+                rows.append({"values": dict(case.values), **row})
+            search.tell(rows)
+        result = search.search.result
+        assert isinstance(result, RareFailure)
+        return result
+
+    whole, half = estimate(refuse=False), estimate(refuse=True)
+    assert whole.trusted
+    assert whole.low < stats.norm.sf(4.0) < whole.high
+    assert half.unknown > 100
+    assert half.probability == pytest.approx(
+        0.5 * stats.norm.sf(4.0), rel=0.5
+    )  # some 5 % deviation, and the cut's edge
+    assert not half.trusted
+    assert "nothing is known" in half.why
 
 
 def test_cycles_keep_the_device_and_draw_the_cycle() -> None:

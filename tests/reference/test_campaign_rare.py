@@ -162,6 +162,28 @@ def test_what_importance_sampling_cannot_tell_it_says() -> None:
     assert "raise the budget" in shell.why
 
 
+@pytest.mark.parametrize("make", estimators())
+def test_points_of_which_nothing_is_known_are_no_evidence(make: Callable) -> None:
+    """Behind a plane at 3 sigma, where nothing is known beyond 3.2 sigma (half of the weight), or far off only."""
+    case = half_space(3.0, 2)
+    normal = np.array([1.0, -2.0]) / np.sqrt(5.0)
+
+    def beyond(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(z @ normal > 3.2, np.nan, z @ normal > 3.0)
+
+    def far(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(z @ normal < -12.0, np.nan, z @ normal > 3.0)
+
+    blind = make(2, seed=1, budget=4000).run(beyond)
+    assert blind.unknown > 0
+    assert not blind.trusted
+    assert "nothing is known" in blind.why
+    clear = make(2, seed=1, budget=4000).run(far)
+    assert "nothing is known" not in clear.why
+    assert clear.low <= case.probability <= clear.high
+    assert make(2, seed=1, budget=4000).run(lambda z: np.full(len(z), np.nan)).probability is None
+
+
 def test_what_scaled_sigma_cannot_tell_it_says() -> None:
     never = scaled_sigma(3, seed=0).run(lambda z: np.zeros(len(z), dtype=bool))
     assert never.probability is None
