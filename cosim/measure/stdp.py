@@ -175,7 +175,7 @@ class StdpDistance(_OfCurve):
 
     Args:
         discharge, charge: coefficients of the published curve.
-        between: delays between which neither is compared.
+        between: delays between which the dots discharge; elsewhere they charge. All delays are compared.
         factor: of the drive.
     """
 
