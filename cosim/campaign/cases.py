@@ -9,29 +9,31 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from cosim import __version__
 from cosim.campaign.address import NOMINAL, apply
+from cosim.campaign.identity import Decks, Files, FilesChanged, circuits, own_code, told_apart
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError
 from cosim.measure.physics import Verdict, states_in_bounds
+from cosim.spice.instances import calls
 from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck, Limits, Outcome, Simulator
+from cosim.spice.simulator import Limits, Outcome, Simulator
 from cosim.spice.testbench import BenchResult, Testbench
-from cosim.validate import judge_limit
+from cosim.validate import judge_limit, moves
 
 _LOG_LINES = 20
 _REBUILT = ("stimuli.", "options.")
 _VARIANTS = 64
-Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
+_STATES = 64  # that are saved for the check of their bounds where the bench does not save them
+Calls = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -54,38 +56,62 @@ class Case:
         return cls(int(number), str(corner), values, bool(repeat))
 
 
+@dataclass(frozen=True)
+class _Corner:
+    """A bench at a corner, SHA-256 of all that its cases share and of its own decks, its compiled models, its tree."""
+
+    bench: Testbench
+    shared: bytes
+    own: bytes
+    osdi: frozenset[Path]
+    calls: Calls
+
+
 class Subject:
     """A bench, ready for many cases: its corners are made once, and what all decks share is hashed once.
 
     Args:
         bench: as the plan has it.
         engine: version of the simulator, ``"ngspice-46"``.
+        simulator: its name: ``"pyspice"`` and ``"ngspice"`` run the same engine in their own ways.
     """
 
-    def __init__(self, bench: Testbench, engine: str) -> None:
+    def __init__(self, bench: Testbench, engine: str, *, simulator: str = "") -> None:
         self.bench = bench
         self.engine = engine
-        self._corners: dict[str, tuple[Testbench, bytes]] = {}
+        self._simulator = simulator
+        self._files = Files()
+        self._corners: dict[str, _Corner] = {}
         self._variants: dict[tuple[str, tuple[tuple[str, float], ...]], Testbench] = {}
 
     def corner(self, name: str) -> Testbench:
         """The bench at a corner, or as it stands."""
-        return self._corner(name)[0]
+        return self._corner(name).bench
 
-    def _corner(self, name: str) -> tuple[Testbench, bytes]:
-        if name not in self._corners:
+    def calls(self, corner: str) -> Calls:
+        """Per subcircuit of the circuit what its instances are; see `cosim.spice.instances.calls`."""
+        return self._corner(corner).calls
+
+    def _corner(self, name: str) -> _Corner:
+        found = self._corners.get(name)
+        if found is None:
             bench = self.bench if name == NOMINAL else self.bench.at_corner(name)
-            self._corners[name] = bench, _shared(bench)
-        return self._corners[name]
+            found = self._corners[name] = _at(bench, self._files)
+        return found
 
-    def digest(self, *corners: str) -> str:
-        """SHA-256 of what every case depends on beside its own values: circuit, files, measures, limits, engine."""
-        found = hashlib.sha256(self.engine.encode())
-        for name in corners or (NOMINAL,):
-            bench, shared = self._corner(name)
-            found.update(shared)
-            for deck in _told_apart(bench.decks()):
-                found.update(deck)
+    def digest(self) -> str:
+        """SHA-256 of what a campaign depends on beside its plan: the bench with all corners, files, engine, cosim."""
+        file = self.bench.file.model_dump_json(exclude={"description", "monte_carlo"})
+        found = hashlib.sha256(f"{self.engine} {file}".encode())
+        for name in (NOMINAL, *self.bench.file.corners):
+            try:
+                corner = self._corner(name)
+            except InputError as error:
+                if name == NOMINAL:
+                    raise
+                found.update(str(error).encode())  # a plan that has this corner is refused
+            else:
+                found.update(corner.shared + corner.own)
         return found.hexdigest()
 
     def at(self, case: Case) -> Testbench:
@@ -94,46 +120,89 @@ class Subject:
         if not rebuilt:
             return apply(self.corner(case.corner), case.values)
         # stimuli and options make the bench anew; cases of a grid share them
-        if (case.corner, rebuilt) not in self._variants:
+        variant = self._variants.get((case.corner, rebuilt))
+        if variant is None:
+            variant = apply(self.corner(case.corner), dict(rebuilt))
             if len(self._variants) >= _VARIANTS:
                 self._variants.clear()
-            self._variants[case.corner, rebuilt] = apply(self.corner(case.corner), dict(rebuilt))
+            self._variants[case.corner, rebuilt] = variant
         others = {name: value for name, value in case.values.items() if not name.startswith(_REBUILT)}
-        return apply(self._variants[case.corner, rebuilt], others)
+        return apply(variant, others)
 
     def key(self, case: Case, decks: Decks | None = None) -> str:
         """SHA-256 of all that the row depends on: decks with their options, files, measures, engine, repetition.
 
         Two plans that come to the same decks share it. ``decks`` are the case's, where they are written already.
+        Raises `FilesChanged` where a Verilog-A file became another model.
         """
-        _, shared = self._corner(case.corner)
-        found = hashlib.sha256(f"{self.engine} {case.repeat}".encode() + shared)
-        for deck in _told_apart(self.at(case).decks() if decks is None else decks):
+        corner = self._corner(case.corner)
+        found = hashlib.sha256(f"{self._simulator} {self.engine} {case.repeat}".encode() + corner.shared)
+        decks = self.at(case).decks() if decks is None else decks
+        if any(path not in corner.osdi for _, _, deck in decks for path in deck.osdi):
+            raise FilesChanged(f"a Verilog-A file of bench {self.bench.name}")
+        for deck in told_apart(decks):
             found.update(deck)
         return found.hexdigest()
 
-
-def _told_apart(decks: Decks) -> Iterator[bytes]:
-    """What tells the decks of two cases apart, where all that they include is the same."""
-    for _, _, deck in decks:
-        options = json.dumps([deck.save, sorted(deck.options.items())], default=str)
-        yield deck.text.encode() + b"\0" + options.encode() + b"\0"
+    def require_unchanged(self) -> None:
+        """Raises `FilesChanged` where a file that the decks include is not what it was when it was hashed."""
+        self._files.require_unchanged()
 
 
-def _shared(bench: Testbench) -> bytes:
-    """SHA-256 of what decks include and of what is measured: the same for all cases of a corner."""
-    found = hashlib.sha256(__version__.encode())
-    files: dict[Path, None] = {}
-    for name in bench.file.plan:
-        prepared = prepare(bench.deck(name, point=bench.points(name)[0]))
-        files |= dict.fromkeys([*prepared.circuit.files, *(Path(path) for path in prepared.osdi)])
-    for path in sorted(files):
-        found.update(hashlib.sha256(path.read_bytes()).digest())
+def _at(bench: Testbench, files: Files) -> _Corner:
+    """A bench at its corner, with what its cases share."""
+    decks = bench.decks()
+    found = hashlib.sha256(own_code())
+    included: dict[Path, None] = {}
+    tree: Calls = {}
+    states: tuple[str, ...] = ()
+    for deck in circuits(decks):
+        prepared = prepare(deck)
+        included |= dict.fromkeys([*prepared.circuit.files, *map(Path, (*prepared.osdi, *prepared.reads))])
+        if not tree:
+            tree = calls(prepared.circuit)
+            # what stands in an .if may not be there, and a vector that is not there ends the run
+            states = () if any(prepared.circuit.cards(".if")) else _states(bench, tree)
+    for path in sorted(included):
+        found.update(files.digest(path))
     wanted = bench.file.model_dump(
         mode="json", include={"measures", "limits", "trust", "stimuli", "analysis", "analyses"}
     )
     found.update(json.dumps(wanted, sort_keys=True).encode())
-    return found.digest()
+    own = hashlib.sha256(b"".join(told_apart(decks))).digest()
+    osdi = frozenset(path for _, _, deck in decks for path in deck.osdi)
+    if states and all(bench.vectors(name) for name in bench.file.plan):  # otherwise an engine keeps all nodes anyway
+        save = tuple(dict.fromkeys((*bench.file.save, *states)))
+        bench = replace(bench, file=bench.file.model_copy(update={"save": save}))
+    return _Corner(bench, found.digest(), own, osdi, tree)
+
+
+def _bounds(bench: Testbench) -> dict[str, dict[str, tuple[float, float]]]:
+    """Per subcircuit that is a device of the library the bounds of its states, lower case."""
+    return {
+        name.lower(): {state.name.lower(): state.bounds for state in find_device(chosen.device).states}
+        for name, chosen in bench.sets.items()
+    }
+
+
+def _states(bench: Testbench, tree: Calls) -> tuple[str, ...]:
+    """The vectors of all states of the bench's devices; none where they are too many to save."""
+    bounds = _bounds(bench)
+    leading = set(bounds)
+    while more := {name for name, inside in tree.items() if name not in leading and leading & set(inside.values())}:
+        leading |= more
+    found: list[str] = []
+    left = [("", "")]
+    while left:
+        path, part = left.pop()
+        for instance, called in tree.get(part, {}).items():
+            if called in bounds:
+                found += [f"v({path}{instance}.{state})" for state in bounds[called]]
+            elif called in leading:
+                left.append((f"{path}{instance}.", called))
+        if len(found) > _STATES:
+            return ()
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -147,7 +216,17 @@ class Done:
 def evaluate(
     subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None = None, keep: bool = False
 ) -> Done:
-    """Run a case, and its repetition where it asks for one. Raises nothing for what becomes of the runs."""
+    """Run a case, and its repetition where it asks for one.
+
+    What becomes of the runs is said by the row; raised is only `FilesChanged`, where there must not be a row.
+    """
+    subject.require_unchanged()
+    done = _evaluated(subject, case, simulator, limits=limits, keep=keep)
+    subject.require_unchanged()
+    return done
+
+
+def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None, keep: bool) -> Done:
     row: dict[str, Any] = {
         "number": case.number, "corner": case.corner, "values": dict(case.values), "engine": subject.engine,
     }  # fmt: skip
@@ -156,42 +235,46 @@ def evaluate(
         decks = bench.decks()
         row["key"] = subject.key(case, decks)
         run = bench.run(simulator, limits=limits, decks=decks)
+    except FilesChanged:
+        raise
     except InputError as error:
         return Done({**row, "outcome": Outcome.REFUSED.value, "verdict": Verdict.CANNOT_TELL.value, "why": str(error)})
-    again: BenchResult | None = None
     row["outcome"] = run.result.outcome.value
     row["seconds"] = round(sum(entry.result.wall for entry in run.runs), 6)
     if not run.result.ok:
         row |= {"verdict": Verdict.CANNOT_TELL.value, "why": run.result.reason}
         row["log"] = "\n".join(run.result.log.splitlines()[-_LOG_LINES:])
         return Done(row)
+    again: BenchResult | str | None = None
     if case.repeat:
-        again = bench.tightened().run(simulator, limits=limits)
+        try:
+            again = bench.tightened().run(simulator, limits=limits)
+        except InputError as error:
+            again = str(error)
     row["measures"] = {name: [float(x) for x in entry.values] for name, entry in run.measures.items()}
-    row |= _judged(bench, run, again)
+    row |= _judged(bench, run, again, subject.calls(case.corner))
     return Done(row, packed(run) if keep else None)
 
 
-def _judged(bench: Testbench, run: BenchResult, again: BenchResult | None) -> dict[str, Any]:
-    """The verdicts on a converged run: each limit, the repetition, the physics."""
+def _judged(bench: Testbench, run: BenchResult, again: BenchResult | str | None, tree: Calls) -> dict[str, Any]:
+    """The verdicts on a converged run: each limit, the repetition (or why there is none), the physics."""
     limits: dict[str, str] = {}
-    moved: dict[str, float] = {}
     why = []
+    repeated = again if isinstance(again, BenchResult) else None
     for name in bench.file.limits:
-        spec = judge_limit(bench, NOMINAL, name, run, again)
+        spec = judge_limit(bench, NOMINAL, name, run, repeated)
         limits[name] = spec.verdict.value
-        if spec.moved is not None:
-            moved[name] = spec.moved
         if spec.verdict is not Verdict.PASS:
             why.append(f"{name}: {spec.why}")
-    physics = physics_of(bench, run)
+    why += [f"{name}: {says}" for name, says in run.missing.items() if name not in limits]
+    physics = physics_of(bench, run, tree)
     states = [*limits.values(), *(p["verdict"] for p in physics.values() if p["verdict"] != Verdict.CANNOT_TELL.value)]
     worst = next((v.value for v in (Verdict.FAIL, Verdict.CANNOT_TELL) if v.value in states), Verdict.PASS.value)
     step = "not repeated"
+    moved: dict[str, float] = {}
     if again is not None:
-        step = Verdict.CANNOT_TELL.value if not again.result.ok else Verdict.PASS.value
-        if moved and max(moved.values()) > bench.file.trust.moves:
-            step = Verdict.FAIL.value
+        step, moved, says = _time_step(run, again, bench.file.trust.moves)
+        why += [f"time step: {says}"] if says else []
     why += [f"{name}: {entry['says']}" for name, entry in physics.items() if entry["verdict"] == Verdict.FAIL.value]
     return {
         "verdict": worst, "limits": limits, "time_step": step, "physics": physics,
@@ -199,30 +282,71 @@ def _judged(bench: Testbench, run: BenchResult, again: BenchResult | None) -> di
     }  # fmt: skip
 
 
-def physics_of(bench: Testbench, run: BenchResult) -> dict[str, dict[str, Any]]:
-    """What can be checked on any run: every vector is finite, and every saved state stays within its bounds."""
+def _time_step(run: BenchResult, again: BenchResult | str, most: float) -> tuple[str, dict[str, float], str]:
+    """Whether the repetition moves no measure by more than ``most``, by how much it moves each, and what is to say."""
+    if isinstance(again, str):
+        return Verdict.CANNOT_TELL.value, {}, again
+    if not again.result.ok:
+        return Verdict.CANNOT_TELL.value, {}, f"{again.result.outcome.value}: {again.result.reason}"
+    moved: dict[str, float] = {}
+    unlike = sorted(run.measures.keys() ^ again.measures.keys())
+    for name in run.measures.keys() & again.measures.keys():
+        by = moves(run.measures[name], again.measures[name])
+        if by is None:
+            unlike.append(name)
+        else:
+            moved[name] = by
+    moved = {name: moved[name] for name in run.measures if name in moved}
+    beyond = [f"{name} moves by {by:.1%}" for name, by in moved.items() if by > most]
+    if beyond:
+        return Verdict.FAIL.value, moved, ", ".join(beyond)
+    if unlike:
+        return Verdict.CANNOT_TELL.value, moved, f"{', '.join(unlike)} cannot be compared with the repeated run's"
+    if not moved:
+        return Verdict.CANNOT_TELL.value, moved, "there is no measure to compare"
+    return Verdict.PASS.value, moved, ""
+
+
+def physics_of(bench: Testbench, run: BenchResult, tree: Calls) -> dict[str, dict[str, Any]]:
+    """What can be checked on any run: every vector is finite, and every saved state stays within its bounds.
+
+    A state is the inner node of an instance of one of the bench's devices, which ``tree`` (`Subject.calls`) tells.
+    """
     finite = all(bool(np.all(np.isfinite(data[v].values))) for r in run.runs for data in r.result.waveforms.values()
                  for v in data.data_vars)  # fmt: skip
     found: dict[str, dict[str, Any]] = {
         "finite": {"verdict": (Verdict.PASS if finite else Verdict.FAIL).value, "says": "every vector is finite"}
     }
-    bounds = {state.name: state.bounds for chosen in bench.sets.values() for state in find_device(chosen.device).states}
+    known = _bounds(bench)
     states: dict[str, Array] = {}
+    bounds: dict[str, tuple[float, float]] = {}
     for entry in run.runs:
-        for data in entry.result.waveforms.values():
-            for name in data.data_vars:
-                text = str(name)
-                tail = text[2:-1].rpartition(".")[2] if text.startswith("v(") and "." in text else ""
-                if tail in bounds:
+        for kind, data in entry.result.waveforms.items():
+            for name in data.data_vars if kind != "ac" else ():  # of a small signal's amplitude there are no bounds
+                place, _, state = str(name)[2:-1].rpartition(".") if str(name).startswith("v(") else ("", "", "")
+                own = known.get(_called(tree, place), {})
+                if state in own:
                     values = np.atleast_1d(np.real(data[name].values))
-                    states[tail] = np.concatenate([states[tail], values]) if tail in states else values
+                    path = f"{place}.{state}"
+                    states[path] = np.concatenate([states[path], values]) if path in states else values
+                    bounds[path] = own[state]
     if states:
-        check = states_in_bounds(states, {name: bounds[name] for name in states})
+        check = states_in_bounds(states, bounds)
         found["state in bounds"] = {"verdict": check.verdict.value, "says": check.says}
     else:
         says = "no state of a device is among the saved vectors"
         found["state in bounds"] = {"verdict": Verdict.CANNOT_TELL.value, "says": says}
     return found
+
+
+def _called(tree: Calls, path: str) -> str:
+    """The subcircuit that the instance at ``path`` (``"xcell.xm"``) is one of; empty where there is none."""
+    part = ""
+    for instance in path.split("."):
+        part = tree.get(part, {}).get(instance, "")
+        if not part:
+            return ""
+    return part
 
 
 def packed(run: BenchResult) -> bytes:

@@ -103,7 +103,7 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
             engine = simulator.version()
         except EngineMissing:  # it may have been killed while it started; what is not there stays so
             engine = simulator.version()
-        subject = Subject(bench, engine)
+        subject = Subject(bench, engine, simulator=plan.engine)
         if subject.engine != job.engine:
             raise InputError(
                 f"a worker has {subject.engine}, the campaign began with {job.engine}",
@@ -111,7 +111,7 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
             )
         if subject.digest() != job.digest:
             raise InputError(
-                f"bench {plan.bench}, or a file that it includes, is not what the campaign began with",
+                f"bench {plan.bench}, a file that it includes, or cosim itself, is not what the campaign began with",
                 remedy="undo the change, or begin a new campaign",
             )
     except BaseException:

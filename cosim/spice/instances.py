@@ -225,3 +225,8 @@ def _split(text: str) -> tuple[Sequence[str], dict[str, str]]:
         return text.split(), {}
     words = [word for word in text[: first.start()].split() if word.lower() != "params:"]
     return words, {match[1].lower(): match[2] for match in _ASSIGNED.finditer(text, first.start())}
+
+
+def calls(netlist: Netlist) -> dict[str, dict[str, str]]:
+    """Per subcircuit ("" is the circuit itself) the subcircuit that each of its instances is one of; lower case."""
+    return {name: {instance: called for instance, called, _, _ in part.calls} for name, part in _parts(netlist).items()}
