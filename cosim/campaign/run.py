@@ -28,7 +28,7 @@ from cosim.campaign.cache import Cache, own_row
 from cosim.campaign.cases import Case, Done
 from cosim.campaign.executors import Executor
 from cosim.campaign.finished import Finished
-from cosim.campaign.store import Store
+from cosim.campaign.store import Store, StoreError
 from cosim.campaign.work import Job, key_batch, run_batch
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
@@ -54,7 +54,8 @@ SMOOTH = 0.3
 class Progress:
     """How far a campaign is: cases with a row, of ``total``; those of them that this run made, and how they ended.
 
-    ``note`` is what a user should know just now, e.g. that no worker has come yet.
+    ``note`` is what a user should know just now, e.g. that no worker has come yet; ``warning`` what holds for the rest
+    of the run, e.g. that its cache failed.
     """
 
     total: int
@@ -64,6 +65,7 @@ class Progress:
     failed: int = 0
     seconds: float = 0.0
     note: str = ""
+    warning: str = ""
 
     @property
     def rate(self) -> float:
@@ -243,9 +245,8 @@ class Loop:
 
     def _look_up(self, numbers: Sequence[int], keys: Sequence[str | None]) -> None:
         """Rows of the cases that the cache has; the others are to be run."""
-        assert self._cache is not None
         for number, key in zip(numbers, keys, strict=True):
-            found = self._cache.find(key, waveforms=self._keep) if key is not None else None
+            found = self._cached_row(key) if key is not None else None
             if found is None or key is None:
                 self._todo.append(number)
                 continue
@@ -254,6 +255,23 @@ class Loop:
             self._ready.append(Finished.of(own_row(found, number=number, corner=case.corner, values=case.values)))
             self._left -= 1
             self.progress.cached += 1
+
+    def _cached_row(self, key: str) -> Done | None:
+        if self._cache is None:  # it failed while keys were under way
+            return None
+        try:
+            return self._cache.find(key, waveforms=self._keep)
+        except StoreError as error:
+            self._without_cache(error)
+            return None
+
+    def _without_cache(self, error: StoreError) -> None:
+        """Go on without the cache, which holds nothing that the campaign needs."""
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = None
+        self._fresh, self._hits = [], []
+        self.progress.warning = f"{error.message}; the campaign goes on without it"
 
     def _lost(self, batch: _Batch) -> None:
         """A process died. A case that ran alone is to blame; of several nobody knows; keys kill nobody."""
@@ -294,8 +312,11 @@ class Loop:
             self._cached = time.monotonic()
             fresh, self._fresh = self._fresh, []
             hits, self._hits = self._hits, []
-            self._cache.add(fresh)
-            self._cache.touch(hits)
+            try:
+                self._cache.add(fresh)
+                self._cache.touch(hits)
+            except StoreError as error:
+                self._without_cache(error)
         self._committed = time.monotonic()
         self._commit_costs = self._committed - began
         self.progress.seconds = self._committed - self._began

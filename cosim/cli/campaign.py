@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from cosim.campaign.cache import Cache
     from cosim.campaign.campaign import Campaign
     from cosim.campaign.executors import Executor
     from cosim.campaign.results import Group
@@ -114,16 +115,18 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
 
 
 def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool) -> int:
-    from cosim.campaign.cache import Cache
     from cosim.cli.output import progress
 
-    cache = None if no_cache else Cache()
+    cache = None if no_cache else _cache()
     ended = False
     with _stopping(campaign) as stop, progress() as bars:
-        task, noted = bars.add_task("starting", total=None), False
+        task, noted, warned = bars.add_task("starting", total=None), False, False
 
         def tell(now: Progress) -> None:
-            nonlocal noted
+            nonlocal noted, warned
+            if now.warning and not warned:
+                warned = True
+                bars.console.print(now.warning, highlight=False, soft_wrap=True)
             if bool(now.note) != noted:  # once, also in a pipe
                 noted = bool(now.note)
                 bars.console.print(now.note or "a worker has come", highlight=False, soft_wrap=True)
@@ -145,6 +148,20 @@ def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool
     if set(campaign.store.counts("outcome")) - {"converged"}:
         return 1
     return 0 if _yields(campaign) else 1
+
+
+def _cache() -> Cache | None:
+    """The user's cache; none where it cannot be opened, which is said: nobody needs it."""
+    import sys
+
+    from cosim.campaign.cache import Cache
+    from cosim.campaign.store import StoreError
+
+    try:
+        return Cache()
+    except StoreError as error:
+        print(f"{error.message}; the campaign goes on without it", file=sys.stderr)
+        return None
 
 
 def _yields(campaign: Campaign) -> bool:
