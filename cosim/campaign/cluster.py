@@ -237,8 +237,12 @@ def read_cluster(path: str | Path) -> tuple[Callable[[], Any], int]:
             raise InputError(f"jobqueue.{kind} does not say {name}", where=where, remedy="say what a job has")
     # Threads of one Python process take turns; a case is a third Python, so every core gets a process of its own.
     settings.setdefault("processes", settings["cores"])
-    # No page of the scheduler's for everybody on the network, unless it is asked for.
-    settings["scheduler_options"] = {"dashboard": False, **(settings.get("scheduler_options") or {})}
+    # No page of the scheduler's for everybody on the network, unless it is asked for; what dask answers there even so
+    # is for this machine only, at any port: 8787 may be another scheduler's.
+    options = {"dashboard": False, **(settings.get("scheduler_options") or {})}
+    if not options["dashboard"]:
+        options.setdefault("dashboard_address", "127.0.0.1:0")
+    settings["scheduler_options"] = options
 
     def make() -> Any:
         try:

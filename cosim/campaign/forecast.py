@@ -97,7 +97,7 @@ def fixed_sizes(seconds: float, most: int) -> Sizes:
 
     def sizes(per_case: float, *, left: int, workers: int) -> int:
         del left, workers
-        return 1 if per_case <= 0.0 else max(1, min(most, round(seconds / per_case)))
+        return 1 if per_case <= 0.0 else max(1, round(min(most, seconds / per_case)))
 
     return sizes
 

@@ -101,7 +101,7 @@ def batch_size(per_case: float, *, left: int, workers: int, most: int = _LARGEST
     """Cases of the next batch: of ``per_case`` seconds each (0: not known yet) with ``left`` cases to go."""
     if per_case <= 0.0:
         return 1
-    wanted = max(_BATCH_SECONDS, _HANDLING_SECONDS * workers) / per_case
+    wanted = min(max(_BATCH_SECONDS, _HANDLING_SECONDS * workers) / per_case, _SHORTEST * most)  # finite
     share = max(left / (_SHARE * workers), wanted / _SHORTEST)
     return max(1, min(round(wanted), most, math.ceil(share)))
 

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +188,24 @@ def test_what_is_no_scheduler(given: str) -> None:
         connect(given)
 
 
+def _listeners(scheduler: Any) -> list[tuple[Any, ...]]:
+    """Where a scheduler answers to HTTP."""
+    return [each.getsockname()[:2] for each in scheduler.http_server._sockets.values()]
+
+
 def test_jobs_of_slurm(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue", reason="the package dask-jobqueue is not installed")
     file = tmp_path / "cluster.yaml"
     file.write_text(SLURM)
     make, jobs = read_cluster(file)
     assert jobs == 3
-    with make() as found:
-        script = found.job_script()
+    with socket.socket() as other:  # dask's usual port is another scheduler's, or is now
+        with suppress(OSError):
+            other.bind(("", 8787))
+            other.listen()
+        with make() as found:
+            script = found.job_script()
+            assert {address for address, _ in _listeners(found.scheduler)} == {"127.0.0.1"}
     for line in ("#SBATCH --cpus-per-task=8", "#SBATCH -t 02:30:00", "#SBATCH --exclusive", "#SBATCH --mem=15G"):
         assert line in script.splitlines()
     assert {"--nworkers 8", "--nthreads 1"} <= set(re.findall(r"--n\w+ \d+", script))  # a process for each core

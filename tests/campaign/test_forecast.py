@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cosim.campaign.forecast import Costs, Work, curve, fixed_sizes, simulate
@@ -82,6 +82,7 @@ def test_every_case_is_run_and_no_law_broken(
 
 
 @settings(deadline=None)
+@example(5e-324, 10**8, 10_000, 4096)  # a number of cases that is infinite
 @given(st.floats(0.0, 1e4), st.integers(1, 10**8), st.integers(1, 10_000), st.integers(1, 4096))
 def test_batches_fit(per_case: float, left: int, workers: int, most: int) -> None:
     size = batch_size(per_case, left=left, workers=workers, most=most)
@@ -93,6 +94,10 @@ def test_batches_fit(per_case: float, left: int, workers: int, most: int) -> Non
         assert (size - 1) * per_case <= max(0.25, 0.01 * workers) + per_case
     assert 1 <= room(per_case, waited=0.0, workers=workers) <= 2 * workers
     assert room(per_case, waited=10.0, workers=workers) == 2 * workers
+
+
+def test_batches_of_cases_that_take_no_time() -> None:
+    assert fixed_sizes(1.0, 64)(5e-324, left=10, workers=1) == 64
 
 
 def test_the_last_batches_are_short_and_the_first_are_few() -> None:
