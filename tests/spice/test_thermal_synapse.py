@@ -61,6 +61,24 @@ def test_eligibility_is_the_decaying_sum_of_powers(simulator: Simulator) -> None
 
 
 @pytest.mark.spice
+def test_a_frame_without_heating_is_not_passed(simulator: Simulator) -> None:
+    cold = Testbench.load("1t1h1m_phases").with_(parameters={"v_max": 1e-3}).run(simulator)
+    assert not cold.measures["accumulated"].passed
+    # reads alone, 0.1 V on a ReRAM, warm it by less than a tenth of a kelvin
+    assert cold["accumulated"].scalar < 0.1
+
+
+@pytest.mark.spice
+def test_a_pair_takes_twice_a_cell_but_for_the_heater(simulator: Simulator) -> None:
+    """Two cells get each read, gate and write pulse; one of them is heated."""
+    done = Testbench.load("1t1h1m_energy").run(simulator)
+    parts = {name: done[name].values for name in ("integration", "e_update", "gate", "write", "pair_step")}
+    expected = 2.0 * (parts["integration"] + parts["gate"] + parts["write"]) + parts["e_update"]
+    # line drivers of 10 Ohm carry twice the current, the heated cell's ReRAM ends a little higher, edges are sampled
+    np.testing.assert_allclose(parts["pair_step"], expected, rtol=0.01)
+
+
+@pytest.mark.spice
 def test_spike_integration_adds_conductances(simulator: Simulator) -> None:
     bench = Testbench.load("1t1h1m_array_4x4")
     text = find("netlists", "1t1h1m_array_4x4.cir").read_text()
