@@ -8,9 +8,10 @@ disturbed at moments drawn from its whole life, start-up and commits among them:
 - its disk is full: a small tmpfs is filled to the last byte where this process may mount one, else its process may
   write no file further than some bytes beyond its database's present end (``RLIMIT_FSIZE``).
 
-After each life the files are read by `sqlite3`, `json` and `zipfile` alone: every row that was ever seen is there as it
-was, none is there twice, none is half written, waveforms are whole. In the end all cases are there, with the numbers of
-an undisturbed run, and no process of a killed campaign is left.
+While it lives and after each life the files are read by `sqlite3`, `json` and `zipfile` alone: every row that was ever
+seen is there as it was, no case (corner and values, which are drawn and all differ) is there twice, none is half
+written, waveforms are whole. In the end all cases are there, with the numbers of an undisturbed run, and no process of
+a killed campaign is left.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _FIELDS = {"number", "corner", "values", "engine", "key", "outcome", "verdict", 
 _GONE = 15.0  # s that processes of a killed campaign have to notice
 _TMPFS = 64  # MiB
 _WORKING = 0.65  # the share of lives that are disturbed behind their first commit, not before
+_GLANCES = 0.1  # s between two of them
 _LONGEST = 120.0  # s that a life may last
 
 KINDS = ("campaign", "commit", "worker", "engine", "disk")
@@ -91,6 +93,16 @@ class Reader:
             for number, text in database.execute("SELECT number, row FROM rows"):
                 self.seen.setdefault(number, text)
 
+    def watch(self, life: Life, seconds: float) -> bool:
+        """Look again and again for so many seconds, or until the life ends; returns whether it did."""
+        end = time.monotonic() + seconds
+        while not life.wait(min(_GLANCES, end - time.monotonic())):
+            if time.monotonic() >= end:
+                return False
+            with contextlib.suppress(sqlite3.OperationalError):  # no room for a reader, either: there are more glances
+                self.glance()
+        return True
+
     def examine(self) -> dict[int, dict[str, Any]]:
         """All rows of a campaign that nobody runs, each looked at; a copy is read, so that nothing is repaired."""
         if not (self.folder / "results.sqlite").exists():
@@ -104,7 +116,6 @@ class Reader:
                     self.found.half_written += 1
                 listed = database.execute("SELECT number, key, outcome, verdict, row FROM rows").fetchall()
         numbers = [entry[0] for entry in listed]
-        self.found.doubled += len(numbers) - len(set(numbers))
         rows: dict[int, dict[str, Any]] = {}
         for number, key, outcome, verdict, text in listed:
             if self.seen.setdefault(number, text) != text:
@@ -120,6 +131,9 @@ class Reader:
             if not whole or (self._waveforms and outcome == "converged" and not self._whole(number)):
                 self.found.half_written += 1
             rows[number] = row
+        # the numbers are the database's key and cannot repeat; what was run for them can
+        cases = [json.dumps([row.get("corner"), row.get("values")], sort_keys=True) for row in rows.values()]
+        self.found.doubled += len(cases) - len(set(cases))
         self.found.lost += len(set(self.seen) - set(numbers))
         return rows
 
@@ -272,7 +286,7 @@ def _live(
     began, span = time.monotonic(), spans[working]
     moments = np.sort(rng.uniform(0.0, span, size=min(left, 1 + int(rng.poisson(1.0)))))
     for moment in moments:
-        if life.wait(moment - (time.monotonic() - began)):
+        if reader.watch(life, moment - (time.monotonic() - began)):
             break
         reader.glance()
         kind = str(rng.choice(KINDS, p=_WEIGHTS))
@@ -280,7 +294,7 @@ def _live(
         found.kills[kind] += struck
         if kind in ("campaign", "commit", "disk"):
             break
-    if not life.wait(_LONGEST):
+    if not reader.watch(life, _LONGEST):
         life.process.kill()
         life.process.wait()
         found.unexplained.append(f"ran on for more than {_LONGEST:g} s: {life.said[-300:]}")
