@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -250,11 +251,20 @@ def test_an_interrupt_ends_it_at_once(tmp_path: Path, *, whole: bool) -> None:
 
 
 def test_a_failing_case_ends_the_others_but_not_the_simulator(tmp_path: Path, simulator: PySpiceSimulator) -> None:
-    """A measure that cannot be taken is the bench's error; the caller's simulator goes on."""
-    late = bench(tmp_path, at="9 us")
-    with pytest.raises(InputError, match=r"the run (ends|goes)"):
-        validate_bench(late, simulator)
+    """A netlist that is gone is the bench's error; the caller's simulator goes on."""
+    gone = bench(tmp_path)
+    gone = replace(gone, file=gone.file.model_copy(update={"netlist": "gone.cir"}))
+    with pytest.raises(InputError, match=r"gone\.cir"):
+        validate_bench(gone, simulator)
     assert validate_bench(bench(tmp_path), simulator).verdict is Verdict.PASS
+
+
+def test_a_measure_that_cannot_be_had_cannot_be_told(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    """One without a limit; the measure that has one keeps its verdict."""
+    report = validate_bench(bench(tmp_path, at="9 us"), simulator)
+    assert [spec.verdict for spec in report.specs] == [Verdict.PASS]
+    assert report.verdict is Verdict.CANNOT_TELL
+    assert "the run goes from" in report.error
 
 
 def test_table_shortens_and_shows_a_text_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
