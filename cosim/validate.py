@@ -2,7 +2,8 @@
 
 A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit cannot be told where a run did not converge, or where its
 measure, repeated at tightened tolerances and half the maximum step, moves by more than the bench's ``trust.moves`` or
-across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield.
+across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield:
+where its interval holds the least one that is asked for, it cannot be told.
 
 Benches, and the nominal run, the repeated run, corners and samples of each, are worked on at once: the simulator's
 processes bound what really runs. Results are the same in any order.
@@ -21,16 +22,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from cosim import resources
+from cosim.campaign.yields import estimate
 from cosim.errors import CosimError, InputError, MissingFile, Where
 from cosim.measure.physics import Verdict
+from cosim.spice.measured import Measured
 from cosim.spice.simulator import Limits, Simulator
-from cosim.spice.testbench import BenchResult, Measured, Testbench
+from cosim.spice.testbench import BenchResult, Testbench
 from cosim.units import show
 
 NOMINAL = "nominal"
+NO_LIMITS = "no limits"
 Tell = Callable[[Sequence[str], int], None]
 BLOCK = 256  # samples that are handed out before the first of them is judged
 Found = TypeVar("Found")
@@ -100,11 +103,19 @@ class BenchReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its specs; ``cannot tell`` for a bench that could not be run."""
+        """The worst of its specs; ``cannot tell`` for a bench that could not be run.
+
+        A bench without limits that ran has ``pass`` here, for nothing is wrong with it; `kind` tells it apart.
+        """
         found = {spec.verdict for spec in self.specs}
         if Verdict.FAIL in found:
             return Verdict.FAIL
         return Verdict.CANNOT_TELL if self.error or Verdict.CANNOT_TELL in found else Verdict.PASS
+
+    @property
+    def kind(self) -> str:
+        """The verdict in words; `NO_LIMITS` for a bench that ran and has none, about which nothing was asked."""
+        return self.verdict.value if self.specs or self.error else NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -116,8 +127,14 @@ class Validation:
     changes: tuple[str, ...] = field(default=())
 
     @property
+    def summary(self) -> str:
+        """How many benches ended in which way."""
+        kinds = [report.kind for report in self.reports]
+        return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+    @property
     def passed(self) -> bool:
-        """Whether every bench passes."""
+        """Whether every bench passes that has limits."""
         return all(report.verdict is Verdict.PASS for report in self.reports)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +146,7 @@ class Validation:
                 {
                     "bench": report.bench,
                     "title": report.title,
-                    "verdict": report.verdict.value,
+                    "verdict": report.kind,
                     "seconds": round(report.seconds, 3),
                     **({"error": report.error} if report.error else {}),
                     "specs": [spec.to_dict() for spec in report.specs],
@@ -296,7 +313,10 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
     if name in run.missing:
         return spec(Verdict.CANNOT_TELL, run.missing[name])
     measured = run.measures[name]
-    plain = Verdict.PASS if measured.passed else Verdict.FAIL
+    plain = measured.verdict or Verdict.PASS
+    if plain is Verdict.CANNOT_TELL:
+        why = "a value is not finite" if measured.values.size else "it has no values"
+        return spec(plain, why, measured)
     if again is None:
         return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured)
     if not again.result.ok:
@@ -309,9 +329,9 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
     if moved is None:
         why = "the repeated run gives another number of values, or one that is not finite"
         return spec(Verdict.CANNOT_TELL, why, measured)
-    if other.passed is not measured.passed:
-        turned = "pass" if other.passed else "fail"
-        return spec(Verdict.CANNOT_TELL, f"tightened tolerances turn it into a {turned}", measured, moved)
+    if other.verdict is not measured.verdict:
+        why = f"tightened tolerances turn it into {other.verdict or Verdict.PASS}"
+        return spec(Verdict.CANNOT_TELL, why, measured, moved)
     if moved > bench.file.trust.moves:
         why = f"moves by {moved:.1%} with tightened tolerances and half the step"
         return spec(Verdict.CANNOT_TELL, why, measured, moved)
@@ -319,11 +339,9 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
 
 
 def _worst(measured: Measured) -> str:
-    low = -np.inf if measured.low is None else measured.low
-    high = np.inf if measured.high is None else measured.high
-    beyond = np.maximum(low - measured.values, measured.values - high)
-    k = int(np.argmax(beyond))
-    count = int(np.count_nonzero(beyond > 0))
+    beyond = measured.excess
+    k = int(np.nanargmax(beyond))
+    count = int(np.count_nonzero(beyond > 0.0))
     at = ", ".join(f"{name} = {column[k]:.4g}" for name, column in measured.coordinates.items())
     place = f" at {at}" if at else f" at value {k + 1}" if measured.values.size > 1 else ""
     share = f"; {count} of {measured.values.size} values break it" if measured.values.size > 1 else ""
@@ -343,12 +361,12 @@ def _sample(
     for name in bench.file.limits:
         measured = run.measures.get(name)
         ends = () if measured is None or not measured.values.size else (measured.values.min(), measured.values.max())
-        found[name] = (measured is not None and measured.passed is not False, *map(float, ends))
+        found[name] = (measured is not None and measured.verdict is Verdict.PASS, *map(float, ends))
     return found
 
 
 def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
-    """A spec per limit over the samples: the yield, and its 95 % Clopper–Pearson interval."""
+    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval."""
     spec = bench.file.monte_carlo
     if spec is None:
         return []
@@ -367,12 +385,11 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
                 values[name] += ends_of_one
     found = []
     for name, count in good.items():
-        share = count / spec.samples
-        interval = stats.binomtest(count, spec.samples).proportion_ci(0.95, method="exact")
-        why = f"yield {count} of {spec.samples} (95 %: {interval.low:.1%} .. {interval.high:.1%})"
+        share = estimate(count, spec.samples, unknown=failed)
+        why = f"yield {share.judgement(spec.yield_min)}"
         if failed:
-            why += f", {failed} did not converge and count as failed"
-        verdict = Verdict.PASS if share >= spec.yield_min else Verdict.FAIL
+            why += f"; {failed} did not converge: the interval covers both readings"
+        verdict = share.judged(spec.yield_min)
         unit = bench.file.measures[name].unit
         low, high = bench.file.limits[name].span(unit)
         ends = (min(values[name]), max(values[name])) if values[name] else (None, None)
@@ -439,12 +456,16 @@ def junit(validation: Validation) -> str:
         ]
         if report.error:
             cases.append(("bench", Verdict.CANNOT_TELL, report.error))
+        if report.kind == NO_LIMITS:
+            skipped = Xml.SubElement(suite, "testcase", classname=report.bench, name="bench")
+            Xml.SubElement(skipped, "skipped", message=NO_LIMITS)
         for name, verdict, text in cases:
             case = Xml.SubElement(suite, "testcase", classname=report.bench, name=name)
             if verdict is not Verdict.PASS:
                 Xml.SubElement(case, "failure" if verdict is Verdict.FAIL else "error", message=text)
         kinds = [verdict for _, verdict, _ in cases]
-        suite.set("tests", str(len(cases)))
+        suite.set("tests", str(len(cases) + (report.kind == NO_LIMITS)))
+        suite.set("skipped", str(int(report.kind == NO_LIMITS)))
         suite.set("failures", str(kinds.count(Verdict.FAIL)))
         suite.set("errors", str(kinds.count(Verdict.CANNOT_TELL)))
     Xml.indent(root)

@@ -125,7 +125,7 @@ class Sample(Table):
         cycles: how often each device is run; its `variables` stay, `cycle_variables` are drawn anew.
         cycle_variables: what differs from cycle to cycle, as `variables`.
         correlations: groups of variables that go together.
-        yield_min: the least share of cases that has to keep every limit, for the exit code.
+        yield_min: the least share of cases that keeps every limit; its interval has to show it. 1: every case does.
         confidence: of the intervals.
     """
 

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import special, stats
 
 from cosim.errors import InputError
+from cosim.measure.physics import Verdict
 
 Method = Literal["clopper-pearson", "wilson"]
 _NAMES = {"clopper-pearson": "Clopper–Pearson", "wilson": "Wilson"}
@@ -45,6 +46,26 @@ class Yield:
     method: str
     unknown: int = 0
     note: str = ""
+
+    def judged(self, least: float) -> Verdict:
+        """``pass`` where the whole interval is at least ``least``, ``fail`` where it is below, else ``cannot tell``.
+
+        No samples show a yield of 1: a ``least`` of 1 asks of these samples only that each passes.
+        """
+        if self.low >= least or (least >= 1.0 and self.passed == self.n):
+            return Verdict.PASS
+        return Verdict.FAIL if self.high < least else Verdict.CANNOT_TELL
+
+    def judgement(self, least: float) -> str:
+        """The yield and its interval in words; where ``least`` cannot be told, how many samples would tell it."""
+        text = f"{self.passed} of {self.n} ({self.level:.0%}: {self.low:.2%} .. {self.high:.2%})"
+        if self.judged(least) is not Verdict.CANNOT_TELL:
+            return text
+        text += f", which holds {least:.6g}"
+        if self.unknown:
+            return f"{text}: {self.unknown} have no verdict"
+        n = samples_to_tell(self.share, least, level=self.level)
+        return f"{text}: no number of samples tells" if n is None else f"{text}: about {n} samples would tell"
 
     @property
     def sigma(self) -> float:
@@ -81,6 +102,21 @@ def interval(passed: int, n: int, *, level: float = 0.95, method: Method = "clop
     low = 0.0 if passed == 0 else float(special.betaincinv(passed, n - passed + 1, tail))
     high = 1.0 if passed == n else float(special.betainccinv(passed + 1, n - passed, tail))
     return low, high
+
+
+def samples_to_tell(share: float, least: float, *, level: float = 0.95) -> int | None:
+    """How many samples, with a share of ``share`` that passes, tell by their interval on which side of ``least`` it is.
+
+    To two digits, and a fifth more than the smallest number (own); None where more than 1e9 are needed.
+    """
+    n = 1.0
+    while n <= 1e9:
+        count = math.ceil(n)
+        low, high = interval(round(share * count), count, level=level)
+        if low >= least or high < least:
+            return math.ceil(float(f"{1.2 * count:.1e}"))
+        n *= 1.05
+    return None
 
 
 def estimate(

@@ -165,11 +165,22 @@ def _cache() -> Cache | None:
 
 
 def _yields(campaign: Campaign) -> bool:
-    """Whether the cases keep their limits as often as the plan asks, at every point of the grid."""
+    """Whether the cases are known to keep their limits as often as the plan asks, at every point of the grid."""
+    import sys
+
     from cosim.campaign.results import ALL, groups
+    from cosim.measure.physics import Verdict
 
     least = campaign.plan.sample.yield_min if campaign.plan.sample is not None else None
-    return least is None or all(group.yields[ALL].share >= least for group in groups(campaign))
+    if least is None:
+        return True
+    passed = True
+    for group in groups(campaign):
+        verdict = group.yields[ALL].judged(least)
+        if verdict is not Verdict.PASS:
+            passed = False
+            print(f"yield_min, {group.name()}: {verdict}: {group.yields[ALL].judgement(least)}", file=sys.stderr)
+    return passed
 
 
 def _live(now: Progress) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cosim.report.html import Report
+    from cosim.report.html import Mark, Report
     from cosim.validate import Validation
 
 
@@ -92,7 +92,7 @@ def _show(done: Validation) -> None:
         if report.error:
             rows.append([name, "", "", "", "", "cannot tell", _short(report.error)])
         elif not report.specs:
-            rows.append([name, "", "", "", "", "no limits", ""])
+            rows.append([name, "", "", "", "", report.kind, ""])
         last = ""
         for spec in report.specs:
             moved = "" if spec.moved is None else f"{spec.moved:.1%}"
@@ -114,8 +114,7 @@ def _show(done: Validation) -> None:
         ("bench", "corner", "measure", "value (limit)", "moves", "verdict", ""),
         rows,
     )
-    kinds = [report.verdict.value for report in done.reports]
-    print(", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)))
+    print(done.summary)
     for change in done.changes:
         print(f"changed  {change}")
 
@@ -123,12 +122,11 @@ def _show(done: Validation) -> None:
 def _report(done: Validation) -> Report:
     from cosim.report.bench_figures import bench_figure
     from cosim.report.html import Report
+    from cosim.validate import NO_LIMITS, Verdict
 
-    kinds = [report.verdict.value for report in done.reports]
-    summary = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {summary}.")
+    page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {done.summary}.")
     page.section("Verdicts").table(
-        ("bench", "verdict", "seconds"), [[r.bench, r.verdict.value, f"{r.seconds:.1f}"] for r in done.reports]
+        ("bench", "verdict", "seconds"), [[r.bench, r.kind, f"{r.seconds:.1f}"] for r in done.reports]
     )
     if done.changes:
         page.section("Against the baseline")
@@ -136,7 +134,8 @@ def _report(done: Validation) -> Report:
             page.text(change)
     for report in done.reports:
         page.section(f"{report.title} ({report.bench})")
-        page.text(report.verdict.value, mark="good" if report.verdict.value == "pass" else "bad")
+        marks: dict[str, Mark] = {Verdict.PASS: "good", NO_LIMITS: ""}
+        page.text(report.kind, mark=marks.get(report.kind, "bad"))
         if report.error:
             page.text(report.error, mark="bad")
         rows = [

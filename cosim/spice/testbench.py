@@ -29,11 +29,13 @@ from cosim.emit.veriloga import module
 from cosim.errors import InputError, NetlistRefused, UnknownName, Where
 from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
+from cosim.measure.physics import Verdict
 from cosim.parameters import ParameterSet
 from cosim.schema import read, validate
 from cosim.spice import bench as schema
 from cosim.spice.bench_rows import deck_rows, filled
 from cosim.spice.foreign import foreign_model
+from cosim.spice.measured import Measured
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
 from cosim.spice.simulator import Deck, Limits, Result, Simulator
@@ -52,47 +54,6 @@ STANDARD: Mapping[str, float] = MappingProxyType(
 TIGHT: Mapping[str, float] = MappingProxyType(
     {"reltol": 1e-6, "abstol": 1e-12, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
 )
-
-
-# A limit is kept where it is broken by rounding only: an integrated state ends at -4e-12 as well as at 0.
-LIMIT_SLACK = 1e-9
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measure: ``values`` (n,) in ``unit``, its limits in the same unit, and whether every value keeps them.
-
-    ``coordinates`` has, per swept parameter, the value (n,) that belongs to each of ``values``. ``passed`` is None
-    without limits.
-    """
-
-    values: Array
-    unit: str
-    low: float | None = None
-    high: float | None = None
-    coordinates: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def passed(self) -> bool | None:
-        """The verdict."""
-        if self.low is None and self.high is None:
-            return None
-        low, high = -np.inf if self.low is None else self.low, np.inf if self.high is None else self.high
-        slack = LIMIT_SLACK * self.scale
-        return bool(np.all((self.values >= low - slack) & (self.values <= high + slack)))
-
-    @property
-    def scale(self) -> float:
-        """What a difference of this measure is small or large against: its largest value or limit (SI)."""
-        known = [abs(x) for x in (self.low, self.high) if x is not None]
-        return float(max([np.max(np.abs(self.values), initial=0.0), *known]))
-
-    @property
-    def scalar(self) -> float:
-        """The only value; raises where there are many."""
-        if self.values.size != 1:
-            raise InputError(f"this measure has {self.values.size} values, not one", remedy="use .values")
-        return float(self.values.reshape(()))
 
 
 @dataclass(frozen=True)
@@ -124,7 +85,7 @@ class BenchResult:
     @property
     def passed(self) -> bool:
         """Whether every run converged, every measure could be had and every limit is kept."""
-        kept = all(entry.passed is not False for entry in self.measures.values())
+        kept = all(entry.verdict in (None, Verdict.PASS) for entry in self.measures.values())
         return self.result.ok and not self.missing and kept
 
     @property

@@ -38,7 +38,7 @@ class MonteCarlo(Table):
         seed: of the draws.
         parameters: distributions of circuit parameters.
         devices: distributions of parameters, by device.
-        yield_min: share of samples that has to keep every limit.
+        yield_min: the least share of samples that keeps each limit; its 95 % interval has to show it. 1: all of them.
     """
 
     samples: int = Field(gt=0, le=100_000)

@@ -25,6 +25,7 @@ from cosim.campaign.results import ALL, compare, dataset, export, frame, groups
 from cosim.campaign.run import Loop, Progress
 from cosim.campaign.store import Store, StoreError
 from cosim.campaign.work import Job, run_batch
+from cosim.cli.campaign import _yields
 from cosim.errors import InputError, MissingFile
 
 PLAN = """
@@ -272,6 +273,25 @@ def test_yields_are_counted_per_point_of_the_grid(finished: Path) -> None:
         assert group.yields[ALL].passed == sum(row["verdict"] == "pass" for row in own)
         assert group.yields[ALL].low < group.yields[ALL].share < group.yields[ALL].high
         assert group.measures["state"].values.size == 20
+
+
+def test_a_yield_that_the_cases_do_not_show_is_no_success(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Campaign.open(finished) as campaign:
+        yields = [group.yields[ALL] for group in groups(campaign)]
+        smallest = min(entry.share for entry in yields)
+        assert min(entry.low for entry in yields) < smallest < max(entry.high for entry in yields)
+        assert campaign.plan.sample is not None
+        for least, passes, says in [
+            (0.5 * min(entry.low for entry in yields), True, ""),
+            (smallest, False, "cannot tell"),
+            (0.5 + 0.5 * max(entry.high for entry in yields), False, "fail"),
+        ]:
+            sample = campaign.plan.sample.model_copy(update={"yield_min": least})
+            campaign.plan = campaign.plan.model_copy(update={"sample": sample})
+            assert _yields(campaign) is passes
+            told = capsys.readouterr().err
+            assert says in told
+            assert bool(told) is not passes
 
 
 def test_a_difference_is_found_and_named(finished: Path, tmp_path: Path) -> None:

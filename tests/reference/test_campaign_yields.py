@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from scipy import stats
 
 from cosim.campaign.sampling import Draws
-from cosim.campaign.yields import estimate, interval, replicated, sigma_of
+from cosim.campaign.yields import estimate, interval, replicated, samples_to_tell, sigma_of
 from cosim.errors import CosimError
+from cosim.measure.physics import Verdict
 
 P, N, SEEDS = 0.97, 200, 4000
 
@@ -105,3 +108,35 @@ def test_sigma_of_a_probability() -> None:
 def test_what_is_no_share_says_why(call, words: str) -> None:
     with pytest.raises(CosimError, match=words):
         call()
+
+
+@given(passed=st.integers(0, 60), unknown=st.integers(0, 5), more=st.integers(0, 60), least=st.floats(0.01, 0.99))
+def test_a_yield_is_judged_by_its_interval(passed: int, unknown: int, more: int, least: float) -> None:
+    n = passed + unknown + more + 1
+    found = estimate(passed, n, unknown=unknown)
+    low = stats.binomtest(passed, n).proportion_ci(0.95, method="exact").low
+    high = stats.binomtest(passed + unknown, n).proportion_ci(0.95, method="exact").high
+    assume(min(abs(low - least), abs(high - least)) > 1e-9)  # two programs round differently
+    expected = Verdict.PASS if low > least else Verdict.FAIL if high < least else Verdict.CANNOT_TELL
+    assert found.judged(least) is expected
+    assert (f"which holds {least:.6g}" in found.judgement(least)) == (expected is Verdict.CANNOT_TELL)
+
+
+def test_a_least_yield_of_one_asks_for_every_sample() -> None:
+    assert estimate(40, 40).judged(1.0) is Verdict.PASS
+    assert estimate(39, 40).judged(1.0) is Verdict.FAIL
+    assert estimate(39, 40, unknown=1).judged(1.0) is Verdict.CANNOT_TELL
+
+
+@pytest.mark.parametrize(("share", "least"), [(1.0, 0.9), (1.0, 0.999), (0.95, 0.9), (0.85, 0.9), (0.5, 0.49)])
+def test_as_many_samples_as_were_asked_for_tell(share: float, least: float) -> None:
+    n = samples_to_tell(share, least)
+    assert n is not None
+    assert estimate(round(share * n), n).judged(least) is (Verdict.PASS if share > least else Verdict.FAIL)
+    half = n // 2  # and not many more than that
+    assert estimate(round(share * half), half).judged(least) is Verdict.CANNOT_TELL
+
+
+def test_no_number_of_samples_tells_a_yield_from_itself() -> None:
+    assert samples_to_tell(0.5, 0.5) is None
+    assert "no number" in estimate(50, 100).judgement(0.5)

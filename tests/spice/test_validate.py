@@ -93,6 +93,36 @@ def test_samples_give_a_yield(tmp_path: Path, simulator: PySpiceSimulator) -> No
     assert first.smallest < 0.9
 
 
+def test_a_yield_is_told_where_its_interval_tells_it(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    """Some of 30 samples fail, 16 % are to be expected: 0.5 is shown, 0.9999 is missed, 0.8 cannot be told."""
+    found = []
+    for least in ("0.5", "0.8", "0.9999"):
+        tail = '[monte_carlo]\nsamples = 30\nseed = 3\nparameters = { r = { relative = "30 %" } }\n'
+        tail += f"yield_min = {least}\n"
+        found.append(validate_bench(bench(tmp_path, tail), simulator, trust=False).specs[-1])
+    assert [spec.verdict for spec in found] == [Verdict.PASS, Verdict.CANNOT_TELL, Verdict.FAIL]
+    assert "which holds 0.8: about" in found[1].why
+    assert "samples would tell" in found[1].why
+    assert "would tell" not in found[0].why + found[2].why
+
+
+def test_a_bench_without_limits_is_counted_apart(
+    tmp_path: Path, simulator: PySpiceSimulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(tmp_path)
+    none = tmp_path / "none.toml"
+    none.write_text((tmp_path / "rc.toml").read_text().partition("[limits]")[0])
+    done = validate_all([none, tmp_path / "rc.toml"], simulator, trust=False)
+    assert done.summary == "1 no limits, 1 pass"
+    assert done.passed
+    assert [entry["verdict"] for entry in done.to_dict()["benches"]] == ["no limits", "pass"]
+    suite = Xml.fromstring(junit(done)).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("skipped"), suite.get("failures")) == ("1", "1", "0")
+    assert main(["validate", str(none)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("1 no limits")
+
+
 def test_a_measure_that_moves_cannot_be_told(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     """An oscillator that a coarse step damps: the measure depends on the step, and the verdict says so."""
     path = tmp_path / "lc.toml"
@@ -228,7 +258,9 @@ class Endless:
     def run(self, deck: Deck, *, limits: Limits) -> Result:
         if not self._begun.is_set():
             self._begun.set()
-            signal.raise_signal(signal.SIGINT)
+            main_thread = threading.main_thread().ident  # where a signal interrupts what is waited for
+            assert main_thread is not None
+            signal.pthread_kill(main_thread, signal.SIGINT)
         closed = self._closed.wait(timeout=30.0)
         return Result(Outcome.CRASHED if closed else Outcome.TIMED_OUT, self.name)
 
