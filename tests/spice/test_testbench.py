@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.cli.app import main
 from cosim.devices.cell import Cell1T1R
 from cosim.errors import InputError, UnitError, UnknownName
 from cosim.fitting.curve import Curve
@@ -262,7 +263,9 @@ def test_an_operating_point_has_no_window(tmp_path: Path, simulator: PySpiceSimu
         _ = done["i"]
 
 
-def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_measure_that_cannot_be_had_leaves_the_others(
+    tmp_path: Path, simulator: PySpiceSimulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = SWEEP.replace("{start}", "0 V").replace("{stop}", "2 V").replace("{step}", "0.1 V")
     text += '[measures.late]\nkind = "at"\nof = "v(b)"\nat = "3 V"\nunit = "V"\n'
     text += '[measures.share]\nkind = "quotient"\nof = "half"\nby = "late"\n[limits]\nhalf = { max = "1 V" }\n'
@@ -287,3 +290,7 @@ def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulato
     assert verdicts["Monte Carlo", "late"].verdict is Verdict.FAIL
     assert "0 of 2" in verdicts["Monte Carlo", "late"].why
     assert "measure 'share'" in report.error
+    assert main(["run", str(path)]) == 1
+    said = capsys.readouterr()
+    assert "half" in said.out
+    assert "measure 'late' of bench s: v(b) is asked for at 3, the run goes from 0 to 2" in said.err
