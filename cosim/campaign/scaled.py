@@ -10,7 +10,7 @@ fitted by least squares, weighted by the binomial variance of log P; the interva
 choice of scales is own: a pilot finds one at which a fifth of the points fails, and how far below it failures can still
 be counted: the error of the extrapolation is least where the scales span as much as that. The method never looks for a
 region and so misses none, in any number of dimensions; but it extrapolates, and its residuals only tell whether the
-model holds where it was measured.
+model holds where it was measured. An interval that is wider than a decade is not to be trusted (own).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PILOT_GROWTH, PILOT_END = 1.25, 12.0
 LEAST_FAILED = 5  # at a scale that enters the fit
 RESAMPLES = 2000
 UNLIKELY = 0.01  # a p-value of the residuals below it says that the model does not hold
+WIDEST = 10.0  # own: the ends of an interval that still says something
 LEAST_BUDGET = 200
 
 
@@ -111,6 +112,8 @@ def _steps(
         )
     elif fit.gamma >= 0.0:
         why = "the fitted rate does not fall towards a scale of 1"
+    elif high > WIDEST * low:
+        why = f"the interval spans a factor of {high / max(low, 1e-300):.2g}, more than {WIDEST:g}: raise the budget"
     return RareFailure(
         METHOD, min(math.exp(fit.alpha + fit.gamma), 1.0), float(low), float(high), level, used, failures,
         trusted=not why, why=why, nearest=nearest if math.isfinite(nearest) else None, fit=fit,

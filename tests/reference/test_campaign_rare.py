@@ -88,17 +88,21 @@ def test_importance_sampling_is_unbiased_and_its_interval_holds(name: str) -> No
     "name", ["3 sigma", "4 sigma", "5 sigma", "5 sigma, 20 dimensions", "two regions", "bent around"]
 )
 def test_the_interval_of_scaled_sigma_holds(name: str) -> None:
-    """60 seeds of 4000 points. Measured: 0.26 (at 3 sigma) to 0.8 (at 5) deviation; 92 to 95 % of intervals hold."""
+    """60 seeds of 4000 points. Measured: 88 to 98 % of intervals hold; they span 1.3 decades, at 5 sigma 5."""
     case = CASES[name]
     found = [scaled_sigma(case.d, seed=seed, budget=4000).run(case.fails) for seed in range(SEEDS)]
     assert all(one.evaluated <= 4000 for one in found)
-    trusted = [one for one in found if one.trusted]
-    assert len(trusted) >= 0.85 * SEEDS
-    held = np.mean([one.low <= case.probability <= one.high for one in trusted])
+    told = [one for one in found if one.probability is not None]
+    assert len(told) >= 0.9 * SEEDS
+    held = np.mean([one.low <= case.probability <= one.high for one in told])
     assert held >= 0.82  # as above
+    assert all(one.high <= 10.0 * one.low for one in found if one.trusted)
+    wide = [one for one in told if one.high > 10.0 * one.low]
+    assert all(not one.trusted and one.why for one in wide)
+    assert any("spans a factor" in one.why for one in wide)
     sigma = norm.isf(case.probability)
     # the deviation of one estimate grows with the way that is extrapolated; of the median of 60 it is a fifth of that
-    assert np.median([one.sigma for one in trusted]) == pytest.approx(sigma, abs=0.1 * sigma)
+    assert np.median([one.sigma for one in told]) == pytest.approx(sigma, abs=0.1 * sigma)
 
 
 def estimators() -> list[Callable[..., object]]:
@@ -194,6 +198,16 @@ def test_what_scaled_sigma_cannot_tell_it_says() -> None:
     )
     assert not window.trusted
     assert "model misses the measured rates" in window.why
+
+
+def test_scaled_sigma_is_trusted_where_its_interval_is_narrow() -> None:
+    """Measured at 3 sigma: 1.3 decades with 4000 points, 0.3 with 40 000."""
+    case = CASES["3 sigma"]
+    few, many = (scaled_sigma(2, seed=1, budget=budget).run(case.fails) for budget in (1500, 40_000))
+    assert not few.trusted
+    assert "spans a factor of" in few.why
+    assert many.trusted, many.why
+    assert many.low < case.probability < many.high < 10.0 * many.low
 
 
 def test_the_scaled_sigma_fit_finds_a_model_that_is_exact() -> None:
