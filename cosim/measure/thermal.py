@@ -23,7 +23,7 @@ class ResistorPower(PointMeasure):
 
     Args:
         between: its two nodes; one alone is against ground.
-        resistance: in ohm, or a circuit parameter's name.
+        resistance: in ohm, or the name of a circuit parameter or of a device's (`reram.r_heater`).
     """
 
     kind: Literal["resistor-power", "resistor-peak-power", "resistor-energy"]

@@ -334,6 +334,11 @@ class Testbench:
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
 
+    def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
+        """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
+        devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
+        return devices | self.values(analysis, point=point)
+
     def _circuit(self) -> tuple[str, list[int]]:
         """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
 
@@ -440,7 +445,10 @@ class Testbench:
                     values = np.atleast_1d(np.asarray(entry.combine(found, swept), dtype=float))
                 else:
                     kind = self.file.plan[analysis].kind
-                    points = [Point(run.result[kind], self.values(analysis, point=run.point), trains) for run in own]
+                    points = [
+                        Point(run.result[kind], self._known_to_measures(analysis, point=run.point), trains)
+                        for run in own
+                    ]
                     rows = [np.atleast_1d(np.asarray(cast(PointMeasure, entry).evaluate(p), float)) for p in points]
                     if len({row.size for row in rows}) > 1:
                         raise InputError("its number of values differs from point to point", remedy="measure a number")
