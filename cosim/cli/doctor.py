@@ -320,14 +320,18 @@ def verdict(findings: list[Finding]) -> str:
     return "Everything needed works" + (f"; optional parts to look at: {', '.join(warnings)}." if warnings else ".")
 
 
-def _rows(findings: list[Finding]) -> Iterator[tuple[str, ...]]:
-    from rich.markup import escape
+def _rows(findings: list[Finding]) -> Iterator[tuple[object, ...]]:
+    from rich.text import Text
+
+    from cosim.errors import legible
 
     for finding in findings:
         colour = COLOURS[finding.state]
-        remedy = f"\n[{colour}]{escape(finding.remedy)}[/]" if finding.remedy else ""
-        state = f"[{colour}]{finding.state}[/]"
-        yield state, f"[bold]{finding.topic}[/]", escape(finding.found), escape(finding.meaning) + remedy
+        what = Text(legible(finding.meaning))
+        if finding.remedy:
+            what.append(f"\n{legible(finding.remedy)}", style=colour)
+        topic = Text(legible(finding.topic), style="bold")
+        yield Text(finding.state, style=colour), topic, legible(finding.found), what
 
 
 def doctor(plain_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:

@@ -31,7 +31,7 @@ def show_table(
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index in right else "left")
     for row in rows:
-        table.add_row(*(Text(legible(str(cell))) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(legible(str(cell))) for cell in row))
     console().print(table)
 
 
