@@ -259,6 +259,23 @@ def test_two_calls_at_the_same_time_make_one_environment(world):
     assert (len(world.calls("venv")), len(world.calls("pip"))) == (1, 1)
 
 
+def test_a_call_waits_while_another_makes_a_broken_environment_again(world):
+    world.with_engine().run("test")
+    (world.checkout / ".venv/bin/python").unlink()
+    rm = shutil.which("rm")
+    slowly = f': >"$2/removing"; {rm} "$2/setup.log"; sleep 1'
+    world.script("rm", f'[ ! -e "$2/setup.log" ] || {{ {slowly}; }}; exec {rm} "$@"')
+    first = world.start("test")
+    deadline = time.monotonic() + 20
+    while not (world.checkout / ".venv/removing").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    second = world.run("test")
+    assert (second.stdout, second.stderr) == ("ran -m pytest\n", "")
+    assert first.communicate(timeout=60)[0] == "ran -m pytest\n"
+    assert (len(world.calls("venv")), len(world.calls("pip"))) == (2, 2)
+
+
 def test_pips_failure_shows_the_end_of_the_log(world):
     result = world.with_engine().run("test", PIP_SAYS="ERROR: No matching distribution found for numpy")
     assert result.returncode == 1
