@@ -60,3 +60,9 @@ def shipped_roots() -> tuple[Path, ...]:
     Resolved once: an installation does not move while it runs, and a resolution is a tenth of reading a deck.
     """
     return tuple(folder(kind).resolve() for kind in KINDS)
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/cosim``, or ``~/.cache/cosim``: what may be deleted at any time."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "cosim"

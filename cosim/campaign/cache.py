@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosim import resources
 from cosim.campaign.cases import Done
 from cosim.campaign.finished import Finished
 from cosim.campaign.store import StoreError
@@ -34,13 +35,10 @@ PRAGMA user_version = {SCHEMA};
 """
 
 
-def cache_folder() -> Path:
-    """``$COSIM_CACHE``, or ``cosim`` in the platform's cache folder."""
+def own_folder() -> Path:
+    """``$COSIM_CACHE``, or ``cosim`` in the user's cache folder."""
     given = os.environ.get("COSIM_CACHE", "")
-    if given:
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "cosim"
+    return Path(given).expanduser() if given else resources.cache_folder()
 
 
 _FIND = "SELECT row FROM rows WHERE key = ?"
@@ -62,7 +60,7 @@ class Cache:
     """The database of finished cases. Raises `StoreError` where it cannot be read or written."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.path = (Path(folder) if folder is not None else cache_folder()) / "cases.sqlite"
+        self.path = (Path(folder) if folder is not None else own_folder()) / "cases.sqlite"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)

@@ -261,6 +261,7 @@ def _header(text: str) -> bytes:
 
 @_maker
 def _npz_pickle(path: Path) -> None:
+    # the only pickle that is written here: what must never be read
     array = np.array([_Touch(_canary(path))], dtype=object)
     _npz(path, {"document.npy": _npy(array, allow_pickle=True), "digest.npy": _npy(np.zeros(32, np.uint8))})
 

@@ -360,7 +360,7 @@ def disturb(kills: int, *, seed: int, tell: Report, cases: int = _CASES) -> Figu
         for pid in left:
             os.kill(pid, signal.SIGKILL)
     return {
-        "kills": sum(found.kills.values()), **{f"kills_{kind}": found.kills[kind] for kind in KINDS},
+        "seed": seed, "kills": sum(found.kills.values()), **{f"kills_{kind}": found.kills[kind] for kind in KINDS},
         "lost": found.lost, "doubled": found.doubled, "half_written": found.half_written, "changed": found.changed,
         "missing": found.missing, "different": found.different, "orphans": found.orphans,
         "unexplained": len(found.unexplained), "why": found.unexplained[:3], "rows": found.rows,

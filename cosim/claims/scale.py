@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import json
 import os
-import pickle
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +182,10 @@ def _direct(executor: Executor) -> tuple[Finished, dict[str, float]]:
             row, points = Finished(*entry), campaign.points()
             find = _each(lambda k: points[k].plain(), 2000)
         rows = [(k, *row[1:]) for k in range(1000)]
-        texts, dicts = pickle.dumps(rows), pickle.dumps([(row.row, None) for _ in rows])
-        unpack = _each(lambda _: [Finished(*entry) for entry in pickle.loads(texts)], 20) / len(rows)  # noqa: S301  ours
-        unpack_old = _each(lambda _: pickle.loads(dicts), 20) / len(rows)  # noqa: S301  ours
+        # what an executor's queue does to them on their way between two processes
+        texts, dicts = (ForkingPickler.dumps(sent) for sent in (rows, [(row.row, None) for _ in rows]))
+        unpack = _each(lambda _: [Finished(*entry) for entry in ForkingPickler.loads(texts)], 20) / len(rows)
+        unpack_old = _each(lambda _: ForkingPickler.loads(dicts), 20) / len(rows)
         write_old = _each(lambda _: Finished.of(Done(row.row)), 1000) - _each(lambda _: row.row, 1000)
         store = Store.create(Path(name) / "store", plan="", meta={})
         count = itertools.count()

@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from cosim import resources
 from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused, Where
 from cosim.spice import confined
 
@@ -79,18 +80,12 @@ def require_openvaf() -> str:
     return program
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/cosim/osdi``, or ``~/.cache/cosim/osdi``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "cosim" / "osdi"
-
-
 def compile_model(source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = ()) -> Path:
     """The compiled model of a Verilog-A file (`Path`) or of Verilog-A text (`str`).
 
     Args:
         source: the module; a path's own folder is searched for what it includes.
-        cache: where compiled models are kept; default `cache_folder`.
+        cache: where compiled models are kept; default ``osdi`` in `resources.cache_folder`.
         include: further folders for ```include``.
 
     Raises:
@@ -107,7 +102,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
     digest = hashlib.sha256(compiler_version(program).encode())
     _hash_tree(text, folders, digest)
-    target = (cache or cache_folder()) / f"{match[1]}-{digest.hexdigest()[:20]}.osdi"
+    target = (cache or resources.cache_folder() / "osdi") / f"{match[1]}-{digest.hexdigest()[:20]}.osdi"
     if target.is_file():
         return target
     try:

@@ -3,7 +3,7 @@
 import pytest
 
 from cosim.claims import overhead
-from cosim.errors import CosimError
+from cosim.errors import EngineMissing
 from cosim.spice.engines import open_simulator
 
 pytestmark = [pytest.mark.spice, pytest.mark.benchmark]
@@ -22,7 +22,7 @@ def test_overhead_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with open_simulator() as simulator:
             figures = overhead.overheads(simulator, deck, silent)
-    except CosimError as error:
+    except EngineMissing as error:
         pytest.skip(str(error))
     low, high = overhead.OVERHEAD.limits["points"]
     assert low <= figures["points"] <= high
