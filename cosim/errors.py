@@ -49,17 +49,35 @@ class Where:
 
 
 class CosimError(Exception):
-    """Root of the tree. ``str()`` is ``where: message; remedy``."""
+    """Root of the tree. ``str()`` is ``where: message; remedy``.
+
+    ``keys`` lead to the entry of the user's file that it is about, for who knows the file (`cosim.schema.located`).
+    """
 
     def __init__(self, message: str, *, where: Where | None = None, remedy: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.remedy = remedy
+        self.keys: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where is not None and str(self.where) else ""
         return f"{place}{self.message}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class at:  # noqa: N801  used like contextlib.suppress
+    """Errors raised inside are about the entry ``keys`` of the user's file, or one below it."""
+
+    def __init__(self, *keys: str | int) -> None:
+        self._keys = keys
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CosimError):
+            error.keys = (*self._keys, *error.keys)
 
 
 class InputError(CosimError, ValueError):
@@ -83,7 +101,7 @@ class UnknownName(InputError, LookupError):
     """A name that is not among the known ones; the message offers the nearest."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: Where | None = None) -> None:
-        names = sorted(known)
+        names = sorted(set(known))
         near = difflib.get_close_matches(name, names, n=3)
         remedy = "did you mean " + " or ".join(near) + "?" if near else "known: " + _few(names)
         super().__init__(f"unknown {kind} {name!r}", where=where, remedy=remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import types
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
 from cosim import units
-from cosim.errors import InputError, UnitError, UnknownName, Where, legible
+from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where, at, legible
 from cosim.parameters import read_toml
 from cosim.wording import choice, words
 
@@ -32,9 +33,10 @@ class Table(pydantic.BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _legible(cls, given: Any) -> Any:
-        for value in given.values() if isinstance(given, dict) else ():
+        for key, value in given.items() if isinstance(given, dict) else ():
             if isinstance(value, str) and not value.isprintable() and legible(value) != value.replace("\r\n", "\n"):
-                raise InputError(f"control characters in {legible(value)[:60]!r}", remedy="remove them")
+                with at(str(key)):
+                    raise InputError(f"control characters in {legible(value)[:60]!r}", remedy="remove them")
         return given
 
 
@@ -107,7 +109,7 @@ def _base_unit(unit: str) -> str:
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line (from 1) on which the key ``path`` of a TOML text stands, or the nearest table above it."""
+    """The line (from 1) of the key ``path`` in a TOML text, of its first entry, or of the nearest table above it."""
     best: tuple[int, int] | None = None
     header: tuple[str, ...] = ()
     counts: dict[tuple[str, ...], int] = {}
@@ -126,8 +128,8 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
             if not key:
                 continue
             here = header + tuple(part.strip().strip("\"'") for part in key[1].split("."))
-        depth = len(here)
-        if here == wanted[:depth] and (best is None or depth > best[0]):
+        depth = min(len(here), len(wanted))
+        if here[:depth] == wanted[:depth] and (best is None or depth > best[0]):
             best = (depth, number)
     return best[1] if best else None
 
@@ -137,9 +139,16 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
     try:
         return model.model_validate(data)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, *others = error.errors(include_url=False)
+        if first["type"] == "missing":  # a key that is spelled wrong is the better explanation of one that is not there
+            beside = (
+                one for one in others if one["type"] == "extra_forbidden" and one["loc"][:-1] == first["loc"][:-1]
+            )
+            first = next(beside, first)
         path = _keys(first["loc"], data, absent=first["type"] == "missing")
-        where = Where(file, line_of(text, path))
+        cause = first.get("ctx", {}).get("error")
+        below = cause.keys if isinstance(cause, CosimError) else ()
+        where = Where(file, line_of(text, [*path, *below]))
         raise _sentence(model, data, first, path, where=where, kind=kind) from None
 
 
@@ -151,7 +160,8 @@ def _sentence(
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         kept = UnitError if isinstance(cause, UnitError) else InputError
-        return kept(f"{name}: {cause.message}", where=where, remedy=cause.remedy)
+        said = f"{name}: {cause.message}" if path or not cause.keys else cause.message
+        return kept(said, where=where, remedy=cause.remedy)
     if first["type"] == "extra_forbidden":
         return UnknownName(f"key in {kind}", name.rpartition(".")[2], _known(model, path), where=where)
     if first["type"] == "value_error":
@@ -282,3 +292,26 @@ def read(path: str | Path, model: type[Model], *, kind: str) -> Model:
     file = Path(path)
     data = read_toml(file, kind=kind)
     return validate(model, data, text=file.read_text(encoding="utf-8"), file=file, kind=kind)
+
+
+class located:  # noqa: N801  used like contextlib.suppress
+    """Errors raised inside, unless they have a place, get that of their `keys` in ``file``: its line where it is TOML.
+
+    A file that is missing is no place of its own.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, CosimError) or error.where is not None or self._file is None:
+            return
+        line = None
+        if error.keys:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                line = line_of(self._file.read_text(encoding="utf-8"), error.keys)
+        if line is not None or not isinstance(error, MissingFile):
+            error.where = Where(self._file, line)

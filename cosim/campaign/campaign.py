@@ -21,9 +21,9 @@ from cosim.campaign.run import Loop, Progress, Tell
 from cosim.campaign.searches import Searcher, searcher
 from cosim.campaign.store import Store
 from cosim.campaign.work import Job
-from cosim.errors import CosimError, InputError, Where
+from cosim.errors import InputError
 from cosim.files import resolved
-from cosim.schema import line_of, validate
+from cosim.schema import located, validate
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
 
@@ -47,13 +47,9 @@ class Campaign:
         plan = read_plan(path)
         folder, allowed = path.resolve().parent, tuple(str(resolved(entry)) for entry in allow)
         text = path.read_text(encoding="utf-8")
-        try:
+        with located(path):
             bench = load_bench(plan, folder, allow=tuple(map(Path, allowed)))
             check(plan, bench)
-        except CosimError as error:
-            if error.where is None:
-                error.where = Where(path, _line(text, plan, error.message))
-            raise
         subject = subject_of(plan, bench)
         job = Job(plan.model_dump_json(), str(folder), subject.engine, subject.digest(), allowed)
         store = Store.create(into, plan=text, meta={"job": json.dumps(job.plain())})
@@ -183,21 +179,6 @@ class Bitmap:
 
     def __contains__(self, number: int) -> bool:
         return number < 8 * len(self._bits) and bool(self._bits[number >> 3] & (1 << (number & 7)))
-
-
-def _line(text: str, plan: Plan, message: str) -> int | None:
-    """The line of a plan that a message is about, by the address or the name that it quotes."""
-    way = next((name for name in ("sample", "worst_case", "high_sigma") if getattr(plan, name) is not None), "")
-    tables = [("grid", name) for name in plan.grid]
-    tables += [(f"{way}.{kind}", name) for kind in ("variables", "cycle_variables") for name in plan.spreads]
-    for table, name in tables:
-        if name in message or repr(name.rpartition(".")[2]) in message:
-            found = line_of(text, [*table.split("."), *name.split(".")])
-            if found is not None:
-                return found
-    if way and way != "sample" and getattr(plan, way).variables:
-        return line_of(text, [way])
-    return line_of(text, ["bench"])
 
 
 def check(plan: Plan, bench: Testbench) -> None:

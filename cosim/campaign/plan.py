@@ -24,7 +24,7 @@ Addresses are `cosim.campaign.address`'s; values and widths carry their units.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,9 +32,9 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from cosim import units
-from cosim.campaign.address import CORNER, KINDS, NOMINAL, bounds, nominal, split
+from cosim.campaign.address import CORNER, NOMINAL, bounds, nominal, split
 from cosim.campaign.spread import Correlation, Spread
-from cosim.errors import CosimError, InputError, UnitError, UnknownName
+from cosim.errors import CosimError, InputError, UnitError, UnknownName, at
 from cosim.schema import Number, Second, Table, read
 from cosim.spice.engines import ENGINES
 from cosim.spice.simulator import Limits
@@ -44,25 +44,24 @@ MAX_CASES = 100_000_000
 _SPREAD_KEYS = frozenset(Spread.model_fields)
 
 
-def _flat(given: Any) -> Any:
-    """``{"devices": {"m": {"theta": X}}}`` as ``{"devices.m.theta": X}``: dotted keys of TOML need no quotes."""
-    if not isinstance(given, dict):
-        return given
-    found: dict[str, Any] = {}
+def _flat(is_leaf: Callable[[dict[str, Any]], bool]) -> BeforeValidator:
+    """``{"devices": {"m": {"theta": X}}}`` as ``{"devices.m.theta": X}``: dotted keys of TOML need no quotes.
 
-    def walk(table: dict[str, Any], path: str) -> None:
+    A table of which ``is_leaf`` says so is a value.
+    """
+
+    def walk(table: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
         for key, value in table.items():
             here = f"{path}.{key}" if path else key
-            if isinstance(value, dict) and not _SPREAD_KEYS & set(value) and here.partition(".")[0] in KINDS:
-                walk(value, here)
+            if isinstance(value, dict) and not is_leaf(value):
+                yield from walk(value, here)
             else:
-                found[here] = value
+                yield here, value
 
-    walk(given, "")
-    return found
+    return BeforeValidator(lambda given: dict(walk(given, "")) if isinstance(given, dict) else given)
 
 
-Spreads = Annotated[dict[str, Spread], BeforeValidator(_flat)]
+Spreads = Annotated[dict[str, Spread], _flat(lambda table: bool(_SPREAD_KEYS & set(table)))]
 
 
 class Range(Table):
@@ -93,25 +92,7 @@ class Range(Table):
         return [start + (stop - start) * k / (self.count - 1) for k in range(self.count)]
 
 
-def _flat_grid(given: Any) -> Any:
-    """As `_flat`; a range is a leaf."""
-    if not isinstance(given, dict):
-        return given
-    found: dict[str, Any] = {}
-
-    def walk(table: dict[str, Any], path: str) -> None:
-        for key, value in table.items():
-            here = f"{path}.{key}" if path else key
-            if isinstance(value, dict) and "start" not in value:
-                walk(value, here)
-            else:
-                found[here] = value
-
-    walk(given, "")
-    return found
-
-
-Grid = Annotated[dict[str, Range | tuple[str | float, ...]], BeforeValidator(_flat_grid)]
+Grid = Annotated[dict[str, Range | tuple[str | float, ...]], _flat(lambda table: "start" in table)]
 
 
 class Sample(Table):
@@ -260,23 +241,38 @@ class Plan(Table):
             raise InputError("the plan varies nothing", remedy="write [grid], [sample], [worst_case] or [high_sigma]")
         twice = set(self.grid) & set(self.spreads)
         if twice:
-            raise InputError(
-                f"{min(twice)} has its values in the grid, and is drawn as well",
-                remedy="remove it from [grid] or from the variables",
-            )
+            with at(*self.keys_of(min(twice))):
+                raise InputError(
+                    f"{min(twice)} has its values in the grid, and is drawn as well",
+                    remedy="remove it from [grid] or from the variables",
+                )
         if not 0.0 <= self.trust <= 1.0:
-            raise InputError(f"trust = {self.trust:g} is no share", remedy="give 0 to 1")
+            with at("trust"):
+                raise InputError(f"trust = {self.trust:g} is no share", remedy="give 0 to 1")
         if self.engine not in ENGINES:
-            raise UnknownName("engine", self.engine, ENGINES)
+            with at("engine"):
+                raise UnknownName("engine", self.engine, ENGINES)
         return self
 
     @property
     def spreads(self) -> Mapping[str, Spread]:
         """Every variable with a distribution."""
-        way = self.sample or self.worst_case or self.high_sigma
+        _, way = self.way
         if way is None:
             return {}
         return {**way.variables, **(way.cycle_variables if isinstance(way, Sample) else {})}
+
+    def keys_of(self, variable: str) -> tuple[str, ...]:
+        """The keys of the plan's file under which a variable's distribution stands."""
+        name, way = self.way
+        cycle = isinstance(way, Sample) and variable in way.cycle_variables
+        return name, "cycle_variables" if cycle else "variables", *variable.split(".")
+
+    @property
+    def way(self) -> tuple[str, Sample | WorstCase | HighSigma | None]:
+        """How cases are drawn or searched: its table's name, and the table; "" and None where there is only a grid."""
+        tables = {"sample": self.sample, "worst_case": self.worst_case, "high_sigma": self.high_sigma}
+        return next(((name, way) for name, way in tables.items() if way is not None), ("", None))
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -289,7 +285,8 @@ def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Tes
     reference: str | Path = plan.bench
     if plan.bench.endswith(".toml"):
         reference = folder / plan.bench
-    bench = Testbench.load(reference, allow=allow)
+    with at("bench"):
+        bench = Testbench.load(reference, allow=allow)
     return bench.with_(form=plan.form) if plan.form else bench
 
 
@@ -300,16 +297,17 @@ def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:
     """
     found: dict[str, list[float | str]] = {}
     for address, given in plan.grid.items():
-        try:
-            found[address] = _column(bench, address, given)
-        except UnknownName as error:
-            error.message = f"grid: {error.message}"
-            raise
-        except CosimError as error:
-            kind = UnitError if isinstance(error, UnitError) else InputError
-            raise kind(f"grid.{address}: {error.message}", remedy=error.remedy) from None
-        if not found[address]:
-            raise InputError(f"grid.{address} has no values", remedy="give at least one")
+        with at("grid", *address.split(".")):
+            try:
+                found[address] = _column(bench, address, given)
+            except UnknownName as error:
+                error.message = f"grid: {error.message}"
+                raise
+            except CosimError as error:
+                kind = UnitError if isinstance(error, UnitError) else InputError
+                raise kind(f"grid.{address}: {error.message}", remedy=error.remedy) from None
+            if not found[address]:
+                raise InputError(f"grid.{address} has no values", remedy="give at least one")
     cases = math.prod(len(values) for values in found.values())
     per_point = plan.sample.samples * plan.sample.cycles if plan.sample else 1
     if cases * per_point > MAX_CASES:
@@ -348,27 +346,30 @@ def check_spreads(plan: Plan, bench: Testbench) -> dict[str, tuple[Spread, float
     Raises `UnknownName`, and `InputError` for widths and bounds that do not fit.
     """
     found: dict[str, tuple[Spread, float]] = {}
-    for address in plan.spreads:
-        try:
-            centre, unit = nominal(bench, address)
-        except UnknownName as error:
-            error.message = f"variables: {error.message}"
-            raise
-        spread = plan.spreads[address]
-        if spread.absolute is not None and units.dimension(spread.absolute.unit)[1] != units.dimension(unit)[1]:
-            raise UnitError(
-                f"variables.{address}: a width in {spread.absolute.unit} of a value in {unit}",
-                remedy=f"write it in {unit}",
-            )
-        if spread.relative is not None and centre == 0.0:
-            raise InputError(
-                f"variables.{address}: its value is 0, and a relative width of that is none",
-                remedy="give an absolute width",
-            )
-        try:
-            spread = (spread if plan.sample is not None else spread.unclipped()).within(centre, *bounds(bench, address))
-            spread.value(centre, 0.0)
-        except InputError as error:
-            raise InputError(f"variables.{address}: {error.message}", remedy=error.remedy) from None
-        found[address] = spread, centre
+    for address, spread in plan.spreads.items():
+        with at(*plan.keys_of(address)):
+            found[address] = _checked(address, spread, plan, bench)
     return found
+
+
+def _checked(address: str, spread: Spread, plan: Plan, bench: Testbench) -> tuple[Spread, float]:
+    try:
+        centre, unit = nominal(bench, address)
+    except UnknownName as error:
+        error.message = f"variables: {error.message}"
+        raise
+    if spread.absolute is not None and units.dimension(spread.absolute.unit)[1] != units.dimension(unit)[1]:
+        raise UnitError(
+            f"variables.{address}: a width in {spread.absolute.unit} of a value in {unit}", remedy=f"write it in {unit}"
+        )
+    if spread.relative is not None and centre == 0.0:
+        raise InputError(
+            f"variables.{address}: its value is 0, and a relative width of that is none",
+            remedy="give an absolute width",
+        )
+    try:
+        spread = (spread if plan.sample is not None else spread.unclipped()).within(centre, *bounds(bench, address))
+        spread.value(centre, 0.0)
+    except InputError as error:
+        raise InputError(f"variables.{address}: {error.message}", remedy=error.remedy) from None
+    return spread, centre

@@ -23,7 +23,7 @@ from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
 from cosim.campaign.points import Variables, repeats
 from cosim.campaign.scaled import scaled_sigma
 from cosim.campaign.worst import worst_case
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError, UnknownName, at
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 from cosim.spice.testbench import Testbench
@@ -101,12 +101,14 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     search: Search[Any, Any]
     if isinstance(way, HighSigma):
         if way.limit not in bench.file.limits:
-            raise UnknownName(f"limit of bench {bench.name}", way.limit, bench.file.limits)
+            with at("high_sigma", "limit"):
+                raise UnknownName(f"limit of bench {bench.name}", way.limit, bench.file.limits)
         make = importance_sampling if way.method == "importance" else scaled_sigma
         search = make(d, seed=seed, budget=budget, level=way.confidence)
     else:
         if way.measure not in bench.file.measures:
-            raise UnknownName(f"measure of bench {bench.name}", way.measure, bench.file.measures)
+            with at("worst_case", "measure"):
+                raise UnknownName(f"measure of bench {bench.name}", way.measure, bench.file.measures)
         if way.find == "distance":
             search = worst_case_distance(d, seed=seed, budget=budget, **_limit(way, bench))
         else:
@@ -121,10 +123,11 @@ def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], floa
     end: Literal["min", "max"] = "min" if way.worst == "smallest" else "max"
     value = low if end == "min" else high
     if value is None:
-        raise InputError(
-            f"bench {bench.name} has no {end} for {way.measure}, to which there could be a distance",
-            remedy=f"write limits.{way.measure}.{end}, or find = 'value'",
-        )
+        with at("worst_case", "measure"):
+            raise InputError(
+                f"bench {bench.name} has no {end} for {way.measure}, to which there could be a distance",
+                remedy=f"write limits.{way.measure}.{end}, or find = 'value'",
+            )
     return {end: value}
 
 

@@ -47,10 +47,10 @@ from cosim import units
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
-from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where
+from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.fitting.curve import Curve, Kind
 from cosim.parameters import ParameterSet, read_toml
-from cosim.schema import Table, validate
+from cosim.schema import Table, located, validate
 
 CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
 Quantities = dict[str, str | float]
@@ -100,10 +100,13 @@ class DataSpec(Table):
 
     def resolved_conditions(self) -> dict[str, float]:
         """The conditions in SI; raises `UnknownName`, `UnitError`."""
-        for name in self.conditions:
-            if name not in CONDITIONS:
-                raise UnknownName("condition", name, CONDITIONS)
-        return {name: units.parse(value, CONDITIONS[name]) for name, value in self.conditions.items()}
+        found = {}
+        for name, value in self.conditions.items():
+            with at("data", "conditions", name):
+                if name not in CONDITIONS:
+                    raise UnknownName("condition", name, CONDITIONS)
+                found[name] = units.parse(value, CONDITIONS[name])
+        return found
 
 
 class StartSpec(Table):
@@ -279,7 +282,7 @@ class FitRecipe(Table):
         body = read_toml(file, kind="fit recipe")
         text = file.read_text(encoding="utf-8")
         recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
-        with located(Where(path)):
+        with located(file):
             _require_units(body)
             recipe.check()
         return recipe
@@ -287,7 +290,8 @@ class FitRecipe(Table):
     def check(self) -> None:
         """Names and units that can be checked without the data; raises `UnknownName`, `UnitError`, `InputError`."""
         if self.device not in devices():
-            raise UnknownName("device", self.device, devices())
+            with at("device"):
+                raise UnknownName("device", self.device, devices())
         self.data.resolved_conditions()
 
     @property
@@ -304,7 +308,7 @@ class FitRecipe(Table):
         """The measured curve; ``file`` takes the place of the recipe's own."""
         from cosim.fitting.readers import read_curve
 
-        with located(Where(self.path) if self.path else None):
+        with located(self.path):
             if file is None and self.data.dataset is not None:
                 from cosim.datasets import load
 
@@ -319,7 +323,8 @@ class FitRecipe(Table):
     def starting_set(self) -> ParameterSet:
         """The parameter sets of ``start.sets``, merged for the device; later ones win."""
         merged = ParameterSet(self.device, self.name, {})
-        parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
+        with located(self.path), at("start", "sets"):
+            parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
         return merged.for_device(self.device, others=parts) if parts else merged
 
     def _load_set(self, reference: str) -> ParameterSet:
@@ -340,20 +345,6 @@ class FitRecipe(Table):
         return self.model_copy(update=changes)
 
 
-class located:  # noqa: N801  used like contextlib.suppress
-    """Errors raised inside get the place ``where``, unless they have one."""
-
-    def __init__(self, where: Where | None) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CosimError) and error.where is None and not isinstance(error, MissingFile):
-            error.where = self._where
-
-
 def _require_units(body: Mapping[str, Any]) -> None:
     """What a file says of the experiment has a unit: ``width = 200`` would be 200 s. In Python numbers are SI."""
     found = [("data.conditions", name, value, CONDITIONS[name])
@@ -367,4 +358,5 @@ def _require_units(body: Mapping[str, Any]) -> None:
         if number:  # nothing is nothing in any unit
             usual = {"s": "ns", "V": "V", "S": "uS"}[unit]
             likely = f"{number:g} {usual}" if usual == unit or abs(number) >= 1e-3 else units.show(number, unit)
-            raise UnitError(f"{table}.{name} = {value!r} has no unit", remedy=f'write e.g. {name} = "{likely}"')
+            with at(*table.split("."), name):
+                raise UnitError(f"{table}.{name} = {value!r} has no unit", remedy=f'write e.g. {name} = "{likely}"')

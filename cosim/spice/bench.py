@@ -14,7 +14,7 @@ import pydantic
 from pydantic import Field
 
 from cosim import units
-from cosim.errors import InputError, UnitError, UnknownName
+from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.measure import registry as measures
 from cosim.measure.kinds import Kind, PointMeasure
 from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Table, Volt
@@ -91,7 +91,8 @@ class _Analysis(Table):
     def _not_empty(cls, sweep: dict[str, tuple[Quantity, ...]]) -> dict[str, tuple[Quantity, ...]]:
         for name, values in sweep.items():
             if not values:
-                raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
+                with at(name):
+                    raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
         points = math.prod(len(values) for values in sweep.values())
         if points > MAX_POINTS:
             raise InputError(f"a sweep of {points} points is too long for a bench", remedy=f"take {MAX_POINTS} at most")
@@ -253,7 +254,8 @@ class BenchFile(Table):
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
         for name in table:
             if not NAME.match(name):
-                raise InputError(f"{name!r} is no name", remedy="use letters, digits and _")
+                with at(name):
+                    raise InputError(f"{name!r} is no name", remedy="use letters, digits and _")
         return table
 
     @pydantic.model_validator(mode="after")
@@ -261,34 +263,49 @@ class BenchFile(Table):
         if not self.plan:
             raise InputError("the bench has no analysis", remedy="write [analysis] or [analyses.NAME]")
         for name, entry in self.plan.items():
-            for parameter, values in [*((n, (q,)) for n, q in entry.parameters.items()), *entry.sweep.items()]:
-                self._check_parameter(f"parameter in analysis {name!r}", parameter, *values)
-            if isinstance(entry, Tran) and entry.stop is None and self._end(entry) is None:
-                raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
+            with at(*(("analysis",) if entry is self.analysis else ("analyses", name))):
+                self._check_analysis(name, entry)
         for name, measure in self.measures.items():
-            self._check_measure(name, measure)
+            with at("measures", name):
+                self._check_measure(name, measure)
         for name, corner in self.corners.items():
-            self._check_corner(name, corner)
+            with at("corners", name):
+                self._check_corner(name, corner)
         for name, spread in self.monte_carlo.parameters.items() if self.monte_carlo is not None else ():
-            self._check_parameter("parameter in monte_carlo", name, *([spread.absolute] if spread.absolute else []))
+            with at("monte_carlo", "parameters", name):
+                self._check_parameter("parameter in monte_carlo", name, *([spread.absolute] if spread.absolute else []))
         for name, limit in self.limits.items():
-            if name not in self.measures:
-                raise InputError(
-                    f"limit {name!r} has no measure", remedy=f"measures: {', '.join(self.measures) or 'none'}"
-                )
-            try:
-                limit.span(self.measures[name].unit)
-            except UnitError as error:
-                raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
+            with at("limits", name):
+                self._check_limit(name, limit)
         return self
+
+    def _check_analysis(self, name: str, entry: Analysis) -> None:
+        once: dict[str, tuple[Quantity, ...]] = {key: (value,) for key, value in entry.parameters.items()}
+        tables = {"parameters": once, "sweep": entry.sweep}
+        for table, given in tables.items():
+            for parameter, values in given.items():
+                with at(table, parameter):
+                    self._check_parameter(f"parameter in analysis {name!r}", parameter, *values)
+        if isinstance(entry, Tran) and entry.stop is None and self._end(entry) is None:
+            raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
+
+    def _check_limit(self, name: str, limit: Limit) -> None:
+        if name not in self.measures:
+            raise InputError(f"limit {name!r} has no measure", remedy=f"measures: {', '.join(self.measures) or 'none'}")
+        try:
+            limit.span(self.measures[name].unit)
+        except UnitError as error:
+            raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
 
     def _check_corner(self, name: str, corner: Corner) -> None:
         for kind in ("parameters", "devices", "sections"):
             for key in getattr(corner, kind):
                 if key not in getattr(self, kind):
-                    raise UnknownName(f"{kind[:-1]} in corner {name!r}", key, getattr(self, kind))
+                    with at(kind, key):
+                        raise UnknownName(f"{kind[:-1]} in corner {name!r}", key, getattr(self, kind))
         for key, quantity in corner.parameters.items():
-            self._check_parameter(f"parameter in corner {name!r}", key, quantity)
+            with at("parameters", key):
+                self._check_parameter(f"parameter in corner {name!r}", key, quantity)
 
     def _check_parameter(self, what: str, name: str, *values: Quantity) -> None:
         """Raises `UnknownName` for a parameter that the bench lacks, `UnitError` for a value of another dimension."""
@@ -306,12 +323,14 @@ class BenchFile(Table):
         return None if found is None else found.duration()
 
     def _check_measure(self, name: str, measure: Kind) -> None:
-        try:
-            units.dimension(measure.unit)
-        except UnitError as error:
-            raise UnitError(f"measure {name!r}: {error.message}", remedy=error.remedy) from None
+        with at("unit"):
+            try:
+                units.dimension(measure.unit)
+            except UnitError as error:
+                raise UnitError(f"measure {name!r}: {error.message}", remedy=error.remedy) from None
         if measure.analysis is not None and measure.analysis not in self.plan:
-            raise UnknownName(f"analysis of measure {name!r}", measure.analysis, self.plan)
+            with at("analysis"):
+                raise UnknownName(f"analysis of measure {name!r}", measure.analysis, self.plan)
         if measure.analysis is None and len(self.plan) > 1 and isinstance(measure, PointMeasure):
             raise InputError(
                 f"measure {name!r} does not say which analysis it sees", remedy=f"one of {', '.join(self.plan)}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where
+from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where, at
 from cosim.files import resolved
 from cosim.lint.findings import inside, read_source
 from cosim.lint.va_syntax import Module, parse
@@ -28,11 +28,13 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     assert use.verilog_a is not None
     path = resolved(Path(use.verilog_a) if use.verilog_a.startswith("~") else folder / use.verilog_a)
     if not any(path.is_relative_to(root) for root in roots):
-        raise NetlistRefused(
-            f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
-        )
+        with at("verilog_a"):
+            raise NetlistRefused(
+                f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
+            )
     if not os.path.isfile(path):
-        raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
+        with at("verilog_a"):
+            raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
     source = scan(read_source(path))
     for included, token in source.includes:
         inside(included, path.parent, where=Where(path, *source.place(token.start)))
@@ -42,13 +44,16 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     known = {entry.name.text: entry for entry in module.parameters if not entry.local}
     for key in use.values:
         if key not in known:
-            raise UnknownName(f"parameter of module {module.name!r}", key, known, where=Where(path))
+            with at("values", key):
+                raise UnknownName(f"parameter of module {module.name!r} in {path.name}:", key, known)
     for terminal in use.terminals:
         if terminal not in ports:
-            raise UnknownName(f"terminal of module {module.name!r}", terminal, ports, where=Where(path))
+            with at("terminals"):
+                raise UnknownName(f"terminal of module {module.name!r} in {path.name}:", terminal, ports)
     order = list(use.terminals) or ports
     if len(set(order)) != len(order):
-        raise InputError(f"device {name!r} names a terminal twice", remedy=f"the module has {', '.join(ports)}")
+        with at("terminals"):
+            raise InputError(f"device {name!r} names a terminal twice", remedy=f"the module has {', '.join(ports)}")
     compiled = compile_model(path)
     numbers = {key: fmt(quantity.value) for key, quantity in use.values.items()}
     defaults = "".join(f" {key}={value}" for key, value in numbers.items())
@@ -65,11 +70,12 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
 def _choose(name: str, use: DeviceUse, path: Path, modules: dict[str, Module]) -> Module:
     if use.module is not None:
         if use.module not in modules:
-            raise UnknownName("module", use.module, modules, where=Where(path))
+            with at("module"):
+                raise UnknownName(f"module in {path.name}:", use.module, modules)
         return modules[use.module]
     if len(modules) != 1:
         raise InputError(
-            f"device {name!r}: the file has {len(modules)} modules", where=Where(path),
+            f"device {name!r}: {path.name} has {len(modules)} modules",
             remedy=f"write module = one of {', '.join(modules)}" if modules else "a model is a module",
         )  # fmt: skip
     return next(iter(modules.values()))

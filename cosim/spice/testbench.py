@@ -26,12 +26,12 @@ from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
 from cosim.emit.veriloga import module
-from cosim.errors import InputError, NetlistRefused, UnknownName, Where
+from cosim.errors import InputError, NetlistRefused, UnknownName, at
 from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.measure.physics import Verdict
 from cosim.parameters import ParameterSet
-from cosim.schema import read, validate
+from cosim.schema import located, read, validate
 from cosim.spice import bench as schema
 from cosim.spice.bench_rows import deck_rows, filled
 from cosim.spice.foreign import foreign_model
@@ -143,12 +143,37 @@ class Testbench:
         folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
         bench = cls(file, path.resolve().parent, path.stem, allowed=folders)
         sets = {}
-        for name, use in file.devices.items():
-            if use.parameters is None:
-                continue  # a file of one's own: compiled when a deck is written
-            first, *others = [bench._load_set(reference, name) for reference in (use.parameters, *use.also)]
-            sets[name] = first.for_device(use.model or first.device, others=others)
-        return replace(bench, sets=MappingProxyType(sets))
+        with located(bench.source):
+            for name, use in file.devices.items():
+                if use.parameters is None:
+                    continue  # a file of one's own: compiled when a deck is written
+                with at("devices", name, "parameters"):
+                    first = bench._load_set(use.parameters, name)
+                with at("devices", name, "also"):
+                    others = [bench._load_set(reference, name) for reference in use.also]
+                with at("devices", name):
+                    sets[name] = first.for_device(use.model or first.device, others=others)
+            loaded = replace(bench, sets=MappingProxyType(sets))
+            loaded._check_varied()
+        return loaded
+
+    @property
+    def source(self) -> Path:
+        """The bench's file; there is none where the bench was made in memory."""
+        return self.folder / f"{self.name}.toml"
+
+    def _check_varied(self) -> None:
+        """Raises `UnknownName` for what corners and samples vary and the bench's devices do not have."""
+        for name, corner in self.file.corners.items():
+            for key, reference in corner.devices.items():
+                with at("corners", name, "devices", key):
+                    self._load_set(reference, key)
+        for name, spreads in self.file.monte_carlo.devices.items() if self.file.monte_carlo is not None else ():
+            with at("monte_carlo", "devices", name):
+                self._known("device", name, self.sets)
+                for key in spreads:
+                    with at(key):
+                        self._known(f"parameter of device {name!r}", key, self.sets[name].resolved())
 
     def with_(
         self,
@@ -227,8 +252,9 @@ class Testbench:
         """The bench at one of its corners."""
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
-        sets = {key: self._load_set(reference, key) for key, reference in corner.devices.items()}
-        changed = self.with_(parameters={key: q.value for key, q in corner.parameters.items()}, devices=sets)
+        with located(self.source), at("corners", name):
+            sets = {key: self._load_set(reference, key) for key, reference in corner.devices.items()}
+            changed = self.with_(parameters={key: q.value for key, q in corner.parameters.items()}, devices=sets)
         data = changed.file.model_dump()
         data["sections"].update(corner.sections)
         if corner.temperature is not None:
@@ -242,16 +268,13 @@ class Testbench:
             raise InputError(f"bench {self.name} has no Monte Carlo", remedy="write [monte_carlo]")
         parameters = {}
         for name, spread in spec.parameters.items():
-            self._known("parameter", name, self.file.parameters)
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
         sets = {}
         for name, spreads in spec.devices.items():
-            self._known("device", name, self.sets)
             nominal = self.sets[name].resolved()
             bounds = {entry.name: entry.bounds for entry in find_device(self.sets[name].device).params}
             drawn = {}
             for key, spread in spreads.items():
-                self._known(f"parameter of device {name!r}", key, nominal)
                 centre = float(nominal[key])
                 drawn[key] = spread.within(centre, *bounds[key]).draw(centre, rng)
             sets[name] = self.sets[name].with_values(drawn)
@@ -297,8 +320,11 @@ class Testbench:
             compile_model(module(find_device(name)))
             for name in dict.fromkeys(self.sets[n].device for n in uses if uses[n].form == "verilog-a")
         )
-        own = {name: use for name, use in self.file.devices.items() if use.verilog_a is not None}
-        foreign = [foreign_model(name, use, self.folder, roots=self._roots()) for name, use in own.items()]
+        foreign = []
+        for name, use in self.file.devices.items():
+            if use.verilog_a is not None:
+                with located(self.source), at("devices", name):
+                    foreign.append(foreign_model(name, use, self.folder, roots=self._roots()))
         compiled += tuple(dict.fromkeys(path for path, _ in foreign))
         lines = [self.file.title]
         if self.file.parameters:
@@ -310,8 +336,8 @@ class Testbench:
         lines += [text for _, text in foreign]
         if self.file.netlist:
             lines.append(f'.include "{self._netlist(self.file.netlist)}"')
-        source = self.folder / f"{self.name}.toml"
-        circuit, rows = self._circuit()
+        with located(self.source):
+            circuit, rows = self._circuit()
         before = sum(text.count("\n") + 1 for text in lines)
         lines += [circuit, self._analysis(analysis), ".end"]
         save = self.vectors(analysis)
@@ -323,8 +349,8 @@ class Testbench:
             save=save,
             options=MappingProxyType({**STANDARD, **self.file.options}),
             roots=self._roots(),
-            source=source,
-            rows=deck_rows(source, self.file.circuit, before=before, rows=rows, analysis=analysis),
+            source=self.source,
+            rows=deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
         )
 
@@ -343,6 +369,10 @@ class Testbench:
         """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
 
         def value(kind: str, name: str) -> str:
+            with at("circuit"):
+                return text_of(kind, name)
+
+        def text_of(kind: str, name: str) -> str:
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
                 return self.file.source(name)
@@ -356,7 +386,8 @@ class Testbench:
 
     def library(self, name: str) -> Path:
         """The path of a library that the bench declares, from the bench's folder."""
-        return self._inside(self.file.libraries[name], f"library {name!r}")
+        with located(self.source), at("libraries", name):
+            return self._inside(self.file.libraries[name], f"library {name!r}")
 
     def _inside(self, reference: str, what: str) -> Path:
         """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside of what
@@ -366,8 +397,8 @@ class Testbench:
         if not any(path.is_relative_to(root) for root in self._roots()):
             raise NetlistRefused(
                 f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
-                where=Where(self.folder / f"{self.name}.toml"), remedy=f"allow it: --allow {path.parent}",
-            )  # fmt: skip
+                remedy=f"allow it: --allow {path.parent}",
+            )
         return path
 
     def _load_set(self, reference: str, device: str) -> ParameterSet:
@@ -379,7 +410,8 @@ class Testbench:
 
     def _netlist(self, name: str) -> Path:
         """The bench's netlist: beside it, or a shipped one."""
-        path = self._inside(name, "the netlist")
+        with located(self.source), at("netlist"):
+            path = self._inside(name, "the netlist")
         return path if os.path.exists(path) else resources.find("netlists", name)
 
     def _roots(self) -> tuple[Path, ...]:

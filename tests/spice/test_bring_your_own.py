@@ -98,9 +98,21 @@ def test_terminals_in_another_order(tmp_path: Path, pyspice: Simulator, verilog_
         ({"text": '`include "/etc/hostname"\n' + VERILOG}, NetlistRefused, r"my\.va:1.*outside the file's folder"),
         ({"text": "// nothing"}, InputError, r"my\.va.*0 modules"),
         ({"text": VERILOG + VERILOG.replace("threshold", "other")}, InputError, "module = one of threshold, other"),
-        ({"more": 'module = "treshold"'}, UnknownName, r"my\.va.*did you mean threshold"),
-        ({"more": "values = { g = 1 }"}, UnknownName, r"parameter of module 'threshold' 'g'"),
-        ({"more": 'terminals = ["p", "m"]'}, UnknownName, r"terminal of module 'threshold' 'm'"),
+        (
+            {"more": 'module = "treshold"'},
+            UnknownName,
+            r"own\.toml:8: unknown module in my\.va: 'treshold'; did you mean threshold",
+        ),
+        (
+            {"more": "values = { g = 1 }"},
+            UnknownName,
+            r"own\.toml:8: unknown parameter of module 'threshold' in my\.va: 'g'",
+        ),
+        (
+            {"more": 'terminals = ["p", "m"]'},
+            UnknownName,
+            r"own\.toml:8: unknown terminal of module 'threshold' in my\.va: 'm'",
+        ),
         ({"more": 'terminals = ["p", "p"]'}, InputError, "twice"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from cosim.cli.app import main
 from cosim.devices.cell import Cell1T1R
-from cosim.errors import InputError, UnitError, UnknownName
+from cosim.errors import InputError, NetlistRefused, UnitError, UnknownName
 from cosim.fitting.curve import Curve
 from cosim.lab import access_curve, pulse_experiment
 from cosim.measure import waveforms as measure
@@ -160,13 +160,20 @@ i = { max = "2 mA" }
     ("old", "new", "error", "line", "says"),
     [
         ('kind = "op"', 'kind = "opp"', InputError, 3, "analysis"),
-        ('title = "t"', 'titel = "t"', InputError, None, "lacks title|unknown key"),
-        ('"2 mA"', '"2 mV"', UnitError, None, "is not in A"),
-        ("[limits]\ni =", "[limits]\nj =", InputError, None, "has no measure"),
+        ('title = "t"', 'titel = "t"', UnknownName, 1, "did you mean title"),
+        ('"2 mA"', '"2 mV"', UnitError, 10, "is not in A"),
+        ("[limits]\ni =", "[limits]\nj =", InputError, 10, "has no measure"),
         ('kind = "final"', 'kind = "last"', InputError, 5, "measures.i"),
         ('unit = "A"', 'window = 3\nunit = "A"', UnknownName, 8, "window"),
         ('kind = "op"', 'kind = "tran"\nmax_step = "1 parsec"', UnitError, 5, "parsec"),
         ('title = "t"', "title = ", InputError, None, "line 1"),
+        ('unit = "A"', 'unit = "parsec"', UnitError, 8, "no unit"),
+        ('"op"', '"op"\nsweep.r = ["1 Ohm"]', InputError, 5, "known: none"),
+        ('"op"', '"op"\n[corners.hot]\ntemperature = 9\nparameters.r = "1 Ohm"', InputError, 7, "corner 'hot'"),
+        ('"op"', '"op"\n[monte_carlo]\nsamples = 9\ndevices.m.theta = { relative = 0.1 }', UnknownName, 7, "device"),
+        ('"op"', '"op"\n[devices.m]\nform = "verilog-a"\nparameters = "tio3"', UnknownName, 7, "did you mean tio2"),
+        ('"op"', '"op"\n[devices.m]\nparameters = "../mine.toml"', NetlistRefused, 6, "--allow"),
+        ("1k", "{library.pdk}", UnknownName, 2, "library"),
     ],
 )
 def test_wrong_files_name_the_line(
@@ -176,7 +183,7 @@ def test_wrong_files_name_the_line(
     assert old in BENCH
     path.write_text(BENCH.replace(old, new))
     with pytest.raises(InputError, match=says) as caught:
-        Testbench.load(path)
+        Testbench.load(path).deck()
     assert isinstance(caught.value, error)
     if line is not None:
         assert f"b.toml:{line}" in str(caught.value)
