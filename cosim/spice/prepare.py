@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable
@@ -43,6 +44,25 @@ class Prepared:
         return self.places[row - 1] if 0 < row <= len(self.places) else None
 
 
+# Cards that give numbers and no structure.
+_NUMBERS = frozenset({".param", ".params", ".para", ".csparam", ".options", ".option", ".opt", ".temp", ".save"})
+_KEPT = 16
+_sound: dict[tuple[str, ...], None] = {}
+
+
+def _check_structure(netlist: Netlist) -> None:
+    """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
+    structure = tuple(line.text for line in netlist.lines if line.card not in _NUMBERS)
+    if structure in _sound:
+        return
+    check_expansion(netlist)
+    check_floating(netlist)
+    with contextlib.suppress(KeyError, StopIteration):  # another thread may have made room
+        while len(_sound) >= _KEPT:
+            del _sound[next(iter(_sound))]
+    _sound[structure] = None
+
+
 def fingerprint(deck: Deck) -> str:
     """SHA-256 of the deck as an engine sees it, included files and compiled models with it: for caches and campaigns.
 
@@ -80,8 +100,7 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
-    check_expansion(read)
-    check_floating(read)
+    _check_structure(read)
     check_instances(read, deck.devices)
     analyses = read.analyses()
     if not analyses:
