@@ -7,9 +7,11 @@ Three yardsticks, each run in turn with the harness, so that a busy machine slow
 - ``ngspice -b -r`` as a process per run, its raw file not read.
 - what ngspice says of itself (``rusage``: total analysis time, without reading the netlist).
 
-A figure is the median over the interleaved pairs; ``overhead_undisturbed`` is the ratio of the fastest tenths. The
-harness is the wall time of `Simulator.run`, with the netlist read and checked, the vectors copied between processes and
-put into an `xarray.Dataset`.
+A process keeps for its life what it was dealt of memory, and is by that some percent faster or slower than another one
+that does the same. So processes of each kind are begun anew for a share of the pairs; ``overhead_spread`` is the
+standard deviation of the medians of the shares. A figure is the median over all pairs; ``overhead_undisturbed`` is the
+ratio of the fastest tenths. The harness is the wall time of `Simulator.run`, with the netlist read and checked, the
+vectors copied between processes and put into an `xarray.Dataset`.
 """
 
 from __future__ import annotations
@@ -40,8 +42,7 @@ from cosim.spice.testbench import Testbench
 
 POINTS = 2000
 _PULSES = 32  # of the bench's random pulses: 2020 points in ngspice 46
-_PAIRS = 60
-_WARM = 5
+_PROCESSES, _PAIRS, _WARM = 8, 15, 5  # processes of each kind; pairs of each of them, behind the first ones
 _BATCH = 16
 _BATCH_PAIRS = 9
 _RUNS, _SETTLED, _EVERY = 1000, 200, 25
@@ -138,16 +139,18 @@ def _batch(text: str, folder: Path) -> tuple[float, float]:
     return seconds, float(reported[1]) if reported else float("nan")
 
 
-def overheads(simulator: Simulator, deck: Deck, tell: Report) -> Figures:
-    """The harness against the three yardsticks, in interleaved runs."""
+def _interleaved(deck: Deck) -> tuple[list[list[float]], int]:
+    """Seconds of (harness, plain PySpice, ngspice's own, ngspice -b, its report), per pair, and the points of a run."""
     text = prepare(deck).text
-    rows: list[tuple[float, float, float, float, float]] = []
-    with _plain(text) as plain, tempfile.TemporaryDirectory(prefix="cosim-") as name:
+    rows: list[list[float]] = []
+    with (
+        open_simulator() as simulator,
+        _plain(text) as plain,
+        tempfile.TemporaryDirectory(prefix="cosim-") as name,
+    ):
         folder = Path(name)
         points = 0
         for k in range(_WARM + _PAIRS):
-            if k % 10 == 0:
-                tell(f"overhead: {k} of {_WARM + _PAIRS} rounds")
             order = [0, 1, 2] if k % 2 else [2, 1, 0]
             seconds = [0.0] * 5
             for which in order:
@@ -160,12 +163,25 @@ def overheads(simulator: Simulator, deck: Deck, tell: Report) -> Figures:
                 else:
                     seconds[3], seconds[4] = _batch(text, folder)
             if k >= _WARM:
-                rows.append((seconds[0], seconds[1], seconds[2], seconds[3], seconds[4]))
-    harness, whole, inside, batch, reported = (np.array(column) for column in zip(*rows, strict=True))
+                rows.append(seconds)
+    return rows, points
+
+
+def overheads(deck: Deck, tell: Report, *, processes: int = _PROCESSES) -> Figures:
+    """The harness against the three yardsticks, in interleaved runs of ``processes`` processes of each kind."""
+    rows: list[list[float]] = []
+    medians = []
+    for number in range(processes):
+        tell(f"overhead: {number} of {processes} processes")
+        found, points = _interleaved(deck)
+        rows += found
+        medians.append(float(np.median([row[0] / row[2] for row in found])))
+    harness, whole, inside, batch, reported = np.array(rows).T
     columns = {"harness": harness, "plain_pyspice": whole, "ngspice_own": inside, "ngspice_b": batch}
     return {
         "points": points,
         "overhead": float(np.median(harness / inside)) - 1.0,
+        "overhead_spread": float(np.std(medians, ddof=1)) if processes > 1 else None,
         "overhead_undisturbed": float(np.quantile(harness, 0.1) / np.quantile(inside, 0.1)) - 1.0,
         "overhead_over_plain_pyspice": float(np.median(harness / whole)) - 1.0,
         "over_ngspice_b": float(np.median(harness / batch)),
@@ -264,8 +280,7 @@ def measure(tell: Report) -> Figures:
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0] / cores
     deck = cell()
-    with open_simulator() as simulator:
-        figures = overheads(simulator, deck, tell)
+    figures = overheads(deck, tell)
     figures |= scaling(deck, tell)
     figures |= memory(deck, tell)
     figures["load_per_core_before"] = load

@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import weakref
@@ -186,11 +187,8 @@ class Worker:
                 (self.scratch / name).unlink(missing_ok=True)
 
     def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Array]]:
-        accepted = False
         try:
             frames.send(self._job_write, job, deadline=deadline)
-            frames.receive(self._answer_read, deadline=deadline)
-            accepted = True
             # What an engine sends had room in its own memory.
             memory = job.get("memory", -1)
             limit = memory if memory >= 0 else frames.MAX_ARRAYS
@@ -199,7 +197,15 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
             self.kill()  # one that still runs has sent what is no frame
-            raise WorkerDied(self._process.poll(), self.tail(), accepted=accepted) from None
+            raise WorkerDied(self._process.poll(), self.tail(), accepted=self._took_all()) from None
+
+    def _took_all(self) -> bool:
+        """Whether nothing of the last job is left in its pipe: from then on a death is the job's.
+
+        A message of the worker would say the same, and wake this process up in the middle of what it waits for.
+        """
+        left = fcntl.ioctl(self._job_write, termios.FIONREAD, bytes(4))
+        return int.from_bytes(left, sys.byteorder) == 0
 
     def kill(self) -> None:
         """Kill the process group; whoever waits for an answer learns it from the pipe."""

@@ -30,7 +30,6 @@ _LOG_LINES = 4000
 _TAIL_BYTES = 1 << 20
 CANNOT_START = 127  # as a shell and the loader of shared libraries say it
 _PROGRESS = "Reference value"
-ACCEPTED = {"accepted": True}  # from here on, a death is the job's
 
 
 def _start_watcher(pipe: int, writer: int, scratch: Path) -> None:
@@ -102,7 +101,7 @@ class LibraryEngine:
         self._loaded: dict[str, str] = {}
         self._modules: dict[str, set[str]] = {}
         self.version = f"ngspice-{self._shared.ngspice_version}"
-        for command in ("set num_threads=1", "set no_mem_check", "set noaskquit", "unset unixcom"):
+        for command in ("set num_threads=1", "set no_mem_check", "set noaskquit", "set norefvalue", "unset unixcom"):
             self._command(command)
         self._scratch = scratch
 
@@ -306,7 +305,6 @@ def _serve_library(reader: int, writer: int, scratch: Path) -> None:
     )
     while True:
         job, _ = frames.receive(reader)
-        frames.send(writer, ACCEPTED)
         sandbox.limit_resources(memory=job["memory"], file_size=job["file_size"])
         try:
             answer, arrays = engine.run(job)
@@ -326,7 +324,6 @@ def _serve_command(reader: int, writer: int, scratch: Path) -> None:
     frames.send(writer, {"ready": True, "version": "", "confinement": confinement.as_dict(), "start": 0.0})
     while True:
         job, _ = frames.receive(reader)
-        frames.send(writer, ACCEPTED)
         frames.send(writer, engine.run(job, reader))
 
 

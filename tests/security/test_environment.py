@@ -15,11 +15,13 @@ KNOWN = {
     "HOME", "TMPDIR", "LANG", "LC_ALL", "TERM", "PATH", "LD_LIBRARY_PATH", "SPICE_LIB_DIR", "SPICE_EXEC_DIR",
     "SPICE_SCRIPTS", "NGSPICE_LIBRARY_PATH", "OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "PYTHONDONTWRITEBYTECODE", "PYTHONUTF8", "PYTHONPATH", "NGSPICE_MEAS_PRECISION", "LC_CTYPE",
+    "GLIBC_TUNABLES",
 }  # fmt: skip
 SECRETS = {
     "GITHUB_TOKEN": "hush1", "AWS_SECRET_ACCESS_KEY": "hush2", "SSH_AUTH_SOCK": "/hush3", "HOME": "/hush4",
     "XDG_CONFIG_HOME": "/hush5", "PYTHONSTARTUP": "/hush6", "LD_PRELOAD": "", "NGSPICE_INPUT_DIR": "/hush7",
     "http_proxy": "hush8", "COSIM_DATA": "/hush9", "TMP": "/hush10", "BASH_ENV": "/hush11",
+    "GLIBC_TUNABLES": "hush12",
 }  # fmt: skip
 
 

@@ -351,7 +351,7 @@ def test_a_bench_reads_a_library_outside_its_folder_only_where_that_is_allowed(h
     bench = house / "bench.toml"
     for name in (str(kit / "kit.lib"), "../kit/kit.lib", "/etc/passwd"):
         bench.write_text(LIBRARY.replace("KIT", name))
-        with pytest.raises(NetlistRefused, match=r"bench\.toml: library 'kit' lies outside .*--allow") as caught:
+        with pytest.raises(NetlistRefused, match=r"bench\.toml:7: library 'kit' lies outside .*--allow") as caught:
             Testbench.load(bench).deck()
         assert "root:" not in str(caught.value)
     with pytest.raises(NetlistRefused):
@@ -394,7 +394,7 @@ def test_a_bench_reads_a_parameter_set_outside_its_folder_only_where_that_is_all
     bench = house / "bench.toml"
     for name in (f"{away}/mine.toml", "../sets/mine.toml", "../sets/mine.toml:mine", "link.toml", "/etc/passwd.toml"):
         bench.write_text(SETS.replace("SET", name).replace("CORNER", "mine.toml"))
-        with pytest.raises(NetlistRefused, match=r"bench\.toml: parameter set of device 'memristor' lies.*--allow"):
+        with pytest.raises(NetlistRefused, match=r"bench\.toml:7: parameter set of device 'memristor' lies.*--allow"):
             Testbench.load(bench)
         bench.write_text(SETS.replace("SET", "mine.toml").replace("CORNER", name))
         with pytest.raises(NetlistRefused, match="--allow"):
@@ -408,7 +408,7 @@ def test_a_bench_reads_a_netlist_outside_its_folder_only_where_that_is_allowed(h
     bench = house / "bench.toml"
     for name in ("../outside.inc", str(house.parent / "outside.inc"), "link.txt", "/etc/passwd"):
         bench.write_text(f'title = "netlist"\nnetlist = "{name}"\nanalysis = {{ kind = "op" }}\n')
-        with pytest.raises(NetlistRefused, match=r"bench\.toml: the netlist lies outside .*--allow"):
+        with pytest.raises(NetlistRefused, match=r"bench\.toml:2: the netlist lies outside .*--allow"):
             Testbench.load(bench).deck()
     bench.write_text('title = "netlist"\nnetlist = "../outside.inc"\nanalysis = { kind = "op" }\n')
     assert "outside.inc" in Testbench.load(bench, allow=[house.parent]).deck().text
