@@ -57,6 +57,11 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
         name, _, power_text = token.partition("^")
         atom = _atom(name)
         if atom is None or (power_text and not re.fullmatch(r"[+-]?\d{1,2}", power_text)):
+            if name in _PREFIX:
+                raise UnitError(
+                    f"{unit!r} is a prefix without a unit",
+                    remedy=f"write what it counts, e.g. {name}Ohm, or a plain number",
+                )
             raise UnitError(f"{unit!r} is no unit", remedy="write e.g. V, uS, kOhm, ns, 1/V, K/W")
         power = sign * (int(power_text) if power_text else 1)
         try:

@@ -452,7 +452,8 @@ def junit(validation: Validation) -> str:
     for report in validation.reports:
         suite = Xml.SubElement(root, "testsuite", name=report.bench, time=f"{report.seconds:.3f}")
         cases = [
-            (f"{s.corner}: {s.measure}", s.verdict, f"{s.value()}; limit {s.limit()}; {s.why}") for s in report.specs
+            (f"{s.corner}: {s.measure}", s.verdict, "; ".join(filter(None, (s.value(), f"limit {s.limit()}", s.why))))
+            for s in report.specs
         ]
         if report.error:
             cases.append(("bench", Verdict.CANNOT_TELL, report.error))

@@ -333,9 +333,10 @@ def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mappin
 
 def _draw(done: BenchResult, folder: Path) -> None:
     from cosim.report import style
-    from cosim.report.bench_figures import bench_figure
+    from cosim.report.bench_figures import bench_figures
 
-    style.save(bench_figure(done), folder / "waveforms.png")
+    for name, figure in bench_figures(done).items():
+        style.save(figure, folder / f"{name}.png")
 
 
 def _draw_netlist(done: Result, title: str, folder: Path) -> None:

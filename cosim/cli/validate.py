@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cosim.validate import Validation
 
 
-WHY_WIDTH = 100  # of the table's last column; --json, --html and --junit have the whole text
+WHY_WIDTH = 100  # of the table's last column; what is longer stands below it as a whole
 
 
 def register(app: typer.Typer) -> None:
@@ -86,9 +86,14 @@ def _short(why: str) -> str:
 def _show(done: Validation) -> None:
     from cosim.cli.output import show_table
 
-    rows = []
+    rows, whole = [], dict[str, str]()
     for report in done.reports:
         name = report.bench
+        for corner, why in ((" ".join((s.corner, s.measure)), s.why) for s in report.specs):
+            if _short(why) != why:
+                whole.setdefault(why, f"{name} {corner}")
+        if _short(report.error) != report.error:
+            whole.setdefault(report.error, name)
         if report.error:
             rows.append([name, "", "", "", "", "cannot tell", _short(report.error)])
         elif not report.specs:
@@ -114,13 +119,15 @@ def _show(done: Validation) -> None:
         ("bench", "corner", "measure", "value (limit)", "moves", "verdict", ""),
         rows,
     )
+    for why, place in whole.items():
+        print(f"{place}: {why}")
     print(done.summary)
     for change in done.changes:
         print(f"changed  {change}")
 
 
 def _report(done: Validation) -> Report:
-    from cosim.report.bench_figures import bench_figure
+    from cosim.report.bench_figures import bench_figures
     from cosim.report.html import Report
     from cosim.validate import NO_LIMITS, Verdict
 
@@ -153,5 +160,6 @@ def _report(done: Validation) -> Report:
         if rows:
             page.table(("corner", "measure", "value", "limit", "moves", "verdict", ""), rows)
         if report.nominal is not None and report.nominal.result.ok:
-            page.figure(bench_figure(report.nominal), f"Waveforms and measures of {report.bench}, as it stands.")
+            for name, figure in bench_figures(report.nominal).items():
+                page.figure(figure, f"{name.capitalize()} of {report.bench}, as it stands.")
     return page

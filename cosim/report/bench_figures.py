@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from cosim import units
 from cosim.devices.base import Array
 from cosim.devices.registry import device
 from cosim.report import style
+from cosim.report.measure_figures import limit_lines, loop_figure, measure_figure
 from cosim.report.panels import (
     Level,
     bars,
@@ -22,6 +24,7 @@ from cosim.report.panels import (
     labelled,
     operating_figure,
     prefixed,
+    ratio,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 CONDITIONING = "0.88"
+GREY = 8
 
 
 def time_scale(span: float) -> tuple[float, str]:
@@ -67,8 +71,8 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     """A panel per saved vector, and one per measure with a value per pulse; of an operating point bars with values.
 
     Vectors of a pulse bench are shown over ``periods`` pulses, of which two are conditioning where there is any;
-    measures over all of them, the conditioning ones and those of the panels above shaded. Of several runs the first is
-    shown, of operating points the range of all.
+    measures over all of them, the conditioning ones and those of the panels above shaded. Of several runs of the first
+    analysis the first is shown, and up to `GREY` others behind it; of operating points the range of all.
     """
     bench, data = result.bench, result.waveforms
     if not data.coords:
@@ -100,6 +104,7 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
             first = first or panel
             values, label = _labelled(result, key)
             draw(panel, x.values[shown], values[shown], label, colour=style.COLOURS[row % len(style.COLOURS)])
+            _behind(panel, result, key, start=start, end=end, scale=x.values[-1] / seconds[-1] if seconds[-1] else 1.0)
             if over_pulses and train is not None and first_pulse < conditioning:
                 until = train.write_starts[0] + conditioning * train.period - train.gap
                 panel.axvspan(x.values[shown][0], until * x.values[-1] / seconds[-1], color=CONDITIONING, zorder=0)
@@ -126,18 +131,43 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     return figure
 
 
+def bench_figures(result: BenchResult) -> dict[str, Figure]:
+    """Every figure of a run: ``waveforms`` of the first analysis, ``waveforms_NAME`` of further ones; ``measures`` and
+    ``loops`` where there are such.
+    """
+    found: dict[str, Figure | None] = {"waveforms": bench_figure(result)}
+    for name in list(dict.fromkeys(run.analysis for run in result.runs))[1:]:
+        own = tuple(run for run in result.runs if run.analysis == name)
+        found[f"waveforms_{name}"] = bench_figure(replace(result, runs=own, measures={}))
+    found |= {"measures": measure_figure(result), "loops": loop_figure(result)}
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
 def _which(result: BenchResult, *, all_of_them: bool = False) -> str:
     """Which of several runs a figure shows; empty where there is one."""
     run = result.runs[0]
-    if len(result.runs) == 1:
-        return ""
-    analyses = dict.fromkeys(entry.analysis for entry in result.runs)
-    name = f", analysis {run.analysis}" if len(analyses) > 1 else ""
+    count = sum(entry.analysis == run.analysis for entry in result.runs)
+    name = f"analysis {run.analysis}" if len(result.bench.file.plan) > 1 else ""
     if all_of_them:
-        return f"range over {sum(entry.analysis == run.analysis for entry in result.runs)} points{name}"
+        return ", ".join(filter(None, [f"range over {count} points" if count > 1 else "", name]))
     parameters = result.bench.file.parameters
     at = ", ".join(f"{key} = {units.show(value, parameters[key].unit)}" for key, value in run.point.items())
-    return f"run 1 of {len(result.runs)}{name}" + (f": {at}" if at else "")
+    grey = f"run 1 of {count} in colour{f', {GREY} others grey' if count > GREY + 1 else ''}" if count > 1 else ""
+    return ", ".join(filter(None, [name, grey])) + (f": {at}" if at else "")
+
+
+def _behind(
+    panel: Axes, result: BenchResult, name: str, *, start: float | None, end: float | None, scale: float
+) -> None:
+    """The same vector in other runs of the shown analysis, grey."""
+    others = result.waveforms_of(result.runs[0].analysis)[1 : GREY + 1]
+    shown = drawn(np.asarray(result.waveforms[name].values))
+    factor = ratio(prefixed(shown, _named(result, name)[1])[0], shown)
+    for data in others:
+        x = np.asarray(data[next(iter(data.coords))].values, dtype=float)
+        inside = np.ones(x.size, bool) if start is None or end is None else (x >= start) & (x <= end)
+        y = drawn(np.asarray(data[name].values))
+        panel.plot(scale * x[inside], factor * y[inside], color="0.78", linewidth=0.6, zorder=1)
 
 
 def _swept(result: BenchResult) -> str:
@@ -186,4 +216,5 @@ def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrai
         (train.amplitudes >= 0, "after V > 0", style.COLOURS[1]),
     ):
         panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
+    limit_lines(panel, measured, factor=ratio(y, measured.values))
     panel.set_title(labelled(f"{name.replace('_', ' ')}, pulse by pulse", unit), loc="left", fontsize=8.5)

@@ -59,6 +59,12 @@ def prefixed(values: Array, unit: str) -> tuple[Array, str]:
     return values / factor, f"{prefix}{unit}"
 
 
+def ratio(scaled: Array, values: Array) -> float:
+    """The factor between ``values`` and the same with a prefix."""
+    k = int(np.argmax(np.abs(values)))
+    return float(scaled[k] / values[k]) if values[k] else 1.0
+
+
 def described(name: str, *, magnitude: bool = False) -> str:
     """A vector's name as a label: of a source's current with its sign, of a complex vector as a magnitude."""
     if magnitude:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosim.cli.app import main
-from cosim.report import panels
-from cosim.report.bench_figures import CONDITIONING, bench_figure, plot_waveforms
+from cosim.measure.physics import Verdict
+from cosim.report import panels, style
+from cosim.report.bench_figures import CONDITIONING, bench_figure, bench_figures, plot_waveforms
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
 
@@ -147,7 +148,70 @@ def test_conditioning_pulses_leave_room_for_the_others() -> None:
     assert "range over 72 points, analysis corrected" in below.get_suptitle()
     assert any("state rise_slow of xc.xm" in tick.get_text() for ax in below.axes for tick in ax.get_yticklabels())
     dc = bench_figure(sweep)
-    assert "run 1 of 7, analysis transfer" in dc.get_suptitle()
+    assert "analysis transfer" in dc.get_suptitle()
     assert dc.axes[-1].get_xlabel() == "Ica (pA)"
     assert plot_waveforms(done).get_xlabel() == "time (µs)"
     assert plot_waveforms(power).texts
+
+
+LOOP = """title = "a loop $5"
+circuit = "V1 a 0 SIN(0 2 1k)\\nR1 a 0 {{r}}"
+parameters = {{ r = "1 kOhm", k = 1 }}
+[analysis]
+kind = "tran"
+stop = "1 ms"
+max_step = "10 us"
+sweep = {{ r = ["1 kOhm", "2 kOhm", "4 kOhm"], k = [1, 2] }}
+[measures.top]
+kind = "max"
+of = "i(v1)"
+unit = "A"
+[measures.loop]
+kind = "loop-area"
+voltage = "v(a)"
+current = "i(v1)"
+unit = "W"
+[limits]
+top = {{ max = "{limit}" }}
+"""
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(("limit", "kept"), [("3 mA", True), ("0.8 mA", False)])
+def test_measures_over_a_sweep_are_drawn_with_their_limits_and_loops_as_loops(
+    tmp_path: Path, limit: str, kept: bool
+) -> None:
+    (tmp_path / "b.toml").write_text(LOOP.format(limit=limit))
+    with open_simulator() as simulator:
+        done = Testbench.load(tmp_path / "b.toml").run(simulator)
+    assert (done["top"].verdict is Verdict.PASS) is kept
+    figures = bench_figures(done)
+    assert list(figures) == ["waveforms", "measures", "loops"]
+    top = next(ax for ax in figures["measures"].axes if ax.get_title(loc="left") == "top (mA)")
+    assert top.get_xlabel() == "r (kOhm)"
+    curve = top.lines[0]
+    np.testing.assert_allclose(curve.get_xdata(), [1.0, 2.0, 4.0])
+    np.testing.assert_allclose(curve.get_ydata(), [2.0, 1.0, 0.5], rtol=1e-3)
+    assert [text.get_text() for text in top.get_legend().get_texts()] == ["k = 1", "k = 2"]
+    bound = top.lines[-1].get_ydata()[0]
+    assert bound == pytest.approx(float(limit.split()[0]))
+    assert top.get_ylim()[1] > bound
+    loop = figures["loops"].axes[0]
+    assert (loop.get_xlabel(), loop.get_ylabel()) == ("v(a) (V)", "i(v1), into the source (mA)")
+    assert len(loop.get_legend().get_texts()) == 6
+    for figure in figures.values():
+        style.save(figure, tmp_path / "f.png")
+
+
+@pytest.mark.spice
+def test_single_values_are_drawn_between_their_limits(tmp_path: Path) -> None:
+    text = LOOP.format(limit="3 mA").replace('sweep = { r = ["1 kOhm", "2 kOhm", "4 kOhm"], k = [1, 2] }\n', "")
+    limits = 'top = { min = "0.5 mA", max = "3.5 mA" }\nloop = { max = "1 mW" }\n'
+    (tmp_path / "b.toml").write_text(text.replace('top = { max = "3 mA" }\n', limits))
+    with open_simulator() as simulator:
+        done = Testbench.load(tmp_path / "b.toml").run(simulator)
+    figure = bench_figures(done)["measures"]
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["top", "loop"]
+    assert panel.lines[0].get_xdata()[0] == pytest.approx(0.5, abs=1e-3)
+    assert "500 uA .. 3.5 mA" in panel.texts[0].get_text().replace("µ", "u")

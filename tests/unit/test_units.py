@@ -51,5 +51,11 @@ def test_show(value: float, unit: str, text: str) -> None:
     assert show(value, unit) == text
 
 
+@pytest.mark.parametrize("text", ["k", "meg", "u", "K*n"])
+def test_a_prefix_alone_is_no_unit(text: str) -> None:
+    with pytest.raises(UnitError, match="is a prefix without a unit; write what it counts"):
+        dimension(text)
+
+
 def test_dimension_of_conductance_is_inverse_resistance() -> None:
     assert dimension("S")[1] == dimension("1/Ohm")[1]
