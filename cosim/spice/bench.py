@@ -24,6 +24,9 @@ from cosim.spice.variation import Corner, MonteCarlo, Trust
 
 MAX_POINTS = 10_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# An element whose value is one parameter, and the unit that it has.
+_VALUED = re.compile(r"\s*([rclvi])\S*\s+\S+\s+\S+\s+(?:dc\s+)?\{\s*(\w+)\s*\}\s*$", re.IGNORECASE)
+_UNIT_OF = {"r": "Ohm", "c": "F", "l": "H", "v": "V", "i": "A"}
 
 if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
     Stimulus = StimulusKind
@@ -265,6 +268,8 @@ class BenchFile(Table):
         for name, entry in self.plan.items():
             with at(*(("analysis",) if entry is self.analysis else ("analyses", name))):
                 self._check_analysis(name, entry)
+        with at("circuit"):
+            self._check_values()
         for name, measure in self.measures.items():
             with at("measures", name):
                 self._check_measure(name, measure)
@@ -278,6 +283,20 @@ class BenchFile(Table):
             with at("limits", name):
                 self._check_limit(name, limit)
         return self
+
+    def _check_values(self) -> None:
+        """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units, and nobody else would notice."""
+        for row in self.circuit.splitlines():
+            match = _VALUED.match(row)
+            quantity = self.parameters.get(match[2]) if match else None
+            if match is None or quantity is None or quantity.unit == "1":
+                continue
+            wanted = _UNIT_OF[match[1].lower()]
+            if units.dimension(quantity.unit)[1] != units.dimension(wanted)[1]:
+                raise UnitError(
+                    f"{row.strip()[:60]!r}: {match[2]} is in {quantity.unit}, and that element's value is in {wanted}",
+                    remedy="write it in that unit, or give it none",
+                )
 
     def _check_analysis(self, name: str, entry: Analysis) -> None:
         once: dict[str, tuple[Quantity, ...]] = {key: (value,) for key, value in entry.parameters.items()}

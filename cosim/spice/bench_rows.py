@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from cosim.schema import line_of
 
@@ -39,6 +40,23 @@ def deck_rows(file: Path, circuit: str, *, before: int, rows: Sequence[int], ana
         return ()  # a bench that was not loaded from a file
     lines, card = found
     return (*[None] * before, *(lines[row] for row in rows), card)
+
+
+def asked_rows(file: Path, asked: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, int]:
+    """The line of ``file`` for each vector: ``asked`` has vectors with the keys of the entry that asks for them."""
+    try:
+        status = file.stat()
+        return _asked(file, status.st_mtime_ns, status.st_size, asked)
+    except (OSError, UnicodeDecodeError):
+        return {}  # a bench that was not loaded from a file
+
+
+@lru_cache(maxsize=256)
+def _asked(file: Path, changed: int, size: int, asked: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, int]:
+    del changed, size  # keys only
+    text = file.read_text(encoding="utf-8")
+    found = {vector: row for vector, keys in reversed(asked) if (row := line_of(text, keys)) is not None}
+    return MappingProxyType(found)
 
 
 @lru_cache(maxsize=256)

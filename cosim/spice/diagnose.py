@@ -42,7 +42,7 @@ _WORDS_OF_EXPRESSIONS = frozenset(
 def diagnose(netlist: Netlist) -> list[NetlistError | UnknownName]:
     """The mistakes that the text shows, in its order; empty where there is none that these checks know."""
     found: list[NetlistError | UnknownName] = []
-    for check in (_lengths, _blocks, _subcircuits, _models, _parameters):
+    for check in (_lengths, _twice, _blocks, _subcircuits, _models, _parameters):
         found += check(netlist)
     return sorted(found, key=lambda error: (error.where.line or 0) if error.where is not None else 0)
 
@@ -103,6 +103,28 @@ def _lengths(netlist: Netlist) -> Iterator[NetlistError]:
         least, needs = _SHORTEST.get(words[0][0].lower(), (1, ""))
         if len(words) < least:
             yield NetlistError(f"{words[0]} is incomplete: {line.text!r}", where=line.where, remedy=f"it needs {needs}")
+
+
+def _twice(netlist: Netlist) -> Iterator[NetlistError]:
+    """An element whose name another one of the same subcircuit has."""
+    seen: list[dict[str, Line]] = [{}]
+    choices = 0
+    for line in netlist.lines:
+        card = line.card
+        choices += (card == ".if") - (card == ".endif")
+        if choices > 0:
+            continue  # of several branches one is taken
+        if card in (".subckt", ".macro"):
+            seen.append({})
+        elif card in (".ends", ".eom") and len(seen) > 1:
+            seen.pop()
+        elif not card:
+            name = line.text.split(None, 1)[0]
+            first = seen[-1].setdefault(name.lower(), line)
+            if first is not line:
+                yield NetlistError(
+                    f"{name} is there already, in {first.where}", where=line.where, remedy="give it another name"
+                )
 
 
 def _blocks(netlist: Netlist) -> Iterator[NetlistError]:

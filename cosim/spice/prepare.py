@@ -15,6 +15,7 @@ from cosim.spice.diagnose import check_expansion
 from cosim.spice.floating import check_floating
 from cosim.spice.instances import check_instances
 from cosim.spice.netlist import Analysis, Netlist, check, read_text
+from cosim.spice.saved import check_vectors
 from cosim.spice.simulator import Deck
 
 # ngspice seeds agauss and its kin anew in each process unless the deck says how; setseed in a start-up file does not.
@@ -50,13 +51,14 @@ _KEPT = 16
 _sound: dict[tuple[str, ...], None] = {}
 
 
-def _check_structure(netlist: Netlist) -> None:
+def _check_structure(netlist: Netlist, deck: Deck) -> None:
     """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
-    structure = tuple(line.text for line in netlist.lines if line.card not in _NUMBERS)
+    structure = (*deck.save, "", *(line.text for line in netlist.lines if line.card not in _NUMBERS))
     if structure in _sound:
         return
     check_expansion(netlist)
     check_floating(netlist)
+    check_vectors(netlist, deck.save, deck.asked)
     with contextlib.suppress(KeyError, StopIteration):  # another thread may have made room
         while len(_sound) >= _KEPT:
             del _sound[next(iter(_sound))]
@@ -100,7 +102,7 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
-    _check_structure(read)
+    _check_structure(read, deck)
     check_instances(read, deck.devices)
     analyses = read.analyses()
     if not analyses:

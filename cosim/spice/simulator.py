@@ -56,6 +56,7 @@ class Deck:
             empty: the text is the file's.
         devices: subcircuits of ``text`` that stand for a device of the library, by its name: what instances pass to
             them is held against its bounds.
+        asked: the line of ``source`` that asks for a vector of ``save``, for messages.
     """
 
     text: str
@@ -66,6 +67,7 @@ class Deck:
     source: Path | None = None
     rows: tuple[int | None, ...] = ()
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    asked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:
         """The same deck with ``options`` added over its own."""

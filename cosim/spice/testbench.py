@@ -33,7 +33,7 @@ from cosim.measure.physics import Verdict
 from cosim.parameters import ParameterSet
 from cosim.schema import located, read, validate
 from cosim.spice import bench as schema
-from cosim.spice.bench_rows import deck_rows, filled
+from cosim.spice.bench_rows import asked_rows, deck_rows, filled
 from cosim.spice.foreign import foreign_model
 from cosim.spice.measured import Measured
 from cosim.spice.numbers import spice_number
@@ -299,12 +299,16 @@ class Testbench:
 
     def vectors(self, analysis: str | None = None) -> tuple[str, ...]:
         """The vectors that the measures of an analysis and ``save`` ask for, lower case, each once."""
-        analysis = analysis or next(iter(self.file.plan))
-        wanted = list(self.file.save)
-        for name, entry in self.file.measures.items():
-            if self.file.analysis_of(name) == analysis:
-                wanted += entry.vectors()
-        return tuple(dict.fromkeys(name.lower() for name in wanted))
+        return tuple(dict.fromkeys(vector for vector, _ in self._asked(analysis or next(iter(self.file.plan)))))
+
+    def _asked(self, analysis: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Vectors with the keys of what asks for them."""
+        wanted = [(vector.lower(), ("save",)) for vector in self.file.save]
+        own = [name for name in self.file.measures if self.file.analysis_of(name) == analysis]
+        return (
+            *wanted,
+            *((vector.lower(), ("measures", name)) for name in own for vector in self.file.measures[name].vectors()),
+        )
 
     def points(self, analysis: str) -> list[dict[str, float]]:
         """The values of the swept parameters, point by point."""
@@ -352,6 +356,7 @@ class Testbench:
             source=self.source,
             rows=deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
+            asked=asked_rows(self.source, self._asked(analysis)),
         )
 
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:

@@ -56,7 +56,9 @@ class Translation:
 
 def _cannot(line: Line, what: str) -> NetlistError:
     return NetlistError(
-        f"VACASK cannot be given {what}: {line.text[:60]!r}", where=line.where, remedy="run it with ngspice"
+        f"VACASK cannot be given {what}: {line.text[:60]!r}",
+        where=line.where,
+        remedy="give a device of the library as --form verilog-a, or run it with ngspice",
     )
 
 

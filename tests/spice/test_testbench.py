@@ -1,5 +1,6 @@
 """Benches: what they write, what they measure, and what they refuse."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,7 @@ i = { max = "2 mA" }
         ('"op"', '"op"\n[devices.m]\nform = "verilog-a"\nparameters = "tio3"', UnknownName, 7, "did you mean tio2"),
         ('"op"', '"op"\n[devices.m]\nparameters = "../mine.toml"', NetlistRefused, 6, "--allow"),
         ("1k", "{library.pdk}", UnknownName, 2, "library"),
+        ('1k"', '{r}"\nparameters.r = "1 pF"', UnitError, 2, "r is in F, and that element's value is in Ohm"),
     ],
 )
 def test_wrong_files_name_the_line(
@@ -301,3 +303,38 @@ def test_a_measure_that_cannot_be_had_leaves_the_others(
     said = capsys.readouterr()
     assert "half" in said.out
     assert "measure 'late' of bench s: v(b) is asked for at 3, the run goes from 0 to 2" in said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "says"),
+    [
+        (("i(v1)", "i(v2)"), 5, r"unknown vector 'i\(v2\)'; did you mean i\(v1\)"),
+        (("i(v1)", "v(b)"), 5, r"unknown vector 'v\(b\)'; did you mean v\(a\)"),
+        (("[analysis]", 'save = ["v(ab)"]\n[analysis]'), 3, r"unknown vector 'v\(ab\)'"),
+    ],
+)
+def test_a_vector_that_the_circuit_lacks_is_named_with_the_line_that_asks_for_it(
+    tmp_path: Path, simulator: PySpiceSimulator, change: tuple[str, str], line: int, says: str
+) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH.replace(*change))
+    for _ in range(2):
+        done = Testbench.load(path).run(simulator)
+        assert not done.result.ok
+        assert re.search(rf"b\.toml:{line}: {says}", done.result.reason), done.result.reason
+
+
+def test_vectors_that_only_the_engine_knows_are_left_to_it(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    path = tmp_path / "b.toml"
+    circuit = "V1 A 0 1\\nX1 A sub\\nR1 A 0 1k\\n.subckt sub p\\nR1 p q 1k\\nR2 q 0 1k\\n.ends"
+    saved = 'save = ["v(x1.q)", "@r1[i]", "v(a)", "V(A)"]\n[analysis]'
+    path.write_text(BENCH.replace("V1 a 0 1\\nR1 a 0 1k", circuit).replace("[analysis]", saved))
+    done = Testbench.load(path).run(simulator)
+    assert done.waveforms["v(x1.q)"].item() == pytest.approx(0.5)
+
+
+def test_an_element_that_is_there_twice_is_named_with_both_lines(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH.replace('"V1 a 0 1\\nR1 a 0 1k"', '"""\nV1 a 0 1\nR1 a 0 1k\nr1 a 0 2k\n"""'))
+    done = Testbench.load(path).run(simulator)
+    assert re.search(r"b\.toml:5: r1 is there already, in .*b\.toml:4; give it", done.result.reason), done.result.reason
