@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ALL = "all limits"
 FORMATS = (".csv", ".parquet", ".nc")
+PHYSICS = ("finite", "state in bounds")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class Group:
     yields: Mapping[str, Yield]
     measures: Mapping[str, Observed]
     units: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Yield]:
+        """The yields without that of all limits, where it is that of the only one."""
+        alone = len(self.yields) == 2 and len({str(share) for share in self.yields.values()}) == 1
+        return {name: share for name, share in self.yields.items() if not (alone and name == ALL)}
 
     def name(self) -> str:
         """The point in words."""
@@ -183,7 +190,7 @@ def _header(wanted: Columns) -> dict[str, str]:
     for name, (unit, length) in wanted.measures.items():
         names |= {f"{name}[{k}]" if length > 1 else name: unit for k in range(length)}
     names |= {f"limit:{name}": "" for name in wanted.limits}
-    return names | {"physics:finite": "", "physics:state in bounds": ""}
+    return names | {f"physics:{name}": "" for name in PHYSICS}
 
 
 def frame(campaign: Campaign) -> pandas.DataFrame:
@@ -217,6 +224,14 @@ def dataset(campaign: Campaign) -> xarray.Dataset:
         found[name if name not in found else f"measure_{name}"] = (dims, data, {"units": unit, "role": "measure"})
     for name in ("corner", "outcome", "verdict"):
         found[name] = ("case", np.array([str(row[name]) for row in rows], dtype=np.str_))
+    for name in wanted.limits:
+        verdicts = [str(row.get("limits", {}).get(name, "")) for row in rows]
+        found[f"limit_{name}"] = ("case", np.array(verdicts, dtype=np.str_))
+    for name in PHYSICS:
+        verdicts = [str(row.get("physics", {}).get(name, {}).get("verdict", "")) for row in rows]
+        found[f"physics_{name.replace(' ', '_')}"] = ("case", np.array(verdicts, dtype=np.str_))
+    found["time_step"] = ("case", np.array([str(row.get("time_step") or "") for row in rows], dtype=np.str_))
+    found["seconds"] = ("case", [float(row.get("seconds") or math.nan) for row in rows], {"units": "s"})
     found.attrs |= {"title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine}
     return found
 

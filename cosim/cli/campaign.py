@@ -286,7 +286,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
     shown = found[:_SHOWN]
     rows = [
         [g.name(), g.cases, ", ".join(f"{n} {k}" for k, n in g.outcomes.items()), name, str(y)]
-        for g in shown for name, y in g.yields.items()
+        for g in shown for name, y in g.told.items()
     ]  # fmt: skip
     if rows:
         show_table("yield", ("point", "cases", "outcomes", "limit", "yield"), rows, right=(1,))

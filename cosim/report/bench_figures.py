@@ -216,5 +216,5 @@ def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrai
         (train.amplitudes >= 0, "after V > 0", style.COLOURS[1]),
     ):
         panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
-    limit_lines(panel, measured, factor=ratio(y, measured.values))
+    limit_lines(panel, measured.low, measured.high, factor=ratio(y, measured.values))
     panel.set_title(labelled(f"{name.replace('_', ' ')}, pulse by pulse", unit), loc="left", fontsize=8.5)

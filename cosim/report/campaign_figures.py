@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,9 @@ from scipy import special
 from cosim.campaign.yields import Yield, interval, sigma_of
 from cosim.devices.base import Array
 from cosim.report import style
+from cosim.report.measure_figures import PANELS, Swept, sweep_panels
 from cosim.report.panels import labelled, prefixed
+from cosim.spice.simulator import Outcome
 from cosim.units import show
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.campaign.rare import RareFailure
+    from cosim.campaign.results import Group
     from cosim.campaign.worst import WorstCase
 
 KEEPS, BREAKS, LIMIT = style.COLOURS[0], style.COLOURS[1], style.COLOURS[6]
@@ -272,6 +275,57 @@ def yield_figure(
         if title:
             figure.suptitle(style.plain(title))
     return figure
+
+
+def grid_figure(found: Sequence[Group], *, title: str = "") -> Figure | None:
+    """Each measure over the grid; of a sample mean and standard deviation. None where nothing in the grid varies.
+
+    What takes most values is the horizontal axis, the other columns are curves; limits are lines. A measure with
+    several values a case has a panel for each of them.
+    """
+    measures = dict.fromkeys(name for group in found for name in group.measures)
+    shown = [swept for name in measures for swept in _over_grid(name, found) if swept.varied]
+    chosen = sorted(shown, key=lambda swept: swept.low is None and swept.high is None)[:PANELS]
+    if not chosen:
+        return None
+    wide = min(len(chosen), 2)
+    rows = -(-len(chosen) // wide)
+    with style.styled():
+        figure = style.new_figure(7.4, 0.6 + 2.3 * rows)
+        grid = figure.add_gridspec(rows, wide)
+        sweep_panels(figure, chosen, [grid[divmod(number, wide)] for number in range(len(chosen))])
+        some = f"\n{PANELS} of {len(shown)} values of measures" if len(shown) > PANELS else ""
+        if title or some:
+            figure.suptitle(style.plain(f"{title}{some}".strip()))
+    return figure
+
+
+def _over_grid(name: str, found: Sequence[Group]) -> list[Swept]:
+    """A measure over the points of a grid, once for each of its values."""
+    blocks = []
+    for group in found:
+        values = group.measures[name].values if name in group.measures else np.empty(0)
+        runs = group.outcomes.get(Outcome.CONVERGED.value, 0)
+        if values.size and runs and values.size % runs == 0:
+            blocks.append((group, values.reshape(runs, -1)))
+    if not blocks or len({block.shape[1] for _, block in blocks}) > 1:
+        return []
+    first, short = blocks[0][0], {key: key.rpartition(".")[2] for key in blocks[0][0].point}
+    over: dict[str, Sequence[float] | Sequence[str]] = {
+        short[key]: cast("list[float]", [group.point[key] for group, _ in blocks]) for key in short
+    }
+    units = {short[key]: unit for key, unit in first.units.items()}
+    observed, count = first.measures[name], blocks[0][1].shape[1]
+    several = any(block.shape[0] > 1 for _, block in blocks)
+    shown = []
+    for k in range(count):
+        column = [block[:, k] for _, block in blocks]
+        means = np.array([np.mean(values) for values in column])
+        spread = np.array([np.std(values, ddof=1) if values.size > 1 else 0.0 for values in column])
+        one = f"{name}[{k}]" if count > 1 else name
+        deviation = spread if several else None
+        shown.append(Swept(one, observed.unit, means, over, units, observed.low, observed.high, deviation))
+    return shown
 
 
 def _scaled(values: ArrayLike, unit: str, *limits: float | None) -> tuple[Array, float, str]:

@@ -9,7 +9,7 @@ from cosim.campaign.distance import WorstCaseDistance
 from cosim.campaign.plan import WorstCase
 from cosim.campaign.results import groups, search_result
 from cosim.campaign.searches import Searcher, sentence
-from cosim.report.campaign_figures import plot_search, yield_figure
+from cosim.report.campaign_figures import grid_figure, plot_search, yield_figure
 from cosim.report.html import Report
 from cosim.units import show
 
@@ -24,12 +24,12 @@ def page(campaign: Campaign) -> Report:
     report = Report(
         title, f"{done} of {total} cases of bench {campaign.bench.name} on {campaign.job.engine}: {outcomes}."
     )
-    report.section("Plan").text(campaign.store.plan_text())
+    report.section("Plan").code(campaign.store.plan_text())
     if campaign.searcher() is not None:
         _searched(report, campaign, search_result(campaign))
     found = groups(campaign)
     if found and found[0].yields:
-        rows = [[g.name(), str(g.cases), name, str(y)] for g in found for name, y in g.yields.items()]
+        rows = [[g.name(), str(g.cases), name, str(y)] for g in found for name, y in g.told.items()]
         report.section("Yield").table(("point", "cases", "limit", "yield"), rows)
         for note in dict.fromkeys(y.note for g in found for y in g.yields.values() if y.note):
             report.text(note, mark="note")
@@ -40,6 +40,11 @@ def page(campaign: Campaign) -> Report:
             for g in found for m in g.measures.values()
         ],
     )  # fmt: skip
+    over = grid_figure(found) if campaign.plan.grid else None
+    if over is not None:
+        several = campaign.plan.sample is not None
+        what = "Measures, mean and standard deviation," if several else "Measures"
+        report.figure(over, f"{what} over the grid, with their limits.")
     drawn = found[:_POINTS] if campaign.plan.sample is not None else []  # what a search asked for is no sample
     for group in drawn:
         for name, measure in group.measures.items():

@@ -24,7 +24,7 @@ Mark = Literal["", "good", "bad", "note"]
 
 @dataclass(frozen=True)
 class _Part:
-    kind: Literal["text", "table", "figure"]
+    kind: Literal["text", "code", "table", "figure"]
     text: str = ""
     mark: Mark = ""
     columns: tuple[str, ...] = ()
@@ -62,6 +62,10 @@ class Report:
     def text(self, text: str, *, mark: Mark = "") -> Self:
         """A paragraph."""
         return self._add(_Part("text", text=text, mark=mark))
+
+    def code(self, text: str) -> Self:
+        """Text as it stands, line by line."""
+        return self._add(_Part("code", text=text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Self:
         """A table."""

@@ -5,10 +5,12 @@ and the current–voltage loops.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Array
@@ -20,6 +22,7 @@ from cosim.report.panels import described, labelled, prefixed, ratio
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
     from cosim.spice.measured import Measured
     from cosim.spice.testbench import BenchResult
@@ -56,14 +59,8 @@ def measure_figure(result: BenchResult) -> Figure | None:
     figure = style.new_figure(7.6, 0.6 + 2.1 * rows + low)
     with style.styled():
         grid = figure.add_gridspec(rows + bool(single), columns, height_ratios=[2.1] * rows + [low] * bool(single))
-        told: set[tuple[str, ...]] = set()
-        for number, (name, measured) in enumerate(shown):
-            panel = figure.add_subplot(grid[divmod(number, columns)])
-            _over_sweep(panel, name, measured, result)
-            curves = tuple(panel.get_legend_handles_labels()[1])
-            if curves and curves not in told:  # the next panels have the same colours
-                told.add(curves)
-                panel.legend(fontsize="x-small")
+        places = [grid[divmod(number, columns)] for number in range(len(shown))]
+        sweep_panels(figure, [_swept(result, name, measured) for name, measured in shown], places)
         if single:
             _nearness(figure.add_subplot(grid[rows, :]), single)
         some = f"\n{PANELS} of {len(many)} measures with several values" if len(many) > PANELS else ""
@@ -71,60 +68,129 @@ def measure_figure(result: BenchResult) -> Figure | None:
     return figure
 
 
-def limit_lines(panel: Axes, measured: Measured, *, factor: float = 1.0) -> None:
-    """The limits of a measure as lines, with what lies beyond them hatched; the axis keeps room for both."""
-    for limit, beyond in ((measured.low, -1.0), (measured.high, 1.0)):
+def limit_lines(panel: Axes, low: float | None, high: float | None, *, factor: float = 1.0) -> None:
+    """Limits as lines at ``factor`` times their value; what lies beyond is tinted, and the axis keeps room for it."""
+    for limit, beyond in ((low, -1.0), (high, 1.0)):
         if limit is None:
             continue
         bottom, top = panel.get_ylim()
         at = limit * factor
-        reach = 0.12 * abs(max(top, at) - min(bottom, at))
         if panel.get_yscale() == "log":
             if at <= 0.0:
                 continue
             edge = at * 1.5**beyond
         else:
-            edge = at + beyond * reach
+            edge = at + beyond * 0.12 * abs(max(top, at) - min(bottom, at))
         panel.set_ylim(min(bottom, edge), max(top, edge))
         bottom, top = panel.get_ylim()
         panel.axhline(at, color=_LIMIT, linewidth=0.9, linestyle="--")
         panel.axhspan(at, top if beyond > 0.0 else bottom, color=_LIMIT, alpha=0.07, linewidth=0)
 
 
-def _over_sweep(panel: Axes, name: str, measured: Measured, result: BenchResult) -> None:
+@dataclass(frozen=True)
+class Swept:
+    """A measure at several points: what a panel shows.
+
+    Args:
+        name, unit: of the measure.
+        values: (n,) SI.
+        over: (n,) per swept quantity: numbers in SI, or names.
+        units: of the quantities, where they have one.
+        low, high: limits, SI.
+        deviation: (n,) of the values, SI, where they are means.
+    """
+
+    name: str
+    unit: str
+    values: Array
+    over: Mapping[str, Sequence[float] | Sequence[str]]
+    units: Mapping[str, str]
+    low: float | None = None
+    high: float | None = None
+    deviation: Array | None = None
+
+    @property
+    def varied(self) -> dict[str, Sequence[float] | Sequence[str]]:
+        """What is not the same at all points."""
+        return {key: column for key, column in self.over.items() if len(set(column)) > 1}
+
+
+def sweep_panels(figure: Figure, shown: Sequence[Swept], places: Sequence[SubplotSpec]) -> None:
+    """A panel per measure, in its place; a legend where curves are new, for the next ones have the same colours."""
+    told: set[tuple[str, ...]] = set()
+    for swept, place in zip(shown, places, strict=True):
+        panel = figure.add_subplot(place)
+        _over_sweep(panel, swept)
+        curves = tuple(panel.get_legend_handles_labels()[1])
+        if curves and curves not in told:
+            told.add(curves)
+            panel.legend(fontsize="x-small")
+
+
+def _over_sweep(panel: Axes, swept: Swept) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    y, unit = prefixed(measured.values, measured.unit)
-    factor = ratio(y, measured.values)
-    varied = {key: column for key, column in measured.coordinates.items() if np.unique(column).size > 1}
-    places = _places(result, name, y.size) if not varied else None
-    if places is not None:
-        label, (x, x_unit) = places[0], prefixed(places[1], "s")
-        panel.plot(x, y, "o-", ms=3, linewidth=0.9)
-        panel.set_xlabel(labelled(label, x_unit))
-    elif not varied:
+    y, unit = prefixed(swept.values, swept.unit)
+    name, varied = swept.name, swept.varied
+    if not varied:
         panel.plot(np.arange(1, y.size + 1), y, "o-", ms=3, linewidth=0.9)
         panel.set_xlabel("value")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
-        key, column = max(varied.items(), key=lambda entry: np.unique(entry[1]).size)
-        quantity = result.bench.file.parameters.get(key)
-        x, x_unit = prefixed(column, quantity.unit if quantity is not None else "1")
-        panel.set_xlabel(labelled(key.replace("_", " "), x_unit))
-        if _spans(x):
-            panel.set_xscale("log")
-        curves = list(_curves({other: values for other, values in varied.items() if other != key}, result, x.size))
+        # numbers before names, and of these what takes most values
+        key, column = max(varied.items(), key=lambda entry: (not _named(entry[1]), len(set(entry[1]))))
+        x = _abscissa(panel, key, column, swept.units.get(key, "1"))
+        curves = _curves({other: values for other, values in varied.items() if other != key}, swept)
         for number, (label, mask) in enumerate(curves[:CURVES]):
             order = np.argsort(x[mask], kind="stable")
-            line = "o-" if np.unique(x[mask]).size == np.count_nonzero(mask) else "o"
+            once = np.unique(x[mask]).size == np.count_nonzero(mask) and not _named(column)
             colour = style.COLOURS[number % len(style.COLOURS)]
-            panel.plot(x[mask][order], y[mask][order], line, ms=3, linewidth=0.9, color=colour, label=label or None)
+            style_of_line = "o-" if once else "o"
+            panel.plot(
+                x[mask][order], y[mask][order], style_of_line, ms=3, linewidth=0.9, color=colour, label=label or None
+            )
+            if swept.deviation is not None:
+                spread = ratio(y, swept.values) * swept.deviation[mask][order]
+                panel.errorbar(
+                    x[mask][order], y[mask][order], spread, fmt="none", ecolor=colour, elinewidth=0.8, capsize=2
+                )
         if len(curves) > CURVES:
             name = f"{name}: {CURVES} of {len(curves)} curves"
     if _spans(y):
         panel.set_yscale("log")
-    limit_lines(panel, measured, factor=factor)
+    limit_lines(panel, swept.low, swept.high, factor=ratio(y, swept.values))
     panel.set_title(labelled(name.replace("_", " "), unit), loc="left", fontsize=8.5)
+
+
+def _named(column: Sequence[float] | Sequence[str]) -> bool:
+    return isinstance(column[0], str)
+
+
+def _abscissa(panel: Axes, key: str, column: Sequence[float] | Sequence[str], unit: str) -> Array:
+    """The places (n,) on the horizontal axis, which gets its label and its scale."""
+    if _named(column):
+        names = list(dict.fromkeys(map(str, column)))
+        panel.set_xticks(range(len(names)), [style.plain(name.replace("_", " ")) for name in names])
+        panel.set_xlabel(key.replace("_", " "))
+        return np.array([names.index(str(name)) for name in column], dtype=float)
+    x, x_unit = prefixed(np.asarray(column, dtype=float), unit)
+    panel.set_xlabel(labelled(key.replace("_", " "), x_unit))
+    if _spans(x):
+        panel.set_xscale("log")
+    return x
+
+
+def _curves(others: Mapping[str, Sequence[float] | Sequence[str]], swept: Swept) -> list[tuple[str, NDArray[np.bool_]]]:
+    """A label and a mask (n,) for each combination of the other swept quantities."""
+    rows = list(zip(*others.values(), strict=True)) if others else [()] * swept.values.size
+    found = []
+    for row in dict.fromkeys(rows):
+        said = [
+            f"{key} = {value if isinstance(value, str) else units.show(float(value), swept.units.get(key, '1'))}"
+            for key, value in zip(others, row, strict=True)
+        ]
+        found.append((style.plain(", ".join(said)), np.array([one == row for one in rows])))
+    return found
 
 
 def _places(result: BenchResult, name: str, size: int) -> tuple[str, Array] | None:
@@ -141,18 +207,17 @@ def _places(result: BenchResult, name: str, size: int) -> tuple[str, Array] | No
     return None
 
 
-def _curves(others: Mapping[str, Array], result: BenchResult, size: int) -> Iterator[tuple[str, Array]]:
-    """A label and a mask (n,) for each combination of the other swept parameters."""
-    if not others:
-        yield "", np.ones(size, bool)
-        return
-    table = np.stack(list(others.values()), axis=1)
-    for row in dict.fromkeys(map(tuple, table)):
-        said = []
-        for key, value in zip(others, row, strict=True):
-            quantity = result.bench.file.parameters.get(key)
-            said.append(f"{key} = {units.show(float(value), quantity.unit if quantity is not None else '1')}")
-        yield style.plain(", ".join(said)), np.all(table == np.array(row), axis=1)
+def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
+    """A measure of a bench over what its analysis sweeps, or over the places that its values are taken at."""
+    given = {key: quantity.unit for key, quantity in result.bench.file.parameters.items()}
+    found = Swept(
+        name, measured.unit, measured.values.ravel(), {k: list(v) for k, v in measured.coordinates.items()}, given,
+        measured.low, measured.high,
+    )  # fmt: skip
+    places = None if found.varied else _places(result, name, found.values.size)
+    if places is None:
+        return found
+    return replace(found, over={places[0]: list(places[1])}, units={places[0]: "s"})
 
 
 def _spans(values: Array) -> bool:

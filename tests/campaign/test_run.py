@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,10 @@ def test_tables_have_every_case_and_unit(finished: Path, tmp_path: Path) -> None
         assert back["state"].shape == (20, 2)
         assert back["pulse_energy"].attrs["units"] == "J"
         np.testing.assert_array_equal(back["state"].values, data["state"].values)
+        kept = [row["limits"]["potentiated"] for row in rows]
+        assert list(back["limit_potentiated"].values) == kept
+        assert list(back["physics_finite"].values) == [row["physics"]["finite"]["verdict"] for row in rows]
+        assert back["seconds"].values == pytest.approx([row["seconds"] for row in rows])
 
 
 def test_yields_are_counted_per_point_of_the_grid(finished: Path) -> None:
@@ -273,6 +278,9 @@ def test_yields_are_counted_per_point_of_the_grid(finished: Path) -> None:
         assert group.yields[ALL].passed == sum(row["verdict"] == "pass" for row in own)
         assert group.yields[ALL].low < group.yields[ALL].share < group.yields[ALL].high
         assert group.measures["state"].values.size == 20
+        assert list(group.told) == list(group.yields)  # of several limits
+        alone = replace(group, yields=dict.fromkeys(("state", ALL), group.yields[ALL]))
+        assert list(alone.told) == ["state"]
 
 
 def test_a_yield_that_the_cases_do_not_show_is_no_success(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from scipy import special
 
 from cosim.campaign.importance import importance_sampling
 from cosim.campaign.rare import nothing
+from cosim.campaign.results import Group, Observed
 from cosim.campaign.scaled import scaled_sigma
 from cosim.campaign.worst import worst_case
 from cosim.campaign.yields import estimate
@@ -15,6 +17,7 @@ from cosim.report import style
 from cosim.report.campaign_figures import (
     BREAKS,
     KEEPS,
+    grid_figure,
     plot_high_sigma,
     plot_normal_probability,
     plot_search,
@@ -126,3 +129,48 @@ def test_every_figure_can_be_saved_whatever_its_data(tmp_path: Path) -> None:
     for number, figure in enumerate(drawn):
         path = style.save(figure, tmp_path / f"{number}.png")
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def group(width: float, corner: str, values: list[float], *, runs: int) -> Group:
+    measure = Observed("g", "S", np.array(values), low=1e-6, high=9e-6)
+    return Group(
+        {"parameters.width": width, "corner": corner}, runs, {"converged": runs}, {}, {"g": measure},
+        {"parameters.width": "m"},
+    )  # fmt: skip
+
+
+def test_a_grid_is_drawn_with_a_curve_per_corner_and_its_limits() -> None:
+    found = [group(w, c, [w * k], runs=1) for c, k in (("cold", 1.0), ("hot", 2.0)) for w in (1e-6, 2e-6, 3e-6)]
+    figure = grid_figure(found)
+    assert figure is not None
+    (panel,) = figure.axes
+    assert (panel.get_title(loc="left"), panel.get_xlabel()) == ("g (µS)", "width (µm)")
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["corner = cold", "corner = hot"]
+    cold, hot, *limits = panel.lines
+    np.testing.assert_allclose(cold.get_ydata(), [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(hot.get_ydata(), [2.0, 4.0, 6.0])
+    assert sorted(float(line.get_ydata()[0]) for line in limits) == pytest.approx([1.0, 9.0])
+
+
+def test_a_sample_on_a_grid_is_mean_and_deviation_and_each_value_of_a_measure_its_own_panel() -> None:
+    # three devices with two values each, one after the other
+    found = [group(w, "nominal", [w, -w, 2 * w, -2 * w, 3 * w, -3 * w], runs=3) for w in (1e-6, 2e-6)]
+    figure = grid_figure(found)
+    assert figure is not None
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["g[0] (µS)", "g[1] (µS)"]
+    first, second = figure.axes
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [2.0, 4.0])
+    np.testing.assert_allclose(second.lines[0].get_ydata(), [-2.0, -4.0])
+    (bars,) = [c for c in first.containers if isinstance(c, ErrorbarContainer)]
+    lengths = [path.vertices[1, 1] - path.vertices[0, 1] for path in bars.lines[2][0].get_paths()]
+    assert lengths == pytest.approx([2.0, 4.0])  # one deviation up and one down: 1 and 2 µS
+
+
+def test_a_grid_of_corners_alone_has_their_names_and_one_point_no_figure() -> None:
+    found = [group(1e-6, corner, [k], runs=1) for corner, k in (("cold", 1e-6), ("hot", 2e-6))]
+    figure = grid_figure(found, title="a $ in it")
+    assert figure is not None
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cold", "hot"]
+    assert grid_figure(found[:1]) is None
+    assert grid_figure([]) is None
+    assert grid_figure([group(1e-6, "cold", [], runs=0), group(2e-6, "cold", [], runs=0)]) is None
