@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,7 @@ Allow = Annotated[
     list[Path] | None, typer.Option("--allow", help="A further folder that the bench may read; may be repeated.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-_SHOWN = 20
+_SHOWN, _VALUES = 20, 8
 
 
 def register(app: typer.Typer) -> None:
@@ -214,7 +214,9 @@ def status(folder: Folder, allow: Allow = None, as_json: Json = False) -> None:
 
 def show(
     folder: Folder,
-    case: Annotated[int | None, typer.Option(help="One case: its values, measures, verdicts, log.")] = None,
+    case: Annotated[
+        int | None, typer.Option(help="One case: its values, measures, verdicts, log; --json has all of it.")
+    ] = None,
     only: Annotated[
         str | None, typer.Option(help="Cases with this outcome or verdict, e.g. fail, 'not converged'.")
     ] = None,
@@ -238,7 +240,10 @@ def show(
             row = next(campaign.store.rows(numbers=[case]), None)
             if row is None:
                 raise InputError(f"case {case} has no row", remedy=f"cases are 0 to {campaign.total() - 1}")
-            print_json(row)
+            if as_json:
+                print_json(row)
+            else:
+                _show_case(campaign, row)
         elif only is not None:
             known = {*(o.value for o in Outcome), *(v.value for v in Verdict)}
             if only not in known:
@@ -254,6 +259,33 @@ def show(
             show_table(f"{len(rows)} cases: {only}", ("case", "values", "outcome", "verdict", ""), cells)
         else:
             _show(campaign, as_json=as_json)
+
+
+def _show_case(campaign: Campaign, row: Mapping[str, Any]) -> None:
+    """One case as a table: what it was given, what was measured, what was judged; and the end of its log."""
+    from cosim.campaign.address import nominal
+    from cosim.cli.output import show_table
+    from cosim.units import show as written
+
+    cells = [[name, written(value, nominal(campaign.bench, name)[1]), ""] for name, value in row["values"].items()]
+    verdicts = row.get("limits", {})
+    for name, values in row.get("measures", {}).items():
+        entry = campaign.bench.file.measures[name]
+        shown = ", ".join(written(value, entry.unit) for value in values[:_VALUES])
+        more = f" and {len(values) - _VALUES} more" if len(values) > _VALUES else ""
+        limit = campaign.bench.file.limits.get(name)
+        low, high = limit.span(entry.unit) if limit else (None, None)
+        ends = [f"{word} {written(end, entry.unit)}" for word, end in (("min", low), ("max", high)) if end is not None]
+        cells.append([name, shown + more, " ".join(filter(None, (verdicts.get(name), ", ".join(ends))))])
+    cells += [[name, "", verdict] for name, verdict in verdicts.items() if name not in row.get("measures", {})]
+    cells += [[name, entry.get("says", ""), entry["verdict"]] for name, entry in row.get("physics", {}).items()]
+    cells.append(["time step", "", str(row.get("time_step", ""))])
+    state = f"{row['outcome']}, {row['verdict']}, {row.get('seconds', 0.0):.3g} s"
+    show_table(f"case {row['number']}, corner {row['corner']}: {state}", ("", "value", "verdict"), cells)
+    if row.get("why"):
+        print(row["why"])
+    if row.get("log"):
+        print(row["log"])
 
 
 def _values(row: dict[str, Any]) -> str:
@@ -359,7 +391,11 @@ def diff(
     else:
         print(f"{found.both} cases in both, {found.only_first} in {first} only, {found.only_second} in {second} only")
         rows = [[name, f"{change:.3g}", number] for name, (change, number) in found.largest.items()]
-        show_table("largest difference over the largest value", ("measure", "difference", "case"), rows, right=(1, 2))
+        if rows:
+            title = "largest difference over the largest value"
+            show_table(title, ("measure", "difference", "case"), rows, right=(1, 2))
+        elif not found.both:
+            print("no case has the same corner and values in both: there is nothing to compare")
         for number, before, after in found.verdicts[:_SHOWN]:
             print(f"case {number}: {before} became {after}")
         if len(found.verdicts) > _SHOWN:

@@ -26,6 +26,7 @@ from cosim.campaign.results import ALL, compare, dataset, export, frame, groups
 from cosim.campaign.run import Loop, Progress
 from cosim.campaign.store import Store, StoreError
 from cosim.campaign.work import Job, run_batch
+from cosim.cli.app import main
 from cosim.cli.campaign import _yields
 from cosim.errors import InputError, MissingFile
 
@@ -384,3 +385,28 @@ def _rows(database: Path) -> int:
             return 0
     connection.close()
     return int(found)
+
+
+def test_one_case_is_a_table_and_as_json_all_of_its_row(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["campaign", "show", str(finished), "--case", "3", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert main(["campaign", "show", str(finished), "--case", "3"]) == 0
+    told = capsys.readouterr().out
+    assert f"case 3, corner {row['corner']}: converged, {row['verdict']}" in told
+    assert f"{row['measures']['potentiated'][0]:.4g}" in told
+    assert "pulse_energy" in told
+    assert "max 400 pJ" in told
+    assert "every vector is finite" in told
+
+
+def test_campaigns_without_a_common_case_are_told_so(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.toml").write_text('bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.41]\n')
+    assert main(["campaign", "run", str(tmp_path / "other.toml"), "-o", str(tmp_path / "other")]) == 0
+    capsys.readouterr()
+    assert main(["campaign", "diff", str(finished), str(tmp_path / "other")]) == 1
+    told = capsys.readouterr().out
+    assert "0 cases in both, 20 in" in told
+    assert "there is nothing to compare" in told
+    assert "largest difference" not in told
