@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosim import resources
-from cosim.campaign.cases import Done
+from cosim.campaign.cases import REPEATABLE, Done
 from cosim.campaign.finished import Finished
 from cosim.campaign.store import StoreError
-from cosim.spice.simulator import Outcome
 
 SCHEMA = 1
-KEPT = (Outcome.CONVERGED.value, Outcome.NOT_CONVERGED.value)
+_KEPT = frozenset(outcome.value for outcome in REPEATABLE)
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS rows (
     key TEXT PRIMARY KEY, made REAL NOT NULL, used REAL NOT NULL, size INTEGER NOT NULL, row TEXT NOT NULL,
@@ -96,7 +95,7 @@ class Cache:
         values = []
         for given in finished:
             done = given if isinstance(given, Finished) else Finished.of(given)
-            if done.outcome in KEPT and done.key is not None:
+            if done.outcome in _KEPT and done.key is not None:
                 size = len(done.rest) + len(done.waveforms or b"")
                 values.append((done.key, now, now, size, done.rest, done.waveforms))
         self._do(

@@ -188,7 +188,7 @@ def check(plan: Plan, bench: Testbench) -> None:
         points = Points(plan, bench)
         ends = {0, len(points) - 1}
         corners: Iterable[float | str] = grid_values(plan, bench).get(CORNER, [NOMINAL])
-        subject = Subject(bench, "")
+        subject = Subject(bench, "", simulator=plan.engine)
         for number in ends:
             subject.at(points[number])
         for corner in corners:
@@ -198,4 +198,4 @@ def check(plan: Plan, bench: Testbench) -> None:
 def subject_of(plan: Plan, bench: Testbench) -> Subject:
     """The bench with the version of its engine, which is started for the question. Raises `EngineMissing`."""
     with open_simulator(plan.engine) as simulator:
-        return Subject(bench, simulator.version())
+        return Subject(bench, simulator.version(), simulator=plan.engine)

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from cosim.campaign.address import NOMINAL, apply
-from cosim.campaign.identity import Decks, Files, FilesChanged, circuits, own_code, told_apart
+from cosim.campaign.identity import (
+    Decks,
+    Files,
+    FilesChanged,
+    circuits,
+    engine_build,
+    own_code,
+    own_devices,
+    told_apart,
+)
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError
@@ -30,6 +39,8 @@ from cosim.spice.testbench import BenchResult, Testbench
 from cosim.validate import judge_limit, moves
 
 _LOG_LINES = 20
+# Outcomes that come again; others are those of a limit, a signal, or a refusal.
+REPEATABLE = frozenset({Outcome.CONVERGED, Outcome.NOT_CONVERGED})
 _REBUILT = ("stimuli.", "options.")
 _VARIANTS = 64
 _STATES = 64  # that are saved for the check of their bounds where the bench does not save them
@@ -102,7 +113,7 @@ class Subject:
     def digest(self) -> str:
         """SHA-256 of what a campaign depends on beside its plan: the bench with all corners, files, engine, cosim."""
         file = self.bench.file.model_dump_json(exclude={"description", "monte_carlo"})
-        found = hashlib.sha256(f"{self.engine} {file}".encode())
+        found = hashlib.sha256(f"{self.engine} {file}".encode() + engine_build(self._simulator))
         for name in (NOMINAL, *self.bench.file.corners):
             try:
                 corner = self._corner(name)
@@ -136,7 +147,7 @@ class Subject:
         Raises `FilesChanged` where a Verilog-A file became another model.
         """
         corner = self._corner(case.corner)
-        found = hashlib.sha256(f"{self._simulator} {self.engine} {case.repeat}".encode() + corner.shared)
+        found = hashlib.sha256(f"{self.engine} {case.repeat}".encode() + engine_build(self._simulator) + corner.shared)
         decks = self.at(case).decks() if decks is None else decks
         if any(path not in corner.osdi for _, _, deck in decks for path in deck.osdi):
             raise FilesChanged(f"a Verilog-A file of bench {self.bench.name}")
@@ -163,6 +174,7 @@ def _at(bench: Testbench, files: Files) -> _Corner:
             tree = calls(prepared.circuit)
             # what stands in an .if may not be there, and a vector that is not there ends the run
             states = () if any(prepared.circuit.cards(".if")) else _states(bench, tree)
+    included |= dict.fromkeys(own_devices(entry.device for entry in bench.sets.values()))
     for path in sorted(included):
         found.update(files.digest(path))
     wanted = bench.file.model_dump(
@@ -251,6 +263,10 @@ def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Li
             again = bench.tightened().run(simulator, limits=limits)
         except InputError as error:
             again = str(error)
+        else:
+            row["repeated"] = again.result.outcome.value
+            if again.result.outcome not in REPEATABLE:
+                del row["key"]  # with more time, or on another day, it ends in another way
     row["measures"] = {name: [float(x) for x in entry.values] for name, entry in run.measures.items()}
     row |= _judged(bench, run, again, subject.calls(case.corner))
     return Done(row, packed(run) if keep else None)

@@ -7,21 +7,29 @@ engine's deck is read anew for each run, and a row made of a changed file must n
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from cosim import __version__
+from cosim.devices.registry import device as find_device
 from cosim.errors import InputError
+from cosim.spice.library import find_libngspice, find_ngspice
 from cosim.spice.simulator import Deck
+from cosim.spice.vacask import find_vacask
 
 Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
 _Stamp = tuple[int, int, int]
 # What decks are written, run, measured and judged by.
-_CODE = ("measure", "spice", "campaign", "devices", "emit")
+_CODE = ("measure", "spice", "campaign", "devices", "emit", "lint")
+_MODULES = ("validate.py", "units.py", "schema.py", "parameters.py")
+# What an engine follows beside its deck: variables that it gets from the user's environment, and its start-up file.
+_VARIABLES = ("SPICE_SCRIPTS", "SPICE_LIB_DIR", "SPICE_EXEC_DIR", "LD_LIBRARY_PATH")
+_SPINIT = "scripts/spinit"
 
 
 class FilesChanged(InputError):
@@ -72,12 +80,52 @@ class Files:
 def own_code() -> bytes:
     """SHA-256 of the part of cosim that rows depend on; its version says less where it runs from a checkout."""
     root = Path(__file__).resolve().parents[1]
-    sources = [root / "validate.py", *(path for name in _CODE for path in (root / name).rglob("*.py"))]
+    sources = [*(root / name for name in _MODULES), *(path for name in _CODE for path in (root / name).rglob("*.py"))]
     found = hashlib.sha256(__version__.encode())
     for path in sorted(sources):
         data = path.read_bytes()
         found.update(f"{path.relative_to(root).as_posix()} {len(data)}\n".encode() + data)
     return found.digest()
+
+
+def engine_build(simulator: str) -> bytes:
+    """SHA-256 of the engine's file, of its start-up files, and of the variables that lead it elsewhere.
+
+    Two builds of one version, or one with other options in its ``spinit``, need not give the same numbers.
+    """
+    return _build(simulator, tuple(os.environ.get(name, "") for name in _VARIABLES))
+
+
+@cache
+def _build(simulator: str, variables: tuple[str, ...]) -> bytes:
+    find: Mapping[str, Callable[[], str | None]] = {
+        "pyspice": find_libngspice, "ngspice": find_ngspice, "vacask": find_vacask,
+    }  # fmt: skip
+    name = find[simulator]() if simulator in find else None
+    program = Path(name or "unknown").resolve()
+    scripts, library, *_ = variables
+    starts = [Path(scripts) / "spinit"] if scripts else []
+    starts += [Path(library) / _SPINIT] if library else []
+    if simulator != "vacask":
+        starts += [
+            folder / "share/ngspice" / _SPINIT for folder in (*program.parents, Path("/usr"), Path("/usr/local"))
+        ]
+    found = hashlib.sha256(json.dumps([simulator, variables]).encode())
+    for path in (program, *dict.fromkeys(starts)):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # a name that only the loader knows, or a folder without a start-up file
+        found.update(f"{path.name} {len(content)}\n".encode() + content)
+    return found.digest()
+
+
+def own_devices(names: Iterable[str]) -> Iterator[Path]:
+    """The source files of devices that do not come with cosim."""
+    for name in names:
+        source = inspect.getsourcefile(type(find_device(name)))
+        if source is not None and not Path(source).resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+            yield Path(source)
 
 
 def told_apart(decks: Decks) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ class _Ready:
                 if tries > 0:
                     continue
                 raise
-            if tries <= 0 or done.row["outcome"] != Outcome.CRASHED.value:
+            if tries <= 0 or Outcome.CRASHED.value not in (done.row["outcome"], done.row.get("repeated")):
                 return done
 
     def close(self) -> None:
@@ -111,7 +111,8 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
             )
         if subject.digest() != job.digest:
             raise InputError(
-                f"bench {plan.bench}, a file that it includes, or cosim itself, is not what the campaign began with",
+                f"bench {plan.bench}, a file that it includes, the build of its engine or that one's start-up file, or "
+                "cosim itself, is not what the campaign began with",
                 remedy="undo the change, or begin a new campaign",
             )
     except BaseException:

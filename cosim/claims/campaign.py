@@ -70,7 +70,7 @@ def decks(folder: Path) -> Figures:
     with _begin(folder, "decks", samples=DECKS) as campaign:
         points = campaign.points()
         began = time.perf_counter()
-        subject = Subject(campaign.bench, "")
+        subject = Subject(campaign.bench, "", simulator=campaign.plan.engine)
         for case in points:
             prepare(subject.at(case).deck())
         return {"decks": len(points), "decks_seconds": time.perf_counter() - began}
@@ -103,7 +103,7 @@ def bookkeeping(folder: Path) -> Figures:
             wall = (time.perf_counter() - began - begun) / _CASES
             inside = statistics.fmean(row["seconds"] for row in again.store.rows())
         executor.close()
-        subject = Subject(campaign.bench, engine)
+        subject = Subject(campaign.bench, engine, simulator=campaign.plan.engine)
         points = campaign.points()
         began = time.perf_counter()
         for case in points:

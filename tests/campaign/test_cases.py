@@ -13,6 +13,7 @@ import pytest
 import xarray
 
 from cosim.campaign import identity
+from cosim.campaign.cache import Cache
 from cosim.campaign.cases import Case, Subject, evaluate, physics_of
 from cosim.errors import InputError
 from cosim.spice.instances import calls
@@ -212,16 +213,45 @@ def test_the_key_has_the_simulator_and_cosim_itself(tmp_path: Path, monkeypatch:
     for part in ("measure", "campaign"):
         (package / part).mkdir(parents=True)
         (package / part / "code.py").write_text("x = 1\n")
-    (package / "validate.py").write_text("")
+    for name in ("validate.py", "units.py", "schema.py", "parameters.py"):
+        (package / name).write_text("")
     with monkeypatch.context() as changed:
         changed.setattr(identity, "__file__", str(package / "campaign" / "identity.py"))
         codes = [identity.own_code.__wrapped__()]
-        for edited in ("measure/code.py", "validate.py"):
+        for edited in ("measure/code.py", "units.py"):
             (package / edited).write_text("x = 2\n")
             codes.append(identity.own_code.__wrapped__())
         assert len(set(codes)) == 3
+    # what an engine follows beside its deck
+    (tmp_path / "spinit").write_text("set ngbehavior=lt\n")
+    before = Subject(bench, "ngspice-46", simulator="pyspice")
+    own = before.key(Case(0)), before.digest()
+    with monkeypatch.context() as changed:
+        changed.setenv("SPICE_SCRIPTS", str(tmp_path))
+        elsewhere = Subject(bench, "ngspice-46", simulator="pyspice")
+        first = elsewhere.key(Case(0))
+        assert first not in (*keys, own[0])
+        assert elsewhere.digest() != own[1]
+        (tmp_path / "spinit").write_text("set ngbehavior=ps\n")
+        identity._build.cache_clear()
+        assert elsewhere.key(Case(0)) != first
     monkeypatch.setattr("cosim.campaign.cases.own_code", lambda: b"another")
     assert Subject(bench, "ngspice-46", simulator="pyspice").key(Case(0)) not in keys
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(Outcome.TIMED_OUT, 0), (Outcome.CRASHED, 0), (Outcome.NOT_CONVERGED, 1)])
+def test_a_repetition_that_a_limit_or_a_signal_ended_is_not_kept_for_later(
+    tmp_path: Path, ends: Outcome, kept: int
+) -> None:
+    subject = Subject(bench_in(tmp_path), "played-1")
+    simulator = Played(swept(i_v1=-1e-3), Result(ends, "played-1", reason="too slow"))
+    done = evaluate(subject, Case(0, repeat=True), simulator)
+    assert len(simulator.decks) == 2
+    assert done.row["repeated"] == ends.value
+    assert done.row["outcome"] == "converged"
+    cache = Cache(tmp_path / "cache")
+    cache.add([done])
+    assert cache.holding().rows == kept
 
 
 def test_a_repetition_that_cannot_be_had_is_said_by_the_row(tmp_path: Path) -> None:
