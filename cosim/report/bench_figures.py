@@ -104,7 +104,7 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
             first = first or panel
             values, label = _labelled(result, key)
             draw(panel, x.values[shown], values[shown], label, colour=style.COLOURS[row % len(style.COLOURS)])
-            _behind(panel, result, key, start=start, end=end, scale=x.values[-1] / seconds[-1] if seconds[-1] else 1.0)
+            _behind(panel, result, key, start=start, end=end, scale=ratio(x.values, seconds))
             if over_pulses and train is not None and first_pulse < conditioning:
                 until = train.write_starts[0] + conditioning * train.period - train.gap
                 panel.axvspan(x.values[shown][0], until * x.values[-1] / seconds[-1], color=CONDITIONING, zorder=0)
@@ -164,6 +164,8 @@ def _behind(
     shown = drawn(np.asarray(result.waveforms[name].values))
     factor = ratio(prefixed(shown, _named(result, name)[1])[0], shown)
     for data in others:
+        if name not in data:
+            continue  # a choice in the circuit may take it out
         x = np.asarray(data[next(iter(data.coords))].values, dtype=float)
         inside = np.ones(x.size, bool) if start is None or end is None else (x >= start) & (x <= end)
         y = drawn(np.asarray(data[name].values))
@@ -180,7 +182,7 @@ def _levels(result: BenchResult, names: list[str]) -> list[Level]:
     points = result.waveforms_of(result.runs[0].analysis)
     found = []
     for name in names:
-        values = np.array([float(np.asarray(data[name].values).reshape(-1)[0]) for data in points])
+        values = np.array([float(np.asarray(data[name].values).reshape(-1)[0]) for data in points if name in data])
         label, unit = _named(result, name)
         found.append(Level(label, unit, float(values.min()), float(values.max())))
     return found

@@ -47,7 +47,7 @@ def measure_figure(result: BenchResult) -> Figure | None:
     single = {
         name: measured
         for name, measured in result.measures.items()
-        if measured.values.size == 1 and _share(measured) is not None
+        if measured.values.size == 1 and (_share(measured) is not None or measured.verdict is Verdict.FAIL)
     }
     if not many and not single:
         return None
@@ -78,10 +78,11 @@ def limit_lines(panel: Axes, low: float | None, high: float | None, *, factor: f
         if panel.get_yscale() == "log":
             if at <= 0.0:
                 continue
-            edge = at * 1.5**beyond
+            around = (at / 1.5, at * 1.5)
         else:
-            edge = at + beyond * 0.12 * abs(max(top, at) - min(bottom, at))
-        panel.set_ylim(min(bottom, edge), max(top, edge))
+            room = 0.12 * abs(max(top, at) - min(bottom, at))
+            around = (at - room, at + room)
+        panel.set_ylim(min(bottom, around[0]), max(top, around[1]))
         bottom, top = panel.get_ylim()
         panel.axhline(at, color=_LIMIT, linewidth=0.9, linestyle="--")
         panel.axhspan(at, top if beyond > 0.0 else bottom, color=_LIMIT, alpha=0.07, linewidth=0)
@@ -243,10 +244,9 @@ def _share(measured: Measured) -> float | None:
 def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
     """Single values between their limits."""
     for row, measured in enumerate(single.values()):
-        share = _share(measured)
-        assert share is not None  # chosen by it
-        at = min(max(share, -0.25), 1.25)
-        kept = measured.verdict is Verdict.PASS
+        share, kept = _share(measured), measured.verdict is Verdict.PASS
+        # one that breaks a limit which is no scale, or is far off, stands at the edge
+        at = min(max(share, -0.25), 1.25) if share is not None else 1.25
         panel.plot([at], [row], "o" if kept else "X", ms=6 if kept else 8, color=_KEPT if kept else _BROKEN)
         low, high = (None if x is None else units.show(x, measured.unit) for x in (measured.low, measured.high))
         limit = f"{low} .. {high}" if low and high else f"at least {low}" if low else f"at most {high}"

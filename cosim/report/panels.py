@@ -25,6 +25,7 @@ _PREFIXES = (
     ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15),
     ("a", 1e-18),
 )  # fmt: skip
+_PREFIXED = frozenset({"V", "A", "s", "K", "m", "Ohm", "Ω", "S", "F", "C", "J", "W", "H", "Wb", "Hz", "eV"})
 _SOURCE = re.compile(r"i\((v[^()]*)\)")
 # Panels of one vector each that a figure has room for; more vectors share a panel per unit.
 PANELS = 8
@@ -51,18 +52,26 @@ class Level:
 
 
 def prefixed(values: Array, unit: str) -> tuple[Array, str]:
-    """``values`` in a unit with the prefix that suits the largest of them, and that unit; a plain number stays."""
+    """``values`` in a unit with the prefix that suits the largest finite one of them, and that unit.
+
+    A plain number stays, and so does one in a unit that begins with a power or a reciprocal: a mm^2 is no m(m^2).
+    """
     if unit in ("", "1"):
         return values, ""
-    top = float(np.max(np.abs(values), initial=0.0))
+    first = re.match(r"([A-Za-zΩ]+)(?:[*/·].*)?$", unit)
+    if first is None or first[1] not in _PREFIXED:
+        return values, unit
+    finite = np.abs(values[np.isfinite(values)])
+    top = float(np.max(finite, initial=0.0))
     prefix, factor = next(((p, f) for p, f in _PREFIXES if top >= f * (1.0 - 1e-12)), ("", 1.0))
     return values / factor, f"{prefix}{unit}"
 
 
 def ratio(scaled: Array, values: Array) -> float:
     """The factor between ``values`` and the same with a prefix."""
-    k = int(np.argmax(np.abs(values)))
-    return float(scaled[k] / values[k]) if values[k] else 1.0
+    sizes = np.where(np.isfinite(values), np.abs(values), 0.0).ravel()
+    k = int(np.argmax(sizes)) if sizes.size else 0
+    return float(scaled.ravel()[k] / values.ravel()[k]) if sizes.size and sizes[k] else 1.0
 
 
 def described(name: str, *, magnitude: bool = False) -> str:
@@ -86,8 +95,7 @@ def coordinate_of(data: xarray.Dataset, *, name: str = "", end: float | None = N
     if key == "frequency" and shown.size > 1 and shown[0] > 0.0 and shown[-1] > 10.0 * shown[0]:
         return Coordinate(values, labelled(name or key, unit), logarithmic=True)
     scaled, unit = prefixed(shown, unit)
-    factor = scaled[-1] / shown[-1] if shown.size and shown[-1] else 1.0
-    return Coordinate(values * factor, labelled(name or key, unit))
+    return Coordinate(values * ratio(scaled, shown), labelled(name or key, unit))
 
 
 def is_complex(values: Array) -> bool:

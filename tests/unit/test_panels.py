@@ -14,6 +14,7 @@ from cosim.cli.app import main
 from cosim.measure.physics import Verdict
 from cosim.report import panels, style
 from cosim.report.bench_figures import CONDITIONING, bench_figure, bench_figures, plot_waveforms
+from cosim.report.measure_figures import limit_lines
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
 
@@ -215,3 +216,82 @@ def test_single_values_are_drawn_between_their_limits(tmp_path: Path) -> None:
     assert [label.get_text() for label in panel.get_yticklabels()] == ["top", "loop"]
     assert panel.lines[0].get_xdata()[0] == pytest.approx(0.5, abs=1e-3)
     assert "500 uA .. 3.5 mA" in panel.texts[0].get_text().replace("µ", "u")
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [("V", "mV"), ("V/s", "mV/s"), ("m^2", "m^2"), ("1/V", "1/V"), ("V^2/Hz", "V^2/Hz"), ("K/W", "mK/W"), ("%", "%")],
+)
+def test_a_prefix_belongs_to_a_first_unit_without_a_power(unit: str, shown: str) -> None:
+    values, label = panels.prefixed(np.array([2e-3, 1e-3]), unit)
+    assert label == shown
+    assert values[0] == pytest.approx(2.0 if shown != unit else 2e-3)
+
+
+def test_what_is_not_finite_moves_no_scale() -> None:
+    given = np.array([np.inf, 2e-3, np.nan, -1e-3])
+    scaled, unit = panels.prefixed(given, "A")
+    assert (unit, panels.ratio(scaled, given)) == ("mA", pytest.approx(1e3))
+    assert panels.ratio(np.array([]), np.array([])) == 1.0
+
+
+def test_an_axis_that_ends_at_zero_has_its_prefix() -> None:
+    sweep = np.linspace(-0.5, 0.0, 5)
+    data = xarray.Dataset({"i(v1)": ("sweep", sweep)}, coords={"sweep": ("sweep", sweep, {"units": "V"})})
+    found = panels.coordinate_of(data)
+    assert found.label == "sweep (mV)"
+    np.testing.assert_allclose(found.values, 1e3 * sweep)
+
+
+@pytest.mark.parametrize(("low", "high"), [(None, 10e-3), (5.0, None), (None, -4.0), (2.0, 3.0)])
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_limit_that_every_value_breaks_is_in_the_picture(low: float | None, high: float | None, scale: str) -> None:
+    ax = style.axes(None)
+    ax.plot([1, 2], [0.5, 1.0])
+    ax.set_yscale(scale)
+    limit_lines(ax, low, high)
+    bottom, top = ax.get_ylim()
+    for limit in (low, high):
+        if limit is not None and (limit > 0.0 or scale == "linear"):
+            assert bottom < limit < top
+
+
+RUNS = """title = "a choice"
+circuit = '''
+V1 a 0 1
+R1 a 0 1k
+.if (k > 1)
+R2 a q 1k
+R3 q 0 1k
+.endif
+'''
+save = ["v(a)", "v(q)"]
+parameters = { k = 1 }
+[analysis]
+kind = "tran"
+stop = "1 us"
+max_step = "100 ns"
+sweep = { k = [2, 1] }
+[measures.wrong]
+kind = "final"
+of = "v(a)"
+unit = "V"
+[measures.low]
+kind = "largest"
+of = "wrong"
+unit = "V"
+[limits]
+low = { max = "0 V" }
+"""
+
+
+@pytest.mark.spice
+def test_runs_with_other_vectors_are_drawn_and_what_breaks_a_limit_of_zero_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "b.toml").write_text(RUNS)
+    with open_simulator() as simulator:
+        done = Testbench.load(tmp_path / "b.toml").run(simulator)
+    assert done["low"].verdict is Verdict.FAIL
+    figures = bench_figures(done)
+    labels = [label.get_text() for ax in figures["measures"].axes for label in ax.get_yticklabels()]
+    assert "low" in labels
+    assert {"v(a) (V)", "v(q) (mV)"} <= {ax.get_title(loc="left") for ax in figures["waveforms"].axes}
