@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 _LENGTH = struct.Struct("<I")
 _DTYPES = ("<f8", "<c16")
-MAX_HEADER = 256 << 20
+MAX_HEADER = 256 << 20  # of a job: a deck may be long
+MAX_ANSWER = 8 << 20  # of an answer: a hundred thousand names; what is read of it takes up to 25 times as much memory
 _AT_ONCE = 512  # buffers; the least that POSIX lets a system call take is 16, every system that we know takes 1024
 MAX_ARRAYS = 16 << 30
 READ_ONLY = "read"  # the folder beside a worker's scratch folder whose files its engine may read
@@ -59,19 +60,20 @@ def _read_exactly(handle: int, count: int, deadline: float | None) -> bytearray:
 
 
 def receive(
-    handle: int, *, deadline: float | None = None, limit: int = MAX_ARRAYS
+    handle: int, *, deadline: float | None = None, limit: int = MAX_ARRAYS, most: int = MAX_HEADER
 ) -> tuple[dict[str, Any], list[Array]]:
-    """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays.
+    """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays and
+    ``most`` of what stands before them.
 
     Raises `FrameClosed`, also for what is no frame or exceeds the limit, and `FrameTimeout`.
     """
     (length,) = _LENGTH.unpack(_read_exactly(handle, _LENGTH.size, deadline))
-    if length > MAX_HEADER:
+    if length > most:
         raise FrameClosed
     try:
         header = json.loads(bytes(_read_exactly(handle, length, deadline)))
         described = [(str(dtype), int(count)) for dtype, count in header.pop("arrays", [])]
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise FrameClosed from None
     if any(dtype not in _DTYPES or count < 0 for dtype, count in described):
         raise FrameClosed

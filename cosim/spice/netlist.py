@@ -76,7 +76,7 @@ class Netlist:
 
     ``lines`` holds elements and cards, without ``.include``, ``.lib`` and ``.end``. ``directives`` are comment lines
     that ngspice runs as commands (``*#``). ``roots`` are the folders that files were allowed from, ``files`` those
-    that were read.
+    that were read, ``found`` where each was looked for, and where it was: None where it was not.
     """
 
     title: str
@@ -86,6 +86,7 @@ class Netlist:
     source: Path | None
     roots: tuple[Path, ...]
     files: tuple[Path, ...]
+    found: tuple[tuple[Path, Path | None], ...] = ()
 
     def cards(self, *names: str) -> Iterator[Line]:
         """The dot-cards with one of ``names`` (``".tran"``)."""
@@ -247,6 +248,7 @@ class _Reader:
         self.controls: list[ControlBlock] = []
         self.directives: list[Line] = []
         self.files: dict[Path, list[Line]] = {}
+        self.found: dict[Path, Path | None] = {}
         self.walks = self.walked = 0
 
     def locate(self, name: str, *, base: Path | None, where: Where) -> Path:
@@ -258,7 +260,9 @@ class _Reader:
             found = netlist_path(candidate, where)
             inside = any(found.is_relative_to(root) for root in self.roots)
             if inside and os.path.isfile(found):
+                self.found[candidate] = found
                 return found
+            self.found[candidate] = None
             outside = outside or (None if inside else found)
         if outside is not None:
             folders = ", ".join(str(root) for root in self.roots) or "none"
@@ -402,7 +406,7 @@ def read_text(
         directives.insert(0, Line(title.strip(), Where(source, 1)))
     return Netlist(
         title.strip().lstrip("* ").strip(), tuple(reader.lines), tuple(reader.controls), tuple(directives),
-        source, allowed, tuple(reader.files),
+        source, allowed, tuple(reader.files), tuple(reader.found.items()),
     )  # fmt: skip
 
 

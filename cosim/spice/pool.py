@@ -21,7 +21,7 @@ import termios
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +75,30 @@ class Answer:
             return None
 
 
+def _is_answer(header: Mapping[str, Any], arrays: Sequence[frames.Array]) -> bool:
+    """Whether an answer has the form of one. The engine's code is in the worker's memory: it may send what it likes."""
+
+    def texts(entries: Any, count: int) -> bool:
+        return isinstance(entries, list) and all(
+            isinstance(entry, list) and len(entry) == count and all(isinstance(word, str) for word in entry)
+            for entry in entries
+        )
+
+    plots = header.get("plots", [])
+    if not isinstance(plots, list) or not all(
+        isinstance(plot, dict) and isinstance(plot.get("name"), str) and texts(plot.get("vectors"), 2) for plot in plots
+    ):
+        return False
+    numbers = (header.get(name) for name in ("code", "peak", "load_lines"))
+    return (
+        isinstance(header.get("status"), str)
+        and texts(header.get("log", []), 2)
+        and isinstance(header.get("folder", ""), str)
+        and all(number is None or (isinstance(number, int) and not isinstance(number, bool)) for number in numbers)
+        and sum(len(plot["vectors"]) for plot in plots) == len(arrays)
+    )
+
+
 class Worker:
     """One worker process, its two pipes and its folder: ``scratch``, which its engine may write in, and beside it one
     that it may only read, with copies of the compiled models and data files of its jobs.
@@ -114,7 +138,9 @@ class Worker:
         handles = (self._job_write, self._answer_read, self._log)
         self._close = weakref.finalize(self, _end, self._process, handles, self.folder)
         try:
-            self.hello, _ = frames.receive(self._answer_read, deadline=time.monotonic() + _START_LIMIT)
+            self.hello, _ = frames.receive(
+                self._answer_read, deadline=time.monotonic() + _START_LIMIT, most=frames.MAX_ANSWER
+            )
         except (frames.FrameClosed, frames.FrameTimeout):
             tail = self.tail()
             self.close()
@@ -187,24 +213,32 @@ class Worker:
                 (self.scratch / name).unlink(missing_ok=True)
 
     def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Array]]:
+        sent = False
         try:
             frames.send(self._job_write, job, deadline=deadline)
+            sent = True
             # What an engine sends had room in its own memory.
             memory = job.get("memory", -1)
             limit = memory if memory >= 0 else frames.MAX_ARRAYS
-            return frames.receive(self._answer_read, deadline=deadline, limit=limit)
+            header, arrays = frames.receive(self._answer_read, deadline=deadline, limit=limit, most=frames.MAX_ANSWER)
+            if not _is_answer(header, arrays):
+                raise frames.FrameClosed
+            return header, arrays
         except frames.FrameClosed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
             self.kill()  # one that still runs has sent what is no frame
-            raise WorkerDied(self._process.poll(), self.tail(), accepted=self._took_all()) from None
+            raise WorkerDied(self._process.poll(), self.tail(), accepted=sent and self._took_all()) from None
 
     def _took_all(self) -> bool:
         """Whether nothing of the last job is left in its pipe: from then on a death is the job's.
 
         A message of the worker would say the same, and wake this process up in the middle of what it waits for.
         """
-        left = fcntl.ioctl(self._job_write, termios.FIONREAD, bytes(4))
+        try:
+            left = fcntl.ioctl(self._job_write, termios.FIONREAD, bytes(4))
+        except OSError:  # closed by another thread, which ends this worker for good
+            return True
         return int.from_bytes(left, sys.byteorder) == 0
 
     def kill(self) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import os
 import re
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from cosim.errors import MissingFile, NetlistError, NetlistRefused, Where
+from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.files import resolved
 from cosim.spice import hazards
 from cosim.spice.diagnose import check_expansion
 from cosim.spice.floating import check_floating
 from cosim.spice.instances import check_instances
-from cosim.spice.netlist import Analysis, Netlist, check, read_text
+from cosim.spice.netlist import Analysis, Line, Netlist, check, read_text
 from cosim.spice.saved import check_vectors
 from cosim.spice.simulator import Deck
 
@@ -45,24 +48,36 @@ class Prepared:
         return self.places[row - 1] if 0 < row <= len(self.places) else None
 
 
-# Cards that give numbers and no structure.
-_NUMBERS = frozenset({".param", ".params", ".para", ".csparam", ".options", ".option", ".opt", ".temp", ".save"})
+# Cards that give numbers and no structure; of a subcircuit's head that is what stands behind its ports.
+_NUMBERS = frozenset(
+    {".param", ".params", ".para", ".csparam", ".options", ".option", ".opt", ".temp", ".save", ".model"}
+)
+_HEADS = frozenset({".subckt", ".macro"})
+_VALUES = re.compile(r"\bparams:|\S+\s*=", re.IGNORECASE)
 _KEPT = 16
 _sound: dict[tuple[str, ...], None] = {}
+_sound_lock = threading.Lock()
+
+
+def _structural(line: Line) -> str:
+    if line.card in _HEADS and (match := _VALUES.search(line.text)):
+        return line.text[: match.start()]
+    return line.text
 
 
 def _check_structure(netlist: Netlist, deck: Deck) -> None:
     """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
-    structure = (*deck.save, "", *(line.text for line in netlist.lines if line.card not in _NUMBERS))
-    if structure in _sound:
-        return
+    structure = (*deck.save, "", *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
+    with _sound_lock:
+        if structure in _sound:
+            return
     check_expansion(netlist)
     check_floating(netlist)
     check_vectors(netlist, deck.save, deck.asked)
-    with contextlib.suppress(KeyError, StopIteration):  # another thread may have made room
+    with _sound_lock:
         while len(_sound) >= _KEPT:
             del _sound[next(iter(_sound))]
-    _sound[structure] = None
+        _sound[structure] = None
 
 
 def fingerprint(deck: Deck) -> str:
@@ -101,6 +116,20 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
 
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
+    dropped = frozenset(drop)
+    numbers = _Numbers.of(deck, dropped)
+    template = None if numbers is None else numbers.template()
+    if numbers is not None and template is not None:
+        prepared = template.filled(numbers)
+        check_instances(prepared.circuit, deck.devices)
+        return prepared
+    prepared = _prepare(deck, dropped)
+    if numbers is not None:
+        numbers.keep(prepared)
+    return prepared
+
+
+def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
     _check_structure(read, deck)
     check_instances(read, deck.devices)
@@ -113,19 +142,104 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     options = _option_names(read, deck)
     if "seed" not in options:
         cards.append(SEED)
-    text, places = read.flatten(cards, drop=hazards.DROPPED | frozenset(drop))
+    text, places = read.flatten(cards, drop=hazards.DROPPED | drop)
     osdi = []
     for path in deck.osdi:
-        resolved = path.resolve()
-        if not resolved.is_file():
+        model = path.resolve()
+        if not model.is_file():
             raise MissingFile(f"compiled model {str(path)!r} does not exist", remedy="compile it first")
-        if not re.fullmatch(r"[\w./+@=,:%-]+", str(resolved)):
+        if not re.fullmatch(r"[\w./+@=,:%-]+", str(model)):
             raise NetlistRefused(
-                f"path {str(resolved)!r} of a compiled model", remedy="use a path without blanks or quotes"
+                f"path {str(model)!r} of a compiled model", remedy="use a path without blanks or quotes"
             )
-        osdi.append(str(resolved))
+        osdi.append(str(model))
     measures = tuple(
         words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
     )
     lasting = not options <= hazards.PASSING_OPTIONS
     return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, hazards.data_files(read))
+
+
+# The card that a bench writes below its title: names and plain numbers, which cannot be anything else.
+_CARD = re.compile(r"\.param(?: [A-Za-z_]\w*=[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)+")
+_NUMBER = re.compile(r"=\S+")
+_templates: dict[tuple[Any, ...], _Template] = {}
+_templates_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A deck that was read and checked, whose numbers may be others: where they stand, and the files that it read."""
+
+    prepared: Prepared
+    row: int
+    line: int
+    stamps: tuple[tuple[Path, Path, int, int], ...]
+    missed: tuple[Path, ...]
+
+    def unchanged(self) -> bool:
+        """Whether every included file is found where it was found, and is as it was."""
+        if any(os.path.lexists(path) for path in self.missed):
+            return False
+        try:
+            return all(
+                resolved(asked) == path and ((status := path.stat()).st_mtime_ns, status.st_size) == (changed, size)
+                for asked, path, changed, size in self.stamps
+            )
+        except (OSError, InputError):
+            return False
+
+    def filled(self, numbers: _Numbers) -> Prepared:
+        """The same deck with other numbers."""
+        rows = self.prepared.text.split("\n")
+        rows[self.row] = numbers.card
+        lines = self.prepared.circuit.lines
+        card = Line(numbers.card, lines[self.line].where)
+        circuit = replace(self.prepared.circuit, lines=(*lines[: self.line], card, *lines[self.line + 1 :]))
+        return replace(self.prepared, text="\n".join(rows), circuit=circuit)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of a deck, and all the rest of it: decks of a campaign differ in nothing else."""
+
+    card: str
+    key: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, deck: Deck, drop: frozenset[str]) -> _Numbers | None:
+        """None for a deck whose second row is no card of numbers alone; one with compiled models is looked at anew."""
+        title, _, below = deck.text.partition("\n")
+        card, _, rest = below.partition("\n")
+        if deck.osdi or not _CARD.fullmatch(card) or rest.lstrip().startswith("+"):
+            return None
+        same = (title, _NUMBER.sub("=", card), rest, deck.save, deck.roots, deck.source, deck.rows, drop)
+        tables = (deck.options, deck.devices, deck.asked)
+        return cls(card, (*same, *(tuple(table.items()) for table in tables)))
+
+    def template(self) -> _Template | None:
+        """What was read of a deck with other numbers, unless a file of it changed."""
+        with _templates_lock:
+            found = _templates.get(self.key)
+        return found if found is not None and found.unchanged() else None
+
+    def keep(self, prepared: Prepared) -> None:
+        """Keep a deck for those that come with other numbers."""
+        rows = prepared.text.split("\n")
+        lines = [k for k, line in enumerate(prepared.circuit.lines) if line.text == self.card]
+        if len(lines) != 1 or rows.count(self.card) != 1:
+            return
+        stamps, missed = [], []
+        for asked, path in prepared.circuit.found:
+            if path is None:
+                missed.append(asked)
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                return
+            stamps.append((asked, path, status.st_mtime_ns, status.st_size))
+        with _templates_lock:
+            while len(_templates) >= _KEPT:
+                del _templates[next(iter(_templates))]
+            _templates[self.key] = _Template(prepared, rows.index(self.card), lines[0], tuple(stamps), tuple(missed))

@@ -26,8 +26,10 @@ from typing import Any, BinaryIO
 
 from cosim.spice import frames, landlock, sandbox
 
-_LOG_LINES = 4000
+_LOG_LINES, _LINE = 4000, 1000  # lines of a log, and characters of one: all of it fits into an answer
 _TAIL_BYTES = 1 << 20
+# norefvalue: the reference value would ask for the processor time at every point.
+SETTINGS = ("set num_threads=1", "set no_mem_check", "set noaskquit", "set norefvalue", "unset unixcom")
 CANNOT_START = 127  # as a shell and the loader of shared libraries say it
 _PROGRESS = "Reference value"
 
@@ -83,7 +85,7 @@ class LibraryEngine:
                 text = message if isinstance(message, str) else message.decode("latin-1")
                 stream, _, content = text.partition(" ")
                 if not content.lstrip().startswith(_PROGRESS):
-                    transcript.append((stream, content.rstrip("\r\n")))
+                    transcript.append((stream, content.rstrip("\r\n")[:_LINE]))
                 for kept in (
                     self._stdout,
                     self._stderr,
@@ -101,7 +103,7 @@ class LibraryEngine:
         self._loaded: dict[str, str] = {}
         self._modules: dict[str, set[str]] = {}
         self.version = f"ngspice-{self._shared.ngspice_version}"
-        for command in ("set num_threads=1", "set no_mem_check", "set noaskquit", "set norefvalue", "unset unixcom"):
+        for command in SETTINGS:
             self._command(command)
         self._scratch = scratch
 
@@ -246,7 +248,7 @@ class CommandEngine:
             output.seek(max(0, size - _TAIL_BYTES))
             text = output.read().decode("utf-8", "replace")
         lines = [line for line in text.splitlines() if not line.lstrip().startswith(_PROGRESS)]
-        log = [["stdout", line] for line in lines[-_LOG_LINES:]]
+        log = [["stdout", line[:_LINE]] for line in lines[-_LOG_LINES:]]
         code = os.waitstatus_to_exitcode(status)
         return {"status": "done", "code": code, "log": log, "peak": usage, "folder": folder.name}
 

@@ -300,8 +300,11 @@ def test_a_folder_of_something_else_is_not_taken_for_an_environment(world):
     precious = world.root / "thesis"
     precious.mkdir()
     (precious / "chapter1.tex").touch()
+    lock = world.root / "thesis.lock"
+    lock.write_text("of another program")
     assert_one_sentence(world.with_engine().run("demo", COSIM_VENV=str(precious)), "thesis", "empty")
     assert [path.name for path in precious.iterdir()] == ["chapter1.tex"]
+    assert lock.read_text() == "of another program"
 
 
 def test_an_environment_of_the_users_own_is_not_removed(world):
