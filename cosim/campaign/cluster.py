@@ -18,6 +18,7 @@ comes back as lost. Plan, bench and the files that it includes are read by the w
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
@@ -25,6 +26,7 @@ from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from cosim.campaign import work
@@ -39,6 +41,7 @@ KINDS = {
     "moab": "MoabCluster", "htcondor": "HTCondorCluster",
 }  # fmt: skip
 _ANSWER = 10.0  # s, for a scheduler to answer
+_HEAD, _MOST_PARTS = 8, 10_000  # bytes; parts of a first message, which are a handful
 _RECOUNT = 1.0  # s, between two looks at how many workers there are
 _SILENT = 5.0  # s without a worker until the user is told
 
@@ -82,7 +85,11 @@ class Dask:
         self.address = cluster if isinstance(cluster, str) else str(cluster.scheduler_address)
         self._cluster = None if isinstance(cluster, str) else cluster
         try:
+            if isinstance(cluster, str):
+                _require_dask(cluster, answer)
             self.client = distributed.Client(cluster, timeout=answer, set_as_default=False)
+        except InputError:
+            raise
         except (OSError, TimeoutError, ValueError) as error:
             why = "does not answer" if isinstance(error, OSError | TimeoutError) else f"is no address: {error}"
             raise InputError(
@@ -116,12 +123,17 @@ class Dask:
         return max(1, self._threads)
 
     @property
+    def awake(self) -> bool:
+        """Whether there is a worker that something could run on."""
+        return self._threads > 0
+
+    @property
     def note(self) -> str:
         """Says that no worker is connected, when none was for a while."""
         waited = time.monotonic() - self._seen
         if self._threads or waited < _SILENT:
             return ""
-        return f"no worker is connected to {self.address} since {waited:.0f} s"
+        return f"no worker is connected to {self.address} since {waited:.0f} s: start one (dask worker {self.address})"
 
     def _gone(self) -> EngineMissing:
         return EngineMissing(
@@ -180,6 +192,24 @@ class Dask:
             self.client.close(timeout=_ANSWER)
             if self._cluster is not None:
                 self._cluster.close()
+
+
+def _require_dask(address: str, answer: float) -> None:
+    """Raises `InputError` where something else than a dask scheduler answers: its client would take the first bytes of
+    whatever comes for a length. A scheduler speaks first, with the number of parts of its message in eight bytes.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+        return
+    head = b""
+    with socket.create_connection((parts.hostname, parts.port), timeout=answer) as line:
+        while len(head) < _HEAD and (more := line.recv(_HEAD - len(head))):
+            head += more
+    if len(head) < _HEAD or int.from_bytes(head, "little") > _MOST_PARTS:
+        raise InputError(
+            f"what answers at {address} is no dask scheduler",
+            remedy="give the port of the scheduler (usually 8786), not that of its web page (8787)",
+        )
 
 
 def _settle(future: Future[T], *, found: Any = None, error: BaseException | None = None) -> None:

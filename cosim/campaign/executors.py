@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from cosim.campaign import work
@@ -33,6 +34,11 @@ class Executor(Protocol):
     @property
     def workers(self) -> int:
         """How many batches run at once, at least 1; may change from one moment to the next."""
+        ...
+
+    @property
+    def awake(self) -> bool:
+        """Whether there is anything that a batch could run on just now."""
         ...
 
     @property
@@ -60,6 +66,7 @@ class InProcess:
     """Batches run in the calling thread, one after the other; only the simulator is a process of its own."""
 
     workers = 1
+    awake = True
     note = ""
     lost: tuple[type[BaseException], ...] = ()
 
@@ -88,6 +95,7 @@ class InProcess:
 def _begin(parent: int) -> None:
     """In a new process: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def watch() -> None:
@@ -96,6 +104,16 @@ def _begin(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """What is started inside never gets Ctrl-C, not even while it starts: that is the parent's business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process:
@@ -118,7 +136,8 @@ class _Process:
         cases: Sequence[Plain],
     ) -> Future[T]:  # fmt: skip
         try:
-            future = self._pool.submit(function, job, cases)
+            with _uninterrupted():
+                future = self._pool.submit(function, job, cases)
         except (BrokenProcessPool, BrokenPipeError) as error:  # it died while nothing ran on it, or while it started
             self.broken = True
             future = Future()
@@ -158,6 +177,7 @@ class Processes:
     may have ended its process.
     """
 
+    awake = True
     note = ""
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 

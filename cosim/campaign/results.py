@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 ALL = "all limits"
 FORMATS = (".csv", ".parquet", ".nc")
+APART = 8  # values of a measure that are told apart; of more the spread is that of all of them
 PHYSICS = ("finite", "state in bounds")
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One measure over the cases of a group: every value (n,) of every case that converged, SI."""
+    """One measure over the cases of a group: every value (n,) of every case that converged, SI.
+
+    Of a measure with up to `APART` values a case each is one of its own, ``name[0]``, ``name[1]``, ...
+    """
 
     name: str
     unit: str
@@ -109,8 +113,9 @@ def groups(campaign: Campaign) -> list[Group]:
             )  # fmt: skip
         measures = {}
         for name, values in count.values.items():
-            unit = bench.file.measures[name].unit
-            limit = bench.file.limits.get(name)
+            measure = name.partition("[")[0]
+            unit = bench.file.measures[measure].unit
+            limit = bench.file.limits.get(measure)
             low, high = limit.span(unit) if limit else (None, None)
             measures[name] = Observed(name, unit, np.array(values), low, high)
         place = dict(zip(plan.grid, point, strict=True))
@@ -128,7 +133,11 @@ def _count(count: _Count, row: Mapping[str, Any], limits: Iterable[str]) -> None
         elif verdict == Verdict.CANNOT_TELL.value:
             count.unknown[name] = count.unknown.get(name, 0) + 1
     for name, values in row.get("measures", {}).items():
-        count.values.setdefault(name, []).extend(values)
+        if 1 < len(values) <= APART:  # after one pulse and after another: one number over both says nothing
+            for k, value in enumerate(values):
+                count.values.setdefault(f"{name}[{k}]", []).append(value)
+        else:
+            count.values.setdefault(name, []).extend(values)
 
 
 def search_result(campaign: Campaign) -> tuple[Searcher, Any] | None:

@@ -167,13 +167,15 @@ class Loop:
                     ended = self._fill(source, ended=ended)
                 if not self._running and (stopping or ended):
                     break
+                if stopping and not self.executor.awake:
+                    break  # nothing runs that could be finished
                 self._collect()
                 self._flush()
         finally:
             self._flush(now=True)
             for future in self._running:
                 future.cancel()
-        return ended and not self._todo and not self._suspects
+        return ended and not (self._todo or self._suspects or self._running)
 
     def _fill(self, source: Iterator[int], *, ended: bool) -> bool:
         """Hand out batches until enough are under way; returns whether there is nothing left to hand out."""

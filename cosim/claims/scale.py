@@ -76,6 +76,11 @@ class Metered:
         return self.inner.workers
 
     @property
+    def awake(self) -> bool:
+        """Of the executor itself."""
+        return self.inner.awake
+
+    @property
     def note(self) -> str:
         """Of the executor itself."""
         return self.inner.note

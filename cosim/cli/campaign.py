@@ -311,6 +311,13 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
         return
     total, done = campaign.total(), len(campaign.store)
     print(f"{campaign.plan.title or campaign.bench.file.title}: {done} of {total} cases ({campaign.job.engine})")
+    for outcome, count in campaign.store.counts("outcome").items():
+        if outcome != "converged":
+            first = next(campaign.store.rows(where=outcome))
+            why = f", case {first['number']}: {first['why']}" if first.get("why") else ""
+            print(
+                f"{count} {outcome}{why}; all of them: cosim campaign show {campaign.store.folder} --only '{outcome}'"
+            )
     if searched is not None:
         print(sentence(searched[0], searched[1], campaign.bench))
     elif campaign.plan.worst_case or campaign.plan.high_sigma:
@@ -351,7 +358,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
                           for n, y in g.yields.items()},
                 "measures": {n: {"unit": m.unit, "mean": m.mean, "deviation": m.deviation,
                                  "smallest": float(m.values.min()), "largest": float(m.values.max())}
-                             for n, m in g.measures.items()},
+                             for n, m in g.measures.items()} if searched is None else {},
             }
             for g in found
         ],

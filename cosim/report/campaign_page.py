@@ -33,6 +33,12 @@ def page(campaign: Campaign) -> Report:
         report.section("Yield").table(("point", "cases", "limit", "yield"), rows)
         for note in dict.fromkeys(y.note for g in found for y in g.yields.values() if y.note):
             report.text(note, mark="note")
+    if campaign.searcher() is not None:
+        report.text(
+            "The cases are those that the search asked for, and no sample: their spread is not the circuit's.",
+            mark="note",
+        )
+        return report
     report.section("Measures").table(
         ("point", "measure", "mean", "deviation", "smallest", "largest"),
         [
@@ -52,7 +58,7 @@ def page(campaign: Campaign) -> Report:
                 report.section(f"{name}, {group.name()}")
                 figure = yield_figure(
                     measure.values, name=name, unit=measure.unit, low=measure.low, high=measure.high,
-                    found=group.yields.get(name),
+                    found=group.yields.get(name.partition("[")[0]),
                 )  # fmt: skip
                 report.figure(figure, "Every value of every case, its limits, and the same on normal paper.")
     if len(found) > len(drawn) > 0:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -20,6 +22,7 @@ import xarray
 from cosim.campaign.cache import Cache
 from cosim.campaign.campaign import Bitmap, Campaign
 from cosim.campaign.cases import Case, Done
+from cosim.campaign.cluster import Dask
 from cosim.campaign.executors import InProcess, Processes
 from cosim.campaign.finished import Finished
 from cosim.campaign.results import ALL, compare, dataset, export, frame, groups
@@ -96,6 +99,7 @@ def test_two_processes_give_the_same_rows(plan: Path, finished: Path, tmp_path: 
 class Stopping(InProcess):
     """Stops the campaign after some batches, or loses the process of some cases."""
 
+    awake = True
     lost = (BrokenPipeError,)
 
     def __init__(self, *, after: int = 10**9, deadly: tuple[int, ...] = ()) -> None:
@@ -278,7 +282,10 @@ def test_yields_are_counted_per_point_of_the_grid(finished: Path) -> None:
         assert group.cases == 10
         assert group.yields[ALL].passed == sum(row["verdict"] == "pass" for row in own)
         assert group.yields[ALL].low < group.yields[ALL].share < group.yields[ALL].high
-        assert group.measures["state"].values.size == 20
+        assert [group.measures[f"state[{k}]"].values.size for k in (0, 1)] == [10, 10]
+        first = [row["measures"]["state"][0] for row in own]
+        assert group.measures["state[0]"].mean == pytest.approx(float(np.mean(first)))
+        assert "state" not in group.measures
         assert list(group.told) == list(group.yields)  # of several limits
         alone = replace(group, yields=dict.fromkeys(("state", ALL), group.yields[ALL]))
         assert list(alone.told) == ["state"]
@@ -410,3 +417,47 @@ def test_campaigns_without_a_common_case_are_told_so(
     assert "0 cases in both, 20 in" in told
     assert "there is nothing to compare" in told
     assert "largest difference" not in told
+
+
+def test_cases_that_are_refused_are_told_with_the_first_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.toml").write_text('bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.5, 1.5, 1.6]\n')
+    assert main(["campaign", "run", str(tmp_path / "plan.toml"), "-o", str(tmp_path / "out")]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2 refused, case 1:" in told
+    assert "is outside 0..1" in told
+    assert "--only 'refused'" in told
+
+
+@pytest.mark.parametrize("speaks", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_what_is_no_dask_scheduler_is_told_so(tmp_path: Path, speaks: bytes) -> None:
+    pytest.importorskip("distributed", reason="needs the extra 'cluster'")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: _speak(server, speaks), daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match="is no dask scheduler; give the port of the scheduler"):
+            Dask(address, answer=5.0)
+
+
+def _speak(server: socket.socket, text: bytes) -> None:
+    line, _ = server.accept()
+    with line:
+        line.sendall(text)
+
+
+def test_a_cluster_without_workers_stops_at_the_first_signal(tmp_path: Path) -> None:
+    class Asleep(Stopping):
+        awake = False
+
+        def submit(self, function: Any, job: Any, cases: Any, *, alone: bool = False) -> Any:
+            self.stop.set()
+            return Future()  # nobody takes it
+
+    (tmp_path / "plan.toml").write_text('bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.5]\n')
+    with Campaign.begin(tmp_path / "plan.toml", tmp_path / "out") as campaign:
+        executor = Asleep()
+        began = time.monotonic()
+        assert not campaign.run(executor, stop=executor.stop)
+        assert time.monotonic() - began < 30.0
+        assert len(campaign.store) == 0
