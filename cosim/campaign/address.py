@@ -46,7 +46,7 @@ def nominal(bench: Testbench, address: str) -> tuple[float, str]:
         _known(f"stimulus of bench {bench.name}", parts[1], file.stimuli)
         _known(f"field of stimulus {parts[1]!r}", parts[2], type(file.stimuli[parts[1]]).model_fields)
         return _number(address, getattr(file.stimuli[parts[1]], parts[2])), "1"
-    options = {**STANDARD, **file.options}
+    options = {**STANDARD, "temp": 27.0, **file.options}  # °C, as ngspice begins
     _known(f"option of bench {bench.name}", parts[1], options)
     return _number(address, options[parts[1]]), "1"
 

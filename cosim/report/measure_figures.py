@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Array
+from cosim.measure.kinds import PointMeasure
 from cosim.measure.loops import LoopArea, Pinch
 from cosim.measure.physics import Verdict
 from cosim.report import style
@@ -194,17 +195,23 @@ def _curves(others: Mapping[str, Sequence[float] | Sequence[str]], swept: Swept)
     return found
 
 
-def _places(result: BenchResult, name: str, size: int) -> tuple[str, Array] | None:
-    """Where the values of a measure stand that no sweep gives: what, and (n,) s. None where the bench does not say."""
+def _places(result: BenchResult, name: str, size: int) -> tuple[str, Array, str] | None:
+    """Where values stand that no sweep gives: what, (n,), its unit. None where the bench does not say."""
     measures = result.bench.file.measures
     at = getattr(measures[name], "at", None)
     transient = result.bench.file.plan[result.bench.file.analysis_of(name)].kind == "tran"
     if transient and isinstance(at, tuple) and len(at) == size:
-        return "time", np.array(at, dtype=float)
+        return "time", np.array(at, dtype=float), "s"
     for other in measures.values():
         delays = getattr(other, "delays", None)
         if delays is not None and getattr(other, "of", None) == name and delays.count == size:
-            return "delay", delays.values()
+            return "delay", delays.values(), "s"
+    data = result.waveforms_of(result.bench.file.analysis_of(name))[0]
+    if isinstance(measures[name], PointMeasure) and data.coords and size > 2:
+        key, column = next(iter(data.coords.items()))
+        if column.size == size:  # a measure that is a waveform
+            source = getattr(result.bench.file.plan[result.bench.file.analysis_of(name)], "source", key)
+            return str(source), np.asarray(column.values, dtype=float), str(column.attrs.get("units", ""))
     return None
 
 
@@ -218,7 +225,7 @@ def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
     places = None if found.varied else _places(result, name, found.values.size)
     if places is None:
         return found
-    return replace(found, over={places[0]: list(places[1])}, units={places[0]: "s"})
+    return replace(found, over={places[0]: list(places[1])}, units={places[0]: places[2]})
 
 
 def _spans(values: Array) -> bool:

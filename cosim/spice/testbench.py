@@ -129,6 +129,7 @@ class Testbench:
     name: str
     sets: Mapping[str, ParameterSet] = field(default_factory=lambda: MappingProxyType({}))
     allowed: tuple[Path, ...] = ()
+    corner: str = ""
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
@@ -259,7 +260,7 @@ class Testbench:
         data["sections"].update(corner.sections)
         if corner.temperature is not None:
             data["options"]["temp"] = corner.temperature
-        return replace(changed, file=validate(schema.BenchFile, data, kind="bench"))
+        return replace(changed, file=validate(schema.BenchFile, data, kind="bench"), corner=name)
 
     def sampled(self, rng: np.random.Generator) -> Testbench:
         """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds."""
@@ -354,10 +355,23 @@ class Testbench:
             options=MappingProxyType({**STANDARD, **self.file.options}),
             roots=self._roots(),
             source=self.source,
-            rows=deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis),
+            rows=self._rows(rows, before=before, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
             asked=asked_rows(self.source, self._asked(analysis)),
         )
+
+    def _rows(self, rows: list[int], *, before: int, analysis: str) -> tuple[int | None, ...]:
+        """The line of the bench's file for each row of a deck; where a corner chose a section, that of the corner."""
+        found = deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis)
+        chosen = self.file.corners[self.corner].sections if self.corner in self.file.corners else {}
+        if not chosen or not found:
+            return found
+        lines = enumerate(self.file.circuit.strip().split("\n"))
+        places = {number: name for number, line in lines for name in chosen if f"{{section.{name}}}" in line}
+        keys = tuple((str(number), ("corners", self.corner, "sections", name)) for number, name in places.items())
+        instead = asked_rows(self.source, keys)
+        own = (instead.get(str(row), line) for row, line in zip(rows, found[before:-1], strict=True))
+        return (*found[:before], *own, found[-1])
 
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters (SI) in one run."""

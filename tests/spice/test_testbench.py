@@ -338,3 +338,23 @@ def test_an_element_that_is_there_twice_is_named_with_both_lines(tmp_path: Path,
     path.write_text(BENCH.replace('"V1 a 0 1\\nR1 a 0 1k"', '"""\nV1 a 0 1\nR1 a 0 1k\nr1 a 0 2k\n"""'))
     done = Testbench.load(path).run(simulator)
     assert re.search(r"b\.toml:5: r1 is there already, in .*b\.toml:4; give it", done.result.reason), done.result.reason
+
+
+def test_a_section_that_a_corner_chose_and_the_library_lacks_is_named_with_the_corners_line(
+    tmp_path: Path, simulator: PySpiceSimulator
+) -> None:
+    (tmp_path / "kit.lib").write_text("* kit\n.lib tt\n.param r=1k\n.endl tt\n.lib ss\n.param r=2k\n.endl ss\n")
+    path = tmp_path / "b.toml"
+    circuit = '"""\n.lib {library.kit} {section.mos}\nV1 a 0 1\nR1 a 0 {r}\n"""'
+    tail = (
+        'libraries.kit = "kit.lib"\nsections.mos = "tt"\n[corners.slow.sections]\nmos = "ss"\n[corners.fast.sections]\n'
+    )
+    path.write_text(
+        BENCH.replace('"V1 a 0 1\\nR1 a 0 1k"', circuit).replace("[analysis]", f'{tail}mos = "ff"\n[analysis]')
+    )
+    bench = Testbench.load(path)
+    assert bench.run(simulator)["i"].scalar == pytest.approx(-1e-3, rel=1e-6)
+    assert bench.at_corner("slow").run(simulator)["i"].scalar == pytest.approx(-0.5e-3, rel=1e-6)
+    reason = bench.at_corner("fast").run(simulator).result.reason
+    line = path.read_text().splitlines().index('mos = "ff"') + 1
+    assert re.search(rf"b\.toml:{line}: 'kit\.lib' has no section 'ff'; it has tt, ss", reason), reason
