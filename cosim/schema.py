@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from cosim import units
 from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where, at, legible
 from cosim.parameters import read_toml
+from cosim.toml_lines import line_of
 from cosim.wording import choice, words
 
 Model = TypeVar("Model", bound="Table")
@@ -106,32 +107,6 @@ def _base_unit(unit: str) -> str:
     if scale != 1.0:
         raise UnitError(f"{unit!r} has a prefix in a compound unit", remedy="write the value in SI")
     return unit
-
-
-def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line (from 1) of the key ``path`` in a TOML text, of its first entry, or of the nearest table above it."""
-    best: tuple[int, int] | None = None
-    header: tuple[str, ...] = ()
-    counts: dict[tuple[str, ...], int] = {}
-    wanted = tuple(str(part) for part in path)
-    for number, line in enumerate(text.splitlines(), 1):
-        table = re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$", line)
-        if table:
-            header = tuple(part.strip().strip("\"'") for part in table[2].split("."))
-            if table[1] == "[[":
-                index = counts.get(header, 0)
-                counts[header] = index + 1
-                header = (*header, str(index))
-            here = header
-        else:
-            key = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
-            if not key:
-                continue
-            here = header + tuple(part.strip().strip("\"'") for part in key[1].split("."))
-        depth = min(len(here), len(wanted))
-        if here[:depth] == wanted[:depth] and (best is None or depth > best[0]):
-            best = (depth, number)
-    return best[1] if best else None
 
 
 def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None = None, kind: str = "file") -> Model:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from cosim.schema import line_of
+from cosim.toml_lines import line_of
 
 _PLACE = re.compile(r"\{(stimulus|section|library)\.(\w+)\}")
 
