@@ -160,7 +160,7 @@ class WorstCase(Table):
 
 class HighSigma(Table):
     """The probability that a limit is broken, where it is too small to count. A run without a verdict counts as broken,
-    a case that is refused as neither: where such cases carry weight, the estimate is not to be trusted.
+    a case that is refused, killed or too slow as neither: where such cases carry weight, the estimate is not trusted.
 
     Args:
         method: importance sampling around the nearest failures, or extrapolation from widened distributions.

@@ -29,6 +29,8 @@ from cosim.spice.simulator import Outcome
 from cosim.spice.testbench import Testbench
 from cosim.units import show
 
+_TOLD = frozenset({Outcome.CONVERGED.value, Outcome.NOT_CONVERGED.value})
+
 
 @dataclass
 class Searcher:
@@ -69,11 +71,12 @@ class Searcher:
 
 
 def failed(row: Mapping[str, Any], limit: str) -> float:
-    """1 for a case that breaks a limit, 0 for one that keeps it, NaN for one that was refused: no such circuit exists.
+    """1 for a case that breaks a limit, 0 for one that keeps it; NaN for one that was refused (no such circuit exists),
+    killed or too slow (that says something of the machine, and nothing of the circuit).
 
     A run that did not converge, or has no verdict, counts as broken (own).
     """
-    if row["outcome"] == Outcome.REFUSED.value:
+    if row["outcome"] not in _TOLD:
         return math.nan
     return float(row.get("limits", {}).get(limit) != Verdict.PASS.value)
 

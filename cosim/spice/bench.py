@@ -17,6 +17,7 @@ from cosim import units
 from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.measure import registry as measures
 from cosim.measure.kinds import Kind, PointMeasure
+from cosim.measure.loops import LoopArea, Pinch
 from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Table, Volt
 from cosim.spice import stimulus_kinds as stimuli
 from cosim.spice.stimulus_kinds import StimulusKind
@@ -354,6 +355,9 @@ class BenchFile(Table):
             raise InputError(
                 f"measure {name!r} does not say which analysis it sees", remedy=f"one of {', '.join(self.plan)}"
             )
+        kind = self.plan[self.analysis_of(name)].kind
+        if isinstance(measure, Pinch | LoopArea) and kind not in ("tran", "dc"):
+            raise InputError(f"measure {name!r}: an {kind} analysis has no loop", remedy="take a tran or dc one")
         used = getattr(measure, "stimulus", None)
         if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
             raise InputError(

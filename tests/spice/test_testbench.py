@@ -305,6 +305,13 @@ def test_a_measure_that_cannot_be_had_leaves_the_others(
     assert "measure 'late' of bench s: v(b) is asked for at 3, the run goes from 0 to 2" in said.err
 
 
+def test_a_loop_needs_two_directions(tmp_path: Path) -> None:
+    path = tmp_path / "b.toml"
+    path.write_text(BENCH + '[measures.l]\nkind = "loop-area"\nvoltage = "v(a)"\ncurrent = "i(v1)"\nunit = "W"\n')
+    with pytest.raises(InputError, match=r"b\.toml:11: measure 'l': an op analysis has no loop"):
+        Testbench.load(path)
+
+
 @pytest.mark.parametrize(
     ("change", "line", "says"),
     [
