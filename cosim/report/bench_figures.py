@@ -13,6 +13,7 @@ from cosim.devices.registry import device
 from cosim.report import style
 from cosim.report.measure_figures import limit_lines, loop_figure, measure_figure
 from cosim.report.panels import (
+    PANELS,
     Level,
     bars,
     coordinate_of,
@@ -25,6 +26,7 @@ from cosim.report.panels import (
     operating_figure,
     prefixed,
     ratio,
+    waveform_figure,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def plot_waveforms(result: BenchResult, ax: Axes | None = None, *, vectors: tupl
 
 
 def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
-    """A panel per saved vector, and one per measure with a value per pulse; of an operating point bars with values.
+    """A panel per saved vector, and one per measure with a value per pulse; of an operating point bars with values. Of
+    more than `PANELS` vectors those of a unit share a panel.
 
     Vectors of a pulse bench are shown over ``periods`` pulses, of which two are conditioning where there is any;
     measures over all of them, the conditioning ones and those of the panels above shaded. Of several runs of the first
@@ -83,6 +86,8 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     name, train = next(iter(bench.trains().items()), ("", None))
     many = {key: m for key, m in result.measures.items() if train is not None and m.values.size == len(train)}
     vectors = [str(key) for key in data.data_vars]
+    if len(vectors) > PANELS and not many:
+        return waveform_figure(data, f"{bench.file.title}\n{_which(result, grey=False)}".strip())
     conditioning = 2 * int(getattr(bench.file.stimuli[name], "conditioning", 0)) if train is not None else 0
     first_pulse = max(conditioning - 2, 0)
     last_pulse = min(first_pulse + periods, len(train)) if train is not None else 0
@@ -143,7 +148,7 @@ def bench_figures(result: BenchResult) -> dict[str, Figure]:
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _which(result: BenchResult, *, all_of_them: bool = False) -> str:
+def _which(result: BenchResult, *, all_of_them: bool = False, grey: bool = True) -> str:
     """Which of several runs a figure shows; empty where there is one."""
     run = result.runs[0]
     count = sum(entry.analysis == run.analysis for entry in result.runs)
@@ -152,8 +157,9 @@ def _which(result: BenchResult, *, all_of_them: bool = False) -> str:
         return ", ".join(filter(None, [f"range over {count} points" if count > 1 else "", name]))
     parameters = result.bench.file.parameters
     at = ", ".join(f"{key} = {units.show(value, parameters[key].unit)}" for key, value in run.point.items())
-    grey = f"run 1 of {count} in colour{f', {GREY} others grey' if count > GREY + 1 else ''}" if count > 1 else ""
-    return ", ".join(filter(None, [name, grey])) + (f": {at}" if at else "")
+    others = f" in colour{f', {GREY} others grey' if count > GREY + 1 else ''}" if grey else ""
+    which = f"run 1 of {count}{others}" if count > 1 else ""
+    return ", ".join(filter(None, [name, which])) + (f": {at}" if at else "")
 
 
 def _behind(

@@ -36,6 +36,10 @@ _NOISE = re.compile(
     r"error in netlist line|any of the following|ngspice stopped|fatal error in ngspice|no circuit",
     re.IGNORECASE,
 )
+# What a model says of its own values, in itself or in a compiled one.
+_DEVICE = re.compile(
+    r"fatal error:\s*(?!.*\bngspice\b)(\S.*)|(\d+ errors? occurred during initialization.*)", re.IGNORECASE
+)
 _ABORT = re.compile(r"doAnalyses:\s*(?:\w+:\s*)?(.*)", re.IGNORECASE)
 _RUN_TROUBLE = re.compile(
     r"timestep too small|singular matrix|no convergence|convergence problem|iteration limit|operating point could not|"
@@ -81,6 +85,9 @@ def of_ngspice(prepared: Prepared, plots: Sequence[Plot], log: Log, *, parsed: b
     if any("no data saved" in text for text in texts):
         saved = re.findall(r"^\.save\s+(.*)$", prepared.text, re.MULTILINE | re.IGNORECASE)
         return Outcome.REFUSED, f"the circuit has none of the vectors to save: {' '.join(saved)}"
+    devices = [_clean(match[1] or match[2]) for text in texts if (match := _DEVICE.search(text))]
+    if devices:
+        return Outcome.REFUSED, f"a device cannot be set up: {'; '.join(dict.fromkeys(devices))}; check its values"
     return Outcome.NOT_CONVERGED, _run_reason(missing or "the run was aborted", texts)
 
 

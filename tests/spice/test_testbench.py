@@ -19,6 +19,7 @@ from cosim.report.bench_figures import bench_figure
 from cosim.resources import listing
 from cosim.spice.engines import open_simulator
 from cosim.spice.pyspice import PySpiceSimulator
+from cosim.spice.simulator import Outcome
 from cosim.spice.testbench import TIGHT, Testbench
 from cosim.validate import Verdict, validate_bench
 
@@ -365,3 +366,9 @@ def test_a_section_that_a_corner_chose_and_the_library_lacks_is_named_with_the_c
     reason = bench.at_corner("fast").run(simulator).result.reason
     line = path.read_text().splitlines().index('mos = "ff"') + 1
     assert re.search(rf"b\.toml:{line}: 'kit\.lib' has no section 'ff'; it has tt, ss", reason), reason
+
+
+def test_a_value_that_a_model_does_not_take_is_no_failure_to_converge(simulator: PySpiceSimulator) -> None:
+    done = Testbench.load("1t1r_write").with_(parameters={"width": -2e-6}).run(simulator)
+    assert done.result.outcome is Outcome.REFUSED
+    assert re.search(r"a device cannot be set up: BSIM4.*channel width <= 0; check its values", done.result.reason)

@@ -295,3 +295,19 @@ def test_runs_with_other_vectors_are_drawn_and_what_breaks_a_limit_of_zero_is_sh
     labels = [label.get_text() for ax in figures["measures"].axes for label in ax.get_yticklabels()]
     assert "low" in labels
     assert {"v(a) (V)", "v(q) (mV)"} <= {ax.get_title(loc="left") for ax in figures["waveforms"].axes}
+
+
+@pytest.mark.spice
+def test_many_vectors_of_a_bench_share_a_panel_per_unit(tmp_path: Path) -> None:
+    rows = "\n".join(f"R{k} n{k} n{k + 1} 1k" for k in range(12))
+    saved = ", ".join([*(f'"v(n{k})"' for k in range(12)), '"i(v1)"'])
+    (tmp_path / "b.toml").write_text(
+        f'title = "a ladder"\ncircuit = """\nV1 n0 0 SIN(0 1 1k)\n{rows}\nRl n12 0 1k\n"""\nsave = [{saved}]\n'
+        '[analysis]\nkind = "tran"\nstop = "1 ms"\nmax_step = "20 us"\n'
+    )
+    with open_simulator() as simulator:
+        figure = bench_figures(Testbench.load(tmp_path / "b.toml").run(simulator))["waveforms"]
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert len(titles) == 2
+    assert any(title.startswith("12 vectors") for title in titles)
+    assert figure.get_size_inches()[1] < 8.0
