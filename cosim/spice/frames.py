@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 _LENGTH = struct.Struct("<I")
 _DTYPES = ("<f8", "<c16")
 MAX_HEADER = 256 << 20  # of a job: a deck may be long
-MAX_ANSWER = 8 << 20  # of an answer: a hundred thousand names; what is read of it takes up to 25 times as much memory
+MAX_ANSWER = 8 << 20  # of an answer, at least: a hundred thousand names
 _AT_ONCE = 512  # buffers; the least that POSIX lets a system call take is 16, every system that we know takes 1024
 MAX_ARRAYS = 16 << 30
 READ_ONLY = "read"  # the folder beside a worker's scratch folder whose files its engine may read
@@ -35,6 +35,14 @@ class FrameClosed(Exception):
 
 class FrameTimeout(Exception):
     """The deadline passed before a whole frame had come."""
+
+
+def most_of_answer(memory: int) -> int:
+    """Bytes that may stand before the arrays of an answer of an engine with so much ``memory``.
+
+    What is read of them takes up to 25 times as much: a fifth of what the engine has.
+    """
+    return min(MAX_HEADER, max(MAX_ANSWER, memory // 128))
 
 
 def _wait(handle: int, deadline: float | None, event: int) -> None:

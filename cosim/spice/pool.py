@@ -220,7 +220,9 @@ class Worker:
             # What an engine sends had room in its own memory.
             memory = job.get("memory", -1)
             limit = memory if memory >= 0 else frames.MAX_ARRAYS
-            header, arrays = frames.receive(self._answer_read, deadline=deadline, limit=limit, most=frames.MAX_ANSWER)
+            header, arrays = frames.receive(
+                self._answer_read, deadline=deadline, limit=limit, most=frames.most_of_answer(limit)
+            )
             if not _is_answer(header, arrays):
                 raise frames.FrameClosed
             return header, arrays

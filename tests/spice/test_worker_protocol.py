@@ -124,3 +124,9 @@ def test_a_message_comes_as_it_was_sent_in_however_many_writes() -> None:
     assert json.dumps(header) == '{"a": "b"}'
     for one, other in zip(arrays, found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_read_of_an_answer_is_a_share_of_the_engines_memory() -> None:
+    assert frames.most_of_answer(0) == frames.MAX_ANSWER
+    assert frames.MAX_ANSWER < frames.most_of_answer(4 << 30) <= (4 << 30) / 5 / 25 * 1.01
+    assert frames.most_of_answer(1 << 50) == frames.MAX_HEADER
