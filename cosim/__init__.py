@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from cosim.fitting.result import FitResult
     from cosim.lab import pulse_experiment
     from cosim.parameters import ParameterSet, Quantity
+    from cosim.spice.bench_result import BenchResult
     from cosim.spice.engines import open_simulator
     from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
-    from cosim.spice.testbench import BenchResult, Testbench
+    from cosim.spice.testbench import Testbench
     from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.train import train
 
 _WHERE = {
-    "BenchResult": "cosim.spice.testbench",
+    "BenchResult": "cosim.spice.bench_result",
     "CosimError": "cosim.errors",
     "Curve": "cosim.fitting.curve",
     "Deck": "cosim.spice.simulator",

@@ -15,8 +15,9 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.devices.pulse import full_scale
 from cosim.fitting.curve import Curve
+from cosim.spice.bench_result import BenchResult
 from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.testbench import Testbench
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ from cosim import resources
 from cosim.campaign.yields import estimate
 from cosim.errors import CosimError, InputError, MissingFile, Where
 from cosim.measure.physics import Verdict
+from cosim.spice.bench_result import BenchResult
 from cosim.spice.measured import Measured
 from cosim.spice.simulator import Limits, Simulator
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.testbench import Testbench
 from cosim.units import show
 
 NOMINAL = "nominal"

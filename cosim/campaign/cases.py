@@ -32,10 +32,11 @@ from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError
 from cosim.measure.physics import Verdict, states_in_bounds
+from cosim.spice.bench_result import BenchResult
 from cosim.spice.instances import calls
 from cosim.spice.prepare import prepare
 from cosim.spice.simulator import Limits, Outcome, Simulator
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.testbench import Testbench
 from cosim.validate import judge_limit, moves
 
 _LOG_LINES = 20

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import xarray
 
+    from cosim.spice.bench_result import BenchResult
     from cosim.spice.simulator import Limits, Result, Simulator
-    from cosim.spice.testbench import BenchResult
 
 Assignments = Annotated[
     list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE: a circuit parameter, with unit.")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
+    from cosim.spice.bench_result import BenchResult
     from cosim.spice.measured import Measured
-    from cosim.spice.testbench import BenchResult
 
 PANELS, CURVES, RUNS = 12, 7, 6
 _DECADES = 2.0  # from which on an axis of positive values is logarithmic

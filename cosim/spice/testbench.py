@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -29,21 +28,20 @@ from cosim.emit.veriloga import module
 from cosim.errors import InputError, NetlistRefused, UnknownName, at
 from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
-from cosim.measure.physics import Verdict
 from cosim.parameters import ParameterSet
 from cosim.schema import located, read, validate
 from cosim.spice import bench as schema
+from cosim.spice.bench_result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.spice.bench_rows import asked_rows, deck_rows, filled
 from cosim.spice.foreign import foreign_model
 from cosim.spice.measured import Measured
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Limits, Result, Simulator
+from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import PulseTrain, fmt
 
 if TYPE_CHECKING:
-    import xarray
-    from matplotlib.axes import Axes
+    pass
 
 # Tolerances that follow a memristor's state: at ngspice's default trtol = 7 a 200 ns pulse is integrated with an error
 # of 1e-3 of the state, at 1 with 1e-4 and as many points (measured against scipy). abstol stays at 1 pA when tightened:
@@ -54,68 +52,6 @@ STANDARD: Mapping[str, float] = MappingProxyType(
 TIGHT: Mapping[str, float] = MappingProxyType(
     {"reltol": 1e-6, "abstol": 1e-12, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """One simulation of a bench: which analysis, at which values of the swept parameters, and what came of it."""
-
-    analysis: str
-    point: Mapping[str, float]
-    result: Result
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN.
-
-    ``missing`` says of each measure that cannot be had from these waveforms why not, e.g. that a level is not crossed.
-    """
-
-    bench: Testbench
-    runs: tuple[Run, ...]
-    measures: Mapping[str, Measured]
-    missing: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def result(self) -> Result:
-        """The first run that failed; the first of all where none did."""
-        return next((run.result for run in self.runs if not run.result.ok), self.runs[0].result)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every run converged, every measure could be had and every limit is kept."""
-        kept = all(entry.verdict in (None, Verdict.PASS) for entry in self.measures.values())
-        return self.result.ok and not self.missing and kept
-
-    @property
-    def waveforms(self) -> xarray.Dataset:
-        """The waveforms of the first run; raises `SimulationError` where there are none."""
-        return self.waveforms_of(self.runs[0].analysis)[0]
-
-    def waveforms_of(self, analysis: str) -> list[xarray.Dataset]:
-        """The waveforms of an analysis, one dataset per point of its sweep."""
-        self.result.require()
-        kind = self.bench.file.plan[analysis].kind
-        return [run.result[kind] for run in self.runs if run.analysis == analysis]
-
-    def __getitem__(self, name: str) -> Measured:
-        self.result.require()
-        if name in self.missing:
-            raise InputError(self.absent(name))
-        if name not in self.measures:
-            raise UnknownName("measure", name, self.measures)
-        return self.measures[name]
-
-    def absent(self, name: str) -> str:
-        """The sentence on a measure that cannot be had."""
-        return f"measure {name!r} of bench {self.bench.name}: {self.missing[name]}"
-
-    def plot(self, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:
-        """The waveforms of the first run (or ``vectors`` of them) over time or sweep."""
-        from cosim.report.bench_figures import plot_waveforms
-
-        return plot_waveforms(self, ax, vectors=vectors)
 
 
 @dataclass(frozen=True)
@@ -347,7 +283,7 @@ class Testbench:
         lines += [circuit, self._analysis(analysis), ".end"]
         save = self.vectors(analysis)
         if compiled:
-            save += tuple(other for name in save if (other := _osdi_name(name)))
+            save += tuple(other for name in save if (other := compiled_name(name)))
         return Deck(
             "\n".join(lines) + "\n",
             osdi=compiled,
@@ -473,7 +409,7 @@ class Testbench:
             with ThreadPoolExecutor(max_workers=min(len(cases), 32)) as threads:
                 results = list(threads.map(lambda case: simulator.run(case[2], limits=chosen), cases))
         runs = tuple(
-            Run(name, MappingProxyType(dict(point)), _renamed(result))
+            Run(name, MappingProxyType(dict(point)), behavioural_names(result))
             for (name, point, _), result in zip(cases, results, strict=True)
         )
         if not all(run.result.ok for run in runs):
@@ -523,24 +459,3 @@ class Testbench:
 def _resolved(reference: str, folder: Path) -> Path:
     """Where a path leads. Kept, because what a deck includes is looked at again when it is read, link by link."""
     return resolved(reference if reference.startswith("~") else folder / reference)
-
-
-def _osdi_name(vector: str) -> str | None:
-    """What ngspice calls a device's state when the device is compiled: v(xcell.xm.w) -> v(n.xcell.xm.n1#w)."""
-    match = re.fullmatch(r"v\((.+)\.(\w+)\)", vector)
-    return f"v(n.{match[1]}.n1#{match[2]})" if match else None
-
-
-def _renamed(result: Result) -> Result:
-    """The same result with compiled devices' states under their behavioural names."""
-    return replace(result, waveforms=MappingProxyType({kind: _plain(data) for kind, data in result.waveforms.items()}))
-
-
-def _plain(data: xarray.Dataset) -> xarray.Dataset:
-    """The same waveforms with compiled devices' states under their behavioural names."""
-    names = {}
-    for key in data.data_vars:
-        match = re.fullmatch(r"v\(n\.(.+)\.n1#(\w+)\)", str(key))
-        if match:
-            names[key] = f"v({match[1]}.{match[2]})"
-    return data.rename(names) if names else data

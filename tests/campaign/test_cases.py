@@ -16,12 +16,14 @@ from cosim.campaign import identity
 from cosim.campaign.cache import Cache
 from cosim.campaign.cases import Case, Subject, evaluate, physics_of
 from cosim.errors import InputError
+from cosim.spice.bench_result import BenchResult, Run
 from cosim.spice.instances import calls
+from cosim.spice.measured import Measured
 from cosim.spice.netlist import read_text
 from cosim.spice.openvaf import find_openvaf
 from cosim.spice.pyspice import PySpiceSimulator
 from cosim.spice.simulator import Deck, Limits, Outcome, Result
-from cosim.spice.testbench import BenchResult, Measured, Run, Testbench
+from cosim.spice.testbench import Testbench
 
 BENCH = """
 title = "own"

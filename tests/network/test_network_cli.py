@@ -7,7 +7,7 @@ import pytest
 
 from cosim.cli.app import main
 
-pytest.importorskip("sklearn")
+pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
 
 

@@ -106,7 +106,7 @@ def test_programming_one_column_leaves_the_others() -> None:
 @pytest.mark.parametrize("name", SURROGATES)
 @pytest.mark.parametrize("instances", [False, True])
 def test_a_compiled_crossbar_does_the_same(name: str, instances: bool) -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
     rng = np.random.default_rng(0)
     surrogate = SURROGATES[name]
     if instances:
@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_network() -> None:
 
 
 def test_numba_and_numpy_learn_the_same() -> None:
-    pytest.importorskip("numba")
+    pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
     ours, theirs = (run_vdsp(plan(epochs=1, backend=name)).seeds[0] for name in ("numpy", "numba"))
     np.testing.assert_array_equal(ours.spikes, theirs.spikes)
     # The pulse map rounds differently in its last bit, in each of some ten thousand pulses.
@@ -324,7 +324,7 @@ def test_figures_of_a_run() -> None:
 
 
 def test_digits_are_learned_in_the_demo_setting() -> None:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
     settings, _ = preset("digits")
     found = run_vdsp(Plan(settings, SURROGATES["rate"], load_images("digits").first(700), epochs=4))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.

@@ -18,7 +18,8 @@ from cosim.measure.waveforms import crossings
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.bench_result import BenchResult
+from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     import xarray

@@ -23,9 +23,10 @@ from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
 from cosim.report.thermal_figures import plot_surface
+from cosim.spice.bench_result import BenchResult
 from cosim.spice.simulator import Deck, Simulator
 from cosim.spice.stimuli import fmt
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.testbench import Testbench
 from cosim.surface import Protocol, fit_surface, measure_surface
 
 if TYPE_CHECKING:

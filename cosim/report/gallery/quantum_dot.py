@@ -15,8 +15,9 @@ from cosim.devices.base import Array
 from cosim.measure.stdp import StdpDistance, change_by_action
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
+from cosim.spice.bench_result import BenchResult
 from cosim.spice.stimulus_kinds import Knots
-from cosim.spice.testbench import BenchResult, Testbench
+from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
