@@ -37,7 +37,8 @@ def fit(
 ) -> None:
     """Extract device parameters from a measured curve, and say which of them it determines.
 
-    Exit code 0 says that the fit ended, not that its parameters mean anything: read the verdict.
+    Exit code 0 says that the law explains the curve better than a constant, not that its parameters mean anything: read
+    the verdict. Exit code 1 says that it does not; files that were asked for are written all the same, without errors.
     """
     from cosim.cli.output import print_json, to_json
     from cosim.fitting.extract import extract
@@ -59,10 +60,12 @@ def fit(
         written.append(save(result.figure(), figure))
     if as_json:
         print_json(result.to_json())
-        return
-    _show(result)
-    for path in written:
-        print(f"written     {path}")
+    else:
+        _show(result)
+        for path in written:
+            print(f"written     {path}")
+    if not result.verdict.useful:
+        raise typer.Exit(1)
 
 
 def _path(recipe: str) -> Path:
@@ -94,14 +97,16 @@ def _show(result: FitResult) -> None:
     ]
     columns = ("parameter", "value", "std. error", "95 % interval", "unit", "verdict")
     fitted, held = int((~result.held_out).sum()), int(result.held_out.sum())
-    title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out"
+    clipped = f", {int(result.clipped.sum())} of all clipped" if result.clipped.any() else ""
+    title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out{clipped}"
     show_table(title, columns, rows, right=(1, 2))
     for trial in result.trials:
         kept = "  ← kept" if trial.title == result.choice else ""
         print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
     if result.trials:
         print("            (RMS of the range, cross-validated on the fitted part)")
-    print(f"error       {result.training_error:.3%} RMS of the range, fitted part")
+    ahead = "" if result.spread is None else " (each read from those before it)"
+    print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
     if result.held_out_error is not None:
         print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
     print(f"verdict     {result.verdict.summary}")

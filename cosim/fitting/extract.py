@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,17 @@ from numpy.typing import NDArray
 from cosim import units
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, Where
+from cosim.fitting import plateau
+from cosim.fitting.check import check_fit
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import Forward, forward_for
-from cosim.fitting.identify import judge
+from cosim.fitting.forward import Forward, PulseTrainForward, forward_for
+from cosim.fitting.identify import SMALL, judge
+from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
+from cosim.fitting.process import Spread, fit_train
+from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, Quantities, RampLaw
+from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.uncertainty import band_of, covariance_of
 
@@ -26,6 +31,10 @@ REACH = 20.0
 # A relative misfit of two minima that counts as the same one.
 SAME = 1e-6
 FOLDS = 3
+# Fits that alternate with the estimate of the noise where rows are clipped.
+CENSORED_ROUNDS = 3
+# Up to so many points an interval of a train with varying steps comes from the profile likelihood (our choice).
+PROFILED = 2000
 
 
 def extract(
@@ -52,16 +61,24 @@ def extract(
     held_out = recipe.held_out.rows(curve)
     if held_out.all():
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
-    chosen, trials = _choose(recipe, curve, held_out)
-    minimum, problem = _fit(recipe, curve, ~held_out, chosen, progress=progress)
-    forward = problem.forward
-    noise = recipe.noise.per_point(curve)
-    free = problem.points - len(problem.names)
-    scale = 1.0 if noise is not None else math.sqrt(minimum.chi_square / free)
+    limit = plateau.stated(curve, recipe.data.compliance)
+    chosen, trials = _choose(recipe, curve, held_out, limit)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+    if recipe.data.compliance is None and not found.check.exact:
+        limit = plateau.found(curve)
+        if limit is not None:
+            found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+    found = _with_process(recipe, found, chosen)
+    problem, minimum, forward = found.problem, found.minimum, found.problem.forward
+    scale = found.scale
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    predicted = forward.predict(minimum.p)
-    verdict = judge(problem, minimum, uncertainty, noise_known=noise is not None, profile=profile)
-    verdict = replace(verdict, remarks=verdict.remarks + forward.remarks(problem.names))
+    # Standard errors are for a straight model and few parameters; the noise of steps leaves neither.
+    profile = profile or (found.spread is not None and problem.points <= PROFILED)
+    verdict = judge(problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile)
+    remarks = [*verdict.remarks, *forward.remarks(problem.names)]
+    remarks += [] if limit is None else [limit.sentence(curve)]
+    remarks += [] if found.spread is None else [found.spread.sentence(curve)]
+    remarks += unusual(recipe.model, {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)})
     return FitResult(
         recipe=recipe,
         curve=curve,
@@ -72,15 +89,71 @@ def extract(
         values=minimum.p,
         bounds={name: problem.bounds[name] for name in problem.names},
         uncertainty=uncertainty,
-        predicted=predicted,
+        predicted=forward.predict(minimum.p),
         band=band_of(forward, minimum.p, uncertainty),
         held_out=held_out,
+        clipped=np.zeros(len(curve), dtype=bool) if limit is None else limit.rows,
         sigma=problem.sigma * scale,
-        noise_known=noise is not None,
-        chi_square=minimum.chi_square / scale**2,
-        verdict=verdict,
+        noise_known=found.noise_known,
+        spread=found.spread,
+        chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
+        verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A minimum with the check of its residuals; ``spread`` where the steps of a pulse train vary."""
+
+    minimum: Minimum
+    problem: Problem
+    check: ResidualCheck
+    noise_known: bool
+    spread: Spread | None = None
+
+    @property
+    def scale(self) -> float:
+        """What the problem's sigma has to be multiplied with to be the noise."""
+        return 1.0 if self.noise_known else self.problem.scale(self.minimum.p)
+
+
+def _fitted(
+    recipe: FitRecipe,
+    curve: Curve,
+    rows: NDArray[np.bool_],
+    choice: RampLaw,
+    limit: Plateau | None,
+    *,
+    progress: Progress | None,
+) -> _Found:
+    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, progress=progress)
+    known = recipe.noise.per_point(curve) is not None
+    return _Found(minimum, problem, check_fit(problem, minimum.p, curve, noise_known=known), known)
+
+
+def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
+    """The fit with varying steps, where residuals of a pulse train ask for it and it leaves nothing but noise."""
+    step, check, forward = recipe.noise.step, found.check, found.problem.forward
+    if not isinstance(forward, PulseTrainForward) or step == 0.0:
+        return found
+    if step is None and (check.size < SMALL or not check.structured or not check.explains):
+        return found
+    curve = forward.curve
+    extra = choice.values if isinstance(choice, Candidate) else {}
+    start = _start(recipe, forward, found.problem.names, extra)
+    noise = recipe.noise.per_point(curve)
+    minimum, problem, spread = fit_train(found.problem, _starts(start, found.problem.names), noise=noise, step=step)
+    known = noise is not None and step is not None
+    check = check_fit(problem, minimum.p, curve, noise_known=known)
+    if step is None and not check.white:
+        return found
+    return _Found(minimum, problem, check, known, spread)
+
+
+def _is_new(name: str, problem: Problem) -> bool:
+    """Whether a device parameter that a fit ends with comes from the curve."""
+    return name in problem.names or name not in problem.forward.bounds()
 
 
 def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
@@ -102,6 +175,7 @@ def _fit(
     rows: NDArray[np.bool_],
     choice: RampLaw,
     *,
+    limit: Plateau | None = None,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law."""
@@ -115,9 +189,10 @@ def _fit(
                     f"{name} cannot be had from a curve of kind {curve.kind!r}", remedy="leave it out of fit.vary"
                 )
             raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
-    if rows.sum() <= len(vary):
+    measured = rows if limit is None else rows & ~limit.rows
+    if measured.sum() <= len(vary):
         raise DataError(
-            f"{int(rows.sum())} points for {len(vary)} parameters",
+            f"{int(measured.sum())} points for {len(vary)} parameters",
             where=Where(curve.source) if curve.source else None,
             remedy="measure more, vary fewer parameters or hold out less",
         )
@@ -125,7 +200,7 @@ def _fit(
     bounds = _bounds(recipe, forward, start, vary)
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[rows]))) if noise is None else noise
-    problem = Problem(forward, curve.measured, sigma, rows, tuple(vary), bounds)
+    problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds)
     minima = []
     for candidate in _starts(start, vary):
         found = problem.minimise(candidate, progress=progress)
@@ -140,6 +215,12 @@ def _fit(
             f"no minimum after {best.evaluations} evaluations ({best.message.strip()})",
             remedy="start closer, fix a parameter that the curve does not determine, or narrow the bounds",
         )
+    if limit is None:
+        return best, problem
+    for _ in range(CENSORED_ROUNDS):  # what a clipped row says depends on the noise
+        sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
+        problem = replace(problem, rows=rows, sigma=sigma, side=limit.side)
+        best = problem.minimise(best.p, progress=progress)
     return best, problem
 
 
@@ -202,11 +283,14 @@ def _bounds(recipe: FitRecipe, forward: Forward, start: Values, vary: Sequence[s
     return bounds
 
 
-def _choose(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> tuple[RampLaw, tuple[Trial, ...]]:
+def _choose(
+    recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_], limit: Plateau | None
+) -> tuple[RampLaw, tuple[Trial, ...]]:
     """The candidate with the smallest cross-validated error on the training part; held-out rows are not looked at."""
     if not recipe.candidates:
         return recipe.ramps, ()
-    inner = curve.select(~held_out)
+    kept = ~held_out if limit is None else ~held_out & ~limit.rows
+    inner = curve.select(kept)
     trials = [_try(recipe, inner, candidate) for candidate in recipe.candidates]
     found = [(trial.error, index) for index, trial in enumerate(trials) if trial.error is not None]
     if not found:

@@ -144,7 +144,7 @@ class PulseTrainForward(Forward):
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         self._device, self._port, self._map = device, device.ports[0].name, pulse_map(device)
-        self._v, self._read, self._rows = curve["amplitude"], curve["read"], rows
+        self.curve, self._v, self._read, self._rows = curve, curve["amplitude"], curve["read"], rows
         self._shape: PulseShape = curve.shape
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
@@ -156,6 +156,9 @@ class PulseTrainForward(Forward):
     def _after(self, w: Array, p: Values) -> Array:
         return np.asarray(self._map(self._v, w, p, shape=self._shape)[0], dtype=float)
 
+    def _after_one(self, k: int, w: float, p: Values) -> float:
+        return float(self._map(self._v[k], w, p, shape=self._shape)[0])
+
     def _observe(self, w: Array, p: Values) -> Array:
         """Read conductance (S) of the whole cell in state ``w``."""
         flow = self._device.through({self._port: self._v_read}, Values({"w": w}), p)
@@ -166,9 +169,7 @@ class PulseTrainForward(Forward):
         guess = np.full(self._v.size + 1, w0) if self._states is None else self._states.copy()
         states, slope, converged = trajectory.solve(partial(self._after, p=p), w0, guess=guess)
         if not converged:
-            states = trajectory.sequential(
-                lambda k, w: float(self._map(self._v[k], w, p, shape=self._shape)[0]), w0, self._v.size
-            )
+            states = trajectory.sequential(partial(self._after_one, p=p), w0, self._v.size)
             slope = trajectory.slopes(partial(self._after, p=p), states[:-1])[1]
         self._states = states
         return states, slope

@@ -1,25 +1,26 @@
 """The verdict on a fit: which parameters the curve determines, which only together, and whether the law fits at all.
 
 A small chi-square is no proof that the parameters mean anything. Each parameter is judged by its standard error (or its
-profile likelihood), its correlation with the others, and its bounds; the residuals by their order (runs), their
-neighbours (Durbin–Watson), their distribution (Shapiro–Wilk) and their size against the noise that was stated.
-The limits below are own.
+profile likelihood), its correlation with the others, and its bounds; the residuals as `residuals` says. Where these are
+not noise, errors and intervals hold on condition that the law is right, which it is not: no parameter is then called
+identifiable. Where the law explains no more than a constant, nothing is. The limits below are our choice.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-from cosim.devices.base import Array, Values
+from cosim.devices.base import Values
 from cosim.fitting import profile as likelihood
 from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
 from cosim.fitting.uncertainty import Uncertainty, natural_size
 
 # A standard error above this part of the natural size: the curve shows the parameter, and does not determine it.
@@ -31,13 +32,10 @@ GOOD = 0.05
 LEVEL = 0.95
 # Parameters that the ends of a range determine.
 RANGE = {"g_max", "ratio", "low", "high"}
-# Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
-SUSPICIOUS = 1e-3
-RESIDUALS_FOR_TESTS = 20
-# Residuals below this part of the measured values are rounding, not noise.
-EXACT = 1e-9
+# A misfit below this part of the range is called small, though it is not noise.
+SMALL = 1e-3
 
-Status = Literal["identifiable", "weakly identifiable", "not identifiable", "at bound"]
+Status = Literal["identifiable", "conditional", "weakly identifiable", "not identifiable", "at bound"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class ParameterVerdict:
 
     Args:
         name: of the parameter.
-        status: the verdict in two words.
+        status: the verdict in two words; "conditional": identifiable if the law were right, which the residuals deny.
         reason: the sentence behind it.
         interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
         source: of the interval: "profile likelihood", "standard error" or "".
@@ -88,60 +86,6 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class ResidualCheck:
-    """Are the residuals only noise?
-
-    Args:
-        exact: residuals at the level of rounding (1e-9 of the measured values): there is nothing to test.
-        size: RMS residual over the range of the fitted values.
-        durbin_watson: 2 for independent neighbours, towards 0 for slowly varying residuals.
-        runs: chance of so few or so many changes of sign.
-        normal: chance of so unnormal a distribution.
-        reduced_chi_square: chi-square per degree of freedom; 1 by construction where the noise was not known.
-        noise_known: whether the noise was stated.
-        chi_square_chance: chance of a chi-square as large or larger; None where the noise was not known.
-    """
-
-    exact: bool
-    size: float
-    durbin_watson: float
-    runs: float
-    normal: float
-    reduced_chi_square: float
-    noise_known: bool
-    chi_square_chance: float | None
-
-    @property
-    def white(self) -> bool:
-        """Whether order and size are those of noise."""
-        fits = self.chi_square_chance is None or self.chi_square_chance >= SUSPICIOUS
-        return self.runs >= SUSPICIOUS and fits
-
-    def sentences(self) -> list[str]:
-        """What is to be said about them."""
-        said = []
-        if self.runs < SUSPICIOUS:
-            said.append(
-                f"the residuals, {self.size:.2g} of the range, are no noise (Durbin–Watson {self.durbin_watson:.2f}, "
-                f"runs test p = {self.runs:.1g}): the law departs from the curve by more than the curve scatters, and "
-                "the standard errors are too small"
-            )
-        if self.chi_square_chance is not None and self.chi_square_chance < SUSPICIOUS:
-            said.append(
-                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise: the noise is "
-                "larger than stated, or the law does not describe the curve"
-            )
-        if self.chi_square_chance is not None and self.chi_square_chance > 1.0 - SUSPICIOUS:
-            said.append(
-                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise, less than it "
-                "allows: the noise is smaller than stated, and so are the standard errors"
-            )
-        if self.normal < SUSPICIOUS:
-            said.append(f"the residuals are not normal (Shapiro–Wilk p = {self.normal:.1g}): look for outliers")
-        return said
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The judgement on a fit: by parameter, by pair, and on the residuals."""
 
@@ -159,34 +103,68 @@ class Verdict:
         return self.residuals.white and all(entry.status == "identifiable" for entry in self.parameters)
 
     @property
+    def useful(self) -> bool:
+        """Whether the law explains more than a constant: otherwise the fit found nothing."""
+        return self.residuals.explains
+
+    @property
     def summary(self) -> str:
         """One line."""
-        good = sum(entry.status == "identifiable" for entry in self.parameters)
-        tail = "the residuals are noise" if self.residuals.white else "the residuals are not noise"
-        tail = "the law describes the curve exactly" if self.residuals.exact else tail
-        return f"{good} of {len(self.parameters)} parameters identifiable; {tail}"
+        check, total = self.residuals, len(self.parameters)
+        good, conditional = (
+            sum(entry.status == status for entry in self.parameters) for status in ("identifiable", "conditional")
+        )
+        count = f"{good} of {total} parameters identifiable"
+        if not check.explains:
+            return f"{count}: the law explains no more than a constant"
+        if check.exact:
+            return f"{count}; the law describes the curve exactly"
+        if check.white:
+            few = check.points < RESIDUALS_FOR_TESTS
+            tail = (
+                f"{check.points} residuals are too few to say whether they are noise"
+                if few
+                else "the residuals are noise"
+            )
+            return f"{count}; {tail}"
+        if check.size < SMALL:
+            model = f"the model describes this curve to {check.size:.1g} of its range, but the rest is not noise"
+        elif check.structured:
+            model = "the model does not describe this curve"
+        else:
+            model = "the residuals exceed the stated noise"
+        would = f" ({conditional} would be if the model were right)" if conditional else ""
+        return f"{count}{would}: {model}; parameter errors are not to be trusted"
 
     def sentences(self) -> list[str]:
         """Everything that speaks against the fit, or one sentence that nothing does."""
-        said = [entry.reason for entry in self.parameters if entry.status != "identifiable"]
+        if not self.residuals.explains:
+            return [*self.residuals.sentences(), *self.remarks]
+        said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
         said += [str(pair) for pair in self.pairs] + self.residuals.sentences() + list(self.remarks)
         return said or [f"every parameter is determined by the curve: {self.summary}"]
 
 
 def judge(
-    problem: Problem, minimum: Minimum, uncertainty: Uncertainty, *, noise_known: bool, profile: bool = False
+    problem: Problem,
+    minimum: Minimum,
+    uncertainty: Uncertainty,
+    check: ResidualCheck,
+    *,
+    noise_known: bool,
+    profile: bool = False,
 ) -> Verdict:
-    """The verdict on a minimum; with ``profile`` the intervals come from the profile likelihood."""
+    """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood."""
+    if not check.explains:
+        reason = "the law explains no more than a constant"
+        return Verdict(
+            tuple(ParameterVerdict(name, "not identifiable", reason, (math.nan,) * 2, "") for name in problem.names),
+            (),
+            check,
+        )
+    scale = 1.0 if noise_known else problem.scale(minimum.p)
     free = problem.points - len(problem.names)
-    scale = 1.0 if noise_known else math.sqrt(minimum.chi_square / free)
     height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, free))
-    check = check_residuals(
-        problem.residual(minimum.p),
-        parameters=len(problem.names),
-        noise_known=noise_known,
-        chi=minimum.chi_square,
-        measured=(problem.measured / problem.sigma)[problem.rows],
-    )
     pairs = trading_pairs(uncertainty, minimum.p)
     entries, remarks = [], []
     for name in problem.names:
@@ -200,7 +178,10 @@ def judge(
                     f"a better minimum (chi-square {profiled.lower_chi_square:.4g} after {minimum.chi_square:.4g}) was "
                     f"met while {name} was varied: start again from other values"
                 )
-        entries.append(_judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled))
+        entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)
+        if entry.status == "identifiable" and not check.white:
+            entry = replace(entry, status="conditional", reason=f"{entry.reason}, if the law is right")
+        entries.append(entry)
     return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)))
 
 
@@ -280,50 +261,3 @@ def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:
             continue
         pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone))
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.correlation)))
-
-
-def check_residuals(
-    residual: Array, *, parameters: int, noise_known: bool, chi: float, measured: Array
-) -> ResidualCheck:
-    """Tests on the residuals in the order of the measurement.
-
-    Args:
-        residual: (n,) in units of the noise.
-        parameters: number of parameters that were fitted.
-        noise_known: whether the unit of ``residual`` is a stated noise.
-        chi: chi-square.
-        measured: (n,) in the unit of ``residual``: what rounding and size are held against.
-    """
-    n = residual.size
-    free = n - parameters
-    squares = float(residual @ residual)
-    chance = float(stats.chi2.sf(chi, free)) if noise_known else None
-    reduced = chi / free if noise_known else 1.0
-    rms = math.sqrt(squares / n)
-    size = rms / max(float(np.ptp(measured)), 1e-300)
-    if rms <= EXACT * float(np.abs(measured).max()):
-        return ResidualCheck(True, size, 2.0, 1.0, 1.0, reduced, noise_known, chance)
-    durbin = float(np.sum(np.diff(residual) ** 2) / squares)
-    shapiro = 1.0
-    if n >= RESIDUALS_FOR_TESTS:
-        # Beyond 5000 values Shapiro–Wilk's tables end: an even choice of the residuals is tested.
-        shapiro = float(stats.shapiro(residual[:: max(1, -(-n // 5000))]).pvalue)
-    return ResidualCheck(False, size, durbin, runs_test(residual), shapiro, reduced, noise_known, chance)
-
-
-def runs_test(residual: Array) -> float:
-    """Chance (two-sided, normal approximation) of the number of runs of one sign; 1 for fewer than 20 values.
-
-    Wald & Wolfowitz, Ann. Math. Statist. 11, 147 (1940).
-    """
-    signs = residual > 0.0
-    n, above = residual.size, int(signs.sum())
-    below = n - above
-    if n < RESIDUALS_FOR_TESTS:
-        return 1.0
-    if above == 0 or below == 0:
-        return 0.0
-    runs = 1 + int(np.count_nonzero(signs[1:] != signs[:-1]))
-    mean = 1.0 + 2.0 * above * below / n
-    variance = (mean - 1.0) * (mean - 2.0) / (n - 1.0)
-    return float(2.0 * stats.norm.sf(abs(runs - mean) / math.sqrt(variance)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.forward import Forward
+from cosim.fitting.plateau import most_likely
 
 TOLERANCE = 1e-10
 EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
@@ -58,6 +59,8 @@ class Problem:
         rows: (n,) true where a row takes part.
         names: of the k parameters that vary.
         bounds: of each of them; the search does not leave them.
+        side: (n,) of rows at an instrument's limit: +1 where the true value is at least the measured one, −1 at most,
+            0 elsewhere (`plateau`); None: there are none. ``sigma`` has to be the noise itself then.
     """
 
     forward: Forward
@@ -66,20 +69,41 @@ class Problem:
     rows: NDArray[np.bool_]
     names: tuple[str, ...]
     bounds: Mapping[str, tuple[float, float]]
+    side: NDArray[np.int64] | None = None
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """True where a row takes part and was measured, not clipped; (n,)."""
+        return self.rows if self.side is None else self.rows & (self.side == 0)
 
     @property
     def points(self) -> int:
-        """Number of rows that take part."""
-        return int(self.rows.sum())
+        """Number of rows that take part and were measured, not clipped."""
+        return int(self.seen.sum())
 
     def residual(self, p: Values) -> Array:
-        """(prediction − measurement) / sigma of the rows that take part."""
-        return np.asarray(((self.forward.predict(p) - self.measured) / self.sigma)[self.rows])
+        """(prediction − measurement) / sigma of the rows that take part; of a clipped one, its likelihood's root."""
+        residual = (self.forward.predict(p) - self.measured) / self.sigma
+        if self.side is not None:
+            clipped = self.side != 0
+            residual[clipped] = most_likely(residual[clipped], self.side[clipped])[0]
+        return np.asarray(residual[self.rows])
 
     def jacobian(self, p: Values, names: Sequence[str] | None = None) -> Array:
         """Derivatives of `residual` by each parameter; (k, rows)."""
         wanted = self.names if names is None else tuple(names)
-        return np.asarray((self.forward.linearise(p, wanted)[1] / self.sigma)[:, self.rows])
+        predicted, derivatives = self.forward.linearise(p, wanted)
+        derivatives = derivatives / self.sigma
+        if self.side is not None:
+            clipped = self.side != 0
+            residual = ((predicted - self.measured) / self.sigma)[clipped]
+            derivatives[:, clipped] *= most_likely(residual, self.side[clipped])[1]
+        return np.asarray(derivatives[:, self.rows])
+
+    def scale(self, p: Values) -> float:
+        """Standard deviation of the measured rows' residuals, in units of ``sigma``."""
+        residual = ((self.forward.predict(p) - self.measured) / self.sigma)[self.seen]
+        return math.sqrt(float(residual @ residual) / (residual.size - len(self.names)))
 
     def chi_square(self, p: Values) -> float:
         """Sum of the squared residuals; infinite where the model is."""

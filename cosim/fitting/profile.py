@@ -63,27 +63,31 @@ def interval(
 def _end(
     rest: Problem, minimum: Minimum, name: str, *, side: float, bound: float, width: float, scale: float, height: float
 ) -> tuple[float, float | None]:
-    """One end: the secant method on τ − height, which is nearly linear, kept between inside and outside."""
+    """One end: the secant method on τ − height, which is nearly linear, kept between inside and outside.
+
+    A smaller χ² that is met on the way is the minimum from there on.
+    """
     value, floor = float(minimum.p[name]), minimum.chi_square
     inside, below, outside, above = value, -height, math.nan, math.nan
     start: Values = minimum.p
-    at = value + side * width
+    at, better = value + side * width, None
     for _ in range(ROUNDS):
         at = min(at, bound) if side > 0 else max(at, bound)
         found = rest.minimise(start.with_(**{name: at}), tolerance=TOLERANCE)
         if found.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
-            return at, found.chi_square
+            floor = better = found.chi_square
+            inside, below, outside, above = at, -height, math.nan, math.nan
         excess = math.sqrt(max(found.chi_square - floor, 0.0)) / scale - height
         if abs(excess) <= CLOSE * height:
-            return at, None
+            return at, better
         if excess < 0.0:
             if at == bound:
-                return side * math.inf, None
+                return side * math.inf, better
             inside, below, start = at, excess, found.p
         else:
             outside, above = at, excess
         at = _next(inside, below, outside, above, side=side, width=width)
-    return at, None
+    return at, better
 
 
 def _next(inside: float, below: float, outside: float, above: float, *, side: float, width: float) -> float:

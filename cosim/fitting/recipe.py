@@ -82,6 +82,8 @@ class DataSpec(Table):
         columns: which column is which quantity.
         conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
         polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
+        compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
+            where equal values at an end of the range are the device's own; without it they are taken for a limit.
     """
 
     kind: Kind
@@ -91,6 +93,7 @@ class DataSpec(Table):
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     conditions: Quantities = Field(default_factory=dict)
     polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
+    compliance: str | float | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
@@ -142,11 +145,14 @@ class NoiseSpec(Table):
         sigma: standard deviation of a read, with a unit.
         of_range: as a share of the curve's range.
         relative: as a share of the value.
+        step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; 0: none.
+            Without it, it is looked for where the residuals of a pulse train are not noise.
     """
 
     sigma: str | float | None = None
     of_range: float | None = Field(default=None, gt=0)
     relative: float | None = Field(default=None, gt=0)
+    step: float | None = Field(default=None, ge=0)
 
     def per_point(self, curve: Curve) -> Array | None:
         """Standard deviation of each measured value (n,) in the column's unit; None: not known."""

@@ -17,6 +17,7 @@ from cosim.devices.base import Array, Values
 from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward
 from cosim.fitting.identify import ParameterVerdict, Verdict
+from cosim.fitting.process import Spread
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
@@ -83,8 +84,11 @@ class FitResult:
         predicted: (n,) the model at the found values, in the curve's unit.
         band: (n,) standard error of ``predicted``, from that of the parameters.
         held_out: (n,) true where a row was not fitted.
+        clipped: (n,) true where a read is at an instrument's limit.
         sigma: (n,) standard deviation of a read, as stated or as estimated from the residuals.
         noise_known: whether it was stated.
+        spread: of the steps and reads of a train whose steps vary from pulse to pulse: then each row of ``predicted``
+            comes from the fitted reads before it, and ``sigma`` is its own deviation; None: from the first state alone.
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
@@ -102,8 +106,10 @@ class FitResult:
     predicted: Array = field(repr=False)
     band: Array = field(repr=False)
     held_out: NDArray[np.bool_] = field(repr=False)
+    clipped: NDArray[np.bool_] = field(repr=False)
     sigma: Array = field(repr=False)
     noise_known: bool
+    spread: Spread | None
     chi_square: float
     verdict: Verdict
     cost: Cost
@@ -115,21 +121,29 @@ class FitResult:
 
     @property
     def training_error(self) -> float:
-        """RMS error of the fitted rows over their range."""
-        return rms_over_range(self.residuals[~self.held_out], self.curve.measured[~self.held_out])
+        """RMS error of the fitted rows over their range, clipped ones left out."""
+        rows = ~self.held_out & ~self.clipped
+        return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
     def held_out_error(self) -> float | None:
         """RMS error of the held-out rows over their own range; None where nothing was held out."""
-        if not self.held_out.any():
+        if not (self.held_out & ~self.clipped).any():
             return None
-        return rms_over_range(self.residuals[self.held_out], self.curve.measured[self.held_out])
+        rows = self.held_out & ~self.clipped
+        return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     def rows(self) -> list[Row]:
         """One line per varied parameter."""
         units = {entry.name: entry.unit for entry in self.forward.params}
         return [
-            Row(name, float(self.values[name]), units[name], self.uncertainty.stderr(name), self.verdict[name])
+            Row(
+                name,
+                float(self.values[name]),
+                units[name],
+                self.uncertainty.stderr(name) if self.verdict.useful else None,
+                self.verdict[name],
+            )
             for name in self.names
         ]
 
@@ -137,13 +151,15 @@ class FitResult:
         """The device's parameters for everything downstream: extracted values, and the start set's for the others.
 
         A value that stopped at a bound or that the curve does not determine is kept, without a standard error, and the
-        notes say so.
+        notes say so; where the law explains no more than a constant, none has one.
         """
         base = self.recipe.starting_set()
         known = {entry.name for entry in self.recipe.model.params}
         source = f"extracted from {self.curve.source or 'a curve'}"
         finished = {name: value for name, value in self.forward.finish(self.values).items() if name in known}
         names, covariance = self._finished_covariance(list(finished))
+        if not self.verdict.useful:
+            names, covariance = [], np.empty((0, 0))
         values: dict[str, Quantity] = {}
         for name, quantity in base.values.items():
             values[name] = Quantity(quantity.value, quantity.stderr, f"not fitted; {quantity.source or base.source}")
@@ -205,6 +221,7 @@ class FitResult:
         def number(value: float | None) -> float | None:
             return None if value is None or not math.isfinite(value) else float(value)
 
+        check = self.verdict.residuals
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
@@ -229,19 +246,28 @@ class FitResult:
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
             },
             "points": {"fitted": int((~self.held_out).sum()), "held_out": int(self.held_out.sum())},
+            "clipped": int(self.clipped.sum()),
             "noise": {
                 "known": self.noise_known,
                 "sigma": float(np.median(self.sigma)),
                 "unit": self.curve.measured_unit,
+                "step": None if self.spread is None else self.spread.step,
             },
             "chi_square": number(self.chi_square),
             "training_error": number(self.training_error),
             "held_out_error": number(self.held_out_error),
             "residuals": {
-                "durbin_watson": number(self.verdict.residuals.durbin_watson),
-                "runs_p": number(self.verdict.residuals.runs),
-                "shapiro_p": number(self.verdict.residuals.normal),
-                "reduced_chi_square": number(self.verdict.residuals.reduced_chi_square),
+                "durbin_watson": number(check.durbin_watson),
+                "durbin_watson_p": number(check.neighbours),
+                "order": check.order or None,
+                "runs_p": number(check.runs),
+                "ljung_box_p": number(check.lags),
+                "mean": number(check.mean),
+                "mean_p": number(check.mean_chance),
+                "shapiro_p": number(check.normal),
+                "repeats_p": number(check.repeats),
+                "constant_p": number(check.constant),
+                "reduced_chi_square": number(check.reduced_chi_square),
             },
             "verdict": self.verdict.summary,
             "trustworthy": self.verdict.trustworthy,

@@ -14,9 +14,9 @@ from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import PulseTrainForward, perturbed
-from cosim.fitting.identify import runs_test
 from cosim.fitting.ramps import RampForward
 from cosim.fitting.recipe import FitRecipe, HeldOut
+from cosim.fitting.residuals import runs_test
 
 CELL = device("cell_1t1r")
 VARY = ("theta_p", "theta_n", "alpha_p", "alpha_n", "gamma_p", "gamma_n", "g_max", "ratio", "w0")

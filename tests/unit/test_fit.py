@@ -113,7 +113,7 @@ def test_ignoring_the_transistor_is_seen_in_the_residuals():
     curve = train(np.random.default_rng(0).uniform(-2.6, 2.6, 300), p=TRUTH.with_(g_on=1e-3))
     found = extract(recipe(NINE, device="threshold_memristor", start={}), curve)
     assert not found.verdict.residuals.white
-    assert "no noise" in " ".join(found.verdict.sentences())
+    assert "not noise" in " ".join(found.verdict.sentences())
 
 
 def test_a_transistor_from_its_static_curve():

@@ -1,0 +1,198 @@
+r"""Pulse trains whose steps vary from pulse to pulse (cycle-to-cycle noise), beside the noise of the reads.
+
+A train that is predicted from its first state alone carries every deviation of a step on to all later reads: its
+residuals are a random walk, and least squares takes them for independent. Here each read is predicted from those before
+it. With w the state, f the device's pulse map and G its read conductance,
+
+    w_{k+1} = f_k(w_k) + η (f_k(w_k) − w_k) ξ_k,    y_k = G(w_k) + σ ζ_k,    ξ, ζ independent, standard normal,
+
+an extended Kalman filter gives the innovations v_k = y_k − G(ŵ_k), their variances S_k and the gains (Anderson & Moore,
+*Optimal Filtering*, ch. 8.2). The device's parameters minimise Σ v²/S at given gains, which is the prediction-error
+method (Ljung, *System Identification*, ch. 7.2: standard errors from the Jacobian of v/√S, as in least squares); η and
+σ minimise Σ (ln S + v²/S); the two take turns. A row that is not fitted corrects nothing.
+
+A gain is kept as κ in ŵ + κ (y − G(ŵ))/(G(1) − G(0)), so that it means the same when the range of the reads changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from cosim.devices.base import Array, DeviceModel, Values
+from cosim.fitting import trajectory
+from cosim.fitting.curve import Curve
+from cosim.fitting.forward import PulseTrainForward, Rows
+from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.uncertainty import covariance_of
+
+# The last change of the parameters, in standard errors.
+SETTLED = 0.01
+ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The noise of a train, standard deviations: ``step`` η over a step; ``read`` in S, or over a given one."""
+
+    step: float
+    read: float
+
+    def sentence(self, curve: Curve) -> str:
+        """What was found, and what it means for errors and intervals."""
+        share = self.read / float(np.ptp(curve.measured))
+        return (
+            f"the steps vary from pulse to pulse, by {self.step:.0%} of each (cycle to cycle), beside {share:.1%} of "
+            "the range as noise of a read: each read is predicted from those before it, and intervals allow for both"
+        )
+
+
+class FilteredTrain(PulseTrainForward):
+    """Predicts each read from those before it; ``gain`` (n,) κ of each read, 0 where it is not used."""
+
+    def __init__(self, device: DeviceModel, curve: Curve, rows: Rows, *, gain: Array) -> None:
+        super().__init__(device, curve, rows)
+        self.fitted = rows
+        self.gain = np.where(rows, gain, 0.0)
+        # The state before pulse k is corrected by read k − 1.
+        self._before = np.concatenate([[0.0], self.gain[:-1]])
+        self._seen = np.concatenate([[0.0], self._read[:-1]])
+
+    @classmethod
+    def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array) -> FilteredTrain:
+        """A train that was predicted from its first state alone."""
+        return cls(train._device, train.curve, rows, gain=gain)
+
+    def span(self, p: Values) -> Array:
+        """G(1) − G(0) (S); scalar, or (m, 1) with parameters (m, 1)."""
+        ends = self._observe(np.array([0.0, 1.0]), p)
+        return np.asarray(ends[..., 1:] - ends[..., :1])
+
+    def _corrected(self, w: Array, p: Values, *, at: slice = slice(None)) -> Array:
+        error = self._seen[at] - self._observe(w, p)
+        return np.asarray(np.clip(w + self._before[at] * error / self.span(p), 0.0, 1.0))
+
+    def _after(self, w: Array, p: Values) -> Array:
+        return super()._after(self._corrected(w, p), p)
+
+    def _after_one(self, k: int, w: float, p: Values) -> float:
+        return super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
+
+    def with_gain(self, gain: Array) -> FilteredTrain:
+        """The same train with other gains."""
+        made = FilteredTrain.of(self, self.fitted, gain=gain)
+        made._states = self._states
+        return made
+
+    def linear(self, p: Values) -> Linear:
+        """The train linearised along its corrected states at ``p``."""
+        states = self._solve(p)[0]
+        corrected = self._corrected(states[:-1], p)
+        after, slope = trajectory.slopes(lambda w: super(FilteredTrain, self)._after(w, p), corrected)
+        read = trajectory.slopes(lambda w: self._observe(w, p), states[1:])[1]
+        return Linear(after - corrected, slope, read / float(self.span(p)[0]), float(self.span(p)[0]))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Along a train, all (n,): the step of each pulse, its slope ∂f/∂w, and G'/``span`` of each read."""
+
+    step: Array
+    slope: Array
+    read: Array
+    span: float
+
+    def filtered(self, spread: Spread, noise: Array, rows: Rows) -> tuple[Array, Array]:
+        """Standard deviation √S (S) of each innovation and gain κ of each read, which has ``noise`` (S); all (n,).
+
+        The initial state is a parameter and has no variance.
+        """
+        left = 0.0  # of the state's variance after the last read
+        variance, gain = list[float](), list[float]()
+        columns = (
+            self.slope**2,
+            (spread.step * self.step) ** 2,
+            self.read,
+            (spread.read * noise / self.span) ** 2,
+            rows,
+        )
+        for slope, process, read, own, used in zip(*(column.tolist() for column in columns), strict=True):
+            state = slope * left + process
+            variance.append(read**2 * state + own)
+            gain.append(read * state / variance[-1] if used else 0.0)
+            left = max(1.0 - gain[-1] * read, 0.0) * state
+        return self.span * np.sqrt(variance), np.array(gain)
+
+
+def fit_train(
+    problem: Problem, starts: Sequence[Values], *, noise: Array | None, step: float | None
+) -> tuple[Minimum, Problem, Spread]:
+    """The fit of a pulse train with read by read prediction (module docstring).
+
+    Args:
+        problem: the train as it is fitted from its first state alone; clipped rows correct nothing and are left out.
+        starts: values to start from.
+        noise: (n,) standard deviation of a read in S where it is known.
+        step: η where it is known.
+
+    Returns:
+        The minimum, the problem whose ``sigma`` are the innovations' deviations, and the noise.
+    """
+    train = problem.forward
+    assert isinstance(train, PulseTrainForward)
+    rows = problem.seen
+    forward = FilteredTrain.of(train, rows, gain=np.ones(rows.size))
+    flat = np.full(rows.size, float(np.std(problem.measured[rows])))
+    found = Problem(forward, problem.measured, flat, rows, problem.names, problem.bounds)
+    best = min((found.minimise(start) for start in starts), key=lambda minimum: minimum.chi_square)
+    base = flat if noise is None else noise
+    # The first guess: most of what a state that is taken from the last read leaves is the steps'.
+    spread = Spread(0.2 if step is None else step, 0.3 * found.scale(best.p) if noise is None else 1.0)
+    for _ in range(ROUNDS):
+        spread = _most_likely(
+            forward, best.p, problem.measured, base, start=spread, read=noise is None, step=step is None
+        )
+        sigma, gain = forward.linear(best.p).filtered(spread, base, rows)
+        forward = forward.with_gain(gain)
+        found = replace(found, forward=forward, sigma=sigma)
+        last, best = best, found.minimise(best.p)
+        uncertainty = covariance_of(found, best.p, scale=1.0)
+        moved = [abs(float(best.p[n] - last.p[n])) / (uncertainty.stderr(n) or math.inf) for n in problem.names]
+        if max(moved) < SETTLED:
+            break
+    return best, found, Spread(spread.step, spread.read * float(np.median(base[rows])))
+
+
+def _most_likely(
+    forward: FilteredTrain, p: Values, measured: Array, noise: Array, *, start: Spread, read: bool, step: bool
+) -> Spread:
+    """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say what is looked for."""
+    if not read and not step:
+        return start
+    linear, rows = forward.linear(p), forward.fitted
+
+    def spread(x: Array) -> Spread:
+        free = iter(np.exp(x).tolist())
+        return Spread(next(free) if step else start.step, next(free) if read else start.read)
+
+    def cost(x: Array) -> float:
+        sigma, gain = linear.filtered(spread(x), noise, rows)
+        z = ((measured - forward.with_gain(gain).predict(p)) / sigma)[rows]
+        return float(z @ z + 2.0 * np.sum(np.log(sigma[rows])))
+
+    x0 = np.log([value for value, free in ((start.step, step), (start.read, read)) if free])
+    found = minimize(cost, x0, method="Nelder-Mead", options={"xatol": 5e-3, "fatol": 1e-2, "maxfev": 80})
+    return spread(found.x)
+
+
+def without_law(forward: FilteredTrain, measured: Array) -> Array:
+    """Measured − predicted (n,) where each read is predicted from those before it, and the pulses are not looked at."""
+    level, found = float(measured[forward.fitted][0]), np.empty(measured.size)
+    for k, (read, gain) in enumerate(zip(measured.tolist(), forward.gain.tolist(), strict=True)):
+        found[k] = read - level
+        level += gain * found[k]
+    return found

@@ -1,0 +1,45 @@
+"""Fitted values against the published sets: a unit that is off by a power of ten shows there and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cosim import units
+from cosim.devices.base import DeviceModel
+from cosim.devices.registry import device
+from cosim.parameters import shipped_sets
+
+# Further than this from every published value, a value is more likely in the wrong unit (our choice).
+FAR = 100.0
+
+
+def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
+    """A sentence for each of ``values`` (SI) with a unit that is far from every published set of the same parameter.
+
+    A cell's parameters are those of its parts: the same name, unit and meaning.
+    """
+    said = []
+    for name, value in values.items():
+        entry = model.param(name)
+        known = []
+        for (other, label), published in shipped_sets().items():
+            match = next((own for own in device(other).params if own.name == name), None)
+            if match is None or name not in published.values or value <= 0.0 or entry.unit == "1":
+                continue
+            if (match.unit, match.description) == (entry.unit, entry.description):
+                known.append((published.values[name].value, f"{other}:{label}"))
+        known = [(size, label) for size, label in known if size > 0.0]
+        if not known:
+            continue
+        (least, lower), (most, upper) = min(known), max(known)
+        if value > FAR * most:
+            end, label, factor, side = most, upper, value / most, "times the largest"
+        elif value < least / FAR:
+            end, label, factor, side = least, lower, least / value, "times below the smallest"
+        else:
+            continue
+        said.append(
+            f"{name} = {units.show(value, entry.unit)} is {factor:,.0f} {side} published value "
+            f"({units.show(end, entry.unit)}, {label}): check the unit of the measured column"
+        )
+    return said

@@ -1,0 +1,360 @@
+r"""Are the residuals noise, and does the law explain anything? Tests in the orders in which a misfit would show.
+
+A wrong law leaves residuals whose neighbours are alike, whose mean is not zero, or which are larger than repeated reads
+scatter. Neighbours are rows that follow each other in the measurement (along one ramp, not from ramp to ramp) and rows
+that are next to each other in what was applied: in a train of random amplitudes only the latter shows a wrong law.
+
+* runs of one sign: Wald & Wolfowitz, Ann. Math. Statist. 11, 147 (1940), normal approximation;
+* neighbours: d of Durbin & Watson, Biometrika 38, 159 (1951), whose distribution under least squares is a beta on
+  [0, 4] with the exact mean and variance for this fit's Jacobian (their section 4);
+* neighbours up to ten rows away: Ljung & Box, Biometrika 65, 297 (1978);
+* mean: Student's t, with the number of rows that are worth one independent row each, n (1 − r)/(1 + r);
+* size: against the stated noise (chi-square), and against the scatter of rows that repeat each other (lack of fit,
+  Draper & Smith, *Applied Regression Analysis*, ch. 2);
+* use: F of the law against a constant.
+
+The limits below are our choice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from cosim.devices.base import Array
+from cosim.fitting.curve import Curve
+
+# Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
+SUSPICIOUS = 1e-3
+RESIDUALS_FOR_TESTS = 20
+# Degrees of freedom that the tests on neighbours and mean need at least.
+FREE_FOR_TESTS = 6
+REPEATS_FOR_TESTS = 5
+LAGS = 10
+# Residuals below this part of the measured values are rounding, not noise.
+EXACT = 1e-9
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order of a curve's rows: ``index`` (n,) of the rows in it, ``group`` (n,) of each; pairs stay in a group."""
+
+    title: str
+    index: Index
+    group: Index
+
+    def of(self, rows: NDArray[np.bool_]) -> Order:
+        """The order of the rows where ``rows`` (n,) is true, as positions among them."""
+        position = np.cumsum(rows) - 1
+        kept = rows[self.index]
+        return Order(self.title, position[self.index[kept]], self.group[kept])
+
+
+def orders(curve: Curve) -> tuple[Order, ...]:
+    """The orders in which a misfit of this kind of curve would show."""
+    n = len(curve)
+    one, row = np.zeros(n, dtype=np.int64), np.arange(n)
+    if curve.kind == "equal pulses":
+        index = np.lexsort((row, curve["pulse"], curve["ramp"]))
+        return (Order("pulse", index, np.unique(curve["ramp"][index], return_inverse=True)[1].astype(np.int64)),)
+    applied = {"pulse train": "amplitude", "i-v": "voltage", "step table": "conductance"}[curve.kind]
+    found = [Order(applied, np.argsort(curve[applied], kind="stable"), one)]
+    turns = np.count_nonzero(np.diff(np.sign(np.diff(curve[applied]))))
+    if curve.kind == "pulse train" or (curve.kind == "i-v" and 0 < turns < n // 4):
+        found.insert(0, Order("measurement", row, one))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class ResidualCheck:
+    """Are the residuals only noise?
+
+    Chances are those of a departure at least as large if they were; of several orders, the smallest times their number.
+
+    Args:
+        points: residuals that were tested.
+        exact: residuals at the level of rounding (1e-9 of the measured values): there is nothing to test.
+        size: RMS residual over the range of the fitted values.
+        durbin_watson: 2 for independent neighbours, towards 0 for slowly varying residuals; in the worst order.
+        neighbours: chance of such a Durbin–Watson.
+        order: the order that ``durbin_watson`` was found in.
+        runs: chance of so few or so many changes of sign.
+        lags: chance of such autocorrelations up to ten rows away (Ljung–Box).
+        mean: of the residuals over their RMS.
+        mean_chance: chance of such a mean.
+        normal: chance of so unnormal a distribution.
+        repeats: chance of residuals so much larger than the scatter of repeated rows; None where too few repeat.
+        repeat_scatter: RMS scatter of repeated rows over the range; None as above.
+        constant: chance that a constant is as good as the law (F test).
+        reduced_chi_square: chi-square per degree of freedom; 1 by construction where the noise was not known.
+        noise_known: whether the noise was stated.
+        chi_square_chance: chance of a chi-square as large or larger; None where the noise was not known.
+    """
+
+    points: int
+    exact: bool
+    size: float
+    durbin_watson: float = 2.0
+    neighbours: float = 1.0
+    order: str = ""
+    runs: float = 1.0
+    lags: float = 1.0
+    mean: float = 0.0
+    mean_chance: float = 1.0
+    normal: float = 1.0
+    repeats: float | None = None
+    repeat_scatter: float | None = None
+    constant: float = 0.0
+    reduced_chi_square: float = 1.0
+    noise_known: bool = False
+    chi_square_chance: float | None = None
+
+    @property
+    def explains(self) -> bool:
+        """Whether the law explains more than a constant."""
+        return self.exact or self.constant < SUSPICIOUS
+
+    @property
+    def structured(self) -> bool:
+        """Whether order or mean of the residuals are not those of noise, or repeated rows scatter less."""
+        chances = (
+            self.neighbours,
+            self.runs,
+            self.lags,
+            self.mean_chance,
+            1.0 if self.repeats is None else self.repeats,
+        )
+        return min(chances) < SUSPICIOUS
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the residuals exceed the stated noise."""
+        return self.chi_square_chance is not None and self.chi_square_chance < SUSPICIOUS
+
+    @property
+    def white(self) -> bool:
+        """Whether order, mean and size are those of noise, and the law explains something."""
+        return self.explains and not self.structured and not self.too_large
+
+    def sentences(self) -> list[str]:
+        """What is to be said about them."""
+        said = []
+        if not self.explains:
+            said.append(
+                f"the law explains no more than a constant (F test {_p(self.constant)}; residuals {self.size:.0%} "
+                "of the range): nothing can be said about its parameters; check the columns, the sign or polarity of "
+                "what was applied, and whether it exceeds the thresholds"
+            )
+        if self.structured:
+            said.append(
+                f"the residuals, {self.size:.2g} of the range, are not noise ({'; '.join(self._evidence())}): the law "
+                "departs from the curve by more than the curve scatters, and standard errors and intervals hold only "
+                "if it did not"
+            )
+        if self.too_large:
+            said.append(
+                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise: the noise is "
+                "larger than stated, or the law does not describe the curve"
+            )
+        if self.chi_square_chance is not None and self.chi_square_chance > 1.0 - SUSPICIOUS:
+            said.append(
+                f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise, less than it "
+                "allows: the noise is smaller than stated, and so are the standard errors"
+            )
+        if self.normal < SUSPICIOUS:
+            said.append(f"the residuals are not normal (Shapiro–Wilk p = {self.normal:.1g}): look for outliers")
+        return said
+
+    def _evidence(self) -> list[str]:
+        found = [f"Durbin–Watson {self.durbin_watson:.2f} in order of {self.order}, {_p(self.neighbours)}"]
+        if self.runs < SUSPICIOUS:
+            found.append(f"runs test {_p(self.runs)}")
+        if self.lags < SUSPICIOUS:
+            found.append(f"Ljung–Box {_p(self.lags)}")
+        if self.mean_chance < SUSPICIOUS:
+            found.append(f"mean {self.mean:+.2f} of their RMS, {_p(self.mean_chance)}")
+        if self.repeats is not None and self.repeat_scatter is not None and self.repeats < SUSPICIOUS:
+            found.append(f"repeated rows scatter by {self.repeat_scatter:.2g} of the range, {_p(self.repeats)}")
+        return found
+
+
+def _p(chance: float) -> str:
+    return f"p = {chance:.1g}" if chance > 1e-16 else "p < 1e-16"
+
+
+def check_residuals(
+    residual: Array,
+    jacobian: Array,
+    *,
+    orders: tuple[Order, ...],
+    measured: Array,
+    null: Array,
+    repeated: Index | None = None,
+    noise_known: bool = False,
+) -> ResidualCheck:
+    """Tests on the residuals of a least-squares fit.
+
+    Args:
+        residual: (n,) in units of the noise.
+        jacobian: (k, n) its derivatives by the parameters.
+        orders: of these n rows.
+        measured: (n,) in the unit of ``residual``: what rounding and size are held against.
+        null: (n,) residuals of the best constant, in the same unit.
+        repeated: (n,) rows with the same number repeat each other; None: not known.
+        noise_known: whether the unit of ``residual`` is a stated noise.
+    """
+    n, k = residual.size, jacobian.shape[0]
+    free, squares = n - k, float(residual @ residual)
+    rms = math.sqrt(squares / n)
+    size = rms / max(float(np.ptp(measured)), 1e-300)
+    chance = float(stats.chi2.sf(squares, free)) if noise_known else None
+    reduced = squares / free if noise_known else 1.0
+    if rms <= EXACT * float(np.abs(measured).max()):
+        return ResidualCheck(
+            n, True, size, reduced_chi_square=reduced, noise_known=noise_known, chi_square_chance=chance
+        )
+    basis, count = _basis(jacobian), len(orders)
+    neighbours = [(durbin_watson(residual[o.index], group=o.group, basis=basis[o.index]), o.title) for o in orders]
+    (d, worst), title = min(neighbours, key=lambda found: found[0][1])
+    mean, mean_chance = mean_test(residual[orders[0].index], free=free)
+    lack = lack_of_fit(residual, repeated, parameters=k) if repeated is not None else None
+    shapiro = 1.0
+    if n >= RESIDUALS_FOR_TESTS:
+        # Beyond 5000 values Shapiro–Wilk's tables end: an even choice of the residuals is tested.
+        shapiro = float(stats.shapiro(residual[:: max(1, -(-n // 5000))]).pvalue)
+    return ResidualCheck(
+        points=n,
+        exact=False,
+        size=size,
+        durbin_watson=d,
+        neighbours=min(1.0, count * worst),
+        order=title,
+        runs=min(1.0, count * min(runs_test(residual[o.index]) for o in orders)),
+        lags=min(1.0, count * min(ljung_box(residual[o.index], group=o.group) for o in orders)),
+        mean=mean / rms,
+        mean_chance=mean_chance,
+        normal=shapiro,
+        repeats=None if lack is None else lack[0],
+        repeat_scatter=None if lack is None else size * lack[1] / rms,
+        constant=against_constant(squares, float(null @ null), points=n, parameters=k),
+        reduced_chi_square=reduced,
+        noise_known=noise_known,
+        chi_square_chance=chance,
+    )
+
+
+def _basis(jacobian: Array) -> Array:
+    """Orthonormal columns (n, rank) that span the derivatives of the residuals."""
+    length = np.linalg.norm(jacobian, axis=1)
+    moving = length > 0.0
+    left, singular, _ = np.linalg.svd((jacobian[moving] / length[moving, None]).T, full_matrices=False)
+    return np.asarray(left[:, singular > 1e-8 * singular.max(initial=0.0)])
+
+
+def durbin_watson(residual: Array, *, group: Index, basis: Array) -> tuple[float, float]:
+    """d, and the two-sided chance of it; 1 where fewer than 6 degrees of freedom are left.
+
+    Args:
+        residual: (n,) in order.
+        group: (n,) pairs are taken within a group only.
+        basis: (n, k) orthonormal columns to which least squares made the residuals orthogonal.
+    """
+    n, k = basis.shape
+    pair = group[1:] == group[:-1]
+    squares = float(residual @ residual)
+    pairs = int(pair.sum())
+    d = float(np.sum(np.diff(residual)[pair] ** 2)) / squares
+    free = n - k
+    if free < FREE_FOR_TESTS or pairs < FREE_FOR_TESTS:
+        return d, 1.0
+    step = np.where(pair[:, None], np.diff(basis, axis=0), 0.0)
+    image = np.concatenate([np.zeros((1, k)), step]) - np.concatenate([step, np.zeros((1, k))])  # A Q, A = DᵀD
+    inner = basis.T @ image
+    ends = np.concatenate([[0], pair.astype(int)]) + np.concatenate([pair.astype(int), [0]])  # the diagonal of A
+    trace = float(ends.sum() - np.trace(inner))
+    trace_squared = float(np.sum(ends**2) + 2 * pairs - 2.0 * np.sum(image**2) + np.sum(inner**2))
+    mean = trace / free
+    variance = 2.0 * (trace_squared - trace * mean) / (free * (free + 2.0))
+    if not 0.0 < mean < 4.0 or variance <= 0.0:
+        return d, 1.0
+    total = mean * (4.0 - mean) / variance - 1.0
+    law = stats.beta(total * mean / 4.0, total * (1.0 - mean / 4.0), scale=4.0)
+    return d, min(1.0, 2.0 * min(float(law.cdf(d)), float(law.sf(d))))
+
+
+def ljung_box(residual: Array, *, group: Index, lags: int = LAGS) -> float:
+    """Chance of such autocorrelations at ``lags`` lags, within groups; 1 for fewer than 20 values."""
+    n = residual.size
+    if n < RESIDUALS_FOR_TESTS:
+        return 1.0
+    lags, squares = min(lags, n // 5), float(residual @ residual)
+    q = 0.0
+    for lag in range(1, lags + 1):
+        same = group[lag:] == group[:-lag]
+        pairs = int(same.sum())
+        if pairs:
+            r = float(np.sum((residual[lag:] * residual[:-lag])[same])) / squares
+            q += n * (n + 2.0) / pairs * r**2
+    return float(stats.chi2.sf(q, lags))
+
+
+def mean_test(residual: Array, *, free: int) -> tuple[float, float]:
+    """The mean, and the two-sided chance of it with the effective number of rows; 1 below 6 degrees of freedom."""
+    n, mean = residual.size, float(residual.mean())
+    rest = residual - mean
+    squares = float(rest @ rest)
+    if free < FREE_FOR_TESTS or squares == 0.0:
+        return mean, 1.0
+    r = min(max(float(rest[1:] @ rest[:-1]) / squares, 0.0), 0.99)
+    effective = n * (1.0 - r) / (1.0 + r)
+    t = mean / math.sqrt(squares / (n - 1) / effective)
+    return mean, float(2.0 * stats.t.sf(abs(t), max(effective - 1.0, 1.0)))
+
+
+def lack_of_fit(residual: Array, repeated: Index, *, parameters: int) -> tuple[float, float] | None:
+    """Chance of so large a misfit against the scatter of repeated rows, and that scatter (RMS); None: too few repeat.
+
+    ``repeated``: (n,) rows with the same number repeat each other.
+    """
+    number, count = np.unique(repeated, return_inverse=True, return_counts=True)[1:]
+    pure = int(np.sum(count - 1))
+    free = residual.size - parameters - pure
+    if pure < REPEATS_FOR_TESTS or free < 1:
+        return None
+    mean = np.bincount(number, weights=residual) / count
+    scatter = float(np.sum((residual - mean[number]) ** 2))
+    if scatter == 0.0:
+        return None  # a noise-free curve: its repeats say nothing
+    lack = max(float(residual @ residual) - scatter, 0.0)
+    return float(stats.f.sf(lack / free / (scatter / pure), free, pure)), math.sqrt(scatter / pure)
+
+
+def against_constant(squares: float, null: float, *, points: int, parameters: int) -> float:
+    """Chance of ``squares`` (the law's sum) if a constant, which leaves ``null``, were as good."""
+    if squares >= null:
+        return 1.0
+    more, free = max(parameters - 1, 1), points - parameters
+    return float(stats.f.sf((null - squares) / more / (squares / free), more, free))
+
+
+def runs_test(residual: Array) -> float:
+    """Chance (two-sided, normal approximation) of the number of runs of one sign; 1 for fewer than 20 values."""
+    signs = residual > 0.0
+    n, above = residual.size, int(signs.sum())
+    below = n - above
+    if n < RESIDUALS_FOR_TESTS:
+        return 1.0
+    if above == 0 or below == 0:
+        return 0.0
+    runs = 1 + int(np.count_nonzero(signs[1:] != signs[:-1]))
+    mean = 1.0 + 2.0 * above * below / n
+    variance = (mean - 1.0) * (mean - 2.0) / (n - 1.0)
+    if variance <= 0.0:
+        return 1.0  # one value of the other sign: its place says nothing
+    return float(2.0 * stats.norm.sf(abs(runs - mean) / math.sqrt(variance)))
