@@ -74,10 +74,15 @@ def extract(
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
     # Standard errors are for a straight model and few parameters; the noise of steps leaves neither.
     profile = profile or (found.spread is not None and problem.points <= PROFILED)
-    verdict = judge(problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile)
+    assumed = ""
+    if found.spread is not None and recipe.noise.step is None:
+        assumed = f"the steps vary from pulse to pulse by {found.spread.step:.0%}"
+    verdict = judge(
+        problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile, assumed=assumed
+    )
     remarks = [*verdict.remarks, *forward.remarks(problem.names)]
     remarks += [] if limit is None else [limit.sentence(curve)]
-    remarks += [] if found.spread is None else [found.spread.sentence(curve)]
+    remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
     remarks += unusual(recipe.model, {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)})
     return FitResult(
         recipe=recipe,
@@ -142,9 +147,9 @@ def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
     curve = forward.curve
     extra = choice.values if isinstance(choice, Candidate) else {}
     start = _start(recipe, forward, found.problem.names, extra)
-    noise = recipe.noise.per_point(curve)
-    minimum, problem, spread = fit_train(found.problem, _starts(start, found.problem.names), noise=noise, step=step)
-    known = noise is not None and step is not None
+    noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
+    minimum, problem, spread = fit_train(found.problem, _starts(start, found.problem.names), noise=noise, step=given)
+    known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
     if step is None and not check.white:
         return found

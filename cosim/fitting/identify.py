@@ -44,7 +44,8 @@ class ParameterVerdict:
 
     Args:
         name: of the parameter.
-        status: the verdict in two words; "conditional": identifiable if the law were right, which the residuals deny.
+        status: the verdict in two words; "conditional": identifiable on a condition that the residuals deny or
+            cannot prove (`Verdict.summary`).
         reason: the sentence behind it.
         interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
         source: of the interval: "profile likelihood", "standard error" or "".
@@ -87,12 +88,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement on a fit: by parameter, by pair, and on the residuals."""
+    """The judgement on a fit: by parameter, by pair, and on the residuals.
+
+    ``assumed``: what the residuals are noise under, though nobody said so; every parameter is conditional on it.
+    """
 
     parameters: tuple[ParameterVerdict, ...]
     pairs: tuple[Pair, ...]
     residuals: ResidualCheck
     remarks: tuple[str, ...] = ()
+    assumed: str = ""
 
     def __getitem__(self, name: str) -> ParameterVerdict:
         return next(entry for entry in self.parameters if entry.name == name)
@@ -119,6 +124,11 @@ class Verdict:
             return f"{count}: the law explains no more than a constant"
         if check.exact:
             return f"{count}; the law describes the curve exactly"
+        if check.white and self.assumed:
+            return (
+                f"{count} ({conditional} would be if {self.assumed}): the law alone leaves more than noise, with that "
+                "assumption it does not"
+            )
         if check.white:
             few = check.points < RESIDUALS_FOR_TESTS
             tail = (
@@ -153,8 +163,12 @@ def judge(
     *,
     noise_known: bool,
     profile: bool = False,
+    assumed: str = "",
 ) -> Verdict:
-    """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood."""
+    """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
+
+    ``assumed``: as in `Verdict`.
+    """
     if not check.explains:
         reason = "the law explains no more than a constant"
         return Verdict(
@@ -179,10 +193,11 @@ def judge(
                     f"met while {name} was varied: start again from other values"
                 )
         entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)
-        if entry.status == "identifiable" and not check.white:
-            entry = replace(entry, status="conditional", reason=f"{entry.reason}, if the law is right")
+        if entry.status == "identifiable" and (assumed or not check.white):
+            condition = assumed or "the law is right"
+            entry = replace(entry, status="conditional", reason=f"{entry.reason}, if {condition}")
         entries.append(entry)
-    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)))
+    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), assumed)
 
 
 def _judge_one(

@@ -42,12 +42,14 @@ class Spread:
     step: float
     read: float
 
-    def sentence(self, curve: Curve) -> str:
-        """What was found, and what it means for errors and intervals."""
+    def sentence(self, curve: Curve, *, assumed: bool) -> str:
+        """What was found, and what it means for errors and intervals; ``assumed``: the recipe does not speak of it."""
         share = self.read / float(np.ptp(curve.measured))
+        advice = '; a wrong law can look like that: write noise.step = "fit" if the device is known to do so'
         return (
             f"the steps vary from pulse to pulse, by {self.step:.0%} of each (cycle to cycle), beside {share:.1%} of "
             "the range as noise of a read: each read is predicted from those before it, and intervals allow for both"
+            + (advice if assumed else "")
         )
 
 

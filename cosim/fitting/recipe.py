@@ -37,7 +37,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,14 +145,15 @@ class NoiseSpec(Table):
         sigma: standard deviation of a read, with a unit.
         of_range: as a share of the curve's range.
         relative: as a share of the value.
-        step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; 0: none.
-            Without it, it is looked for where the residuals of a pulse train are not noise.
+        step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
+            steps vary, and the curve is to say by how much; 0: they do not. Without it, it is looked for where the
+            residuals of a pulse train are not noise, and the parameters are then conditional on it.
     """
 
     sigma: str | float | None = None
     of_range: float | None = Field(default=None, gt=0)
     relative: float | None = Field(default=None, gt=0)
-    step: float | None = Field(default=None, ge=0)
+    step: Literal["fit"] | Annotated[float, Field(ge=0)] | None = None
 
     def per_point(self, curve: Curve) -> Array | None:
         """Standard deviation of each measured value (n,) in the column's unit; None: not known."""
