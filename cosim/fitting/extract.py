@@ -185,7 +185,8 @@ def _fit(
 ) -> tuple[Minimum, Problem]:
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law."""
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
-    forward = forward_for(recipe.model, curve, rows, law={"course": choice.course, "start": choice.start})
+    measured = rows if limit is None else rows & ~limit.rows  # a clipped row shows neither a threshold nor the range
+    forward = forward_for(recipe.model, curve, measured, law={"course": choice.course, "start": choice.start})
     for name in vary:
         if name not in forward.active:
             known = {entry.name for entry in forward.params}
@@ -194,7 +195,6 @@ def _fit(
                     f"{name} cannot be had from a curve of kind {curve.kind!r}", remedy="leave it out of fit.vary"
                 )
             raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
-    measured = rows if limit is None else rows & ~limit.rows
     if measured.sum() <= len(vary):
         raise DataError(
             f"{int(measured.sum())} points for {len(vary)} parameters",
@@ -204,7 +204,7 @@ def _fit(
     start = _start(recipe, forward, vary, extra)
     bounds = _bounds(recipe, forward, start, vary)
     noise = recipe.noise.per_point(curve)
-    sigma = np.full(len(curve), float(np.std(curve.measured[rows]))) if noise is None else noise
+    sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
     problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds)
     minima = []
     for candidate in _starts(start, vary):
