@@ -60,12 +60,16 @@ def at(rule: Rule, line: int, column: int, what: str = "") -> Finding:
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace ``text[start:end]`` by ``new``; ``why`` is what the fix says about it."""
+    """Replace ``text[start:end]`` by ``new``; ``why`` is what the fix says about it.
+
+    Edits of one ``group`` (default: ``why``) are made together or not at all.
+    """
 
     start: int
     end: int
     new: str
     why: str = ""
+    group: str = ""
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:

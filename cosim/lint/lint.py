@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosim.errors import CosimError, EngineMissing, InputError, NetlistError
+from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
 from cosim.lint import va_fix, va_rules
 from cosim.lint.equivalence import Drive, Equivalence, Reader, Run, bench_deck, compare
 from cosim.lint.expressions import Unreadable
@@ -37,8 +37,8 @@ class Lint:
 
     @property
     def clean(self) -> bool:
-        """Whether there is nothing but warnings."""
-        return all(finding.severity is Severity.WARNING for finding in self.findings)
+        """Whether there is nothing but warnings, and all of it was understood."""
+        return all(finding.severity is Severity.WARNING and finding.rule != "unread" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -113,11 +113,7 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
     """The rules' findings, and what the compiler says where no rule has said it."""
     model = va_rules.read(text, file.resolve().parent)
     findings = va_rules.check(model)
-    notes = [
-        f"line {model.source.place(position)[0]} was not understood ({message}): the rules did not see it"
-        for module in model.modules
-        for position, message in module.unread
-    ]
+    notes = []
     if not model.modules:
         raise NetlistError(f"{file}: there is no module in this file", remedy="a model is a module")
     if any(finding.rule.startswith("include-") for finding in findings):
@@ -128,7 +124,7 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
         findings += _compiler(text, file, findings)
     foreign = sorted({name for name, _ in model.source.includes} - STANDARD_HEADERS)
     if foreign:
-        notes.append(f"included files are not linted: {', '.join(foreign)}")
+        notes.append(f"what is found in an included file stands at the line that includes it: {', '.join(foreign)}")
     return Lint(file, "verilog-a", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
 
 
@@ -150,12 +146,30 @@ def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
     return []
 
 
+def _first_error(folder: Path) -> va_fix.Compiler | None:
+    """The compiler as the fixes ask it; None where there is none."""
+    if find_openvaf() is None:
+        return None
+
+    def compiled(text: str) -> tuple[int, str] | None:
+        try:
+            compile_model(text, include=(folder,))
+        except (EngineMissing, NetlistRefused, MissingFile):
+            return None  # an included file, or the linker: nothing that a fix is to blame for
+        except NetlistError as error:
+            line = error.where.line if error.where is not None else None
+            return line or 1, error.message.removeprefix("Verilog-A: ")
+        return None
+
+    return compiled
+
+
 def _fix_verilog_a(
     text: str, file: Path, simulator: Simulator | None, *, amplitude: float, period: float | None
 ) -> Repair:
     folder = file.resolve().parent
     before = lint_verilog_a(text, file)
-    fixed = va_fix.fix(va_rules.read(text, folder))
+    fixed = va_fix.fix(va_rules.read(text, folder), _first_error(folder))
     after = lint_verilog_a(fixed.text, file)
     if simulator is None:
         return Repair(fixed, after, Equivalence(None, (), ("nothing was compared: no simulator",)))

@@ -7,10 +7,14 @@ assignment lies on every path to a read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from cosim.lint.expressions import Expr
-from cosim.lint.va_syntax import Module, Statement
+from cosim.lint.va_tree import Module, Statement
+
+# What a parameter that is a time step is called.
+STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
 
 _INITIAL = {"initial_step", "initial_instance", "initial_model"}
 
@@ -38,20 +42,29 @@ class Flow:
 def flow(module: Module) -> Flow:
     """The flow of a module's variables."""
     found = Flow()
-    known = {entry.name.text for entry in module.variables}
+    known = {entry.name.text for entry in module.variables if not entry.array}
 
-    def read(expr: Expr | None, ready: set[str]) -> None:
+    def read(expr: Expr | None, ready: set[str]) -> set[str]:
+        """Note what is read before it is surely assigned; what the functions called in ``expr`` give back."""
+        given: set[str] = set()
+        only: set[int] = set()
         for node in expr.walk() if expr is not None else ():
-            if node.op == "name" and node.name in known and node.name not in ready:
+            function = module.functions.get(node.name) if node.op == "call" else None
+            for argument, value in zip(function.arguments if function else (), node.args, strict=False):
+                if function is not None and argument.text in function.written:
+                    given.add(value.name)
+                    only |= {id(value)} if argument.text not in function.read else set()
+            if node.op == "name" and node.name in known and node.name not in ready and id(node) not in only:
                 found.unset.setdefault(node.name, node)
+        return given
 
     def run(statement: Statement, ready: set[str], where: dict[str, list[Statement]]) -> None:
         """Go through ``statement``; ``ready`` grows by what it surely assigns."""
         kind = statement.kind
         if kind == "assign":
-            read(statement.value, ready)
-            where.setdefault(statement.target, []).append(statement)
-            ready.add(statement.target)
+            for name in (*read(statement.value, ready), statement.target):
+                where.setdefault(name, []).append(statement)
+                ready.add(name)
         elif kind == "block":
             for child in statement.body:
                 run(child, ready, where)
@@ -66,13 +79,15 @@ def flow(module: Module) -> Flow:
         elif kind == "case":
             read(statement.value, ready)
             results = []
+            for label in statement.args:
+                read(label, ready)
             for child in statement.body:
                 one = set(ready)
                 run(child, one, where)
                 results.append(one)
             if any(label.name == "default" for label in statement.args) and results:
                 ready |= set.intersection(*results)
-        elif kind == "loop":
+        elif kind in ("loop", "repeat"):
             read(statement.value, ready)
             for child in statement.body:
                 run(child, set(ready), where)
@@ -84,9 +99,13 @@ def flow(module: Module) -> Flow:
                 read(expr, ready)
             for child in statement.body:
                 run(child, set(ready), target)
+        elif kind == "unread":
+            ready |= set(statement.name.split())  # it may have been assigned there
         else:
             for expr in statement.expressions():
-                read(expr, ready)
+                for name in read(expr, ready):
+                    where.setdefault(name, []).append(statement)
+                    ready.add(name)
 
     ready: set[str] = set()
     for statement, initial in module.analogs:

@@ -9,8 +9,9 @@ from pathlib import Path
 from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where, at
 from cosim.files import resolved
 from cosim.lint.findings import inside, read_source
-from cosim.lint.va_syntax import Module, parse
+from cosim.lint.va_syntax import parse
 from cosim.lint.va_tokens import scan
+from cosim.lint.va_tree import Module
 from cosim.spice.bench import DeviceUse
 from cosim.spice.openvaf import compile_model
 from cosim.spice.stimuli import fmt
@@ -35,7 +36,7 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     if not os.path.isfile(path):
         with at("verilog_a"):
             raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
-    source = scan(read_source(path))
+    source = scan(read_source(path), path.parent)
     for included, token in source.includes:
         inside(included, path.parent, where=Where(path, *source.place(token.start)))
     modules = {module.name: module for module in parse(source)}

@@ -53,6 +53,7 @@ VERILOG = {
     "attr": module("I(p, n) <+ r*V(p, n);", 'parameter real r = 1 `P(info="conductance" unit="S");'),
     "macro": module("I(p, n) <+ `SCALE*V(p, n);"),
     "directive": module(OHM, head="`timescale 1ns/1ps\n" + HEAD),
+    "range-comma": module("I(p, n) <+ k*V(p, n);", "parameter real k = 1 from [0, 1];"),
     "number": module("I(p, n) <+ V(p, n)*.5;"),
     "caret": module("I(p, n) <+ V(p, n)^3;"),
     "renamed": module("I(p, n) <+ log10(2 + V(p, n)*V(p, n));"),
@@ -72,6 +73,7 @@ VERILOG = {
     "parameter-assigned": module("k = 2;\nI(p, n) <+ k*V(p, n);", "parameter real k = 1;"),
     "loose-node": module("I(p, n) <+ V(p, n)*(1 + V(w));", "electrical w;"),
     "array": module("a[0] = 1;\nI(p, n) <+ a[0]*V(p, n);", "real a[0:1];"),
+    "unread": module(f"y = $x = 1;\n{OHM}", "real y;"),
     "instance": module("", "resistor #(.r(1)) r1(p, n);").replace("analog begin\n\nend\n", ""),
 }  # fmt: skip
 SOUND = module(
@@ -154,7 +156,7 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "caret", "renamed",
+         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "range-comma", "number", "caret", "renamed",
          "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
 
 
