@@ -156,8 +156,8 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "range-comma", "number", "caret", "renamed",
-         "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
+         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number",
+         "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", FIXED)
