@@ -97,7 +97,16 @@ def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: d
             raise NotEuler("it is assigned in a function's argument or in a macro")
         inner = _inside(model, module, value, state)
         term = _increment(inner, own)
-        if term is not None:
+        if (integral := _integral(inner, module)) is not None and model.source.editable(inner):
+            rate, state.initial = (
+                "0.0" if part is None else model.source.text[part.start : part.end] for part in integral
+            )
+            state.edits.append(
+                Edit(statement.start, statement.end, f"{name}_rate = {rate};",
+                     f"{name} is the voltage of an internal node: it is read before its idt")
+            )  # fmt: skip
+            updates += 1
+        elif term is not None:
             sign, increment = term
             rate = _rate(model, module, flow, increment, state)
             state.edits.append(
@@ -111,9 +120,21 @@ def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: d
             text = model.source.text[statement.start : statement.end]
             raise NotEuler(f"{text!r} is no explicit Euler step, start value or clamp")
     if not updates:
-        raise NotEuler("it is not integrated as 'w = w + dt * rate'")
+        raise NotEuler("it is not integrated as 'w = w + dt * rate' or by idt")
     _start(model, module, flow, state, own)
     return state
+
+
+def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
+    """Rate and start value (None: zero) of ``idt(rate, start)`` or ``start + idt(rate, 0)``; None for anything else."""
+    if value.op == "call" and value.name == "idt" and 1 <= len(value.args) <= 2:
+        return value.args[0], value.args[1] if len(value.args) > 1 else None
+    if value.op == "+":
+        for start, integral in (value.args, value.args[::-1]):
+            zero = len(integral.args) < 2 or (integral.args[1].op == "number" and integral.args[1].value == 0.0)
+            if integral.op == "call" and integral.name == "idt" and zero and constant(start, module):
+                return integral.args[0], start
+    return None
 
 
 def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
@@ -294,8 +315,8 @@ def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[st
             state.edits.append(_removed(module, statement))
         found += [e.value for e in module.variables if e.name.text == name and e.value is not None]
     known = {n: s[0].value for n, s in flow.initial.items() if n not in flow.assigned}
-    if not found:
-        state.initial = "0.0"
+    if state.initial or not found:  # that of an idt counts
+        state.initial = state.initial or "0.0"
         return
     value = found[0]
     while value.op == "name" and value.name in known and known[value.name] is not None:

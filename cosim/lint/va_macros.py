@@ -160,7 +160,7 @@ class Preprocessor:
 
     def _define(self, words: Sequence[Token]) -> None:
         """``words`` behind `define: a name, arguments in a bracket that follows at once, and the body."""
-        name, rest = words[0], [token for token in words[1:] if token.text != "\\"]
+        name, rest = words[0], list(words[1:])
         names: tuple[str, ...] | None = None
         if rest and rest[0].text == "(" and rest[0].start == name.end:
             close = next((k for k, token in enumerate(rest) if token.text == ")"), len(rest) - 1)

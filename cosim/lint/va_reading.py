@@ -45,6 +45,7 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "sgn": lambda x: float(np.sign(x)), "sign": lambda x: float(np.sign(x)),
     "int": math.trunc,
 }  # fmt: skip
+_FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 _SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _MAX_LOOP = 10_000
@@ -194,6 +195,8 @@ class Reading:
             return self._time
         if name in _CONSTANTS:
             return _CONSTANTS[name]
+        if name in ("$random", "$arandom"):
+            return 0.0
         raise Unreadable(f"{name!r} has no value", node.start)
 
     def _special(self, node: Expr) -> float | None:

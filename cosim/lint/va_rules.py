@@ -10,7 +10,7 @@ from pathlib import Path
 from cosim.errors import NetlistRefused, Where
 from cosim.lint.expressions import Expr, Token, is_integer
 from cosim.lint.findings import Finding, Rule, Severity, at, inside
-from cosim.lint.va_macros import CONSTANTS
+from cosim.lint.va_macros import CONSTANTS, GUARDS
 from cosim.lint.va_state import Flow, constant, flow
 from cosim.lint.va_syntax import parse
 from cosim.lint.va_tokens import STANDARD_HEADERS, SUFFIX, Source, scan
@@ -35,7 +35,7 @@ RENAMED = {
 }  # fmt: skip
 _RANDOM = re.compile(r"\$(random|arandom|r?dist_\w+)$")
 _UNSUPPORTED = re.compile(
-    r"(transition|slew|last_crossing|delay|laplace_\w+|zi_\w+|\$table_model|\$fopen|\$fclose|\$f?write|\$fdisplay"
+    r"(transition|slew|last_crossing|delay|laplace_\w+|zi_\w+|\$table_model|\$fopen|\$fclose|\$fwrite|\$fdisplay"
     r"|\$fstrobe|\$f?scanf|\$fgets|\$random_seed)$"
 )
 _UNSUPPORTED_WORDS = frozenset(
@@ -178,13 +178,12 @@ def _unread(model: Model) -> Iterator[Finding]:
 def _words(model: Model) -> Iterator[Finding]:
     """What the tokens alone show."""
     source = model.source
-    names = {name for name, _ in source.includes}
-    constants = any(name.startswith("constants") for name in names)
+    constants = source.standard >= CONSTANTS
     for token in source.directives:
         yield model.found("directive", token.start, token.text)
     own = any(token.text == "enddiscipline" for token in source.tokens)
     followed = not source.unopened
-    if followed and model.modules and not own and not any(name.startswith("discipline") for name in names):
+    if followed and model.modules and not own and GUARDS["discipline"] not in source.standard:
         yield model.found("no-disciplines", model.modules[0].start)
     for token, after in zip(source.tokens, source.tokens[1:], strict=False):
         if token.kind == "directive":
@@ -320,13 +319,14 @@ def _static(condition: Expr, module: Module) -> bool:
 
 
 def _calls(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
+    integers = module.integers
     for expr in module.expressions():
         for node in expr.walk():
             if node.op in ("call", "name"):
                 yield from _call(model, module, node)
-            elif node.op == "^" and not all(is_integer(arg, module.integers) for arg in node.args):
+            elif node.op == "^" and not all(is_integer(arg, integers) for arg in node.args):
                 yield model.found("caret", node.start)
-            elif node.op == "/" and is_integer(node, module.integers) and not _exact(node):
+            elif node.op == "/" and is_integer(node, integers) and not _exact(node):
                 text = model.source.text[node.start : node.end]
                 yield model.found("integer-division", node.start, text)
 

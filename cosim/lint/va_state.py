@@ -76,6 +76,8 @@ def flow(module: Module) -> Flow:
             for child in statement.other:
                 run(child, second, where)
             ready |= first & second
+            if statement.value is not None and constant(statement.value, module):
+                ready |= (first | second) - loose  # it is always taken or never: nothing alternates
         elif kind == "case":
             read(statement.value, ready)
             results = []
@@ -107,10 +109,25 @@ def flow(module: Module) -> Flow:
                     where.setdefault(name, []).append(statement)
                     ready.add(name)
 
+    loose = {name for statement, _ in module.analogs for name in _loose(statement, module)}
     ready: set[str] = set()
     for statement, initial in module.analogs:
         run(statement, set() if initial else ready, found.initial if initial else found.assigned)
     found.hidden = {name: node for name, node in found.unset.items() if name in found.assigned}
+    return found
+
+
+def _loose(statement: Statement, module: Module) -> set[str]:
+    """What is assigned outside of the start and of every ``if`` whose condition does not change."""
+    if is_initial(statement):
+        return set()
+    if statement.kind == "if" and statement.value is not None and constant(statement.value, module):
+        return set()
+    found = {statement.target} if statement.kind == "assign" else set()
+    if statement.kind == "unread":
+        found = set(statement.name.split())
+    for child in (*statement.body, *statement.other):
+        found |= _loose(child, module)
     return found
 
 
@@ -121,7 +138,7 @@ def constant(expr: Expr, module: Module, variables: set[str] = frozenset()) -> b
     """Whether ``expr`` depends on parameters, numbers and ``variables`` only."""
     parameters = {entry.name.text for entry in module.parameters} | set(variables)
     for node in expr.walk():
-        if node.op == "name" and not (node.name in parameters or node.name.startswith(("`", "$temp", "$vt"))):
+        if node.op == "name" and not (node.name in parameters or node.name in MATH or node.name.startswith("`")):
             return False
         if node.op == "call" and node.name not in MATH and node.name not in module.functions and node.name != "{}":
             return False
@@ -132,5 +149,5 @@ def constant(expr: Expr, module: Module, variables: set[str] = frozenset()) -> b
 
 MATH = frozenset(
     """ln log exp sqrt min max abs pow floor ceil sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh
-    atanh limexp $vt $temperature""".split()  # noqa: SIM905
+    atanh limexp $vt $temperature $param_given $port_connected $simparam $mfactor""".split()  # noqa: SIM905
 )

@@ -395,9 +395,9 @@ class _Parser:
 
     def _block(self, start: int) -> Statement:
         cursor, outer = self.cursor, self.block
-        if cursor.accept(":"):
-            cursor.name()
+        name = cursor.name().text if cursor.accept(":") else ""
         self.block = start
+        variables, parameters = len(self.variables), len(self.parameters)
         body: list[Statement] = []
         while not cursor.at(*_ENDS) and cursor.here.kind != "end":
             before = cursor.index
@@ -406,9 +406,25 @@ class _Parser:
             except Unreadable as problem:
                 body.append(self.skipped(before, problem.message))
         self.block = outer
+        self.scoped(name, body, variables, parameters)
         if not cursor.accept("end"):
             self.unread.append(Unread(start, cursor.last.end, "a block has no 'end'"))
         return Statement("block", start, cursor.last.end, body=body)
+
+    def scoped(self, block: str, body: list[Statement], variables: int, parameters: int) -> None:
+        """Call what a block declares, and what is declared around it too, by the block's name and its own."""
+        around = (*self.variables[:variables], *self.parameters[:parameters])
+        known = {entry.name.text for entry in around}
+        names: dict[str, str] = {}
+        for entries, first in ((self.variables, variables), (self.parameters, parameters)):
+            for k in range(first, len(entries)):
+                token = entries[k].name
+                if token.text in known:
+                    names[token.text] = f"{block}.{token.text}"
+                    entries[k] = replace(entries[k], name=replace(token, text=names[token.text]))
+        for statement in body if names else ():
+            for part in statement.walk():
+                part.rename(names)
 
     def _for(self, start: int) -> Statement:
         cursor = self.cursor

@@ -17,7 +17,7 @@ from cosim.lint.findings import MAX_TOKENS, inside, read_source
 from cosim.lint.va_macros import Macro, Preprocessor, Use
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/|\(\*(?!\s*\)).*?\*\))
+    r"""(?P<space>\s+|\\\n|//[^\n]*|/\*.*?\*/|\(\*(?!\s*\)).*?\*\))
     |(?P<string>"(?:[^"\\\n]|\\.)*")
     |(?P<directive>`\w+)
     |(?P<system>\$\w+)
@@ -43,8 +43,9 @@ class Source:
 
     ``tokens`` are those that the compiler sees, macros and included files expanded; ``written`` those of the file
     itself that count: in branches that are taken, and in macros that are used. ``includes`` are (name, token),
-    ``unopened`` those of them that were not read, ``uses`` where something is expanded, ``conditionals`` the places
-    (start, end) from `ifdef to `endif, ``faults`` (start, end, message) what the preprocessor did not understand.
+    ``standard`` what the compiler's own headers define, ``unopened`` the includes that were not read, ``uses`` where
+    something is expanded, ``conditionals`` the places (start, end) from `ifdef to `endif, ``faults`` (start, end,
+    message) what the preprocessor did not understand.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Source:
     written: tuple[Token, ...]
     directives: tuple[Token, ...]
     includes: tuple[tuple[str, Token], ...]
+    standard: frozenset[str]
     unopened: frozenset[str]
     uses: tuple[Use, ...]
     conditionals: tuple[tuple[int, int], ...]
@@ -146,6 +148,6 @@ def scan(text: str, folder: Path | None = None, macros: Mapping[str, Macro] | No
     last = Token("end", "", len(text), len(text))
     return Source(
         text, (*found.tokens, last), tuple(found.written), tuple(found.directives), tuple(found.includes),
-        frozenset(found.unopened - STANDARD_HEADERS), tuple(found.uses), tuple(sorted(found.conditionals)),
-        tuple(found.faults), found.macros, starts,
+        frozenset(found.standard), frozenset(found.unopened - STANDARD_HEADERS), tuple(found.uses),
+        tuple(sorted(found.conditionals)), tuple(found.faults), found.macros, starts,
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from cosim.lint.expressions import Expr, Token
 
@@ -34,6 +34,18 @@ class Statement:
         yield self
         for child in (*self.body, *self.other):
             yield from child.walk()
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call variables otherwise in this statement alone."""
+
+        def renamed(expr: Expr) -> Expr:
+            name = names.get(expr.name, expr.name) if expr.op in ("name", "index") else expr.name
+            return replace(expr, name=name, args=tuple(renamed(arg) for arg in expr.args))
+
+        self.target = names.get(self.target, self.target)
+        self.value = None if self.value is None else renamed(self.value)
+        self.access = None if self.access is None else renamed(self.access)
+        self.args = tuple(renamed(arg) for arg in self.args)
 
     def expressions(self) -> Iterator[Expr]:
         """The expressions of this statement alone."""

@@ -28,10 +28,11 @@ COMPILE_MEMORY, COMPILE_FILE = 8 << 30, 1 << 30  # bytes
 MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
 _LOG_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
-_MODULE = re.compile(r"^\s*module\s+(\w+)", re.MULTILINE)
+_MODULE = re.compile(r"^(?:[^/\n\"]|/(?!/)|\"[^\"\n]*\")*?\b(?:macro)?module\s+([\w`]+)", re.MULTILINE)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
-    r"^error(?:\[\w+\])?: (?P<text>.*)\n\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)", re.MULTILINE
+    r"^error(?:\[\w+\])?: (?P<text>(?:(?!\s*-->).*\n){1,20}?)\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)",
+    re.MULTILINE,
 )
 _PLAIN_ERROR = re.compile(r"^error(?:\[\w+\])?: *(.*)", re.MULTILINE)
 
@@ -102,7 +103,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
     digest = hashlib.sha256(compiler_version(program).encode())
     _hash_tree(text, folders, digest)
-    target = (cache or resources.cache_folder() / "osdi") / f"{match[1]}-{digest.hexdigest()[:20]}.osdi"
+    target = (cache or resources.cache_folder() / "osdi") / f"{match[1].strip('`')}-{digest.hexdigest()[:20]}.osdi"
     if target.is_file():
         return target
     try:
@@ -181,9 +182,12 @@ def _compile_error(log: str, code: int, *, file: Path | None, written: Path) -> 
     if match is not None:
         own = Path(match["file"]).name == written.name
         place = Where(file if own else match["file"], int(match["line"]), int(match["column"]))
-        return NetlistError(f"Verilog-A: {match['text'].strip()}", where=place, remedy="see the language's manual")
+        return NetlistError(
+            f"Verilog-A: {' '.join(match['text'].split())}", where=place, remedy="see the language's manual"
+        )
     plain = _PLAIN_ERROR.search(log)
-    reason = plain[1].strip() if plain is not None else f"exit code {code}"
+    crashed = code < 0 or "has crashed" in log or "panicked" in log
+    reason = plain[1].strip() if plain is not None else "the compiler crashed" if crashed else f"exit code {code}"
     if "linker" in reason:
         return EngineMissing(f"the Verilog-A compiler failed: {reason}", remedy="install binutils")
     return NetlistError(f"Verilog-A: {reason}", where=Where(file), remedy="see the compiler's message")
