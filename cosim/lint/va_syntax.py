@@ -442,7 +442,7 @@ class _Parser:
     def _assignment(self) -> Statement:
         cursor = self.cursor
         target = self.expressions.operand(cursor)
-        if target.op not in ("name", "index") or not cursor.at("="):
+        if target.op not in ("name", "index") or target.name.startswith("$") or not cursor.at("="):
             raise Unreadable("no assignment", target.start)
         cursor.take()
         value = self.expressions.parse(cursor)
