@@ -131,7 +131,7 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
     yield from _header(model, codes)
     yield from _tokens(model)
     for module, states in zip(model.modules, model.flows, strict=True):
-        if source.cuts(module.start, module.start):  # it lies in an included file
+        if source.expanded(module.start):  # it lies in an included file
             continue
         yield from _declarations(model, module)
         for statement in module.statements():

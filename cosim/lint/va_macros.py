@@ -82,6 +82,7 @@ class Preprocessor:
     conditionals: list[tuple[int, int]] = field(default_factory=list)
     faults: list[tuple[int, int, str]] = field(default_factory=list)
     _depth: int = 0
+    _work: int = 0
     _bodies: set[int] = field(default_factory=set)
 
     def file(self, text: str) -> None:
@@ -138,7 +139,8 @@ class Preprocessor:
         self._own(self.faults, (start, end, message))
 
     def _limited(self) -> None:
-        if len(self.tokens) > self.limit:
+        self._work += 1  # also where nothing comes of it
+        if len(self.tokens) > self.limit or self._work > 10 * self.limit:
             raise InputError(
                 f"its macros and includes come to more than {self.limit} tokens", remedy="lint one model at a time"
             )
@@ -199,9 +201,7 @@ class Preprocessor:
             self.tokens.append(token)
             return index + 1
         before, end = len(self.tokens), everything[after - 1].end
-        for found in self._expanded(macro, given, 0):
-            self.tokens.append(found)
-            self._limited()
+        self.tokens += self._expanded(macro, given, 0)
         if not self._depth:
             inside = frozenset(id(t) for argument in given for t in argument)
             self._placed(before, token.start, end, inside)
@@ -226,6 +226,7 @@ class Preprocessor:
     def _expanded(self, macro: Macro, given: Sequence[Sequence[Token]], depth: int) -> Iterator[Token]:
         if depth > MAX_DEPTH:
             raise InputError(f"a macro is used more than {MAX_DEPTH} deep in itself", remedy="look at its definition")
+        self._limited()
         bound = dict(zip(macro.names or (), given, strict=False))
         body: list[Token] = []
         for token in macro.body:
@@ -239,6 +240,7 @@ class Preprocessor:
             index += 1
             inner = self.macros.get(token.text[1:]) if token.kind == "directive" else None
             if inner is None:
+                self._limited()
                 yield token
                 continue
             arguments, after = _arguments(body, index) if inner.names is not None else ([], index)

@@ -19,6 +19,7 @@ _PAIRS = {
     "begin": "end", "case": "endcase", "casex": "endcase", "casez": "endcase", "generate": "endgenerate",
     "function": "endfunction", "(": ")", "[": "]", "{": "}", "'{": "}",
 }  # fmt: skip
+_CLOSING = frozenset(_PAIRS.values())
 
 
 class _Parser:
@@ -119,7 +120,7 @@ class _Parser:
             if text == "for" and cursor.at("("):  # its semicolons end nothing
                 self.balanced()
                 continue
-            if text in open_:  # what was opened in it and not closed ends with it
+            if text in _CLOSING and text in open_:  # what was opened in it and not closed ends with it
                 while open_.pop() != text:
                     pass
             elif text in _PAIRS:

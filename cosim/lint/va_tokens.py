@@ -6,7 +6,7 @@ Our choice is a reader of our own: there is no Python library for Verilog-AMS.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,11 +68,12 @@ class Source:
 
     def cuts(self, start: int, end: int) -> bool:
         """Whether an edit of ``start``..``end`` would cut a macro's use or an include, or be lost in one."""
-        for use in self.uses:
-            if end <= use.start or use.end <= start:
-                continue
+        first = bisect_right(self.uses, start, key=lambda use: use.end)
+        last = bisect_left(self.uses, end, key=lambda use: use.start) - 1
+        for use in self.uses[first : first + 1] + self.uses[max(last, first) : last + 1]:
             encloses = start <= use.start and use.end <= end
-            if not encloses and not any(a <= start and end <= b for a, b in use.arguments):
+            apart = end <= use.start or use.end <= start
+            if not (encloses or apart or any(a <= start and end <= b for a, b in use.arguments)):
                 return True
         return False
 
@@ -82,9 +83,15 @@ class Source:
             return False
         return all((arg.op == "name" and not arg.name) or self.whole(arg) or self.editable(arg) for arg in node.args)
 
+    def expanded(self, position: int) -> bool:
+        """Whether a token at ``position`` comes out of a macro or an included file."""
+        found = bisect_right(self.uses, position, key=lambda use: use.start)
+        return found > 0 and position < self.uses[found - 1].end
+
     def whole(self, node: Expr) -> bool:
         """Whether ``node`` is exactly a macro's use."""
-        return any((use.start, use.end) == (node.start, node.end) for use in self.uses)
+        found = bisect_left(self.uses, node.start, key=lambda use: use.start)
+        return found < len(self.uses) and (self.uses[found].start, self.uses[found].end) == (node.start, node.end)
 
     def conditional(self, position: int, since: int) -> bool:
         """Whether ``position`` lies between an `ifdef behind ``since`` and its `endif."""

@@ -28,6 +28,7 @@ COMPILE_MEMORY, COMPILE_FILE = 8 << 30, 1 << 30  # bytes
 MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
 _LOG_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
+_STANDARD = re.compile(r"(disciplines?|constants)\.(vams|h)$")
 _MODULE = re.compile(r"^(?:[^/\n\"]|/(?!/)|\"[^\"\n]*\")*?\b(?:macro)?module\s+([\w`]+)", re.MULTILINE)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
@@ -98,12 +99,13 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     file = source if isinstance(source, Path) else None
     text = _read(file) if file is not None else str(source)
     match = _MODULE.search(text)
-    if match is None:
+    if match is None and all(_STANDARD.match(included) for included in _INCLUDE.findall(text)):
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
+    name = match[1].strip("`") if match is not None else "included"
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
     digest = hashlib.sha256(compiler_version(program).encode())
     _hash_tree(text, folders, digest)
-    target = (cache or resources.cache_folder() / "osdi") / f"{match[1].strip('`')}-{digest.hexdigest()[:20]}.osdi"
+    target = (cache or resources.cache_folder() / "osdi") / f"{name}-{digest.hexdigest()[:20]}.osdi"
     if target.is_file():
         return target
     try:

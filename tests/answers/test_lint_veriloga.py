@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cosim.errors import CosimError
+from cosim.errors import CosimError, InputError
 from cosim.lint import va_fix, va_rules
 from cosim.lint.findings import Fixed
 from cosim.lint.lint import Lint, Repair, fix_file, lint_file
@@ -335,10 +337,43 @@ def test_files(simulator: Simulator, tmp_path: Path) -> None:
     repair: Repair = fix_file(file, None)
     assert repair.fixed.text == file.read_text()  # nothing that an included file holds is rewritten here
     assert not repair.after.clean
+    (tmp_path / "whole.inc").write_text(CASES["vteam"].text)
+    file.write_text('`include "whole.inc"\n')
+    repair = fix_file(file, None)
+    assert repair.fixed.text == file.read_text()
+    assert [(f.rule, f.line) for f in repair.after.findings] == [("hidden-state", 1)]
     file.write_text(CASES["array"].text)
     repair = fix_file(file, None)
     assert not repair.after.clean
     assert "line 6 of the fixed text still does not compile" in repair.fixed.left[-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`define A `A + `A\n" + model("I(p, n) <+ `A;"),
+        "`define A0\n" + "".join(f"`define A{k} `A{k - 1} `A{k - 1}\n" for k in range(1, 36)) + model("`A35"),
+        "`define D(x) x x\n" + model(f"I(p, n) <+ {'`D(' * 30}1{')' * 30};"),
+        '`include "itself.inc"\n`include "itself.inc"\n',
+    ],
+)
+def test_a_macro_that_grows_without_end_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "itself.inc").write_text(text)
+    with pytest.raises(InputError, match=r"deep|more than"):
+        va_rules.read(text, tmp_path)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_no_edit_cuts_a_macro(start: int, length: int) -> None:
+    source = scan("`define F(x) (x)\n`define G 3\na = `F( b ) + `G*`F(`G);\nc = `G;\n")
+    end = start + length
+    torn = any(
+        not (end <= use.start or use.end <= start or (start <= use.start and use.end <= end)
+             or any(a <= start and end <= b for a, b in use.arguments))
+        for use in source.uses
+    )  # fmt: skip
+    assert source.cuts(start, end) == torn
+    assert source.expanded(start) == any(use.start <= start < use.end for use in source.uses)
 
 
 def conditions(rng: random.Random, depth: int, leaves: Iterator[int]) -> list[str]:
