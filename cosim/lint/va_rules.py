@@ -104,7 +104,7 @@ RULES = {
              "contribute, or drop it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
-        Rule("unread", N, "{}: nothing in it was checked", "check it by hand, or write it in plain statements"),
+        Rule("unread", N, "{}: nothing there was checked", "check it by hand, or write it in plain statements"),
     )
 }  # fmt: skip
 

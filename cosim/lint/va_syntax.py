@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cosim.lint.expressions import VERILOG_LEVELS, Cursor, Expr, ExpressionParser, Token, Unreadable
 from cosim.lint.va_tokens import Source, number
-from cosim.lint.va_tree import Declared, Function, Module, Statement, Unread
+from cosim.lint.va_tree import Declared, Function, Module, Statement, Unread, scoped
 
 _DIRECTIONS = frozenset({"inout", "input", "output"})
 _TYPES = frozenset({"real", "integer", "string"})
@@ -86,6 +86,7 @@ class _Parser:
     def ports(self, found: Module) -> None:
         cursor, discipline, directed = self.cursor, "", False
         while not cursor.at(")") and cursor.here.kind != "end":
+            self.array_range(found)
             token = cursor.take()
             if token.text in _DIRECTIONS:
                 directed, discipline = True, ""
@@ -97,9 +98,6 @@ class _Parser:
                     found.directed.add(token.text)
                 if discipline:
                     found.nets[token.text] = discipline
-            elif token.text == "[":
-                self.array(found, token)
-                self.upto("]")
         cursor.accept(")")
 
     def skipped(self, index: int, message: str) -> Statement:
@@ -164,12 +162,10 @@ class _Parser:
             self.upto(";")
         elif cursor.accept(";"):
             pass
-        elif word in _PAIRS or word in _ENDS:
+        elif cursor.here.kind != "name" or word in _PAIRS or word in _ENDS:
             raise Unreadable(f"{word!r} is not read here", cursor.here.start)
-        elif cursor.here.kind == "name" and (cursor.peek().kind == "name" or cursor.peek().text in ("#", "[")):
-            self.net_or_instance(module)
         else:
-            raise Unreadable(f"{word!r} is not read here", cursor.here.start)
+            self.net_or_instance(module)
 
     def names(self) -> list[tuple[Token, str]]:
         """Names up to the semicolon, each with "," or "" before it: a discipline has no comma behind it."""
@@ -182,13 +178,17 @@ class _Parser:
             found = [(found[0][0], ",")]
         return found
 
-    def array(self, module: Module, token: Token) -> None:
-        module.arrays.append(token)
-
     def array_range(self, module: Module) -> None:
         if self.cursor.at("["):
-            self.array(module, self.cursor.here)
+            module.arrays.append(self.cursor.here)
             self.upto("]")
+
+    def ranged(self) -> bool:
+        """Whether ranges of an array stand here; behind them."""
+        found = self.cursor.at("[")
+        while self.cursor.at("["):
+            self.upto("]")
+        return found
 
     def net_or_instance(self, module: Module) -> None:
         cursor = self.cursor
@@ -222,13 +222,9 @@ class _Parser:
         kind = cursor.take().text if cursor.at(*_TYPES) else ""
         found: list[Declared] = []
         while True:
-            array = cursor.at("[")
-            if array:
-                self.upto("]")
+            array = self.ranged()
             name = cursor.name()
-            array = array or cursor.at("[")
-            if cursor.at("["):
-                self.upto("]")
+            array = self.ranged() or array
             cursor.expect("=")
             value = self.expressions.parse(cursor)
             commas: list[Token] = []
@@ -272,14 +268,10 @@ class _Parser:
         cursor = self.cursor
         start, kind = cursor.here.start, cursor.take().text
         found: list[Declared] = []
-        everywhere = cursor.at("[")
-        if everywhere:
-            self.upto("]")
+        everywhere = self.ranged()
         while True:
             name = cursor.name()
-            array = everywhere or cursor.at("[")
-            while cursor.at("["):
-                self.upto("]")
+            array = self.ranged() or everywhere
             value = self.expressions.parse(cursor) if cursor.accept("=") else None
             found.append(Declared(name, kind, value, start, cursor.last.end, array=array, block=self.block))
             if not cursor.accept(","):
@@ -407,25 +399,10 @@ class _Parser:
             except Unreadable as problem:
                 body.append(self.skipped(before, problem.message))
         self.block = outer
-        self.scoped(name, body, variables, parameters)
+        scoped(name, body, ((self.variables, variables), (self.parameters, parameters)))
         if not cursor.accept("end"):
             self.unread.append(Unread(start, cursor.last.end, "a block has no 'end'"))
         return Statement("block", start, cursor.last.end, body=body)
-
-    def scoped(self, block: str, body: list[Statement], variables: int, parameters: int) -> None:
-        """Call what a block declares, and what is declared around it too, by the block's name and its own."""
-        around = (*self.variables[:variables], *self.parameters[:parameters])
-        known = {entry.name.text for entry in around}
-        names: dict[str, str] = {}
-        for entries, first in ((self.variables, variables), (self.parameters, parameters)):
-            for k in range(first, len(entries)):
-                token = entries[k].name
-                if token.text in known:
-                    names[token.text] = f"{block}.{token.text}"
-                    entries[k] = replace(entries[k], name=replace(token, text=names[token.text]))
-        for statement in body if names else ():
-            for part in statement.walk():
-                part.rename(names)
 
     def _for(self, start: int) -> Statement:
         cursor = self.cursor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cosim.lint.expressions import Expr, Token
@@ -74,6 +74,23 @@ class Declared:
     closed: int = -1
     commas: tuple[Token, ...] = ()
     block: int = -1
+
+
+def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[Declared], int]]) -> None:
+    """Call what ``block`` declares, and what is declared around it too, by the block's name and its own.
+
+    ``declared`` are lists of declarations, each with the index of the first one that is the block's.
+    """
+    around = {entry.name.text for entries, first in declared for entry in entries[:first]}
+    names: dict[str, str] = {}
+    for entries, first in declared:
+        for k, entry in enumerate(entries[first:], first):
+            if entry.name.text in around:
+                names[entry.name.text] = f"{block}.{entry.name.text}"
+                entries[k] = replace(entry, name=replace(entry.name, text=names[entry.name.text]))
+    for statement in body if names else ():
+        for part in statement.walk():
+            part.rename(names)
 
 
 @dataclass
