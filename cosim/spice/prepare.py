@@ -15,7 +15,7 @@ from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, 
 from cosim.files import resolved
 from cosim.spice import hazards
 from cosim.spice.diagnose import check_expansion
-from cosim.spice.floating import check_floating
+from cosim.spice.floating import check_floating, shunted
 from cosim.spice.instances import check_instances
 from cosim.spice.netlist import Analysis, Line, Netlist, check, read_text
 from cosim.spice.saved import check_vectors
@@ -67,12 +67,14 @@ def _structural(line: Line) -> str:
 
 def _check_structure(netlist: Netlist, deck: Deck) -> None:
     """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
-    structure = (*deck.save, "", *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
+    grounded = shunted(netlist, deck.options)
+    structure = (*deck.save, str(grounded), *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
     with _sound_lock:
         if structure in _sound:
             return
     check_expansion(netlist)
-    check_floating(netlist)
+    if not grounded:
+        check_floating(netlist)
     check_vectors(netlist, deck.save, deck.asked)
     with _sound_lock:
         while len(_sound) >= _KEPT:
