@@ -18,6 +18,7 @@ import numpy as np
 from cosim import units
 from cosim.devices.base import Array
 from cosim.errors import DataError, MissingFile, UnitError, UnknownName, Where
+from cosim.files import decoded
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
@@ -121,20 +122,16 @@ def bare(title: str) -> str:
 
 
 def read_text(path: str | Path) -> str:
-    """A text file in UTF-8 (with or without BOM), UTF-16 with BOM, or the Western code page of older instruments."""
+    """A text file in UTF-8 (with or without BOM), UTF-16, or the Western code page of older instruments."""
     file = Path(path)
     try:
         raw = file.read_bytes()
     except OSError as error:
         raise MissingFile(f"cannot read {file}: {error.strerror}", remedy="check the path") from None
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16", errors="replace")
-    if b"\0" in raw[:4096]:
+    text = decoded(raw, where=Where(file), fallback="cp1252")
+    if "\0" in text[:4096]:
         raise DataError("is no text file", where=Where(file), remedy="export the data as CSV")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace")
+    return text
 
 
 def read_table(path: str | Path) -> Table:

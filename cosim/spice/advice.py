@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cosim import resources
 from cosim.errors import MissingFile, NetlistError
 from cosim.spice.floating import nodes_of
-from cosim.spice.netlist import Netlist, read, read_text
+from cosim.spice.netlist import Netlist, read, read_text, source_text
 
 if TYPE_CHECKING:
     from cosim.spice.testbench import Testbench
@@ -40,7 +40,7 @@ def of_bench(bench: Testbench) -> list[str]:
         netlist = read(beside, roots=bench.allowed)
     except (NetlistError, MissingFile):
         return []
-    return list(_fallen_back(beside.read_text(encoding="utf-8", errors="replace"), netlist))
+    return list(_fallen_back(source_text(beside), netlist))
 
 
 def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:

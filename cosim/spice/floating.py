@@ -2,8 +2,8 @@
 
 A node is floating where no chain of resistors, inductors, voltage sources, junctions, channels or behavioural sources
 leads to ground, and no ``.ic`` or ``uic`` says where it begins; a ``.nodeset`` is let go of before the operating point
-is found. The options ``rshunt`` and ``gshunt`` connect every node. What is not known (a compiled model, a code model) is
-taken to conduct between all its terminals, so that nothing sound is called floating.
+is found. The options ``rshunt`` and ``gshunt`` connect every node. What is not known (a compiled model, a code model)
+is taken to conduct between all its terminals, so that nothing sound is called floating.
 """
 
 from __future__ import annotations

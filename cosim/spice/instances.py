@@ -91,7 +91,8 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
 
 def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
     """A subcircuit declares its parameters in its head, or by ``.param`` in its body; an instance may give either. An
-    engine takes one that is not declared without a word, and uses the default of the one that was meant. In a kit from elsewhere that may be on purpose; beside the user's own file it is a mistake.
+    engine takes one that is not declared without a word, and uses the default of the one that was meant. In a kit from
+    elsewhere that may be on purpose; beside the user's own file it is a mistake.
     """
     own = source.parent if source is not None else None
     for part in parts.values():

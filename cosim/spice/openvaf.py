@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cosim import resources
 from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.files import decoded
 from cosim.spice import confined
 
 COMPILE_LIMIT = 600.0
@@ -120,8 +121,8 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_SOURCE:
             raise InputError(f"larger than {MAX_SOURCE >> 20} MiB", where=Where(path), remedy="compile one model")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return decoded(path.read_bytes(), where=Where(path)).replace("\r\n", "\n")
+    except OSError as error:
         raise MissingFile(f"cannot read Verilog-A file {str(path)!r}: {error}", remedy="check the path") from None
 
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cosim.errors import CosimError
+from cosim.errors import CosimError, NetlistError
+from cosim.lint.lint import lint_file
 from cosim.spice.engines import open_simulator
+from cosim.spice.netlist import source_text
+from cosim.spice.openvaf import compile_model, find_openvaf
 from cosim.spice.simulator import Deck, Outcome, Simulator
+from cosim.spice.testbench import Testbench
 
 pytestmark = pytest.mark.spice
 
@@ -121,3 +125,56 @@ def test_what_holds_no_node(card: str, pyspice: Simulator) -> None:
     result = pyspice.run(Deck(MEMBRANE + card + "\n"))
     assert result.outcome is Outcome.REFUSED
     assert "node 'm' floats" in result.reason
+
+
+DIVIDER = "* µ in a title\nV1 in 0 1\nR1 in out 1k\nR2 out 0 1k\nC1 out 0 4µ\n.op\n.end\n"
+ENCODINGS = {
+    "utf-8": DIVIDER.encode(),
+    "utf-8 with a mark": DIVIDER.encode("utf-8-sig"),
+    "utf-16 little-endian": b"\xff\xfe" + DIVIDER.encode("utf-16-le"),
+    "utf-16 big-endian": b"\xfe\xff" + DIVIDER.encode("utf-16-be"),
+    "utf-16-le without a mark": DIVIDER.encode("utf-16-le"),
+    "utf-16-be without a mark": DIVIDER.encode("utf-16-be"),
+    "latin-1": DIVIDER.encode("latin-1"),
+    "utf-16 with CRLF": b"\xff\xfe" + DIVIDER.replace("\n", "\r\n").encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_a_netlist_in_any_encoding(name: str, pyspice: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "d.cir"
+    path.write_bytes(ENCODINGS[name])
+    assert source_text(path).replace("\r\n", "\n") == DIVIDER
+    assert float(pyspice.run(Deck(source_text(path), source=path)).require()["op"]["v(out)"]) == pytest.approx(0.5)
+    assert lint_file(path).clean
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_what_a_netlist_includes_in_any_encoding(encoding: str, pyspice: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "a.inc").write_bytes("* µ\n.param r=1k\n".encode(encoding))
+    (tmp_path / "a.lib").write_bytes("* lib µ\n.lib tt\nR2 out 0 {3*r}\n.endl\n".encode(encoding))
+    deck = Deck("t\nV1 in 0 1\nR1 in out {r}\n.include a.inc\n.lib a.lib tt\n.op\n", roots=(tmp_path,))
+    assert float(pyspice.run(deck).require()["op"]["v(out)"]) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_verilog_a_in_any_encoding(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.va"
+    text = '`include "disciplines.vams"\nmodule r_utf(p, n); // µ\n inout p, n; electrical p, n;\n'
+    path.write_bytes((text + " analog I(p, n) <+ 1e-3*V(p, n);\nendmodule\n").encode(encoding))
+    assert lint_file(path).clean
+    if find_openvaf() is not None:
+        assert compile_model(path, cache=tmp_path / "osdi").is_file()
+
+
+def test_broken_utf_16_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "d.cir"
+    path.write_bytes(ENCODINGS["utf-16 little-endian"] + b"\x00\xd8\n\x00")
+    with pytest.raises(NetlistError, match=r"d\.cir: begins as UTF-16, and its byte \d+ is not; save it as UTF-8"):
+        source_text(path)
+
+
+def test_a_bench_behind_a_mark_of_byte_order(tmp_path: Path) -> None:
+    path = tmp_path / "b.toml"
+    path.write_bytes('title = "t"\ncircuit = "V1 a 0 1"\nanalysis = { kind = "op" }\n'.encode("utf-8-sig"))
+    assert Testbench.load(path).file.title == "t"
