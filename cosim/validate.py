@@ -114,6 +114,11 @@ class BenchReport:
         return Verdict.CANNOT_TELL if self.error or Verdict.CANNOT_TELL in found else Verdict.PASS
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the run as it stands: cards left out, numbers that may be meant otherwise."""
+        return self.nominal.notes if self.nominal is not None else ()
+
+    @property
     def kind(self) -> str:
         """The verdict in words; `NO_LIMITS` for a bench that ran and has none, about which nothing was asked."""
         return self.verdict.value if self.specs or self.error else NO_LIMITS
@@ -150,6 +155,7 @@ class Validation:
                     "verdict": report.kind,
                     "seconds": round(report.seconds, 3),
                     **({"error": report.error} if report.error else {}),
+                    **({"notes": list(report.notes)} if report.notes else {}),
                     "specs": [spec.to_dict() for spec in report.specs],
                 }
                 for report in self.reports

@@ -115,8 +115,10 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
 
 
 def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool) -> int:
-    from cosim.cli.output import progress
+    from cosim.cli.output import advise, progress
+    from cosim.spice.advice import of_deck
 
+    advise(of_deck(campaign.bench))
     cache = None if no_cache else _cache()
     ended = False
     with _stopping(campaign) as stop, progress() as bars:

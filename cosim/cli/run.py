@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import xarray
 
     from cosim.spice.bench_result import BenchResult
+    from cosim.spice.fourier import Fourier
     from cosim.spice.simulator import Limits, Result, Simulator
 
 Assignments = Annotated[
@@ -80,7 +81,7 @@ def _bench(
     import sys
 
     from cosim import units
-    from cosim.cli.output import print_json, show_table
+    from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
     from cosim.spice.advice import of_bench
@@ -96,7 +97,7 @@ def _bench(
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
     bench = bench.with_(parameters=values, devices=sets, form=form)
-    _advise(of_bench(bench))
+    advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
     summary = {
         "bench": bench.name,
@@ -110,6 +111,7 @@ def _bench(
             for name, m in done.measures.items()
         },
         **({"missing": dict(done.missing)} if done.missing else {}),
+        **({"notes": done.notes} if done.notes else {}),
     }
     if output is not None:
         _leave(done.result, output)
@@ -136,6 +138,7 @@ def _bench(
         show_table(f"{bench.file.title} ({simulator.version()})", columns, rows, right=(1, 3, 4))
         if output is not None:
             print(f"written to {output}/")
+    advise(done.notes)
     for name in done.missing:
         print(f"cosim: {done.absent(name)}", file=sys.stderr)
     return 0 if done.passed else 1
@@ -151,7 +154,7 @@ def _netlist(
     as_json: bool,
 ) -> int:
     from cosim import resources
-    from cosim.cli.output import print_json, show_table
+    from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import InputError, Where
     from cosim.spice.advice import of_netlist
     from cosim.spice.netlist import source_text
@@ -160,7 +163,7 @@ def _netlist(
 
     text = source_text(path)
     roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
-    _advise(of_netlist(text, source=path, roots=roots))
+    advise(of_netlist(text, source=path, roots=roots))
     source: Path | None = path
     if translate:
         text, source = _translated(path, text, roots)
@@ -177,6 +180,9 @@ def _netlist(
         "reason": done.reason,
         "wall_s": done.wall,
         "measures": dict(done.measures),
+        **({"missing": dict(done.missing)} if done.missing else {}),
+        **({"fourier": [{**vars(entry), "thd": entry.thd} for entry in done.fourier]} if done.fourier else {}),
+        **({"notes": done.notes} if done.notes else {}),
         "vectors": [
             {
                 "analysis": a,
@@ -209,21 +215,25 @@ def _netlist(
         )
         if done.measures:
             show_table("", ("measure", "value"), [[name, f"{value:.6g}"] for name, value in done.measures.items()])
+        for entry in done.fourier:
+            _show_fourier(entry)
         if output is not None:
             print(f"written to {output}/")
-    absent = [name for name in _asked(text) if name not in done.measures] if done.ok else []
-    if absent:
-        raise InputError(
-            f"the .meas {', '.join(absent)} found nothing", where=Where(path), remedy="check vectors and times"
-        )
+    advise(done.notes)
+    if done.missing:
+        why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
+        raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 
 
-def _asked(text: str) -> list[str]:
-    """The names of a netlist's own .meas cards, lower case."""
-    import re
+def _show_fourier(found: Fourier) -> None:
+    from cosim.cli.output import show_table
+    from cosim.units import show
 
-    return [name.lower() for name in re.findall(r"^\.meas(?:ure)?\s+\S+\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)]
+    harmonics = enumerate(zip(found.magnitudes, found.phases, strict=True))
+    rows = [[n, show(n * found.frequency, "Hz"), f"{size:.6g}", f"{phase:.4g}"] for n, (size, phase) in harmonics]
+    title = f"{found.vector} in {found.analysis}: total harmonic distortion {found.thd:.4%}"
+    show_table(title, ("harmonic", "frequency", "magnitude", "phase in deg"), rows, right=(0, 2, 3))
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -263,13 +273,6 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
     if any(where.file != path for where in blocks):
         return netlist.flatten(found.cards)[0], None
     return found.apply(text), path
-
-
-def _advise(sentences: list[str]) -> None:
-    import sys
-
-    for sentence in sentences:
-        print(f"cosim: note: {sentence}", file=sys.stderr)
 
 
 def _failed(what: str, result: Result) -> None:

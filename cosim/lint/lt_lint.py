@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cosim.errors import InputError, NetlistError
@@ -16,6 +17,7 @@ from cosim.lint.lt_reading import Subcircuit
 from cosim.spice.hazards import refuse
 from cosim.spice.netlist import Line, logical_lines, read_text
 from cosim.spice.simulator import Deck, Simulator
+from cosim.spice.suffixes import traps
 
 _REFUSED = "refused"
 _ANALYSIS = re.compile(r"\s*\.(tran|ac|dc|op|end|noise|tf|four|meas|backanno)\b", re.IGNORECASE)
@@ -31,7 +33,7 @@ def _lines(text: str, file: Path) -> list[Line]:
 def lint_spice(text: str, file: Path) -> Lint:
     """The rules' findings, and what cosim would refuse to run. Raises `NetlistError` for what is no netlist."""
     lines = _lines(text, file)
-    findings = lt_rules.check(lines, text, file)
+    findings = [*lt_rules.check(lines, text, file), *_suffixes(lines, text)]
     notes = []
     if any(line.card in (".include", ".inc", ".lib") for line in lines):
         notes.append("included files are not linted")
@@ -45,6 +47,16 @@ def lint_spice(text: str, file: Path) -> Lint:
         elif not isinstance(error, NetlistError):
             notes.append(error.message)
     return Lint(file, "ltspice", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
+
+
+def _suffixes(lines: list[Line], text: str) -> list[Finding]:
+    """Numbers whose suffix reads as a unit, as a run says them."""
+    rows = text.split("\n")
+    places = [(trap, lt_rules.place(lt_rules.Spot("unread", trap.line, trap.start), rows)) for trap in traps(lines)]
+    return [
+        replace(found, rule="suffix", severity=Severity.WARNING, message=trap.says, remedy=trap.remedy)
+        for trap, found in places
+    ]
 
 
 def fix_spice(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosim import resources
-from cosim.errors import MissingFile, NetlistError
+from cosim.errors import CosimError, MissingFile, NetlistError
 from cosim.spice.floating import nodes_of
 from cosim.spice.netlist import Netlist, read, read_text, source_text
+from cosim.spice.prepare import prepare
 
 if TYPE_CHECKING:
     from cosim.spice.testbench import Testbench
@@ -41,6 +42,14 @@ def of_bench(bench: Testbench) -> list[str]:
     except (NetlistError, MissingFile):
         return []
     return list(_fallen_back(source_text(beside), netlist))
+
+
+def of_deck(bench: Testbench) -> tuple[str, ...]:
+    """Sentences about what a bench's deck says, before anything runs; none about one that is refused."""
+    try:
+        return prepare(bench.deck()).notes
+    except CosimError:
+        return ()
 
 
 def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:

@@ -227,7 +227,7 @@ def _parts(netlist: Netlist) -> dict[str, _Part]:
             elif card in (".ends", ".eom"):
                 if len(stack) > 1:
                     stack.pop()
-            elif card in (".param", ".params", ".para"):
+            elif card in (".param", ".params"):
                 parts[stack[-1]].assigned |= _split(line.text)[1]
     return parts
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
 from cosim.files import resolved
-from cosim.spice import hazards
+from cosim.spice import fourier, hazards, meas, suffixes
 from cosim.spice.diagnose import check_expansion
 from cosim.spice.floating import check_floating, shunted
+from cosim.spice.fourier import FourierCard
 from cosim.spice.instances import check_instances
+from cosim.spice.left_out import left_out
 from cosim.spice.netlist import Analysis, Line, Netlist, check, read_text
 from cosim.spice.saved import check_vectors
 from cosim.spice.simulator import Deck
@@ -31,7 +33,8 @@ class Prepared:
 
     ``text`` is self-contained; ``places[i]`` is where its row ``i`` (from 0) came from. ``osdi`` are absolute paths of
     existing files. ``measures`` are the names of its ``.meas`` cards. ``lasting``: one of its options could stay set
-    in an engine that runs more than one deck. ``reads`` are the data files that its code models read.
+    in an engine that runs more than one deck. ``reads`` are the data files that its code models read. ``fourier`` are
+    its ``.four`` cards. ``notes`` say what is left out of its run, and which numbers may be meant otherwise.
     """
 
     text: str
@@ -42,6 +45,8 @@ class Prepared:
     measures: tuple[str, ...]
     lasting: bool = False
     reads: tuple[str, ...] = ()
+    fourier: tuple[FourierCard, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> Where | None:
         """Where row ``row`` (from 1, as engines count) came from."""
@@ -49,9 +54,7 @@ class Prepared:
 
 
 # Cards that give numbers and no structure; of a subcircuit's head that is what stands behind its ports.
-_NUMBERS = frozenset(
-    {".param", ".params", ".para", ".csparam", ".options", ".option", ".opt", ".temp", ".save", ".model"}
-)
+_NUMBERS = frozenset({".param", ".params", ".csparam", ".options", ".option", ".opt", ".temp", ".model"})
 _HEADS = frozenset({".subckt", ".macro"})
 _VALUES = re.compile(r"\bparams:|\S+\s*=", re.IGNORECASE)
 _KEPT = 16
@@ -140,7 +143,16 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
         raise NetlistError(
             "the netlist asks for no analysis", where=Where(deck.source, None), remedy="add a card, e.g. '.tran 1n 1u'"
         )
+    if deck.bench and len(analyses) > 1:
+        line = analyses[0].line
+        raise NetlistError(
+            f"{line.card} in the circuit of a bench, whose analyses are tables of its own", where=line.where,
+            remedy=f"remove it, and write [analyses.NAME] with kind = {line.card[1:]!r}",
+        )  # fmt: skip
     cards = cards_of(deck)
+    asked = () if deck.bench else fourier.cards(read)
+    if asked and (deck.save or any(True for _ in read.cards(".save"))):
+        cards += [f".save {vector}" for card in asked for vector in card.needed]
     options = _option_names(read, deck)
     if "seed" not in options:
         cards.append(SEED)
@@ -155,11 +167,12 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
                 f"path {str(model)!r} of a compiled model", remedy="use a path without blanks or quotes"
             )
         osdi.append(str(model))
-    measures = tuple(
-        words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
-    )
+    measures = meas.names(read)
+    meas.check_autostop(read, deck.options)
     lasting = not options <= hazards.PASSING_OPTIONS
-    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, hazards.data_files(read))
+    notes = (*left_out(read, bench=deck.bench), *suffixes.notes(read))
+    reads = hazards.data_files(read)
+    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, reads, asked, notes)
 
 
 # The card that a bench writes below its title: names and plain numbers, which cannot be anything else.
@@ -215,7 +228,7 @@ class _Numbers:
         card, _, rest = below.partition("\n")
         if deck.osdi or not _CARD.fullmatch(card) or rest.lstrip().startswith("+"):
             return None
-        same = (title, _NUMBER.sub("=", card), rest, deck.save, deck.roots, deck.source, deck.rows, drop)
+        same = (title, _NUMBER.sub("=", card), rest, deck.save, deck.roots, deck.source, deck.rows, deck.bench, drop)
         tables = (deck.options, deck.devices, deck.asked)
         return cls(card, (*same, *(tuple(table.items()) for table in tables)))
 

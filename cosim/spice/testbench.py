@@ -294,6 +294,7 @@ class Testbench:
             rows=self._rows(rows, before=before, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
             asked=asked_rows(self.source, self._asked(analysis)),
+            bench=True,
         )
 
     def _rows(self, rows: list[int], *, before: int, analysis: str) -> tuple[int | None, ...]:

@@ -105,6 +105,7 @@ class VacaskSimulator(Pooled[_Ready]):
             log=outcome.log_tail(answer.log),
             wall=wall,
             deck=deck,
+            notes=ready.prepared.notes,
         )
 
 

@@ -177,6 +177,10 @@ class LibraryEngine:
                     vectors.append([label, str(vector._type)])
                     arrays.append(vector._data)
                 plots.append({"name": name, "vectors": vectors})
+            for name in self._shared.plot_names if job.get("fourier") else ():
+                if name.startswith("tran"):
+                    for command in (f"setplot {name}", *job["fourier"]):
+                        self._command(command)
         log = [list(entry) for entry in self.transcript]
         if not self.exited:
             self._command("destroy all")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cosim.cli.app import main
 from cosim.errors import CosimError, NetlistError
 from cosim.lint.lint import lint_file
 from cosim.spice.engines import open_simulator
 from cosim.spice.netlist import source_text
 from cosim.spice.openvaf import compile_model, find_openvaf
+from cosim.spice.recorded import RecordedSimulator
 from cosim.spice.simulator import Deck, Outcome, Simulator
 from cosim.spice.testbench import Testbench
 
@@ -178,3 +181,339 @@ def test_a_bench_behind_a_mark_of_byte_order(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     path.write_bytes('title = "t"\ncircuit = "V1 a 0 1"\nanalysis = { kind = "op" }\n'.encode("utf-8-sig"))
     assert Testbench.load(path).file.title == "t"
+
+
+LAG = "t\nV1 a 0 pulse(0 1 1n 1n 1n 1u)\nR1 a b 1k\nC1 b 0 1p\n.tran 10p 100n\n"
+DELAY = ".meas tran td trig v(a) val=0.5 rise=1 targ v(b) val=0.5 rise=1\n"
+
+
+@pytest.mark.parametrize("option", [".option autostop", ".OPTIONS reltol=1e-3 AUTOSTOP"])
+def test_autostop_is_an_end(option: str, simulator: Simulator) -> None:
+    result = simulator.run(Deck(LAG + option + "\n" + DELAY)).require()
+    assert result.measures["td"] == pytest.approx(734.478e-12, rel=1e-5)  # ngspice 46 by itself, six digits
+    assert float(result["tran"]["time"][-1]) < 3e-9
+    said = "the transient ended at 2.235e-09 s of 1e-07 s: .options autostop ends it when all .meas are done"
+    assert result.notes == (said,)
+
+
+def test_autostop_waits_for_every_measure(simulator: Simulator) -> None:
+    result = simulator.run(Deck(LAG + ".option autostop\n" + DELAY + ".meas tran never when v(b)=5\n")).require()
+    assert float(result["tran"]["time"][-1]) == pytest.approx(100e-9)
+    assert not result.notes
+    assert dict(result.missing) == {"never": "out of interval"}
+
+
+def test_autostop_without_a_measure_would_end_at_once(pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(LAG + ".option autostop\n"))
+    assert result.outcome is Outcome.REFUSED
+    assert result.reason.startswith("line 6: the option autostop ends a transient when all .meas are done")
+
+
+REASONS = {
+    "dv deriv v(b) at=3n": "function 'deriv' currently not supported",
+    "er err v(b) v(a)": "function 'err' currently not supported",
+    "typo max v(bb)": "no such vector as 'v(bb)'",
+    "never when v(b)=2 rise=1": "out of interval",
+    "late find v(b) at=190n": "out of interval",
+    "slow trig v(a) val=0.5 rise=1 targ v(b) val=5 rise=1": "out of interval",
+    "sum param='top*2+'": "Expression err: top*2+",
+    "name param='topp*2'": "Undefined parameter [topp]",
+    "gone avg v(b) from=150n to=160n": "its window from 1.5e-07 to 1e-07 is empty",
+}
+
+
+def test_each_measure_has_a_reason_of_its_own(simulator: Simulator) -> None:
+    cards = "".join(f".meas tran {card}\n" for card in REASONS)
+    result = simulator.run(Deck(LAG + ".meas tran top max v(b)\n.measure ac other max v(b)\n" + cards)).require()
+    assert result.measures["top"] == pytest.approx(1.0, rel=1e-3)
+    expected = {card.split()[0]: reason for card, reason in REASONS.items()}
+    assert dict(result.missing) == {**expected, "other": "there is no .ac analysis"}
+
+
+def test_a_measure_that_is_not_whole_is_refused(pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(LAG + ".meas bad\n"))
+    assert result.reason.startswith("line 6: '.meas bad' is incomplete; write .meas ANALYSIS NAME")
+
+
+def test_run_gives_the_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(LAG + ".include more.inc\n")
+    (tmp_path / "more.inc").write_text("* measures\n.meas tran dv deriv v(b) at=3n\n.meas tran typo max v(d)\n")
+    assert main(["run", str(path)]) == 2
+    said = ".meas dv: function 'deriv' currently not supported; .meas typo: no such vector as 'v(d)'"
+    assert capsys.readouterr().err == f"cosim: {path}: {said}\n"
+
+
+CLIPPED = "t\nV1 in 0 sin(0 1 1k)\nR1 in out 1k\nD1 out 0 dm\n.model dm d is=1e-14\n.tran 1u 5m 0 1u\n"
+
+
+@pytest.mark.parametrize("card", [".four 1k v(out)", ".FOURIER {2*f} , v( out ) i(v1) v(in, out)\n.param f=500"])
+@pytest.mark.parametrize("saved", ["", ".save v(in)\n"])
+def test_fourier_is_computed(card: str, saved: str, simulator: Simulator) -> None:
+    result = simulator.run(Deck(CLIPPED + saved + card + "\n")).require()
+    first = result.fourier[0]
+    assert (first.analysis, first.vector, first.frequency) == ("tran", "v(out)", 1000.0)
+    assert first.thd == pytest.approx(0.136103, abs=5e-7)  # ngspice 46 by itself: 13.6103 %
+    assert first.magnitudes[:3] == pytest.approx((-0.07356, 0.865898, 0.100056), rel=1e-5)
+    assert [entry.vector for entry in result.fourier[1:]] == (["i(v1)", "v(in,out)"] if "2*f" in card else [])
+    assert not result.missing
+
+
+def test_fourier_of_each_transient_and_what_it_cannot_have(simulator: Simulator) -> None:
+    cards = ".four 10 v(out)\n.four 1k v(out) @r1[nope]\n.meas tran top max v(out)\n.tran 1u 2m 0 1u\n"
+    result = simulator.run(Deck(CLIPPED + cards)).require()
+    assert [(entry.analysis, entry.frequency) for entry in result.fourier] == [("tran", 1e3), ("tran2", 1e3)]
+    assert result["tran"]["time"][-1] > result["tran2"]["time"][-1]
+    assert "longer than time span" in result.missing[".four v(out)"]
+    assert ".four @r1[nope]" in result.missing
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (".four 1k", "is not a frequency and vectors"),
+        (".four v(out)", "is not a frequency and vectors"),
+        (".four -1k v(out)", "has the frequency '-1k'"),
+        (".four {nope} v(out)", "has the frequency '{nope}'"),
+        (".four 1k v(out)*2", ".four of '*2'"),
+        (".four 1k v(out) ; v(in)", ""),
+        (".four 1k out", ".four of 'out'"),
+    ],
+)
+def test_fourier_that_cannot_be_followed(card: str, said: str, pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(CLIPPED + card + "\n"))
+    assert result.outcome is (Outcome.REFUSED if said else Outcome.CONVERGED)
+    assert said in result.reason
+
+
+def test_fourier_without_a_transient(pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(CLIPPED.replace(".tran 1u 5m 0 1u", ".op") + ".four 1k v(out)\n"))
+    assert result.reason == "line 7: .four needs a transient; add a .tran, or remove the .four"
+
+
+def test_fourier_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(CLIPPED + ".four 1k v(out)\n")
+    assert main(["run", str(path)]) == 0
+    assert "v(out) in tran: total harmonic distortion 13.6103%" in capsys.readouterr().out
+    assert main(["run", "--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["fourier"][0]["thd"] == pytest.approx(0.136103, abs=5e-7)
+
+
+def test_recordings_keep_what_was_said(pyspice: Simulator, tmp_path: Path) -> None:
+    deck = Deck(CLIPPED + ".four 1k v(out) @r1[nope]\n.print tran v(out)\n")
+    kept = RecordedSimulator(tmp_path, pyspice).run(deck)
+    again = RecordedSimulator(tmp_path).run(deck)
+    assert (again.fourier, dict(again.missing), again.notes) == (kept.fourier, dict(kept.missing), kept.notes)
+    assert kept.fourier
+    assert kept.missing
+    assert kept.notes
+
+
+# Every card that ngspice knows: what it does where it is followed, the sentence where it is refused, or what is said of
+# one that is left out.
+CARDS = "t\nV1 in 0 dc 1 ac 1 distof1 1 distof2 0.1 sin(1 1 1k)\nR1 in out 1k\nD1 out 0 dm\n.model dm d is=1e-14\n"
+TRAN = ".tran 10u 1m\n"
+ANALYSES = {
+    ".op": ("op",),
+    ".tran 10u 1m": ("tran",),
+    ".dc v1 0 1 0.5": ("dc",),
+    ".ac dec 2 1 10": ("ac",),
+    ".noise v(out) v1 dec 2 1 10": ("noise", "noise_integrated"),
+    ".tf v(out) v1": ("tf",),
+    ".sens v(out)": ("sens",),
+    ".pz in 0 out 0 vol pz": ("pz",),
+    ".disto dec 2 1 10": ("disto", "disto2"),
+    ".disto dec 2 1 10 0.7": ("disto", "disto2", "disto3"),
+}
+
+
+@pytest.mark.parametrize("card", ANALYSES)
+@pytest.mark.parametrize("measured", [False, True])
+def test_every_analysis_runs(card: str, measured: bool, simulator: Simulator) -> None:
+    text = CARDS.replace("D1 out", "C1 out 0 1n\nD1 out") if card.startswith(".pz") else CARDS
+    more = TRAN + ".meas tran top max v(out)\n" if measured and card[:5] != ".tran" else ""
+    result = simulator.run(Deck(text + card + "\n" + more)).require()
+    assert set(result.waveforms) == {*ANALYSES[card], *(("tran",) if more else ())}
+
+
+def test_s_parameters_run(simulator: Simulator) -> None:
+    ports = "V1 in 0 dc 0 ac 1 portnum 1 z0 50\nR1 in out 100\nV2 out 0 dc 0 ac 0 portnum 2 z0 50\n"
+    result = simulator.run(Deck("t\n" + ports + ".sp lin 3 1e6 1e7\n")).require()
+    # 100 Ohm between two ports of 50 Ohm: S21 = 2 z0 / (2 z0 + R)
+    assert abs(result["sp"]["s_2_1"].values[-1]) == pytest.approx(0.5)
+
+
+DIVIDED = "t\nV1 in 0 1\nR1 in out 1k\n.op\n"
+FOLLOWED = {
+    "R2 out 0 {r}\n.param r=1k": 0.5,
+    "R2 out 0 {r}\n.params r=1k": 0.5,
+    "R2 out 0 {f(500)}\n.func f(x) {2*x}": 0.5,
+    "R2 out 0 rm 1k\n.model rm r": 0.5,
+    "X1 out 0 m\n.subckt m a b\nR1 a b 1k\n.ends": 0.5,
+    "X1 out 0 m\n.macro m a b\nR1 a b 1k\n.eom": 0.5,
+    "X1 out m\n.subckt m a\nR1 a out2 1k\n.ends\nR3 out2 0 1\n.global out2": 1001 / 2001,
+    "R2 out 0 1k tc1=0.01\n.temp 127": 2 / 3,
+    "R2 out 0 1k tc1=0.01\n.options temp=127": 2 / 3,
+    "R2 out 0 1k tc1=0.01\n.option temp=127": 2 / 3,
+    "R2 out 0 1k tc1=0.01\n.opt temp=127": 2 / 3,
+    ".if (0)\nR2 out 0 3k\n.elseif (1)\nR2 out 0 1k\n.else\nR2 out 0 2k\n.endif": 0.5,
+    "R2 out 0 1k\n.save v(out)": 0.5,
+    "R2 out 0 1k\n.probe v(out)": 0.5,
+    "R2 out 0 1k\n.nodeset v(out)=0.3": 0.5,
+    "R2 out 0 1k\n.backanno\n.end": 0.5,
+    "R2 out 0 {r}\n.include a.inc": 0.5,
+    "R2 out 0 {r}\n.inc a.inc": 0.5,
+    "R2 out 0 {r}\n.incl a.inc": 0.5,
+    "R2 out 0 {r}\n.lib a.lib tt": 0.5,
+}
+
+
+@pytest.mark.parametrize("cards", FOLLOWED)
+def test_every_card_of_the_circuit_is_followed(cards: str, pyspice: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "a.inc").write_text("* include\n.param r=1k\n")
+    (tmp_path / "a.lib").write_text("* library\n.lib tt\n.param r=1k\n.endl tt\n")
+    result = pyspice.run(Deck(DIVIDED + cards + "\n", roots=(tmp_path,))).require()
+    # R1 has no temperature coefficient; at 100 K above nominal R2 is 2 kOhm
+    assert float(result["op"]["v(out)"]) == pytest.approx(FOLLOWED[cards], rel=1e-9)
+    assert not result.notes
+
+
+def test_initial_conditions_are_followed(pyspice: Simulator) -> None:
+    result = pyspice.run(Deck("t\nR1 a 0 1k\nC1 a 0 1u\n.ic v(a)=1\n.tran 1u 1m 0 1u\n")).require()
+    assert float(result["tran"]["v(a)"][-1]) == pytest.approx(0.36788, rel=1e-3)  # exp(-1), at ngspice's tolerances
+
+
+LEFT_OUT = {
+    ".print tran v(out)": ".print in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
+    ".plot tran v(out)": ".plot in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
+    ".width out=80": ".width in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
+    ".title other": ".title in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
+    ".print tran v(out)\n.save v(in)\n.plot tran v(in)":
+        ".print in line 7, .plot in line 9 are left out: nothing is printed on paper, the vectors of .save are in the "
+        "result",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cards", LEFT_OUT)
+def test_what_is_left_out_is_named(cards: str, simulator: Simulator) -> None:
+    assert simulator.run(Deck(CARDS + TRAN + cards + "\n")).require().notes == (LEFT_OUT[cards],)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [".step param r 1 2 1", ".csparam x=1", ".data d", ".enddata", ".alter", ".connect in in2", ".pss 1k 1m out 10 10",
+     ".machine", ".wave x.wav 16 1k v(out)", ".savebias x.sav", ".loadbias x.sav", ".net v(out) v1", ".dout x",
+     ".hdl x", ".protect", ".unprotect", ".vector a", ".stimulus x", ".watch tran v(out)", ".mc 5 tran v(out) max",
+     ".wcase x", ".distribution d (0,1)", ".para r=1k", ".temp", ".temp warm", ".options rshunt",
+     ".options reltol=much", ".options method=magic", ".save v(nowhere)",
+     ".save v(out) v(nowhere)", ".four 1k v(nowhere)"],
+)  # fmt: skip
+def test_every_other_card_is_refused(card: str, pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(CARDS + TRAN + card + "\n"))
+    assert result.outcome is Outcome.REFUSED
+    assert result.reason
+
+
+@pytest.mark.parametrize("card", [".ic v(nowhere)=1", ".nodeset v(nowhere)=1"])
+def test_what_ngspice_ignores_is_said(card: str, simulator: Simulator) -> None:
+    (said,) = simulator.run(Deck(CARDS + TRAN + card + "\n")).require().notes
+    assert "on non-existent node - nowhere, ignored" in said
+
+
+@pytest.mark.parametrize("node", ["c", "e", "pi", "boltz"])
+def test_a_constant_is_not_a_node(node: str, pyspice: Simulator) -> None:
+    """ngspice measures v(c) as 2.998e8 where there is no node c."""
+    card = f".meas tran top max v({node})\n"
+    result = pyspice.run(Deck(CARDS + TRAN + card))
+    assert result.outcome is Outcome.REFUSED
+    assert f"line 7: unknown vector 'v({node})'" in result.reason
+    held = pyspice.run(Deck(CARDS + TRAN + card + f"R9 out {node} 1k\nR8 {node} 0 1k\n")).require()
+    assert abs(held.measures["top"]) < 10.0
+
+
+BENCH = """title = "lag"
+circuit = '''
+V1 a 0 pulse(0 1 1n 1n 1n 1u)
+R1 a b 1k
+C1 b 0 1p
+{card}
+'''
+[analysis]
+kind = "tran"
+stop = "100 ns"
+max_step = "100 ps"
+[measures.last]
+kind = "final"
+of = "v(b)"
+unit = "V"
+"""
+
+
+def bench(folder: Path, card: str) -> Path:
+    path = folder / "b.toml"
+    path.write_text(BENCH.format(card=card))
+    return path
+
+
+@pytest.mark.parametrize("card", [*(card for card in ANALYSES if ".disto" not in card), ".sp lin 3 1e6 1e7"])
+def test_an_analysis_in_the_circuit_of_a_bench_is_refused(card: str, pyspice: Simulator, tmp_path: Path) -> None:
+    found = Testbench.load(bench(tmp_path, card)).run(pyspice).result
+    assert found.outcome is Outcome.REFUSED
+    name = card.split()[0]
+    assert found.reason == (
+        f"{tmp_path / 'b.toml'}:6: {name} in the circuit of a bench, whose analyses are tables of its own; remove it, "
+        f"and write [analyses.NAME] with kind = {name[1:]!r}"
+    )
+
+
+@pytest.mark.parametrize("card", [".meas tran top max v(b)", ".measure tran top max v(b)", ".four 1meg v(b)"])
+@pytest.mark.parametrize("verb", ["run", "validate"])
+def test_a_measure_in_the_circuit_of_a_bench_is_named(
+    card: str, verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench(tmp_path, card)
+    assert main([verb, "--json", str(path)]) == 0
+    said = capsys.readouterr()
+    where = f"{card.split()[0]} in {path}:6 is left out of the bench's measures: write it as [measures.NAME]"
+    assert where in said.err
+    assert where in said.out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("I1 0 a 2A", "2A is 2e-18, for A is atto in SPICE; write 2, or 2a where that is meant"),
+        ("I1 0 a dc 2Amp", "2Amp is 2e-18"),
+        ("I1 0 a PULSE(0 3A 1n 1n 1n 1u)", "3A is 3e-18"),
+        ("C1 a 0 1F", "1F is 1e-15, for F is femto"),
+        ("C1 a 0 C=1Farad", "1Farad is 1e-15"),
+        ("R2 a 0 5M", "5M is 0.005, for M is milli in SPICE; write 5Meg, or 5m where that is meant"),
+        ("R2 a 0 4.7MOhm", "4.7MOhm is 0.0047"),
+        ("R2 a 0 {2*5M}", "5M is 0.005"),
+        ("R2 a 0 R=5M", "5M is 0.005"),
+        (".param rload=5M", "5M is 0.005"),
+        (".param x=1 cmem = 1F", "1F is 1e-15"),
+        ("V2 b 0 SIN(0 1 2M)\nR3 b 0 1", "2M is 0.002"),
+        ("X1 a cell r=5M\n.subckt cell a r=1\nR1 a 0 {r}\n.ends", "5M is 0.005"),
+        (".ac dec 10 1 10M", "10M is 0.01"),
+        ("I1 0 a 2a", ""), ("I1 0 a 2mA", ""), ("I1 0 a 2uA", ""), ("C1 a 0 10f", ""), ("C1 a 0 10fF", ""),
+        ("C1 a 0 1m", ""), ("C1 a 0 1M", ""), ("L1 a 0 1M", ""), ("R2 a 0 5Meg", ""), ("R2 a 0 5MEG", ""),
+        ("R2 a 0 5m", ""), ("R2 a 5M 5\nR3 5M 0 1", ""), ("R2 a 0 5MIL", ""), ("V2 b 0 5V\nR3 b 0 1", ""),
+        ("V2 b 0 SIN(0 1M 2k)\nR3 b 0 1", ""), ("V2 b 0 SIN(0 1 2m)\nR3 b 0 1", ""), (".param x=5M", ""),
+        ("R2 a 0 r2M 1k\n.model r2M r", ""), (".ac dec 10 1 10Meg", ""), ("G1 a 0 a 0 1M", ""),
+    ],
+)  # fmt: skip
+def test_a_suffix_that_reads_as_a_unit(line: str, said: str, pyspice: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(f"t\nV1 a 0 1\nR1 a 0 1k\n.op\n{line}\n.end\n")
+    notes = pyspice.run(Deck(source_text(path), source=path)).notes
+    assert [note.startswith(f"{path}:5: {said}") for note in notes] == [True] * bool(said)
+    found = [finding for finding in lint_file(path).findings if finding.rule == "suffix"]
+    assert [(f.line, f.message.startswith(said.partition(",")[0])) for f in found] == [(5, True)] * bool(said)
+
+
+def test_a_suffix_in_a_bench_is_said_by_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bench(tmp_path, "C2 b 0 1F")
+    assert main(["validate", str(path)]) == 0
+    assert f"cosim: note: b: {path}:6: 1F is 1e-15, for F is femto" in capsys.readouterr().err
