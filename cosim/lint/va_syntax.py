@@ -52,7 +52,9 @@ class Statement:
 
 @dataclass(frozen=True)
 class Declared:
-    """A parameter or variable: ``kind`` is its type ("" where none is written), ``value`` its default."""
+    """A parameter or variable: ``kind`` is its type ("" where none is written), ``value`` its default. ``allowed`` and
+    ``excluded`` are the strings that one of type string may, and may not be.
+    """
 
     name: Token
     kind: str
@@ -60,6 +62,8 @@ class Declared:
     start: int
     end: int
     local: bool = False
+    allowed: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass
@@ -243,12 +247,24 @@ class _Parser:
             cursor.expect("=")
             value = self.expressions.parse(cursor)
             end = cursor.last.end
-            while not cursor.at(",", ";") and cursor.here.kind != "end":  # ranges: from [0:1) exclude 0
+            words: dict[str, list[str]] = {"from": [], "exclude": []}
+            clause = "from"
+            # ranges: from [0:1) exclude 0, from '{"a", "b"} exclude "c"
+            while not cursor.at(",", ";") and cursor.here.kind != "end":
                 if cursor.accept("[", "("):
                     while not cursor.at("]", ")") and cursor.here.kind != "end":
                         cursor.take()
+                elif cursor.accept("'{"):
+                    while not cursor.at("}") and cursor.here.kind != "end":
+                        token = cursor.take()
+                        words[clause] += [token.text[1:-1]] * (token.kind == "string")
+                elif cursor.at("from", "exclude"):
+                    clause = cursor.here.text
+                elif cursor.here.kind == "string":
+                    words[clause].append(cursor.here.text[1:-1])
                 end = cursor.take().end
-            module.parameters.append(Declared(name, kind, value, start, end, local))
+            allowed, excluded = tuple(words["from"]), tuple(words["exclude"])
+            module.parameters.append(Declared(name, kind, value, start, end, local, allowed, excluded))
             if not cursor.accept(","):
                 break
         cursor.expect(";")

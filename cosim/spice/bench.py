@@ -37,6 +37,18 @@ else:
     Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
 
 
+def _word(value: Any) -> str:
+    """A value that is not a number, for a parameter of type string."""
+    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
+    return value
+
+
+# What a compiled model may be handed as a string: nothing that ends one, or that an engine reads otherwise.
+_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
+Word = Annotated[str, pydantic.BeforeValidator(_word)]
+
+
 class DeviceUse(Table):
     """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file of one's own.
 
@@ -52,7 +64,7 @@ class DeviceUse(Table):
         verilog_a: a file of one's own in place of ``parameters``.
         module: of that file; default: its only one.
         terminals: its ports in the order of the subcircuit; default: the module's.
-        values: of the module's parameters.
+        values: of the module's parameters; a string for one of type string.
     """
 
     parameters: str | None = None
@@ -62,7 +74,18 @@ class DeviceUse(Table):
     verilog_a: str | None = None
     module: str | None = None
     terminals: tuple[str, ...] = ()
-    values: dict[str, Quantity] = Field(default_factory=dict)
+    values: dict[str, Quantity | Word] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _compiled(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("verilog_a") is None:
+            return given
+        if given.get("form", "verilog-a") == "behavioural":
+            raise InputError(
+                "a device with verilog_a has no behavioural form", remedy="leave the form out: it runs compiled"
+            )
+        return {**given, "form": "verilog-a"}
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> DeviceUse:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where, at
 from cosim.files import resolved
-from cosim.lint.findings import inside, read_source
-from cosim.lint.va_syntax import Module, parse
+from cosim.lint.findings import Edit, apply_edits, inside, read_source
+from cosim.lint.va_syntax import Declared, Module, parse
 from cosim.lint.va_tokens import scan
 from cosim.spice.bench import DeviceUse
 from cosim.spice.openvaf import compile_model
@@ -54,17 +56,54 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     if len(set(order)) != len(order):
         with at("terminals"):
             raise InputError(f"device {name!r} names a terminal twice", remedy=f"the module has {', '.join(ports)}")
-    compiled = compile_model(path)
-    numbers = {key: fmt(quantity.value) for key, quantity in use.values.items()}
+    strings = {key: given for key, given in use.values.items() if isinstance(given, str)}
+    for key in use.values:
+        with at("values", key):
+            _require_kind(known[key], strings.get(key), f"parameter {key!r} of module {module.name!r} in {path.name}")
+    called, text = _with_strings(module, source.text, known, strings)
+    compiled = compile_model(path, text=text)
+    numbers = {key: fmt(given.value) for key, given in use.values.items() if not isinstance(given, str)}
     defaults = "".join(f" {key}={value}" for key, value in numbers.items())
     passed = "".join(f" {key}={{{key}}}" for key in numbers)
     lines = [
         f".subckt {name} {' '.join(order)}" + (f" params:{defaults}" if defaults else ""),
         f"N1 {' '.join(port if port in order else f'open_{port}' for port in ports)} {name}_module",
-        f".model {name}_module {module.name}{passed}",
+        f".model {name}_module {called}{passed}",
         f".ends {name}",
     ]
     return compiled, "\n".join(lines)
+
+
+def _require_kind(entry: Declared, word: str | None, what: str) -> None:
+    """Raises `InputError` for a string where a number is asked for, or the other way round, or one out of its range."""
+    if (word is not None) != (entry.kind == "string"):
+        wanted = 'a string: write a word in quotes, e.g. "fast"' if word is None else "a number"
+        raise InputError(f"{what} takes {wanted}")
+    if word is not None and (word in entry.excluded or (entry.allowed and word not in entry.allowed)):
+        raise UnknownName(f"value of {what}:", word, [one for one in entry.allowed if one not in entry.excluded])
+
+
+def _with_strings(
+    module: Module, text: str, known: Mapping[str, Declared], strings: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """The module's name and text with ``strings`` as the defaults of their parameters; None for no other text.
+
+    They are compiled in: ngspice reads a string of a ``.model`` card in lower case and up to its first blank, and the
+    compiler's own check of ``from '{...}`` takes the first of several strings alone.
+    """
+    if not strings:
+        return module.name, None
+    edits = []
+    for key, word in strings.items():
+        entry = known[key]
+        assert entry.value is not None
+        edits.append(Edit(entry.value.start, entry.end, f'"{word}"'))
+    # a module of a name of its own: an engine may hold the same one with other strings
+    called = f"{module.name}_{hashlib.sha256(repr(sorted(strings.items())).encode()).hexdigest()[:12]}"
+    head = re.compile(rf"\bmodule\s+{re.escape(module.name)}\b").search(text, module.start)
+    assert head is not None
+    edits.append(Edit(head.start(), head.end(), f"module {called}"))
+    return called, apply_edits(text, edits)
 
 
 def _choose(name: str, use: DeviceUse, path: Path, modules: dict[str, Module]) -> Module:

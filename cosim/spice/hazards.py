@@ -95,6 +95,8 @@ _REMEDIES = {
     ".step": "write the values as sweep = { NAME = [...] } in the analysis of a bench, or as the grid of a campaign's "
     "plan; 'cosim lint FILE --fix NEW' takes out what else is LTspice's",
 }
+_QUOTED = re.compile(r'=\s*"([^"]*)"')
+_READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")
 _KEPT = 512  # characters: no long line is kept only to be known again
 _NOWHERE = Where(None, None)
 _BOOLEANS = frozenset(("true", "false"))
@@ -236,6 +238,9 @@ def _refuse_model(line: Line, roots: tuple[Path, ...]) -> Line:
         return _confine_file(line, FILE_MODELS[kind], roots)
     if kind not in CODE_MODELS:
         _no_file_parameter(line)
+        for word in _QUOTED.findall(line.text):
+            if not _READ_AS_IT_IS.fullmatch(word):
+                raise _refused(line, f"ngspice would not read {word[:40]!r} as it stands", "use lower case, no blanks")
     elif _file_parameter(line.text):
         raise _refused(line, f"{kind} takes no file", "remove it")
     return line

@@ -81,13 +81,16 @@ def require_openvaf() -> str:
     return program
 
 
-def compile_model(source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = ()) -> Path:
+def compile_model(
+    source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = (), text: str | None = None
+) -> Path:
     """The compiled model of a Verilog-A file (`Path`) or of Verilog-A text (`str`).
 
     Args:
         source: the module; a path's own folder is searched for what it includes.
         cache: where compiled models are kept; default ``osdi`` in `resources.cache_folder`.
         include: further folders for ```include``.
+        text: what a path's own text was changed to, line by line.
 
     Raises:
         NetlistError: the compiler found an error: with file, line and column. MissingFile: no such source.
@@ -96,7 +99,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     """
     program = require_openvaf()
     file = source if isinstance(source, Path) else None
-    text = _read(file) if file is not None else str(source)
+    text = text if text is not None else _read(file) if file is not None else str(source)
     match = _MODULE.search(text)
     if match is None:
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
