@@ -153,12 +153,14 @@ def _netlist(
     output: Path | None,
     as_json: bool,
 ) -> int:
+    from dataclasses import replace
+
     from cosim import resources
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import InputError, Where
     from cosim.spice.advice import of_netlist
     from cosim.spice.netlist import source_text
-    from cosim.spice.simulator import Deck
+    from cosim.spice.simulator import Deck, Outcome
     from cosim.units import show
 
     text = source_text(path)
@@ -168,6 +170,8 @@ def _netlist(
     if translate:
         text, source = _translated(path, text, roots)
     done = simulator.run(Deck(text, roots=roots, source=source), limits=limits)
+    if done.outcome is Outcome.REFUSED and (hint := _dialect(path, text)):
+        done = replace(done, reason=f"{done.reason}; {hint}")
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
         for analysis, data in done.waveforms.items()
@@ -224,6 +228,27 @@ def _netlist(
         why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
         raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
+
+
+def _dialect(path: Path, text: str) -> str:
+    """Whose language a netlist that was refused seems to be in, and what repairs it; empty where lint finds nothing."""
+    from cosim.errors import CosimError
+    from cosim.lint.findings import Severity
+    from cosim.lint.lt_lint import lint_spice
+
+    try:
+        found = lint_spice(text, path).findings
+    except CosimError:
+        return ""
+    foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
+    if not foreign:
+        return ""
+    first, more = foreign[0], f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    new = path.with_name(f"{path.stem}_ngspice{path.suffix}").name
+    return (
+        f"it seems to be LTspice's or PSpice's (line {first.line}: {first.message}{more}): "
+        f"'cosim lint {path} --fix {new}' writes it for ngspice"
+    )
 
 
 def _show_fourier(found: Fourier) -> None:

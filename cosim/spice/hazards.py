@@ -92,8 +92,7 @@ _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\
 _REMEDIES = {
     ".para": "write .param, which ngspice does not take it for",
     ".csparam": "remove it: only a .control block could read it",
-    ".step": "write the values as sweep = { NAME = [...] } in the analysis of a bench, or as the grid of a campaign's "
-    "plan; 'cosim lint FILE --fix NEW' takes out what else is LTspice's",
+    ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan",
 }
 _QUOTED = re.compile(r'=\s*"([^"]*)"')
 _READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")

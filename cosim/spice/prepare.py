@@ -13,7 +13,7 @@ from typing import Any
 
 from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
 from cosim.files import resolved
-from cosim.spice import fourier, hazards, meas, suffixes
+from cosim.spice import dialect, fourier, hazards, meas, suffixes
 from cosim.spice.diagnose import check_expansion
 from cosim.spice.floating import check_floating, shunted
 from cosim.spice.fourier import FourierCard
@@ -136,6 +136,7 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
 
 def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
+    dialect.check(read)
     _check_structure(read, deck)
     check_instances(read, deck.devices)
     analyses = read.analyses()
@@ -170,7 +171,7 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     measures = meas.names(read)
     meas.check_autostop(read, deck.options)
     lasting = not options <= hazards.PASSING_OPTIONS
-    notes = (*left_out(read, bench=deck.bench), *suffixes.notes(read))
+    notes = (*left_out(read, bench=deck.bench), *suffixes.notes(read), *dialect.notes(read))
     reads = hazards.data_files(read)
     return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, reads, asked, notes)
 

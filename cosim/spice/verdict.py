@@ -22,6 +22,7 @@ from cosim.spice.waveforms import Plot
 # A transient's last point is its stop time up to rounding; ngspice's own sum of steps differs in the last few bits.
 _STOP_RTOL = 1e-6
 _PRINTED = 2e-6  # of a number that ngspice prints with seven digits
+_STOPPED = re.compile(r"in expression: parsing stopped at line (\d+)", re.IGNORECASE)
 _OPTION = re.compile(r"bad type given for option (\S+)", re.IGNORECASE)
 _PASSED = re.compile(r"^\s*warning\s*:.*\bignored\b|could not set temperature", re.IGNORECASE)
 _AUTOSTOP = re.compile(r"Autostop after (\d[\d.]*(?:e[+-]?\d+)?) s", re.IGNORECASE)
@@ -166,6 +167,11 @@ def _run_reason(missing: str, texts: Sequence[str]) -> str:
 
 def load_reason(prepared: Prepared, texts: Sequence[str]) -> str:
     """Why ngspice did not take the netlist, with the place that its log leads to."""
+    for index, text in enumerate(texts):
+        if (stopped := _STOPPED.search(text)) and (where := prepared.place(int(stopped[1]))) is not None:
+            name = prepared.text.split("\n")[int(stopped[1]) - 1].split(None, 1)[0]
+            rest = " ".join(texts[index + 1].partition(" in ")[0].split())[:40] if index + 1 < len(texts) else ""
+            return f"{where}: syntax error in the expression of {name}, at {rest!r}"
     for index, text in enumerate(texts):
         if (_FATAL.search(text) or _IGNORED.search(text)) and not _NOISE.search(text):
             return _placed(prepared, _clean(text), texts, index)

@@ -517,3 +517,82 @@ def test_a_suffix_in_a_bench_is_said_by_validate(tmp_path: Path, capsys: pytest.
     path = bench(tmp_path, "C2 b 0 1F")
     assert main(["validate", str(path)]) == 0
     assert f"cosim: note: b: {path}:6: 1F is 1e-15, for F is femto" in capsys.readouterr().err
+
+
+def test_an_expression_that_is_no_expression_names_its_element(simulator: Simulator) -> None:
+    body = "V1 a 0 1\nX1 a m\n.subckt m a\n* inside\nB1 b 0 V=V(a)*+*2\nR1 b 0 1k\n.ends\n.op\n"
+    result = simulator.run(Deck("t\n* comment\n\n" + body))
+    assert result.reason.startswith("line 8: syntax error in the expression of B1, at '* 2.0")
+    flat = simulator.run(Deck("t\n* comment\n\nV1 a 0 1\nR1 a 0 1\nE1 y 0 VALUE={IF(V(a)>0.5 & V(a)<2, 5, 0)}\n.op\n"))
+    assert flat.reason.startswith("line 6: syntax error in the expression of E1, at '& v(a) <")
+
+
+@pytest.mark.parametrize(
+    ("line", "rest"),
+    [
+        ("G1 0 b VALUE {LIMIT(V(a), 0, 0.2)}", "limit(V(a), 0, 0.2)"),
+        ("E1 b 0 VALUE={2*limit(V(a)*max(1,2), 0, (0.2))}", "limit(V(a)*max(1,2), 0, (0.2))"),
+        ("B1 b 0 V=limit(V(a),0.2)", "limit(V(a),0.2)"),
+        ("R1 b 0 {limit(5,0.1,2)}", "limit(5,0.1,2)"),
+    ],
+)
+def test_a_limit_of_another_language_is_refused(line: str, rest: str, pyspice: Simulator) -> None:
+    result = pyspice.run(Deck(f"t\nV1 a 0 0.3\n{line}\nR5 b 0 1\n.op\n"))
+    said = f"line 3: {rest} is LTspice's and PSpice's, and a random number in ngspice; write min(max(x, a), b)"
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, said)
+
+
+def test_a_limit_of_ones_own_and_of_ngspice_runs(pyspice: Simulator) -> None:
+    own = ".func limit(x,a,b) {min(max(x,a),b)}\nB1 b 0 V=limit(V(a),0,0.2)\nR5 b 0 1\n"
+    assert float(pyspice.run(Deck(f"t\nV1 a 0 0.3\n{own}.op\n")).require()["op"]["v(b)"]) == pytest.approx(0.2)
+    assert pyspice.run(Deck("t\nV1 a 0 1\nR1 a 0 {limit(5, max(1, 2))}\n.op\n")).ok
+
+
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        ("R2 a 0 4k7", "line 5: 4k7 is 4k in ngspice; write 4.7k"),
+        ("C2 a 0 4n7", "line 5: 4n7 is 4n in ngspice; write 4.7n"),
+        ("R2 a 2k2 1k\nR3 2k2 0 1k", ""),
+        ("R2 a 0 rm\n.model rm r r=1k", ""),
+        (
+            "C2 a 0 1n ic=0.5",
+            "line 5: ic= of C2 is not followed by a .tran without uic; add uic to the .tran, or write ",
+        ),
+        ("L2 a c 1n IC = 0.5\nR3 c 0 1", "line 5: ic= of L2 is not followed by a .tran without uic; add uic to it"),
+        ("C2 a 0 1n ic=0.5\n.ic v(a)=0.5", ""),
+    ],
+)
+def test_what_ngspice_reads_otherwise_is_said(cards: str, said: str, pyspice: Simulator) -> None:
+    notes = pyspice.run(Deck(f"t\nR1 a 0 1k\nI1 0 a 1m\n.tran 1n 10n\n{cards}\n")).require().notes
+    assert [note.startswith(said) for note in notes] == [True] * bool(said)
+    if "ic" in cards.lower():
+        assert not pyspice.run(Deck(f"t\nR1 a 0 1k\nI1 0 a 1m\n.tran 1n 10n uic\n{cards}\n")).require().notes
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (".step param r list 1k 2k\n.op", "write the values as sweep = { NAME = [...] } in a bench's analysis, or as"),
+        (".tran 0 2s 0 {1/10000}", "TSTEP is invalid"),
+        ("B1 y 0 V=V(a) & V(b)\nR3 y 0 1\n.op", "unknown parameter (&)"),
+    ],
+)
+def test_a_dialect_is_named_with_what_repairs_it(
+    card: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(f"t\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n{card}\n")
+    assert main(["run", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert f"{path}:5: " in error
+    assert said in error
+    assert "it seems to be LTspice's or PSpice's (line 5: " in error
+    assert f"'cosim lint {path} --fix d_ngspice.cir' writes it for ngspice" in error
+
+
+def test_what_is_refused_for_another_reason_is_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text("t\nV1 a 0 1\nR1 a 0 1k\nX1 a 0 nothing\n.op\n")
+    assert main(["run", str(path)]) == 1
+    assert "LTspice" not in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""What LTspice and PSpice write and ngspice reads as something else, without a word: refused, or said beside a run.
+
+``limit(x, a, b)`` bounds x there; ngspice draws a random number, and takes a voltage in it for 0. ``4k7`` is 4700 in
+LTspice and 4000 in ngspice. ``IC=`` of a capacitor or an inductor is followed there by every transient, in ngspice by
+one with ``uic`` alone. The rest of those languages is `cosim.lint`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cosim.errors import NetlistError
+from cosim.spice.netlist import Line, Netlist
+
+_LIMIT = re.compile(r"(?<![\w.])limit\s*\(", re.IGNORECASE)
+_ACCESS = re.compile(r"\b[vi]\s*\(", re.IGNORECASE)
+_OWN = re.compile(r"\.func\s+limit\s*\(", re.IGNORECASE)
+_MIDDLE = re.compile(r"(?<![\w.{])(\d+)(meg|[tgkmunpf])(\d+)(?!\w)", re.IGNORECASE)
+_VALUED = "rclvi"
+_IC = re.compile(r"\bic\s*=\s*([^\s]+)", re.IGNORECASE)
+_SET = re.compile(r"v\s*\(\s*([^\s(),]+)\s*\)\s*=", re.IGNORECASE)
+_UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
+
+
+def check(netlist: Netlist) -> None:
+    """Raises `NetlistError` for a ``limit`` that is not ngspice's own, limit(nominal, deviation) of numbers."""
+    found = [line for line in netlist.lines if _LIMIT.search(line.text)]
+    if not found or any(_OWN.match(line.text) for line in netlist.lines):
+        return
+    for line in found:
+        for match in _LIMIT.finditer(line.text):
+            inner = _inside(line.text, match.end())
+            if inner.count(",") - sum(part.count(",") for part in re.findall(r"\([^()]*\)", inner)) > 1 or (
+                _ACCESS.search(inner)
+            ):
+                raise NetlistError(
+                    f"limit({inner[:40]}) is LTspice's and PSpice's, and a random number in ngspice", where=line.where,
+                    remedy="write min(max(x, a), b)",
+                )  # fmt: skip
+
+
+def _inside(text: str, start: int) -> str:
+    """What stands in the brackets that open before ``start``."""
+    depth = 1
+    for end in range(start, len(text)):
+        depth += (text[end] == "(") - (text[end] == ")")
+        if not depth:
+            return text[start:end]
+    return text[start:]
+
+
+def notes(netlist: Netlist) -> tuple[str, ...]:
+    """Sentences on numbers and initial conditions that ngspice does not read as they are written."""
+    return (*_middles(netlist), *_conditions(netlist))
+
+
+def _middles(netlist: Netlist) -> Iterator[str]:
+    for line in netlist.lines:
+        if line.text[0].lower() in _VALUED and _MIDDLE.search(line.text):
+            _, _, _, *rest = line.text.split(None, 3)
+            for match in _MIDDLE.finditer(rest[0] if rest else ""):
+                number, suffix, behind = match.groups()
+                yield f"{line.where}: {match[0]} is {number}{suffix} in ngspice; write {number}.{behind}{suffix}"
+
+
+def _conditions(netlist: Netlist) -> Iterator[str]:
+    transients = list(netlist.cards(".tran"))
+    if not transients or all(_UIC.search(line.text) for line in transients):
+        return
+    held = {node.lower() for line in netlist.cards(".ic") for node in _SET.findall(line.text)}
+    held |= {node.rpartition(".")[2] for node in held}
+    for line in netlist.lines:
+        if line.text[0].lower() in "cl" and (given := _IC.search(line.text)) and not _holds(line, held):
+            name, node = line.text.split()[:2]
+            way = f"add uic to the .tran, or write .ic V({node})={given[1]}" if name[0] in "cC" else "add uic to it"
+            yield f"{line.where}: ic= of {name} is not followed by a .tran without uic; {way}"
+
+
+def _holds(line: Line, held: set[str]) -> bool:
+    return bool(held & {node.lower() for node in line.text.split()[1:3]})
