@@ -278,7 +278,7 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
     import sys
 
     from cosim.errors import NetlistRefused
-    from cosim.spice.control import translate
+    from cosim.spice.control import READ_BY_BLOCKS, translate
     from cosim.spice.netlist import read_text
 
     netlist = read_text(text, source=path, roots=roots)
@@ -296,7 +296,7 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
         )
     blocks = [block.where for block in netlist.controls] + [line.where for line in netlist.directives]
     if any(where.file != path for where in blocks):
-        return netlist.flatten(found.cards)[0], None
+        return netlist.flatten(found.cards, drop=frozenset({READ_BY_BLOCKS}))[0], None
     return found.apply(text), path
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from cosim.devices.base import DeviceModel
 from cosim.devices.registry import device as find_device
@@ -128,9 +129,16 @@ def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _
     return scope
 
 
-def constant(netlist: Netlist, text: str) -> float | None:
-    """The value of a number, or of an expression of the circuit's own parameters; None where it is neither."""
-    found = _value(text, _whole(_parts(netlist)), frozenset())
+def constant(netlist: Netlist, text: str, given: Mapping[str, float] = MappingProxyType({})) -> float | None:
+    """The value of a number, or of an expression of ``given`` and the circuit's own parameters; None where it is
+    neither.
+    """
+    whole = _whole(_parts(netlist))
+
+    def scope(name: str, above: frozenset[str]) -> _Value | None:
+        return _Value(given[name]) if name in given else whole(name, above)
+
+    found = _value(text, scope, frozenset())
     return None if found is None else found.number
 
 

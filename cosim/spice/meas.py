@@ -14,7 +14,7 @@ _VALUE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNOR
 _NUMBER = r"([+-]?\d[\d.]*(?:e[+-]?\d+)?)"
 _WINDOW = re.compile(rf"\bfrom=\s*{_NUMBER}\s+to=\s*{_NUMBER}", re.IGNORECASE)
 _FAILED = re.compile(r"\.meas(?:ure)?\s+\S+\s+(\S+).*failed!?$", re.IGNORECASE)
-_ADDRESSED = re.compile(r"error:\s*measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?", re.IGNORECASE)
+_ADDRESSED = re.compile(r"^error:\s*(?:measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?)?", re.IGNORECASE)
 _ROW = re.compile(r"new internal line no\. (\d+)", re.IGNORECASE)
 _AFTERMATH = "cannot compute substitute"
 
@@ -78,7 +78,7 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
     for index, text in enumerate(lines):
         if failed := _FAILED.match(text):
             above = lines[index - 1] if index else ""
-            reason = _ADDRESSED.sub("", above).strip()
+            reason = _ADDRESSED.sub("", above).strip(" .")
             said.setdefault(failed[1].lower(), reason or above)
         elif (row := _ROW.search(text)) and index + 1 < len(lines):
             number, reason = int(row[1]), lines[index + 1]

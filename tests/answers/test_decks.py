@@ -215,6 +215,7 @@ REASONS = {
     "typo max v(bb)": "no such vector as 'v(bb)'",
     "never when v(b)=2 rise=1": "out of interval",
     "late find v(b) at=190n": "out of interval",
+    "lost find v(bb) at=19n": "no such vector as v(bb)",
     "slow trig v(a) val=0.5 rise=1 targ v(b) val=5 rise=1": "out of interval",
     "sum param='top*2+'": "Expression err: top*2+",
     "name param='topp*2'": "Undefined parameter [topp]",
@@ -596,3 +597,51 @@ def test_what_is_refused_for_another_reason_is_no_dialect(tmp_path: Path, capsys
     path.write_text("t\nV1 a 0 1\nR1 a 0 1k\nX1 a 0 nothing\n.op\n")
     assert main(["run", str(path)]) == 1
     assert "LTspice" not in capsys.readouterr().err
+
+
+BLOCK = """* scalars of a block
+.param tend=1u
+.csparam tend={{tend}}
++ n={{2*50}}
+V1 a 0 sin(0 1 1meg)
+R1 a b 1k
+C1 b 0 100p
+.control
+let st = tend/n
+{commands}
+.endc
+.end
+"""
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_scalars_of_a_block_are_put_in(included: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "d.cir"
+    text = BLOCK.format(commands="let half = 0.5*tend\ntran $&st $&tend\nsettype voltage v(b)\nfourier 1meg v(b)")
+    title, _, rest = text.partition("\n")
+    path.write_text(f"{title}\n.include rest.inc\n" if included else text)
+    (tmp_path / "rest.inc").write_text(rest if included else "")
+    assert main(["run", "--translate", "--json", str(path)]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert {(v["analysis"], v["points"]) for v in found["vectors"]} == {("tran", 108)}  # as ngspice 46 by itself
+    # one pole: |H| = 1/sqrt(1 + (2 pi f R C)^2), within what one period from rest leaves of the transient
+    assert found["fourier"][0]["magnitudes"][1] == pytest.approx(0.8467, rel=0.05)
+    for text in ("becomes  .tran 1e-08 1e-06", "becomes  .four 1meg v(b)", "only the block could read it", "is 1e-08"):
+        assert text in said.err
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ("tran 1n 1u\nlet x = v(b)*2", "'let x = v(b)*2' has no equivalent"),
+        ("tran $&other $&tend", "'tran $&other $&tend' has no equivalent: names $&other, which is not known before"),
+    ],
+)
+def test_what_a_block_would_lose_is_named(
+    commands: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(BLOCK.format(commands=commands))
+    assert main(["run", "--translate", str(path)]) == 2
+    assert said in capsys.readouterr().err

@@ -100,7 +100,7 @@ CASES = [
     net("endless transient", ".tran 1p 1e6", r"timed out.*2 s", 1, ("--wall", "2 s")),
     net("a wall that is none", "", r"'soon' is no quantity", 2, ("--wall", "soon")),
     net("a bench's option", "", r"belong to a bench", 2, ("--param", "w0=1")),
-    net("a measure that finds nothing", ".meas tran foo find v(zz) at=0.5u", r"\.meas foo found nothing", 2),
+    net("a measure that finds nothing", ".meas tran foo find v(zz) at=0.5u", r"\.meas foo: no such vector as v\(zz\)", 2),
     Case("no analysis", ("run", "n.cir"), r"no analysis.*\.tran", 1, {"n.cir": "t\nV1 a 0 1\nR1 a 0 1\n.end\n"}),
     Case("empty netlist", ("run", "n.cir"), r"n\.cir", 1, {"n.cir": ""}),
     Case("unknown parameter set", ("run", "b.toml"), r"unknown parameter set 'tio3'.*tio2", 2, {"b.toml": bench(set="tio3")}),
