@@ -17,7 +17,7 @@ _LIMIT = re.compile(r"(?<![\w.])limit\s*\(", re.IGNORECASE)
 _ACCESS = re.compile(r"\b[vi]\s*\(", re.IGNORECASE)
 _OWN = re.compile(r"\.func\s+limit\s*\(", re.IGNORECASE)
 _MIDDLE = re.compile(r"(?<![\w.{])(\d+)(meg|[tgkmunpf])(\d+)(?!\w)", re.IGNORECASE)
-_VALUED = "rclvi"
+_VALUED = "rRcClLvViI"
 _IC = re.compile(r"\bic\s*=\s*([^\s]+)", re.IGNORECASE)
 _SET = re.compile(r"v\s*\(\s*([^\s(),]+)\s*\)\s*=", re.IGNORECASE)
 _UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
@@ -25,7 +25,7 @@ _UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
 
 def check(netlist: Netlist) -> None:
     """Raises `NetlistError` for a ``limit`` that is not ngspice's own, limit(nominal, deviation) of numbers."""
-    found = [line for line in netlist.lines if _LIMIT.search(line.text)]
+    found = [line for line in netlist.lines if "limit" in line.text.lower() and _LIMIT.search(line.text)]
     if not found or any(_OWN.match(line.text) for line in netlist.lines):
         return
     for line in found:
@@ -57,7 +57,7 @@ def notes(netlist: Netlist) -> tuple[str, ...]:
 
 def _middles(netlist: Netlist) -> Iterator[str]:
     for line in netlist.lines:
-        if line.text[0].lower() in _VALUED and _MIDDLE.search(line.text):
+        if line.text[0] in _VALUED and _MIDDLE.search(line.text):
             _, _, _, *rest = line.text.split(None, 3)
             for match in _MIDDLE.finditer(rest[0] if rest else ""):
                 number, suffix, behind = match.groups()
@@ -71,7 +71,7 @@ def _conditions(netlist: Netlist) -> Iterator[str]:
     held = {node.lower() for line in netlist.cards(".ic") for node in _SET.findall(line.text)}
     held |= {node.rpartition(".")[2] for node in held}
     for line in netlist.lines:
-        if line.text[0].lower() in "cl" and (given := _IC.search(line.text)) and not _holds(line, held):
+        if line.text[0] in "cClL" and "=" in line.text and (given := _IC.search(line.text)) and not _holds(line, held):
             name, node = line.text.split()[:2]
             way = f"add uic to the .tran, or write .ic V({node})={given[1]}" if name[0] in "cC" else "add uic to it"
             yield f"{line.where}: ic= of {name} is not followed by a .tran without uic; {way}"

@@ -41,9 +41,9 @@ class Trap:
 def traps(lines: Sequence[Line]) -> Iterator[Trap]:
     """The numbers of ``lines`` that read as another quantity than they are."""
     for line in lines:
-        found = list(_TRAP.finditer(line.text))
-        if not found:
+        if not ("A" in line.text or "F" in line.text or "M" in line.text):
             continue
+        found = list(_TRAP.finditer(line.text))
         for match in found:
             letter = match[2] or match[3] or match[4]
             if letter in _expected(line, match.start()):
@@ -82,10 +82,8 @@ def _expected(line: Line, at: int) -> str:
 
 def notes(netlist: Netlist) -> tuple[str, ...]:
     """Sentences on the traps in the user's own files; a kit from elsewhere knows what it says."""
-    own = netlist.source.resolve().parent if netlist.source is not None else None
-
-    def beside(file: str | Path | None) -> bool:
-        return file is None or (own is not None and Path(file).resolve().is_relative_to(own))
-
-    found = traps([line for line in netlist.lines if _TRAP.search(line.text)])
-    return tuple(f"{trap.line.where}: {trap.says}; {trap.remedy}" for trap in found if beside(trap.line.where.file))
+    folder = netlist.source.resolve().parent if netlist.source is not None else None
+    files = {line.where.file for line in netlist.lines}
+    own = {file for file in files if file is None or (folder and Path(file).resolve().is_relative_to(folder))}
+    found = traps([line for line in netlist.lines if line.where.file in own])
+    return tuple(f"{trap.line.where}: {trap.says}; {trap.remedy}" for trap in found)
