@@ -242,7 +242,7 @@ class Trial:
 
 def _deck(trial: Trial, path: Path, seen: Seen) -> None:
     try:
-        text = decoded(path.read_bytes(), where=Where(path))
+        text = netlist.source_text(path)
     except CosimError as error:
         seen.refused(error)
         return

@@ -1,8 +1,7 @@
-"""What LTspice and PSpice write and ngspice reads as something else, without a word: refused, or said beside a run.
+"""What LTspice and PSpice write and ngspice reads as something else, without a word: said beside a run.
 
-``limit(x, a, b)`` bounds x there; ngspice draws a random number, and takes a voltage in it for 0. ``4k7`` is 4700 in
-LTspice and 4000 in ngspice. ``IC=`` of a capacitor or an inductor is followed there by every transient, in ngspice by
-one with ``uic`` alone. The rest of those languages is `cosim.lint`'s.
+``4k7`` is 4700 in LTspice and 4000 in ngspice. ``IC=`` of a capacitor or an inductor is followed there by every
+transient, in ngspice by one with ``uic`` alone. The rest of those languages is `cosim.lint`'s.
 """
 
 from __future__ import annotations
@@ -10,44 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cosim.errors import NetlistError
 from cosim.spice.netlist import Line, Netlist
 
-_LIMIT = re.compile(r"(?<![\w.])limit\s*\(", re.IGNORECASE)
-_ACCESS = re.compile(r"\b[vi]\s*\(", re.IGNORECASE)
-_OWN = re.compile(r"\.func\s+limit\s*\(", re.IGNORECASE)
 _MIDDLE = re.compile(r"(?<![\w.{])(\d+)(meg|[tgkmunpf])(\d+)(?!\w)", re.IGNORECASE)
 _VALUED = "rRcClLvViI"
 _IC = re.compile(r"\bic\s*=\s*([^\s]+)", re.IGNORECASE)
 _SET = re.compile(r"v\s*\(\s*([^\s(),]+)\s*\)\s*=", re.IGNORECASE)
 _UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
-
-
-def check(netlist: Netlist) -> None:
-    """Raises `NetlistError` for a ``limit`` that is not ngspice's own, limit(nominal, deviation) of numbers."""
-    found = [line for line in netlist.lines if "limit" in line.text.lower() and _LIMIT.search(line.text)]
-    if not found or any(_OWN.match(line.text) for line in netlist.lines):
-        return
-    for line in found:
-        for match in _LIMIT.finditer(line.text):
-            inner = _inside(line.text, match.end())
-            if inner.count(",") - sum(part.count(",") for part in re.findall(r"\([^()]*\)", inner)) > 1 or (
-                _ACCESS.search(inner)
-            ):
-                raise NetlistError(
-                    f"limit({inner[:40]}) is LTspice's and PSpice's, and a random number in ngspice", where=line.where,
-                    remedy="write min(max(x, a), b)",
-                )  # fmt: skip
-
-
-def _inside(text: str, start: int) -> str:
-    """What stands in the brackets that open before ``start``."""
-    depth = 1
-    for end in range(start, len(text)):
-        depth += (text[end] == "(") - (text[end] == ")")
-        if not depth:
-            return text[start:end]
-    return text[start:]
 
 
 def notes(netlist: Netlist) -> tuple[str, ...]:

@@ -136,7 +136,6 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
 
 def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
-    dialect.check(read)
     _check_structure(read, deck)
     check_instances(read, deck.devices)
     analyses = read.analyses()

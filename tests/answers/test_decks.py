@@ -529,27 +529,6 @@ def test_an_expression_that_is_no_expression_names_its_element(simulator: Simula
 
 
 @pytest.mark.parametrize(
-    ("line", "rest"),
-    [
-        ("G1 0 b VALUE {LIMIT(V(a), 0, 0.2)}", "limit(V(a), 0, 0.2)"),
-        ("E1 b 0 VALUE={2*limit(V(a)*max(1,2), 0, (0.2))}", "limit(V(a)*max(1,2), 0, (0.2))"),
-        ("B1 b 0 V=limit(V(a),0.2)", "limit(V(a),0.2)"),
-        ("R1 b 0 {limit(5,0.1,2)}", "limit(5,0.1,2)"),
-    ],
-)
-def test_a_limit_of_another_language_is_refused(line: str, rest: str, pyspice: Simulator) -> None:
-    result = pyspice.run(Deck(f"t\nV1 a 0 0.3\n{line}\nR5 b 0 1\n.op\n"))
-    said = f"line 3: {rest} is LTspice's and PSpice's, and a random number in ngspice; write min(max(x, a), b)"
-    assert (result.outcome, result.reason) == (Outcome.REFUSED, said)
-
-
-def test_a_limit_of_ones_own_and_of_ngspice_runs(pyspice: Simulator) -> None:
-    own = ".func limit(x,a,b) {min(max(x,a),b)}\nB1 b 0 V=limit(V(a),0,0.2)\nR5 b 0 1\n"
-    assert float(pyspice.run(Deck(f"t\nV1 a 0 0.3\n{own}.op\n")).require()["op"]["v(b)"]) == pytest.approx(0.2)
-    assert pyspice.run(Deck("t\nV1 a 0 1\nR1 a 0 {limit(5, max(1, 2))}\n.op\n")).ok
-
-
-@pytest.mark.parametrize(
     ("cards", "said"),
     [
         ("R2 a 0 4k7", "line 5: 4k7 is 4k in ngspice; write 4.7k"),
