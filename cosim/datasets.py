@@ -22,10 +22,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import DataError, EngineMissing, MissingFile, UnknownName, Where
+from cosim.errors import DataError, MissingFile, UnknownName, Where
 from cosim.fitting.curve import Curve
 from cosim.fitting.readers import read_curve
 from cosim.fitting.recipe import ColumnSpec, DataSpec
+from cosim.packages import optional
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -273,14 +274,7 @@ def load_mnist() -> tuple[Images, Labels, Images, Labels]:
 
 def digits() -> tuple[Images, Labels]:
     """scikit-learn's digits: images (1797, 8, 8) with values 0..16, labels (1797,); uint8."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise EngineMissing(
-            "the 8×8 digits come with scikit-learn, which is not installed",
-            remedy="pip install 'cosim-spice[train]'",
-        ) from None
-    found = load_digits()
+    found = optional("sklearn.datasets", extra="train", needed_by="the set of 8×8 digits").load_digits()
     return found.images.astype(np.uint8), found.target.astype(np.uint8)
 
 
