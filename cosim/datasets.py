@@ -15,7 +15,7 @@ import gzip
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -252,7 +252,7 @@ def load(name: str, *, unverified: bool = False) -> Curve:
     curve = read_curve(path, entry.file.spec)
     mark = "" if entry.file.sha256 else " (unverified)"
     source = f"{entry.file.repository} {entry.file.path} at {entry.file.commit[:7]}{mark}"
-    return Curve(curve.kind, curve.columns, curve.units, curve.conditions, source, curve.fingerprint, curve.lines)
+    return replace(curve, source=source)
 
 
 def fetch(name: str, *, unverified: bool = False) -> Path:

@@ -96,6 +96,8 @@ def _show(result: FitResult) -> None:
     fitted, held = int((~result.held_out).sum()), int(result.held_out.sum())
     title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out"
     show_table(title, columns, rows, right=(1, 2))
+    if result.curve.reading is not None:
+        print(f"read        {result.curve.reading}")
     for trial in result.trials:
         kept = "  ← kept" if trial.title == result.choice else ""
         print(f"candidate   {trial.text:>8}  {trial.title}{kept}")

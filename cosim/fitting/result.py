@@ -194,6 +194,7 @@ class FitResult:
         return {
             "data": self.curve.source,
             "data_sha256": self.curve.fingerprint,
+            **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
             "cosim": __version__,
             "lmfit": version("lmfit"),
@@ -229,6 +230,7 @@ class FitResult:
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
             },
             "points": {"fitted": int((~self.held_out).sum()), "held_out": int(self.held_out.sum())},
+            "reading": None if self.curve.reading is None else self.curve.reading.to_json(),
             "noise": {
                 "known": self.noise_known,
                 "sigma": float(np.median(self.sigma)),
