@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cosim import units
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, Where
+from cosim.fitting.checks import check_curve, remarks_on
 from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward, forward_for
 from cosim.fitting.identify import judge
@@ -52,6 +53,7 @@ def extract(
     held_out = recipe.held_out.rows(curve)
     if held_out.all():
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
+    _check_against_device(recipe, curve, held_out)
     chosen, trials = _choose(recipe, curve, held_out)
     minimum, problem = _fit(recipe, curve, ~held_out, chosen, progress=progress)
     forward = problem.forward
@@ -61,7 +63,9 @@ def extract(
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
     predicted = forward.predict(minimum.p)
     verdict = judge(problem, minimum, uncertainty, noise_known=noise is not None, profile=profile)
-    verdict = replace(verdict, remarks=verdict.remarks + forward.remarks(problem.names))
+    verdict = replace(
+        verdict, remarks=verdict.remarks + forward.remarks(problem.names) + remarks_on(recipe.model, curve)
+    )
     return FitResult(
         recipe=recipe,
         curve=curve,
@@ -94,6 +98,20 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
             where=where,
             remedy="apply pulses above the threshold, or check the column",
         )
+
+
+def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> None:
+    """Sign, order and kind of the whole curve, before its noise is taken for the law's fault."""
+    forward = forward_for(recipe.model, curve, ~held_out)
+    stated = recipe.data.columns.values()
+    check_curve(
+        recipe.model,
+        forward,
+        curve,
+        p=_start(recipe, forward, (), {}),
+        sign=any(column.sign is not None for column in stated),
+        shift=any(column.shift is not None for column in stated),
+    )
 
 
 def _fit(

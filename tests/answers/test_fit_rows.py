@@ -5,14 +5,20 @@ One sweep of a triode, 126 rows with 2 uA of noise, is written as each instrumen
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cosim.cli.app import main
 from cosim.devices.base import Values
-from cosim.devices.registry import device
+from cosim.devices.pulse import PulseShape
+from cosim.devices.registry import device, devices
 from cosim.errors import DataError, InputError
+from cosim.fitting.checks import check_curve, loop_of
+from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
+from cosim.fitting.forward import PulseTrainForward, StaticForward
 from cosim.fitting.readers import read_curve
 from cosim.fitting.recipe import DataSpec, FitRecipe
 
@@ -300,3 +306,197 @@ def test_a_pulse_train_does_not_lose_a_pulse_from_its_middle(tmp_path):
     path.write_text("V (V),G (uS)\n1,10\n-1,OVLD\n2,30\n")
     with pytest.raises(DataError, match="a pulse train cannot do without rows from its middle"):
         read_curve(path, asked)
+
+
+# Sign, shift and loop: the curve against the device, whichever it is.
+
+PULSES = {"v_read": 0.2, "shape": PulseShape(200e-9, rise=5e-9, fall=5e-9)}
+MEMRISTOR = {"theta_p": 1.2, "theta_n": 1.0, "alpha_p": 0.9, "alpha_n": 0.7, "gamma_p": 1.3, "gamma_n": 2.0,
+             "ratio": 12.0, "g_max": 1.5e-4, "w0": 0.35}  # fmt: skip
+
+
+def _defaults(name: str, **truth: float) -> Values:
+    return Values({entry.name: entry.default for entry in device(name).params} | truth)
+
+
+def _train(amplitude: np.ndarray, *, noise: float = 0.02) -> Curve:
+    """A train of a threshold memristor, with read noise relative to the read."""
+    blank = Curve.pulse_train(amplitude, np.linspace(1e-5, 1e-4, amplitude.size), **PULSES)
+    model = device("threshold_memristor")
+    reads = PulseTrainForward(model, blank, np.ones(amplitude.size, dtype=bool)).predict(
+        _defaults(model.name, **MEMRISTOR)
+    )
+    rng = np.random.default_rng(5)
+    return blank.with_measured(reads * (1.0 + noise * rng.standard_normal(reads.size)))
+
+
+AMPLITUDES = np.round(np.random.default_rng(3).uniform(-2.6, 2.6, 150), 1)
+
+
+def _fit(curve: Curve, name: str = "threshold_memristor", vary: tuple[str, ...] = tuple(MEMRISTOR), **columns: object):
+    data = {"kind": curve.kind, "columns": columns}
+    return extract(FitRecipe(name="r", device=name, data=data, fit={"vary": vary}), curve)
+
+
+def _file(path: Path, curve: Curve, *, sign: float = 1.0, shift: int = 0) -> Path:
+    rows = zip(sign * curve["amplitude"], np.roll(curve["read"], shift), strict=True)
+    path.write_text("V (V),G (uS)\n" + "".join(f"{v:g},{g * 1e6:.6g}\n" for v, g in rows))
+    return path
+
+
+def _pulses(path: Path, amplitude: dict[str, object], read: dict[str, object]) -> FitRecipe:
+    columns = {"amplitude": {"name": "V", **amplitude}, "read": {"name": "G", **read}}
+    conditions = {"v_read": "0.2 V", "width": "200 ns", "rise": "5 ns", "fall": "5 ns"}
+    data = {"kind": "pulse train", "file": str(path), "columns": columns, "conditions": conditions}
+    return FitRecipe(name="r", device="threshold_memristor", data=data, fit={"vary": tuple(MEMRISTOR)})
+
+
+def test_pulses_of_the_other_polarity_are_named_and_turned(tmp_path):
+    path = _file(tmp_path / "train.csv", _train(AMPLITUDES), sign=-1.0)
+    with pytest.raises(DataError, match=r"positive pulses potentiate.*potentiate when negative.*amplitude\.sign = -1"):
+        extract(_pulses(path, {}, {}))
+    turned = extract(_pulses(path, {"sign": -1}, {}))
+    straight = extract(_pulses(_file(tmp_path / "straight.csv", _train(AMPLITUDES)), {}, {}))
+    for name in MEMRISTOR:
+        assert turned.values[name] == pytest.approx(straight.values[name], rel=1e-9)
+    assert "amplitude: sign turned" in str(turned.curve.reading)
+
+
+def test_set_pulses_of_one_sign_are_named_too():
+    """As SET ramps of equal positive pulses are published: the read has a trend and no steps to compare."""
+    depressing = _train(np.full(60, 1.6), noise=0.002)
+    rising = Curve.pulse_train(depressing["amplitude"], depressing["read"][::-1], **PULSES)
+    with pytest.raises(DataError, match=r"positive pulses potentiate .*columns\.amplitude\.sign = -1"):
+        _fit(rising, vary=("g_max", "ratio", "w0"))
+
+
+@pytest.mark.parametrize(("roll", "shift", "said"), [(1, 1, "before its pulse"), (-1, -1, "one pulse too late")])
+def test_reads_shifted_by_one_row_are_named_and_moved_back(tmp_path, roll, shift, said):
+    path = _file(tmp_path / "train.csv", _train(AMPLITUDES), shift=roll)
+    with pytest.raises(DataError, match=rf"{said}; write columns\.read\.shift = {shift}"):
+        extract(_pulses(path, {}, {}))
+    curve = _pulses(path, {}, {"shift": shift}).curve()
+    assert len(curve) == AMPLITUDES.size - 1
+    kept = slice(None, -1) if shift == 1 else slice(1, None)
+    np.testing.assert_array_equal(curve["amplitude"], AMPLITUDES[kept])
+    assert "of the row 1" in str(curve.reading)
+    found = extract(_pulses(path, {}, {"shift": shift}))
+    assert found.values["theta_p"] == pytest.approx(1.2, rel=0.1)
+
+
+def test_a_train_without_effect_is_left_to_the_fit():
+    """Pure noise has no direction: nothing is refused for its sign or its order."""
+    rng = np.random.default_rng(0)
+    model = device("threshold_memristor")
+    for _ in range(20):
+        noise = Curve.pulse_train(AMPLITUDES, rng.uniform(1e-5, 1e-4, AMPLITUDES.size), **PULSES)
+        forward = PulseTrainForward(model, noise, np.ones(len(noise), dtype=bool))
+        check_curve(model, forward, noise, p=_defaults(model.name))
+
+
+def test_ramps_against_their_polarity_are_named():
+    falling = [np.linspace(2e-4, 1e-4, 40)] * 3
+    curve = Curve.equal_pulses([*falling, falling[0][::-1]], polarity=[1, 1, 1, 1])
+    with pytest.raises(DataError, match=r"ramp 1 and 2 others of 4 fall along the pulses.*write polarity = -1"):
+        _fit(curve, vary=("low", "high", "strength_p"))
+
+
+TWO_TERMINALS = [
+    name for name in devices() if len(device(name).ports) == 1 and device(name).ports[0].nature == "electrical"
+]
+
+
+@pytest.mark.parametrize("name", TWO_TERMINALS)
+def test_the_sign_of_a_current_is_held_against_any_device(name):
+    model, v = device(name), np.linspace(-0.5, 0.5, 61)
+    p = _defaults(name)
+    blank = Curve.i_v(v, v)
+    forward = StaticForward(model, blank, np.ones(v.size, dtype=bool))
+    current = forward.predict(p)
+    noisy = current + 0.1 * float(np.ptp(current)) * np.random.default_rng(1).standard_normal(v.size)
+    check_curve(model, forward, blank.with_measured(noisy), p=p)
+    with pytest.raises(DataError, match=r"opposite sign .*columns\.current\.sign = -1"):
+        check_curve(model, forward, blank.with_measured(-noisy), p=p)
+    check_curve(model, forward, blank.with_measured(-noisy), p=p, sign=True)
+
+
+def test_a_current_counted_out_of_the_device_is_turned(tmp_path):
+    path = tmp_path / "iv.csv"
+    path.write_text("V (V),I (A)\n" + "".join(f"{v},{-float(i):.6g}\n" for v, i in ROWS))
+    body = {"name": "r", "device": "access_transistor", "fit": {"vary": tuple(TRIODE)}}
+    with pytest.raises(DataError, match="SPICE"):
+        extract(FitRecipe(data=spec(file=str(path)), **body))
+    found = extract(FitRecipe(data=spec("V", {"name": "I", "sign": -1}, file=str(path)), **body))
+    assert found.values["g_on"] == pytest.approx(4e-3, rel=2e-3)
+    assert found.verdict.trustworthy
+
+
+def _loop(name: str, width: float, noise: float) -> Curve:
+    """A sweep up and down of a device's static curve, whose second half has more current by ``width``."""
+    half = np.linspace(-1.0, 1.0, 120)
+    v = np.concatenate([half, half[::-1]])
+    model = device(name)
+    blank = Curve.i_v(v, v)
+    current = StaticForward(model, blank, np.ones(v.size, dtype=bool)).predict(_defaults(name))
+    current = current * np.where(np.arange(v.size) < half.size, 1.0, 1.0 + width)
+    rng = np.random.default_rng(2)
+    return blank.with_measured(current + noise * float(np.ptp(current)) * rng.standard_normal(v.size))
+
+
+STATEFUL = [name for name in TWO_TERMINALS if device(name).states]
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_loop_is_refused_for_a_device_with_states(name):
+    curve = _loop(name, 0.5, 0.02)
+    with pytest.raises(DataError, match=r"the curve is a loop: .* a curve of kind 'i-v' is static; keep the rows"):
+        _fit(curve, name, (device(name).params[0].name,))
+
+
+def test_an_abrupt_switch_on_one_side_only_is_a_loop():
+    """Of a switch at -0.3 V the branches differ over a tenth of the rows, and lie within the noise elsewhere."""
+    t = np.linspace(0.0, 2.0 * np.pi, 400)
+    v = np.sin(t)
+    on = (t > np.pi + 0.3) | (t > 1.5 * np.pi)
+    current = v * np.where(on, 2e-2, 1e-3) + 2e-4 * np.random.default_rng(0).standard_normal(v.size)
+    width, chance = loop_of(Curve.i_v(v, current))
+    assert width > 0.03
+    assert chance < 1e-7
+
+
+def test_noise_is_no_loop():
+    """Neither constant nor relative noise, nor outliers, nor another grid on the way back; 400 trials at 1e-6."""
+    rng = np.random.default_rng(4)
+    v = np.concatenate([np.linspace(-1.0, 1.0, 60), np.linspace(0.97, -1.0, 53)])
+    exact = 1e-5 * np.sinh(6.0 * v)
+    assert loop_of(Curve.i_v(v, exact))[1] > 1e-3
+    for _ in range(100):
+        for noise in (
+            3e-4 * rng.standard_normal(v.size),
+            0.1 * exact * rng.standard_normal(v.size),
+            0.05 * exact * rng.standard_t(3, v.size),
+            np.round(1e-5 * rng.standard_normal(v.size), 5),
+        ):
+            assert loop_of(Curve.i_v(v, exact + noise))[1] > 1e-6
+
+
+def test_a_loop_of_a_device_without_states_is_a_remark():
+    up = np.linspace(-0.5, 2.0, 100)
+    v = np.concatenate([up, up[::-1]])
+    current = _triode(v) * np.where(np.arange(v.size) < up.size, 1.0, 1.1)
+    rng = np.random.default_rng(6)
+    noise = 2e-6 * rng.standard_normal(v.size)
+    found = _fit(Curve.i_v(v, current + noise), "access_transistor", tuple(TRIODE))
+    assert "rising and falling sweeps differ by" in " ".join(found.verdict.remarks)
+    plain = _fit(Curve.i_v(v, _triode(v) + 20 * noise), "access_transistor", tuple(TRIODE))
+    assert plain.verdict.remarks == ()
+
+
+def test_records_that_differ_are_not_one_curve(tmp_path):
+    path = tmp_path / "iv.csv"
+    path.write_text(lines("{v},{i}", HEAD) + HEAD + "".join(f"{v},{2 * float(i):.6g}\n" for v, i in ROWS))
+    body = {"name": "r", "device": "access_transistor", "fit": {"vary": tuple(TRIODE)}}
+    with pytest.raises(DataError, match=r"records 1 and 2 differ by \d+% .*record = 1"):
+        extract(FitRecipe(data=spec(file=str(path)), **body))
+    found = extract(FitRecipe(data=spec(file=str(path), record=2), **body))
+    assert found.values["g_on"] == pytest.approx(8e-3, rel=2e-3)
