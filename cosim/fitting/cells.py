@@ -83,7 +83,10 @@ def split(line: str, delimiter: str) -> list[str]:
 
 def plain(cell: str) -> str:
     """The cell with ASCII minus and without blanks or apostrophes between thousands."""
-    return _APART.sub("", cell.strip().replace("\u2212", "-"))
+    text = cell.strip()
+    if text.isascii() and "'" not in text:
+        return text
+    return _APART.sub("", text.replace("\u2212", "-"))
 
 
 def is_number(cell: str) -> bool:

@@ -52,7 +52,7 @@ class Layout:
 
     def is_missing(self, cell: str) -> bool:
         """Whether the user named the cell as missing."""
-        return any(text.same(cell, mark) for mark in self.missing)
+        return bool(self.missing) and any(text.same(cell, mark) for mark in self.missing)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Row:
 
     def cell(self, column: int) -> str:
         """The text in a column, "" where the row is shorter."""
-        return self.cells[column].strip() if column < len(self.cells) else ""
+        return self.cells[column] if column < len(self.cells) else ""
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,11 @@ class Table:
     def _number(self, row: Row, column: int, decimal: str) -> float:
         """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
         cell = row.cell(column)
-        if cell.lower() in text.EMPTY or self.layout.is_missing(cell):
+        if self.layout.is_missing(cell):
             return float("nan")
         value = text.number(cell, decimal)
+        if value is None and cell.lower() in text.EMPTY:
+            return float("nan")
         if value is None:
             raise self._bad(row, column, f"{cell!r} is not a number")
         if abs(value) > text.OVERFLOW:
@@ -167,18 +169,20 @@ class Table:
         end = int(np.flatnonzero(~blank.all(axis=0))[-1]) + 1
         left: dict[str, list[int]] = {}
         kept = []
+        gaps = np.asarray(blank.any(axis=0))
         for position, row in enumerate(self.rows):
+            if not gaps[position]:
+                kept.append(position)
+                continue
             named = next((i for i in indices if self.layout.is_missing(row.cell(i))), None)
             if named is not None:
                 left.setdefault(f"{row.cell(named)!r} in column {self.label(named)}", []).append(row.line)
             elif position >= end:
                 left.setdefault("nothing in the columns that are read", []).append(row.line)
-            elif blank[:, position].any():
+            else:
                 column = indices[int(np.flatnonzero(blank[:, position])[0])]
                 cell = row.cell(column)
                 raise self._bad(row, column, f"{cell!r} is not a number" if cell else "the cell is blank")
-            else:
-                kept.append(position)
         said = tuple(
             f"{len(lines)} {'row' if len(lines) == 1 else 'rows'} left out ({spans(lines)}): {why}"
             for why, lines in left.items()
@@ -456,7 +460,7 @@ def _check_shape(file: Path, body: Sequence[Row], titles: Sequence[str], wanted:
         return
     width = max(len(titles), Counter(len(row.cells) for row in body).most_common(1)[0][0])
     for k, row in enumerate(body):
-        if any(cell.strip() for cell in row.cells[width:]):
+        if len(row.cells) > width and any(row.cells[width:]):
             raise DataError(
                 f"row {row.line} has {len(row.cells)} cells where the others have {width}",
                 where=Where(file),
