@@ -8,7 +8,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic import BeforeValidator, ConfigDict
@@ -153,7 +153,8 @@ def _sentence(
         return InputError(f"{kind} lacks {name}", where=where, remedy=f"add it: {_article(wanted)}")
     value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
-        return UnknownName(name, value, [str(known) for known in get_args(annotation)] or [wanted], where=where)
+        choices = [str(known) for one in _flat(annotation) if get_origin(one) is Literal for known in get_args(one)]
+        return UnknownName(name, value, choices or [wanted], where=where)
     remedy = None
     if wanted.startswith("table"):
         remedy = f"write [{name}], and its keys below it"

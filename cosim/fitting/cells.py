@@ -140,3 +140,19 @@ def decimal_sign(cells: Iterable[str], delimiter: str, *, file: Path) -> str:
     else:
         message = f"{commas[0]!r} is one number with a decimal comma and another with a comma between thousands"
     raise DataError(message, where=Where(file), remedy='write decimal = "." or "," under [data]')
+
+
+def spans(lines: Iterable[int]) -> str:
+    """Line numbers in words: "line 4", "lines 2–21 and 30"."""
+    ordered = sorted(lines)
+    runs: list[list[int]] = []
+    for line in ordered:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    shown = [str(a) if a == b else f"{a}–{b}" for a, b in runs[:6]]
+    if len(runs) > 6:
+        shown.append(f"{len(runs) - 6} further places")
+    joined = ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
+    return f"line{'s' if len(ordered) > 1 else ''} {joined}"

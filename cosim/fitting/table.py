@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -184,26 +185,10 @@ class Table:
                 cell = row.cell(column)
                 raise self._bad(row, column, f"{cell!r} is not a number" if cell else "the cell is blank")
         said = tuple(
-            f"{len(lines)} {'row' if len(lines) == 1 else 'rows'} left out ({spans(lines)}): {why}"
+            f"{len(lines)} {'row' if len(lines) == 1 else 'rows'} left out ({text.spans(lines)}): {why}"
             for why, lines in left.items()
         )
         return values[:, kept], tuple(kept), said
-
-
-def spans(lines: Iterable[int]) -> str:
-    """Line numbers in words: "line 4", "lines 2–21 and 30"."""
-    ordered = sorted(lines)
-    runs: list[list[int]] = []
-    for line in ordered:
-        if runs and line == runs[-1][1] + 1:
-            runs[-1][1] = line
-        else:
-            runs.append([line, line])
-    shown = [str(a) if a == b else f"{a}–{b}" for a, b in runs[:6]]
-    if len(runs) > 6:
-        shown.append(f"{len(runs) - 6} further places")
-    joined = ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
-    return f"line{'s' if len(ordered) > 1 else ''} {joined}"
 
 
 def bare(title: str) -> str:
@@ -223,7 +208,7 @@ def read_table(path: str | Path, layout: Layout | None = None) -> Table:
 def several(tables: Sequence[Table]) -> str:
     """The records of a file in words."""
     listed = "; ".join(
-        f"record {i}: {len(table.rows)} rows, {spans(row.line for row in table.rows)}, "
+        f"record {i}: {len(table.rows)} rows, {text.spans(row.line for row in table.rows)}, "
         f"columns {', '.join(title for title in table.header if title)}"
         for i, table in enumerate(tables, 1)
     )
@@ -240,9 +225,9 @@ def read_tables(path: str | Path, layout: Layout | None = None) -> tuple[Table, 
     kept = [(i, line) for i, line in raw if line.strip() and not line.lstrip().startswith(text.COMMENT)]
     if not kept:
         raise DataError("the file holds no data", where=Where(file), remedy="check that it was saved")
-    delimiter = text.delimiter_of([line for _, line in kept])
     blank = {i for i, line in raw if not line.strip()}
     try:
+        delimiter = text.delimiter_of([line for _, line in kept])
         rows = [Row(i, tuple(text.split(line, delimiter)), i - 1 in blank) for i, line in kept]
         remarks = [
             Row(i, tuple(text.split(line.lstrip().lstrip("#!%/").strip(), delimiter)))
@@ -319,15 +304,22 @@ def _untagged(rows: list[Row], remarks: list[Row], file: Path, layout: Layout) -
         wanted = _asked(None, layout, rows)
         start = next((k for k, row in enumerate(rows) if _has_reading(row, wanted, layout)), 0)
         return [_Record(None, tuple(rows[start:]))]
-    ends = [*(head.line for head in heads[1:]), rows[-1].line + 1]
-    bodies = [[r for r in rows if h.line < r.line < end] for h, end in zip(heads, ends, strict=True)]
-    made = [
-        _Record(head, tuple(body), followed=head is not heads[-1]) for head, body in zip(heads, bodies, strict=True)
-    ]
-    full = [
-        r for r in made if any(text.is_number(row.cell(i)) for row in r.rows for i in _asked(r.header, layout, rows))
-    ]
-    return full or made[-1:]
+    # A header without a number below it heads nothing: its line belongs to a preamble, or to the rows above it.
+    headed = [r for r in _under(heads, rows) if any(_has_number(row, _asked(r.header, layout, rows)) for row in r.rows)]
+    return _under([r.header for r in headed if r.header is not None] or heads[-1:], rows)
+
+
+def _under(heads: Sequence[Row], rows: Sequence[Row]) -> list[_Record]:
+    """The rows below each header, as far as the next."""
+    lines = [row.line for row in rows]
+    begins = [bisect(lines, head.line) for head in heads]
+    ends = [*(begin - 1 for begin in begins[1:]), len(rows)]
+    parts = zip(heads, begins, ends, strict=True)
+    return [_Record(head, tuple(rows[i:j]), followed=head is not heads[-1]) for head, i, j in parts]
+
+
+def _has_number(row: Row, wanted: Sequence[int]) -> bool:
+    return any(text.is_number(row.cell(i)) for i in wanted)
 
 
 def _positions(cells: Sequence[str], name: str) -> list[int]:
@@ -428,7 +420,7 @@ def _table(file: Path, record: _Record, delimiter: str, layout: Layout, *, tagge
     notes = []
     if after:
         notes.append(
-            f"{spans(row.line for row in after)} after the data left out: {' '.join(after[0].cells).strip()!r}"
+            f"{text.spans(row.line for row in after)} after the data left out: {' '.join(after[0].cells).strip()!r}"
         )
     if record.announced is not None and record.announced != len(body):
         notes.append(f"the file announces {record.announced} rows: the measurement was cut off, or its file was")

@@ -204,6 +204,12 @@ REFUSED = {
         "words for 2 columns",
     ),
     "a gap in the middle": (HEAD + "0,1\n1,\n2,3\n", spec(), "row 3, column 'I (A)': the cell is blank"),
+    "a header once more at the end": (
+        HEAD + "0,1\n1,2\n" + HEAD,
+        spec(),
+        "row 4, column 'V (V)': 'V (V)' is not a number",
+    ),
+    "a line beyond all cells": (HEAD + "0,1\n" + "x" * 140_000 + "\n1,2\n", spec(), "cannot be split into cells"),
     "no such header": (HEAD + "0,1\n1,2\n", spec("U", "I"), "unknown column 'U'"),
     "no such line": (HEAD + "0,1\n1,2\n", spec(header=9), "header = 9: the line is blank or beyond the end"),
 }
@@ -230,6 +236,13 @@ def test_rows_named_as_missing_are_left_out_and_said(tmp_path):
     assert said.startswith("2 of 5 rows, lines 4–6, header in line 1")
     assert "1 row left out (line 2): 'OVLD' in column 'I (A)'" in said
     assert "(line 5): '9.91E+37'" in said
+
+
+def test_a_wrong_key_names_the_choices(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('name = "r"\ndevice = "vteam"\n[data]\nkind = "i-v"\ndecimal = ";"\n[fit]\nvary = ["r_on"]\n')
+    with pytest.raises(InputError, match=r"unknown data\.decimal ';'; known: ,, \."):
+        FitRecipe.load(path)
 
 
 def test_grouped_numbers_are_read_once_the_decimal_sign_is_stated(tmp_path):
