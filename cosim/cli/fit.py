@@ -45,6 +45,8 @@ def fit(
 
     chosen = FitRecipe.load(_path(recipe))
     curve = chosen.curve(data)
+    if curve.reading is not None and not as_json:
+        print(f"read        {curve.reading}")  # before the fit, which may be what fails
     with _progress(chosen.name) as step:
         result = extract(chosen, curve, profile=profile, progress=step)
     written = []
@@ -96,8 +98,6 @@ def _show(result: FitResult) -> None:
     fitted, held = int((~result.held_out).sum()), int(result.held_out.sum())
     title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out"
     show_table(title, columns, rows, right=(1, 2))
-    if result.curve.reading is not None:
-        print(f"read        {result.curve.reading}")
     for trial in result.trials:
         kept = "  ← kept" if trial.title == result.choice else ""
         print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
