@@ -141,6 +141,7 @@ def ltspice(simulator: Simulator, body: str, volts: float) -> Result:
 # rule -> (volts, amperes in LTspice); None: ngspice does not read it
 CURRENTS = {
     "limit": (2.0, 1.0), "pwr": (-2.0, 8.0), "power": (-2.0, -8.0), "number": (4.7, 1e-3),
+    "table": (0.05, 0.05), "braces": (2.0, 4.0), "mil": (50.8e-6, 1.0), "truth": (0.3, 2.0), "step": (0.0, 0.0),
 }  # fmt: skip
 
 
