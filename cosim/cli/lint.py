@@ -103,8 +103,8 @@ def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
 
 
 def _verdict(repair: Repair) -> str:
-    changed = "repaired" if repair.fixed.done else "nothing had to be changed"
     if not repair.clean:
         return "not repaired: see the findings above"
-    compared = [c for c in repair.equivalence.comparisons if c.limit is not None]
-    return f"{changed}, and compared" if len(compared) > 1 else f"{changed}, but not compared"
+    changed = "repaired" if repair.fixed.done else "nothing had to be changed"
+    compared = any(comparison.limit is not None for comparison in repair.equivalence.comparisons)
+    return f"{changed}; {'compared within the limits' if compared else 'not compared'}"

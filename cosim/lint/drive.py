@@ -19,6 +19,7 @@ from cosim.spice.stimuli import fmt
 
 Array = NDArray[np.float64]
 PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
+_DECADES = PERIODS[::3]  # enough where no state has a name
 AMPLITUDES = (1.0, 2.0, 5.0, 10.0, 0.5, 0.2, 0.1)
 DEFAULT = (1.0, 1e-6)  # V, s: of a model without memory
 SUBSTANTIAL = 0.1  # of a state's range: moved far enough to compare
@@ -118,7 +119,7 @@ def choose(read: Reader, *, amplitude: float | None, period: float | None) -> Ch
         found, moved = _best(probes, volts, period)
         if best is None or moved > best[0]:
             best = (moved, found)
-        if moved >= SUBSTANTIAL or (not found.ranges and volts == max(AMPLITUDES)):
+        if moved >= SUBSTANTIAL or not found.ranges:
             break
     if best is None:
         raise reason
@@ -127,8 +128,10 @@ def choose(read: Reader, *, amplitude: float | None, period: float | None) -> Ch
 
 def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
     """Each period that can be read, shortest first; from the first on that is too long for its states, none."""
-    found = False
+    found, named = False, True
     for period in PERIODS:
+        if not named and period not in _DECADES:
+            continue
         drive = Drive(volts, period)
         for steps in _STEPS:
             t = np.linspace(0.0, drive.duration, steps)
@@ -143,7 +146,7 @@ def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
             if run is None and not found:
                 raise reason
             return
-        found = True
+        found, named = True, bool(run.states)
         spans = {name: float(np.ptp(x)) for name, x in run.states.items()}
         yield _Probe(period, spans, {n: float(x[0]) for n, x in run.states.items()}, _memory(run.current, t, drive))
 

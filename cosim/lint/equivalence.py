@@ -215,9 +215,14 @@ def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
     """What the drive leaves where it is, "" for the current, with a sentence each."""
     for name, x in meant.states.items():
         way, reach = float(np.ptp(x)), chosen.ranges.get(name, 0.0)
-        if way <= STILL * reach:
-            share = f"by {way:.3g}, less than {STILL:.0%} of its range or start {reach:.3g}" if reach else "at all"
-            yield name, f"the state {name} did not move {share}, under {chosen.drive}: nothing verified about it"
+        if way <= STILL * reach or way == 0.0:
+            yield (
+                name,
+                (
+                    f"the state {name} did not move: nothing verified about it (by {way:.3g} under {chosen.drive},"
+                    f" where {STILL:.0%} of its range or start, {reach:.3g}, counts as moved)"
+                ),
+            )
     peak = max(float(np.max(np.abs(run.current))) for run in (meant, new))
     if peak < _NOISE:
         yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing verified about it"

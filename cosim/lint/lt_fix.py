@@ -20,6 +20,7 @@ from cosim.lint.lt_rules import (
     boolean,
     even,
     is_constant,
+    is_number,
     last_row,
     may_be_negative,
     names,
@@ -244,6 +245,10 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
         return text
+    if re.match(r"\.para\w*\s+\w+\s*\(", text, re.IGNORECASE):
+        writer.done["a function of .param is one of .func"] = None
+        text = re.sub(r"^(\.\w+)(.*?)=", lambda m: f".func{m[2]}", text, count=1)
+        line = Line(text, line.where)
     pieces, position = [], 0
     for segment in segments(line):
         body = text[segment.start : segment.end]
@@ -267,6 +272,9 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
             pieces.append(f"I=V({nodes})/({new})")
             position = _end(text, segment)
             continue
+        if segment.bare and first in "eg" and key in ("value", "vol", "cur") and is_number(body):
+            writer.done["expressions are in brackets"] = None
+            new = f"{{{new}}}"
         if segment.bare and first in "rcl" and re.search(r"[*/(]", body) and not body.startswith(("{", "'")):
             writer.done["expressions are in brackets"] = None
             new = f"{{{new}}}"

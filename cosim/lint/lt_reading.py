@@ -21,6 +21,7 @@ from cosim.spice.netlist import Line
 Array = NDArray[np.float64]
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
+_FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
 class Subcircuit:
@@ -57,10 +58,10 @@ class Subcircuit:
                 depth = max(0, depth - 1)
             elif depth == 2:
                 continue
-            elif card in (".param", ".params", ".para"):
+            elif card in (".param", ".params", ".para") and not _FUNCTION.match(line.text):
                 self._params.update(_assigned(line))
-            elif card == ".func":
-                match = re.match(r"\.func\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
+            elif card == ".func" or _FUNCTION.match(line.text):
+                match = re.match(r"\.\w+\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
                 if match is None:
                     raise Unreadable(f"{line.text[:40]!r} is not read", 0)
                 names = [name.strip().lower() for name in match[2].split(",") if name.strip()]

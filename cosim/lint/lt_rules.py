@@ -134,7 +134,7 @@ class Names:
         return is_source(line, segment) if match is None else match[1].lower() not in self.numeric
 
 
-_FUNC = re.compile(r"\.func\s+(\w+)\s*\(([^)]*)\)", re.IGNORECASE)
+_FUNC = re.compile(r"\.(?:func|params?|para)\s+(\w+)\s*\(([^()]*)\)", re.IGNORECASE)
 
 
 def names(lines: Sequence[Line]) -> Names:
@@ -201,6 +201,8 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
         if first == "c" and key == "ic" and not uic and text.split()[1].lower() not in held:
             yield Spot("capacitor-ic", line, segment.start)
         if segment.bare and first in "rcl" and key in ("value", "r", "c", "q", "l", "ic") and re.search(r"[*/(]", body):
+            yield Spot("bare", line, segment.start, body)
+        if segment.bare and first in "eg" and key in ("value", "vol", "cur") and is_number(body):
             yield Spot("bare", line, segment.start, body)
         try:
             tree = parse_expression(body)
@@ -271,6 +273,11 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: Segment) -> It
 
 
 MIL = re.compile(r"\d\.?mil", re.IGNORECASE)
+
+
+def is_number(body: str) -> bool:
+    """Whether an expression holds no voltage and no current."""
+    return re.search(r"\b[vi]\s*\(", body, re.IGNORECASE) is None
 
 
 def boolean(node: Expr) -> bool:
