@@ -8,7 +8,7 @@ import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic import BeforeValidator, ConfigDict
@@ -39,6 +39,26 @@ class Table(pydantic.BaseModel):
                 with at(str(key)):
                     raise InputError(f"control characters in {legible(value)[:60]!r}", remedy="remove them")
         return given
+
+
+class Stated(Table):
+    """A table that remembers what was written in it: a quantity's unit is not in its SI number any more."""
+
+    _written: dict[str, Any] = pydantic.PrivateAttr(default_factory=dict)
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, given: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(given)
+        if isinstance(given, dict):
+            made._written = {str(key): value for key, value in given.items()}
+        return made
+
+    def units_of(self, key: str) -> list[str]:
+        """The units that a key's quantities, or those in its list, were written in; those without one left out."""
+        given = self._written.get(key)
+        texts = [text for text in (given if isinstance(given, list | tuple) else [given]) if isinstance(text, str)]
+        return [unit for text in texts if (unit := units.unit_in(text))]
 
 
 def _quantity(unit: str) -> BeforeValidator:
@@ -83,10 +103,10 @@ class Quantity(Table):
                 return {"value": units.parse(given), "unit": "1"}
             match = re.match(r"\s*[-+0-9.eE]+\s*(.*)$", given)
             unit = (match[1] if match else "").strip() or "1"
-            base = _base_unit(unit)
+            base = units.si_unit(unit)
             return {"value": units.parse(given, base), "unit": base}
         if isinstance(given, dict) and "value" in given:
-            base = _base_unit(str(given.get("unit", "1")))
+            base = units.si_unit(str(given.get("unit", "1")))
             value = given["value"]
             if isinstance(value, str):
                 return {**given, "value": units.parse(value, base), "unit": base}
@@ -96,17 +116,6 @@ class Quantity(Table):
                 "unit": base,
             }
         return given
-
-
-def _base_unit(unit: str) -> str:
-    """The SI unit of the same dimension, without its prefix: "um" -> "m", "uS" -> "S", "1/V" -> "1/V"."""
-    scale, dim = units.dimension(unit)
-    for name in ("V", "A", "s", "K", "m", "Ohm", "S", "F", "C", "J", "W", "H", "Wb", "Hz", "1"):
-        if units.dimension(name)[1] == dim:
-            return name
-    if scale != 1.0:
-        raise UnitError(f"{unit!r} has a prefix in a compound unit", remedy="write the value in SI")
-    return unit
 
 
 def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None = None, kind: str = "file") -> Model:

@@ -334,7 +334,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
     if campaign.searcher() is not None:
         return  # a mean over what a search asked for means nothing
     rows = [
-        [g.name(), m.name, *(written(x, m.unit) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
+        [g.name(), m.name, *(written(x, m.shown_in) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
         for g in shown for m in g.measures.values()
     ]  # fmt: skip
     show_table("measures", ("point", "measure", "mean", "deviation", "smallest", "largest"), rows, right=(2, 3, 4, 5))
@@ -356,9 +356,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
                 "point": dict(g.point), "cases": g.cases, "outcomes": dict(g.outcomes),
                 "yield": {n: {"share": y.share, "low": y.low, "high": y.high, "level": y.level, "method": y.method}
                           for n, y in g.yields.items()},
-                "measures": {n: {"unit": m.unit, "mean": m.mean, "deviation": m.deviation,
-                                 "smallest": float(m.values.min()), "largest": float(m.values.max())}
-                             for n, m in g.measures.items()} if searched is None else {},
+                "measures": {n: m.to_dict() for n, m in g.measures.items()} if searched is None else {},
             }
             for g in found
         ],

@@ -105,10 +105,7 @@ def _bench(
         "reason": done.result.reason,
         "passed": done.passed,
         "wall_s": done.result.wall,
-        "measures": {
-            name: {"unit": m.unit, "values": m.values, "min": m.low, "max": m.high, "passed": m.passed}
-            for name, m in done.measures.items()
-        },
+        "measures": {name: m.to_dict() for name, m in done.measures.items()},
         **({"missing": dict(done.missing)} if done.missing else {}),
     }
     if output is not None:
@@ -123,13 +120,9 @@ def _bench(
     else:
         rows = []
         for name, m in done.measures.items():
-            low, high = float(m.values.min()), float(m.values.max())
-            span = (
-                units.show(low, m.unit)
-                if m.values.size == 1
-                else f"{units.show(low, m.unit)} .. {units.show(high, m.unit)}"
-            )
-            allowed = [units.show(limit, m.unit) if limit is not None else "" for limit in (m.low, m.high)]
+            low, high = (m.show(float(end)) for end in (m.values.min(), m.values.max()))
+            span = low if m.values.size == 1 else f"{low} .. {high}"
+            allowed = [m.show(m.low), m.show(m.high)]
             verdict = "FAIL" if m.passed is False else str(m.verdict or "")
             rows.append([name, m.values.size, span, *allowed, verdict])
         columns = ("measure", "values", "result", "min", "max", "verdict")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cosim import resources
 from cosim.errors import MissingFile, NetlistError
+from cosim.spice.bench_units import not_verified
 from cosim.spice.floating import nodes_of
 from cosim.spice.netlist import Netlist, read, read_text
 
@@ -28,7 +29,11 @@ def of_netlist(text: str, *, source: Path, roots: Sequence[Path] = ()) -> list[s
 
 
 def of_bench(bench: Testbench) -> list[str]:
-    """Sentences about a bench's netlist."""
+    """Sentences about a bench's units and its netlist."""
+    return [*not_verified(bench), *_of_netlist_of(bench)]
+
+
+def _of_netlist_of(bench: Testbench) -> list[str]:
     name = bench.file.netlist
     if name is None or Path(name).is_absolute() or _shipped(bench.folder):
         return []

@@ -33,6 +33,7 @@ from cosim.schema import located, read, validate
 from cosim.spice import bench as schema
 from cosim.spice.bench_result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.spice.bench_rows import asked_rows, deck_rows, filled
+from cosim.spice.bench_units import check_units
 from cosim.spice.foreign import foreign_model
 from cosim.spice.measured import Measured
 from cosim.spice.numbers import spice_number
@@ -92,6 +93,7 @@ class Testbench:
                     sets[name] = first.for_device(use.model or first.device, others=others)
             loaded = replace(bench, sets=MappingProxyType(sets))
             loaded._check_varied()
+        check_units(loaded)
         return loaded
 
     @property
