@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
@@ -55,10 +55,15 @@ class Stated(Table):
         return made
 
     def units_of(self, key: str) -> list[str]:
-        """The units that a key's quantities, or those in its list, were written in; those without one left out."""
-        given = self._written.get(key)
-        texts = [text for text in (given if isinstance(given, list | tuple) else [given]) if isinstance(text, str)]
-        return [unit for text in texts if (unit := units.unit_in(text))]
+        """The units that a key's quantities, or those in its lists, were written in; those without one left out."""
+
+        def texts(given: Any) -> Iterator[str]:
+            if isinstance(given, str):
+                yield given
+            for entry in given if isinstance(given, list | tuple) else ():
+                yield from texts(entry)
+
+        return [unit for text in texts(self._written.get(key)) if (unit := units.unit_in(text))]
 
 
 def _quantity(unit: str) -> BeforeValidator:
@@ -101,9 +106,7 @@ class Quantity(Table):
         if isinstance(given, str | int | float) and not isinstance(given, bool):
             if isinstance(given, int | float):
                 return {"value": units.parse(given), "unit": "1"}
-            match = re.match(r"\s*[-+0-9.eE]+\s*(.*)$", given)
-            unit = (match[1] if match else "").strip() or "1"
-            base = units.si_unit(unit)
+            base = units.si_unit(units.unit_in(given) or "1")
             return {"value": units.parse(given, base), "unit": base}
         if isinstance(given, dict) and "value" in given:
             base = units.si_unit(str(given.get("unit", "1")))

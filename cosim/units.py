@@ -162,12 +162,18 @@ def is_number(text: str) -> bool:
 def si_unit(unit: str) -> str:
     """The SI unit of the same dimension: ``"mA" -> "A"``, ``"uS/um" -> "S/m"``, ``"%" -> "1"``; raises `UnitError`."""
     scale, dim = dimension(unit)
+    found = unit_of(dim)
+    return unit if scale == 1.0 and found not in _NAMED else found
+
+
+def unit_of(dim: Dimension) -> str:
+    """The SI unit of a dimension: its name, or powers of V, A, s, K and m."""
     for name in _NAMED:
         if _UNITS[name][1] == dim:
             return name
     above = "*".join(f"{base}^{power}" if power > 1 else base for base, power in dim.items() if power > 0)
     below = "".join(f"/{base}^{-power}" if power < -1 else f"/{base}" for base, power in dim.items() if power < 0)
-    return unit if scale == 1.0 else (above or "1") + below
+    return (above or "1") + below
 
 
 def described(unit: str) -> str:

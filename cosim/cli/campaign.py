@@ -241,7 +241,7 @@ def show(
             if row is None:
                 raise InputError(f"case {case} has no row", remedy=f"cases are 0 to {campaign.total() - 1}")
             if as_json:
-                print_json(row)
+                print_json(_with_units(campaign, row))
             else:
                 _show_case(campaign, row)
         elif only is not None:
@@ -250,7 +250,7 @@ def show(
                 raise UnknownName("outcome or verdict", only, known)
             rows = list(campaign.store.rows(where=only))
             if as_json:
-                print_json(rows)
+                print_json([_with_units(campaign, row) for row in rows])
                 return
             cells = [
                 [row["number"], _values(row), row["outcome"], row["verdict"], row.get("why", "")]
@@ -259,6 +259,14 @@ def show(
             show_table(f"{len(rows)} cases: {only}", ("case", "values", "outcome", "verdict", ""), cells)
         else:
             _show(campaign, as_json=as_json)
+
+
+def _with_units(campaign: Campaign, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it is stored, and the SI units of its measures."""
+    from cosim.units import si_unit
+
+    entries = campaign.bench.file.measures
+    return {**row, "units": {name: si_unit(entries[name].unit) for name in row.get("measures", {})}}
 
 
 def _show_case(campaign: Campaign, row: Mapping[str, Any]) -> None:

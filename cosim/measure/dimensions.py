@@ -22,11 +22,11 @@ def powers_of(unit: str) -> Powers:
     return frozenset(units.dimension(unit)[1].items())
 
 
-def _times(one: Powers, other: Powers, sign: int) -> Powers:
-    total = dict(one)
+def _times(one: Powers, other: Powers, sign: int) -> units.Dimension:
+    found = dict(one)
     for base, power in other:
-        total[base] = total.get(base, 0) + sign * power
-    return frozenset((base, power) for base, power in total.items() if power)
+        found[base] = found.get(base, 0) + sign * power
+    return {base: power for base, power in found.items() if power}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Dimension:
     sure: bool = True
 
     def _with(self, other: Dimension, sign: int) -> Dimension:
-        found = [_unit(_times(powers_of(a), powers_of(b), sign)) for a in self.kinds for b in other.kinds]
+        found = [units.unit_of(_times(powers_of(a), powers_of(b), sign)) for a in self.kinds for b in other.kinds]
         return Dimension(tuple(dict.fromkeys(found)), self.sure and other.sure)
 
     def __mul__(self, other: Dimension) -> Dimension:
@@ -62,11 +62,6 @@ class Dimension:
 
     def __str__(self) -> str:
         return " or ".join(map(units.described, self.kinds)) or "of a dimension that is not known"
-
-
-def _unit(powers: Powers) -> str:
-    """A unit with these powers."""
-    return units.si_unit("*".join(["1", *(f"{base}^{power}" for base, power in sorted(powers))]))
 
 
 UNKNOWN = Dimension((), sure=False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosim.spice.testbench import Testbench
 
 _VECTOR = re.compile(r"([vi])\(([^()]*)\)")
+_ROWS = re.MULTILINE | re.IGNORECASE
 # Keys of measures: places on the analysis's coordinate, and levels with the key of their vector.
 _PLACES = ("start", "stop", "at", "after", "before")
 _LEVELS = {"level": "of", "until": "of", "cause_level": "cause", "effect_level": "effect"}
@@ -34,6 +35,10 @@ def check_units(bench: Testbench) -> None:
                 with at(*(("analysis",) if entry is bench.file.analysis else ("analyses", name))):
                     for key in ("start", "stop", "step"):
                         _check(entry, key, _swept(entry), f"analysis {name!r}", entry.source)
+        for source, name in re.findall(r"^\s*([iv]\S*)\s.*\{stimulus\.(\w+)\}", bench.file.circuit, _ROWS):
+            for key in type(bench.file.stimuli[name]).model_fields if name in bench.file.stimuli else ():
+                with at("stimuli", name):
+                    _fits_source(bench.file.stimuli[name], key, source, f"stimulus {name!r}")
         for name, measure, known, found in _measured(bench):
             with at("measures", name):
                 for key in _PLACES:
@@ -64,6 +69,17 @@ def not_verified(bench: Testbench) -> Iterator[str]:
                 f"measure {name!r}: what it is made of may stand for anything, so that its unit {measure.unit!r} is "
                 "taken as it is written, and not verified"
             )
+
+
+def _fits_source(table: Stated, key: str, source: str, what: str) -> None:
+    wanted, other, kind = ("A", "V", "a current") if source[0].lower() == "i" else ("V", "A", "a voltage")
+    for unit in table.units_of(key):
+        if Dimension((other,)).allows(unit):
+            with at(key):
+                raise UnitError(
+                    f"{what}: {key} is {units.described(unit)}, and {source} is {kind} source",
+                    remedy=f"write it in {wanted}, or without a unit",
+                )
 
 
 def _check(table: Stated, key: str, wanted: Dimension, what: str, of: str) -> None:
