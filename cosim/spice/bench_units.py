@@ -111,7 +111,7 @@ def _measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | 
             return UNKNOWN
         path, _, node = match[2].rpartition(".")
         if not path and lacks(node):
-            return UNKNOWN  # one that the circuit lacks, which is said when the bench runs
+            return Dimension(("V", "A"), sure=False)  # one that the circuit lacks: the run says so
         if match[1] == "i":
             return Dimension(("A", "W") if thermal else ("A",))
         if path and node in states:
