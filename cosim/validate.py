@@ -362,13 +362,13 @@ def _worst(measured: Measured) -> str:
 
 def _sample(
     bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
-) -> dict[str, tuple[bool, *tuple[float, ...]]] | None:
+) -> dict[str, tuple[bool, *tuple[float, ...]]] | str:
     """Per limit of one sample: whether it is kept, and the measure's ends, none where it cannot be had and the limit
-    so not kept; None where the sample did not converge.
+    so not kept; where there is no run, why.
     """
     run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
     if not run.result.ok:
-        return None
+        return f"{run.result.outcome.value}: {run.result.reason}"
     found: dict[str, tuple[bool, *tuple[float, ...]]] = {}
     for name in bench.file.limits:
         measured = run.measures.get(name)
@@ -378,29 +378,41 @@ def _sample(
 
 
 def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
-    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval."""
+    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval.
+
+    Raises `InputError` where samples cannot differ.
+    """
     spec = bench.file.monte_carlo
     if spec is None:
         return []
+    if not spec.parameters and not spec.devices and not bench.random_lines():
+        raise InputError(
+            "[monte_carlo] varies nothing, and the netlist has no random functions",
+            where=Where(bench.source), remedy="name parameters, or parameters of devices",
+        )  # fmt: skip
     streams = np.random.SeedSequence(spec.seed).spawn(spec.samples)
     good = dict.fromkeys(bench.file.limits, 0)
     values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
-    failed = 0
+    failed: list[str] = []
     for start in range(0, spec.samples, BLOCK):
         block = [threads.submit(_sample, bench, simulator, limits, stream) for stream in streams[start : start + BLOCK]]
         for sample in _gather(block):
-            if sample is None:
-                failed += 1
+            if isinstance(sample, str):
+                failed.append(sample)
                 continue
             for name, (kept, *ends_of_one) in sample.items():
                 good[name] += kept
                 values[name] += ends_of_one
     found = []
+    runs = spec.samples - len(failed)
+    alike = runs > 1 and any(values.values()) and all(not seen or min(seen) == max(seen) for seen in values.values())
     for name, count in good.items():
-        share = estimate(count, spec.samples, unknown=failed)
+        share = estimate(count, spec.samples, unknown=len(failed))
         why = f"yield {share.judgement(spec.yield_min)}"
         if failed:
-            why += f"; {failed} did not converge: the interval covers both readings"
+            why += f"; {len(failed)} gave no run and count as either in the interval; the first: {failed[0]}"
+        if alike:
+            why += "; every sample gave the same values: what is varied reaches no measure"
         verdict = share.judged(spec.yield_min)
         unit = bench.file.measures[name].unit
         low, high = bench.file.limits[name].span(unit)

@@ -358,10 +358,10 @@ def _scale(scales: dict[str, float], row: Mapping[str, Any]) -> None:
 
 
 def _identified(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
-    """Rows, each with its corner and values, and how many rows with the same ones came before."""
+    """Rows, each with its corner, values and seed, and how many rows with the same ones came before."""
     found: dict[str, int] = {}
     for row in rows:
-        identity = json.dumps([row["corner"], sorted(row["values"].items())])
+        identity = json.dumps([row["corner"], sorted(row["values"].items()), row.get("seed")])
         found[identity] = found.get(identity, -1) + 1
         yield (identity, found[identity]), row
 

@@ -326,6 +326,8 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
             print(
                 f"{count} {outcome}{why}; all of them: cosim campaign show {campaign.store.folder} --only '{outcome}'"
             )
+    if campaign.note:
+        print(f"note: {campaign.note}")
     if searched is not None:
         print(sentence(searched[0], searched[1], campaign.bench))
     elif campaign.plan.worst_case or campaign.plan.high_sigma:
@@ -356,7 +358,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
 
     return {
         "title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine,
-        "cases": campaign.total(), "done": len(campaign.store),
+        "cases": campaign.total(), "done": len(campaign.store), **({"note": campaign.note} if campaign.note else {}),
         "outcomes": campaign.store.counts("outcome"), "verdicts": campaign.store.counts("verdict"),
         **({} if searched is None else {"search": described(searched[0], searched[1], campaign.bench)}),
         "points": [

@@ -43,12 +43,17 @@ def run(
     translate: Annotated[
         bool, typer.Option("--translate", help="Show what a .control block becomes as analyses and measures; run that.")
     ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draw the netlist's random functions (agauss, ...) by this seed; default: their means."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run one case; exit 1 when it fails or a limit is broken."""
     from cosim import units
     from cosim.cli.output import working
     from cosim.errors import InputError
+    from cosim.spice.chance import check_seed
     from cosim.spice.engines import open_simulator
     from cosim.spice.simulator import Limits
 
@@ -56,13 +61,17 @@ def run(
     is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
     if not is_bench and (param or device or form):
         raise InputError("--param, --device and --form belong to a bench", remedy="write a bench for this netlist")
+    if seed is not None:
+        check_seed(seed)
     if is_bench and translate:
         raise InputError("--translate belongs to a netlist", remedy="leave it out for a bench")
     with open_simulator(engine) as simulator, working(f"running {what}"):
         if is_bench:
-            code = _bench(what, include or [], param or [], device or [], form, simulator, limits, output, as_json)
+            code = _bench(
+                what, include or [], param or [], device or [], form, seed, simulator, limits, output, as_json
+            )
         else:
-            code = _netlist(Path(what), include or [], translate, simulator, limits, output, as_json)
+            code = _netlist(Path(what), include or [], translate, seed, simulator, limits, output, as_json)
     raise typer.Exit(code)
 
 
@@ -72,18 +81,20 @@ def _bench(
     param: list[str],
     device: list[str],
     form: str | None,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
     as_json: bool,
 ) -> int:
     import sys
+    from dataclasses import replace
 
     from cosim import units
     from cosim.cli.output import print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
-    from cosim.spice.advice import of_bench
+    from cosim.spice.advice import of_bench, of_random
     from cosim.spice.testbench import Testbench
 
     bench = Testbench.load(what, allow=allow)
@@ -95,9 +106,10 @@ def _bench(
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
-    bench = bench.with_(parameters=values, devices=sets, form=form)
+    bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
     _advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
+    _advise(of_random(done.result))
     summary = {
         "bench": bench.name,
         "engine": simulator.version(),
@@ -138,6 +150,7 @@ def _netlist(
     path: Path,
     include: list[Path],
     translate: bool,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
@@ -146,7 +159,7 @@ def _netlist(
     from cosim import resources
     from cosim.cli.output import print_json, show_table
     from cosim.errors import InputError, Where
-    from cosim.spice.advice import of_netlist
+    from cosim.spice.advice import of_netlist, of_random
     from cosim.spice.netlist import source_text
     from cosim.spice.simulator import Deck
     from cosim.units import show
@@ -157,7 +170,8 @@ def _netlist(
     source: Path | None = path
     if translate:
         text, source = _translated(path, text, roots)
-    done = simulator.run(Deck(text, roots=roots, source=source), limits=limits)
+    done = simulator.run(Deck(text, roots=roots, source=source, seed=seed), limits=limits)
+    _advise(of_random(done))
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
         for analysis, data in done.waveforms.items()

@@ -25,6 +25,8 @@ def page(campaign: Campaign) -> Report:
         title, f"{done} of {total} cases of bench {campaign.bench.name} on {campaign.job.engine}: {outcomes}."
     )
     report.section("Plan").code(campaign.store.plan_text())
+    if campaign.note:
+        report.text(campaign.note, mark="note")
     if campaign.searcher() is not None:
         _searched(report, campaign, search_result(campaign))
     found = groups(campaign)

@@ -12,8 +12,10 @@ from cosim.errors import MissingFile, NetlistError
 from cosim.spice.bench_units import not_verified
 from cosim.spice.floating import nodes_of
 from cosim.spice.netlist import Netlist, read, read_text
+from cosim.spice.prepare import prepare
 
 if TYPE_CHECKING:
+    from cosim.spice.simulator import Result
     from cosim.spice.testbench import Testbench
 
 _ELEMENT = re.compile(r"[a-z]\w*$", re.IGNORECASE)
@@ -46,6 +48,21 @@ def _of_netlist_of(bench: Testbench) -> list[str]:
     except (NetlistError, MissingFile):
         return []
     return list(_fallen_back(beside.read_text(encoding="utf-8", errors="replace"), netlist))
+
+
+def of_random(result: Result) -> list[str]:
+    """How the random numbers of a deck that ran were had: held at their means, or drawn by which seed."""
+    if not result.ok or result.deck is None:
+        return []
+    deck, ready = result.deck, prepare(result.deck)
+    if not ready.random:
+        quiet = deck.seed is not None and not ready.noise
+        return [f"nothing is random here: seed {deck.seed} changes nothing"] if quiet else []
+    line = ready.random[0]
+    first = f"{line.where}: {line.text[:60]!r}"
+    if not ready.drawn:
+        return [f"random functions are held at their means ({first}); cosim run --seed 1 draws them"]
+    return [] if deck.seed is not None else [f"random functions are drawn by the seed that the deck sets ({first})"]
 
 
 def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:

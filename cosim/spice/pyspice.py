@@ -40,6 +40,7 @@ class PySpiceSimulator(PooledNgspice):
             "osdi": [{"path": path, "identity": _identity(path)} for path in ready.osdi],
             "reads": list(ready.reads),
             "last": ready.lasting,
+            "fresh": bool(ready.noise),
         }
 
     def _read(self, ready: Prepared, answer: Answer) -> list[waveforms.Plot]:

@@ -57,6 +57,8 @@ class Deck:
         devices: subcircuits of ``text`` that stand for a device of the library, by its name: what instances pass to
             them is held against its bounds.
         asked: the line of ``source`` that asks for a vector of ``save``, for messages.
+        seed: what the random numbers of the text are drawn by; None: its random functions (``agauss`` and its kin) are
+            their means, unless the text or ``options`` set ``seed``, as for ngspice.
     """
 
     text: str
@@ -68,6 +70,7 @@ class Deck:
     rows: tuple[int | None, ...] = ()
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     asked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    seed: int | None = None
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:
         """The same deck with ``options`` added over its own."""
@@ -78,7 +81,8 @@ class Deck:
         digest = hashlib.sha256(self.text.encode())
         for path in self.osdi:
             digest.update(path.read_bytes())
-        digest.update(json.dumps([self.save, sorted(self.options.items())], default=str).encode())
+        seed = [] if self.seed is None else [self.seed]
+        digest.update(json.dumps([self.save, sorted(self.options.items()), *seed], default=str).encode())
         return digest.hexdigest()
 
 

@@ -34,10 +34,13 @@ from cosim.spice import bench as schema
 from cosim.spice.bench_result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.spice.bench_rows import asked_rows, deck_rows, filled
 from cosim.spice.bench_units import check_units
+from cosim.spice.chance import LARGEST_SEED
 from cosim.spice.foreign import foreign_model
 from cosim.spice.measured import Measured
+from cosim.spice.netlist import Line
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
+from cosim.spice.prepare import prepare
 from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import PulseTrain, fmt
 
@@ -57,7 +60,10 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Testbench:
-    """A bench ready to run (module docstring); ``with_`` gives changed copies."""
+    """A bench ready to run (module docstring); ``with_`` gives changed copies.
+
+    ``seed`` is what the netlist's own random numbers are drawn by; None: its random functions are their means.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -67,6 +73,7 @@ class Testbench:
     sets: Mapping[str, ParameterSet] = field(default_factory=lambda: MappingProxyType({}))
     allowed: tuple[Path, ...] = ()
     corner: str = ""
+    seed: int | None = None
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
@@ -201,7 +208,9 @@ class Testbench:
         return replace(changed, file=validate(schema.BenchFile, data, kind="bench"), corner=name)
 
     def sampled(self, rng: np.random.Generator) -> Testbench:
-        """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds."""
+        """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds, and
+        with a seed for the netlist's own random numbers.
+        """
         spec = self.file.monte_carlo
         if spec is None:
             raise InputError(f"bench {self.name} has no Monte Carlo", remedy="write [monte_carlo]")
@@ -217,7 +226,13 @@ class Testbench:
                 centre = float(nominal[key])
                 drawn[key] = spread.within(centre, *bounds[key]).draw(centre, rng)
             sets[name] = self.sets[name].with_values(drawn)
-        return self.with_(parameters=parameters, devices=sets)
+        seed = int(rng.integers(1, LARGEST_SEED, endpoint=True))
+        return replace(self.with_(parameters=parameters, devices=sets), seed=seed)
+
+    def random_lines(self) -> tuple[Line, ...]:
+        """The lines of the netlist that call random functions, or are sources of noise. Raises as `prepare` does."""
+        found = (prepare(self.deck(name)) for name in self.file.plan)
+        return tuple(dict.fromkeys(line for deck in found for line in (*deck.random, *deck.noise)))
 
     def _known(self, kind: str, name: str, known: Mapping[str, object]) -> None:
         if name not in known:
@@ -296,6 +311,7 @@ class Testbench:
             rows=self._rows(rows, before=before, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
             asked=asked_rows(self.source, self._asked(analysis)),
+            seed=self.seed,
         )
 
     def _rows(self, rows: list[int], *, before: int, analysis: str) -> tuple[int | None, ...]:

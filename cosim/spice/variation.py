@@ -33,6 +33,14 @@ class Corner(Table):
 class MonteCarlo(Table):
     """Samples: each draws every parameter named here; ``yield_min`` is the share of samples that has to pass.
 
+    Each sample also draws the random functions of its netlist and libraries anew (``agauss``, ``gauss``, ``aunif``,
+    ``unif``, ``limit``), by a seed of its own, and so does the noise of ``trrandom``; no parameter needs
+    to be named then. As in ngspice each instance of a subcircuit has draws of its own, and so has each use of a
+    parameter that is defined by such a function; a parameter that is made of that one (``.param b = 'a'``) is one draw.
+    Everywhere else, nominal, at corners and in a repeated run, these functions are their means. A parameter of a
+    device has one draw for all instances of the device. A seed among the options is refused beside samples: all
+    would have the same random numbers.
+
     Args:
         samples: how many.
         seed: of the draws.
@@ -48,9 +56,7 @@ class MonteCarlo(Table):
     yield_min: Number = 1.0
 
     @pydantic.model_validator(mode="after")
-    def _something(self) -> MonteCarlo:
-        if not self.parameters and not self.devices:
-            raise InputError("Monte Carlo varies nothing", remedy="name parameters, or parameters of devices")
+    def _share(self) -> MonteCarlo:
         if not 0.0 < self.yield_min <= 1.0:
             raise InputError(f"yield_min = {self.yield_min:g} is no share", remedy="give e.g. 0.99")
         return self
