@@ -337,9 +337,8 @@ def _within(bench: Testbench, address: str, values: list[float]) -> None:
     parts = split(address)
     if parts[0] != "devices":
         return
-    chosen = bench.sets[parts[1]]
     for value in (min(values), max(values)):
-        chosen.with_values({parts[2]: value})
+        bench.with_(values={parts[1]: {parts[2]: value}})
 
 
 def check_spreads(plan: Plan, bench: Testbench) -> dict[str, tuple[Spread, float]]:

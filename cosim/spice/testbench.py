@@ -29,7 +29,8 @@ from cosim.errors import InputError, NetlistRefused, UnknownName, at
 from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
-from cosim.schema import located, read, validate
+from cosim.schema import Quantity, located, read, validate
+from cosim.spice import adjust
 from cosim.spice import bench as schema
 from cosim.spice.bench_result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.spice.bench_rows import asked_rows, deck_rows, filled
@@ -43,6 +44,7 @@ from cosim.spice.openvaf import compile_model
 from cosim.spice.prepare import prepare
 from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import PulseTrain, fmt
+from cosim.spice.variation import Adjustable
 
 if TYPE_CHECKING:
     pass
@@ -93,13 +95,13 @@ class Testbench:
                 if use.parameters is None:
                     continue  # a file of one's own: compiled when a deck is written
                 with at("devices", name, "parameters"):
-                    first = bench._load_set(use.parameters, name)
+                    first = bench.load_set(use.parameters, name)
                 with at("devices", name, "also"):
-                    others = [bench._load_set(reference, name) for reference in use.also]
+                    others = [bench.load_set(reference, name) for reference in use.also]
                 with at("devices", name):
                     sets[name] = first.for_device(use.model or first.device, others=others)
             loaded = replace(bench, sets=MappingProxyType(sets))
-            loaded._check_varied()
+            adjust.check_varied(loaded)
         check_units(loaded)
         return loaded
 
@@ -108,24 +110,16 @@ class Testbench:
         """The bench's file; there is none where the bench was made in memory."""
         return self.folder / f"{self.name}.toml"
 
-    def _check_varied(self) -> None:
-        """Raises `UnknownName` for what corners and samples vary and the bench's devices do not have."""
-        for name, corner in self.file.corners.items():
-            for key, reference in corner.devices.items():
-                with at("corners", name, "devices", key):
-                    self._load_set(reference, key)
-        for name, spreads in self.file.monte_carlo.devices.items() if self.file.monte_carlo is not None else ():
-            with at("monte_carlo", "devices", name):
-                self._known("device", name, self.sets)
-                for key in spreads:
-                    with at(key):
-                        self._known(f"parameter of device {name!r}", key, self.sets[name].resolved())
+    def adjustable(self, device: str, key: str) -> Adjustable:
+        """A parameter of one of the bench's devices; see `cosim.spice.adjust.adjustable`."""
+        return adjust.adjustable(self, device, key)
 
     def with_(
         self,
         *,
         parameters: Mapping[str, float] | None = None,
         devices: Mapping[str, ParameterSet] | None = None,
+        values: Mapping[str, Mapping[str, float]] | None = None,
         form: str | None = None,
         options: Mapping[str, float | str] | None = None,
         stimuli: Mapping[str, Mapping[str, Any]] | None = None,
@@ -136,6 +130,7 @@ class Testbench:
         Args:
             parameters: circuit parameters, SI.
             devices: parameter sets by the name of the bench's device.
+            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file.
             form: "behavioural" or "verilog-a", for every device.
             options: simulator options over the bench's.
             stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
@@ -170,6 +165,16 @@ class Testbench:
             self._known("device", name, self.sets)
             same = given.device == sets[name].device
             sets[name] = given if same else given.for_device(sets[name].device)
+        own = dict(changed.devices)
+        for name, numbers in (values or {}).items():
+            if name in sets:
+                sets[name] = sets[name].with_values(numbers)
+                continue
+            quantities = dict(own[name].values)
+            for key, number in numbers.items():
+                quantities[key] = Quantity(value=number, unit=self.adjustable(name, key).unit)
+            own[name] = own[name].model_copy(update={"values": quantities})
+            changed = changed.model_copy(update={"devices": own})
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
     def tightened(self) -> Testbench:
@@ -199,8 +204,14 @@ class Testbench:
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
         with located(self.source), at("corners", name):
-            sets = {key: self._load_set(reference, key) for key, reference in corner.devices.items()}
-            changed = self.with_(parameters={key: q.value for key, q in corner.parameters.items()}, devices=sets)
+            sets, values = {}, {}
+            for key, given in corner.devices.items():
+                if isinstance(given, str):
+                    sets[key] = self.load_set(given, key)
+                else:
+                    values[key] = {name: quantity.value for name, quantity in given.items()}
+            parameters = {key: q.value for key, q in corner.parameters.items()}
+            changed = self.with_(parameters=parameters, devices=sets, values=values)
         data = changed.file.model_dump()
         data["sections"].update(corner.sections)
         if corner.temperature is not None:
@@ -217,17 +228,15 @@ class Testbench:
         parameters = {}
         for name, spread in spec.parameters.items():
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
-        sets = {}
+        values: dict[str, dict[str, float]] = {}
         for name, spreads in spec.devices.items():
-            nominal = self.sets[name].resolved()
-            bounds = {entry.name: entry.bounds for entry in find_device(self.sets[name].device).params}
-            drawn = {}
+            values[name] = {}
             for key, spread in spreads.items():
-                centre = float(nominal[key])
-                drawn[key] = spread.within(centre, *bounds[key]).draw(centre, rng)
-            sets[name] = self.sets[name].with_values(drawn)
+                entry = self.adjustable(name, key)
+                centre = cast(float, entry.value)
+                values[name][key] = spread.within(centre, *entry.bounds).draw(centre, rng)
         seed = int(rng.integers(1, LARGEST_SEED, endpoint=True))
-        return replace(self.with_(parameters=parameters, devices=sets), seed=seed)
+        return replace(self.with_(parameters=parameters, values=values), seed=seed)
 
     def random_lines(self) -> tuple[Line, ...]:
         """The lines of the netlist that call random functions, or are sources of noise. Raises as `prepare` does."""
@@ -282,7 +291,7 @@ class Testbench:
         for name, use in self.file.devices.items():
             if use.verilog_a is not None:
                 with located(self.source), at("devices", name):
-                    foreign.append(foreign_model(name, use, self.folder, roots=self._roots()))
+                    foreign.append(foreign_model(name, use, self.folder, roots=self.roots()))
         compiled += tuple(dict.fromkeys(path for path, _ in foreign))
         lines = [self.file.title]
         if self.file.parameters:
@@ -306,7 +315,7 @@ class Testbench:
             osdi=compiled,
             save=save,
             options=MappingProxyType({**STANDARD, **self.file.options}),
-            roots=self._roots(),
+            roots=self.roots(),
             source=self.source,
             rows=self._rows(rows, before=before, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
@@ -336,6 +345,8 @@ class Testbench:
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
         devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
+        for name, use in self.file.devices.items():
+            devices |= {f"{name}.{key}": quantity.value for key, quantity in use.values.items()}
         return devices | self.values(analysis, point=point)
 
     def _circuit(self) -> tuple[str, list[int]]:
@@ -367,14 +378,14 @@ class Testbench:
         this bench may read.
         """
         path = _resolved(reference, self.folder)
-        if not any(path.is_relative_to(root) for root in self._roots()):
+        if not any(path.is_relative_to(root) for root in self.roots()):
             raise NetlistRefused(
                 f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
                 remedy=f"allow it: --allow {path.parent}",
             )
         return path
 
-    def _load_set(self, reference: str, device: str) -> ParameterSet:
+    def load_set(self, reference: str, device: str) -> ParameterSet:
         """A parameter set as a bench names it: a path counts from the bench's folder."""
         path, suffix, name = reference.partition(".toml")
         if not suffix:
@@ -387,7 +398,8 @@ class Testbench:
             path = self._inside(name, "the netlist")
         return path if os.path.exists(path) else resources.find("netlists", name)
 
-    def _roots(self) -> tuple[Path, ...]:
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that files of the bench may lie in."""
         return (self.folder, *self.allowed, *resources.shipped_roots())
 
     def _analysis(self, name: str) -> str:

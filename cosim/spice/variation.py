@@ -6,6 +6,9 @@ from their distributions. Both give a bench that runs like any other.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import pydantic
 from pydantic import Field
 
@@ -14,19 +17,31 @@ from cosim.errors import InputError
 from cosim.schema import Number, Quantity, Table
 
 
+@dataclass(frozen=True)
+class Adjustable:
+    """A parameter of a device that may be varied: its value (SI; None: not a number in the file), unit, whether it is
+    an integer, and its bounds (SI).
+    """
+
+    value: float | None
+    unit: str
+    integer: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+
 class Corner(Table):
     """One corner: what differs from the bench as it stands. ``temperature`` in °C, as SPICE counts it.
 
     Args:
         temperature: of the simulator, in °C.
         parameters: of the circuit.
-        devices: parameter sets by device.
+        devices: a parameter set by device, or a table of values of its parameters.
         sections: of libraries, by the bench's name for them.
     """
 
     temperature: float | None = Field(default=None, gt=-273.15)
     parameters: dict[str, Quantity] = Field(default_factory=dict)
-    devices: dict[str, str] = Field(default_factory=dict)
+    devices: dict[str, str | dict[str, Quantity]] = Field(default_factory=dict)
     sections: dict[str, str] = Field(default_factory=dict)
 
 
@@ -45,7 +60,7 @@ class MonteCarlo(Table):
         samples: how many.
         seed: of the draws.
         parameters: distributions of circuit parameters.
-        devices: distributions of parameters, by device.
+        devices: distributions of parameters, by device: one of the library, or a Verilog-A file of one's own.
         yield_min: the least share of samples that keeps each limit; its 95 % interval has to show it. 1: all of them.
     """
 

@@ -340,3 +340,115 @@ def test_run_says_that_the_functions_are_means(tmp_path: Path, capsys: pytest.Ca
     assert "held" not in told.err
     assert " 1 V" not in told.out
     assert main(["run", str(file), "--seed", "0"]) == 2
+
+
+# A conductance that is gon where the voltage is above vset, and goff elsewhere; no state, so that it is told by hand.
+CELL = """`include "disciplines.vams"
+module latch(te, be);
+  inout te, be; electrical te, be;
+  parameter real gon = 2e-4 from (0:inf);
+  parameter real goff = 5e-6;
+  parameter real vset = 0.6 from (0.5:2);
+  parameter integer steps = 3;
+  parameter real twice = 2*goff;
+  analog I(te, be) <+ (goff + (gon - goff)*(V(te, be) > vset ? 1.0 : 0.0))*V(te, be);
+endmodule
+"""
+OWN = """
+title = "a Verilog-A file of one's own"
+circuit = '''
+V1 a 0 {v}
+Xm a 0 cell
+'''
+parameters = { v = "0.61 V" }
+corners.low = { devices = { cell = { vset = "0.7 V" } } }
+[devices.cell]
+verilog_a = "cell.va"
+values = { vset = "0.6 V" }
+[analysis]
+kind = "op"
+[measures.i]
+kind = "final"
+of = "i(v1)"
+unit = "A"
+[limits]
+i = { max = "-100 uA" }
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, engine: Callable[[str], Simulator]) -> Path:
+    from cosim.spice.engines import probe_compiler, probe_osdi
+
+    for probe in (probe_compiler(), probe_osdi()):
+        if not probe.ok:
+            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
+    (tmp_path / "cell.va").write_text(CELL)
+    file = tmp_path / "own.toml"
+    file.write_text(OWN)
+    return file
+
+
+def test_samples_and_corners_vary_a_verilog_a_file_of_ones_own(own: Path, pyspice: Simulator) -> None:
+    tail = '[monte_carlo]\nsamples = 100\nseed = 2\nyield_min = 0.4\ndevices.cell = { vset = { absolute = "20 mV" } }\n'
+    own.write_text(OWN + tail)
+    nominal, corner, samples = validate_bench(Testbench.load(own), pyspice, trust=False).specs
+    assert nominal.smallest == pytest.approx(-0.61 * 2e-4, rel=1e-6)
+    assert corner.smallest == pytest.approx(-0.61 * 5e-6, rel=1e-6)
+    share = stats.norm.cdf(0.5)  # vset below 0.61 V
+    passed = int(samples.why.split()[1])
+    assert abs(passed - 100 * share) < 4.0 * np.sqrt(100 * share * (1.0 - share))  # of a fixed seed
+
+
+def test_a_default_of_the_file_is_varied_within_its_range(own: Path, pyspice: Simulator) -> None:
+    text = OWN.replace('values = { vset = "0.6 V" }\n', "").replace("0.61 V", "1.99 V")
+    tail = (
+        "[monte_carlo]\nsamples = 40\nyield_min = 0.1\ndevices.cell = { vset = { absolute = 5 }, gon.relative = 0.1 }\n"
+    )
+    own.write_text(text + tail)
+    bench = Testbench.load(own)
+    drawn = [bench.sampled(np.random.default_rng(k)).file.devices["cell"].values for k in range(50)]
+    assert all(0.5 <= values["vset"].value <= 2.0 for values in drawn)
+    assert len({values["gon"].value for values in drawn}) == 50
+    samples = validate_bench(bench, pyspice, trust=False).specs[-1]
+    assert "gave no run" not in samples.why
+
+
+def test_a_campaign_varies_a_verilog_a_file_of_ones_own(own: Path) -> None:
+    plan = own.parent / "plan.toml"
+    plan.write_text(
+        'bench = "own.toml"\n[grid]\ndevices.cell.vset = ["0.55 V", "0.65 V"]\n[sample]\nsamples = 3\n'
+        'variables.devices.cell.gon = { relative = "10 %" }\n'
+    )
+    with Campaign.begin(plan, own.parent / "out") as made:
+        assert made.run(InProcess())
+        rows = list(made.store.rows())
+    for row in rows:
+        conductance = row["values"]["devices.cell.gon"] if row["values"]["devices.cell.vset"] < 0.61 else 5e-6
+        assert row["measures"]["i"][0] == pytest.approx(-0.61 * conductance, rel=1e-6)
+    assert len({row["key"] for row in rows}) == 6
+
+
+@pytest.mark.parametrize(
+    ("tail", "says"),
+    [
+        ("devices.cel = { vset = { absolute = 1 } }", r"'cel'.*did you mean cell"),
+        ("devices.cell = { vst = { absolute = 1 } }", r"'vst'.*did you mean vset"),
+        ('devices.cell = { vset = { absolute = "1 ns" } }', r"cell\.vset is in V, not in s"),
+        ("devices.cell = { steps = { absolute = 1 } }", "is an integer"),
+        ("devices.cell = { twice = { absolute = 1 } }", r"give it a value: devices\.cell\.values\.twice"),
+    ],
+)
+def test_what_a_verilog_a_file_lacks_is_said(own: Path, tail: str, says: str) -> None:
+    own.write_text(f"{OWN}[monte_carlo]\nsamples = 3\n{tail}\n")
+    with pytest.raises(InputError, match=says):
+        Testbench.load(own)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [('"tio2"', "has no parameter sets"), ('{ vst = "1 V" }', r"'vst'.*did you mean vset")]
+)
+def test_a_corner_that_a_verilog_a_file_cannot_have(own: Path, given: str, says: str) -> None:
+    own.write_text(OWN.replace('cell = { vset = "0.7 V" }', f"cell = {given}"))
+    with pytest.raises(InputError, match=says):
+        Testbench.load(own)
