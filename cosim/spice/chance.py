@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 
 from cosim.errors import InputError, NetlistError
 from cosim.spice.netlist import Line, Netlist
@@ -34,6 +35,7 @@ _CALL = re.compile(rf"(?<![\w.$@#])({'|'.join(_FUNCTIONS)})\s*\(", re.IGNORECASE
 _NOISE = re.compile(r"\btr(noise|random)\b", re.IGNORECASE)
 # What may look like a call and is the name of a function or of a code model.
 _HEAD = re.compile(r"\.func\s+(\w+)\s*\([^)]*\)|\.model\s+\S+\s+\w+", re.IGNORECASE)
+_TOLERANCE = re.compile(r"\.model\b.*? ((?:dev|lot)(?:/\w+)* ?=? ?[\d.]+ ?%)", re.IGNORECASE)
 _MAX_NESTING = 20
 _PARTS = ((".subckt", ".macro"), (".ends", ".eom"))
 
@@ -47,7 +49,7 @@ def check_seed(seed: int) -> int:
 
 def functions_of(netlist: Netlist) -> list[Line]:
     """The lines that call a random function."""
-    return [line for line, own in _with_own(netlist) if _CALL.search(line.text) and any(_calls(line.text, own))]
+    return [line for line, own in _with_own(netlist) if _may_call(line.text) and any(_calls(line.text, own))]
 
 
 def noise_of(netlist: Netlist) -> list[Line]:
@@ -70,13 +72,23 @@ def noise_of(netlist: Netlist) -> list[Line]:
     return found
 
 
+def refuse_tolerances(netlist: Netlist) -> None:
+    """Raises `NetlistError` for a DEV or LOT tolerance, which ngspice leaves out: samples would not have it."""
+    for line in netlist.cards(".model"):
+        if found := _TOLERANCE.match(" ".join(line.text.split())):
+            raise NetlistError(
+                f"ngspice has no tolerances such as {found[1]!r}, and no sample would vary by it", where=line.where,
+                remedy="write the value with agauss or unif",
+            )  # fmt: skip
+
+
 def settled(netlist: Netlist, *, draw: bool) -> Netlist:
     """``netlist`` with each call of a random function in the form that ngspice draws everywhere, or as its mean.
 
     Raises `NetlistError` for a call with another number of arguments.
     """
     lines = tuple(
-        replace(line, text=_written(line, line.text, own, draw=draw)) if _CALL.search(line.text) else line
+        replace(line, text=_written(line, line.text, own, draw=draw)) if _may_call(line.text) else line
         for line, own in _with_own(netlist)
     )
     return replace(netlist, lines=lines)
@@ -84,6 +96,8 @@ def settled(netlist: Netlist, *, draw: bool) -> Netlist:
 
 def _with_own(netlist: Netlist) -> Iterator[tuple[Line, frozenset[str]]]:
     """Each line with those of the functions that a ``.func`` defines anew where it stands: here or further out."""
+    if not any(_may_call(line.text) for line in netlist.lines if line.text[:5].lower() == ".func"):
+        return zip(netlist.lines, repeat(frozenset()), strict=False)
     part, parts = 0, 0
     outer = {0: 0}
     defined: dict[int, set[str]] = {}
@@ -102,6 +116,12 @@ def _with_own(netlist: Netlist) -> Iterator[tuple[Line, frozenset[str]]]:
     for inner in range(1, parts + 1):  # what is further out came first
         visible[inner] = visible[outer[inner]] | defined.get(inner, set())
     return zip(netlist.lines, (visible[part] for part in at), strict=True)
+
+
+def _may_call(text: str) -> bool:
+    """Whether a line is worth a closer look: of the lines of a kit few are."""
+    lower = text.lower()
+    return "gauss" in lower or "unif" in lower or "limit" in lower
 
 
 def _calls(text: str, own: frozenset[str]) -> Iterator[re.Match[str]]:

@@ -155,6 +155,8 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
             "the seed that is set here would give every sample the same random numbers",
             where=own_seed, remedy="remove it: samples have seeds of their own",
         )  # fmt: skip
+    if deck.seed is not None:
+        chance.refuse_tolerances(written)
     drawn = deck.seed is not None or own_seed is not None
     read = chance.settled(written, draw=drawn)
     _check_structure(read, deck)

@@ -95,6 +95,8 @@ def test_what_only_looks_like_a_random_function_stays(pyspice: Simulator) -> Non
         assert (found["v(a)"], found["v(b)"]) == pytest.approx((2.0, 3.0))
     model = "t\nV1 a 0 2\nA1 a b lim\n.model lim limit(gain=1 out_lower_limit=0 out_upper_limit=1)\nR1 b 0 1k\n.op\n"
     assert volts(pyspice, Deck(model))["v(b)"] == pytest.approx(1.0, rel=1e-6)
+    nominal = "t\nI1 0 a 1m\n.model r1k res r=1k dev=5%\nR1 a 0 r1k\n.op\n"  # refused in a sample
+    assert volts(pyspice, Deck(nominal))["v(a)"] == pytest.approx(1.0)
 
 
 def test_a_function_of_ones_own_counts_where_it_stands(pyspice: Simulator) -> None:
@@ -145,6 +147,12 @@ REFUSED = {
     "a seed in the netlist": ("R1 a 0 {agauss(1k,1,1)}\n.options seed=4", 1, {}, "line 4: the seed that is set here"),
     "a seed in the options": ("R1 a 0 {agauss(1k,1,1)}", 1, {"seed": 4}, "samples have seeds of their own"),
     "noise that has no seed": ("V2 b 0 dc 0 trnoise(1 1u 0 0)\nR1 b 0 1", None, {}, "cannot seed trnoise"),
+    "a tolerance of PSpice": (
+        ".model r1k res r=1k dev/gauss=5%\nR1 a 0 r1k",
+        1,
+        {},
+        "line 3: ngspice has no tolerances",
+    ),
     "too deep": (f"R1 a 0 {{{'agauss(' * 200}1k{',1,1)' * 200}}}", None, {}, "nest deeper"),
 }
 
