@@ -128,10 +128,10 @@ def _fit(
     for name in vary:
         if name not in known:
             raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
-    idle = [name for name in vary if name not in forward.active]
-    if idle:
+    absent = [name for name in vary if name not in forward.active]
+    if absent:
         raise InputError(
-            f"{_no_effect(idle)}: {' and '.join(idle)} cannot be had from a curve of kind {curve.kind!r}",
+            f"{_no_effect(absent)}: {' and '.join(absent)} cannot be had from a curve of kind {curve.kind!r}",
             remedy="leave out of fit.vary what has no effect",
         )
     if rows.sum() <= len(vary):
@@ -145,16 +145,17 @@ def _fit(
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[rows]))) if noise is None else noise
     problem = Problem(forward, curve.measured, sigma, rows, tuple(vary), bounds)
-    without = dead(problem, start)
-    if len(without) == len(vary):
+    idle = dead(problem, start)
+    if len(idle) == len(vary):
         raise InputError(
-            f"{_no_effect(without)}, whatever the value within the bounds",
+            f"{_no_effect(idle)}, whatever the value within the bounds",
             remedy="vary a parameter that the curve shows",
         )
+    moving = problem.without(*idle)
     if near is None:
-        best = search(problem, start, others=_starts(start, vary), outside=outside, progress=progress)
+        best = search(moving, start, others=_starts(start, vary), outside=outside, progress=progress)
     else:
-        best = problem.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:
         raise FitError(
             f"no minimum after {best.evaluations} evaluations ({best.message.strip()})",

@@ -19,6 +19,7 @@ from scipy import stats
 
 from cosim.devices.base import Array, Values
 from cosim.fitting import profile as likelihood
+from cosim.fitting.combinations import Combination, known_products
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.uncertainty import Uncertainty, natural_size
 
@@ -143,12 +144,13 @@ class ResidualCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement on a fit: by parameter, by pair, and on the residuals."""
+    """The judgement on a fit: by parameter, by pair and product, and on the residuals."""
 
     parameters: tuple[ParameterVerdict, ...]
     pairs: tuple[Pair, ...]
     residuals: ResidualCheck
     remarks: tuple[str, ...] = ()
+    products: tuple[Combination, ...] = ()
 
     def __getitem__(self, name: str) -> ParameterVerdict:
         return next(entry for entry in self.parameters if entry.name == name)
@@ -169,7 +171,8 @@ class Verdict:
     def sentences(self) -> list[str]:
         """Everything that speaks against the fit, or one sentence that nothing does."""
         said = [entry.reason for entry in self.parameters if entry.status != "identifiable"]
-        said += [str(pair) for pair in self.pairs] + self.residuals.sentences() + list(self.remarks)
+        said += [str(pair) for pair in self.pairs] + [str(product) for product in self.products]
+        said += self.residuals.sentences() + list(self.remarks)
         return said or [f"every parameter is determined by the curve: {self.summary}"]
 
 
@@ -191,7 +194,7 @@ def judge(
     entries, remarks = [], []
     for name in problem.names:
         profiled = None
-        if profile and not check.exact:
+        if not check.exact and (profile or _leaves_bounds(problem, minimum.p, uncertainty, name, height)):
             profiled = likelihood.interval(
                 problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height
             )
@@ -201,7 +204,28 @@ def judge(
                     f"met while {name} was varied: start again from other values"
                 )
         entries.append(_judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled))
-    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)))
+    if uncertainty.at_bound and uncertainty.names:
+        held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
+        remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
+    products = known_products(uncertainty, minimum.p, height=height)
+    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products)
+
+
+def _leaves_bounds(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
+    """Whether value ± height standard errors reaches beyond the search: there the parabola is no guide."""
+    stderr, (low, high) = uncertainty.stderr(name), problem.bounds[name]
+    return stderr is not None and not low <= p[name] - height * stderr <= p[name] + height * stderr <= high
+
+
+def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Open ends closed by physics: by a physical bound that is no further away than the parameter's natural size."""
+    size, physical = natural_size(problem, name, value), problem.forward.bounds()[name]
+    bounds = zip(ends, problem.bounds[name], physical, strict=True)
+    low, high = (
+        limit if math.isinf(end) and bound == limit and abs(limit - value) <= size else end
+        for end, bound, limit in bounds
+    )
+    return low, high
 
 
 def _judge_one(
@@ -218,7 +242,9 @@ def _judge_one(
     source = "standard error"
     ends = nothing if stderr is None else (value - height * stderr, value + height * stderr)
     if profiled is not None:
-        ends, source = (profiled.low, profiled.high), "profile likelihood"
+        ends, source = _closed(problem, name, value, (profiled.low, profiled.high)), "profile likelihood"
+    elif stderr is not None:  # beyond a bound by rounding only, or it would have been profiled
+        ends = max(ends[0], problem.bounds[name][0]), min(ends[1], problem.bounds[name][1])
     if name in uncertainty.at_bound:
         bound = uncertainty.at_bound[name]
         side = "lower" if bound == problem.bounds[name][0] else "upper"
@@ -251,6 +277,8 @@ def _judge_one(
     if relative > 1.0:
         reason = f"{name} has a standard error of {relative:.0%} of {of}: the curve does not determine it; fix it"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
+    if partner is not None:
+        relative, of = max(relative, partner.alone[name == partner.second]), "its value"
     if relative > WEAK or (partner is not None and relative > GOOD):
         other = "" if partner is None else partner.second if name == partner.first else partner.first
         why = f"it trades against {other}" if other else "the curve hardly depends on it"

@@ -229,6 +229,15 @@ class FitResult:
                 "names": list(self.uncertainty.names),
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
             },
+            "products": [
+                {
+                    "powers": dict(product.powers),
+                    "value": product.value,
+                    "stderr": product.value * product.known,
+                    "interval_95": list(product.interval),
+                }
+                for product in self.verdict.products
+            ],
             "points": {"fitted": int((~self.held_out).sum()), "held_out": int(self.held_out.sum())},
             "reading": None if self.curve.reading is None else self.curve.reading.to_json(),
             "noise": {
