@@ -25,8 +25,8 @@ KNOWN = 0.05
 BETTER = 4.0
 # A power is written as a whole number where it is that close to one, and the product still counts as known.
 WHOLE = 0.1
-# A factor with a smaller power hardly takes part.
-ABSENT = 0.02
+# A factor with a smaller power hardly takes part; a product of more factors helps nobody.
+ABSENT, FACTORS = 0.02, 3
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tup
             continue
         weights = _weights(relative, index, carriers)
         known = _error(relative, weights)
-        if known * BETTER > alone[index]:
-            continue
         factors = [index, *(carrier for carrier in carriers if weights[carrier] != 0.0)]
+        if known * BETTER > alone[index] or len(factors) > FACTORS:
+            continue
         value = float(np.exp(weights @ np.log(size)))
         # The logarithm is what is normal: an interval of a product of positive factors stays positive.
         ends = (value * math.exp(-height * known), value * math.exp(height * known))

@@ -218,7 +218,12 @@ def _leaves_bounds(problem: Problem, p: Values, uncertainty: Uncertainty, name: 
 
 
 def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """Open ends closed by physics: by a physical bound that is no further away than the parameter's natural size."""
+    """An open end closed by physics: by a physical bound that is no further away than the parameter's natural size.
+
+    Where the other end is open too, the curve says nothing, and neither is closed.
+    """
+    if math.isinf(ends[0]) and math.isinf(ends[1]):
+        return ends
     size, physical = natural_size(problem, name, value), problem.forward.bounds()[name]
     bounds = zip(ends, problem.bounds[name], physical, strict=True)
     low, high = (
@@ -272,10 +277,14 @@ def _judge_one(
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
     size = natural_size(problem, name, value)
     relative = math.inf if stderr is None or size == 0.0 else stderr / size
+    if profiled is not None and size > 0.0:  # the parabola may have it narrower
+        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
     of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
     if relative > 1.0:
-        reason = f"{name} has a standard error of {relative:.0%} of {of}: the curve does not determine it; fix it"
+        error = "a standard error" if profiled is None else "an error"
+        much = f"{relative:.0%} of" if relative < 10.0 else "more than ten times"
+        reason = f"{name} has {error} of {much} {of}: the curve does not determine it; fix it"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
     if partner is not None:
         relative, of = max(relative, partner.alone[name == partner.second]), "its value"

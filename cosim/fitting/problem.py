@@ -179,7 +179,9 @@ class Problem:
         def residual(current: lmfit.Parameters) -> Array:
             nonlocal count, found
             count += 1
-            found = self.residual(point(current)[1])
+            z, here = point(current)
+            # Where chi-square is all but flat a step may overflow; no model is to be asked about that.
+            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(self.points, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))
             return found
