@@ -30,6 +30,8 @@ TRADING = 0.95
 # Parameters that are known better than this may be correlated as they like.
 GOOD = 0.05
 LEVEL = 0.95
+# Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
+STRAIGHT = 0.1
 # Parameters that the ends of a range determine.
 RANGE = {"g_max", "ratio", "low", "high"}
 # Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
@@ -194,7 +196,7 @@ def judge(
     entries, remarks = [], []
     for name in problem.names:
         profiled = None
-        if not check.exact and (profile or _leaves_bounds(problem, minimum.p, uncertainty, name, height)):
+        if not check.exact and (profile or not _guided(problem, minimum.p, uncertainty, name, height)):
             profiled = likelihood.interval(
                 problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height
             )
@@ -211,10 +213,16 @@ def judge(
     return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products)
 
 
-def _leaves_bounds(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
-    """Whether value ± height standard errors reaches beyond the search: there the parabola is no guide."""
-    stderr, (low, high) = uncertainty.stderr(name), problem.bounds[name]
-    return stderr is not None and not low <= p[name] - height * stderr <= p[name] + height * stderr <= high
+def _guided(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
+    """Whether a standard error, where there is one, may stand for an interval.
+
+    It is no guide where it is large, where it reaches beyond the bounds, or where it holds what is at one.
+    """
+    stderr, value, (low, high) = uncertainty.stderr(name), float(p[name]), problem.bounds[name]
+    if stderr is None:
+        return True
+    small = stderr <= STRAIGHT * natural_size(problem, name, value) and name not in uncertainty.conditional
+    return small and low <= value - height * stderr <= value + height * stderr <= high
 
 
 def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:

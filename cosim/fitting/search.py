@@ -2,13 +2,14 @@
 
 Two searches that end at the same minimum, with residuals that look like noise, are evidence enough. Otherwise the
 search goes on along other paths: from the fits with one parameter fewer (a fit must not end above one inside it), and
-from a Latin hypercube over the bounds, the best points of which are followed. All of it is the same at every call: the
-hypercube's seed is fixed. The numbers are our choice.
+from a Latin hypercube over the bounds, the best points of which are followed; what lies at a bound then is tried
+elsewhere. All of it is the same at every call: the hypercube's seed is fixed. The numbers are our choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import qmc
@@ -96,6 +97,11 @@ def search(
         glance(problem, point)
     if not minima:
         raise failures[0]
+    best = _lowest(minima)
+    stuck = [name for name in problem.names if problem.bound_of(name, float(best.p[name])) is not None]
+    if stuck and _doubtful(problem, best):
+        for point in scattered(replace(problem, names=tuple(stuck)), best.p):
+            glance(problem, point)
     return _lowest(minima)
 
 

@@ -21,6 +21,8 @@ from cosim.fitting.problem import Problem
 # Below this part of the largest, a singular value is that of differences with a step of 6e-6, not the curve's.
 FLAT = 1e-6
 TAKES_PART = 1e-3
+# A standard error that grows by this factor once what is at a bound moves too is conditional on it (our choice).
+DEPENDS = 1.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Uncertainty:
         at_bound: parameter → the bound it stopped at.
         determined: the parameters that are neither at a bound nor without any effect, ``flat`` ones included.
         subspace: (m, m) covariance of those in the directions that the curve does determine; what a prediction needs.
+        conditional: the parameters whose error would be larger if those at a bound were not held there.
     """
 
     names: tuple[str, ...]
@@ -42,6 +45,7 @@ class Uncertainty:
     at_bound: Mapping[str, float]
     determined: tuple[str, ...]
     subspace: Array
+    conditional: tuple[str, ...] = ()
 
     def stderr(self, name: str) -> float | None:
         """Standard error of a parameter; None where it has none."""
@@ -106,7 +110,15 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     subspace = np.asarray(scale**2 * (strong.T @ strong) / np.outer(length, length))
     kept = np.array([name not in flat for name in determined])
     names = tuple(name for name in determined if name not in flat)
-    return Uncertainty(names, subspace[np.ix_(kept, kept)], flat, at_bound, determined, subspace)
+    covariance = subspace[np.ix_(kept, kept)]
+    conditional: tuple[str, ...] = ()
+    if at_bound:
+        free = [name for name, idle in zip(problem.names, dead, strict=True) if not idle and name not in flat]
+        strong, length, _ = _directions(jacobian[:, [problem.names.index(name) for name in free]])
+        released = scale * np.linalg.norm(strong, axis=0) / length
+        error = dict(zip(names, np.sqrt(np.diag(covariance)), strict=True))
+        conditional = tuple(n for n, e in zip(free, released, strict=True) if n in error and e > DEPENDS * error[n])
+    return Uncertainty(names, covariance, flat, at_bound, determined, subspace, conditional)
 
 
 def _directions(jacobian: Array) -> tuple[Array, Array, Array]:
