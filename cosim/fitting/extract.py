@@ -128,6 +128,10 @@ def _fit(
     for name in vary:
         if name not in known:
             raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
+    twice = sorted({name for name in vary if vary.count(name) > 1})
+    if twice:
+        with located(recipe.path), at(*(() if isinstance(choice, Candidate) else ("fit", "vary"))):
+            raise InputError(f"{' and '.join(twice)} varies twice", remedy="name each parameter once")
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
