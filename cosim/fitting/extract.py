@@ -131,11 +131,13 @@ def _fit(
     twice = sorted({name for name in vary if vary.count(name) > 1})
     if twice:
         with located(recipe.path), at(*(() if isinstance(choice, Candidate) else ("fit", "vary"))):
-            raise InputError(f"{' and '.join(twice)} varies twice", remedy="name each parameter once")
+            raise InputError(
+                f"{_listed(twice)} is named twice among the parameters that vary", remedy="name each parameter once"
+            )
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
-            f"{_no_effect(absent)}: {' and '.join(absent)} cannot be had from a curve of kind {curve.kind!r}",
+            f"{_no_effect(absent)}: {_listed(absent)} cannot be had from a curve of kind {curve.kind!r}",
             remedy="leave out of fit.vary what has no effect",
         )
     if rows.sum() <= len(vary):
@@ -168,8 +170,12 @@ def _fit(
     return best, problem
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
 def _no_effect(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no effect on this curve"
+    return f"{_listed(names)} {'has' if len(names) == 1 else 'have'} no effect on this curve"
 
 
 def _starts(start: Values, vary: Sequence[str]) -> list[Values]:

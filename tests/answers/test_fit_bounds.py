@@ -112,7 +112,8 @@ REFUSED = {
         "t.toml:9: the start of v_sat, 5 V, is outside its bounds 1..3 V"),
     "a held value outside physics": (
         "access_transistor", ["v_sat"], {}, {"v_c": "2 kV"}, "t.toml:9: the start of v_c, 2000 V, is outside"),
-    "a parameter twice": ("access_transistor", ["g_on", "g_on"], {}, {}, "t.toml:11: g_on varies twice"),
+    "a parameter twice": (
+        "access_transistor", ["g_on", "g_on"], {}, {}, "t.toml:11: g_on is named twice among the parameters that vary"),
     "no effect on any static curve": (
         "vteam", ["v_on"], {}, {}, "v_on has no effect on this curve: v_on cannot be had from a curve of kind 'i-v'"),
     "two of three without effect": (
