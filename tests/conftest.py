@@ -43,9 +43,9 @@ def _alone(request: pytest.FixtureRequest, _gates: tuple[int, int]) -> Iterator[
 def _process() -> dict[str, object]:
     """What a test could leave behind that changes the ones after it."""
     return {
-        "signal handlers": {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)},
+        **{f"variable {name}": value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        **{f"signal {name.name}": signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)},
         "start method": multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0],
-        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
         "working directory": Path.cwd(),
         "folder for temporary files": tempfile.gettempdir(),
     }
@@ -56,4 +56,5 @@ def _leaves_the_process_as_it_was() -> Iterator[None]:
     before = _process()
     yield
     after = _process()
-    assert after == before, f"the test changed {', '.join(name for name in before if before[name] != after[name])}"
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert not changed, f"the test changed {', '.join(sorted(changed))}"

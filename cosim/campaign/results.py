@@ -18,7 +18,7 @@ from cosim.campaign.searches import Searcher
 from cosim.campaign.yields import Yield, estimate
 from cosim.devices.base import Array
 from cosim.errors import EngineMissing, InputError
-from cosim.files import replacing
+from cosim.files import replacing, write_netcdf
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 from cosim.units import in_unit, show, si_unit
@@ -279,10 +279,7 @@ def export(campaign: Campaign, to: str | Path) -> Path:
             writer.writerows(flat(campaign, wanted))
         return path
     if path.suffix == ".nc":
-        data = dataset(campaign)
-        with replacing(path) as temporary:
-            data.to_netcdf(temporary, engine="scipy")
-        return path
+        return write_netcdf(path, dataset(campaign))
     table = frame(campaign)
     table.attrs = {"units": json.dumps(table.attrs["units"])}
     try:

@@ -320,7 +320,7 @@ def _stored(done: BenchResult) -> dict[str, xarray.Dataset]:
 def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mapping[str, object]) -> None:
     """Waveforms as netCDF, one file per run, and the summary as JSON."""
     from cosim.cli.output import to_json
-    from cosim.files import replacing, write_atomic
+    from cosim.files import write_atomic, write_netcdf
 
     for analysis, data in waveforms.items():
         # netCDF 3 has no complex numbers, and no parentheses in names
@@ -333,8 +333,7 @@ def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mappin
         for old, new in plain.items():
             if new in stored:
                 stored[new].attrs["spice_name"] = old
-        with replacing(folder / f"{analysis}.nc") as temporary:
-            stored.to_netcdf(temporary, engine="scipy")
+        write_netcdf(folder / f"{analysis}.nc", stored)
     write_atomic(folder / "measures.json", to_json(summary) + "\n")
 
 

@@ -106,7 +106,7 @@ def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.
         recipe.model,
         forward,
         curve,
-        p=_start(recipe, forward, (), {}),
+        p=_start(recipe, forward, {}, {})[0],
         sign=any(column.sign is not None for column in stated),
         shift=any(column.shift is not None for column in stated),
     )
