@@ -10,8 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosim.errors import InputError, MissingFile, Where
+from cosim.packages import process_unchanged
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @contextmanager
@@ -44,6 +49,13 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     """``content`` in ``path``, which is replaced as a whole; folders are made."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def write_netcdf(path: str | Path, data: xarray.Dataset) -> Path:
+    """``data`` as netCDF 3 in ``path``, which is replaced as a whole; folders are made."""
+    with replacing(path) as temporary, process_unchanged():  # scipy.io draws in what sets variables for OpenMP
+        data.to_netcdf(temporary, engine="scipy")
     return Path(path)
 
 

@@ -44,12 +44,17 @@ def run(
     translate: Annotated[
         bool, typer.Option("--translate", help="Show what a .control block becomes as analyses and measures; run that.")
     ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draw the netlist's random functions (agauss, ...) by this seed; default: their means."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run one case; exit 1 when it fails or a limit is broken."""
     from cosim import units
     from cosim.cli.output import working
     from cosim.errors import InputError
+    from cosim.spice.chance import check_seed
     from cosim.spice.engines import open_simulator
     from cosim.spice.simulator import Limits
 
@@ -57,13 +62,17 @@ def run(
     is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
     if not is_bench and (param or device or form):
         raise InputError("--param, --device and --form belong to a bench", remedy="write a bench for this netlist")
+    if seed is not None:
+        check_seed(seed)
     if is_bench and translate:
         raise InputError("--translate belongs to a netlist", remedy="leave it out for a bench")
     with open_simulator(engine) as simulator, working(f"running {what}"):
         if is_bench:
-            code = _bench(what, include or [], param or [], device or [], form, simulator, limits, output, as_json)
+            code = _bench(
+                what, include or [], param or [], device or [], form, seed, simulator, limits, output, as_json
+            )
         else:
-            code = _netlist(Path(what), include or [], translate, simulator, limits, output, as_json)
+            code = _netlist(Path(what), include or [], translate, seed, simulator, limits, output, as_json)
     raise typer.Exit(code)
 
 
@@ -73,18 +82,20 @@ def _bench(
     param: list[str],
     device: list[str],
     form: str | None,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
     as_json: bool,
 ) -> int:
     import sys
+    from dataclasses import replace
 
     from cosim import units
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
-    from cosim.spice.advice import of_bench
+    from cosim.spice.advice import of_bench, of_random
     from cosim.spice.testbench import Testbench
 
     bench = Testbench.load(what, allow=allow)
@@ -96,9 +107,10 @@ def _bench(
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
-    bench = bench.with_(parameters=values, devices=sets, form=form)
+    bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
     advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
+    advise(of_random(done.result))
     summary = {
         "bench": bench.name,
         "engine": simulator.version(),
@@ -106,10 +118,7 @@ def _bench(
         "reason": done.result.reason,
         "passed": done.passed,
         "wall_s": done.result.wall,
-        "measures": {
-            name: {"unit": m.unit, "values": m.values, "min": m.low, "max": m.high, "passed": m.passed}
-            for name, m in done.measures.items()
-        },
+        "measures": {name: m.to_dict() for name, m in done.measures.items()},
         **({"missing": dict(done.missing)} if done.missing else {}),
         **({"notes": done.notes} if done.notes else {}),
     }
@@ -125,13 +134,9 @@ def _bench(
     else:
         rows = []
         for name, m in done.measures.items():
-            low, high = float(m.values.min()), float(m.values.max())
-            span = (
-                units.show(low, m.unit)
-                if m.values.size == 1
-                else f"{units.show(low, m.unit)} .. {units.show(high, m.unit)}"
-            )
-            allowed = [units.show(limit, m.unit) if limit is not None else "" for limit in (m.low, m.high)]
+            low, high = (m.show(float(end)) for end in (m.values.min(), m.values.max()))
+            span = low if m.values.size == 1 else f"{low} .. {high}"
+            allowed = [m.show(m.low), m.show(m.high)]
             verdict = "FAIL" if m.passed is False else str(m.verdict or "")
             rows.append([name, m.values.size, span, *allowed, verdict])
         columns = ("measure", "values", "result", "min", "max", "verdict")
@@ -148,6 +153,7 @@ def _netlist(
     path: Path,
     include: list[Path],
     translate: bool,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
@@ -158,7 +164,7 @@ def _netlist(
     from cosim import resources
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import InputError, Where
-    from cosim.spice.advice import of_netlist
+    from cosim.spice.advice import of_netlist, of_random
     from cosim.spice.netlist import source_text
     from cosim.spice.simulator import Deck, Outcome
     from cosim.units import show
@@ -169,7 +175,8 @@ def _netlist(
     source: Path | None = path
     if translate:
         text, source = _translated(path, text, roots)
-    done = simulator.run(Deck(text, roots=roots, source=source), limits=limits)
+    done = simulator.run(Deck(text, roots=roots, source=source, seed=seed), limits=limits)
+    advise(of_random(done))
     if done.outcome is Outcome.REFUSED and (hint := _dialect(path, text)):
         done = replace(done, reason=f"{done.reason}; {hint}")
     vectors = [
@@ -341,7 +348,7 @@ def _stored(done: BenchResult) -> dict[str, xarray.Dataset]:
 def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mapping[str, object]) -> None:
     """Waveforms as netCDF, one file per run, and the summary as JSON."""
     from cosim.cli.output import to_json
-    from cosim.files import replacing, write_atomic
+    from cosim.files import write_atomic, write_netcdf
 
     for analysis, data in waveforms.items():
         # netCDF 3 has no complex numbers, and no parentheses in names
@@ -354,8 +361,7 @@ def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mappin
         for old, new in plain.items():
             if new in stored:
                 stored[new].attrs["spice_name"] = old
-        with replacing(folder / f"{analysis}.nc") as temporary:
-            stored.to_netcdf(temporary, engine="scipy")
+        write_netcdf(folder / f"{analysis}.nc", stored)
     write_atomic(folder / "measures.json", to_json(summary) + "\n")
 
 

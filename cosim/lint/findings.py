@@ -21,6 +21,7 @@ class Severity(StrEnum):
 
     ERROR = "error"  # does not compile, or does not run
     WRONG = "wrong"  # runs, and gives another result than its text says
+    UNVERIFIED = "unverified"  # was not understood, or not shown: nothing is claimed about it
     WARNING = "warning"  # may be meant
 
 

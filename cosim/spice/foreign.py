@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from cosim.errors import InputError, MissingFile, NetlistRefused, UnknownName, Where, at
 from cosim.files import resolved
 from cosim.lint.findings import Edit, apply_edits, inside, read_source
 from cosim.lint.va_syntax import Declared, Module, parse
-from cosim.lint.va_tokens import scan
+from cosim.lint.va_tokens import Source, scan
 from cosim.spice.bench import DeviceUse
 from cosim.spice.openvaf import compile_model
 from cosim.spice.stimuli import fmt
+from cosim.spice.variation import Adjustable
 
 
 def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Path]) -> tuple[Path, str]:
@@ -27,23 +31,8 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
         NetlistError: the compiler's first error, with file and line.
         UnknownName: a module, terminal or parameter that the file does not have.
     """
-    assert use.verilog_a is not None
-    path = resolved(Path(use.verilog_a) if use.verilog_a.startswith("~") else folder / use.verilog_a)
-    if not any(path.is_relative_to(root) for root in roots):
-        with at("verilog_a"):
-            raise NetlistRefused(
-                f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
-            )
-    if not os.path.isfile(path):
-        with at("verilog_a"):
-            raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
-    source = scan(read_source(path))
-    for included, token in source.includes:
-        inside(included, path.parent, where=Where(path, *source.place(token.start)))
-    modules = {module.name: module for module in parse(source)}
-    module = _choose(name, use, path, modules)
+    path, source, module, known = _read(name, use, folder, roots)
     ports = [port.text for port in module.ports]
-    known = {entry.name.text: entry for entry in module.parameters if not entry.local}
     for key in use.values:
         if key not in known:
             with at("values", key):
@@ -104,6 +93,79 @@ def _with_strings(
     assert head is not None
     edits.append(Edit(head.start(), head.end(), f"module {called}"))
     return called, apply_edits(text, edits)
+
+
+def foreign_parameters(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Path]) -> dict[str, Adjustable]:
+    """The numbers among the module's parameters, at the values that ``use`` or the file gives. Raises as
+    `foreign_model` does.
+    """
+    _, source, module, known = _read(name, use, folder, roots)
+    found = {}
+    for key, entry in known.items():
+        if entry.kind == "string":
+            continue
+        of_file = Adjustable(*_default(entry, module), _range(source.text[entry.name.end : entry.end]))
+        given = use.values.get(key)
+        quantity = None if given is None or isinstance(given, str) else given
+        found[key] = of_file if quantity is None else replace(of_file, value=quantity.value, unit=quantity.unit)
+    return found
+
+
+def _read(
+    name: str, use: DeviceUse, folder: Path, roots: Sequence[Path]
+) -> tuple[Path, Source, Module, dict[str, Declared]]:
+    """The file, its text, its module, and the parameters that an instance may give."""
+    assert use.verilog_a is not None
+    path = resolved(Path(use.verilog_a) if use.verilog_a.startswith("~") else folder / use.verilog_a)
+    if not any(path.is_relative_to(root) for root in roots):
+        with at("verilog_a"):
+            raise NetlistRefused(
+                f"device {name!r}: {path} lies outside the bench's folder", remedy=f"allow it: --allow {path.parent}"
+            )
+    if not os.path.isfile(path):
+        with at("verilog_a"):
+            raise MissingFile(f"device {name!r}: there is no Verilog-A file {str(path)[:200]}", remedy="check the path")
+    status = path.stat()
+    source, modules = _parsed(path, status.st_mtime_ns, status.st_size)
+    for included, token in source.includes:
+        inside(included, path.parent, where=Where(path, *source.place(token.start)))
+    module = _choose(name, use, path, modules)
+    known = {entry.name.text: entry for entry in module.parameters if not entry.local}
+    return path, source, module, known
+
+
+@lru_cache(maxsize=32)
+def _parsed(path: Path, changed: int, size: int) -> tuple[Source, dict[str, Module]]:
+    """Once for all samples of a bench; ``changed`` and ``size`` are keys only."""
+    del changed, size
+    source = scan(read_source(path))
+    return source, {module.name: module for module in parse(source)}
+
+
+def _default(entry: Declared, module: Module) -> tuple[float | None, str, bool]:
+    """The default where it is a number, its unit, which nobody knows, and whether the parameter is an integer."""
+    value, sign = entry.value, 1.0
+    while value is not None and value.op in ("u-", "u+"):
+        value, sign = value.args[0], -sign if value.op == "u-" else sign
+    number = sign * value.value if value is not None and value.op == "number" else None
+    return number, "1", entry.name.text in module.integers
+
+
+_RANGE = re.compile(r"\bfrom\s*[\[(]\s*([^:\[\]()]+?)\s*:\s*([^:\[\]()]+?)\s*[\])]")
+
+
+def _range(text: str) -> tuple[float, float]:
+    """The ends of a parameter's range where they are numbers; infinite where not."""
+    match = _RANGE.search(text)
+    low, high = (_end(match[1], -math.inf), _end(match[2], math.inf)) if match else (-math.inf, math.inf)
+    return low, high
+
+
+def _end(text: str, otherwise: float) -> float:
+    try:
+        return float(text)  # also inf and -inf
+    except ValueError:
+        return otherwise
 
 
 def _choose(name: str, use: DeviceUse, path: Path, modules: dict[str, Module]) -> Module:

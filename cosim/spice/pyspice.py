@@ -41,6 +41,7 @@ class PySpiceSimulator(PooledNgspice):
             "reads": list(ready.reads),
             "last": ready.lasting,
             "fourier": fourier.commands(ready.fourier),
+            "fresh": bool(ready.noise),
         }
 
     def _read(self, ready: Prepared, answer: Answer) -> list[waveforms.Plot]:

@@ -61,6 +61,8 @@ class Deck:
         asked: the line of ``source`` that asks for a vector of ``save``, for messages.
         bench: the text is a bench's: its last analysis card is the only one that it may have, and ``.meas`` cards are
             not its measures.
+        seed: what the random numbers of the text are drawn by; None: its random functions (``agauss`` and its kin) are
+            their means, unless the text or ``options`` set ``seed``, as for ngspice.
     """
 
     text: str
@@ -73,6 +75,7 @@ class Deck:
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     asked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     bench: bool = False
+    seed: int | None = None
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:
         """The same deck with ``options`` added over its own."""
@@ -83,7 +86,8 @@ class Deck:
         digest = hashlib.sha256(self.text.encode())
         for path in self.osdi:
             digest.update(path.read_bytes())
-        digest.update(json.dumps([self.save, sorted(self.options.items())], default=str).encode())
+        seed = [] if self.seed is None else [self.seed]
+        digest.update(json.dumps([self.save, sorted(self.options.items()), *seed], default=str).encode())
         return digest.hexdigest()
 
 

@@ -114,7 +114,7 @@ CASES = [
     Case("unknown device", ("devices", "show", "tio"), r"did you mean tio2", 2),
     Case("missing recipe", ("fit", "none.toml"), r"none\.toml.*No such file", 2),
     Case("missing data", ("fit", "r.toml"), r"iv\.csv", 2, {"r.toml": RECIPE.format(**GOOD)}),
-    Case("bad row", ("fit", "r.toml"), r"iv\.csv: row 4, column 'V': 'abc' is no number", 2,
+    Case("bad row", ("fit", "r.toml"), r"iv\.csv: row 4, column 'V': 'abc' is not a number", 2,
          {"r.toml": RECIPE.format(**GOOD), "iv.csv": ROWS.replace("-0.3,", "abc,")}),
     Case("wrong unit of a column", ("fit", "r.toml"), r"'K'|K", 2,
          {"r.toml": RECIPE.format(**{**GOOD, "unit": "K"}), "iv.csv": ROWS}),
