@@ -228,12 +228,15 @@ class _Parser:
             cursor.expect("=")
             value = self.expressions.parse(cursor)
             commas: list[Token] = []
+            words: dict[str, tuple[str, ...]] = {"from": (), "exclude": ()}
             while cursor.at("from", "exclude"):
-                cursor.take()
+                clause, begin = cursor.take().text, cursor.index
                 commas += self.allowed()
+                said = cursor.tokens[begin : cursor.index]
+                words[clause] += tuple(token.text[1:-1] for token in said if token.kind == "string")
             found.append(
                 Declared(name, kind, value, first.start, cursor.last.end, first.text == "localparam", array,
-                         commas=tuple(commas), block=self.block)
+                         commas=tuple(commas), block=self.block, allowed=words["from"], excluded=words["exclude"])
             )  # fmt: skip
             if not cursor.accept(","):
                 break

@@ -61,7 +61,8 @@ class Declared:
     """A parameter or variable: ``kind`` is its type ("" where none is written), ``value`` its default.
 
     ``closed`` is the end of the whole declaration, its semicolon taken in; ``commas`` stand in its ranges where a
-    colon has to; ``block`` is the start of the block that declares it, -1 for the module.
+    colon has to; ``block`` is the start of the block that declares it, -1 for the module. ``allowed`` and ``excluded``
+    are the strings that one of type string may, and may not be.
     """
 
     name: Token
@@ -74,6 +75,8 @@ class Declared:
     closed: int = -1
     commas: tuple[Token, ...] = ()
     block: int = -1
+    allowed: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[Declared], int]]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cosim import resources
 from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.files import decoded
 from cosim.spice import confined
 
 COMPILE_LIMIT = 600.0
@@ -82,13 +83,16 @@ def require_openvaf() -> str:
     return program
 
 
-def compile_model(source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = ()) -> Path:
+def compile_model(
+    source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = (), text: str | None = None
+) -> Path:
     """The compiled model of a Verilog-A file (`Path`) or of Verilog-A text (`str`).
 
     Args:
         source: the module; a path's own folder is searched for what it includes.
         cache: where compiled models are kept; default ``osdi`` in `resources.cache_folder`.
         include: further folders for ```include``.
+        text: what a path's own text was changed to, line by line.
 
     Raises:
         NetlistError: the compiler found an error: with file, line and column. MissingFile: no such source.
@@ -97,7 +101,7 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     """
     program = require_openvaf()
     file = source if isinstance(source, Path) else None
-    text = _read(file) if file is not None else str(source)
+    text = text if text is not None else _read(file) if file is not None else str(source)
     match = _MODULE.search(text)
     if match is None and all(_STANDARD.match(included) for included in _INCLUDE.findall(text)):
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
@@ -123,8 +127,8 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_SOURCE:
             raise InputError(f"larger than {MAX_SOURCE >> 20} MiB", where=Where(path), remedy="compile one model")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return decoded(path.read_bytes(), where=Where(path)).replace("\r\n", "\n")
+    except OSError as error:
         raise MissingFile(f"cannot read Verilog-A file {str(path)!r}: {error}", remedy="check the path") from None
 
 
