@@ -15,17 +15,18 @@ import gzip
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import DataError, EngineMissing, MissingFile, UnknownName, Where
+from cosim.errors import DataError, MissingFile, UnknownName, Where
 from cosim.fitting.curve import Curve
 from cosim.fitting.readers import read_curve
 from cosim.fitting.recipe import ColumnSpec, DataSpec
+from cosim.packages import optional
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -251,7 +252,7 @@ def load(name: str, *, unverified: bool = False) -> Curve:
     curve = read_curve(path, entry.file.spec)
     mark = "" if entry.file.sha256 else " (unverified)"
     source = f"{entry.file.repository} {entry.file.path} at {entry.file.commit[:7]}{mark}"
-    return Curve(curve.kind, curve.columns, curve.units, curve.conditions, source, curve.fingerprint, curve.lines)
+    return replace(curve, source=source)
 
 
 def fetch(name: str, *, unverified: bool = False) -> Path:
@@ -273,14 +274,7 @@ def load_mnist() -> tuple[Images, Labels, Images, Labels]:
 
 def digits() -> tuple[Images, Labels]:
     """scikit-learn's digits: images (1797, 8, 8) with values 0..16, labels (1797,); uint8."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise EngineMissing(
-            "the 8×8 digits come with scikit-learn, which is not installed",
-            remedy="pip install 'cosim-spice[train]'",
-        ) from None
-    found = load_digits()
+    found = optional("sklearn.datasets", extra="train", needed_by="the set of 8×8 digits").load_digits()
     return found.images.astype(np.uint8), found.target.astype(np.uint8)
 
 

@@ -52,7 +52,7 @@ class Demonstration:
     absent: dict[str, str]
     surrogate: PulseSurrogate
     held: HeldOut
-    speed_up: float
+    speed_up: float | None
     network: VdspResult
     report: Path
 
@@ -71,7 +71,12 @@ class Demonstration:
             ("extraction", f"{self.fit.verdict.summary}; farthest from the device's own: {worst}, {errors[worst]:.1%}"),
             ("surrogate against ngspice", f"{certificate.pulses} fresh pulses: conductance rms "
              f"{conductance.rms_percent:.2f} %, largest {conductance.max_percent:.2f} % of full scale"),
-            ("speed", f"{self.speed_up:.3g} times ngspice's updates per second"),
+            (
+                "speed",
+                "too few pulses to tell"
+                if self.speed_up is None
+                else f"{self.speed_up:.3g} times ngspice's updates per second in a long train",
+            ),
             ("network", f"{accuracy} of {len(self.network.plan.images.test_y)} test images "
              f"({self.network.plan.images.name}, read-out {self.network.seeds[0].chosen}, chosen on training images)"),
         ]  # fmt: skip
@@ -108,7 +113,7 @@ def demonstrate(folder: Path, *, settings: Settings | None = None, tell: Step, l
     save(surrogate, folder / "surrogate.npz")
     measured, absent = _measured(tell)
     tell("counting the surrogate's updates per second")
-    speed_up = updates_per_second(surrogate) * held.seconds / len(held.amplitude)
+    speed_up = updates_per_second(surrogate) * held.seconds_per_pulse if held.seconds_per_pulse else None
     tell(f"learning {chosen.images}")
     images = load_images(chosen.images)
     network_settings, epochs = preset(chosen.images)

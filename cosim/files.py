@@ -1,5 +1,5 @@
 """Writing so that nothing is half written: a file is there whole, or it is as it was. Reading so that nothing blocks or
-grows without bound: plain files, up to a size.
+grows without bound: plain files, up to a size; and text in whatever encoding a program of another house wrote it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosim.errors import InputError, MissingFile, Where
+from cosim.packages import process_unchanged
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @contextmanager
@@ -47,6 +52,13 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
     return Path(path)
 
 
+def write_netcdf(path: str | Path, data: xarray.Dataset) -> Path:
+    """``data`` as netCDF 3 in ``path``, which is replaced as a whole; folders are made."""
+    with replacing(path) as temporary, process_unchanged():  # scipy.io draws in what sets variables for OpenMP
+        data.to_netcdf(temporary, engine="scipy")
+    return Path(path)
+
+
 def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
     """The content of a plain file; a pipe would block, a device would not end.
 
@@ -68,6 +80,35 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
     if max(status.st_size, len(data)) > limit:
         raise InputError(f"larger than {limit >> 20} MiB", where=Where(path), remedy=f"check that this is a {kind}")
     return data
+
+
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_HEAD = 4096  # bytes that an encoding is guessed from
+
+
+def decoded(data: bytes, *, where: Where, fallback: str = "latin-1") -> str:
+    """Text of a file: UTF-8 or UTF-16, with or without a mark of byte order, else ``fallback``, one byte a character.
+
+    What the text may say is for its reader to check, as it stands here: characters, not bytes. Raises `InputError` for
+    what begins as UTF-16 and is not.
+    """
+    head = data[:_HEAD]
+    # ASCII in UTF-16 has a null for every second byte; no text has a null character.
+    evens, odds = head[::2].count(0), head[1::2].count(0)
+    wide = "utf-16" if data[:2] in _MARKS else ""
+    if not wide and len(head) > 1:
+        half = len(head) // 4
+        wide = "utf-16-le" if odds > half and not evens else "utf-16-be" if evens > half and not odds else ""
+    try:
+        if wide:
+            return data.decode(wide)
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if wide:
+            raise InputError(
+                f"begins as UTF-16, and its byte {error.start} is not", where=where, remedy="save it as UTF-8"
+            ) from None
+        return data.decode(fallback, "replace")
 
 
 def resolved(path: str | Path, *, where: Where | None = None) -> Path:

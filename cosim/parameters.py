@@ -210,7 +210,7 @@ def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
     file = Path(path)
     data = read_plain(file, limit=MAX_TOML, kind=kind)
     try:
-        return tomllib.loads(data.decode("utf-8").replace("\r\n", "\n"))
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:
         raise InputError(f"{kind} is no UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:

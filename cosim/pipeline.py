@@ -6,13 +6,12 @@ the published values. The network is the caller's (`cosim.network`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from cosim.devices.pulse import PulseShape
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe, NoiseSpec
 from cosim.fitting.result import FitResult
@@ -21,7 +20,6 @@ from cosim.parameters import ParameterSet
 from cosim.resources import find
 from cosim.spice.simulator import Simulator
 from cosim.spice.testbench import TIGHT, Testbench
-from cosim.surrogate.base import Reference
 from cosim.surrogate.check import HeldOut
 from cosim.surrogate.pulse import PulseSurrogate
 from cosim.surrogate.references import SpiceBench
@@ -81,38 +79,10 @@ def relative_errors(fit: FitResult, truth: ParameterSet) -> dict[str, float]:
     return {name: abs(float(fit.values[name]) / float(true[name]) - 1.0) for name in fit.names if name in EXTRACTED}
 
 
-@dataclass(frozen=True)
-class DeviceBench:
-    """A SPICE bench whose memristor stays what it is, whatever the surrogate was extracted to: the device itself."""
-
-    bench: SpiceBench
-    truth: ParameterSet
-
-    @property
-    def engine(self) -> str:
-        """The simulator and its version."""
-        return self.bench.engine
-
-    @property
-    def netlist(self) -> str:
-        """Hash of the circuit."""
-        return self.bench.netlist
-
-    @property
-    def tolerances(self) -> Mapping[str, float]:
-        """Numeric options of the deck."""
-        return self.bench.tolerances
-
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """The device under ``shape`` pulses; ``parameters`` are the surrogate's and not used."""
-        del parameters
-        return self.bench.reference(self.truth, shape=shape)
-
-
 def certified(
     fit: FitResult, lab: Lab, simulator: Simulator, *, pulses: int = 500, seed: int = 0, tell: Tell = print
 ) -> tuple[PulseSurrogate, HeldOut]:
     """The surrogate of an extraction, held against the device that was measured, on ``pulses`` fresh pulses."""
     tell(f"holding the surrogate against ngspice on {pulses} fresh pulses")
-    bench = DeviceBench(SpiceBench("cell_1t1r", simulator, options=MappingProxyType(dict(TIGHT))), lab.truth)
+    bench = SpiceBench("cell_1t1r", simulator, options=MappingProxyType(dict(TIGHT)), device=lab.truth)
     return train(fit.parameter_set(), bench, pulses=pulses, seed=seed, shape=lab.experiment.curve.shape)

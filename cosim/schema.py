@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import pydantic
 from pydantic import BeforeValidator, ConfigDict
@@ -39,6 +39,31 @@ class Table(pydantic.BaseModel):
                 with at(str(key)):
                     raise InputError(f"control characters in {legible(value)[:60]!r}", remedy="remove them")
         return given
+
+
+class Stated(Table):
+    """A table that remembers what was written in it: a quantity's unit is not in its SI number any more."""
+
+    _written: dict[str, Any] = pydantic.PrivateAttr(default_factory=dict)
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, given: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(given)
+        if isinstance(given, dict):
+            made._written = {str(key): value for key, value in given.items()}
+        return made
+
+    def units_of(self, key: str) -> list[str]:
+        """The units that a key's quantities, or those in its lists, were written in; those without one left out."""
+
+        def texts(given: Any) -> Iterator[str]:
+            if isinstance(given, str):
+                yield given
+            for entry in given if isinstance(given, list | tuple) else ():
+                yield from texts(entry)
+
+        return [unit for text in texts(self._written.get(key)) if (unit := units.unit_in(text))]
 
 
 def _quantity(unit: str) -> BeforeValidator:
@@ -81,12 +106,10 @@ class Quantity(Table):
         if isinstance(given, str | int | float) and not isinstance(given, bool):
             if isinstance(given, int | float):
                 return {"value": units.parse(given), "unit": "1"}
-            match = re.match(r"\s*[-+0-9.eE]+\s*(.*)$", given)
-            unit = (match[1] if match else "").strip() or "1"
-            base = _base_unit(unit)
+            base = units.si_unit(units.unit_in(given) or "1")
             return {"value": units.parse(given, base), "unit": base}
         if isinstance(given, dict) and "value" in given:
-            base = _base_unit(str(given.get("unit", "1")))
+            base = units.si_unit(str(given.get("unit", "1")))
             value = given["value"]
             if isinstance(value, str):
                 return {**given, "value": units.parse(value, base), "unit": base}
@@ -96,17 +119,6 @@ class Quantity(Table):
                 "unit": base,
             }
         return given
-
-
-def _base_unit(unit: str) -> str:
-    """The SI unit of the same dimension, without its prefix: "um" -> "m", "uS" -> "S", "1/V" -> "1/V"."""
-    scale, dim = units.dimension(unit)
-    for name in ("V", "A", "s", "K", "m", "Ohm", "S", "F", "C", "J", "W", "H", "Wb", "Hz", "1"):
-        if units.dimension(name)[1] == dim:
-            return name
-    if scale != 1.0:
-        raise UnitError(f"{unit!r} has a prefix in a compound unit", remedy="write the value in SI")
-    return unit
 
 
 def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None = None, kind: str = "file") -> Model:
@@ -153,7 +165,8 @@ def _sentence(
         return InputError(f"{kind} lacks {name}", where=where, remedy=f"add it: {_article(wanted)}")
     value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
-        return UnknownName(name, value, [str(known) for known in get_args(annotation)] or [wanted], where=where)
+        choices = [str(known) for one in _flat(annotation) if get_origin(one) is Literal for known in get_args(one)]
+        return UnknownName(name, value, choices or [wanted], where=where)
     remedy = None
     if wanted.startswith("table"):
         remedy = f"write [{name}], and its keys below it"

@@ -1,7 +1,9 @@
 """Quantities with units at the edges ("4.7k", "200 ns", "1.5 1/V"); SI floats everywhere inside.
 
+What is read goes through `parse`; what is written in a unit that a user chose, through `in_unit` or `show`.
+
 SI prefixes are case-sensitive (``m`` milli, ``M`` mega), which is not SPICE's reading of ``M``; SPICE's ``meg`` is
-understood as mega. Compound units take ``/``, ``*`` and integer powers: ``1/V``, ``K/W``, ``A*s``, ``V^-1``.
+understood as mega. Compound units take ``/``, ``*`` and integer powers: ``1/V``, ``K/W``, ``A*s``, ``V^-1``, ``mm²``.
 """
 
 from __future__ import annotations
@@ -10,8 +12,15 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 from cosim.errors import UnitError, Where
+
+if TYPE_CHECKING:  # a command without numbers does not wait for numpy
+    from cosim.devices.base import Array
+
+Numbers = TypeVar("Numbers", "float", "Array")
 
 _PREFIX: Mapping[str, float] = {
     "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3,
@@ -27,8 +36,22 @@ _UNITS: Mapping[str, tuple[float, dict[str, int]]] = {
     "min": (60.0, {"s": 1}), "h": (3600.0, {"s": 1}), "%": (0.01, {}), "1": (1.0, {}), "": (1.0, {}),
     "eV": (1.602176634e-19, {"V": 1, "A": 1, "s": 1}),
 }  # fmt: skip
+# Dimensions that have a name, and their units: what a message says and what `si_unit` takes first.
+_NAMED: Mapping[str, str] = {
+    "V": "a voltage", "A": "a current", "s": "a time", "K": "a temperature", "m": "a length", "Ohm": "a resistance",
+    "S": "a conductance", "F": "a capacitance", "C": "a charge", "J": "an energy", "W": "a power",
+    "H": "an inductance", "Wb": "a flux", "Hz": "a frequency", "1": "a plain number",
+}  # fmt: skip
 _UNPREFIXED = {"min", "h", "%", "1", ""}
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+# Names that look like units, and do not only scale: what to write in their place.
+_NOT_SCALES: Mapping[str, str] = {
+    **dict.fromkeys(("°C", "degC", "℃", "celsius", "Celsius"), "°C counts from 273.15 K: write K"),
+    **dict.fromkeys(("dB", "dBm", "dBV"), "a decibel is a logarithm: write the ratio, in 1 or %"),
+    **dict.fromkeys(("°", "deg", "rad"), "angles are not measured: write 1"),
+}
 
 Dimension = Mapping[str, int]
 
@@ -47,7 +70,8 @@ def _atom(text: str) -> tuple[float, dict[str, int]] | None:
 def dimension(unit: str) -> tuple[float, dict[str, int]]:
     """The scale to SI and the dimension of ``unit``; raises `UnitError` where it is none."""
     scale, dim, sign = 1.0, dict[str, int](), 1
-    for token in re.split(r"([*/·])", unit.replace(" ", "")) if unit.strip() else []:
+    plain = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match[0].translate(_SUPERSCRIPTS), unit.replace(" ", ""))
+    for token in re.split(r"([*/·])", plain) if plain else []:
         if token in "*·":
             sign = 1
             continue
@@ -62,7 +86,9 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
                     f"{unit!r} is a prefix without a unit",
                     remedy=f"write what it counts, e.g. {name}Ohm, or a plain number",
                 )
-            raise UnitError(f"{unit!r} is no unit", remedy="write e.g. V, uS, kOhm, ns, 1/V, K/W")
+            raise UnitError(
+                f"{unit!r} is no unit", remedy=_NOT_SCALES.get(name, "write e.g. V, uS, kOhm, ns, 1/V, K/W")
+            )
         power = sign * (int(power_text) if power_text else 1)
         try:
             scale *= atom[0] ** power
@@ -121,12 +147,71 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     return scaled(scale)
 
 
+def unit_in(text: str) -> str:
+    """The unit in a quantity's text: ``"200 ns" -> "ns"``; empty where there is none, or only a prefix."""
+    match = _NUMBER.match(text)
+    return "" if match is None or (match[2] in _PREFIX and match[2] not in _UNITS) else match[2]
+
+
+def is_number(text: str) -> bool:
+    """Whether a quantity's text is a number alone, with neither unit nor prefix."""
+    match = _NUMBER.match(text)
+    return match is not None and not match[2]
+
+
+def si_unit(unit: str) -> str:
+    """The SI unit of the same dimension: ``"mA" -> "A"``, ``"uS/um" -> "S/m"``, ``"%" -> "1"``; raises `UnitError`."""
+    scale, dim = dimension(unit)
+    found = unit_of(dim)
+    return unit if scale == 1.0 and found not in _NAMED else found
+
+
+def unit_of(dim: Dimension) -> str:
+    """The SI unit of a dimension: its name, or powers of V, A, s, K and m."""
+    for name in _NAMED:
+        if _UNITS[name][1] == dim:
+            return name
+    above = "*".join(f"{base}^{power}" if power > 1 else base for base, power in dim.items() if power > 0)
+    below = "".join(f"/{base}^{-power}" if power < -1 else f"/{base}" for base, power in dim.items() if power < 0)
+    return (above or "1") + below
+
+
+def described(unit: str) -> str:
+    """The dimension of ``unit`` in words, for messages: ``"mA" -> "a current (A)"``, ``"V/ms" -> "V/s"``."""
+    name = si_unit(unit)
+    kind = next((kind for base, kind in _NAMED.items() if _UNITS[base][1] == dimension(name)[1]), "")
+    return f"{kind} ({name})" if kind and name != "1" else kind or name
+
+
+@lru_cache(maxsize=256)
+def scale_of(unit: str) -> float:
+    """What one of ``unit`` is in SI; 1 for a name that is no unit, e.g. an engine's."""
+    try:
+        return dimension(unit)[0]
+    except UnitError:
+        return 1.0
+
+
+def in_unit(value: Numbers, unit: str) -> Numbers:
+    """``value`` (SI; a number, or an array of any shape) as the number that stands before ``unit``."""
+    scale = scale_of(unit)
+    if scale == 1.0:
+        return value
+    # times 1000 and not through 0.001, which is no binary number
+    return value / scale if scale > 1.0 else value * float(1 / Decimal(repr(scale)))
+
+
 def show(value: float, unit: str = "", *, digits: int = 4) -> str:
-    """``value`` (SI) with an engineering prefix: ``show(2e-7, "s") == "200 ns"``; compound units stay unscaled."""
+    """``value`` (SI) in ``unit``: ``show(2e-7, "s") == "200 ns"``, ``show(2e-7, "us") == "0.2 us"``.
+
+    An SI unit without a prefix gets the one that suits the value; any other unit, compound ones too, stays as it is.
+    """
     if unit == "1":
         unit = ""
-    if value == 0 or not math.isfinite(value) or not unit or any(c in unit for c in "/*^%1") or unit == "K":
-        return f"{value:.{digits}g} {unit}".rstrip()
+    number = in_unit(value, unit)
+    simple = unit in _UNITS and unit not in _UNPREFIXED and unit != "K" and scale_of(unit) == 1.0
+    if value == 0 or not math.isfinite(value) or not simple:
+        return f"{number:.{digits}g} {unit}".rstrip()
     exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
     prefix = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}[exponent]
     return f"{value / 10.0**exponent:.{digits}g} {prefix}{unit}"

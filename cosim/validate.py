@@ -31,11 +31,14 @@ from cosim.spice.bench_result import BenchResult
 from cosim.spice.measured import Measured
 from cosim.spice.simulator import Limits, Simulator
 from cosim.spice.testbench import Testbench
-from cosim.units import show
+from cosim.units import in_unit, scale_of, show, si_unit
 
 NOMINAL = "nominal"
 NO_LIMITS = "no limits"
 Tell = Callable[[Sequence[str], int], None]
+# Of the JSON: from 2 on limits and values are in the unit beside them, before they were SI whatever it said.
+FORMAT = 2
+_NUMBERS = ("low", "high", "smallest", "largest")
 BLOCK = 256  # samples that are handed out before the first of them is judged
 Found = TypeVar("Found")
 __all__ = [
@@ -53,7 +56,7 @@ class Spec:
         verdict: of it; ``why`` says what a reader has to know, and is empty for a plain pass.
         low, high: the limit (SI); None is open.
         smallest, largest: of the measure's values (SI); None where there are none.
-        unit: of all of them.
+        shown_in: the unit that the bench asks for, in which `value`, `limit` and `to_dict` have them.
         moved: how far the measure moves in the repeated run, relative to its largest value; None where not repeated.
     """
 
@@ -62,16 +65,21 @@ class Spec:
     measure: str
     verdict: Verdict
     why: str
-    unit: str
+    shown_in: str
     low: float | None
     high: float | None
     smallest: float | None = None
     largest: float | None = None
     moved: float | None = None
 
+    @property
+    def unit(self) -> str:
+        """The SI unit of limits and values."""
+        return si_unit(self.shown_in)
+
     def limit(self) -> str:
         """The limit in words."""
-        low, high = (None if x is None else show(x, self.unit) for x in (self.low, self.high))
+        low, high = (None if x is None else show(x, self.shown_in) for x in (self.low, self.high))
         return f"{low} .. {high}" if low and high else f">= {low}" if low else f"<= {high}"
 
     def value(self) -> str:
@@ -79,12 +87,14 @@ class Spec:
         if self.smallest is None or self.largest is None:
             return ""
         if self.smallest == self.largest:
-            return show(self.smallest, self.unit)
-        return f"{show(self.smallest, self.unit)} .. {show(self.largest, self.unit)}"
+            return show(self.smallest, self.shown_in)
+        return f"{show(self.smallest, self.shown_in)} .. {show(self.largest, self.shown_in)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; what is absent is left out."""
+        """JSON values, limits and values in ``unit``, which is the bench's; what is absent is left out."""
         values = {**vars(self), "verdict": self.verdict.value}
+        values |= {name: in_unit(x, self.shown_in) for name in _NUMBERS if (x := values[name]) is not None}
+        values = {"unit" if key == "shown_in" else key: value for key, value in values.items()}
         return {key: value for key, value in values.items() if value is not None and value != ""}
 
 
@@ -114,6 +124,11 @@ class BenchReport:
         return Verdict.CANNOT_TELL if self.error or Verdict.CANNOT_TELL in found else Verdict.PASS
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the run as it stands: cards left out, numbers that may be meant otherwise."""
+        return self.nominal.notes if self.nominal is not None else ()
+
+    @property
     def kind(self) -> str:
         """The verdict in words; `NO_LIMITS` for a bench that ran and has none, about which nothing was asked."""
         return self.verdict.value if self.specs or self.error else NO_LIMITS
@@ -141,6 +156,7 @@ class Validation:
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {
+            "format": FORMAT,
             "engine": self.engine,
             "passed": self.passed,
             "benches": [
@@ -150,6 +166,7 @@ class Validation:
                     "verdict": report.kind,
                     "seconds": round(report.seconds, 3),
                     **({"error": report.error} if report.error else {}),
+                    **({"notes": list(report.notes)} if report.notes else {}),
                     "specs": [spec.to_dict() for spec in report.specs],
                 }
                 for report in self.reports
@@ -346,18 +363,18 @@ def _worst(measured: Measured) -> str:
     at = ", ".join(f"{name} = {column[k]:.4g}" for name, column in measured.coordinates.items())
     place = f" at {at}" if at else f" at value {k + 1}" if measured.values.size > 1 else ""
     share = f"; {count} of {measured.values.size} values break it" if measured.values.size > 1 else ""
-    return f"{show(float(measured.values[k]), measured.unit)}{place}{share}"
+    return f"{measured.show(float(measured.values[k]))}{place}{share}"
 
 
 def _sample(
     bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
-) -> dict[str, tuple[bool, *tuple[float, ...]]] | None:
+) -> dict[str, tuple[bool, *tuple[float, ...]]] | str:
     """Per limit of one sample: whether it is kept, and the measure's ends, none where it cannot be had and the limit
-    so not kept; None where the sample did not converge.
+    so not kept; where there is no run, why.
     """
     run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
     if not run.result.ok:
-        return None
+        return f"{run.result.outcome.value}: {run.result.reason}"
     found: dict[str, tuple[bool, *tuple[float, ...]]] = {}
     for name in bench.file.limits:
         measured = run.measures.get(name)
@@ -367,29 +384,41 @@ def _sample(
 
 
 def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
-    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval."""
+    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval.
+
+    Raises `InputError` where samples cannot differ.
+    """
     spec = bench.file.monte_carlo
     if spec is None:
         return []
+    if not spec.parameters and not spec.devices and not bench.random_lines():
+        raise InputError(
+            "[monte_carlo] varies nothing, and the netlist has no random functions",
+            where=Where(bench.source), remedy="name parameters, or parameters of devices",
+        )  # fmt: skip
     streams = np.random.SeedSequence(spec.seed).spawn(spec.samples)
     good = dict.fromkeys(bench.file.limits, 0)
     values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
-    failed = 0
+    failed: list[str] = []
     for start in range(0, spec.samples, BLOCK):
         block = [threads.submit(_sample, bench, simulator, limits, stream) for stream in streams[start : start + BLOCK]]
         for sample in _gather(block):
-            if sample is None:
-                failed += 1
+            if isinstance(sample, str):
+                failed.append(sample)
                 continue
             for name, (kept, *ends_of_one) in sample.items():
                 good[name] += kept
                 values[name] += ends_of_one
     found = []
+    runs = spec.samples - len(failed)
+    alike = runs > 1 and any(values.values()) and all(not seen or min(seen) == max(seen) for seen in values.values())
     for name, count in good.items():
-        share = estimate(count, spec.samples, unknown=failed)
+        share = estimate(count, spec.samples, unknown=len(failed))
         why = f"yield {share.judgement(spec.yield_min)}"
         if failed:
-            why += f"; {failed} did not converge: the interval covers both readings"
+            why += f"; {len(failed)} gave no run and count as either in the interval; the first: {failed[0]}"
+        if alike:
+            why += "; every sample gave the same values: what is varied reaches no measure"
         verdict = share.judged(spec.yield_min)
         unit = bench.file.measures[name].unit
         low, high = bench.file.limits[name].span(unit)
@@ -411,6 +440,7 @@ def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 
         }
     except (KeyError, TypeError):
         raise InputError("the baseline is no result of cosim validate --json") from None
+    si = baseline.get("format", 1) < FORMAT
     changes = []
     seen = set()
     for report in now.reports:
@@ -426,8 +456,9 @@ def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 
                 changes.append(f"{name}: {before['verdict']} became {spec.verdict.value}")
             for end in ("smallest", "largest"):
                 was, value = before.get(end), getattr(spec, end)
+                was = was if was is None or si else was * scale_of(before.get("unit", "1"))
                 if was is not None and value is not None and abs(value - was) > tolerance * max(abs(was), abs(value)):
-                    changes.append(f"{name}: {end} was {show(was, spec.unit)}, is {show(value, spec.unit)}")
+                    changes.append(f"{name}: {end} was {show(was, spec.shown_in)}, is {show(value, spec.shown_in)}")
     changes += [f"{'/'.join(key)}: gone" for key in old if key not in seen]
     return Validation(now.reports, now.engine, tuple(changes))
 

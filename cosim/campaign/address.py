@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from cosim.devices.registry import device as find_device
 from cosim.errors import InputError, UnknownName
 from cosim.spice.testbench import STANDARD, Testbench
 
@@ -38,10 +37,8 @@ def nominal(bench: Testbench, address: str) -> tuple[float, str]:
         quantity = file.parameters[parts[1]]
         return quantity.value, quantity.unit
     if parts[0] == "devices":
-        _known(f"device of bench {bench.name}", parts[1], bench.sets)
-        values = bench.sets[parts[1]].resolved()
-        _known(f"parameter of device {parts[1]!r}", parts[2], values)
-        return float(values[parts[2]]), find_device(bench.sets[parts[1]].device).param(parts[2]).unit
+        entry = bench.adjustable(parts[1], parts[2])
+        return cast(float, entry.value), entry.unit
     if parts[0] == "stimuli":
         _known(f"stimulus of bench {bench.name}", parts[1], file.stimuli)
         _known(f"field of stimulus {parts[1]!r}", parts[2], type(file.stimuli[parts[1]]).model_fields)
@@ -56,7 +53,7 @@ def bounds(bench: Testbench, address: str) -> tuple[float, float]:
     parts = split(address)
     if parts[0] != "devices":
         return -math.inf, math.inf
-    return find_device(bench.sets[parts[1]].device).param(parts[2]).bounds
+    return bench.adjustable(parts[1], parts[2]).bounds
 
 
 def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:
@@ -70,15 +67,14 @@ def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:
         if parts[0] == "parameters":
             parameters[parts[1]] = value
         elif parts[0] == "devices":
-            _known(f"device of bench {bench.name}", parts[1], bench.sets)
+            _known(f"device of bench {bench.name}", parts[1], bench.file.devices)
             devices.setdefault(parts[1], {})[parts[2]] = value
         elif parts[0] == "stimuli":
             whole = isinstance(value, float) and value.is_integer()
             stimuli.setdefault(parts[1], {})[parts[2]] = int(value) if whole else value
         else:
             options[parts[1]] = value
-    sets = {name: bench.sets[name].with_values(changed) for name, changed in devices.items()}
-    return bench.with_(parameters=parameters, devices=sets, stimuli=stimuli, options=options)
+    return bench.with_(parameters=parameters, values=devices, stimuli=stimuli, options=options)
 
 
 def _known(kind: str, name: str, known: Any) -> None:

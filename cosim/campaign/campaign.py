@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +21,13 @@ from cosim.campaign.run import Loop, Progress, Tell
 from cosim.campaign.searches import Searcher, searcher
 from cosim.campaign.store import Store
 from cosim.campaign.work import Job
-from cosim.errors import InputError
+from cosim.errors import InputError, at
 from cosim.files import resolved
 from cosim.schema import located, validate
 from cosim.spice.engines import open_simulator
 from cosim.spice.testbench import Testbench
+
+HELD = "the random functions of the netlist are held at their means: they are drawn by a [sample] only"
 
 
 @dataclass
@@ -52,7 +54,8 @@ class Campaign:
             check(plan, bench)
         subject = subject_of(plan, bench)
         job = Job(plan.model_dump_json(), str(folder), subject.engine, subject.digest(), allowed)
-        store = Store.create(into, plan=text, meta={"job": json.dumps(job.plain())})
+        note = HELD if plan.sample is None and any(map(subject.held, corners_of(plan, bench))) else ""
+        store = Store.create(into, plan=text, meta={"job": json.dumps(job.plain()), "note": note})
         return cls(store, plan, bench, job)
 
     @classmethod
@@ -74,6 +77,11 @@ class Campaign:
             store.close()
             raise
         return cls(store, plan, bench, job)
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know about all of its cases; empty where nothing."""
+        return self.store.meta().get("note", "")
 
     def points(self) -> Points:
         """The cases of a plan whose cases are known beforehand."""
@@ -187,12 +195,24 @@ def check(plan: Plan, bench: Testbench) -> None:
     if searching is None:
         points = Points(plan, bench)
         ends = {0, len(points) - 1}
-        corners: Iterable[float | str] = grid_values(plan, bench).get(CORNER, [NOMINAL])
         subject = Subject(bench, "", simulator=plan.engine)
+        for corner in corners_of(plan, bench):
+            subject.corner(corner)
+            if plan.sample is not None and not plan.spreads and not subject.random(corner):
+                with at("sample"):
+                    raise InputError(
+                        f"the sample varies nothing: the netlist has no random functions at corner {corner}",
+                        remedy="name variables",
+                    )
         for number in ends:
-            subject.at(points[number])
-        for corner in corners:
-            subject.corner(str(corner))
+            case = subject.at(points[number])
+            if case.seed is not None:
+                case.random_lines()  # raises for what cannot be drawn
+
+
+def corners_of(plan: Plan, bench: Testbench) -> list[str]:
+    """The corners at which a plan has cases."""
+    return list(map(str, grid_values(plan, bench).get(CORNER, [NOMINAL])))
 
 
 def subject_of(plan: Plan, bench: Testbench) -> Subject:

@@ -50,33 +50,41 @@ Calls = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Case:
-    """One point: its number in the plan, corner, ``values`` (SI) by address, and whether its run is repeated."""
+    """One point: its number in the plan, corner, ``values`` (SI) by address, and whether its run is repeated.
+
+    ``seed`` is what the random numbers of the netlist are drawn by; None: its random functions are their means.
+    """
 
     number: int
     corner: str = NOMINAL
     values: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     repeat: bool = False
+    seed: int | None = None
 
     def plain(self) -> list[Any]:
         """As JSON, for another process."""
-        return [self.number, self.corner, dict(self.values), self.repeat]
+        return [self.number, self.corner, dict(self.values), self.repeat, self.seed]
 
     @classmethod
     def of(cls, plain: list[Any]) -> Case:
         """The case that `plain` wrote."""
-        number, corner, values, repeat = plain
-        return cls(int(number), str(corner), values, bool(repeat))
+        number, corner, values, repeat, seed = plain
+        return cls(int(number), str(corner), values, bool(repeat), None if seed is None else int(seed))
 
 
 @dataclass(frozen=True)
 class _Corner:
-    """A bench at a corner, SHA-256 of all that its cases share and of its own decks, its compiled models, its tree."""
+    """A bench at a corner, SHA-256 of all that its cases share and of its own decks, its compiled models, its tree, and
+    whether random functions of its netlist are held at their means, and whether it has random numbers of any kind.
+    """
 
     bench: Testbench
     shared: bytes
     own: bytes
     osdi: frozenset[Path]
     calls: Calls
+    held: bool
+    random: bool
 
 
 class Subject:
@@ -104,6 +112,14 @@ class Subject:
         """Per subcircuit of the circuit what its instances are; see `cosim.spice.instances.calls`."""
         return self._corner(corner).calls
 
+    def held(self, corner: str) -> bool:
+        """Whether cases without a seed have the means of random functions at a corner."""
+        return self._corner(corner).held
+
+    def random(self, corner: str) -> bool:
+        """Whether the netlist has random numbers at a corner, which follow the seed of a case."""
+        return self._corner(corner).random
+
     def _corner(self, name: str) -> _Corner:
         found = self._corners.get(name)
         if found is None:
@@ -128,6 +144,14 @@ class Subject:
 
     def at(self, case: Case) -> Testbench:
         """The bench of a case. Raises `InputError` for values out of bounds."""
+        seed = self._seed(case)
+        return self._at(case) if seed is None else replace(self._at(case), seed=seed)
+
+    def _seed(self, case: Case) -> int | None:
+        """The seed of a case where there is something to draw: without, cases that come to the same deck are one."""
+        return case.seed if case.seed is not None and self.random(case.corner) else None
+
+    def _at(self, case: Case) -> Testbench:
         rebuilt = tuple((name, value) for name, value in case.values.items() if name.startswith(_REBUILT))
         if not rebuilt:
             return apply(self.corner(case.corner), case.values)
@@ -168,8 +192,11 @@ def _at(bench: Testbench, files: Files) -> _Corner:
     included: dict[Path, None] = {}
     tree: Calls = {}
     states: tuple[str, ...] = ()
+    held = random = False
     for deck in circuits(decks):
         prepared = prepare(deck)
+        held = held or (bool(prepared.random) and not prepared.drawn)
+        random = random or bool(prepared.random or prepared.noise)
         included |= dict.fromkeys([*prepared.circuit.files, *map(Path, (*prepared.osdi, *prepared.reads))])
         if not tree:
             tree = calls(prepared.circuit)
@@ -187,7 +214,7 @@ def _at(bench: Testbench, files: Files) -> _Corner:
     if states and all(bench.vectors(name) for name in bench.file.plan):  # otherwise an engine keeps all nodes anyway
         save = tuple(dict.fromkeys((*bench.file.save, *states)))
         bench = replace(bench, file=bench.file.model_copy(update={"save": save}))
-    return _Corner(bench, found.digest(), own, osdi, tree)
+    return _Corner(bench, found.digest(), own, osdi, tree, held, random)
 
 
 def _bounds(bench: Testbench) -> dict[str, dict[str, tuple[float, float]]]:
@@ -245,6 +272,8 @@ def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Li
     }  # fmt: skip
     try:
         bench = subject.at(case)
+        if bench.seed is not None:
+            row["seed"] = bench.seed
         decks = bench.decks()
         row["key"] = subject.key(case, decks)
         run = bench.run(simulator, limits=limits, decks=decks)

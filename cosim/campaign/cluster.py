@@ -22,7 +22,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from uuid import uuid4
 from cosim.campaign import work
 from cosim.campaign.work import Plain
 from cosim.errors import EngineMissing, InputError, MissingFile, UnknownName, Where
+from cosim.packages import optional
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Dask:
         self._failure: EngineMissing | None = None
         self._threads: int = sum(self.client.nthreads().values())
         self._seen = time.monotonic()
-        self._watch = import_module("tornado.ioloop").PeriodicCallback(self._recount, 1e3 * _RECOUNT)
+        self._watch = _package("tornado.ioloop").PeriodicCallback(self._recount, 1e3 * _RECOUNT)
         self.client.loop.add_callback(self._watch.start)
 
     async def _recount(self) -> None:
@@ -223,13 +223,7 @@ def _settle(future: Future[T], *, found: Any = None, error: BaseException | None
 
 
 def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise EngineMissing(
-            f"a cluster needs the package {name.replace('_', '-')}, which is not installed",
-            remedy="pip install 'cosim-spice[cluster]'",
-        ) from None
+    return optional(name, extra="cluster", needed_by="a cluster")
 
 
 def read_cluster(path: str | Path) -> tuple[Callable[[], Any], int]:

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cosim.campaign import run
-from cosim.errors import EngineMissing
+from cosim.packages import optional
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,7 @@ def simulate(
 
 class _Model:
     def __init__(self, costs: Costs, work: Work, cores: int, rng: np.random.Generator, sizes: Sizes) -> None:
-        try:
-            import simpy
-        except ImportError:
-            raise EngineMissing(
-                "the package simpy is not installed", remedy="pip install 'cosim-spice[cluster]'"
-            ) from None
+        simpy = optional("simpy", extra="cluster", needed_by="a forecast")
         self.costs, self.work, self.cores, self.rng, self.sizes = costs, work, cores, rng, sizes
         self.env = simpy.Environment()
         self.idle = cores

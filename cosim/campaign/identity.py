@@ -131,7 +131,8 @@ def own_devices(names: Iterable[str]) -> Iterator[Path]:
 def told_apart(decks: Decks) -> Iterator[bytes]:
     """What tells the decks of two cases apart, where all that they include is the same."""
     for _, _, deck in decks:
-        rest = json.dumps([deck.save, sorted(deck.options.items()), sorted(deck.devices.items())], default=str)
+        tables = (sorted(deck.options.items()), sorted(deck.devices.items()))
+        rest = json.dumps([deck.save, *tables, deck.seed], default=str)
         yield deck.text.encode() + b"\0" + rest.encode() + b"\0"
 
 

@@ -98,6 +98,11 @@ Grid = Annotated[dict[str, Range | tuple[str | float, ...]], _flat(lambda table:
 class Sample(Table):
     """Points drawn from distributions, at every point of the grid; the same draws at each of them.
 
+    Each point also has a seed of its own for the random functions of the netlist and its libraries (``agauss``,
+    ``gauss``, ``aunif``, ``unif``, ``limit``) and for its noise (``trrandom``), whatever the method;
+    `variables` may then be left out. All cycles of a device share it. Without [sample] these functions are their
+    means, in a search, too.
+
     Args:
         method: how points are placed.
         samples: points; with cycles, devices.
@@ -122,8 +127,6 @@ class Sample(Table):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Sample:
-        if not self.variables and not self.cycle_variables:
-            raise InputError("the sample varies nothing", remedy="name variables")
         if bool(self.cycle_variables) != (self.cycles > 1):
             raise InputError("cycles and cycle_variables belong together", remedy="give both, or none")
         if self.cycles > 1 and self.method != "monte-carlo":
@@ -334,9 +337,8 @@ def _within(bench: Testbench, address: str, values: list[float]) -> None:
     parts = split(address)
     if parts[0] != "devices":
         return
-    chosen = bench.sets[parts[1]]
     for value in (min(values), max(values)):
-        chosen.with_values({parts[2]: value})
+        bench.with_(values={parts[1]: {parts[2]: value}})
 
 
 def check_spreads(plan: Plan, bench: Testbench) -> dict[str, tuple[Spread, float]]:

@@ -91,9 +91,11 @@ class Points:
         chosen = self._grid.at(row)
         corner = str(chosen.pop(CORNER, NOMINAL))
         values = {name: cast(float, value) for name, value in chosen.items()}
+        seed = None
         if self._draws is not None:
             values |= self._variables[corner].values(self._draws[draw])
-        return Case(number, corner, values, repeats(number, self._trust))
+            seed = self._draws.seed_of(draw)
+        return Case(number, corner, values, repeats(number, self._trust), seed)
 
     @property
     def note(self) -> str:

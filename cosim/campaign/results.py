@@ -18,10 +18,10 @@ from cosim.campaign.searches import Searcher
 from cosim.campaign.yields import Yield, estimate
 from cosim.devices.base import Array
 from cosim.errors import EngineMissing, InputError
-from cosim.files import replacing
+from cosim.files import replacing, write_netcdf
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
-from cosim.units import show
+from cosim.units import in_unit, show, si_unit
 
 if TYPE_CHECKING:
     import pandas
@@ -35,16 +35,22 @@ PHYSICS = ("finite", "state in bounds")
 
 @dataclass(frozen=True)
 class Observed:
-    """One measure over the cases of a group: every value (n,) of every case that converged, SI.
+    """One measure over the cases of a group: every value (n,) of every case that converged, and its limits, SI.
 
-    Of a measure with up to `APART` values a case each is one of its own, ``name[0]``, ``name[1]``, ...
+    ``shown_in`` is the unit that the bench asks for, in which tables, files and figures have them. Of a measure with up
+    to `APART` values a case each is one of its own, ``name[0]``, ``name[1]``, ...
     """
 
     name: str
-    unit: str
+    shown_in: str
     values: Array
     low: float | None = None
     high: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of the values and limits."""
+        return si_unit(self.shown_in)
 
     @property
     def mean(self) -> float:
@@ -55,6 +61,12 @@ class Observed:
     def deviation(self) -> float:
         """Standard deviation of the values, with n − 1; 0 for a single one."""
         return float(np.std(self.values, ddof=1)) if self.values.size > 1 else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, in ``unit``, which is that of the bench."""
+        found = {"mean": self.mean, "deviation": self.deviation, "smallest": self.values.min(),
+                 "largest": self.values.max()}  # fmt: skip
+        return {"unit": self.shown_in} | {name: in_unit(float(x), self.shown_in) for name, x in found.items()}
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,10 @@ def search_result(campaign: Campaign) -> tuple[Searcher, Any] | None:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the flat table: name -> unit, in order. A measure with n values has columns ``name[0]`` ..."""
+    """The columns of the flat table: name -> unit, in order. A measure with n values has columns ``name[0]`` ...
+
+    Addresses are in SI, measures in the units that the bench asks for.
+    """
 
     addresses: Mapping[str, str]
     measures: Mapping[str, tuple[str, int]]
@@ -177,7 +192,7 @@ def columns(campaign: Campaign) -> Columns:
 
 
 def flat(campaign: Campaign, wanted: Columns) -> Iterator[dict[str, Any]]:
-    """The finished cases as flat records (SI); what a case does not have is absent."""
+    """The finished cases as flat records, in the units of ``wanted``; what a case does not have is absent."""
     for row in campaign.store.rows():
         record = {
             "case": row["number"], "corner": row["corner"], "outcome": row["outcome"], "verdict": row["verdict"],
@@ -185,8 +200,8 @@ def flat(campaign: Campaign, wanted: Columns) -> Iterator[dict[str, Any]]:
             **row["values"],
         }  # fmt: skip
         for name, values in row.get("measures", {}).items():
-            many = wanted.measures[name][1] > 1
-            record |= {f"{name}[{k}]" if many else name: value for k, value in enumerate(values)}
+            unit, length = wanted.measures[name]
+            record |= {f"{name}[{k}]" if length > 1 else name: in_unit(x, unit) for k, x in enumerate(values)}
         record |= {f"limit:{name}": verdict for name, verdict in row.get("limits", {}).items()}
         record |= {f"physics:{name}": entry["verdict"] for name, entry in row.get("physics", {}).items()}
         yield {key: value for key, value in record.items() if value is not None}
@@ -228,7 +243,7 @@ def dataset(campaign: Campaign) -> xarray.Dataset:
         block = np.full((len(rows), length), math.nan)
         for k, row in enumerate(rows):
             values = row.get("measures", {}).get(name, ())
-            block[k, : len(values)] = values
+            block[k, : len(values)] = in_unit(np.asarray(values, dtype=float), unit)
         dims, data = (("case",), block[:, 0]) if length == 1 else (("case", f"{name}_value"), block)
         found[name if name not in found else f"measure_{name}"] = (dims, data, {"units": unit, "role": "measure"})
     for name in ("corner", "outcome", "verdict"):
@@ -264,10 +279,7 @@ def export(campaign: Campaign, to: str | Path) -> Path:
             writer.writerows(flat(campaign, wanted))
         return path
     if path.suffix == ".nc":
-        data = dataset(campaign)
-        with replacing(path) as temporary:
-            data.to_netcdf(temporary, engine="scipy")
-        return path
+        return write_netcdf(path, dataset(campaign))
     table = frame(campaign)
     table.attrs = {"units": json.dumps(table.attrs["units"])}
     try:
@@ -343,10 +355,10 @@ def _scale(scales: dict[str, float], row: Mapping[str, Any]) -> None:
 
 
 def _identified(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
-    """Rows, each with its corner and values, and how many rows with the same ones came before."""
+    """Rows, each with its corner, values and seed, and how many rows with the same ones came before."""
     found: dict[str, int] = {}
     for row in rows:
-        identity = json.dumps([row["corner"], sorted(row["values"].items())])
+        identity = json.dumps([row["corner"], sorted(row["values"].items()), row.get("seed")])
         found[identity] = found.get(identity, -1) + 1
         yield (identity, found[identity]), row
 

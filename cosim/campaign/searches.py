@@ -27,7 +27,7 @@ from cosim.errors import InputError, UnknownName, at
 from cosim.measure.physics import Verdict
 from cosim.spice.simulator import Outcome
 from cosim.spice.testbench import Testbench
-from cosim.units import show
+from cosim.units import in_unit, show
 
 _TOLD = frozenset({Outcome.CONVERGED.value, Outcome.NOT_CONVERGED.value})
 
@@ -135,7 +135,10 @@ def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], floa
 
 
 def described(searcher: Searcher, result: Any, bench: Testbench) -> dict[str, Any]:
-    """What a search found, as JSON values: with the values of the variables where it found a point."""
+    """What a search found, as JSON values: with the values of the variables (SI) where it found a point.
+
+    The measure's value is in ``unit``, which is the bench's.
+    """
     found: dict[str, Any] = {
         name: value for name, value in vars(result).items() if isinstance(value, str | int | float | bool)
     }
@@ -143,7 +146,9 @@ def described(searcher: Searcher, result: Any, bench: Testbench) -> dict[str, An
         found["why"] = result.why
     if isinstance(searcher.way, HighSigma):
         return found | {"limit": searcher.way.limit}
-    found |= {"measure": searcher.way.measure, "unit": bench.file.measures[searcher.way.measure].unit}
+    unit = bench.file.measures[searcher.way.measure].unit
+    found |= {"measure": searcher.way.measure, "unit": unit}
+    found |= {name: in_unit(found[name], unit) for name in ("value", "nominal") if name in found}
     if result.z is not None:
         found["z"] = dict(zip(searcher.variables.names, (float(x) for x in result.z), strict=True))
         found["at"] = searcher.variables.values(result.z)
@@ -165,9 +170,9 @@ def sentence(searcher: Searcher, result: Any, bench: Testbench) -> str:
         )
         if way.find == "distance":
             text = (
-                f"{way.measure} meets its limit of {show(found['value'], unit)} at {result.distance:.3f} sigma: {place}"
+                f"{way.measure} meets its limit of {show(result.value, unit)} at {result.distance:.3f} sigma: {place}"
             )
         else:
-            text = f"{way.worst} {way.measure} within {way.sigma:g} sigma: {show(found['value'], unit)} at {place}"
+            text = f"{way.worst} {way.measure} within {way.sigma:g} sigma: {show(result.value, unit)} at {place}"
         text += f"; nominal {show(result.nominal, unit)}, {result.evaluated} simulations"
     return text + (f"; {result.why}" if getattr(result, "why", "") and result.why not in text else "")

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the claims named in ``arguments``; without a name list them, or --reproduce the long ones."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
     from cosim.claims import record
     from cosim.claims.registry import CLAIMS
     from cosim.errors import CosimError, UnknownName
@@ -59,4 +57,6 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy is loaded
+        os.environ.setdefault(name, "1")
     sys.exit(main())

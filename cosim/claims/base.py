@@ -21,7 +21,10 @@ class Claim:
         measure: makes the figures; it gets a function that it may tell its progress.
         limits: figure -> (low, high); None is open. A figure with a limit has to exist and be a number.
         long: too long for CI: recorded by ``reproduce``.
-        depends: files and folders below the package whose change makes a recorded result old.
+        settings: what the claim runs on, as JSON values: seeds, sizes, parameter values, checksums of data. A recorded
+            result is out of date when one of them changes.
+        probe: the same computation made small: the same figures within rounding, in seconds, wherever it runs. A
+            recorded result is out of date when they change. A claim that is recorded has one.
     """
 
     name: str
@@ -29,7 +32,8 @@ class Claim:
     measure: Callable[[Report], Figures]
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     long: bool = False
-    depends: tuple[str, ...] = ()
+    settings: Callable[[], Mapping[str, Any]] = dict
+    probe: Callable[[], Figures] | None = None
 
     def judge(self, figures: Mapping[str, Any]) -> list[str]:
         """The limits that ``figures`` break, each as a sentence."""

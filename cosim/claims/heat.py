@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -87,6 +88,25 @@ def measure(tell: Report) -> Figures:
     }  # fmt: skip
 
 
+def settings() -> Mapping[str, Any]:
+    """All that the figures depend on but the code."""
+    return {
+        "baseline": Stack.baseline(), "modified": Stack.modified(), "voltage": VOLTAGE,
+        "coupling_time": COUPLING_TIME, "meshes": MESHES, "sweep": SWEEP, "features": FEATURES, "pitches": PITCHES,
+    }  # fmt: skip
+
+
+def probe() -> Figures:
+    """Both geometries on the coarsest mesh, and the poles of the cell."""
+    figures: Figures = {}
+    for geometry, stack in (("baseline", Stack.baseline(refine=0.5)), ("modified", Stack.modified(refine=0.5))):
+        found = response(stack)
+        rises = {f"{geometry}_{where}": rise for where, rise in found.at(COUPLING_TIME).items()}
+        figures |= {f"{geometry}_cells": found.cells, f"{geometry}_r_th": found.r_th, **rises}
+        figures[f"{geometry}_two_pole_error"] = fit_cell(found).error
+    return figures
+
+
 def _against_time_steps() -> float:
     """The reduced model against SDIRK time steps on a coarse mesh: largest difference over the own filament's rise."""
     model, site = prepare(Stack.baseline(refine=0.5))
@@ -116,5 +136,6 @@ HEAT = Claim(
         "time_step_difference": (None, 2e-3),
         "self_change_last_mesh": (None, 0.04),
     },
-    depends=("heat",),
+    settings=settings,
+    probe=probe,
 )

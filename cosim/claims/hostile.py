@@ -29,7 +29,8 @@ import numpy as np
 from cosim.claims.base import Claim, Figures, Report
 from cosim.claims.bombs import MAKERS
 from cosim.claims.world import World, resident_mb
-from cosim.errors import CosimError, EngineMissing, InputError, MissingFile
+from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, Where
+from cosim.files import decoded
 from cosim.parameters import ParameterSet
 from cosim.spice import netlist, openvaf, sandbox
 from cosim.spice.engines import open_simulator
@@ -210,7 +211,7 @@ class Trial:
         """The text on each kind of worker without the check; where the kernel has no walls, none."""
         if not (self.walls["programs"] and self.walls["files"]):
             return 0
-        text = netlist.decode(path.read_bytes())
+        text = decoded(path.read_bytes(), where=Where(path))
         limits = {"memory": LIMITS.memory, "file_size": LIMITS.file_size}
         jobs: dict[str, dict[str, Any]] = {
             "library": {"deck": text.rstrip("\n") + "\n.end\n", **limits},

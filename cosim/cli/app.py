@@ -89,8 +89,9 @@ def _placeholder() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``cosim`` with ``arguments`` (default: the process's own) and return its exit code; never raises."""
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
+    if arguments is None:  # of a process of its own; a caller's is the caller's
+        for name in _THREADS:
+            os.environ.setdefault(name, "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     own = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in own or os.environ.get("COSIM_DEBUG", "") not in ("", "0")

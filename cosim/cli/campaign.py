@@ -115,8 +115,10 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
 
 
 def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool) -> int:
-    from cosim.cli.output import progress
+    from cosim.cli.output import advise, progress
+    from cosim.spice.advice import of_deck
 
+    advise(of_deck(campaign.bench))
     cache = None if no_cache else _cache()
     ended = False
     with _stopping(campaign) as stop, progress() as bars:
@@ -241,7 +243,7 @@ def show(
             if row is None:
                 raise InputError(f"case {case} has no row", remedy=f"cases are 0 to {campaign.total() - 1}")
             if as_json:
-                print_json(row)
+                print_json(_with_units(campaign, row))
             else:
                 _show_case(campaign, row)
         elif only is not None:
@@ -250,7 +252,7 @@ def show(
                 raise UnknownName("outcome or verdict", only, known)
             rows = list(campaign.store.rows(where=only))
             if as_json:
-                print_json(rows)
+                print_json([_with_units(campaign, row) for row in rows])
                 return
             cells = [
                 [row["number"], _values(row), row["outcome"], row["verdict"], row.get("why", "")]
@@ -259,6 +261,14 @@ def show(
             show_table(f"{len(rows)} cases: {only}", ("case", "values", "outcome", "verdict", ""), cells)
         else:
             _show(campaign, as_json=as_json)
+
+
+def _with_units(campaign: Campaign, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it is stored, and the SI units of its measures."""
+    from cosim.units import si_unit
+
+    entries = campaign.bench.file.measures
+    return {**row, "units": {name: si_unit(entries[name].unit) for name in row.get("measures", {})}}
 
 
 def _show_case(campaign: Campaign, row: Mapping[str, Any]) -> None:
@@ -318,6 +328,8 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
             print(
                 f"{count} {outcome}{why}; all of them: cosim campaign show {campaign.store.folder} --only '{outcome}'"
             )
+    if campaign.note:
+        print(f"note: {campaign.note}")
     if searched is not None:
         print(sentence(searched[0], searched[1], campaign.bench))
     elif campaign.plan.worst_case or campaign.plan.high_sigma:
@@ -334,7 +346,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
     if campaign.searcher() is not None:
         return  # a mean over what a search asked for means nothing
     rows = [
-        [g.name(), m.name, *(written(x, m.unit) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
+        [g.name(), m.name, *(written(x, m.shown_in) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
         for g in shown for m in g.measures.values()
     ]  # fmt: skip
     show_table("measures", ("point", "measure", "mean", "deviation", "smallest", "largest"), rows, right=(2, 3, 4, 5))
@@ -348,7 +360,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
 
     return {
         "title": campaign.plan.title, "bench": campaign.bench.name, "engine": campaign.job.engine,
-        "cases": campaign.total(), "done": len(campaign.store),
+        "cases": campaign.total(), "done": len(campaign.store), **({"note": campaign.note} if campaign.note else {}),
         "outcomes": campaign.store.counts("outcome"), "verdicts": campaign.store.counts("verdict"),
         **({} if searched is None else {"search": described(searched[0], searched[1], campaign.bench)}),
         "points": [
@@ -356,9 +368,7 @@ def summary(campaign: Campaign, found: list[Group], searched: Any) -> dict[str, 
                 "point": dict(g.point), "cases": g.cases, "outcomes": dict(g.outcomes),
                 "yield": {n: {"share": y.share, "low": y.low, "high": y.high, "level": y.level, "method": y.method}
                           for n, y in g.yields.items()},
-                "measures": {n: {"unit": m.unit, "mean": m.mean, "deviation": m.deviation,
-                                 "smallest": float(m.values.min()), "largest": float(m.values.max())}
-                             for n, m in g.measures.items()} if searched is None else {},
+                "measures": {n: m.to_dict() for n, m in g.measures.items()} if searched is None else {},
             }
             for g in found
         ],

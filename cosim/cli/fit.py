@@ -46,6 +46,8 @@ def fit(
 
     chosen = FitRecipe.load(_path(recipe))
     curve = chosen.curve(data)
+    if curve.reading is not None and not as_json:
+        print(f"read        {curve.reading}")  # before the fit, which may be what fails
     with _progress(chosen.name) as step:
         result = extract(chosen, curve, profile=profile, progress=step)
     written = []
@@ -84,12 +86,17 @@ def _show(result: FitResult) -> None:
     def number(value: float | None, digits: int) -> str:
         return "–" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
+    def interval(low: float, high: float) -> str:
+        if math.isinf(low) or math.isinf(high):  # an end that the curve does not give
+            return "–" if low == -high else f">= {number(low, 4)}" if math.isinf(high) else f"<= {number(high, 4)}"
+        return f"{number(low, 4)} .. {number(high, 4)}"
+
     rows = [
         [
             row.name,
             number(row.value, 6),
             number(row.stderr, 2),
-            " .. ".join(number(end, 4) for end in row.verdict.interval),
+            interval(*row.verdict.interval),
             row.unit,
             row.verdict.status,
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,13 +19,15 @@ def register(app: typer.Typer) -> None:
 def lint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .va model, or a .sub, .lib or .cir netlist.")],
     fix: Annotated[Path | None, typer.Option("--fix", metavar="OUT", help="Write a repaired version.")] = None,
-    amplitude: Annotated[str, typer.Option(help="Of the drive that compares before and after.")] = "1 V",
+    amplitude: Annotated[
+        str | None, typer.Option(help="Of the drive that compares before and after; default: found from the model.")
+    ] = None,
     period: Annotated[str | None, typer.Option(help="Of the drive; default: found from the model.")] = None,
     caret: Annotated[str, typer.Option(help="What '^' means in an LTspice expression: power or xor.")] = "",
     compare: Annotated[bool, typer.Option(help="Run before and after in ngspice and compare.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Lint; exit 1 where an error or a wrong result was found and is not repaired."""
+    """Lint; exit 1 where something was found and is not repaired, or a comparison disagrees or shows nothing."""
     from cosim import units
     from cosim.cli.output import print_json, working
     from cosim.errors import EngineMissing, InputError
@@ -35,8 +37,9 @@ def lint(
 
     if fix is not None and fix.resolve() == file.resolve():
         raise InputError("--fix would replace the file itself", remedy="give another name")
-    volts, seconds = units.parse(amplitude, "V"), None if period is None else units.parse(period, "s")
-    if volts <= 0.0 or (seconds is not None and seconds <= 0.0):
+    volts = None if amplitude is None else units.parse(amplitude, "V")
+    seconds = None if period is None else units.parse(period, "s")
+    if (volts is not None and volts <= 0.0) or (seconds is not None and seconds <= 0.0):
         raise InputError("amplitude and period of the drive have to be positive")
     found = lint_file(file)
     repair: Repair | None = None
@@ -51,12 +54,22 @@ def lint(
             finally:
                 if simulator is not None:
                     simulator.close()
-        write_atomic(fix, repair.fixed.text)
+        if repair.offered:
+            write_atomic(fix, repair.fixed.text)
     if as_json:
-        print_json({**found.to_dict(), **({"fix": repair.to_dict()} if repair is not None else {})})
+        print_json(_json(found, repair))
     else:
         _show(found, repair, fix)
-    raise typer.Exit(0 if (repair.after if repair is not None else found).clean else 1)
+    raise typer.Exit(0 if (repair if repair is not None else found).clean else 1)
+
+
+def _json(found: Lint, repair: Repair | None) -> dict[str, Any]:
+    """Of a file that no comparison speaks for, ``clean`` is not said, whatever the rules found in it."""
+    values = found.to_dict()
+    if repair is None:
+        return values
+    clean = found.clean and not repair.equivalence.findings
+    return {**values, "clean": clean, "unverified": list(repair.equivalence.unverified), "fix": repair.to_dict()}
 
 
 def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
@@ -64,10 +77,11 @@ def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
         print(f"{found.file}:{finding}")
     for note in found.notes:
         print(f"note: {note}")
-    print(f"{len(found.findings)} findings" if found.findings else "nothing found")
+    count = len(found.findings)
+    print(f"{count} finding{'s' if count > 1 else ''}" if count else "the rules found nothing")
     if repair is None:
         return
-    print(f"\n{out}:")
+    print(f"\n{out}:" if repair.offered else f"\n{out} was not written:")
     for text in repair.fixed.done:
         print(f"  changed: {text}")
     for text in repair.fixed.left:
@@ -75,9 +89,22 @@ def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
     for finding in repair.after.findings:
         print(f"  still there: {finding}")
     drive = repair.equivalence.drive
-    if drive is not None and repair.equivalence.comparisons:
-        print(f"  drive: {drive.amplitude:g} V, two periods of {drive.period:g} s and two pulses")
+    if drive is not None:
+        print(f"  drive: {drive}")
     for comparison in repair.equivalence.comparisons:
         print(f"  {comparison}")
+    for finding in repair.equivalence.findings:
+        print(f"  {finding.severity.value} [{finding.rule}] {finding.message}; {finding.remedy}")
+    named = {finding.message for finding in repair.equivalence.findings}
     for text in repair.equivalence.unverified:
-        print(f"  not verified: {text}")
+        if text not in named:
+            print(f"  not verified: {text}")
+    print(f"  {_verdict(repair)}")
+
+
+def _verdict(repair: Repair) -> str:
+    if not repair.clean:
+        return "not repaired: see the findings above"
+    changed = "repaired" if repair.fixed.done else "nothing had to be changed"
+    compared = any(comparison.limit is not None for comparison in repair.equivalence.comparisons)
+    return f"{changed}; {'compared within the limits' if compared else 'not compared'}"

@@ -43,6 +43,10 @@ def run(
     surrogate: Annotated[
         Path | None, typer.Option(help="A certified surrogate (.npz) in place of --parameters and --law.")
     ] = None,
+    uncertified: Annotated[
+        bool,
+        typer.Option("--uncertified", help="Take a surrogate without a certificate, or one that misses its limits."),
+    ] = False,
     law: Annotated[
         str | None,
         typer.Option(
@@ -81,10 +85,11 @@ def run(
         changes |= _scales(name, text)
     plan = Plan(
         settings.with_(**changes),
-        _surrogate(parameters, surrogate, law),
+        _surrogate(parameters, surrogate, law, uncertified=uncertified),
         chosen.first(images) if images else chosen,
         epochs=epochs or usual,
         backend=backend,
+        uncertified=uncertified,
     )
     total = len(plan.images.train_y) * plan.epochs
     try:
@@ -122,7 +127,7 @@ def _scales(name: str, text: str) -> dict[str, float]:
     return found
 
 
-def _surrogate(parameters: str | None, file: Path | None, law: str | None) -> PulseSurrogate:
+def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> PulseSurrogate:
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import load
     from cosim.surrogate.pulse import LAWS, PulseSurrogate
@@ -138,6 +143,11 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None) -> Pu
         found = load(file)
         if not isinstance(found, PulseSurrogate):
             raise InputError(f"{file} holds a surrogate of kind {found.kind!r}, this network takes pulses")
+        if found.certificate is None and not uncertified:
+            raise InputError(
+                f"the surrogate in {file} has no certificate",
+                remedy="make it with 'cosim surrogate train', or take --uncertified",
+            )
         return found
     for known in LAWS:
         if known == (law or "rate"):
@@ -186,6 +196,14 @@ def _summary(plan: Plan, result: VdspResult) -> None:
         f"{len(images.train_y)} images of {images.name}; {surrogate.device} {surrogate.parameters.name}, "
         f"law {surrogate.law}"
     )
+    certificate = surrogate.certificate
+    if certificate is None:
+        print("certificate none: the map of the parameter set, held against no circuit")
+    else:
+        largest = certificate.errors["state"].max_percent
+        print(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
+        for sentence in certificate.broken:
+            print(f"            missed: {sentence}")
     for seed in result.seeds:
         others = ", ".join(f"{kind} {100 * value:.1f}" for kind, value in seed.on_test.items())
         rate = len(plan.images.train_y) * plan.epochs / seed.seconds

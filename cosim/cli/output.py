@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,12 @@ from cosim.errors import legible
 def console() -> Console:
     """Standard output; a pipe is as wide as its widest line, so that nothing is cut."""
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=True)
+
+
+def advise(sentences: Iterable[str]) -> None:
+    """Print what runs and may not be meant, and what was left out, to standard error: a line each."""
+    for sentence in sentences:
+        print(f"cosim: note: {legible(sentence)}", file=sys.stderr)
 
 
 def show_table(

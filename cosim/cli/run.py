@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import xarray
 
     from cosim.spice.bench_result import BenchResult
+    from cosim.spice.fourier import Fourier
     from cosim.spice.simulator import Limits, Result, Simulator
 
 Assignments = Annotated[
@@ -43,12 +44,17 @@ def run(
     translate: Annotated[
         bool, typer.Option("--translate", help="Show what a .control block becomes as analyses and measures; run that.")
     ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Draw the netlist's random functions (agauss, ...) by this seed; default: their means."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Run one case; exit 1 when it fails or a limit is broken."""
     from cosim import units
     from cosim.cli.output import working
     from cosim.errors import InputError
+    from cosim.spice.chance import check_seed
     from cosim.spice.engines import open_simulator
     from cosim.spice.simulator import Limits
 
@@ -56,13 +62,17 @@ def run(
     is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
     if not is_bench and (param or device or form):
         raise InputError("--param, --device and --form belong to a bench", remedy="write a bench for this netlist")
+    if seed is not None:
+        check_seed(seed)
     if is_bench and translate:
         raise InputError("--translate belongs to a netlist", remedy="leave it out for a bench")
     with open_simulator(engine) as simulator, working(f"running {what}"):
         if is_bench:
-            code = _bench(what, include or [], param or [], device or [], form, simulator, limits, output, as_json)
+            code = _bench(
+                what, include or [], param or [], device or [], form, seed, simulator, limits, output, as_json
+            )
         else:
-            code = _netlist(Path(what), include or [], translate, simulator, limits, output, as_json)
+            code = _netlist(Path(what), include or [], translate, seed, simulator, limits, output, as_json)
     raise typer.Exit(code)
 
 
@@ -72,18 +82,20 @@ def _bench(
     param: list[str],
     device: list[str],
     form: str | None,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
     as_json: bool,
 ) -> int:
     import sys
+    from dataclasses import replace
 
     from cosim import units
-    from cosim.cli.output import print_json, show_table
+    from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
-    from cosim.spice.advice import of_bench
+    from cosim.spice.advice import of_bench, of_random
     from cosim.spice.testbench import Testbench
 
     bench = Testbench.load(what, allow=allow)
@@ -95,9 +107,10 @@ def _bench(
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
-    bench = bench.with_(parameters=values, devices=sets, form=form)
-    _advise(of_bench(bench))
+    bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
+    advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
+    advise(of_random(done.result))
     summary = {
         "bench": bench.name,
         "engine": simulator.version(),
@@ -105,11 +118,9 @@ def _bench(
         "reason": done.result.reason,
         "passed": done.passed,
         "wall_s": done.result.wall,
-        "measures": {
-            name: {"unit": m.unit, "values": m.values, "min": m.low, "max": m.high, "passed": m.passed}
-            for name, m in done.measures.items()
-        },
+        "measures": {name: m.to_dict() for name, m in done.measures.items()},
         **({"missing": dict(done.missing)} if done.missing else {}),
+        **({"notes": done.notes} if done.notes else {}),
     }
     if output is not None:
         _leave(done.result, output)
@@ -123,19 +134,16 @@ def _bench(
     else:
         rows = []
         for name, m in done.measures.items():
-            low, high = float(m.values.min()), float(m.values.max())
-            span = (
-                units.show(low, m.unit)
-                if m.values.size == 1
-                else f"{units.show(low, m.unit)} .. {units.show(high, m.unit)}"
-            )
-            allowed = [units.show(limit, m.unit) if limit is not None else "" for limit in (m.low, m.high)]
+            low, high = (m.show(float(end)) for end in (m.values.min(), m.values.max()))
+            span = low if m.values.size == 1 else f"{low} .. {high}"
+            allowed = [m.show(m.low), m.show(m.high)]
             verdict = "FAIL" if m.passed is False else str(m.verdict or "")
             rows.append([name, m.values.size, span, *allowed, verdict])
         columns = ("measure", "values", "result", "min", "max", "verdict")
         show_table(f"{bench.file.title} ({simulator.version()})", columns, rows, right=(1, 3, 4))
         if output is not None:
             print(f"written to {output}/")
+    advise(done.notes)
     for name in done.missing:
         print(f"cosim: {done.absent(name)}", file=sys.stderr)
     return 0 if done.passed else 1
@@ -145,26 +153,32 @@ def _netlist(
     path: Path,
     include: list[Path],
     translate: bool,
+    seed: int | None,
     simulator: Simulator,
     limits: Limits,
     output: Path | None,
     as_json: bool,
 ) -> int:
+    from dataclasses import replace
+
     from cosim import resources
-    from cosim.cli.output import print_json, show_table
+    from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import InputError, Where
-    from cosim.spice.advice import of_netlist
+    from cosim.spice.advice import of_netlist, of_random
     from cosim.spice.netlist import source_text
-    from cosim.spice.simulator import Deck
+    from cosim.spice.simulator import Deck, Outcome
     from cosim.units import show
 
     text = source_text(path)
     roots = (path.resolve().parent, *(folder.resolve() for folder in include), *resources.shipped_roots())
-    _advise(of_netlist(text, source=path, roots=roots))
+    advise(of_netlist(text, source=path, roots=roots))
     source: Path | None = path
     if translate:
         text, source = _translated(path, text, roots)
-    done = simulator.run(Deck(text, roots=roots, source=source), limits=limits)
+    done = simulator.run(Deck(text, roots=roots, source=source, seed=seed), limits=limits)
+    advise(of_random(done))
+    if done.outcome is Outcome.REFUSED and (hint := _dialect(path, text)):
+        done = replace(done, reason=f"{done.reason}; {hint}")
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
         for analysis, data in done.waveforms.items()
@@ -177,6 +191,9 @@ def _netlist(
         "reason": done.reason,
         "wall_s": done.wall,
         "measures": dict(done.measures),
+        **({"missing": dict(done.missing)} if done.missing else {}),
+        **({"fourier": [{**vars(entry), "thd": entry.thd} for entry in done.fourier]} if done.fourier else {}),
+        **({"notes": done.notes} if done.notes else {}),
         "vectors": [
             {
                 "analysis": a,
@@ -209,21 +226,46 @@ def _netlist(
         )
         if done.measures:
             show_table("", ("measure", "value"), [[name, f"{value:.6g}"] for name, value in done.measures.items()])
+        for entry in done.fourier:
+            _show_fourier(entry)
         if output is not None:
             print(f"written to {output}/")
-    absent = [name for name in _asked(text) if name not in done.measures] if done.ok else []
-    if absent:
-        raise InputError(
-            f"the .meas {', '.join(absent)} found nothing", where=Where(path), remedy="check vectors and times"
-        )
+    advise(done.notes)
+    if done.missing:
+        why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
+        raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 
 
-def _asked(text: str) -> list[str]:
-    """The names of a netlist's own .meas cards, lower case."""
-    import re
+def _dialect(path: Path, text: str) -> str:
+    """Whose language a netlist that was refused seems to be in, and what repairs it; empty where lint finds nothing."""
+    from cosim.errors import CosimError
+    from cosim.lint.findings import Severity
+    from cosim.lint.lt_lint import lint_spice
 
-    return [name.lower() for name in re.findall(r"^\.meas(?:ure)?\s+\S+\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)]
+    try:
+        found = lint_spice(text, path).findings
+    except CosimError:
+        return ""
+    foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
+    if not foreign:
+        return ""
+    first, more = foreign[0], f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    new = path.with_name(f"{path.stem}_ngspice{path.suffix}").name
+    return (
+        f"it seems to be LTspice's or PSpice's (line {first.line}: {first.message}{more}): "
+        f"'cosim lint {path} --fix {new}' writes it for ngspice"
+    )
+
+
+def _show_fourier(found: Fourier) -> None:
+    from cosim.cli.output import show_table
+    from cosim.units import show
+
+    harmonics = enumerate(zip(found.magnitudes, found.phases, strict=True))
+    rows = [[n, show(n * found.frequency, "Hz"), f"{size:.6g}", f"{phase:.4g}"] for n, (size, phase) in harmonics]
+    title = f"{found.vector} in {found.analysis}: total harmonic distortion {found.thd:.4%}"
+    show_table(title, ("harmonic", "frequency", "magnitude", "phase in deg"), rows, right=(0, 2, 3))
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
@@ -243,7 +285,7 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
     import sys
 
     from cosim.errors import NetlistRefused
-    from cosim.spice.control import translate
+    from cosim.spice.control import READ_BY_BLOCKS, translate
     from cosim.spice.netlist import read_text
 
     netlist = read_text(text, source=path, roots=roots)
@@ -261,15 +303,8 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
         )
     blocks = [block.where for block in netlist.controls] + [line.where for line in netlist.directives]
     if any(where.file != path for where in blocks):
-        return netlist.flatten(found.cards)[0], None
+        return netlist.flatten(found.cards, drop=frozenset({READ_BY_BLOCKS}))[0], None
     return found.apply(text), path
-
-
-def _advise(sentences: list[str]) -> None:
-    import sys
-
-    for sentence in sentences:
-        print(f"cosim: note: {sentence}", file=sys.stderr)
 
 
 def _failed(what: str, result: Result) -> None:
@@ -313,7 +348,7 @@ def _stored(done: BenchResult) -> dict[str, xarray.Dataset]:
 def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mapping[str, object]) -> None:
     """Waveforms as netCDF, one file per run, and the summary as JSON."""
     from cosim.cli.output import to_json
-    from cosim.files import replacing, write_atomic
+    from cosim.files import write_atomic, write_netcdf
 
     for analysis, data in waveforms.items():
         # netCDF 3 has no complex numbers, and no parentheses in names
@@ -326,8 +361,7 @@ def _keep(waveforms: Mapping[str, xarray.Dataset], folder: Path, summary: Mappin
         for old, new in plain.items():
             if new in stored:
                 stored[new].attrs["spice_name"] = old
-        with replacing(folder / f"{analysis}.nc") as temporary:
-            stored.to_netcdf(temporary, engine="scipy")
+        write_netcdf(folder / f"{analysis}.nc", stored)
     write_atomic(folder / "measures.json", to_json(summary) + "\n")
 
 

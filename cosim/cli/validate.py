@@ -40,7 +40,7 @@ def validate(
 ) -> None:
     """Validate; exit 1 unless every limit passes and, with a baseline, nothing changed for the worse."""
     from cosim import units
-    from cosim.cli.output import print_json, progress
+    from cosim.cli.output import advise, print_json, progress
     from cosim.files import write_atomic
     from cosim.spice.engines import open_simulator
     from cosim.spice.simulator import Limits
@@ -71,6 +71,7 @@ def validate(
         _report(done).write(html)
     if junit is not None:
         write_atomic(junit, to_junit(done))
+    advise(f"{report.bench}: {note}" for report in done.reports for note in report.notes)
     if as_json:
         print_json(done.to_dict())
     else:
@@ -145,6 +146,8 @@ def _report(done: Validation) -> Report:
         page.text(report.kind, mark=marks.get(report.kind, "bad"))
         if report.error:
             page.text(report.error, mark="bad")
+        for note in report.notes:
+            page.text(note)
         rows = [
             [
                 s.corner,

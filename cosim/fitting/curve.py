@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +45,40 @@ MEASURED: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What was read of a file.
+
+    Args:
+        rows: number of rows in the curve, by record of the file.
+        total: number of rows that those records have.
+        lines: first and last line of the rows in the curve, by record.
+        headers: line of each record's header; None where it has none.
+        notes: what was left out and why, and what the recipe changed.
+    """
+
+    rows: tuple[int, ...]
+    total: int
+    lines: tuple[tuple[int, int], ...]
+    headers: tuple[int | None, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = " and ".join(f"{first}–{last}" for first, last in self.lines)
+        said = f"{sum(self.rows)} of {self.total} rows, lines {lines}"
+        if len(self.rows) > 1:
+            same = len(set(self.rows)) == 1
+            sizes = f"{self.rows[0]} rows each" if same else f"{' and '.join(map(str, self.rows))} rows"
+            said += f", {len(self.rows)} records of {sizes}"
+        headers = [str(line) for line in self.headers if line is not None]
+        where = f"header in line{'s' if len(headers) > 1 else ''} {' and '.join(headers)}" if headers else "no header"
+        return "; ".join([f"{said}, {where}", *self.notes])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values for `json.dumps`, with the sentence as ``text``."""
+        return {**asdict(self), "text": str(self)}
+
+
+@dataclass(frozen=True)
 class Curve:
     """A measured curve (module docstring).
 
@@ -56,6 +90,7 @@ class Curve:
         source: file or paper.
         fingerprint: SHA-256 of the file, or of the columns where there is no file; made here when empty.
         lines: line of each row in its file, for messages; empty where there is no file.
+        reading: what was read of the file; None where there is none.
     """
 
     kind: Kind
@@ -65,6 +100,7 @@ class Curve:
     source: str = ""
     fingerprint: str = ""
     lines: tuple[int, ...] = field(default=(), repr=False)
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -150,12 +186,12 @@ class Curve:
         """The rows where ``rows`` (n,) is true."""
         lines = tuple(np.asarray(self.lines)[rows].tolist()) if self.lines else ()
         columns = {name: column[rows] for name, column in self.columns.items()}
-        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=lines)
+        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=lines, reading=self.reading)
 
     def with_measured(self, values: ArrayLike) -> Curve:
         """The same curve with another measured column: noise added, or a model's prediction; (n,), same unit."""
         columns = {**self.columns, MEASURED[self.kind]: np.asarray(values, dtype=float)}
-        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=self.lines)
+        return replace(self, columns=columns, fingerprint="")
 
     @classmethod
     def pulse_train(

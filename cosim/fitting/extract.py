@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Values
-from cosim.errors import DataError, FitError, InputError, UnknownName, Where
+from cosim.errors import DataError, FitError, InputError, UnknownName, Where, at
 from cosim.fitting import plateau
 from cosim.fitting.check import check_fit
+from cosim.fitting.checks import check_curve, remarks_on
 from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward, PulseTrainForward, forward_for
 from cosim.fitting.identify import SMALL, judge
@@ -24,12 +25,10 @@ from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, Quantities, RampLaw
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
+from cosim.fitting.search import dead, search
 from cosim.fitting.uncertainty import band_of, covariance_of
+from cosim.schema import located
 
-# Without bounds of its own a positive parameter is searched within this factor of its start value.
-REACH = 20.0
-# A relative misfit of two minima that counts as the same one.
-SAME = 1e-6
 FOLDS = 3
 # Fits that alternate with the estimate of the noise where rows are clipped.
 CENSORED_ROUNDS = 3
@@ -61,6 +60,7 @@ def extract(
     held_out = recipe.held_out.rows(curve)
     if held_out.all():
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
+    _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.compliance)
     chosen, trials = _choose(recipe, curve, held_out, limit)
     found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
@@ -80,7 +80,7 @@ def extract(
     verdict = judge(
         problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile, assumed=assumed
     )
-    remarks = [*verdict.remarks, *forward.remarks(problem.names)]
+    remarks = [*verdict.remarks, *forward.remarks(problem.names), *remarks_on(recipe.model, curve)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
     remarks += unusual(recipe.model, {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)})
@@ -146,9 +146,11 @@ def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
         return found
     curve = forward.curve
     extra = choice.values if isinstance(choice, Candidate) else {}
-    start = _start(recipe, forward, found.problem.names, extra)
+    start = _start(recipe, forward, found.problem.bounds, extra)[0]
     noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
-    minimum, problem, spread = fit_train(found.problem, _starts(start, found.problem.names), noise=noise, step=given)
+    minimum, problem, spread = fit_train(
+        found.problem, [start, *_starts(start, found.problem.names)], noise=noise, step=given
+    )
     known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
     if step is None and not check.white:
@@ -174,6 +176,20 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         )
 
 
+def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> None:
+    """Sign, order and kind of the whole curve, before its noise is taken for the law's fault."""
+    forward = forward_for(recipe.model, curve, ~held_out)
+    stated = recipe.data.columns.values()
+    check_curve(
+        recipe.model,
+        forward,
+        curve,
+        p=_start(recipe, forward, {}, {})[0],
+        sign=any(column.sign is not None for column in stated),
+        shift=any(column.shift is not None for column in stated),
+    )
+
+
 def _fit(
     recipe: FitRecipe,
     curve: Curve,
@@ -181,40 +197,51 @@ def _fit(
     choice: RampLaw,
     *,
     limit: Plateau | None = None,
+    near: Values | None = None,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
-    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law."""
+    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
     measured = rows if limit is None else rows & ~limit.rows  # a clipped row shows neither a threshold nor the range
     forward = forward_for(recipe.model, curve, measured, law={"course": choice.course, "start": choice.start})
+    known = {entry.name for entry in forward.params}
     for name in vary:
-        if name not in forward.active:
-            known = {entry.name for entry in forward.params}
-            if name in known:
-                raise InputError(
-                    f"{name} cannot be had from a curve of kind {curve.kind!r}", remedy="leave it out of fit.vary"
-                )
+        if name not in known:
             raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
+    twice = sorted({name for name in vary if vary.count(name) > 1})
+    if twice:
+        with located(recipe.path), at(*(() if isinstance(choice, Candidate) else ("fit", "vary"))):
+            raise InputError(
+                f"{_listed(twice)} is named twice among the parameters that vary", remedy="name each parameter once"
+            )
+    absent = [name for name in vary if name not in forward.active]
+    if absent:
+        raise InputError(
+            f"{_no_effect(absent)}: {_listed(absent)} cannot be had from a curve of kind {curve.kind!r}",
+            remedy="leave out of fit.vary what has no effect",
+        )
     if measured.sum() <= len(vary):
         raise DataError(
             f"{int(measured.sum())} points for {len(vary)} parameters",
             where=Where(curve.source) if curve.source else None,
             remedy="measure more, vary fewer parameters or hold out less",
         )
-    start = _start(recipe, forward, vary, extra)
-    bounds = _bounds(recipe, forward, start, vary)
+    bounds = _bounds(recipe, forward, vary)
+    start, outside = _start(recipe, forward, bounds, extra)
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
     problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds)
-    minima = []
-    for candidate in _starts(start, vary):
-        found = problem.minimise(candidate, progress=progress)
-        minima.append(found)
-        # A second start that ends at the same minimum is evidence enough.
-        best = min(minima, key=lambda m: m.chi_square)
-        if sum(m.chi_square <= best.chi_square * (1.0 + SAME) + 1e-18 for m in minima) >= 2:
-            break
-    best = min(minima, key=lambda m: m.chi_square)
+    idle = dead(problem, start)
+    if len(idle) == len(vary):
+        raise InputError(
+            f"{_no_effect(idle)}, whatever the value within the bounds",
+            remedy="vary a parameter that the curve shows",
+        )
+    moving = problem.without(*idle)
+    if near is None:
+        best = search(moving, start, others=_starts(start, vary), outside=outside, progress=progress)
+    else:
+        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:
         raise FitError(
             f"no minimum after {best.evaluations} evaluations ({best.message.strip()})",
@@ -225,14 +252,21 @@ def _fit(
     for _ in range(CENSORED_ROUNDS):  # what a clipped row says depends on the noise
         sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
         problem = replace(problem, rows=rows, sigma=sigma, side=limit.side)
-        best = problem.minimise(best.p, progress=progress)
+        best = problem.without(*idle).minimise(best.p, progress=progress)
     return best, problem
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _no_effect(names: Sequence[str]) -> str:
+    return f"{_listed(names)} {'has' if len(names) == 1 else 'have'} no effect on this curve"
+
+
 def _starts(start: Values, vary: Sequence[str]) -> list[Values]:
-    """The start and others: slopes and non-linearities are what a curve shows least at first sight."""
+    """Further starts: slopes and non-linearities are what a curve shows least at first sight."""
     shifts: list[Mapping[str, float]] = [
-        {},
         {"gamma": 0.5, "alpha": 1.5},
         {"gamma": 2.0, "alpha": 0.6},
         {"theta": 0.85},
@@ -241,49 +275,80 @@ def _starts(start: Values, vary: Sequence[str]) -> list[Values]:
     made = []
     for shift in shifts:
         changes = {name: start[name] * shift[name[:-2]] for name in vary if name[:-2] in shift}
-        if changes or not shift:
+        if changes:
             made.append(start.with_(**changes))
-    return made if len(made) > 1 else [start, start]
+    return made
 
 
-def _start(recipe: FitRecipe, forward: Forward, vary: Sequence[str], extra: Quantities) -> Values:
+def _start(
+    recipe: FitRecipe, forward: Forward, bounds: Mapping[str, tuple[float, float]], extra: Quantities
+) -> tuple[Values, Values]:
+    """Where the parameters start, and what they are where they do not vary: without what was read off the curve.
+
+    Raises `InputError` where a value that the recipe gives is outside its bounds.
+    """
     by_name = {entry.name: entry for entry in forward.params}
     given = recipe.starting_set()
     start = {entry.name: entry.default for entry in forward.params}
     start |= {name: quantity.value for name, quantity in given.values.items() if name in start}
-    if recipe.start.from_data:
-        found = forward.guess(Values(start))
-        start |= {name: value for name, value in found.items() if name in vary}
+    places: dict[str, tuple[str, ...]] = {name: ("start", "sets") for name in given.values if name in start}
     for name, value in {**recipe.start.values, **extra}.items():
         if name not in by_name:
             raise UnknownName("parameter", name, by_name)
-        start[name] = units.parse(value, by_name[name].unit)
-    for name, value in start.items():
-        low, high = by_name[name].bounds
-        start[name] = min(max(value, low), high)
-    return Values(start)
-
-
-def _bounds(recipe: FitRecipe, forward: Forward, start: Values, vary: Sequence[str]) -> dict[str, tuple[float, float]]:
-    physical, by_name = forward.bounds(), {entry.name: entry for entry in forward.params}
-    for name in recipe.fit.bounds:
-        if name not in physical:
-            raise UnknownName("parameter", name, physical)
-    bounds = {}
-    for name in vary:
-        low, high = physical[name]
-        if name in recipe.fit.bounds:
-            given = sorted(units.parse(value, by_name[name].unit) for value in recipe.fit.bounds[name])
-            if given[0] < low or given[1] > high or given[0] == given[1]:
+        places[name] = () if name in extra else ("start", "values", name)
+        with located(recipe.path), at(*places[name]):
+            start[name] = units.parse(value, by_name[name].unit)
+    for name, place in places.items():
+        # A set knows nothing of the recipe's bounds: its value is moved to them where it is only a start.
+        low, high = by_name[name].bounds if place == ("start", "sets") else bounds.get(name, by_name[name].bounds)
+        if not low <= start[name] <= high:
+            unit = by_name[name].unit
+            with located(recipe.path), at(*place):
                 raise InputError(
-                    f"bounds of {name} = {given[0]:g}..{given[1]:g} {by_name[name].unit} are no part of its physical "
-                    f"range {low:g}..{high:g}",
+                    f"the start of {name}, {start[name]:g} {unit}, is outside its bounds {low:g}..{high:g} {unit}",
+                    remedy="move the start" if (low, high) == by_name[name].bounds else "move the start or the bounds",
+                )
+    outside = Values(start)
+    if recipe.start.from_data:
+        written = {*recipe.start.values, *extra}
+        start |= {name: value for name, value in forward.guess(outside).items() if name in bounds.keys() - written}
+    for name in bounds:
+        start[name] = min(max(start[name], bounds[name][0]), bounds[name][1])
+    return Values(start), outside
+
+
+def _bounds(recipe: FitRecipe, forward: Forward, vary: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The bounds of each parameter that varies: the recipe's, or the device's own."""
+    physical, by_name = forward.bounds(), {entry.name: entry for entry in forward.params}
+    bounds = {name: physical[name] for name in vary}
+    everywhere = {*recipe.fit.vary, *(name for candidate in recipe.candidates for name in candidate.vary)}
+    for name, given in recipe.fit.bounds.items():
+        with located(recipe.path), at("fit", "bounds", name):
+            if name not in physical:
+                raise UnknownName("parameter", name, physical)
+            if name not in everywhere:
+                raise InputError(
+                    f"{name} has bounds but does not vary", remedy="add it to fit.vary, or drop its bounds"
+                )
+            unit, (least, most) = by_name[name].unit, physical[name]
+            low, high = (units.parse(value, unit) for value in given)
+            if low == high:
+                raise InputError(
+                    f"both bounds of {name} are {low:g} {unit}",
+                    remedy=f"to hold {name}, take it out of fit.vary and write its value in start.values",
+                )
+            if not low < high:
+                raise InputError(
+                    f"the lower bound of {name}, {low:g} {unit}, is above its upper bound, {high:g} {unit}",
+                    remedy="write the lower bound first",
+                )
+            if low < least or high > most:
+                raise InputError(
+                    f"the bounds of {name}, {low:g}..{high:g} {unit}, reach beyond its physical range "
+                    f"{least:g}..{most:g} {unit}",
                     remedy="narrow them",
                 )
-            bounds[name] = (given[0], given[1])
-        elif low > 0.0 and high / low > REACH**2:
-            bounds[name] = (max(low, start[name] / REACH), min(high, start[name] * REACH))
-        else:
+        if name in bounds:
             bounds[name] = (low, high)
     return bounds
 
@@ -304,12 +369,17 @@ def _choose(
 
 
 def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> Trial:
-    """Cross-validation of one candidate: the held-out rule again, turned, within the training part."""
+    """Cross-validation of one candidate: the held-out rule again, turned, within the training part.
+
+    One search over the whole part says where the minimum is; each fold's is looked for from there.
+    """
     errors = []
-    for out in recipe.held_out.folds(curve, FOLDS):
-        try:
-            found, problem = _fit(recipe, curve, ~out, candidate)
-        except FitError as error:
-            return Trial(candidate.title, None, error.message)
-        errors.append(rms_over_range(curve.measured[out] - problem.forward.predict(found.p)[out], curve.measured[out]))
+    try:
+        whole = _fit(recipe, curve, np.ones(len(curve), dtype=bool), candidate)[0].p
+        for out in recipe.held_out.folds(curve, FOLDS):
+            found, problem = _fit(recipe, curve, ~out, candidate, near=whole)
+            predicted = problem.forward.predict(found.p)
+            errors.append(rms_over_range(curve.measured[out] - predicted[out], curve.measured[out]))
+    except FitError as error:
+        return Trial(candidate.title, None, error.message)
     return Trial(candidate.title, float(np.mean(errors)))

@@ -23,6 +23,8 @@ from cosim.fitting.curve import Curve
 
 PulseMap = Callable[..., tuple[Any, Any]]
 Rows = NDArray[np.bool_]
+# Voltages (V) at which it is asked whether a static current depends on a parameter.
+PROBE = np.logspace(-2.0, 1.0, 7)
 
 
 def perturbed(
@@ -39,7 +41,8 @@ def perturbed(
     distance = np.empty(k)
     for j, name in enumerate(names):
         low, high = bounds[name]
-        step = trajectory.DIFFERENCE * max(abs(p[name]), 1e-3 * min(high - low, 1.0))
+        floor = 1e-3 * min(high - low, 1.0) if low <= 0.0 <= high else 0.0  # of what may be zero
+        step = trajectory.DIFFERENCE * max(abs(p[name]), floor)
         column = np.full(2 * k, p[name], dtype=float)
         column[j], column[k + j] = min(p[name] + step, high), max(p[name] - step, low)
         distance[j] = column[j] - column[k + j]
@@ -97,9 +100,10 @@ class ExplicitForward(Forward):
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction and derivatives; (n,), (k, n)."""
         shifted, distance = perturbed(p, names, self.bounds())
-        both = np.asarray(self.evaluate(shifted), dtype=float)
-        k = len(names)
-        return self.predict(p), (both[:k] - both[k:]) / distance[:, None]
+        predicted, k = self.predict(p), len(names)
+        # Where none of the parameters acts, the prediction has no columns for them.
+        both = np.broadcast_to(np.asarray(self.evaluate(shifted), dtype=float), (2 * k, predicted.size))
+        return predicted, (both[:k] - both[k:]) / distance[:, None]
 
 
 class StaticForward(ExplicitForward):
@@ -112,12 +116,29 @@ class StaticForward(ExplicitForward):
         self._device, self._port, self._v = device, ports[0].name, curve["voltage"]
         self._fitted = curve["voltage"][rows], curve["current"][rows]
         self.params = device.params
-        self.active = tuple(entry.name for entry in device.params)
+        self.active = tuple(entry.name for entry in device.params if self._acts(entry))
+
+    def _acts(self, entry: Param) -> bool:
+        """Whether the current depends on a parameter: at its bounds or its default, at some voltage, in some state."""
+        v = np.concatenate([-PROBE, [0.0], PROBE])
+        for share in (0.0, 0.5, 1.0):  # of all states' ranges: at an end of it a parameter may have no part
+            states = {state.initial: state.bounds[0] + share * np.ptp(state.bounds) for state in self._device.states}
+            p = Values({other.name: other.default for other in self.params} | states)
+            with np.errstate(all="ignore"):
+                first, *others = (
+                    np.asarray(self._current(v, p.with_(**{entry.name: np.float64(value)})))
+                    for value in (entry.default, *entry.bounds)
+                )
+            if any(not np.array_equal(first, other, equal_nan=True) for other in others):
+                return True
+        return False
+
+    def _current(self, v: Array, p: Values) -> Any:
+        return self._device.through({self._port: v}, self._device.initial(p), p)[self._port]
 
     def evaluate(self, p: Values) -> Array:
         """The current (A) at each voltage."""
-        flow = self._device.through({self._port: self._v}, self._device.initial(p), p)
-        return np.asarray(flow[self._port], dtype=float)
+        return np.asarray(self._current(self._v, p), dtype=float)
 
     def guess(self, p: Values) -> dict[str, float]:
         """A triode's conductance from the points nearest to zero volts; nothing for other devices."""

@@ -19,6 +19,7 @@ from scipy import stats
 
 from cosim.devices.base import Values
 from cosim.fitting import profile as likelihood
+from cosim.fitting.combinations import Combination, known_products
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
 from cosim.fitting.uncertainty import Uncertainty, natural_size
@@ -30,6 +31,8 @@ TRADING = 0.95
 # Parameters that are known better than this may be correlated as they like.
 GOOD = 0.05
 LEVEL = 0.95
+# Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
+STRAIGHT = 0.1
 # Parameters that the ends of a range determine.
 RANGE = {"g_max", "ratio", "low", "high"}
 # A misfit below this part of the range is called small, though it is not noise.
@@ -88,7 +91,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement on a fit: by parameter, by pair, and on the residuals.
+    """The judgement on a fit: by parameter, by pair and product, and on the residuals.
 
     ``assumed``: what the residuals are noise under, though nobody said so; every parameter is conditional on it.
     """
@@ -97,6 +100,7 @@ class Verdict:
     pairs: tuple[Pair, ...]
     residuals: ResidualCheck
     remarks: tuple[str, ...] = ()
+    products: tuple[Combination, ...] = ()
     assumed: str = ""
 
     def __getitem__(self, name: str) -> ParameterVerdict:
@@ -151,7 +155,8 @@ class Verdict:
         if not self.residuals.explains:
             return [*self.residuals.sentences(), *self.remarks]
         said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
-        said += [str(pair) for pair in self.pairs] + self.residuals.sentences() + list(self.remarks)
+        said += [str(pair) for pair in self.pairs] + [str(product) for product in self.products]
+        said += self.residuals.sentences() + list(self.remarks)
         return said or [f"every parameter is determined by the curve: {self.summary}"]
 
 
@@ -183,7 +188,7 @@ def judge(
     entries, remarks = [], []
     for name in problem.names:
         profiled = None
-        if profile and not check.exact:
+        if not check.exact and (profile or not _guided(problem, minimum.p, uncertainty, name, height)):
             profiled = likelihood.interval(
                 problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height
             )
@@ -197,7 +202,39 @@ def judge(
             condition = assumed or "the law is right"
             entry = replace(entry, status="conditional", reason=f"{entry.reason}, if {condition}")
         entries.append(entry)
-    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), assumed)
+    if uncertainty.at_bound and uncertainty.names:
+        held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
+        remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
+    products = known_products(uncertainty, minimum.p, height=height)
+    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
+
+
+def _guided(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
+    """Whether a standard error, where there is one, may stand for an interval.
+
+    It is no guide where it is large, where it reaches beyond the bounds, or where it holds what is at one.
+    """
+    stderr, value, (low, high) = uncertainty.stderr(name), float(p[name]), problem.bounds[name]
+    if stderr is None:
+        return True
+    small = stderr <= STRAIGHT * natural_size(problem, name, value) and name not in uncertainty.conditional
+    return small and low <= value - height * stderr <= value + height * stderr <= high
+
+
+def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """An open end closed by physics: by a physical bound that is no further away than the parameter's natural size.
+
+    Where the other end is open too, the curve says nothing, and neither is closed.
+    """
+    if math.isinf(ends[0]) and math.isinf(ends[1]):
+        return ends
+    size, physical = natural_size(problem, name, value), problem.forward.bounds()[name]
+    bounds = zip(ends, problem.bounds[name], physical, strict=True)
+    low, high = (
+        limit if math.isinf(end) and bound == limit and abs(limit - value) <= size else end
+        for end, bound, limit in bounds
+    )
+    return low, high
 
 
 def _judge_one(
@@ -214,7 +251,9 @@ def _judge_one(
     source = "standard error"
     ends = nothing if stderr is None else (value - height * stderr, value + height * stderr)
     if profiled is not None:
-        ends, source = (profiled.low, profiled.high), "profile likelihood"
+        ends, source = _closed(problem, name, value, (profiled.low, profiled.high)), "profile likelihood"
+    elif stderr is not None:  # beyond a bound by rounding only, or it would have been profiled
+        ends = max(ends[0], problem.bounds[name][0]), min(ends[1], problem.bounds[name][1])
     if name in uncertainty.at_bound:
         bound = uncertainty.at_bound[name]
         side = "lower" if bound == problem.bounds[name][0] else "upper"
@@ -242,11 +281,17 @@ def _judge_one(
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
     size = natural_size(problem, name, value)
     relative = math.inf if stderr is None or size == 0.0 else stderr / size
+    if profiled is not None and size > 0.0:  # the parabola may have it narrower
+        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
     of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
     if relative > 1.0:
-        reason = f"{name} has a standard error of {relative:.0%} of {of}: the curve does not determine it; fix it"
+        error = "a standard error" if profiled is None else "an error"
+        much = f"{relative:.0%} of" if relative < 10.0 else "more than ten times"
+        reason = f"{name} has {error} of {much} {of}: the curve does not determine it; fix it"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
+    if partner is not None:
+        relative, of = max(relative, partner.alone[name == partner.second]), "its value"
     if relative > WEAK or (partner is not None and relative > GOOD):
         other = "" if partner is None else partner.second if name == partner.first else partner.first
         why = f"it trades against {other}" if other else "the curve hardly depends on it"

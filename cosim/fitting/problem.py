@@ -1,10 +1,17 @@
-"""A weighted least-squares problem, solved with lmfit's Levenberg–Marquardt and the forward model's own derivatives."""
+"""A weighted least-squares problem, solved with lmfit and the forward model's own derivatives.
+
+lmfit's own way with bounds, MINUIT's sine transform, is flat at the bounds: under bounds of many decades it stops where
+no minimum is. scipy's, a reflective interior-point method, crawls where far bounds distort its steps. So the search
+here knows no bounds: it runs in the coordinates of `cosim.fitting.coordinates`, the model is asked at the nearest point
+within the bounds, and a parameter whose accepted step crosses a bound is held at it, until chi-square falls inwards (an
+active set).
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -14,19 +21,21 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
+from cosim.fitting.coordinates import Coordinates
 from cosim.fitting.forward import Forward
 from cosim.fitting.plateau import most_likely
 
 TOLERANCE = 1e-10
 EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
-# A parameter that stays within this part of its interval from a bound, for so many evaluations, is held at it.
-PINNED = 1e-4
-PATIENCE = 6
+# Relative to the coordinates' size; what is left is rounding.
+STEP = 1e-10
+# A step off a bound that promises less than this part of chi-square is rounding.
+GAIN = 1e-10
 Progress = Callable[[int, float], None]
 
 
-class _Stuck(Exception):
-    """A parameter stays at a bound: the search is ended from inside."""
+class _Crossed(Exception):
+    """The search has accepted a step across a bound."""
 
 
 @dataclass(frozen=True)
@@ -114,105 +123,125 @@ class Problem:
         """The same problem with some parameters held."""
         return replace(self, names=tuple(name for name in self.names if name not in fixed))
 
-    def minimise(self, start: Values, *, tolerance: float = TOLERANCE, progress: Progress | None = None) -> Minimum:
-        """The minimum of chi-square that Levenberg–Marquardt reaches from ``start``, to a relative ``tolerance``.
+    def size(self, name: str, value: float) -> float:
+        """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range."""
+        low, high = self.bounds[name]
+        default = next(abs(entry.default) for entry in self.forward.params if entry.name == name)
+        return abs(value) or min(default or high - low, high - low)
 
-        lmfit keeps a parameter within its bounds by a sine transform, on which Gauss–Newton steps crawl once the
-        minimum lies on the bound. So a parameter that stays there is held at it, the others go on, and it is let go
-        again where chi-square falls inwards (an active set).
+    def coordinates(self, start: Values, *, logarithmic: bool = True) -> Coordinates:
+        """The coordinates of a search from ``start``."""
+        sizes = {name: self.size(name, float(start[name])) for name in self.names}
+        return Coordinates.of(self.names, self.bounds, sizes=sizes, logarithmic=logarithmic)
 
-        Raises `FitError` where the model gives no finite number at the start or along the way.
+    def minimise(
+        self,
+        start: Values,
+        *,
+        tolerance: float = TOLERANCE,
+        logarithmic: bool = True,
+        evaluations: int = EVALUATIONS,
+        progress: Progress | None = None,
+    ) -> Minimum:
+        """The minimum of chi-square that a trust region reaches from ``start``, to a relative ``tolerance``.
+
+        ``logarithmic`` False searches in the parameters themselves: another path, which may end at another minimum.
+        ``evaluations`` of the model are allowed between two changes of what is held at a bound.
+
+        Raises `FitError` where the model gives no finite number at the start.
         """
-        p, held, released, evaluations = start, dict[str, float](), set[str](), 0
-        for _ in range(2 * len(self.names) + 1):
+        inside = {name: (max(float(start[name]), self.bounds[name][0]), self.bounds[name][1]) for name in self.names}
+        p = start.with_(**{name: min(pair) for name, pair in inside.items()})
+        held, spent, reached = set[str](), 0, math.inf
+        for _ in range(4 * len(self.names) + 4):
             free = self.without(*held)
-            found, pinned = free._search(p, tolerance=tolerance, progress=progress, may_pin=set(free.names) - released)
-            p, evaluations = found.p, evaluations + found.evaluations
-            if pinned:
-                held |= pinned
-                p = p.with_(**held)
+            found, crossed = free._search(
+                p, tolerance=tolerance, logarithmic=logarithmic, evaluations=evaluations, progress=progress
+            )
+            p, spent = found.p, spent + found.evaluations
+            if crossed:
+                held |= crossed
                 continue
-            inwards = self._inwards(p, held)
-            if inwards is None or not found.converged:
-                return Minimum(p, self.chi_square(p), evaluations, found.converged, found.message)
-            del held[inwards]
-            released.add(inwards)
-        return Minimum(p, self.chi_square(p), evaluations, False, "parameters keep leaving and reaching their bounds")
+            inwards = self._inwards(p, found.chi_square)
+            if inwards is None or not found.converged or found.chi_square >= reached * (1.0 - GAIN):
+                return replace(found, evaluations=spent)
+            held.discard(inwards)
+            reached = found.chi_square
+        return Minimum(p, self.chi_square(p), spent, False, "parameters keep leaving and reaching their bounds")
 
-    def _inwards(self, p: Values, held: Mapping[str, float]) -> str | None:
-        """A parameter on a bound from which chi-square falls towards the inside, or None."""
-        if not held:
+    def _inwards(self, p: Values, chi_square: float) -> str | None:
+        """The parameter on a bound from which chi-square falls most towards the inside, or None."""
+        on = {name: bound for name in self.names if (bound := self.bound_of(name, float(p[name]))) is not None}
+        if not on:
             return None
-        slope = self.jacobian(p, tuple(held)) @ self.residual(p)
-        for name, downhill in zip(held, -slope, strict=True):
-            low, high = self.bounds[name]
-            rounding = 1e-9 * self.chi_square(p) / (high - low)
-            if (downhill > rounding and held[name] == low) or (downhill < -rounding and held[name] == high):
-                return name
-        return None
+        jacobian = self.jacobian(p, tuple(on))
+        slope, square = jacobian @ self.residual(p), np.sum(jacobian**2, axis=1)
+        lower = np.array([bound == self.bounds[name][0] for name, bound in on.items()])
+        gain = np.where((slope < 0.0) == lower, slope**2 / np.where(square > 0.0, square, 1.0), 0.0)
+        best = int(np.argmax(gain))
+        return list(on)[best] if gain[best] > GAIN * chi_square else None
+
+    def bound_of(self, name: str, value: float) -> float | None:
+        """The bound that a value lies on to within rounding, or None."""
+        return next((bound for bound in self.bounds[name] if abs(value - bound) <= 1e-12 * abs(bound)), None)
 
     def _search(
-        self, start: Values, *, tolerance: float, progress: Progress | None, may_pin: Set[str]
-    ) -> tuple[Minimum, dict[str, float]]:
-        """One run of lmfit; ended early where parameters stay at a bound, which are then returned with it."""
+        self, start: Values, *, tolerance: float, logarithmic: bool, evaluations: int, progress: Progress | None
+    ) -> tuple[Minimum, set[str]]:
+        """One run of lmfit; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
         if not self.names:
-            return Minimum(start, self.chi_square(start), 1, True, "nothing varies"), {}
-        parameters = lmfit.Parameters()
-        for name in self.names:
-            low, high = self.bounds[name]
-            parameters.add(name, value=_inside(float(start[name]), low, high), min=low, max=high)
-        stays = dict.fromkeys(may_pin, 0)
+            return Minimum(start, self.chi_square(start), 1, True, "nothing varies"), set()
+        frame = self.coordinates(start, logarithmic=logarithmic)
+        low, high = frame.box
+        crossed, count, last, found = set[str](), 0, start, np.empty(0)
 
-        last, count = start, 0
-
-        def values(current: lmfit.Parameters) -> Values:
-            return start.with_(**{name: float(current[name].value) for name in self.names})
+        def point(current: lmfit.Parameters) -> tuple[Array, Values]:
+            z = np.array([current[name].value for name in self.names], dtype=float)
+            # numpy's floats: where a law divides by zero the point is not finite, and no error.
+            return z, start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
 
         def residual(current: lmfit.Parameters) -> Array:
-            nonlocal last, count
-            last, count = values(current), count + 1
-            found = self.residual(last)
-            if not np.all(np.isfinite(found)):
-                raise FitError(
-                    f"the model gives no finite number at {_listed(last, self.names)}",
-                    remedy="narrow the bounds or start closer",
-                )
+            nonlocal count, found
+            count += 1
+            z, here = point(current)
+            # Where chi-square is all but flat a step may overflow; no model is to be asked about that.
+            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(self.points, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))
-            for name in stays:
-                stays[name] = stays[name] + 1 if self._bound(name, float(last[name])) is not None else 0
-            if max(stays.values(), default=0) >= PATIENCE:
-                raise _Stuck
             return found
 
-        minimiser = lmfit.Minimizer(residual, parameters, calc_covar=False, max_nfev=EVALUATIONS)
-        converged, message = True, ""
-        # lmfit switches numpy's error state and, left by an exception, would not switch it back. MINPACK warns where
-        # rounding keeps it from improving, which is convergence.
-        with warnings.catch_warnings(), np.errstate(), suppress(_Stuck):
-            warnings.simplefilter("ignore", RuntimeWarning)
-            found = minimiser.minimize(
-                method="leastsq",
-                Dfun=lambda current: self.jacobian(values(current)),
-                col_deriv=1,
-                ftol=tolerance,
-                xtol=tolerance,
-                gtol=0.0,
+        def jacobian(current: lmfit.Parameters) -> Array:
+            # The optimiser asks for derivatives at its start and where a step was accepted, nowhere else.
+            nonlocal last
+            z, last = point(current)
+            beyond = (z < low) | (z > high)
+            if beyond.any():
+                crossed.update(name for name, out in zip(self.names, beyond, strict=True) if out)
+                raise _Crossed
+            slope = frame.slope(np.array([last[name] for name in self.names], dtype=float))
+            return np.asarray((self.jacobian(last) * slope[:, None]).T)
+
+        parameters = lmfit.Parameters()
+        begin = frame.z(np.array([start[name] for name in self.names], dtype=float))
+        for name, z in zip(self.names, begin, strict=True):
+            parameters.add(name, value=float(z))
+        first = self.residual(start)
+        if not np.all(np.isfinite(first)):
+            raise FitError(
+                f"the model gives no finite number at {_listed(start, self.names)}",
+                remedy="narrow the bounds or start closer",
             )
-            last, converged, message = values(found.params), not found.aborted, str(found.message)
-        at_bound = {name: self._bound(name, float(last[name])) for name in may_pin}
-        pinned = {name: bound for name, bound in at_bound.items() if bound is not None}
-        return Minimum(last, self.chi_square(last), count, converged, message), pinned
-
-    def _bound(self, name: str, value: float) -> float | None:
-        low, high = self.bounds[name]
-        return next((bound for bound in (low, high) if abs(value - bound) <= PINNED * (high - low)), None)
-
-
-def _inside(value: float, low: float, high: float) -> float:
-    """``value`` a little inside the bounds: on a bound the search's transformed derivative is zero."""
-    margin = 1e-3 * (high - low)
-    return min(max(value, low + margin), high - margin)
+        # A step to where the model is not finite is taken back by the trust region.
+        minimiser = lmfit.Minimizer(residual, parameters, max_nfev=evaluations, nan_policy="propagate")
+        converged, message = True, ""
+        with warnings.catch_warnings(), np.errstate(all="ignore"), suppress(_Crossed):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            ended = minimiser.minimize(
+                method="least_squares", Dfun=jacobian, x_scale="jac", ftol=tolerance, xtol=STEP, gtol=None
+            )
+            converged, message = not ended.aborted and ended.status > 0, str(ended.message)
+        last = last.with_(**{name: float(last[name]) for name in self.names})
+        return Minimum(last, self.chi_square(last), count, converged, message), crossed
 
 
 def _listed(p: Values, names: Sequence[str]) -> str:

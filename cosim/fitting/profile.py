@@ -2,16 +2,21 @@ r"""Profile-likelihood intervals: how far a parameter can go while all others ma
 
 For each parameter the others are fitted again with it held at θ; the signed root τ(θ) = ±√((χ²(θ) − χ²_min)/s²) is a
 straight line of slope 1/stderr where the standard error tells the truth, and crosses ± Student's t at the interval's
-ends (Bates & Watts, *Nonlinear Regression Analysis*, ch. 6.1.2). Where it never does within the bounds, the curve gives
+ends (Bates & Watts, *Nonlinear Regression Analysis*, ch. 6.1.2). Steps are taken in the search's coordinates, so that
+an end a decade away is found as well as one within a percent. Where it never does within the bounds, the curve gives
 only a one-sided limit, or none.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from cosim.devices.base import Values
+from cosim.errors import FitError
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.uncertainty import natural_size
 
@@ -50,48 +55,66 @@ def interval(
         height: Student's t of the level (1.96 for 95 % and known noise).
     """
     value = float(minimum.p[name])
-    width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value))
-    ends, better = [], None
-    rest = problem.without(name)
-    for side, bound in ((-1.0, problem.bounds[name][0]), (1.0, problem.bounds[name][1])):
-        end, found = _end(rest, minimum, name, side=side, bound=bound, width=width, scale=scale, height=height)
-        ends.append(end)
-        better = found if found is not None and (better is None or found < better) else better
+    frame = problem.without(*(other for other in problem.names if other != name)).coordinates(minimum.p)
+    slope = float(frame.slope(np.array([value]))[0])
+    width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
+    rest, floor = problem.without(name), minimum.chi_square
+
+    def height_at(z: float, start: Values) -> tuple[float, Minimum | None]:
+        """The profile's excess over the level at a coordinate, and the others' minimum there.
+
+        A smaller chi-square that is met on the way is the minimum from there on.
+        """
+        nonlocal floor
+        try:
+            found = rest.minimise(start.with_(**{name: float(frame.x(np.array([z]))[0])}), tolerance=TOLERANCE)
+        except FitError:  # where the model is not finite the curve excludes the value
+            return math.inf, None
+        if found.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
+            floor = found.chi_square
+            return -math.inf, found
+        return math.sqrt(max(found.chi_square - floor, 0.0)) / scale - height, found
+
+    at, ends, better = float(frame.z(np.array([value]))[0]), [], None
+    for side, bound in zip((-1.0, 1.0), frame.box, strict=True):
+        floor = minimum.chi_square
+        z, lower = _end(height_at, minimum.p, at=at, side=side, bound=float(bound[0]), width=width, height=height)
+        ends.append(side * math.inf if z is None else float(frame.x(np.array([z]))[0]))
+        better = lower if lower is not None and (better is None or lower < better) else better
     return Interval(ends[0], ends[1], better)
 
 
 def _end(
-    rest: Problem, minimum: Minimum, name: str, *, side: float, bound: float, width: float, scale: float, height: float
-) -> tuple[float, float | None]:
-    """One end: the secant method on τ − height, which is nearly linear, kept between inside and outside.
-
-    A smaller χ² that is met on the way is the minimum from there on.
-    """
-    value, floor = float(minimum.p[name]), minimum.chi_square
-    inside, below, outside, above = value, -height, math.nan, math.nan
-    start: Values = minimum.p
-    at, better = value + side * width, None
+    height_at: Callable[[float, Values], tuple[float, Minimum | None]],
+    start: Values,
+    *,
+    at: float,
+    side: float,
+    bound: float,
+    width: float,
+    height: float,
+) -> tuple[float | None, float | None]:
+    """One end, None where it is open: the secant method on τ − height, kept between inside and outside."""
+    inside, below, outside, above, step = at, -height, math.nan, math.nan, width
+    better: float | None = None
+    at += side * width
     for _ in range(ROUNDS):
         at = min(at, bound) if side > 0 else max(at, bound)
-        found = rest.minimise(start.with_(**{name: at}), tolerance=TOLERANCE)
-        if found.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
-            floor = better = found.chi_square
-            inside, below, outside, above = at, -height, math.nan, math.nan
-        excess = math.sqrt(max(found.chi_square - floor, 0.0)) / scale - height
+        excess, found = height_at(at, start)
+        if found is not None and excess == -math.inf:
+            better, excess, outside, above = found.chi_square, -height, math.nan, math.nan
         if abs(excess) <= CLOSE * height:
             return at, better
-        if excess < 0.0:
+        if excess < 0.0 and found is not None:
             if at == bound:
-                return side * math.inf, better
+                return None, better
             inside, below, start = at, excess, found.p
         else:
             outside, above = at, excess
-        at = _next(inside, below, outside, above, side=side, width=width)
-    return at, better
-
-
-def _next(inside: float, below: float, outside: float, above: float, *, side: float, width: float) -> float:
-    if math.isnan(outside):
-        return inside + side * 2.0 * width  # nothing outside yet: go on, the profile is flatter than thought
-    fraction = -below / (above - below)
-    return inside + (outside - inside) * min(max(fraction, 0.1), 0.9)
+        if math.isnan(outside):  # nothing outside yet: go on in growing steps, the profile is flatter than thought
+            step *= 2.0
+            at = inside + side * step
+        else:
+            fraction = 0.5 if math.isinf(above) else -below / (above - below)
+            at = inside + (outside - inside) * min(max(fraction, 0.1), 0.9)
+    return (None if math.isnan(outside) else at), better

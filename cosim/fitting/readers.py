@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,9 +17,10 @@ import numpy as np
 from cosim import units
 from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
-from cosim.fitting.curve import COLUMNS, Curve
+from cosim.fitting.cells import lines_of, read_text
+from cosim.fitting.curve import COLUMNS, Curve, Reading
 from cosim.fitting.recipe import DataSpec
-from cosim.fitting.table import Table, read_table, read_text
+from cosim.fitting.table import Layout, Table, read_tables, several
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
@@ -62,20 +63,26 @@ def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[s
     Only a plain number goes without: a guess would be off by a power of ten. Raises `UnitError`.
     """
     own = table.unit(index)
+    if own and given and table.channels and not _alike(own, given):
+        return given  # of an oscilloscope's channel, which counts volts whatever its probe makes of them
     if own and given and not _same(own, given):
         raise UnitError(
-            f"column {table.label(index)!r} is in {own} by the file's header, and in {given} by the recipe",
+            f"column {table.label(index)} is in {own} by the file's header, and in {given} by the recipe",
             where=Where(table.path),
             remedy=f"correct one of them, or leave the unit out of columns.{name}",
         )
     if not own and not given and allowed != ("1",):
         raise UnitError(
-            f"column {table.label(index)!r} has no unit, in the file or in the recipe",
+            f"column {table.label(index)} has no unit, in the file or in the recipe",
             where=Where(table.path),
             remedy=f'write it into columns.{name}, e.g. unit = "{allowed[0]}"'
             + (', or "1" where it is normalised' if "1" in allowed else ""),
         )
     return given or own or "1"
+
+
+def _alike(one: str, other: str) -> bool:
+    return units.dimension(one)[1] == units.dimension(other)[1]
 
 
 def _same(one: str, other: str) -> bool:
@@ -85,53 +92,147 @@ def _same(one: str, other: str) -> bool:
 
 def read_columns(path: Path, spec: DataSpec) -> Curve:
     """``table``: the columns that the recipe names."""
-    table, conditions = read_table(path), spec.resolved_conditions()
     wanted = COLUMNS[spec.kind]
     for name in spec.columns:
         if name not in wanted:
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
-    for name, allowed in wanted.items():
-        if name not in spec.columns:
-            raise InputError(
-                f"data.columns does not say which column is {name!r}",
-                remedy=f'write columns.{name} = {{ name = "...", unit = "{allowed[0]}" }}; '
-                f"the file has {', '.join(table.header) or f'{table.width} columns'}",
+    absent = next((name for name in wanted if name not in spec.columns), None)
+    if absent is not None:
+        table = read_tables(path)[0]
+        raise InputError(
+            f"data.columns does not say which column is {absent!r}",
+            remedy=f'write columns.{absent} = {{ name = "...", unit = "{wanted[absent][0]}" }}; '
+            f"the file has {', '.join(table.header) or f'{table.width} columns'}",
+        )
+    tables = _records(path, spec, tuple(spec.columns[name].name for name in wanted))
+    parts = [_columns(table, spec) for table in tables]
+    units_of = {name: {part.units[name] for part in parts} for name in wanted}
+    for name, found in units_of.items():
+        if len(found) > 1:
+            raise UnitError(f"columns.{name} is in {' and '.join(sorted(found))} in different records")
+    notes = [note for part in parts if part.reading for note in part.reading.notes]
+    return Curve(
+        spec.kind,
+        {name: np.concatenate([part[name] for part in parts]) for name in wanted},
+        parts[0].units,
+        parts[0].conditions,
+        str(path),
+        fingerprint(path),
+        tuple(line for part in parts for line in part.lines),
+        _reading(tables, [part.lines for part in parts], notes),
+    )
+
+
+def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[Table, ...]:
+    """The records that the recipe asks for; of several one has to be chosen, unless their order means nothing."""
+    tables = read_tables(path, Layout(names, spec.header, spec.missing, spec.decimal))
+    if isinstance(spec.record, int):
+        if not 1 <= spec.record <= len(tables):
+            raise DataError(
+                f"record {spec.record} is asked for; {several(tables)}",
+                where=Where(path),
+                remedy=f"write record = 1..{len(tables)} under [data]",
             )
+        return (tables[spec.record - 1],)
+    if len(tables) > 1 and spec.record is None and spec.kind != "i-v":
+        raise DataError(
+            several(tables),
+            where=Where(path),
+            remedy='write record = 1, or another, or "all" to read them one after the other, under [data]',
+        )
+    return tables
+
+
+def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
+    return Reading(
+        tuple(len(part) for part in lines),
+        sum(len(table.rows) for table in tables),
+        tuple((part[0], part[-1]) for part in lines),
+        tuple(table.header_line for table in tables),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _columns(table: Table, spec: DataSpec) -> Curve:
+    """The curve of one record."""
+    wanted, conditions = COLUMNS[spec.kind], spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
-    values, lines = table.full_columns(list(indices.values()))
+    values, kept, said = table.complete(list(indices.values()))
+    if spec.kind == "pulse train" and kept[-1] - kept[0] + 1 != len(kept):
+        raise DataError(
+            f"{said[0]}: a pulse train cannot do without rows from its middle, whose pulses moved the state",
+            where=Where(table.path),
+            remedy="measure them again, or keep the part before or after them",
+        )
+    notes = [*said, *table.notes]
+    shifts = {name: spec.columns[name].shift or 0 for name in wanted}
+    first, last = max(0, -min(shifts.values())), max(0, *shifts.values())
+    n = len(kept) - first - last
+    if n < 1:
+        raise DataError(f"the shifts of its columns leave none of {len(kept)} rows", where=Where(table.path))
     columns: dict[str, Array] = {}
     si: dict[str, str] = {}
     for row, (name, index) in zip(values, indices.items(), strict=True):
-        unit = unit_of(table, index, spec.columns[name].unit, name=name, allowed=wanted[name])
-        columns[name], si[name] = to_si(row, unit, name=name, allowed=wanted[name], conditions=conditions)
-    return Curve(spec.kind, columns, si, conditions, str(path), fingerprint(path), lines)
+        column = spec.columns[name]
+        unit = unit_of(table, index, column.unit, name=name, allowed=wanted[name])
+        full, si[name] = to_si(row, unit, name=name, allowed=wanted[name], conditions=conditions)
+        columns[name] = (column.sign or 1) * full[first + shifts[name] :][:n]
+        own = table.unit(index)
+        if own and not _alike(own, unit):
+            notes.append(f"{name}: in {unit} by the recipe, {own} by the oscilloscope")
+        if column.sign == -1:
+            notes.append(f"{name}: sign turned")
+        if column.shift:
+            side = f"{abs(column.shift)} {'below' if column.shift > 0 else 'above'}"
+            notes.append(f"{name}: of the row {side}; {first + last} of the rows left out for it")
+    lines = tuple(table.rows[k].line for k in kept[first : first + n])
+    return Curve(spec.kind, columns, si, conditions, str(table.path), "-", lines, _reading([table], [lines], notes))
 
 
 def read_ramps(path: Path, spec: DataSpec) -> Curve:
     """``ramps``: each column one ramp; ``columns.read.unit`` is the unit of all, ``polarity`` one sign or one each."""
     if spec.kind != "equal pulses":
         raise InputError(f"reader 'ramps' makes no curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"')
-    table, conditions = read_table(path), spec.resolved_conditions()
-    given = spec.columns["read"].unit if "read" in spec.columns else ""
-    signs = [spec.polarity] * table.width if isinstance(spec.polarity, int) else list(spec.polarity)
-    if len(signs) != table.width:
+    tables, conditions = _records(path, spec, ()), spec.resolved_conditions()
+    given = spec.columns.get("read")
+    places = [(table, index) for table in tables for index in _filled(table)]
+    signs = [spec.polarity] * len(places) if isinstance(spec.polarity, int) else list(spec.polarity)
+    if len(signs) != len(places):
         raise InputError(
-            f"data.polarity has {len(signs)} signs for {table.width} ramps", remedy="give one, or one each"
+            f"data.polarity has {len(signs)} signs for {len(places)} ramps", remedy="give one, or one each"
         )
     allowed, kept = COLUMNS[spec.kind]["read"], "S"
-    ramps = []
-    for index in range(table.width):
-        ramp = table.full_columns([index])[0][0]
-        unit = unit_of(table, index, given, name="read", allowed=allowed)
-        ramp, kept = to_si(ramp, unit, name="read", allowed=allowed, conditions=conditions)
-        ramps.append(ramp)
+    ramps, notes = [], [note for table in tables for note in table.notes]
+    lines: dict[int, set[int]] = {}
+    for table, index in places:
+        column, rows, said = table.complete([index])
+        if rows[-1] + 1 != len(rows):
+            raise DataError(
+                f"{said[0]}: a ramp cannot do without reads from its middle",
+                where=Where(path),
+                remedy="measure them again, or cut the ramp there",
+            )
+        unit = unit_of(table, index, given.unit if given else "", name="read", allowed=allowed)
+        ramp, kept = to_si(column[0], unit, name="read", allowed=allowed, conditions=conditions)
+        ramps.append(ramp * ((given.sign if given else None) or 1))
+        lines.setdefault(id(table), set()).update(table.rows[k].line for k in rows)
     made = Curve.equal_pulses(ramps, polarity=signs, unit=kept)
-    return Curve(spec.kind, made.columns, made.units, conditions, str(path), fingerprint(path))
+    reading = _reading(tables, [sorted(lines[id(table)]) for table in tables], notes)
+    return Curve(spec.kind, made.columns, made.units, conditions, str(path), fingerprint(path), reading=reading)
+
+
+def _filled(table: Table) -> list[int]:
+    """The columns of a table without those that a closing delimiter leaves: no title and no cell."""
+    return [
+        i
+        for i in range(table.width)
+        if (i < len(table.header) and table.header[i]) or any(row.cell(i) for row in table.rows)
+    ]
 
 
 def read_steps(path: Path, spec: DataSpec) -> Curve:
     """``steps``: a table of conductance steps, as long columns."""
-    lines = [(i, line) for i, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    lines = [(i, line) for i, line in enumerate(lines_of(read_text(path)), 1) if line.strip()]
 
     def numbers(line: int, text: str) -> list[float]:
         cells = [cell.strip() for cell in text.split(",")]
@@ -139,7 +240,7 @@ def read_steps(path: Path, spec: DataSpec) -> Curve:
             return [float(cell) for cell in cells if cell]
         except ValueError as error:
             bad = str(error).rpartition(": ")[2]
-            raise DataError(f"row {line}: {bad} is no number", where=Where(path)) from None
+            raise DataError(f"row {line}: {bad} is not a number", where=Where(path)) from None
 
     if len(lines) < 4:
         raise DataError(f"the table has {len(lines)} lines", where=Where(path), remedy="it needs text, G, CDF, dG")
@@ -152,7 +253,9 @@ def read_steps(path: Path, spec: DataSpec) -> Curve:
         raise DataError(f"{len(rows)} rows for {len(cdf)} points of the CDF", where=Where(path))
     grid = np.meshgrid(np.array(cdf), np.array(conductance), indexing="ij")
     columns = {"conductance": grid[1].ravel(), "cdf": grid[0].ravel(), "step": np.array(rows).ravel()}
-    return Curve("step table", columns, {"conductance": "S", "cdf": "1", "step": "S"}, {}, str(path), fingerprint(path))
+    reading = Reading((len(rows),), len(rows), ((lines[3][0], lines[-1][0]),), (lines[0][0],))
+    si = {"conductance": "S", "cdf": "1", "step": "S"}
+    return Curve("step table", columns, si, {}, str(path), fingerprint(path), reading=reading)
 
 
 READERS: Mapping[str, Callable[[Path, DataSpec], Curve]] = MappingProxyType(

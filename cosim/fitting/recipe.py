@@ -64,10 +64,17 @@ class ColumnSpec(Table):
     Args:
         name: its header, with or without the unit, or its number from 1.
         unit: of its numbers, where the header has none.
+        sign: -1 turns the sign of its numbers: of a current that is counted out of the device, as SPICE's ``i(v1)``
+            is, or of pulses whose polarity is the opposite of the model's. Without it the numbers are taken as they
+            are, and a curve whose sign contradicts the model is refused; 1 takes them as they are in any case.
+        shift: rows by which its numbers are moved up: 1 where a row holds the value read before its pulse. Without it
+            they stay where they are, and reads that follow another row's pulse are refused; 0 leaves them in any case.
     """
 
     name: str | int
     unit: str = ""
+    sign: Literal[1, -1] | None = None
+    shift: int | None = None
 
 
 class DataSpec(Table):
@@ -84,6 +91,12 @@ class DataSpec(Table):
         polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
         compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
             where equal values at an end of the range are the device's own; without it they are taken for a limit.
+        missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out, and it is said
+            which. A pulse train may miss rows at its ends only.
+        header: line of the header, where it is not found; the rows begin below it.
+        record: of several tables in one file: its number from 1, or ``"all"`` of them in order. Without it those of
+            kind ``i-v`` are read together as long as they agree, and any other kind is refused.
+        decimal: the decimal sign, ``"."`` or ``","``, where the numbers leave it open.
     """
 
     kind: Kind
@@ -94,6 +107,10 @@ class DataSpec(Table):
     conditions: Quantities = Field(default_factory=dict)
     polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
     compliance: str | float | None = None
+    missing: tuple[str | float, ...] = ()
+    header: int | None = None
+    record: int | Literal["all"] | None = None
+    decimal: Literal[".", ","] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:

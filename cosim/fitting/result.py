@@ -210,6 +210,7 @@ class FitResult:
         return {
             "data": self.curve.source,
             "data_sha256": self.curve.fingerprint,
+            **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
             "cosim": __version__,
             "lmfit": version("lmfit"),
@@ -245,8 +246,18 @@ class FitResult:
                 "names": list(self.uncertainty.names),
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
             },
+            "products": [
+                {
+                    "powers": dict(product.powers),
+                    "value": product.value,
+                    "stderr": product.value * product.known,
+                    "interval_95": list(product.interval),
+                }
+                for product in self.verdict.products
+            ],
             "points": {"fitted": int((~self.held_out).sum()), "held_out": int(self.held_out.sum())},
             "clipped": int(self.clipped.sum()),
+            "reading": None if self.curve.reading is None else self.curve.reading.to_json(),
             "noise": {
                 "known": self.noise_known,
                 "sigma": float(np.median(self.sigma)),

@@ -1,9 +1,10 @@
 r"""Standard errors and correlations from the Jacobian at the minimum.
 
 C = s² (JᵀJ)⁻¹ with J the derivatives of the weighted residuals: linear least squares around the minimum (Seber & Wild,
-*Nonlinear Regression*, ch. 2.1). A parameter on its bound is taken as fixed there. A direction in which the curve does
-not move at all (a singular value below 1e-6 of the largest, columns scaled to unit length) leaves the parameters that
-take part in it without a standard error, and the others with theirs.
+*Nonlinear Regression*, ch. 2.1). A parameter that the search holds on its bound is taken as fixed there, and the errors
+of the others are conditional on it; one that is merely close to a bound has its error as any other. A direction in
+which the curve does not move at all (a singular value below 1e-6 of the largest, columns scaled to unit length) leaves
+the parameters that take part in it without a standard error, and the others with theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from cosim.fitting.problem import Problem
 # Below this part of the largest, a singular value is that of differences with a step of 6e-6, not the curve's.
 FLAT = 1e-6
 TAKES_PART = 1e-3
-AT_BOUND = 2e-3
+# A standard error that grows by this factor once what is at a bound moves too is conditional on it (our choice).
+DEPENDS = 1.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Uncertainty:
         at_bound: parameter → the bound it stopped at.
         determined: the parameters that are neither at a bound nor without any effect, ``flat`` ones included.
         subspace: (m, m) covariance of those in the directions that the curve does determine; what a prediction needs.
+        conditional: the parameters whose error would be larger if those at a bound were not held there.
     """
 
     names: tuple[str, ...]
@@ -42,6 +45,7 @@ class Uncertainty:
     at_bound: Mapping[str, float]
     determined: tuple[str, ...]
     subspace: Array
+    conditional: tuple[str, ...] = ()
 
     def stderr(self, name: str) -> float | None:
         """Standard error of a parameter; None where it has none."""
@@ -57,17 +61,8 @@ class Uncertainty:
         return np.asarray(self.covariance / np.outer(deviation, deviation))
 
 
-def bound_reached(value: float, low: float, high: float) -> float | None:
-    """The bound that ``value`` lies on within 0.2 % of the interval or of the value, or None."""
-    for bound in (low, high):
-        size = max(abs(bound), abs(value)) if bound != 0.0 else high - low
-        if abs(value - bound) <= AT_BOUND * min(high - low, size):
-            return bound
-    return None
-
-
 def natural_size(problem: Problem, name: str, value: float) -> float:
-    """What a change of a parameter is small or large against (own): its value, where that cannot be zero.
+    """What a change of a parameter is small or large against (our choice): its value, where that cannot be zero.
 
     Of a parameter that may be zero, such as an initial state, the value says nothing about its scale: there it is the
     default's size, at most the searched interval, if the value is not larger.
@@ -91,7 +86,7 @@ def _pressed(problem: Problem, p: Values, name: str, bound: float, *, scale: flo
 def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     """Standard errors at ``p``; ``scale`` multiplies the sigma of the problem."""
     jacobian = problem.jacobian(p).T
-    reached = {name: bound_reached(float(p[name]), *problem.bounds[name]) for name in problem.names}
+    reached = {name: problem.bound_of(name, float(p[name])) for name in problem.names}
     # Columns compare by what a change of the parameter by its own size does.
     sizes = [natural_size(problem, name, float(p[name])) for name in problem.names]
     effect = np.linalg.norm(jacobian, axis=0) * sizes
@@ -115,7 +110,15 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     subspace = np.asarray(scale**2 * (strong.T @ strong) / np.outer(length, length))
     kept = np.array([name not in flat for name in determined])
     names = tuple(name for name in determined if name not in flat)
-    return Uncertainty(names, subspace[np.ix_(kept, kept)], flat, at_bound, determined, subspace)
+    covariance = subspace[np.ix_(kept, kept)]
+    conditional: tuple[str, ...] = ()
+    if at_bound:
+        free = [name for name, idle in zip(problem.names, dead, strict=True) if not idle and name not in flat]
+        strong, length, _ = _directions(jacobian[:, [problem.names.index(name) for name in free]])
+        released = scale * np.linalg.norm(strong, axis=0) / length
+        error = dict(zip(names, np.sqrt(np.diag(covariance)), strict=True))
+        conditional = tuple(n for n, e in zip(free, released, strict=True) if n in error and e > DEPENDS * error[n])
+    return Uncertainty(names, covariance, flat, at_bound, determined, subspace, conditional)
 
 
 def _directions(jacobian: Array) -> tuple[Array, Array, Array]:

@@ -20,7 +20,6 @@ rod (own; Table 2 has constants): then potential and temperature are solved in t
 from __future__ import annotations
 
 import gc
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +31,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from cosim.devices.base import Array
-from cosim.errors import EngineMissing, InputError, SimulationError
+from cosim.errors import InputError, SimulationError
 from cosim.heat.stack import NAMES, Grid
+from cosim.packages import optional
 
 DOMINANT = 1e-3  # share of a row's sum in its diagonal above which the diagonal preconditions well enough
 Index = NDArray[np.intp]
@@ -42,10 +42,7 @@ CONDUCTOR = 1.0  # S/m: above it a material is a conductor
 
 
 def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise EngineMissing(f"the heat solution needs {name}", remedy="pip install 'cosim-spice[heat]'") from None
+    return optional(name, extra="heat", needed_by="the heat solution")
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
 """Is a repaired model the model that was meant? Before and after under one drive, and what could not be verified.
 
-The drive is own: a sine of two periods, then a positive and a negative pulse of a quarter period. Its amplitude is
-the caller's; its period, where none is given, is the shortest one over which the model's conductance changes by a
-quarter, found by the reading.
-
 Compared are the repaired model in ngspice with the original *as its language reads it* (`va_reading`,
 `lt_reading`), and, where the original runs in ngspice at all, with that: which shows what the repair is good for.
+The drive is chosen in `drive`. What differs by more than `TOLERANCE` is a finding, and so is what the drive left
+standing still: it shows nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,84 +18,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import CosimError
+from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
 from cosim.lint.expressions import Unreadable
+from cosim.lint.findings import Finding, Rule, Severity, at
 from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import fmt
 
 Array = NDArray[np.float64]
-PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
-# A gentle swing: a state that is driven hard into its bounds keeps a memory of the last digits of its way there.
-_SWING = float(np.log(1.25))
+TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005
 _READ_SECONDS = 60.0  # a finer reading that would take longer is left out: its error is stated
+_ABSTOL = 1e-13  # A
+_NOISE = 10.0 * _ABSTOL
+_CONSTANT = 1e-6  # of its largest value: a current that changes less is constant
 _LIMITS = Limits(wall=60.0)
+_STRICT = {"reltol": 1e-4, "abstol": _ABSTOL, "vntol": 1e-9, "trtol": 1.0}
+_USUAL = {"reltol": 1e-4, "abstol": 1e-12, "vntol": 1e-6, "trtol": 7.0}  # for a law that jumps
+_MEANT = "repaired in ngspice against the original as its language reads it"
+_BOTH = "repaired against the original, both in ngspice"
+_ITSELF = "the reading against itself at a quarter of its step"
 
-
-@dataclass(frozen=True)
-class Drive:
-    """Volts over time: ``amplitude`` V, ``period`` s."""
-
-    amplitude: float
-    period: float
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return 3.5 * self.period
-
-    def knots(self) -> tuple[Array, Array]:
-        """The drive as corners (t, v); the sine in 64 of them a period."""
-        phase = np.linspace(0.0, 2.0, 129)
-        t = [*(phase * self.period)]
-        v = [*(self.amplitude * np.sin(2.0 * np.pi * phase))]
-        edge = self.period / 50
-        for start, level in ((2.25, self.amplitude), (2.75, -self.amplitude)):
-            begin, end = start * self.period, (start + 0.25) * self.period
-            t += [begin, begin + edge, end, end + edge]
-            v += [0.0, level, level, 0.0]
-        t.append(self.duration)
-        v.append(0.0)
-        return np.array(t), np.array(v)
-
-    def at(self, t: Array) -> Array:
-        """Volts at ``t``."""
-        return np.interp(t, *self.knots())
-
-    def source(self) -> str:
-        """As a PWL source."""
-        t, v = self.knots()
-        return "PWL(" + " ".join(f"{fmt(float(a))} {fmt(float(b))}" for a, b in zip(t, v, strict=True)) + ")"
+DISAGREES = Rule(
+    "disagreement", Severity.ERROR, "{}",
+    "do not use the result: compare both by hand, and report a misreading with the file",
+)  # fmt: skip
+STANDS = Rule(
+    "not-moved", Severity.UNVERIFIED, "{}", "give --amplitude and --period that move it, if there are any"
+)  # fmt: skip
+UNCERTAIN = Rule("not-verified", Severity.UNVERIFIED, "{}", "check the repaired model by hand")
+FAILS = Rule("fix-fails", Severity.ERROR, "{}", "repair what is named by hand, then lint again")
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Two runs: ``current`` and ``states`` are the largest differences over the drive's knots.
 
-    The current's is relative to its largest value, a state's to the range that it goes through (at least 1e-3 of its
-    largest value).
+    The current's is relative to its largest value, and None where there was none to compare; a state's to the range
+    that it goes through (at least 1e-3 of its largest value). ``limit`` is what neither may exceed; None: no limit.
     """
 
     what: str
-    current: float
+    current: float | None
     states: Mapping[str, float] = field(default_factory=dict)
+    limit: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """The largest difference."""
+        return max((value for value in (self.current, *self.states.values()) if value is not None), default=0.0)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is within the limit."""
+        return self.limit is None or self.largest <= self.limit
 
     def __str__(self) -> str:
-        states = "".join(f", {name} {value:.2%}" for name, value in self.states.items())
-        return f"{self.what}: current {self.current:.2%}{states}"
+        parts = [f"current {'not compared' if self.current is None else f'{self.current:.2%}'}"]
+        parts += [f"{name} {value:.2%}" for name, value in self.states.items()]
+        return f"{self.what}: {', '.join(parts)}{'' if self.ok else f', above the limit of {self.limit:.0%}'}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return {"what": self.what, "current": self.current, "states": dict(self.states)}
+        values = {"what": self.what, "current": self.current, "states": dict(self.states)}
+        return {**values, "limit": self.limit, "ok": self.ok}
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What was compared, under which drive, and in sentences what could not be."""
+    """What was compared, under which drive, and in sentences what could not be. ``findings`` are what came of it."""
 
     drive: Drive | None
     comparisons: tuple[Comparison, ...] = ()
     unverified: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the repaired model was not seen to fail."""
+        return all(finding.rule != FAILS.code for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -106,46 +105,13 @@ class Equivalence:
             "drive": drive,
             "comparisons": [c.to_dict() for c in self.comparisons],
             "unverified": list(self.unverified),
+            "findings": [f.to_dict() for f in self.findings],
         }
 
 
-@dataclass(frozen=True)
-class Run:
-    """Currents and states of one run at the drive's knots."""
-
-    current: Array
-    states: Mapping[str, Array] = field(default_factory=dict)
-
-
-# (t, v) -> the original as its language reads it
-Reader = Callable[[Array, Array], Run]
-
-
-def choose_period(read: Reader, amplitude: float) -> float:
-    """The shortest period over which the conductance changes by a quarter; where none does, half of all it ever does.
-
-    Where no period can be read at all, raises `Unreadable` with the last reason.
-    """
-    moved, reason = [], None
-    for period in PERIODS:
-        drive = Drive(amplitude, period)
-        t = np.linspace(0.0, drive.duration, 400)
-        v = drive.at(t)
-        busy = np.abs(v) > 0.5 * amplitude
-        try:
-            g = np.abs(read(t, v).current[busy] / v[busy])
-        except Unreadable as error:  # one step may be too long for an explicit integration
-            reason = error
-            moved.append(0.0)
-            continue
-        usable = bool(np.all(np.isfinite(g)) and np.min(g) > 0.0)
-        moved.append(float(np.log(np.max(g)) - np.log(np.min(g))) if usable else 0.0)
-        if moved[-1] >= _SWING:
-            return period
-    if reason is not None and max(moved) == 0.0:
-        raise reason
-    enough = 0.5 * max(moved)
-    return PERIODS[int(np.argmax(np.array(moved) >= enough))] if enough > 1e-3 else 1e-6
+def fails(reason: str) -> Equivalence:
+    """That of a repaired model that an engine does not take: ``reason`` is the engine's own."""
+    return Equivalence(None, (), (reason,), (at(FAILS, 1, 1, reason),))
 
 
 def _read_finely(read: Reader, drive: Drive) -> tuple[Run, float]:
@@ -161,7 +127,7 @@ def _read_finely(read: Reader, drive: Drive) -> tuple[Run, float]:
         if not np.all(np.isfinite(new.current)):
             raise Unreadable("its current is not finite", 0)
         if found is not None:
-            moved = _difference("", found, new).current
+            moved = _difference("", found, new).current or 0.0
         found = new
         if moved < _READ_TRUSTED or 4.0 * (time.perf_counter() - began) > _READ_SECONDS:
             break
@@ -178,8 +144,9 @@ def compare(
     after: Callable[[Drive], Deck],
     states: Mapping[str, str],
     simulator: Simulator,
-    amplitude: float,
+    amplitude: float | None,
     period: float | None,
+    changed: bool,
 ) -> Equivalence:
     """Compare (see the module).
 
@@ -188,19 +155,26 @@ def compare(
         before, after: decks of the original (None: ``no_before`` says why) and of the repaired model.
         states: what the reading calls a state -> its vector in ``after``.
         simulator: ngspice.
-        amplitude, period: of the drive (V, s); None chooses the period.
+        amplitude, period: of the drive (V, s); None chooses.
+        changed: whether the repaired text is another one.
     """
     unverified: list[str] = []
-    if read is not None and period is None:
+    findings: list[Finding] = []
+    chosen = Chosen(Drive(amplitude or DEFAULT[0], period or DEFAULT[1]))
+    if read is not None:
         try:
-            period = choose_period(read, amplitude)
+            chosen = choose(read, amplitude=amplitude, period=period)
         except Unreadable as reason:
             read, unread = None, reason.message
-    drive = Drive(amplitude, period if period is not None else 1e-6)
+    drive = chosen.drive
     knots = drive.knots()[0]
     new, why = _simulate(simulator, after(drive), knots, states)
     if new is None:
-        return Equivalence(drive, (), (f"the repaired model does not run in ngspice: {why}",))
+        gentle, also = _simulate(simulator, after(Drive(0.1 * drive.amplitude, drive.period)), knots, states)
+        if gentle is None:
+            return fails(f"the repaired model does not run in ngspice: {also}")
+        says = f"the repaired model does not run in ngspice under {drive} ({why}), but does at a tenth of it"
+        return Equivalence(drive, (), (says,), (at(UNCERTAIN, 1, 1, says),))
     comparisons = []
     reference: Run | None = None
     if read is None:
@@ -208,13 +182,15 @@ def compare(
     else:
         try:
             reference, moved = _read_finely(read, drive)
-            comparisons.append(Comparison("the reading against itself at a quarter of its step", moved))
+            comparisons.append(Comparison(_ITSELF, moved, limit=TOLERANCE))
         except Unreadable as reason:
             unverified.append(f"the original was not read: {reason.message}")
     if reference is not None:
-        comparisons.append(
-            _difference("repaired in ngspice against the original as its language reads it", new, reference)
-        )
+        still = dict(_still(reference, new, chosen))
+        findings += [at(STANDS, 1, 1, says) for says in still.values()]
+        unverified += [f"state {name!r} was not compared: ngspice has no vector {states[name]}" for name in new.missing]
+        comparisons.append(_difference(_MEANT, new, reference, without=still.keys(), limit=TOLERANCE))
+    old: Run | None = None
     if before is None:
         unverified.append(f"the original does not run in ngspice: {no_before}")
     else:
@@ -222,23 +198,56 @@ def compare(
         if old is None:
             unverified.append(f"the original does not run in ngspice: {why}")
         else:
-            comparisons.append(_difference("repaired against the original, both in ngspice", new, old))
-    return Equivalence(drive, tuple(comparisons), tuple(unverified))
+            still = dict(_still(old, new, Chosen(drive)))
+            if reference is None:
+                findings += [at(STANDS, 1, 1, says) for says in still.values()]
+            limit = None if changed and reference is not None else TOLERANCE
+            comparisons.append(_difference(_BOTH, new, old, without=still.keys(), limit=limit))
+    for comparison in comparisons:
+        if not comparison.ok:
+            wrong = comparison.what == _MEANT or (comparison.what == _BOTH and not changed)
+            findings.append(at(DISAGREES if wrong else UNCERTAIN, 1, 1, str(comparison)))
+    unverified += [finding.message for finding in findings if finding.severity is Severity.UNVERIFIED]
+    return Equivalence(drive, tuple(comparisons), tuple(unverified), tuple(findings))
 
 
-def _difference(what: str, first: Run, second: Run) -> Comparison:
+def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
+    """What the drive leaves where it is, "" for the current, with a sentence each."""
+    for name, x in meant.states.items():
+        way, reach = float(np.ptp(x)), chosen.ranges.get(name, 0.0)
+        if way <= STILL * reach or way == 0.0:
+            yield (
+                name,
+                (
+                    f"the state {name} did not move: nothing verified about it (by {way:.3g} under {chosen.drive},"
+                    f" where {STILL:.0%} of its range or start, {reach:.3g}, counts as moved)"
+                ),
+            )
+    peak = max(float(np.max(np.abs(run.current))) for run in (meant, new))
+    if peak < _NOISE:
+        yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing verified about it"
+    elif max(float(np.ptp(run.current)) for run in (meant, new)) < _CONSTANT * peak:
+        yield "", f"the current does not change under {chosen.drive}: nothing verified about it"
+
+
+def _difference(
+    what: str, first: Run, second: Run, *, without: Collection[str] = (), limit: float | None = None
+) -> Comparison:
     scale = max(float(np.max(np.abs(second.current))), float(np.max(np.abs(first.current))), 1e-30)
+    current = None if "" in without else float(np.max(np.abs(first.current - second.current))) / scale
     states = {}
-    for name in first.states.keys() & second.states.keys():
+    for name in sorted(first.states.keys() & second.states.keys() - set(without)):
         x, y = first.states[name], second.states[name]
         span = max(float(np.ptp(y)), 1e-3 * float(np.max(np.abs(y))), 1e-30)
         states[name] = float(np.max(np.abs(x - y))) / span
-    return Comparison(what, float(np.max(np.abs(first.current - second.current))) / scale, states)
+    return Comparison(what, current, states, limit)
 
 
 def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[Run | None, str]:
     try:
         result = simulator.run(deck, limits=_LIMITS)
+        if not result.ok:
+            result = simulator.run(deck.with_options(_USUAL), limits=_LIMITS)
     except CosimError as error:
         return None, str(error)
     if not result.ok:
@@ -248,7 +257,7 @@ def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[st
     current = np.interp(knots, t, -np.asarray(data["i(vdrive)"].values, float))
     found = {name: np.interp(knots, t, np.asarray(data[vector].values, float))
              for name, vector in states.items() if vector in data}  # fmt: skip
-    return Run(current, found), ""
+    return Run(current, found, tuple(name for name in states if name not in found)), ""
 
 
 def bench_deck(body: str, drive: Drive, *, osdi: tuple[Path, ...] = ()) -> Deck:
@@ -262,4 +271,4 @@ def bench_deck(body: str, drive: Drive, *, osdi: tuple[Path, ...] = ()) -> Deck:
             ".end",
         ]
     )
-    return Deck(text + "\n", osdi=osdi, options={"reltol": 1e-4, "abstol": 1e-13, "vntol": 1e-9, "trtol": 1.0})
+    return Deck(text + "\n", osdi=osdi, options=_STRICT)

@@ -37,8 +37,8 @@ class Token:
 class Expr:
     """A node, at ``start``..``end`` of the text.
 
-    ``op`` is "number" (``value``), "string", "name", "call" (``name`` of ``args``), "cond", a binary operator, or
-    "u-", "u!", "u~", "u+".
+    ``op`` is "number" (``value``), "string", "name", "call" (``name`` of ``args``), "index" (``name`` at ``args``),
+    "cond", a binary operator, or "u-", "u!", "u~", "u+".
     """
 
     op: str
@@ -181,6 +181,10 @@ class ExpressionParser:
             return Expr(f"u{operator.text}", operator.start, operand.end, args=(operand,))
         return self._primary(cursor)
 
+    def operand(self, cursor: Cursor) -> Expr:
+        """A number, name, call or bracket; raises `Unreadable`."""
+        return self._primary(cursor)
+
     def _primary(self, cursor: Cursor) -> Expr:
         token = cursor.take()
         if token.kind == "number":
@@ -198,6 +202,8 @@ class ExpressionParser:
                 return Expr(found.op, token.start, close.end, found.name, found.value, found.args, found.integer)
             return Expr("call", token.start, close.end, name="{}", args=tuple(inner))
         if token.kind in ("name", "system", "directive"):
+            if cursor.at("[") and self._levels is VERILOG_LEVELS:
+                return self._indexed(cursor, token)
             if not cursor.at("("):
                 return Expr("name", token.start, token.end, name=token.text)
             cursor.take()
@@ -210,7 +216,20 @@ class ExpressionParser:
             return Expr("call", token.start, close.end, name=token.text, args=tuple(args))
         raise Unreadable(f"{token.text or 'the end'!r} where a value is expected", token.start)
 
+    def _indexed(self, cursor: Cursor, name: Token) -> Expr:
+        """An element of an array, ``name[i]`` or ``name[i][j]``, or a part ``name[i:j]``."""
+        args: list[Expr] = []
+        while cursor.accept("["):
+            args.append(self.parse(cursor))
+            if cursor.accept(":"):
+                args.append(self.parse(cursor))
+            close = cursor.expect("]")
+        return Expr("index", name.start, close.end, name=name.text, args=tuple(args))
+
     def _argument(self, cursor: Cursor) -> Expr:
+        if cursor.at("<") and cursor.peek(2).text == ">":  # the flow through a port, I(<p>)
+            start, port, end = cursor.take(), cursor.take(), cursor.take()
+            return Expr("name", start.start, end.end, name=f"<{port.text}>")
         if cursor.at(",", ")"):  # an argument left out
             return Expr("name", cursor.here.start, cursor.here.start, name="")
         if cursor.at("+", "-") and cursor.peek().text in (",", ")"):  # a direction, as some write in cross(x, +)
@@ -283,7 +302,9 @@ def evaluate(expr: Expr, lookup: Callable[[Expr], float], special: Special, dial
             return of(args[0])
         if op in ("u!", "u~"):
             return float(not dialect.true(of(args[0])))
-        if op == "string" or len(args) != 2:
+        if op == "string" and (found := special(node)) is not None:
+            return found
+        if op in ("string", "index") or len(args) != 2:
             raise Unreadable("this has no value here", node.start)
         return _binary(node, of(args[0]), of(args[1]), dialect)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.errors import InputError, MissingFile, NetlistRefused, Where
-from cosim.files import resolved
+from cosim.files import decoded, resolved
 
 MAX_FILE = 2 << 20
 MAX_TOKENS = 200_000
@@ -21,6 +21,7 @@ class Severity(StrEnum):
 
     ERROR = "error"  # does not compile, or does not run
     WRONG = "wrong"  # runs, and gives another result than its text says
+    UNVERIFIED = "unverified"  # was not understood, or not shown: nothing is claimed about it
     WARNING = "warning"  # may be meant
 
 
@@ -60,12 +61,16 @@ def at(rule: Rule, line: int, column: int, what: str = "") -> Finding:
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace ``text[start:end]`` by ``new``; ``why`` is what the fix says about it."""
+    """Replace ``text[start:end]`` by ``new``; ``why`` is what the fix says about it.
+
+    Edits of one ``group`` (default: ``why``) are made together or not at all.
+    """
 
     start: int
     end: int
     new: str
     why: str = ""
+    group: str = ""
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:
@@ -102,12 +107,10 @@ def read_source(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise MissingFile(f"cannot read {path}: {error.strerror}", remedy="check the path") from None
-    if b"\0" in data:
+    text = decoded(data, where=Where(path))
+    if "\0" in text:
         raise InputError("this is no text", where=Where(path), remedy="give a .va, .sub, .lib or .cir file")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError:
-        return data.decode("latin-1").replace("\r\n", "\n")
+    return text.replace("\r\n", "\n")
 
 
 def inside(name: str, folder: Path, *, where: Where) -> Path | None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cosim.errors import CosimError, EngineMissing, InputError, NetlistError
+import numpy as np
+
+from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
 from cosim.lint import va_fix, va_rules
-from cosim.lint.equivalence import Drive, Equivalence, Reader, Run, bench_deck, compare
+from cosim.lint.drive import Drive, Reader, Run
+from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
 from cosim.lint.expressions import Unreadable
 from cosim.lint.findings import Finding, Fixed, Severity, read_source
 from cosim.lint.va_reading import Array, Reading
 from cosim.lint.va_tokens import STANDARD_HEADERS
+from cosim.lint.va_tree import Module
 from cosim.spice.openvaf import compile_model, find_openvaf
 from cosim.spice.simulator import Deck, Simulator
 
@@ -37,8 +41,8 @@ class Lint:
 
     @property
     def clean(self) -> bool:
-        """Whether there is nothing but warnings."""
-        return all(finding.severity is Severity.WARNING for finding in self.findings)
+        """Whether there is nothing but warnings, and all of it was understood."""
+        return all(finding.severity is Severity.WARNING and finding.rule != "unread" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -59,13 +63,26 @@ class Repair:
     after: Lint
     equivalence: Equivalence = field(default_factory=lambda: Equivalence(None))
 
+    @property
+    def offered(self) -> bool:
+        """Whether the text may be handed out: it was not seen to fail in the compiler or in the simulator."""
+        return self.equivalence.runs
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing but warnings is left in it, and no comparison speaks against it, or showed nothing."""
+        return self.after.clean and not self.equivalence.findings
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {
             "done": list(self.fixed.done),
             "left": list(self.fixed.left),
-            "clean": self.after.clean,
+            "offered": self.offered,
+            "clean": self.clean,
+            "findings": [finding.to_dict() for finding in self.after.findings],
             "equivalence": self.equivalence.to_dict(),
+            "unverified": list(self.equivalence.unverified),
         }
 
 
@@ -88,16 +105,16 @@ def fix_file(
     path: str | Path,
     simulator: Simulator | None,
     *,
-    amplitude: float = 1.0,
+    amplitude: float | None = None,
     period: float | None = None,
     caret: str = "",
 ) -> Repair:
-    """Repair a file and compare the result with it; without ``simulator`` nothing is compared.
+    """Repair a file, compile and run the result, and compare it with the file; without ``simulator`` only compiled.
 
     Args:
         path: the file.
         simulator: ngspice, or None.
-        amplitude, period: of the drive of the comparison (V, s).
+        amplitude, period: of the drive of the comparison (V, s); None chooses one that moves the model's states.
         caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
     """
     file = Path(path)
@@ -113,11 +130,7 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
     """The rules' findings, and what the compiler says where no rule has said it."""
     model = va_rules.read(text, file.resolve().parent)
     findings = va_rules.check(model)
-    notes = [
-        f"line {model.source.place(position)[0]} was not understood ({message}): the rules did not see it"
-        for module in model.modules
-        for position, message in module.unread
-    ]
+    notes = []
     if not model.modules:
         raise NetlistError(f"{file}: there is no module in this file", remedy="a model is a module")
     if any(finding.rule.startswith("include-") for finding in findings):
@@ -128,7 +141,7 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
         findings += _compiler(text, file, findings)
     foreign = sorted({name for name, _ in model.source.includes} - STANDARD_HEADERS)
     if foreign:
-        notes.append(f"included files are not linted: {', '.join(foreign)}")
+        notes.append(f"what is found in an included file stands at the line that includes it: {', '.join(foreign)}")
     return Lint(file, "verilog-a", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
 
 
@@ -150,19 +163,39 @@ def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
     return []
 
 
+def _first_error(folder: Path) -> va_fix.Compiler | None:
+    """The compiler as the fixes ask it; None where there is none."""
+    if find_openvaf() is None:
+        return None
+
+    def compiled(text: str) -> tuple[int, str] | None:
+        try:
+            compile_model(text, include=(folder,))
+        except (EngineMissing, NetlistRefused, MissingFile):
+            return None  # an included file, or the linker: nothing that a fix is to blame for
+        except NetlistError as error:
+            line = error.where.line if error.where is not None else None
+            return line or 1, error.message.removeprefix("Verilog-A: ")
+        return None
+
+    return compiled
+
+
 def _fix_verilog_a(
-    text: str, file: Path, simulator: Simulator | None, *, amplitude: float, period: float | None
+    text: str, file: Path, simulator: Simulator | None, *, amplitude: float | None, period: float | None
 ) -> Repair:
     folder = file.resolve().parent
     before = lint_verilog_a(text, file)
-    fixed = va_fix.fix(va_rules.read(text, folder))
+    fixed = va_fix.fix(va_rules.read(text, folder), _first_error(folder))
     after = lint_verilog_a(fixed.text, file)
-    if simulator is None:
-        return Repair(fixed, after, Equivalence(None, (), ("nothing was compared: no simulator",)))
     try:
         compiled = compile_model(fixed.text, include=(folder,))
+    except EngineMissing as error:
+        return Repair(fixed, after, Equivalence(None, (), (f"the repaired model was not compiled: {error}",)))
     except CosimError as error:
-        return Repair(fixed, after, Equivalence(None, (), (f"the repaired model does not compile: {error}",)))
+        return Repair(fixed, after, fails(f"the repaired model does not compile: {error}"))
+    if simulator is None:
+        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator",)))
     new, old = va_rules.read(fixed.text, folder), va_rules.read(text, folder)
     module = new.modules[0]
     if len(module.ports) != 2:
@@ -170,6 +203,7 @@ def _fix_verilog_a(
         return Repair(fixed, after, Equivalence(None, (), (reason,)))
     added = {e.name.text.removesuffix("_rate") for e in module.variables if e.name.text.endswith("_rate")}
     states = {name: f"v(n1#{name}_state)" for name in added if f"{name}_state" in module.nets}
+    nodes = _integrals(old.modules[0]) & set(module.nets)
 
     def deck(osdi: Path, name: str) -> Callable[[Drive], Deck]:
         return lambda drive: bench_deck(f"N1 a 0 dut\n.model dut {name}", drive, osdi=(osdi,))
@@ -180,22 +214,52 @@ def _fix_verilog_a(
     except CosimError as error:
         findings = [f for f in before.findings if f.severity is Severity.ERROR]
         why = f"it does not compile (line {findings[0].line}: {findings[0].message})" if findings else str(error)
-    reader, unread = _reader(old, fixed.text, folder, states)
+    reader, unread = _reader(old, fixed.text, folder, states, nodes)
     found = compare(
         read=reader,
         unread=unread,
         before=original,
         no_before=why,
         after=deck(compiled, module.name),
-        states=states,
+        states={**states, **{name: f"v(n1#{name})" for name in nodes}},
         simulator=simulator,
         amplitude=amplitude,
         period=period,
+        changed=fixed.text != text,
     )
-    return Repair(fixed, after, found)
+    others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
+    return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
 
 
-def _reader(old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str]) -> tuple[Reader | None, str]:
+def _integrals(module: Module) -> set[str]:
+    """The inner nodes whose voltage is an integral."""
+    found = set()
+    for statement in module.statements():
+        access, value = statement.access, statement.value
+        if access is None or value is None or access.name != "V" or len(access.args) != 1:
+            continue
+        if any(node.op == "call" and node.name == "idt" for node in value.walk()):
+            found.add(access.args[0].name)
+    return found
+
+
+class _Watched(Reading):
+    """A reading that keeps the voltages of some inner nodes as well."""
+
+    def __init__(self, model: va_rules.Model, dt: float, nodes: set[str]) -> None:
+        super().__init__(model, model.modules[0], dt)
+        self.seen: dict[str, list[float]] = {name: [] for name in nodes}
+
+    def _step(self, now: float, volts: float, guess: float) -> float:
+        current = super()._step(now, volts, guess)
+        for name, values in self.seen.items():
+            values.append(self._nodes.get(name, 0.0))
+        return current
+
+
+def _reader(
+    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str], nodes: set[str]
+) -> tuple[Reader | None, str]:
     try:
         Reading(old, old.modules[0], 1e-9)
     except Unreadable as reason:
@@ -203,8 +267,10 @@ def _reader(old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str
     scales = _scales(va_rules.read(fixed, folder), states)
 
     def read(t: Array, v: Array) -> Run:
-        trace = Reading(old, old.modules[0], float(t[1] - t[0])).run(t, v)
-        return Run(trace.i, {name: trace.kept[name] / scales[name] for name in states if name in trace.kept})
+        reading = _Watched(old, float(t[1] - t[0]), nodes)
+        trace = reading.run(t, v)
+        kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
+        return Run(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 

@@ -9,11 +9,25 @@ from itertools import pairwise
 
 from cosim.lint.expressions import Expr, Unreadable
 from cosim.lint.findings import Fixed
-from cosim.lint.lt_rules import CARDS, NO_FIX, OTHER_KEYS, PARASITIC, even, may_be_negative
-from cosim.lint.lt_syntax import Segment, middle_number, parse_expression, segments
+from cosim.lint.lt_rules import (
+    CARDS,
+    MIL,
+    NO_FIX,
+    OTHER_KEYS,
+    PARASITIC,
+    TRANSFERS,
+    Names,
+    boolean,
+    even,
+    is_constant,
+    is_number,
+    last_row,
+    may_be_negative,
+    names,
+)
+from cosim.lint.lt_syntax import CONSTANTS, TEMP, Segment, middle_number, parse_expression, segments, table_points
 from cosim.spice.netlist import Line
 
-_COMPARISON = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
 
 
@@ -22,25 +36,37 @@ class Writer:
     """Writes expressions for ngspice. ``done`` and ``left`` collect sentences, ``extra`` lines to be added."""
 
     caret: str
-    own: frozenset[str]
+    own: Names
+    heated: bool  # whether a card gives the temperature
     done: dict[str, None] = field(default_factory=dict)
     left: dict[str, None] = field(default_factory=dict)
     extra: list[str] = field(default_factory=list)
     count: int = 0
+    source: bool = True
+    known: frozenset[str] = frozenset()
+    in_function: bool = False
 
-    def write(self, body: str) -> str:
-        """``body`` for ngspice; as it was where it is not read."""
+    def write(self, body: str, line: Line, segment: Segment) -> str:
+        """``body``, a segment of ``line``, for ngspice; as it was where it is not read."""
+        self.source, self.known = self.own.in_source(line, segment), self.own.known(line)
+        self.in_function = line.card == ".func"
         try:
             tree = parse_expression(body)
         except Unreadable:
             return body
+        if "{" in body:
+            body = self._say(body.replace("{", "(").replace("}", ")"), "braces inside an expression are brackets")
         return self._of(tree, body)
 
     def _of(self, node: Expr, body: str) -> str:
         plain = body[node.start : node.end]
         if node.op == "number":
             other = middle_number(plain)
+            if not other and not self.source and MIL.search(plain):
+                other = repr(node.value)
             return self._say(other, f"{plain} is written {other}") if other else plain
+        if node.op == "name" and is_constant(node.name.lower(), self.known, source=self.source):
+            return self._constant(node.name)
         if node.op in ("name", "string") or (node.op == "call" and node.name in ("V", "I")):
             return plain
         args = [self._of(arg, body) for arg in node.args]
@@ -57,9 +83,20 @@ class Writer:
         self.done[why] = None
         return text
 
+    def _constant(self, name: str) -> str:
+        if name.lower() != "temp":
+            value = repr(CONSTANTS[name.lower()])
+            return self._say(f"({value})" if value.startswith("-") else value, f"{name} is written {value}")
+        if self.source:
+            return self._say("temper", "temp is ngspice's temper")
+        if self.heated:
+            self.left["temp has no counterpart in ngspice's parameters"] = None
+            return name
+        return self._say(repr(TEMP), f"temp is written {TEMP:g}, as no card says another temperature")
+
     def _changed(self, node: Expr, args: list[str]) -> str | None:
         op, name = node.op, node.name.lower()
-        if op == "call" and name not in self.own:
+        if op == "call" and name not in self.own.functions:
             return self._call(node, name, args)
         if op == "**":
             return self._power(node, args)
@@ -70,18 +107,19 @@ class Writer:
             if op not in ("&", "|") and parts == args:
                 return None
             return self._say(f"({parts[0]} {op[0] * 2} {parts[1]})", "'&' and '|' are && and ||, of values above 0.5")
-        if op in ("u!", "u~"):
+        if op in ("u!", "u~") and (op == "u~" or not boolean(node.args[0])):
             return self._say(f"({self._true(node.args[0], args[0])} ? 0 : 1)", f"{op[1]}x is written (x ? 0 : 1)")
         if op == "%":
             x, y = args
-            return self._say(f"({x} - ({y})*floor(({x})/({y})))", "x % y is written out")
-        if op == "cond" and self._true(node.args[0], args[0]) != args[0]:
-            return f"({self._true(node.args[0], args[0])} ? {args[1]} : {args[2]})"
+            return self._say(_remainder(x, y), "x % y is written out") if self.source else None
+        if op == "cond" and not boolean(node.args[0]):
+            text = f"({self._true(node.args[0], args[0])} ? {args[1]} : {args[2]})"
+            return self._say(text, "a condition is a value above 0.5")
         return None
 
     @staticmethod
     def _true(node: Expr, text: str) -> str:
-        return text if node.op in _COMPARISON else f"(({text}) > 0.5)"
+        return text if boolean(node) else f"(({text}) > 0.5)"
 
     def _power(self, node: Expr, args: list[str]) -> str | None:
         base, exponent = node.args
@@ -112,7 +150,20 @@ class Writer:
             self.left[f"{name}() has no counterpart in ngspice"] = None
             return None
         if name in ("idt", "sdt"):
+            if len(args) > 2 or self.in_function:
+                where = "inside a .func" if self.in_function else "with a reset"
+                self.left[f"{name}() {where} has no counterpart in ngspice"] = None
+                return None
             return self._integral(name, args)
+        if name == "u":
+            return self._say(f"(({args[0]}) > 0 ? 1 : 0)", "u(x) is written (x > 0 ? 1 : 0)")
+        if name == "uramp" and not self.source:
+            return self._say(f"max({args[0]}, 0)", "uramp(x) is written max(x, 0)")
+        if name == "mod" and len(args) == 2:
+            return self._say(_remainder(*args), "mod(x, y) is written out")
+        if name in ("table", "tbl") and (len(args) < 3 or len(args) % 2 == 0):
+            self.left[f"{name}() needs an x and pairs of numbers"] = None
+            return None
         if name in ("table", "tbl"):
             return self._say(_table(args), f"{name}(x, ...) is written as a piecewise line")
         forms = {
@@ -120,6 +171,7 @@ class Writer:
             "pwr": "pow(abs({0}), {1})", "pwrs": "(sgn({0})*pow(abs({0}), {1}))", "inv": "(({0}) > 0.5 ? 0 : 1)",
             "buf": "(({0}) > 0.5 ? 1 : 0)", "hypot": "sqrt(({0})*({0}) + ({1})*({1}))",
             "int": "(sgn({0})*floor(abs({0})))", "round": "floor(({0}) + 0.5)", "square": "(({0})*({0}))",
+            "fabs": "abs({0})", "cbrt": "(sgn({0})*pow(abs({0}), 1/3))",
             "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
         }  # fmt: skip
         if name == "if" and len(args) == 3:
@@ -146,10 +198,16 @@ class Writer:
         return self._say(f"V({node})", f"{name}() is the voltage of a capacitor that a source charges")
 
 
+def _remainder(x: str, y: str) -> str:
+    return f"(({x}) - ({y})*sgn(({x})/({y}))*floor(abs(({x})/({y}))))"
+
+
 def _table(args: list[str]) -> str:
     x, points = args[0], list(zip(args[1::2], args[2::2], strict=False))
     text = points[-1][1]
     for (x0, y0), (x1, y1) in reversed(list(pairwise(points))):
+        if x0 == x1:  # a step: there is nothing between the two
+            continue
         text = f"(({x}) < {x1} ? {y0} + (({y1}) - ({y0}))*(({x}) - ({x0}))/(({x1}) - ({x0})) : {text})"
     return f"(({x}) < {points[0][0]} ? {points[0][1]} : {text})"
 
@@ -157,9 +215,9 @@ def _table(args: list[str]) -> str:
 def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     """The repaired netlist; rows that need no change stay as they were written."""
     rows: list[str | None] = list(text.split("\n"))
-    own = frozenset(m[1].lower() for line in lines if (m := re.match(r"\.func\s+(\w+)", line.text, re.IGNORECASE)))
     held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
-    writer = Writer(caret, own)
+    heated = any(line.card == ".temp" or re.match(r"\.opt\w*\s.*\btemp\b", line.text, re.I) for line in lines)
+    writer = Writer(caret, names(lines), heated)
     for line in lines:
         writer.extra = []
         new = _line(line, writer, held)
@@ -167,13 +225,10 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
             continue
         start = (line.where.line or 1) - 1
         rows[start] = "\n".join([*([new] if new else []), *writer.extra]) or f"* {line.text}"
-        for index in range(start + 1, len(rows)):  # its continuations are part of it now
+        for index in range(start + 1, last_row(line, text.split("\n"))):  # its continuations are part of it now
             row = rows[index]
-            if row is None or not row.strip() or row.lstrip().startswith(("*", ";")):
-                continue
-            if not row.lstrip().startswith("+"):
-                break
-            rows[index] = None
+            if row is not None and row.lstrip().startswith("+"):
+                rows[index] = None
     return Fixed("\n".join(row for row in rows if row is not None), tuple(writer.done), tuple(writer.left))
 
 
@@ -187,9 +242,13 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
         words = [word for word in text.split() if word.lower() != "startup"]
         writer.done["the time step of .tran is a thousandth of its end"] = None
         return " ".join([words[0], f"{{{words[2]}/1000}}", *words[2:]])
-    if re.search(r"\blaplace\s*=", text, re.IGNORECASE):
-        writer.left["laplace has no counterpart in ngspice's sources"] = None
+    if first in "bceg" and (transfer := TRANSFERS.search(text)):
+        writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
         return text
+    if re.match(r"\.para\w*\s+\w+\s*\(", text, re.IGNORECASE):
+        writer.done["a function of .param is one of .func"] = None
+        text = re.sub(r"^(\.\w+)(.*?)=", lambda m: f".func{m[2]}", text, count=1)
+        line = Line(text, line.where)
     pieces, position = [], 0
     for segment in segments(line):
         body = text[segment.start : segment.end]
@@ -203,7 +262,19 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
             else:
                 writer.done[f"{segment.key} is removed: it steers LTspice's time step"] = None
             continue
-        new = writer.write(body)
+        new = writer.write(body, line, segment)
+        if first in "eg" and key == "table":
+            return _table_source(line, segment, new, writer)
+        if first == "b" and key == "r":
+            nodes = ",".join(text.split()[1:3])
+            writer.done["R= of a B source is a current V/R"] = None
+            pieces.append(text[position : text.rindex(segment.key, 0, segment.start)])
+            pieces.append(f"I=V({nodes})/({new})")
+            position = _end(text, segment)
+            continue
+        if segment.bare and first in "eg" and key in ("value", "vol", "cur") and is_number(body):
+            writer.done["expressions are in brackets"] = None
+            new = f"{{{new}}}"
         if segment.bare and first in "rcl" and re.search(r"[*/(]", body) and not body.startswith(("{", "'")):
             writer.done["expressions are in brackets"] = None
             new = f"{{{new}}}"
@@ -215,6 +286,16 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if first in "rclxvi":
         written = re.sub(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", lambda m: _decimal(m, writer), written)
     return writer_nodes(written, line, writer)
+
+
+def _table_source(line: Line, segment: Segment, x: str, writer: Writer) -> str:
+    points = table_points(line, segment)
+    if len(points) < 2 or len(points) % 2:
+        writer.left[f"TABLE of {line.text.split()[0]} is not pairs of numbers"] = None
+        return line.text
+    writer.done["TABLE {...} is written as a piecewise line, with sharp corners"] = None
+    values = [f"({point.strip('{}')})" if "{" in point else middle_number(point) or point for point in points]
+    return " ".join([*line.text.split()[:3], f"VALUE={{{_table([x, *values])}}}"])
 
 
 def _decimal(match: re.Match[str], writer: Writer) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from cosim.errors import InputError, NetlistError
+from cosim.errors import CosimError, InputError, NetlistError
 from cosim.lint import lt_fix, lt_rules
-from cosim.lint.equivalence import Drive, Equivalence, Reader, bench_deck, compare
+from cosim.lint.drive import Drive, Reader
+from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
 from cosim.lint.expressions import Unreadable
 from cosim.lint.findings import Finding, Severity
 from cosim.lint.lint import Lint, Repair
 from cosim.lint.lt_reading import Subcircuit
 from cosim.spice.hazards import refuse
 from cosim.spice.netlist import Line, logical_lines, read_text
-from cosim.spice.simulator import Deck, Simulator
+from cosim.spice.simulator import Deck, Limits, Simulator
+from cosim.spice.suffixes import traps
 
 _REFUSED = "refused"
 _ANALYSIS = re.compile(r"\s*\.(tran|ac|dc|op|end|noise|tf|four|meas|backanno)\b", re.IGNORECASE)
@@ -31,7 +34,7 @@ def _lines(text: str, file: Path) -> list[Line]:
 def lint_spice(text: str, file: Path) -> Lint:
     """The rules' findings, and what cosim would refuse to run. Raises `NetlistError` for what is no netlist."""
     lines = _lines(text, file)
-    findings = lt_rules.check(lines, text, file)
+    findings = [*lt_rules.check(lines, text, file), *_suffixes(lines, text)]
     notes = []
     if any(line.card in (".include", ".inc", ".lib") for line in lines):
         notes.append("included files are not linted")
@@ -47,50 +50,139 @@ def lint_spice(text: str, file: Path) -> Lint:
     return Lint(file, "ltspice", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
 
 
+def _suffixes(lines: list[Line], text: str) -> list[Finding]:
+    """Numbers whose suffix reads as a unit, as a run says them."""
+    rows = text.split("\n")
+    places = [(trap, lt_rules.place(lt_rules.Spot("unread", trap.line, trap.start), rows)) for trap in traps(lines)]
+    return [
+        replace(found, rule="suffix", severity=Severity.WARNING, message=trap.says, remedy=trap.remedy)
+        for trap, found in places
+    ]
+
+
 def fix_spice(
-    text: str, file: Path, simulator: Simulator | None, *, amplitude: float, period: float | None, caret: str
+    text: str,
+    file: Path,
+    simulator: Simulator | None,
+    *,
+    amplitude: float | None,
+    period: float | None,
+    caret: str,
 ) -> Repair:
-    """Repair a netlist; its first subcircuit is compared, driven between its first two terminals."""
+    """Repair a netlist and run it; its first subcircuit is compared, driven between its first two terminals."""
     if caret not in ("", "power", "xor"):
         raise InputError(f"{caret!r} is no meaning of '^'", remedy="power or xor")
     lines = _lines(text, file)
     fixed = lt_fix.fix(lines, text, caret=caret)
     after = lint_spice(fixed.text, file)
     if simulator is None:
-        return Repair(fixed, after, Equivalence(None, (), ("nothing was compared: no simulator",)))
+        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator",)))
+    new = _lines(fixed.text, file)
+    found = _compare_first(
+        lines, new, simulator, amplitude=amplitude, period=period, caret=caret, changed=fixed.text != text
+    )
+    if found.runs:
+        found = _run_rest(found, new, simulator)
+    return Repair(fixed, after, found)
+
+
+def _compare_first(
+    lines: list[Line],
+    new: list[Line],
+    simulator: Simulator,
+    *,
+    amplitude: float | None,
+    period: float | None,
+    caret: str,
+    changed: bool,
+) -> Equivalence:
+    heads = _heads(lines)
+    if not heads or len(heads[0]) < 4:
+        return Equivalence(None, (), ("nothing was compared: there is no subcircuit with two terminals",))
+    name, ports = heads[0][1], tuple(word.lower() for word in heads[0][2:])
     reader: Reader | None = None
     unread, states = "", dict[str, str]()
     try:
         circuit = Subcircuit(lines, caret_is_power=caret == "power")
-        name, ports = circuit.name, circuit.ports
         reader = circuit.run
         for state in circuit.states:
             place = ports.index(state) if state in ports else -1
             states[state] = f"v(open{place})" if place > 1 else f"v(x1.{state})"
     except Unreadable as reason:
         unread = reason.message
-        heads = [re.split(r"\bparams:|\w+\s*=", line.text, maxsplit=1, flags=re.IGNORECASE)[0].split()
-                 for line in lines if line.card == ".subckt"]  # fmt: skip
-        if not heads or len(heads[0]) < 4:
-            why = "nothing was compared: there is no subcircuit with two terminals"
-            return Repair(fixed, after, Equivalence(None, (), (why,)))
-        name, ports = heads[0][1], tuple(heads[0][2:])
 
-    def deck(body: str) -> Callable[[Drive], Deck]:
-        opened = " ".join(f"open{k}" for k in range(2, len(ports)))
-        loads = "\n".join(f"Ropen{k} open{k} 0 1e15" for k in range(2, len(ports)))
-        kept = "\n".join(row for row in body.split("\n") if not _ANALYSIS.match(row))
-        return lambda drive: bench_deck(f"{kept}\nX1 a 0 {opened} {name}\n{loads}", drive)
+    def deck(of: list[Line]) -> Callable[[Drive], Deck]:
+        return lambda drive: bench_deck(f"{_library(of)}\n{_instance('X1', 'a', name, len(ports))}", drive)
 
-    found = compare(
+    return compare(
         read=reader,
         unread=unread,
-        before=deck(text),
+        before=deck(lines),
         no_before="",
-        after=deck(fixed.text),
+        after=deck(new),
         states=states,
         simulator=simulator,
         amplitude=amplitude,
         period=period,
+        changed=changed,
     )
-    return Repair(fixed, after, found)
+
+
+def _heads(lines: list[Line]) -> list[list[str]]:
+    """Name and nodes of each subcircuit that is not inside another one: ``[".subckt", name, node, ...]``."""
+    found, depth = [], 0
+    for line in lines:
+        if line.card in (".subckt", ".macro"):
+            if depth == 0:
+                found.append(re.split(r"\bparams:|\w+\s*=", line.text, maxsplit=1, flags=re.IGNORECASE)[0].split())
+            depth += 1
+        elif line.card in (".ends", ".eom"):
+            depth = max(0, depth - 1)
+    return found
+
+
+def _library(lines: list[Line]) -> str:
+    """Subcircuits and all cards but analyses: a file without its circuit."""
+    rows, depth = [], 0
+    for line in lines:
+        depth += line.card in (".subckt", ".macro")
+        if depth or (line.card and not _ANALYSIS.match(line.text)):
+            rows.append(line.text)
+        depth = max(0, depth - (line.card in (".ends", ".eom")))
+    return "\n".join(rows)
+
+
+def _instance(name: str, node: str, subcircuit: str, ports: int) -> str:
+    """``subcircuit`` between ``node`` and ground, its further terminals open."""
+    opened = [f"open{k}" for k in range(2, ports)]
+    loads = [f"R{name}{k} {k} 0 1e15" for k in opened]
+    return "\n".join([" ".join([name, node, *(["0"] if ports > 1 else []), *opened, subcircuit]), *loads])
+
+
+def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Equivalence:
+    """Run what was not compared, the further subcircuits and the file's own circuit, and say so."""
+    unverified = list(found.unverified)
+    decks = []
+    for head in _heads(lines)[0 if found.drive is None else 1 :]:
+        body = f"{_library(lines)}\nVdrive a 0 0.1\n{_instance('X1', 'a', head[1], len(head) - 2)}"
+        decks.append((f"subcircuit {head[1]!r}", f"{body}\n.op"))
+    depth = 0
+    own = False
+    for line in lines:
+        depth += line.card in (".subckt", ".macro")
+        own = own or (depth == 0 and not line.card)
+        depth = max(0, depth - (line.card in (".ends", ".eom")))
+    if own:
+        rows = [line.text for line in lines if line.card not in (".end", ".backanno")]
+        asked = any(line.card in (".tran", ".ac", ".dc", ".op", ".noise", ".tf") for line in lines)
+        decks.append(("the circuit", "\n".join(rows if asked else [*rows, ".op"])))
+    for what, body in decks:
+        try:
+            result = simulator.run(Deck(f"lint\n{body}\n.end\n"), limits=Limits(wall=60.0))
+            reason = "" if result.ok else result.reason
+        except CosimError as error:
+            reason = str(error)
+        if reason:
+            return fails(f"{what} as repaired does not run in ngspice: {reason}")
+        unverified.append(f"{what} runs in ngspice as repaired; it was not compared with the original")
+    return replace(found, unverified=tuple(unverified))

@@ -7,21 +7,21 @@ have to be solved for a node raises `Unreadable`, and is reported as not verifie
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.lint.equivalence import Run
+from cosim.lint.drive import Run
 from cosim.lint.expressions import Expr, Unreadable, evaluate
-from cosim.lint.lt_syntax import Element, dialect, element, parse_expression, segments
+from cosim.lint.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
 from cosim.spice.netlist import Line
 
 Array = NDArray[np.float64]
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
+_FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
 class Subcircuit:
@@ -58,13 +58,13 @@ class Subcircuit:
                 depth = max(0, depth - 1)
             elif depth == 2:
                 continue
-            elif card in (".param", ".params", ".para"):
+            elif card in (".param", ".params", ".para") and not _FUNCTION.match(line.text):
                 self._params.update(_assigned(line))
-            elif card == ".func":
-                match = re.match(r"\.func\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
+            elif card == ".func" or _FUNCTION.match(line.text):
+                match = re.match(r"\.\w+\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
                 if match is None:
                     raise Unreadable(f"{line.text[:40]!r} is not read", 0)
-                names = [name.strip().lower() for name in match[2].split(",")]
+                names = [name.strip().lower() for name in match[2].split(",") if name.strip()]
                 self._functions[match[1].lower()] = (names, parse_expression(match[3]))
             elif card == ".ic":
                 for node, value in re.findall(r"[vV]\(([^()]*)\)\s*=\s*(\{[^}]*\}|\S+)", line.text):
@@ -101,6 +101,8 @@ class Subcircuit:
                     continue
                 for node in tree.walk():
                     if node.op == "call" and node.name.lower() in ("idt", "sdt"):
+                        if len(node.args) > 2:
+                            raise Unreadable("an integral with a reset", node.start)
                         self._integrals[text, node.start] = len(self._integrals)
 
     def _tree(self, text: str) -> Expr:
@@ -122,9 +124,11 @@ class Subcircuit:
             key = node.name.lower()
             if key in local:
                 return local[key]
-            if key in ("pi", "e", "time"):
-                return {"pi": math.pi, "e": math.e, "time": self._v.get("time", 0.0)}[key]
+            if key == "time":
+                return self._v.get("time", 0.0)
             if key not in self._values:
+                if key not in self._params and (key in CONSTANTS or key == "temp"):
+                    return CONSTANTS.get(key, TEMP)
                 if key not in self._params:
                     raise Unreadable(f"{node.name!r} has no value", node.start)
                 self._values[key] = self._of(self._params[key], {}, depth + 1)
@@ -138,6 +142,8 @@ class Subcircuit:
             if key == "i":
                 return self._current(node.args[0].name, depth + 1)
             if key in ("idt", "sdt"):
+                if (text, node.start) not in self._integrals:
+                    raise Unreadable("an integral inside a function", node.start)
                 return self._v[f"#{self._integrals[text, node.start]}"]
             if key in self._functions:
                 names, body = self._functions[key]
@@ -250,7 +256,8 @@ class Subcircuit:
                 state = state + 0.5 * dt * (first + rates(float(t[k + 1]), state + dt * first))
                 if not np.all(np.isfinite(state)):
                     raise Unreadable("its states do not stay finite", 0)
-        return Run(current, {name: found[k] for k, name in enumerate(self.states)})
+        names = [*self.states, *(f"integral {k + 1}" for k in range(len(self._integrals)))]
+        return Run(current, dict(zip(names, found, strict=True)))
 
 
 def _assigned(line: Line) -> dict[str, str]:

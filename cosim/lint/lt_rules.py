@@ -9,18 +9,29 @@ from pathlib import Path
 
 from cosim.lint.expressions import Expr, Unreadable
 from cosim.lint.findings import Finding, Rule, Severity
-from cosim.lint.lt_syntax import FUNCTIONS, middle_number, parse_expression, segments
+from cosim.lint.lt_syntax import (
+    CONSTANTS,
+    FUNCTIONS,
+    Segment,
+    is_source,
+    middle_number,
+    parse_expression,
+    segments,
+)
 from cosim.spice.netlist import Line
 
 E, W = Severity.ERROR, Severity.WRONG
 # Functions of LTspice that ngspice has not, or has with another meaning.
 MISSING = frozenset(
     """stp if idt sdt table tbl inv buf hypot int round atan2 arctan arcsin arccos square rand random white delay
-    absdelay uplim dnlim pwrs""".split()  # noqa: SIM905
+    absdelay uplim dnlim pwrs fabs cbrt mod""".split()  # noqa: SIM905
 )
 NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim", "atan2"})
 PARASITIC = frozenset({"rser", "rpar", "cpar", "lser", "rlshunt"})
 OTHER_KEYS = frozenset({"tripdv", "tripdt", "nojacob", "window", "nfft", "mtol", "noiseless"})
+KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
+TRANSFERS = re.compile(r"\b(laplace|freq|chebyshev)\b\s*[={]", re.IGNORECASE)
+TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
 CARDS = frozenset({".step", ".machine", ".endmachine", ".wave", ".net", ".savebias", ".loadbias", ".ferret", ".text"})
 
 RULES = {
@@ -39,10 +50,17 @@ RULES = {
         Rule("parasitic", E, "{} is not known to ngspice", "write it as an element of its own"),
         Rule("key", E, "{} is not known to ngspice", "remove it"),
         Rule("bare", E, "the expression {!r} needs brackets in ngspice", "write {{...}}"),
-        Rule("laplace", E, "laplace is not known to ngspice's sources", "write it with R and C, or as s_xfer"),
+        Rule("laplace", E, "{} is not known to ngspice's sources", "write it with R and C, or as s_xfer"),
+        Rule("table", W, "ngspice rounds the corners of TABLE {{...}} by a tenth of its steps", "write out the line"),
+        Rule("constant", E, "LTspice's constant {} is not known to ngspice here", "write its value"),
+        Rule("braces", W, "ngspice takes braces inside an expression for no brackets: 2*{{1 + 1}} is 3", "write (...)"),
+        Rule("step", W, "u(0) is 0.5 in ngspice and 0 in LTspice: half a step at rest", "write (x > 0 ? 1 : 0)"),
+        Rule("mil", W, "ngspice reads {} as milli in .param and in braces", "write the number without a suffix"),
+        Rule("truth", W, "true is what is above 0.5 in LTspice, and what is not 0 in ngspice", "write (x) > 0.5"),
+        Rule("resistance", E, "a B source has no R= in ngspice", "write I=V(a,b)/(...)"),
         Rule("card", E, "{} is LTspice's own card", "remove it"),
         Rule("tran", E, ".tran with a time step of 0 is refused by ngspice", "give a time step"),
-        Rule("unread", Severity.WARNING, "{}: the rules did not see this expression", "check it by hand"),
+        Rule("unread", Severity.UNVERIFIED, "{}: nothing in it was checked", "check it by hand"),
     )
 }  # fmt: skip
 
@@ -75,14 +93,80 @@ def place(spot: Spot, rows: Sequence[str]) -> Finding:
                 row, column = number, hits[wanted].start() + 1
                 break
             wanted -= len(hits)
-    says = rule.says.replace("{!r}", repr(spot.what)).replace("{}", spot.what)
+    what = spot.what
+    if spot.rule == "unread":
+        last = last_row(spot.line, rows)
+        what = f"{f'line {first} was' if last == first else f'lines {first}-{last} were'} not understood ({what})"
+    says = rule.says.replace("{!r}", repr(what)).replace("{}", what).replace("{{", "{").replace("}}", "}")
     return Finding(rule.code, rule.severity, row, column, says, rule.remedy.replace("{{", "{").replace("}}", "}"))
+
+
+def last_row(line: Line, rows: Sequence[str]) -> int:
+    """The last row of a logical line that begins at its ``where``, from 1."""
+    first = last = line.where.line or 1
+    for number in range(first + 1, len(rows) + 1):
+        row = rows[number - 1].strip()
+        if row.startswith("+"):
+            last = number
+        elif row and not row.startswith(("*", ";")):
+            break
+    return last
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a file calls something: its functions, its parameters, and those of its functions that give numbers."""
+
+    functions: frozenset[str]
+    parameters: frozenset[str]
+    numeric: frozenset[str]
+    models: frozenset[str]
+
+    def known(self, line: Line) -> frozenset[str]:
+        """The names that have a value in ``line``."""
+        match = _FUNC.match(line.text)
+        own = () if match is None else (word.strip().lower() for word in match[2].split(","))
+        return self.parameters | frozenset(own)
+
+    def in_source(self, line: Line, segment: Segment) -> bool:
+        """Whether ngspice reads an expression as one of a source, with its functions and constants."""
+        match = _FUNC.match(line.text)
+        return is_source(line, segment) if match is None else match[1].lower() not in self.numeric
+
+
+_FUNC = re.compile(r"\.(?:func|params?|para)\s+(\w+)\s*\(([^()]*)\)", re.IGNORECASE)
+
+
+def names(lines: Sequence[Line]) -> Names:
+    """The file's own names, lower case."""
+    bodies: dict[str, str] = {}
+    parameters: set[str] = set()
+    called = ""
+    for line in lines:
+        match = _FUNC.match(line.text)
+        if match is not None:
+            bodies[match[1].lower()] = line.text[match.end() :].lower()
+            continue
+        for segment in segments(line):
+            if line.card in (".param", ".params", ".para", ".subckt", ".macro"):
+                parameters.add(segment.key.lower())
+            if not is_source(line, segment):
+                called += " " + line.text[segment.start : segment.end].lower()
+    numeric: set[str] = set()
+    waiting = [called]
+    while waiting:
+        text = waiting.pop()
+        new = {word for word in re.findall(r"(\w+)\s*\(", text) if word in bodies} - numeric
+        numeric |= new
+        waiting += [bodies[name] for name in new]
+    models = frozenset(line.text.split()[1].lower() for line in lines if line.card == ".model" and " " in line.text)
+    return Names(frozenset(bodies), frozenset(parameters), frozenset(numeric), models)
 
 
 def check(lines: Sequence[Line], text: str, file: Path) -> list[Finding]:
     """All findings of a netlist's logical lines."""
     rows = text.split("\n")
-    own = {m[1].lower() for line in lines if (m := re.match(r"\.func\s+(\w+)", line.text, re.IGNORECASE))}
+    own = names(lines)
     held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
     uic = any(line.card == ".tran" and line.text.lower().split()[-1] == "uic" for line in lines)
     found = [place(spot, rows) for line in lines for spot in _line(line, own, held, uic=uic)]
@@ -90,7 +174,7 @@ def check(lines: Sequence[Line], text: str, file: Path) -> list[Finding]:
     return sorted(unique.values(), key=lambda f: (f.line, f.column))
 
 
-def _line(line: Line, own: set[str], held: set[str], *, uic: bool) -> Iterator[Spot]:
+def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot]:
     text, first = line.text, line.text[0].lower()
     if line.card in CARDS:
         yield Spot("card", line, 0, line.card)
@@ -99,26 +183,34 @@ def _line(line: Line, own: set[str], held: set[str], *, uic: bool) -> Iterator[S
         if text.split()[1:2] == ["0"]:
             yield Spot("tran", line, text.index("0"))
         return
-    if re.search(r"\blaplace\s*=", text, re.IGNORECASE):
-        yield Spot("laplace", line, text.lower().index("laplace"))
+    if first in "bceg" and (transfer := TRANSFERS.search(text)):
+        yield Spot("laplace", line, transfer.start(), transfer[1].lower())
         return
+    if (why := _strange(line, own)) is not None:
+        yield Spot("unread", line, 0, why)
     for segment in segments(line):
         key, body = segment.key.lower(), text[segment.start : segment.end]
         if first in "bcvil" and key in PARASITIC:
             yield Spot("parasitic", line, segment.start, segment.key)
         elif first == "b" and key in OTHER_KEYS:
             yield Spot("key", line, segment.start, segment.key)
+        elif first == "b" and key == "r":
+            yield Spot("resistance", line, segment.start)
+        if first in "eg" and key == "table":
+            yield Spot("table", line, text.lower().index("table"))
         if first == "c" and key == "ic" and not uic and text.split()[1].lower() not in held:
             yield Spot("capacitor-ic", line, segment.start)
         if segment.bare and first in "rcl" and key in ("value", "r", "c", "q", "l", "ic") and re.search(r"[*/(]", body):
             yield Spot("bare", line, segment.start, body)
+        if segment.bare and first in "eg" and key in ("value", "vol", "cur") and is_number(body):
+            yield Spot("bare", line, segment.start, body)
         try:
             tree = parse_expression(body)
         except Unreadable as reason:
-            if re.search(r"[*/^(]", body) and first != "x":
+            if re.search(r"[*/^(?]", body):
                 yield Spot("unread", line, segment.start, reason.message)
             continue
-        for rule, position, what in spots(tree, body, own):
+        for rule, position, what in spots(tree, body, own, line, segment):
             yield Spot(rule, line, segment.start + position, what)
     if not text.startswith((".param", ".func")) and first in "rclxvi":
         for match in re.finditer(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", text):
@@ -126,25 +218,92 @@ def _line(line: Line, own: set[str], held: set[str], *, uic: bool) -> Iterator[S
                 yield Spot("number", line, match.start(), match[0])
 
 
-def spots(tree: Expr, body: str, own: set[str]) -> Iterator[tuple[str, int, str]]:
-    """Rule, position and subject of what an expression holds; ``own`` are the file's own functions."""
-    for node in tree.walk():
+def _strange(line: Line, own: Names) -> str | None:
+    """Why a line is not one that the rules can read."""
+    text, first = line.text, line.text[0].lower()
+    words = text.split()
+    if text.count("{") != text.count("}"):
+        return "its braces do not match"
+    if line.card == ".func" and not _FUNC.match(text):
+        return "a function is NAME(ARGUMENTS) {EXPRESSION}"
+    if first == "a" and words[-1].lower() not in own.models:
+        return "an element of LTspice's own, or of a model that is not in this file"
+    keys = {segment.key.lower() for segment in segments(line)}
+    if first == "b" and not keys & {"i", "v", "r"}:
+        return "a B source has I= or V="
+    if first in "eg" and not keys & {"value", "vol", "cur", "table"}:
+        plain = len(words) == 6 or (len(words) > 3 and words[3].lower().startswith("poly"))
+        return None if plain else "neither VALUE nor TABLE nor POLY nor a gain"
+    return None
+
+
+def spots(tree: Expr, body: str, own: Names, line: Line, segment: Segment) -> Iterator[tuple[str, int, str]]:
+    """Rule, position and subject of what an expression holds."""
+    source, known = own.in_source(line, segment), own.known(line)
+    for match in re.finditer(r"\{[^{}]*[-+*/?<>=&|^][^{}]*\}", body):
+        yield "braces", match.start(), match[0]
+    for node in plain(tree):
         name = node.name.lower()
-        if node.op == "call" and name not in own and name not in ("v", "i"):
+        written = body[node.start : node.end]
+        if node.op == "call" and name not in own.functions and name not in ("v", "i"):
             if name in ("limit", "pwr"):
                 yield name, node.start, name
-            elif name in MISSING or (name not in FUNCTIONS and name not in ("ddt", "{}", "uramp")):
+            elif name == "u":
+                yield "step", node.start, name
+            elif name in MISSING or name not in KNOWN or (name == "uramp" and not source):
                 yield "function", node.start, name
             elif name == "pow" and may_be_negative(node.args[0]) and not even(node.args[1]):
                 yield "power", node.start, "pow"
+        elif node.op == "name" and is_constant(name, known, source=source):
+            yield "constant", node.start, node.name
         elif node.op == "**" and may_be_negative(node.args[0]) and not even(node.args[1]):
             yield "power", node.start, "**"
         elif node.op == "^":
             yield "caret", node.args[0].end, "^"
-        elif node.op in ("&", "|", "%", "u~"):
+        elif node.op in ("&", "|", "u~") or (node.op == "%" and source):
             yield "operator", node.start if node.op == "u~" else node.args[0].end, node.op.removeprefix("u")
-        elif node.op == "number" and middle_number(body[node.start : node.end]):
-            yield "number", node.start, body[node.start : node.end]
+        elif node.op in ("&&", "||", "u!", "cond"):
+            asked = node.args[:1] if node.op == "cond" else node.args
+            if any(not boolean(arg) for arg in asked):
+                yield "truth", node.start, ""
+        elif node.op == "number" and middle_number(written):
+            yield "number", node.start, written
+        elif node.op == "number" and not source and MIL.search(written):
+            yield "mil", node.start, written
+
+
+MIL = re.compile(r"\d\.?mil", re.IGNORECASE)
+
+
+def is_number(body: str) -> bool:
+    """Whether an expression holds no voltage and no current."""
+    return re.search(r"\b[vi]\s*\(", body, re.IGNORECASE) is None
+
+
+def boolean(node: Expr) -> bool:
+    """Whether a value is 0 or 1, so that both programs mean the same by true."""
+    if node.op == "number":
+        return node.value in (0.0, 1.0)
+    if node.op == "call":
+        return node.name.lower() in ("u", "stp", "inv", "buf")
+    return node.op in TRUTHS or (node.op == "*" and all(boolean(arg) for arg in node.args))
+
+
+def plain(tree: Expr) -> Iterator[Expr]:
+    """The nodes of an expression without the names of circuit nodes and elements in V(...) and I(...)."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not (node.op == "call" and node.name in ("V", "I")):
+            waiting += reversed(node.args)
+
+
+def is_constant(name: str, known: frozenset[str], *, source: bool) -> bool:
+    """Whether a lower-case name is a constant of LTspice, or ``temp``, that ngspice does not have there."""
+    if name in known or (source and name in ("pi", "e")):
+        return False
+    return name in CONSTANTS or name == "temp"
 
 
 def even(exponent: Expr) -> bool:

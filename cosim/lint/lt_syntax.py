@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -110,8 +110,15 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "ceil": lambda x: float(math.ceil(x)), "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin,
     "acos": math.acos, "atan": math.atan, "arctan": math.atan, "arcsin": math.asin, "arccos": math.acos,
     "atan2": math.atan2, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh, "asinh": math.asinh,
-    "acosh": math.acosh, "atanh": math.atanh, "square": lambda x: x * x,
+    "acosh": math.acosh, "atanh": math.atanh, "square": lambda x: x * x, "fabs": abs,
+    "cbrt": lambda x: math.copysign(abs(x) ** (1.0 / 3.0), x), "mod": math.fmod,
 }  # fmt: skip
+# Predefined in LTspice; SI's exact values, from which LTspice's own differ in the seventh digit.
+CONSTANTS: dict[str, float] = {
+    "pi": math.pi, "e": math.e, "boltz": 1.380649e-23, "k": 1.380649e-23, "echarge": 1.602176634e-19,
+    "q": 1.602176634e-19, "planck": 6.62607015e-34, "kelvin": -273.15, "true": 1.0, "false": 0.0,
+}  # fmt: skip
+TEMP = 27.0  # degrees Celsius, where no card says otherwise
 
 
 def dialect(*, caret_is_power: bool) -> Dialect:
@@ -140,7 +147,8 @@ class Element:
 
 
 _ASSIGN = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\([^()=]*\))?)\s*=(?!=)\s*")
-_B_KEYS = ("i", "v", "r")
+_ABM = re.compile(r"(value|vol|cur|table)\s*=?\s*(?=[{'])", re.IGNORECASE)
+_PAIR = re.compile(r"[^\s,()=]+")
 _NODES = {"b": 2, "g": 2, "e": 2, "r": 2, "c": 2, "l": 2, "v": 2, "i": 2, "d": 2, "s": 4}
 
 
@@ -182,11 +190,14 @@ def segments(line: Line) -> list[Segment]:
     if line.card == ".ic":
         return [_unbracketed(text, match.end(), end, "ic") for match, end in _ic(text)]
     if first == ".":
-        return []
+        return [] if line.card in (".meas", ".measure", ".control") else list(_braces(text, ()))
     found = []
     words = list(re.finditer(r"\S+", text))
     count = _NODES.get(first, 0)
-    if first in "begrcliv" and len(words) > count + 1:
+    if first in "eg" and len(words) > count + 1 and (head := _ABM.match(text, words[count + 1].start())):
+        end = _closing(text, head.end())
+        found.append(Segment(head.end() + 1, end, head[1].lower(), False))
+    elif first in "begrcliv" and len(words) > count + 1:
         begin = words[count + 1].start()
         keyed = list(assignments(text, begin))
         if first in "rcl" and not _ASSIGN.match(text, begin):
@@ -196,7 +207,45 @@ def segments(line: Line) -> list[Segment]:
         found += keyed
     elif first == "x":
         found += list(assignments(text))
-    return found
+    return found + list(_braces(text, found))
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the bracket or quote at ``start`` ends; the text's end where it does not."""
+    if text[start] == "'":
+        found = text.find("'", start + 1)
+        return found if found > 0 else len(text)
+    depth = 0
+    for position in range(start, len(text)):
+        depth += (text[position] in "({") - (text[position] in ")}")
+        if depth == 0:
+            return position
+    return len(text)
+
+
+def _braces(text: str, known: Sequence[Segment]) -> Iterator[Segment]:
+    """The expressions in braces that belong to no key: of a pulse, of a model's area."""
+    position = 0
+    while (start := text.find("{", position)) >= 0:
+        covering = next((s for s in known if s.start - 1 <= start < s.end), None)
+        if covering is not None:
+            position = covering.end
+            continue
+        position = _closing(text, start)
+        yield Segment(start + 1, position, "brace", False)
+
+
+def table_points(line: Line, segment: Segment) -> list[str]:
+    """x and y in turn of ``TABLE {expression} = (x, y) (x, y)``."""
+    return _PAIR.findall(line.text[segment.end + 1 :])
+
+
+def is_source(line: Line, segment: Segment) -> bool:
+    """Whether an expression is one of a source: it may hold voltages, and ngspice's sources know pi and e."""
+    first, key = line.text[0].lower(), segment.key.lower()
+    if first in "beg":
+        return key not in ("brace", "ic")
+    return first in "rcl" and re.search(r"\b[vi]\s*\(", line.text[segment.start : segment.end], re.I) is not None
 
 
 def _ic(text: str) -> Iterator[tuple[re.Match[str], int]]:
@@ -208,8 +257,18 @@ def _ic(text: str) -> Iterator[tuple[re.Match[str], int]]:
 def element(line: Line) -> Element:
     """An element line in parts."""
     words = line.text.split()
-    count = _NODES.get(line.text[0].lower(), 0)
-    given = {segment.key.lower(): line.text[segment.start : segment.end] for segment in segments(line)}
-    if line.text[0].lower() == "v" and "=" not in line.text and len(words) > 3:
+    first = line.text[0].lower()
+    count = _NODES.get(first, 0)
+    found = segments(line)
+    given = {segment.key.lower(): line.text[segment.start : segment.end] for segment in found}
+    if first == "v" and "=" not in line.text and len(words) > 3:
         given["dc"] = words[3] if words[3].lower() != "dc" else words[4]
+    if first in "eg":
+        for segment in found:
+            if segment.key == "table":
+                given["value"] = f"table({', '.join([given['table'], *table_points(line, segment)])})"
+            elif segment.key in ("vol", "cur"):
+                given["value"] = given[segment.key]
+        if "value" not in given and len(words) == 6:
+            given["value"] = f"({words[5].strip('{}')})*V({words[3]},{words[4]})"
     return Element(line, words[0], tuple(word.lower() for word in words[1 : 1 + count]), given)

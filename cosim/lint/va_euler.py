@@ -7,16 +7,21 @@ the same for a width in metres and for a fraction. Clamps are kept for what is r
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
-from cosim.lint.expressions import Expr
+from cosim.lint.expressions import Expr, Unreadable
 from cosim.lint.findings import Edit
+from cosim.lint.va_reading import Reading
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import Flow, constant, is_initial
-from cosim.lint.va_syntax import Module, Statement
+from cosim.lint.va_state import STEP_NAME, Flow, constant, is_initial
+from cosim.lint.va_tree import Module, Statement
 
-STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
+# State, low and high at which a function has to clip in order to be taken for a clamp.
+_CLIPPED = tuple(
+    (u, low, low + span) for u in (-3.7, -0.2, 0.31, 0.9, 4.2) for low in (-0.5, 0.1) for span in (0.6, 2.0)
+)
 
 
 class NotEuler(Exception):
@@ -60,8 +65,9 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
     for state in states:
         for name in {state.name, state.last} | state.helpers:
             left.pop(name, None)
-    if not states:
-        return Rewrite([], [], left)
+    main = [block for block, initial in module.analogs if not initial]
+    if not states or not all(_plain(model, block) for block in main):
+        return Rewrite([], [], left | {state.name: "it is integrated in a macro" for state in states})
     return Rewrite(_assemble(model, module, states), states, left)
 
 
@@ -87,8 +93,20 @@ def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: d
     for statement in flow.assigned.get(name, []):
         value = statement.value
         assert value is not None  # an assignment has one
-        term = _increment(value, own)
-        if term is not None:
+        if statement.target != name or not _plain(model, statement):
+            raise NotEuler("it is assigned in a function's argument or in a macro")
+        inner = _inside(model, module, value, state)
+        term = _increment(inner, own)
+        if (integral := _integral(inner, module)) is not None and model.source.editable(inner):
+            rate, state.initial = (
+                "0.0" if part is None else model.source.text[part.start : part.end] for part in integral
+            )
+            state.edits.append(
+                Edit(statement.start, statement.end, f"{name}_rate = {rate};",
+                     f"{name} is the voltage of an internal node: it is read before its idt")
+            )  # fmt: skip
+            updates += 1
+        elif term is not None:
             sign, increment = term
             rate = _rate(model, module, flow, increment, state)
             state.edits.append(
@@ -96,15 +114,27 @@ def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: d
                      f"{name} is the voltage of an internal node, integrated by idt")
             )  # fmt: skip
             updates += 1
-        elif value.op == "name" and value.name in own:
-            continue  # w = w_last: stays
+        elif inner.op == "name" and inner.name in own:
+            continue  # w = w_last, and w = clip(w, 0, 1): stay
         elif not _guarded_start(module, statement, flow, own) and not _clamp(model, module, statement, state):
             text = model.source.text[statement.start : statement.end]
             raise NotEuler(f"{text!r} is no explicit Euler step, start value or clamp")
     if not updates:
-        raise NotEuler("it is not integrated as 'w = w + dt * rate'")
+        raise NotEuler("it is not integrated as 'w = w + dt * rate' or by idt")
     _start(model, module, flow, state, own)
     return state
+
+
+def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
+    """Rate and start value (None: zero) of ``idt(rate, start)`` or ``start + idt(rate, 0)``; None for anything else."""
+    if value.op == "call" and value.name == "idt" and 1 <= len(value.args) <= 2:
+        return value.args[0], value.args[1] if len(value.args) > 1 else None
+    if value.op == "+":
+        for start, integral in (value.args, value.args[::-1]):
+            zero = len(integral.args) < 2 or (integral.args[1].op == "number" and integral.args[1].value == 0.0)
+            if integral.op == "call" and integral.name == "idt" and zero and constant(start, module):
+                return integral.args[0], start
+    return None
 
 
 def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
@@ -122,6 +152,8 @@ def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
 def _rate(model: Model, module: Module, flow: Flow, increment: Expr, state: State) -> str:
     """The text of ``increment`` without its factor of a time step."""
     text = model.source.text
+    if not model.source.editable(increment):
+        raise NotEuler("its rate is written in a macro")
     for node in _factors(increment):
         if _is_step(module, flow, node, state):
             return f"{text[increment.start : node.start]}1.0{text[node.end : increment.end]}"
@@ -196,34 +228,73 @@ def _guarded_start(module: Module, statement: Statement, flow: Flow, own: tuple[
     return any(_is_start(condition, flow, own) for condition in guards)
 
 
-def _clamp(model: Model, module: Module, statement: Statement, state: State) -> bool:
-    """Whether ``statement`` is ``if (w > high) w = high`` or ``w = min(max(w, low), high)``; takes the bounds."""
-    value, text = statement.value, model.source.text
-    assert value is not None
+def _plain(model: Model, statement: Statement) -> bool:
+    """Whether ``statement`` is written in the file itself, and not by a macro."""
+    source = model.source
+    return statement.start < statement.end and not source.cuts(statement.start, statement.end)
 
-    def bound(expr: Expr, upper: bool) -> bool:
-        if not constant(expr, module):
-            return False
-        written = text[expr.start : expr.end]
-        if upper:
-            state.high = state.high or written
-        else:
-            state.low = state.low or written
-        return True
 
-    if value.op == "call" and value.name in ("min", "max"):
-        inner = [arg for arg in value.args if not constant(arg, module)]
-        limits = [arg for arg in value.args if constant(arg, module)]
-        if len(inner) == 1 and len(limits) == 1 and bound(limits[0], value.name == "min"):
-            deeper = Statement("assign", inner[0].start, inner[0].end, target=state.name, value=inner[0])
-            return inner[0].name == state.name or _clamp(model, module, deeper, state)
+def _bound(model: Model, module: Module, expr: Expr, state: State, *, upper: bool) -> bool:
+    """Take ``expr`` for a bound of ``state`` where it is constant, and where there is none yet."""
+    if not constant(expr, module):
         return False
+    written = model.source.text[expr.start : expr.end]
+    if upper:
+        state.high = state.high or written
+    else:
+        state.low = state.low or written
+    return True
+
+
+def _inside(model: Model, module: Module, value: Expr, state: State) -> Expr:
+    """What is clamped in ``value`` by min, max or a function that clips; takes the bounds."""
+    while value.op == "call":
+        moving = [k for k, arg in enumerate(value.args) if not constant(arg, module)]
+        limits = [arg for arg in value.args if constant(arg, module)]
+        sides = _sides(model, module, value.name, moving[0], len(value.args)) if len(moving) == 1 else ()
+        if not sides or len(sides) != len(limits):
+            return value
+        for limit, upper in zip(limits, sides, strict=True):
+            _bound(model, module, limit, state, upper=upper)
+        value = value.args[moving[0]]
+    return value
+
+
+def _sides(model: Model, module: Module, name: str, moving: int, count: int) -> tuple[bool, ...]:
+    """For each argument but ``moving`` whether it is the upper bound of a clamp; empty where it is no clamp.
+
+    A function of the module's own is tried at some points.
+    """
+    if count == 2 and name in ("min", "max"):
+        return (name == "min",)
+    if name not in module.functions or count not in (2, 3):
+        return ()
+    try:
+        reading = Reading(model, module, 1e-9, partly=True)
+        for sides in ((True,), (False,)) if count == 2 else ((False, True), (True, False)):
+            for u, low, high in _CLIPPED:
+                values = [high if upper else low for upper in sides]
+                values.insert(moving, u)
+                clipped = min(max(u, low if False in sides else u), high if True in sides else math.inf)
+                if reading.call(name, values) != clipped:
+                    break
+            else:
+                return sides
+    except Unreadable:
+        pass
+    return ()
+
+
+def _clamp(model: Model, module: Module, statement: Statement, state: State) -> bool:
+    """Whether ``statement`` is ``if (w > high) w = high``; takes the bound."""
+    value = statement.value
+    assert value is not None
     around = [g for g in _guards(module, statement) if g.kind == "if" and g.value is not None]
     for guard in reversed(around):
         condition = guard.value
         assert condition is not None
         if condition.op in ("<", "<=", ">", ">=") and condition.args[0].name == state.name:
-            return bound(value, upper=condition.op in (">", ">="))
+            return _bound(model, module, value, state, upper=condition.op in (">", ">="))
     return False
 
 
@@ -236,14 +307,16 @@ def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[st
         given += [s for s in flow.assigned.get(name, []) if _guarded_start(module, s, flow, own)]
         for statement in given:
             assert statement.value is not None
+            if statement.target != name or not _plain(model, statement):
+                raise NotEuler("its start value is written in a macro or by a function")
             if statement.value.op == "name" and statement.value.name in own:
                 continue
             found.append(statement.value)
             state.edits.append(_removed(module, statement))
         found += [e.value for e in module.variables if e.name.text == name and e.value is not None]
     known = {n: s[0].value for n, s in flow.initial.items() if n not in flow.assigned}
-    if not found:
-        state.initial = "0.0"
+    if state.initial or not found:  # that of an idt counts
+        state.initial = state.initial or "0.0"
         return
     value = found[0]
     while value.op == "name" and value.name in known and known[value.name] is not None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from itertools import count
 
 from cosim.lint import va_euler
 from cosim.lint.expressions import Expr, is_integer
 from cosim.lint.findings import Edit, Finding, Fixed, apply_edits
 from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read
 from cosim.lint.va_state import is_initial
-from cosim.lint.va_syntax import Module, Statement
 from cosim.lint.va_tokens import SUFFIX
+from cosim.lint.va_tree import Module, Statement
 
 _SUFFIXES = {
     "meg": "e6",
@@ -24,27 +27,95 @@ _SUFFIXES = {
     "N": "e-9",
     "P": "e-12",
 }
+_DRAW = re.compile(r"\$(random|arandom|r?dist_\w+)$")
 _ROUNDS = 6
+# The line and the message of a text's first error, None where it compiles.
+Compiler = Callable[[str], tuple[int, str] | None]
+# draw -> formula of its last arguments {0}, {1} and of the parameter {2}; the parameter's default, and what it is
+_DRAWS = {
+    "normal": ("(({0}) + {2} * ({1}))", "0.0", "in standard deviations"),
+    "uniform": ("(({0}) + {2} * (({1}) - ({0})))", "0.5", "as a fraction of the range"),
+    "t": ("{2}", "0.0", "as drawn"),
+    **dict.fromkeys(
+        ("exponential", "poisson", "chi_square", "erlang"), ("(({1}) * {2})", "1.0", "in units of the mean")
+    ),
+}
 
 
-def fix(model: Model) -> Fixed:
-    """The repaired text. Several rounds, because an edit may stand inside another one."""
-    done: list[str] = []
+def fix(model: Model, compiler: Compiler | None = None) -> Fixed:
+    """The repaired text.
+
+    With ``compiler``, a fix that keeps the text from compiling is not made, and is named in ``left``; and where the
+    text does not compile with what is left, that says so too.
+    """
+    refused: dict[str, str] = {}  # a group of edits -> why it is not made
+    found = _attempt(model, frozenset())
+    error = compiler(found.fixed.text) if compiler is not None else None
+    while compiler is not None and error is not None and found.groups:
+        culprit = _culprit(model, found, error, frozenset(refused), compiler)
+        if culprit is None:
+            break
+        what = "; ".join(found.groups[culprit])
+        refused[culprit] = f"not done: {what} (with it the text does not compile: line {error[0]}: {error[1]})"
+        found = _attempt(model, frozenset(refused))
+        error = compiler(found.fixed.text)
+    if compiler is not None and error is not None and found.groups and compiler(model.source.text) is None:
+        refused["all"] = f"nothing was changed: with the fixes line {error[0]} does not compile: {error[1]}"
+        found, error = _attempt(model, None), None
+    left = (*found.fixed.left, *refused.values())
+    if error is not None:
+        left += (f"line {error[0]} of the fixed text still does not compile: {error[1]}",)
+    return Fixed(found.fixed.text, found.fixed.done, left)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A repaired text, and what each group of its edits says."""
+
+    fixed: Fixed
+    groups: dict[str, list[str]]
+
+
+def _attempt(model: Model, without: frozenset[str] | None) -> _Attempt:
+    """Fix, but for the groups ``without`` (None: nothing). Several rounds: an edit may stand inside another one."""
+    groups: dict[str, list[str]] = {}
     left: dict[str, str] = {}
-    for _ in range(_ROUNDS):
-        edits = list(_edits(model, left))
+    for _ in range(_ROUNDS if without is not None else 0):
+        edits = [e for e in _edits(model, left) if (e.group or e.why) not in (without or ())]
         if not edits:
             break
         text = apply_edits(model.source.text, edits)
         for edit in edits:
-            if edit.why and edit.why not in done:
-                done.append(edit.why)
+            whys = groups.setdefault(edit.group or edit.why, [])
+            if edit.why and edit.why not in whys:
+                whys.append(edit.why)
         if text == model.source.text:
             break
         model = read(text, model.folder)
-    remaining = [f for f in check(model) if f.severity.value != "warning"]
+    remaining = [f for f in check(model) if f.severity.value != "warning" or f.rule == "unread"]
     reasons = [f"line {f.line}: {f.message}{_because(f, left)}" for f in remaining]
-    return Fixed(model.source.text, tuple(done), tuple(reasons))
+    done = tuple(dict.fromkeys(why for whys in groups.values() for why in whys))
+    return _Attempt(Fixed(model.source.text, done, tuple(reasons)), {k: v for k, v in groups.items() if v})
+
+
+def _culprit(
+    model: Model, found: _Attempt, error: tuple[int, str], refused: frozenset[str], compiler: Compiler
+) -> str | None:
+    """The group without which the text compiles; or one that changed the line of the error, and without which the
+    compiler says something else.
+    """
+    suspects = []
+    lines = found.fixed.text.split("\n")
+    for group in reversed(found.groups):
+        other = _attempt(model, refused | {group}).fixed.text
+        said = compiler(other)
+        if said is None:
+            return group
+        match = SequenceMatcher(None, other.split("\n"), lines, autojunk=False)
+        changed = {k for tag, _, _, start, end in match.get_opcodes() if tag != "equal" for k in range(start, end)}
+        if error[0] - 1 in changed and said[1] != error[1]:
+            suspects.append(group)
+    return suspects[0] if suspects else None
 
 
 def _because(finding: Finding, left: dict[str, str]) -> str:
@@ -56,20 +127,26 @@ def _because(finding: Finding, left: dict[str, str]) -> str:
 
 def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
     codes = {finding.rule for finding in check(model)}
+    source = model.source
     yield from _header(model, codes)
     yield from _tokens(model)
     for module, states in zip(model.modules, model.flows, strict=True):
+        if source.expanded(module.start):  # it lies in an included file
+            continue
         yield from _declarations(model, module)
         for statement in module.statements():
-            yield from _statement(model, module, statement)
+            if statement.start < statement.end and not source.cuts(statement.start, statement.end):
+                yield from _statement(model, module, statement)
         for expr in module.expressions():
             for node in expr.walk():
-                yield from _expression(model, module, node)
+                if source.editable(node):
+                    yield from _expression(model, module, node)
+        yield from _draws(model, module)
         syntax = codes & {"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event"}
         if states.hidden and not syntax:  # one thing at a time: texts that both change would collide
             done = va_euler.rewrite(model, module, states)
             left.update(done.left)
-            yield from done.edits
+            yield from (replace(edit, group=f"states of {module.name}") for edit in done.edits)
 
 
 def _header(model: Model, codes: set[str]) -> Iterator[Edit]:
@@ -81,20 +158,19 @@ def _header(model: Model, codes: set[str]) -> Iterator[Edit]:
     if lines:
         yield Edit(0, 0, "\n".join(lines) + "\n", "standard headers are included")
     for token in model.source.directives:
-        if token.text in ("`timescale", "`default_discipline", "`default_transition", "`celldefine", "`line"):
-            yield Edit(token.start, model.source.line_end(token.start), "", f"{token.text} is removed")
+        yield Edit(token.start, model.source.line_end(token.start), "", f"{token.text} is removed")
 
 
 def _tokens(model: Model) -> Iterator[Edit]:
     source = model.source
-    tokens = source.tokens
+    tokens = (*source.written, source.tokens[-1])
     reserved = {
         token.text
         for module in model.modules
         for token in [*module.ports, *(e.name for e in (*module.parameters, *module.variables))]
         if token.text in RESERVED
     }
-    known = {token.text for token in tokens if token.kind == "name"}
+    known = {token.text for token in source.tokens if token.kind == "name"}
     for index, token in enumerate(tokens[:-1]):
         after = tokens[index + 1]
         if token.kind == "directive" and token.text in ("`attr", "`P", "`ATTR") and after.text == "(":
@@ -153,6 +229,9 @@ def _declarations(model: Model, module: Module) -> Iterator[Edit]:
             module.header_end, module.header_end, "\n" + "\n".join(lines), "ports are declared inout and electrical"
         )
     for entry in module.parameters:
+        for comma in entry.commas:
+            if not model.source.cuts(comma.start, comma.end) and comma.start < comma.end:
+                yield Edit(comma.start, comma.end, ":", f"the range of parameter {entry.name.text!r} has a colon")
         if not entry.kind and entry.name.text in module.integers and not entry.local:
             yield Edit(entry.name.start, entry.name.start, "real ", f"parameter {entry.name.text!r} is real")
     for function in module.functions.values():
@@ -228,23 +307,39 @@ def _expression(model: Model, module: Module, node: Expr) -> Iterator[Edit]:
         yield Edit(node.end - 1, node.end - 1, ", 0", "idt(rate) is idt(rate, 0)")
     elif name == "idt" and len(parts) > 1 and not _zero(node.args[1]):
         yield _idt(model, node)
-    elif name in ("$rdist_normal", "$dist_normal") and len(parts) == 3:
-        yield from _deviate(model, module, node, f"(({parts[1]}) + {{}} * ({parts[2]}))", "0.0", "standard deviations")
-    elif name in ("$rdist_uniform", "$dist_uniform") and len(parts) == 3:
-        formula = f"(({parts[1]}) + {{}} * (({parts[2]}) - ({parts[1]})))"
-        yield from _deviate(model, module, node, formula, "0.5", "the range")
 
 
-def _deviate(model: Model, module: Module, node: Expr, formula: str, value: str, of: str) -> Iterator[Edit]:
-    taken = {entry.name.text for entry in module.parameters}
-    name = next(f"deviation_{k}" for k in range(1, 1000) if f"deviation_{k}" not in taken)
-    why = (
-        f"{node.name} is parameter {name!r}, in {of}, {value} by default: nothing varies from step to step; draw it "
-        "outside, once per device (Monte Carlo)"
-    )
-    # only one a round: the next one needs another name
-    first = min((n.start for e in module.expressions() for n in e.walk() if re.match(r"\$r?dist_", n.name)), default=-1)
-    if node.start == first:
-        yield Edit(node.start, node.end, formula.format(name), why)
-        at = max([module.header_end, *(entry.end + 1 for entry in module.parameters)])
-        yield Edit(at, at, f"\n    parameter real {name} = {value}; // own: a random draw before")
+def _draws(model: Model, module: Module) -> Iterator[Edit]:
+    """Each draw becomes a parameter of its own, declared behind the last declaration that is always there."""
+    source = model.source
+    nodes = {n.start: n for expr in module.expressions() for n in expr.walk() if _DRAW.match(n.name)}
+    taken = {token.text.lower() for token in (*source.tokens, *source.written)}
+    names = (name for k in count(1) if (name := f"deviation_{k}") not in taken)
+    places = [
+        entry.closed for entry in module.parameters
+        if entry.block < 0 and not source.conditional(entry.closed, module.start)
+        and not any(use.start <= entry.closed < use.end for use in source.uses)
+    ]  # fmt: skip
+    at, end = max((place for place in places), default=module.header_end), 0
+    if re.fullmatch(r"\s*(//.*)?", source.text[at : source.line_end(at)]):
+        at = source.line_end(at)
+    for _, node in sorted(nodes.items()):
+        if node.start < end or not source.editable(node):  # inside another draw: in the next round
+            continue
+        values = [source.text[arg.start : arg.end] for arg in node.args if arg.op != "string"]
+        kind = re.sub(r"^\$r?dist_", "", node.name)
+        if kind in _DRAWS and len(values) in (2, 3):
+            formula, default, unit = _DRAWS[kind]
+            typed = "real"
+        elif node.name in ("$random", "$arandom"):
+            formula, default, unit, typed = "{2}", "0", "as drawn", "integer"
+        else:
+            continue
+        end, name = node.end, next(names)
+        new = formula.format(values[-2] if len(values) > 2 else "", values[-1] if values else "", name)
+        yield Edit(
+            node.start, node.end, new,
+            f"{node.name} is parameter {name!r}, {unit}, {default} by default: nothing varies from step to step; draw "
+            "it outside, once per device (Monte Carlo)", group=name,
+        )  # fmt: skip
+        yield Edit(at, at, f"\n    parameter {typed} {name} = {default}; // instead of {node.name}, {unit}", group=name)

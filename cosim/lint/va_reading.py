@@ -24,10 +24,10 @@ from cosim.lint.expressions import (
     Unreadable,
     evaluate,
 )
-from cosim.lint.va_euler import STEP_NAME
 from cosim.lint.va_rules import Model
-from cosim.lint.va_syntax import Function, Module, Statement
+from cosim.lint.va_state import STEP_NAME
 from cosim.lint.va_tokens import number, scan
+from cosim.lint.va_tree import Module, Statement
 
 Array = NDArray[np.float64]
 _CONSTANTS = {
@@ -45,9 +45,14 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "sgn": lambda x: float(np.sign(x)), "sign": lambda x: float(np.sign(x)),
     "int": math.trunc,
 }  # fmt: skip
+_FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 _SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _MAX_LOOP = 10_000
+# Draws whose last number is their mean (or in proportion to it).
+MEANS = frozenset(
+    f"${real}dist_{name}" for real in ("r", "") for name in ("exponential", "poisson", "chi_square", "erlang")
+)
 
 
 @dataclass(frozen=True)
@@ -61,19 +66,23 @@ class Trace:
 
 
 class Reading:
-    """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``."""
+    """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``.
 
-    def __init__(self, model: Model, module: Module, dt: float) -> None:
-        if len(module.ports) != 2:
+    Raises `Unreadable` for a module that it cannot read as a whole; ``partly``: only for its functions.
+    """
+
+    def __init__(self, model: Model, module: Module, dt: float, *, partly: bool = False) -> None:
+        if len(module.ports) != 2 and not partly:
             raise Unreadable(f"a module with {len(module.ports)} ports", module.start)
-        if module.unread:
-            position, message = module.unread[0]
-            raise Unreadable(message, position)
+        for part in module.unread if not partly else ():
+            raise Unreadable(part.message, part.start)
+        for token in (*module.instances, *module.arrays) if not partly else ():
+            raise Unreadable("an instance or an array", token.start)
         self._module, self._model, self._dt = module, model, dt
         self._ports = tuple(port.text for port in module.ports)
-        self._macros = {f"`{name}": body for name, body in model.source.macros.items()}
         self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._values: dict[str, float] = {}
+        self._strings: dict[str, float] = {}
         self._nodes: dict[str, float] = {}
         self._memory: dict[int, float] = {}
         self._pending: dict[int, float] = {}
@@ -89,19 +98,19 @@ class Reading:
             if node.op == "call"
         )
         for entry in module.parameters:
-            value = self._of(entry.value) if entry.value is not None and entry.kind != "string" else 0.0
+            value = self._of(entry.value) if entry.value is not None else 0.0
             self._values[entry.name.text] = dt if STEP_NAME.match(entry.name.text) else value
         for entry in module.variables:
             self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
 
     def constant(self, text: str) -> float:
         """The value of an expression of parameters; raises `Unreadable`."""
-        source = scan(text)
+        source = scan(text, macros=self._model.source.macros)
         return self._of(ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens)))
 
     def run(self, t: Array, v: Array) -> Trace:
         """Drive the ports with ``v`` (n,) V at ``t`` (n,) s, evenly spaced by ``dt``."""
-        names = [entry.name.text for entry in self._module.variables if entry.kind != "string"]
+        names = list(dict.fromkeys(entry.name.text for entry in self._module.variables if entry.kind != "string"))
         kept = {name: np.empty(len(t)) for name in names}
         current = np.empty(len(t))
         guess = 0.0
@@ -184,16 +193,18 @@ class Reading:
             return self._values[name]
         if name in ("$abstime", "$realtime", "$time"):
             return self._time
-        if name in self._macros:
-            return self.constant(self._macros[name])
         if name in _CONSTANTS:
             return _CONSTANTS[name]
+        if name in ("$random", "$arandom"):
+            return 0.0
         raise Unreadable(f"{name!r} has no value", node.start)
 
     def _special(self, node: Expr) -> float | None:
         name, args = node.name, node.args
+        if node.op == "string":  # a number that only the same text has
+            return self._strings.setdefault(name, float(len(self._strings)))
         if name in self._module.functions:
-            return self._function(self._module.functions[name], [self._of(arg) for arg in args])
+            return self.call(name, [self._of(arg) for arg in args])
         if name == "^" or name == "{}":
             raise Unreadable("this is not read", node.start)
         if name == "idt":
@@ -209,6 +220,10 @@ class Reading:
             return self._of(args[1])  # without a deviation, as the fix has it
         if name in ("$rdist_uniform", "$dist_uniform"):
             return 0.5 * (self._of(args[1]) + self._of(args[2]))
+        if name in MEANS and len(args) > 1:
+            return self._of(args[-1] if args[-1].op != "string" else args[-2])
+        if name in ("$random", "$arandom"):
+            return 0.0
         if name in ("V", "I") and args:
             if self._is_main(node):
                 return self._sign(node) * self._probe[name]
@@ -250,21 +265,31 @@ class Reading:
         self._pending[node.start] = held + rate * self._dt
         return held
 
-    def _function(self, function: Function, values: list[float]) -> float:
+    def call(self, name: str, values: list[float]) -> float:
+        """What an analog function gives; raises `Unreadable`."""
+        function = self._module.functions[name]
+        if function.written:
+            raise Unreadable(f"{name}() gives its arguments back", function.start)
         outer, self._values = self._values, dict(self._values)
         try:
+            self._values |= dict.fromkeys(function.typed, 0.0)
             self._values.update({token.text: value for token, value in zip(function.arguments, values, strict=True)})
-            self._values[function.name] = 0.0
+            for entry in function.locals:
+                if entry.value is not None:
+                    self._values[entry.name.text] = self._of(entry.value)
+            self._values[name] = 0.0
             for statement in function.body:
                 self._run(statement)
-            return self._values[function.name]
+            return self._values[name]
         except ValueError:
-            raise Unreadable(f"{function.name}() is called with other arguments", function.start) from None
+            raise Unreadable(f"{name}() is called with other arguments", function.start) from None
         finally:
             self._values = outer
 
     def _run(self, statement: Statement) -> None:
         kind, value = statement.kind, statement.value
+        if kind == "unread" or (kind == "assign" and statement.access is not None):
+            raise Unreadable("an array, or a statement that is not read", statement.start)
         if kind == "assign" and value is not None:
             found = self._of(value)
             self._values[statement.target] = float(round(found)) if statement.target in self._module.integers else found
@@ -278,6 +303,10 @@ class Reading:
                 self._run(child)
         elif kind == "case" and value is not None:
             self._case(statement, self._of(value))
+        elif kind == "repeat" and value is not None:
+            for _ in range(min(int(self._of(value)), _MAX_LOOP)):
+                for child in statement.body:
+                    self._run(child)
         elif kind == "loop" and value is not None:
             for _ in range(_MAX_LOOP):
                 if self._of(value) == 0.0:
@@ -291,10 +320,15 @@ class Reading:
             raise Unreadable(f"{statement.name} is not read", statement.start)
 
     def _case(self, statement: Statement, value: float) -> None:
+        otherwise = None
         for label, child in zip(statement.args, statement.body, strict=True):
-            if label.name == "default" or self._of(label) == value:
+            if label.name == "default":
+                otherwise = child
+            elif any(self._of(one) == value for one in (label.args if label.name == "labels" else (label,))):
                 self._run(child)
                 return
+        if otherwise is not None:
+            self._run(otherwise)
 
     def _event(self, statement: Statement) -> None:
         events = set(statement.name.split())

@@ -10,9 +10,11 @@ from pathlib import Path
 from cosim.errors import NetlistRefused, Where
 from cosim.lint.expressions import Expr, Token, is_integer
 from cosim.lint.findings import Finding, Rule, Severity, at, inside
+from cosim.lint.va_macros import CONSTANTS, GUARDS
 from cosim.lint.va_state import Flow, constant, flow
-from cosim.lint.va_syntax import Module, Statement, parse
-from cosim.lint.va_tokens import CONSTANTS, DIRECTIVES, STANDARD_HEADERS, SUFFIX, Source, scan
+from cosim.lint.va_syntax import parse
+from cosim.lint.va_tokens import STANDARD_HEADERS, SUFFIX, Source, scan
+from cosim.lint.va_tree import Declared, Module, Statement, Unread
 
 E, W, N = Severity.ERROR, Severity.WRONG, Severity.WARNING
 
@@ -33,10 +35,12 @@ RENAMED = {
 }  # fmt: skip
 _RANDOM = re.compile(r"\$(random|arandom|r?dist_\w+)$")
 _UNSUPPORTED = re.compile(
-    r"(transition|slew|last_crossing|delay|laplace_\w+|zi_\w+|\$table_model|\$fopen|\$fclose|\$f?write|\$fdisplay"
+    r"(transition|slew|last_crossing|delay|laplace_\w+|zi_\w+|\$table_model|\$fopen|\$fclose|\$fwrite|\$fdisplay"
     r"|\$fstrobe|\$f?scanf|\$fgets|\$random_seed)$"
 )
-_UNSUPPORTED_WORDS = frozenset({"genvar", "generate", "wreal", "reg", "always", "tri0", "tri1"})
+_UNSUPPORTED_WORDS = frozenset(
+    {"genvar", "generate", "wreal", "reg", "always", "tri0", "tri1", "repeat", "forever", "casex", "casez", "defparam"}
+)
 _AFTER_A_VALUE = frozenset({"=", ";", ",", ")", "*", "+", "-", "/"})
 _SIMPARAM = frozenset({"gmin", "tnom", "abstol", "vntol", "reltol", "epsmin", "iteration", "sourceScaleFactor"})
 _OPERATORS = frozenset({"ddt", "idt", "idtmod", "absdelay", "transition", "slew", "laplace_nd", "zi_nd"})
@@ -75,6 +79,7 @@ RULES = {
         Rule("attr", E, "macro {} is not the language's", "write a description as (* desc=\"...\" *) in front"),
         Rule("macro", E, "macro {} is not defined", "define it, or include the file that does"),
         Rule("directive", E, "directive {} is not supported", "remove it"),
+        Rule("range-comma", E, "the range of parameter {!r} has a comma", "write a colon: from [low:high]"),
         Rule("number", E, "{} is no number in Verilog-A", "write a digit before the point, and 1e6 for 1meg"),
         Rule("caret", E, "'^' is exclusive or, not a power", "write pow(x, y)"),
         Rule("renamed", E, "{} is not known", "use the language's own name"),
@@ -99,18 +104,20 @@ RULES = {
              "contribute, or drop it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
+        Rule("unread", N, "{}: nothing there was checked", "check it by hand, or write it in plain statements"),
     )
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Model:
-    """A Verilog-A file, read: its tokens, modules and the flow of their variables."""
+    """A Verilog-A file, read: its tokens, modules, the flow of their variables, and what lies outside of modules."""
 
     source: Source
     modules: tuple[Module, ...]
     flows: tuple[Flow, ...]
     folder: Path
+    outside: tuple[Unread, ...] = ()
 
     def found(self, code: str, position: int, what: str = "") -> Finding:
         """A finding of rule ``code``."""
@@ -124,14 +131,15 @@ def _formatted(rule: Rule, what: str) -> Rule:
 
 def read(text: str, folder: Path) -> Model:
     """The model in ``text``."""
-    source = scan(text)
-    modules = tuple(parse(source))
-    return Model(source, modules, tuple(flow(module) for module in modules), folder)
+    source = scan(text, folder)
+    outside: list[Unread] = []
+    modules = tuple(parse(source, outside))
+    return Model(source, modules, tuple(flow(module) for module in modules), folder, tuple(outside))
 
 
 def check(model: Model) -> list[Finding]:
     """All findings, in the order of the text."""
-    found = [finding for rule in (_includes, _words) for finding in rule(model)]
+    found = [finding for rule in (_includes, _words, _unread) for finding in rule(model)]
     for module, states in zip(model.modules, model.flows, strict=True):
         for check_module in _MODULE_RULES:
             found += check_module(model, module, states)
@@ -150,46 +158,56 @@ def _includes(model: Model) -> Iterator[Finding]:
             yield model.found("include-outside", token.start, name)
 
 
+def _unread(model: Model) -> Iterator[Finding]:
+    """Each part that was not understood; parts in a row are one."""
+    parts = sorted((*model.outside, *(part for m in model.modules for part in m.unread)), key=lambda part: part.start)
+    joined: list[Unread] = []
+    for part in parts:
+        between = model.source.text[joined[-1].end : part.start] if joined else "x"
+        if between.strip():
+            joined.append(part)
+        else:
+            last = joined.pop()
+            joined.append(Unread(last.start, max(last.end, part.end), last.message))
+    for part in joined:
+        first, last_line = (model.source.place(position)[0] for position in (part.start, max(part.end - 1, part.start)))
+        lines = f"line {first} was" if first == last_line else f"lines {first}–{last_line} were"
+        yield model.found("unread", part.start, f"{lines} not understood ({part.message})")
+
+
 def _words(model: Model) -> Iterator[Finding]:
     """What the tokens alone show."""
     source = model.source
-    names = {name for name, _ in source.includes}
-    standard = names <= STANDARD_HEADERS
-    constants = any(name.startswith("constants") for name in names)
+    constants = source.standard >= CONSTANTS
     for token in source.directives:
-        if token.text in ("`timescale", "`default_discipline", "`default_transition", "`celldefine", "`line"):
-            yield model.found("directive", token.start, token.text)
+        yield model.found("directive", token.start, token.text)
     own = any(token.text == "enddiscipline" for token in source.tokens)
-    if standard and model.modules and not own and not any(name.startswith("discipline") for name in names):
+    followed = not source.unopened
+    if followed and model.modules and not own and GUARDS["discipline"] not in source.standard:
         yield model.found("no-disciplines", model.modules[0].start)
     for token, after in zip(source.tokens, source.tokens[1:], strict=False):
         if token.kind == "directive":
-            yield from _macro(model, token, after, constants=constants, standard=standard)
-        elif token.kind == "number":
+            yield from _macro(model, token, after, constants=constants, followed=followed)
+    written = source.written
+    for before, token, after in zip((None, *written), written, (*written[1:], source.tokens[-1]), strict=False):
+        if token.kind == "number":
             tail = re.sub(r"^[\d._]+([eE][+-]?\d+)?", "", token.text)
             if token.text.startswith(".") or (tail and tail not in SUFFIX):
                 yield model.found("number", token.start, token.text)
-        elif token.text == "ground" and after.kind == "name" and _before(source, token).kind == "name":
+        elif token.text == "ground" and after.kind == "name" and before is not None and before.kind == "name":
             yield model.found("ground-order", token.start, after.text)
         elif token.kind == "name" and token.text in _UNSUPPORTED_WORDS and after.text not in _AFTER_A_VALUE:
             yield model.found("unsupported", token.start, token.text)
 
 
-def _before(source: Source, token: Token) -> Token:
-    index = source.tokens.index(token)
-    return source.tokens[index - 1]
-
-
-def _macro(model: Model, token: Token, after: Token, *, constants: bool, standard: bool) -> Iterator[Finding]:
+def _macro(model: Model, token: Token, after: Token, *, constants: bool, followed: bool) -> Iterator[Finding]:
     word = token.text[1:]
-    if word in model.source.macros or word in DIRECTIVES:
-        return
     if word in CONSTANTS:
-        if not constants and standard:
+        if not constants and followed:
             yield model.found("no-constants", token.start, token.text)
     elif word in ("attr", "P", "ATTR") and after.text == "(":
         yield model.found("attr", token.start, token.text)
-    elif standard:
+    elif followed:
         yield model.found("macro", token.start, token.text)
 
 
@@ -231,9 +249,25 @@ def _names(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
                 yield model.found("function-type", token.start, token.text)
     for token in module.instances:
         yield model.found("instance", token.start)
-    for position, message in module.unread:
-        if "array" in message or "'['" in message:
-            yield model.found("array", position)
+    yield from _arrays(model, module)
+    for entry in module.parameters:
+        for comma in entry.commas:
+            yield model.found("range-comma", comma.start, entry.name.text)
+
+
+def _arrays(model: Model, module: Module) -> Iterator[Finding]:
+    """Where each array is declared, and where it is first used."""
+    functions = [entry for function in module.functions.values() for entry in function.locals]
+    entries: list[Declared] = [*module.parameters, *module.variables, *functions]
+    places = [*(entry.name.start for entry in entries if entry.array), *(token.start for token in module.arrays)]
+    used: dict[str, int] = {}
+    targets = (s.access for s in module.statements() if s.kind == "assign" and s.access is not None)
+    for expr in (*module.expressions(), *targets):
+        for node in expr.walk():
+            if node.op == "index":
+                used[node.name] = min(node.start, used.get(node.name, node.start))
+    for position in (*places, *used.values()):
+        yield model.found("array", position)
 
 
 def _nodes(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
@@ -247,7 +281,7 @@ def _nodes(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
             for node in expr.walk():
                 if node.op == "name" and node.name in module.nets:
                     used.setdefault(node.name, node)
-    if not module.unread:  # a part that was not read may contribute
+    if not (module.unread or module.instances or module.arrays):  # each of them may contribute
         for name, node in used.items():
             if name not in fed:
                 yield model.found("loose-node", node.start, name)
@@ -285,13 +319,14 @@ def _static(condition: Expr, module: Module) -> bool:
 
 
 def _calls(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
+    integers = module.integers
     for expr in module.expressions():
         for node in expr.walk():
             if node.op in ("call", "name"):
                 yield from _call(model, module, node)
-            elif node.op == "^" and not all(is_integer(arg, module.integers) for arg in node.args):
+            elif node.op == "^" and not all(is_integer(arg, integers) for arg in node.args):
                 yield model.found("caret", node.start)
-            elif node.op == "/" and is_integer(node, module.integers) and not _exact(node):
+            elif node.op == "/" and is_integer(node, integers) and not _exact(node):
                 text = model.source.text[node.start : node.end]
                 yield model.found("integer-division", node.start, text)
 

@@ -7,10 +7,14 @@ assignment lies on every path to a read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from cosim.lint.expressions import Expr
-from cosim.lint.va_syntax import Module, Statement
+from cosim.lint.va_tree import Module, Statement
+
+# What a parameter that is a time step is called.
+STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
 
 _INITIAL = {"initial_step", "initial_instance", "initial_model"}
 
@@ -38,20 +42,29 @@ class Flow:
 def flow(module: Module) -> Flow:
     """The flow of a module's variables."""
     found = Flow()
-    known = {entry.name.text for entry in module.variables}
+    known = {entry.name.text for entry in module.variables if not entry.array}
 
-    def read(expr: Expr | None, ready: set[str]) -> None:
+    def read(expr: Expr | None, ready: set[str]) -> set[str]:
+        """Note what is read before it is surely assigned; what the functions called in ``expr`` give back."""
+        given: set[str] = set()
+        only: set[int] = set()
         for node in expr.walk() if expr is not None else ():
-            if node.op == "name" and node.name in known and node.name not in ready:
+            function = module.functions.get(node.name) if node.op == "call" else None
+            for argument, value in zip(function.arguments if function else (), node.args, strict=False):
+                if function is not None and argument.text in function.written:
+                    given.add(value.name)
+                    only |= {id(value)} if argument.text not in function.read else set()
+            if node.op == "name" and node.name in known and node.name not in ready and id(node) not in only:
                 found.unset.setdefault(node.name, node)
+        return given
 
     def run(statement: Statement, ready: set[str], where: dict[str, list[Statement]]) -> None:
         """Go through ``statement``; ``ready`` grows by what it surely assigns."""
         kind = statement.kind
         if kind == "assign":
-            read(statement.value, ready)
-            where.setdefault(statement.target, []).append(statement)
-            ready.add(statement.target)
+            for name in (*read(statement.value, ready), statement.target):
+                where.setdefault(name, []).append(statement)
+                ready.add(name)
         elif kind == "block":
             for child in statement.body:
                 run(child, ready, where)
@@ -63,16 +76,20 @@ def flow(module: Module) -> Flow:
             for child in statement.other:
                 run(child, second, where)
             ready |= first & second
+            if statement.value is not None and constant(statement.value, module):
+                ready |= (first | second) - loose  # it is always taken or never: nothing alternates
         elif kind == "case":
             read(statement.value, ready)
             results = []
+            for label in statement.args:
+                read(label, ready)
             for child in statement.body:
                 one = set(ready)
                 run(child, one, where)
                 results.append(one)
             if any(label.name == "default" for label in statement.args) and results:
                 ready |= set.intersection(*results)
-        elif kind == "loop":
+        elif kind in ("loop", "repeat"):
             read(statement.value, ready)
             for child in statement.body:
                 run(child, set(ready), where)
@@ -84,14 +101,33 @@ def flow(module: Module) -> Flow:
                 read(expr, ready)
             for child in statement.body:
                 run(child, set(ready), target)
+        elif kind == "unread":
+            ready |= set(statement.name.split())  # it may have been assigned there
         else:
             for expr in statement.expressions():
-                read(expr, ready)
+                for name in read(expr, ready):
+                    where.setdefault(name, []).append(statement)
+                    ready.add(name)
 
+    loose = {name for statement, _ in module.analogs for name in _loose(statement, module)}
     ready: set[str] = set()
     for statement, initial in module.analogs:
         run(statement, set() if initial else ready, found.initial if initial else found.assigned)
     found.hidden = {name: node for name, node in found.unset.items() if name in found.assigned}
+    return found
+
+
+def _loose(statement: Statement, module: Module) -> set[str]:
+    """What is assigned outside of the start and of every ``if`` whose condition does not change."""
+    if is_initial(statement):
+        return set()
+    if statement.kind == "if" and statement.value is not None and constant(statement.value, module):
+        return set()
+    found = {statement.target} if statement.kind == "assign" else set()
+    if statement.kind == "unread":
+        found = set(statement.name.split())
+    for child in (*statement.body, *statement.other):
+        found |= _loose(child, module)
     return found
 
 
@@ -102,7 +138,7 @@ def constant(expr: Expr, module: Module, variables: set[str] = frozenset()) -> b
     """Whether ``expr`` depends on parameters, numbers and ``variables`` only."""
     parameters = {entry.name.text for entry in module.parameters} | set(variables)
     for node in expr.walk():
-        if node.op == "name" and not (node.name in parameters or node.name.startswith(("`", "$temp", "$vt"))):
+        if node.op == "name" and not (node.name in parameters or node.name in MATH or node.name.startswith("`")):
             return False
         if node.op == "call" and node.name not in MATH and node.name not in module.functions and node.name != "{}":
             return False
@@ -113,5 +149,5 @@ def constant(expr: Expr, module: Module, variables: set[str] = frozenset()) -> b
 
 MATH = frozenset(
     """ln log exp sqrt min max abs pow floor ceil sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh
-    atanh limexp $vt $temperature""".split()  # noqa: SIM905
+    atanh limexp $vt $temperature $param_given $port_connected $simparam $mfactor""".split()  # noqa: SIM905
 )

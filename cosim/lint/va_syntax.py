@@ -1,121 +1,25 @@
 """The syntax tree of Verilog-A modules, as far as compact models use the language, with places in the text.
 
-The parser goes on after what it cannot read: a part that it skipped is in `Module.unread`, with its place.
+The parser goes on behind what it cannot read, at the next statement: what it skipped is in `Module.unread`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from cosim.lint.expressions import VERILOG_LEVELS, Cursor, Expr, ExpressionParser, Token, Unreadable
 from cosim.lint.va_tokens import Source, number
+from cosim.lint.va_tree import Declared, Function, Module, Statement, Unread, scoped
 
 _DIRECTIONS = frozenset({"inout", "input", "output"})
 _TYPES = frozenset({"real", "integer", "string"})
-
-
-@dataclass
-class Statement:
-    """A statement at ``start``..``end``.
-
-    ``kind``: assign (``target`` = ``value``), contrib (``access`` <+ ``value``), if (``value``; ``body``, ``other``),
-    block (``body``), event (``name`` with ``args``; ``body``), loop (``value``; ``body``), case (``value``; a label in
-    ``args`` for each of ``body``), call (``value``), empty.
-    """
-
-    kind: str
-    start: int
-    end: int
-    target: str = ""
-    value: Expr | None = None
-    access: Expr | None = None
-    name: str = ""
-    args: tuple[Expr, ...] = ()
-    body: list[Statement] = field(default_factory=list)
-    other: list[Statement] = field(default_factory=list)
-
-    def walk(self) -> Iterator[Statement]:
-        """This statement and all below it."""
-        yield self
-        for child in (*self.body, *self.other):
-            yield from child.walk()
-
-    def expressions(self) -> Iterator[Expr]:
-        """The expressions of this statement alone."""
-        if self.value is not None:
-            yield self.value
-        yield from self.args
-        if self.access is not None:
-            yield from self.access.args
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A parameter or variable: ``kind`` is its type ("" where none is written), ``value`` its default."""
-
-    name: Token
-    kind: str
-    value: Expr | None
-    start: int
-    end: int
-    local: bool = False
-
-
-@dataclass
-class Function:
-    """An analog function; ``typed`` are the names that a ``real`` or ``integer`` line declares."""
-
-    name: str
-    arguments: list[Token]
-    typed: set[str]
-    body: list[Statement]
-    start: int
-    body_start: int
-
-
-@dataclass
-class Module:
-    """A module. ``nets`` map a name to its discipline; ``analogs`` are (statement, whether ``initial``)."""
-
-    name: str
-    start: int
-    end: int
-    ports: list[Token]
-    header_end: int
-    directed: set[str] = field(default_factory=set)
-    nets: dict[str, str] = field(default_factory=dict)
-    grounds: list[Token] = field(default_factory=list)
-    parameters: list[Declared] = field(default_factory=list)
-    variables: list[Declared] = field(default_factory=list)
-    branches: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    functions: dict[str, Function] = field(default_factory=dict)
-    analogs: list[tuple[Statement, bool]] = field(default_factory=list)
-    unread: list[tuple[int, str]] = field(default_factory=list)
-    instances: list[Token] = field(default_factory=list)
-
-    def statements(self) -> Iterator[Statement]:
-        """Every statement of every analog block."""
-        for statement, _ in self.analogs:
-            yield from statement.walk()
-
-    def expressions(self) -> Iterator[Expr]:
-        """Every expression of the analog blocks and functions."""
-        bodies = [s for s, _ in self.analogs] + [s for f in self.functions.values() for s in f.body]
-        for body in bodies:
-            for statement in body.walk():
-                yield from statement.expressions()
-
-    @property
-    def integers(self) -> frozenset[str]:
-        """Names that are computed in integers: declared so, or a parameter without a type whose default is one."""
-        found = {entry.name.text for entry in (*self.parameters, *self.variables) if entry.kind == "integer"}
-        found |= {
-            entry.name.text
-            for entry in self.parameters
-            if not entry.kind and entry.value is not None and entry.value.op == "number" and entry.value.integer
-        }
-        return frozenset(found)
+_PARAMETERS = frozenset({"parameter", "localparam"})
+_ENDS = frozenset({"end", "endcase", "endfunction", "endgenerate", "endmodule"})
+_PAIRS = {
+    "begin": "end", "case": "endcase", "casex": "endcase", "casez": "endcase", "generate": "endgenerate",
+    "function": "endfunction", "(": ")", "[": "]", "{": "}", "'{": "}",
+}  # fmt: skip
+_CLOSING = frozenset(_PAIRS.values())
 
 
 class _Parser:
@@ -123,55 +27,109 @@ class _Parser:
         self.cursor = Cursor(source.tokens)
         self.expressions = ExpressionParser(VERILOG_LEVELS, number)
         self.depth = 0
+        self.outside: list[Unread] = []
+        self.unread = self.outside
+        self.block = -1
+        self.variables: list[Declared] = []
+        self.parameters: list[Declared] = []
 
     def modules(self) -> list[Module]:
-        found = []
-        while self.cursor.here.kind != "end":
-            if self.cursor.accept("module", "macromodule"):
+        found, cursor = [], self.cursor
+        while cursor.here.kind != "end":
+            if cursor.accept("module", "macromodule"):
                 found.append(self.module())
-            else:
-                self.cursor.take()
+            elif cursor.at("nature", "discipline"):
+                self.upto(f"end{cursor.here.text}")
+            elif not cursor.accept(";"):
+                start = cursor.here
+                while cursor.here.kind != "end" and not cursor.at("module", "macromodule", "nature", "discipline"):
+                    cursor.take()
+                self.outside.append(Unread(start.start, cursor.last.end, f"{start.text!r} outside of a module"))
         return found
+
+    def upto(self, word: str) -> None:
+        """Behind ``word``."""
+        while self.cursor.here.kind != "end" and self.cursor.take().text != word:
+            pass
+
+    def balanced(self) -> None:
+        """Behind the bracket that closes the one here."""
+        depth = 0
+        while self.cursor.here.kind != "end" and not self.cursor.at(*_ENDS):
+            text = self.cursor.take().text
+            depth += (text == "(") - (text == ")")
+            if depth == 0:
+                return
 
     def module(self) -> Module:
         cursor, start = self.cursor, self.cursor.last.start
         name = cursor.take().text
         found = Module(name, start, start, [], cursor.last.end)
+        self.unread, self.variables, self.parameters = found.unread, found.variables, found.parameters
+        if cursor.accept("#"):
+            opened = cursor.here.start
+            self.balanced()
+            found.unread.append(Unread(opened, cursor.last.end, "parameters in front of the ports"))
         if cursor.accept("("):
-            discipline = ""
-            while not cursor.at(")") and cursor.here.kind != "end":
-                token = cursor.take()
-                if token.text in _DIRECTIONS:
-                    discipline = cursor.take().text if cursor.peek().kind == "name" else ""
-                    found.directed.add("*")
-                elif token.kind == "name":
-                    found.ports.append(token)
-                    if discipline:
-                        found.nets[token.text] = discipline
-            cursor.accept(")")
+            self.ports(found)
         cursor.accept(";")
         found.header_end = cursor.last.end
-        if "*" in found.directed:
-            found.directed = {port.text for port in found.ports}
         while not cursor.at("endmodule") and cursor.here.kind != "end":
             before = cursor.index
             try:
                 self.item(found)
             except Unreadable as problem:
-                found.unread.append((problem.position, problem.message))
-                self.skip()
-            if cursor.index == before:
-                cursor.take()
+                self.skipped(before, problem.message)
         found.end = cursor.take().end
         return found
 
-    def skip(self) -> None:
-        """Behind the next semicolon, or to the next word that starts something."""
+    def ports(self, found: Module) -> None:
+        cursor, discipline, directed = self.cursor, "", False
+        while not cursor.at(")") and cursor.here.kind != "end":
+            self.array_range(found)
+            token = cursor.take()
+            if token.text in _DIRECTIONS:
+                directed, discipline = True, ""
+                if cursor.here.kind == "name" and (cursor.peek().kind == "name" or cursor.peek().text == "["):
+                    discipline = cursor.take().text
+            elif token.kind == "name":
+                found.ports.append(token)
+                if directed:
+                    found.directed.add(token.text)
+                if discipline:
+                    found.nets[token.text] = discipline
+        cursor.accept(")")
+
+    def skipped(self, index: int, message: str) -> Statement:
+        """Skip the statement that begins at token ``index``; note and return it.
+
+        It ends behind a semicolon, or behind the end of what it opened, and before an end that it did not open.
+        """
         cursor = self.cursor
-        while cursor.here.kind != "end" and not cursor.at("endmodule", "analog", "end"):
-            if cursor.take().text == ";":
-                return
-        cursor.accept("end")
+        cursor.index = index
+        start, open_, assigned = cursor.here.start, list[str](), []
+        while cursor.here.kind != "end" and not cursor.at("endmodule"):
+            text = cursor.here.text if cursor.here.kind in ("op", "name") else ""
+            if text in _ENDS and text not in open_:
+                break
+            token = cursor.take()
+            if cursor.at("=", "[") and token.kind == "name":
+                assigned.append(token.text)
+            if text == "for" and cursor.at("("):  # its semicolons end nothing
+                self.balanced()
+                continue
+            if text in _CLOSING and text in open_:  # what was opened in it and not closed ends with it
+                while open_.pop() != text:
+                    pass
+            elif text in _PAIRS:
+                open_.append(_PAIRS[text])
+            closes = text == ";" or text in ("end", "endcase", "endfunction", "endgenerate")
+            if closes and not (open_ and set(open_) - {")", "]", "}"}) and not cursor.at("else"):
+                break
+        if cursor.index == index:
+            cursor.take()
+        self.unread.append(Unread(start, cursor.last.end, message))
+        return Statement("unread", start, cursor.last.end, name=" ".join(assigned))
 
     def item(self, module: Module) -> None:
         cursor = self.cursor
@@ -180,28 +138,34 @@ class _Parser:
             self.analog(module)
         elif word in _DIRECTIONS:
             cursor.take()
+            self.array_range(module)
             names = self.names()
             if len(names) > 1 and names[0][1] == "":  # "inout electrical p, n": the first is a discipline
                 discipline = names.pop(0)[0].text
                 module.nets.update({token.text: discipline for token, _ in names})
+            elif len(names) == 1 and cursor.at("["):  # "inout electrical [0:1] p"
+                self.array_range(module)
+                names = self.names()
             module.directed |= {token.text for token, _ in names}
             cursor.expect(";")
         elif word == "ground":
             cursor.take()
             module.grounds += [token for token, _ in self.names()]
             cursor.expect(";")
-        elif word in ("parameter", "localparam"):
-            self.parameter(module, local=word == "localparam")
+        elif word in _PARAMETERS:
+            self.parameter()
         elif word in _TYPES:
-            self.variable(module)
+            self.variable()
         elif word == "branch":
             self.branch(module)
-        elif word in (";", "aliasparam"):
-            self.skip()
-        elif cursor.here.kind == "name" and (cursor.peek().kind == "name" or cursor.peek().text == "#"):
-            self.net_or_instance(module)
-        else:
+        elif word == "aliasparam":
+            self.upto(";")
+        elif cursor.accept(";"):
+            pass
+        elif cursor.here.kind != "name" or word in _PAIRS or word in _ENDS:
             raise Unreadable(f"{word!r} is not read here", cursor.here.start)
+        else:
+            self.net_or_instance(module)
 
     def names(self) -> list[tuple[Token, str]]:
         """Names up to the semicolon, each with "," or "" before it: a discipline has no comma behind it."""
@@ -214,14 +178,31 @@ class _Parser:
             found = [(found[0][0], ",")]
         return found
 
+    def array_range(self, module: Module) -> None:
+        if self.cursor.at("["):
+            module.arrays.append(self.cursor.here)
+            self.upto("]")
+
+    def ranged(self) -> bool:
+        """Whether ranges of an array stand here; behind them."""
+        found = self.cursor.at("[")
+        while self.cursor.at("["):
+            self.upto("]")
+        return found
+
     def net_or_instance(self, module: Module) -> None:
         cursor = self.cursor
         discipline = cursor.take()
+        self.array_range(module)
         if cursor.peek().text == "(" or cursor.at("#"):
             module.instances.append(discipline)
-            raise Unreadable("an instance of another module", discipline.start)
-        for token, _ in self.names():
-            module.nets[token.text] = discipline.text
+            self.upto(";")
+            return
+        while True:
+            module.nets[cursor.name().text] = discipline.text
+            self.array_range(module)
+            if not cursor.accept(","):
+                break
         cursor.expect(";")
 
     def branch(self, module: Module) -> None:
@@ -234,37 +215,72 @@ class _Parser:
             module.branches[token.text] = nodes
         cursor.expect(";")
 
-    def parameter(self, module: Module, *, local: bool) -> None:
+    def parameter(self) -> None:
+        """Parameters up to the semicolon, into ``self.parameters``."""
         cursor = self.cursor
-        start = cursor.take().start
+        first = cursor.take()
         kind = cursor.take().text if cursor.at(*_TYPES) else ""
+        found: list[Declared] = []
         while True:
+            array = self.ranged()
             name = cursor.name()
+            array = self.ranged() or array
             cursor.expect("=")
             value = self.expressions.parse(cursor)
-            end = cursor.last.end
-            while not cursor.at(",", ";") and cursor.here.kind != "end":  # ranges: from [0:1) exclude 0
-                if cursor.accept("[", "("):
-                    while not cursor.at("]", ")") and cursor.here.kind != "end":
-                        cursor.take()
-                end = cursor.take().end
-            module.parameters.append(Declared(name, kind, value, start, end, local))
+            commas: list[Token] = []
+            words: dict[str, tuple[str, ...]] = {"from": (), "exclude": ()}
+            while cursor.at("from", "exclude"):
+                clause, begin = cursor.take().text, cursor.index
+                commas += self.allowed()
+                said = cursor.tokens[begin : cursor.index]
+                words[clause] += tuple(token.text[1:-1] for token in said if token.kind == "string")
+            found.append(
+                Declared(name, kind, value, first.start, cursor.last.end, first.text == "localparam", array,
+                         commas=tuple(commas), block=self.block, allowed=words["from"], excluded=words["exclude"])
+            )  # fmt: skip
             if not cursor.accept(","):
                 break
         cursor.expect(";")
+        self.parameters += [replace(entry, closed=cursor.last.end) for entry in found]
 
-    def variable(self, module: Module) -> None:
+    def allowed(self) -> list[Token]:
+        """What a parameter may be: [0:1), a list, a value; returns the commas that stand where a colon has to."""
+        cursor, commas = self.cursor, list[Token]()
+        if not cursor.at("[", "("):
+            self.expressions.parse(cursor)
+            return commas
+        opened = cursor.take()
+        while True:
+            while cursor.accept("+", "-"):
+                pass
+            if not cursor.accept("inf"):
+                self.expressions.parse(cursor)
+            if cursor.at(",") and not commas:
+                commas.append(cursor.take())
+            elif not (cursor.at(":") and cursor.take()):
+                break
+        if opened.text == "[" or not cursor.at(")"):
+            if not cursor.accept("]", ")"):
+                raise Unreadable(f"{cursor.here.text!r} where a range ends", cursor.here.start)
+        else:
+            cursor.expect(")")
+        return commas
+
+    def variable(self) -> None:
+        """Variables up to the semicolon, into ``self.variables``."""
         cursor = self.cursor
         start, kind = cursor.here.start, cursor.take().text
+        found: list[Declared] = []
+        everywhere = self.ranged()
         while True:
             name = cursor.name()
-            if cursor.at("["):
-                raise Unreadable("an array of variables", cursor.here.start)
+            array = self.ranged() or everywhere
             value = self.expressions.parse(cursor) if cursor.accept("=") else None
-            module.variables.append(Declared(name, kind, value, start, cursor.last.end))
+            found.append(Declared(name, kind, value, start, cursor.last.end, array=array, block=self.block))
             if not cursor.accept(","):
                 break
         cursor.expect(";")
+        self.variables += [replace(entry, closed=cursor.last.end) for entry in found]
 
     def analog(self, module: Module) -> None:
         cursor = self.cursor
@@ -280,21 +296,55 @@ class _Parser:
         if cursor.at(*_TYPES):
             cursor.take()
         name = cursor.name().text
-        cursor.expect(";")
         found = Function(name, [], set(), [], start, cursor.here.start)
-        while not cursor.at("endfunction") and cursor.here.kind != "end":
-            if cursor.at(*_DIRECTIONS):
-                cursor.take()
-                found.arguments += [token for token, _ in self.names()]
-                cursor.expect(";")
-            elif cursor.at(*_TYPES):
-                cursor.take()
-                found.typed |= {token.text for token, _ in self.names()}
-                cursor.expect(";")
-            else:
-                found.body.append(self.statement())
-        cursor.accept("endfunction")
+        outer, self.variables, self.parameters = (self.variables, self.parameters), found.locals, found.locals
+        try:
+            if cursor.accept("("):  # as in SystemVerilog: f(input real x, y)
+                while not cursor.at(")") and cursor.here.kind != "end":
+                    self.arguments(found)
+                    cursor.accept(",")
+                cursor.expect(")")
+            cursor.expect(";")
+            found.body_start = cursor.last.end
+            while not cursor.at("endfunction", "endmodule") and cursor.here.kind != "end":
+                before = cursor.index
+                try:
+                    if cursor.at(*_DIRECTIONS):
+                        self.arguments(found)
+                        cursor.expect(";")
+                    else:
+                        found.body += self.declared_or_statement()
+                except Unreadable as problem:
+                    found.body.append(self.skipped(before, problem.message))
+        finally:
+            self.variables, self.parameters = outer
+        found.typed |= {entry.name.text for entry in found.locals}
+        if not cursor.accept("endfunction"):
+            self.unread.append(Unread(start, cursor.here.start, f"function {name!r} has no 'endfunction'"))
         module.functions[name] = found
+
+    def arguments(self, found: Function) -> None:
+        """``input x, y`` or ``input real x, y``; without a direction as the one before."""
+        cursor = self.cursor
+        direction = cursor.take().text if cursor.at(*_DIRECTIONS) else "input"
+        typed = bool(cursor.accept(*_TYPES))
+        names = [cursor.name()]
+        while cursor.at(",") and cursor.peek().kind == "name" and cursor.peek().text not in _DIRECTIONS | _TYPES:
+            cursor.take()
+            names.append(cursor.name())
+        found.arguments += names
+        found.typed |= {token.text for token in names} if typed else set()
+        found.read |= {token.text for token in names} if direction != "output" else set()
+        found.written |= {token.text for token in names} if direction != "input" else set()
+
+    def declared_or_statement(self) -> list[Statement]:
+        if self.cursor.at(*_TYPES):
+            self.variable()
+        elif self.cursor.at(*_PARAMETERS):
+            self.parameter()
+        else:
+            return [self.statement()]
+        return []
 
     def statement(self) -> Statement:
         self.depth += 1
@@ -305,6 +355,12 @@ class _Parser:
         finally:
             self.depth -= 1
 
+    def condition(self) -> Expr:
+        self.cursor.expect("(")
+        value = self.expressions.parse(self.cursor)
+        self.cursor.expect(")")
+        return value
+
     def _statement(self) -> Statement:
         cursor = self.cursor
         token = cursor.here
@@ -312,38 +368,44 @@ class _Parser:
         if cursor.accept(";"):
             return Statement("empty", start, cursor.last.end)
         if cursor.accept("begin"):
-            if cursor.accept(":"):
-                cursor.name()
-            body = []
-            while not cursor.at("end") and cursor.here.kind != "end":
-                if cursor.at(*_TYPES):  # variables of a named block
-                    raise Unreadable("a variable declared in a block", cursor.here.start)
-                body.append(self.statement())
-            cursor.expect("end")
-            return Statement("block", start, cursor.last.end, body=body)
+            return self._block(start)
         if cursor.accept("if"):
-            cursor.expect("(")
-            value = self.expressions.parse(cursor)
-            cursor.expect(")")
+            value = self.condition()
             body = [self.statement()]
             other = [self.statement()] if cursor.accept("else") else []
             return Statement("if", start, cursor.last.end, value=value, body=body, other=other)
         if cursor.accept("@"):
             return self._event(start)
-        if cursor.accept("while"):
-            cursor.expect("(")
-            value = self.expressions.parse(cursor)
-            cursor.expect(")")
-            return Statement("loop", start, cursor.last.end, value=value, body=[self.statement()])
+        if cursor.at("while", "repeat"):
+            kind = "loop" if cursor.take().text == "while" else "repeat"
+            value = self.condition()
+            body = [self.statement()]
+            return Statement(kind, start, cursor.last.end, value=value, body=body)
         if cursor.accept("for"):
             return self._for(start)
-        if cursor.accept("case"):
+        if cursor.accept("case", "casex", "casez"):
             return self._case(start)
-        if token.text in ("repeat", "generate"):
-            raise Unreadable(f"'{token.text}' is not read here", start)
-        if token.kind not in ("name", "system", "directive"):
+        if token.kind not in ("name", "system", "directive") or token.text in _ENDS | {"generate", "else", "function"}:
             raise Unreadable(f"{token.text or 'the end'!r} where a statement is expected", start)
         return self._simple(start)
+
+    def _block(self, start: int) -> Statement:
+        cursor, outer = self.cursor, self.block
+        name = cursor.name().text if cursor.accept(":") else ""
+        self.block = start
+        variables, parameters = len(self.variables), len(self.parameters)
+        body: list[Statement] = []
+        while not cursor.at(*_ENDS) and cursor.here.kind != "end":
+            before = cursor.index
+            try:
+                body += self.declared_or_statement()
+            except Unreadable as problem:
+                body.append(self.skipped(before, problem.message))
+        self.block = outer
+        scoped(name, body, ((self.variables, variables), (self.parameters, parameters)))
+        if not cursor.accept("end"):
+            self.unread.append(Unread(start, cursor.last.end, "a block has no 'end'"))
+        return Statement("block", start, cursor.last.end, body=body)
 
     def _for(self, start: int) -> Statement:
         cursor = self.cursor
@@ -360,43 +422,49 @@ class _Parser:
 
     def _assignment(self) -> Statement:
         cursor = self.cursor
-        name = cursor.name()
-        cursor.expect("=")
+        target = self.expressions.operand(cursor)
+        if target.op not in ("name", "index") or target.name.startswith("$") or not cursor.at("="):
+            raise Unreadable("no assignment", target.start)
+        cursor.take()
         value = self.expressions.parse(cursor)
-        return Statement("assign", name.start, value.end, target=name.text, value=value)
+        element = target if target.op == "index" else None
+        return Statement("assign", target.start, cursor.last.end, target=target.name, value=value, access=element)
 
     def _case(self, start: int) -> Statement:
         cursor = self.cursor
-        cursor.expect("(")
-        value = self.expressions.parse(cursor)
-        cursor.expect(")")
+        value = self.condition()
         labels: list[Expr] = []
         body = []
-        while not cursor.at("endcase") and cursor.here.kind != "end":
+        while not cursor.at(*_ENDS) and cursor.here.kind != "end":
             if cursor.at("default"):
                 token = cursor.take()
                 cursor.accept(":")
                 labels.append(Expr("name", token.start, token.end, name="default"))
             else:
-                labels.append(self.expressions.parse(cursor))
-                if cursor.at(","):
-                    raise Unreadable("several labels of one case", cursor.here.start)
+                given = [self.expressions.parse(cursor)]
+                while cursor.accept(","):
+                    given.append(self.expressions.parse(cursor))
                 cursor.expect(":")
-            body.append(self.statement())
+                several = Expr("call", given[0].start, given[-1].end, name="labels", args=tuple(given))
+                labels.append(given[0] if len(given) == 1 else several)
+            before = cursor.index
+            try:
+                body.append(self.statement())
+            except Unreadable as problem:
+                body.append(self.skipped(before, problem.message))
         cursor.expect("endcase")
         return Statement("case", start, cursor.last.end, value=value, args=tuple(labels), body=body)
 
     def _simple(self, start: int) -> Statement:
         cursor = self.cursor
-        if cursor.here.kind == "name" and cursor.peek().text == "=":
-            name = cursor.take().text
-            cursor.take()
-            value = self.expressions.parse(cursor)
+        before = cursor.index
+        called = self.expressions.operand(cursor)
+        if cursor.at("=") and called.op in ("name", "index"):
+            cursor.index = before
+            statement = self._assignment()
             cursor.expect(";")
-            return Statement("assign", start, cursor.last.end, target=name, value=value)
-        if cursor.peek().text == "=":  # $x = : no such thing
-            raise Unreadable("an assignment to a system name", start)
-        called = self.expressions.parse(cursor)
+            statement.end = cursor.last.end
+            return statement
         if cursor.accept("<+"):
             value = self.expressions.parse(cursor)
             cursor.expect(";")
@@ -424,6 +492,10 @@ class _Parser:
         return Statement("event", start, cursor.last.end, name=" ".join(names), args=args, body=body)
 
 
-def parse(source: Source) -> list[Module]:
-    """The modules of a file."""
-    return _Parser(source).modules()
+def parse(source: Source, outside: list[Unread] | None = None) -> list[Module]:
+    """The modules of a file; what it has outside of them and is not understood is put into ``outside``."""
+    parser = _Parser(source)
+    found = parser.modules()
+    if outside is not None:
+        outside += [*parser.outside, *(Unread(*fault) for fault in source.faults)]
+    return found

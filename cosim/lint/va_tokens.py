@@ -1,22 +1,23 @@
 """Verilog-A text as tokens: comments, attributes and the branches of `ifdef that are not taken left out.
 
-Own reader: there is no Python library for Verilog-AMS. It reads one file as it is written; macros are kept as tokens
-(their bodies in `Source.macros`), and what an ```include`` brings is not followed.
+Our choice is a reader of our own: there is no Python library for Verilog-AMS.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from cosim.errors import InputError
-from cosim.lint.expressions import Token
-from cosim.lint.findings import MAX_TOKENS
+from cosim.errors import CosimError, InputError, Where
+from cosim.lint.expressions import Expr, Token
+from cosim.lint.findings import MAX_TOKENS, inside, read_source
+from cosim.lint.va_macros import Macro, Preprocessor, Use
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/|\(\*(?!\s*\)).*?\*\))
+    r"""(?P<space>\s+|\\\n|//[^\n]*|/\*.*?\*/|\(\*(?!\s*\)).*?\*\))
     |(?P<string>"(?:[^"\\\n]|\\.)*")
     |(?P<directive>`\w+)
     |(?P<system>\$\w+)
@@ -34,31 +35,67 @@ SUFFIX: Mapping[str, float] = {
 STANDARD_HEADERS = frozenset(
     {"disciplines.vams", "constants.vams", "disciplines.h", "discipline.h", "constants.h", "discipline.vams"}
 )
-CONSTANTS = frozenset(
-    """M_E M_LOG2E M_LOG10E M_LN2 M_LN10 M_PI M_TWO_PI M_PI_2 M_PI_4 M_1_PI M_2_PI M_2_SQRTPI M_SQRT2 M_SQRT1_2
-    P_Q P_C P_K P_H P_EPS0 P_U0 P_CELSIUS0 P_EPS_SI P_EPS_OX""".split()  # noqa: SIM905
-)
-DIRECTIVES = frozenset(
-    """include define undef ifdef ifndef else elsif endif resetall timescale default_discipline default_transition
-    line begin_keywords end_keywords celldefine endcelldefine __VAMS_ENABLE__ __VAMS_COMPACT_MODELING__""".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file as tokens. ``includes`` are (name, token); ``macros`` map a name to its body."""
+    """A file as tokens.
+
+    ``tokens`` are those that the compiler sees, macros and included files expanded; ``written`` those of the file
+    itself that count: in branches that are taken, and in macros that are used. ``includes`` are (name, token),
+    ``standard`` what the compiler's own headers define, ``unopened`` the includes that were not read, ``uses`` where
+    something is expanded, ``conditionals`` the places (start, end) from `ifdef to `endif, ``faults`` (start, end,
+    message) what the preprocessor did not understand.
+    """
 
     text: str
     tokens: tuple[Token, ...]
+    written: tuple[Token, ...]
     directives: tuple[Token, ...]
     includes: tuple[tuple[str, Token], ...]
-    macros: Mapping[str, str]
+    standard: frozenset[str]
+    unopened: frozenset[str]
+    uses: tuple[Use, ...]
+    conditionals: tuple[tuple[int, int], ...]
+    faults: tuple[tuple[int, int, str], ...]
+    macros: Mapping[str, Macro]
     starts: tuple[int, ...] = field(repr=False, default=())
 
     def place(self, position: int) -> tuple[int, int]:
         """Line and column, from 1, of an offset."""
         line = bisect_right(self.starts, position)
         return line, position - self.starts[line - 1] + 1
+
+    def cuts(self, start: int, end: int) -> bool:
+        """Whether an edit of ``start``..``end`` would cut a macro's use or an include, or be lost in one."""
+        first = bisect_right(self.uses, start, key=lambda use: use.end)
+        last = bisect_left(self.uses, end, key=lambda use: use.start) - 1
+        for use in self.uses[first : first + 1] + self.uses[max(last, first) : last + 1]:
+            encloses = start <= use.start and use.end <= end
+            apart = end <= use.start or use.end <= start
+            if not (encloses or apart or any(a <= start and end <= b for a, b in use.arguments)):
+                return True
+        return False
+
+    def editable(self, node: Expr) -> bool:
+        """Whether the text of ``node`` is what it means: no part of it is hidden in a macro that it shares."""
+        if node.start >= node.end or self.cuts(node.start, node.end) or self.whole(node):
+            return False
+        return all((arg.op == "name" and not arg.name) or self.whole(arg) or self.editable(arg) for arg in node.args)
+
+    def expanded(self, position: int) -> bool:
+        """Whether a token at ``position`` comes out of a macro or an included file."""
+        found = bisect_right(self.uses, position, key=lambda use: use.start)
+        return found > 0 and position < self.uses[found - 1].end
+
+    def whole(self, node: Expr) -> bool:
+        """Whether ``node`` is exactly a macro's use."""
+        found = bisect_left(self.uses, node.start, key=lambda use: use.start)
+        return found < len(self.uses) and (self.uses[found].start, self.uses[found].end) == (node.start, node.end)
+
+    def conditional(self, position: int, since: int) -> bool:
+        """Whether ``position`` lies between an `ifdef behind ``since`` and its `endif."""
+        return any(since < start < position < end for start, end in self.conditionals)
 
     def line_end(self, position: int) -> int:
         """The offset of the end of the line that ``position`` is on."""
@@ -77,75 +114,47 @@ def number(token: Token) -> tuple[float, bool]:
     return float(match[0]) if match else 0.0, False
 
 
-def scan(text: str) -> Source:
-    """The tokens of ``text``. Raises `InputError` for a file with too many."""
-    everything: list[Token] = []
-    position, taken = 0, True
+def lex(text: str) -> list[Token]:
+    """Every token of ``text``. Raises `InputError` for a file with too many."""
+    found: list[Token] = []
+    position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:  # a lone quote, a NUL, a letter of another script
-            everything.append(Token("op", text[position], position, position + 1))
+            found.append(Token("op", text[position], position, position + 1))
             position += 1
             continue
         kind = match.lastgroup or "op"
         if kind != "space":
-            everything.append(Token(kind, match[0], match.start(), match.end()))
+            found.append(Token(kind, match[0], match.start(), match.end()))
         position = match.end()
-        if len(everything) > MAX_TOKENS:
+        if len(found) > MAX_TOKENS:
             raise InputError(f"more than {MAX_TOKENS} tokens", remedy="lint one model at a time")
-    tokens: list[Token] = []
-    directives: list[Token] = []
-    includes: list[tuple[str, Token]] = []
-    macros: dict[str, str] = {}
-    branches: list[bool] = []
-    index = 0
-    while index < len(everything):
-        token = everything[index]
-        index += 1
-        taken = all(branches)
-        if token.kind != "directive":
-            if taken:
-                tokens.append(token)
-            continue
-        word = token.text[1:]
-        following = everything[index] if index < len(everything) else token
-        if word in ("ifdef", "ifndef"):
-            branches.append((following.text in macros) == (word == "ifdef"))
-            index += 1
-        elif word in ("else", "elsif") and branches:
-            branches[-1] = not branches[-1]
-            index += word == "elsif"
-        elif word == "endif" and branches:
-            branches.pop()
-        elif not taken:
-            continue
-        elif word == "define":
-            end = _define_end(text, token.end)
-            body = text[following.end : end].strip()
-            if following.end <= end:
-                macros[following.text] = body
-            while index < len(everything) and everything[index].start < end:
-                index += 1
-        elif word == "include" and following.kind == "string":
-            includes.append((following.text[1:-1], token))
-            index += 1
-        elif word in DIRECTIVES:
-            directives.append(token)
-            end = text.find("\n", token.end)
-            while index < len(everything) and end >= 0 and everything[index].start < end:
-                index += 1
-        else:
-            tokens.append(token)  # a macro is used
+    return found
+
+
+def scan(text: str, folder: Path | None = None, macros: Mapping[str, Macro] | None = None) -> Source:
+    """The tokens of ``text``, in which ``macros`` are defined; what it includes is looked for in ``folder``.
+
+    Raises `InputError` for a file with too many tokens, or too deep in macros or includes.
+    """
+
+    def open_file(name: str) -> str | None:
+        if folder is None or name in STANDARD_HEADERS:
+            return None
+        try:
+            found = inside(name, folder, where=Where())
+            return None if found is None else read_source(found)
+        except CosimError:  # the rules say it
+            return None
+
+    found = Preprocessor(lex, open_file, MAX_TOKENS)
+    found.macros.update(macros or {})
+    found.file(text)
     starts = (0, *(match.end() for match in re.finditer("\n", text)))
     last = Token("end", "", len(text), len(text))
-    return Source(text, (*tokens, last), tuple(directives), tuple(includes), macros, starts)
-
-
-def _define_end(text: str, position: int) -> int:
-    while True:
-        end = text.find("\n", position)
-        if end < 0:
-            return len(text)
-        if text[end - 1] != "\\":
-            return end
-        position = end + 1
+    return Source(
+        text, (*found.tokens, last), tuple(found.written), tuple(found.directives), tuple(found.includes),
+        frozenset(found.standard), frozenset(found.unopened - STANDARD_HEADERS), tuple(found.uses),
+        tuple(sorted(found.conditionals)), tuple(found.faults), found.macros, starts,
+    )  # fmt: skip

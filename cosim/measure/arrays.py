@@ -11,6 +11,7 @@ from pydantic import Field
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.measure import waveforms as measure
+from cosim.measure.dimensions import Dimension, Known, total
 from cosim.measure.kinds import Kind, Point, PointMeasure
 from cosim.schema import Second
 
@@ -64,6 +65,10 @@ class Changes(_Cells):
     """The change of every cell, or the largest of their magnitudes."""
 
     kind: Literal["changes", "largest-change"]
+
+    def dimension(self, known: Known) -> Dimension:
+        """The vectors'."""
+        return total([known.vector(name) for name in self.vectors()])
 
     def evaluate(self, point: Point) -> Array | float:
         """(cells,), or one value."""

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pydantic
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure import waveforms as measure
-from cosim.schema import Ampere, Hertz, Number, Second, Table, Volt
+from cosim.measure.dimensions import PLAIN, Dimension, Known, of_unit
+from cosim.schema import Ampere, Hertz, Number, Second, Stated, Volt
+from cosim.units import parse, si_unit, unit_in
 
 if TYPE_CHECKING:
     import xarray
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from cosim.spice.stimuli import PulseTrain
 
 
-# A place on an analysis's coordinate, whichever that is.
+# A place on an analysis's coordinate, whichever that is, and a level of a vector; a bench tells which is meant.
 Place = Second | Volt | Ampere | Hertz | Number
+Level = Volt | Ampere | Number
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,12 @@ class Point:
         return self.trains[stimulus]
 
 
-class Kind(Table):
+class Kind(Stated):
     """What every measure has: the unit of its values and the analysis whose waveforms it sees (None: the only one).
 
     Args:
-        unit: of its values, which its limits and its table have.
+        unit: in which tables, files and figures have its values: `"mA"` for a current. One of another dimension than
+            what is measured is an error; `"1"` gives the SI number, and nothing is checked.
         analysis: the one that it sees; default: the only one.
     """
 
@@ -57,6 +62,11 @@ class Kind(Table):
     def vectors(self) -> tuple[str, ...]:
         """The vectors that have to be saved."""
         return ()
+
+    def dimension(self, known: Known) -> Dimension:
+        """What its values are numbers of; raises `UnitError` where that makes no sense."""
+        del known
+        return PLAIN
 
 
 class PointMeasure(Kind):
@@ -77,7 +87,7 @@ class PointMeasure(Kind):
 
     @abstractmethod
     def evaluate(self, point: Point) -> Any:
-        """One value or (n,) values, in ``unit`` (SI). Raises `InputError` where it cannot be had."""
+        """One value or (n,) values, in SI. Raises `InputError` where it cannot be had."""
 
 
 class DerivedMeasure(Kind):
@@ -113,6 +123,10 @@ class ReadConductance(PointMeasure):
         """The drive's current."""
         return (self.current,)
 
+    def dimension(self, known: Known) -> Dimension:
+        """Current over the read voltage."""
+        return known.vector(self.current) / Dimension(("V",))
+
     def evaluate(self, point: Point) -> Array:
         """(pulses,) S."""
         return measure.read_conductance(point.data, self.current, train=point.train(self.stimulus))
@@ -128,6 +142,10 @@ class AfterPulse(PointMeasure):
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
         return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """The vector's."""
+        return known.vector(self.of)
 
     def evaluate(self, point: Point) -> Array:
         """(pulses,)."""
@@ -145,6 +163,10 @@ class PulseEnergy(PointMeasure):
     def vectors(self) -> tuple[str, ...]:
         """Voltage and current of the source."""
         return self.voltage, self.current
+
+    def dimension(self, known: Known) -> Dimension:
+        """Power times time."""
+        return known.vector(self.voltage) * known.vector(self.current) * known.axis
 
     def evaluate(self, point: Point) -> Array:
         """(pulses,) J."""
@@ -168,6 +190,10 @@ class SourceEnergy(PointMeasure):
         """Voltage and current of the source."""
         return self.voltage, self.current
 
+    def dimension(self, known: Known) -> Dimension:
+        """Power times time."""
+        return known.vector(self.voltage) * known.vector(self.current) * known.axis
+
     def evaluate(self, point: Point) -> float:
         """J."""
         t, v = measure.window(point.data, self.voltage, start=self.start, stop=self.stop)
@@ -190,6 +216,11 @@ class Reduced(PointMeasure):
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
         return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """The vector's; of an integral, times that of the coordinate."""
+        own = known.vector(self.of)
+        return own * known.axis if self.kind == "integral" else own
 
     def evaluate(self, point: Point) -> float:
         """One value."""
@@ -221,6 +252,10 @@ class At(PointMeasure):
         """The vector."""
         return (self.of,)
 
+    def dimension(self, known: Known) -> Dimension:
+        """The vector's."""
+        return known.vector(self.of)
+
     def evaluate(self, point: Point) -> Array:
         """One value per time."""
         return np.asarray(measure.sample(point.data, self.of, at=np.asarray(self.at, dtype=float)))
@@ -235,7 +270,7 @@ class Crossing(PointMeasure):
 
     kind: Literal["crossing"]
     of: str
-    level: Volt | Number
+    level: Level
     edge: Literal["rise", "fall", "either"] = "rise"
     number: int = 1
     after: Second = 0.0
@@ -243,6 +278,10 @@ class Crossing(PointMeasure):
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
         return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """The coordinate's."""
+        return known.axis
 
     def evaluate(self, point: Point) -> float:
         """s."""
@@ -261,7 +300,7 @@ class Count(PointMeasure):
 
     kind: Literal["count"]
     of: str
-    level: Volt | Number
+    level: Level
     edge: Literal["rise", "fall"] = "rise"
     start: Second = 0.0
     stop: Second | None = None
@@ -287,6 +326,10 @@ class Whole(PointMeasure):
         """The vector."""
         return (self.of,)
 
+    def dimension(self, known: Known) -> Dimension:
+        """The vector's."""
+        return known.vector(self.of)
+
     def evaluate(self, point: Point) -> Array:
         """(points of the engine,)."""
         return measure.vector(point.data, self.of)
@@ -296,12 +339,24 @@ class Quotient(DerivedMeasure):
     """One measure over another, or over a number.
 
     Args:
-        by: the divisor: a measure, a swept parameter or a number.
+        by: the divisor: a measure, a swept parameter, or a number with its unit: `"1 uA"`.
     """
 
     kind: Literal["quotient"]
     of: str
     by: str | float
+
+    @pydantic.field_validator("by")
+    @classmethod
+    def _number(cls, by: str | float) -> str | float:
+        """A name stays; the text of a quantity becomes its SI number."""
+        return parse(by, si_unit(unit_in(by))) if isinstance(by, str) and not by[:1].isidentifier() else by
+
+    def dimension(self, known: Known) -> Dimension:
+        """That of the one over that of the other."""
+        stated = self.units_of("by") if not isinstance(self.by, str) else []
+        below = known.entry(self.by) if isinstance(self.by, str) else of_unit(stated[0] if stated else "1")
+        return known.entry(self.of) / below
 
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Array:
         """Element by element."""
@@ -339,6 +394,10 @@ class Span(DerivedMeasure):
 
     kind: Literal["largest", "smallest", "average", "change"]
     of: str
+
+    def dimension(self, known: Known) -> Dimension:
+        """That of the measure."""
+        return known.entry(self.of)
 
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
         """One value."""

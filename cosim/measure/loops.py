@@ -10,6 +10,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.measure import physics
 from cosim.measure import waveforms as measure
+from cosim.measure.dimensions import Dimension, Known
 from cosim.measure.kinds import Kind, Point, PointMeasure
 from cosim.schema import Second
 
@@ -46,6 +47,10 @@ class LoopArea(_OfLoop):
     start: Second | None = None
     stop: Second | None = None
 
+    def dimension(self, known: Known) -> Dimension:
+        """Voltage times current."""
+        return known.vector(self.voltage) * known.vector(self.current)
+
     def evaluate(self, point: Point) -> float:
         """W."""
         _, v = measure.window(point.data, self.voltage, start=self.start, stop=self.stop)
@@ -58,6 +63,10 @@ class ConductanceAt(_OfLoop):
 
     kind: Literal["conductance-at"]
     at: Second | tuple[Second, ...]
+
+    def dimension(self, known: Known) -> Dimension:
+        """Current over voltage."""
+        return known.vector(self.current) / known.vector(self.voltage)
 
     def evaluate(self, point: Point) -> Array:
         """One value per time, S."""

@@ -9,20 +9,25 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure import waveforms as measure
-from cosim.measure.kinds import Kind, Point, PointMeasure
-from cosim.schema import Number, Second, Volt
+from cosim.measure.dimensions import Dimension, Known, total
+from cosim.measure.kinds import Kind, Level, Point, PointMeasure
+from cosim.schema import Second
 
 
 class Spikes(PointMeasure):
     """What every measure of a spike train has: the vector, the level that a spike crosses, the time to begin at (s)."""
 
     of: str
-    level: Volt | Number
+    level: Level
     after: Second = 0.0
 
     def vectors(self) -> tuple[str, ...]:
         """The spiking vector."""
         return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """A time, except where a measure says else."""
+        return known.axis
 
     def times(self, point: Point, *, at_least: int) -> Array:
         """(n,) s: the rising crossings; raises where there are fewer than ``at_least``."""
@@ -101,6 +106,10 @@ class EnergyPerSpike(Spikes):
     def vectors(self) -> tuple[str, ...]:
         """The spiking vector and those of the supplies."""
         return (self.of, *(name for pair in self.supplies for name in pair))
+
+    def dimension(self, known: Known) -> Dimension:
+        """Power times time."""
+        return total([known.vector(v) * known.vector(i) * known.axis for v, i in self.supplies])
 
     def evaluate(self, point: Point) -> float:
         """J."""

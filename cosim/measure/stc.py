@@ -12,8 +12,9 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.measure import waveforms as measure
-from cosim.measure.kinds import Kind, Point, PointMeasure
-from cosim.schema import Ampere, Number, Second
+from cosim.measure.dimensions import Dimension, Known
+from cosim.measure.kinds import Kind, Level, Point, PointMeasure
+from cosim.schema import Second
 
 
 def first_order(t: Array, drive: Array, *, tau: float) -> Array:
@@ -75,12 +76,16 @@ class Trip(PointMeasure):
 
     kind: Literal["trip"]
     of: str
-    level: Ampere | Number
-    until: Ampere | Number | None = None
+    level: Level
+    until: Level | None = None
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
         return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """The swept source's."""
+        return known.axis
 
     def evaluate(self, point: Point) -> float:
         """In the source's unit."""
@@ -111,6 +116,10 @@ class Slope(PointMeasure):
         """The vector."""
         return (self.of,)
 
+    def dimension(self, known: Known) -> Dimension:
+        """The vector over the coordinate."""
+        return known.vector(self.of) / known.axis
+
     def evaluate(self, point: Point) -> float:
         """In the vector's unit per second."""
         low, high = measure.sample(point.data, self.of, at=np.array([self.start, self.stop]))
@@ -127,15 +136,19 @@ class CrossingDelay(PointMeasure):
 
     kind: Literal["crossing-delay"]
     cause: str
-    cause_level: Ampere | Number
+    cause_level: Level
     effect: str
-    effect_level: Ampere | Number
+    effect_level: Level
     edge: Literal["rise", "fall"] = "rise"
     after: Second = 0.0
 
     def vectors(self) -> tuple[str, ...]:
         """Cause and effect."""
         return self.cause, self.effect
+
+    def dimension(self, known: Known) -> Dimension:
+        """The coordinate's."""
+        return known.axis
 
     def evaluate(self, point: Point) -> float:
         """s."""

@@ -15,6 +15,7 @@ from pydantic import Field
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.measure import waveforms as measure
+from cosim.measure.dimensions import Dimension, Known
 from cosim.measure.kinds import DerivedMeasure, Kind, Point, PointMeasure
 from cosim.schema import Second, Table
 
@@ -118,6 +119,10 @@ class RowConductance(PointMeasure):
         """The voltage and the current of every device."""
         return (self.voltage, *numbered(self.current, self.count))
 
+    def dimension(self, known: Known) -> Dimension:
+        """Current over voltage."""
+        return known.vector(self.vectors()[1]) / known.vector(self.voltage)
+
     def evaluate(self, point: Point) -> Array:
         """(count,) S."""
         v = float(measure.sample(point.data, self.voltage, at=self.at))
@@ -148,6 +153,10 @@ class StdpPeak(_OfCurve):
 
     kind: Literal["stdp-max-delay", "stdp-min-delay"]
 
+    def dimension(self, known: Known) -> Dimension:
+        """A delay."""
+        return Dimension(("s",))
+
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
         """s."""
         delays, change = self.curve(found, coordinates)
@@ -163,6 +172,10 @@ class StdpWindow(_OfCurve):
 
     kind: Literal["stdp-window-opens", "stdp-window-closes"]
     level: float
+
+    def dimension(self, known: Known) -> Dimension:
+        """A delay."""
+        return Dimension(("s",))
 
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
         """s."""

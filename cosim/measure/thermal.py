@@ -11,6 +11,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.measure import arrays
 from cosim.measure import waveforms as measure
+from cosim.measure.dimensions import Dimension, Known, total
 from cosim.measure.kinds import DerivedMeasure, Kind, Point, PointMeasure
 from cosim.schema import Second
 
@@ -42,6 +43,12 @@ class ResistorPower(PointMeasure):
         if self.resistance not in point.parameters:
             raise UnknownName("circuit parameter", self.resistance, point.parameters)
         return point.parameters[self.resistance]
+
+    def dimension(self, known: Known) -> Dimension:
+        """Power; of the energy, times time."""
+        drop = total([known.vector(name) for name in self.between])
+        power = drop * drop / Dimension(("Ohm",))
+        return power * known.axis if self.kind == "resistor-energy" else power
 
     def evaluate(self, point: Point) -> float:
         """W, or J."""
@@ -89,6 +96,10 @@ class Sum(DerivedMeasure):
 
     kind: Literal["sum"]
     of: tuple[str, ...]
+
+    def dimension(self, known: Known) -> Dimension:
+        """That of all of them."""
+        return total([known.entry(name.lstrip("-")) for name in self.of])
 
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Array:
         """As many values as each of them has."""

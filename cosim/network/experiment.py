@@ -118,7 +118,8 @@ def preset(name: str) -> tuple[VdspSettings, int]:
 class Plan:
     """What is to be run: ``label_images`` fit the read-outs, ``choice_images`` choose among them; 0: by the set's size.
 
-    Two plans with one fingerprint give the same numbers.
+    Two plans with one fingerprint give the same numbers. A surrogate whose certificate misses its limits is refused,
+    but where ``uncertified`` says that this is meant.
     """
 
     settings: VdspSettings
@@ -128,8 +129,15 @@ class Plan:
     label_images: int = 0
     choice_images: int = 0
     backend: str = "auto"
+    uncertified: bool = False
 
     def __post_init__(self) -> None:
+        certificate = self.surrogate.certificate
+        if certificate is not None and certificate.broken and not self.uncertified:
+            raise InputError(
+                f"the surrogate misses its limits: {'; '.join(certificate.broken)}",
+                remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
+            )
         if self.epochs < 1:
             raise InputError(f"{self.epochs} epochs are none", remedy="give at least one")
         if sum(self.split) > len(self.images.train_y):

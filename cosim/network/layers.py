@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import EngineMissing, UnknownName
+from cosim.errors import UnknownName
 from cosim.network.neurons import alif_step, lif_step
+from cosim.packages import optional
 
 Array = NDArray[np.float64]
 # (v, hold, mean, deviation, noise, leak, threshold, reset, refractory, potential, starts, sources) -> spikes in all:
@@ -50,8 +51,6 @@ def layers(name: str = "auto") -> Layers:
         return Layers("numpy", _input_numpy, _output_numpy)
     if name != "numba":
         raise UnknownName("backend", name, ("auto", "numba", "numpy"))
-    if find_spec("numba") is None:
-        raise EngineMissing("numba is not installed", remedy="pip install 'cosim-spice[fast]', or take --backend numpy")
     return _compiled()
 
 
@@ -94,12 +93,10 @@ def _output_numpy(
 
 @cache
 def _compiled() -> Layers:
-    import numba
-
+    numba = optional("numba", extra="fast", needed_by="the backend numba")
     lif: Any = numba.njit(lif_step)
     alif: Any = numba.njit(alif_step)
 
-    @numba.njit
     def run_input(
         v: Any, hold: Any, mean: Any, deviation: Any, noise: Any, leak: Any, threshold: Any, reset: Any,
         refractory: Any, potential: Any, starts: Any, sources: Any,
@@ -119,7 +116,6 @@ def _compiled() -> Layers:
         starts[noise.shape[0]] = total
         return total
 
-    @numba.njit
     def run_output(
         step: Any, v: Any, hold: Any, raised: Any, conductance: Any, starts: Any, sources: Any, counts: Any, leak: Any,
         threshold: Any, relax: Any, jump: Any, refractory: Any, clamp: Any, stop: Any,
@@ -144,4 +140,4 @@ def _compiled() -> Layers:
                     return t + 1, winner
         return starts.size - 1, -1
 
-    return Layers("numba", run_input, run_output)
+    return Layers("numba", numba.njit(run_input), numba.njit(run_output))

@@ -25,6 +25,7 @@ from cosim.network.encoders import CurrentEncoder
 from cosim.network.layers import Layers, layers
 from cosim.network.neurons import ALIF, LIF
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales
+from cosim.surrogate.base import deviating_range
 from cosim.surrogate.pulse import PulseSurrogate
 
 Array = NDArray[np.float64]
@@ -45,7 +46,8 @@ class VdspSettings:
         scale_p_end, scale_d_end: where annealing ends; None: no annealing.
         anneal_steps: steps of the annealing per epoch.
         test_presentation: of an image for the read-outs S, P and NB, in ms.
-        deviation: relative standard deviation of both thresholds from cell to cell.
+        deviation: relative standard deviation of both thresholds from cell to cell; a certificate's ``spread`` of the
+            same figure covers it.
     """
 
     neurons: int = 200
@@ -245,11 +247,14 @@ def _annealed(start: float, end: float | None, progress: float) -> float:
 def _deviating(
     surrogate: PulseSurrogate, deviation: float, shape: tuple[int, int], rng: np.random.Generator
 ) -> Mapping[str, Array]:
-    """Thresholds from cell to cell: Gaussian, cut off at three standard deviations and at a tenth of the nominal."""
+    """Thresholds from cell to cell: normal, what lies outside `deviating_range` put at its ends."""
     nominal = surrogate.parameters.resolved()
     return MappingProxyType(
         {
-            name: float(nominal[name]) * np.maximum(1.0 + deviation * np.clip(rng.standard_normal(shape), -3, 3), 0.1)
+            name: np.clip(
+                float(nominal[name]) * (1.0 + deviation * rng.standard_normal(shape)),
+                *deviating_range(float(nominal[name]), deviation),
+            )
             for name in ("theta_p", "theta_n")
         }
     )

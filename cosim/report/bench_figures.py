@@ -26,6 +26,7 @@ from cosim.report.panels import (
     operating_figure,
     prefixed,
     ratio,
+    scaling,
     waveform_figure,
 )
 
@@ -215,7 +216,8 @@ def _labelled(result: BenchResult, name: str) -> tuple[Array, str]:
 def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrain) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    y, unit = prefixed(measured.values, measured.unit)
+    scale, unit = scaling(measured.values, measured.shown_in)
+    y = measured.values / scale
     n = np.arange(1, len(train) + 1)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.plot(n, y, color="0.75", linewidth=0.7, zorder=1)
@@ -224,5 +226,5 @@ def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrai
         (train.amplitudes >= 0, "after V > 0", style.COLOURS[1]),
     ):
         panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
-    limit_lines(panel, measured.low, measured.high, factor=ratio(y, measured.values))
+    limit_lines(panel, measured.low, measured.high, factor=1.0 / scale)
     panel.set_title(labelled(f"{name.replace('_', ' ')}, pulse by pulse", unit), loc="left", fontsize=8.5)

@@ -13,7 +13,7 @@ from cosim.campaign.yields import Yield, interval, sigma_of
 from cosim.devices.base import Array
 from cosim.report import style
 from cosim.report.measure_figures import PANELS, Swept, sweep_panels
-from cosim.report.panels import labelled, prefixed
+from cosim.report.panels import labelled, scaling
 from cosim.spice.simulator import Outcome
 from cosim.units import show
 
@@ -324,7 +324,7 @@ def _over_grid(name: str, found: Sequence[Group]) -> list[Swept]:
         spread = np.array([np.std(values, ddof=1) if values.size > 1 else 0.0 for values in column])
         one = f"{name}[{k}]" if count > 1 else name
         deviation = spread if several else None
-        shown.append(Swept(one, observed.unit, means, over, units, observed.low, observed.high, deviation))
+        shown.append(Swept(one, observed.shown_in, means, over, units, observed.low, observed.high, deviation))
     return shown
 
 
@@ -332,9 +332,7 @@ def _scaled(values: ArrayLike, unit: str, *limits: float | None) -> tuple[Array,
     """The finite values in a readable unit, by what it is more than SI, and its name."""
     data = np.asarray(values, dtype=float).ravel()
     data = data[np.isfinite(data)]
-    top = float(np.max(np.abs(np.concatenate([data, [x for x in limits if x is not None]])), initial=0.0))
-    shown, shown_unit = prefixed(np.array([top]), unit)
-    scale = top / float(shown[0]) if shown[0] else 1.0
+    scale, shown_unit = scaling(np.concatenate([data, [x for x in limits if x is not None]]), unit)
     return data / scale, scale, shown_unit
 
 

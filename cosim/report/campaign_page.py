@@ -25,6 +25,8 @@ def page(campaign: Campaign) -> Report:
         title, f"{done} of {total} cases of bench {campaign.bench.name} on {campaign.job.engine}: {outcomes}."
     )
     report.section("Plan").code(campaign.store.plan_text())
+    if campaign.note:
+        report.text(campaign.note, mark="note")
     if campaign.searcher() is not None:
         _searched(report, campaign, search_result(campaign))
     found = groups(campaign)
@@ -42,7 +44,7 @@ def page(campaign: Campaign) -> Report:
     report.section("Measures").table(
         ("point", "measure", "mean", "deviation", "smallest", "largest"),
         [
-            [g.name(), m.name, *(show(x, m.unit) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
+            [g.name(), m.name, *(show(x, m.shown_in) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
             for g in found for m in g.measures.values()
         ],
     )  # fmt: skip
@@ -57,7 +59,7 @@ def page(campaign: Campaign) -> Report:
             if (measure.low is not None or measure.high is not None) and measure.values.size > 1:
                 report.section(f"{name}, {group.name()}")
                 figure = yield_figure(
-                    measure.values, name=name, unit=measure.unit, low=measure.low, high=measure.high,
+                    measure.values, name=name, unit=measure.shown_in, low=measure.low, high=measure.high,
                     found=group.yields.get(name.partition("[")[0]),
                 )  # fmt: skip
                 report.figure(figure, "Every value of every case, its limits, and the same on normal paper.")

@@ -18,7 +18,7 @@ from cosim.measure.kinds import PointMeasure
 from cosim.measure.loops import LoopArea, Pinch
 from cosim.measure.physics import Verdict
 from cosim.report import style
-from cosim.report.panels import described, labelled, prefixed, ratio
+from cosim.report.panels import described, labelled, prefixed, ratio, scaling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ class Swept:
     """A measure at several points: what a panel shows.
 
     Args:
-        name, unit: of the measure.
+        name, unit: of the measure; the unit that it is shown in.
         values: (n,) SI.
         over: (n,) per swept quantity: numbers in SI, or names.
         units: of the quantities, where they have one.
@@ -132,7 +132,8 @@ def sweep_panels(figure: Figure, shown: Sequence[Swept], places: Sequence[Subplo
 def _over_sweep(panel: Axes, swept: Swept) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    y, unit = prefixed(swept.values, swept.unit)
+    scale, unit = scaling(swept.values, swept.unit)
+    y = swept.values / scale
     name, varied = swept.name, swept.varied
     if not varied:
         panel.plot(np.arange(1, y.size + 1), y, "o-", ms=3, linewidth=0.9)
@@ -152,7 +153,7 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
                 x[mask][order], y[mask][order], style_of_line, ms=3, linewidth=0.9, color=colour, label=label or None
             )
             if swept.deviation is not None:
-                spread = ratio(y, swept.values) * swept.deviation[mask][order]
+                spread = swept.deviation[mask][order] / scale
                 panel.errorbar(
                     x[mask][order], y[mask][order], spread, fmt="none", ecolor=colour, elinewidth=0.8, capsize=2
                 )
@@ -160,7 +161,7 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
             name = f"{name}: {CURVES} of {len(curves)} curves"
     if _spans(y):
         panel.set_yscale("log")
-    limit_lines(panel, swept.low, swept.high, factor=ratio(y, swept.values))
+    limit_lines(panel, swept.low, swept.high, factor=1.0 / scale)
     panel.set_title(labelled(name.replace("_", " "), unit), loc="left", fontsize=8.5)
 
 
@@ -219,7 +220,7 @@ def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
     """A measure of a bench over what its analysis sweeps, or over the places that its values are taken at."""
     given = {key: quantity.unit for key, quantity in result.bench.file.parameters.items()}
     found = Swept(
-        name, measured.unit, measured.values.ravel(), {k: list(v) for k, v in measured.coordinates.items()}, given,
+        name, measured.shown_in, measured.values.ravel(), {k: list(v) for k, v in measured.coordinates.items()}, given,
         measured.low, measured.high,
     )  # fmt: skip
     places = None if found.varied else _places(result, name, found.values.size)
@@ -255,9 +256,9 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
         # one that breaks a limit which is no scale, or is far off, stands at the edge
         at = min(max(share, -0.25), 1.25) if share is not None else 1.25
         panel.plot([at], [row], "o" if kept else "X", ms=6 if kept else 8, color=_KEPT if kept else _BROKEN)
-        low, high = (None if x is None else units.show(x, measured.unit) for x in (measured.low, measured.high))
+        low, high = (measured.show(x) for x in (measured.low, measured.high))
         limit = f"{low} .. {high}" if low and high else f"at least {low}" if low else f"at most {high}"
-        value = units.show(float(measured.values.ravel()[0]), measured.unit)
+        value = measured.show(float(measured.values.ravel()[0]))
         panel.text(1.32, row, style.plain(f"{value}  ({limit})"), va="center", fontsize=7.5)
     panel.set_yticks(range(len(single)), [style.plain(name.replace("_", " ")) for name in single], fontsize=8)
     panel.invert_yaxis()

@@ -51,8 +51,20 @@ class Level:
     high: float
 
 
+def scaling(values: Array, unit: str) -> tuple[float, str]:
+    """What ``values`` (SI) are divided by on an axis, and its unit: ``unit`` as it was asked for, or, where it is an SI
+    unit, with the prefix that suits the largest finite one of them.
+    """
+    scale = units.scale_of(unit)
+    if scale != 1.0:
+        return scale, unit
+    top = np.max(np.abs(values[np.isfinite(values)]), initial=0.0)
+    scaled, shown = prefixed(np.array([top]), unit)
+    return (float(top / scaled[0]) if scaled[0] else 1.0), shown
+
+
 def prefixed(values: Array, unit: str) -> tuple[Array, str]:
-    """``values`` in a unit with the prefix that suits the largest finite one of them, and that unit.
+    """``values``, numbers in ``unit``, with the prefix that suits the largest finite one of them, and its unit.
 
     A plain number stays, and so does one in a unit that begins with a power or a reciprocal: a mm^2 is no m(m^2).
     """

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosim import resources
-from cosim.errors import MissingFile, NetlistError
+from cosim.errors import CosimError, MissingFile, NetlistError
+from cosim.spice.bench_units import not_verified
 from cosim.spice.floating import nodes_of
-from cosim.spice.netlist import Netlist, read, read_text
+from cosim.spice.netlist import Netlist, read, read_text, source_text
+from cosim.spice.prepare import prepare
 
 if TYPE_CHECKING:
+    from cosim.spice.simulator import Result
     from cosim.spice.testbench import Testbench
 
 _ELEMENT = re.compile(r"[a-z]\w*$", re.IGNORECASE)
@@ -28,7 +31,11 @@ def of_netlist(text: str, *, source: Path, roots: Sequence[Path] = ()) -> list[s
 
 
 def of_bench(bench: Testbench) -> list[str]:
-    """Sentences about a bench's netlist."""
+    """Sentences about a bench's units and its netlist."""
+    return [*not_verified(bench), *_of_netlist_of(bench)]
+
+
+def _of_netlist_of(bench: Testbench) -> list[str]:
     name = bench.file.netlist
     if name is None or Path(name).is_absolute() or _shipped(bench.folder):
         return []
@@ -40,7 +47,30 @@ def of_bench(bench: Testbench) -> list[str]:
         netlist = read(beside, roots=bench.allowed)
     except (NetlistError, MissingFile):
         return []
-    return list(_fallen_back(beside.read_text(encoding="utf-8", errors="replace"), netlist))
+    return list(_fallen_back(source_text(beside), netlist))
+
+
+def of_deck(bench: Testbench) -> tuple[str, ...]:
+    """Sentences about what a bench's deck says, before anything runs; none about one that is refused."""
+    try:
+        return prepare(bench.deck()).notes
+    except CosimError:
+        return ()
+
+
+def of_random(result: Result) -> list[str]:
+    """How the random numbers of a deck that ran were had: held at their means, or drawn by which seed."""
+    if not result.ok or result.deck is None:
+        return []
+    deck, ready = result.deck, prepare(result.deck)
+    if not ready.random:
+        quiet = deck.seed is not None and not ready.noise
+        return [f"nothing is random here: seed {deck.seed} changes nothing"] if quiet else []
+    line = ready.random[0]
+    first = f"{line.where}: {line.text[:60]!r}"
+    if not ready.drawn:
+        return [f"random functions are held at their means ({first}); cosim run --seed 1 draws them"]
+    return [] if deck.seed is not None else [f"random functions are drawn by the seed that the deck sets ({first})"]
 
 
 def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:

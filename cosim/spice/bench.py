@@ -18,7 +18,7 @@ from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.measure import registry as measures
 from cosim.measure.kinds import Kind, PointMeasure
 from cosim.measure.loops import LoopArea, Pinch
-from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Table, Volt
+from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Stated, Table, Volt
 from cosim.spice import stimulus_kinds as stimuli
 from cosim.spice.stimulus_kinds import StimulusKind
 from cosim.spice.variation import Corner, MonteCarlo, Trust
@@ -37,6 +37,18 @@ else:
     Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
 
 
+def _word(value: Any) -> str:
+    """A value that is not a number, for a parameter of type string."""
+    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
+    return value
+
+
+# What a compiled model may be handed as a string: nothing that ends one, or that an engine reads otherwise.
+_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
+Word = Annotated[str, pydantic.BeforeValidator(_word)]
+
+
 class DeviceUse(Table):
     """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file of one's own.
 
@@ -52,7 +64,7 @@ class DeviceUse(Table):
         verilog_a: a file of one's own in place of ``parameters``.
         module: of that file; default: its only one.
         terminals: its ports in the order of the subcircuit; default: the module's.
-        values: of the module's parameters.
+        values: of the module's parameters; a string for one of type string.
     """
 
     parameters: str | None = None
@@ -62,7 +74,18 @@ class DeviceUse(Table):
     verilog_a: str | None = None
     module: str | None = None
     terminals: tuple[str, ...] = ()
-    values: dict[str, Quantity] = Field(default_factory=dict)
+    values: dict[str, Quantity | Word] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _compiled(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("verilog_a") is None:
+            return given
+        if given.get("form", "verilog-a") == "behavioural":
+            raise InputError(
+                "a device with verilog_a has no behavioural form", remedy="leave the form out: it runs compiled"
+            )
+        return {**given, "form": "verilog-a"}
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> DeviceUse:
@@ -76,7 +99,7 @@ class DeviceUse(Table):
         return self
 
 
-class _Analysis(Table):
+class _Analysis(Stated):
     """What every analysis has.
 
     ``parameters`` override the circuit's for this analysis; ``sweep`` runs it at every combination of the values given
@@ -162,14 +185,21 @@ class Limit(Table):
     """Bounds of a measure, in its unit; each value of a measure with many has to keep them.
 
     Args:
-        min, max: bounds with the measure's unit, inclusive; a plain number is SI.
+        min, max: bounds in a unit of the measure's dimension, inclusive; a plain number is SI, and refused where the
+            measure's unit is another: `5` of a measure in mA may be either.
     """
 
     min: str | float | None = None
     max: str | float | None = None
 
     def span(self, unit: str) -> tuple[float | None, float | None]:
-        """Both bounds in SI; raises `UnitError`."""
+        """Both bounds in SI, of a measure in ``unit``; raises `UnitError`."""
+        for key, bound in (("min", self.min), ("max", self.max)):
+            bare = isinstance(bound, int | float) or (bound is not None and units.is_number(bound))
+            if bound is not None and bare and float(bound) != 0.0 and units.scale_of(unit) != 1.0:
+                raise UnitError(
+                    f"{key} = {bound} has no unit, and the measure is in {unit}", remedy=f'write "{bound} {unit}"'
+                )
         low, high = (None if bound is None else units.parse(bound, unit) for bound in (self.min, self.max))
         if low is not None and high is not None and low > high:
             raise UnitError(f"min {self.min} is above max {self.max}", remedy="swap them")

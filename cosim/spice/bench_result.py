@@ -47,6 +47,11 @@ class BenchResult:
         return next((run.result for run in self.runs if not run.result.ok), self.runs[0].result)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the runs, each sentence once: what was left out, what ended early."""
+        return tuple(dict.fromkeys(note for run in self.runs for note in run.result.notes))
+
+    @property
     def passed(self) -> bool:
         """Whether every run converged, every measure could be had and every limit is kept."""
         kept = all(entry.verdict in (None, Verdict.PASS) for entry in self.measures.values())

@@ -7,16 +7,19 @@ what those would be, so that the netlist can run; what has no equivalent is name
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cosim.spice.hazards import OPTIONS
+from cosim.spice.instances import constant
 from cosim.spice.netlist import Line, Netlist
 
 _ANALYSES = frozenset(["op", "tran", "dc", "ac", "noise", "tf", "sens", "pz", "disto", "sp"])
 _SHOWN = frozenset(["print", "plot", "iplot", "gnuplot", "asciiplot", "xgraph", "hardcopy", "bltplot", "pyplot"])
 _WITHOUT_EFFECT = frozenset(
     ["run", "display", "listing", "rusage", "quit", "exit", "destroy", "echo", "status", "version", "setplot",
-     "setscale", "unset", "remcirc", "where", "state", "reset"]
+     "setscale", "unset", "remcirc", "where", "state", "reset",
+     "settype"]
 )  # fmt: skip
 _PROGRAMS = frozenset(["shell", "system", "source", "aspice", "rspice", "edit", "cd", "codemodel", "!"])
 _FILES = frozenset(["write", "wrdata", "wrs2p", "snsave", "snload", "wrnodev", "eprvcd", "load", "dump", "mrdump"])
@@ -27,6 +30,10 @@ _QUIET_VARIABLES = re.compile(
     r"ngbehavior|noprintscale|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal)$",
     re.IGNORECASE,
 )
+_LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
+_SCALAR = re.compile(r"\$&(\w+)")
+READ_BY_BLOCKS = ".csparam"
+_GIVEN = re.compile(r"(\w+)\s*=\s*(\{[^{}]*\}|'[^']*'|\S+)")
 _PARAMETER_VECTOR = re.compile(r"@[\w.#]+\[\w+\]")
 
 
@@ -52,9 +59,12 @@ class Translated:
     def apply(self, text: str) -> str:
         """``text`` (of the main file) without its blocks, and with the cards before ``.end``."""
         kept: list[str] = []
-        inside = False
+        inside = read = False
         for number, row in enumerate(text.splitlines()):
             word = row.split(None, 1)[0].lower() if row.strip() else ""
+            read = bool(number) and (word == READ_BY_BLOCKS or (read and word.startswith("+")))
+            if read:
+                continue
             if number and word.startswith(".control"):
                 inside = True
             elif inside:
@@ -72,9 +82,21 @@ def translate(netlist: Netlist) -> Translated:
     commands = [Line(line.text.lstrip("*# "), line.where) for line in netlist.directives]
     commands += [command for block in netlist.controls for command in block.commands]
     saved: list[str] = []
+    scalars: dict[str, float] = {}
+    for line in netlist.cards(READ_BY_BLOCKS):
+        for name, text in _GIVEN.findall(line.text):
+            if (value := constant(netlist, text)) is not None:
+                scalars[name.lower()] = value
+        dropped.append(Note(line, "only the block could read it"))
     for command in commands:
         for part in _statements(command):
-            card, reason, lost = _one(part, saved)
+            if (let := _LET.match(part.text)) and (value := constant(netlist, let[2], scalars)) is not None:
+                scalars[let[1].lower()] = value
+                dropped.append(Note(part, f"is {value:g}, and is put in where the block names it"))
+                continue
+            card, reason, lost = _one(Line(_filled(part.text, scalars), part.where), saved)
+            if unknown := _SCALAR.search(card):
+                card, reason, lost = "", f"names {unknown[0]}, which is not known before the run", True
             if card:
                 cards.append(card)
             elif lost:
@@ -86,6 +108,11 @@ def translate(netlist: Netlist) -> Translated:
     present = {line.text.lower().split()[0] + " " + " ".join(line.text.lower().split()[1:]) for line in netlist.lines}
     unique = [card for card in dict.fromkeys(cards) if " ".join(card.lower().split()) not in present]
     return Translated(tuple(unique), tuple(dropped), tuple(impossible))
+
+
+def _filled(text: str, scalars: Mapping[str, float]) -> str:
+    """A command with the numbers that it names: ``tran $&step 1u``."""
+    return _SCALAR.sub(lambda match: repr(scalars[match[1].lower()]) if match[1].lower() in scalars else match[0], text)
 
 
 def _statements(command: Line) -> list[Line]:
@@ -104,6 +131,8 @@ def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
         return f".{name} {rest}".rstrip(), "", False
     if name in ("meas", "measure"):
         return f".meas {rest}", "", False
+    if name == "fourier":
+        return f".four {rest}", "", False
     if name == "save":
         return f".save {rest}", "", False
     if name in ("option", "options", "set") and rest:
@@ -119,7 +148,7 @@ def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
         return "", "a loop or a branch; a campaign does that (sweep, Monte Carlo)", True
     if name in _CHANGES:
         return "", "changes the circuit between runs; a campaign does that", True
-    if name in ("let", "compose", "define", "fft", "fourier", "linearize", "spec", "psd", "deriv", "cross"):
+    if name in ("let", "compose", "define", "fft", "linearize", "spec", "psd", "deriv", "cross"):
         return "", "computes on vectors; do it in Python on the waveforms, or with .meas", True
     if name in ("osdi", "pre_osdi"):
         return "", "loads a compiled model; name it to cosim instead (Deck.osdi)", True

@@ -190,7 +190,7 @@ def _models(netlist: Netlist) -> Iterator[UnknownName]:
 
 def _parameters(netlist: Netlist) -> Iterator[UnknownName]:
     known: set[str] = set()
-    for line in netlist.cards(".param", ".params", ".para", ".subckt", ".macro", ".func", ".csparam"):
+    for line in netlist.cards(".param", ".params", ".subckt", ".macro", ".func", ".csparam"):
         known |= {name.lower() for name in _ASSIGNED.findall(line.text)}
         if line.card == ".func" and (match := re.match(r"\.func\s+(\w+)\s*\(([^)]*)\)", line.text, re.IGNORECASE)):
             known |= {match[1].lower(), *(name.strip().lower() for name in match[2].split(","))}

@@ -1,17 +1,20 @@
 """Nodes that no direct current can reach: ngspice simulates them, and gives what its rounding makes of them.
 
 A node is floating where no chain of resistors, inductors, voltage sources, junctions, channels or behavioural sources
-leads to ground, and no ``.ic``, ``.nodeset`` or ``uic`` says where it begins. What is not known (a compiled model, a
-code model) is taken to conduct between all its terminals, so that nothing sound is called floating.
+leads to ground, and no ``.ic`` or ``uic`` says where it begins; a ``.nodeset`` is let go of before the operating point
+is found. The options ``rshunt`` and ``gshunt`` connect every node. What is not known (a compiled model, a code model)
+is taken to conduct between all its terminals, so that nothing sound is called floating.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cosim.errors import NetlistError
+from cosim.spice.hazards import options_of
+from cosim.spice.instances import constant
 from cosim.spice.netlist import Line, Netlist
 
 _GROUND = "0"
@@ -23,6 +26,8 @@ _OPEN = "cif"
 _SPACED = re.compile(r"\s*=\s*")
 _BLOCK = re.compile(r"[^\s\[\]%()]+")
 _LONG = 1024
+# The least value with which ngspice connects every node to ground: rshunt by a resistance, gshunt by a conductance.
+_SHUNTS = {"rshunt": 1e-30, "gshunt": 0.0}
 
 
 @dataclass
@@ -62,6 +67,22 @@ class _Groups:
 
     def nodes(self) -> list[str]:
         return list(self._above)
+
+
+def shunted(netlist: Netlist, options: Mapping[str, float | str]) -> bool:
+    """Whether ``options``, or the netlist's own, connect every node to ground; an expression that is not followed is
+    taken to do so.
+    """
+    cards = netlist.cards(".options", ".option", ".opt")
+    given = [*options.items(), *(entry for card in cards for entry in options_of(card))]
+    for name, value in given:
+        least = _SHUNTS.get(name.lower())
+        if least is None or value == "" or isinstance(value, bool):
+            continue
+        number = constant(netlist, str(value))
+        if number is None or number > least:
+            return True
+    return False
 
 
 def check_floating(netlist: Netlist) -> None:
@@ -131,7 +152,7 @@ def _parts(netlist: Netlist) -> tuple[dict[str, _Part], list[str]]:
         elif card in (".ends", ".eom"):
             if len(stack) > 1:
                 stack.pop()
-        elif card in (".ic", ".nodeset"):
+        elif card == ".ic":
             for node in _SET.findall(line.text):
                 parts[stack[-1]].held.add(node.lower())
         elif card == ".global":

@@ -26,12 +26,13 @@ def _names(text: str) -> frozenset[str]:
 # Cards that describe a circuit, an analysis or what to keep.
 CARDS = _names(
     """
-    .ac .dc .disto .noise .op .pz .sens .sp .tf .tran .param .params .para .subckt .macro .ends .eom .model
+    .ac .dc .disto .noise .op .pz .sens .sp .tf .tran .param .params .subckt .macro .ends .eom .model
     .global .func .if .elseif .else .endif .ic .nodeset .options .option .opt .temp .save .probe .meas .measure
     .four .fourier .print .plot .width .title .end .connect .backanno
     """
 )
 # Output on paper, and cards that only a control block could use: checked, and not handed on to an engine.
+# (`cosim.spice.left_out` says which; `cosim.spice.fourier` follows .four by a command)
 DROPPED = frozenset({".print", ".plot", ".four", ".fourier", ".width", ".title", ".end", ".backanno"})
 
 OPTIONS = _names(
@@ -53,6 +54,7 @@ PASSING_OPTIONS = _names(
     noopac noopiter pivrel pivtol reltol savecurrents seed srcsteps temp tnom trtol vntol
     """
 )
+_METHODS = frozenset({"gear", "trap", "trapezoidal"})
 _OPTION_VALUE = re.compile(r"[\w.+\-*/(){}' ]*")
 
 # XSPICE code models without a file, a program or a library among their parameters (ngspice 39 to 46).
@@ -87,6 +89,13 @@ _FILE_HINTS = ("file", "process_params", "simulation", "_args", "sim_points", "d
 # the second of them the type. So both words are plain ones here, with blanks between.
 _MODEL_NAME = re.compile(r"\w[\w.+\-]*", re.ASCII)
 _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\(|\Z)", re.IGNORECASE | re.ASCII)
+_REMEDIES = {
+    ".para": "write .param, which ngspice does not take it for",
+    ".csparam": "remove it: only a .control block could read it",
+    ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan",
+}
+_QUOTED = re.compile(r'=\s*"([^"]*)"')
+_READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")
 _KEPT = 512  # characters: no long line is kept only to be known again
 _NOWHERE = Where(None, None)
 _BOOLEANS = frozenset(("true", "false"))
@@ -125,6 +134,11 @@ def check_option(name: str, value: object, *, line: Line | None = None) -> None:
         raise NetlistRefused(f"option {name!r} is not one of the solver's", where=where, remedy="remove it")
     if not _OPTION_VALUE.fullmatch(str(value)):
         raise NetlistRefused(f"option {name} has the value {value!r}", where=where, remedy="write a number or a word")
+    if name.lower() == "method" and str(value).strip().lower() not in _METHODS:
+        raise NetlistRefused(
+            f"option method has the value {value!r}, which ngspice would pass over", where=where,
+            remedy="write gear or trap",
+        )  # fmt: skip
     if name.lower() == "seed" and not re.fullmatch(r"[1-9]\d{0,8}", str(value).strip()):
         raise NetlistRefused(
             f"option seed has the value {value!r}, and results would differ from run to run", where=where,
@@ -153,7 +167,8 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
     if first == ".":
         card = line.card
         if card not in CARDS:
-            raise _refused(line, f"card {card} is not among those that describe a circuit or an analysis", "remove it")
+            remedy = _REMEDIES.get(card, "remove it")
+            raise _refused(line, f"card {card} is not among those that describe a circuit or an analysis", remedy)
         rule = _CARD_RULES.get(card)
         return rule(line, roots) if rule is not None else line
     if not first.isalpha():
@@ -222,6 +237,9 @@ def _refuse_model(line: Line, roots: tuple[Path, ...]) -> Line:
         return _confine_file(line, FILE_MODELS[kind], roots)
     if kind not in CODE_MODELS:
         _no_file_parameter(line)
+        for word in _QUOTED.findall(line.text):
+            if not _READ_AS_IT_IS.fullmatch(word):
+                raise _refused(line, f"ngspice would not read {word[:40]!r} as it stands", "use lower case, no blanks")
     elif _file_parameter(line.text):
         raise _refused(line, f"{kind} takes no file", "remove it")
     return line
@@ -284,6 +302,14 @@ def _refuse_output(line: Line, roots: tuple[Path, ...]) -> Line:
     return line
 
 
+def _refuse_temperature(line: Line, roots: tuple[Path, ...]) -> Line:
+    del roots
+    value = line.text.split(None, 1)[1:]
+    if not value or not (value[0][0] in "{'" or spice_number(value[0]) is not None):
+        raise NetlistError(f"{line.text[:60]!r} has no temperature", where=line.where, remedy="write .temp 27, in degC")
+    return line
+
+
 def _refuse_connect(line: Line, roots: tuple[Path, ...]) -> Line:
     del roots
     if len(words(line.text)) != 3:
@@ -297,5 +323,6 @@ _CARD_RULES: dict[str, Callable[[Line, tuple[Path, ...]], Line]] = {
     ".option": _refuse_options,
     ".opt": _refuse_options,
     ".connect": _refuse_connect,
+    ".temp": _refuse_temperature,
     **dict.fromkeys((".save", ".probe", ".print", ".plot", ".four", ".fourier", ".meas", ".measure"), _refuse_output),
 }

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from cosim.devices.base import DeviceModel
 from cosim.devices.registry import device as find_device
@@ -45,10 +46,11 @@ class _Value:
 
 @dataclass
 class _Part:
-    """The circuit, or one subcircuit: what it assigns by ``.param``, and its instances of other subcircuits."""
+    """The circuit, or one subcircuit: what its head and its ``.param`` cards assign, and its instances of other
+    subcircuits.
+    """
 
     assigned: dict[str, str] = field(default_factory=dict)
-    declared: frozenset[str] = frozenset()
     calls: list[tuple[str, str, Line, dict[str, str]]] = field(default_factory=list)
 
 
@@ -67,14 +69,7 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
         return
     models = {name.lower(): find_device(device) for name, device in devices.items()}
     leading = _leading(parts, models)
-
-    def whole(name: str, above: frozenset[str]) -> _Value | None:
-        text = parts[""].assigned.get(name)
-        if text is None or name in above:
-            return None
-        found = _value(text, whole, above | {name})
-        return None if found is None else _Value(found.number, found.of | {name})
-
+    whole = _whole(parts)
     done: set[tuple[str, tuple[tuple[str, float | None], ...]]] = set()
 
     def walk(part: _Part, scope: _Scope, path: str) -> None:
@@ -96,15 +91,16 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
 
 
 def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
-    """An engine takes a parameter that a subcircuit does not declare without a word, and uses the default of the one
-    that was meant. In a kit from elsewhere that may be on purpose; beside the user's own file it is a mistake.
+    """A subcircuit declares its parameters in its head, or by ``.param`` in its body; an instance may give either. An
+    engine takes one that is not declared without a word, and uses the default of the one that was meant. In a kit from
+    elsewhere that may be on purpose; beside the user's own file it is a mistake.
     """
     own = source.parent if source is not None else None
     for part in parts.values():
         for instance, called, line, texts in part.calls:
             if called not in parts:
                 continue
-            declared = parts[called].declared
+            declared = parts[called].assigned.keys()
             unknown = texts.keys() - declared - _EVERYWHERE
             if not unknown:
                 continue
@@ -131,6 +127,32 @@ def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _
         return whole(name, frozenset())
 
     return scope
+
+
+def constant(netlist: Netlist, text: str, given: Mapping[str, float] = MappingProxyType({})) -> float | None:
+    """The value of a number, or of an expression of ``given`` and the circuit's own parameters; None where it is
+    neither.
+    """
+    whole = _whole(_parts(netlist))
+
+    def scope(name: str, above: frozenset[str]) -> _Value | None:
+        return _Value(given[name]) if name in given else whole(name, above)
+
+    found = _value(text, scope, frozenset())
+    return None if found is None else found.number
+
+
+def _whole(parts: Mapping[str, _Part]) -> _Scope:
+    """The names that hold in the circuit itself."""
+
+    def whole(name: str, above: frozenset[str]) -> _Value | None:
+        text = parts[""].assigned.get(name)
+        if text is None or name in above:
+            return None
+        found = _value(text, whole, above | {name})
+        return None if found is None else _Value(found.number, found.of | {name})
+
+    return whole
 
 
 def _value(text: str, scope: _Scope, above: frozenset[str]) -> _Value | None:
@@ -208,12 +230,12 @@ def _parts(netlist: Netlist) -> dict[str, _Part]:
             if card in (".subckt", ".macro"):
                 before, assigned = _split(line.text)
                 name = before[1].lower() if len(before) > 1 else ""
-                parts[name] = _Part(assigned, frozenset(assigned))
+                parts[name] = _Part(assigned)
                 stack.append(name)
             elif card in (".ends", ".eom"):
                 if len(stack) > 1:
                     stack.pop()
-            elif card in (".param", ".params", ".para"):
+            elif card in (".param", ".params"):
                 parts[stack[-1]].assigned |= _split(line.text)[1]
     return parts
 

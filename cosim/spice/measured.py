@@ -11,6 +11,7 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.measure.physics import Verdict
+from cosim.units import in_unit, show, si_unit
 
 # A limit is kept where it is broken by rounding only: relative to the value or the limit, whichever is larger. Against
 # a limit of 0 there is nothing to be relative to, and an integrated state ends at -4e-12 as well as at 0: there it is
@@ -20,16 +21,22 @@ LIMIT_SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Measured:
-    """One measure: ``values`` (n,) in ``unit``, its limits in the same unit, and whether every value keeps them.
+    """One measure: ``values`` (n,) and limits in SI (``unit``), and whether every value keeps them.
 
+    ``shown_in`` is the unit that the bench asks for, e.g. mA, in which tables, files and figures have them;
     ``coordinates`` has, per swept parameter, the value (n,) that belongs to each of ``values``.
     """
 
     values: Array
-    unit: str
+    shown_in: str
     low: float | None = None
     high: float | None = None
     coordinates: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of the values and limits."""
+        return si_unit(self.shown_in)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -61,6 +68,16 @@ class Measured:
         found = np.full(self.values.shape, np.nan)
         found[finite] = beyond
         return found
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON values, in the unit that it is shown in."""
+        low, high = (None if x is None else in_unit(x, self.shown_in) for x in (self.low, self.high))
+        values = in_unit(self.values, self.shown_in)
+        return {"unit": self.shown_in, "values": values, "min": low, "max": high, "passed": self.passed}
+
+    def show(self, value: float | None) -> str:
+        """A value or limit (SI) in the unit that it is shown in; empty for None."""
+        return "" if value is None else show(value, self.shown_in)
 
     @property
     def scale(self) -> float:

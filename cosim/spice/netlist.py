@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from cosim import resources
 from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
-from cosim.files import read_plain, resolved
+from cosim.files import decoded, read_plain, resolved
 from cosim.spice.numbers import spice_number
 
 if TYPE_CHECKING:
@@ -120,18 +120,12 @@ TITLE = "* cosim"
 ANALYSES = (".op", ".tran", ".dc", ".ac", ".noise", ".tf", ".sens", ".pz", ".disto", ".sp")
 
 
-def decode(data: bytes) -> str:
-    """Text of a netlist file: UTF-8, or Latin-1 as in many foundries' files."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
 def source_text(path: str | Path) -> str:
-    """The text of a netlist file. Raises `MissingFile`; `NetlistError` for one too large, or no plain file."""
+    """The text of a netlist file: UTF-8, UTF-16 as LTspice writes it, or Latin-1 as in many foundries' files. Raises
+    `MissingFile`; `NetlistError` for one too large, no plain file, or broken UTF-16.
+    """
     try:
-        return decode(read_plain(path, limit=MAX_FILE, kind="netlist"))
+        return decoded(read_plain(path, limit=MAX_FILE, kind="netlist"), where=Where(path))
     except MissingFile:
         raise
     except InputError as error:

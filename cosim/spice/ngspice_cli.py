@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from cosim.errors import DataError, EngineMissing
-from cosim.spice import sandbox, waveforms
+from cosim.spice import fourier, sandbox, waveforms
 from cosim.spice.library import find_ngspice
 from cosim.spice.pool import Answer, Pool
 from cosim.spice.pooled import PooledNgspice
@@ -67,15 +67,23 @@ def start_up(prepared: Prepared) -> str:
     the whole of /tmp would have to stay writable. And batch mode drops ``.meas`` beside ``-r``.
     """
     commands = [*(f"osdi {path}" for path in prepared.osdi), "set filetype=binary", "source deck.cir"]
-    if not prepared.measures:
+    if not (prepared.measures or prepared.fourier):
         commands += ["run out.raw"]
     else:
         counts: dict[str, int] = {}
         for analysis in prepared.analyses:
-            counts[analysis.kind] = counts.get(analysis.kind, 0) + (2 if analysis.kind == "noise" else 1)
+            more = {"noise": 2, "disto": 3 if len(analysis.line.text.split()) > 5 else 2}.get(analysis.kind, 1)
+            counts[analysis.kind] = counts.get(analysis.kind, 0) + more
         plots = [f"{kind}{number}" for kind, count in counts.items() for number in range(1, count + 1)]
         commands += ["run", "set appendwrite", *(f"setplot {plot}\nwrite out.raw" for plot in plots)]
+        transients = [plot for plot in reversed(plots) if plot.startswith("tran")] if prepared.fourier else []
+        for plot in transients:
+            commands += [f"setplot {plot}", *fourier.commands(prepared.fourier)]
     return sandbox.SPICEINIT + "\n".join([*commands, "quit 0", ""])
+
+
+def _kind(name: str) -> str:
+    return "disto" if name.startswith("distortion") else _KINDS.get(name, name.split()[0])
 
 
 def _plots(answer: Answer) -> list[waveforms.Plot]:
@@ -87,7 +95,4 @@ def _plots(answer: Answer) -> list[waveforms.Plot]:
     except DataError:  # a run that was aborted: the log says why, and no plot is no convergence
         return []
     # ngspice runs cards of one kind from the last to the first: reversed, this is deck order.
-    return [
-        waveforms.Plot(_KINDS.get(plot.name.lower(), plot.name.lower().split()[0]), plot.names, plot.types, plot.values)
-        for plot in reversed(found)
-    ]
+    return [waveforms.Plot(_kind(plot.name.lower()), plot.names, plot.types, plot.values) for plot in reversed(found)]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from cosim import resources
 from cosim.errors import EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused, Where
+from cosim.files import decoded
 from cosim.spice import confined
 
 COMPILE_LIMIT = 600.0
@@ -28,10 +29,12 @@ COMPILE_MEMORY, COMPILE_FILE = 8 << 30, 1 << 30  # bytes
 MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
 _LOG_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
-_MODULE = re.compile(r"^\s*module\s+(\w+)", re.MULTILINE)
+_STANDARD = re.compile(r"(disciplines?|constants)\.(vams|h)$")
+_MODULE = re.compile(r"^(?:[^/\n\"]|/(?!/)|\"[^\"\n]*\")*?\b(?:macro)?module\s+([\w`]+)", re.MULTILINE)
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
-    r"^error(?:\[\w+\])?: (?P<text>.*)\n\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)", re.MULTILINE
+    r"^error(?:\[\w+\])?: (?P<text>(?:(?!\s*-->).*\n){1,20}?)\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)",
+    re.MULTILINE,
 )
 _PLAIN_ERROR = re.compile(r"^error(?:\[\w+\])?: *(.*)", re.MULTILINE)
 
@@ -80,13 +83,16 @@ def require_openvaf() -> str:
     return program
 
 
-def compile_model(source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = ()) -> Path:
+def compile_model(
+    source: str | Path, *, cache: Path | None = None, include: Sequence[Path] = (), text: str | None = None
+) -> Path:
     """The compiled model of a Verilog-A file (`Path`) or of Verilog-A text (`str`).
 
     Args:
         source: the module; a path's own folder is searched for what it includes.
         cache: where compiled models are kept; default ``osdi`` in `resources.cache_folder`.
         include: further folders for ```include``.
+        text: what a path's own text was changed to, line by line.
 
     Raises:
         NetlistError: the compiler found an error: with file, line and column. MissingFile: no such source.
@@ -95,14 +101,15 @@ def compile_model(source: str | Path, *, cache: Path | None = None, include: Seq
     """
     program = require_openvaf()
     file = source if isinstance(source, Path) else None
-    text = _read(file) if file is not None else str(source)
+    text = text if text is not None else _read(file) if file is not None else str(source)
     match = _MODULE.search(text)
-    if match is None:
+    if match is None and all(_STANDARD.match(included) for included in _INCLUDE.findall(text)):
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
+    name = match[1].strip("`") if match is not None else "included"
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
     digest = hashlib.sha256(compiler_version(program).encode())
     _hash_tree(text, folders, digest)
-    target = (cache or resources.cache_folder() / "osdi") / f"{match[1]}-{digest.hexdigest()[:20]}.osdi"
+    target = (cache or resources.cache_folder() / "osdi") / f"{name}-{digest.hexdigest()[:20]}.osdi"
     if target.is_file():
         return target
     try:
@@ -120,8 +127,8 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_SOURCE:
             raise InputError(f"larger than {MAX_SOURCE >> 20} MiB", where=Where(path), remedy="compile one model")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return decoded(path.read_bytes(), where=Where(path)).replace("\r\n", "\n")
+    except OSError as error:
         raise MissingFile(f"cannot read Verilog-A file {str(path)!r}: {error}", remedy="check the path") from None
 
 
@@ -181,9 +188,12 @@ def _compile_error(log: str, code: int, *, file: Path | None, written: Path) -> 
     if match is not None:
         own = Path(match["file"]).name == written.name
         place = Where(file if own else match["file"], int(match["line"]), int(match["column"]))
-        return NetlistError(f"Verilog-A: {match['text'].strip()}", where=place, remedy="see the language's manual")
+        return NetlistError(
+            f"Verilog-A: {' '.join(match['text'].split())}", where=place, remedy="see the language's manual"
+        )
     plain = _PLAIN_ERROR.search(log)
-    reason = plain[1].strip() if plain is not None else f"exit code {code}"
+    crashed = code < 0 or "has crashed" in log or "panicked" in log
+    reason = plain[1].strip() if plain is not None else "the compiler crashed" if crashed else f"exit code {code}"
     if "linker" in reason:
         return EngineMissing(f"the Verilog-A compiler failed: {reason}", remedy="install binutils")
     return NetlistError(f"Verilog-A: {reason}", where=Where(file), remedy="see the compiler's message")

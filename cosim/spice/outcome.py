@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from cosim.spice import verdict, waveforms
+from cosim.spice import fourier, meas, verdict, waveforms
 from cosim.spice.diagnose import diagnose
 from cosim.spice.pool import Answer
 from cosim.spice.prepare import Prepared
@@ -20,7 +20,6 @@ LEAST_FREE = 1 << 20  # bytes on a disk that is not full
 _MEMORY = re.compile(
     r"out of memory|can't allocate|malloc: |bad_alloc|memory exhausted|failed to map segment", re.IGNORECASE
 )
-_MEASURE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
 
 
 def refused(deck: Deck, engine: str, reason: str) -> Result:
@@ -71,7 +70,9 @@ def of_ngspice(
     """The result of a run of ngspice, as a library or as a program. ``plots`` are in the order of the deck's cards."""
     texts = [text for _, text in answer.log]
     named: Mapping[str, waveforms.Plot] = {}
-    found: dict[str, float] = {}
+    found, missing = dict[str, float](), dict[str, str]()
+    harmonics: tuple[fourier.Fourier, ...] = ()
+    notes = prepared.notes
     failed = abnormal(answer, limits)
     if failed is not None:
         how, reason = failed
@@ -85,7 +86,13 @@ def of_ngspice(
         if how is Outcome.REFUSED and (mistakes := diagnose(prepared.circuit)):
             reason = str(mistakes[0])
     if how is Outcome.CONVERGED:
-        named, found = waveforms.label(plots), measured(texts, prepared.measures)
+        named, found = waveforms.label(plots), meas.values(texts, prepared.measures)
+        missing = meas.reasons(prepared.circuit, prepared.text.split("\n"), texts, found) if prepared.measures else {}
+        if prepared.fourier:
+            transients = [name for name, plot in named.items() if plot.kind == "tran"]
+            harmonics, absent = fourier.found(prepared.fourier, transients, texts)
+            missing |= absent
+        notes += (*verdict.ended_early(plots, prepared, texts), *verdict.ignored(texts))
     return Result(
         how,
         engine,
@@ -95,14 +102,7 @@ def of_ngspice(
         wall=wall,
         deck=deck,
         measures=MappingProxyType(found),
+        missing=MappingProxyType(missing),
+        fourier=harmonics,
+        notes=notes,
     )
-
-
-def measured(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """The values of ``.meas`` cards as ngspice prints them; one that failed is absent."""
-    found: dict[str, float] = {}
-    for text in texts:
-        match = _MEASURE.match(text.strip())
-        if match and match[1].lower() in names:
-            found[match[1].lower()] = float(match[2])
-    return found

@@ -13,16 +13,18 @@ from typing import Any
 
 from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, Where
 from cosim.files import resolved
-from cosim.spice import hazards
+from cosim.spice import chance, dialect, fourier, hazards, meas, suffixes
 from cosim.spice.diagnose import check_expansion
-from cosim.spice.floating import check_floating
+from cosim.spice.floating import check_floating, shunted
+from cosim.spice.fourier import FourierCard
 from cosim.spice.instances import check_instances
+from cosim.spice.left_out import left_out
 from cosim.spice.netlist import Analysis, Line, Netlist, check, read_text
 from cosim.spice.saved import check_vectors
 from cosim.spice.simulator import Deck
 
 # ngspice seeds agauss and its kin anew in each process unless the deck says how; setseed in a start-up file does not.
-SEED = ".options seed=1"
+SEED = 1
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Prepared:
 
     ``text`` is self-contained; ``places[i]`` is where its row ``i`` (from 0) came from. ``osdi`` are absolute paths of
     existing files. ``measures`` are the names of its ``.meas`` cards. ``lasting``: one of its options could stay set
-    in an engine that runs more than one deck. ``reads`` are the data files that its code models read.
+    in an engine that runs more than one deck. ``reads`` are the data files that its code models read. ``random`` are
+    its lines that call random functions, as they were written, and ``drawn`` says whether these are drawn or their
+    means; ``noise`` are its sources that are random in time. ``fourier`` are its ``.four`` cards. ``notes`` say what is
+    left out of its run, and which numbers may be meant otherwise.
     """
 
     text: str
@@ -42,6 +47,11 @@ class Prepared:
     measures: tuple[str, ...]
     lasting: bool = False
     reads: tuple[str, ...] = ()
+    random: tuple[Line, ...] = ()
+    drawn: bool = False
+    noise: tuple[Line, ...] = ()
+    fourier: tuple[FourierCard, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> Where | None:
         """Where row ``row`` (from 1, as engines count) came from."""
@@ -49,9 +59,7 @@ class Prepared:
 
 
 # Cards that give numbers and no structure; of a subcircuit's head that is what stands behind its ports.
-_NUMBERS = frozenset(
-    {".param", ".params", ".para", ".csparam", ".options", ".option", ".opt", ".temp", ".save", ".model"}
-)
+_NUMBERS = frozenset({".param", ".params", ".csparam", ".options", ".option", ".opt", ".temp", ".model"})
 _HEADS = frozenset({".subckt", ".macro"})
 _VALUES = re.compile(r"\bparams:|\S+\s*=", re.IGNORECASE)
 _KEPT = 16
@@ -67,12 +75,14 @@ def _structural(line: Line) -> str:
 
 def _check_structure(netlist: Netlist, deck: Deck) -> None:
     """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
-    structure = (*deck.save, "", *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
+    grounded = shunted(netlist, deck.options)
+    structure = (*deck.save, str(grounded), *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
     with _sound_lock:
         if structure in _sound:
             return
     check_expansion(netlist)
-    check_floating(netlist)
+    if not grounded:
+        check_floating(netlist)
     check_vectors(netlist, deck.save, deck.asked)
     with _sound_lock:
         while len(_sound) >= _KEPT:
@@ -114,6 +124,18 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
     return {name.lower() for name in (*deck.options, *written)}
 
 
+def _own_seed(netlist: Netlist, deck: Deck) -> Where | None:
+    """Where the netlist or the deck's options set a seed of their own; None where they do not."""
+    for card in netlist.cards(".options", ".option", ".opt"):
+        if any(name.lower() == "seed" for name, _ in hazards.options_of(card)):
+            return card.where
+    return Where(deck.source, None) if any(name.lower() == "seed" for name in deck.options) else None
+
+
+def _seed_card(deck: Deck) -> str:
+    return f".options seed={SEED if deck.seed is None else chance.check_seed(deck.seed)}"
+
+
 def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
     """Read, check and flatten ``deck``. Raises what `read_text` and `check` raise."""
     dropped = frozenset(drop)
@@ -130,7 +152,18 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
 
 
 def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
-    read = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
+    written = check(read_text(deck.text, source=deck.source, roots=deck.roots, rows=deck.rows))
+    random, noise = tuple(chance.functions_of(written)), tuple(chance.noise_of(written))
+    own_seed = _own_seed(written, deck)
+    if deck.seed is not None and own_seed is not None and (random or noise):
+        raise NetlistError(
+            "the seed that is set here would give every sample the same random numbers",
+            where=own_seed, remedy="remove it: samples have seeds of their own",
+        )  # fmt: skip
+    if deck.seed is not None:
+        chance.refuse_tolerances(written)
+    drawn = deck.seed is not None or own_seed is not None
+    read = chance.settled(written, draw=drawn)
     _check_structure(read, deck)
     check_instances(read, deck.devices)
     analyses = read.analyses()
@@ -138,10 +171,19 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
         raise NetlistError(
             "the netlist asks for no analysis", where=Where(deck.source, None), remedy="add a card, e.g. '.tran 1n 1u'"
         )
+    if deck.bench and len(analyses) > 1:
+        line = analyses[0].line
+        raise NetlistError(
+            f"{line.card} in the circuit of a bench, whose analyses are tables of its own", where=line.where,
+            remedy=f"remove it, and write [analyses.NAME] with kind = {line.card[1:]!r}",
+        )  # fmt: skip
     cards = cards_of(deck)
+    asked = () if deck.bench else fourier.cards(read)
+    if asked and (deck.save or any(True for _ in read.cards(".save"))):
+        cards += [f".save {vector}" for card in asked for vector in card.needed]
     options = _option_names(read, deck)
-    if "seed" not in options:
-        cards.append(SEED)
+    if own_seed is None:
+        cards.append(_seed_card(deck))
     text, places = read.flatten(cards, drop=hazards.DROPPED | drop)
     osdi = []
     for path in deck.osdi:
@@ -153,11 +195,14 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
                 f"path {str(model)!r} of a compiled model", remedy="use a path without blanks or quotes"
             )
         osdi.append(str(model))
-    measures = tuple(
-        words[2].lower() for line in read.cards(".meas", ".measure") if len(words := line.text.split()) > 2
-    )
+    measures = meas.names(read)
+    meas.check_autostop(read, deck.options)
     lasting = not options <= hazards.PASSING_OPTIONS
-    return Prepared(text, places, read, analyses, tuple(osdi), measures, lasting, hazards.data_files(read))
+    notes = (*left_out(read, bench=deck.bench), *suffixes.notes(read), *dialect.notes(read))
+    data = hazards.data_files(read)
+    return Prepared(
+        text, places, read, analyses, tuple(osdi), measures, lasting, data, random, drawn, noise, asked, notes
+    )
 
 
 # The card that a bench writes below its title: names and plain numbers, which cannot be anything else.
@@ -169,11 +214,15 @@ _templates_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class _Template:
-    """A deck that was read and checked, whose numbers may be others: where they stand, and the files that it read."""
+    """A deck that was read and checked, whose numbers may be others: where they stand, and the files that it read.
+
+    ``row`` and ``line`` are the card's in the text and in the circuit, ``seed_row`` the seed's; None: it has none.
+    """
 
     prepared: Prepared
-    row: int
+    row: int | None
     line: int
+    seed_row: int | None
     stamps: tuple[tuple[Path, Path, int, int], ...]
     missed: tuple[Path, ...]
 
@@ -191,31 +240,42 @@ class _Template:
 
     def filled(self, numbers: _Numbers) -> Prepared:
         """The same deck with other numbers."""
-        rows = self.prepared.text.split("\n")
-        rows[self.row] = numbers.card
-        lines = self.prepared.circuit.lines
-        card = Line(numbers.card, lines[self.line].where)
-        circuit = replace(self.prepared.circuit, lines=(*lines[: self.line], card, *lines[self.line + 1 :]))
+        rows, circuit = self.prepared.text.split("\n"), self.prepared.circuit
+        if self.seed_row is not None:
+            rows[self.seed_row] = numbers.seed
+        if self.row is not None:
+            rows[self.row] = numbers.card
+            card = Line(numbers.card, circuit.lines[self.line].where)
+            circuit = replace(circuit, lines=(*circuit.lines[: self.line], card, *circuit.lines[self.line + 1 :]))
         return replace(self.prepared, text="\n".join(rows), circuit=circuit)
 
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers of a deck, and all the rest of it: decks of a campaign differ in nothing else."""
+    """The numbers of a deck, and all the rest of it: decks of a campaign differ in nothing else.
+
+    ``card`` is "" for a deck without one, whose only number is its seed; ``seed`` is the card that sets it.
+    """
 
     card: str
+    seed: str
     key: tuple[Any, ...]
 
     @classmethod
     def of(cls, deck: Deck, drop: frozenset[str]) -> _Numbers | None:
-        """None for a deck whose second row is no card of numbers alone; one with compiled models is looked at anew."""
+        """None for a deck without such numbers; one with compiled models is looked at anew."""
+        if deck.osdi:
+            return None
         title, _, below = deck.text.partition("\n")
         card, _, rest = below.partition("\n")
-        if deck.osdi or not _CARD.fullmatch(card) or rest.lstrip().startswith("+"):
-            return None
-        same = (title, _NUMBER.sub("=", card), rest, deck.save, deck.roots, deck.source, deck.rows, drop)
+        if not _CARD.fullmatch(card) or rest.lstrip().startswith("+"):
+            if deck.seed is None:
+                return None
+            card, rest = "", below
+        told = (deck.seed is not None, deck.bench)
+        same = (title, _NUMBER.sub("=", card), rest, deck.save, deck.roots, deck.source, deck.rows, drop, *told)
         tables = (deck.options, deck.devices, deck.asked)
-        return cls(card, (*same, *(tuple(table.items()) for table in tables)))
+        return cls(card, _seed_card(deck), (*same, *(tuple(table.items()) for table in tables)))
 
     def template(self) -> _Template | None:
         """What was read of a deck with other numbers, unless a file of it changed."""
@@ -227,8 +287,10 @@ class _Numbers:
         """Keep a deck for those that come with other numbers."""
         rows = prepared.text.split("\n")
         lines = [k for k, line in enumerate(prepared.circuit.lines) if line.text == self.card]
-        if len(lines) != 1 or rows.count(self.card) != 1:
+        if self.card and (len(lines) != 1 or rows.count(self.card) != 1):
             return
+        row, line = (rows.index(self.card), lines[0]) if self.card else (None, 0)
+        seed_row = rows.index(self.seed) if self.seed in rows else None
         stamps, missed = [], []
         for asked, path in prepared.circuit.found:
             if path is None:
@@ -242,4 +304,4 @@ class _Numbers:
         with _templates_lock:
             while len(_templates) >= _KEPT:
                 del _templates[next(iter(_templates))]
-            _templates[self.key] = _Template(prepared, rows.index(self.card), lines[0], tuple(stamps), tuple(missed))
+            _templates[self.key] = _Template(prepared, row, line, seed_row, tuple(stamps), tuple(missed))

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from cosim.errors import EngineMissing
-from cosim.spice import waveforms
+from cosim.spice import fourier, waveforms
 from cosim.spice.library import find_libngspice
 from cosim.spice.pool import Answer, Pool
 from cosim.spice.pooled import PooledNgspice
@@ -40,6 +40,8 @@ class PySpiceSimulator(PooledNgspice):
             "osdi": [{"path": path, "identity": _identity(path)} for path in ready.osdi],
             "reads": list(ready.reads),
             "last": ready.lasting,
+            "fourier": fourier.commands(ready.fourier),
+            "fresh": bool(ready.noise),
         }
 
     def _read(self, ready: Prepared, answer: Answer) -> list[waveforms.Plot]:

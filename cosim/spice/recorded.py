@@ -15,6 +15,7 @@ import numpy as np
 
 from cosim.errors import DataError, Where
 from cosim.files import replacing, write_atomic
+from cosim.spice.fourier import Fourier
 from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _store(path: Path, result: Result) -> None:
     header = {
         "outcome": result.outcome.value, "engine": result.engine, "reason": result.reason, "log": result.log,
         "wall": result.wall, "measures": dict(result.measures), "waveforms": waveforms,
+        "missing": dict(result.missing), "notes": result.notes, "fourier": [vars(entry) for entry in result.fourier],
     }  # fmt: skip
     with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as sink:
         np.savez_compressed(sink, **arrays)
@@ -98,11 +100,20 @@ def _load(path: Path, deck: Deck) -> Result:
             wall=header["wall"],
             deck=deck,
             measures=MappingProxyType(header["measures"]),
+            missing=MappingProxyType(header["missing"]),
+            fourier=tuple(_fourier(entry) for entry in header["fourier"]),
+            notes=tuple(header["notes"]),
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"a broken recording: {error}", where=Where(path), remedy="delete it and record again"
         ) from None
+
+
+def _fourier(entry: dict[str, Any]) -> Fourier:
+    return Fourier(
+        entry["analysis"], entry["vector"], entry["frequency"], tuple(entry["magnitudes"]), tuple(entry["phases"])
+    )
 
 
 def _dataset(entry: dict[str, Any], arrays: Any) -> xarray.Dataset:

@@ -21,6 +21,8 @@ from cosim.errors import SimulationError
 if TYPE_CHECKING:
     import xarray
 
+    from cosim.spice.fourier import Fourier
+
 
 class Outcome(StrEnum):
     """How a simulation ended."""
@@ -57,6 +59,10 @@ class Deck:
         devices: subcircuits of ``text`` that stand for a device of the library, by its name: what instances pass to
             them is held against its bounds.
         asked: the line of ``source`` that asks for a vector of ``save``, for messages.
+        bench: the text is a bench's: its last analysis card is the only one that it may have, and ``.meas`` cards are
+            not its measures.
+        seed: what the random numbers of the text are drawn by; None: its random functions (``agauss`` and its kin) are
+            their means, unless the text or ``options`` set ``seed``, as for ngspice.
     """
 
     text: str
@@ -68,6 +74,8 @@ class Deck:
     rows: tuple[int | None, ...] = ()
     devices: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     asked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    bench: bool = False
+    seed: int | None = None
 
     def with_options(self, options: Mapping[str, float | str]) -> Deck:
         """The same deck with ``options`` added over its own."""
@@ -78,7 +86,8 @@ class Deck:
         digest = hashlib.sha256(self.text.encode())
         for path in self.osdi:
             digest.update(path.read_bytes())
-        digest.update(json.dumps([self.save, sorted(self.options.items())], default=str).encode())
+        seed = [] if self.seed is None else [self.seed]
+        digest.update(json.dumps([self.save, sorted(self.options.items()), *seed], default=str).encode())
         return digest.hexdigest()
 
 
@@ -89,7 +98,9 @@ class Result:
     ``waveforms`` maps an analysis (``"tran"``, ``"dc"``, ``"op"``, ``"ac"``) to an `xarray.Dataset`: one coordinate
     (``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz; none for ``op``), one variable per saved vector under its
     lower-case ngspice name (``v(out)``, ``i(v1)``), each with ``attrs["units"]``. It is empty unless the
-    outcome is converged.
+    outcome is converged. ``measures`` are the values of the deck's ``.meas`` cards, ``missing`` the engine's reason for
+    each without one; ``fourier`` is what its ``.four`` cards ask for. ``notes`` are sentences about what a reader has
+    to know: cards that were left out, numbers that may be meant otherwise, a transient that an option ended.
     """
 
     outcome: Outcome
@@ -100,6 +111,9 @@ class Result:
     wall: float = 0.0
     deck: Deck | None = None
     measures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    missing: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    fourier: tuple[Fourier, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

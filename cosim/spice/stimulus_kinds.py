@@ -17,13 +17,17 @@ from cosim import units
 from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
-from cosim.schema import Hertz, Second, Table, Volt
+from cosim.schema import Ampere, Hertz, Second, Stated, Table, Volt
 from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
 
 MAX_PULSES = 1_000_000
 
 
-class StimulusKind(Table):
+# Of a voltage source or of a current source: whichever the stimulus is put into.
+Amplitude = Volt | Ampere
+
+
+class StimulusKind(Stated):
     """What every stimulus has."""
 
     @abstractmethod
@@ -152,9 +156,9 @@ class Sine(StimulusKind):
     """
 
     kind: Literal["sine"]
-    amplitude: Volt
+    amplitude: Amplitude
     frequency: Annotated[Hertz, Field(gt=0)]
-    offset: Volt = 0.0
+    offset: Amplitude = 0.0
 
     def source(self) -> str:
         """SPICE's text for it."""
@@ -169,7 +173,7 @@ class Knots(StimulusKind):
     """
 
     kind: Literal["pwl"]
-    points: tuple[tuple[Second, Volt], ...] = Field(min_length=2)
+    points: tuple[tuple[Second, Amplitude], ...] = Field(min_length=2)
 
     @pydantic.field_validator("points")
     @classmethod
@@ -207,8 +211,8 @@ class Spikes(StimulusKind):
     interval: str
     width: Second
     edge: Second
-    amplitude: Volt
-    base: Volt = 0.0
+    amplitude: Amplitude
+    base: Amplitude = 0.0
     first: Second
 
     @pydantic.model_validator(mode="after")
@@ -261,13 +265,13 @@ class Steps(StimulusKind):
     """
 
     kind: Literal["steps"]
-    values: tuple[Volt, ...] = Field(min_length=1)
+    values: tuple[Amplitude, ...] = Field(min_length=1)
     repeat: int = Field(default=1, gt=0, le=1_000_000)
     start: Second = 0.0
     period: Second
     width: Second
     edge: Second = 1e-9
-    rest: Volt = 0.0
+    rest: Amplitude = 0.0
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Steps:

@@ -29,16 +29,22 @@ from cosim.errors import InputError, NetlistRefused, UnknownName, at
 from cosim.files import resolved
 from cosim.measure.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.parameters import ParameterSet
-from cosim.schema import located, read, validate
+from cosim.schema import Quantity, located, read, validate
+from cosim.spice import adjust
 from cosim.spice import bench as schema
 from cosim.spice.bench_result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.spice.bench_rows import asked_rows, deck_rows, filled
+from cosim.spice.bench_units import check_units
+from cosim.spice.chance import LARGEST_SEED
 from cosim.spice.foreign import foreign_model
 from cosim.spice.measured import Measured
+from cosim.spice.netlist import Line
 from cosim.spice.numbers import spice_number
 from cosim.spice.openvaf import compile_model
+from cosim.spice.prepare import prepare
 from cosim.spice.simulator import Deck, Limits, Simulator
 from cosim.spice.stimuli import PulseTrain, fmt
+from cosim.spice.variation import Adjustable
 
 if TYPE_CHECKING:
     pass
@@ -56,7 +62,10 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Testbench:
-    """A bench ready to run (module docstring); ``with_`` gives changed copies."""
+    """A bench ready to run (module docstring); ``with_`` gives changed copies.
+
+    ``seed`` is what the netlist's own random numbers are drawn by; None: its random functions are their means.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -66,6 +75,7 @@ class Testbench:
     sets: Mapping[str, ParameterSet] = field(default_factory=lambda: MappingProxyType({}))
     allowed: tuple[Path, ...] = ()
     corner: str = ""
+    seed: int | None = None
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
@@ -85,13 +95,14 @@ class Testbench:
                 if use.parameters is None:
                     continue  # a file of one's own: compiled when a deck is written
                 with at("devices", name, "parameters"):
-                    first = bench._load_set(use.parameters, name)
+                    first = bench.load_set(use.parameters, name)
                 with at("devices", name, "also"):
-                    others = [bench._load_set(reference, name) for reference in use.also]
+                    others = [bench.load_set(reference, name) for reference in use.also]
                 with at("devices", name):
                     sets[name] = first.for_device(use.model or first.device, others=others)
             loaded = replace(bench, sets=MappingProxyType(sets))
-            loaded._check_varied()
+            adjust.check_varied(loaded)
+        check_units(loaded)
         return loaded
 
     @property
@@ -99,24 +110,16 @@ class Testbench:
         """The bench's file; there is none where the bench was made in memory."""
         return self.folder / f"{self.name}.toml"
 
-    def _check_varied(self) -> None:
-        """Raises `UnknownName` for what corners and samples vary and the bench's devices do not have."""
-        for name, corner in self.file.corners.items():
-            for key, reference in corner.devices.items():
-                with at("corners", name, "devices", key):
-                    self._load_set(reference, key)
-        for name, spreads in self.file.monte_carlo.devices.items() if self.file.monte_carlo is not None else ():
-            with at("monte_carlo", "devices", name):
-                self._known("device", name, self.sets)
-                for key in spreads:
-                    with at(key):
-                        self._known(f"parameter of device {name!r}", key, self.sets[name].resolved())
+    def adjustable(self, device: str, key: str) -> Adjustable:
+        """A parameter of one of the bench's devices; see `cosim.spice.adjust.adjustable`."""
+        return adjust.adjustable(self, device, key)
 
     def with_(
         self,
         *,
         parameters: Mapping[str, float] | None = None,
         devices: Mapping[str, ParameterSet] | None = None,
+        values: Mapping[str, Mapping[str, float]] | None = None,
         form: str | None = None,
         options: Mapping[str, float | str] | None = None,
         stimuli: Mapping[str, Mapping[str, Any]] | None = None,
@@ -127,6 +130,7 @@ class Testbench:
         Args:
             parameters: circuit parameters, SI.
             devices: parameter sets by the name of the bench's device.
+            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file.
             form: "behavioural" or "verilog-a", for every device.
             options: simulator options over the bench's.
             stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
@@ -161,6 +165,16 @@ class Testbench:
             self._known("device", name, self.sets)
             same = given.device == sets[name].device
             sets[name] = given if same else given.for_device(sets[name].device)
+        own = dict(changed.devices)
+        for name, numbers in (values or {}).items():
+            if name in sets:
+                sets[name] = sets[name].with_values(numbers)
+                continue
+            numbers_of: dict[str, Quantity | str] = dict(own[name].values)
+            for key, number in numbers.items():
+                numbers_of[key] = Quantity(value=number, unit=self.adjustable(name, key).unit)
+            own[name] = own[name].model_copy(update={"values": numbers_of})
+            changed = changed.model_copy(update={"devices": own})
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
     def tightened(self) -> Testbench:
@@ -190,8 +204,14 @@ class Testbench:
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
         with located(self.source), at("corners", name):
-            sets = {key: self._load_set(reference, key) for key, reference in corner.devices.items()}
-            changed = self.with_(parameters={key: q.value for key, q in corner.parameters.items()}, devices=sets)
+            sets, values = {}, {}
+            for key, given in corner.devices.items():
+                if isinstance(given, str):
+                    sets[key] = self.load_set(given, key)
+                else:
+                    values[key] = {name: quantity.value for name, quantity in given.items()}
+            parameters = {key: q.value for key, q in corner.parameters.items()}
+            changed = self.with_(parameters=parameters, devices=sets, values=values)
         data = changed.file.model_dump()
         data["sections"].update(corner.sections)
         if corner.temperature is not None:
@@ -199,23 +219,29 @@ class Testbench:
         return replace(changed, file=validate(schema.BenchFile, data, kind="bench"), corner=name)
 
     def sampled(self, rng: np.random.Generator) -> Testbench:
-        """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds."""
+        """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds, and
+        with a seed for the netlist's own random numbers.
+        """
         spec = self.file.monte_carlo
         if spec is None:
             raise InputError(f"bench {self.name} has no Monte Carlo", remedy="write [monte_carlo]")
         parameters = {}
         for name, spread in spec.parameters.items():
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
-        sets = {}
+        values: dict[str, dict[str, float]] = {}
         for name, spreads in spec.devices.items():
-            nominal = self.sets[name].resolved()
-            bounds = {entry.name: entry.bounds for entry in find_device(self.sets[name].device).params}
-            drawn = {}
+            values[name] = {}
             for key, spread in spreads.items():
-                centre = float(nominal[key])
-                drawn[key] = spread.within(centre, *bounds[key]).draw(centre, rng)
-            sets[name] = self.sets[name].with_values(drawn)
-        return self.with_(parameters=parameters, devices=sets)
+                entry = self.adjustable(name, key)
+                centre = cast(float, entry.value)
+                values[name][key] = spread.within(centre, *entry.bounds).draw(centre, rng)
+        seed = int(rng.integers(1, LARGEST_SEED, endpoint=True))
+        return replace(self.with_(parameters=parameters, values=values), seed=seed)
+
+    def random_lines(self) -> tuple[Line, ...]:
+        """The lines of the netlist that call random functions, or are sources of noise. Raises as `prepare` does."""
+        found = (prepare(self.deck(name)) for name in self.file.plan)
+        return tuple(dict.fromkeys(line for deck in found for line in (*deck.random, *deck.noise)))
 
     def _known(self, kind: str, name: str, known: Mapping[str, object]) -> None:
         if name not in known:
@@ -265,7 +291,7 @@ class Testbench:
         for name, use in self.file.devices.items():
             if use.verilog_a is not None:
                 with located(self.source), at("devices", name):
-                    foreign.append(foreign_model(name, use, self.folder, roots=self._roots()))
+                    foreign.append(foreign_model(name, use, self.folder, roots=self.roots()))
         compiled += tuple(dict.fromkeys(path for path, _ in foreign))
         lines = [self.file.title]
         if self.file.parameters:
@@ -289,11 +315,13 @@ class Testbench:
             osdi=compiled,
             save=save,
             options=MappingProxyType({**STANDARD, **self.file.options}),
-            roots=self._roots(),
+            roots=self.roots(),
             source=self.source,
             rows=self._rows(rows, before=before, analysis=analysis),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
             asked=asked_rows(self.source, self._asked(analysis)),
+            bench=True,
+            seed=self.seed,
         )
 
     def _rows(self, rows: list[int], *, before: int, analysis: str) -> tuple[int | None, ...]:
@@ -318,6 +346,9 @@ class Testbench:
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
         devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
+        for name, use in self.file.devices.items():
+            numbers = {key: given for key, given in use.values.items() if not isinstance(given, str)}
+            devices |= {f"{name}.{key}": quantity.value for key, quantity in numbers.items()}
         return devices | self.values(analysis, point=point)
 
     def _circuit(self) -> tuple[str, list[int]]:
@@ -349,14 +380,14 @@ class Testbench:
         this bench may read.
         """
         path = _resolved(reference, self.folder)
-        if not any(path.is_relative_to(root) for root in self._roots()):
+        if not any(path.is_relative_to(root) for root in self.roots()):
             raise NetlistRefused(
                 f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
                 remedy=f"allow it: --allow {path.parent}",
             )
         return path
 
-    def _load_set(self, reference: str, device: str) -> ParameterSet:
+    def load_set(self, reference: str, device: str) -> ParameterSet:
         """A parameter set as a bench names it: a path counts from the bench's folder."""
         path, suffix, name = reference.partition(".toml")
         if not suffix:
@@ -369,7 +400,8 @@ class Testbench:
             path = self._inside(name, "the netlist")
         return path if os.path.exists(path) else resources.find("netlists", name)
 
-    def _roots(self) -> tuple[Path, ...]:
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that files of the bench may lie in."""
         return (self.folder, *self.allowed, *resources.shipped_roots())
 
     def _analysis(self, name: str) -> str:

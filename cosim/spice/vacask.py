@@ -16,7 +16,7 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cosim.errors import DataError, EngineMissing, Where
+from cosim.errors import DataError, EngineMissing, NetlistError, Where
 from cosim.spice import outcome, waveforms
 from cosim.spice.netlist import Line, words
 from cosim.spice.openvaf import packaged
@@ -77,6 +77,10 @@ class VacaskSimulator(Pooled[_Ready]):
 
     def _prepare(self, deck: Deck) -> _Ready:
         prepared = prepare(deck)
+        if prepared.random and prepared.drawn:
+            raise NetlistError(
+                "VACASK has no random functions", where=prepared.random[0].where, remedy="draw them with ngspice"
+            )
         extra = [Line(card, Where(deck.source)) for card in cards_of(deck) if card.startswith(".options")]
         return _Ready(prepared, translate(prepared.circuit, prepared.osdi, extra))
 
@@ -105,6 +109,7 @@ class VacaskSimulator(Pooled[_Ready]):
             log=outcome.log_tail(answer.log),
             wall=wall,
             deck=deck,
+            notes=ready.prepared.notes,
         )
 
 

@@ -33,7 +33,7 @@ _OPTIONS = {
 _FIRST_STEP = {"tran_fbr": "0.01"}
 # ngspice's switches that change neither the circuit nor the equations.
 _WITHOUT_MEANING = frozenset(["klu", "sparse", "noacct", "acct", "noinit", "nomod", "nopage", "list", "node", "opts"])
-_SILENT_CARDS = frozenset([".print", ".plot", ".four", ".fourier", ".width", ".title", ".end", ".backanno", ".save"])
+_SILENT_CARDS = frozenset([".print", ".plot", ".width", ".title", ".end", ".backanno", ".save"])
 
 
 @dataclass
@@ -223,7 +223,7 @@ class _Translator:
         rest = text.split(None, 1)[1] if len(text.split(None, 1)) > 1 else ""
         if card in _SILENT_CARDS or card in (".tran", ".options", ".option", ".opt", ".temp"):
             return
-        if card in (".param", ".params", ".para"):
+        if card in (".param", ".params"):
             self.out.add(f"parameters {self.assignments(rest, line)}", line)
         elif card in (".subckt", ".macro"):
             if self.inside is not None:

@@ -7,18 +7,25 @@ line was dropped. The reason is ngspice's own sentence, with the place in the us
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from cosim.errors import Where
+from cosim.spice.hazards import options_of
 from cosim.spice.prepare import Prepared
 from cosim.spice.simulator import Outcome
 from cosim.spice.waveforms import Plot
 
 # A transient's last point is its stop time up to rounding; ngspice's own sum of steps differs in the last few bits.
 _STOP_RTOL = 1e-6
+_PRINTED = 2e-6  # of a number that ngspice prints with seven digits
+_STOPPED = re.compile(r"in expression: parsing stopped at line (\d+)", re.IGNORECASE)
+_OPTION = re.compile(r"bad type given for option (\S+)", re.IGNORECASE)
+_PASSED = re.compile(r"^\s*warning\s*:.*\bignored\b|could not set temperature", re.IGNORECASE)
+_AUTOSTOP = re.compile(r"Autostop after (\d[\d.]*(?:e[+-]?\d+)?) s", re.IGNORECASE)
 
 _LINE_NUMBER = re.compile(
     r"(?:on|in) line(?: no\.?)? (\d+)|new internal line no\. (\d+)|line number (\d+)", re.IGNORECASE
@@ -79,7 +86,10 @@ def of_ngspice(prepared: Prepared, plots: Sequence[Plot], log: Log, *, parsed: b
     for index, text in enumerate(texts):
         if re.search(r"instance line, ignored", text):
             return Outcome.REFUSED, _placed(prepared, _clean(text), texts, index)
-    missing = _unfinished(prepared, plots)
+    if dropped := next((match[1] for text in texts if (match := _OPTION.search(text))), None):
+        where = _option_place(prepared, dropped)
+        return Outcome.REFUSED, f"{where}option {dropped} has no value that ngspice takes, which would leave it out"
+    missing = _unfinished(prepared, plots, texts)
     if missing is None and not any("simulation(s) aborted" in text for text in texts):
         return Outcome.CONVERGED, ""
     if any("no data saved" in text for text in texts):
@@ -91,7 +101,38 @@ def of_ngspice(prepared: Prepared, plots: Sequence[Plot], log: Log, *, parsed: b
     return Outcome.NOT_CONVERGED, _run_reason(missing or "the run was aborted", texts)
 
 
-def _unfinished(prepared: Prepared, plots: Sequence[Plot]) -> str | None:
+def ended_early(plots: Sequence[Plot], prepared: Prepared, texts: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each transient that the option autostop ended."""
+    ends = [float(np.real(scale[-1])) for plot in plots if (scale := plot.scale()) is not None and plot.kind == "tran"]
+    stops = {f" of {analysis.stop:.6g} s" for analysis in prepared.analyses if analysis.stop is not None}
+    asked = stops.pop() if len(stops) == 1 else ""
+    return tuple(
+        f"the transient ended at {end:.6g} s{asked}: .options autostop ends it when all .meas are done"
+        for end in ends
+        if _autostopped(end, texts)
+    )
+
+
+def ignored(texts: Sequence[str]) -> tuple[str, ...]:
+    """ngspice's own sentences about what it read and passes over."""
+    found = (re.sub(r"^\s*warning\s*:\s*", "", text, flags=re.IGNORECASE) for text in texts if _PASSED.search(text))
+    return tuple(dict.fromkeys(f"ngspice: {' '.join(text.split())}" for text in found))
+
+
+def _option_place(prepared: Prepared, name: str) -> str:
+    for line in prepared.circuit.cards(".options", ".option", ".opt"):
+        if any(given.lower() == name.lower() for given, _ in options_of(line)):
+            return f"{line.where}: "
+    return ""
+
+
+def _autostopped(end: float, texts: Sequence[str]) -> bool:
+    """Whether ngspice says that its option autostop ended a transient at ``end``, in s."""
+    times = [float(match[1]) for text in texts if (match := _AUTOSTOP.search(text))]
+    return any(math.isclose(end, time, rel_tol=_PRINTED) for time in times)
+
+
+def _unfinished(prepared: Prepared, plots: Sequence[Plot], texts: Sequence[str]) -> str | None:
     """What did not reach its end, in words; None when everything did."""
     for kind in dict.fromkeys(analysis.kind for analysis in prepared.analyses):
         asked = [analysis for analysis in prepared.analyses if analysis.kind == kind]
@@ -105,7 +146,7 @@ def _unfinished(prepared: Prepared, plots: Sequence[Plot]) -> str | None:
         if len(stops) != len(ends):
             continue
         for end, stop in zip(ends, stops, strict=True):
-            if end < stop * (1 - _STOP_RTOL):
+            if end < stop * (1 - _STOP_RTOL) and not _autostopped(end, texts):
                 return f"the transient stopped at {end:.6g} s of {stop:.6g} s"
     return None
 
@@ -126,6 +167,11 @@ def _run_reason(missing: str, texts: Sequence[str]) -> str:
 
 def load_reason(prepared: Prepared, texts: Sequence[str]) -> str:
     """Why ngspice did not take the netlist, with the place that its log leads to."""
+    for index, text in enumerate(texts):
+        if (stopped := _STOPPED.search(text)) and (where := prepared.place(int(stopped[1]))) is not None:
+            name = prepared.text.split("\n")[int(stopped[1]) - 1].split(None, 1)[0]
+            rest = " ".join(texts[index + 1].partition(" in ")[0].split())[:40] if index + 1 < len(texts) else ""
+            return f"{where}: syntax error in the expression of {name}, at {rest!r}"
     for index, text in enumerate(texts):
         if (_FATAL.search(text) or _IGNORED.search(text)) and not _NOISE.search(text):
             return _placed(prepared, _clean(text), texts, index)

@@ -102,6 +102,7 @@ class LibraryEngine:
         self._shared = Shared()
         self._loaded: dict[str, str] = {}
         self._modules: dict[str, set[str]] = {}
+        self._used = False
         self.version = f"ngspice-{self._shared.ngspice_version}"
         for command in SETTINGS:
             self._command(command)
@@ -153,6 +154,10 @@ class LibraryEngine:
 
     def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Array]]:
         """Load, run, copy the plots out, and forget the circuit."""
+        # Half of a pair of Gaussian numbers stays for the next source of noise, whatever the seed.
+        if job.get("fresh") and self._used:
+            return {"status": "stale", "log": []}, []
+        self._used = True
         refusal = self.osdi(job.get("osdi", ()), job["deck"])
         if refusal:
             return {"status": "stale" if refusal == "stale" else "failed", "log": [["stderr", refusal]]}, []
@@ -177,6 +182,10 @@ class LibraryEngine:
                     vectors.append([label, str(vector._type)])
                     arrays.append(vector._data)
                 plots.append({"name": name, "vectors": vectors})
+            for name in self._shared.plot_names if job.get("fourier") else ():
+                if name.startswith("tran"):
+                    for command in (f"setplot {name}", *job["fourier"]):
+                        self._command(command)
         log = [list(entry) for entry in self.transcript]
         if not self.exited:
             self._command("destroy all")

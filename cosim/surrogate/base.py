@@ -29,6 +29,32 @@ Outside = Literal["raise", "warn", "ask"]
 OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")
 
 
+# Largest errors (shares of full scale) of a surrogate that is used without being told to: our choice. The state and its
+# conductance are what a network lives on; the energy is a figure beside it, and 7 % is the best published one
+# (arXiv 2507.10748).
+LIMITS: Mapping[str, float] = MappingProxyType({"state": 0.01, "conductance": 0.01, "energy": 0.07, "free run": 0.05})
+# Cells deviate from their nominal parameters by a normal distribution, cut off so many standard deviations away ...
+DEVIATIONS = 3.0
+# ... and at this share of the nominal value: a threshold has a sign.
+LEAST_SHARE = 0.1
+
+
+def deviating_range(nominal: float, deviation: float) -> Range:
+    """Where the values of cells lie whose parameter has the relative standard deviation ``deviation``."""
+    ends = (nominal * max(1.0 - DEVIATIONS * deviation, LEAST_SHARE), nominal * (1.0 + DEVIATIONS * deviation))
+    return (min(ends), max(ends))
+
+
+def read_limits(given: Mapping[str, Any]) -> Mapping[str, float]:
+    """Limits by name over the defaults. Raises `UnknownName`, and `InputError` for a limit that nothing could keep."""
+    for name, limit in given.items():
+        if name not in LIMITS:
+            raise UnknownName("error of a certificate", str(name), LIMITS)
+        if not float(limit) > 0.0:
+            raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
+    return MappingProxyType({**LIMITS, **{str(name): float(limit) for name, limit in given.items()}})
+
+
 class DomainWarning(UserWarning):
     """A surrogate is used outside the domain of its certificate, and extrapolates."""
 
@@ -133,6 +159,11 @@ class Certificate:
         domain: where this holds.
         pulses: how many held-out pulses.
         against: the engine that answered, e.g. ``"ngspice-46"``.
+        reference: the circuit and the device in it, e.g. ``"1t1r_random_pulses with the device tio2"``.
+        extraction: whether the errors hold that of the parameters' extraction: "included" where the reference is
+            another device than the surrogate's own parameter set, else "not included".
+        limits: by the name of an error, and ``"free run"`` for the state's largest in `rollout`: the largest share of
+            full scale at which the surrogate may be used without being told to.
         netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
         data: SHA-256 of the held-out data.
         parameters: fingerprint of the parameter set.
@@ -149,6 +180,9 @@ class Certificate:
     domain: Domain
     pulses: int
     against: str
+    reference: str
+    extraction: str
+    limits: Mapping[str, float]
     netlist: str
     data: str
     parameters: str
@@ -159,9 +193,23 @@ class Certificate:
     version: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The limits that the surrogate misses, each as a sentence; empty where it keeps all of them."""
+        largest = {name: error.max_percent for name, error in self.errors.items()}
+        largest["free run"] = 100.0 * max(self.rollout.max)
+        return tuple(
+            f"{name}: {largest[name]:.3g} % of full scale, limit {100.0 * limit:.3g} %"
+            for name, limit in self.limits.items()
+            if not largest[name] <= 100.0 * limit
+        )
+
     def lines(self) -> list[str]:
         """The certificate as text, one fact a line."""
-        out = [f"against     {self.against}, {self.pulses} held-out pulses (seed {self.seed}), made {self.made}"]
+        out = [
+            f"against     {self.against}, {self.pulses} held-out pulses (seed {self.seed}), made {self.made}",
+            f"reference   {self.reference}; the error of the extraction is {self.extraction}",
+        ]
         for name, error in self.errors.items():
             out.append(
                 f"{name:<11} max {units.show(error.max, error.unit)} ({error.max_percent:.3g} %), rms "
@@ -173,6 +221,8 @@ class Certificate:
         ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
         out.append("domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}" for n, (low, high) in ranges.items()))
         out.append("fixed       " + ", ".join(f"{name} {value:.4g}" for name, value in self.domain.fixed.items()))
+        out.append("limits      " + ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in self.limits.items()))
+        out.extend(f"missed      {sentence}" for sentence in self.broken)
         out.append("tolerances  " + (", ".join(f"{k} {v:g}" for k, v in self.tolerances.items()) or "none"))
         out.append(f"hashes      parameters {self.parameters[:12]}, netlist {self.netlist[:12] or 'none'}, ")
         out[-1] += f"data {self.data[:12]}; cosim {self.version}"
@@ -190,6 +240,8 @@ class Certificate:
                 "parameters": dict(self.domain.parameters),
                 "fixed": dict(self.domain.fixed),
             },
+            "limits": dict(self.limits),
+            "broken": list(self.broken),
             "tolerances": dict(self.tolerances),
             "notes": list(self.notes),
             **{
@@ -197,6 +249,8 @@ class Certificate:
                 for name in (
                     "pulses",
                     "against",
+                    "reference",
+                    "extraction",
                     "netlist",
                     "data",
                     "parameters",
@@ -216,6 +270,9 @@ class Certificate:
             return MappingProxyType({str(k): (float(v[0]), float(v[1])) for k, v in given["domain"][kind].items()})
 
         rollout = given["rollout"]
+        limits = {str(name): float(limit) for name, limit in given["limits"].items()}
+        if not limits.keys() <= {*given["errors"], "free run"}:
+            raise ValueError(f"limits of {', '.join(limits)}")
         return cls(
             errors=MappingProxyType(
                 {
@@ -236,11 +293,23 @@ class Certificate:
                 MappingProxyType({str(k): float(v) for k, v in given["domain"]["fixed"].items()}),
             ),
             pulses=int(given["pulses"]),
+            limits=MappingProxyType(limits),
             tolerances=MappingProxyType({str(k): float(v) for k, v in given["tolerances"].items()}),
             notes=tuple(str(note) for note in given["notes"]),
             **{
                 name: str(given[name])
-                for name in ("against", "netlist", "data", "parameters", "surrogate", "seed", "made", "version")
+                for name in (
+                    "against",
+                    "reference",
+                    "extraction",
+                    "netlist",
+                    "data",
+                    "parameters",
+                    "surrogate",
+                    "seed",
+                    "made",
+                    "version",
+                )
             },
         )
 

@@ -10,11 +10,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim import __version__
 from cosim.devices.base import Values
 from cosim.errors import InputError, UnknownName
-from cosim.surrogate.base import Array, Certificate, Domain, ErrorSummary, Range, Response, Rollout
+from cosim.surrogate.base import (
+    Array,
+    Certificate,
+    Domain,
+    ErrorSummary,
+    Range,
+    Response,
+    Rollout,
+    deviating_range,
+    read_limits,
+)
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.pulse import PulseSurrogate
 from cosim.surrogate.references import PulseBench
@@ -23,6 +34,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Tell = Callable[[int, int], None]
+# The state's range is tested and certified in tenths; one counts as tested with so many pulses (our choice).
+TENTHS = 10
+LEAST_TESTED = 5
+SHORT = 5  # pulses of a train that begins where too few were tested
 MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -36,7 +51,8 @@ class HeldOut:
         w, energy, conductance: after, during and after the pulse: the reference's (1, J, S), its own memristor's.
         w_surrogate, energy_surrogate, conductance_surrogate: the surrogate's, from the same ``w_before``.
         free: per train, the reference's and the surrogate's states (2, n) where each follows itself from one start.
-        seconds: wall time of the reference for all pulses.
+        seconds_per_pulse: wall time that one pulse more takes the reference, its start-up left out; None where the
+            trains are too few or too short to tell.
         full_scale: G_max (S) of the reference's memristor; of the first train where trains differ.
     """
 
@@ -49,7 +65,7 @@ class HeldOut:
     conductance: Array
     conductance_surrogate: Array
     free: tuple[Array, ...]
-    seconds: float
+    seconds_per_pulse: float | None
     full_scale: float
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -92,23 +108,27 @@ def certify(
     train: int = 200,
     span: Range | None = None,
     spread: Mapping[str, float] = MappingProxyType({}),
+    limits: Mapping[str, float] = MappingProxyType({}),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
 ) -> tuple[PulseSurrogate, HeldOut]:
     """Hold ``surrogate`` against ``bench`` on fresh pulses, and give it the certificate.
 
-    The first train begins in the state 0 and the second in 1, further ones anywhere between: the certificate's domain
-    is the range of states that the reference really went through.
+    Two long trains begin in the states 0 and 1; the remaining pulses are short trains, each of which begins in the
+    tenth of the range that was tested least so far. The certificate's domain is the range of tenths that hold
+    `LEAST_TESTED` pulses each: a state that a start point alone has seen is not certified.
 
     Args:
         surrogate: with nominal parameters; its own certificate is ignored.
         bench: the circuit.
         seed: of the held-out pulses; training used another stream of it.
         pulses: how many in all.
-        train: how many follow one another, at most; the free run is as long. There are two trains at least.
+        train: how many follow one another, at most; the free run is as long.
         span: amplitudes (V) of the domain; default `default_range`.
-        spread: relative half-width by parameter, e.g. ``{"theta_p": 0.2}``: the first train is nominal, each further
-            one has those parameters drawn uniformly from that range, which becomes part of the domain.
+        spread: relative standard deviation from cell to cell by parameter, e.g. ``{"theta_p": 0.2}``: the first train
+            is nominal, each further one has those parameters drawn uniformly from `deviating_range`, which becomes part
+            of the domain. Held against a device of its own, a surrogate has none.
+        limits: shares of full scale over `base.LIMITS`.
         notes: for the certificate.
         tell: called with the pulses that are done and all of them, before each train and at the end.
     """
@@ -117,44 +137,49 @@ def certify(
     if pulses < 1 or train < 1:
         raise InputError(f"{pulses} pulses in trains of {train} are none", remedy="give at least one of each")
     resolved = surrogate.parameters.resolved()
+    if spread and bench.device is not None:
+        raise InputError(
+            f"a spread of {', '.join(spread)} cannot be held against the device {bench.device.name}, which has none",
+            remedy="certify against the surrogate's own set",
+        )
+    allowed = read_limits(limits)
+    ranges: dict[str, Range] = {}
     for name, share in spread.items():
         if name not in resolved:
             raise UnknownName(f"parameter of {surrogate.device}", name, list(resolved))
         if not 0.0 < share < 1.0:
-            raise InputError(f"spread of {name} = {share:g} is no share", remedy="give e.g. 0.2 for 20 %")
+            raise InputError(f"the spread of {name} is {share:g}", remedy="give a share, e.g. 0.2 for 20 %")
+        ranges[name] = deviating_range(float(resolved[name]), share)
     span = span or default_range(surrogate)
     plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
     rng = np.random.default_rng([seed, 1])
     parts: list[HeldOut] = []
-    sizes = [min(train, pulses - start) for start in range(0, pulses, train)]
-    if len(sizes) == 1 and pulses > 1:
-        sizes = [pulses - pulses // 2, pulses // 2]
+    seconds: list[float] = []
+    long = max(min(train, max(pulses // 4, (pulses - 100) // 2)), 1)
+    sizes = [min(long, pulses), *([long] if pulses >= 2 * long else [])]
+    sizes += [min(SHORT, pulses - start) for start in range(sum(sizes), pulses, SHORT)]
+    tested = np.zeros(TENTHS, dtype=np.int64)
     for number, count in enumerate(sizes):
         if tell is not None:
             tell(sum(sizes[:number]), pulses)
-        drawn = {
-            name: float(resolved[name]) * (1.0 + share * rng.uniform(-1.0, 1.0))
-            for name, share in spread.items()
-            if number > 0
-        }
+        drawn = {name: float(rng.uniform(*ends)) for name, ends in ranges.items() if number > 0}
         own = plain.parameters.with_values(drawn) if drawn else plain.parameters
-        w0 = (0.0, 1.0, float(rng.uniform(0.05, 0.95)))[min(number, 2)]
+        w0 = float(number) if number < 2 else (int(np.argmin(tested)) + float(rng.random())) / TENTHS
         amplitude = random_train(plain, rng, count=count, span=span)
         here = plain.with_(instances={name: np.asarray(value) for name, value in drawn.items()})
         begin = time.perf_counter()
         answer = bench.reference(own, shape=plain.shape)(amplitude, w0)
-        parts.append(compare(here, amplitude, w0, answer, seconds=time.perf_counter() - begin))
+        seconds.append(time.perf_counter() - begin)
+        parts.append(compare(here, amplitude, w0, answer))
+        tested += np.histogram(parts[-1].w_before, bins=TENTHS, range=(0.0, 1.0))[0]
     if tell is not None:
         tell(pulses, pulses)
-    held = _joined(parts)
-    tested = np.sort(np.clip(np.concatenate([held.w_before, held.w]), 0.0, 1.0))
-    covered = (float(tested[0]), float(tested[-1]))
+    held = _joined(parts, _seconds_per_pulse(sizes, seconds))
+    covered = _covered(tested)
     domain = Domain(
         MappingProxyType({"amplitude": span}),
         MappingProxyType({"w": covered}),
-        MappingProxyType(
-            {n: (float(resolved[n]) * (1.0 - share), float(resolved[n]) * (1.0 + share)) for n, share in spread.items()}
-        ),
+        MappingProxyType(ranges),
         MappingProxyType(vars(plain.shape)),
     )
     certificate = Certificate(
@@ -163,6 +188,9 @@ def certify(
         domain=domain,
         pulses=pulses,
         against=bench.engine,
+        reference=bench.subject(plain.parameters),
+        extraction="included" if bench.device is not None else "not included",
+        limits=allowed,
         netlist=bench.netlist,
         data=array_digest(held.w_before, held.amplitude, held.w, held.energy, held.conductance),
         parameters=plain.parameters.fingerprint(),
@@ -173,13 +201,39 @@ def certify(
         version=__version__,
         notes=(
             *notes,
-            f"states tested: w {covered[0]:.4g}..{covered[1]:.4g}, gaps up to {np.max(np.diff(tested)):.2g}",
+            f"pulses in each tenth of w, from 0 to 1: {', '.join(str(n) for n in tested)}; a tenth with fewer than "
+            f"{LEAST_TESTED} is not certified",
         ),
     )
     return surrogate.with_(certificate=certificate), held
 
 
-def _joined(parts: list[HeldOut]) -> HeldOut:
+def _covered(tested: NDArray[np.int64]) -> Range:
+    """The widest range of tenths of the state with `LEAST_TESTED` pulses each. Raises `InputError` without one."""
+    best = (0, 0)
+    start = 0
+    for k in range(TENTHS + 1):
+        if k == TENTHS or tested[k] < LEAST_TESTED:
+            best = max(best, (start, k), key=lambda ends: ends[1] - ends[0])
+            start = k + 1
+    if best[0] == best[1]:
+        raise InputError(
+            f"no tenth of the state's range has {LEAST_TESTED} held-out pulses",
+            remedy="certify with 100 pulses or more",
+        )
+    return (best[0] / TENTHS, best[1] / TENTHS)
+
+
+def _seconds_per_pulse(sizes: list[int], seconds: list[float]) -> float | None:
+    """The slope of time over length; the first train is left out, because it warms caches."""
+    n, t = np.asarray(sizes[1:], dtype=float), np.asarray(seconds[1:])
+    if n.size < 2 or n.max() < 10.0 * n.min():
+        return None
+    slope = float(np.polyfit(n, t, 1)[0])
+    return slope if slope > 0.0 else None
+
+
+def _joined(parts: list[HeldOut], seconds_per_pulse: float | None) -> HeldOut:
     return HeldOut(
         w_before=np.concatenate([part.w_before for part in parts]),
         amplitude=np.concatenate([part.amplitude for part in parts]),
@@ -190,14 +244,12 @@ def _joined(parts: list[HeldOut]) -> HeldOut:
         conductance=np.concatenate([part.conductance for part in parts]),
         conductance_surrogate=np.concatenate([part.conductance_surrogate for part in parts]),
         free=tuple(run for part in parts for run in part.free),
-        seconds=sum(part.seconds for part in parts),
+        seconds_per_pulse=seconds_per_pulse,
         full_scale=parts[0].full_scale,
     )
 
 
-def compare(
-    surrogate: PulseSurrogate, amplitude: Array, w0: float, answer: Response, *, seconds: float = 0.0
-) -> HeldOut:
+def compare(surrogate: PulseSurrogate, amplitude: Array, w0: float, answer: Response) -> HeldOut:
     """One train: pulse by pulse from the reference's own states, and freely from ``w0``."""
     # A simulator's state may overshoot its bound by its tolerance.
     before = np.clip(np.concatenate([[w0], answer.w[:-1]]), 0.0, 1.0)
@@ -217,7 +269,7 @@ def compare(
         np.asarray(answer.conductance, dtype=float),
         out["conductance"],
         (np.stack([answer.w, free]),),
-        seconds,
+        None,
         answer.full_scale,
     )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cosim.emit.expr import Expr, children, merged, postorder
 from cosim.errors import EmitError
+from cosim.packages import optional
 
 if TYPE_CHECKING:
     from cosim.surrogate.pulse import PulseSurrogate
@@ -82,8 +83,7 @@ def kernel(surrogate: PulseSurrogate) -> Kernel:
 
 @lru_cache(maxsize=32)
 def _compile(text: str) -> Kernel:
-    import numba
-
+    numba = optional("numba", extra="fast", needed_by="a compiled map")
     space: dict[str, Any] = {"math": math, "__builtins__": {"range": range, "max": max, "min": min, "abs": abs}}
     # The text holds operations of _TEXT, numbers and names of this module's making, and nothing else.
     exec(compile(text, "<pulse map>", "exec"), space)  # noqa: S102

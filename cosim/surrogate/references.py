@@ -47,6 +47,15 @@ class PulseBench(Protocol):
         """Of the engine."""
         ...
 
+    @property
+    def device(self) -> ParameterSet | None:
+        """The device in the circuit, whatever set it is held against; None: the surrogate's own set."""
+        ...
+
+    def subject(self, parameters: ParameterSet) -> str:
+        """In words: which circuit, and which device in it where a surrogate of ``parameters`` is held against it."""
+        ...
+
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """The circuit with these parameters under pulses of this shape."""
         ...
@@ -59,6 +68,7 @@ class Integration:
     rtol: float = 1e-9
     atol: float = 1e-12
     netlist: str = ""
+    device: ParameterSet | None = None
 
     @property
     def engine(self) -> str:
@@ -70,11 +80,17 @@ class Integration:
         """Of the integrator."""
         return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
 
+    def subject(self, parameters: ParameterSet) -> str:
+        """The device's equations."""
+        chosen = self.device or parameters
+        return f"the equations of {chosen.device} with {_named(chosen, self.device)}"
+
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """Pulses on one device; raises `InputError` for a device that is no two-terminal one with a state ``w``."""
-        model, p = find_device(parameters.device), parameters.resolved()
+        """Pulses on one device; raises `InputError` for one that is not two-terminal or has other states than ``w``."""
+        chosen = self.device or parameters
+        model, p = find_device(chosen.device), chosen.resolved()
         if not isinstance(model, TwoTerminal) or [state.name for state in model.states] != ["w"]:
-            raise InputError(f"{parameters.device} is no two-terminal device with the one state w")
+            raise InputError(f"{chosen.device} is not a two-terminal device with the one state w")
         device: TwoTerminal = model
 
         def slope(t: float, y: Array, begin: float, end: float, length: float) -> list[float]:
@@ -110,6 +126,10 @@ class Integration:
         return respond
 
 
+def _named(chosen: ParameterSet, device: ParameterSet | None) -> str:
+    return f"the device {chosen.name}" if device is not None else f"the surrogate's own parameter set {chosen.name}"
+
+
 # The bench of each device; both name their stimulus "bl" and their memristor "memristor".
 BENCHES: Mapping[str, str] = MappingProxyType(
     {"cell_1t1r": "1t1r_random_pulses", "threshold_memristor": "memristor_random_pulses"}
@@ -121,22 +141,25 @@ class SpiceBench:
     """A pulse bench in a circuit simulator: measures ``state`` and ``pulse_energy`` after given amplitudes.
 
     Args:
-        device: "cell_1t1r" (the memristor of the set behind the bench's own BSIM4 transistor) or "threshold_memristor".
+        kind: "cell_1t1r" (the memristor of the set behind the bench's own BSIM4 transistor) or "threshold_memristor".
         simulator: an open one; the caller closes it.
         form: of the memristor, "behavioural" or "verilog-a".
         bench: by name or path; default: the device's own.
         options: simulator options over the bench's.
+        device: the device that answers, e.g. the one that was measured; None: the set of the surrogate that is held
+            against it, whose extraction is then not tested.
     """
 
-    device: str
+    kind: str
     simulator: Simulator
     form: str = "behavioural"
     bench: str = ""
     options: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
+    device: ParameterSet | None = None
 
     def __post_init__(self) -> None:
-        if self.device not in BENCHES:
-            raise UnknownName("device with a pulse bench", self.device, BENCHES)
+        if self.kind not in BENCHES:
+            raise UnknownName("device with a pulse bench", self.kind, BENCHES)
 
     @property
     def engine(self) -> str:
@@ -146,7 +169,7 @@ class SpiceBench:
     def _bench(self) -> Testbench:
         from cosim.spice.testbench import Testbench
 
-        return Testbench.load(self.bench or BENCHES[self.device]).with_(form=self.form, options=self.options)
+        return Testbench.load(self.bench or BENCHES[self.kind]).with_(form=self.form, options=self.options)
 
     @property
     def netlist(self) -> str:
@@ -165,11 +188,16 @@ class SpiceBench:
         options = self._bench().deck().options
         return MappingProxyType({k: float(v) for k, v in options.items() if isinstance(v, int | float)})
 
+    def subject(self, parameters: ParameterSet) -> str:
+        """The bench, and the device in it."""
+        return f"{self._bench().name} with {_named(self.device or parameters, self.device)}"
+
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """The bench with the memristor of ``parameters``; every call is one transient."""
+        """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
         from cosim.spice.stimulus_kinds import Pulses
 
-        bench = self._bench().with_(devices={"memristor": parameters.for_device("threshold_memristor")})
+        memristor = (self.device or parameters).for_device("threshold_memristor")
+        bench = self._bench().with_(devices={"memristor": memristor})
         old, p = bench.file.stimuli["bl"], bench.sets["memristor"].resolved()
 
         def respond(amplitudes: Array, w0: float) -> Response:

@@ -220,6 +220,7 @@ def train(
     pulses: int = 500,
     span: Range | None = None,
     spread: Mapping[str, float] = MappingProxyType({}),
+    limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
 ) -> tuple[PulseSurrogate, HeldOut]:
     """A certified surrogate, and the held-out data of its certificate.
@@ -229,7 +230,7 @@ def train(
         bench: the circuit it is certified against.
         law, shape: as in `PulseSurrogate`.
         samples: of the circuit: a correction is fitted where it pays (`fit_correction`).
-        seed, pulses, span, spread, tell: as in `certify`.
+        seed, pulses, span, spread, limits, tell: as in `certify`.
     """
     surrogate = from_parameters(parameters, law=law, shape=shape)
     notes: tuple[str, ...] = (f"law {law}",)
@@ -242,4 +243,6 @@ def train(
             )
         surrogate, sentence = fit_correction(surrogate, samples.take(inside), rng=np.random.default_rng([seed, 2]))
         notes += (sentence,)
-    return certify(surrogate, bench, seed=seed, pulses=pulses, span=span, spread=spread, notes=notes, tell=tell)
+    return certify(
+        surrogate, bench, seed=seed, pulses=pulses, span=span, spread=spread, limits=limits, notes=notes, tell=tell
+    )

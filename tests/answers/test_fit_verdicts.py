@@ -13,7 +13,7 @@ from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape, apply_pulse
 from cosim.devices.registry import device
-from cosim.errors import InputError
+from cosim.errors import DataError, InputError
 from cosim.fitting import residuals
 from cosim.fitting.coverage import NumpyLab, noisy
 from cosim.fitting.curve import Curve
@@ -106,9 +106,6 @@ ANSWERS = {
     "nothing but noise, static": Answer(
         noise_of(sweep()), tuple(ACCESS)[:3], "access_transistor", useful=False, white=False, identifiable=False,
         said=(NOISE,)),
-    "ramps of the other polarity": Answer(
-        FALLING, RAMP, useful=False, white=False, identifiable=False, said=(NOISE, "mean +0.9"),
-        unsaid=("residuals are noise",)),
     "ramps of their own polarity": Answer(RISING, RAMP, said=("the residuals are noise",)),
     "residuals of one sign": Answer(
         sweep(offset=3e-5), ("g_on",), "access_transistor", white=False, identifiable=False,
@@ -179,6 +176,21 @@ def test_the_verdict(case):
     if not answer.useful:
         assert all(row.stderr is None for row in result.rows())
         assert all(quantity.stderr is None for quantity in result.parameter_set().values.values())
+
+
+def test_a_fit_three_quarters_of_the_range_off_is_not_noise(monkeypatch):
+    """Ramps of the other polarity are refused; were they not, no test on their residuals would let them pass."""
+    answer = Answer(FALLING, RAMP)
+    with pytest.raises(DataError, match="write polarity = -1"):
+        extract(recipe(answer), answer.curve)
+    monkeypatch.setattr("cosim.fitting.extract._check_against_device", lambda *_: None)
+    verdict = extract(recipe(answer), answer.curve).verdict
+    text = " | ".join([verdict.summary, *verdict.sentences()])
+    assert not verdict.residuals.white
+    assert not verdict.useful
+    assert NOISE in text
+    assert "mean +0.9" in text
+    assert not any(entry.status == "identifiable" for entry in verdict.parameters)
 
 
 def test_a_fit_that_explains_nothing_has_exit_code_1(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Campaigns on a cluster of dask: the same rows as here, whoever dies; jobs of a batch system; what is said."""
 
+import importlib.util
 import json
 import os
 import re
@@ -193,8 +194,14 @@ def _listeners(scheduler: Any) -> list[tuple[Any, ...]]:
     return [each.getsockname()[:2] for each in scheduler.http_server._sockets.values()]
 
 
+# looked for and not imported: importing it replaces Ctrl-C's handler
+with_jobqueue = pytest.mark.skipif(
+    importlib.util.find_spec("dask_jobqueue") is None, reason="the package dask-jobqueue is not installed"
+)
+
+
+@with_jobqueue
 def test_jobs_of_slurm(tmp_path: Path) -> None:
-    pytest.importorskip("dask_jobqueue", reason="the package dask-jobqueue is not installed")
     file = tmp_path / "cluster.yaml"
     file.write_text(SLURM)
     make, jobs = read_cluster(file)
@@ -211,6 +218,7 @@ def test_jobs_of_slurm(tmp_path: Path) -> None:
     assert {"--nworkers 8", "--nthreads 1"} <= set(re.findall(r"--n\w+ \d+", script))  # a process for each core
 
 
+@with_jobqueue
 @pytest.mark.parametrize(
     ("name", "text", "error", "says"),
     [
@@ -228,7 +236,6 @@ def test_jobs_of_slurm(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_wrong(tmp_path: Path, name: str, text: str, error: type[Exception], says: str) -> None:
-    pytest.importorskip("dask_jobqueue", reason="the package dask-jobqueue is not installed")
     (tmp_path / name).write_text(text)
     with pytest.raises(error, match=says):
         connect(str(tmp_path / name))

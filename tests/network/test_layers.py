@@ -1,13 +1,14 @@
 """Neurons and layers: closed forms, and the two backends spike by spike."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from cosim.errors import EngineMissing, InputError, UnknownName
 from cosim.network.encoders import CurrentEncoder
-from cosim.network.layers import layers
+from cosim.network.layers import _compiled, layers
 from cosim.network.neurons import ALIF, LIF, alif_step, lif_step
 
 
@@ -132,7 +133,8 @@ def test_a_winner_clamps_the_others() -> None:
 def test_backends_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="backend"):
         layers("fortran")
-    monkeypatch.setattr("cosim.network.layers.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "numba", None)  # as if it were not installed
+    _compiled.cache_clear()
     assert layers("auto").name == "numpy"
-    with pytest.raises(EngineMissing, match="numba is not installed"):
+    with pytest.raises(EngineMissing, match="needs the package numba, which is not installed"):
         layers("numba")

@@ -1,11 +1,17 @@
 """``cosim network run``: a run, its files, and what bad input gets."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from cosim.cli.app import main
+from cosim.errors import InputError
+from cosim.network.experiment import Plan, load_images, preset
+from cosim.parameters import ParameterSet
+from cosim.surrogate.files import load, save
+from cosim.surrogate.pulse import PulseSurrogate
 
 pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
@@ -42,7 +48,7 @@ def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixtu
         "--against",
         "integration",
         "--pulses",
-        "5",
+        "100",
         "-o",
         str(file),
     ]
@@ -51,6 +57,41 @@ def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "cell_1t1r tio2" in capsys.readouterr().out
     certificate = json.loads((tmp_path / "out" / "result.json").read_text())["surrogate"]["certificate"]
     assert certificate["against"].startswith("scipy")
+
+
+def test_a_surrogate_that_misses_its_limits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "published.npz"
+    train = ["surrogate", "train", "--law", "published", "--against", "integration", "--pulses", "100"]
+    assert main([*train, "-o", str(file)]) == 1
+    said = capsys.readouterr()
+    assert re.search(r"missed      state: [\d.]+ % of full scale, limit 1 %", said.out)
+    assert "misses its limits, and networks refuse it without --uncertified" in said.err
+    network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
+    assert main(network) == 2
+    assert "the surrogate misses its limits: state: " in capsys.readouterr().err
+    assert main([*network, "--uncertified"]) == 0
+    assert "missed: state" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"uncertified=True"):
+        Plan(preset("digits")[0], load(file), load_images("digits"))
+
+
+def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = save(PulseSurrogate(ParameterSet.load("tio2")), tmp_path / "plain.npz")
+    network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
+    assert main(network) == 2
+    assert "has no certificate; make it with 'cosim surrogate train'" in capsys.readouterr().err
+    assert main([*network, "--uncertified"]) == 0
+    assert "held against no circuit" in capsys.readouterr().out
+
+
+def test_a_spread_covers_the_deviation_of_the_same_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, train = tmp_path / "spread.npz", ["surrogate", "train", "--against", "integration", "--pulses", "100"]
+    assert main([*train, "--spread", "theta_p=20%", "--spread", "theta_n=20%", "-o", str(file)]) == 0
+    network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
+    assert main([*network, "--deviation", "20 %"]) == 0
+    capsys.readouterr()
+    assert main([*network, "--deviation", "21 %", "-o", str(tmp_path / "wider")]) == 1
+    assert "theta_" in capsys.readouterr().err
 
 
 def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:

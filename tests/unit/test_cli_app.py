@@ -179,7 +179,10 @@ def test_help_imports_nothing_heavy():
 
 
 def test_threads_of_numerical_libraries_are_one_unless_the_user_says_otherwise():
-    code = "import json, os; from cosim.cli.app import main; main(['--version']); print(json.dumps(dict(os.environ)))"
+    code = (
+        "import json, os, sys; from cosim.cli.app import main; sys.argv[1:] = ['--version']; main(); "
+        "print(json.dumps(dict(os.environ)))"
+    )
     found = json.loads(python(code, OMP_NUM_THREADS="3").stdout.splitlines()[-1])
     assert (found["OMP_NUM_THREADS"], found["OPENBLAS_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("3", "1", "1")
 

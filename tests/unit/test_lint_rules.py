@@ -53,6 +53,7 @@ VERILOG = {
     "attr": module("I(p, n) <+ r*V(p, n);", 'parameter real r = 1 `P(info="conductance" unit="S");'),
     "macro": module("I(p, n) <+ `SCALE*V(p, n);"),
     "directive": module(OHM, head="`timescale 1ns/1ps\n" + HEAD),
+    "range-comma": module("I(p, n) <+ k*V(p, n);", "parameter real k = 1 from [0, 1];"),
     "number": module("I(p, n) <+ V(p, n)*.5;"),
     "caret": module("I(p, n) <+ V(p, n)^3;"),
     "renamed": module("I(p, n) <+ log10(2 + V(p, n)*V(p, n));"),
@@ -72,6 +73,7 @@ VERILOG = {
     "parameter-assigned": module("k = 2;\nI(p, n) <+ k*V(p, n);", "parameter real k = 1;"),
     "loose-node": module("I(p, n) <+ V(p, n)*(1 + V(w));", "electrical w;"),
     "array": module("a[0] = 1;\nI(p, n) <+ a[0]*V(p, n);", "real a[0:1];"),
+    "unread": module(f"y = $x = 1;\n{OHM}", "real y;"),
     "instance": module("", "resistor #(.r(1)) r1(p, n);").replace("analog begin\n\nend\n", ""),
 }  # fmt: skip
 SOUND = module(
@@ -92,6 +94,13 @@ LTSPICE = {
     "parasitic": SUB.format("C1 p n 1n Rser=1k"),
     "key": SUB.format("B1 p n I=V(p,n) tripdv=1"),
     "bare": SUB.format("R1 p n 2*1k"),
+    "constant": SUB.format("B1 p n I=V(p,n)*echarge/boltz"),
+    "table": SUB.format("G1 p n TABLE {V(p,n)} = (-1,0) (0,0) (1,1)"),
+    "braces": SUB.format("B1 p n I=V(p,n)*{1+1}"),
+    "mil": SUB.format("R1 p n {2mil}"),
+    "truth": SUB.format("B1 p n I=V(p,n) ? 1 : 2"),
+    "step": SUB.format("B1 p n I=u(V(p,n))"),
+    "resistance": SUB.format("B1 p n R=2*(1+V(p,n))"),
     "laplace": SUB.format("G1 p n p n laplace=1/(1+s)"),
     "card": ".step param r 1 2 1\n",
     "tran": ".tran 0 1u startup\n",
@@ -154,8 +163,8 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "caret", "renamed",
-         "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
+         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number",
+         "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", FIXED)

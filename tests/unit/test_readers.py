@@ -132,18 +132,18 @@ def test_steps(tmp_path):
 
 
 BAD = {
-    "a word among numbers": ("V,I\n0,1\n1,2\n2,abc\n", DataError, "row 4, column 'I': 'abc' is no number"),
+    "a word among numbers": ("V,I\n0,1\n1,2\n2,abc\n", DataError, "row 4, column 'I': 'abc' is not a number"),
     "an interior blank": ("V,I\n0,1\n1,\n2,3\n", DataError, "row 3, column 'I': the cell is blank"),
     "an overflow mark": ("V,I\n0,1\n1,9.91E37\n", DataError, "overflow"),
     "all blank": ("V,I\n0,nan\n1,nan\n", DataError, "column 'I' holds no number at all"),
     "too many cells": ("V,I\n0,1\n1,2\n2,3,4\n", DataError, "row 4 has 3 cells where the others have 2"),
     "nothing": ("", DataError, "holds no data"),
     "comments only": ("# a\n# b\n", DataError, "holds no data"),
-    "no row of numbers": ("V,I\na,b\nc,d\n", DataError, "no row holds numbers only"),
+    "no row of numbers": ("V,I\na,b\nc,d\n", DataError, "row 2, column 'V': 'a' is not a number"),
     "a column that is not there": ("U,I\n0,1\n1,2\n", UnknownName, "unknown column 'V'"),
     "a column that is there twice": ("V,I,I\n0,1,1\n1,2,2\n", DataError, "column 'I' is there 2 times"),
-    "an infinite value": ("V,I\n0,1\n1,inf\n", DataError, "'inf' is no number"),
-    "underscores": ("V,I\n0,1\n1,1_000\n", DataError, "'1_000' is no number"),
+    "an infinite value": ("V,I\n0,1\n1,inf\n", DataError, "'inf' is not a number"),
+    "underscores": ("V,I\n0,1\n1,1_000\n", DataError, "'1_000' is not a number"),
 }
 
 
@@ -172,7 +172,7 @@ def test_binary_and_missing_files(tmp_path):
         read_curve(tmp_path / "none.csv", IV)
     path = tmp_path / "x.xls"
     path.write_bytes(b"\xd0\xcf\x11\xe0\0\0\0\0")
-    with pytest.raises(DataError, match="no text file"):
+    with pytest.raises(DataError, match="not a text file"):
         read_curve(path, IV)
 
 
@@ -218,7 +218,7 @@ def test_ramps_without_a_sign_each(tmp_path):
     ("text", "message"),
     [
         ("text\n1,2\n", "2 lines"),
-        ("text\n1,2\n0.5\n1,x\n", "row 4: 'x' is no number"),
+        ("text\n1,2\n0.5\n1,x\n", "row 4: 'x' is not a number"),
         ("text\n1,2\n0.5\n1\n", "row 4 has 1 steps for 2"),
         ("text\n1,2\n0.5,0.6\n1,2\n", "1 rows for 2 points"),
     ],

@@ -28,7 +28,11 @@ def certified(surrogate: PulseSurrogate, span=(-2.4, 2.4), w=(0.0, 1.0), **param
     domain = Domain({"amplitude": span}, {"w": w}, parameters, {"width": 2e-7})
     error = ErrorSummary(1e-3, 1e-4, 1.0, "")
     rollout, itself = Rollout((1,), (1e-3,), (1e-4,), 1), surrogate.fingerprint()
-    made = Certificate({"state": error}, rollout, domain, 10, "test", "", "", "", itself, {}, "0", "now", "0")
+    made = Certificate(
+        errors={"state": error}, rollout=rollout, domain=domain, pulses=10, against="test", reference="a circuit",
+        extraction="not included", limits={"state": 0.01}, netlist="", data="", parameters="", surrogate=itself,
+        tolerances={}, seed="0", made="now", version="0",
+    )  # fmt: skip
     return surrogate.with_(certificate=made)
 
 

@@ -1,0 +1,155 @@
+"""Text files of instruments: their lines, the cells of a line, and the number in a cell.
+
+Delimiter and decimal sign are read off the whole file, never off one row; what they leave ambiguous is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cosim.errors import DataError, MissingFile, Where
+from cosim.files import decoded
+
+COMMENT = ("#", "!", "%", "//")
+# A cell that holds no reading: nothing, or what programs write for it.
+EMPTY = {"", "nan", "na", "n/a", "#n/a", "-", "--", "---", "none", "null"}
+# What instruments and spreadsheets write in place of a reading: such a cell belongs to a row of data, not to a header.
+FAILED = EMPTY - {""} | {
+    "ovld", "ovl", "ol", "oflo", "overflow", "overload", "over", "under", "inf", "+inf", "-inf", "infinity",
+    "-infinity", "ovrng", "overrange", "err", "error", "invalid", "compliance", "comp", "cmpl", "fail", "failed",
+    "open", "*", "**", "***", "****", "-----", "#div/0!", "#value!", "#num!", "#ref!",
+}  # fmt: skip
+# SCPI instruments send 9.9e37 for an overflow and 9.91e37 for "not a number".
+OVERFLOW = 9.8e37
+SAMPLE = 2000  # lines that choose the delimiter
+
+_EXPONENT = r"(?:[eEdD][+-]?\d+)?"
+_NUMBER = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}")
+_EITHER = re.compile(rf"[+-]?(?:\d+[.,]?\d*|[.,]\d+|\d{{1,3}}(?:[.,]\d{{3}})+(?:[.,]\d*)?){_EXPONENT}")
+# "1,234" may be 1.234 or 1234; "0,234" and "12,5" may not.
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+# Thousands set apart by a narrow or unbreakable blank or an apostrophe mean nothing else.
+_APART = re.compile("(?<=\\d)[\u00a0\u2009\u202f'\u2019](?=\\d{3}(?!\\d))")
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8 (with or without BOM), UTF-16 with BOM, or the Western code page of older instruments."""
+    file = Path(path)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise MissingFile(f"cannot read {file}: {error.strerror}", remedy="check the path") from None
+    text = decoded(raw, where=Where(file), fallback="cp1252")
+    if "\0" in text:
+        raise DataError("is not a text file", where=Where(file), remedy="export the data as CSV")
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines as an editor counts them: a form feed or a Unicode separator ends none."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
+    """The sign that sets most numbers apart: semicolon, tab, comma, or "" for blanks; the first of them in a tie."""
+    if lines and (stated := re.fullmatch(r'"?sep=(.)"?', lines[0].strip(" \r\n"), re.IGNORECASE)):
+        return "" if stated[1] == " " else stated[1]  # Excel's hint
+    sample = lines[:: max(1, -(-len(lines) // SAMPLE))]
+
+    def score(sign: str) -> int:
+        rows = (split(line, sign) for line in sample)
+        return sum(sum(map(is_number, cells)) for cells in rows if len(cells) > 1)
+
+    signs = (";", "\t", ",", "")
+    found = {sign: score(sign) for sign in signs}
+    best = max(signs, key=found.__getitem__)
+    if found[best]:
+        return best
+    return next((sign for sign in signs[:3] if sum(sign in line for line in sample) > len(sample) / 2), "")
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """The cells of a line; a unit in brackets stays with the word before it where blanks set cells apart."""
+    if not delimiter:
+        return re.split(r"\s+(?![(\[])", line.strip())
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+
+
+def plain(cell: str) -> str:
+    """The cell with ASCII minus and without blanks or apostrophes between thousands."""
+    text = cell.strip()
+    if text.isascii() and "'" not in text:
+        return text
+    return _APART.sub("", text.replace("\u2212", "-"))
+
+
+def is_number(cell: str) -> bool:
+    """Whether it is a number under either decimal sign."""
+    return _EITHER.fullmatch(plain(cell)) is not None
+
+
+def with_suffix(cell: str) -> bool:
+    """Whether letters follow a number, as in "2.1m" or "3 mA"."""
+    return re.fullmatch(rf"{_EITHER.pattern}\s*[a-zA-Zµμ]{{1,4}}", plain(cell)) is not None
+
+
+def is_failed(cell: str, missing: Callable[[str], bool]) -> bool:
+    """Whether it stands for a reading that failed: one of the usual marks, or one that the user named."""
+    return cell.strip().lower() in FAILED or missing(cell)
+
+
+def number(cell: str, decimal: str) -> float | None:
+    """The number under a decimal sign, "." or ","; the other one may set thousands apart. None where it is none."""
+    text, other = plain(cell), "," if decimal == "." else "."
+    if other in text:
+        if not re.fullmatch(rf"[+-]?\d{{1,3}}(?:\{other}\d{{3}})+(?:\{decimal}\d*)?{_EXPONENT}", text):
+            return None
+        text = text.replace(other, "")
+    text = text.replace(",", ".")
+    return float(text.lower().replace("d", "e")) if _NUMBER.fullmatch(text) else None
+
+
+def same(cell: str, mark: str | float) -> bool:
+    """Whether a cell is what a user wrote for a missing reading: the same text in any case, or the same number."""
+    if isinstance(mark, str) and cell.strip().casefold() == mark.strip().casefold():
+        return True
+    wanted = number(mark, ".") if isinstance(mark, str) else float(mark)
+    return wanted is not None and number(cell, ".") == wanted
+
+
+def decimal_sign(cells: Iterable[str], delimiter: str, *, file: Path) -> str:
+    """The decimal sign of all the ``cells``; raises `DataError` where they leave it open or contradict each other."""
+    numbers = [plain(cell) for cell in cells if is_number(cell)]
+    commas = [text for text in numbers if "," in text]
+    if not commas:
+        return "."
+    point = next((text for text in numbers if "." in text), None)
+    both = next((text for text in commas if "." in text), None)
+    if both is not None:
+        message = f"{both!r} has a comma and a point, one of which sets thousands apart"
+    elif point is not None:
+        message = f"{commas[0]!r} and {point!r} have different decimal signs"
+    elif delimiter == ";" or not all(_GROUPED.fullmatch(text) for text in commas):
+        return ","
+    else:
+        message = f"{commas[0]!r} is one number with a decimal comma and another with a comma between thousands"
+    raise DataError(message, where=Where(file), remedy='write decimal = "." or "," under [data]')
+
+
+def spans(lines: Iterable[int]) -> str:
+    """Line numbers in words: "line 4", "lines 2–21 and 30"."""
+    ordered = sorted(lines)
+    runs: list[list[int]] = []
+    for line in ordered:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    shown = [str(a) if a == b else f"{a}–{b}" for a, b in runs[:6]]
+    if len(runs) > 6:
+        shown.append(f"{len(runs) - 6} further places")
+    joined = ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
+    return f"line{'s' if len(ordered) > 1 else ''} {joined}"

@@ -1,0 +1,210 @@
+"""The drive under which two models are compared, chosen from the model's own time scale.
+
+A comparison shows something about a state only where the state moves. So the original, as its language reads it, is
+integrated coarsely over periods from 1 ns to 100 s, at 1 V and, where that moves nothing, at other amplitudes up to
+10 V; the shortest period that moves every state by a tenth of its range is taken: further, a state that is driven
+hard into its bounds keeps a memory of the last digits of its way there. These limits are our choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.lint.expressions import Unreadable
+from cosim.spice.stimuli import fmt
+
+Array = NDArray[np.float64]
+PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
+_DECADES = PERIODS[::3]  # enough where no state has a name
+AMPLITUDES = (1.0, 2.0, 5.0, 10.0, 0.5, 0.2, 0.1)
+DEFAULT = (1.0, 1e-6)  # V, s: of a model without memory
+SUBSTANTIAL = 0.1  # of a state's range: moved far enough to compare
+STILL = 0.01  # of a state's range: moved less, it did not move
+_SHOWS = 1e-3  # of the current: less than this difference between two ways to one voltage is no memory
+_STEPS = (400, 4000)
+_RESOLVED = 0.2  # of a state's way in one step: more, and an explicit integration says nothing
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Volts over time, two periods of a sine and two pulses: ``amplitude`` V, ``period`` s."""
+
+    amplitude: float
+    period: float
+
+    def __str__(self) -> str:
+        return f"{self.amplitude:g} V, two periods of {self.period:g} s and two pulses"
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return 3.5 * self.period
+
+    def knots(self) -> tuple[Array, Array]:
+        """The drive as corners (t, v); the sine in 64 of them a period."""
+        phase = np.linspace(0.0, 2.0, 129)
+        t = [*(phase * self.period)]
+        v = [*(self.amplitude * np.sin(2.0 * np.pi * phase))]
+        edge = self.period / 50
+        for start, level in ((2.25, self.amplitude), (2.75, -self.amplitude)):
+            begin, end = start * self.period, (start + 0.25) * self.period
+            t += [begin, begin + edge, end, end + edge]
+            v += [0.0, level, level, 0.0]
+        t.append(self.duration)
+        v.append(0.0)
+        return np.array(t), np.array(v)
+
+    def at(self, t: Array) -> Array:
+        """Volts at ``t``."""
+        return np.interp(t, *self.knots())
+
+    def source(self) -> str:
+        """As a PWL source."""
+        t, v = self.knots()
+        return "PWL(" + " ".join(f"{fmt(float(a))} {fmt(float(b))}" for a, b in zip(t, v, strict=True)) + ")"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Currents (n,) A and states (n,) of one run; ``missing`` are states that it does not have."""
+
+    current: Array
+    states: Mapping[str, Array] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+# (t, v) -> the original as its language reads it
+Reader = Callable[[Array, Array], Run]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A drive, and the range of each state: what its motion is held against."""
+
+    drive: Drive
+    ranges: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """What one period does: how far each state goes, where it starts, and how much memory the current shows."""
+
+    period: float
+    spans: Mapping[str, float]
+    starts: Mapping[str, float]
+    memory: float
+
+
+def choose(read: Reader, *, amplitude: float | None, period: float | None) -> Chosen:
+    """The drive (see the module); what the caller gives, V or s, is kept.
+
+    Raises `Unreadable` with the last reason where no period can be read.
+    """
+    best: tuple[float, Chosen] | None = None
+    reason = Unreadable("no period could be read", 0)
+    for volts in AMPLITUDES if amplitude is None else (amplitude,):
+        try:
+            probes = []
+            for probe in _probes(read, volts):
+                probes.append(probe)
+                if _saturated(probes):
+                    break
+        except Unreadable as error:
+            reason = error
+            continue
+        found, moved = _best(probes, volts, period)
+        if best is None or moved > best[0]:
+            best = (moved, found)
+        if moved >= SUBSTANTIAL or not found.ranges:
+            break
+    if best is None:
+        raise reason
+    return best[1]
+
+
+def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
+    """Each period that can be read, shortest first; from the first on that is too long for its states, none."""
+    found, named = False, True
+    for period in PERIODS:
+        if not named and period not in _DECADES:
+            continue
+        drive = Drive(volts, period)
+        for steps in _STEPS:
+            t = np.linspace(0.0, drive.duration, steps)
+            try:
+                run = read(t, drive.at(t))
+            except Unreadable as error:  # one step may be too long for an explicit integration
+                reason = error
+                run = None
+            if run is not None and _resolved(run):
+                break
+        else:
+            if run is None and not found:
+                raise reason
+            return
+        found, named = True, bool(run.states)
+        spans = {name: float(np.ptp(x)) for name, x in run.states.items()}
+        yield _Probe(period, spans, {n: float(x[0]) for n, x in run.states.items()}, _memory(run.current, t, drive))
+
+
+def _saturated(probes: list[_Probe]) -> bool:
+    """Whether a decade longer takes every state no further: the rest need not be read."""
+    if len(probes) < 5 or not probes[-1].spans or probes[-1].memory < _SHOWS:
+        return False
+    ways = [(probes[-4].spans[name], way, abs(probes[-1].starts[name])) for name, way in probes[-1].spans.items()]
+    return all(STILL * start < way <= 1.05 * before for before, way, start in ways)
+
+
+def _resolved(run: Run) -> bool:
+    for x in run.states.values():
+        way = float(np.ptp(x))
+        if not np.isfinite(way):
+            return False
+        if way > 0.0 and float(np.max(np.abs(np.diff(x)))) > _RESOLVED * way and way > 1e-9 * float(np.max(np.abs(x))):
+            return False
+    return bool(np.all(np.isfinite(run.current)))
+
+
+def _memory(current: Array, t: Array, drive: Drive) -> float:
+    """The largest difference of the currents at one voltage, before and behind a peak of the sine; of the largest."""
+    away = np.linspace(0.02, 0.23, 40)
+    before, behind = [], []
+    for peak in (0.25, 0.75, 1.25, 1.75):
+        before.append(np.interp((peak - away) * drive.period, t, current))
+        behind.append(np.interp((peak + away) * drive.period, t, current))
+    scale = float(np.max(np.abs(current)))
+    return float(np.max(np.abs(np.array(before) - np.array(behind)))) / scale if scale > 0.0 else 0.0
+
+
+def _best(probes: list[_Probe], volts: float, period: float | None) -> tuple[Chosen, float]:
+    """The drive at ``volts``, and how far its laziest state moves, of its range; the current's memory where no state
+    has a name."""
+    ranges = {name: _range(probes, name) for name in probes[0].spans}
+    movable = [name for name, way in ranges.items() if any(p.spans[name] > STILL * way for p in probes)]
+
+    def moved(probe: _Probe) -> float:
+        return min((probe.spans[name] / ranges[name] for name in movable), default=probe.memory)
+
+    most = max(moved(probe) for probe in probes)
+    if most < (STILL if movable else _SHOWS):
+        return Chosen(Drive(volts, period if period is not None else DEFAULT[1]), ranges), 0.0
+    taken = next(probe for probe in probes if moved(probe) >= min(SUBSTANTIAL, 0.5 * most))
+    found = Chosen(Drive(volts, period if period is not None else taken.period), ranges)
+    if len(movable) < len(ranges):
+        return found, 0.0
+    # A state that starts at zero has no scale but its own way: it has to show in the current.
+    scaled = taken.memory >= _SHOWS or all(start != 0.0 for start in taken.starts.values())
+    return found, moved(taken) if scaled else 0.5 * STILL
+
+
+def _range(probes: list[_Probe], name: str) -> float:
+    """How far a state goes at most, or its start where that is more; of one without bounds, where it shows."""
+    spans = [probe.spans[name] for probe in probes]
+    top = max(spans)
+    if len(spans) > 3 and spans[-1] > 1.5 * spans[-4]:  # a decade longer, and it goes further still
+        top = next((s for s, p in zip(spans, probes, strict=True) if p.memory >= SUBSTANTIAL), top)
+    return max(top, abs(probes[0].starts[name]))

@@ -1,0 +1,132 @@
+"""A Verilog-A file of one's own in a bench: strings as values, and the one form that it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosim.cli.app import main
+from cosim.errors import CosimError
+from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
+from cosim.spice.simulator import Deck, Outcome
+from cosim.spice.testbench import Testbench
+
+pytestmark = [pytest.mark.spice, pytest.mark.osdi]
+
+MODEL = """`include "disciplines.vams"
+module two_laws(p, n);
+  inout p, n;
+  electrical p, n;
+  parameter string law = "linear" from '{"linear", "square", "Cube root"} exclude "none";
+  parameter real g = 1e-3 from (0:inf);
+  parameter string free = "a", other = "b";
+  analog begin
+    if (law == "square") I(p, n) <+ g * V(p, n) * abs(V(p, n));
+    else if (law == "Cube root") I(p, n) <+ g * pow(V(p, n), 1.0 / 3.0);
+    else I(p, n) <+ g * V(p, n);
+    if (other == "Shorted") I(p, n) <+ 1.0 * V(p, n);
+  end
+endmodule
+"""
+BENCH = """title = "two laws"
+circuit = '''
+V1 a 0 8
+X1 a 0 dut
+'''
+[devices.dut]
+verilog_a = "two_laws.va"
+{more}
+[analysis]
+kind = "op"
+[measures.i]
+kind = "final"
+of = "i(v1)"
+unit = "A"
+"""
+
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    for probe in (probe_compiler(), probe_osdi()):
+        if not probe.ok:
+            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
+
+
+def bench(folder: Path, more: str) -> Path:
+    (folder / "two_laws.va").write_text(MODEL)
+    path = folder / "b.toml"
+    path.write_text(BENCH.format(more=more))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "amperes"),
+    [
+        ("", 8e-3),
+        ('law = "linear"', 8e-3),
+        ('law = "square"', 64e-3),
+        ('law = "Cube root", g = "2 mS"', 4e-3),
+        ('law = "square", other = "Shorted", free = "x.y-z +1"', 8.064),
+    ],
+)
+def test_a_string_is_set(values: str, amperes: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bench(tmp_path, f"values = {{ {values} }}")
+    assert main(["run", "--json", str(path)]) == 0
+    measured = json.loads(capsys.readouterr().out)["measures"]["i"]["values"]
+    assert measured == pytest.approx([-amperes], rel=1e-6)
+
+
+def test_two_devices_of_one_file_with_other_strings(tmp_path: Path) -> None:
+    path = bench(tmp_path, 'values = { law = "square" }\n[devices.other]\nverilog_a = "two_laws.va"')
+    path.write_text(path.read_text().replace("X1 a 0 dut", "X1 a 0 dut\nX2 a 0 other"))
+    with open_simulator() as simulator:
+        assert Testbench.load(path).run(simulator)["i"].scalar == pytest.approx(-72e-3, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ('law = "cubic"', "unknown value of parameter 'law' of module 'two_laws' in two_laws.va: 'cubic'"),
+        ('law = "none"', "unknown value of parameter 'law'"),
+        ("law = 3", "parameter 'law' of module 'two_laws' in two_laws.va takes a string: write a word in quotes"),
+        ('g = "large"', "parameter 'g' of module 'two_laws' in two_laws.va takes a number"),
+        ('free = "a\\"; x"', "values.free"),
+        ('free = "`x"', "values.free"),
+        ('free = "$x"', "values.free"),
+    ],
+)
+def test_a_string_that_cannot_be_set(
+    values: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench(tmp_path, f"values = {{ {values} }}")
+    assert main(["run", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert f"{path}:8" in error
+
+
+def test_a_string_of_a_model_card_that_ngspice_reads_otherwise() -> None:
+    """It reads "Square" as "square", "a b" as "a", and "" as the next word."""
+    with open_simulator() as simulator:
+        for word in ("Square", "a b", ""):
+            result = simulator.run(Deck(f't\nV1 a 0 1\nN1 a 0 m\n.model m two_laws law="{word}"\n.op\n'))
+            assert result.outcome is Outcome.REFUSED
+            assert f"line 4: ngspice would not read {word!r} as it stands" in result.reason
+
+
+@pytest.mark.parametrize("where", ["--form", "file"])
+def test_a_model_of_ones_own_has_no_behavioural_form(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench(tmp_path, 'form = "behavioural"' if where == "file" else "")
+    assert main(["run", str(path), *(["--form", "behavioural"] if where == "--form" else [])]) == 2
+    assert "a device with verilog_a has no behavioural form; leave the form out" in capsys.readouterr().err
+
+
+def test_the_compiled_form_is_the_one_that_it_has(tmp_path: Path) -> None:
+    found = Testbench.load(bench(tmp_path, 'form = "verilog-a"'))
+    assert found.with_(form="verilog-a").file.devices["dut"].form == "verilog-a"
+    with pytest.raises(CosimError, match=r"devices\.dut: a device with verilog_a has no behavioural form"):
+        found.with_(form="behavioural")

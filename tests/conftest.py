@@ -1,0 +1,60 @@
+"""What holds for every test: benchmarks run alone, and no test leaves the process changed."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def _gates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """Two lock files that every process of this run shares: a turnstile, and the machine itself."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a folder below the run's own
+        folder = folder.parent
+    opened = [os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600) for name in ("turnstile", "machine")]
+    yield opened[0], opened[1]
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, _gates: tuple[int, int]) -> Iterator[None]:
+    """A benchmark has the machine to itself: ratios of times measured beside other work are luck.
+
+    Whoever waits for the machine stands in the turnstile, so that a benchmark is not overtaken for ever.
+    """
+    turnstile, machine = _gates
+    kind = fcntl.LOCK_SH if request.node.get_closest_marker("benchmark") is None else fcntl.LOCK_EX
+    fcntl.flock(turnstile, fcntl.LOCK_EX)
+    fcntl.flock(machine, kind)
+    fcntl.flock(turnstile, fcntl.LOCK_UN)
+    yield
+    fcntl.flock(machine, fcntl.LOCK_UN)
+
+
+def _process() -> dict[str, object]:
+    """What a test could leave behind that changes the ones after it."""
+    return {
+        **{f"variable {name}": value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        **{f"signal {name.name}": signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)},
+        "start method": multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0],
+        "working directory": Path.cwd(),
+        "folder for temporary files": tempfile.gettempdir(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _leaves_the_process_as_it_was() -> Iterator[None]:
+    before = _process()
+    yield
+    after = _process()
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert not changed, f"the test changed {', '.join(sorted(changed))}"
