@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cosim.bench.result import BenchResult
+    from cosim.bench.testbench import Testbench
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
+    from cosim.engines.registry import open_simulator
+    from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
     from cosim.fitting.curve import Curve
     from cosim.fitting.extract import extract
@@ -24,38 +28,34 @@ if TYPE_CHECKING:
     from cosim.fitting.result import FitResult
     from cosim.lab import pulse_experiment
     from cosim.parameters import ParameterSet, Quantity
-    from cosim.spice.bench_result import BenchResult
-    from cosim.spice.engines import open_simulator
-    from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
-    from cosim.spice.testbench import Testbench
     from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.train import train
 
 _WHERE = {
-    "BenchResult": "cosim.spice.bench_result",
+    "BenchResult": "cosim.bench.result",
     "CosimError": "cosim.errors",
     "Curve": "cosim.fitting.curve",
-    "Deck": "cosim.spice.simulator",
+    "Deck": "cosim.engines.simulator",
     "DeviceModel": "cosim.devices.base",
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
-    "Limits": "cosim.spice.simulator",
-    "Outcome": "cosim.spice.simulator",
+    "Limits": "cosim.engines.simulator",
+    "Outcome": "cosim.engines.simulator",
     "Param": "cosim.devices.base",
     "ParameterSet": "cosim.parameters",
     "Port": "cosim.devices.base",
     "PulseSurrogate": "cosim.surrogate.pulse",
     "Quantity": "cosim.parameters",
-    "Result": "cosim.spice.simulator",
-    "Simulator": "cosim.spice.simulator",
+    "Result": "cosim.engines.simulator",
+    "Simulator": "cosim.engines.simulator",
     "State": "cosim.devices.base",
-    "Testbench": "cosim.spice.testbench",
+    "Testbench": "cosim.bench.testbench",
     "TwoTerminal": "cosim.devices.base",
     "Values": "cosim.devices.base",
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
-    "open_simulator": "cosim.spice.engines",
+    "open_simulator": "cosim.engines.registry",
     "pulse_experiment": "cosim.lab",
     "train": "cosim.surrogate.train",
 }

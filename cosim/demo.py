@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosim.engines.registry import open_simulator
 from cosim.errors import CosimError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
@@ -23,7 +24,6 @@ from cosim.report.html import Report
 from cosim.report.line_figure import line_figure
 from cosim.report.surrogate_figures import overview
 from cosim.resources import find
-from cosim.spice.engines import open_simulator
 from cosim.surrogate.check import HeldOut, updates_per_second
 from cosim.surrogate.files import save
 from cosim.surrogate.pulse import PulseSurrogate

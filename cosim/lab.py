@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.pulse import full_scale
+from cosim.engines.simulator import Simulator
 from cosim.fitting.curve import Curve
-from cosim.spice.bench_result import BenchResult
-from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import Testbench
 
 
 @dataclass(frozen=True)

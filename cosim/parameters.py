@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +40,8 @@ from cosim.devices.base import Values
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnknownName, Where
-from cosim.files import read_plain, write_atomic
-
-MAX_TOML = 16 << 20  # bytes
+from cosim.files import write_atomic
+from cosim.toml_files import read_toml
 
 
 @dataclass(frozen=True)
@@ -203,22 +201,6 @@ def shipped_sets() -> dict[tuple[str, str], ParameterSet]:
     for path in resources.listing("device_models", ".toml"):
         found |= {(entry.device, entry.name): entry for entry in read_sets(path).values()}
     return found
-
-
-def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
-    """A TOML file as a dict; raises `MissingFile`, or `InputError` with the line. ``kind`` says what it should be."""
-    file = Path(path)
-    data = read_plain(file, limit=MAX_TOML, kind=kind)
-    try:
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except UnicodeDecodeError:
-        raise InputError(f"{kind} is no UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"no TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
-    except (RecursionError, ValueError):  # of a number's digits
-        raise InputError(
-            f"{kind} nests too deeply, or holds a number of too many digits", where=Where(file), remedy="shorten it"
-        ) from None
 
 
 def read_sets(path: str | Path) -> dict[str, ParameterSet]:

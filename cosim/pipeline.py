@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from cosim.bench.testbench import TIGHT, Testbench
+from cosim.engines.simulator import Simulator
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe, NoiseSpec
 from cosim.fitting.result import FitResult
 from cosim.lab import Experiment, access_curve, pulse_experiment
 from cosim.parameters import ParameterSet
 from cosim.resources import find
-from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import TIGHT, Testbench
 from cosim.surrogate.check import HeldOut
 from cosim.surrogate.pulse import PulseSurrogate
 from cosim.surrogate.references import SpiceBench

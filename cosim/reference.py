@@ -20,9 +20,9 @@ from pydantic.fields import FieldInfo
 
 from cosim import units
 from cosim.campaign.plan import CaseLimits, HighSigma, Plan, Range, Sample, WorstCase
-from cosim.campaign.spread import Correlation, Spread
 from cosim.errors import InputError
 from cosim.files import write_atomic
+from cosim.statistics.spread import Correlation, Spread
 from cosim.wording import tables, unit_of, words
 
 Schema = type[pydantic.BaseModel]
@@ -141,11 +141,12 @@ def _kinds(schemas: Iterable[Schema], *, without: Iterable[str] = ()) -> str:
 
 def benches() -> str:
     """The generated part of ``docs/benches.md``."""
-    from cosim.measure.kinds import DerivedMeasure, Kind
-    from cosim.measure.registry import KINDS as MEASURES
+    from cosim.bench import file as bench
+    from cosim.bench import stimulus_kinds
+    from cosim.bench.measures.kinds import DerivedMeasure, Kind
+    from cosim.bench.measures.registry import KINDS as MEASURES
+    from cosim.bench.variation import Corner, MonteCarlo, Trust
     from cosim.schema import Quantity
-    from cosim.spice import bench, stimulus_kinds
-    from cosim.spice.variation import Corner, MonteCarlo, Trust
 
     common = set(Kind.model_fields)
     spread = next(iter(tables(MonteCarlo.model_fields["parameters"].annotation)))

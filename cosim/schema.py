@@ -6,7 +6,6 @@ import contextlib
 import re
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
@@ -16,9 +15,9 @@ from pydantic.fields import FieldInfo
 
 from cosim import units
 from cosim.errors import CosimError, InputError, MissingFile, UnitError, UnknownName, Where, at, legible
-from cosim.parameters import read_toml
+from cosim.toml_files import read_toml
 from cosim.toml_lines import line_of
-from cosim.wording import choice, words
+from cosim.wording import In, choice, words
 
 Model = TypeVar("Model", bound="Table")
 
@@ -73,13 +72,6 @@ def _quantity(unit: str) -> BeforeValidator:
         return units.parse(value, unit)
 
     return BeforeValidator(convert)
-
-
-@dataclass(frozen=True)
-class In:
-    """The unit that a quantity of a schema is asked for in; "" where it is a plain number."""
-
-    unit: str
 
 
 Volt = Annotated[float, _quantity("V"), In("V")]

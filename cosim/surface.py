@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 import lmfit
 import numpy as np
 
+from cosim.bench.measures.waveforms import sample
+from cosim.bench.stimuli import fmt
+from cosim.bench.testbench import STANDARD
 from cosim.devices.base import Array
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.emit.ngspice import subcircuit
+from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.measure.waveforms import sample
 from cosim.parameters import ParameterSet, Quantity
-from cosim.spice.simulator import Deck, Simulator
-from cosim.spice.stimuli import fmt
-from cosim.spice.testbench import STANDARD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

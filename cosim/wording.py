@@ -1,17 +1,26 @@
 """What a schema asks for, in words: "list of quantities in V"; for the messages of `cosim.schema` and for
 `cosim.reference`.
 
-A type of the schema is an annotation of its class, whose metadata hold the unit (`cosim.schema.In`) and the bounds.
+A type of the schema is an annotation of its class, whose metadata hold the unit (`In`) and the bounds.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
+
+
+@dataclass(frozen=True)
+class In:
+    """The unit that a quantity of a schema is asked for in; "" where it is a plain number."""
+
+    unit: str
+
 
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 _SIGN = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
@@ -19,8 +28,6 @@ _SIGN = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 def unit_of(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
     """The unit of a quantity; "" for a plain number, None for what is none."""
-    from cosim.schema import In
-
     _, more = _stripped(annotation)
     return next((entry.unit for entry in (*more, *metadata) if isinstance(entry, In)), None)
 

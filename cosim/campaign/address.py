@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+from cosim.bench.testbench import STANDARD, Testbench
 from cosim.errors import InputError, UnknownName
-from cosim.spice.testbench import STANDARD, Testbench
 
 CORNER = "corner"
 NOMINAL = "nominal"

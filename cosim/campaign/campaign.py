@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cache import Cache
 from cosim.campaign.cases import Subject
@@ -21,11 +22,10 @@ from cosim.campaign.run import Loop, Progress, Tell
 from cosim.campaign.searches import Searcher, searcher
 from cosim.campaign.store import Store
 from cosim.campaign.work import Job
+from cosim.engines.registry import open_simulator
 from cosim.errors import InputError, at
 from cosim.files import resolved
 from cosim.schema import located, validate
-from cosim.spice.engines import open_simulator
-from cosim.spice.testbench import Testbench
 
 HELD = "the random functions of the netlist are held at their means: they are drawn by a [sample] only"
 

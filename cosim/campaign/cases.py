@@ -17,6 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from cosim.bench.physics import states_in_bounds
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
+from cosim.bench.validate import judge_limit, moves
 from cosim.campaign.address import NOMINAL, apply
 from cosim.campaign.identity import (
     Decks,
@@ -30,14 +34,11 @@ from cosim.campaign.identity import (
 )
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
+from cosim.engines.prepare import prepare
+from cosim.engines.simulator import Limits, Outcome, Simulator
 from cosim.errors import InputError
-from cosim.measure.physics import Verdict, states_in_bounds
-from cosim.spice.bench_result import BenchResult
-from cosim.spice.instances import calls
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Limits, Outcome, Simulator
-from cosim.spice.testbench import Testbench
-from cosim.validate import judge_limit, moves
+from cosim.language.instances import calls
+from cosim.statistics.verdict import Verdict
 
 _LOG_LINES = 20
 # Outcomes that come again; others are those of a limit, a signal, or a refusal.
@@ -109,7 +110,7 @@ class Subject:
         return self._corner(name).bench
 
     def calls(self, corner: str) -> Calls:
-        """Per subcircuit of the circuit what its instances are; see `cosim.spice.instances.calls`."""
+        """Per subcircuit of the circuit what its instances are; see `cosim.language.instances.calls`."""
         return self._corner(corner).calls
 
     def held(self, corner: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cosim.campaign.cases import Done
-from cosim.measure.physics import Verdict
+from cosim.statistics.verdict import Verdict
 
 # What belongs to a plan and not to its case.
 PLANS_OWN = ("number", "corner", "values", "cached")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from cosim import __version__
 from cosim.devices.registry import device as find_device
+from cosim.engines.library import find_libngspice, find_ngspice
+from cosim.engines.simulator import Deck
+from cosim.engines.vacask import find_vacask
 from cosim.errors import InputError
-from cosim.spice.library import find_libngspice, find_ngspice
-from cosim.spice.simulator import Deck
-from cosim.spice.vacask import find_vacask
 
 Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
 _Stamp = tuple[int, int, int]

@@ -32,13 +32,13 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from cosim import units
+from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL, bounds, nominal, split
-from cosim.campaign.spread import Correlation, Spread
+from cosim.engines.registry import ENGINES
+from cosim.engines.simulator import Limits
 from cosim.errors import CosimError, InputError, UnitError, UnknownName, at
 from cosim.schema import Number, Second, Table, read
-from cosim.spice.engines import ENGINES
-from cosim.spice.simulator import Limits
-from cosim.spice.testbench import Testbench
+from cosim.statistics.spread import Correlation, Spread
 
 MAX_CASES = 100_000_000
 _SPREAD_KEYS = frozenset(Spread.model_fields)

@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from cosim.campaign import sampling
+from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cases import Case
 from cosim.campaign.plan import Plan, Sample, check_spreads, grid_values
-from cosim.campaign.spread import Correlation, Spread, correlate
 from cosim.devices.base import Array
-from cosim.spice.testbench import Testbench
+from cosim.statistics import sampling
+from cosim.statistics.spread import Correlation, Spread, correlate
 
 _GOLDEN = 0.6180339887498949
 _LARGEST_HYPERCUBE = 1_000_000  # coordinates, 8 MB

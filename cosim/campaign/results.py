@@ -15,12 +15,12 @@ import numpy as np
 from cosim.campaign.address import CORNER, nominal
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.searches import Searcher
-from cosim.campaign.yields import Yield, estimate
 from cosim.devices.base import Array
+from cosim.engines.simulator import Outcome
 from cosim.errors import EngineMissing, InputError
 from cosim.files import replacing, write_netcdf
-from cosim.measure.physics import Verdict
-from cosim.spice.simulator import Outcome
+from cosim.statistics.verdict import Verdict
+from cosim.statistics.yields import Yield, estimate
 from cosim.units import in_unit, show, si_unit
 
 if TYPE_CHECKING:

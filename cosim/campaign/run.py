@@ -30,8 +30,8 @@ from cosim.campaign.executors import Executor
 from cosim.campaign.finished import Finished
 from cosim.campaign.store import Store, StoreError
 from cosim.campaign.work import Job, key_batch, run_batch
-from cosim.measure.physics import Verdict
-from cosim.spice.simulator import Outcome
+from cosim.engines.simulator import Outcome
+from cosim.statistics.verdict import Verdict
 
 _BATCH_SECONDS = 0.25  # of work: what a kill may cost, and long against the millisecond that a batch costs
 _HANDLING_SECONDS = 0.01  # between two batches: several times what a scheduler and this process take for one

@@ -1,4 +1,4 @@
-"""Plans that choose their cases by the results of earlier ones: `cosim.campaign.ask_tell` on the bench of a plan.
+"""Plans that choose their cases by the results of earlier ones: `cosim.statistics.ask_tell` on the bench of a plan.
 
 A search is deterministic: told the same rows it asks for the same cases. So a campaign that was stopped goes on by
 replaying it against the rows in the store, and nothing of its state has to be kept.
@@ -14,19 +14,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cosim.bench.testbench import Testbench
 from cosim.campaign.address import NOMINAL, nominal
-from cosim.campaign.ask_tell import Search
 from cosim.campaign.cases import Case
-from cosim.campaign.distance import worst_case_distance
-from cosim.campaign.importance import importance_sampling
 from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
 from cosim.campaign.points import Variables, repeats
-from cosim.campaign.scaled import scaled_sigma
-from cosim.campaign.worst import worst_case
+from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, UnknownName, at
-from cosim.measure.physics import Verdict
-from cosim.spice.simulator import Outcome
-from cosim.spice.testbench import Testbench
+from cosim.statistics.ask_tell import Search
+from cosim.statistics.distance import worst_case_distance
+from cosim.statistics.importance import importance_sampling
+from cosim.statistics.scaled import scaled_sigma
+from cosim.statistics.verdict import Verdict
+from cosim.statistics.worst import worst_case
 from cosim.units import in_unit, show
 
 _TOLD = frozenset({Outcome.CONVERGED.value, Outcome.NOT_CONVERGED.value})

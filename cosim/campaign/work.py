@@ -22,9 +22,9 @@ from cosim.campaign.cases import Case, Done, Subject, evaluate
 from cosim.campaign.finished import Finished
 from cosim.campaign.plan import Plan, load_bench
 from cosim.campaign.points import Points
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Limits, Outcome, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Limits, Outcome, Simulator
 
 Plain = list[Any] | int  # a case as JSON, or its number in the plan
 Rows = tuple[list[tuple[Any, ...]], float]

@@ -25,8 +25,8 @@ from cosim.campaign.run import Progress
 from cosim.claims.base import Claim, Figures, Report
 from cosim.claims.overhead import machine_gives
 from cosim.claims.raw_speed import raw_reading
-from cosim.spice.engines import open_simulator
-from cosim.spice.prepare import prepare
+from cosim.engines.prepare import prepare
+from cosim.engines.registry import open_simulator
 
 DECKS = 3870
 _PULSES = 26  # of the random-pulse bench: some 20 ms of simulation

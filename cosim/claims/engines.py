@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from cosim.bench.testbench import STANDARD, TIGHT
 from cosim.claims.base import Claim, Figures, Report
 from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
+from cosim.engines.registry import open_simulator
 from cosim.parameters import shipped_sets
-from cosim.spice.engines import open_simulator
-from cosim.spice.testbench import STANDARD, TIGHT
 
 WAYS = (("pyspice", "behavioural"), ("pyspice", "verilog-a"), ("vacask", "verilog-a"))
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from cosim.bench.measures.waveforms import sample
+from cosim.bench.stimuli import PulseTrain, fmt, random_amplitudes
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.integrate import Trajectory, integrate
 from cosim.devices.pulse import PulseShape
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
-from cosim.measure.waveforms import sample
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Simulator
-from cosim.spice.stimuli import PulseTrain, fmt, random_amplitudes
+from cosim.engines.openvaf import compile_model
+from cosim.engines.simulator import Deck, Simulator
 
 
 @dataclass(frozen=True)

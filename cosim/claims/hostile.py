@@ -26,19 +26,21 @@ from unittest.mock import patch
 
 import numpy as np
 
+from cosim.bench.testbench import Testbench
 from cosim.claims.base import Claim, Figures, Report
 from cosim.claims.bombs import MAKERS
 from cosim.claims.world import World, resident_mb
+from cosim.engines import openvaf
+from cosim.engines.library import find_libngspice, find_ngspice
+from cosim.engines.raw import read_raw
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
+from cosim.engines.worker import sandbox
+from cosim.engines.worker.pool import Answer, Pool
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, Where
 from cosim.files import decoded
+from cosim.language import netlist
 from cosim.parameters import ParameterSet
-from cosim.spice import netlist, openvaf, sandbox
-from cosim.spice.engines import open_simulator
-from cosim.spice.library import find_libngspice, find_ngspice
-from cosim.spice.pool import Answer, Pool
-from cosim.spice.raw import read_raw
-from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
-from cosim.spice.testbench import Testbench
 from cosim.surrogate import files as surrogates
 
 CORPUS = Path(__file__).resolve().parents[2] / "tests" / "security" / "corpus"

@@ -169,7 +169,7 @@ def _of_kind(pid: int, kind: str) -> bool:
     """Whether a process is an engine's, or a worker's (not one of Python's own helpers)."""
     with contextlib.suppress(OSError):
         said = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return (b"cosim.spice.worker" if kind == "engine" else b"spawn_main") in said
+        return (b"cosim.engines.worker.process" if kind == "engine" else b"spawn_main") in said
     return False
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from cosim.bench.testbench import STANDARD, TIGHT
 from cosim.claims.base import Claim, Figures, Report
 from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device
 from cosim.devices.threshold import ThresholdMemristor
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.fitting.coverage import coverage
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.pipeline import cell_recipe, certified, extract_cell, measure_lab, relative_errors
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import STANDARD, TIGHT
 from cosim.surrogate.check import updates_per_second
 
 SETS = ("tio2", "hfo2", "hzo")
@@ -41,7 +41,7 @@ def map_agreement(simulator: Simulator, *, pulses: int = 60) -> float:
     The events are rectangles but for edges of 1 ps, because the map knows no edges.
     """
     from cosim.emit.ngspice import subcircuit
-    from cosim.spice.simulator import Deck
+    from cosim.engines.simulator import Deck
 
     memristor, worst = ThresholdMemristor(), 0.0
     for number, name in enumerate(SETS):

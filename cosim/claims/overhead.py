@@ -35,14 +35,14 @@ from typing import Any
 
 import numpy as np
 
+from cosim.bench.testbench import Testbench
 from cosim.claims.base import Claim, Figures, Report
-from cosim.spice import sandbox
-from cosim.spice.engines import open_simulator
-from cosim.spice.library import find_libngspice, find_ngspice
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck, Simulator
-from cosim.spice.testbench import Testbench
-from cosim.spice.worker import SETTINGS
+from cosim.engines.library import find_libngspice, find_ngspice
+from cosim.engines.prepare import prepare
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Simulator
+from cosim.engines.worker import sandbox
+from cosim.engines.worker.process import SETTINGS
 
 POINTS = 2000
 _PULSES = 32  # of the bench's random pulses: 2020 points in ngspice 46

@@ -14,14 +14,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from cosim.bench.measures.waveforms import vector
+from cosim.bench.stimuli import fmt
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.emit.ngspice import capacitance, subcircuit
 from cosim.emit.veriloga import module
+from cosim.engines.openvaf import compile_model
+from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import EmitError, InputError
-from cosim.measure.waveforms import vector
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Simulator
-from cosim.spice.stimuli import fmt
 
 # Newton's method ends with steps below these; its last step is squared in the answer.
 OPTIONS: Mapping[str, float] = MappingProxyType({"reltol": 1e-9, "abstol": 1e-20, "vntol": 1e-12, "itl1": 500})

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from cosim.claims.base import Figures
-from cosim.spice.raw import read_raw, stream_raw
+from cosim.engines.raw import read_raw, stream_raw
 
 VECTORS = 50
 POINTS = 500_000

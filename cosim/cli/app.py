@@ -43,7 +43,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
 )
 
 # A BLAS that starts threads of its own slows down worker processes that share the cores. Only a default: a value that
-# the user has set stays. Simulators have a limit of their own (`cosim.spice.sandbox`).
+# the user has set stays. Simulators have a limit of their own (`cosim.engines.worker.sandbox`).
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 

@@ -23,7 +23,7 @@ def list_benches(
     """Every bench with its title."""
     from cosim import resources
     from cosim.cli.output import print_json, show_table
-    from cosim.parameters import read_toml
+    from cosim.toml_files import read_toml
 
     if context.invoked_subcommand is not None:
         return
@@ -56,8 +56,8 @@ def copy(
     from cosim import resources
     from cosim.errors import InputError
     from cosim.files import write_atomic
-    from cosim.parameters import read_toml
-    from cosim.spice.netlist import read
+    from cosim.language.netlist import read
+    from cosim.toml_files import read_toml
 
     bench = resources.find("netlists", name, suffix=".toml")
     files = [bench]

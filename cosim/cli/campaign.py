@@ -115,8 +115,8 @@ def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
 
 
 def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool) -> int:
+    from cosim.bench.advice import of_deck
     from cosim.cli.output import advise, progress
-    from cosim.spice.advice import of_deck
 
     advise(of_deck(campaign.bench))
     cache = None if no_cache else _cache()
@@ -171,7 +171,7 @@ def _yields(campaign: Campaign) -> bool:
     import sys
 
     from cosim.campaign.results import ALL, groups
-    from cosim.measure.physics import Verdict
+    from cosim.statistics.verdict import Verdict
 
     least = campaign.plan.sample.yield_min if campaign.plan.sample is not None else None
     if least is None:
@@ -229,9 +229,9 @@ def show(
     """Yield with its interval, spread of every measure; one case; or the cases that failed."""
     from cosim.campaign.campaign import Campaign
     from cosim.cli.output import print_json, show_table
+    from cosim.engines.simulator import Outcome
     from cosim.errors import InputError, UnknownName
-    from cosim.measure.physics import Verdict
-    from cosim.spice.simulator import Outcome
+    from cosim.statistics.verdict import Verdict
 
     with Campaign.open(folder, allow=allow or ()) as campaign:
         if html is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cosim.measure.examine import Subject
+    from cosim.bench.examine import Subject
     from cosim.parameters import ParameterSet
 
 
@@ -112,11 +112,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Six checks with a verdict each; exit 1 unless all pass."""
+    from cosim.bench.examine import Subject, examine
     from cosim.cli.output import print_json, show_table, working
+    from cosim.engines.registry import open_simulator
     from cosim.errors import InputError, UnknownName
-    from cosim.measure.examine import Subject, examine
-    from cosim.measure.physics import Verdict
-    from cosim.spice.engines import open_simulator
+    from cosim.statistics.verdict import Verdict
 
     if form not in ("behavioural", "verilog-a"):
         raise UnknownName("form", form, ("behavioural", "verilog-a"))
@@ -146,8 +146,8 @@ def check(
 
 def _subject(path: Path, instance: str, amplitude: str, period: str, states: list[str]) -> Subject:
     from cosim import units
+    from cosim.bench.examine import Subject
     from cosim.errors import InputError, MissingFile
-    from cosim.measure.examine import Subject
 
     if not path.is_file():
         raise MissingFile(f"cannot read {path}: No such file", remedy="check the path")

@@ -95,7 +95,7 @@ def python() -> Finding:
 
 def engines() -> Iterator[Finding]:
     """Each simulator on a voltage divider, the default one with a compiled model and with KLU too."""
-    from cosim.spice.engines import ENGINES
+    from cosim.engines.registry import ENGINES
 
     with tempfile.TemporaryDirectory(prefix="cosim-doctor-") as folder:
         model: list[Path] = []
@@ -112,7 +112,7 @@ def engines() -> Iterator[Finding]:
 
 
 def _compile(folder: str, made: list[Path]) -> str:
-    from cosim.spice import openvaf
+    from cosim.engines import openvaf
 
     program = openvaf.require_openvaf()
     made.append(openvaf.compile_model(RESISTOR, cache=Path(folder)))
@@ -121,9 +121,9 @@ def _compile(folder: str, made: list[Path]) -> str:
 
 def _measure(name: str, lower: str, **deck: Any) -> tuple[str, str]:
     """Version and log of an engine that halves a volt with ``lower`` as lower resistor; raises where it does not."""
+    from cosim.engines.registry import open_simulator
+    from cosim.engines.simulator import Deck, Limits, Outcome
     from cosim.errors import SimulationError
-    from cosim.spice.engines import open_simulator
-    from cosim.spice.simulator import Deck, Limits, Outcome
 
     simulator = open_simulator(name)
     try:
@@ -183,7 +183,7 @@ def linker() -> Finding:
 
 def sandbox() -> Finding:
     """What holds an engine back that runs somebody's netlist: what its own worker says, where one starts."""
-    from cosim.spice.sandbox import advice, capabilities
+    from cosim.engines.worker.sandbox import advice, capabilities
 
     can = capabilities()
     held = {name: _walls(name) for name in ("pyspice", "ngspice")}
@@ -211,7 +211,7 @@ WALLS = {
 
 def _walls(name: str) -> dict[str, Any]:
     """What a worker of the engine says of its confinement; empty where there is none."""
-    from cosim.spice.engines import open_simulator
+    from cosim.engines.registry import open_simulator
 
     try:
         with open_simulator(name) as simulator:

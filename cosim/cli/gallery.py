@@ -24,11 +24,11 @@ def gallery(
     from importlib import import_module
 
     from cosim.cli.output import progress
+    from cosim.engines.registry import open_simulator
     from cosim.errors import UnknownName
     from cosim.report import style
     from cosim.report.gallery import MODULES
     from cosim.report.html import Report
-    from cosim.spice.engines import open_simulator
 
     chosen = system or list(MODULES)
     for name in chosen:

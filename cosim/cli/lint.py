@@ -30,10 +30,10 @@ def lint(
     """Lint; exit 1 where something was found and is not repaired, or a comparison disagrees or shows nothing."""
     from cosim import units
     from cosim.cli.output import print_json, working
+    from cosim.engines.registry import open_simulator
     from cosim.errors import EngineMissing, InputError
     from cosim.files import write_atomic
     from cosim.lint.lint import fix_file, lint_file
-    from cosim.spice.engines import open_simulator
 
     if fix is not None and fix.resolve() == file.resolve():
         raise InputError("--fix would replace the file itself", remedy="give another name")

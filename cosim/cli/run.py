@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     import xarray
 
-    from cosim.spice.bench_result import BenchResult
-    from cosim.spice.fourier import Fourier
-    from cosim.spice.simulator import Limits, Result, Simulator
+    from cosim.bench.result import BenchResult
+    from cosim.engines.simulator import Limits, Result, Simulator
+    from cosim.language.fourier import Fourier
 
 Assignments = Annotated[
     list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE: a circuit parameter, with unit.")
@@ -53,10 +53,10 @@ def run(
     """Run one case; exit 1 when it fails or a limit is broken."""
     from cosim import units
     from cosim.cli.output import working
+    from cosim.engines.registry import open_simulator
+    from cosim.engines.simulator import Limits
     from cosim.errors import InputError
-    from cosim.spice.chance import check_seed
-    from cosim.spice.engines import open_simulator
-    from cosim.spice.simulator import Limits
+    from cosim.language.chance import check_seed
 
     limits = Limits(wall=units.parse(wall, "s"))
     is_bench = Path(what).suffix == ".toml" or not Path(what).suffix
@@ -92,11 +92,11 @@ def _bench(
     from dataclasses import replace
 
     from cosim import units
+    from cosim.bench.advice import of_bench, of_random
+    from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
     from cosim.parameters import ParameterSet
-    from cosim.spice.advice import of_bench, of_random
-    from cosim.spice.testbench import Testbench
 
     bench = Testbench.load(what, allow=allow)
     if form not in (None, "behavioural", "verilog-a"):
@@ -162,11 +162,11 @@ def _netlist(
     from dataclasses import replace
 
     from cosim import resources
+    from cosim.bench.advice import of_netlist, of_random
     from cosim.cli.output import advise, print_json, show_table
+    from cosim.engines.simulator import Deck, Outcome
     from cosim.errors import InputError, Where
-    from cosim.spice.advice import of_netlist, of_random
-    from cosim.spice.netlist import source_text
-    from cosim.spice.simulator import Deck, Outcome
+    from cosim.language.netlist import source_text
     from cosim.units import show
 
     text = source_text(path)
@@ -240,7 +240,7 @@ def _netlist(
 def _dialect(path: Path, text: str) -> str:
     """Whose language a netlist that was refused seems to be in, and what repairs it; empty where lint finds nothing."""
     from cosim.errors import CosimError
-    from cosim.lint.findings import Severity
+    from cosim.language.findings import Severity
     from cosim.lint.lt_lint import lint_spice
 
     try:
@@ -285,8 +285,8 @@ def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Pa
     import sys
 
     from cosim.errors import NetlistRefused
-    from cosim.spice.control import READ_BY_BLOCKS, translate
-    from cosim.spice.netlist import read_text
+    from cosim.language.control import READ_BY_BLOCKS, translate
+    from cosim.language.netlist import read_text
 
     netlist = read_text(text, source=path, roots=roots)
     found = translate(netlist)
@@ -317,9 +317,9 @@ def _failed(what: str, result: Result) -> None:
 
 def _leave(result: Result, folder: Path) -> None:
     """The deck of a run, whole and as the engine got it, and the engine's last lines: also of a run that failed."""
+    from cosim.engines.prepare import prepare
     from cosim.errors import InputError
     from cosim.files import write_atomic
-    from cosim.spice.prepare import prepare
 
     if result.deck is None:
         return

@@ -235,7 +235,7 @@ def _opened(against: str, kind: str, reference: str) -> Iterator[PulseBench]:
         from cosim.errors import UnknownName
 
         raise UnknownName("reference", against, ("ngspice", "integration"))
-    from cosim.spice.engines import open_simulator
+    from cosim.engines.registry import open_simulator
 
     simulator = open_simulator()
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from cosim.bench.validate import Validation
     from cosim.report.html import Mark, Report
-    from cosim.validate import Validation
 
 
 WHY_WIDTH = 100  # of the table's last column; what is longer stands below it as a whole
@@ -40,12 +40,12 @@ def validate(
 ) -> None:
     """Validate; exit 1 unless every limit passes and, with a baseline, nothing changed for the worse."""
     from cosim import units
+    from cosim.bench.validate import Verdict, compare, find_benches, read_baseline, validate_all
+    from cosim.bench.validate import junit as to_junit
     from cosim.cli.output import advise, print_json, progress
+    from cosim.engines.registry import open_simulator
+    from cosim.engines.simulator import Limits
     from cosim.files import write_atomic
-    from cosim.spice.engines import open_simulator
-    from cosim.spice.simulator import Limits
-    from cosim.validate import Verdict, compare, find_benches, read_baseline, validate_all
-    from cosim.validate import junit as to_junit
 
     limits = Limits(wall=units.parse(wall, "s"))
     benches = find_benches(what or [])
@@ -128,9 +128,9 @@ def _show(done: Validation) -> None:
 
 
 def _report(done: Validation) -> Report:
+    from cosim.bench.validate import NO_LIMITS, Verdict
     from cosim.report.bench_figures import bench_figures
     from cosim.report.html import Report
-    from cosim.validate import NO_LIMITS, Verdict
 
     page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {done.summary}.")
     page.section("Verdicts").table(

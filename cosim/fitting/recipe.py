@@ -49,8 +49,9 @@ from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.fitting.curve import Curve, Kind
-from cosim.parameters import ParameterSet, read_toml
+from cosim.parameters import ParameterSet
 from cosim.schema import Table, located, validate
+from cosim.toml_files import read_toml
 
 CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
 Quantities = dict[str, str | float]

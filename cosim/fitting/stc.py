@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 import lmfit
 import numpy as np
 
+from cosim.bench.measures import waveforms as measure
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array, Values
 from cosim.devices.stc import StcSynapse
 from cosim.errors import FitError, InputError
-from cosim.measure import waveforms as measure
 from cosim.network import stc_model
 from cosim.parameters import ParameterSet, Quantity
-from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     import xarray
 
-    from cosim.spice.simulator import Simulator
+    from cosim.engines.simulator import Simulator
 
 # What the spike trains determine; all positive but the two output conductances.
 VARY = (

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.lint.expressions import Unreadable
-from cosim.spice.stimuli import fmt
+from cosim.bench.stimuli import fmt
+from cosim.language.expressions import Unreadable
 
 Array = NDArray[np.float64]
 PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.bench.stimuli import fmt
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
+from cosim.language.expressions import Unreadable
+from cosim.language.findings import Finding, Rule, Severity, at
 from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
-from cosim.lint.expressions import Unreadable
-from cosim.lint.findings import Finding, Rule, Severity, at
-from cosim.spice.simulator import Deck, Limits, Simulator
-from cosim.spice.stimuli import fmt
 
 Array = NDArray[np.float64]
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off

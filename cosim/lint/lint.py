@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from cosim.engines.openvaf import compile_model, find_openvaf
+from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
+from cosim.language.expressions import Unreadable
+from cosim.language.findings import Finding, Fixed, Severity, read_source
+from cosim.language.va_tokens import STANDARD_HEADERS
+from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
 from cosim.lint.drive import Drive, Reader, Run
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.expressions import Unreadable
-from cosim.lint.findings import Finding, Fixed, Severity, read_source
 from cosim.lint.va_reading import Array, Reading
-from cosim.lint.va_tokens import STANDARD_HEADERS
-from cosim.lint.va_tree import Module
-from cosim.spice.openvaf import compile_model, find_openvaf
-from cosim.spice.simulator import Deck, Simulator
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cosim.lint.expressions import Expr, Unreadable
-from cosim.lint.findings import Fixed
+from cosim.language.expressions import Expr, Unreadable
+from cosim.language.findings import Fixed
+from cosim.language.lt_syntax import CONSTANTS, TEMP, Segment, middle_number, parse_expression, segments, table_points
+from cosim.language.netlist import Line
 from cosim.lint.lt_rules import (
     CARDS,
     MIL,
@@ -25,8 +27,6 @@ from cosim.lint.lt_rules import (
     may_be_negative,
     names,
 )
-from cosim.lint.lt_syntax import CONSTANTS, TEMP, Segment, middle_number, parse_expression, segments, table_points
-from cosim.spice.netlist import Line
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
 

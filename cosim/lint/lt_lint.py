@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError, InputError, NetlistError
+from cosim.language.expressions import Unreadable
+from cosim.language.findings import Finding, Severity
+from cosim.language.hazards import refuse
+from cosim.language.netlist import Line, logical_lines, read_text
+from cosim.language.suffixes import traps
 from cosim.lint import lt_fix, lt_rules
 from cosim.lint.drive import Drive, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.expressions import Unreadable
-from cosim.lint.findings import Finding, Severity
 from cosim.lint.lint import Lint, Repair
 from cosim.lint.lt_reading import Subcircuit
-from cosim.spice.hazards import refuse
-from cosim.spice.netlist import Line, logical_lines, read_text
-from cosim.spice.simulator import Deck, Limits, Simulator
-from cosim.spice.suffixes import traps
 
 _REFUSED = "refused"
 _ANALYSIS = re.compile(r"\s*\.(tran|ac|dc|op|end|noise|tf|four|meas|backanno)\b", re.IGNORECASE)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.language.expressions import Expr, Unreadable, evaluate
+from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
+from cosim.language.netlist import Line
 from cosim.lint.drive import Run
-from cosim.lint.expressions import Expr, Unreadable, evaluate
-from cosim.lint.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
-from cosim.spice.netlist import Line
 
 Array = NDArray[np.float64]
 _GROUND = {"0", "gnd"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosim.lint.expressions import Expr, Unreadable
-from cosim.lint.findings import Finding, Rule, Severity
-from cosim.lint.lt_syntax import (
+from cosim.language.expressions import Expr, Unreadable
+from cosim.language.findings import Finding, Rule, Severity
+from cosim.language.lt_syntax import (
     CONSTANTS,
     FUNCTIONS,
     Segment,
@@ -18,7 +18,7 @@ from cosim.lint.lt_syntax import (
     parse_expression,
     segments,
 )
-from cosim.spice.netlist import Line
+from cosim.language.netlist import Line
 
 E, W = Severity.ERROR, Severity.WRONG
 # Functions of LTspice that ngspice has not, or has with another meaning.

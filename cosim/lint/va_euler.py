@@ -11,12 +11,12 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from cosim.lint.expressions import Expr, Unreadable
-from cosim.lint.findings import Edit
+from cosim.language.expressions import Expr, Unreadable
+from cosim.language.findings import Edit
+from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_reading import Reading
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import STEP_NAME, Flow, constant, is_initial
-from cosim.lint.va_tree import Module, Statement
 
 # State, low and high at which a function has to clip in order to be taken for a clamp.
 _CLIPPED = tuple(

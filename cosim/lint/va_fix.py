@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import count
 
+from cosim.language.expressions import Expr, is_integer
+from cosim.language.findings import Edit, Finding, Fixed, apply_edits
+from cosim.language.va_tokens import SUFFIX
+from cosim.language.va_tree import Module, Statement
 from cosim.lint import va_euler
-from cosim.lint.expressions import Expr, is_integer
-from cosim.lint.findings import Edit, Finding, Fixed, apply_edits
 from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read
 from cosim.lint.va_state import is_initial
-from cosim.lint.va_tokens import SUFFIX
-from cosim.lint.va_tree import Module, Statement
 
 _SUFFIXES = {
     "meg": "e6",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from cosim.lint.expressions import (
+from cosim.language.expressions import (
     VERILOG_LEVELS,
     Cursor,
     Dialect,
@@ -24,10 +24,10 @@ from cosim.lint.expressions import (
     Unreadable,
     evaluate,
 )
+from cosim.language.va_tokens import number, scan
+from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import STEP_NAME
-from cosim.lint.va_tokens import number, scan
-from cosim.lint.va_tree import Module, Statement
 
 Array = NDArray[np.float64]
 _CONSTANTS = {

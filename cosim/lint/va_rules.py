@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosim.errors import NetlistRefused, Where
-from cosim.lint.expressions import Expr, Token, is_integer
-from cosim.lint.findings import Finding, Rule, Severity, at, inside
-from cosim.lint.va_macros import CONSTANTS, GUARDS
+from cosim.language.expressions import Expr, Token, is_integer
+from cosim.language.findings import Finding, Rule, Severity, at, inside
+from cosim.language.va_macros import CONSTANTS, GUARDS
+from cosim.language.va_syntax import parse
+from cosim.language.va_tokens import STANDARD_HEADERS, SUFFIX, Source, scan
+from cosim.language.va_tree import Declared, Module, Statement, Unread
 from cosim.lint.va_state import Flow, constant, flow
-from cosim.lint.va_syntax import parse
-from cosim.lint.va_tokens import STANDARD_HEADERS, SUFFIX, Source, scan
-from cosim.lint.va_tree import Declared, Module, Statement, Unread
 
 E, W, N = Severity.ERROR, Severity.WRONG, Severity.WARNING
 

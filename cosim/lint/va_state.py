@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from cosim.lint.expressions import Expr
-from cosim.lint.va_tree import Module, Statement
+from cosim.language.expressions import Expr
+from cosim.language.va_tree import Module, Statement
 
 # What a parameter that is a time step is called.
 STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)

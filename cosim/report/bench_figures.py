@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.spice.bench_result import BenchResult
-    from cosim.spice.measured import Measured
-    from cosim.spice.stimuli import PulseTrain
+    from cosim.bench.measured import Measured
+    from cosim.bench.result import BenchResult
+    from cosim.bench.stimuli import PulseTrain
 
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 CONDITIONING = "0.88"

@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from cosim.campaign.yields import Yield, interval, sigma_of
 from cosim.devices.base import Array
+from cosim.engines.simulator import Outcome
 from cosim.report import style
 from cosim.report.measure_figures import PANELS, Swept, sweep_panels
 from cosim.report.panels import labelled, scaling
-from cosim.spice.simulator import Outcome
+from cosim.statistics.yields import Yield, interval, sigma_of
 from cosim.units import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.campaign.rare import RareFailure
     from cosim.campaign.results import Group
-    from cosim.campaign.worst import WorstCase
+    from cosim.statistics.rare import RareFailure
+    from cosim.statistics.worst import WorstCase
 
 KEEPS, BREAKS, LIMIT = style.COLOURS[0], style.COLOURS[1], style.COLOURS[6]
 MOST_BINS = 80
@@ -239,7 +239,7 @@ def plot_search(
 
     ``names`` are its variables, ``measure`` and ``unit`` those of a worst case.
     """
-    from cosim.campaign.worst import WorstCase
+    from cosim.statistics.worst import WorstCase
 
     with style.styled():
         if not isinstance(found, WorstCase):

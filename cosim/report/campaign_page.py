@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cosim.campaign.campaign import Campaign
-from cosim.campaign.distance import WorstCaseDistance
 from cosim.campaign.plan import WorstCase
 from cosim.campaign.results import groups, search_result
 from cosim.campaign.searches import Searcher, sentence
 from cosim.report.campaign_figures import grid_figure, plot_search, yield_figure
 from cosim.report.html import Report
+from cosim.statistics.distance import WorstCaseDistance
 from cosim.units import show
 
 _POINTS = 12  # of the grid: more are better looked at in a table of one's own

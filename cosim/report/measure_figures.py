@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
+from cosim.bench.measures.kinds import PointMeasure
+from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.devices.base import Array
-from cosim.measure.kinds import PointMeasure
-from cosim.measure.loops import LoopArea, Pinch
-from cosim.measure.physics import Verdict
 from cosim.report import style
 from cosim.report.panels import described, labelled, prefixed, ratio, scaling
+from cosim.statistics.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-    from cosim.spice.bench_result import BenchResult
-    from cosim.spice.measured import Measured
+    from cosim.bench.measured import Measured
+    from cosim.bench.result import BenchResult
 
 PANELS, CURVES, RUNS = 12, 7, 6
 _DECADES = 2.0  # from which on an axis of positive values is logarithmic

@@ -25,8 +25,8 @@ from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Reference, Response
 
 if TYPE_CHECKING:
-    from cosim.spice.simulator import Simulator
-    from cosim.spice.testbench import Testbench
+    from cosim.bench.testbench import Testbench
+    from cosim.engines.simulator import Simulator
 
 
 class PulseBench(Protocol):
@@ -167,7 +167,7 @@ class SpiceBench:
         return self.simulator.version()
 
     def _bench(self) -> Testbench:
-        from cosim.spice.testbench import Testbench
+        from cosim.bench.testbench import Testbench
 
         return Testbench.load(self.bench or BENCHES[self.kind]).with_(form=self.form, options=self.options)
 
@@ -194,7 +194,7 @@ class SpiceBench:
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
-        from cosim.spice.stimulus_kinds import Pulses
+        from cosim.bench.stimulus_kinds import Pulses
 
         memristor = (self.device or parameters).for_device("threshold_memristor")
         bench = self._bench().with_(devices={"memristor": memristor})

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.openvaf import compile_model, find_openvaf
+from cosim.engines.recorded import RecordedSimulator
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import CosimError, NetlistError
+from cosim.language.netlist import source_text
 from cosim.lint.lint import lint_file
-from cosim.spice.engines import open_simulator
-from cosim.spice.netlist import source_text
-from cosim.spice.openvaf import compile_model, find_openvaf
-from cosim.spice.recorded import RecordedSimulator
-from cosim.spice.simulator import Deck, Outcome, Simulator
-from cosim.spice.testbench import Testbench
 
 pytestmark = pytest.mark.spice
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from cosim.cli.app import main
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
 from cosim.lint.drive import Run
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck, Limits, Simulator
 
 pytestmark = pytest.mark.spice
 

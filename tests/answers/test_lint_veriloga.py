@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.engines.openvaf import compile_model
+from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError, InputError
+from cosim.language.findings import Fixed
+from cosim.language.va_macros import CONSTANTS, GUARDS, PREDEFINED
+from cosim.language.va_tokens import scan
 from cosim.lint import va_fix, va_rules
-from cosim.lint.findings import Fixed
 from cosim.lint.lint import Lint, Repair, fix_file, lint_file
-from cosim.lint.va_macros import CONSTANTS, GUARDS, PREDEFINED
-from cosim.lint.va_tokens import scan
-from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Limits, Simulator
 
 HEAD = '`include "constants.vams"\n`include "disciplines.vams"\n'
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cosim.bench.testbench import Testbench
+from cosim.bench.validate import Verdict, validate_bench
 from cosim.campaign.cache import Cache
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.executors import InProcess
 from cosim.cli.app import main
+from cosim.engines.prepare import prepare
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import CosimError, InputError
-from cosim.spice.engines import open_simulator
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck, Outcome, Simulator
-from cosim.spice.testbench import Testbench
-from cosim.validate import Verdict, validate_bench
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +386,7 @@ i = { max = "-100 uA" }
 
 @pytest.fixture
 def own(tmp_path: Path, engine: Callable[[str], Simulator]) -> Path:
-    from cosim.spice.engines import probe_compiler, probe_osdi
+    from cosim.engines.registry import probe_compiler, probe_osdi
 
     for probe in (probe_compiler(), probe_osdi()):
         if not probe.ok:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
+from cosim.engines.simulator import Deck, Outcome
 from cosim.errors import CosimError
-from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
-from cosim.spice.simulator import Deck, Outcome
-from cosim.spice.testbench import Testbench
 
 pytestmark = [pytest.mark.spice, pytest.mark.osdi]
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from cosim import units
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.errors import InputError, UnitError
-from cosim.spice.testbench import Testbench
 
 BENCH = """title = "divider"
 circuit = \"\"\"

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import xarray
 
+from cosim.bench.measured import Measured
+from cosim.bench.result import BenchResult, Run
+from cosim.bench.testbench import Testbench
 from cosim.campaign import identity
 from cosim.campaign.cache import Cache
 from cosim.campaign.cases import Case, Subject, evaluate, physics_of
+from cosim.engines.openvaf import find_openvaf
+from cosim.engines.pyspice import PySpiceSimulator
+from cosim.engines.simulator import Deck, Limits, Outcome, Result
 from cosim.errors import InputError
-from cosim.spice.bench_result import BenchResult, Run
-from cosim.spice.instances import calls
-from cosim.spice.measured import Measured
-from cosim.spice.netlist import read_text
-from cosim.spice.openvaf import find_openvaf
-from cosim.spice.pyspice import PySpiceSimulator
-from cosim.spice.simulator import Deck, Limits, Outcome, Result
-from cosim.spice.testbench import Testbench
+from cosim.language.instances import calls
+from cosim.language.netlist import read_text
 
 BENCH = """
 title = "own"
@@ -406,7 +406,7 @@ def test_files_are_hashed_once_for_all_threads(tmp_path: Path) -> None:
 
 
 def test_how_far_a_measure_moves() -> None:
-    from cosim.validate import moves
+    from cosim.bench.validate import moves
 
     def measured(*values: float, **limits: float) -> Measured:
         return Measured(np.array(values), "V", **limits)

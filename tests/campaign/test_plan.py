@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from cosim.bench.testbench import Testbench
+from cosim.bench.variation import MonteCarlo
 from cosim.campaign.address import apply, nominal
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.cases import Subject
 from cosim.campaign.plan import Plan
 from cosim.campaign.points import Points, repeats
-from cosim.campaign.rare import RareFailure
 from cosim.campaign.searches import searcher
 from cosim.errors import CosimError, InputError, UnitError, UnknownName
-from cosim.spice.testbench import Testbench
-from cosim.spice.variation import MonteCarlo
+from cosim.statistics.rare import RareFailure
 
 BENCH = Testbench.load("1t1r_write")
 THETA = "devices.memristor.theta_p"

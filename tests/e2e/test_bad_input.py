@@ -172,8 +172,8 @@ def test_the_next_case_runs_after_a_killed_worker() -> None:
     import threading
     import time
 
-    from cosim.spice.engines import open_simulator
-    from cosim.spice.simulator import Deck, Limits, Outcome
+    from cosim.engines.registry import open_simulator
+    from cosim.engines.simulator import Deck, Limits, Outcome
 
     with open_simulator() as simulator:
         assert simulator.run(Deck(RC.format(extra=""))).ok

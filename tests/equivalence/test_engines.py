@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from cosim.bench.testbench import STANDARD, TIGHT
 from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.parameters import shipped_sets
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import STANDARD, TIGHT
 
 # Every published set of a device with states, and the defaults of every stateful device that has none.
 CASES = [key for key in sorted(shipped_sets()) if device(key[0]).states] + [

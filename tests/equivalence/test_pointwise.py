@@ -7,9 +7,9 @@ import pytest
 
 from cosim.claims.pointwise import differences, expected, random_points
 from cosim.devices.registry import device, devices
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.parameters import shipped_sets
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
 
 FORMS = [
     pytest.param("behavioural", marks=pytest.mark.spice),

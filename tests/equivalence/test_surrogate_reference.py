@@ -41,7 +41,7 @@ def test_other_pulses(shape: PulseShape) -> None:
 
 @pytest.mark.spice
 def test_against_ngspice() -> None:
-    from cosim.spice.engines import open_simulator
+    from cosim.engines.registry import open_simulator
 
     tio2 = ParameterSet.load("tio2")
     simulator = open_simulator()

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosim.campaign.distance import worst_case_distance
-from cosim.campaign.importance import importance_sampling
-from cosim.campaign.sampling import METHODS, Draws, grid
-from cosim.campaign.scaled import scaled_sigma
-from cosim.campaign.spread import Correlation, Spread, correlation_matrix
-from cosim.campaign.worst import worst_case
-from cosim.campaign.yields import interval
 from cosim.schema import validate
+from cosim.statistics.distance import worst_case_distance
+from cosim.statistics.importance import importance_sampling
+from cosim.statistics.sampling import METHODS, Draws, grid
+from cosim.statistics.scaled import scaled_sigma
+from cosim.statistics.spread import Correlation, Spread, correlation_matrix
+from cosim.statistics.worst import worst_case
+from cosim.statistics.yields import interval
 
 KINDS: dict[str, dict[str, Any]] = {
     "normal": {}, "lognormal": {}, "uniform": {}, "triangular": {}, "student-t": {"dof": 4}, "gamma": {}, "weibull": {},

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 
 from cosim.claims.hostile import CLEAN, START_UP, Trial
 from cosim.claims.world import World
+from cosim.engines.library import find_ngspice
+from cosim.engines.prepare import prepare
+from cosim.engines.simulator import Deck, Limits, Outcome
 from cosim.errors import CosimError
-from cosim.spice.library import find_ngspice
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck, Limits, Outcome
 
 LIMITS = Limits(wall=1.0, memory=2 << 30, file_size=4 << 20)
 

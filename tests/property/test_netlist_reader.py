@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 from cosim.errors import CosimError
-from cosim.spice import netlist
-from cosim.spice.numbers import spice_number
+from cosim.language import netlist
+from cosim.language.numbers import spice_number
 
 FRAGMENTS = st.sampled_from(
     [

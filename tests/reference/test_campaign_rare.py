@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import integrate
 from scipy.stats import chi2, norm
 
-from cosim.campaign.importance import importance_sampling
-from cosim.campaign.rare import RareFailure
-from cosim.campaign.scaled import fit_scales, scaled_sigma
 from cosim.errors import CosimError
+from cosim.statistics.importance import importance_sampling
+from cosim.statistics.rare import RareFailure
+from cosim.statistics.scaled import fit_scales, scaled_sigma
 
 Fails = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cosim.campaign.spread import Spread
 from cosim.schema import validate
+from cosim.statistics.spread import Spread
 
 SIGMA = math.sqrt(math.log1p(0.09))
 NOMINAL = 2.0
@@ -70,7 +70,7 @@ def test_samples_pass_kolmogorov_and_smirnov(name: str) -> None:
 
 @pytest.mark.parametrize("relative", [0.005, 0.1, 1.0, 8.0])
 def test_a_weibull_has_the_deviation_that_was_asked_for(relative: float) -> None:
-    from cosim.campaign.spread import weibull_shape
+    from cosim.statistics.spread import weibull_shape
 
     reference = stats.weibull_min(weibull_shape(relative))
     assert reference.std() / reference.mean() == pytest.approx(relative, rel=1e-6)

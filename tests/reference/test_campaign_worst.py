@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy.stats import norm
 
-from cosim.campaign.distance import worst_case_distance
-from cosim.campaign.worst import worst_case
 from cosim.errors import CosimError
+from cosim.statistics.distance import worst_case_distance
+from cosim.statistics.worst import worst_case
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 SEEDS = range(5)

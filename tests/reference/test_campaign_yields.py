@@ -6,10 +6,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cosim.campaign.sampling import Draws
-from cosim.campaign.yields import estimate, interval, replicated, samples_to_tell, sigma_of
 from cosim.errors import CosimError
-from cosim.measure.physics import Verdict
+from cosim.statistics.sampling import Draws
+from cosim.statistics.verdict import Verdict
+from cosim.statistics.yields import estimate, interval, replicated, samples_to_tell, sigma_of
 
 P, N, SEEDS = 0.97, 200, 4000
 

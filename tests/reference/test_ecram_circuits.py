@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
-from cosim.spice.testbench import Testbench
+from cosim.bench.testbench import Testbench
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 
 pytestmark = pytest.mark.spice
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
+from cosim.bench.measures.stdp import change_by_action, delay_at
+from cosim.bench.testbench import TIGHT, Testbench
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.quantum_dot import QuantumDotMemristor
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck
 from cosim.errors import InputError
-from cosim.measure.stdp import change_by_action, delay_at
 from cosim.parameters import ParameterSet
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck
-from cosim.spice.testbench import TIGHT, Testbench
 
 DOT = QuantumDotMemristor()
 P = ParameterSet.load("qd_2016").resolved()

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from cosim.bench.measures.stc import first_order
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.stc import StcSynapse
-from cosim.measure.stc import first_order
 from cosim.network import stc_model
 from cosim.parameters import ParameterSet
 

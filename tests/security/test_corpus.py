@@ -11,8 +11,8 @@ import pytest
 from cosim.claims import hostile
 from cosim.claims.bombs import MAKERS
 from cosim.claims.hostile import Case, Seen, Trial
+from cosim.engines.simulator import Outcome, Result
 from cosim.errors import InputError, MissingFile
-from cosim.spice.simulator import Outcome, Result
 
 CASES = hostile.load_corpus()
 pytestmark = pytest.mark.spice

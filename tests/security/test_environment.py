@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cosim.spice.library import find_libngspice
-from cosim.spice.pool import Pool, Worker
+from cosim.engines.library import find_libngspice
+from cosim.engines.worker.pool import Pool, Worker
 
 KNOWN = {
     "HOME", "TMPDIR", "LANG", "LC_ALL", "TERM", "PATH", "LD_LIBRARY_PATH", "SPICE_LIB_DIR", "SPICE_EXEC_DIR",
@@ -82,8 +82,8 @@ def test_no_module_is_taken_from_the_folder_that_an_engine_writes_in() -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck
 with open_simulator("pyspice") as simulator:
     simulator.run(Deck("x\\nV1 a 0 1\\nR1 a 0 1k\\n.op\\n")).require()
     maps = Path("/proc/self/maps").read_text()

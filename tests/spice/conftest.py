@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cosim.engines.openvaf import compile_model
+from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
+from cosim.engines.simulator import Simulator
 from cosim.errors import CosimError
-from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Simulator
 
 VERILOG_RC = """`include "disciplines.vams"
 module cosim_test_rc(p, n);

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
+from cosim.engines.prepare import prepare
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Outcome
 from cosim.errors import CosimError
-from cosim.spice.engines import open_simulator
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Outcome
-from cosim.spice.testbench import Testbench
 
 HEAD = """title = "a bench"
 # a comment

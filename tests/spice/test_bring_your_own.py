@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
+from cosim.bench.validate import Verdict, validate_bench
+from cosim.engines.openvaf import compile_model
+from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, UnknownName
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Outcome, Simulator
-from cosim.spice.testbench import Testbench
-from cosim.validate import Verdict, validate_bench
 
 pytestmark = pytest.mark.spice
 

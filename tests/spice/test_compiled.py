@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cosim.engines import openvaf
+from cosim.engines.openvaf import compile_model
+from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import CosimError, EngineMissing, MissingFile, NetlistError
-from cosim.spice import openvaf
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Outcome, Simulator
 
 pytestmark = pytest.mark.osdi
 

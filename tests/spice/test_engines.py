@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosim.spice.simulator import Deck, Outcome, Result, Simulator
+from cosim.engines.simulator import Deck, Outcome, Result, Simulator
 
 pytestmark = pytest.mark.spice
 
@@ -151,7 +151,7 @@ def test_random_numbers_do_not_depend_on_what_ran_before(engine: Callable[[str],
 
 
 def test_several_workers_serve_several_threads() -> None:
-    from cosim.spice.engines import open_simulator
+    from cosim.engines.registry import open_simulator
 
     def current(ohms: int) -> float:
         deck = Deck(f"threads\nV1 a 0 1\nR1 a 0 {ohms}\n.op\n")
@@ -165,7 +165,7 @@ def test_several_workers_serve_several_threads() -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_over_two_hundred_runs() -> None:
-    from cosim.spice.engines import open_simulator
+    from cosim.engines.registry import open_simulator
 
     def resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

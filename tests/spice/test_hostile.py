@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
+from cosim.engines.library import find_libngspice, find_ngspice
+from cosim.engines.simulator import Deck, Outcome, Simulator
+from cosim.engines.worker import sandbox
+from cosim.engines.worker.pool import Pool
 from cosim.errors import InputError, NetlistError, NetlistRefused
-from cosim.spice import netlist, sandbox
-from cosim.spice.library import find_libngspice, find_ngspice
-from cosim.spice.pool import Pool
-from cosim.spice.simulator import Deck, Outcome, Simulator
-from cosim.spice.testbench import Testbench
+from cosim.language import netlist
 
 pytestmark = pytest.mark.spice
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
 from cosim.errors import SimulationError
-from cosim.spice import hazards
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
+from cosim.language import hazards
 
 pytestmark = pytest.mark.spice
 
@@ -143,8 +143,8 @@ def test_vacask_says_the_same_outcomes(engine: Callable[[str], Simulator]) -> No
 
 ORPHAN = """
 import os, sys
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Deck, Limits
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits
 import threading, time
 simulator = open_simulator({name!r})
 simulator.run(Deck({good!r}))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cosim.engines.library import find_ngspice
+from cosim.engines.raw import read_raw, stream_raw
 from cosim.errors import DataError, MissingFile
-from cosim.spice.library import find_ngspice
-from cosim.spice.raw import read_raw, stream_raw
 
 DECK = """all plots
 V1 in 0 dc 1 ac 1

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.engines.library import find_ngspice
+from cosim.engines.raw import read_raw, stream_raw
 from cosim.errors import DataError, InputError, MissingFile, UnknownName
-from cosim.spice.library import find_ngspice
-from cosim.spice.raw import read_raw, stream_raw
 
 
 def raw(points: object, variables: list[str], body: bytes, *, flags: str = "real", text: bool = False) -> bytes:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import xarray
 
+from cosim.engines import registry as engines
+from cosim.engines.recorded import RecordedSimulator
+from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import DataError, UnknownName
-from cosim.spice import engines
-from cosim.spice.recorded import RecordedSimulator
-from cosim.spice.simulator import Deck, Outcome, Simulator
 
 pytestmark = pytest.mark.spice
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
+from cosim.bench.measures import waveforms as measure
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Values
 from cosim.devices.stc import StcSynapse
+from cosim.engines.pyspice import PySpiceSimulator
+from cosim.engines.registry import open_simulator
 from cosim.errors import InputError
 from cosim.fitting import stc as fitting
-from cosim.measure import waveforms as measure
 from cosim.network import stc_model
 from cosim.parameters import ParameterSet
-from cosim.spice.engines import open_simulator
-from cosim.spice.pyspice import PySpiceSimulator
-from cosim.spice.testbench import Testbench
 
 pytestmark = pytest.mark.spice
 

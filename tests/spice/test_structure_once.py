@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cosim.bench.testbench import Testbench
+from cosim.engines import prepare as module
+from cosim.engines.openvaf import find_openvaf
+from cosim.engines.prepare import prepare
+from cosim.engines.simulator import Deck
 from cosim.errors import MissingFile, NetlistError, NetlistRefused
 from cosim.resources import listing
-from cosim.spice import prepare as module
-from cosim.spice.openvaf import find_openvaf
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck
-from cosim.spice.testbench import Testbench
 
 GOOD = """a divider
 .param r={r}

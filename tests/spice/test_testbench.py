@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.bench.measures import waveforms as measure
+from cosim.bench.testbench import TIGHT, Testbench
+from cosim.bench.validate import Verdict, validate_bench
 from cosim.cli.app import main
 from cosim.devices.cell import Cell1T1R
+from cosim.engines.pyspice import PySpiceSimulator
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, NetlistRefused, UnitError, UnknownName
 from cosim.fitting.curve import Curve
 from cosim.lab import access_curve, pulse_experiment
-from cosim.measure import waveforms as measure
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.bench_figures import bench_figure
 from cosim.resources import listing
-from cosim.spice.engines import open_simulator
-from cosim.spice.pyspice import PySpiceSimulator
-from cosim.spice.simulator import Outcome
-from cosim.spice.testbench import TIGHT, Testbench
-from cosim.validate import Verdict, validate_bench
 
 pytestmark = pytest.mark.spice
 

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from cosim.bench.measures.waveforms import sample
+from cosim.bench.stimulus_kinds import Steps
+from cosim.bench.testbench import Testbench
 from cosim.devices.thermal_reram import ThermalReram
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.heat.network import array_response
-from cosim.measure.waveforms import sample
 from cosim.parameters import ParameterSet
 from cosim.report.gallery.neo_hebbian import heater_power, straightness
 from cosim.resources import find
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
-from cosim.spice.stimulus_kinds import Steps
-from cosim.spice.testbench import Testbench
 from cosim.surface import Protocol, Surface, fit_surface, measure_surface
 
 R_HEATER = 5439.3

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cosim.spice.simulator import Deck, Outcome, Simulator
-from cosim.spice.vacask import ngspice_name
+from cosim.engines.simulator import Deck, Outcome, Simulator
+from cosim.engines.vacask import ngspice_name
 
 pytestmark = [pytest.mark.spice, pytest.mark.vacask]
 

@@ -11,13 +11,13 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cosim.bench.testbench import STANDARD, TIGHT, Testbench
+from cosim.bench.validate import Verdict, compare, find_benches, junit, read_baseline, validate_all, validate_bench
 from cosim.cli.app import main
+from cosim.engines.pyspice import PySpiceSimulator
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits, Outcome, Result
 from cosim.errors import InputError
-from cosim.spice.engines import open_simulator
-from cosim.spice.pyspice import PySpiceSimulator
-from cosim.spice.simulator import Deck, Limits, Outcome, Result
-from cosim.spice.testbench import STANDARD, TIGHT, Testbench
-from cosim.validate import Verdict, compare, find_benches, junit, read_baseline, validate_all, validate_bench
 
 pytestmark = pytest.mark.spice
 

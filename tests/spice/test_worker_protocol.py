@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cosim.spice import frames
-from cosim.spice.library import find_libngspice
-from cosim.spice.pool import Pool, Worker, WorkerDied, _is_answer
+from cosim.engines.library import find_libngspice
+from cosim.engines.worker import frames
+from cosim.engines.worker.pool import Pool, Worker, WorkerDied, _is_answer
 
 JOB = {"deck": "t\nV1 a 0 1\n.op\n.end\n", "memory": 1 << 32, "file_size": 1 << 20}
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosim import files, resources
+from cosim.bench.advice import of_bench, of_netlist
+from cosim.bench.testbench import Testbench
 from cosim.cli import app
 from cosim.cli.app import main
-from cosim.spice import outcome
-from cosim.spice.advice import of_bench, of_netlist
-from cosim.spice.pool import Answer
-from cosim.spice.simulator import Limits, Outcome
-from cosim.spice.testbench import Testbench
+from cosim.engines import outcome
+from cosim.engines.simulator import Limits, Outcome
+from cosim.engines.worker.pool import Answer
 
 BODY = "V1 in 0 1\nC1 out 0 1n\nR2 out 0 1k\n.op\n.end\n"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cosim import resources
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
-from cosim.spice.prepare import prepare
-from cosim.spice.testbench import Testbench
+from cosim.engines.prepare import prepare
 
 
 def test_the_list_holds_every_bench(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from scipy import special
 
-from cosim.campaign.importance import importance_sampling
-from cosim.campaign.rare import nothing
 from cosim.campaign.results import Group, Observed
-from cosim.campaign.scaled import scaled_sigma
-from cosim.campaign.worst import worst_case
-from cosim.campaign.yields import estimate
 from cosim.report import style
 from cosim.report.campaign_figures import (
     BREAKS,
@@ -26,6 +21,11 @@ from cosim.report.campaign_figures import (
     plot_yield,
     yield_figure,
 )  # fmt: skip
+from cosim.statistics.importance import importance_sampling
+from cosim.statistics.rare import nothing
+from cosim.statistics.scaled import scaled_sigma
+from cosim.statistics.worst import worst_case
+from cosim.statistics.yields import estimate
 
 VALUES = 200e-9 * np.exp(0.12 * np.random.default_rng(0).standard_normal(2000))
 LOW, HIGH = 150e-9, 260e-9

@@ -7,8 +7,8 @@ import pytest
 from scipy import special
 from scipy.stats import kstest, qmc
 
-from cosim.campaign.sampling import Draws, device_cycles, grid, latin_hypercube, monte_carlo, sobol
 from cosim.errors import CosimError, UnknownName
+from cosim.statistics.sampling import Draws, device_cycles, grid, latin_hypercube, monte_carlo, sobol
 
 SETS = {
     "monte-carlo": monte_carlo(1500, 3, 5),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cosim.campaign.spread import Correlation, Spread, correlate, correlation_matrix
 from cosim.errors import CosimError, UnknownName
 from cosim.schema import validate
+from cosim.statistics.spread import Correlation, Spread, correlate, correlation_matrix
 
 Z = np.array([-3.0, -1.0, 0.0, 0.5, 2.0])
 

@@ -13,8 +13,9 @@ from cosim import datasets
 from cosim.cli import doctor as module
 from cosim.cli.app import main
 from cosim.cli.doctor import Finding, State
-from cosim.spice import engines, library
-from cosim.spice.simulator import Outcome, Result
+from cosim.engines import library
+from cosim.engines import registry as engines
+from cosim.engines.simulator import Outcome, Result
 
 needs_ngspice = pytest.mark.skipif(library.find_libngspice() is None, reason="no libngspice on this machine")
 
@@ -173,7 +174,7 @@ def test_what_holds_the_workers_is_what_they_say(monkeypatch, lacking):
 def test_without_an_engine_the_machine_itself_is_asked(monkeypatch):
     monkeypatch.setattr(module, "_walls", lambda name: {})
     can = {"seccomp": False, "landlock": 0, "root": True, "programs": False, "files": False, "reading": False}
-    monkeypatch.setattr("cosim.spice.sandbox.capabilities", lambda: {**can, "network": False, "advice": ""})
+    monkeypatch.setattr("cosim.engines.worker.sandbox.capabilities", lambda: {**can, "network": False, "advice": ""})
     finding = module.sandbox()
     assert "may start programs" in finding.found
     assert "not tried" in finding.found

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.bench.testbench import Testbench
 from cosim.devices.registry import devices
 from cosim.emit.ngspice import subcircuit
+from cosim.engines.prepare import prepare
+from cosim.engines.simulator import Deck
 from cosim.errors import NetlistError
+from cosim.language.instances import check_instances
+from cosim.language.netlist import read_text
 from cosim.resources import listing
-from cosim.spice.instances import check_instances
-from cosim.spice.netlist import read_text
-from cosim.spice.prepare import prepare
-from cosim.spice.simulator import Deck
-from cosim.spice.testbench import Testbench
 
 CELL = """bounds of an instance
 .param w0={value} half=0.5 step={{2*half}}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.cli.output import show_table
 from cosim.errors import InputError, legible
-from cosim.spice.testbench import Testbench
 
 BENCH = """
 title = "{title}"

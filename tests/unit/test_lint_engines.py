@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.engines.openvaf import compile_model
+from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
+from cosim.engines.simulator import Deck, Limits, Result, Simulator
 from cosim.errors import CosimError, NetlistError
+from cosim.language.findings import Severity
 from cosim.lint import lt_lint, va_fix, va_rules
-from cosim.lint.findings import Severity
 from cosim.lint.lint import fix_file, lint_file, lint_verilog_a
-from cosim.spice.engines import open_simulator, probe_compiler, probe_osdi
-from cosim.spice.openvaf import compile_model
-from cosim.spice.simulator import Deck, Limits, Result, Simulator
 
 _FILE = Path(__file__).with_name("test_lint_rules.py")
 _SPEC = importlib.util.spec_from_file_location("lint_snippets", _FILE)
@@ -194,7 +194,7 @@ def test_an_ltspice_error_is_one(rule: str, simulator: Simulator) -> None:
     "function", ["stp", "if", "table", "inv", "buf", "hypot", "int", "round", "pwrs", "idt", "arctan"]
 )
 def test_functions_that_only_ltspice_has(function: str, simulator: Simulator) -> None:
-    from cosim.lint.lt_syntax import FUNCTIONS
+    from cosim.language.lt_syntax import FUNCTIONS
 
     args = {"if": "V(p,n) - 1, 2, 3", "table": "V(p,n), -1, -2, 0, 0, 1, 4", "hypot": "V(p,n), 2", "pwrs": "V(p,n), 3"}
     body = f".subckt s p n\nB1 p n I={function}({args.get(function, 'V(p,n)')})\n.ends"

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosim.errors import InputError, MissingFile
-from cosim.lint import findings, lint, lt_lint, lt_rules, va_fix, va_rules
-from cosim.lint.expressions import Unreadable
-from cosim.lint.findings import Edit, apply_edits
-from cosim.lint.lt_syntax import middle_number, parse_expression
-from cosim.lint.va_tokens import scan
+from cosim.language import findings
+from cosim.language.expressions import Unreadable
+from cosim.language.findings import Edit, apply_edits
+from cosim.language.lt_syntax import middle_number, parse_expression
+from cosim.language.va_tokens import scan
+from cosim.lint import lint, lt_lint, lt_rules, va_fix, va_rules
 
 HERE = Path(__file__).parents[1] / "data" / "lint"
 HEAD = '`include "disciplines.vams"\n'
@@ -258,7 +259,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d.va").write_text("module m; endmodule")
     with pytest.raises(InputError, match="larger"):
         lint.lint_file(tmp_path / "d.va")
-    monkeypatch.setattr("cosim.lint.va_tokens.MAX_TOKENS", 3)
+    monkeypatch.setattr("cosim.language.va_tokens.MAX_TOKENS", 3)
     with pytest.raises(InputError, match="tokens"):
         scan("a b c d e f g")
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosim.measure.physics import Verdict
-from cosim.spice.measured import LIMIT_SLACK, Measured
+from cosim.bench.measured import LIMIT_SLACK, Measured
+from cosim.statistics.verdict import Verdict
 
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 

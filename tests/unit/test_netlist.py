@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cosim.engines.prepare import fingerprint
+from cosim.engines.simulator import Deck
 from cosim.errors import MissingFile, NetlistError, NetlistRefused
-from cosim.spice import netlist
-from cosim.spice.diagnose import check_expansion, diagnose
-from cosim.spice.prepare import fingerprint
-from cosim.spice.simulator import Deck
+from cosim.language import netlist
+from cosim.language.diagnose import check_expansion, diagnose
 
 PDK = """* a process design kit
 .lib tt

@@ -10,13 +10,13 @@ import xarray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
-from cosim.measure.physics import Verdict
+from cosim.engines.registry import open_simulator
 from cosim.report import panels, style
 from cosim.report.bench_figures import CONDITIONING, bench_figure, bench_figures, plot_waveforms
 from cosim.report.measure_figures import limit_lines
-from cosim.spice.engines import open_simulator
-from cosim.spice.testbench import Testbench
+from cosim.statistics.verdict import Verdict
 
 RC = """rc
 V1 in 0 PULSE(0 1 1u 1n 1n 20u 40u) ac 1

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.bench import physics
+from cosim.bench.examine import Subject, examine
+from cosim.bench.physics import Check, Physics, check_device
 from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.registry import device, devices
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
-from cosim.measure import physics
-from cosim.measure.examine import Subject, examine
-from cosim.measure.physics import Check, Physics, Verdict, check_device
-from cosim.spice.engines import open_simulator
-from cosim.spice.simulator import Simulator
+from cosim.statistics.verdict import Verdict
 
 T = np.linspace(0.0, 2.0, 401)
 V = np.sin(2 * np.pi * T)

@@ -13,12 +13,12 @@ import pydantic
 import pytest
 
 from cosim import reference
+from cosim.bench.file import BenchFile
 from cosim.campaign.plan import Plan
 from cosim.cli.app import VERBS, main
 from cosim.errors import InputError
 from cosim.fitting.recipe import FitRecipe
 from cosim.schema import Number, Second, Table, Volt, validate
-from cosim.spice.bench import BenchFile
 from cosim.wording import tables, words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cosim.spice import frames, sandbox, seccomp
+from cosim.engines.worker import frames, sandbox, seccomp
 
 ATTEMPTS = """
 import ctypes, os, resource, socket, stat, subprocess, sys, threading
 from pathlib import Path
-from cosim.spice import landlock, sandbox
+from cosim.engines.worker import landlock, sandbox
 
 scratch, outside = Path(sys.argv[1]), Path(sys.argv[2])
 if sys.argv[3] and landlock.abi():
@@ -165,7 +165,7 @@ def test_the_one_program_that_was_asked_for_runs_and_starts_no_other(tmp_path: P
     code = """
 import sys
 from pathlib import Path
-from cosim.spice import sandbox
+from cosim.engines.worker import sandbox
 scratch = Path(sys.argv[1])
 sandbox.execute(["/bin/sh", "-c", "echo started; echo own > own; /bin/ls; exec /bin/ls"], {}, scratch)
 """
@@ -188,7 +188,7 @@ def test_as_an_ordinary_user(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
-from cosim.spice import sandbox
+from cosim.engines.worker import sandbox
 os.setgid(65534); os.setuid(65534)
 found = sandbox.confine(Path(sys.argv[1]))
 print(found.programs, os.system("true") != 0)
@@ -203,7 +203,7 @@ print(found.programs, os.system("true") != 0)
 FALLBACK = """
 import os, sys
 from pathlib import Path
-from cosim.spice import sandbox, seccomp
+from cosim.engines.worker import sandbox, seccomp
 seccomp.MACHINES = {}  # a machine that the filter is not written for
 if len(sys.argv) > 2:
     os.setgid(65534); os.setuid(65534)
@@ -238,7 +238,7 @@ def test_without_a_filter_process_limits_do_it_except_for_root(become: tuple[str
 WITHOUT = """
 import sys
 from pathlib import Path
-from cosim.spice import landlock, sandbox
+from cosim.engines.worker import landlock, sandbox
 landlock.abi = lambda: 0
 scratch = Path(sys.argv[1])
 for found in (sandbox.trial(scratch, readable=landlock.Readable.of([])),
@@ -289,7 +289,7 @@ def test_the_environment_holds_nothing_of_the_users_settings(tmp_path: Path, mon
 BESIDE = """
 import os, sys, threading
 from pathlib import Path
-from cosim.spice import sandbox
+from cosim.engines.worker import sandbox
 confined = threading.Event()
 def beside():
     confined.wait()

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosim.bench.file import BenchFile
+from cosim.bench.testbench import Testbench
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.recipe import FitRecipe
 from cosim.schema import validate
-from cosim.spice.bench import BenchFile
-from cosim.spice.testbench import Testbench
 
 HEAD = 'title = "t"\ncircuit = "R1 a 0 1"\n'
 OP = '[analysis]\nkind = "op"\n'

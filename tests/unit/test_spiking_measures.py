@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import xarray
 
+from cosim.bench.file import BenchFile
+from cosim.bench.measures.kinds import Point
+from cosim.bench.measures.spiking import EnergyPerSpike, Interval, PairedPulse, SpikeTime, SpikeWidth
+from cosim.bench.stimulus_kinds import Spikes
 from cosim.errors import InputError, UnknownName
-from cosim.measure.kinds import Point
-from cosim.measure.spiking import EnergyPerSpike, Interval, PairedPulse, SpikeTime, SpikeWidth
-from cosim.spice.bench import BenchFile
-from cosim.spice.stimulus_kinds import Spikes
 
 
 def trapezoids(starts: list[float], width: float, end: float) -> Point:

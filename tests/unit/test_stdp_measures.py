@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from cosim.bench.measures.kinds import Point
+from cosim.bench.measures.loops import ConductanceAt, LoopArea, Pinch
+from cosim.bench.measures.stdp import Delays, LevelRatio, RowConductance, StdpCurve, StdpDistance, StdpPeak, StdpWindow
 from cosim.errors import InputError
-from cosim.measure.kinds import Point
-from cosim.measure.loops import ConductanceAt, LoopArea, Pinch
-from cosim.measure.stdp import Delays, LevelRatio, RowConductance, StdpCurve, StdpDistance, StdpPeak, StdpWindow
 from cosim.schema import validate
 
 DELAYS = {"first": "-2 ms", "last": "2 ms", "count": 5}

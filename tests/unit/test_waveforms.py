@@ -3,7 +3,7 @@
 import numpy as np
 import xarray
 
-from cosim.spice.waveforms import Plot, dataset
+from cosim.engines.waveforms import Plot, dataset
 
 
 def test_a_transient_is_the_dataset_that_the_public_constructor_makes() -> None:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.bench.measures.waveforms import crossings
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array, Values
 from cosim.devices.ecram import Ecram, rest_resistance, spike_step
-from cosim.measure.waveforms import crossings
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
-from cosim.spice.bench_result import BenchResult
-from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.spice.simulator import Simulator
+    from cosim.engines.simulator import Simulator
 
 TITLE = "ECRAM dynamics, and the VDSP update in transistors"
 ECRAM = Ecram()

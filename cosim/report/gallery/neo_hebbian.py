@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosim import resources
+from cosim.bench.result import BenchResult
+from cosim.bench.stimuli import fmt
+from cosim.bench.testbench import Testbench
 from cosim.claims import record
 from cosim.claims.registry import CLAIMS
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import subcircuit
+from cosim.engines.simulator import Deck, Simulator
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
 from cosim.report.thermal_figures import plot_surface
-from cosim.spice.bench_result import BenchResult
-from cosim.spice.simulator import Deck, Simulator
-from cosim.spice.stimuli import fmt
-from cosim.spice.testbench import Testbench
 from cosim.surface import Protocol, fit_surface, measure_surface
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cosim.bench.measures.stdp import StdpDistance, change_by_action
+from cosim.bench.result import BenchResult
+from cosim.bench.stimulus_kinds import Knots
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
-from cosim.measure.stdp import StdpDistance, change_by_action
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
-from cosim.spice.bench_result import BenchResult
-from cosim.spice.stimulus_kinds import Knots
-from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.spice.simulator import Simulator
+    from cosim.engines.simulator import Simulator
 
 TITLE = "Quantum-dot memristor and generic memristors"
 RULES = {

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.bench.measures import waveforms as measure
+from cosim.bench.measures.stc import first_order
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array, Values
 from cosim.devices.integrate import integrate
 from cosim.devices.stc import StcSynapse
 from cosim.fitting import stc as fitting
-from cosim.measure import waveforms as measure
-from cosim.measure.stc import first_order
 from cosim.network import stc_model
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
-from cosim.spice.testbench import Testbench
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.spice.simulator import Simulator
+    from cosim.engines.simulator import Simulator
 
 TITLE = "CMOS synapse with synaptic tagging and capture"
 TAU = 4.88e-3

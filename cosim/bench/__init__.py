@@ -1,0 +1,1 @@
+"""Benches: files, stimuli, measures, limits and their verdict, and what is made of them."""

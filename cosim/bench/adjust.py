@@ -1,0 +1,76 @@
+"""The parameters of a bench's devices that corners, samples and campaigns vary: of the library's, and of a Verilog-A
+file of one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cosim.bench.foreign import foreign_parameters
+from cosim.bench.variation import Adjustable
+from cosim.devices.registry import device as find_device
+from cosim.errors import InputError, UnitError, UnknownName, at
+from cosim.schema import Quantity, located
+from cosim.units import dimension
+
+if TYPE_CHECKING:
+    from cosim.bench.testbench import Testbench
+
+
+def check_varied(bench: Testbench) -> None:
+    """Raises `UnknownName` for what corners and samples vary and the bench's devices do not have."""
+    for name, corner in bench.file.corners.items():
+        for key, given in corner.devices.items():
+            with at("corners", name, "devices", key):
+                if isinstance(given, dict):
+                    _check_values(bench, key, given)
+                elif bench.file.devices[key].verilog_a is not None:
+                    raise InputError(
+                        f"device {key!r} is a Verilog-A file and has no parameter sets",
+                        remedy=f'give values: devices.{key} = {{ NAME = "..." }}',
+                    )
+                else:
+                    bench.load_set(given, key)
+    for name, spreads in bench.file.monte_carlo.devices.items() if bench.file.monte_carlo is not None else ():
+        with at("monte_carlo", "devices", name):
+            _check_values(bench, name, {key: spread.absolute for key, spread in spreads.items()})
+
+
+def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity | None]) -> None:
+    """Raises `UnknownName`, `UnitError` for a parameter that the device lacks, or another dimension than its."""
+    _known(bench, "device", device, bench.file.devices)  # also where no parameter is named
+    for key, given in values.items():
+        with at(key):
+            unit = adjustable(bench, device, key).unit
+            if given is not None and "1" not in (given.unit, unit) and dimension(given.unit)[1] != dimension(unit)[1]:
+                raise UnitError(f"{device}.{key} is in {unit}, not in {given.unit}", remedy=f"write it in {unit}")
+
+
+def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
+    """A parameter of one of the bench's devices: of the library, or of a Verilog-A file of one's own.
+
+    Raises `UnknownName`; `InputError` for one that is not a real number; what reading the file raises.
+    """
+    _known(bench, "device", device, bench.file.devices)
+    if device in bench.sets:
+        values = bench.sets[device].resolved()
+        _known(bench, f"parameter of device {device!r}", key, values)
+        entry = find_device(bench.sets[device].device).param(key)
+        return Adjustable(float(values[key]), entry.unit, bounds=entry.bounds)
+    with located(bench.source), at("devices", device):
+        known = foreign_parameters(device, bench.file.devices[device], bench.folder, roots=bench.roots())
+    _known(bench, f"parameter of device {device!r}", key, known)
+    found = known[key]
+    if found.integer or found.value is None:
+        why = "is an integer" if found.integer else "has no number as its default"
+        raise InputError(
+            f"parameter {key!r} of device {device!r} {why}",
+            remedy="vary another one" if found.integer else f"give it a value: devices.{device}.values.{key}",
+        )
+    return found
+
+
+def _known(bench: Testbench, kind: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise UnknownName(f"{kind} of bench {bench.name}", name, known)

@@ -1,0 +1,396 @@
+"""The schema of a test bench's TOML file: circuit, devices, stimuli, analyses, measures, limits.
+
+A bench is data; `cosim.bench.testbench` turns it into decks, runs them and judges the measures. Kinds of stimuli and
+measures are listed in `cosim.bench.stimulus_kinds` and `cosim.bench.measures.registry`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import pydantic
+from pydantic import Field
+
+from cosim import units
+from cosim.bench import stimulus_kinds as stimuli
+from cosim.bench.measures import registry as measures
+from cosim.bench.measures.kinds import Kind, PointMeasure
+from cosim.bench.measures.loops import LoopArea, Pinch
+from cosim.bench.stimulus_kinds import StimulusKind
+from cosim.bench.variation import Corner, MonteCarlo, Trust
+from cosim.errors import InputError, UnitError, UnknownName, at
+from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Stated, Table, Volt
+
+MAX_POINTS = 10_000
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# An element whose value is one parameter, and the unit that it has.
+_VALUED = re.compile(r"\s*([rclvi])\S*\s+\S+\s+\S+\s+(?:dc\s+)?\{\s*(\w+)\s*\}\s*$", re.IGNORECASE)
+_UNIT_OF = {"r": "Ohm", "c": "F", "l": "H", "v": "V", "i": "A"}
+
+if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
+    Stimulus = StimulusKind
+    Measure = Kind
+else:
+    Stimulus = Annotated[Union[stimuli.KINDS], Field(discriminator="kind")]  # noqa: UP007
+    Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
+
+
+def _word(value: Any) -> str:
+    """A value that is not a number, for a parameter of type string."""
+    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
+    return value
+
+
+# What a compiled model may be handed as a string: nothing that ends one, or that an engine reads otherwise.
+_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
+Word = Annotated[str, pydantic.BeforeValidator(_word)]
+
+
+class DeviceUse(Table):
+    """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file of one's own.
+
+    One of cosim's has ``parameters`` (a parameter set) and runs in a ``form``. A file (``verilog_a``, a path from the
+    bench's folder) has a ``module`` (default: its only one), ``terminals`` (its ports in the order of the subcircuit;
+    default: the module's own) and ``values`` of the module's parameters.
+
+    Args:
+        parameters: a parameter set: ``DEVICE:SET``, ``SET``, or ``FILE.toml`` from the bench's folder.
+        also: further sets, whose values win where the device has such a parameter.
+        model: the device, where it is not the set's own: ``cell_1t1r`` takes a memristor's and a transistor's set.
+        form: as B-sources, or compiled from Verilog-A.
+        verilog_a: a file of one's own in place of ``parameters``.
+        module: of that file; default: its only one.
+        terminals: its ports in the order of the subcircuit; default: the module's.
+        values: of the module's parameters; a string for one of type string.
+    """
+
+    parameters: str | None = None
+    also: tuple[str, ...] = ()
+    model: str | None = None
+    form: Literal["behavioural", "verilog-a"] = "behavioural"
+    verilog_a: str | None = None
+    module: str | None = None
+    terminals: tuple[str, ...] = ()
+    values: dict[str, Quantity | Word] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _compiled(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("verilog_a") is None:
+            return given
+        if given.get("form", "verilog-a") == "behavioural":
+            raise InputError(
+                "a device with verilog_a has no behavioural form", remedy="leave the form out: it runs compiled"
+            )
+        return {**given, "form": "verilog-a"}
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> DeviceUse:
+        if (self.parameters is None) == (self.verilog_a is None):
+            raise InputError("a device has either parameters or verilog_a", remedy='e.g. verilog_a = "mine.va"')
+        own = [name for name in ("module", "terminals", "values") if getattr(self, name)]
+        if self.parameters is not None and own:
+            raise InputError(f"{own[0]} belongs to a device with verilog_a", remedy="remove it")
+        if self.verilog_a is not None and (self.also or self.model):
+            raise InputError("also and model belong to a device with parameters", remedy="give values")
+        return self
+
+
+class _Analysis(Stated):
+    """What every analysis has.
+
+    ``parameters`` override the circuit's for this analysis; ``sweep`` runs it at every combination of the values given
+    per parameter, the last one varying fastest.
+
+    Args:
+        parameters: values for this analysis, over the circuit's.
+        sweep: lists of values by parameter; the analysis runs at every combination.
+    """
+
+    parameters: dict[str, Quantity] = Field(default_factory=dict)
+    sweep: dict[str, tuple[Quantity, ...]] = Field(default_factory=dict)
+
+    @pydantic.field_validator("sweep")
+    @classmethod
+    def _not_empty(cls, sweep: dict[str, tuple[Quantity, ...]]) -> dict[str, tuple[Quantity, ...]]:
+        for name, values in sweep.items():
+            if not values:
+                with at(name):
+                    raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
+        points = math.prod(len(values) for values in sweep.values())
+        if points > MAX_POINTS:
+            raise InputError(f"a sweep of {points} points is too long for a bench", remedy=f"take {MAX_POINTS} at most")
+        return sweep
+
+
+class Tran(_Analysis):
+    """A transient; ``stop`` comes from ``stimulus`` where it is left out.
+
+    Args:
+        stop: where it ends; default: the end of ``stimulus``.
+        stimulus: the stimulus whose end is the analysis's.
+        max_step: largest time step.
+        step: the engine's first step; default: ``max_step``.
+    """
+
+    kind: Literal["tran"]
+    stop: Second | None = None
+    stimulus: str | None = None
+    max_step: Second
+    step: Second | None = None
+
+
+class Dc(_Analysis):
+    """A sweep of one source, in V or A.
+
+    Args:
+        source: the element that is swept, e.g. ``vd``.
+        start, stop, step: of the sweep, in the source's unit.
+    """
+
+    kind: Literal["dc"]
+    source: str
+    start: Number | Volt | Ampere
+    stop: Number | Volt | Ampere
+    step: Number | Volt | Ampere
+
+
+class Ac(_Analysis):
+    """Small-signal response, ``points`` per decade.
+
+    Args:
+        points: per decade.
+        start, stop: of the frequency.
+    """
+
+    kind: Literal["ac"]
+    points: int = Field(default=20, gt=0)
+    start: Hertz
+    stop: Hertz
+
+
+class Op(_Analysis):
+    """The operating point."""
+
+    kind: Literal["op"]
+
+
+Analysis = Annotated[Tran | Dc | Ac | Op, Field(discriminator="kind")]
+
+
+class Limit(Table):
+    """Bounds of a measure, in its unit; each value of a measure with many has to keep them.
+
+    Args:
+        min, max: bounds in a unit of the measure's dimension, inclusive; a plain number is SI, and refused where the
+            measure's unit is another: `5` of a measure in mA may be either.
+    """
+
+    min: str | float | None = None
+    max: str | float | None = None
+
+    def span(self, unit: str) -> tuple[float | None, float | None]:
+        """Both bounds in SI, of a measure in ``unit``; raises `UnitError`."""
+        for key, bound in (("min", self.min), ("max", self.max)):
+            bare = isinstance(bound, int | float) or (bound is not None and units.is_number(bound))
+            if bound is not None and bare and float(bound) != 0.0 and units.scale_of(unit) != 1.0:
+                raise UnitError(
+                    f"{key} = {bound} has no unit, and the measure is in {unit}", remedy=f'write "{bound} {unit}"'
+                )
+        low, high = (None if bound is None else units.parse(bound, unit) for bound in (self.min, self.max))
+        if low is not None and high is not None and low > high:
+            raise UnitError(f"min {self.min} is above max {self.max}", remedy="swap them")
+        return low, high
+
+
+class BenchFile(Table):
+    """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name.
+
+    In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
+    it) and ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows.
+
+    Args:
+        title: what the bench is, for tables and figures.
+        netlist: a file of subcircuits and models, from the bench's folder or a shipped one, included before the
+            circuit.
+        circuit: SPICE elements; ``{NAME}`` is a parameter.
+        description: more about it, for readers.
+        parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
+        devices: what stands for each subcircuit that the circuit uses and nobody defines.
+        stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
+        analysis: the only analysis.
+        analyses: several, by name; each measure then says which it sees.
+        options: of the simulator, over cosim's own (``reltol`` 1e-4, ``abstol`` 1e-12, ``vntol`` 1e-7, ``chgtol``
+            1e-16, ``trtol`` 1); ``temp`` in °C.
+        save: vectors to keep beside those that measures ask for, in ngspice's names: ``v(out)``, ``i(v1)``,
+            ``v(xcell.xm.w)``.
+        measures: what is computed from the waveforms, by name.
+        limits: bounds of measures, by the measure's name.
+        sections: of libraries, put in as ``{section.NAME}``.
+        libraries: paths, put in as ``{library.NAME}``.
+        corners: what `cosim validate` runs beside the bench as it stands, by name.
+        monte_carlo: samples that `cosim validate` runs.
+        trust: how it is decided whether a measure may be believed.
+    """
+
+    title: str
+    netlist: str | None = None
+    circuit: str = ""
+    description: str = ""
+    parameters: dict[str, Quantity] = Field(default_factory=dict)
+    devices: dict[str, DeviceUse] = Field(default_factory=dict)
+    stimuli: dict[str, Stimulus] = Field(default_factory=dict)
+    analysis: Analysis | None = None
+    analyses: dict[str, Analysis] = Field(default_factory=dict)
+    options: dict[str, float | str] = Field(default_factory=dict)
+    save: tuple[str, ...] = ()
+    measures: dict[str, Measure] = Field(default_factory=dict)
+    limits: dict[str, Limit] = Field(default_factory=dict)
+    sections: dict[str, str] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    corners: dict[str, Corner] = Field(default_factory=dict)
+    monte_carlo: MonteCarlo | None = None
+    trust: Trust = Trust()
+
+    _written: dict[str, tuple[StimulusKind, str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
+
+    def _stimulus(self, name: str) -> tuple[StimulusKind, str, float | None]:
+        stimulus, found = self.stimuli[name], self._written.get(name)
+        # copies share it: those with other numbers have the same stimuli, others have not
+        if found is None or found[0] is not stimulus:
+            found = self._written[name] = stimulus, stimulus.source(), stimulus.duration()
+        return found
+
+    def source(self, stimulus: str) -> str:
+        """SPICE's text of a stimulus."""
+        return self._stimulus(stimulus)[1]
+
+    def duration(self, stimulus: str) -> float | None:
+        """Where a stimulus ends (s); None where it does not."""
+        return self._stimulus(stimulus)[2]
+
+    @property
+    def plan(self) -> dict[str, Analysis]:
+        """Every analysis by name."""
+        return self.analyses if self.analysis is None else {"analysis": self.analysis, **self.analyses}
+
+    def analysis_of(self, measure: str) -> str:
+        """The name of the analysis that a measure sees."""
+        return self.measures[measure].analysis or next(iter(self.plan))
+
+    @pydantic.field_validator(
+        "parameters", "devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries"
+    )
+    @classmethod
+    def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
+        for name in table:
+            if not NAME.match(name):
+                with at(name):
+                    raise InputError(f"{name!r} is no name", remedy="use letters, digits and _")
+        return table
+
+    @pydantic.model_validator(mode="after")
+    def _references(self) -> BenchFile:
+        if not self.plan:
+            raise InputError("the bench has no analysis", remedy="write [analysis] or [analyses.NAME]")
+        for name, entry in self.plan.items():
+            with at(*(("analysis",) if entry is self.analysis else ("analyses", name))):
+                self._check_analysis(name, entry)
+        with at("circuit"):
+            self._check_values()
+        for name, measure in self.measures.items():
+            with at("measures", name):
+                self._check_measure(name, measure)
+        for name, corner in self.corners.items():
+            with at("corners", name):
+                self._check_corner(name, corner)
+        for name, spread in self.monte_carlo.parameters.items() if self.monte_carlo is not None else ():
+            with at("monte_carlo", "parameters", name):
+                self._check_parameter("parameter in monte_carlo", name, *([spread.absolute] if spread.absolute else []))
+        for name, limit in self.limits.items():
+            with at("limits", name):
+                self._check_limit(name, limit)
+        return self
+
+    def _check_values(self) -> None:
+        """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units, and nobody else would notice."""
+        for row in self.circuit.splitlines():
+            match = _VALUED.match(row)
+            quantity = self.parameters.get(match[2]) if match else None
+            if match is None or quantity is None or quantity.unit == "1":
+                continue
+            wanted = _UNIT_OF[match[1].lower()]
+            if units.dimension(quantity.unit)[1] != units.dimension(wanted)[1]:
+                raise UnitError(
+                    f"{row.strip()[:60]!r}: {match[2]} is in {quantity.unit}, and that element's value is in {wanted}",
+                    remedy="write it in that unit, or give it none",
+                )
+
+    def _check_analysis(self, name: str, entry: Analysis) -> None:
+        once: dict[str, tuple[Quantity, ...]] = {key: (value,) for key, value in entry.parameters.items()}
+        tables = {"parameters": once, "sweep": entry.sweep}
+        for table, given in tables.items():
+            for parameter, values in given.items():
+                with at(table, parameter):
+                    self._check_parameter(f"parameter in analysis {name!r}", parameter, *values)
+        if isinstance(entry, Tran) and entry.stop is None and self._end(entry) is None:
+            raise InputError(f"transient {name!r} has no end", remedy='give it stop = "..." or stimulus = "NAME"')
+
+    def _check_limit(self, name: str, limit: Limit) -> None:
+        if name not in self.measures:
+            raise InputError(f"limit {name!r} has no measure", remedy=f"measures: {', '.join(self.measures) or 'none'}")
+        try:
+            limit.span(self.measures[name].unit)
+        except UnitError as error:
+            raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
+
+    def _check_corner(self, name: str, corner: Corner) -> None:
+        for kind in ("parameters", "devices", "sections"):
+            for key in getattr(corner, kind):
+                if key not in getattr(self, kind):
+                    with at(kind, key):
+                        raise UnknownName(f"{kind[:-1]} in corner {name!r}", key, getattr(self, kind))
+        for key, quantity in corner.parameters.items():
+            with at("parameters", key):
+                self._check_parameter(f"parameter in corner {name!r}", key, quantity)
+
+    def _check_parameter(self, what: str, name: str, *values: Quantity) -> None:
+        """Raises `UnknownName` for a parameter that the bench lacks, `UnitError` for a value of another dimension."""
+        if name not in self.parameters:
+            raise UnknownName(what, name, self.parameters)
+        unit = self.parameters[name].unit
+        for value in values:
+            if value.unit != "1" and units.dimension(value.unit)[1] != units.dimension(unit)[1]:
+                raise UnitError(
+                    f"{what} {name!r}: a value in {value.unit}, the bench's is in {unit}", remedy=f"write it in {unit}"
+                )
+
+    def _end(self, entry: Tran) -> float | None:
+        found = self.stimuli.get(entry.stimulus or "")
+        return None if found is None else found.duration()
+
+    def _check_measure(self, name: str, measure: Kind) -> None:
+        with at("unit"):
+            try:
+                units.dimension(measure.unit)
+            except UnitError as error:
+                raise UnitError(f"measure {name!r}: {error.message}", remedy=error.remedy) from None
+        if measure.analysis is not None and measure.analysis not in self.plan:
+            with at("analysis"):
+                raise UnknownName(f"analysis of measure {name!r}", measure.analysis, self.plan)
+        if measure.analysis is None and len(self.plan) > 1 and isinstance(measure, PointMeasure):
+            raise InputError(
+                f"measure {name!r} does not say which analysis it sees", remedy=f"one of {', '.join(self.plan)}"
+            )
+        kind = self.plan[self.analysis_of(name)].kind
+        if isinstance(measure, Pinch | LoopArea) and kind not in ("tran", "dc"):
+            raise InputError(f"measure {name!r}: an {kind} analysis has no loop", remedy="take a tran or dc one")
+        used = getattr(measure, "stimulus", None)
+        if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
+            raise InputError(
+                f"measure {name!r} needs a pulse stimulus, {used!r} is none",
+                remedy=f"stimuli: {', '.join(self.stimuli) or 'none'}",
+            )

@@ -1,0 +1,14 @@
+"""Every kind of measure that a bench may name. A topic with kinds of its own adds its tuple here."""
+
+from __future__ import annotations
+
+from cosim.bench.measures import kinds, loops, spiking, stc, stdp, thermal
+
+KINDS: tuple[type[kinds.Kind], ...] = (
+    *kinds.KINDS,
+    *loops.KINDS,
+    *spiking.KINDS,
+    *stc.KINDS,
+    *stdp.KINDS,
+    *thermal.KINDS,
+)

@@ -1,0 +1,96 @@
+"""Measures of waveforms: plain functions of a dataset, its vectors and times. A measure that cannot be had raises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cosim.devices.base import Array
+from cosim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    import xarray
+
+    from cosim.bench.stimuli import PulseTrain
+
+
+def vector(data: xarray.Dataset, name: str) -> Array:
+    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`."""
+    if name.lower() not in data:
+        raise UnknownName("vector", name, [str(key) for key in data.data_vars])
+    values = np.asarray(data[name.lower()].values)
+    return np.asarray(np.abs(values) if np.iscomplexobj(values) else values, dtype=float)
+
+
+def axis(data: xarray.Dataset) -> Array:
+    """The coordinate of an analysis, (n,): ``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz; op has none."""
+    name = next((str(key) for key in data.coords), None)
+    if name is None:
+        raise InputError("an operating point has neither time nor sweep", remedy="take 'final', or another analysis")
+    return np.asarray(data[name].values, dtype=float)
+
+
+def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
+    """A vector where the analysis's coordinate is ``at``, linear between points; raises outside the run."""
+    t = axis(data)
+    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
+        return sample(data.isel({next(iter(data.dims)): slice(None, None, -1)}), name, at=at)
+    times = np.asarray(at, dtype=float)
+    slack = 1e-9 * max(t[-1] - t[0], 1e-30)
+    if np.any(times < t[0] - slack) or np.any(times > t[-1] + slack):
+        raise InputError(
+            f"{name} is asked for at {times.max():g}, the run goes from {t[0]:g} to {t[-1]:g}",
+            remedy="measure within the run",
+        )
+    return np.asarray(np.interp(times, t, vector(data, name)), dtype=float)
+
+
+def window(data: xarray.Dataset, name: str, *, start: float | None, stop: float | None) -> tuple[Array, Array]:
+    """Coordinate and values of a vector between ``start`` and ``stop``, both ends interpolated."""
+    t = axis(data)
+    y = vector(data, name)
+    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
+        t, y = t[::-1], y[::-1]
+    a, b = t[0] if start is None else start, t[-1] if stop is None else stop
+    slack = 1e-9 * (t[-1] - t[0])
+    if not (t[0] - slack <= a < b <= t[-1] + slack):
+        raise InputError(f"window {a:g}..{b:g} is not within the run {t[0]:g}..{t[-1]:g}")
+    inside = (t > a) & (t < b)
+    times = np.concatenate([[a], t[inside], [b]])
+    return times, np.interp(times, t, y)
+
+
+def integral(times: Array, values: Array) -> float:
+    """∫ values over the coordinate by the trapezoidal rule; unit of ``values`` times that of ``times``."""
+    return float(np.trapezoid(values, times))
+
+
+def energy(data: xarray.Dataset, voltage: str, current: str, *, starts: Array, stops: Array) -> Array:
+    """(n,) J: energy delivered by a source between each start and stop (s).
+
+    ``current`` is SPICE's current *into* the source's positive node, so that power delivered is −v·i.
+    """
+    t = np.asarray(data["time"].values, dtype=float)
+    power = -vector(data, voltage) * vector(data, current)
+    total = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(t))])
+    # between points the integral of a linear power is quadratic; edges of windows lie on breakpoints, where it is exact
+    return np.asarray(np.interp(stops, t, total) - np.interp(starts, t, total))
+
+
+def read_conductance(data: xarray.Dataset, current: str, *, train: PulseTrain) -> Array:
+    """(n,) S: what an instrument reads after each pulse of ``train``; ``current`` flows into the drive's source."""
+    if not train.read_voltage:
+        raise InputError("this pulse train has no reads", remedy="give it a read_voltage")
+    return -sample(data, current, at=train.read_times) / train.read_voltage
+
+
+def crossings(data: xarray.Dataset, name: str, *, level: float, edge: str = "rise") -> Array:
+    """(k,) s: where a vector crosses ``level``, linear between points; ``edge`` is "rise", "fall" or "either"."""
+    t = axis(data)
+    above = vector(data, name) > level
+    y = vector(data, name)
+    rising, falling = ~above[:-1] & above[1:], above[:-1] & ~above[1:]
+    index = np.flatnonzero({"rise": rising, "fall": falling, "either": rising | falling}[edge])
+    share = (level - y[index]) / (y[index + 1] - y[index])
+    return np.asarray(t[index] + share * (t[index + 1] - t[index]))

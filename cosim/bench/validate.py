@@ -1,0 +1,505 @@
+"""Validation: benches at their corners and samples, a verdict per limit, and whether the verdict can be trusted.
+
+A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit cannot be told where a run did not converge, or where its
+measure, repeated at tightened tolerances and half the maximum step, moves by more than the bench's ``trust.moves`` or
+across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield:
+where its interval holds the least one that is asked for, it cannot be told.
+
+Benches, and the nominal run, the repeated run, corners and samples of each, are worked on at once: the simulator's
+processes bound what really runs. Results are the same in any order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cosim import resources
+from cosim.bench.measured import Measured
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
+from cosim.engines.simulator import Limits, Simulator
+from cosim.errors import CosimError, InputError, MissingFile, Where
+from cosim.statistics.verdict import Verdict
+from cosim.statistics.yields import estimate
+from cosim.units import in_unit, scale_of, show, si_unit
+
+NOMINAL = "nominal"
+NO_LIMITS = "no limits"
+Tell = Callable[[Sequence[str], int], None]
+# Of the JSON: from 2 on limits and values are in the unit beside them, before they were SI whatever it said.
+FORMAT = 2
+_NUMBERS = ("low", "high", "smallest", "largest")
+BLOCK = 256  # samples that are handed out before the first of them is judged
+Found = TypeVar("Found")
+__all__ = [
+    "BenchReport", "Spec", "Validation", "Verdict", "compare", "find_benches", "junit", "read_baseline", "validate_all",
+    "validate_bench",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One limit of one bench in one corner.
+
+    Args:
+        bench, corner, measure: what it is about.
+        verdict: of it; ``why`` says what a reader has to know, and is empty for a plain pass.
+        low, high: the limit (SI); None is open.
+        smallest, largest: of the measure's values (SI); None where there are none.
+        shown_in: the unit that the bench asks for, in which `value`, `limit` and `to_dict` have them.
+        moved: how far the measure moves in the repeated run, relative to its largest value; None where not repeated.
+    """
+
+    bench: str
+    corner: str
+    measure: str
+    verdict: Verdict
+    why: str
+    shown_in: str
+    low: float | None
+    high: float | None
+    smallest: float | None = None
+    largest: float | None = None
+    moved: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of limits and values."""
+        return si_unit(self.shown_in)
+
+    def limit(self) -> str:
+        """The limit in words."""
+        low, high = (None if x is None else show(x, self.shown_in) for x in (self.low, self.high))
+        return f"{low} .. {high}" if low and high else f">= {low}" if low else f"<= {high}"
+
+    def value(self) -> str:
+        """The measure in words."""
+        if self.smallest is None or self.largest is None:
+            return ""
+        if self.smallest == self.largest:
+            return show(self.smallest, self.shown_in)
+        return f"{show(self.smallest, self.shown_in)} .. {show(self.largest, self.shown_in)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, limits and values in ``unit``, which is the bench's; what is absent is left out."""
+        values = {**vars(self), "verdict": self.verdict.value}
+        values |= {name: in_unit(x, self.shown_in) for name in _NUMBERS if (x := values[name]) is not None}
+        values = {"unit" if key == "shown_in" else key: value for key, value in values.items()}
+        return {key: value for key, value in values.items() if value is not None and value != ""}
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where there is none.
+
+    ``seconds`` went by from its start to its verdict, with other benches at work at the same time.
+    """
+
+    bench: str
+    title: str
+    specs: tuple[Spec, ...]
+    nominal: BenchResult | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its specs; ``cannot tell`` for a bench that could not be run.
+
+        A bench without limits that ran has ``pass`` here, for nothing is wrong with it; `kind` tells it apart.
+        """
+        found = {spec.verdict for spec in self.specs}
+        if Verdict.FAIL in found:
+            return Verdict.FAIL
+        return Verdict.CANNOT_TELL if self.error or Verdict.CANNOT_TELL in found else Verdict.PASS
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the run as it stands: cards left out, numbers that may be meant otherwise."""
+        return self.nominal.notes if self.nominal is not None else ()
+
+    @property
+    def kind(self) -> str:
+        """The verdict in words; `NO_LIMITS` for a bench that ran and has none, about which nothing was asked."""
+        return self.verdict.value if self.specs or self.error else NO_LIMITS
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Reports of several benches."""
+
+    reports: tuple[BenchReport, ...]
+    engine: str
+    changes: tuple[str, ...] = field(default=())
+
+    @property
+    def summary(self) -> str:
+        """How many benches ended in which way."""
+        kinds = [report.kind for report in self.reports]
+        return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bench passes that has limits."""
+        return all(report.verdict is Verdict.PASS for report in self.reports)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "format": FORMAT,
+            "engine": self.engine,
+            "passed": self.passed,
+            "benches": [
+                {
+                    "bench": report.bench,
+                    "title": report.title,
+                    "verdict": report.kind,
+                    "seconds": round(report.seconds, 3),
+                    **({"error": report.error} if report.error else {}),
+                    **({"notes": list(report.notes)} if report.notes else {}),
+                    "specs": [spec.to_dict() for spec in report.specs],
+                }
+                for report in self.reports
+            ],
+            **({"changes": list(self.changes)} if self.changes else {}),
+        }
+
+
+def find_benches(places: Sequence[str | Path]) -> list[Path]:
+    """Bench files: given ones, those in given folders, shipped ones by name; without a place every shipped one."""
+    if not places:
+        return resources.listing("netlists", ".toml")
+    found: list[Path] = []
+    for place in places:
+        path = Path(place)
+        if path.is_dir():
+            inside = sorted(path.rglob("*.toml"))
+            if not inside:
+                raise InputError(f"{path} holds no bench", remedy="a bench is a .toml file")
+            found += inside
+        elif path.suffix == ".toml":
+            if not path.is_file():
+                raise MissingFile(f"cannot read bench {path}: No such file", remedy="check the path")
+            found.append(path)
+        else:
+            found.append(resources.find("netlists", str(place), suffix=".toml"))
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def _threads(simulator: Simulator, count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for simulations. An interrupt ends what they wait for: it closes the simulator."""
+    threads = ThreadPoolExecutor(count)
+    try:
+        yield threads
+    except Exception:
+        threads.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        simulator.close()
+        threads.shutdown(wait=False, cancel_futures=True)
+        raise
+    threads.shutdown()
+
+
+def _gather(futures: Sequence[Future[Found]]) -> list[Found]:
+    """Their results in their order; the first error ends those that have not begun."""
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def validate_all(
+    benches: Iterable[Path],
+    simulator: Simulator,
+    *,
+    limits: Limits | None = None,
+    trust: bool = True,
+    workers: int = 2,
+    tell: Tell = lambda *_: None,
+    allow: Sequence[Path] = (),
+) -> Validation:
+    """Validate each bench; one that cannot be read or run is reported, and the next one runs.
+
+    Reports have the order of ``benches``. ``workers``, the simulator's processes, are kept busy. ``tell`` hears the
+    names of the benches that are at work and how many are done, whenever that changes, from any thread. ``allow`` are
+    folders that their libraries may lie in, beside each bench's own. An interrupt closes the simulator.
+    """
+    lock = threading.Lock()
+    at_work: list[str] = []
+    done = 0
+
+    def said(path: Path, *, ended: bool) -> None:
+        nonlocal done
+        with lock:
+            if ended:
+                at_work.remove(path.stem)
+                done += 1
+            else:
+                at_work.append(path.stem)
+            tell(tuple(at_work), done)
+
+    def one(path: Path) -> BenchReport:
+        said(path, ended=False)
+        try:
+            return _validate(Testbench.load(path, allow=allow), simulator, cases, limits=limits, trust=trust)
+        except CosimError as error:
+            return BenchReport(path.stem, path.stem, (), error=str(error))
+        finally:
+            said(path, ended=True)
+
+    # One bench more than processes: there is work while the harness reads and judges another.
+    with _threads(simulator, 2 * (workers + 1)) as cases, _threads(simulator, workers + 1) as threads:
+        reports = _gather([threads.submit(one, path) for path in benches])
+    return Validation(tuple(reports), simulator.version())
+
+
+def validate_bench(
+    bench: Testbench, simulator: Simulator, *, limits: Limits | None = None, trust: bool = True, workers: int = 2
+) -> BenchReport:
+    """One bench: as it stands, at every corner, and over its samples. An interrupt closes the simulator."""
+    with _threads(simulator, 2 * (workers + 1)) as cases:
+        return _validate(bench, simulator, cases, limits=limits, trust=trust)
+
+
+def _validate(
+    bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, *, limits: Limits | None, trust: bool
+) -> BenchReport:
+    began = time.perf_counter()
+    cases = {NOMINAL: bench, **{name: bench.at_corner(name) for name in bench.file.corners}}
+    repeated = [
+        corner for corner, case in cases.items() if trust and case.file.trust.repeat and case.file.limits
+    ]  # fmt: skip
+    # the tightened ones are the longest, so they begin first
+    todo = [*(cases[corner].tightened() for corner in repeated), *cases.values()]
+    futures = [threads.submit(case.run, simulator, limits=limits) for case in todo]
+    try:
+        samples = _samples(bench, simulator, threads, limits)
+    finally:
+        found = _gather(futures)
+    again: dict[str, BenchResult] = dict(zip(repeated, found, strict=False))
+    runs = dict(zip(cases, found[len(repeated) :], strict=True))
+    specs = [
+        judge_limit(case, corner, name, runs[corner], again.get(corner))
+        for corner, case in cases.items()
+        for name in case.file.limits
+    ]
+    error = ""
+    nominal = runs[NOMINAL]
+    if not specs and not nominal.result.ok:
+        error = f"{nominal.result.outcome.value}: {nominal.result.reason}"
+    elif absent := [name for name in nominal.missing if name not in bench.file.limits]:
+        error = "; ".join(map(nominal.absent, absent))
+    seconds = time.perf_counter() - began
+    return BenchReport(bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds)
+
+
+def moves(measured: Measured, again: Measured) -> float | None:
+    """By how much the repeated run moves a measure, relative to its largest value or limit; None: not comparable."""
+    if again.values.shape != measured.values.shape:
+        return None
+    furthest = float(np.max(np.abs(again.values - measured.values), initial=0.0))
+    # a value near zero is held against its limit; without one, a repeated zero against what it was before
+    scale = again.scale or measured.scale or 1.0
+    return furthest / scale if np.isfinite(furthest) and np.isfinite(scale) else None
+
+
+def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
+    unit = bench.file.measures[name].unit
+    low, high = bench.file.limits[name].span(unit)
+
+    def spec(verdict: Verdict, why: str = "", measured: Measured | None = None, moved: float | None = None) -> Spec:
+        ends: tuple[float | None, float | None] = (None, None)
+        if measured is not None and measured.values.size:
+            ends = (float(measured.values.min()), float(measured.values.max()))
+        return Spec(bench.name, corner, name, verdict, why, unit, low, high, *ends, moved=moved)
+
+    if not run.result.ok:
+        return spec(Verdict.CANNOT_TELL, f"{run.result.outcome.value}: {run.result.reason}")
+    if name in run.missing:
+        return spec(Verdict.CANNOT_TELL, run.missing[name])
+    measured = run.measures[name]
+    plain = measured.verdict or Verdict.PASS
+    if plain is Verdict.CANNOT_TELL:
+        why = "a value is not finite" if measured.values.size else "it has no values"
+        return spec(plain, why, measured)
+    if again is None:
+        return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured)
+    if not again.result.ok:
+        why = f"the run with tightened tolerances: {again.result.outcome.value}: {again.result.reason}"
+        return spec(Verdict.CANNOT_TELL, why, measured)
+    if name in again.missing:
+        return spec(Verdict.CANNOT_TELL, f"the run with tightened tolerances: {again.missing[name]}", measured)
+    other = again.measures[name]
+    moved = moves(measured, other)
+    if moved is None:
+        why = "the repeated run gives another number of values, or one that is not finite"
+        return spec(Verdict.CANNOT_TELL, why, measured)
+    if other.verdict is not measured.verdict:
+        why = f"tightened tolerances turn it into {other.verdict or Verdict.PASS}"
+        return spec(Verdict.CANNOT_TELL, why, measured, moved)
+    if moved > bench.file.trust.moves:
+        why = f"moves by {moved:.1%} with tightened tolerances and half the step"
+        return spec(Verdict.CANNOT_TELL, why, measured, moved)
+    return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured, moved)
+
+
+def _worst(measured: Measured) -> str:
+    beyond = measured.excess
+    k = int(np.nanargmax(beyond))
+    count = int(np.count_nonzero(beyond > 0.0))
+    at = ", ".join(f"{name} = {column[k]:.4g}" for name, column in measured.coordinates.items())
+    place = f" at {at}" if at else f" at value {k + 1}" if measured.values.size > 1 else ""
+    share = f"; {count} of {measured.values.size} values break it" if measured.values.size > 1 else ""
+    return f"{measured.show(float(measured.values[k]))}{place}{share}"
+
+
+def _sample(
+    bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
+) -> dict[str, tuple[bool, *tuple[float, ...]]] | str:
+    """Per limit of one sample: whether it is kept, and the measure's ends, none where it cannot be had and the limit
+    so not kept; where there is no run, why.
+    """
+    run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
+    if not run.result.ok:
+        return f"{run.result.outcome.value}: {run.result.reason}"
+    found: dict[str, tuple[bool, *tuple[float, ...]]] = {}
+    for name in bench.file.limits:
+        measured = run.measures.get(name)
+        ends = () if measured is None or not measured.values.size else (measured.values.min(), measured.values.max())
+        found[name] = (measured is not None and measured.verdict is Verdict.PASS, *map(float, ends))
+    return found
+
+
+def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
+    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval.
+
+    Raises `InputError` where samples cannot differ.
+    """
+    spec = bench.file.monte_carlo
+    if spec is None:
+        return []
+    if not spec.parameters and not spec.devices and not bench.random_lines():
+        raise InputError(
+            "[monte_carlo] varies nothing, and the netlist has no random functions",
+            where=Where(bench.source), remedy="name parameters, or parameters of devices",
+        )  # fmt: skip
+    streams = np.random.SeedSequence(spec.seed).spawn(spec.samples)
+    good = dict.fromkeys(bench.file.limits, 0)
+    values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
+    failed: list[str] = []
+    for start in range(0, spec.samples, BLOCK):
+        block = [threads.submit(_sample, bench, simulator, limits, stream) for stream in streams[start : start + BLOCK]]
+        for sample in _gather(block):
+            if isinstance(sample, str):
+                failed.append(sample)
+                continue
+            for name, (kept, *ends_of_one) in sample.items():
+                good[name] += kept
+                values[name] += ends_of_one
+    found = []
+    runs = spec.samples - len(failed)
+    alike = runs > 1 and any(values.values()) and all(not seen or min(seen) == max(seen) for seen in values.values())
+    for name, count in good.items():
+        share = estimate(count, spec.samples, unknown=len(failed))
+        why = f"yield {share.judgement(spec.yield_min)}"
+        if failed:
+            why += f"; {len(failed)} gave no run and count as either in the interval; the first: {failed[0]}"
+        if alike:
+            why += "; every sample gave the same values: what is varied reaches no measure"
+        verdict = share.judged(spec.yield_min)
+        unit = bench.file.measures[name].unit
+        low, high = bench.file.limits[name].span(unit)
+        ends = (min(values[name]), max(values[name])) if values[name] else (None, None)
+        found.append(Spec(bench.name, "Monte Carlo", name, verdict, why, unit, low, high, *ends))
+    return found
+
+
+def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 0.01) -> Validation:
+    """``now`` with what changed against an earlier run's JSON: verdicts, and values by more than ``tolerance``.
+
+    Raises `InputError` where ``baseline`` is no such JSON.
+    """
+    try:
+        old = {
+            (bench["bench"], spec["corner"], spec["measure"]): spec
+            for bench in baseline["benches"]
+            for spec in bench["specs"]
+        }
+    except (KeyError, TypeError):
+        raise InputError("the baseline is no result of cosim validate --json") from None
+    si = baseline.get("format", 1) < FORMAT
+    changes = []
+    seen = set()
+    for report in now.reports:
+        for spec in report.specs:
+            key = (spec.bench, spec.corner, spec.measure)
+            seen.add(key)
+            name = "/".join(key)
+            before = old.get(key)
+            if before is None:
+                changes.append(f"{name}: new, {spec.verdict.value}")
+                continue
+            if before["verdict"] != spec.verdict.value:
+                changes.append(f"{name}: {before['verdict']} became {spec.verdict.value}")
+            for end in ("smallest", "largest"):
+                was, value = before.get(end), getattr(spec, end)
+                was = was if was is None or si else was * scale_of(before.get("unit", "1"))
+                if was is not None and value is not None and abs(value - was) > tolerance * max(abs(was), abs(value)):
+                    changes.append(f"{name}: {end} was {show(was, spec.shown_in)}, is {show(value, spec.shown_in)}")
+    changes += [f"{'/'.join(key)}: gone" for key in old if key not in seen]
+    return Validation(now.reports, now.engine, tuple(changes))
+
+
+def read_baseline(path: str | Path) -> dict[str, Any]:
+    """An earlier run's JSON file."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingFile(f"cannot read baseline {path}: {error.strerror}", remedy="check the path") from None
+    except ValueError:
+        raise InputError("no JSON", where=Where(path), remedy="give a file that cosim validate --json wrote") from None
+    if not isinstance(found, dict):
+        raise InputError("no result of cosim validate", where=Where(path), remedy="give its --json output")
+    return found
+
+
+def junit(validation: Validation) -> str:
+    """The validation as JUnit XML: a suite per bench, a case per spec; ``cannot tell`` is an error."""
+    from xml.etree import ElementTree as Xml
+
+    root = Xml.Element("testsuites", name="cosim validate")
+    for report in validation.reports:
+        suite = Xml.SubElement(root, "testsuite", name=report.bench, time=f"{report.seconds:.3f}")
+        cases = [
+            (f"{s.corner}: {s.measure}", s.verdict, "; ".join(filter(None, (s.value(), f"limit {s.limit()}", s.why))))
+            for s in report.specs
+        ]
+        if report.error:
+            cases.append(("bench", Verdict.CANNOT_TELL, report.error))
+        if report.kind == NO_LIMITS:
+            skipped = Xml.SubElement(suite, "testcase", classname=report.bench, name="bench")
+            Xml.SubElement(skipped, "skipped", message=NO_LIMITS)
+        for name, verdict, text in cases:
+            case = Xml.SubElement(suite, "testcase", classname=report.bench, name=name)
+            if verdict is not Verdict.PASS:
+                Xml.SubElement(case, "failure" if verdict is Verdict.FAIL else "error", message=text)
+        kinds = [verdict for _, verdict, _ in cases]
+        suite.set("tests", str(len(cases) + (report.kind == NO_LIMITS)))
+        suite.set("skipped", str(int(report.kind == NO_LIMITS)))
+        suite.set("failures", str(kinds.count(Verdict.FAIL)))
+        suite.set("errors", str(kinds.count(Verdict.CANNOT_TELL)))
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

@@ -1,0 +1,1 @@
+"""Processes that run an engine and can be thrown away: their frames, limits and confinement."""

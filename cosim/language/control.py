@@ -1,0 +1,164 @@
+"""What a plain ``.control`` block would be without one: analyses as cards, measures as ``.meas``, the rest named.
+
+A block is a program and is never run. Most that people write only start analyses, plot and measure: `translate` says
+what those would be, so that the netlist can run; what has no equivalent is named with its line, and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cosim.language.hazards import OPTIONS
+from cosim.language.instances import constant
+from cosim.language.netlist import Line, Netlist
+
+_ANALYSES = frozenset(["op", "tran", "dc", "ac", "noise", "tf", "sens", "pz", "disto", "sp"])
+_SHOWN = frozenset(["print", "plot", "iplot", "gnuplot", "asciiplot", "xgraph", "hardcopy", "bltplot", "pyplot"])
+_WITHOUT_EFFECT = frozenset(
+    ["run", "display", "listing", "rusage", "quit", "exit", "destroy", "echo", "status", "version", "setplot",
+     "setscale", "unset", "remcirc", "where", "state", "reset",
+     "settype"]
+)  # fmt: skip
+_PROGRAMS = frozenset(["shell", "system", "source", "aspice", "rspice", "edit", "cd", "codemodel", "!"])
+_FILES = frozenset(["write", "wrdata", "wrs2p", "snsave", "snload", "wrnodev", "eprvcd", "load", "dump", "mrdump"])
+_LOOPS = frozenset(["foreach", "while", "dowhile", "repeat", "if", "else", "end", "break", "continue", "goto", "label"])
+_CHANGES = frozenset(["alter", "altermod", "alterparam", "mc_source", "stop", "step", "resume", "trace"])
+_QUIET_VARIABLES = re.compile(
+    r"(color\d*|xbrushwidth|xgridwidth|hcopy\w*|filetype|noaskquit|nobreak|num_threads|wr_\w+|appendwrite|units|"
+    r"ngbehavior|noprintscale|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal)$",
+    re.IGNORECASE,
+)
+_LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
+_SCALAR = re.compile(r"\$&(\w+)")
+READ_BY_BLOCKS = ".csparam"
+_GIVEN = re.compile(r"(\w+)\s*=\s*(\{[^{}]*\}|'[^']*'|\S+)")
+_PARAMETER_VECTOR = re.compile(r"@[\w.#]+\[\w+\]")
+
+
+@dataclass(frozen=True)
+class Note:
+    """One command of a block that becomes no card, and the reason."""
+
+    line: Line
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.line.where}: {self.line.text!r}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Translated:
+    """``cards`` replace a netlist's blocks; ``dropped`` has no effect on its results; ``impossible`` would be lost."""
+
+    cards: tuple[str, ...]
+    dropped: tuple[Note, ...]
+    impossible: tuple[Note, ...]
+
+    def apply(self, text: str) -> str:
+        """``text`` (of the main file) without its blocks, and with the cards before ``.end``."""
+        kept: list[str] = []
+        inside = read = False
+        for number, row in enumerate(text.splitlines()):
+            word = row.split(None, 1)[0].lower() if row.strip() else ""
+            read = bool(number) and (word == READ_BY_BLOCKS or (read and word.startswith("+")))
+            if read:
+                continue
+            if number and word.startswith(".control"):
+                inside = True
+            elif inside:
+                inside = word != ".endc"
+            elif not (number and (row.strip().startswith("*#") or word == ".end")):
+                kept.append(row)
+        return "\n".join([*kept, *self.cards, ".end"]) + "\n"
+
+
+def translate(netlist: Netlist) -> Translated:
+    """What the ``.control`` blocks of ``netlist`` (and its ``*#`` lines) would be as cards."""
+    cards: list[str] = []
+    dropped: list[Note] = []
+    impossible: list[Note] = []
+    commands = [Line(line.text.lstrip("*# "), line.where) for line in netlist.directives]
+    commands += [command for block in netlist.controls for command in block.commands]
+    saved: list[str] = []
+    scalars: dict[str, float] = {}
+    for line in netlist.cards(READ_BY_BLOCKS):
+        for name, text in _GIVEN.findall(line.text):
+            if (value := constant(netlist, text)) is not None:
+                scalars[name.lower()] = value
+        dropped.append(Note(line, "only the block could read it"))
+    for command in commands:
+        for part in _statements(command):
+            if (let := _LET.match(part.text)) and (value := constant(netlist, let[2], scalars)) is not None:
+                scalars[let[1].lower()] = value
+                dropped.append(Note(part, f"is {value:g}, and is put in where the block names it"))
+                continue
+            card, reason, lost = _one(Line(_filled(part.text, scalars), part.where), saved)
+            if unknown := _SCALAR.search(card):
+                card, reason, lost = "", f"names {unknown[0]}, which is not known before the run", True
+            if card:
+                cards.append(card)
+            elif lost:
+                impossible.append(Note(part, reason))
+            else:
+                dropped.append(Note(part, reason))
+    if saved:
+        cards.append(".save all " + " ".join(dict.fromkeys(saved)))
+    present = {line.text.lower().split()[0] + " " + " ".join(line.text.lower().split()[1:]) for line in netlist.lines}
+    unique = [card for card in dict.fromkeys(cards) if " ".join(card.lower().split()) not in present]
+    return Translated(tuple(unique), tuple(dropped), tuple(impossible))
+
+
+def _filled(text: str, scalars: Mapping[str, float]) -> str:
+    """A command with the numbers that it names: ``tran $&step 1u``."""
+    return _SCALAR.sub(lambda match: repr(scalars[match[1].lower()]) if match[1].lower() in scalars else match[0], text)
+
+
+def _statements(command: Line) -> list[Line]:
+    return [Line(part.strip(), command.where) for part in command.text.split(";") if part.strip()]
+
+
+def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
+    """The card, or why there is none, and whether something is lost by that."""
+    word, _, rest = command.text.partition(" ")
+    name, rest = word.lower(), rest.strip()
+    if "`" in command.text or name in _PROGRAMS or name.startswith("!") or name == "pre_shell":
+        return "", "starts a program, which a netlist may not", True
+    if re.search(r">|<", rest) and name in (_SHOWN | {"echo", "display", "listing"}):
+        return "", "writes a file; cosim keeps all waveforms itself", False
+    if name in _ANALYSES:
+        return f".{name} {rest}".rstrip(), "", False
+    if name in ("meas", "measure"):
+        return f".meas {rest}", "", False
+    if name == "fourier":
+        return f".four {rest}", "", False
+    if name == "save":
+        return f".save {rest}", "", False
+    if name in ("option", "options", "set") and rest:
+        return _setting(name, rest)
+    if name in _SHOWN:
+        saved += _PARAMETER_VECTOR.findall(rest)
+        return "", f"all vectors are kept: look at {rest or 'them'} in the result", False
+    if name in _WITHOUT_EFFECT or not name:
+        return "", "has no effect on the results", False
+    if name in _FILES:
+        return "", "reads or writes a file; cosim keeps all waveforms itself", True
+    if name in _LOOPS:
+        return "", "a loop or a branch; a campaign does that (sweep, Monte Carlo)", True
+    if name in _CHANGES:
+        return "", "changes the circuit between runs; a campaign does that", True
+    if name in ("let", "compose", "define", "fft", "linearize", "spec", "psd", "deriv", "cross"):
+        return "", "computes on vectors; do it in Python on the waveforms, or with .meas", True
+    if name in ("osdi", "pre_osdi"):
+        return "", "loads a compiled model; name it to cosim instead (Deck.osdi)", True
+    return "", "has no equivalent", True
+
+
+def _setting(name: str, rest: str) -> tuple[str, str, bool]:
+    variable, _, value = (part.strip() for part in rest.partition("="))
+    if variable.lower() in OPTIONS:
+        return f".options {variable}={value}" if value else f".options {variable}", "", False
+    if name == "set" and _QUIET_VARIABLES.match(variable):
+        return "", "has no effect on the results", False
+    return "", "sets something that is no option of the solver", True

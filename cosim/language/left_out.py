@@ -1,0 +1,34 @@
+"""Cards of a deck that its run does not follow, in one sentence each kind: none is dropped without a word.
+
+``.backanno``, which LTspice writes into every netlist, asks for nothing, and ``.end`` is in every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cosim.language.fourier import CARDS as FOURIER
+from cosim.language.netlist import Line, Netlist
+
+PAPER = (".print", ".plot", ".width", ".title")
+_MEASURES = (".meas", ".measure", *FOURIER)
+_SHOWN = 3
+
+
+def left_out(netlist: Netlist, *, bench: bool) -> tuple[str, ...]:
+    """Sentences about what is left out of a run of ``netlist``; ``bench``: it is a bench's, which measures itself."""
+    found = []
+    if paper := list(netlist.cards(*PAPER)):
+        kept = "the vectors of .save" if any(True for _ in netlist.cards(".save")) else "all waveforms"
+        found.append(f"{_named(paper)} left out: nothing is printed on paper, {kept} are in the result")
+    if bench and (measures := list(netlist.cards(*_MEASURES))):
+        found.append(f"{_named(measures)} left out of the bench's measures: write it as [measures.NAME]")
+    return tuple(found)
+
+
+def _named(lines: Sequence[Line]) -> str:
+    """The cards with their places, the first few of many."""
+    shown = [f"{line.card} in {line.where}" if str(line.where) else line.card for line in lines[:_SHOWN]]
+    rest = len(lines) - len(shown)
+    verb = "is" if len(lines) == 1 else "are"
+    return f"{', '.join(shown)}{f' and {rest} more' if rest else ''} {verb}"

@@ -1,1 +1,0 @@
-"""Netlists, test benches and the engines that run them."""

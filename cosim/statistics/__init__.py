@@ -1,0 +1,1 @@
+"""Statistics over cases of anything: spreads, sampling, yields, rare events, worst cases."""

@@ -1,0 +1,11 @@
+"""The outcome of a check, of a limit, of a yield."""
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The outcome of a check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    CANNOT_TELL = "cannot tell"
