@@ -17,7 +17,7 @@ from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import RunResult, run_network
-from cosim.network.systems.vdsp import VdspSystem, preset
+from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.pipeline import Lab, certified, extract_cell, measure_lab, relative_errors
 from cosim.report import style
 from cosim.report.bench_figures import bench_figure
@@ -119,7 +119,7 @@ def demonstrate(folder: Path, *, settings: Settings | None = None, tell: Step, l
     speed_up = updates_per_second(surrogate) * held.seconds_per_pulse if held.seconds_per_pulse else None
     tell(f"learning {chosen.images}")
     images = load_images(chosen.images)
-    network_settings, epochs = preset(chosen.images)
+    network_settings, epochs = vdsp_preset(chosen.images)
     system = VdspSystem(network_settings, surrogate, ImageTask(images, epochs))
     network = run_network(system, seeds=(chosen.seed,), progress=learning)
     tell("drawing")

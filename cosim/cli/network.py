@@ -75,11 +75,11 @@ def run(
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
         from cosim.network.run import run_network
-        from cosim.network.systems.vdsp import VdspSystem, preset
+        from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
         from cosim.report.style import save
 
         chosen = load_images(data)
-    settings, usual = preset(data)
+    settings, usual = vdsp_preset(data)
     changes: dict[str, float | int] = {"deviation": units.parse(deviation, "1")}
     if neurons:
         changes["neurons"] = neurons

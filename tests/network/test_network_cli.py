@@ -9,7 +9,7 @@ import pytest
 from cosim.cli.app import main
 from cosim.errors import InputError
 from cosim.network.images import ImageTask, load_images
-from cosim.network.systems.vdsp import VdspSystem, preset
+from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.pulse import PulseSurrogate
@@ -73,7 +73,7 @@ def test_a_surrogate_that_misses_its_limits_is_refused(tmp_path: Path, capsys: p
     assert main([*network, "--uncertified"]) == 0
     assert "missed: state" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"uncertified=True"):
-        VdspSystem(preset("digits")[0], load(file), ImageTask(load_images("digits")))
+        VdspSystem(vdsp_preset("digits")[0], load(file), ImageTask(load_images("digits")))
 
 
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

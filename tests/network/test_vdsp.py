@@ -12,7 +12,7 @@ from cosim.network.crossbar import Crossbar
 from cosim.network.images import BATCH, ImageSet, ImageTask, load_images
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales
 from cosim.network.run import run_network
-from cosim.network.systems.vdsp import VdspNetwork, VdspSettings, VdspSystem, preset
+from cosim.network.systems.vdsp import VdspNetwork, VdspSettings, VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.pulse import PulseSurrogate
 
@@ -35,7 +35,7 @@ def bars(n: int = 400, side: int = 6) -> ImageSet:
 
 
 BARS = bars()
-SETTINGS, _ = preset("digits")
+SETTINGS, _ = vdsp_preset("digits")
 # A bar has six pixels, a digit about thirty.
 SMALL = SETTINGS.with_(neurons=16, output=replace(SETTINGS.output, threshold=2.0, jump=0.26))
 
@@ -281,7 +281,7 @@ def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
         lambda: BARS.first(0),
         lambda: BARS.first(10_000),
         lambda: load_images("letters"),
-        lambda: preset("letters"),
+        lambda: vdsp_preset("letters"),
         lambda: run_network(system(), seeds=()),
         lambda: run_network(system(), seeds=(1, 1)),
         lambda: run_network(system(settings=SMALL.with_(output=replace(SMALL.output, threshold=100.0)), epochs=1)),
@@ -328,7 +328,7 @@ def test_figures_of_a_run() -> None:
 
 def test_digits_are_learned_in_the_demo_setting() -> None:
     pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
-    settings, _ = preset("digits")
+    settings, _ = vdsp_preset("digits")
     found = run_network(VdspSystem(settings, SURROGATES["rate"], ImageTask(load_images("digits").first(700), 4)))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.
     assert found.mean > 0.65

@@ -1,16 +1,39 @@
 """The public face."""
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import cosim
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def test_all_names_load_and_are_the_lazy_ones() -> None:
-    assert sorted(cosim.__all__) == sorted(cosim._WHERE)
+    assert cosim.__all__ == sorted(cosim._WHERE, key=lambda name: (name[0].islower(), name))
     for name in cosim.__all__:
         assert getattr(cosim, name) is not None
     assert set(cosim.__all__) <= set(dir(cosim))
+    typed = {
+        (alias.asname or alias.name, f"{node.module}:{alias.name}" if alias.asname else node.module)
+        for node in ast.walk(ast.parse(Path(cosim.__file__).read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cosim.")
+        for alias in node.names
+    }
+    assert typed == set(cosim._WHERE.items())  # what type checkers see is what is loaded
+
+
+def test_the_documentation_takes_everything_from_it() -> None:
+    """But the walk-through of one cell, which is not of the product."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cosim"):
+                    assert node.module in ("cosim", "cosim.pipeline"), f"{page.name}: {ast.unparse(node)}"
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cosim":
+                    assert node.attr in cosim.__all__, f"{page.name}: cosim.{node.attr}"
 
 
 def test_import_is_light() -> None:

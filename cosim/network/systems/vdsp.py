@@ -99,7 +99,7 @@ class VdspSettings:
         return replace(self, **changes)
 
 
-def preset(name: str) -> tuple[VdspSettings, int]:
+def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
     """Settings and epochs that suit an image set: the published ones for MNIST; our choice, tuned, for the digits.
 
     For the digits: 64 inputs drive the output neurons less. The threshold (of 6, 7, 8.2, its jump in proportion) and no
