@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cosim.campaign.campaign import Campaign
     from cosim.campaign.executors import Processes
     from cosim.campaign.results import frame as campaign_frame
-    from cosim.datasets import load as load_curve
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
     from cosim.errors import CosimError
@@ -77,7 +76,6 @@ _WHERE = {
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
     "lint_file": "cosim.lint.lint",
-    "load_curve": "cosim.datasets:load",
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
     "open_simulator": "cosim.spice.engines",
@@ -123,7 +121,6 @@ __all__ = [
     "device",
     "extract",
     "lint_file",
-    "load_curve",
     "load_images",
     "load_surrogate",
     "open_simulator",

@@ -27,7 +27,13 @@ Respond = Callable[[NDArray[np.floating], np.random.Generator, str], NDArray[np.
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, pixels) with values 0..1 and their classes (n,); ``side`` pixels make a row."""
+    """Images (n, pixels) with values 0..1 and their classes (n,); ``side`` pixels make a row.
+
+    >>> import numpy as np
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> cosim.ImageSet("corners", x, y, x, y, side=2).classes
+    2
+    """
 
     name: str
     train_x: NDArray[np.floating]
@@ -54,7 +60,12 @@ class ImageSet:
 
 
 def load_images(name: str) -> ImageSet:
-    """ "mnist" (60 000 and 10 000) or "digits" (the first 1400 of 1797 to train on). Raises `UnknownName`."""
+    """ "mnist" (60 000 and 10 000) or "digits" (the first 1400 of 1797 to train on). Raises `UnknownName`.
+
+    >>> digits = cosim.load_images("digits")
+    >>> digits.train_x.shape, digits.classes
+    ((1400, 64), 10)
+    """
     from cosim import datasets
 
     if name == "mnist":
@@ -84,6 +95,12 @@ class ImageTask:
     """Images to learn for some epochs, each in an order of its own; then the read-outs.
 
     ``label_images`` fit the read-outs, ``choice_images`` choose among them; 0: as suits the size of the set.
+
+    >>> import numpy as np
+    >>> x, y = np.tile(np.eye(4), (100, 1)), np.arange(400) % 2
+    >>> task = cosim.ImageTask(cosim.ImageSet("corners", x, y, x, y, side=2), epochs=2)
+    >>> task.batches, task.split
+    ((200, 200, 200, 200), (266, 133))
     """
 
     images: ImageSet

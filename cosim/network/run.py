@@ -80,6 +80,19 @@ class System(ABC):
     Attributes:
         name: in results and on the command line.
         score: which of the values of `Network.evaluate` (a share, 0..1) the run is about.
+
+    >>> import numpy as np
+    >>> class Count:
+    ...     def __init__(self): self.n = 0
+    ...     def learn(self, batch): self.n += batch
+    ...     def evaluate(self): return {"share": self.n / 10}, {}
+    ...     def state(self): return {"n": np.array(self.n)}
+    ...     def restore(self, state): self.n = int(state["n"])
+    >>> class Counting(cosim.System):
+    ...     name, score, fingerprint, batches = "counting", "share", "1", (1, 1, 1)
+    ...     def start(self, streams): return Count()
+    >>> cosim.run_network(Counting()).mean
+    0.3
     """
 
     name: ClassVar[str]
@@ -189,6 +202,13 @@ def run_network(
 
     Raises:
         InputError: a checkpoint of another system; whatever the system refuses, before it learns.
+
+    >>> settings, _ = cosim.vdsp_preset("digits")
+    >>> task = cosim.ImageTask(cosim.load_images("digits").first(300))
+    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> result = cosim.run_network(cosim.VdspSystem(settings.with_(neurons=20), cell, task))
+    >>> result.mean > 0.2
+    True
     """
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):

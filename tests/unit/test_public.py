@@ -1,10 +1,14 @@
 """The public face."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 import cosim
 
@@ -39,3 +43,25 @@ def test_the_documentation_takes_everything_from_it() -> None:
 def test_import_is_light() -> None:
     code = "import sys, cosim; sys.exit(any(m in sys.modules for m in ('numpy', 'scipy', 'matplotlib', 'PySpice')))"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+SIMULATES = re.compile(r"open_simulator\(|\.run\(|pulse_experiment\(|Campaign\.begin\(|Processes\(")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.spice) if SIMULATES.search(getattr(cosim, name).__doc__) else name
+        for name in cosim.__all__
+    ],
+)
+def test_its_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = getattr(cosim, name).__doc__
+    if "digits" in text and find_spec("sklearn") is None:
+        pytest.skip("the package scikit-learn is not installed (extra 'train')")
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(text, {"cosim": cosim, "__name__": "example"}, name, None, 0)
+    assert test.examples, f"the docstring of {name} has no example"
+    told: list[str] = []
+    doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    assert not told, "".join(told)

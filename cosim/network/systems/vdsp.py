@@ -56,6 +56,9 @@ class VdspSettings:
         test_presentation: of an image for the read-outs S, P and NB, in ms.
         deviation: relative standard deviation of both thresholds from cell to cell; a certificate's ``spread`` of the
             same figure covers it.
+
+    >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
+    0.1
     """
 
     neurons: int = 200
@@ -105,6 +108,10 @@ def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
     For the digits: 64 inputs drive the output neurons less. The threshold (of 6, 7, 8.2, its jump in proportion) and no
     annealing of the potentiation were chosen on the last 400 of the 1400 training images, three seeds each, without a
     look at the test images.
+
+    >>> settings, epochs = cosim.vdsp_preset("digits")
+    >>> settings.neurons, epochs
+    (100, 10)
     """
     if name == "mnist":
         return VdspSettings(), 1
@@ -120,6 +127,12 @@ class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
     A surrogate whose certificate misses its limits is refused, but where ``uncertified`` says that this is meant.
+
+    >>> settings, epochs = cosim.vdsp_preset("digits")
+    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> task = cosim.ImageTask(cosim.load_images("digits").first(300), epochs)
+    >>> sum(cosim.VdspSystem(settings, cell, task).batches)
+    3000
     """
 
     name: ClassVar[str] = "vdsp"
