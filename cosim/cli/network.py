@@ -15,7 +15,7 @@ from cosim import units
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
-    from cosim.network.run import Progress
+    from cosim.network.run import Progress, System
     from cosim.surrogate.pulse import PulseSurrogate
 
 SYSTEMS = {"vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)"}
@@ -74,9 +74,7 @@ def run(
     numbers = _seeds(seeds)
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
-        from cosim.network.run import run_network
         from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
-        from cosim.report.style import save
 
         chosen = load_images(data)
     settings, usual = vdsp_preset(data)
@@ -92,9 +90,17 @@ def run(
         backend=backend,
         uncertified=uncertified,
     )
+    carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
+
+
+def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool) -> None:
+    """Run any system with a bar on the terminal, and print and draw what comes of it."""
+    from cosim.network.run import run_network
+    from cosim.report.style import save
+
     try:
-        with _shown(numbers, sum(network.batches)) as progress:
-            result = run_network(network, seeds=numbers, folder=output, resume=resume, progress=progress)
+        with _shown(seeds, sum(system.batches)) as progress:
+            result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
         raise
@@ -109,9 +115,9 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--seeds {text!r} are no numbers", remedy="write e.g. 0,1,2") from None
+        raise InputError(f"--seeds {text!r} has to be whole numbers", remedy="write e.g. 0,1,2") from None
     if any(seed < 0 for seed in found):
-        raise InputError(f"--seeds {text!r} holds a negative one", remedy="write e.g. 0,1,2")
+        raise InputError(f"--seeds {text!r} holds a negative number", remedy="write e.g. 0,1,2")
     return found
 
 

@@ -212,11 +212,14 @@ def run_network(
     """
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"seeds {list(seeds)} name one twice, or none", remedy="give e.g. 0,1,2")
+        raise InputError(f"a run needs at least one seed, and each once, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if place is not None and not resume:
         old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
         if old:
-            raise InputError(f"{old[0]} is there already", remedy="take --resume to go on, or another folder")
+            raise InputError(
+                f"{old[0]} exists already",
+                remedy="resume it with --resume (in Python: resume=True), or take another folder",
+            )
     for seed in seeds:  # before an hour of learning, not after it
         system.start(Streams(seed))
     done: list[SeedResult] = []

@@ -130,7 +130,7 @@ def test_every_seed_is_asked_before_the_first_learns(monkeypatch: pytest.MonkeyP
 
 def test_files_of_another_run_or_of_another_version(tmp_path: Path) -> None:
     run_network(Perceptron(), folder=tmp_path)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         run_network(Perceptron(), folder=tmp_path)
     with pytest.raises(InputError, match="this result belongs to another run"):
         run_network(Perceptron(rate=0.2), folder=tmp_path, resume=True)

@@ -50,7 +50,7 @@ def system(
 
 
 def test_voltages_of_the_rule() -> None:
-    rule = Vdsp(theta_p=1.4323, theta_n=1.5643, scale_p=1.05, scale_d=1.11)
+    rule = Vdsp(threshold_p=1.4323, threshold_d=1.5643, scale_p=1.05, scale_d=1.11)
     none = np.empty(0, dtype=np.int64)
     spike = PostSpike(0, 1, np.array([-1.0, -0.5, 0.0, 0.9, 1.0]), none, none)
     np.testing.assert_allclose(
@@ -88,9 +88,9 @@ def test_scales_go_with_the_set_and_not_with_its_name(tmp_path: Path) -> None:
 def test_a_cell_is_driven_harder_than_its_memristor() -> None:
     alone = Vdsp.of(SURROGATES["rate"], scale_p=1.0, scale_d=1.0)
     cell = Vdsp.of(SURROGATES["cell"], scale_p=1.0, scale_d=1.0)
-    assert (alone.theta_p, alone.theta_n) == pytest.approx((1.4323, 1.5643))
-    assert cell.theta_p > alone.theta_p
-    assert cell.theta_n > alone.theta_n
+    assert (alone.threshold_p, alone.threshold_d) == pytest.approx((1.4323, 1.5643))
+    assert cell.threshold_p > alone.threshold_p
+    assert cell.threshold_d > alone.threshold_d
 
 
 # -- the crossbar ------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path: Path, mo
 
 def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
     run_network(system(epochs=1), folder=tmp_path)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         run_network(system(epochs=1), folder=tmp_path)
     with pytest.raises(InputError, match="belongs to another run"):
         run_network(system("rate", epochs=1), folder=tmp_path, resume=True)

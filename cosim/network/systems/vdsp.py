@@ -2,8 +2,8 @@
 
 Source: arXiv 2510.25787 and its authors' published parameters (times in ms, potentials in input thresholds). Where text
 and code differ, the code is followed: the programming voltage is the presynaptic potential at the postsynaptic spike.
-Deviations (own): exact integration of the current between time steps; adaptation is carried on from image to image
-through the gap; responses for the read-out start from rest, so that they do not depend on the order of the images.
+Deviations, our choice: exact integration of the current between time steps; adaptation is carried on from image to
+image through the gap; responses for the read-out start from rest, so that they do not depend on the images' order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class VdspSettings:
-    """The network's constants: the authors' published ones, but for the last four (own).
+    """The network's constants: the authors' published ones, but for the last four (our choice).
 
     Args:
         neurons: output neurons.
@@ -89,9 +89,12 @@ class VdspSettings:
         if not 0.0 < self.dt <= min(self.presentation, self.test_presentation) or self.gap < 0 or self.inhibition < 0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
         if not 0.0 <= self.w_init[0] <= self.w_init[1] <= 1.0:
-            raise InputError(f"initial states {self.w_init} are no range in 0..1", remedy="give e.g. (0, 1)")
+            raise InputError(f"initial states need a range within 0..1, not {self.w_init}", remedy="give e.g. (0, 1)")
         if not 0.0 <= self.deviation < 1.0:
-            raise InputError(f"deviation {self.deviation:g} is no share", remedy="give e.g. 0.2 for 20 %")
+            raise InputError(
+                f"the deviation has to be at least 0 and below 1, not {self.deviation:g}",
+                remedy="give e.g. 0.2 for 20 %",
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 of all values."""
