@@ -2,7 +2,7 @@
 
 The line, each arrow one call::
 
-    Curve -> FitRecipe -> extract -> FitResult -> ParameterSet -> Testbench -> run -> BenchResult -> train -> network
+    Curve -> FitRecipe -> extract -> FitResult -> ParameterSet -> Testbench -> BenchResult -> train -> run_network
 
 Names are loaded when they are first used, so that ``import cosim`` costs nothing.
 """
@@ -17,6 +17,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cosim.bench.result import BenchResult
     from cosim.bench.testbench import Testbench
+    from cosim.bench.validate import validate_all, validate_bench
+    from cosim.campaign.campaign import Campaign
+    from cosim.campaign.executors import Processes
+    from cosim.campaign.results import frame as campaign_frame
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
     from cosim.engines.registry import open_simulator
@@ -24,15 +28,24 @@ if TYPE_CHECKING:
     from cosim.errors import CosimError
     from cosim.fitting.curve import Curve
     from cosim.fitting.extract import extract
+    from cosim.fitting.readers import read_curve
     from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
     from cosim.lab import pulse_experiment
+    from cosim.lint.lint import lint_file
+    from cosim.network.images import ImageSet, ImageTask, load_images
+    from cosim.network.run import System, run_network
+    from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
     from cosim.parameters import ParameterSet, Quantity
+    from cosim.surrogate.files import load as load_surrogate
+    from cosim.surrogate.files import save as save_surrogate
     from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.train import train
 
+# Name -> its module, and its name there where that is another.
 _WHERE = {
     "BenchResult": "cosim.bench.result",
+    "Campaign": "cosim.campaign.campaign",
     "CosimError": "cosim.errors",
     "Curve": "cosim.fitting.curve",
     "Deck": "cosim.engines.simulator",
@@ -40,27 +53,44 @@ _WHERE = {
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
+    "ImageSet": "cosim.network.images",
+    "ImageTask": "cosim.network.images",
     "Limits": "cosim.engines.simulator",
     "Outcome": "cosim.engines.simulator",
     "Param": "cosim.devices.base",
     "ParameterSet": "cosim.parameters",
     "Port": "cosim.devices.base",
+    "Processes": "cosim.campaign.executors",
     "PulseSurrogate": "cosim.surrogate.pulse",
     "Quantity": "cosim.parameters",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
     "State": "cosim.devices.base",
+    "System": "cosim.network.run",
     "Testbench": "cosim.bench.testbench",
     "TwoTerminal": "cosim.devices.base",
     "Values": "cosim.devices.base",
+    "VdspSettings": "cosim.network.systems.vdsp",
+    "VdspSystem": "cosim.network.systems.vdsp",
+    "campaign_frame": "cosim.campaign.results:frame",
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
+    "lint_file": "cosim.lint.lint",
+    "load_images": "cosim.network.images",
+    "load_surrogate": "cosim.surrogate.files:load",
     "open_simulator": "cosim.engines.registry",
     "pulse_experiment": "cosim.lab",
+    "read_curve": "cosim.fitting.readers",
+    "run_network": "cosim.network.run",
+    "save_surrogate": "cosim.surrogate.files:save",
     "train": "cosim.surrogate.train",
+    "validate_all": "cosim.bench.validate",
+    "validate_bench": "cosim.bench.validate",
+    "vdsp_preset": "cosim.network.systems.vdsp",
 }
 __all__ = [
     "BenchResult",
+    "Campaign",
     "CosimError",
     "Curve",
     "Deck",
@@ -68,30 +98,47 @@ __all__ = [
     "Event",
     "FitRecipe",
     "FitResult",
+    "ImageSet",
+    "ImageTask",
     "Limits",
     "Outcome",
     "Param",
     "ParameterSet",
     "Port",
+    "Processes",
     "PulseSurrogate",
     "Quantity",
     "Result",
     "Simulator",
     "State",
+    "System",
     "Testbench",
     "TwoTerminal",
     "Values",
+    "VdspSettings",
+    "VdspSystem",
+    "campaign_frame",
     "device",
     "extract",
+    "lint_file",
+    "load_images",
+    "load_surrogate",
     "open_simulator",
     "pulse_experiment",
+    "read_curve",
+    "run_network",
+    "save_surrogate",
     "train",
+    "validate_all",
+    "validate_bench",
+    "vdsp_preset",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        value = getattr(import_module(_WHERE[name]), name)
+        module, _, there = _WHERE[name].partition(":")
+        value = getattr(import_module(module), there or name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'cosim' has no attribute {name!r}")

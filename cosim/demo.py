@@ -16,7 +16,9 @@ from cosim.errors import CosimError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
-from cosim.network.experiment import Plan, VdspResult, load_images, preset, run_vdsp
+from cosim.network.images import ImageSet, ImageTask, load_images
+from cosim.network.run import RunResult, run_network
+from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.pipeline import Lab, certified, extract_cell, measure_lab, relative_errors
 from cosim.report import style
 from cosim.report.bench_figures import bench_figure
@@ -53,7 +55,8 @@ class Demonstration:
     surrogate: PulseSurrogate
     held: HeldOut
     speed_up: float | None
-    network: VdspResult
+    images: ImageSet
+    network: RunResult
     report: Path
 
     def rows(self) -> list[tuple[str, str]]:
@@ -77,8 +80,8 @@ class Demonstration:
                 if self.speed_up is None
                 else f"{self.speed_up:.3g} times ngspice's updates per second in a long train",
             ),
-            ("network", f"{accuracy} of {len(self.network.plan.images.test_y)} test images "
-             f"({self.network.plan.images.name}, read-out {self.network.seeds[0].chosen}, chosen on training images)"),
+            ("network", f"{accuracy} of {len(self.images.test_y)} test images "
+             f"({self.images.name}, read-out {self.network.seeds[0].values.read_out}, chosen on training images)"),
         ]  # fmt: skip
         for name, fit in self.measured.items():
             held = fit.held_out_error
@@ -116,11 +119,11 @@ def demonstrate(folder: Path, *, settings: Settings | None = None, tell: Step, l
     speed_up = updates_per_second(surrogate) * held.seconds_per_pulse if held.seconds_per_pulse else None
     tell(f"learning {chosen.images}")
     images = load_images(chosen.images)
-    network_settings, epochs = preset(chosen.images)
-    plan = Plan(network_settings, surrogate, images, epochs=epochs)
-    network = run_vdsp(plan, seeds=(chosen.seed,), progress=learning)
+    network_settings, epochs = vdsp_preset(chosen.images)
+    system = VdspSystem(network_settings, surrogate, ImageTask(images, epochs))
+    network = run_network(system, seeds=(chosen.seed,), progress=learning)
     tell("drawing")
-    done = Demonstration(lab, fit, measured, absent, surrogate, held, speed_up, network, folder / "report.html")
+    done = Demonstration(lab, fit, measured, absent, surrogate, held, speed_up, images, network, folder / "report.html")
     report = _report(done)
     style.save(line_figure(done), folder / "line.png")
     report.footer = f"{engine}; seed {chosen.seed}."
@@ -174,7 +177,7 @@ def _report(done: Demonstration) -> Report:
     report.figure(overview(done.held), "Fresh pulses: the surrogate against ngspice on the device itself.")
     report.section("5 · Network")
     report.text(
-        f"{done.network.plan.settings.neurons} adaptive neurons learn {done.network.plan.images.name} by "
+        f"{done.network.seeds[0].arrays.labels.size} adaptive neurons learn {done.images.name} by "
         f"voltage-dependent plasticity on cells of this surrogate: {done.network.mean:.1%} of the test images."
     )
     for name, figure in done.network.figures().items():

@@ -52,6 +52,12 @@ class CosimError(Exception):
     """Root of the tree. ``str()`` is ``where: message; remedy``.
 
     ``keys`` lead to the entry of the user's file that it is about, for who knows the file (`cosim.schema.located`).
+
+    >>> try:
+    ...     cosim.device("vteem")
+    ... except cosim.CosimError as error:
+    ...     print(error)
+    unknown device 'vteem'; did you mean vteam?
     """
 
     def __init__(self, message: str, *, where: Where | None = None, remedy: str | None = None) -> None:

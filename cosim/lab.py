@@ -53,6 +53,10 @@ def pulse_experiment(
     """Run a bench with the measures ``conductance``, ``state`` and ``pulse_energy`` and read its curve.
 
     Raises `SimulationError` where the run does not converge.
+
+    >>> experiment = cosim.pulse_experiment(cosim.Testbench.load("memristor_random_pulses"))
+    >>> experiment.curve.kind, len(experiment.curve)
+    ('pulse train', 500)
     """
     run = bench.run(simulator)
     run.result.require()

@@ -46,7 +46,11 @@ from cosim.toml_files import read_toml
 
 @dataclass(frozen=True)
 class Quantity:
-    """A parameter's value (SI), its standard error (None: not extracted, or not identifiable) and its source."""
+    """A parameter's value (SI), its standard error (None: not extracted, or not identifiable) and its source.
+
+    >>> cosim.Quantity(1.43, stderr=0.01, source="own fit").value
+    1.43
+    """
 
     value: float
     stderr: float | None = None
@@ -67,6 +71,12 @@ class ParameterSet:
         extracted: the names that ``covariance`` belongs to.
         provenance: hashes and versions that make the set reproducible.
         plasticity: factors of a learning rule that were chosen for this device, by name (dimensionless, above zero).
+
+    >>> tio2 = cosim.ParameterSet.load("tio2")
+    >>> tio2.values["theta_p"].value, tio2.source[:17]
+    (1.4323, 'arXiv 2510.25787:')
+    >>> tio2.with_values({"theta_p": 1.5}, name="mine").resolved().theta_p
+    1.5
     """
 
     device: str

@@ -34,6 +34,10 @@ class BenchResult:
     """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN.
 
     ``missing`` says of each measure that cannot be had from these waveforms why not, e.g. that a level is not crossed.
+
+    >>> result = cosim.Testbench.load("1t1r_write").run()
+    >>> sorted(result.measures)
+    ['depressed', 'potentiated', 'pulse_energy', 'state']
     """
 
     bench: Testbench

@@ -65,6 +65,10 @@ class Testbench:
     """A bench ready to run (module docstring); ``with_`` gives changed copies.
 
     ``seed`` is what the netlist's own random numbers are drawn by; None: its random functions are their means.
+
+    >>> bench = cosim.Testbench.load("1t1r_write")
+    >>> sorted(bench.sets)
+    ['memristor']
     """
 
     __test__ = False  # not a pytest class

@@ -236,6 +236,12 @@ def validate_all(
     Reports have the order of ``benches``. ``workers``, the simulator's processes, are kept busy. ``tell`` hears the
     names of the benches that are at work and how many are done, whenever that changes, from any thread. ``allow`` are
     folders that their libraries may lie in, beside each bench's own. An interrupt closes the simulator.
+
+    >>> bench = cosim.Testbench.load("1t1r_write")
+    >>> with cosim.open_simulator() as simulator:
+    ...     validation = cosim.validate_all([bench.source], simulator)
+    >>> validation.passed
+    True
     """
     lock = threading.Lock()
     at_work: list[str] = []
@@ -269,7 +275,13 @@ def validate_all(
 def validate_bench(
     bench: Testbench, simulator: Simulator, *, limits: Limits | None = None, trust: bool = True, workers: int = 2
 ) -> BenchReport:
-    """One bench: as it stands, at every corner, and over its samples. An interrupt closes the simulator."""
+    """One bench: as it stands, at every corner, and over its samples. An interrupt closes the simulator.
+
+    >>> with cosim.open_simulator() as simulator:
+    ...     report = cosim.validate_bench(cosim.Testbench.load("1t1r_write"), simulator)
+    >>> report.verdict.value
+    'pass'
+    """
     with _threads(simulator, 2 * (workers + 1)) as cases:
         return _validate(bench, simulator, cases, limits=limits, trust=trust)
 

@@ -32,7 +32,14 @@ HELD = "the random functions of the netlist are held at their means: they are dr
 
 @dataclass
 class Campaign:
-    """A campaign that is open. ``plan`` and ``bench`` are as they were when it began. A context manager."""
+    """A campaign that is open. ``plan`` and ``bench`` are as they were when it began. A context manager.
+
+    >>> from pathlib import Path
+    >>> _ = Path("plan.toml").write_text('bench = "1t1r_write"\\n[grid]\\n"devices.memristor.theta_p" = [1.4, 1.5]\\n')
+    >>> with cosim.Campaign.begin("plan.toml", "plan.campaign") as campaign:
+    ...     print(campaign.total())
+    2
+    """
 
     store: Store
     plan: Plan

@@ -175,6 +175,11 @@ class _Process:
 class Processes:
     """``workers`` processes of this machine, each with a simulator process of its own, and one more for a case that
     may have ended its process.
+
+    >>> executor = cosim.Processes(2)
+    >>> executor.workers
+    2
+    >>> executor.close()
     """
 
     awake = True

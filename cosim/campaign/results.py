@@ -218,7 +218,18 @@ def _header(wanted: Columns) -> dict[str, str]:
 
 
 def frame(campaign: Campaign) -> pandas.DataFrame:
-    """The finished cases as a data frame, a row per case; ``attrs["units"]`` has the unit of each column."""
+    """The finished cases as a data frame, a row per case; ``attrs["units"]`` has the unit of each column.
+
+    >>> from pathlib import Path
+    >>> _ = Path("plan.toml").write_text('bench = "1t1r_write"\\n[grid]\\n"devices.memristor.theta_p" = [1.4, 1.5]\\n')
+    >>> executor = cosim.Processes(1)
+    >>> with cosim.Campaign.begin("plan.toml", "plan.campaign") as campaign:
+    ...     done = campaign.run(executor)
+    ...     table = cosim.campaign_frame(campaign)
+    >>> executor.close()
+    >>> done, len(table)
+    (True, 2)
+    """
     import pandas
 
     wanted = columns(campaign)

@@ -9,8 +9,9 @@ import numpy as np
 
 from cosim import datasets
 from cosim.claims.base import Claim, Figures, Report
-from cosim.network.experiment import ImageSet, Plan, load_images, run_vdsp
-from cosim.network.vdsp import VdspSettings
+from cosim.network.images import ImageSet, ImageTask, load_images
+from cosim.network.run import run_network
+from cosim.network.systems.vdsp import VdspSettings, VdspSystem
 from cosim.parameters import ParameterSet
 from cosim.surrogate.pulse import Law
 from cosim.surrogate.train import from_parameters
@@ -22,10 +23,10 @@ LAW: Law = "published"
 NETWORK = VdspSettings()
 
 
-def plan(images: ImageSet, network: VdspSettings = NETWORK, *, backend: str = "auto") -> Plan:
+def system(images: ImageSet, network: VdspSettings = NETWORK, *, backend: str = "auto") -> VdspSystem:
     """The claim's network on ``images``."""
     surrogate = from_parameters(ParameterSet.load(SET), law=LAW)
-    return Plan(network, surrogate, images, epochs=EPOCHS, backend=backend)
+    return VdspSystem(network, surrogate, ImageTask(images, EPOCHS), backend=backend)
 
 
 def settings() -> Mapping[str, Any]:
@@ -49,15 +50,15 @@ def measure(tell: Report) -> Figures:
     def shown(seed: int, images: int, total: int) -> None:
         tell(f"seed {seed}: {images} of {total} images")
 
-    result = run_vdsp(plan(load_images("mnist")), seeds=SEEDS, progress=shown)
-    accuracies = [seed.accuracy for seed in result.seeds]
+    result = run_network(system(load_images("mnist")), seeds=SEEDS, progress=shown)
+    on_test = [seed.values.accuracy_on_test_images for seed in result.seeds]
     return {
         "accuracy": result.mean,
         "accuracy_deviation": result.deviation,
-        "accuracy_lowest": min(accuracies),
-        "accuracies": accuracies,
-        "read_outs": [seed.chosen for seed in result.seeds],
-        "on_test": {kind: [seed.on_test[kind] for seed in result.seeds] for kind in result.seeds[0].on_test},
+        "accuracy_lowest": min(result.scores),
+        "accuracies": result.scores,
+        "read_outs": [seed.values.read_out for seed in result.seeds],
+        "on_test": {kind: [one[kind] for one in on_test] for kind in on_test[0]},
         "seconds_per_epoch": [round(seed.seconds, 1) for seed in result.seeds],
     }
 
@@ -74,11 +75,12 @@ def _bars(n: int, *, classes: int = 4, side: int = 28) -> ImageSet:
 
 def probe(network: VdspSettings = NETWORK, seeds: Sequence[int] = SEEDS[:1]) -> Figures:
     """The claim's network with 20 neurons on 300 images of bars: weights, pulses, spikes, read-outs."""
-    seed = run_vdsp(plan(_bars(300), network.with_(neurons=20), backend="numpy"), seeds=seeds).seeds[0]
+    seed = run_network(system(_bars(300), network.with_(neurons=20), backend="numpy"), seeds=seeds).seeds[0]
+    w, found = seed.arrays.w, seed.values
     return {
-        "weights_mean": float(seed.w.mean()), "weights_deviation": float(seed.w.std()), "pulses": int(seed.pulses),
-        "spikes": float(seed.spikes.sum()), "chosen": seed.chosen,
-        **{f"on_test_{kind}": float(value) for kind, value in seed.on_test.items()},
+        "weights_mean": float(w.mean()), "weights_deviation": float(w.std()), "pulses": found.programming_pulses,
+        "spikes": float(np.sum(found.spikes_per_image)), "chosen": found.read_out,
+        **{f"on_test_{kind}": float(value) for kind, value in found.accuracy_on_test_images.items()},
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from cosim import units
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
-    from cosim.network.experiment import Plan, Progress, VdspResult
+    from cosim.network.run import Progress, System
     from cosim.surrogate.pulse import PulseSurrogate
 
 SYSTEMS = {"vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)"}
@@ -73,32 +73,38 @@ def run(
         raise UnknownName("network", system, SYSTEMS)
     numbers = _seeds(seeds)
     with working(f"loading {data}"):
-        from cosim.network.experiment import Plan, load_images, preset, run_vdsp
-        from cosim.report.style import save
+        from cosim.network.images import ImageTask, load_images
+        from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 
         chosen = load_images(data)
-    settings, usual = preset(data)
+    settings, usual = vdsp_preset(data)
     changes: dict[str, float | int] = {"deviation": units.parse(deviation, "1")}
     if neurons:
         changes["neurons"] = neurons
     for name, text in (("scale_p", scale_p), ("scale_d", scale_d)):
         changes |= _scales(name, text)
-    plan = Plan(
+    network = VdspSystem(
         settings.with_(**changes),
         _surrogate(parameters, surrogate, law, uncertified=uncertified),
-        chosen.first(images) if images else chosen,
-        epochs=epochs or usual,
+        ImageTask(chosen.first(images) if images else chosen, epochs or usual),
         backend=backend,
         uncertified=uncertified,
     )
-    total = len(plan.images.train_y) * plan.epochs
+    carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
+
+
+def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool) -> None:
+    """Run any system with a bar on the terminal, and print and draw what comes of it."""
+    from cosim.network.run import run_network
+    from cosim.report.style import save
+
     try:
-        with _shown(numbers, total) as progress:
-            result = run_vdsp(plan, seeds=numbers, folder=output, resume=resume, progress=progress)
+        with _shown(seeds, sum(system.batches)) as progress:
+            result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
         raise
-    _summary(plan, result)
+    print("\n".join(result.lines()))
     if figures:
         for name, figure in result.figures().items():
             print(f"figure      {save(figure, output / f'{name}.png')}")
@@ -109,9 +115,9 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--seeds {text!r} are no numbers", remedy="write e.g. 0,1,2") from None
+        raise InputError(f"--seeds {text!r} has to be whole numbers", remedy="write e.g. 0,1,2") from None
     if any(seed < 0 for seed in found):
-        raise InputError(f"--seeds {text!r} holds a negative one", remedy="write e.g. 0,1,2")
+        raise InputError(f"--seeds {text!r} holds a negative number", remedy="write e.g. 0,1,2")
     return found
 
 
@@ -187,29 +193,3 @@ def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
 
     with bars:
         yield progress
-
-
-def _summary(plan: Plan, result: VdspResult) -> None:
-    images, surrogate = plan.images, plan.surrogate
-    print(
-        f"network     {images.train_x.shape[1]} inputs, {plan.settings.neurons} neurons, {plan.epochs} epoch(s) of "
-        f"{len(images.train_y)} images of {images.name}; {surrogate.device} {surrogate.parameters.name}, "
-        f"law {surrogate.law}"
-    )
-    certificate = surrogate.certificate
-    if certificate is None:
-        print("certificate none: the map of the parameter set, held against no circuit")
-    else:
-        largest = certificate.errors["state"].max_percent
-        print(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
-        for sentence in certificate.broken:
-            print(f"            missed: {sentence}")
-    for seed in result.seeds:
-        others = ", ".join(f"{kind} {100 * value:.1f}" for kind, value in seed.on_test.items())
-        rate = len(plan.images.train_y) * plan.epochs / seed.seconds
-        print(
-            f"seed {seed.seed:<6} {100 * seed.accuracy:.2f} % of {len(plan.images.test_y)} test images with read-out "
-            f"{seed.chosen} (all: {others}); {rate:.0f} images/s"
-        )
-    spread = "" if result.deviation is None else f" ± {100 * result.deviation:.2f}"
-    print(f"accuracy    {100 * result.mean:.2f}{spread} % over {len(result.seeds)} seed(s)")

@@ -38,7 +38,12 @@ Operand = Any
 
 
 class Values(Mapping[str, Any]):
-    """Names with values, read by attribute or by key; immutable."""
+    """Names with values, read by attribute or by key; immutable.
+
+    >>> x = cosim.Values({"w": 0.5})
+    >>> x.w, x["w"], x.with_(w=0.2).w
+    (0.5, 0.5, 0.2)
+    """
 
     __slots__ = ("_data",)
 
@@ -79,7 +84,11 @@ class Values(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter of a compact model: ``bounds`` are physical and inclusive, in ``unit`` (SI)."""
+    """A parameter of a compact model: ``bounds`` are physical and inclusive, in ``unit`` (SI).
+
+    >>> cosim.Param("g_on", 1e-3, "S", (1e-6, 1.0), "conductance in the on state").bounds
+    (1e-06, 1.0)
+    """
 
     name: str
     default: float
@@ -95,7 +104,11 @@ class Param:
 
 @dataclass(frozen=True)
 class Port:
-    """A pair of nodes. ``nature`` is "electrical" (V, A), "thermal" (K above ambient, W) or "sense" (V, no current)."""
+    """A pair of nodes. ``nature`` is "electrical" (V, A), "thermal" (K above ambient, W) or "sense" (V, no current).
+
+    >>> [port.name for port in cosim.device("thermal_reram").ports if port.nature == "thermal"]
+    ['heat']
+    """
 
     name: str
     nodes: tuple[str, str]
@@ -108,7 +121,11 @@ class Port:
 
 @dataclass(frozen=True)
 class State:
-    """An internal state: ``initial`` names the parameter that holds its initial value."""
+    """An internal state: ``initial`` names the parameter that holds its initial value.
+
+    >>> cosim.State("w", "w0", (0.0, 1.0)).unit
+    '1'
+    """
 
     name: str
     initial: str
@@ -138,6 +155,9 @@ class Event:
         level: <= 0 without the event's cause, >= 1 with it; clipped and smoothed, so that engines see no jump.
         jump: state changes per event, evaluated along the way.
         settle: the parameter (s) that says how fast the event is spent and re-armed; short against pulse and pause.
+
+    >>> [event.name for event in cosim.device("ecram").events]
+    ['spike', 'write', 'erase']
     """
 
     name: str
@@ -147,7 +167,14 @@ class Event:
 
 
 class DeviceModel(ABC):
-    """A compact model. Subclasses give the class attributes and the two functions; instances hold no data."""
+    """A compact model. Subclasses give the class attributes and the two functions; instances hold no data.
+
+    >>> model = cosim.device("vteam")
+    >>> model.nodes, [state.name for state in model.states]
+    (('p', 'n'), ['x'])
+    >>> model.param("v_on").unit
+    'V'
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -252,7 +279,12 @@ class DeviceModel(ABC):
 
 
 class TwoTerminal(DeviceModel):
-    """A device with one electrical port ``pn``: subclasses give ``current(v, x, p)`` and ``drift(v, x, p)``."""
+    """A device with one electrical port ``pn``: subclasses give ``current(v, x, p)`` and ``drift(v, x, p)``.
+
+    >>> model, p = cosim.device("threshold_memristor"), cosim.ParameterSet.load("tio2").resolved()
+    >>> float(model.current(0.1, cosim.Values({"w": 1.0}), p))
+    2e-05
+    """
 
     ports = (Port("pn", ("p", "n")),)
 

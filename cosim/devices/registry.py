@@ -50,7 +50,11 @@ def devices() -> dict[str, DeviceModel]:
 
 
 def device(name: str) -> DeviceModel:
-    """One device; raises `UnknownName` with the nearest names."""
+    """One device; raises `UnknownName` with the nearest names.
+
+    >>> cosim.device("vteam").title
+    'VTEAM memristor'
+    """
     try:
         return devices()[name]
     except KeyError:

@@ -31,7 +31,12 @@ _INSTALL_NGSPICE = "install ngspice 44 or later with OSDI (Debian 12: the backpo
 
 
 def open_simulator(name: str = "pyspice", workers: int = 1) -> Simulator:
-    """A simulator by name, with ``workers`` processes. Raises `UnknownName`; `EngineMissing` where there is none."""
+    """A simulator by name, with ``workers`` processes. Raises `UnknownName`; `EngineMissing` where there is none.
+
+    >>> with cosim.open_simulator("ngspice") as simulator:
+    ...     print(simulator.run(cosim.Deck("one source\\nv1 a 0 1\\n.op")).outcome.value)
+    converged
+    """
     try:
         engine = ENGINES[name]
     except KeyError:

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """How a simulation ended."""
+    """How a simulation ended.
+
+    >>> [outcome.value for outcome in cosim.Outcome]
+    ['converged', 'not converged', 'refused', 'timed out', 'crashed']
+    """
 
     CONVERGED = "converged"
     NOT_CONVERGED = "not converged"
@@ -36,7 +40,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may take. ``wall`` in seconds, ``memory`` in bytes of address space, ``file_size`` in bytes."""
+    """What one run may take. ``wall`` in seconds, ``memory`` in bytes of address space, ``file_size`` in bytes.
+
+    >>> cosim.Limits(wall=5.0).wall
+    5.0
+    """
 
     wall: float = 60.0
     memory: int = 4 << 30
@@ -63,6 +71,9 @@ class Deck:
             not its measures.
         seed: what the random numbers of the text are drawn by; None: its random functions (``agauss`` and its kin) are
             their means, unless the text or ``options`` set ``seed``, as for ngspice.
+
+    >>> cosim.Deck("a divider\\nv1 in 0 1\\nr1 in out 1k\\nr2 out 0 1k\\n.op", save=("v(out)",)).save
+    ('v(out)',)
     """
 
     text: str
@@ -101,6 +112,12 @@ class Result:
     outcome is converged. ``measures`` are the values of the deck's ``.meas`` cards, ``missing`` the engine's reason for
     each without one; ``fourier`` is what its ``.four`` cards ask for. ``notes`` are sentences about what a reader has
     to know: cards that were left out, numbers that may be meant otherwise, a transient that an option ended.
+
+    >>> divider = cosim.Deck("a divider\\nv1 in 0 1\\nr1 in out 1k\\nr2 out 0 1k\\n.op", save=("v(out)",))
+    >>> with cosim.open_simulator() as simulator:
+    ...     result = simulator.run(divider)
+    >>> result.outcome.value, float(result.waveforms["op"]["v(out)"])
+    ('converged', 0.5)
     """
 
     outcome: Outcome
@@ -135,7 +152,12 @@ class Result:
 
 @runtime_checkable
 class Simulator(Protocol):
-    """An engine behind processes of its own. Safe to share between threads; ``close`` ends its processes."""
+    """An engine behind processes of its own. Safe to share between threads; ``close`` ends its processes.
+
+    >>> with cosim.open_simulator() as simulator:
+    ...     print(simulator.version().split("-")[0])
+    ngspice
+    """
 
     name: str
 

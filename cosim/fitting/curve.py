@@ -91,6 +91,12 @@ class Curve:
         fingerprint: SHA-256 of the file, or of the columns where there is no file; made here when empty.
         lines: line of each row in its file, for messages; empty where there is no file.
         reading: what was read of the file; None where there is none.
+
+    >>> import numpy as np
+    >>> v = np.linspace(0.0, 0.2, 5)
+    >>> curve = cosim.Curve("i-v", {"voltage": v, "current": 1e-4 * v}, {"voltage": "V", "current": "A"})
+    >>> len(curve)
+    5
     """
 
     kind: Kind

@@ -53,6 +53,11 @@ def extract(
 
     Raises:
         InputError, DataError: the recipe or the curve cannot be used; FitError: the optimiser found no minimum.
+
+    >>> from cosim.resources import find
+    >>> fit = cosim.extract(cosim.FitRecipe.load(find("fits", "virtual_lab/access.toml")))
+    >>> fit.training_error < 1e-3
+    True
     """
     began = time.perf_counter()
     curve = recipe.curve() if curve is None else curve

@@ -24,7 +24,15 @@ from cosim.fitting.table import Layout, Table, read_tables, several
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
-    """The curve in ``path`` as ``spec`` describes it; raises `MissingFile`, `DataError`, `UnknownName`, `UnitError`."""
+    """The curve in ``path`` as ``spec`` describes it; raises `MissingFile`, `DataError`, `UnknownName`, `UnitError`.
+
+    >>> from pathlib import Path
+    >>> from cosim.fitting.recipe import DataSpec
+    >>> _ = Path("iv.csv").write_text("V (mV),I (uA)\\n0,0\\n100,10\\n200,20\\n")
+    >>> spec = DataSpec(kind="i-v", columns={"voltage": {"name": "V (mV)"}, "current": {"name": "I (uA)"}})
+    >>> cosim.read_curve("iv.csv", spec).columns["voltage"].tolist()
+    [0.0, 0.1, 0.2]
+    """
     if spec.reader not in READERS:
         raise UnknownName("reader", spec.reader, READERS)
     return READERS[spec.reader](Path(path), spec)

@@ -285,6 +285,11 @@ class FitRecipe(Table):
         notes: sentences that go into the parameter set.
         path: the file that the recipe came from: paths in it count from its folder.
         given: parameter sets that come from a program and not from a file; they win over ``start.sets``.
+
+    >>> from cosim.resources import find
+    >>> recipe = cosim.FitRecipe.load(find("fits", "access_transistor.toml"))
+    >>> recipe.device, recipe.data.kind
+    ('access_transistor', 'i-v')
     """
 
     name: str

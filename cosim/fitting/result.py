@@ -92,6 +92,11 @@ class FitResult:
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
+
+    >>> from cosim.resources import find
+    >>> fit = cosim.extract(cosim.FitRecipe.load(find("fits", "virtual_lab/access.toml")))
+    >>> [(row.name, row.unit) for row in fit.rows()]
+    [('g_on', 'S'), ('v_sat', 'V'), ('v_c', 'V')]
     """
 
     recipe: FitRecipe

@@ -87,7 +87,14 @@ class Repair:
 
 
 def lint_file(path: str | Path) -> Lint:
-    """Lint a Verilog-A model, or an LTspice netlist, by its suffix. Raises `InputError`, `MissingFile`."""
+    """Lint a Verilog-A model, or an LTspice netlist, by its suffix. Raises `InputError`, `MissingFile`.
+
+    >>> from pathlib import Path
+    >>> text = "module r(p, n); inout p, n; electrical p, n; analog I(p, n) <+ V(p, n) / 1k; endmodule"
+    >>> _ = Path("r.va").write_text(text)
+    >>> [finding.rule for finding in cosim.lint_file("r.va").findings]
+    ['no-disciplines']
+    """
     file = Path(path)
     text = read_source(file)
     if file.suffix.lower() in VERILOG_A:

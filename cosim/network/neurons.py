@@ -36,7 +36,7 @@ class LIF:
     def __post_init__(self) -> None:
         if not self.tau > 0.0 or not self.refractory >= 0.0 or not self.threshold > self.reset:
             raise InputError(
-                f"{self} is no neuron", remedy="it needs tau > 0, refractory >= 0 and a threshold above its reset"
+                f"{self} cannot work", remedy="a neuron needs tau > 0, refractory >= 0 and a threshold above its reset"
             )
 
     def leak(self, dt: float) -> float:
@@ -58,7 +58,7 @@ class ALIF(LIF):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.tau_threshold > 0.0 or not self.jump >= 0.0:
-            raise InputError(f"{self} is no adaptive neuron", remedy="it needs jump >= 0 and tau_threshold > 0")
+            raise InputError(f"{self} cannot adapt", remedy="an adaptive neuron needs jump >= 0 and tau_threshold > 0")
 
 
 def lif_step(

@@ -7,7 +7,7 @@ potentiates; a high one precedes a spike that did not come in time, and depresse
     V_prog = V_mem · θ_p · scale_p   for V_mem < 0        V_prog = V_mem · θ_n · scale_d   for V_mem > 0
 
 The thresholds θ are those of the nominal cell, since one amplifier drives a whole row. In a 1T1R cell θ is the voltage
-over the cell that puts the memristor's θ on a memristor in mid-state (own).
+over the cell that puts the memristor's θ on a memristor in mid-state (our choice).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cosim.surrogate.pulse import PulseSurrogate
 
 Array = NDArray[np.float64]
 
-# Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to (own; TiO2's own steps).
+# Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to: our choice, those of TiO2.
 STEPS = (0.14, 0.05)
 
 
@@ -56,28 +56,29 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Vdsp:
-    """Voltage-dependent synaptic plasticity: thresholds (V) over the cell, scale factors (module docstring)."""
+    """Voltage-dependent synaptic plasticity: thresholds (V, magnitudes) over the cell and scale factors, each of
+    potentiation and of depression (module docstring).
+    """
 
-    theta_p: float
-    theta_n: float
+    threshold_p: float
+    threshold_d: float
     scale_p: float
     scale_d: float
 
     def __post_init__(self) -> None:
-        if min(self.theta_p, self.theta_n, self.scale_p, self.scale_d) <= 0.0:
+        if min(self.threshold_p, self.threshold_d, self.scale_p, self.scale_d) <= 0.0:
             raise InputError(f"{self} cannot program", remedy="give thresholds and scale factors above zero")
 
     def amplitudes(self, spike: PostSpike) -> Array:
         """V_prog of each row."""
         v = spike.potential
-        return v * np.where(v < 0.0, self.theta_p * self.scale_p, self.theta_n * self.scale_d)
+        return v * np.where(v < 0.0, self.threshold_p * self.scale_p, self.threshold_d * self.scale_d)
 
     @classmethod
     def of(cls, surrogate: PulseSurrogate, *, scale_p: float, scale_d: float) -> Vdsp:
         """With the thresholds of a surrogate's nominal cell."""
-        p = surrogate.parameters.resolved()
-        theta_p = -surrogate.cell_voltage(-float(p.theta_p))
-        return cls(theta_p, surrogate.cell_voltage(float(p.theta_n)), scale_p, scale_d)
+        low, high = surrogate.with_(instances={}).lowest
+        return cls(-surrogate.cell_voltage(-low), surrogate.cell_voltage(high), scale_p, scale_d)
 
 
 def default_scales(surrogate: PulseSurrogate) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +83,51 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Ints:
     table = np.zeros((classes, classes + 1), dtype=np.int64)
     np.add.at(table, (truth, np.where(predicted < 0, classes, predicted)), 1)
     return table
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The read-outs of one network: accuracies (0..1) by name, and what the chosen one answers to the test set."""
+
+    chosen: str
+    on_choice: Mapping[str, float]
+    on_test: Mapping[str, float]
+    confusion: Ints
+    labels: Ints
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, without the labels of the neurons."""
+        return {
+            "read_out": self.chosen,
+            "accuracy": self.on_test[self.chosen],
+            "accuracy_on_choice_images": dict(self.on_choice),
+            "accuracy_on_test_images": dict(self.on_test),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def choose(
+    train: Mapping[str, Ints], y: Ints, *, test: Mapping[str, Ints], truth: Ints, fitted_on: int, classes: int
+) -> Reading:
+    """Fit every read-out, choose one, fit it again on all, and test.
+
+    Args:
+        train, y: spike counts (n, neurons) by protocol, and classes (n,), of training images.
+        test, truth: the same of the test set.
+        fitted_on: the first so many of ``train`` fit the read-outs, the others choose among them.
+        classes: how many there are.
+    """
+    on_choice, final = dict[str, float](), dict[str, ReadOut]()
+    for kind, p in PROTOCOL.items():
+        tried = fit_readout(kind, train[p][:fitted_on], y[:fitted_on], classes=classes)
+        on_choice[kind] = tried.accuracy(train[p][fitted_on:], y[fitted_on:])
+        final[kind] = fit_readout(kind, train[p], y, classes=classes)
+    chosen = max(on_choice, key=lambda kind: on_choice[kind])
+    answer = final[chosen].predict(test[PROTOCOL[chosen]])
+    return Reading(
+        chosen,
+        on_choice,
+        {kind: found.accuracy(test[PROTOCOL[kind]], truth) for kind, found in final.items()},
+        confusion(truth, answer, classes=classes),
+        final["S"].labels,
+    )

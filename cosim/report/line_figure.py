@@ -54,10 +54,10 @@ def line_figure(done: Demonstration) -> Figure:
         parity = plot_parity(done.held, figure.add_subplot(grid[1, 0]))
         parity.set_title("3 · surrogate against ngspice")
 
-        weight, side = done.network.seeds[0].weight, done.network.plan.images.side
+        weight, side = done.network.seeds[0].arrays.weight, done.images.side
         neurons = weight.shape[1]
         fields = grid[1, 1].subgridspec(-(-neurons // COLUMNS), COLUMNS, wspace=0.08, hspace=0.08)
-        order = np.argsort(done.network.seeds[0].labels, kind="stable")
+        order = np.argsort(done.network.seeds[0].arrays.labels, kind="stable")
         for k, neuron in enumerate(order):
             panel = figure.add_subplot(fields[divmod(k, COLUMNS)])
             panel.imshow(weight[:, neuron].reshape(side, side), cmap="viridis", vmin=0, vmax=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.network.experiment import SeedResult, VdspResult
+    from cosim.network.images import ImageTask
+    from cosim.network.run import RunResult, SeedResult
 
 FIELDS = 50
 READ_OUTS = {
@@ -29,7 +31,7 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
     A neuron that is silent or was never trained comes last, without a class.
     """
     ax = axes(ax)
-    order = np.argsort(np.where(seed.labels < 0, 99, seed.labels), kind="stable")
+    order = np.argsort(np.where(seed.arrays.labels < 0, 99, seed.arrays.labels), kind="stable")
     # An even choice over the classes, where not all can be shown.
     order = order[np.linspace(0, order.size - 1, min(neurons, order.size)).round().astype(int)]
     columns = min(10, order.size)
@@ -39,19 +41,19 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
     for place, neuron in enumerate(order):
         r, c = divmod(place, columns)
         top, left = r * (side + gap), c * (side + gap)
-        sheet[top : top + side, left : left + side] = seed.weight[:, neuron].reshape(-1, side)
-        label = seed.labels[neuron]
+        sheet[top : top + side, left : left + side] = seed.arrays.weight[:, neuron].reshape(-1, side)
+        label = seed.arrays.labels[neuron]
         if label >= 0:
             ax.text(left + 0.02 * side, top + 0.02 * side, str(label), color="white", fontsize=6.5, va="top", ha="left")
     # From the conductance of an empty cell to the largest but for one cell in a thousand.
-    low, high = float(np.nanmin(seed.weight)), float(np.quantile(seed.weight, 0.999))
+    low, high = float(np.nanmin(seed.arrays.weight)), float(np.quantile(seed.arrays.weight, 0.999))
     image = ax.imshow(sheet, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
     ax.set_axis_off()
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.75, aspect=30, pad=0.02, extend="max")
     bar.set_label("$G/G_{max}$")
-    silent = int(np.count_nonzero(seed.labels < 0))
+    silent = int(np.count_nonzero(seed.arrays.labels < 0))
     ax.set_title(
-        f"Receptive fields with the neuron's class, {order.size} of {seed.labels.size} neurons"
+        f"Receptive fields with the neuron's class, {order.size} of {seed.arrays.labels.size} neurons"
         + (f" ({silent} of all silent or untrained: no class)" if silent else "")
     )
     return ax
@@ -60,7 +62,7 @@ def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons:
 def plot_states(seed: SeedResult, ax: Axes | None = None, *, initial: tuple[float, float] = (0.0, 1.0)) -> Axes:
     """Histogram of the states of all cells, over the uniform distribution in which learning began."""
     ax = axes(ax)
-    ax.hist(seed.w.ravel(), bins=[k / 50 for k in range(51)], density=True, color=COLOURS[0], label="after")
+    ax.hist(seed.arrays.w.ravel(), bins=[k / 50 for k in range(51)], density=True, color=COLOURS[0], label="after")
     low, high = initial
     if high > low:
         level = 1.0 / (high - low)
@@ -74,7 +76,7 @@ def plot_states(seed: SeedResult, ax: Axes | None = None, *, initial: tuple[floa
 def plot_confusion(seed: SeedResult, ax: Axes | None = None) -> Axes:
     """Answers by true class, in % of the class's images; the last column is silence, where there is any."""
     ax = axes(ax)
-    counts = seed.confusion
+    counts = np.array(seed.values.confusion)
     silent = bool(counts[:, -1].any())
     shown = counts if silent else counts[:, :-1]
     share = 100.0 * shown / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -88,25 +90,25 @@ def plot_confusion(seed: SeedResult, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False)
     ax.set(xlabel="answer", ylabel="true class")
     ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03).set_label("% of the class's test images")
-    ax.set_title(f"Read-out {seed.chosen}: {100 * seed.accuracy:.1f} % right (seed {seed.seed})")
+    ax.set_title(f"Read-out {seed.values.read_out}: {100 * seed.values.accuracy:.1f} % right (seed {seed.seed})")
     return ax
 
 
-def plot_accuracy(result: VdspResult, ax: Axes | None = None) -> Axes:
+def plot_accuracy(result: RunResult, ax: Axes | None = None, *, classes: int) -> Axes:
     """Test accuracy of the four read-outs: a point per seed (filled: chosen), the mean as a bar; chance dashed."""
     ax = axes(ax)
     kinds = list(READ_OUTS)
     for place, kind in enumerate(kinds):
-        values = np.array([100.0 * seed.on_test[kind] for seed in result.seeds])
+        values = np.array([100.0 * seed.values.accuracy_on_test_images[kind] for seed in result.seeds])
         ax.bar(place, values.mean(), width=0.6, color=COLOURS[5], alpha=0.5)
-        chosen = np.array([seed.chosen == kind for seed in result.seeds])
+        chosen = np.array([seed.values.read_out == kind for seed in result.seeds])
         spread = np.linspace(-0.15, 0.15, values.size) if values.size > 1 else np.zeros(1)
         ax.plot(place + spread[~chosen], values[~chosen], "o", ms=4, mfc="none", color="0.4")
         ax.plot(place + spread[chosen], values[chosen], "o", ms=5, color=COLOURS[1])
         ax.text(place, 2, f"{values.mean():.1f}", ha="center", va="bottom", fontsize=8)
     ax.plot([], [], "o", ms=5, color=COLOURS[1], label="a seed, read-out chosen on training images")
     ax.plot([], [], "o", ms=4, mfc="none", color="0.4", label="a seed, read-out not chosen")
-    ax.axhline(100.0 / result.plan.images.classes, color="0.5", ls="--", lw=0.8, label="chance")
+    ax.axhline(100.0 / classes, color="0.5", ls="--", lw=0.8, label="chance")
     ax.set_xticks(range(len(kinds)), [f"{kind}\n{READ_OUTS[kind]}" for kind in kinds], fontsize=7.5)
     ax.set(ylabel="test accuracy (%)", ylim=(0, 118), yticks=range(0, 101, 20))
     ax.grid(visible=False, axis="x")
@@ -114,44 +116,29 @@ def plot_accuracy(result: VdspResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_activity(result: VdspResult, ax: Axes | None = None) -> Axes:
+def plot_activity(result: RunResult, ax: Axes | None = None) -> Axes:
     """Output spikes per image while learning, over the images shown; one line a seed."""
     ax = axes(ax)
-    from cosim.network.experiment import BATCH
-
     for seed in result.seeds:
-        shown = np.minimum(
-            np.arange(1, seed.spikes.size + 1) * BATCH, len(result.plan.images.train_y) * result.plan.epochs
-        )
-        ax.plot(shown, seed.spikes, lw=0.9, label=f"seed {seed.seed}")
+        ax.plot(np.cumsum(result.system.batches), seed.values.spikes_per_image, lw=0.9, label=f"seed {seed.seed}")
     ax.set(xlabel="images shown", ylabel="output spikes per image", ylim=(0, None))
     ax.legend()
     return ax
 
 
-def vdsp_figures(result: VdspResult) -> dict[str, Figure]:
-    """Every figure of a run, by the name of its file."""
+def image_figures(result: RunResult, task: ImageTask, *, initial: tuple[float, float]) -> dict[str, Figure]:
+    """Every figure of a system that classifies images, by the name of its file; ``initial`` as for `plot_states`."""
     first = result.seeds[0]
+    drawn: dict[str, tuple[tuple[float, float], Callable[[Axes], Axes]]] = {
+        "receptive_fields": ((7.2, 3.9), lambda ax: plot_fields(first, ax, side=task.images.side)),
+        "states": ((4.6, 3.2), lambda ax: plot_states(first, ax, initial=initial)),
+        "confusion": ((5.2, 4.3), lambda ax: plot_confusion(first, ax)),
+        "accuracy": ((6.0, 3.6), lambda ax: plot_accuracy(result, ax, classes=task.images.classes)),
+        "activity": ((4.6, 3.2), lambda ax: plot_activity(result, ax)),
+    }
     out: dict[str, Figure] = {}
     with styled():
-        for name, size in (
-            ("receptive_fields", (7.2, 3.9)),
-            ("states", (4.6, 3.2)),
-            ("confusion", (5.2, 4.3)),
-            ("accuracy", (6.0, 3.6)),
-            ("activity", (4.6, 3.2)),
-        ):
-            figure = new_figure(*size)
-            ax = figure.add_subplot()
-            if name == "receptive_fields":
-                plot_fields(first, ax, side=result.plan.images.side)
-            elif name == "states":
-                plot_states(first, ax, initial=result.plan.settings.w_init)
-            elif name == "confusion":
-                plot_confusion(first, ax)
-            elif name == "accuracy":
-                plot_accuracy(result, ax)
-            else:
-                plot_activity(result, ax)
-            out[name] = figure
+        for name, (size, draw) in drawn.items():
+            out[name] = new_figure(*size)
+            draw(out[name].add_subplot())
     return out

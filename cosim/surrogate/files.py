@@ -92,7 +92,12 @@ def _require_small(handle: BinaryIO, path: Path, kind: str) -> None:
 
 
 def save(surrogate: Surrogate, path: str | Path) -> Path:
-    """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically."""
+    """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically.
+
+    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> cosim.save_surrogate(cell, "cell.npz").name
+    'cell.npz'
+    """
     arrays = surrogate.arrays()
     certificate = surrogate.certificate
     text = json.dumps(
@@ -114,7 +119,12 @@ def save(surrogate: Surrogate, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> Surrogate:
-    """The surrogate in ``path``. Raises `MissingFile`; `InputError` for a foreign, damaged or newer file."""
+    """The surrogate in ``path``. Raises `MissingFile`; `InputError` for a foreign, damaged or newer file.
+
+    >>> _ = cosim.save_surrogate(cosim.PulseSurrogate(cosim.ParameterSet.load("tio2")), "cell.npz")
+    >>> cosim.load_surrogate("cell.npz").parameters.name
+    'tio2'
+    """
     stored = read_npz(path, kind="surrogate file")
     where = Where(path)
     if "document" not in stored or "digest" not in stored:

@@ -71,6 +71,10 @@ class PulseSurrogate(Surrogate):
         outside: what to do outside the certificate's domain; "ask" takes the answer of ``reference``.
         reference: asked for single cells outside the domain.
         lowest: the lowest thresholds (V) of any instance: potentiation, depression.
+
+    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> cell.update([0.5, 0.5, 0.5], [-2.0, 0.0, 2.0]).round(3).tolist()
+    [0.618, 0.5, 0.391]
     """
 
     kind: ClassVar[str] = "pulse"

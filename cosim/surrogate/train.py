@@ -231,6 +231,11 @@ def train(
         law, shape: as in `PulseSurrogate`.
         samples: of the circuit: a correction is fitted where it pays (`fit_correction`).
         seed, pulses, span, spread, limits, tell: as in `certify`.
+
+    >>> from cosim.surrogate.references import Integration
+    >>> cell, held_out = cosim.train(cosim.ParameterSet.load("tio2"), Integration(), pulses=100)
+    >>> cell.certificate.broken
+    ()
     """
     surrogate = from_parameters(parameters, law=law, shape=shape)
     notes: tuple[str, ...] = (f"law {law}",)

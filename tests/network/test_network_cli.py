@@ -8,7 +8,8 @@ import pytest
 
 from cosim.cli.app import main
 from cosim.errors import InputError
-from cosim.network.experiment import Plan, load_images, preset
+from cosim.network.images import ImageTask, load_images
+from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.pulse import PulseSurrogate
@@ -72,7 +73,7 @@ def test_a_surrogate_that_misses_its_limits_is_refused(tmp_path: Path, capsys: p
     assert main([*network, "--uncertified"]) == 0
     assert "missed: state" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"uncertified=True"):
-        Plan(preset("digits")[0], load(file), load_images("digits"))
+        VdspSystem(vdsp_preset("digits")[0], load(file), ImageTask(load_images("digits")))
 
 
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,8 +123,8 @@ def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPat
         ),
         ([*QUICK, "--surrogate", "s.npz", "--law", "rate"], "--law rate and --surrogate s.npz contradict"),
         (["network", "run", "vdsp", "--images", "8"], "show none of class"),
-        ([*QUICK, "--seeds", "a,b"], "are no numbers"),
-        ([*QUICK, "--seeds", "1,1"], "name one twice"),
+        ([*QUICK, "--seeds", "a,b"], "has to be whole numbers"),
+        ([*QUICK, "--seeds", "1,1"], "at least one seed, and each once"),
         ([*QUICK, "--seeds=-1"], "negative"),
         ([*QUICK, "--scale-p", "fast"], "'fast' is no quantity"),
         ([*QUICK, "--scale-d", "-1"], "not above zero"),

@@ -9,9 +9,10 @@ import pytest
 
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.crossbar import Crossbar
-from cosim.network.experiment import BATCH, ImageSet, Plan, load_images, preset, run_vdsp
+from cosim.network.images import BATCH, ImageSet, ImageTask, load_images
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales
-from cosim.network.vdsp import VdspNetwork, VdspSettings
+from cosim.network.run import run_network
+from cosim.network.systems.vdsp import VdspNetwork, VdspSettings, VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.pulse import PulseSurrogate
 
@@ -34,20 +35,22 @@ def bars(n: int = 400, side: int = 6) -> ImageSet:
 
 
 BARS = bars()
-SETTINGS, _ = preset("digits")
+SETTINGS, _ = vdsp_preset("digits")
 # A bar has six pixels, a digit about thirty.
 SMALL = SETTINGS.with_(neurons=16, output=replace(SETTINGS.output, threshold=2.0, jump=0.26))
 
 
-def plan(name: str = "published", *, epochs: int = 3, settings: VdspSettings = SMALL, **changes) -> Plan:
-    return Plan(settings, SURROGATES[name], BARS, epochs=epochs, **changes)
+def system(
+    name: str = "published", *, epochs: int = 3, settings: VdspSettings = SMALL, label_images: int = 0, **changes
+) -> VdspSystem:
+    return VdspSystem(settings, SURROGATES[name], ImageTask(BARS, epochs, label_images), **changes)
 
 
 # -- the rule ----------------------------------------------------------------------------------------------------------
 
 
 def test_voltages_of_the_rule() -> None:
-    rule = Vdsp(theta_p=1.4323, theta_n=1.5643, scale_p=1.05, scale_d=1.11)
+    rule = Vdsp(threshold_p=1.4323, threshold_d=1.5643, scale_p=1.05, scale_d=1.11)
     none = np.empty(0, dtype=np.int64)
     spike = PostSpike(0, 1, np.array([-1.0, -0.5, 0.0, 0.9, 1.0]), none, none)
     np.testing.assert_allclose(
@@ -85,9 +88,9 @@ def test_scales_go_with_the_set_and_not_with_its_name(tmp_path: Path) -> None:
 def test_a_cell_is_driven_harder_than_its_memristor() -> None:
     alone = Vdsp.of(SURROGATES["rate"], scale_p=1.0, scale_d=1.0)
     cell = Vdsp.of(SURROGATES["cell"], scale_p=1.0, scale_d=1.0)
-    assert (alone.theta_p, alone.theta_n) == pytest.approx((1.4323, 1.5643))
-    assert cell.theta_p > alone.theta_p
-    assert cell.theta_n > alone.theta_n
+    assert (alone.threshold_p, alone.threshold_d) == pytest.approx((1.4323, 1.5643))
+    assert cell.threshold_p > alone.threshold_p
+    assert cell.threshold_d > alone.threshold_d
 
 
 # -- the crossbar ------------------------------------------------------------------------------------------------------
@@ -152,40 +155,41 @@ def test_cells_that_deviate() -> None:
 
 @pytest.mark.parametrize("name", SURROGATES)
 def test_a_small_network_learns(name: str) -> None:
-    result = run_vdsp(plan(name))
+    result = run_network(system(name))
     found = result.seeds[0]
     # Chance is a sixth; the winner of a network that does not learn is right in 0.7, by its random fields.
-    assert found.on_test["W"] > 0.85
-    assert found.accuracy > 0.9
-    assert 0.5 < found.spikes.mean() < 20
-    assert found.pulses > 1000
-    field = np.argmax([found.weight[:, j].reshape(6, 6).mean(axis=0) for j in range(16)], axis=1)
-    own = found.labels >= 0
+    assert found.values.accuracy_on_test_images["W"] > 0.85
+    assert found.values.accuracy > 0.9
+    assert 0.5 < np.mean(found.values.spikes_per_image) < 20
+    assert found.values.programming_pulses > 1000
+    field = np.argmax([found.arrays.weight[:, j].reshape(6, 6).mean(axis=0) for j in range(16)], axis=1)
+    own = found.arrays.labels >= 0
     # A neuron's brightest column is the bar that it answers to.
-    assert np.mean(field[own] == found.labels[own]) > 0.7
+    assert np.mean(field[own] == found.arrays.labels[own]) > 0.7
 
 
 def test_without_plasticity_there_is_nothing_to_see() -> None:
-    still = run_vdsp(plan(settings=SMALL.with_(scale_p=0.9, scale_d=0.9, scale_p_end=None)))
-    assert still.seeds[0].pulses == 0
-    assert still.seeds[0].on_test["W"] < run_vdsp(plan()).seeds[0].on_test["W"] - 0.1
+    still = run_network(system(settings=SMALL.with_(scale_p=0.9, scale_d=0.9, scale_p_end=None)))
+    assert still.seeds[0].values.programming_pulses == 0
+    before, after = (one.seeds[0].values.accuracy_on_test_images["W"] for one in (still, run_network(system())))
+    assert before < after - 0.1
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
-    first, again = (run_vdsp(plan(epochs=1), seeds=(4,)).seeds[0] for _ in range(2))
-    other = run_vdsp(plan(epochs=1), seeds=(5,)).seeds[0]
-    np.testing.assert_array_equal(first.w, again.w)
-    assert first.on_test == again.on_test
-    assert not np.array_equal(first.w, other.w)
+    first, again = (run_network(system(epochs=1), seeds=(4,)).seeds[0] for _ in range(2))
+    other = run_network(system(epochs=1), seeds=(5,)).seeds[0]
+    np.testing.assert_array_equal(first.arrays.w, again.arrays.w)
+    assert first.values.accuracy_on_test_images == again.values.accuracy_on_test_images
+    assert not np.array_equal(first.arrays.w, other.arrays.w)
 
 
 def test_numba_and_numpy_learn_the_same() -> None:
     pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
-    ours, theirs = (run_vdsp(plan(epochs=1, backend=name)).seeds[0] for name in ("numpy", "numba"))
-    np.testing.assert_array_equal(ours.spikes, theirs.spikes)
+    ours, theirs = (run_network(system(epochs=1, backend=name)).seeds[0] for name in ("numpy", "numba"))
+    np.testing.assert_array_equal(ours.values.spikes_per_image, theirs.values.spikes_per_image)
     # The pulse map rounds differently in its last bit, in each of some ten thousand pulses.
-    np.testing.assert_allclose(ours.w, theirs.w, rtol=0, atol=1e-12)
-    assert ours.on_test == theirs.on_test
+    np.testing.assert_allclose(ours.arrays.w, theirs.arrays.w, rtol=0, atol=1e-12)
+    assert ours.values.accuracy_on_test_images == theirs.values.accuracy_on_test_images
 
 
 def test_responses_do_not_depend_on_what_came_before() -> None:
@@ -210,7 +214,7 @@ def test_annealing_ends_where_it_should(monkeypatch: pytest.MonkeyPatch) -> None
         return learn(self, images, rng, progress=progress)
 
     monkeypatch.setattr(VdspNetwork, "learn", spy)
-    run_vdsp(plan(epochs=10, settings=SMALL.with_(anneal_steps=2)))
+    run_network(system(epochs=10, settings=SMALL.with_(anneal_steps=2)))
     assert seen[0] == 0.0
     assert seen[-1] == 1.0
     assert seen == sorted(seen)
@@ -221,7 +225,7 @@ def test_annealing_ends_where_it_should(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(BARS.train_y) > BATCH
-    whole = run_vdsp(plan(), seeds=(0, 1))
+    whole = run_network(system(), seeds=(0, 1))
     learn = VdspNetwork.learn
     calls = 0
 
@@ -235,33 +239,33 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path: Path, mo
 
     monkeypatch.setattr(VdspNetwork, "learn", stopping)
     with pytest.raises(KeyboardInterrupt):
-        run_vdsp(plan(), seeds=(0, 1), folder=tmp_path)
+        run_network(system(), seeds=(0, 1), folder=tmp_path)
     assert (tmp_path / "seed-0.checkpoint.npz").exists()
     calls = 100
-    resumed = run_vdsp(plan(), seeds=(0, 1), folder=tmp_path, resume=True)
+    resumed = run_network(system(), seeds=(0, 1), folder=tmp_path, resume=True)
     for ours, theirs in zip(whole.seeds, resumed.seeds, strict=True):
-        np.testing.assert_array_equal(ours.w, theirs.w)
-        np.testing.assert_array_equal(ours.spikes, theirs.spikes)
-        assert ours.on_test == theirs.on_test
+        np.testing.assert_array_equal(ours.arrays.w, theirs.arrays.w)
+        np.testing.assert_array_equal(ours.values.spikes_per_image, theirs.values.spikes_per_image)
+        assert ours.values.accuracy_on_test_images == theirs.values.accuracy_on_test_images
     assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json", "seed-0.npz", "seed-1.npz"]
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["accuracy"]["mean"] == whole.mean
     assert stored["accuracy"]["seeds"] == 2
     calls = 3  # a finished folder is read, not run again
-    again = run_vdsp(plan(), seeds=(0, 1), folder=tmp_path, resume=True)
+    again = run_network(system(), seeds=(0, 1), folder=tmp_path, resume=True)
     assert again.mean == whole.mean
     assert calls == 3
 
 
 def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
-    run_vdsp(plan(epochs=1), folder=tmp_path)
-    with pytest.raises(InputError, match="is there already"):
-        run_vdsp(plan(epochs=1), folder=tmp_path)
+    run_network(system(epochs=1), folder=tmp_path)
+    with pytest.raises(InputError, match="exists already"):
+        run_network(system(epochs=1), folder=tmp_path)
     with pytest.raises(InputError, match="belongs to another run"):
-        run_vdsp(plan("rate", epochs=1), folder=tmp_path, resume=True)
+        run_network(system("rate", epochs=1), folder=tmp_path, resume=True)
     (tmp_path / "seed-0.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"seed-0\.npz"):
-        run_vdsp(plan(epochs=1), folder=tmp_path, resume=True)
+        run_network(system(epochs=1), folder=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -272,15 +276,15 @@ def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
         lambda: VdspSettings(w_init=(0.5, 1.5)),
         lambda: VdspSettings(deviation=20.0),
         lambda: Vdsp(1.0, 1.0, 0.0, 1.0),
-        lambda: plan(epochs=0),
-        lambda: plan(label_images=1000),
+        lambda: system(epochs=0),
+        lambda: system(label_images=1000),
         lambda: BARS.first(0),
         lambda: BARS.first(10_000),
         lambda: load_images("letters"),
-        lambda: preset("letters"),
-        lambda: run_vdsp(plan(), seeds=()),
-        lambda: run_vdsp(plan(), seeds=(1, 1)),
-        lambda: run_vdsp(plan(settings=SMALL.with_(output=replace(SMALL.output, threshold=100.0)), epochs=1)),
+        lambda: vdsp_preset("letters"),
+        lambda: run_network(system(), seeds=()),
+        lambda: run_network(system(), seeds=(1, 1)),
+        lambda: run_network(system(settings=SMALL.with_(output=replace(SMALL.output, threshold=100.0)), epochs=1)),
     ],
 )
 def test_impossible_plans(make) -> None:
@@ -293,29 +297,28 @@ def test_label_images_are_looked_at_before_learning(monkeypatch: pytest.MonkeyPa
         raise AssertionError("it learned")
 
     monkeypatch.setattr(VdspNetwork, "learn", never)
-    few = replace(plan(), images=BARS.first(6))
+    few = replace(system(), task=ImageTask(BARS.first(6)))
     with pytest.raises(
         InputError, match=r"the 4 images that the read-outs are fitted on show none of class .* \(seed 3\)"
     ):
-        run_vdsp(few, seeds=(3,))
+        run_network(few, seeds=(3,))
     with pytest.raises(InputError, match="no image is left"):
-        run_vdsp(replace(plan(), images=replace(BARS.first(2), train_y=np.zeros(2, int), test_y=np.zeros(100, int)),
-                         label_images=2))  # fmt: skip
+        ImageTask(BARS.first(2), label_images=2)
 
 
 def test_neurons_that_were_never_trained_have_no_class() -> None:
     """Without a pulse every field is as it was drawn; the read-outs may use it, a figure must not call it learned."""
-    still = run_vdsp(plan(epochs=1, settings=SMALL.with_(scale_p=0.9, scale_d=0.9, scale_p_end=None)))
-    assert np.all(still.seeds[0].labels == -1)
+    still = run_network(system(epochs=1, settings=SMALL.with_(scale_p=0.9, scale_d=0.9, scale_p_end=None)))
+    assert np.all(still.seeds[0].arrays.labels == -1)
     fields = still.figures()["receptive_fields"].axes[0]
     assert not fields.texts
     assert "16 of all silent or untrained" in fields.get_title()
-    learned = run_vdsp(plan(epochs=1)).seeds[0]
-    assert 0 < np.count_nonzero(learned.labels >= 0) <= 16
+    learned = run_network(system(epochs=1)).seeds[0]
+    assert 0 < np.count_nonzero(learned.arrays.labels >= 0) <= 16
 
 
 def test_figures_of_a_run() -> None:
-    result = run_vdsp(plan(epochs=1), seeds=(0, 1))
+    result = run_network(system(epochs=1), seeds=(0, 1))
     figures = result.figures()
     assert set(figures) == {"receptive_fields", "states", "confusion", "accuracy", "activity"}
     for figure in figures.values():
@@ -325,7 +328,7 @@ def test_figures_of_a_run() -> None:
 
 def test_digits_are_learned_in_the_demo_setting() -> None:
     pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
-    settings, _ = preset("digits")
-    found = run_vdsp(Plan(settings, SURROGATES["rate"], load_images("digits").first(700), epochs=4))
+    settings, _ = vdsp_preset("digits")
+    found = run_network(VdspSystem(settings, SURROGATES["rate"], ImageTask(load_images("digits").first(700), 4)))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.
     assert found.mean > 0.65

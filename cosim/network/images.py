@@ -1,0 +1,171 @@
+"""Classifying images: the sets, the order in which they are shown, and which of them the read-outs get.
+
+Read-outs are fitted on training images with learning off and chosen on further training images, which took part in the
+unsupervised learning but not in the fit. The chosen one is then fitted on both. The test set is shown once, at the end;
+the accuracies of the other read-outs on it are reported, and decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.errors import InputError, UnknownName
+from cosim.network.readout import PROTOCOL, Reading, choose
+from cosim.network.run import Purpose, Streams
+from cosim.surrogate.files import array_digest
+
+# Images between two possible checkpoints.
+BATCH = 200
+# (images (k, pixels), random numbers, protocol) -> spike counts (k, neurons), with learning off.
+Respond = Callable[[NDArray[np.floating], np.random.Generator, str], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (n, pixels) with values 0..1 and their classes (n,); ``side`` pixels make a row.
+
+    >>> import numpy as np
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> cosim.ImageSet("corners", x, y, x, y, side=2).classes
+    2
+    """
+
+    name: str
+    train_x: NDArray[np.floating]
+    train_y: NDArray[np.int64]
+    test_x: NDArray[np.floating]
+    test_y: NDArray[np.int64]
+    side: int
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(max(self.train_y.max(), self.test_y.max())) + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all of it."""
+        return array_digest(self.train_x, self.train_y, self.test_x, self.test_y)
+
+    def first(self, images: int) -> ImageSet:
+        """With the first ``images`` training images only."""
+        if not 0 < images <= len(self.train_y):
+            raise InputError(f"{images} images are asked for, {self.name} has {len(self.train_y)} to train on")
+        return replace(self, train_x=self.train_x[:images], train_y=self.train_y[:images])
+
+
+def load_images(name: str) -> ImageSet:
+    """ "mnist" (60 000 and 10 000) or "digits" (the first 1400 of 1797 to train on). Raises `UnknownName`.
+
+    >>> digits = cosim.load_images("digits")
+    >>> digits.train_x.shape, digits.classes
+    ((1400, 64), 10)
+    """
+    from cosim import datasets
+
+    if name == "mnist":
+        raw = datasets.load_mnist()
+        train_x, train_y, test_x, test_y = (np.asarray(part) for part in raw)
+        full = 255.0
+    elif name == "digits":
+        images, labels = datasets.digits()
+        # By position, not shuffled: neighbours are by one writer, whom a shuffled split would train and test on.
+        train_x, train_y, test_x, test_y = images[:1400], labels[:1400], images[1400:], labels[1400:]
+        full = 16.0
+    else:
+        raise UnknownName("image set", name, ("digits", "mnist"))
+    side = train_x.shape[-1]
+    return ImageSet(
+        name,
+        (train_x.reshape(len(train_x), -1) / full).astype(np.float32),
+        train_y.astype(np.int64),
+        (test_x.reshape(len(test_x), -1) / full).astype(np.float32),
+        test_y.astype(np.int64),
+        side,
+    )
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Images to learn for some epochs, each in an order of its own; then the read-outs.
+
+    ``label_images`` fit the read-outs, ``choice_images`` choose among them; 0: as suits the size of the set.
+
+    >>> import numpy as np
+    >>> x, y = np.tile(np.eye(4), (100, 1)), np.arange(400) % 2
+    >>> task = cosim.ImageTask(cosim.ImageSet("corners", x, y, x, y, side=2), epochs=2)
+    >>> task.batches, task.split
+    ((200, 200, 200, 200), (266, 133))
+    """
+
+    images: ImageSet
+    epochs: int = 1
+    label_images: int = 0
+    choice_images: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"{self.epochs} epochs leave nothing to learn", remedy="give at least one")
+        if sum(self.split) > len(self.images.train_y):
+            raise InputError(
+                f"{self.split[0]} images for labels and {self.split[1]} for the choice are more than there are",
+                remedy=f"{self.images.name} has {len(self.images.train_y)} training images here",
+            )
+        if self.split[1] < 1:
+            raise InputError("no image is left to choose among the read-outs", remedy="take more training images")
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Images for the fit of the read-outs and for the choice among them."""
+        total = len(self.images.train_y)
+        return self.label_images or min(10_000, 2 * total // 3), self.choice_images or min(5_000, total // 3)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """All that the numbers depend on."""
+        return f"{self.images.fingerprint}\n{self.epochs} {self.split} {BATCH}"
+
+    @cached_property
+    def batches(self) -> tuple[int, ...]:
+        """The images of each batch of all epochs."""
+        whole, rest = divmod(len(self.images.train_y), BATCH)
+        return ((BATCH,) * whole + (rest,) * (rest > 0)) * self.epochs
+
+    def batch(self, number: int, streams: Streams) -> tuple[NDArray[np.floating], np.random.Generator]:
+        """The images of a batch, and the random numbers to learn them with."""
+        epoch, place = divmod(number, len(self.batches) // self.epochs)
+        order = streams(Purpose.ORDER, epoch).permutation(len(self.images.train_y))
+        return self.images.train_x[order[place * BATCH :][:BATCH]], streams(Purpose.LEARN, epoch, place)
+
+    def _picked(self, streams: Streams) -> NDArray[np.int64]:
+        """Training images for the read-outs, first those for their fit; spread over the set, so that both are alike."""
+        return streams(Purpose.EVALUATE, 0).permutation(len(self.images.train_y))[: sum(self.split)]
+
+    def require_labels(self, streams: Streams) -> None:
+        """Raises `InputError` where the images that the read-outs are fitted on do not show every class."""
+        fitted_on = self.split[0]
+        shown = np.bincount(self.images.train_y[self._picked(streams)[:fitted_on]], minlength=self.images.classes)
+        absent = np.flatnonzero(shown == 0)
+        if absent.size:
+            raise InputError(
+                f"the {fitted_on} images that the read-outs are fitted on show none of class "
+                f"{', '.join(str(k) for k in absent)} (seed {streams.seed})",
+                remedy=f"take more than {len(self.images.train_y)} training images, or more of them for the labels",
+            )
+
+    def read(self, respond: Respond, streams: Streams) -> Reading:
+        """Show the images for the read-outs and the test set, and choose a read-out."""
+        images, pick = self.images, self._picked(streams)
+        protocols = sorted(set(PROTOCOL.values()))
+        train, test = (
+            {p: respond(x, streams(Purpose.EVALUATE, place), p) for p in protocols}
+            for place, x in ((1, images.train_x[pick]), (2, images.test_x))
+        )
+        return choose(
+            train, images.train_y[pick], test=test, truth=images.test_y, fitted_on=self.split[0], classes=images.classes
+        )

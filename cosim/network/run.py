@@ -1,0 +1,310 @@
+"""Running a network over batches and seeds: checkpoints, results; stopped at any moment, it can go on.
+
+A `System` describes what is learned; `System.start` gives the `Network` of one seed, which learns a batch at a time and
+is evaluated at the end. What a run does depends on its system and seed only: the random numbers of each batch are a
+stream of their own, and a checkpoint always lies between two batches. So an interrupted run that goes on gives the same
+numbers as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim import __version__
+from cosim.devices.base import Values
+from cosim.errors import InputError, Where
+from cosim.files import write_atomic
+from cosim.surrogate.files import read_npz, write_npz
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Seconds between two checkpoints.
+SAVE_EVERY = 20.0
+# Seed, items learned so far and items in all.
+Progress = Callable[[int, int, int], None]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Purpose(IntEnum):
+    """What random numbers are for; each purpose has streams of its own."""
+
+    START, ORDER, LEARN, EVALUATE = range(4)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The random numbers of one seed: ``streams(Purpose.LEARN, batch)`` is always the same stream."""
+
+    seed: int
+
+    def __call__(self, purpose: Purpose, *place: int) -> np.random.Generator:
+        """A generator of its own for each purpose and place."""
+        # SFC64 draws the many normal numbers of the noise fastest.
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence((self.seed, int(purpose), *place))))
+
+
+class Network(Protocol):
+    """The network of one seed."""
+
+    def learn(self, batch: int) -> None:
+        """Learn the batch of this number."""
+        ...
+
+    def evaluate(self) -> tuple[Mapping[str, Any], Arrays]:
+        """Results as JSON values, `System.score` among them, and as arrays for the figures."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes while learning, copied."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """The inverse of `state`."""
+        ...
+
+
+class System(ABC):
+    """A network, its settings and its task; a frozen value. Two with one fingerprint give the same numbers.
+
+    Attributes:
+        name: in results and on the command line.
+        score: which of the values of `Network.evaluate` (a share, 0..1) the run is about.
+
+    >>> import numpy as np
+    >>> class Count:
+    ...     def __init__(self): self.n = 0
+    ...     def learn(self, batch): self.n += batch
+    ...     def evaluate(self): return {"share": self.n / 10}, {}
+    ...     def state(self): return {"n": np.array(self.n)}
+    ...     def restore(self, state): self.n = int(state["n"])
+    >>> class Counting(cosim.System):
+    ...     name, score, fingerprint, batches = "counting", "share", "1", (1, 1, 1)
+    ...     def start(self, streams): return Count()
+    >>> cosim.run_network(Counting()).mean
+    0.3
+    """
+
+    name: ClassVar[str]
+    score: ClassVar[str] = "accuracy"
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of all that the numbers depend on, but for the seed."""
+
+    @property
+    @abstractmethod
+    def batches(self) -> Sequence[int]:
+        """How many items (images, episodes) each batch holds."""
+
+    @abstractmethod
+    def start(self, streams: Streams) -> Network:
+        """The untrained network of a seed. Raises `InputError` for what could not be evaluated in the end."""
+
+    def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
+        """What ``result.json`` says beside the scores, as JSON values."""
+        return {}
+
+    def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
+        """What the command line says of the network and of each seed, a fact a line."""
+        return [f"seed {seed.seed:<6} {self.score} {100 * seed.values[self.score]:.2f} %" for seed in seeds]
+
+    def figures(self, result: RunResult) -> dict[str, Figure]:
+        """The figures of a result, by name."""
+        return {}
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed: what `Network.evaluate` gave, read by attribute or key, and the seconds of learning."""
+
+    seed: int
+    values: Values
+    arrays: Values = field(repr=False)
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, without the arrays of the figures."""
+        return {"seed": self.seed, **self.values, "learning_seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """All seeds of a system."""
+
+    system: System
+    seeds: tuple[SeedResult, ...]
+
+    @property
+    def scores(self) -> list[float]:
+        """The score (0..1) of each seed."""
+        return [float(seed.values[self.system.score]) for seed in self.seeds]
+
+    @property
+    def mean(self) -> float:
+        """Mean score (0..1) over the seeds."""
+        return float(np.mean(self.scores))
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds (n − 1); None with one seed."""
+        return float(np.std(self.scores, ddof=1)) if len(self.seeds) > 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "system": self.system.name,
+            "cosim": __version__,
+            "plan": self.system.fingerprint,
+            **self.system.to_dict(self.seeds),
+            self.system.score: {"mean": self.mean, "deviation": self.deviation, "seeds": len(self.seeds)},
+            "seeds": [seed.to_dict() for seed in self.seeds],
+        }
+
+    def lines(self) -> list[str]:
+        """The result as text, one fact a line."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % over {len(self.seeds)} seed(s)"
+        return [*self.system.lines(self.seeds), mean]
+
+    def figures(self) -> dict[str, Figure]:
+        """The system's figures, by name."""
+        return self.system.figures(self)
+
+
+def run_network(
+    system: System,
+    *,
+    seeds: Sequence[int] = (0,),
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Learn every batch and evaluate; once per seed.
+
+    Args:
+        system: what to run.
+        seeds: one network each.
+        folder: for checkpoints, results and ``result.json``, written as they come; None: nothing is written.
+        resume: go on from the folder's checkpoints; without it a folder that holds some is refused.
+        progress: called with seed, items learned and items in all, after each batch.
+
+    Raises:
+        InputError: a checkpoint of another system; whatever the system refuses, before it learns.
+
+    >>> settings, _ = cosim.vdsp_preset("digits")
+    >>> task = cosim.ImageTask(cosim.load_images("digits").first(300))
+    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> result = cosim.run_network(cosim.VdspSystem(settings.with_(neurons=20), cell, task))
+    >>> result.mean > 0.2
+    True
+    """
+    place = None if folder is None else Path(folder)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"a run needs at least one seed, and each once, not {list(seeds)}", remedy="give e.g. 0,1,2")
+    if place is not None and not resume:
+        old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
+        if old:
+            raise InputError(
+                f"{old[0]} exists already",
+                remedy="resume it with --resume (in Python: resume=True), or take another folder",
+            )
+    for seed in seeds:  # before an hour of learning, not after it
+        system.start(Streams(seed))
+    done: list[SeedResult] = []
+    for seed in seeds:
+        done.append(_run_seed(system, seed, place, progress))
+        if place is not None:
+            text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
+            write_atomic(place / "result.json", text + "\n")
+    return RunResult(system, tuple(done))
+
+
+def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
+    return folder / f"seed-{seed}.checkpoint.npz", folder / f"seed-{seed}.npz"
+
+
+def _run_seed(system: System, seed: int, folder: Path | None, progress: Progress | None) -> SeedResult:
+    checkpoint, final = (None, None) if folder is None else _paths(folder, seed)
+    if final is not None and final.exists():
+        stored, about = _read(final, system, seed, kind="result", clock="learning_seconds")
+        seconds = about.pop("learning_seconds")
+        return SeedResult(seed, Values(about), Values(stored), seconds)
+    network = system.start(Streams(seed))
+    seconds = _learn(system, seed, network, checkpoint, progress)
+    values, arrays = network.evaluate()
+    result = SeedResult(seed, Values(values), Values(arrays), seconds)
+    if final is not None and checkpoint is not None:
+        _write(final, system, result.to_dict(), arrays, kind="result")
+        checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def _learn(system: System, seed: int, network: Network, checkpoint: Path | None, progress: Progress | None) -> float:
+    """Every batch from the checkpoint on; the seconds that all of them took."""
+    batches = system.batches
+    total, first, seconds = sum(batches), 0, 0.0
+    if checkpoint is not None and checkpoint.exists():
+        stored, about = _read(checkpoint, system, seed, kind="checkpoint", clock="seconds")
+        if stored.keys() != network.state().keys():
+            raise InputError(
+                "this checkpoint is by another version of cosim",
+                where=Where(checkpoint),
+                remedy="start in a new folder",
+            )
+        network.restore(stored)
+        first, seconds = int(about["batch"]), about["seconds"]
+    saved = begin = time.monotonic()
+
+    def save(state: Arrays, batch: int) -> None:
+        if checkpoint is not None:
+            about = {"seed": seed, "batch": batch, "seconds": seconds + time.monotonic() - begin}
+            _write(checkpoint, system, about, state, kind="checkpoint")
+
+    for batch in range(first, len(batches)):
+        before = network.state()
+        try:
+            network.learn(batch)
+        except KeyboardInterrupt:
+            save(before, batch)
+            raise
+        if progress is not None:
+            progress(seed, sum(batches[: batch + 1]), total)
+        if batch + 1 == len(batches) or time.monotonic() - saved > SAVE_EVERY:
+            save(network.state(), batch + 1)
+            saved = time.monotonic()
+    return seconds + time.monotonic() - begin
+
+
+def _write(path: Path, system: System, about: Mapping[str, Any], arrays: Arrays, *, kind: str) -> None:
+    text = json.dumps({"kind": kind, "plan": system.fingerprint, **about})
+    write_npz(path, {**arrays, "about": np.frombuffer(text.encode(), dtype=np.uint8)})
+
+
+def _read(
+    path: Path, system: System, seed: int, *, kind: str, clock: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and values of a file; raises `InputError` for one of another system or seed."""
+    stored = read_npz(path, kind=kind)
+    try:
+        about = json.loads(stored.pop("about").tobytes())
+        whose = [about.pop(name) for name in ("kind", "plan", "seed")]
+        about[clock] = float(about[clock])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
+    if whose != [kind, system.fingerprint, seed]:
+        raise InputError(
+            f"this {kind} belongs to another run", where=Where(path), remedy="give the same options, or another folder"
+        )
+    return stored, about

@@ -1,0 +1,1 @@
+"""Networks that `cosim.network.run` runs, one file each."""
