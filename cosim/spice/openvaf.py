@@ -30,7 +30,8 @@ MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
 _LOG_BYTES = 1 << 20
 _INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
 _STANDARD = re.compile(r"(disciplines?|constants)\.(vams|h)$")
-_MODULE = re.compile(r"^(?:[^/\n\"]|/(?!/)|\"[^\"\n]*\")*?\b(?:macro)?module\s+([\w`]+)", re.MULTILINE)
+_UNREAD = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_MODULE = re.compile(r"\b(?:macro)?module\s+([\w`]+)")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
     r"^error(?:\[\w+\])?: (?P<text>(?:(?!\s*-->).*\n){1,20}?)\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)",
@@ -102,7 +103,7 @@ def compile_model(
     program = require_openvaf()
     file = source if isinstance(source, Path) else None
     text = text if text is not None else _read(file) if file is not None else str(source)
-    match = _MODULE.search(text)
+    match = _MODULE.search(_UNREAD.sub(" ", text))
     if match is None and all(_STANDARD.match(included) for included in _INCLUDE.findall(text)):
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
     name = match[1].strip("`") if match is not None else "included"

@@ -78,6 +78,13 @@ def test_a_string_is_set(values: str, amperes: float, tmp_path: Path, capsys: py
     assert measured == pytest.approx([-amperes], rel=1e-6)
 
 
+@pytest.mark.parametrize("between", [" /* module other */ ", " // module other\n  "])
+def test_a_string_of_a_module_whose_head_has_a_comment(between: str, tmp_path: Path) -> None:
+    path = bench(tmp_path, 'values = { law = "square" }')
+    (tmp_path / "two_laws.va").write_text(MODEL.replace("module ", f"module{between}"))
+    assert "two_laws_" in Testbench.load(path).deck().text
+
+
 def test_two_devices_of_one_file_with_other_strings(tmp_path: Path) -> None:
     path = bench(tmp_path, 'values = { law = "square" }\n[devices.other]\nverilog_a = "two_laws.va"')
     path.write_text(path.read_text().replace("X1 a 0 dut", "X1 a 0 dut\nX2 a 0 other"))
