@@ -7,8 +7,8 @@ that are next to each other in what was applied: in a train of random amplitudes
 * runs of one sign: Wald & Wolfowitz, Ann. Math. Statist. 11, 147 (1940);
 * neighbours: d of Durbin & Watson, Biometrika 38, 159 (1951), whose distribution under least squares is a beta on
   [0, 4] with the exact mean and variance for this fit's Jacobian (their section 4);
-* neighbours up to ten rows away: Ljung & Box, Biometrika 65, 297 (1978); the chances of these two by drawing noise where
-  the rows are few (`calibrated`);
+* neighbours up to ten rows away: Ljung & Box, Biometrika 65, 297 (1978); where rows are few, the chances of these two
+  come from drawn noise (`calibrated`);
 * mean: Student's t, with the number of rows that are worth one independent row each, n (1 − r)/(1 + r);
 * size: against the stated noise (chi-square), and against the scatter of rows that repeat each other (lack of fit,
   Draper & Smith, *Applied Regression Analysis*, ch. 2);
