@@ -166,6 +166,8 @@ def fit_train(
         moved = [abs(float(best.p[n] - last.p[n])) / (uncertainty.stderr(n) or math.inf) for n in problem.names]
         if max(moved) < SETTLED:
             break
+    else:
+        best = replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds")
     return best, found, Spread(spread.step, spread.read * float(np.median(base[rows])))
 
 
