@@ -128,8 +128,13 @@ def most_likely(residual: Array, side: NDArray[np.int64]) -> tuple[Array, Array]
     from scipy.special import log_ndtr
 
     z = side * residual
-    log = log_ndtr(z)
-    size = np.sqrt(-2.0 * log)
-    hazard = np.exp(-0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - log)
-    slope = np.divide(hazard, size, out=np.zeros_like(size), where=size > 0.0)
+    size = np.sqrt(-2.0 * log_ndtr(z))
+    slope = np.divide(hazard(z), size, out=np.zeros_like(size), where=size > 0.0)
     return np.asarray(-side * size), np.asarray(slope)
+
+
+def hazard(z: Array) -> Array:
+    """φ(z)/Φ(z): so many σ lies the mean of what is beyond a limit above a prediction that is z σ beyond it."""
+    from scipy.special import log_ndtr
+
+    return np.asarray(np.exp(-0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - log_ndtr(z)))

@@ -43,7 +43,7 @@ def train(*, step: float = 0.3, n: int = 120) -> Curve:
 
 def test_noise_of_steps_is_refused_where_there_are_none():
     which = recipe(sweep(), ("g_on",), "access_transistor", noise={"step": 0.3})
-    with pytest.raises(InputError, match="noise.step is for pulse trains, and the curve is of kind 'i-v'"):
+    with pytest.raises(InputError, match=r"noise\.step is for pulse trains, and the curve is of kind 'i-v'"):
         extract(which, sweep())
 
 
