@@ -8,9 +8,18 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _has_what_it_needs(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose package is not installed; it is looked for and not imported, which could change the process."""
+    for mark in request.node.iter_markers("needs"):
+        if find_spec(mark.args[0]) is None:
+            pytest.skip(f"the package {mark.args[0]} is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -87,17 +87,15 @@ def _with_strings(
     for key, word in strings.items():
         entry = known[key]
         assert entry.value is not None
-        if source.expanded(module.start) or not source.editable(entry.value):
+        if any(map(source.expanded, (module.start, module.named))) or not source.editable(entry.value):
             raise InputError(
-                f"parameter {key!r} of module {module.name!r} is written by a macro or in an included file",
-                remedy="write its declaration in the file itself",
+                f"parameter {key!r} or the head of module {module.name!r} is written by a macro or in an included file",
+                remedy="write both in the file itself",
             )
         edits.append(Edit(entry.value.start, entry.end, f'"{word}"'))
     # a module of a name of its own: an engine may hold the same one with other strings
     called = f"{module.name}_{hashlib.sha256(repr(sorted(strings.items())).encode()).hexdigest()[:12]}"
-    head = re.compile(rf"\bmodule\s+{re.escape(module.name)}\b").search(source.text, module.start)
-    assert head is not None
-    edits.append(Edit(head.start(), head.end(), f"module {called}"))
+    edits.append(Edit(module.named, module.named + len(module.name), called))
     return called, apply_edits(source.text, edits)
 
 

@@ -25,8 +25,8 @@ from cosim.errors import InputError
 Decks = Sequence[tuple[str, Mapping[str, float], Deck]]
 _Stamp = tuple[int, int, int]
 # What decks are written, run, measured and judged by.
-_CODE = ("measure", "spice", "campaign", "devices", "emit", "lint")
-_MODULES = ("validate.py", "units.py", "schema.py", "parameters.py")
+_CODE = ("bench", "campaign", "devices", "emit", "engines", "language", "statistics")
+_MODULES = ("units.py", "schema.py", "parameters.py")
 # What an engine follows beside its deck: variables that it gets from the user's environment, and its start-up file.
 _VARIABLES = ("SPICE_SCRIPTS", "SPICE_LIB_DIR", "SPICE_EXEC_DIR", "LD_LIBRARY_PATH")
 _SPINIT = "scripts/spinit"

@@ -28,9 +28,10 @@ COMPILE_LIMIT = 600.0
 COMPILE_MEMORY, COMPILE_FILE = 8 << 30, 1 << 30  # bytes
 MAX_SOURCE, MAX_INCLUDES = 16 << 20, 1000
 _LOG_BYTES = 1 << 20
-_INCLUDE = re.compile(r'^\s*`include\s+"([^"]+)"', re.MULTILINE)
+_INCLUDE = re.compile(r'//[^\n]*|/\*.*?\*/|`include\s+"([^"]+)"', re.DOTALL)
 _STANDARD = re.compile(r"(disciplines?|constants)\.(vams|h)$")
-_MODULE = re.compile(r"^(?:[^/\n\"]|/(?!/)|\"[^\"\n]*\")*?\b(?:macro)?module\s+([\w`]+)", re.MULTILINE)
+_UNREAD = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_MODULE = re.compile(r"\b(?:macro)?module\s+([\w`]+)")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(
     r"^error(?:\[\w+\])?: (?P<text>(?:(?!\s*-->).*\n){1,20}?)\s*--> (?P<file>.*?):(?P<line>\d+):(?P<column>\d+)",
@@ -102,8 +103,8 @@ def compile_model(
     program = require_openvaf()
     file = source if isinstance(source, Path) else None
     text = text if text is not None else _read(file) if file is not None else str(source)
-    match = _MODULE.search(text)
-    if match is None and all(_STANDARD.match(included) for included in _INCLUDE.findall(text)):
+    match = _MODULE.search(_UNREAD.sub(" ", text))
+    if match is None and all(_STANDARD.match(included) for included in _included(text)):
         raise NetlistError("no 'module' in the Verilog-A source", where=Where(file, 1), remedy="a model is a module")
     name = match[1].strip("`") if match is not None else "included"
     folders = ([file.resolve().parent] if file is not None else []) + [folder.resolve() for folder in include]
@@ -132,6 +133,10 @@ def _read(path: Path) -> str:
         raise MissingFile(f"cannot read Verilog-A file {str(path)!r}: {error}", remedy="check the path") from None
 
 
+def _included(text: str) -> list[str]:
+    return [match[1] for match in _INCLUDE.finditer(text) if match[1]]
+
+
 def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash) -> None:
     """``text`` and all that it includes into ``digest``. Raises `NetlistRefused` for a file outside of ``folders``."""
     seen: set[Path] = set()
@@ -139,7 +144,7 @@ def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash) -> Non
     while left:
         text, around = left.pop()
         digest.update(text.encode())
-        for name in _INCLUDE.findall(text):
+        for name in _included(text):
             found = next((path for folder in around if (path := folder / name).exists()), None)
             if found is None or found in seen:  # the compiler brings the standard headers itself
                 continue

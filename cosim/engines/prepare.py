@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cosim.errors import InputError, MissingFile, NetlistError, NetlistRefused, 
 from cosim.files import resolved
 from cosim.language import chance, dialect, fourier, hazards, meas, suffixes
 from cosim.language.diagnose import check_expansion
-from cosim.language.floating import check_floating, shunted
+from cosim.language.floating import check_floating, shunted, shunted_by_name
 from cosim.language.fourier import FourierCard
 from cosim.language.instances import check_instances
 from cosim.language.left_out import left_out
@@ -147,7 +147,7 @@ def prepare(deck: Deck, *, drop: Iterable[str] = ()) -> Prepared:
         return prepared
     prepared = _prepare(deck, dropped)
     if numbers is not None:
-        numbers.keep(prepared)
+        numbers.keep(prepared, deck.options)
     return prepared
 
 
@@ -247,7 +247,9 @@ class _Template:
             rows[self.row] = numbers.card
             card = Line(numbers.card, circuit.lines[self.line].where)
             circuit = replace(circuit, lines=(*circuit.lines[: self.line], card, *circuit.lines[self.line + 1 :]))
-        return replace(self.prepared, text="\n".join(rows), circuit=circuit)
+        # the frequency of a .four card may be one of the numbers
+        asked = fourier.cards(circuit) if self.prepared.fourier else ()
+        return replace(self.prepared, text="\n".join(rows), circuit=circuit, fourier=asked)
 
 
 @dataclass(frozen=True)
@@ -283,11 +285,13 @@ class _Numbers:
             found = _templates.get(self.key)
         return found if found is not None and found.unchanged() else None
 
-    def keep(self, prepared: Prepared) -> None:
+    def keep(self, prepared: Prepared, options: Mapping[str, float | str]) -> None:
         """Keep a deck for those that come with other numbers."""
         rows = prepared.text.split("\n")
         lines = [k for k, line in enumerate(prepared.circuit.lines) if line.text == self.card]
         if self.card and (len(lines) != 1 or rows.count(self.card) != 1):
+            return
+        if self.card and shunted_by_name(prepared.circuit, options):  # other numbers, other nodes that float
             return
         row, line = (rows.index(self.card), lines[0]) if self.card else (None, 0)
         seed_row = rows.index(self.seed) if self.seed in rows else None

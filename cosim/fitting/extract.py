@@ -72,6 +72,7 @@ def extract(
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
+            chosen, trials = _choose(recipe, curve, held_out, limit)
             found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
     found = _with_process(recipe, found, chosen)
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
@@ -158,8 +159,9 @@ def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
     )
     known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
-    if step is None and not check.white:
+    if step is None and not (check.white and minimum.converged):
         return found
+    _require_minimum(minimum)
     return _Found(minimum, problem, check, known, spread)
 
 
@@ -172,6 +174,11 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
     where = Where(curve.source) if curve.source else None
     if curve.kind != recipe.data.kind:
         raise InputError(f"the curve is of kind {curve.kind!r}, the recipe's is {recipe.data.kind!r}", where=where)
+    if recipe.noise.step and curve.kind != "pulse train":
+        with located(recipe.path), at("noise", "step"):
+            raise InputError(
+                f"noise.step is for pulse trains, and the curve is of kind {curve.kind!r}", remedy="remove it"
+            )
     y = curve.measured
     if np.ptp(y) <= 1e-12 * float(np.abs(y).max()):
         raise DataError(
@@ -247,18 +254,23 @@ def _fit(
         best = search(moving, start, others=_starts(start, vary), outside=outside, progress=progress)
     else:
         best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
-    if not best.converged:
-        raise FitError(
-            f"no minimum after {best.evaluations} evaluations ({best.message.strip()})",
-            remedy="start closer, fix a parameter that the curve does not determine, or narrow the bounds",
-        )
+    _require_minimum(best)
     if limit is None:
         return best, problem
     for _ in range(CENSORED_ROUNDS):  # what a clipped row says depends on the noise
         sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
         problem = replace(problem, rows=rows, sigma=sigma, side=limit.side)
         best = problem.without(*idle).minimise(best.p, progress=progress)
+    _require_minimum(best)
     return best, problem
+
+
+def _require_minimum(found: Minimum) -> None:
+    if not found.converged:
+        raise FitError(
+            f"no minimum after {found.evaluations} evaluations ({found.message.strip()})",
+            remedy="start closer, fix a parameter that the curve does not determine, or narrow the bounds",
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ EQUAL = 3
 FLOOR = 0.01
 # A stated limit holds values from this part of it on: a unit in compliance regulates to about a thousandth.
 REACHED = 0.999
+# An instrument overshoots its limit now and then; where most values lie further above it, it is not the limit.
+BEYOND = 1.05
 SHOWN = 8
 
 
@@ -65,7 +67,7 @@ class Plateau:
 def stated(curve: Curve, compliance: str | float | None) -> Plateau | None:
     """The rows at the limit that the recipe states; None without one.
 
-    Raises `InputError` where no row reaches it, `UnitError`.
+    Raises `InputError` where no row reaches it, or most that do exceed it; `UnitError`.
     """
     if compliance is None or compliance == "none":
         return None
@@ -76,6 +78,13 @@ def stated(curve: Curve, compliance: str | float | None) -> Plateau | None:
         raise InputError(
             f"no value reaches data.compliance = {compliance} (the largest is {np.abs(y).max():g} "
             f"{curve.measured_unit})",
+            remedy="correct it, or leave it out",
+        )
+    size = np.abs(y[side != 0])
+    if np.median(size) > BEYOND * limit:
+        raise InputError(
+            f"{size.size} values reach data.compliance = {compliance}, and most of them exceed it (the largest is "
+            f"{size.max():g} {curve.measured_unit})",
             remedy="correct it, or leave it out",
         )
     return Plateau(side, stated=True)
@@ -119,8 +128,13 @@ def most_likely(residual: Array, side: NDArray[np.int64]) -> tuple[Array, Array]
     from scipy.special import log_ndtr
 
     z = side * residual
-    log = log_ndtr(z)
-    size = np.sqrt(-2.0 * log)
-    hazard = np.exp(-0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - log)
-    slope = np.divide(hazard, size, out=np.zeros_like(size), where=size > 0.0)
+    size = np.sqrt(-2.0 * log_ndtr(z))
+    slope = np.divide(hazard(z), size, out=np.zeros_like(size), where=size > 0.0)
     return np.asarray(-side * size), np.asarray(slope)
+
+
+def hazard(z: Array) -> Array:
+    """φ(z)/Φ(z): so many σ lies the mean of what is beyond a limit above a prediction that is z σ beyond it."""
+    from scipy.special import log_ndtr
+
+    return np.asarray(np.exp(-0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - log_ndtr(z)))

@@ -11,6 +11,11 @@ an extended Kalman filter gives the innovations v_k = y_k − G(ŵ_k), their var
 method (Ljung, *System Identification*, ch. 7.2: standard errors from the Jacobian of v/√S, as in least squares); η and
 σ minimise Σ (ln S + v²/S); the two take turns. A row that is not fitted corrects nothing.
 
+Of a clipped read only its side of the limit is known: it has the likelihood of that, and corrects the state by the mean
+of what lies beyond, as a truncated normal has it (Allik et al., IEEE Trans. Control Syst. Technol.
+24, 365 (2016)). Left out,
+clipped reads leave those that the noise kept below the limit, and the range comes out too small.
+
 A gain is kept as κ in ŵ + κ (y − G(ŵ))/(G(1) − G(0)), so that it means the same when the range of the reads changes.
 """
 
@@ -21,15 +26,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
 from cosim.fitting.forward import PulseTrainForward, Rows
+from cosim.fitting.plateau import hazard, most_likely
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.uncertainty import covariance_of
 
+Side = NDArray[np.int64]
 # The last change of the parameters, in standard errors.
 SETTLED = 0.01
 ROUNDS = 12
@@ -56,18 +64,30 @@ class Spread:
 class FilteredTrain(PulseTrainForward):
     """Predicts each read from those before it; ``gain`` (n,) κ of each read, 0 where it is not used."""
 
-    def __init__(self, device: DeviceModel, curve: Curve, rows: Rows, *, gain: Array) -> None:
+    def __init__(
+        self,
+        device: DeviceModel,
+        curve: Curve,
+        rows: Rows,
+        *,
+        gain: Array,
+        side: Side | None = None,
+        sigma: float | Array = 1.0,
+    ) -> None:
         super().__init__(device, curve, rows)
         self.fitted = rows
+        self.side = np.zeros(rows.size, dtype=np.int64) if side is None else np.where(rows, side, 0)
         self.gain = np.where(rows, gain, 0.0)
         # The state before pulse k is corrected by read k − 1.
         self._before = np.concatenate([[0.0], self.gain[:-1]])
         self._seen = np.concatenate([[0.0], self._read[:-1]])
+        self._limit = np.concatenate([[0], self.side[:-1]])
+        self._sigma = np.concatenate([[1.0], np.broadcast_to(sigma, rows.shape)[:-1]])
 
     @classmethod
-    def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array) -> FilteredTrain:
+    def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array, side: Side | None = None) -> FilteredTrain:
         """A train that was predicted from its first state alone."""
-        return cls(train._device, train.curve, rows, gain=gain)
+        return cls(train._device, train.curve, rows, gain=gain, side=side)
 
     def span(self, p: Values) -> Array:
         """G(1) − G(0) (S); scalar, or (m, 1) with parameters (m, 1)."""
@@ -76,6 +96,10 @@ class FilteredTrain(PulseTrainForward):
 
     def _corrected(self, w: Array, p: Values, *, at: slice = slice(None)) -> Array:
         error = self._seen[at] - self._observe(w, p)
+        side, sigma = self._limit[at], self._sigma[at]
+        if side.any():
+            beyond = side * sigma * hazard(np.where(side == 0, 0.0, -side * error / sigma))
+            error = np.where(side == 0, error, beyond)
         return np.asarray(np.clip(w + self._before[at] * error / self.span(p), 0.0, 1.0))
 
     def _after(self, w: Array, p: Values) -> Array:
@@ -84,9 +108,9 @@ class FilteredTrain(PulseTrainForward):
     def _after_one(self, k: int, w: float, p: Values) -> float:
         return super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
 
-    def with_gain(self, gain: Array) -> FilteredTrain:
-        """The same train with other gains."""
-        made = FilteredTrain.of(self, self.fitted, gain=gain)
+    def with_gain(self, gain: Array, sigma: Array) -> FilteredTrain:
+        """The same train with other gains, and deviations (S) of the innovations."""
+        made = FilteredTrain(self._device, self.curve, self.fitted, gain=gain, side=self.side, sigma=sigma)
         made._states = self._states
         return made
 
@@ -95,17 +119,22 @@ class FilteredTrain(PulseTrainForward):
         states = self._solve(p)[0]
         corrected = self._corrected(states[:-1], p)
         after, slope = trajectory.slopes(lambda w: super(FilteredTrain, self)._after(w, p), corrected)
-        read = trajectory.slopes(lambda w: self._observe(w, p), states[1:])[1]
-        return Linear(after - corrected, slope, read / float(self.span(p)[0]), float(self.span(p)[0]))
+        predicted, read = trajectory.slopes(lambda w: self._observe(w, p), states[1:])
+        span = float(self.span(p)[0])
+        beyond = np.where(self.side == 0, math.nan, self.side * (predicted - self._read) / span)
+        return Linear(after - corrected, slope, read / span, beyond, span)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Along a train, all (n,): the step of each pulse, its slope ∂f/∂w, and G'/``span`` of each read."""
+    """Along a train, all (n,): the step of each pulse, its slope ∂f/∂w, G'/``span`` of each read, and how far over its
+    limit a clipped one is predicted, over ``span`` (NaN where it is not clipped).
+    """
 
     step: Array
     slope: Array
     read: Array
+    beyond: Array
     span: float
 
     def filtered(self, spread: Spread, noise: Array, rows: Rows) -> tuple[Array, Array]:
@@ -120,13 +149,19 @@ class Linear:
             (spread.step * self.step) ** 2,
             self.read,
             (spread.read * noise / self.span) ** 2,
+            self.beyond,
             rows,
         )
-        for slope, process, read, own, used in zip(*(column.tolist() for column in columns), strict=True):
+        for slope, process, read, own, beyond, used in zip(*(column.tolist() for column in columns), strict=True):
             state = slope * left + process
             variance.append(read**2 * state + own)
             gain.append(read * state / variance[-1] if used else 0.0)
-            left = max(1.0 - gain[-1] * read, 0.0) * state
+            known = 1.0
+            if not math.isnan(beyond):  # how much less than a read a limit tells
+                z = beyond / math.sqrt(variance[-1])
+                rate = float(hazard(np.array(z)))
+                known = rate * (rate + z)
+            left = max(1.0 - known * gain[-1] * read, 0.0) * state
         return self.span * np.sqrt(variance), np.array(gain)
 
 
@@ -136,7 +171,7 @@ def fit_train(
     """The fit of a pulse train with read by read prediction (module docstring).
 
     Args:
-        problem: the train as it is fitted from its first state alone; clipped rows correct nothing and are left out.
+        problem: the train as it is fitted from its first state alone; with the sides of its clipped rows.
         starts: values to start from.
         noise: (n,) standard deviation of a read in S where it is known.
         step: η where it is known.
@@ -154,18 +189,21 @@ def fit_train(
     base = flat if noise is None else noise
     # The first guess: most of what a state that is taken from the last read leaves is the steps'.
     spread = Spread(0.2 if step is None else step, 0.3 * found.scale(best.p) if noise is None else 1.0)
+    forward = FilteredTrain.of(train, problem.rows, gain=forward.gain, side=problem.side)
     for _ in range(ROUNDS):
         spread = _most_likely(
             forward, best.p, problem.measured, base, start=spread, read=noise is None, step=step is None
         )
-        sigma, gain = forward.linear(best.p).filtered(spread, base, rows)
-        forward = forward.with_gain(gain)
-        found = replace(found, forward=forward, sigma=sigma)
+        sigma, gain = forward.linear(best.p).filtered(spread, base, problem.rows)
+        forward = forward.with_gain(gain, sigma)
+        found = replace(problem, forward=forward, sigma=sigma)
         last, best = best, found.minimise(best.p)
         uncertainty = covariance_of(found, best.p, scale=1.0)
         moved = [abs(float(best.p[n] - last.p[n])) / (uncertainty.stderr(n) or math.inf) for n in problem.names]
         if max(moved) < SETTLED:
             break
+    else:
+        best = replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds")
     return best, found, Spread(spread.step, spread.read * float(np.median(base[rows])))
 
 
@@ -175,7 +213,8 @@ def _most_likely(
     """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say what is looked for."""
     if not read and not step:
         return start
-    linear, rows = forward.linear(p), forward.fitted
+    linear, rows, side = forward.linear(p), forward.fitted, forward.side
+    clipped = rows & (side != 0)
 
     def spread(x: Array) -> Spread:
         free = iter(np.exp(x).tolist())
@@ -183,8 +222,9 @@ def _most_likely(
 
     def cost(x: Array) -> float:
         sigma, gain = linear.filtered(spread(x), noise, rows)
-        z = ((measured - forward.with_gain(gain).predict(p)) / sigma)[rows]
-        return float(z @ z + 2.0 * np.sum(np.log(sigma[rows])))
+        z = (forward.with_gain(gain, sigma).predict(p) - measured) / sigma
+        z[clipped] = most_likely(z[clipped], side[clipped])[0]
+        return float(z[rows] @ z[rows] + 2.0 * np.sum(np.log(sigma[rows & ~clipped])))
 
     x0 = np.log([value for value, free in ((start.step, step), (start.read, read)) if free])
     found = minimize(cost, x0, method="Nelder-Mead", options={"xatol": 5e-3, "fatol": 1e-2, "maxfev": 80})

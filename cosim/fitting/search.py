@@ -131,7 +131,7 @@ def _doubtful(problem: Problem, minimum: Minimum) -> bool:
         return False
     if minimum.chi_square > UNEXPLAINED * float(np.sum((measured - measured.mean()) ** 2)):
         return True
-    return runs_test(residual) < SUSPICIOUS or not problem.jacobian(minimum.p).any(axis=1).all()
+    return bool(runs_test(residual) < SUSPICIOUS) or not problem.jacobian(minimum.p).any(axis=1).all()
 
 
 def dead(problem: Problem, start: Values) -> tuple[str, ...]:

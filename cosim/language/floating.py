@@ -16,6 +16,7 @@ from cosim.errors import NetlistError
 from cosim.language.hazards import options_of
 from cosim.language.instances import constant
 from cosim.language.netlist import Line, Netlist
+from cosim.language.numbers import spice_number
 
 _GROUND = "0"
 _SET = re.compile(r"v\s*\(\s*([^\s(),]+)\s*\)\s*=", re.IGNORECASE)
@@ -73,9 +74,7 @@ def shunted(netlist: Netlist, options: Mapping[str, float | str]) -> bool:
     """Whether ``options``, or the netlist's own, connect every node to ground; an expression that is not followed is
     taken to do so.
     """
-    cards = netlist.cards(".options", ".option", ".opt")
-    given = [*options.items(), *(entry for card in cards for entry in options_of(card))]
-    for name, value in given:
+    for name, value in _options(netlist, options):
         least = _SHUNTS.get(name.lower())
         if least is None or value == "" or isinstance(value, bool):
             continue
@@ -83,6 +82,17 @@ def shunted(netlist: Netlist, options: Mapping[str, float | str]) -> bool:
         if number is None or number > least:
             return True
     return False
+
+
+def shunted_by_name(netlist: Netlist, options: Mapping[str, float | str]) -> bool:
+    """Whether an expression says if they do: parameters decide then whether nodes float."""
+    shunts = (value for name, value in _options(netlist, options) if name.lower() in _SHUNTS)
+    return any(isinstance(value, str) and value and spice_number(value) is None for value in shunts)
+
+
+def _options(netlist: Netlist, options: Mapping[str, float | str]) -> list[tuple[str, float | str]]:
+    cards = netlist.cards(".options", ".option", ".opt")
+    return [*options.items(), *(entry for card in cards for entry in options_of(card))]
 
 
 def check_floating(netlist: Netlist) -> None:

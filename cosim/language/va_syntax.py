@@ -64,7 +64,7 @@ class _Parser:
     def module(self) -> Module:
         cursor, start = self.cursor, self.cursor.last.start
         name = cursor.take().text
-        found = Module(name, start, start, [], cursor.last.end)
+        found = Module(name, cursor.last.start, start, start, [], cursor.last.end)
         self.unread, self.variables, self.parameters = found.unread, found.variables, found.parameters
         if cursor.accept("#"):
             opened = cursor.here.start

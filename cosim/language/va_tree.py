@@ -124,9 +124,12 @@ class Unread:
 
 @dataclass
 class Module:
-    """A module. ``nets`` map a name to its discipline; ``analogs`` are (statement, whether ``initial``)."""
+    """A module, whose name begins at ``named``. ``nets`` map a name to its discipline; ``analogs`` are (statement,
+    whether ``initial``).
+    """
 
     name: str
+    named: int
     start: int
     end: int
     ports: list[Token]

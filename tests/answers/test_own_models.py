@@ -9,6 +9,7 @@ import pytest
 
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.openvaf import compile_model
 from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
 from cosim.engines.simulator import Deck, Outcome
 from cosim.errors import CosimError
@@ -76,6 +77,27 @@ def test_a_string_is_set(values: str, amperes: float, tmp_path: Path, capsys: py
     assert main(["run", "--json", str(path)]) == 0
     measured = json.loads(capsys.readouterr().out)["measures"]["i"]["values"]
     assert measured == pytest.approx([-amperes], rel=1e-6)
+
+
+@pytest.mark.parametrize("between", [" /* module other */ ", " // module other\n  "])
+def test_a_string_of_a_module_whose_head_has_a_comment(between: str, tmp_path: Path) -> None:
+    path = bench(tmp_path, 'values = { law = "square" }')
+    (tmp_path / "two_laws.va").write_text(MODEL.replace("module ", f"module{between}"))
+    assert "two_laws_" in Testbench.load(path).deck().text
+
+
+def test_what_is_included_behind_a_comment_counts(tmp_path: Path) -> None:
+    """A compiled model is kept until its text changes, or what it includes."""
+    file = tmp_path / "law.va"
+    body = "inout p, n; electrical p, n; analog I(p, n) <+ `G * V(p, n);"
+    file.write_text(f'`include "disciplines.vams"\n/* law */ `include "g.inc"\nmodule law(p, n); {body} endmodule\n')
+    made = []
+    for g in ("1e-3", "2e-3", "1e-3"):
+        (tmp_path / "g.inc").write_text(f"`define G {g}\n")
+        made.append(compile_model(file))
+    assert made[0] == made[2] != made[1]
+    file.write_text(file.read_text() + '// `include "/nowhere/else.inc"\n')
+    compile_model(file)
 
 
 def test_two_devices_of_one_file_with_other_strings(tmp_path: Path) -> None:

@@ -430,9 +430,9 @@ def test_cases_that_are_refused_are_told_with_the_first_reason(
     assert "--only 'refused'" in told
 
 
+@pytest.mark.needs("distributed")
 @pytest.mark.parametrize("speaks", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 def test_what_is_no_dask_scheduler_is_told_so(tmp_path: Path, speaks: bytes) -> None:
-    pytest.importorskip("distributed", reason="needs the extra 'cluster'")
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _speak(server, speaks), daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"

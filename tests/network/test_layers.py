@@ -103,10 +103,10 @@ def run(backend: str, *, refractory: float, stop: bool) -> tuple:
     return total, sources[:total].tolist(), starts.tolist(), potential, spikes, counts.tolist(), out, raised
 
 
+@pytest.mark.needs("numba")
 @pytest.mark.parametrize("stop", [True, False])
 @pytest.mark.parametrize("refractory", [1.0, 4.0])
 def test_both_backends_give_the_same_spikes(refractory: float, stop: bool) -> None:
-    pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
     ours, theirs = (run(name, refractory=refractory, stop=stop) for name in ("numpy", "numba"))
     assert ours[0] > 100
     assert sum(ours[5]) > 5

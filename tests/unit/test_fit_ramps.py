@@ -105,6 +105,23 @@ def test_the_candidate_that_is_true_is_kept(course, kept):
     assert "kept: " + kept in " ".join(found.parameter_set().notes)
 
 
+def test_candidates_are_chosen_without_clipped_rows():
+    """Whether the limit is stated or found, the candidates are compared on the same rows."""
+    vary = ["strength_p", "strength_n", "gamma_p", "gamma_n"]
+    parts = {
+        "candidates": [{"title": t, "vary": vary, "course": t} for t in ("saturating", "accelerating")],
+        "held_out": {"rule": "blocks", "every": 4, "length": 8},
+        "start": {"values": {"low": "20 uS", "high": "200 uS"}},
+    }
+    whole = measured(course="accelerating", noise=0.01)
+    curve = whole.with_measured(np.minimum(whole.measured, 1.2e-4))
+    found = extract(recipe(**parts), curve)
+    stated = extract(recipe(data={"kind": "equal pulses", "compliance": "120 uS"}, **parts), curve)
+    assert found.clipped.sum() > 10
+    assert found.choice == "accelerating"
+    assert found.trials == stated.trials
+
+
 def test_candidates_are_chosen_without_the_held_out_rows():
     which = recipe(candidates=CANDIDATES, held_out={"rule": "blocks", "every": 4, "length": 8})
     curve = measured(noise=0.01)

@@ -1,6 +1,5 @@
 """The heat solution against closed forms, energy balances and a second way through time."""
 
-import importlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -64,8 +63,8 @@ def slab() -> tuple[Stack, Material]:
     return replace(COARSE, substrate=60e-9, materials=dict.fromkeys(MATERIALS, plain)), plain
 
 
+@pytest.mark.needs("fipy")
 def test_a_slab_at_rest_is_a_parabola() -> None:
-    pytest.importorskip("fipy")
     stack, plain = slab()
     model = discretise(make_grid(stack))
     q, height = 1e15, stack.layers["cap"][1]
@@ -77,8 +76,8 @@ def test_a_slab_at_rest_is_a_parabola() -> None:
     np.testing.assert_allclose(rise, exact, atol=q / plain.kappa * np.max(np.diff(edges)) ** 2 / 4)
 
 
+@pytest.mark.needs("fipy")
 def test_a_slab_warms_up_as_its_series_says() -> None:
-    pytest.importorskip("fipy")
     stack, plain = slab()
     model = discretise(make_grid(stack))
     q, height = 1e15, stack.layers["cap"][1]
@@ -257,7 +256,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr("cosim.packages.import_module", missing)
     with pytest.raises(EngineMissing, match=r"cosim-spice\[heat\]"):
         discretise(make_grid(COARSE))
 
@@ -269,8 +268,8 @@ def test_steady_field_is_the_response_at_rest(found: Response) -> None:
     np.testing.assert_allclose(steady_field(COARSE, voltage=0.3).means(), field.means(), rtol=1e-4)
 
 
+@pytest.mark.needs("fipy")
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    pytest.importorskip("fipy")
     import json
 
     from cosim.heat.__main__ import main
