@@ -143,7 +143,8 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     if dim != target:
         if target and suffix in _PREFIX:  # "3m" volts: milli, not metre
             return scaled(_PREFIX[suffix])
-        raise UnitError(f"{quantity!r} is not in {unit or 'plain numbers'}", where=where, remedy=wanted)
+        what = f"{quantity!r} is not in {unit or 'plain numbers'}: it is {described(suffix)}"
+        raise UnitError(what, where=where, remedy=wanted)
     return scaled(scale)
 
 
@@ -210,8 +211,9 @@ def show(value: float, unit: str = "", *, digits: int = 4) -> str:
         unit = ""
     number = in_unit(value, unit)
     simple = unit in _UNITS and unit not in _UNPREFIXED and unit != "K" and scale_of(unit) == 1.0
-    if value == 0 or not math.isfinite(value) or not simple:
-        return f"{number:.{digits}g} {unit}".rstrip()
+    # A value that no prefix suits, 1e20 Ohm or the rounding of 1e-33 A, is clearer without one.
+    if not simple or value == 0 or not 1e-19 <= abs(value) < 1e15:
+        return f"{number + 0.0:.{digits}g} {unit}".rstrip()
     exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
     prefix = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}[exponent]
     return f"{value / 10.0**exponent:.{digits}g} {prefix}{unit}"

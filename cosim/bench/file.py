@@ -198,7 +198,8 @@ class Limit(Table):
             bare = isinstance(bound, int | float) or (bound is not None and units.is_number(bound))
             if bound is not None and bare and float(bound) != 0.0 and units.scale_of(unit) != 1.0:
                 raise UnitError(
-                    f"{key} = {bound} has no unit, and the measure is in {unit}", remedy=f'write "{bound} {unit}"'
+                    f"{key} = {bound} has no unit, and the measure is in {unit}",
+                    remedy=f'write "{bound} {unit}" or "{bound} {units.si_unit(unit)}", whichever is meant',
                 )
         low, high = (None if bound is None else units.parse(bound, unit) for bound in (self.min, self.max))
         if low is not None and high is not None and low > high:
@@ -345,7 +346,10 @@ class BenchFile(Table):
         try:
             limit.span(self.measures[name].unit)
         except UnitError as error:
-            raise UnitError(f"limit {name!r}: {error.message}", remedy=error.remedy) from None
+            remedy = (
+                f"{error.remedy}, or correct the unit of the measure" if "is not in" in error.message else error.remedy
+            )
+            raise UnitError(f"limit {name!r}: {error.message}", remedy=remedy) from None
 
     def _check_corner(self, name: str, corner: Corner) -> None:
         for kind in ("parameters", "devices", "sections"):

@@ -116,7 +116,7 @@ def _show(done: Validation) -> None:
             )
             name = ""
     show_table(
-        f"{len(done.reports)} benches ({done.engine})",
+        f"{len(done.reports)} bench{'' if len(done.reports) == 1 else 'es'} ({done.engine})",
         ("bench", "corner", "measure", "value (limit)", "moves", "verdict", ""),
         rows,
     )

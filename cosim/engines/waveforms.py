@@ -7,7 +7,7 @@ case.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ _SCALES = {
     "time": "time", "frequency": "frequency", "v-sweep": "sweep", "i-sweep": "sweep", "temp-sweep": "sweep",
     "res-sweep": "sweep", "v(v-sweep)": "sweep", "i(i-sweep)": "sweep",
 }  # fmt: skip
+# What these analyses give are not voltages, though ngspice calls all of them so.
+_OF_THE_CIRCUIT = frozenset({"tf", "sens", "pz"})
 _KIND = re.compile(r"([a-z]+?)\d*$")
 
 
@@ -68,8 +70,23 @@ def canonical(name: str, kind: str) -> str:
     return lower
 
 
+def _of_the_circuit(name: str, values: Array) -> Iterator[tuple[str, Array, str]]:
+    """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not tell."""
+    wrapped = re.fullmatch(r"[vi]\((.*)\)", name.lower())
+    plain = wrapped[1] if wrapped else name.lower()
+    if re.fullmatch(r"(pole|zero)\(\d+\)", plain):
+        yield f"re({plain})", values.real.copy(), "1/s"
+        yield f"im({plain})", values.imag.copy(), "1/s"
+    else:
+        yield plain, values, "Ohm" if "impedance" in plain else ""
+
+
 def dataset(plot: Plot) -> xarray.Dataset:
-    """``plot`` as a dataset: one coordinate (none for a single point), and one variable per vector with its units."""
+    """``plot`` as a dataset: one coordinate (none for a single point), and one variable per vector with its units.
+
+    Of ``.pz`` each pole or zero is two variables, ``re(pole(1))`` and ``im(pole(1))`` in 1/s. Impedances of ``.tf`` are
+    in Ohm; transfer functions and sensitivities have no unit here, because ngspice does not tell theirs.
+    """
     import pandas  # slow to import, and a command without waveforms need not pay for them
     import xarray
     from xarray.indexes import PandasIndex
@@ -81,6 +98,8 @@ def dataset(plot: Plot) -> xarray.Dataset:
         units = _UNITS.get(lower, _UNITS.get(kind, ""))
         if lower in _SCALES and coordinate is None:
             coordinate = (_SCALES[lower], values.real.copy() if np.iscomplexobj(values) else values, units)
+        elif plot.kind in _OF_THE_CIRCUIT:
+            variables.update({named: (part, unit) for named, part, unit in _of_the_circuit(name, values)})
         else:
             variables[canonical(name, kind)] = (values, units)
     if coordinate is None and plot.points <= 1:

@@ -42,7 +42,7 @@ def _conditions(netlist: Netlist) -> Iterator[str]:
         if line.text[0] in "cClL" and "=" in line.text and (given := _IC.search(line.text)) and not _holds(line, held):
             name, node = line.text.split()[:2]
             way = f"add uic to the .tran, or write .ic V({node})={given[1]}" if name[0] in "cC" else "add uic to it"
-            yield f"{line.where}: ic= of {name} is not followed by a .tran without uic; {way}"
+            yield f"{line.where}: ic= of {name} is ignored: the .tran has no uic; {way}"
 
 
 def _holds(line: Line, held: set[str]) -> bool:

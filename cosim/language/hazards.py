@@ -306,6 +306,9 @@ def _refuse_temperature(line: Line, roots: tuple[Path, ...]) -> Line:
     del roots
     value = line.text.split(None, 1)[1:]
     if not value or not (value[0][0] in "{'" or spice_number(value[0]) is not None):
+        if value and all(spice_number(word) is not None for word in value[0].split()):
+            remedy = "write one, and the others as corners of a bench: corners.hot = { temperature = 85 }"
+            raise NetlistError(f"{line.text[:60]!r} has several temperatures", where=line.where, remedy=remedy)
         raise NetlistError(f"{line.text[:60]!r} has no temperature", where=line.where, remedy="write .temp 27, in degC")
     return line
 

@@ -147,6 +147,7 @@ def compare(
     amplitude: float | None,
     period: float | None,
     changed: bool,
+    in_file: Callable[[str], str] = str,
 ) -> Equivalence:
     """Compare (see the module).
 
@@ -157,6 +158,7 @@ def compare(
         simulator: ngspice.
         amplitude, period: of the drive (V, s); None chooses.
         changed: whether the repaired text is another one.
+        in_file: puts the file's lines into an engine's sentence about ``before``, for those of the deck.
     """
     unverified: list[str] = []
     findings: list[Finding] = []
@@ -196,7 +198,7 @@ def compare(
     else:
         old, why = _simulate(simulator, before(drive), knots, {})
         if old is None:
-            unverified.append(f"the original does not run in ngspice: {why}")
+            unverified.append(f"the original does not run in ngspice: {in_file(why)}")
         else:
             still = dict(_still(old, new, Chosen(drive)))
             if reference is None:
@@ -258,6 +260,9 @@ def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[st
     found = {name: np.interp(knots, t, np.asarray(data[vector].values, float))
              for name, vector in states.items() if vector in data}  # fmt: skip
     return Run(current, found, tuple(name for name in states if name not in found)), ""
+
+
+BODY_LINE = 3  # where the body of a `bench_deck` begins
 
 
 def bench_deck(body: str, drive: Drive, *, osdi: tuple[Path, ...] = ()) -> Deck:

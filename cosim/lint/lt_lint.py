@@ -16,7 +16,7 @@ from cosim.language.netlist import Line, logical_lines, read_text
 from cosim.language.suffixes import traps
 from cosim.lint import lt_fix, lt_rules
 from cosim.lint.drive import Drive, Reader
-from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
+from cosim.lint.equivalence import BODY_LINE, Equivalence, bench_deck, compare, fails
 from cosim.lint.lint import Lint, Repair
 from cosim.lint.lt_reading import Subcircuit
 
@@ -118,6 +118,7 @@ def _compare_first(
         read=reader,
         unread=unread,
         before=deck(lines),
+        in_file=lambda reason: _in_file(reason, lines),
         no_before="",
         after=deck(new),
         states=states,
@@ -142,14 +143,24 @@ def _heads(lines: list[Line]) -> list[list[str]]:
 
 
 def _library(lines: list[Line]) -> str:
+    return "\n".join(line.text for line in _definitions(lines))
+
+
+def _definitions(lines: list[Line]) -> list[Line]:
     """Subcircuits and all cards but analyses: a file without its circuit."""
-    rows, depth = [], 0
+    rows, depth = list[Line](), 0
     for line in lines:
         depth += line.card in (".subckt", ".macro")
         if depth or (line.card and not _ANALYSIS.match(line.text)):
-            rows.append(line.text)
+            rows.append(line)
         depth = max(0, depth - (line.card in (".ends", ".eom")))
-    return "\n".join(rows)
+    return rows
+
+
+def _in_file(reason: str, lines: list[Line]) -> str:
+    """``reason`` with the lines of the file in place of those of the deck that was made of it."""
+    numbers = dict(enumerate((line.where.line for line in _definitions(lines)), BODY_LINE))
+    return re.sub(r"\bline (\d+)", lambda match: f"line {numbers.get(int(match[1]), match[1])}", reason)
 
 
 def _instance(name: str, node: str, subcircuit: str, ports: int) -> str:

@@ -283,7 +283,7 @@ def _nodes(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
                     used.setdefault(node.name, node)
     if not (module.unread or module.instances or module.arrays):  # each of them may contribute
         for name, node in used.items():
-            if name not in fed:
+            if name not in fed and module.nets[name] != "genvar":  # a variable, which the reader takes for a node
                 yield model.found("loose-node", node.start, name)
 
 

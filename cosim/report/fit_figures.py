@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # A pulse train jumps at every pulse: more of them in one frame are only ink.
 PULSES_SHOWN = 120
 RAMPS_SHOWN = 4
-MEASURED, FIT, HELD = COLOURS[0], COLOURS[1], COLOURS[2]
+MEASURED, FIT, HELD, CLIPPED = COLOURS[0], COLOURS[1], COLOURS[2], "0.6"
 SIGMAS = 1.96
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k"}
 
@@ -50,8 +50,10 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     curve, held = result.curve, result.held_out
     factor, unit = scaled(curve.measured, curve.measured_unit)
     shown = _window(result)
-    _measured(ax, curve, curve.measured * factor, shown & ~held, MEASURED, "measured, fitted")
-    _measured(ax, curve, curve.measured * factor, shown & held, HELD, "measured, held out")
+    clipped = result.clipped
+    _measured(ax, curve, curve.measured * factor, shown & ~held & ~clipped, MEASURED, "measured, fitted")
+    _measured(ax, curve, curve.measured * factor, shown & held & ~clipped, HELD, "measured, held out")
+    _measured(ax, curve, curve.measured * factor, shown & clipped, CLIPPED, "clipped by the instrument")
     for number, rows in enumerate(_lines(curve, shown)):
         x, y, half = _abscissa(curve)[rows], result.predicted[rows] * factor, SIGMAS * result.band[rows] * factor
         order = np.argsort(x, kind="stable")
@@ -70,11 +72,13 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
 
 
 def plot_residuals(result: FitResult, ax: Axes | None = None) -> Axes:
-    """Measured − fit of every row, and where 95 % of the noise lies."""
+    """Measured − fit of every row that is not clipped, and where 95 % of the noise lies."""
     ax = axes(ax)
-    factor, unit = scaled(result.residuals, result.curve.measured_unit)
+    measured = ~result.clipped
+    factor, unit = scaled(result.residuals[measured], result.curve.measured_unit)
     x = _abscissa(result.curve)
-    for rows, colour, name in ((~result.held_out, MEASURED, "fitted"), (result.held_out, HELD, "held out")):
+    groups = ((~result.held_out & measured, MEASURED, "fitted"), (result.held_out & measured, HELD, "held out"))
+    for rows, colour, name in groups:
         if rows.any():
             ax.plot(x[rows], result.residuals[rows] * factor, ".", ms=2.5, color=colour, label=name)
     noise = SIGMAS * float(np.median(result.sigma)) * factor
@@ -93,8 +97,13 @@ def plot_parity(result: FitResult, ax: Axes | None = None) -> Axes:
     curve = result.curve
     factor, unit = scaled(curve.measured, curve.measured_unit)
     for rows, colour, name in (
-        (~result.held_out, MEASURED, f"fitted, RMS {100 * result.training_error:.2g} % of range"),
-        (result.held_out, HELD, f"held out, RMS {100 * (result.held_out_error or 0.0):.2g} % of range"),
+        (~result.held_out & ~result.clipped, MEASURED, f"fitted, RMS {100 * result.training_error:.2g} % of range"),
+        (
+            result.held_out & ~result.clipped,
+            HELD,
+            f"held out, RMS {100 * (result.held_out_error or 0.0):.2g} % of range",
+        ),
+        (result.clipped, CLIPPED, "clipped: the true value lies beyond"),
     ):
         if rows.any():
             ax.plot(

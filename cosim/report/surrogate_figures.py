@@ -58,9 +58,8 @@ def plot_growth(held: HeldOut, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     for number, run in enumerate(held.free):
         error = 100.0 * np.abs(run[1] - run[0])
-        ax.semilogy(np.arange(1, error.size + 1), np.maximum(error, 1e-9), lw=0.8, label=f"train {number + 1}")
-    ax.set(xlabel="pulse", ylabel="|error of w|, free run (% of full scale)")
-    ax.legend()
+        ax.semilogy(np.arange(1, error.size + 1), np.maximum(error, 1e-9), lw=0.8, color=COLOURS[number % len(COLOURS)])
+    ax.set(xlabel="pulse", ylabel="|error of w| (% of full scale)", title=f"{len(held.free)} free runs")
     return ax
 
 

@@ -219,8 +219,12 @@ class Certificate:
         grown = "; ".join(f"{n}: {high:.2g}" for n, high in zip(self.rollout.pulses, self.rollout.max, strict=True))
         out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
         ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
-        out.append("domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}" for n, (low, high) in ranges.items()))
-        out.append("fixed       " + ", ".join(f"{name} {value:.4g}" for name, value in self.domain.fixed.items()))
+        out.append(
+            "domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}{_unit(n)}" for n, (low, high) in ranges.items())
+        )
+        out.append(
+            "fixed       " + ", ".join(f"{n} {units.show(value, 's')}" for n, value in self.domain.fixed.items())
+        )
         out.append("limits      " + ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in self.limits.items()))
         out.extend(f"missed      {sentence}" for sentence in self.broken)
         out.append("tolerances  " + (", ".join(f"{k} {v:g}" for k, v in self.tolerances.items()) or "none"))
@@ -354,6 +358,10 @@ def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, s
         if name not in given:
             in_unit = "" if unit == "1" else f" in {unit}"
             raise InputError(f"{kind} {name!r} of the surrogate is missing", remedy=f"give {name}{in_unit}")
+
+
+def _unit(name: str) -> str:
+    return {"amplitude": " V", "w": ""}.get(name, " (SI)")
 
 
 def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:

@@ -131,11 +131,14 @@ def certify(
         limits: shares of full scale over `base.LIMITS`.
         notes: for the certificate.
         tell: called with the pulses that are done and all of them, before each train and at the end.
+
+    Raises:
+        InputError: the pulses move the state by less than its error may be, so that they test nothing.
     """
     if surrogate.instances:
         raise InputError("a surrogate is certified with nominal parameters", remedy="certify it, then set instances")
     if pulses < 1 or train < 1:
-        raise InputError(f"{pulses} pulses in trains of {train} are none", remedy="give at least one of each")
+        raise InputError("a certificate needs at least one held-out pulse and one pulse in a train", remedy="give 500")
     resolved = surrogate.parameters.resolved()
     if spread and bench.device is not None:
         raise InputError(
@@ -174,6 +177,13 @@ def certify(
         tested += np.histogram(parts[-1].w_before, bins=TENTHS, range=(0.0, 1.0))[0]
     if tell is not None:
         tell(pulses, pulses)
+    moved = max(float(np.ptp(np.concatenate([part.w_before, part.w]))) for part in parts)
+    if moved <= allowed["state"]:
+        raise InputError(
+            f"the state moves by {100.0 * moved:.2g} % at most under pulses of {span[0]:g}..{span[1]:g} V, "
+            f"which is within the limit of its error: a surrogate that never moved would pass",
+            remedy="certify amplitudes beyond the thresholds, or longer pulses",
+        )
     held = _joined(parts, _seconds_per_pulse(sizes, seconds))
     covered = _covered(tested)
     domain = Domain(
@@ -319,6 +329,7 @@ def updates_per_second(
         -float(np.max(p.theta_p)) + size * (low + float(np.max(p.theta_p))),
         float(np.max(p.theta_n)) + size * (high - float(np.max(p.theta_n))),
     )[:, None]
+    v = np.clip(v, low, high)  # a certified range may end below a threshold
     w = least + (most - least) * rng.random(shape)
     times: list[float] = []
     surrogate.update(w, v)

@@ -54,6 +54,8 @@ BLOCK = 131072
 _MEMRISTOR = ThresholdMemristor()
 _CELL = Cell1T1R()
 
+REMEDY = "certify a wider domain (cosim surrogate train --span, --spread), or in Python take outside='warn'"
+
 
 @dataclass(frozen=True)
 class PulseSurrogate(Surrogate):
@@ -140,7 +142,7 @@ class PulseSurrogate(Surrogate):
         if self.outside == "warn":
             warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
         else:
-            raise DomainError(complaint, remedy="certify a wider domain, or take outside='warn'")
+            raise DomainError(complaint, remedy=REMEDY)
 
     @property
     def device(self) -> str:

@@ -537,9 +537,9 @@ def test_an_expression_that_is_no_expression_names_its_element(simulator: Simula
         ("R2 a 0 rm\n.model rm r r=1k", ""),
         (
             "C2 a 0 1n ic=0.5",
-            "line 5: ic= of C2 is not followed by a .tran without uic; add uic to the .tran, or write ",
+            "line 5: ic= of C2 is ignored: the .tran has no uic; add uic to the .tran, or write ",
         ),
-        ("L2 a c 1n IC = 0.5\nR3 c 0 1", "line 5: ic= of L2 is not followed by a .tran without uic; add uic to it"),
+        ("L2 a c 1n IC = 0.5\nR3 c 0 1", "line 5: ic= of L2 is ignored: the .tran has no uic; add uic to it"),
         ("C2 a 0 1n ic=0.5\n.ic v(a)=0.5", ""),
     ],
 )

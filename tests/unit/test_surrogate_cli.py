@@ -73,7 +73,7 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monke
         (["--spread", "theta_q=5%"], "theta_q"),
         (["--span", "1 V", "2 V"], "one sign"),
         (["--samples", "none.npz"], "there is no sample file none.npz"),
-        (["--pulses", "0"], "are none"),
+        (["--pulses", "0"], "needs at least one held-out pulse"),
     ],
 )
 def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
