@@ -12,8 +12,7 @@ from cosim.claims.line import LINE
 from cosim.claims.mnist import MNIST
 from cosim.claims.overhead import OVERHEAD
 from cosim.claims.rare import RARE
-from cosim.claims.scale import SCALE
 
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, SCALE, RARE, HOSTILE, MNIST, HEAT)
+    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT)
 }
