@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cosim.claims.equivalence import Exercise
+from claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
 from cosim.parameters import shipped_sets
 from cosim.spice.engines import open_simulator

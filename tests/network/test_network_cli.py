@@ -12,8 +12,9 @@ from cosim.network.experiment import Plan, load_images, preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.pulse import PulseSurrogate
+from needed import needed
 
-pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
+needed("sklearn", extra="train")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
 
 

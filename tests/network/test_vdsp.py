@@ -14,6 +14,7 @@ from cosim.network.plasticity import PostSpike, Vdsp, default_scales
 from cosim.network.vdsp import VdspNetwork, VdspSettings
 from cosim.parameters import ParameterSet
 from cosim.surrogate.pulse import PulseSurrogate
+from needed import needed
 
 TIO2 = ParameterSet.load("tio2")
 SURROGATES = {
@@ -324,7 +325,7 @@ def test_figures_of_a_run() -> None:
 
 
 def test_digits_are_learned_in_the_demo_setting() -> None:
-    pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
+    needed("sklearn", extra="train")
     settings, _ = preset("digits")
     found = run_vdsp(Plan(settings, SURROGATES["rate"], load_images("digits").first(700), epochs=4))
     # Chance is a tenth. With all images and ten epochs it is above 80 %; this is a quarter of a minute's worth less.

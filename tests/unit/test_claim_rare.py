@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from claims.rare import RARE, _figures
 from cosim.campaign.rare import RareFailure, nothing
-from cosim.claims.rare import RARE, _figures
 
 LOW, HIGH = 1.0e-3, 1.6e-3
 GOOD = RareFailure("importance", 1.3e-3, 1.1e-3, 1.6e-3, 0.95, 1500, 400, trusted=True)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from cosim.claims import mnist, record
-from cosim.claims.__main__ import main
-from cosim.claims.base import Claim
-from cosim.claims.registry import CLAIMS
+from claims import mnist, record
+from claims.__main__ import main
+from claims.base import Claim
+from claims.registry import CLAIMS
 from cosim.errors import InputError
+from needed import needed
 
 SMALL = Claim("small", "says", lambda _: {"x": 1.0}, {"x": (0.5, 2.0)})
 
@@ -37,7 +38,7 @@ RECORDED = [claim for claim in CLAIMS.values() if claim.long or record.path_of(c
 @pytest.mark.parametrize("claim", RECORDED, ids=lambda claim: claim.name)
 def test_records_hold_and_are_of_today(claim: Claim) -> None:
     if claim.name == "heat":
-        pytest.importorskip("fipy", reason="the package fipy is not installed (extra 'heat')")
+        needed("fipy", extra="heat")
     found = record.read(claim)
     assert found is not None, f"no record: ./run reproduce {claim.name}"
     assert claim.judge(found["figures"]) == []

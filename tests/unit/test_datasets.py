@@ -15,6 +15,7 @@ import pytest
 
 from cosim import datasets
 from cosim.errors import DataError, EngineMissing, MissingFile, UnknownName
+from needed import needed
 
 TEXT = "1.0,5.0\n2.0,4.0\n3.0,\n"
 HASH = hashlib.sha256(TEXT.encode()).hexdigest()
@@ -182,7 +183,7 @@ def test_digits_or_what_to_install(monkeypatch):
 
 
 def test_digits():
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra 'train')")
+    needed("sklearn", extra="train")
     images, labels = datasets.digits()
     assert images.shape == (1797, 8, 8)
     assert (images.dtype, labels.dtype) == (np.uint8, np.uint8)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # What the script may take for granted on any POSIX machine.
+TESTED = "ran -m pytest -n logical --maxprocesses 8 --dist worksteal"
 TOOLS = [
     *("sh", "cat", "cksum", "cp", "cut", "dirname", "env", "grep", "head", "id", "ls", "mkdir", "rm", "sed", "sleep"),
     *("sort", "tail", "tee", "tr", "true", "uname", "wc"),
@@ -173,12 +174,14 @@ def test_help_needs_nothing_and_an_unknown_verb_says_so(world):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["test", "-k", "a b"], "ran -m pytest -k a b"),
+        (["test", "-k", "a b"], f"{TESTED} -k a b"),
+        (["test", "-p", "no:xdist"], "ran -m pytest -p no:xdist"),
+        (["test", "-n3"], "ran -m pytest -n3"),
         (["demo", "--quick"], "ran -P -m cosim demo --quick"),
         (["cosim", "doctor", "--json"], "ran -P -m cosim doctor --json"),
-        (["measure"], "ran -P -m cosim.claims"),
-        (["measure", "line"], "ran -P -m cosim.claims line"),
-        (["reproduce", "line"], "ran -P -m cosim.claims --reproduce line"),
+        (["measure"], "ran -P -m claims"),
+        (["measure", "line"], "ran -P -m claims line"),
+        (["reproduce", "line"], "ran -P -m claims --reproduce line"),
     ],
 )
 def test_a_verb_is_one_call_of_the_environments_python(world, arguments, expected):
@@ -236,7 +239,7 @@ def test_setup_looks_at_everything_again(world):
 def test_a_broken_environment_is_made_again(world, breakage):
     world.with_engine().run("test")
     breakage(world.checkout / ".venv")
-    assert world.run("test").stdout == "ran -m pytest\n"
+    assert world.run("test").stdout == f"{TESTED}\n"
     assert (len(world.calls("venv")), len(world.calls("pip"))) == (2, 2)
 
 
@@ -248,14 +251,14 @@ def test_an_interrupted_set_up_starts_again(world):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert world.run("test").stdout == "ran -m pytest\n"
+    assert world.run("test").stdout == f"{TESTED}\n"
     assert len(world.calls("venv")) == 2
 
 
 def test_two_calls_at_the_same_time_make_one_environment(world):
     world.with_engine()
     both = [world.start("test", PIP_TAKES="0.5") for _ in range(2)]
-    assert [process.communicate(timeout=60)[0] for process in both] == ["ran -m pytest\n"] * 2
+    assert [process.communicate(timeout=60)[0] for process in both] == [f"{TESTED}\n"] * 2
     assert (len(world.calls("venv")), len(world.calls("pip"))) == (1, 1)
 
 
@@ -271,8 +274,8 @@ def test_a_call_waits_while_another_makes_a_broken_environment_again(world):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     second = world.run("test")
-    assert (second.stdout, second.stderr) == ("ran -m pytest\n", "")
-    assert first.communicate(timeout=60)[0] == "ran -m pytest\n"
+    assert (second.stdout, second.stderr) == (f"{TESTED}\n", "")
+    assert first.communicate(timeout=60)[0] == f"{TESTED}\n"
     assert (len(world.calls("venv")), len(world.calls("pip"))) == (2, 2)
 
 
@@ -377,7 +380,7 @@ def test_an_archive_without_backports_leaves_no_entry_and_cosim_goes_on_without_
     world.with_apt().write("own-ngspice", NGSPICE_WITHOUT)
     world.script("apt-get", APT_GET.replace(': >"$WORLD/knows-backports"', ":"))
     result = world.run("test", OWN_NGSPICE="39.3+ds-1")
-    assert (result.returncode, result.stdout) == (0, "ran -m pytest\n")
+    assert (result.returncode, result.stdout) == (0, f"{TESTED}\n")
     assert "lacks an ngspice with OSDI: cosim goes on without" in result.stderr
     assert not list((world.root / "etc/apt/sources.list.d").iterdir())
 
@@ -420,7 +423,7 @@ def test_without_apt_one_sentence_names_the_packages(world, manager, words):
         world.script(manager, "exit 1")
     assert_one_sentence(world.run("test"), words)
     # and where ngspice is there already, the rest goes on
-    assert world.with_engine().run("test").stdout == "ran -m pytest\n"
+    assert world.with_engine().run("test").stdout == f"{TESTED}\n"
 
 
 def test_the_script_is_posix(world):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.equivalence import Exercise
+from claims.base import Claim, Figures, Report
+from claims.equivalence import Exercise
 from cosim.devices.registry import device
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.fitting.coverage import coverage

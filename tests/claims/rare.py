@@ -13,12 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from claims.base import Claim, Figures, Report
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.executors import Processes, cores
 from cosim.campaign.rare import RareFailure
 from cosim.campaign.results import groups, search_result
 from cosim.campaign.yields import interval, sigma_of
-from cosim.claims.base import Claim, Figures, Report
 
 LIMIT = "potentiated"
 COUNTED, SEARCHED, SEEDS = 30_000, 1500, (1, 2, 3)

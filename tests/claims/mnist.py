@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from claims.base import Claim, Figures, Report
 from cosim import datasets
-from cosim.claims.base import Claim, Figures, Report
 from cosim.network.experiment import ImageSet, Plan, load_images, run_vdsp
 from cosim.network.vdsp import VdspSettings
 from cosim.parameters import ParameterSet

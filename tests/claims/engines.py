@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.equivalence import Exercise
+from claims.base import Claim, Figures, Report
+from claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
 from cosim.parameters import shipped_sets
 from cosim.spice.engines import open_simulator

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report
 from cosim.spice import sandbox
 from cosim.spice.engines import open_simulator
 from cosim.spice.library import find_libngspice, find_ngspice

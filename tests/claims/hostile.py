@@ -26,9 +26,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.bombs import MAKERS
-from cosim.claims.world import World, resident_mb
+from claims.base import Claim, Figures, Report
+from claims.bombs import MAKERS
+from claims.world import World, resident_mb
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, Where
 from cosim.files import decoded
 from cosim.parameters import ParameterSet
@@ -41,7 +41,7 @@ from cosim.spice.simulator import Deck, Limits, Outcome, Result, Simulator
 from cosim.spice.testbench import Testbench
 from cosim.surrogate import files as surrogates
 
-CORPUS = Path(__file__).resolve().parents[2] / "tests" / "security" / "corpus"
+CORPUS = Path(__file__).resolve().parents[1] / "security" / "corpus"
 ENGINES = ("pyspice", "ngspice", "vacask")
 LIMITS = Limits(wall=1.0, memory=2 << 30, file_size=16 << 20)
 CLEAN = Deck("clean\nV1 in 0 1\nR1 in out 1k\nR2 out 0 1k\n.tran 10n 100n\n")
@@ -63,7 +63,7 @@ class Case:
         tries: what it would do, in a few words.
         expect: "refused" or "contained".
         says: a part of the refusal.
-        make: the maker in `cosim.claims.bombs`, for a file that is not kept.
+        make: the maker in `claims.bombs`, for a file that is not kept.
         kind: what it is given to, by default by its suffix.
         beside: further files of its folder, by name.
     """
