@@ -87,9 +87,9 @@ class World:
 
     def __init__(self, root):
         self.root, self.bin, self.checkout = root, root / "bin", root / "a checkout"
-        for folder in (self.bin, self.checkout / "cosim/cli", root / "etc/apt/sources.list.d"):
+        for folder in (self.bin, self.checkout / "tools", root / "etc/apt/sources.list.d"):
             folder.mkdir(parents=True)
-        for name in ("run", "pyproject.toml", "cosim/cli/apt_source.py"):
+        for name in ("run", "pyproject.toml", "tools/apt_source.py"):
             shutil.copy(CHECKOUT / name, self.checkout / name)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
