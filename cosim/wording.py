@@ -1,5 +1,5 @@
 """What a schema asks for, in words: "list of quantities in V"; for the messages of `cosim.schema` and for
-`cosim.reference`.
+the reference pages (`tools/reference_pages.py`).
 
 A type of the schema is an annotation of its class, whose metadata hold the unit (`In`) and the bounds.
 """

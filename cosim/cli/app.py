@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",
         "surrogate": "Train a fast model from SPICE samples, or check one against SPICE.",
         "network": "Run a spiking network on a surrogate of the circuit.",
+        "heat": "The heat equation in a thermal synapse's stack, and the circuit that stands for it.",
         "devices": "The device models and their published parameter sets.",
         "datasets": "The measured curves and image sets: where they are, and where they come from.",
     }

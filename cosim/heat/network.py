@@ -213,6 +213,6 @@ def write_sets(sets: Mapping[str, list[ParameterSet]], folder: str | Path) -> li
         texts = [entry.to_toml() for entry in merged.values()]
         head, _, _ = texts[0].partition("\n\n")
         bodies = [text.partition("\n\n")[2] for text in texts]
-        comment = "# Written by `python -m cosim.heat --write`: extracted from the heat equation, not typed.\n"
+        comment = "# Written by `cosim heat --write`: extracted from the heat equation, not typed.\n"
         written.append(write_atomic(path, comment + head + "\n\n" + "\n".join(bodies)))
     return written

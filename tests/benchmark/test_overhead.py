@@ -2,7 +2,7 @@
 
 import pytest
 
-from cosim.claims import overhead
+from claims import overhead
 from cosim.errors import EngineMissing
 
 pytestmark = [pytest.mark.spice, pytest.mark.benchmark]

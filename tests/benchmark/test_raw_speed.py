@@ -2,7 +2,7 @@
 
 import pytest
 
-from cosim.claims import raw_speed
+from claims import raw_speed
 
 
 @pytest.mark.benchmark

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from claims.kills import processes_of
 from cosim.campaign import store as store_module
 from cosim.campaign import work
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.executors import InProcess, Processes
 from cosim.campaign.finished import Finished
 from cosim.campaign.store import Store, StoreError
-from cosim.claims.kills import processes_of
 
 PLAN = """
 bench = "1t1r_write"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cosim.claims.kills import KINDS, Found, Reader, disturb
+from claims.kills import KINDS, Found, Reader, disturb
 
 
 def _write(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 import pandas
 import pytest
 import xarray
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from cosim.campaign.cache import Cache
 from cosim.campaign.campaign import Bitmap, Campaign
@@ -26,7 +28,7 @@ from cosim.campaign.cluster import Dask
 from cosim.campaign.executors import InProcess, Processes
 from cosim.campaign.finished import Finished
 from cosim.campaign.results import ALL, compare, dataset, export, frame, groups
-from cosim.campaign.run import Loop, Progress
+from cosim.campaign.run import Loop, Progress, batch_size, room
 from cosim.campaign.store import Store, StoreError
 from cosim.campaign.work import Job, run_batch
 from cosim.cli.app import main
@@ -461,3 +463,25 @@ def test_a_cluster_without_workers_stops_at_the_first_signal(tmp_path: Path) -> 
         assert not campaign.run(executor, stop=executor.stop)
         assert time.monotonic() - began < 30.0
         assert len(campaign.store) == 0
+
+
+@settings(deadline=None)
+@example(5e-324, 10**8, 10_000, 4096)  # a number of cases that is infinite
+@given(st.floats(0.0, 1e4), st.integers(1, 10**8), st.integers(1, 10_000), st.integers(1, 4096))
+def test_batches_fit(per_case: float, left: int, workers: int, most: int) -> None:
+    size = batch_size(per_case, left=left, workers=workers, most=most)
+    assert 1 <= size <= most
+    if per_case == 0.0:
+        assert size == 1  # nobody knows yet
+    else:
+        # as long as the workers of a large cluster ask for, and never much longer than that
+        assert (size - 1) * per_case <= max(0.25, 0.01 * workers) + per_case
+    assert 1 <= room(per_case, waited=0.0, workers=workers) <= 2 * workers
+    assert room(per_case, waited=10.0, workers=workers) == 2 * workers
+
+
+def test_the_last_batches_are_short_and_the_first_are_few() -> None:
+    assert batch_size(0.02, left=10**6, workers=2) == 12
+    assert batch_size(0.02, left=12, workers=2) == 2
+    assert batch_size(0.02, left=10**7, workers=1000) == 500
+    assert room(0.0, waited=0.0, workers=1000) < 100 < room(0.0, waited=10.0, workers=1000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosim.claims.registry import CLAIMS
+from claims.registry import CLAIMS
 from cosim.cli.app import VERBS
 
 README = Path(__file__).resolve().parents[2] / "README.md"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from claims.equivalence import Exercise
 from cosim.bench.testbench import STANDARD, TIGHT
-from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cosim.claims.pointwise import differences, expected, random_points
+from claims.pointwise import differences, expected, random_points
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator

@@ -13,8 +13,9 @@ from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.pulse import PulseSurrogate
+from needed import needed
 
-pytest.importorskip("sklearn", reason="the package scikit-learn is not installed (extra 'train')")
+needed("sklearn", extra="train")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
 
 

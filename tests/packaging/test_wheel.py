@@ -47,7 +47,7 @@ def succeed(*command, cwd, **environment):
 def source(tmp_path_factory):
     """What a clean checkout holds: the files that are not ignored, without the environments and caches of this one."""
     root = tmp_path_factory.mktemp("source")
-    for name in ("cosim", *resources.KINDS, "tests", "run", ".gitignore", "pyproject.toml", "LICENSE"):
+    for name in ("cosim", *resources.KINDS, "tests", "tools", "run", ".gitignore", "pyproject.toml", "LICENSE"):
         path = CHECKOUT / name
         ignored = shutil.ignore_patterns("__pycache__", "*.osdi")
         shutil.copytree(path, root / name, ignore=ignored) if path.is_dir() else shutil.copy(path, root / name)
@@ -101,7 +101,8 @@ def test_the_wheel_holds_the_package_the_data_and_the_licence(wheel, source):
     modules = {path.relative_to(source).as_posix() for path in (source / "cosim").rglob("*.py")}
     assert modules | {"cosim/py.typed"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not [name for name in names if name.startswith(("tests/", "netlists/")) or name.endswith((".pyc", ".osdi"))]
+    unwanted = ("tests/", "claims/", "cosim/claims/", "netlists/")
+    assert not [name for name in names if name.startswith(unwanted) or name.endswith((".pyc", ".osdi"))]
 
 
 def test_an_installation_finds_its_own_data(installed, source):

@@ -11,8 +11,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from cosim.claims.hostile import CLEAN, START_UP, Trial
-from cosim.claims.world import World
+from claims.hostile import CLEAN, START_UP, Trial
+from claims.world import World
 from cosim.engines.library import find_ngspice
 from cosim.engines.prepare import prepare
 from cosim.engines.simulator import Deck, Limits, Outcome

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cosim.claims import hostile
-from cosim.claims.bombs import MAKERS
-from cosim.claims.hostile import Case, Seen, Trial
+from claims import hostile
+from claims.bombs import MAKERS
+from claims.hostile import Case, Seen, Trial
 from cosim.engines.simulator import Outcome, Result
 from cosim.errors import InputError, MissingFile
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosim.claims.registry import CLAIMS
+from claims.registry import CLAIMS
 from cosim.cli.app import main
 from cosim.cli.doctor import WALLS
 

@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from cosim.cli.apt_source import entries, main, release
+from apt_source import entries, main, release
 
 BOOKWORM = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
 NOBLE = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_CODENAME": "noble", "UBUNTU_CODENAME": "noble"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cosim.claims.rare import RARE, _figures
+from claims.rare import RARE, _figures
 from cosim.statistics.rare import RareFailure, nothing
 
 LOW, HIGH = 1.0e-3, 1.6e-3

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cosim.claims import mnist, record
-from cosim.claims.__main__ import main
-from cosim.claims.base import Claim
-from cosim.claims.registry import CLAIMS
+from claims import mnist, record
+from claims.__main__ import main
+from claims.base import Claim
+from claims.registry import CLAIMS
 from cosim.errors import InputError
 
 SMALL = Claim("small", "says", lambda _: {"x": 1.0}, {"x": (0.5, 2.0)})

@@ -473,13 +473,3 @@ def test_coverage_counts_and_keeps_failures():
     assert not shifted.plausible()
     with pytest.raises(InputError, match="no true value of theta_p"):
         coverage(recipe(), lab, {}, seeds=1)
-
-
-@pytest.mark.slow
-def test_coverage_of_a_hundred_seeds():
-    """All parameters of the cell pooled: 95 % intervals hold the truth in 90–99 % of 100 seeds."""
-    lab = NumpyLab("cell_1t1r", TRUTH, pulses=500, noise=0.02)
-    found = coverage(recipe(), lab, dict(TRUTH), seeds=100)
-    assert not found.failed
-    assert 0.90 <= found.pooled <= 0.99
-    assert found.plausible(), found.by_parameter

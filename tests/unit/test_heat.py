@@ -1,5 +1,6 @@
 """The heat solution against closed forms, energy balances and a second way through time."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.cli.app import main
 from cosim.errors import EngineMissing, FitError, InputError
 from cosim.heat import solve
 from cosim.heat.network import array_response, fit_array, fit_cell, foster, parameter_sets, write_sets
@@ -15,14 +17,15 @@ from cosim.heat.response import PROBES, VOLTAGE, Response, probes, response, ste
 from cosim.heat.solve import Discretised, discretise, heater, joule, march, steady
 from cosim.heat.stack import MATERIALS, NAMES, Material, Stack, graded, make_grid
 from cosim.parameters import ParameterSet, read_sets
+from needed import needed
 
 COARSE = Stack.baseline(refine=0.45)
 
 
 @pytest.fixture(scope="module")
 def model() -> Discretised:
-    pytest.importorskip("fipy")
-    pytest.importorskip("pyamg")
+    needed("fipy", extra="heat")
+    needed("pyamg", extra="heat")
     return discretise(make_grid(COARSE))
 
 
@@ -270,15 +273,28 @@ def test_steady_field_is_the_response_at_rest(found: Response) -> None:
 
 @pytest.mark.needs("fipy")
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    import json
+    small = ["heat", "--refine", "0.4", "--substrate", "0.2 um"]
+    assert main([*small, "--json", "--write", str(tmp_path), "--figure", str(tmp_path / "rise.png")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cells"] > 5000
+    assert 0.1 < found["coupling_60ns"]["A"] < 0.4
+    sets = read_sets(tmp_path / "thermal_stack.toml")
+    assert sets["stack_60nm"].values["r_slow"].value == pytest.approx(found["cell"]["r_slow"], rel=1e-6)
+    assert (tmp_path / "rise.png").read_bytes().startswith(b"\x89PNG")
+    assert main(small) == 0
+    shown = capsys.readouterr().out
+    assert f"{found['cells']} cells" in shown
+    assert f"{found['coupling_60ns']['A']:.4f}" in shown
 
-    from cosim.heat.__main__ import main
 
-    assert main(["--refine", "0.4", "--substrate", "0.2 um", "--write", str(tmp_path)]) == 0
-    line = json.loads(capsys.readouterr().out)
-    assert line["cells"] > 5000
-    assert 0.1 < line["coupling_60ns"]["A"] < 0.4
-    assert (tmp_path / "thermal_stack.toml").is_file()
-    assert main(["--pitch", "10 nm"]) == 2
-    assert "below the line width" in capsys.readouterr().err
-    assert main(["--feature", "60 parsec"]) == 2
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--pitch", "10 nm"], "below the line width"),
+        (["--feature", "60 parsec"], "parsec"),
+        (["--geometry", "round"], "round"),
+    ],
+)
+def test_command_refuses(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["heat", *options]) == 2
+    assert says in capsys.readouterr().err

@@ -87,9 +87,9 @@ class World:
 
     def __init__(self, root):
         self.root, self.bin, self.checkout = root, root / "bin", root / "a checkout"
-        for folder in (self.bin, self.checkout / "cosim/cli", root / "etc/apt/sources.list.d"):
+        for folder in (self.bin, self.checkout / "tools", root / "etc/apt/sources.list.d"):
             folder.mkdir(parents=True)
-        for name in ("run", "pyproject.toml", "cosim/cli/apt_source.py"):
+        for name in ("run", "pyproject.toml", "tools/apt_source.py"):
             shutil.copy(CHECKOUT / name, self.checkout / name)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
@@ -180,9 +180,9 @@ def test_help_needs_nothing_and_an_unknown_verb_says_so(world):
         (["test", "--pdb"], "ran -m pytest --pdb"),
         (["demo", "--quick"], "ran -P -m cosim demo --quick"),
         (["cosim", "doctor", "--json"], "ran -P -m cosim doctor --json"),
-        (["measure"], "ran -P -m cosim.claims"),
-        (["measure", "line"], "ran -P -m cosim.claims line"),
-        (["reproduce", "line"], "ran -P -m cosim.claims --reproduce line"),
+        (["measure"], "ran -P -m claims"),
+        (["measure", "line"], "ran -P -m claims line"),
+        (["reproduce", "line"], "ran -P -m claims --reproduce line"),
     ],
 )
 def test_a_verb_is_one_call_of_the_environments_python(world, arguments, expected):

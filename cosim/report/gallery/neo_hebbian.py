@@ -7,6 +7,7 @@ text. What is compared to nothing is own.
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from cosim import resources
 from cosim.bench.result import BenchResult
 from cosim.bench.stimuli import fmt
 from cosim.bench.testbench import Testbench
-from cosim.claims import record
-from cosim.claims.registry import CLAIMS
 from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import subcircuit
@@ -377,28 +376,27 @@ def heat(simulator: Simulator, tell: Tell) -> list[Entry]:
             ),
         )
     )  # fmt: skip
-    kept = record.read(CLAIMS["heat"])
-    if kept is not None:
-        figures = kept["figures"]
-        meshes = "; ".join(f"{m['cells']}: {m['A']:.3f}" for m in figures["meshes"])
-        made.append(
-            Entry(
-                "Coupling against F and pitch",
-                f"Recorded by `measure heat` on {kept['made']}. The modified geometry has the heater nearer to its"
-                " ReRAM and thicker top and bottom electrodes; its dimensions are own.",
-                sweep_figure(figures["sweep"]),
-                (
-                    Comparison("modified: self-coupling", "larger",
-                        f"at least × {figures['modified_self_gain']:.2f}", _agrees(figures["modified_self_gain"] > 1)),
-                    Comparison("modified: crosstalk to B", "smaller",
-                        f"at most × {figures['modified_crosstalk']:.2f}", _agrees(figures["modified_crosstalk"] < 1)),
-                    Comparison("self-coupling after 60 ns against cells", "not stated", meshes, "own"),
-                    Comparison("300 000 cells", "not stated",
-                        f"{figures['steady_cpu_s']} s at rest, {figures['transient_cpu_s']} s in time (processor),"
-                        f" {figures['peak_gb']} GB", "own"),
-                ),
-            )
-        )  # fmt: skip
+    kept = json.loads(resources.find("fits", "results/heat.json").read_text(encoding="utf-8"))
+    figures = kept["figures"]
+    meshes = "; ".join(f"{m['cells']}: {m['A']:.3f}" for m in figures["meshes"])
+    made.append(
+        Entry(
+            "Coupling against F and pitch",
+            f"Recorded by `measure heat` on {kept['made']}. The modified geometry has the heater nearer to its"
+            " ReRAM and thicker top and bottom electrodes; its dimensions are own.",
+            sweep_figure(figures["sweep"]),
+            (
+                Comparison("modified: self-coupling", "larger",
+                    f"at least × {figures['modified_self_gain']:.2f}", _agrees(figures["modified_self_gain"] > 1)),
+                Comparison("modified: crosstalk to B", "smaller",
+                    f"at most × {figures['modified_crosstalk']:.2f}", _agrees(figures["modified_crosstalk"] < 1)),
+                Comparison("self-coupling after 60 ns against cells", "not stated", meshes, "own"),
+                Comparison("300 000 cells", "not stated",
+                    f"{figures['steady_cpu_s']} s at rest, {figures['transient_cpu_s']} s in time (processor),"
+                    f" {figures['peak_gb']} GB", "own"),
+            ),
+        )
+    )  # fmt: skip
     return made
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from claims.base import Claim, Figures, Report
+from claims.equivalence import Exercise
 from cosim.bench.testbench import STANDARD, TIGHT
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
 from cosim.parameters import shipped_sets

@@ -26,10 +26,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from claims.base import Claim, Figures, Report
+from claims.bombs import MAKERS
+from claims.world import World, resident_mb
 from cosim.bench.testbench import Testbench
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.bombs import MAKERS
-from cosim.claims.world import World, resident_mb
 from cosim.engines import openvaf
 from cosim.engines.library import find_libngspice, find_ngspice
 from cosim.engines.raw import read_raw
@@ -43,7 +43,7 @@ from cosim.language import netlist
 from cosim.parameters import ParameterSet
 from cosim.surrogate import files as surrogates
 
-CORPUS = Path(__file__).resolve().parents[2] / "tests" / "security" / "corpus"
+CORPUS = Path(__file__).resolve().parents[1] / "security" / "corpus"
 ENGINES = ("pyspice", "ngspice", "vacask")
 LIMITS = Limits(wall=1.0, memory=2 << 30, file_size=16 << 20)
 CLEAN = Deck("clean\nV1 in 0 1\nR1 in out 1k\nR2 out 0 1k\n.tran 10n 100n\n")
@@ -65,7 +65,7 @@ class Case:
         tries: what it would do, in a few words.
         expect: "refused" or "contained".
         says: a part of the refusal.
-        make: the maker in `cosim.claims.bombs`, for a file that is not kept.
+        make: the maker in `claims.bombs`, for a file that is not kept.
         kind: what it is given to, by default by its suffix.
         beside: further files of its folder, by name.
     """

@@ -35,8 +35,8 @@ from typing import Any
 
 import numpy as np
 
+from claims.base import Claim, Figures, Report
 from cosim.bench.testbench import Testbench
-from cosim.claims.base import Claim, Figures, Report
 from cosim.engines.library import find_libngspice, find_ngspice
 from cosim.engines.prepare import prepare
 from cosim.engines.registry import open_simulator

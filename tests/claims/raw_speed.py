@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosim.claims.base import Figures
+from claims.base import Figures
 from cosim.engines.raw import read_raw, stream_raw
 
 VECTORS = 50

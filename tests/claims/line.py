@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from claims.base import Claim, Figures, Report
+from claims.equivalence import Exercise
 from cosim.bench.testbench import STANDARD, TIGHT
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.equivalence import Exercise
 from cosim.devices.registry import device
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.engines.registry import open_simulator

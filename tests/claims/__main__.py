@@ -1,4 +1,4 @@
-"""``python -m cosim.claims [NAME ...] [--reproduce]``: a line of JSON per claim; exit 1 where one does not hold."""
+"""``python -m claims [NAME ...] [--reproduce]``: a line of JSON per claim; exit 1 where one does not hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the claims named in ``arguments``; without a name list them, or --reproduce the long ones."""
-    from cosim.claims import record
-    from cosim.claims.registry import CLAIMS
+    from claims import record
+    from claims.registry import CLAIMS
     from cosim.errors import CosimError, UnknownName
 
     parser = argparse.ArgumentParser(prog="measure", description="Measure what the project claims, on this machine.")

@@ -17,14 +17,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from claims.base import Claim, Figures, Report
+from claims.overhead import machine_gives
+from claims.raw_speed import raw_reading
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.cases import Subject
 from cosim.campaign.executors import Executor, InProcess, Processes
 from cosim.campaign.results import ALL, groups
 from cosim.campaign.run import Progress
-from cosim.claims.base import Claim, Figures, Report
-from cosim.claims.overhead import machine_gives
-from cosim.claims.raw_speed import raw_reading
 from cosim.engines.prepare import prepare
 from cosim.engines.registry import open_simulator
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from claims.base import Claim, Figures, Report
 from cosim import datasets
-from cosim.claims.base import Claim, Figures, Report
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspSettings, VdspSystem

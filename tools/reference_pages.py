@@ -1,4 +1,4 @@
-"""``python -m cosim.reference``: writes what follows the mark in the pages of `PAGES`, in ``docs/``.
+"""``python tools/reference_pages.py``: writes what follows the mark in the pages of `PAGES`, in ``docs/``.
 
 Every key of a bench, a fit recipe and a plan, from the schema itself: its type, unit and default from the annotations,
 its meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the
@@ -26,7 +26,7 @@ from cosim.statistics.spread import Correlation, Spread
 from cosim.wording import tables, unit_of, words
 
 Schema = type[pydantic.BaseModel]
-MARK = "<!-- Below this line: written by python -m cosim.reference from the schema. -->\n"
+MARK = "<!-- Below this line: written by tools/reference_pages.py from the schema. -->\n"
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 _NOTHING: tuple[Any, ...] = (None, (), {}, "")
 _ENTRY = re.compile(r"( {4,})([a-z_][\w, ]*): (.*)")

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cosim
+from claims.base import Claim, Figures
 from cosim import __version__, resources
-from cosim.claims.base import Claim, Figures
 from cosim.errors import InputError
 from cosim.files import write_atomic
 
-PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(cosim.__file__).resolve().parent
 # Largest relative difference of a probe's figures: libraries round differently on other machines and in other
 # versions, by some 1e-13 in these computations; a changed constant or seed moves them by far more.
 SAME = 1e-6

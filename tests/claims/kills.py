@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report
 
 KILLS = 200
 _CASES = 150

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from claims.base import Claim, Figures, Report
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.executors import Processes, cores
 from cosim.campaign.results import groups, search_result
-from cosim.claims.base import Claim, Figures, Report
 from cosim.statistics.rare import RareFailure
 from cosim.statistics.yields import interval, sigma_of
 

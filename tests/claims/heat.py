@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report
 from cosim.heat.network import fit_cell
 from cosim.heat.reduced import reduce
 from cosim.heat.response import COUPLING_TIME, VOLTAGE, Response, prepare, probes, response

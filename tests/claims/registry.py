@@ -1,0 +1,18 @@
+"""Every claim by its name."""
+
+from __future__ import annotations
+
+from claims.base import Claim
+from claims.campaign import CAMPAIGN
+from claims.engines import ENGINES
+from claims.heat import HEAT
+from claims.hostile import HOSTILE
+from claims.kills import KILLS_CLAIM
+from claims.line import LINE
+from claims.mnist import MNIST
+from claims.overhead import OVERHEAD
+from claims.rare import RARE
+
+CLAIMS: dict[str, Claim] = {
+    claim.name: claim for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT)
+}
