@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,7 +41,8 @@ def process_unchanged() -> Iterator[None]:
 def optional(name: str, *, extra: str, needed_by: str) -> Any:
     """The package or module ``name`` of cosim's extra ``extra``. Raises `EngineMissing`, which says what to install."""
     try:
-        with process_unchanged():
+        with process_unchanged(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a package's imports warn about its own code
             return import_module(name)
     except ImportError:
         package = name.partition(".")[0].replace("_", "-").replace("sklearn", "scikit-learn")
