@@ -9,10 +9,10 @@ import numpy as np
 
 from cosim import datasets
 from cosim.claims.base import Claim, Figures, Report
+from cosim.devices.pulse import Law
 from cosim.network.experiment import ImageSet, Plan, load_images, run_vdsp
 from cosim.network.vdsp import VdspSettings
 from cosim.parameters import ParameterSet
-from cosim.surrogate.pulse import Law
 from cosim.surrogate.train import from_parameters
 
 SEEDS = (0, 1, 2)

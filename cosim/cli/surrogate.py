@@ -15,9 +15,10 @@ from cosim import units
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
+    from cosim.devices.pulse import Law
     from cosim.surrogate.base import Range
     from cosim.surrogate.check import HeldOut
-    from cosim.surrogate.pulse import Law, PulseSurrogate
+    from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.references import PulseBench
 
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
@@ -202,8 +203,8 @@ def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:
 
 
 def _law(text: str) -> Law:
+    from cosim.devices.pulse import LAWS
     from cosim.errors import UnknownName
-    from cosim.surrogate.pulse import LAWS
 
     for law in LAWS:
         if law == text:

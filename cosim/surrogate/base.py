@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Values
-from cosim.devices.pulse import full_scale
-from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.pulse import conductance, full_scale
 from cosim.errors import DomainError, InputError, UnknownName
+from cosim.parameters import ParameterSet, Quantity
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -45,14 +45,14 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
-def read_limits(given: Mapping[str, Any]) -> Mapping[str, float]:
+def read_limits(given: Mapping[str, Any], defaults: Mapping[str, float] = LIMITS) -> Mapping[str, float]:
     """Limits by name over the defaults. Raises `UnknownName`, and `InputError` for a limit that nothing could keep."""
     for name, limit in given.items():
-        if name not in LIMITS:
-            raise UnknownName("error of a certificate", str(name), LIMITS)
+        if name not in defaults:
+            raise UnknownName("error of a certificate", str(name), defaults)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
-    return MappingProxyType({**LIMITS, **{str(name): float(limit) for name, limit in given.items()}})
+    return MappingProxyType({**defaults, **{str(name): float(limit) for name, limit in given.items()}})
 
 
 class DomainWarning(UserWarning):
@@ -77,8 +77,8 @@ class Response:
 
     @classmethod
     def of(cls, w: Array, energy: Array, p: Values) -> Self:
-        """With the conductance of a threshold memristor of the parameters ``p`` in the states ``w``."""
-        return cls(w, energy, np.asarray(ThresholdMemristor().conductance(Values({"w": w}), p)), full_scale(p))
+        """With the conductance of a memristor of the parameters ``p`` in the states ``w``."""
+        return cls(w, energy, np.asarray(conductance(w, p)), full_scale(p))
 
 
 class Reference(Protocol):
@@ -371,3 +371,34 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
         raise DomainError(f"{name} is not finite", remedy="look for its cause before the surrogate")
     worst = smallest if smallest < low else largest
     return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")
+
+
+def set_document(chosen: ParameterSet) -> dict[str, Any]:
+    """A parameter set as JSON values, for a surrogate's file; without its covariance."""
+    return {
+        "device": chosen.device,
+        "name": chosen.name,
+        "source": chosen.source,
+        "notes": list(chosen.notes),
+        "provenance": dict(chosen.provenance),
+        "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
+        "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
+    }
+
+
+def set_of(given: Mapping[str, Any]) -> ParameterSet:
+    """The inverse of `set_document`; raises KeyError, TypeError or ValueError where ``given`` is none."""
+    values = {
+        str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
+        for name, (value, stderr, source) in given["values"].items()
+    }
+    factors = {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
+    return ParameterSet(
+        given["device"],
+        str(given["name"]),
+        MappingProxyType(values),
+        str(given["source"]),
+        tuple(str(note) for note in given["notes"]),
+        provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
+        plasticity=MappingProxyType(factors),
+    )

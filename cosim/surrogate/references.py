@@ -18,8 +18,9 @@ from scipy.integrate import solve_ivp
 
 from cosim import resources
 from cosim.devices.base import TwoTerminal, Values
-from cosim.devices.pulse import PulseShape
+from cosim.devices.pulse import PulseCell, PulseShape
 from cosim.devices.registry import device as find_device
+from cosim.devices.registry import devices
 from cosim.errors import InputError, SimulationError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Reference, Response
@@ -130,18 +131,12 @@ def _named(chosen: ParameterSet, device: ParameterSet | None) -> str:
     return f"the device {chosen.name}" if device is not None else f"the surrogate's own parameter set {chosen.name}"
 
 
-# The bench of each device; both name their stimulus "bl" and their memristor "memristor".
-BENCHES: Mapping[str, str] = MappingProxyType(
-    {"cell_1t1r": "1t1r_random_pulses", "threshold_memristor": "memristor_random_pulses"}
-)
-
-
 @dataclass(frozen=True)
 class SpiceBench:
     """A pulse bench in a circuit simulator: measures ``state`` and ``pulse_energy`` after given amplitudes.
 
     Args:
-        kind: "cell_1t1r" (the memristor of the set behind the bench's own BSIM4 transistor) or "threshold_memristor".
+        kind: the device, one with a pulse bench (`PulseCell.bench`); a cell's transistor is the bench's own BSIM4.
         simulator: an open one; the caller closes it.
         form: of the memristor, "behavioural" or "verilog-a".
         bench: by name or path; default: the device's own.
@@ -158,18 +153,25 @@ class SpiceBench:
     device: ParameterSet | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in BENCHES:
-            raise UnknownName("device with a pulse bench", self.kind, BENCHES)
+        known = [name for name, entry in devices().items() if entry.pulse_cell() is not None]
+        if self.kind not in known:
+            raise UnknownName("device with a pulse bench", self.kind, known)
 
     @property
     def engine(self) -> str:
         """The simulator and its version."""
         return self.simulator.version()
 
+    @property
+    def _cell(self) -> PulseCell:
+        cell = find_device(self.kind).pulse_cell()
+        assert cell is not None  # as __post_init__ asks
+        return cell
+
     def _bench(self) -> Testbench:
         from cosim.spice.testbench import Testbench
 
-        return Testbench.load(self.bench or BENCHES[self.kind]).with_(form=self.form, options=self.options)
+        return Testbench.load(self.bench or self._cell.bench).with_(form=self.form, options=self.options)
 
     @property
     def netlist(self) -> str:
@@ -196,7 +198,7 @@ class SpiceBench:
         """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
         from cosim.spice.stimulus_kinds import Pulses
 
-        memristor = (self.device or parameters).for_device("threshold_memristor")
+        memristor = (self.device or parameters).for_device(self._cell.memristor.name)
         bench = self._bench().with_(devices={"memristor": memristor})
         old, p = bench.file.stimuli["bl"], bench.sets["memristor"].resolved()
 
