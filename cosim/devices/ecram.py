@@ -91,7 +91,7 @@ def _spike_voltage(p: Values) -> Operand:
 
 def _spike_waveform(inputs: Values, p: Values) -> tuple[Segment, ...]:
     """The gate up for as long as the event takes to be spent, then down for the rest of the interval."""
-    edge, hold = 0.02 * p.settle, ARMED * p.settle
+    edge, hold = p.settle, ARMED * p.settle
     off, on = {"gate": 0.0}, {"gate": _spike_voltage(p)}
     rest = inputs["interval"] - hold - 2.0 * edge
     return (Segment(edge, off, on), Segment(hold, on, on), Segment(edge, on, off), Segment(rest, off, off))
@@ -163,7 +163,10 @@ class Ecram(DeviceModel):
         """One spike, then nothing until ``interval`` (s) after its edge."""
         v, hold = _spike_voltage(p), ARMED * p.settle
         after = self.after_rest(self.after_spikes(x, p), p, duration=u.interval)
-        return after, {**self.readout(after, p), "energy": p.g_gate * v * v * hold + 0.0 * after.w}
+        return after, {
+            **self.readout(after, p),
+            "energy": p.g_gate * v * v * (hold + 2.0 / 3.0 * p.settle) + 0.0 * after.w,
+        }
 
     def _rested(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
         after = self.after_rest(x, p, duration=u.duration)

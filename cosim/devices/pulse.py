@@ -257,7 +257,7 @@ class PulseCell:
                 x: Values, u: Values, p: Values, law: Law = law
             ) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
                 w, energy = self.pulse(u.amplitude, x.w, p, shape=chosen, law=law)
-                return {"w": w}, {"conductance": self.conductance(w, p), "energy": energy}
+                return {"w": w}, {**self.device.readout(Values({"w": w}), p), "energy": energy}
 
             found[name] = pulse_map(
                 self.device, p, name=name, shape=chosen, closed=closed, ranges={"pn": (ends[0], ends[1])}

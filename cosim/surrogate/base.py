@@ -8,6 +8,7 @@ warns and extrapolates, or asks a reference, as its user chose.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from cosim import units
 from cosim.devices.base import Values
 from cosim.devices.pulse import conductance, full_scale
+from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 
@@ -371,6 +373,34 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
         raise DomainError(f"{name} is not finite", remedy="look for its cause before the surrogate")
     worst = smallest if smallest < low else largest
     return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")
+
+
+def widened(allowed: Range, slack: float) -> Range:
+    """``allowed`` with each end moved outwards by a share of itself: room for rounding."""
+    return (allowed[0] - slack * abs(allowed[0]), allowed[1] + slack * abs(allowed[1]))
+
+
+def parameters_outside(
+    parameters: ParameterSet, domain: Domain, own: Mapping[str, Array], *, slack: float
+) -> str | None:
+    """None where the instances' ``own`` parameters lie in the domain; else the sentence that says which do not."""
+    for name, values in own.items():
+        nominal = float(parameters.resolved()[name])
+        allowed = widened(domain.parameters.get(name, (nominal, nominal)), slack)
+        complaint = require_inside(name, values, allowed, unit=find_device(parameters.device).param(name).unit)
+        if complaint:
+            return complaint
+    return None
+
+
+def complain(complaint: str | None, *, outside: Outside) -> None:
+    """Warn where ``outside`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint."""
+    if complaint is None:
+        return
+    if outside == "warn":
+        warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
+    else:
+        raise DomainError(complaint, remedy="certify a wider domain, or take outside='warn'")
 
 
 def set_document(chosen: ParameterSet) -> dict[str, Any]:

@@ -174,10 +174,9 @@ def certify(
     if tell is not None:
         tell(pulses, pulses)
     held = _joined(parts, _seconds_per_pulse(sizes, seconds))
-    covered = _covered(tested)
     domain = Domain(
         MappingProxyType({"amplitude": span}),
-        MappingProxyType({"w": covered}),
+        MappingProxyType({"w": _covered(tested)}),
         MappingProxyType(ranges),
         MappingProxyType(vars(plain.shape)),
     )
@@ -207,7 +206,7 @@ def certify(
     return surrogate.with_(certificate=certificate), held
 
 
-def _covered(tested: NDArray[np.int64]) -> Range:
+def _covered(tested: NDArray[np.int64], *, of: str = "") -> Range:
     """The widest range of tenths of the state with `LEAST_TESTED` pulses each. Raises `InputError` without one."""
     best = (0, 0)
     start = 0
@@ -217,7 +216,7 @@ def _covered(tested: NDArray[np.int64]) -> Range:
             start = k + 1
     if best[0] == best[1]:
         raise InputError(
-            f"no tenth of the state's range has {LEAST_TESTED} held-out pulses",
+            f"no tenth of {of or 'the state'}'s range has {LEAST_TESTED} held-out pulses",
             remedy="certify with 100 pulses or more",
         )
     return (best[0] / TENTHS, best[1] / TENTHS)

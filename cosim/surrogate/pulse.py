@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -33,16 +32,17 @@ from cosim.surrogate.base import (
     OUTSIDE,
     Array,
     Certificate,
-    Domain,
-    DomainWarning,
     Outside,
     Range,
     Reference,
     Surrogate,
+    complain,
+    parameters_outside,
     require_inside,
     require_names,
     set_document,
     set_of,
+    widened,
 )
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import array_digest
@@ -113,30 +113,13 @@ class PulseSurrogate(Surrogate):
                     "the certificate is of another surrogate: law, pulse shape, parameters or correction differ",
                     remedy="certify this one",
                 )
-            self._complain(self._parameters_outside(self.certificate.domain, own))
+            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
+            complain(complaint, outside=self.outside)
 
-    def _parameters_outside(self, domain: Domain, own: Mapping[str, Array]) -> str | None:
-        slack = 4.0 * float(np.finfo(self.dtype).eps)  # of the rounding to dtype
-        for name, values in own.items():
-            nominal = float(self.parameters.resolved()[name])
-            low, high = domain.parameters.get(name, (nominal, nominal))
-            complaint = require_inside(
-                name,
-                values,
-                (low - slack * abs(low), high + slack * abs(high)),
-                unit=find_device(self.device).param(name).unit,
-            )
-            if complaint:
-                return complaint
-        return None
-
-    def _complain(self, complaint: str | None) -> None:
-        if complaint is None:
-            return
-        if self.outside == "warn":
-            warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
-        else:
-            raise DomainError(complaint, remedy="certify a wider domain, or take outside='warn'")
+    @property
+    def _slack(self) -> float:
+        """Of the rounding to ``dtype``, relative."""
+        return 4.0 * float(np.finfo(self.dtype).eps)
 
     @property
     def device(self) -> str:
@@ -298,15 +281,14 @@ class PulseSurrogate(Surrogate):
         ranges: tuple[Range, Range] = ((-np.inf, np.inf), (0.0, 1.0))
         if self.certificate is not None:
             ranges = (self.certificate.domain.inputs["amplitude"], self.certificate.domain.states["w"])
-        slack = 4.0 * float(np.finfo(self.dtype).eps)
-        wide = tuple((low - slack * abs(low), high + slack * abs(high)) for low, high in ranges)
+        wide = tuple(widened(allowed, self._slack) for allowed in ranges)
         complaint = require_inside("amplitude", v, wide[0], unit="V") or require_inside("state w", w, wide[1], unit="1")
         if complaint is None:
             return None
         if self.outside == "ask" and self.certificate is not None:
             bad = [~((x >= low) & (x <= high)) for x, (low, high) in zip((v, w), wide, strict=True)]
             return np.asarray(np.broadcast_to(bad[0] | bad[1], w.shape))
-        self._complain(complaint)
+        complain(complaint, outside=self.outside)
         return None
 
     def _ask(self, cells: NDArray[np.bool_], w: Array, v: Array, after: Array, spent: Array | None) -> None:

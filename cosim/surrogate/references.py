@@ -84,7 +84,7 @@ class Integration:
     def subject(self, parameters: ParameterSet) -> str:
         """The device's equations."""
         chosen = self.device or parameters
-        return f"the equations of {chosen.device} with {_named(chosen, self.device)}"
+        return f"the equations of {chosen.device} with {named(chosen, self.device)}"
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """Pulses on one device; raises `InputError` for one that is not two-terminal or has other states than ``w``."""
@@ -127,7 +127,8 @@ class Integration:
         return respond
 
 
-def _named(chosen: ParameterSet, device: ParameterSet | None) -> str:
+def named(chosen: ParameterSet, device: ParameterSet | None) -> str:
+    """In words: the ``device`` that answers, or the set that it is held against."""
     return f"the device {chosen.name}" if device is not None else f"the surrogate's own parameter set {chosen.name}"
 
 
@@ -192,7 +193,7 @@ class SpiceBench:
 
     def subject(self, parameters: ParameterSet) -> str:
         """The bench, and the device in it."""
-        return f"{self._bench().name} with {_named(self.device or parameters, self.device)}"
+        return f"{self._bench().name} with {named(self.device or parameters, self.device)}"
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
