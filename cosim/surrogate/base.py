@@ -222,7 +222,8 @@ class Certificate:
         out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
         ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
         out.append("domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}" for n, (low, high) in ranges.items()))
-        out.append("fixed       " + ", ".join(f"{name} {value:.4g}" for name, value in self.domain.fixed.items()))
+        if self.domain.fixed:
+            out.append("fixed       " + ", ".join(f"{name} {value:.4g}" for name, value in self.domain.fixed.items()))
         out.append("limits      " + ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in self.limits.items()))
         out.extend(f"missed      {sentence}" for sentence in self.broken)
         out.append("tolerances  " + (", ".join(f"{k} {v:g}" for k, v in self.tolerances.items()) or "none"))

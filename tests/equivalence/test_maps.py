@@ -9,7 +9,8 @@ from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.integrate import sweep
 from cosim.devices.registry import devices
-from cosim.errors import DomainError, InputError, UnknownName
+from cosim.emit.numba import map_kernel, map_source
+from cosim.errors import DomainError, EmitError, InputError, UnknownName
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.surrogate import files
 from cosim.surrogate.certify import certify_map, collect_events, correct, random_events
@@ -99,6 +100,27 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
     assert len(certificate.netlist) == 64
     # ngspice's own error at reltol 1e-5; measured up to 0.11 % (energy), 0.03 % (states)
     assert max(error.max_percent for error in certificate.errors.values()) < 0.3
+
+
+@pytest.mark.parametrize(("name", "event"), MAPS)
+def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
+    pytest.importorskip("numba")
+    surrogate = MapSurrogate(parameters(name), event)
+    if surrogate.map.closed is None:
+        with pytest.raises(EmitError, match="is integrated"):
+            map_source(surrogate.map, surrogate.values)
+        return
+    state, inputs = drawn(surrogate, 50)
+    own = next(entry.name for entry in surrogate.map.device.params if entry.bounds[0] > 0.0)
+    instances = float(surrogate.values[own]) * np.linspace(1.0, 1.01, 50)
+    after, outputs = surrogate.map(state, inputs, surrogate.values.with_(**{own: instances}))
+    expected = np.stack([np.broadcast_to(x, 50) for x in (*after.values(), *outputs.values())])
+    out = np.empty_like(expected)
+    run = map_kernel(surrogate.map, surrogate.values, own=[own])
+    run(np.stack(list(state.values())), np.stack(list(inputs.values())), instances[None], out)
+    scale = np.max(np.abs(expected), axis=1, keepdims=True)
+    # the same operations in the same order; libraries differ in the last bits of an exponential
+    np.testing.assert_allclose(out / (scale + 1e-300), expected / (scale + 1e-300), rtol=0, atol=1e-12)
 
 
 def test_integrated_maps_are_as_good_as_closed_ones() -> None:
