@@ -134,9 +134,10 @@ def _scales(name: str, text: str) -> dict[str, float]:
 
 
 def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> PulseSurrogate:
+    from cosim.devices.pulse import LAWS
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import load
-    from cosim.surrogate.pulse import LAWS, PulseSurrogate
+    from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.train import from_parameters
 
     if file is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,16 +16,23 @@ from cosim import units
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
+    from cosim.devices.pulse import Law, PulseShape
+    from cosim.engines.simulator import Simulator
+    from cosim.parameters import ParameterSet
     from cosim.surrogate.base import Range
+    from cosim.surrogate.certify import HeldEvents
     from cosim.surrogate.check import HeldOut
-    from cosim.surrogate.pulse import Law, PulseSurrogate
+    from cosim.surrogate.circuit import MapBench
+    from cosim.surrogate.mapped import MapSurrogate
+    from cosim.surrogate.pulse import PulseSurrogate
     from cosim.surrogate.references import PulseBench
 
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
-    "state in a free run 'free run=5%'; may be repeated."
+    "state in a free run 'free run=5%'; may be repeated. For --map, states and outputs go by their names."
 )
+MAP = "Event map of the device, e.g. spike or rest; default: its usual one."
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
     "extraction is then not tested."
@@ -46,20 +54,22 @@ def train(
         str, typer.Option("--parameters", help="Parameter set: a shipped one's name, FILE.toml or FILE.toml:NAME.")
     ] = "tio2",
     device: Annotated[
-        str, typer.Option(help="cell_1t1r or threshold_memristor; default: the set's own.", show_default=False)
+        str,
+        typer.Option(help="Device that the set is for, e.g. cell_1t1r; default: the set's own.", show_default=False),
     ] = "",
+    event: Annotated[str, typer.Option("--map", help=MAP, show_default=False)] = "",
     samples: Annotated[
         Path | None, typer.Option(help="SPICE samples (.npz: w_before, amplitude, w_after, energy) to correct with.")
     ] = None,
     learn: Annotated[int, typer.Option(help="Collect so many pulses in --against, and correct with them.")] = 0,
-    law: Annotated[str, typer.Option(help="rate or published.")] = "rate",
+    law: Annotated[str, typer.Option(help="rate or published; of pulses in closed form.", show_default="rate")] = "",
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
     pulses: Annotated[int, typer.Option(help="Held-out pulses of the certificate.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the pulses.")] = 0,
-    width: Annotated[str, typer.Option(help="Pulse width.")] = "200 ns",
-    edge: Annotated[str, typer.Option(help="Rise and fall time of the pulse.")] = "5 ns",
+    width: Annotated[str, typer.Option(help="Pulse width.", show_default="the device's own")] = "",
+    edge: Annotated[str, typer.Option(help="Rise and fall time of the pulse.", show_default="width / 40")] = "",
     span: Annotated[
-        tuple[str, str], typer.Option(help="Amplitudes of the domain, e.g. '-2.5 V' '2.5 V'; default: by overdrive.")
+        tuple[str, str], typer.Option(help="Amplitudes of the domain, e.g. '-2.5 V' '2.5 V'; default: the device's.")
     ] = ("", ""),
     spread: Annotated[
         list[str] | None,
@@ -76,43 +86,20 @@ def train(
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
-    from cosim.cli.output import counting
-    from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import save
-    from cosim.surrogate.train import Samples, collect, from_parameters
-    from cosim.surrogate.train import train as make
 
     if output.suffix != ".npz":
         raise InputError(f"{output} is no .npz file", remedy="name the output e.g. cell.npz")
     chosen = ParameterSet.load(parameters)
     if device:
         chosen = chosen.for_device(device)
-    shape = PulseShape(units.parse(width, "s"), units.parse(edge, "s"), units.parse(edge, "s"))
-    limits = None if span == ("", "") else (units.parse(span[0], "V"), units.parse(span[1], "V"))
-    given = None if samples is None else Samples.load(samples)
-    draft = from_parameters(chosen, law=_law(law), shape=shape)
-    if learn and given is not None:
-        raise InputError("--samples and --learn exclude each other", remedy="take one of them")
-    spreads, allowed = _shares("--spread", spread), _shares("--limit", limit)
-    with _opened(against, chosen.device, reference) as bench:
-        if learn:
-            with counting(f"collecting samples in {against}", learn, "pulses") as tell:
-                given = collect(draft, bench, seed=seed, pulses=learn, span=limits, tell=tell)
-        with counting(f"certifying against {against}", pulses, "pulses") as tell:
-            surrogate, held = make(
-                chosen,
-                bench,
-                law=_law(law),
-                shape=shape,
-                samples=given,
-                seed=seed,
-                pulses=pulses,
-                span=limits,
-                spread=spreads,
-                limits=allowed,
-                tell=tell,
-            )
+    task = _Task(
+        chosen, event, width=width, edge=edge, against=against, reference=reference, learn=learn, seed=seed,
+        pulses=pulses, span=None if span == ("", "") else (units.parse(span[0], "V"), units.parse(span[1], "V")),
+        spread=_shares("--spread", spread), limits=_shares("--limit", limit),
+    )  # fmt: skip
+    surrogate, held = _train_pulse(task, law, samples) if task.closed else _train_map(task, law, samples)
     save(surrogate, output)
     _show(surrogate, held, figure)
     print(f"written     {output}")
@@ -120,10 +107,100 @@ def train(
     if surrogate.certificate.broken:
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; "
-            + ("correct it by samples, e.g. --learn 600" if given is None else "take more samples to correct it by"),
+            + (
+                "correct it by samples, e.g. --learn 600"
+                if not (samples or learn)
+                else "take more samples to correct it by"
+            ),
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What ``train`` was asked for, read."""
+
+    chosen: ParameterSet
+    event: str
+    width: str
+    edge: str
+    against: str
+    reference: str
+    learn: int
+    seed: int
+    pulses: int
+    span: Range | None
+    spread: Mapping[str, float]
+    limits: Mapping[str, float]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the event is a pulse that the device has in closed form."""
+        from cosim.devices.registry import device
+        from cosim.surrogate.mapped import find_map
+
+        return device(find_map(self.chosen, self.event).device.name).pulse_cell() is not None
+
+    @property
+    def shape(self) -> PulseShape | None:
+        """The pulse, where one was given; what is not given follows from the device."""
+        from cosim.devices.maps import EDGES
+        from cosim.devices.pulse import PulseShape
+        from cosim.devices.registry import device
+
+        if not self.width and not self.edge:
+            return None
+        own = device(self.chosen.device).pulse_width(self.chosen.resolved())
+        width = units.parse(self.width, "s") if self.width else own
+        edge = units.parse(self.edge, "s") if self.edge else EDGES * (own if self.closed else width)
+        return PulseShape(width, edge, edge)
+
+
+def _train_pulse(task: _Task, law: str, samples: Path | None) -> tuple[PulseSurrogate, HeldOut]:
+    from cosim.cli.output import counting
+    from cosim.surrogate.train import Samples, collect, from_parameters, train
+
+    if law and task.event:
+        raise InputError("--law and --map exclude each other", remedy="take --map pulse or --map published")
+    which = _law({"": law or "rate", "pulse": "rate"}.get(task.event, task.event))
+    given = None if samples is None else Samples.load(samples)
+    draft = from_parameters(task.chosen, law=which, shape=task.shape)
+    if task.learn and given is not None:
+        raise InputError("--samples and --learn exclude each other", remedy="take one of them")
+    with _opened(task.against, task.chosen.device, task.reference) as bench:
+        if task.learn:
+            with counting(f"collecting samples in {task.against}", task.learn, "pulses") as tell:
+                given = collect(draft, bench, seed=task.seed, pulses=task.learn, span=task.span, tell=tell)
+        with counting(f"certifying against {task.against}", task.pulses, "pulses") as tell:
+            return train(
+                task.chosen, bench, law=which, shape=task.shape, samples=given, seed=task.seed, pulses=task.pulses,
+                span=task.span, spread=task.spread, limits=task.limits, tell=tell,
+            )  # fmt: skip
+
+
+def _train_map(task: _Task, law: str, samples: Path | None) -> tuple[MapSurrogate, HeldEvents]:
+    from cosim.cli.output import counting
+    from cosim.surrogate.certify import collect_events, train_map
+    from cosim.surrogate.mapped import MapSurrogate
+
+    if law or samples:
+        raise InputError(
+            f"{'--law' if law else '--samples'} is for pulses in closed form, which {task.chosen.device} does not have",
+            remedy="take --map" if law else "take --learn",
+        )
+    draft = MapSurrogate(task.chosen, task.event, shape=task.shape)
+    ranges = {} if task.span is None else {"amplitude": task.span}
+    with _opened_map(task.against, task.chosen.device, task.reference) as bench:
+        given = None
+        if task.learn:
+            with counting(f"collecting samples in {task.against}", task.learn, "events") as tell:
+                given = collect_events(draft, bench, seed=task.seed, pulses=task.learn, ranges=ranges, tell=tell)
+        with counting(f"certifying against {task.against}", task.pulses, "events") as tell:
+            return train_map(
+                task.chosen, bench, surrogate=draft, samples=given, seed=task.seed, pulses=task.pulses, ranges=ranges,
+                spread=task.spread, limits=task.limits, tell=tell,
+            )  # fmt: skip
 
 
 def check(
@@ -138,25 +215,34 @@ def check(
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
     from cosim.cli.output import counting
-    from cosim.surrogate.check import certify, updates_per_second
+    from cosim.surrogate.certify import certify_map
+    from cosim.surrogate.check import certify
     from cosim.surrogate.files import load
+    from cosim.surrogate.mapped import MapSurrogate
     from cosim.surrogate.pulse import PulseSurrogate
 
     stored = load(file)
-    if not isinstance(stored, PulseSurrogate):
-        raise InputError(f"{file} holds a surrogate of kind {stored.kind!r}, this check is for pulses")
+    if not isinstance(stored, PulseSurrogate | MapSurrogate):
+        raise InputError(f"{file} holds a surrogate of kind {stored.kind!r}, which this check does not know")
     if stored.instances:
         stored = stored.with_(instances={})
     old = stored.certificate
-    span: Range | None = None if old is None else old.domain.inputs["amplitude"]
     allowed = {**({} if old is None else old.limits), **_shares("--limit", limit)}
-    with (
-        _opened(against, stored.device, reference) as bench,
-        counting(f"checking against {against}", pulses, "pulses") as tell,
-    ):
-        fresh, held = certify(stored, bench, seed=seed, pulses=pulses, span=span, limits=allowed, tell=tell)
+    fresh: PulseSurrogate | MapSurrogate
+    held: HeldOut | HeldEvents
+    with counting(f"checking against {against}", pulses, "pulses") as tell:
+        if isinstance(stored, PulseSurrogate):
+            span: Range | None = None if old is None else old.domain.inputs["amplitude"]
+            with _opened(against, stored.device, reference) as bench:
+                fresh, held = certify(stored, bench, seed=seed, pulses=pulses, span=span, limits=allowed, tell=tell)
+        else:
+            ranges = {} if old is None else old.domain.inputs
+            with _opened_map(against, stored.device, reference) as circuit:
+                fresh, held = certify_map(
+                    stored, circuit, seed=seed, pulses=pulses, ranges=ranges, limits=allowed, tell=tell
+                )
     assert fresh.certificate is not None
-    speed = updates_per_second(stored)
+    speed = _speed(stored)
     passed = not fresh.certificate.broken
     if as_json:
         facts = {
@@ -178,13 +264,22 @@ def check(
         raise typer.Exit(1)
 
 
-def _show(surrogate: PulseSurrogate, held: HeldOut, figure: Path | None, *, indent: str = "") -> None:
+def _speed(surrogate: PulseSurrogate | MapSurrogate) -> float:
+    """Updates of one cell per second (1/s)."""
+    from cosim.surrogate.certify import events_per_second
     from cosim.surrogate.check import updates_per_second
+    from cosim.surrogate.mapped import MapSurrogate
 
+    return events_per_second(surrogate) if isinstance(surrogate, MapSurrogate) else updates_per_second(surrogate)
+
+
+def _show(
+    surrogate: PulseSurrogate | MapSurrogate, held: HeldOut | HeldEvents, figure: Path | None, *, indent: str = ""
+) -> None:
     assert surrogate.certificate is not None
     for line in surrogate.certificate.lines():
         print(indent + line)
-    ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
+    ours, theirs = _speed(surrogate), held.seconds_per_pulse
     print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
     if figure is not None:
         from cosim.report.style import save
@@ -202,8 +297,8 @@ def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:
 
 
 def _law(text: str) -> Law:
+    from cosim.devices.pulse import LAWS
     from cosim.errors import UnknownName
-    from cosim.surrogate.pulse import LAWS
 
     for law in LAWS:
         if law == text:
@@ -223,13 +318,35 @@ def _shares(option: str, given: list[str] | None) -> dict[str, float]:
 
 @contextmanager
 def _opened(against: str, kind: str, reference: str) -> Iterator[PulseBench]:
-    """The reference of that name; its simulator, if any, is closed at the end."""
-    from cosim.parameters import ParameterSet
+    """The reference of pulses of that name; its simulator, if any, is closed at the end."""
     from cosim.surrogate.references import Integration, SpiceBench
 
-    device = ParameterSet.load(reference) if reference else None
+    device = _other(reference, kind)
+    with _simulator(against) as simulator:
+        yield Integration(device=device) if simulator is None else SpiceBench(kind, simulator, device=device)
+
+
+@contextmanager
+def _opened_map(against: str, kind: str, reference: str) -> Iterator[MapBench]:
+    """The reference of a device's maps."""
+    from cosim.surrogate.circuit import Circuit, Equations
+
+    device = _other(reference, kind)
+    with _simulator(against) as simulator:
+        yield Equations(device=device) if simulator is None else Circuit(simulator, device=device)
+
+
+def _other(reference: str, kind: str) -> ParameterSet | None:
+    from cosim.parameters import ParameterSet
+
+    return ParameterSet.load(reference).for_device(kind) if reference else None
+
+
+@contextmanager
+def _simulator(against: str) -> Iterator[Simulator | None]:
+    """ngspice, closed at the end; None for the equations by themselves."""
     if against == "integration":
-        yield Integration(device=None if device is None else device.for_device(kind))
+        yield None
         return
     if against != "ngspice":
         from cosim.errors import UnknownName
@@ -239,6 +356,6 @@ def _opened(against: str, kind: str, reference: str) -> Iterator[PulseBench]:
 
     simulator = open_simulator()
     try:
-        yield SpiceBench(kind, simulator, device=device)
+        yield simulator
     finally:
         simulator.close()

@@ -25,12 +25,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import EventMap
+    from cosim.devices.pulse import PulseCell, PulseShape
 
 Array = NDArray[np.float64]
 # A float array in a computation, a recording operand while tracing: the physics must not tell them apart.
@@ -184,6 +189,8 @@ class DeviceModel(ABC):
     events: ClassVar[tuple[Event, ...]] = ()
     inner: ClassVar[tuple[Inner, ...]] = ()
     params: ClassVar[tuple[Param, ...]]
+    # What `readout` gives, name -> unit.
+    readings: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # True for devices without a source of energy: v·i >= 0, i(0) = 0. Tested over the registry.
     passive: ClassVar[bool] = True
 
@@ -262,6 +269,27 @@ class DeviceModel(ABC):
         del p
         return 200e-9
 
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """What a read that disturbs nothing gives in the states ``x``: a value for each of `readings`."""
+        return {}
+
+    def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """Where each state may be when an event comes; default: within its bounds."""
+        return {state.name: state.bounds for state in self.states}
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """The device's event maps by name, the usual one first; a device without states has none.
+
+        ``shape`` is that of pulses; default: the device's own (`pulse_width`).
+        """
+        from cosim.devices.maps import pulse_map
+
+        return {"pulse": pulse_map(self, p, shape=shape)} if self.states else {}
+
+    def pulse_cell(self) -> PulseCell | None:
+        """The closed form of a programming pulse in the form that arrays of cells are run by; None: there is none."""
+        return None
+
     def total_rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> dict[str, Operand]:
         """`rates` with the contribution of every event, and the rate of each event's auxiliary state (1/s)."""
         total: dict[str, Operand] = dict(self.rates(across, x, p))
@@ -287,6 +315,11 @@ class TwoTerminal(DeviceModel):
     """
 
     ports = (Port("pn", ("p", "n")),)
+    readings = MappingProxyType({"conductance": "S"})
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S) at 10 mV."""
+        return {"conductance": self.current(0.01, x, p) / 0.01}
 
     @abstractmethod
     def current(self, v: Operand, x: Values, p: Values) -> Operand:

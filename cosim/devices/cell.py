@@ -8,11 +8,15 @@ cell is itself a device: it is fitted, traced and emitted like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from cosim.devices.access import AccessTransistor
 from cosim.devices.base import Operand, TwoTerminal, Values
-from cosim.devices.pulse import PulseShape, apply_pulse
+from cosim.devices.pulse import PulseCell, PulseShape, apply_pulse
 from cosim.devices.threshold import ThresholdMemristor
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import EventMap
 
 _MEMRISTOR = ThresholdMemristor()
 _ACCESS = AccessTransistor()
@@ -30,6 +34,14 @@ class Cell1T1R(TwoTerminal):
     def device_voltage(self, v: Operand, w: Operand, p: Values) -> Operand:
         """The voltage (V) on the memristor with ``v`` (V) over the cell."""
         return v - _ACCESS.drop(v, _MEMRISTOR.conductance(Values({"w": w}), p), p)
+
+    def pulse_cell(self) -> PulseCell:
+        """The memristor's pulses behind the transistor."""
+        return PulseCell(self, _MEMRISTOR, self.device_voltage, bench="1t1r_random_pulses")
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A pulse by the rate law, and as one event of the published map."""
+        return self.pulse_cell().maps(p, shape=shape)
 
     def drive_level(self, p: Values) -> float:
         """1.7 times the larger threshold (V): steps of up to the full range."""

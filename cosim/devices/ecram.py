@@ -30,10 +30,17 @@ Every event is spent with the time constant ``settle`` after the edge (`cosim.de
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.devices.base import DeviceModel, Event, Operand, Param, Port, State, Values
+from cosim.devices.integrate import Segment
+from cosim.devices.maps import ARMED, EventMap, Field, event_map, pulse_map, rest_map
+
+if TYPE_CHECKING:
+    from cosim.devices.pulse import PulseShape
 
 SOURCE = "arXiv 2605.11243"
 LARGEST_STEP = 0.999  # of the room that is left: keeps the event's exponent finite where dr reaches R0 − r_min
@@ -77,6 +84,19 @@ def _erase_jump(across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[
     return {"w": -np.minimum(np.maximum(x.w, 0.0), 1.0 / p.levels)}
 
 
+def _spike_voltage(p: Values) -> Operand:
+    """A gate voltage (V) that is a spike and does not write."""
+    return np.minimum(p.v_spike + p.band, 0.5 * (p.v_spike + p.v_write))
+
+
+def _spike_waveform(inputs: Values, p: Values) -> tuple[Segment, ...]:
+    """The gate up for as long as the event takes to be spent, then down for the rest of the interval."""
+    edge, hold = p.settle, ARMED * p.settle
+    off, on = {"gate": 0.0}, {"gate": _spike_voltage(p)}
+    rest = inputs["interval"] - hold - 2.0 * edge
+    return (Segment(edge, off, on), Segment(hold, on, on), Segment(edge, on, off), Segment(rest, off, off))
+
+
 class Ecram(DeviceModel):
     """Edge-triggered ECRAM with a volatile and a long-term part (module docstring)."""
 
@@ -112,6 +132,45 @@ class Ecram(DeviceModel):
         Param("m_fast0", 0.0, "1", (0.0, 1.0), "initial volatile part with the shorter relaxation time"),
         Param("m_slow0", 0.0, "1", (0.0, 1.0), "initial volatile part with the longer relaxation time"),
     )
+
+    readings = MappingProxyType({"conductance": "S"})
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S) of the channel."""
+        return {"conductance": 1.0 / self.resistance(x, p)}
+
+    def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """The volatile parts share the room below the clamp."""
+        return {"m_fast": (0.0, 0.5), "m_slow": (0.0, 0.5), "w": (0.0, 1.0)}
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A spike and the time to the next one; a write or erase pulse; a rest."""
+        slowest = 3.0 * float(max(p.tau_fast, p.tau_slow))
+        hold = ARMED * float(p.settle)
+        rest = rest_map(self, p, span=(0.0, slowest), closed=self._rested)
+        spike = event_map(
+            self,
+            "spike",
+            p,
+            inputs={"interval": Field("s", (3.0 * hold, slowest))},
+            waveform=_spike_waveform,
+            closed=self._spiked,
+        )
+        write = pulse_map(self, p, name="write", shape=shape)
+        return {"spike": spike, "write": write, "rest": rest}
+
+    def _spiked(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+        """One spike, then nothing until ``interval`` (s) after its edge."""
+        v, hold = _spike_voltage(p), ARMED * p.settle
+        after = self.after_rest(self.after_spikes(x, p), p, duration=u.interval)
+        return after, {
+            **self.readout(after, p),
+            "energy": p.g_gate * v * v * (hold + 2.0 / 3.0 * p.settle) + 0.0 * after.w,
+        }
+
+    def _rested(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+        after = self.after_rest(x, p, duration=u.duration)
+        return after, self.readout(after, p)
 
     def facilitation(self, x: Values) -> Operand:
         """u in [0, 1]: 0 at rest, 1 at the clamp."""

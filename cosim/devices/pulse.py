@@ -7,14 +7,18 @@ pulse's midpoint (explicit midpoint rule, second order in the change of the drop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from cosim.devices.base import Operand, Values
+from cosim.devices.base import Operand, TwoTerminal, Values
 from cosim.devices.threshold import ThresholdMemristor, overdrive
 from cosim.errors import InputError
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import EventMap
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class PulseShape:
 def full_scale(p: Values) -> float:
     """The full scale of a conductance, G_max (S): what read noise and errors are shares of (own)."""
     return float(p.g_max)
+
+
+def conductance(w: Operand, p: Values) -> Operand:
+    """Conductance (S) in state ``w`` of the memristor that pulses move; ``p`` may be a cell's."""
+    return ThresholdMemristor().conductance(Values({"w": w}), p)
 
 
 class Series(Protocol):
@@ -158,3 +167,99 @@ def apply_event(
     after = event(memristor, p, v=v_device, w=w, polarity=polarity)
     power = v * memristor.current(v_device, Values({"w": 0.5 * (w + after)}), p)
     return after, power * shape.energy_time
+
+
+Law = Literal["rate", "published"]
+LAWS: tuple[Law, ...] = ("rate", "published")
+
+
+@dataclass(frozen=True)
+class PulseCell:
+    """A device whose programming pulse has a closed form: a threshold memristor, alone or behind a series element.
+
+    Args:
+        device: what is pulsed as a whole.
+        memristor: the part of it that moves; its state ``w`` is the device's only one.
+        series: the voltage that reaches the memristor; None: all of it.
+        bench: name of the shipped bench that pulses the device; its stimulus is ``bl``, its memristor ``memristor``.
+    """
+
+    device: TwoTerminal
+    memristor: ThresholdMemristor
+    series: Series | None = None
+    bench: str = ""
+
+    def conductance(self, w: Operand, p: Values) -> Operand:
+        """Conductance (S) of the memristor in state ``w``."""
+        return conductance(w, p)
+
+    def thresholds(self, p: Values) -> tuple[Operand, Operand]:
+        """Voltages (V, magnitudes) on the memristor below which nothing moves: negative, positive."""
+        return p.theta_p, p.theta_n
+
+    def reach(self, p: Values, *, step: float) -> tuple[Operand, Operand]:
+        """Voltages (V, magnitudes) on the memristor with an overdrive K of ``step``: negative, positive."""
+        return p.theta_p + np.log1p(step) / p.alpha_p, p.theta_n + np.log1p(step) / p.alpha_n
+
+    def pulse(
+        self, v: Operand, w: Operand, p: Values, *, shape: PulseShape, law: Law, polarity: int = 0, energy: bool = True
+    ) -> tuple[Operand, Operand]:
+        """The state after a pulse of ``v`` (V) and its energy (J), None where ``energy`` is not asked for.
+
+        ``polarity`` as in `apply_pulse`. The published law takes the pulse as one event (`apply_event`).
+        """
+        if law == "published":
+            if energy:
+                return apply_event(self.memristor, p, v=v, w=w, shape=shape, series=self.series, polarity=polarity)
+            over = v if self.series is None else self.series(v, w, p)
+            return event(self.memristor, p, v=over, w=w, polarity=polarity), None
+        if energy or self.series is not None:
+            return apply_pulse(self.memristor, p, v=v, w=w, shape=shape, series=self.series, polarity=polarity)
+        return advance(self.memristor, p, v=v, w=w, shape=shape, polarity=polarity), None
+
+    def still(self, v: Operand, w: Operand, p: Values, *, shape: PulseShape) -> Operand:
+        """The energy (J) of a pulse that moves nothing."""
+        over = v if self.series is None else self.series(v, w, p)
+        return v * self.memristor.current(over, Values({"w": w}), p) * shape.energy_time
+
+    def voltage(self, v: float, p: Values, *, w: float = 0.5) -> float:
+        """The voltage (V) over the device that puts ``v`` on the memristor in state ``w``; raises `InputError`."""
+        if self.series is None or v == 0.0:
+            return v
+        from scipy.optimize import brentq
+
+        series, sign = self.series, -1.0 if v < 0.0 else 1.0
+
+        def missing(u: float) -> float:
+            return float(series(sign * u, w, p)) * sign - abs(v)
+
+        high = 2.0 * abs(v)
+        while missing(high) < 0.0:
+            high *= 2.0
+            if high > 1e3:
+                raise InputError(
+                    f"no voltage over the cell puts {v:g} V on its memristor: the access transistor saturates",
+                    remedy="take a wider transistor or a lower conductance",
+                )
+        root: float = brentq(missing, abs(v), high)
+        return sign * root
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """One event map per law: ``pulse`` and ``published``."""
+        from cosim.devices.maps import pulse_map
+
+        chosen = shape or PulseShape()
+        ends = [self.voltage(sign * float(v), p) for sign, v in zip((-1, 1), self.reach(p, step=1.0), strict=True)]
+        found = {}
+        for name, law in (("pulse", LAWS[0]), ("published", LAWS[1])):
+
+            def closed(
+                x: Values, u: Values, p: Values, law: Law = law
+            ) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+                w, energy = self.pulse(u.amplitude, x.w, p, shape=chosen, law=law)
+                return {"w": w}, {**self.device.readout(Values({"w": w}), p), "energy": energy}
+
+            found[name] = pulse_map(
+                self.device, p, name=name, shape=chosen, closed=closed, ranges={"pn": (ends[0], ends[1])}
+            )
+        return found

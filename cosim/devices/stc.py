@@ -46,10 +46,16 @@ Currents are states relative to the source's: ``ca`` = i/I_THPOT, ``up`` and ``u
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.devices.base import DeviceModel, Operand, Param, Port, State, Values
+from cosim.devices.maps import EventMap, pulse_map, rest_map
+
+if TYPE_CHECKING:
+    from cosim.devices.pulse import PulseShape
 
 SOURCE = "Nicholson 2024, Table 1"
 EXPONENT_LIMIT = 60.0
@@ -84,6 +90,7 @@ class StcSynapse(DeviceModel):
     title = "CMOS synapse with tagging and capture (reduced model)"
     source = "Nicholson 2024, Eqs. 4-6, Fig. 8"
     passive = False  # it drives its weight
+    readings = MappingProxyType({"weight": "V"})
     # not "gnd", which ngspice takes for node 0 in a subcircuit, too
     ports = (
         Port("pre", ("pre", "ref")),
@@ -158,6 +165,30 @@ class StcSynapse(DeviceModel):
     def pulse_width(self, p: Values) -> float:
         """An eighth of the calcium's time constant (s): forty of them cross both thresholds now and again."""
         return float(p.tau_ca) / 8.0
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """The total weight (V)."""
+        return {"weight": self.weight(x, p)}
+
+    def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """Calcium between rest and both inputs held high; mirrors between their low and their tail currents."""
+        strongest = p.i_rest + p.i_pre + p.i_post
+        return {
+            **{state.name: state.bounds for state in self.states},
+            "ca": (float(p.i_rest / p.i_th_p), min(float(strongest / p.i_th_p), 16.0)),
+            "up": (float(np.log(p.i_low_p / p.i_tail_p)), 0.0),
+            "ud": (float(np.log(p.i_low_d / p.i_tail_d)), 0.0),
+            "h": (0.0, float(p.v_dd)),
+            "z": (float(p.z_min), float(p.z_max)),
+        }
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A spike at either input, as high as each is given, with other synapses that have moved; a rest."""
+        level = (0.0, float(p.v_dd))
+        spike = pulse_map(
+            self, p, name="spike", shape=shape, ranges={"pre": level, "post": level, "others": (0.0, 0.6)}
+        )
+        return {"spike": spike, "rest": rest_map(self, p, span=(0.0, 3.0 * float(p.tau_ca)))}
 
     def spike(self, v: Operand, p: Values) -> Operand:
         """How much of a spike's current flows at ``v`` (V): 0 below 0, 1 above V_DD, linear between."""

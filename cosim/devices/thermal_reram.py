@@ -45,10 +45,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.devices.base import DeviceModel, Inner, Operand, Param, Port, State, Values
+from cosim.devices.maps import EventMap, pulse_map, rest_map
+
+if TYPE_CHECKING:
+    from cosim.devices.pulse import PulseShape
 from cosim.devices.threshold import EDGE
 
 SOURCE = "arXiv 2411.18272"
@@ -118,11 +124,35 @@ class ThermalReram(DeviceModel):
         Param("rise_fast0", 0.0, "K", (-300.0, 1e4), "initial rise of the fast pole"),
         Param("rise_slow0", 0.0, "K", (-300.0, 1e4), "initial rise of the slow pole"),
     )
+    readings = MappingProxyType({"conductance": "S"})
     passive = False  # its thermal port gives back stored heat; both electrical ports only take power
 
     def temperature(self, x: Values, p: Values) -> Operand:
         """The filament's temperature (K)."""
         return p.t_amb + x.rise_fast + x.rise_slow
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S) of the cell at its temperature."""
+        return {"conductance": self.conductance(x, p)}
+
+    def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
+        """Rises up to the full scale."""
+        rise = (0.0, float(p.full_scale_rise))
+        return {"w": (0.0, 1.0), "rise_fast": rise, "rise_slow": rise}
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A pulse at cell and heater together, the thermal port at ambient; a rest."""
+        pulse = {port: reach for port, reach in self.drive_ranges(p).items() if port != "heat"}
+        rest = rest_map(self, p, span=(0.0, 3.0 * float(max(p.tau_slow, p.tau_fast))), closed=self._rested)
+        return {"pulse": pulse_map(self, p, shape=shape, ranges=pulse), "rest": rest}
+
+    def _rested(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+        """Both poles relax by themselves, the slow one through the thermal port as well."""
+        after = x.with_(
+            rise_fast=x.rise_fast * np.exp(-u.duration / p.tau_fast),
+            rise_slow=x.rise_slow * np.exp(-u.duration * (1.0 + p.contact) / p.tau_slow),
+        )
+        return after, self.readout(after, p)
 
     def theta(self, x: Values, p: Values) -> Operand:
         """The normalised rise θ of Eq. 27, not below 0."""

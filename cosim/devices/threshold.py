@@ -26,10 +26,15 @@ Numerical choices (own): u^γ is replaced by u · EDGE^(γ−1) below u = EDGE, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import EventMap
+    from cosim.devices.pulse import PulseCell, PulseShape
 
 EDGE = 1e-6
 EXPONENT_LIMIT = 60.0
@@ -96,6 +101,16 @@ class ThresholdMemristor(TwoTerminal):
     def conductance(self, x: Values, p: Values) -> Operand:
         """Conductance (S) in state ``x``: G_max (w (1 − 1/r) + 1/r)."""
         return p.g_max * (x.w * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
+
+    def pulse_cell(self) -> PulseCell:
+        """Its pulses in closed form."""
+        from cosim.devices.pulse import PulseCell
+
+        return PulseCell(self, self, bench="memristor_random_pulses")
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A pulse by the rate law, and as one event of the published map."""
+        return self.pulse_cell().maps(p, shape=shape)
 
     def drive_level(self, p: Values) -> float:
         """1.7 times the larger threshold (V): steps of up to the full range."""

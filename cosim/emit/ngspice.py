@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from cosim.devices.base import DeviceModel, State
 from cosim.emit.expr import render, writer
@@ -55,13 +56,26 @@ def osdi_subcircuit(device: DeviceModel, name: str | None = None, values: Mappin
     return "\n".join(lines) + "\n"
 
 
-def subcircuit(device: DeviceModel, name: str | None = None, values: Mapping[str, float] | None = None) -> str:
+def subcircuit(
+    device: DeviceModel,
+    name: str | None = None,
+    values: Mapping[str, float] | None = None,
+    *,
+    initial: Mapping[str, float] = MappingProxyType({}),
+) -> str:
     """The behavioural ``.subckt`` of a device, named ``name`` (default: the device's name). Raises `EmitError`.
 
-    ``values`` become the parameters' defaults in place of the device's own.
+    ``values`` become the parameters' defaults in place of the device's own, ``initial`` the states at t = 0 in place of
+    their parameters, which states may share.
     """
     name = name or device.name
-    return "\n".join([*_header(device, name, values or device.defaults()), *_body(device), f".ends {name}"]) + "\n"
+    body = list(_body(device))
+    for state in device.states:
+        if state.initial and state.name in initial:
+            old, new = f"={{{state.initial}}}", f"={float(initial[state.name])!r}"
+            starts = (f"C{state.name} ", f".ic V({state.name})=")
+            body = [line.replace(old, new) if line.startswith(starts) else line for line in body]
+    return "\n".join([*_header(device, name, values or device.defaults()), *body, f".ends {name}"]) + "\n"
 
 
 @lru_cache(maxsize=256)

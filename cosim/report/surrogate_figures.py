@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.surrogate.certify import HeldEvents
     from cosim.surrogate.check import HeldOut
 
 
@@ -53,25 +54,47 @@ def plot_free_run(held: HeldOut, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_growth(held: HeldOut, ax: Axes | None = None) -> Axes:
+def plot_growth(held: HeldOut | HeldEvents, ax: Axes | None = None) -> Axes:
     """|error| of the free runs over the number of pulses, in % of full scale."""
     ax = axes(ax)
     for number, run in enumerate(held.free):
         error = 100.0 * np.abs(run[1] - run[0])
         ax.semilogy(np.arange(1, error.size + 1), np.maximum(error, 1e-9), lw=0.8, color=COLOURS[number % len(COLOURS)])
-    ax.set(xlabel="pulse", ylabel="|error of w| (% of full scale)", title=f"{len(held.free)} free runs")
+    ax.set(xlabel="pulse", ylabel="|error of the state| (% of full scale)", title=f"{len(held.free)} free runs")
     return ax
 
 
-def overview(held: HeldOut, *, title: str = "") -> Figure:
-    """The four figures on one sheet."""
+def plot_events(held: HeldEvents, ax: Axes | None = None) -> Axes:
+    """Change of every state per event, as shares of its largest: surrogate over reference, one colour a state."""
+    ax = axes(ax)
+    names = [str(name).removesuffix("_before") for name in held.events if str(name).endswith("_before")]
+    for k, name in enumerate(names):
+        before = held.events[f"{name}_before"].values
+        step, ours = held.events[name].values - before, held.events[f"{name}_surrogate"].values - before
+        scale = float(np.max(np.abs(step))) or 1.0
+        ax.plot(step / scale, ours / scale, ".", color=COLOURS[k % len(COLOURS)], ms=3, label=name)
+    ax.plot([-1.0, 1.0], [-1.0, 1.0], color="0.5", lw=0.8, zorder=0)
+    ax.set(xlabel="change of the state per event, reference", ylabel="the same, surrogate")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def overview(held: HeldOut | HeldEvents, *, title: str = "") -> Figure:
+    """Everything on one sheet: four figures for pulses of a cell, two for the events of any device."""
+    from cosim.surrogate.certify import HeldEvents
+
     with styled():
-        figure = new_figure(9.0, 6.4)
-        grid = figure.subplots(2, 2)
-        plot_parity(held, grid[0, 0])
-        plot_error(held, grid[0, 1])
-        plot_free_run(held, grid[1, 0])
-        plot_growth(held, grid[1, 1])
+        if isinstance(held, HeldEvents):
+            figure = new_figure(9.0, 3.4)
+            plot_events(held, (grid := figure.subplots(1, 2))[0])
+            plot_growth(held, grid[1])
+        else:
+            figure = new_figure(9.0, 6.4)
+            grid = figure.subplots(2, 2)
+            plot_parity(held, grid[0, 0])
+            plot_error(held, grid[0, 1])
+            plot_free_run(held, grid[1, 0])
+            plot_growth(held, grid[1, 1])
         if title:
             figure.suptitle(title)
     return figure

@@ -8,6 +8,7 @@ warns and extrapolates, or asks a reference, as its user chose.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Values
-from cosim.devices.pulse import full_scale
-from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.pulse import conductance, full_scale
+from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
+from cosim.parameters import ParameterSet, Quantity
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -45,14 +47,14 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
-def read_limits(given: Mapping[str, Any]) -> Mapping[str, float]:
+def read_limits(given: Mapping[str, Any], defaults: Mapping[str, float] = LIMITS) -> Mapping[str, float]:
     """Limits by name over the defaults. Raises `UnknownName`, and `InputError` for a limit that nothing could keep."""
     for name, limit in given.items():
-        if name not in LIMITS:
-            raise UnknownName("error of a certificate", str(name), LIMITS)
+        if name not in defaults:
+            raise UnknownName("error of a certificate", str(name), defaults)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
-    return MappingProxyType({**LIMITS, **{str(name): float(limit) for name, limit in given.items()}})
+    return MappingProxyType({**defaults, **{str(name): float(limit) for name, limit in given.items()}})
 
 
 class DomainWarning(UserWarning):
@@ -77,8 +79,8 @@ class Response:
 
     @classmethod
     def of(cls, w: Array, energy: Array, p: Values) -> Self:
-        """With the conductance of a threshold memristor of the parameters ``p`` in the states ``w``."""
-        return cls(w, energy, np.asarray(ThresholdMemristor().conductance(Values({"w": w}), p)), full_scale(p))
+        """With the conductance of a memristor of the parameters ``p`` in the states ``w``."""
+        return cls(w, energy, np.asarray(conductance(w, p)), full_scale(p))
 
 
 class Reference(Protocol):
@@ -222,9 +224,9 @@ class Certificate:
         out.append(
             "domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}{_unit(n)}" for n, (low, high) in ranges.items())
         )
-        out.append(
-            "fixed       " + ", ".join(f"{n} {units.show(value, 's')}" for n, value in self.domain.fixed.items())
-        )
+        if self.domain.fixed:
+            fixed = ", ".join(f"{n} {units.show(value, 's')}" for n, value in self.domain.fixed.items())
+            out.append(f"fixed       {fixed}")
         out.append("limits      " + ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in self.limits.items()))
         out.extend(f"missed      {sentence}" for sentence in self.broken)
         out.append("tolerances  " + (", ".join(f"{k} {v:g}" for k, v in self.tolerances.items()) or "none"))
@@ -379,3 +381,65 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
         raise DomainError(f"{name} is not finite", remedy="look for its cause before the surrogate")
     worst = smallest if smallest < low else largest
     return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")
+
+
+def widened(allowed: Range, slack: float) -> Range:
+    """``allowed`` with each end moved outwards by a share of itself: room for rounding."""
+    return (allowed[0] - slack * abs(allowed[0]), allowed[1] + slack * abs(allowed[1]))
+
+
+def parameters_outside(
+    parameters: ParameterSet, domain: Domain, own: Mapping[str, Array], *, slack: float
+) -> str | None:
+    """None where the instances' ``own`` parameters lie in the domain; else the sentence that says which do not."""
+    for name, values in own.items():
+        nominal = float(parameters.resolved()[name])
+        allowed = widened(domain.parameters.get(name, (nominal, nominal)), slack)
+        complaint = require_inside(name, values, allowed, unit=find_device(parameters.device).param(name).unit)
+        if complaint:
+            return complaint
+    return None
+
+
+REMEDY = "certify a wider domain (cosim surrogate train --span, --spread), or in Python take outside='warn'"
+
+
+def complain(complaint: str | None, *, outside: Outside) -> None:
+    """Warn where ``outside`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint."""
+    if complaint is None:
+        return
+    if outside == "warn":
+        warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
+    else:
+        raise DomainError(complaint, remedy=REMEDY)
+
+
+def set_document(chosen: ParameterSet) -> dict[str, Any]:
+    """A parameter set as JSON values, for a surrogate's file; without its covariance."""
+    return {
+        "device": chosen.device,
+        "name": chosen.name,
+        "source": chosen.source,
+        "notes": list(chosen.notes),
+        "provenance": dict(chosen.provenance),
+        "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
+        "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
+    }
+
+
+def set_of(given: Mapping[str, Any]) -> ParameterSet:
+    """The inverse of `set_document`; raises KeyError, TypeError or ValueError where ``given`` is none."""
+    values = {
+        str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
+        for name, (value, stderr, source) in given["values"].items()
+    }
+    factors = {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
+    return ParameterSet(
+        given["device"],
+        str(given["name"]),
+        MappingProxyType(values),
+        str(given["source"]),
+        tuple(str(note) for note in given["notes"]),
+        provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
+        plasticity=MappingProxyType(factors),
+    )

@@ -77,18 +77,17 @@ class HeldOut:
 
 def default_range(surrogate: PulseSurrogate, *, step: float = 1.0) -> Range:
     """Amplitudes (V) up to an overdrive K of ``step`` in mid-range: where one pulse crosses the whole range (own)."""
-    p = surrogate.parameters.resolved()
-    reach = [p.theta_p + np.log1p(step) / p.alpha_p, p.theta_n + np.log1p(step) / p.alpha_n]
+    reach = surrogate.cell.reach(surrogate.parameters.resolved(), step=step)
     low, high = (surrogate.cell_voltage(v) for v in (-float(reach[0]), float(reach[1])))
     return (low, high)
 
 
 def random_train(surrogate: PulseSurrogate, rng: np.random.Generator, *, count: int, span: Range) -> Array:
     """(count,) V: either polarity with equal chance, nine in ten above threshold, uniform up to ``span``'s ends."""
-    p = surrogate.parameters.resolved()
+    theta_n, theta_p = surrogate.cell.thresholds(surrogate.parameters.resolved())
     negative = rng.random(count) < 0.5
     below = rng.random(count) < 0.1
-    theta = np.where(negative, p.theta_p, p.theta_n)
+    theta = np.where(negative, theta_n, theta_p)
     end = np.where(negative, -span[0], span[1])
     if np.any(end <= 0.0):
         raise InputError(
@@ -185,10 +184,9 @@ def certify(
             remedy="certify amplitudes beyond the thresholds, or longer pulses",
         )
     held = _joined(parts, _seconds_per_pulse(sizes, seconds))
-    covered = _covered(tested)
     domain = Domain(
         MappingProxyType({"amplitude": span}),
-        MappingProxyType({"w": covered}),
+        MappingProxyType({"w": _covered(tested)}),
         MappingProxyType(ranges),
         MappingProxyType(vars(plain.shape)),
     )
@@ -218,7 +216,7 @@ def certify(
     return surrogate.with_(certificate=certificate), held
 
 
-def _covered(tested: NDArray[np.int64]) -> Range:
+def _covered(tested: NDArray[np.int64], *, of: str = "") -> Range:
     """The widest range of tenths of the state with `LEAST_TESTED` pulses each. Raises `InputError` without one."""
     best = (0, 0)
     start = 0
@@ -228,7 +226,7 @@ def _covered(tested: NDArray[np.int64]) -> Range:
             start = k + 1
     if best[0] == best[1]:
         raise InputError(
-            f"no tenth of the state's range has {LEAST_TESTED} held-out pulses",
+            f"no tenth of {of or 'the state'}'s range has {LEAST_TESTED} held-out pulses",
             remedy="certify with 100 pulses or more",
         )
     return (best[0] / TENTHS, best[1] / TENTHS)
@@ -322,12 +320,12 @@ def updates_per_second(
         domain = surrogate.certificate.domain.inputs["amplitude"]
         low, high = max(low, domain[0]), min(high, domain[1])
         least, most = surrogate.certificate.domain.states["w"]
-    p = surrogate.values
+    negative, positive = (float(np.max(theta)) for theta in surrogate.cell.thresholds(surrogate.values))
     size = rng.uniform(0.2, 1.0, shape[0])
     v = np.where(
         rng.random(shape[0]) < 0.5,
-        -float(np.max(p.theta_p)) + size * (low + float(np.max(p.theta_p))),
-        float(np.max(p.theta_n)) + size * (high - float(np.max(p.theta_n))),
+        -negative + size * (low + negative),
+        positive + size * (high - positive),
     )[:, None]
     v = np.clip(v, low, high)  # a certified range may end below a threshold
     w = least + (most - least) * rng.random(shape)

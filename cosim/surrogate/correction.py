@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -85,3 +86,52 @@ def design(v: Array, w: Array, *, span: tuple[float, float], degree: int) -> Arr
     """The (n, (degree+1)²) basis at ``v`` (n,) V and ``w`` (n,), flattened as `Correction`'s tables are."""
     x = (2.0 * np.abs(v) - (span[0] + span[1])) / (span[1] - span[0])
     return np.asarray(chebyshev.chebvander2d(2.0 * w - 1.0, x, [degree, degree]), dtype=float)
+
+
+@dataclass(frozen=True)
+class MapCorrection:
+    """The same for any event map: a gain for the change of each state, and for the energy, in states and inputs.
+
+    Args:
+        fields: names of the states and inputs that the gains depend on, in order.
+        ranges: (k, 2), each field's range, which is scaled to [−1, 1].
+        degree: the products of Chebyshev polynomials have this total degree at most.
+        tables: coefficients (m,) of each corrected quantity, in the order of `orders`.
+    """
+
+    fields: tuple[str, ...]
+    ranges: Array
+    degree: int
+    tables: Mapping[str, Array]
+
+    def __post_init__(self) -> None:
+        count = len(orders(len(self.fields), self.degree))
+        for name, table in self.tables.items():
+            if table.shape != (count,) or not np.all(np.isfinite(table)):
+                raise InputError(f"correction: the coefficients of {name} are not {count} finite numbers")
+
+    def gain(self, name: str, basis: Array) -> Array:
+        """The gain (n,) of one quantity on a `basis`."""
+        return np.asarray(1.0 + basis @ self.tables[name])
+
+    def basis(self, values: Mapping[str, Array]) -> Array:
+        """(n, m): the products at the fields' ``values``, each (n,); outside of a range they are held at its end."""
+        polynomials = []
+        for name, (low, high) in zip(self.fields, self.ranges, strict=True):
+            x = np.clip((2.0 * values[name] - (low + high)) / (high - low), -1.0, 1.0)
+            polynomials.append(chebyshev.chebvander(x, self.degree))
+        columns = [
+            np.prod([polynomials[k][:, n] for k, n in enumerate(order)], axis=0)
+            for order in orders(len(self.fields), self.degree)
+        ]
+        return np.stack(columns, axis=1)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array under a name, for a file."""
+        tables = {f"correction_of_{name}": table for name, table in self.tables.items()}
+        return {**tables, "correction_ranges": self.ranges}
+
+
+def orders(fields: int, degree: int) -> list[tuple[int, ...]]:
+    """The exponents of every product of total ``degree`` or less, in a fixed order."""
+    return [order for order in product(range(degree + 1), repeat=fields) if sum(order) <= degree]

@@ -29,7 +29,10 @@ FORMAT = "cosim surrogate"
 VERSION = 3
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
 # Where each kind lives; imported when a file asks for it.
-KINDS = {"pulse": ("cosim.surrogate.pulse", "PulseSurrogate")}
+KINDS = {
+    "pulse": ("cosim.surrogate.pulse", "PulseSurrogate"),
+    "map": ("cosim.surrogate.mapped", "MapSurrogate"),
+}
 
 
 def array_digest(*arrays: NDArray[Any]) -> str:

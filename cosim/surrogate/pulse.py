@@ -5,15 +5,14 @@ cache: rows below every threshold are left alone, rows of one sign of the voltag
 voltage shared by a row is exponentiated once, and the rest goes in blocks that fit the second-level cache.
 
 Two laws: ``"rate"`` follows the rate law through the pulse's waveform and saturates within the pulse; ``"published"``
-is the source's map per event. The device is a ``threshold_memristor`` or a ``cell_1t1r``, whose access transistor takes
-its share of the voltage.
+is the source's map per event. The device is any that has the closed form (`DeviceModel.pulse_cell`); every other one's
+maps run in `cosim.surrogate.mapped`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,38 +22,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cosim.devices.base import Operand, Values
-from cosim.devices.cell import Cell1T1R
-from cosim.devices.pulse import PulseShape, Series, advance, apply_event, apply_pulse, event
+from cosim.devices.pulse import LAWS, Law, PulseCell, PulseShape
 from cosim.devices.registry import device as find_device
-from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.registry import devices
 from cosim.emit.expr import Expr
 from cosim.errors import DomainError, InputError, UnknownName
-from cosim.parameters import ParameterSet, Quantity
+from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
     OUTSIDE,
     Array,
     Certificate,
-    Domain,
-    DomainWarning,
     Outside,
     Range,
     Reference,
     Surrogate,
+    complain,
+    parameters_outside,
     require_inside,
     require_names,
+    set_document,
+    set_of,
+    widened,
 )
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import array_digest
 
-Law = Literal["rate", "published"]
-LAWS: tuple[Law, ...] = ("rate", "published")
-DEVICES = ("threshold_memristor", "cell_1t1r")
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
-_MEMRISTOR = ThresholdMemristor()
-_CELL = Cell1T1R()
-
-REMEDY = "certify a wider domain (cosim surrogate train --span, --spread), or in Python take outside='warn'"
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class PulseSurrogate(Surrogate):
     """The pulse map of a cell, for any number of instances (module docstring).
 
     Args:
-        parameters: of a ``threshold_memristor`` or a ``cell_1t1r``.
+        parameters: of a device whose pulse has a closed form, e.g. a ``threshold_memristor`` or a ``cell_1t1r``.
         law: "rate" or "published".
         shape: of every pulse. The published map takes a pulse as one event; there the shape enters the energy only.
         instances: parameters that differ from cell to cell; each broadcasts to the shape of the state.
@@ -91,12 +85,16 @@ class PulseSurrogate(Surrogate):
     dtype: Literal["float64", "float32"] = "float64"
     outside: Outside = "raise"
     reference: Reference | None = field(default=None, compare=False)
+    cell: PulseCell = field(init=False, repr=False, compare=False)
     _p: Values = field(init=False, repr=False, compare=False)
     lowest: tuple[float, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.parameters.device not in DEVICES:
-            raise UnknownName("device of a pulse surrogate", self.parameters.device, DEVICES)
+        cell = find_device(self.parameters.device).pulse_cell()
+        if cell is None:
+            known = [name for name, entry in devices().items() if entry.pulse_cell() is not None]
+            raise UnknownName("device of a pulse surrogate", self.parameters.device, known)
+        object.__setattr__(self, "cell", cell)
         if self.law not in LAWS:
             raise UnknownName("law", self.law, LAWS)
         if self.outside not in OUTSIDE:
@@ -111,7 +109,7 @@ class PulseSurrogate(Surrogate):
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "_p", Values({**nominal, **own}))
-        lowest = tuple(float(np.min(self._p[name], initial=np.inf)) for name in ("theta_p", "theta_n"))
+        lowest = tuple(float(np.min(theta, initial=np.inf)) for theta in cell.thresholds(self._p))
         object.__setattr__(self, "lowest", lowest)
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
@@ -119,30 +117,13 @@ class PulseSurrogate(Surrogate):
                     "the certificate is of another surrogate: law, pulse shape, parameters or correction differ",
                     remedy="certify this one",
                 )
-            self._complain(self._parameters_outside(self.certificate.domain, own))
+            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
+            complain(complaint, outside=self.outside)
 
-    def _parameters_outside(self, domain: Domain, own: Mapping[str, Array]) -> str | None:
-        slack = 4.0 * float(np.finfo(self.dtype).eps)  # of the rounding to dtype
-        for name, values in own.items():
-            nominal = float(self.parameters.resolved()[name])
-            low, high = domain.parameters.get(name, (nominal, nominal))
-            complaint = require_inside(
-                name,
-                values,
-                (low - slack * abs(low), high + slack * abs(high)),
-                unit=find_device(self.device).param(name).unit,
-            )
-            if complaint:
-                return complaint
-        return None
-
-    def _complain(self, complaint: str | None) -> None:
-        if complaint is None:
-            return
-        if self.outside == "warn":
-            warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
-        else:
-            raise DomainError(complaint, remedy=REMEDY)
+    @property
+    def _slack(self) -> float:
+        """Of the rounding to ``dtype``, relative."""
+        return 4.0 * float(np.finfo(self.dtype).eps)
 
     @property
     def device(self) -> str:
@@ -216,35 +197,15 @@ class PulseSurrogate(Surrogate):
 
     def conductance(self, w: Array) -> Array:
         """Conductance (S) of the memristor in state ``w``."""
-        return np.asarray(_MEMRISTOR.conductance(Values({"w": w}), self._p))
+        return np.asarray(self.cell.conductance(w, self._p))
 
     def read_current(self, w: Array) -> Array:
         """Current (A) of the cell at ``v_read`` in state ``w``."""
-        model = _CELL if self.device == _CELL.name else _MEMRISTOR
-        return np.asarray(model.current(self.v_read, Values({"w": w}), self._p))
+        return np.asarray(self.cell.device.current(self.v_read, Values({"w": w}), self._p))
 
     def cell_voltage(self, v: float, *, w: float = 0.5) -> float:
         """The voltage (V) over the cell that puts ``v`` on the memristor in state ``w``, with nominal parameters."""
-        if self.device != _CELL.name or v == 0.0:
-            return v
-        from scipy.optimize import brentq
-
-        nominal = self.parameters.resolved()
-        sign = -1.0 if v < 0.0 else 1.0
-
-        def missing(u: float) -> float:
-            return float(_CELL.device_voltage(sign * u, w, nominal)) * sign - abs(v)
-
-        high = 2.0 * abs(v)
-        while missing(high) < 0.0:
-            high *= 2.0
-            if high > 1e3:
-                raise InputError(
-                    f"no voltage over the cell puts {v:g} V on its memristor: the access transistor saturates",
-                    remedy="take a wider transistor or a lower conductance",
-                )
-        root: float = brentq(missing, abs(v), high)
-        return sign * root
+        return self.cell.voltage(v, self.parameters.resolved(), w=w)
 
     def _pulse(self, w: ArrayLike, amplitude: ArrayLike, *, energy: bool) -> tuple[Array, Array | None]:
         w = np.asarray(w, dtype=self.dtype)
@@ -298,10 +259,6 @@ class PulseSurrogate(Surrogate):
             yield 0, np.flatnonzero((v < 0.0) & ~potentiates)
             yield 0, np.flatnonzero((v >= 0.0) & ~depresses)
 
-    @property
-    def _series(self) -> Series | None:
-        return _CELL.device_voltage if self.device == _CELL.name else None
-
     def traced(self, *, polarity: int) -> Expr:
         """What one pulse of one polarity does to the state ``w0`` of a cell at ``v0``, written down by the physics."""
         p = self._p.with_(**{name: Expr("name", name) for name in self.instances})
@@ -309,21 +266,10 @@ class PulseSurrogate(Surrogate):
             return Expr.of(self._law(Expr("name", "v0"), Expr("name", "w0"), p, polarity=polarity, energy=False)[0])
 
     def _law(self, v: Operand, w: Operand, p: Values, *, polarity: int, energy: bool) -> tuple[Operand, Operand]:
-        series = self._series
-        used: Operand = None
         if polarity == 0:
-            after = w
-            power = v * _MEMRISTOR.current(v if series is None else series(v, w, p), Values({"w": w}), p)
-            used = power * self.shape.energy_time
-        elif self.law == "published":
-            if energy:
-                after, used = apply_event(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)
-            else:
-                after = event(_MEMRISTOR, p, v=v if series is None else series(v, w, p), w=w, polarity=polarity)
-        elif energy or series is not None:
-            after, used = apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=self.shape, series=series, polarity=polarity)
+            after, used = w, self.cell.still(v, w, p, shape=self.shape)
         else:
-            after = advance(_MEMRISTOR, p, v=v, w=w, shape=self.shape, polarity=polarity)
+            after, used = self.cell.pulse(v, w, p, shape=self.shape, law=self.law, polarity=polarity, energy=energy)
         if self.correction is not None:
             if polarity:
                 after = np.clip(w + (after - w) * self.correction.gain("state", v, w, polarity=polarity), 0.0, 1.0)
@@ -339,15 +285,14 @@ class PulseSurrogate(Surrogate):
         ranges: tuple[Range, Range] = ((-np.inf, np.inf), (0.0, 1.0))
         if self.certificate is not None:
             ranges = (self.certificate.domain.inputs["amplitude"], self.certificate.domain.states["w"])
-        slack = 4.0 * float(np.finfo(self.dtype).eps)
-        wide = tuple((low - slack * abs(low), high + slack * abs(high)) for low, high in ranges)
+        wide = tuple(widened(allowed, self._slack) for allowed in ranges)
         complaint = require_inside("amplitude", v, wide[0], unit="V") or require_inside("state w", w, wide[1], unit="1")
         if complaint is None:
             return None
         if self.outside == "ask" and self.certificate is not None:
             bad = [~((x >= low) & (x <= high)) for x, (low, high) in zip((v, w), wide, strict=True)]
             return np.asarray(np.broadcast_to(bad[0] | bad[1], w.shape))
-        self._complain(complaint)
+        complain(complaint, outside=self.outside)
         return None
 
     def _ask(self, cells: NDArray[np.bool_], w: Array, v: Array, after: Array, spent: Array | None) -> None:
@@ -366,7 +311,6 @@ class PulseSurrogate(Surrogate):
 
     def document(self) -> dict[str, Any]:
         """What is needed to make it again, as JSON values."""
-        chosen = self.parameters
         return {
             "law": self.law,
             "shape": {"width": self.shape.width, "rise": self.shape.rise, "fall": self.shape.fall},
@@ -374,15 +318,7 @@ class PulseSurrogate(Surrogate):
             "dtype": self.dtype,
             "corrected": self.correction is not None,
             "instances": sorted(self.instances),
-            "parameters": {
-                "device": chosen.device,
-                "name": chosen.name,
-                "source": chosen.source,
-                "notes": list(chosen.notes),
-                "provenance": dict(chosen.provenance),
-                "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
-                "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
-            },
+            "parameters": set_document(self.parameters),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -395,24 +331,8 @@ class PulseSurrogate(Surrogate):
         cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
     ) -> Self:
         """The surrogate of a file."""
-        given = document["parameters"]
-        values = {
-            str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
-            for name, (value, stderr, source) in given["values"].items()
-        }
-        parameters = ParameterSet(
-            given["device"],
-            str(given["name"]),
-            MappingProxyType(values),
-            str(given["source"]),
-            tuple(str(note) for note in given["notes"]),
-            provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
-            plasticity=MappingProxyType(
-                {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
-            ),
-        )
         return cls(
-            parameters=parameters,
+            parameters=set_of(document["parameters"]),
             law=document["law"],
             shape=PulseShape(**{k: float(document["shape"][k]) for k in ("width", "rise", "fall")}),
             instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},

@@ -18,8 +18,9 @@ from scipy.integrate import solve_ivp
 
 from cosim import resources
 from cosim.devices.base import TwoTerminal, Values
-from cosim.devices.pulse import PulseShape
+from cosim.devices.pulse import PulseCell, PulseShape
 from cosim.devices.registry import device as find_device
+from cosim.devices.registry import devices
 from cosim.errors import InputError, SimulationError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Reference, Response
@@ -83,7 +84,7 @@ class Integration:
     def subject(self, parameters: ParameterSet) -> str:
         """The device's equations."""
         chosen = self.device or parameters
-        return f"the equations of {chosen.device} with {_named(chosen, self.device)}"
+        return f"the equations of {chosen.device} with {named(chosen, self.device)}"
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """Pulses on one device; raises `InputError` for one that is not two-terminal or has other states than ``w``."""
@@ -126,14 +127,9 @@ class Integration:
         return respond
 
 
-def _named(chosen: ParameterSet, device: ParameterSet | None) -> str:
+def named(chosen: ParameterSet, device: ParameterSet | None) -> str:
+    """In words: the ``device`` that answers, or the set that it is held against."""
     return f"the device {chosen.name}" if device is not None else f"the surrogate's own parameter set {chosen.name}"
-
-
-# The bench of each device; both name their stimulus "bl" and their memristor "memristor".
-BENCHES: Mapping[str, str] = MappingProxyType(
-    {"cell_1t1r": "1t1r_random_pulses", "threshold_memristor": "memristor_random_pulses"}
-)
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ class SpiceBench:
     """A pulse bench in a circuit simulator: measures ``state`` and ``pulse_energy`` after given amplitudes.
 
     Args:
-        kind: "cell_1t1r" (the memristor of the set behind the bench's own BSIM4 transistor) or "threshold_memristor".
+        kind: the device, one with a pulse bench (`PulseCell.bench`); a cell's transistor is the bench's own BSIM4.
         simulator: an open one; the caller closes it.
         form: of the memristor, "behavioural" or "verilog-a".
         bench: by name or path; default: the device's own.
@@ -158,18 +154,25 @@ class SpiceBench:
     device: ParameterSet | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in BENCHES:
-            raise UnknownName("device with a pulse bench", self.kind, BENCHES)
+        known = [name for name, entry in devices().items() if entry.pulse_cell() is not None]
+        if self.kind not in known:
+            raise UnknownName("device with a pulse bench", self.kind, known)
 
     @property
     def engine(self) -> str:
         """The simulator and its version."""
         return self.simulator.version()
 
+    @property
+    def _cell(self) -> PulseCell:
+        cell = find_device(self.kind).pulse_cell()
+        assert cell is not None  # as __post_init__ asks
+        return cell
+
     def _bench(self) -> Testbench:
         from cosim.bench.testbench import Testbench
 
-        return Testbench.load(self.bench or BENCHES[self.kind]).with_(form=self.form, options=self.options)
+        return Testbench.load(self.bench or self._cell.bench).with_(form=self.form, options=self.options)
 
     @property
     def netlist(self) -> str:
@@ -190,13 +193,13 @@ class SpiceBench:
 
     def subject(self, parameters: ParameterSet) -> str:
         """The bench, and the device in it."""
-        return f"{self._bench().name} with {_named(self.device or parameters, self.device)}"
+        return f"{self._bench().name} with {named(self.device or parameters, self.device)}"
 
     def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
         """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
         from cosim.bench.stimulus_kinds import Pulses
 
-        memristor = (self.device or parameters).for_device("threshold_memristor")
+        memristor = (self.device or parameters).for_device(self._cell.memristor.name)
         bench = self._bench().with_(devices={"memristor": memristor})
         old, p = bench.file.stimuli["bl"], bench.sets["memristor"].resolved()
 

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Values
-from cosim.devices.pulse import PulseShape
+from cosim.devices.pulse import Law, PulseShape
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Range
 from cosim.surrogate.check import HeldOut, Tell, certify, default_range, random_train
 from cosim.surrogate.correction import POLARITIES, Correction, design
 from cosim.surrogate.files import read_npz, write_npz
-from cosim.surrogate.pulse import Law, PulseSurrogate
+from cosim.surrogate.pulse import PulseSurrogate
 from cosim.surrogate.references import PulseBench
 
 DEGREES = (0, 1, 2, 3)

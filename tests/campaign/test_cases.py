@@ -212,15 +212,15 @@ def test_the_key_has_the_simulator_and_cosim_itself(tmp_path: Path, monkeypatch:
     keys = {Subject(bench, "ngspice-46", simulator=name).key(Case(0)) for name in ("pyspice", "ngspice")}
     assert len(keys) == 2
     package = tmp_path / "cosim"
-    for part in ("measure", "campaign"):
+    for part in ("bench", "campaign"):
         (package / part).mkdir(parents=True)
         (package / part / "code.py").write_text("x = 1\n")
-    for name in ("validate.py", "units.py", "schema.py", "parameters.py"):
+    for name in ("units.py", "schema.py", "parameters.py"):
         (package / name).write_text("")
     with monkeypatch.context() as changed:
         changed.setattr(identity, "__file__", str(package / "campaign" / "identity.py"))
         codes = [identity.own_code.__wrapped__()]
-        for edited in ("measure/code.py", "units.py"):
+        for edited in ("bench/code.py", "units.py"):
             (package / edited).write_text("x = 2\n")
             codes.append(identity.own_code.__wrapped__())
         assert len(set(codes)) == 3

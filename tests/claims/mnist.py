@@ -9,11 +9,11 @@ import numpy as np
 
 from claims.base import Claim, Figures, Report
 from cosim import datasets
+from cosim.devices.pulse import Law
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspSettings, VdspSystem
 from cosim.parameters import ParameterSet
-from cosim.surrogate.pulse import Law
 from cosim.surrogate.train import from_parameters
 
 SEEDS = (0, 1, 2)
