@@ -31,6 +31,8 @@ EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
 STEP = 1e-10
 # A step off a bound that promises less than this part of chi-square is rounding.
 GAIN = 1e-10
+# What is left of a scale where it is all but zero.
+VANISHED = 1e-12
 Progress = Callable[[int, float], None]
 
 
@@ -132,7 +134,15 @@ class Problem:
     def coordinates(self, start: Values, *, logarithmic: bool = True) -> Coordinates:
         """The coordinates of a search from ``start``."""
         sizes = {name: self.size(name, float(start[name])) for name in self.names}
-        return Coordinates.of(self.names, self.bounds, sizes=sizes, logarithmic=logarithmic)
+        bounds = {name: self._without_zero(name, sizes[name]) for name in self.names}
+        return Coordinates.of(self.names, bounds, sizes=sizes, logarithmic=logarithmic)
+
+    def _without_zero(self, name: str, size: float) -> tuple[float, float]:
+        """The bounds of a parameter; those of a scale end short of zero, so that it has a logarithm."""
+        low, high = self.bounds[name]
+        if next(entry for entry in self.forward.params if entry.name == name).is_scale:
+            return low or VANISHED * size, high or -VANISHED * size
+        return low, high
 
     def minimise(
         self,

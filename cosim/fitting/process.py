@@ -26,7 +26,8 @@ from scipy.optimize import minimize
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import PulseTrainForward, Rows
+from cosim.fitting.forward import Index, Rows
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.uncertainty import covariance_of
 
@@ -58,16 +59,15 @@ class FilteredTrain(PulseTrainForward):
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows, *, gain: Array) -> None:
         super().__init__(device, curve, rows)
-        self.fitted = rows
         self.gain = np.where(rows, gain, 0.0)
         # The state before pulse k is corrected by read k − 1.
         self._before = np.concatenate([[0.0], self.gain[:-1]])
-        self._seen = np.concatenate([[0.0], self._read[:-1]])
+        self._before_read = np.concatenate([[0.0], self._read[:-1]])
 
     @classmethod
     def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array) -> FilteredTrain:
         """A train that was predicted from its first state alone."""
-        return cls(train._device, train.curve, rows, gain=gain)
+        return cls(train.device, train.curve, rows, gain=gain)
 
     def span(self, p: Values) -> Array:
         """G(1) − G(0) (S); scalar, or (m, 1) with parameters (m, 1)."""
@@ -75,7 +75,7 @@ class FilteredTrain(PulseTrainForward):
         return np.asarray(ends[..., 1:] - ends[..., :1])
 
     def _corrected(self, w: Array, p: Values, *, at: slice = slice(None)) -> Array:
-        error = self._seen[at] - self._observe(w, p)
+        error = self._before_read[at] - self._observe(w, p)
         return np.asarray(np.clip(w + self._before[at] * error / self.span(p), 0.0, 1.0))
 
     def _after(self, w: Array, p: Values) -> Array:
@@ -83,6 +83,10 @@ class FilteredTrain(PulseTrainForward):
 
     def _after_one(self, k: int, w: float, p: Values) -> float:
         return super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
+
+    def repeated(self, predicted: Array) -> Index | None:
+        """None: each prediction uses the read before it."""
+        return None
 
     def with_gain(self, gain: Array) -> FilteredTrain:
         """The same train with other gains."""
