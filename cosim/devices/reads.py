@@ -79,4 +79,4 @@ def speed(t: Array, drive: Array) -> float:
     """
     total = float(np.sum(0.5 * (drive[1:] + drive[:-1]) * np.diff(t)))
     times = 1 + np.count_nonzero(np.diff((drive > 0.0).astype(int)) > 0)
-    return times / total if total > 0.0 else 1.0
+    return float(times / total) if total > 0.0 else 1.0
