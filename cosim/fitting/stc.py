@@ -4,7 +4,7 @@ The bench ``stc_spike_trains`` gives calcium, potentiation and depression curren
 transistor-level circuit under trains of spikes; ``stc_early_static`` the recovery amplifier. `fit` varies what the
 circuit's sizing decides (time constant, drives, charges of comparators and mirrors, finite gain, output conductance,
 recovery) and keeps what its biases are (thresholds, capacitor, supply). All columns of the Jacobian are run at once, as
-one vectorised experiment of `cosim.network.stc_model`. `StcFit.errors` states the error on other trains.
+one vectorised experiment of `cosim.devices.stc_steps`. `StcFit.errors` states the error on other trains.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import lmfit
 import numpy as np
 
+from cosim.devices import stc_steps
 from cosim.devices.base import Array, Values
 from cosim.devices.stc import StcSynapse
 from cosim.errors import FitError, InputError
 from cosim.measure import waveforms as measure
-from cosim.network import stc_model
 from cosim.parameters import ParameterSet, Quantity
 from cosim.spice.testbench import Testbench
 
@@ -91,7 +91,7 @@ def record(simulator: Simulator | None = None, *, parameters: Mapping[str, float
     steps = round(stop / STEP)
     # PULSE: 1 µs edges, 791.3 µs on top, in the bench's circuit
     shares = {
-        name: stc_model.spike_share(
+        name: stc_steps.spike_share(
             np.asarray(first + 0.5e-6 + values[f"{name}_period"] * np.arange(count), dtype=np.float64),
             width=792.3e-6,
             dt=STEP,
@@ -129,7 +129,7 @@ def simulate(p: Values, trains: Trains) -> dict[str, Array]:
     p = p.with_(h_init=trains.start)
     shape = (-1,) + (1,) * max(np.ndim(value) for value in p.values())
     pre, post = trains.pre.reshape(shape), trains.post.reshape(shape)
-    return stc_model.run(p, dt=trains.dt, pre=pre, post=post, x0=settled(p), keep=tuple(VECTORS))
+    return stc_steps.run(p, dt=trains.dt, pre=pre, post=post, x0=settled(p), keep=tuple(VECTORS))
 
 
 def residuals(
@@ -198,7 +198,7 @@ def delays(p: Values, overdrive: Array, *, dt: float = 4e-6, limit: float = 3e-3
     x = np.full(overdrive.shape, float(settled(p).xp))
     found = np.full(overdrive.shape, limit)
     for k in range(round(limit / dt)):
-        after = stc_model.comparator(x, p.i_th_p + overdrive, p.i_th_p, p, charge=p.q_wta_p, dt=dt)
+        after = stc_steps.comparator(x, p.i_th_p + overdrive, p.i_th_p, p, charge=p.q_wta_p, dt=dt)
         crossed = (x < 0.0) & (after >= 0.0)
         found = np.where(crossed, dt * (k - x / np.where(crossed, after - x, 1.0)), found)
         x = after
