@@ -16,17 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import lmfit
 import numpy as np
 
 from cosim.bench.measures.waveforms import sample
 from cosim.bench.stimuli import fmt
 from cosim.bench.testbench import STANDARD
-from cosim.devices.base import Array
+from cosim.devices.base import Array, Values
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.emit.ngspice import subcircuit
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
+from cosim.fitting.minimise import estimates, minimise
 from cosim.parameters import ParameterSet, Quantity
 
 if TYPE_CHECKING:
@@ -192,17 +192,13 @@ def fit_surface(surface: Surface) -> dict[str, Quantity]:
     Levenberg–Marquardt on ΔG/G0 with equal weights: a read's relative error is an absolute one of the step.
     """
     kind = "set" if surface.polarity > 0 else "reset"
-    start = lmfit.Parameters()
-    for name, value in zip("abcd", (0.2, 0.0, 1.0, 0.0), strict=True):
-        start.add(name, value=value, min=1e-6 if name in "ac" else -10.0, max=10.0)
+    start = dict(zip("abcd", (0.2, 0.0, 1.0, 0.0), strict=True))
+    bounds = {name: (1e-6 if name in "ac" else -10.0, 10.0) for name in "abcd"}
 
-    def residual(values: lmfit.Parameters) -> Array:
-        a, b, c, d = (values[name].value for name in "abcd")
+    def residual(p: Values) -> Array:
+        a, b, c, d = (p[name] for name in "abcd")
         law = a * np.exp(b * surface.g0) * surface.theta ** (c * np.exp(d * surface.g0))
         return np.asarray(law - surface.polarity * surface.step)
 
-    found = lmfit.minimize(residual, start)
-    return {
-        f"{name}_{kind}": Quantity(float(entry.value), None if entry.stderr is None else float(entry.stderr), "Eq. 27")
-        for name, entry in found.params.items()
-    }
+    found = estimates(minimise(residual, start, bounds=bounds))
+    return {f"{name}_{kind}": Quantity(*estimate, "Eq. 27") for name, estimate in found.items()}

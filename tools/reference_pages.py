@@ -186,12 +186,14 @@ def benches() -> str:
 def recipes() -> str:
     """The generated part of ``docs/recipes.md``."""
     from cosim.fitting import recipe
-    from cosim.fitting.curve import COLUMNS
+    from cosim.fitting.kinds import KINDS
     from cosim.fitting.readers import READERS
 
     kinds = "\n".join(
-        f"| `{kind}` | " + ", ".join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items()) + " |"
-        for kind, columns in COLUMNS.items()
+        f"| `{kind}` | "
+        + ", ".join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in entry.columns.items())
+        + " |"
+        for kind, entry in KINDS.items()
     )
     return "".join(
         [

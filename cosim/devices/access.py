@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cosim.devices.base import DeviceModel, Operand, Param, Port, Values
+from cosim.devices.base import Array, DeviceModel, Operand, Param, Port, Values
 
 TINY = 1e-300  # keeps a quotient finite where its numerator is zero as well
 SOURCE = "Tsividis, Operation and Modeling of the MOS Transistor"
@@ -60,3 +61,11 @@ class AccessTransistor(DeviceModel):
         pinched = np.maximum(np.abs(v) - self.current(p.v_sat, p) / np.maximum(conductance, TINY), p.v_sat)
         triode = (s < 0.0) | ((square >= 0.0) & (y <= p.v_sat))
         return s * np.where(triode, y, pinched)
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """The conductance from the points of an I–V curve that are nearest to zero volts."""
+        if kind != "i-v":
+            return {}
+        v, current = columns["voltage"][rows], columns["current"][rows]
+        near = np.argsort(np.abs(v))[: max(5, v.size // 20)]
+        return {"g_on": abs(float(v[near] @ current[near] / (v[near] @ v[near])))}

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from cosim.devices.pulse import PulseCell, PulseShape
 
 Array = NDArray[np.float64]
+# A parameter that may be so many times its default is a scale (our choice).
+DECADES = 1e3
 # A float array in a computation, a recording operand while tracing: the physics must not tell them apart.
 Operand = Any
 
@@ -91,6 +93,9 @@ class Values(Mapping[str, Any]):
 class Param:
     """A parameter of a compact model: ``bounds`` are physical and inclusive, in ``unit`` (SI).
 
+    ``role`` says what would determine it in a fit: "range", the ends of the states' range; "drive", responses over a
+    wide range of amplitudes; "": neither.
+
     >>> cosim.Param("g_on", 1e-3, "S", (1e-6, 1.0), "conductance in the on state").bounds
     (1e-06, 1.0)
     """
@@ -101,10 +106,16 @@ class Param:
     bounds: tuple[float, float]
     description: str
     source: str = "own"
+    role: str = ""
 
     def __post_init__(self) -> None:
         if not self.bounds[0] <= self.default <= self.bounds[1]:
             raise InputError(f"default of {self.name} = {self.default} is outside its bounds {self.bounds}")
+
+    @property
+    def is_scale(self) -> bool:
+        """Whether zero is but the end of many decades, as of a rate, and says nothing about the parameter's size."""
+        return 0.0 in self.bounds and max(map(abs, self.bounds)) > DECADES * abs(self.default) > 0.0
 
 
 @dataclass(frozen=True)
@@ -191,6 +202,10 @@ class DeviceModel(ABC):
     params: ClassVar[tuple[Param, ...]]
     # What `readout` gives, name -> unit.
     readings: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # Parameters that only set the scale of others: no curve determines them.
+    conventions: ClassVar[tuple[str, ...]] = ()
+    # Factors on start values from which a fit is tried again: what a curve shows least at first sight.
+    elsewhere: ClassVar[tuple[Mapping[str, float], ...]] = ()
     # True for devices without a source of energy: v·i >= 0, i(0) = 0. Tested over the registry.
     passive: ClassVar[bool] = True
 
@@ -289,6 +304,18 @@ class DeviceModel(ABC):
     def pulse_cell(self) -> PulseCell | None:
         """The closed form of a programming pulse in the form that arrays of cells are run by; None: there is none."""
         return None
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """Start values of a fit that can be read off a measured curve; {} where nothing can.
+
+        Args:
+            kind: of the curve, e.g. "loop".
+            columns: its columns, (n,) each, SI.
+            rows: (n,) true where a row may be looked at.
+            p: what the parameters are otherwise.
+        """
+        del kind, columns, rows, p
+        return {}
 
     def total_rates(self, across: Mapping[str, Operand], x: Values, p: Values) -> dict[str, Operand]:
         """`rates` with the contribution of every event, and the rate of each event's auxiliary state (1/s)."""

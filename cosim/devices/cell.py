@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cosim.devices.access import AccessTransistor
-from cosim.devices.base import Operand, TwoTerminal, Values
+from cosim.devices.base import Array, Operand, TwoTerminal, Values
 from cosim.devices.pulse import PulseCell, PulseShape, apply_pulse
 from cosim.devices.threshold import ThresholdMemristor
 
@@ -30,6 +33,8 @@ class Cell1T1R(TwoTerminal):
     source = ThresholdMemristor.source
     states = ThresholdMemristor.states
     params = ThresholdMemristor.params + AccessTransistor.params
+    conventions = ThresholdMemristor.conventions
+    elsewhere = ThresholdMemristor.elsewhere
 
     def device_voltage(self, v: Operand, w: Operand, p: Values) -> Operand:
         """The voltage (V) on the memristor with ``v`` (V) over the cell."""
@@ -60,3 +65,8 @@ class Cell1T1R(TwoTerminal):
     ) -> tuple[Operand, Operand]:
         """One programming pulse: the state after it, and its energy (J); see `pulse.apply_pulse`."""
         return apply_pulse(_MEMRISTOR, p, v=v, w=w, shape=shape, series=self.device_voltage, polarity=polarity)
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """What the memristor reads off a pulse train, and the transistor off a static curve."""
+        part = _ACCESS if kind == "i-v" else _MEMRISTOR
+        return part.guess(kind, columns, rows=rows, p=p)

@@ -29,8 +29,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
+from cosim.devices.reads import from_pulse_train
+
+if TYPE_CHECKING:
+    from cosim.devices.pulse import PulseShape
 
 if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
@@ -86,16 +91,26 @@ class ThresholdMemristor(TwoTerminal):
     source = SOURCE
     states = (State("w", "w0", (0.0, 1.0), description="normalised conductance state"),)
     params = (
-        Param("theta_p", 1.4323, "V", (0.01, 20.0), "potentiation threshold (magnitude)", SOURCE),
-        Param("theta_n", 1.5643, "V", (0.01, 20.0), "depression threshold", SOURCE),
-        Param("alpha_p", 0.6790, "1/V", (1e-3, 50.0), "exponential slope of potentiation", SOURCE),
-        Param("alpha_n", 0.7637, "1/V", (1e-3, 50.0), "exponential slope of depression", SOURCE),
-        Param("gamma_p", 1.6796, "1", (0.0, 10.0), "non-linearity of potentiation", SOURCE),
-        Param("gamma_n", 1.5853, "1", (0.0, 10.0), "non-linearity of depression", SOURCE),
-        Param("ratio", 7.5, "1", (1.001, 1e6), "on/off ratio G_max/G_min", SOURCE),
-        Param("g_max", 200e-6, "S", (1e-12, 1.0), "conductance at w = 1"),
+        Param("theta_p", 1.4323, "V", (0.01, 20.0), "potentiation threshold (magnitude)", SOURCE, "drive"),
+        Param("theta_n", 1.5643, "V", (0.01, 20.0), "depression threshold", SOURCE, "drive"),
+        Param("alpha_p", 0.6790, "1/V", (1e-3, 50.0), "exponential slope of potentiation", SOURCE, "drive"),
+        Param("alpha_n", 0.7637, "1/V", (1e-3, 50.0), "exponential slope of depression", SOURCE, "drive"),
+        Param("gamma_p", 1.6796, "1", (0.0, 10.0), "non-linearity of potentiation", SOURCE, "drive"),
+        Param("gamma_n", 1.5853, "1", (0.0, 10.0), "non-linearity of depression", SOURCE, "drive"),
+        Param("ratio", 7.5, "1", (1.001, 1e6), "on/off ratio G_max/G_min", SOURCE, "range"),
+        Param("g_max", 200e-6, "S", (1e-12, 1.0), "conductance at w = 1", role="range"),
         Param("t_event", 200e-9, "s", (1e-12, 1e3), "length of one programming event", SOURCE),
         Param("w0", 0.5, "1", (0.0, 1.0), "initial state"),
+    )
+    conventions = ("t_event",)
+    elsewhere = tuple(
+        {f"{stem}_{side}": factor for stem, factor in factors.items() for side in "pn"}
+        for factors in (
+            {"gamma": 0.5, "alpha": 1.5},
+            {"gamma": 2.0, "alpha": 0.6},
+            {"theta": 0.85},
+            {"theta": 1.1, "gamma": 0.7},
+        )
     )
 
     def conductance(self, x: Values, p: Values) -> Operand:
@@ -135,6 +150,18 @@ class ThresholdMemristor(TwoTerminal):
         up = overdrive(-v - p.theta_p, p.alpha_p) * events
         down = overdrive(v - p.theta_n, p.alpha_n) * events
         return Values({"w": self.advance_by(x.w, p, up=up, down=down)})
+
+    def pulse(
+        self, v: Operand, w: Operand, p: Values, *, shape: PulseShape, polarity: int = 0
+    ) -> tuple[Operand, Operand]:
+        """One programming pulse: the state after it, and its energy (J); see `pulse.apply_pulse`."""
+        from cosim.devices.pulse import apply_pulse
+
+        return apply_pulse(self, p, v=v, w=w, shape=shape, polarity=polarity)
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """Range, initial state and thresholds from the reads of a pulse train."""
+        return from_pulse_train(columns["amplitude"], columns["read"], rows) if kind == "pulse train" else {}
 
     def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:
         """The state after a drive whose overdrive integrals ∫K dt/t_event are ``up`` and ``down`` (dimensionless)."""

@@ -20,9 +20,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cosim.devices.base import Operand, Param, State, TwoTerminal, Values
+from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.limits import within
+from cosim.devices.reads import slopes, speed
 from cosim.devices.threshold import power_to_edge
 
 SOURCE = "IEEE TCAS-II 62, 786 (2015)"
@@ -36,18 +38,44 @@ class Vteam(TwoTerminal):
     source = SOURCE
     states = (State("x", "x0", (0.0, 1.0), description="0 at R_on, 1 at R_off"),)
     params = (
-        Param("v_off", 0.02, "V", (1e-6, 100.0), "threshold towards R_off", SOURCE),
-        Param("v_on", -0.2, "V", (-100.0, -1e-6), "threshold towards R_on", SOURCE),
-        Param("k_off", 5e-4, "m/s", (0.0, 1e12), "speed towards R_off", SOURCE),
-        Param("k_on", -10.0, "m/s", (-1e12, 0.0), "speed towards R_on", SOURCE),
-        Param("alpha_off", 1.0, "1", (0.1, 20.0), "exponent towards R_off", SOURCE),
-        Param("alpha_on", 3.0, "1", (0.1, 20.0), "exponent towards R_on", SOURCE),
-        Param("r_on", 50.0, "Ohm", (1e-3, 1e12), "resistance at w_on", SOURCE),
-        Param("r_off", 1000.0, "Ohm", (1e-3, 1e15), "resistance at w_off", SOURCE),
+        Param("v_off", 0.02, "V", (1e-6, 100.0), "threshold towards R_off", SOURCE, "drive"),
+        Param("v_on", -0.2, "V", (-100.0, -1e-6), "threshold towards R_on", SOURCE, "drive"),
+        Param("k_off", 5e-4, "m/s", (0.0, 1e12), "speed towards R_off", SOURCE, "drive"),
+        Param("k_on", -10.0, "m/s", (-1e12, 0.0), "speed towards R_on", SOURCE, "drive"),
+        Param("alpha_off", 1.0, "1", (0.1, 20.0), "exponent towards R_off", SOURCE, "drive"),
+        Param("alpha_on", 3.0, "1", (0.1, 20.0), "exponent towards R_on", SOURCE, "drive"),
+        Param("r_on", 50.0, "Ohm", (1e-3, 1e12), "resistance at w_on", SOURCE, "range"),
+        Param("r_off", 1000.0, "Ohm", (1e-3, 1e15), "resistance at w_off", SOURCE, "range"),
         Param("length", 3e-9, "m", (1e-12, 1.0), "w_off − w_on", SOURCE),
         Param("exponential", 0.0, "1", (0.0, 1.0), "resistance against state: 0 linear, 1 exponential", SOURCE),
         Param("x0", 0.5, "1", (0.0, 1.0), "initial state"),
     )
+
+    elsewhere = (
+        {"alpha_off": 2.0, "alpha_on": 2.0},
+        {"k_off": 3.0, "k_on": 3.0},
+        {"v_off": 0.6, "v_on": 0.6},
+        {"v_off": 1.5, "v_on": 1.5, "alpha_off": 0.5, "alpha_on": 0.5},
+    )
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """Both resistances, the first state, thresholds at half of the largest voltages and the speeds beyond them."""
+        if kind != "loop":
+            return {}
+        t, v, current = (columns[name][rows] for name in ("time", "voltage", "current"))
+        seen = slopes(v, current)[0]
+        top = float(np.quantile(seen, 0.98))
+        r_on, r_off = 1.0 / top, 1.0 / max(float(np.quantile(seen, 0.02)), 1e-3 * top)
+        first = 1.0 / max(float(np.median(seen[:3])), 1e-3 * top)
+        found = {"r_on": r_on, "r_off": r_off}
+        found["x0"] = float(np.clip((first - r_on) / (r_off - r_on), 0.02, 0.98)) if r_off > r_on else 0.5
+        for side, sign in (("off", 1.0), ("on", -1.0)):
+            top = float(np.max(sign * v))
+            if top > 0.0:
+                found[f"v_{side}"] = sign * 0.5 * top
+                drive = np.maximum(sign * v / (0.5 * top) - 1.0, 0.0) ** float(p[f"alpha_{side}"])
+                found[f"k_{side}"] = sign * float(p.length) * speed(t, drive)
+        return found
 
     def drive_level(self, p: Values) -> float:
         """1.12 times the larger threshold (V)."""

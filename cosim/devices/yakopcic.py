@@ -19,8 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cosim.devices.base import Operand, Param, State, TwoTerminal, Values
+from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
+from cosim.devices.reads import speed
 
 SOURCE = "IEEE TCAD 32, 1201 (2013)"
 EXPONENT_LIMIT = 60.0
@@ -48,6 +50,31 @@ class Yakopcic(TwoTerminal):
         Param("eta", 1.0, "1", (-1.0, 1.0), "direction: 1 or −1", SOURCE),
         Param("x0", 0.11, "1", (0.0, 1.0), "initial state", SOURCE),
     )
+
+    elsewhere = (
+        {"v_p": 0.6, "v_n": 0.6},
+        {"b": 3.0, "a1": 0.3, "a2": 0.3},
+        {"v_p": 1.5, "v_n": 1.5, "a_p": 3.0, "a_n": 3.0},
+    )
+
+    def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
+        """Current scales, the first state, thresholds at half of the largest voltages and the speeds beyond them."""
+        if kind != "loop":
+            return {}
+        t, v, current = (columns[name][rows] for name in ("time", "voltage", "current"))
+        found, state = {}, np.zeros(0)
+        shown = np.abs(v) > 0.15 * np.abs(v).max()
+        for side, scale, sign in (("p", "a1", 1.0), ("n", "a2", -1.0)):
+            seen = shown & (sign * v > 0.0)
+            if not seen.any():
+                continue
+            shape = current[seen] / np.sinh(np.clip(p.b * v[seen], -EXPONENT_LIMIT, EXPONENT_LIMIT))
+            found[scale] = float(np.quantile(np.abs(shape), 0.98)) / 0.9
+            state = state if state.size else shape / found[scale]
+            found[f"v_{side}"] = half = 0.5 * float(np.max(sign * v))
+            drive = np.maximum(np.exp(np.minimum(sign * v, EXPONENT_LIMIT)) - np.exp(half), 0.0)
+            found[f"a_{side}"] = speed(t, drive)
+        return found | {"x0": float(np.clip(np.median(state[:5]), 0.02, 0.98))}
 
     def drive_level(self, p: Values) -> float:
         """3 times the larger threshold (V)."""

@@ -8,19 +8,14 @@ from cosim.devices.base import Array, Values
 from cosim.fitting.curve import Curve
 from cosim.fitting.problem import Problem
 from cosim.fitting.process import FilteredTrain, without_law
-from cosim.fitting.residuals import Index, ResidualCheck, check_residuals, orders
-
-# A prediction that moves by less of its range has not moved.
-SAME = 1e-9
+from cosim.fitting.residuals import ResidualCheck, check_residuals, orders
 
 
 def check_fit(problem: Problem, p: Values, curve: Curve, *, noise_known: bool) -> ResidualCheck:
     """The tests on the residuals at ``p``; clipped rows take no part."""
     seen, sigma = problem.seen, problem.sigma
     predicted, derivatives = problem.forward.linearise(p, problem.names)
-    repeated = _repeated(curve, predicted)
-    if isinstance(problem.forward, FilteredTrain):
-        repeated = None  # each prediction uses the read before it
+    repeated = problem.forward.repeated(predicted)
     return check_residuals(
         ((predicted - problem.measured) / sigma)[seen],
         (derivatives / sigma)[:, seen],
@@ -30,16 +25,6 @@ def check_fit(problem: Problem, p: Values, curve: Curve, *, noise_known: bool) -
         repeated=None if repeated is None else repeated[seen],
         noise_known=noise_known,
     )
-
-
-def _repeated(curve: Curve, predicted: Array) -> Index | None:
-    """A number for each row, the same where rows repeat each other; None where that is not known."""
-    if curve.kind == "i-v":
-        return np.unique(curve["voltage"], return_inverse=True)[1].astype(np.int64)
-    if curve.kind == "pulse train":
-        moved = np.abs(np.diff(predicted)) > SAME * max(float(np.ptp(predicted)), 1e-300)
-        return np.concatenate([[0], np.cumsum(moved)]).astype(np.int64)
-    return None
 
 
 def _without_law(problem: Problem, curve: Curve) -> Array:

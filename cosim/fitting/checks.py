@@ -8,16 +8,19 @@ knows better says so in the recipe.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cosim.devices.base import Array, DeviceModel, Values
-from cosim.errors import DataError, InputError, Where
+from cosim.devices.base import Array, DeviceModel
+from cosim.devices.registry import devices
+from cosim.errors import DataError, InputError
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import Forward, pulse_map
 
+PulseMap = Callable[..., tuple[Any, Any]]
 # Chance of so strong a contradiction in noise alone, below which a curve is refused.
 CERTAIN = 1e-6
 # Bins of voltage in which two branches are compared, and rows that one needs.
@@ -26,36 +29,13 @@ BINS, ROWS_PER_BIN = 20, 12
 NARROW = 0.01
 
 
-def check_curve(
-    device: DeviceModel, forward: Forward, curve: Curve, *, p: Values, sign: bool = False, shift: bool = False
-) -> None:
-    """Refuse a curve that contradicts the device in sign, order of rows or kind.
-
-    Args:
-        device: the model.
-        forward: of this curve.
-        curve: measured.
-        p: parameters to ask the model with: only the direction of its answers counts.
-        sign, shift: whether the recipe states them for a column: they are not doubted then.
-
-    Raises:
-        DataError: the sentence says what contradicts, and which key mends it.
-    """
-    where = Where(curve.source) if curve.source else None
-    if curve.kind == "pulse train":
-        direction = _direction(device, curve, p)
-        if direction and not shift:
-            _check_shift(curve, where)
-        if direction and not sign:
-            _check_pulses(device, curve, direction, where)
-    elif curve.kind == "equal pulses" and not sign:
-        _check_ramps(curve, where)
-    elif curve.kind == "i-v":
-        if not sign:
-            _check_current(device, forward.predict(p), curve, where)
-        _check_records(curve, where)
-        if device.states:
-            _check_loop(device, curve, where)
+def pulse_map(device: DeviceModel) -> PulseMap:
+    """The device's map of one pulse; raises `InputError` where it has none."""
+    found: PulseMap | None = getattr(device, "pulse", None)
+    if found is None:
+        known = " or ".join(name for name, other in devices().items() if hasattr(other, "pulse"))
+        raise InputError(f"{device.name} has no map of a pulse", remedy=f"fit {known}")
+    return found
 
 
 def _chance(correlation: float, n: int) -> float:
@@ -72,24 +52,7 @@ def _rank(one: Array, other: Array) -> float:
     return float(stats.spearmanr(one, other).statistic)
 
 
-def _direction(device: DeviceModel, curve: Curve, p: Values) -> int:
-    """1 where positive pulses raise the model's read and negative ones lower it, -1 the other way; 0: neither."""
-    apply, port, v_read = pulse_map(device), device.ports[0].name, curve.condition("v_read")
-
-    def read(w: Array) -> Array:
-        return np.asarray(device.through({port: v_read}, Values({"w": w}), p)[port] / v_read)
-
-    start = np.array([0.5, 0.5])
-    for factor in (1.0, 2.0, 4.0, 8.0):  # the threshold of `p` may lie above the amplitudes
-        top = factor * float(np.abs(curve["amplitude"]).max())
-        after = np.asarray(apply(np.array([top, -top]), start, p, shape=curve.shape)[0], dtype=float)
-        up, down = np.sign(read(after) - read(start))
-        if up * down == -1.0:
-            return int(up)
-    return 0
-
-
-def _check_shift(curve: Curve, where: Where | None) -> None:
+def check_shift(curve: Curve) -> None:
     """Refuse reads whose steps follow the pulse of the row above or below, and not that of their own row."""
     v, step = curve["amplitude"], np.diff(curve["read"])
     # step[k] leads to the read of row k + 1: it follows that row's pulse, or the one of row k or k + 2.
@@ -105,12 +68,12 @@ def _check_shift(curve: Curve, where: Where | None) -> None:
         raise DataError(
             f"the reads follow the pulses of the row {side} (rank correlation {found[best]:+.2f}) and not those of "
             f"their own row ({found[0]:+.2f}): each seems to be taken {taken}",
-            where=where,
+            where=curve.where,
             remedy=f"write columns.read.shift = {best}, or shift = 0 where the rows are right",
         )
 
 
-def _check_pulses(device: DeviceModel, curve: Curve, direction: int, where: Where | None) -> None:
+def check_pulses(device: DeviceModel, curve: Curve, direction: int) -> None:
     """Refuse pulses that move the read the other way than the model's do."""
     v, g = curve["amplitude"], curve["read"]
     if v.min() < 0.0 < v.max():
@@ -122,12 +85,12 @@ def _check_pulses(device: DeviceModel, curve: Curve, direction: int, where: Wher
         raise DataError(
             f"in this file positive pulses {here} (rank correlation {follows:+.2f}); those of {device.name} {there}, "
             f"and {here} when negative",
-            where=where,
+            where=curve.where,
             remedy="set the sign: columns.amplitude.sign = -1, or sign = 1 where it is right",
         )
 
 
-def _check_ramps(curve: Curve, where: Where | None) -> None:
+def check_ramps(curve: Curve) -> None:
     """Refuse ramps that run against their polarity."""
     wrong = []
     ramps = np.unique(curve["ramp"])
@@ -144,12 +107,12 @@ def _check_ramps(curve: Curve, where: Where | None) -> None:
         raise DataError(
             f"{which} {ways[0] if len(wrong) == 1 else ways[0].removesuffix('s')} along the pulses, and polarity = "
             f"{polarity:g} says that each {ways[1]}",
-            where=where,
+            where=curve.where,
             remedy=f"write polarity = {ways[2]}, or one sign for each ramp",
         )
 
 
-def _check_current(device: DeviceModel, model: Array, curve: Curve, where: Where | None) -> None:
+def check_current(device: DeviceModel, model: Array, curve: Curve) -> None:
     """Refuse a current that runs against the model's over the whole curve."""
     v, measured = curve["voltage"], curve["current"]
     if not np.all(np.isfinite(model)):
@@ -162,7 +125,7 @@ def _check_current(device: DeviceModel, model: Array, curve: Curve, where: Where
         raise DataError(
             f"the current has the opposite sign of that into {device.name} (correlation {cosine:+.2f}), as the current "
             "of a voltage source in SPICE, i(v1), has",
-            where=where,
+            where=curve.where,
             remedy="write columns.current.sign = -1, or sign = 1 where it is right",
         )
 
@@ -222,28 +185,22 @@ def loop_of(curve: Curve) -> tuple[float, float]:
     return branch_difference(v[moving], curve["current"][moving], rising)
 
 
-def _check_loop(device: DeviceModel, curve: Curve, where: Where | None) -> None:
+def check_loop(device: DeviceModel, curve: Curve) -> None:
     """Refuse a loop for a device with states: a static curve holds them where they start."""
     width, chance = loop_of(curve)
     if width > NARROW and chance < CERTAIN:
-        try:
-            pulse_map(device)
-            use = 'measure a pulse train for its dynamics (kind = "pulse train")'
-        except InputError:
-            use = "its dynamics cannot be had from this file"
         states = ", ".join(state.name for state in device.states)
         raise DataError(
             f"the curve is a loop: rising and falling sweeps differ by {width:.0%} of its range (chance in noise "
             f"{chance:.1g}), so the state of {device.name} ({states}) moved; a curve of kind 'i-v' is static",
-            where=where,
-            remedy=f"keep the rows along which the state rests, e.g. one branch, and vary what acts there; {use}",
+            where=curve.where,
+            remedy="keep the rows along which it rests, and vary what acts there; for all of them write kind = 'loop' "
+            "and columns.time, which follows the state in time",
         )
 
 
 def remarks_on(device: DeviceModel, curve: Curve) -> tuple[str, ...]:
     """What a fit to this curve leaves out, where it is no reason to refuse it."""
-    if curve.kind != "i-v" or device.states:
-        return ()
     width, chance = loop_of(curve)
     if width <= NARROW or chance >= CERTAIN:
         return ()
@@ -253,7 +210,7 @@ def remarks_on(device: DeviceModel, curve: Curve) -> tuple[str, ...]:
     )
 
 
-def _check_records(curve: Curve, where: Where | None) -> None:
+def check_records(curve: Curve) -> None:
     """Refuse records of one file that are read together and are not the same curve."""
     if curve.reading is None or len(curve.reading.rows) < 2:
         return
@@ -268,6 +225,6 @@ def _check_records(curve: Curve, where: Where | None) -> None:
             raise DataError(
                 f"records 1 and {k + 1} differ by {width:.0%} of the range (chance in noise {chance:.1g}): they are "
                 "not one curve",
-                where=where,
+                where=curve.where,
                 remedy="choose one with record = 1 under [data]",
             )

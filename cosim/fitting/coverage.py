@@ -19,7 +19,7 @@ from cosim.devices.registry import device as find_device
 from cosim.errors import FitError, InputError
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
-from cosim.fitting.forward import PulseTrainForward
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
 

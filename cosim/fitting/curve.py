@@ -1,12 +1,13 @@
 """Measured curves: what was applied, what was read, in which unit and under which conditions.
 
-Four kinds, each with the columns that it has to have:
+The kinds, each with the columns that it has to have (`cosim.fitting.kinds`):
 
 * ``pulse train``: one row per programming pulse, in order. ``amplitude`` (V, signed, over the device; 0 means "only
   read") and ``read`` (S), the conductance of the whole cell at ``v_read`` after that pulse.
 * ``equal pulses``: ramps of pulses of equal but unknown amplitude. ``ramp`` (number), ``pulse`` (pulses since the
   ramp's first read), ``polarity`` (+1 potentiates, −1 depresses) and ``read`` (S, or 1 where it is normalised).
 * ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
+* ``loop``: ``time`` (s, increasing), ``voltage`` (V) and ``current`` (A) of a sweep that moves the state.
 * ``step table``: ``conductance`` (S), ``cdf`` (1) and ``step`` (S): quantiles of the conductance step of one pulse.
 """
 
@@ -16,7 +17,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,24 +25,15 @@ from numpy.typing import ArrayLike, NDArray
 from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import DataError, UnknownName, Where
+from cosim.fitting.kinds import KINDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Kind = Literal["pulse train", "equal pulses", "i-v", "step table"]
-KINDS: tuple[str, ...] = get_args(Kind)
-COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "pulse train": {"amplitude": ("V",), "read": ("S",)},
-        "equal pulses": {"ramp": ("1",), "pulse": ("1",), "polarity": ("1",), "read": ("S", "1")},
-        "i-v": {"voltage": ("V",), "current": ("A",)},
-        "step table": {"conductance": ("S",), "cdf": ("1",), "step": ("S",)},
-    }
-)
-# What a fit predicts.
-MEASURED: Mapping[str, str] = MappingProxyType(
-    {"pulse train": "read", "equal pulses": "read", "i-v": "current", "step table": "step"}
-)
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(KINDS)]
 
 
 @dataclass(frozen=True)
@@ -111,32 +103,31 @@ class Curve:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UnknownName("kind of curve", self.kind, KINDS)
-        where = Where(self.source) if self.source else None
-        for name, allowed in COLUMNS[self.kind].items():
+        for name, allowed in KINDS[self.kind].columns.items():
             if name not in self.columns:
-                raise DataError(f"a curve of kind {self.kind!r} needs a column {name!r}", where=where)
+                raise DataError(f"a curve of kind {self.kind!r} needs a column {name!r}", where=self.where)
             if self.units.get(name) not in allowed:
                 raise DataError(
                     f"column {name!r} is in {self.units.get(name)!r}",
-                    where=where,
+                    where=self.where,
                     remedy=f"give {' or '.join(allowed)}",
                 )
         frozen = {name: np.array(column, dtype=float) for name, column in self.columns.items()}
         lengths = {column.shape for column in frozen.values()}
         if len(lengths) != 1 or len(next(iter(lengths))) != 1:
-            raise DataError("the columns differ in length", where=where, remedy="give one value per row and column")
+            raise DataError("the columns differ in length", where=self.where, remedy="give one value per row")
         if next(iter(lengths)) == (0,):
-            raise DataError("the curve has no rows", where=where)
+            raise DataError("the curve has no rows", where=self.where)
         for name, column in frozen.items():
             bad = np.flatnonzero(~np.isfinite(column))
             if bad.size == column.size:
                 raise DataError(
-                    f"column {name!r} holds no number at all", where=where, remedy="check the column's name"
+                    f"column {name!r} holds no number at all", where=self.where, remedy="check the column's name"
                 )
             if bad.size:
                 line = self.lines[bad[0]] if self.lines else int(bad[0]) + 1
                 raise DataError(
-                    f"{name!r} of row {line} is not finite", where=where, remedy="mend the row or leave it out"
+                    f"{name!r} of row {line} is not finite", where=self.where, remedy="mend the row or leave it out"
                 )
             column.setflags(write=False)
         object.__setattr__(self, "columns", MappingProxyType(frozen))
@@ -151,6 +142,11 @@ class Curve:
             digest.update(name.encode() + column.tobytes())
         return digest.hexdigest()
 
+    @property
+    def where(self) -> Where | None:
+        """The curve's source, for messages; None where it has none."""
+        return Where(self.source) if self.source else None
+
     def __len__(self) -> int:
         return int(next(iter(self.columns.values())).size)
 
@@ -163,12 +159,12 @@ class Curve:
     @property
     def measured(self) -> Array:
         """The column that a fit predicts; (n,)."""
-        return self.columns[MEASURED[self.kind]]
+        return self.columns[KINDS[self.kind].measured]
 
     @property
     def measured_unit(self) -> str:
         """Unit of `measured`."""
-        return self.units[MEASURED[self.kind]]
+        return self.units[KINDS[self.kind].measured]
 
     def condition(self, name: str) -> float:
         """One condition (SI); raises `DataError` that says how to give it."""
@@ -177,7 +173,7 @@ class Curve:
         except KeyError:
             raise DataError(
                 f"a curve of kind {self.kind!r} needs the condition {name!r}",
-                where=Where(self.source) if self.source else None,
+                where=self.where,
                 remedy=f"write {name} under [data.conditions]",
             ) from None
 
@@ -196,7 +192,7 @@ class Curve:
 
     def with_measured(self, values: ArrayLike) -> Curve:
         """The same curve with another measured column: noise added, or a model's prediction; (n,), same unit."""
-        columns = {**self.columns, MEASURED[self.kind]: np.asarray(values, dtype=float)}
+        columns = {**self.columns, KINDS[self.kind].measured: np.asarray(values, dtype=float)}
         return replace(self, columns=columns, fingerprint="")
 
     @classmethod
@@ -231,6 +227,13 @@ class Curve:
         """``voltage`` (n,) V over the device's only electrical port and ``current`` (n,) A into it."""
         columns = {"voltage": np.asarray(voltage, dtype=float), "current": np.asarray(current, dtype=float)}
         return cls("i-v", columns, {"voltage": "V", "current": "A"}, source=source)
+
+    @classmethod
+    def loop(cls, time: ArrayLike, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Curve:
+        """``time`` (n,) s, increasing, and a sweep as in `i_v`, in that order."""
+        static = cls.i_v(voltage, current)
+        columns = {"time": np.asarray(time, dtype=float), **static.columns}
+        return cls("loop", columns, {"time": "s", **static.units}, source=source)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The measured points."""

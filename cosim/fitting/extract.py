@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
-from cosim.devices.base import Values
-from cosim.errors import DataError, FitError, InputError, UnknownName, Where, at
+from cosim.devices.base import DeviceModel, Values
+from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau
 from cosim.fitting.check import check_fit
-from cosim.fitting.checks import check_curve, remarks_on
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import Forward, PulseTrainForward, forward_for
+from cosim.fitting.forward import Forward, forward_for
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
@@ -32,6 +32,8 @@ from cosim.schema import located
 FOLDS = 3
 # Fits that alternate with the estimate of the noise where rows are clipped.
 CENSORED_ROUNDS = 3
+# A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
+VALLEY = 1e-6
 # Up to so many points an interval of a train with varying steps comes from the profile likelihood (our choice).
 PROFILED = 2000
 
@@ -86,7 +88,7 @@ def extract(
     verdict = judge(
         problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile, assumed=assumed
     )
-    remarks = [*verdict.remarks, *forward.remarks(problem.names), *remarks_on(recipe.model, curve)]
+    remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
     remarks += unusual(recipe.model, {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)})
@@ -155,7 +157,7 @@ def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
     start = _start(recipe, forward, found.problem.bounds, extra)[0]
     noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
     minimum, problem, spread = fit_train(
-        found.problem, [start, *_starts(start, found.problem.names)], noise=noise, step=given
+        found.problem, [start, *_starts(recipe.model, start, found.problem.names)], noise=noise, step=given
     )
     known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
@@ -171,9 +173,8 @@ def _is_new(name: str, problem: Problem) -> bool:
 
 
 def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
-    where = Where(curve.source) if curve.source else None
     if curve.kind != recipe.data.kind:
-        raise InputError(f"the curve is of kind {curve.kind!r}, the recipe's is {recipe.data.kind!r}", where=where)
+        raise InputError(f"a curve of kind {curve.kind!r}; the recipe's is {recipe.data.kind!r}", where=curve.where)
     if recipe.noise.step and curve.kind != "pulse train":
         with located(recipe.path), at("noise", "step"):
             raise InputError(
@@ -183,8 +184,8 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
     if np.ptp(y) <= 1e-12 * float(np.abs(y).max()):
         raise DataError(
             f"the measured column is constant ({y[0]:g} {curve.measured_unit}): it determines nothing",
-            where=where,
-            remedy="apply pulses above the threshold, or check the column",
+            where=curve.where,
+            remedy="apply more than moves nothing, or check the column",
         )
 
 
@@ -192,11 +193,8 @@ def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.
     """Sign, order and kind of the whole curve, before its noise is taken for the law's fault."""
     forward = forward_for(recipe.model, curve, ~held_out)
     stated = recipe.data.columns.values()
-    check_curve(
-        recipe.model,
-        forward,
-        curve,
-        p=_start(recipe, forward, {}, {})[0],
+    forward.check(
+        _start(recipe, forward, {}, {})[0],
         sign=any(column.sign is not None for column in stated),
         shift=any(column.shift is not None for column in stated),
     )
@@ -214,7 +212,7 @@ def _fit(
 ) -> tuple[Minimum, Problem]:
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
-    measured = rows if limit is None else rows & ~limit.rows  # a clipped row shows neither a threshold nor the range
+    measured = rows if limit is None else rows & ~limit.rows  # a clipped row shows no start values
     forward = forward_for(recipe.model, curve, measured, law={"course": choice.course, "start": choice.start})
     known = {entry.name for entry in forward.params}
     for name in vary:
@@ -235,7 +233,7 @@ def _fit(
     if measured.sum() <= len(vary):
         raise DataError(
             f"{int(measured.sum())} points for {len(vary)} parameters",
-            where=Where(curve.source) if curve.source else None,
+            where=curve.where,
             remedy="measure more, vary fewer parameters or hold out less",
         )
     bounds = _bounds(recipe, forward, vary)
@@ -251,9 +249,11 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is None:
-        best = search(moving, start, others=_starts(start, vary), outside=outside, progress=progress)
+        best = search(moving, start, others=_starts(recipe.model, start, vary), outside=outside, progress=progress)
     else:
         best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+    if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
+        best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     _require_minimum(best)
     if limit is None:
         return best, problem
@@ -281,20 +281,10 @@ def _no_effect(names: Sequence[str]) -> str:
     return f"{_listed(names)} {'has' if len(names) == 1 else 'have'} no effect on this curve"
 
 
-def _starts(start: Values, vary: Sequence[str]) -> list[Values]:
-    """Further starts: slopes and non-linearities are what a curve shows least at first sight."""
-    shifts: list[Mapping[str, float]] = [
-        {"gamma": 0.5, "alpha": 1.5},
-        {"gamma": 2.0, "alpha": 0.6},
-        {"theta": 0.85},
-    ]
-    shifts.append({"theta": 1.1, "gamma": 0.7})
-    made = []
-    for shift in shifts:
-        changes = {name: start[name] * shift[name[:-2]] for name in vary if name[:-2] in shift}
-        if changes:
-            made.append(start.with_(**changes))
-    return made
+def _starts(device: DeviceModel, start: Values, vary: Sequence[str]) -> list[Values]:
+    """Further starts that the device proposes, of what varies."""
+    made = ({name: start[name] * factor for name, factor in one.items() if name in vary} for one in device.elsewhere)
+    return [start.with_(**changes) for changes in made if changes]
 
 
 def _start(

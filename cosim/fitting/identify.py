@@ -9,7 +9,7 @@ identifiable. Where the law explains no more than a constant, nothing is. The li
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -33,8 +33,6 @@ GOOD = 0.05
 LEVEL = 0.95
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
 STRAIGHT = 0.1
-# Parameters that the ends of a range determine.
-RANGE = {"g_max", "ratio", "low", "high"}
 # A misfit below this part of the range is called small, though it is not noise.
 SMALL = 1e-3
 
@@ -63,7 +61,10 @@ class ParameterVerdict:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two parameters that trade: ``first · second^power`` is known to ``known`` (relative), each alone to ``alone``."""
+    """Two parameters that trade: ``first · second^power`` is known to ``known`` (relative), each alone to ``alone``.
+
+    ``roles``: of the two parameters (`cosim.devices.base.Param`).
+    """
 
     first: str
     second: str
@@ -71,6 +72,7 @@ class Pair:
     power: float
     known: float
     alone: tuple[float, float]
+    roles: tuple[str, str] = ("", "")
 
     def __str__(self) -> str:
         return (
@@ -82,9 +84,9 @@ class Pair:
     @property
     def remedy(self) -> str:
         """What a further measurement would have to show."""
-        if {self.first, self.second} & RANGE:
+        if "range" in self.roles:
             return "drive the state to both ends of its range"
-        if {self.first[:5], self.second[:5]} <= {"theta", "alpha", "gamma"}:
+        if set(self.roles) == {"drive"}:
             return "measure over a wider range of amplitudes"
         return "measure where they act differently"
 
@@ -184,7 +186,8 @@ def judge(
     scale = 1.0 if noise_known else problem.scale(minimum.p)
     free = problem.points - len(problem.names)
     height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, free))
-    pairs = trading_pairs(uncertainty, minimum.p)
+    roles = {entry.name: entry.role for entry in problem.forward.params}
+    pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
     for name in problem.names:
         profiled = None
@@ -301,8 +304,11 @@ def _judge_one(
     return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of {of}", ends, source)
 
 
-def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:
-    """Pairs whose correlation exceeds `TRADING`, with the product of powers that the curve does determine."""
+def trading_pairs(uncertainty: Uncertainty, p: Values, roles: Mapping[str, str]) -> tuple[Pair, ...]:
+    """Pairs whose correlation exceeds `TRADING`, with the product of powers that the curve does determine.
+
+    ``roles``: of the parameters, by name.
+    """
     names, pairs = uncertainty.names, []
     if len(names) < 2:
         return ()
@@ -319,5 +325,6 @@ def trading_pairs(uncertainty: Uncertainty, p: Values) -> tuple[Pair, ...]:
         alone = (math.sqrt(relative[0, 0]), math.sqrt(relative[1, 1]))
         if max(alone) <= GOOD:
             continue
-        pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone))
+        both = (roles[names[i]], roles[names[j]])
+        pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone, both))
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.correlation)))

@@ -110,7 +110,7 @@ def found(curve: Curve) -> Plateau | None:
     largest = float(np.abs(values[[0, -1]]).max())
     for end, sign in ((-1, 1), (0, -1)):
         rows = y == values[end]
-        applied = curve["voltage"] if curve.kind == "i-v" else np.arange(y.size)
+        applied = curve["voltage"] if "voltage" in curve.columns else np.arange(y.size)
         repeats = np.unique(applied[rows]).size < EQUAL
         off = abs(float(values[end])) <= FLOOR * largest
         if counts[end] >= needed and not repeats and not off:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import Coordinates
 from cosim.fitting.forward import Forward
+from cosim.fitting.minimise import minimise
 from cosim.fitting.plateau import most_likely
 
 TOLERANCE = 1e-10
@@ -31,6 +31,8 @@ EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
 STEP = 1e-10
 # A step off a bound that promises less than this part of chi-square is rounding.
 GAIN = 1e-10
+# What is left of a scale where it is all but zero.
+VANISHED = 1e-12
 Progress = Callable[[int, float], None]
 
 
@@ -132,7 +134,15 @@ class Problem:
     def coordinates(self, start: Values, *, logarithmic: bool = True) -> Coordinates:
         """The coordinates of a search from ``start``."""
         sizes = {name: self.size(name, float(start[name])) for name in self.names}
-        return Coordinates.of(self.names, self.bounds, sizes=sizes, logarithmic=logarithmic)
+        bounds = {name: self._without_zero(name, sizes[name]) for name in self.names}
+        return Coordinates.of(self.names, bounds, sizes=sizes, logarithmic=logarithmic)
+
+    def _without_zero(self, name: str, size: float) -> tuple[float, float]:
+        """The bounds of a parameter; those of a scale end short of zero, so that it has a logarithm."""
+        low, high = self.bounds[name]
+        if next(entry for entry in self.forward.params if entry.name == name).is_scale:
+            return low or VANISHED * size, high or -VANISHED * size
+        return low, high
 
     def minimise(
         self,
@@ -195,12 +205,12 @@ class Problem:
         low, high = frame.box
         crossed, count, last, found = set[str](), 0, start, np.empty(0)
 
-        def point(current: lmfit.Parameters) -> tuple[Array, Values]:
-            z = np.array([current[name].value for name in self.names], dtype=float)
+        def point(current: Values) -> tuple[Array, Values]:
+            z = np.array([current[name] for name in self.names], dtype=float)
             # numpy's floats: where a law divides by zero the point is not finite, and no error.
             return z, start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
 
-        def residual(current: lmfit.Parameters) -> Array:
+        def residual(current: Values) -> Array:
             nonlocal count, found
             count += 1
             z, here = point(current)
@@ -210,7 +220,7 @@ class Problem:
                 progress(count, float(found @ found))
             return found
 
-        def jacobian(current: lmfit.Parameters) -> Array:
+        def jacobian(current: Values) -> Array:
             # The optimiser asks for derivatives at its start and where a step was accepted, nowhere else.
             nonlocal last
             z, last = point(current)
@@ -221,24 +231,20 @@ class Problem:
             slope = frame.slope(np.array([last[name] for name in self.names], dtype=float))
             return np.asarray((self.jacobian(last) * slope[:, None]).T)
 
-        parameters = lmfit.Parameters()
         begin = frame.z(np.array([start[name] for name in self.names], dtype=float))
-        for name, z in zip(self.names, begin, strict=True):
-            parameters.add(name, value=float(z))
         first = self.residual(start)
         if not np.all(np.isfinite(first)):
             raise FitError(
                 f"the model gives no finite number at {_listed(start, self.names)}",
                 remedy="narrow the bounds or start closer",
             )
-        # A step to where the model is not finite is taken back by the trust region.
-        minimiser = lmfit.Minimizer(residual, parameters, max_nfev=evaluations, nan_policy="propagate")
         converged, message = True, ""
         with warnings.catch_warnings(), np.errstate(all="ignore"), suppress(_Crossed):
             warnings.simplefilter("ignore", RuntimeWarning)
-            ended = minimiser.minimize(
-                method="least_squares", Dfun=jacobian, x_scale="jac", ftol=tolerance, xtol=STEP, gtol=None
-            )
+            ended = minimise(
+                residual, dict(zip(self.names, begin, strict=True)), jacobian=jacobian, evaluations=evaluations,
+                method="least_squares", x_scale="jac", ftol=tolerance, xtol=STEP, gtol=None,
+            )  # fmt: skip
             converged, message = not ended.aborted and ended.status > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed

@@ -32,7 +32,8 @@ from scipy.optimize import minimize
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
-from cosim.fitting.forward import PulseTrainForward, Rows
+from cosim.fitting.forward import Index, Rows
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.plateau import hazard, most_likely
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.uncertainty import covariance_of
@@ -75,19 +76,18 @@ class FilteredTrain(PulseTrainForward):
         sigma: float | Array = 1.0,
     ) -> None:
         super().__init__(device, curve, rows)
-        self.fitted = rows
         self.side = np.zeros(rows.size, dtype=np.int64) if side is None else np.where(rows, side, 0)
         self.gain = np.where(rows, gain, 0.0)
         # The state before pulse k is corrected by read k − 1.
         self._before = np.concatenate([[0.0], self.gain[:-1]])
-        self._seen = np.concatenate([[0.0], self._read[:-1]])
+        self._before_read = np.concatenate([[0.0], self._read[:-1]])
         self._limit = np.concatenate([[0], self.side[:-1]])
         self._sigma = np.concatenate([[1.0], np.broadcast_to(sigma, rows.shape)[:-1]])
 
     @classmethod
     def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array, side: Side | None = None) -> FilteredTrain:
         """A train that was predicted from its first state alone."""
-        return cls(train._device, train.curve, rows, gain=gain, side=side)
+        return cls(train.device, train.curve, rows, gain=gain, side=side)
 
     def span(self, p: Values) -> Array:
         """G(1) − G(0) (S); scalar, or (m, 1) with parameters (m, 1)."""
@@ -95,7 +95,7 @@ class FilteredTrain(PulseTrainForward):
         return np.asarray(ends[..., 1:] - ends[..., :1])
 
     def _corrected(self, w: Array, p: Values, *, at: slice = slice(None)) -> Array:
-        error = self._seen[at] - self._observe(w, p)
+        error = self._before_read[at] - self._observe(w, p)
         side, sigma = self._limit[at], self._sigma[at]
         if side.any():
             beyond = side * sigma * hazard(np.where(side == 0, 0.0, -side * error / sigma))
@@ -108,9 +108,13 @@ class FilteredTrain(PulseTrainForward):
     def _after_one(self, k: int, w: float, p: Values) -> float:
         return super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
 
+    def repeated(self, predicted: Array) -> Index | None:
+        """None: each prediction uses the read before it."""
+        return None
+
     def with_gain(self, gain: Array, sigma: Array) -> FilteredTrain:
         """The same train with other gains, and deviations (S) of the innovations."""
-        made = FilteredTrain(self._device, self.curve, self.fitted, gain=gain, side=self.side, sigma=sigma)
+        made = FilteredTrain(self.device, self.curve, self.fitted, gain=gain, side=self.side, sigma=sigma)
         made._states = self._states
         return made
 

@@ -18,7 +18,8 @@ from cosim import units
 from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
 from cosim.fitting.cells import lines_of, read_text
-from cosim.fitting.curve import COLUMNS, Curve, Reading
+from cosim.fitting.curve import Curve, Reading
+from cosim.fitting.kinds import KINDS
 from cosim.fitting.recipe import DataSpec
 from cosim.fitting.table import Layout, Table, read_tables, several
 
@@ -100,7 +101,7 @@ def _same(one: str, other: str) -> bool:
 
 def read_columns(path: Path, spec: DataSpec) -> Curve:
     """``table``: the columns that the recipe names."""
-    wanted = COLUMNS[spec.kind]
+    wanted = KINDS[spec.kind].columns
     for name in spec.columns:
         if name not in wanted:
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
@@ -163,7 +164,7 @@ def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Ite
 
 def _columns(table: Table, spec: DataSpec) -> Curve:
     """The curve of one record."""
-    wanted, conditions = COLUMNS[spec.kind], spec.resolved_conditions()
+    wanted, conditions = KINDS[spec.kind].columns, spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
     values, kept, said = table.complete(list(indices.values()))
     if spec.kind == "pulse train" and kept[-1] - kept[0] + 1 != len(kept):
@@ -209,7 +210,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
         raise InputError(
             f"data.polarity has {len(signs)} signs for {len(places)} ramps", remedy="give one, or one each"
         )
-    allowed, kept = COLUMNS[spec.kind]["read"], "S"
+    allowed, kept = KINDS[spec.kind].columns["read"], "S"
     ramps, notes = [], [note for table in tables for note in table.notes]
     lines: dict[int, set[int]] = {}
     for table, index in places:

@@ -30,6 +30,7 @@ from scipy import stats
 
 from cosim.devices.base import Array
 from cosim.fitting.curve import Curve
+from cosim.fitting.kinds import KINDS
 
 # Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
 SUSPICIOUS = 1e-3
@@ -68,10 +69,11 @@ def orders(curve: Curve) -> tuple[Order, ...]:
     if curve.kind == "equal pulses":
         index = np.lexsort((row, curve["pulse"], curve["ramp"]))
         return (Order("pulse", index, np.unique(curve["ramp"][index], return_inverse=True)[1].astype(np.int64)),)
-    applied = {"pulse train": "amplitude", "i-v": "voltage", "step table": "conductance"}[curve.kind]
+    kind = KINDS[curve.kind]
+    applied = kind.applied
     found = [Order(applied, np.argsort(curve[applied], kind="stable"), one)]
     turns = np.count_nonzero(np.diff(np.sign(np.diff(curve[applied]))))
-    if curve.kind == "pulse train" or (curve.kind == "i-v" and 0 < turns < n // 4):
+    if kind.ordered or (curve.kind == "i-v" and 0 < turns < n // 4):
         found.insert(0, Order("measurement", row, one))
     return tuple(found)
 

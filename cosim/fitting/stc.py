@@ -4,7 +4,7 @@ The bench ``stc_spike_trains`` gives calcium, potentiation and depression curren
 transistor-level circuit under trains of spikes; ``stc_early_static`` the recovery amplifier. `fit` varies what the
 circuit's sizing decides (time constant, drives, charges of comparators and mirrors, finite gain, output conductance,
 recovery) and keeps what its biases are (thresholds, capacitor, supply). All columns of the Jacobian are run at once, as
-one vectorised experiment of `cosim.network.stc_model`. `StcFit.errors` states the error on other trains.
+one vectorised experiment of `cosim.devices.stc_steps`. `StcFit.errors` states the error on other trains.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import lmfit
 import numpy as np
 
 from cosim.bench.measures import waveforms as measure
 from cosim.bench.testbench import Testbench
+from cosim.devices import stc_steps
 from cosim.devices.base import Array, Values
 from cosim.devices.stc import StcSynapse
 from cosim.errors import FitError, InputError
-from cosim.network import stc_model
+from cosim.fitting.minimise import estimates, minimise
 from cosim.parameters import ParameterSet, Quantity
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ VARY = (
 )  # fmt: skip
 COMPARATOR = ("q_wta_p", "wta_gain", "wta_slope")
 RECOVERY = ("i_hrp", "i_hrm", "v_rec", "v_off")
+# Varied in femtocoulombs and femtoamperes.
+FEMTO: Mapping[str, float] = MappingProxyType({"q_wta_p": 1e-15, "i_hrp": 1e-15, "i_hrm": 1e-15})
 SIGNED = frozenset({"lambda_p", "lambda_d", "v_off"})
 VECTORS: Mapping[str, str] = MappingProxyType(
     {
@@ -91,7 +93,7 @@ def record(simulator: Simulator | None = None, *, parameters: Mapping[str, float
     steps = round(stop / STEP)
     # PULSE: 1 µs edges, 791.3 µs on top, in the bench's circuit
     shares = {
-        name: stc_model.spike_share(
+        name: stc_steps.spike_share(
             np.asarray(first + 0.5e-6 + values[f"{name}_period"] * np.arange(count), dtype=np.float64),
             width=792.3e-6,
             dt=STEP,
@@ -129,7 +131,7 @@ def simulate(p: Values, trains: Trains) -> dict[str, Array]:
     p = p.with_(h_init=trains.start)
     shape = (-1,) + (1,) * max(np.ndim(value) for value in p.values())
     pre, post = trains.pre.reshape(shape), trains.post.reshape(shape)
-    return stc_model.run(p, dt=trains.dt, pre=pre, post=post, x0=settled(p), keep=tuple(VECTORS))
+    return stc_steps.run(p, dt=trains.dt, pre=pre, post=post, x0=settled(p), keep=tuple(VECTORS))
 
 
 def residuals(
@@ -198,7 +200,7 @@ def delays(p: Values, overdrive: Array, *, dt: float = 4e-6, limit: float = 3e-3
     x = np.full(overdrive.shape, float(settled(p).xp))
     found = np.full(overdrive.shape, limit)
     for k in range(round(limit / dt)):
-        after = stc_model.comparator(x, p.i_th_p + overdrive, p.i_th_p, p, charge=p.q_wta_p, dt=dt)
+        after = stc_steps.comparator(x, p.i_th_p + overdrive, p.i_th_p, p, charge=p.q_wta_p, dt=dt)
         crossed = (x < 0.0) & (after >= 0.0)
         found = np.where(crossed, dt * (k - x / np.where(crossed, after - x, 1.0)), found)
         x = after
@@ -230,30 +232,17 @@ def fit_comparator(p: Values, simulator: Simulator | None = None) -> tuple[Value
     overdrive = run["turn_on"].coordinates["overdrive"]
     # the bench steps the current at 1 ms, within 1 µs
     target, trip = run["turn_on"].values - 1.0005e-3, run["width"].scalar
-    parameters = lmfit.Parameters()
-    for name, value, low, high in (
-        ("q_wta_p", 3.0, 0.3, 30.0),
-        ("wta_gain", 0.2, 0.01, 0.9),
-        ("wta_slope", 16.0, 4.0, 60.0),
-    ):
-        parameters.add(name, value=value, min=low, max=high)
+    begin = {"q_wta_p": 3.0, "wta_gain": 0.2, "wta_slope": 16.0}
+    bounds = {"q_wta_p": (0.3, 30.0), "wta_gain": (0.01, 0.9), "wta_slope": (4.0, 60.0)}
 
-    def values(current: lmfit.Parameters) -> Values:
-        return p.with_(**{n: current[n].value * (1e-15 if n == "q_wta_p" else 1.0) for n in COMPARATOR})
-
-    def residual(current: lmfit.Parameters) -> Array:
-        here = values(current)
+    def residual(current: Values) -> Array:
+        here = p.with_(**{n: current[n] * FEMTO.get(n, 1.0) for n in COMPARATOR})
         # the width fixes gain over slope, to be kept as well as all the delays together
         return np.append(np.log(delays(here, overdrive) / target), 3.0 * np.log(width(here) / trip))
 
-    found = lmfit.minimize(residual, parameters, epsfcn=1e-6)
-    stderr = {
-        n: None
-        if found.params[n].stderr is None
-        else float(found.params[n].stderr) * (1e-15 if n == "q_wta_p" else 1.0)
-        for n in COMPARATOR
-    }
-    best = values(found.params)
+    found = estimates(minimise(residual, begin, bounds=bounds, epsfcn=1e-6), FEMTO)
+    best = p.with_(**{n: value for n, (value, _) in found.items()})
+    stderr = {n: error for n, (_, error) in found.items()}
     return best, stderr, float(np.max(np.abs(delays(best, overdrive) / target - 1.0)))
 
 
@@ -280,39 +269,35 @@ def _stage(
     Every parameter is varied as a multiple of its start (the signed ones as they are), within a factor of ten; the
     Jacobian is by forward differences of 1e-4, all columns in one run.
     """
-    parameters = lmfit.Parameters()
-    for name in names:
-        low, high = StcSynapse().param(name).bounds
-        if name in SIGNED:
-            parameters.add(name, value=float(p0[name]), min=low, max=high)
-        else:
-            parameters.add(name, value=1.0, min=0.1, max=min(10.0, high / float(p0[name])))
+    physical = {name: StcSynapse().param(name).bounds for name in names}
+    begin = {name: float(p0[name]) if name in SIGNED else 1.0 for name in names}
+    bounds = {
+        name: physical[name] if name in SIGNED else (0.1, min(10.0, physical[name][1] / float(p0[name])))
+        for name in names
+    }
 
     def values(vector: Mapping[str, Any]) -> Values:
         return p0.with_(**{n: vector[n] if n in SIGNED else vector[n] * float(p0[n]) for n in names})
 
-    def residual(current: lmfit.Parameters) -> Array:
-        one = {name: np.array([current[name].value]) for name in names}
+    def residual(current: Values) -> Array:
+        one = {name: np.array([current[name]]) for name in names}
         return residuals(simulate(values(one), trains), trains, seen=seen)[:, 0]
 
-    def jacobian(current: lmfit.Parameters) -> Array:
-        here = np.array([current[name].value for name in names])
+    def jacobian(current: Values) -> Array:
+        here = np.array([current[name] for name in names])
         moved = here[:, None] + DIFFERENCE * np.eye(len(names), len(names) + 1, 1)
         found = residuals(simulate(values(dict(zip(names, moved, strict=True))), trains), trains, seen=seen)
         return (found[:, 1:] - found[:, :1]).T / DIFFERENCE
 
-    found = lmfit.Minimizer(residual, parameters, max_nfev=evaluations).minimize(
-        method="leastsq", Dfun=jacobian, col_deriv=1, ftol=tolerance, xtol=tolerance, factor=1.0
-    )
+    found = minimise(
+        residual, begin, bounds=bounds, jacobian=jacobian, evaluations=evaluations,
+        col_deriv=1, ftol=tolerance, xtol=tolerance, factor=1.0,
+    )  # fmt: skip
     if not np.all(np.isfinite(found.residual)):
         raise FitError("the reduced model diverged", remedy="start closer to the circuit")
-    stderr = {
-        name: None
-        if found.params[name].stderr is None
-        else float(found.params[name].stderr) * (1.0 if name in SIGNED else float(p0[name]))
-        for name in names
-    }
-    return values({name: found.params[name].value for name in names}), stderr, int(found.nfev)
+    ended = estimates(found, {name: float(p0[name]) for name in names if name not in SIGNED})
+    stderr = {name: error for name, (_, error) in ended.items()}
+    return values(found.params.valuesdict()), stderr, int(found.nfev)
 
 
 def fit_recovery(fitted: StcFit, simulator: Simulator | None = None) -> StcFit:
@@ -328,27 +313,18 @@ def fit_recovery(fitted: StcFit, simulator: Simulator | None = None) -> StcFit:
     if min(low.values()) <= 0.0:
         raise InputError("a switched-off mirror leaks backwards", remedy="lower gmin in stc_early_static")
     p = fitted.p.with_(**low)
-    parameters = lmfit.Parameters()
-    for name, value, bounds in (
-        ("i_hrp", 2.5, (0.1, 25.0)), ("i_hrm", 2.5, (0.1, 25.0)), ("v_rec", 0.07, (1e-3, 0.5)),
-        ("v_off", 0.0, (-0.1, 0.1)),
-    ):  # fmt: skip
-        parameters.add(name, value=value, min=bounds[0], max=bounds[1])
+    begin = {"i_hrp": 2.5, "i_hrm": 2.5, "v_rec": 0.07, "v_off": 0.0}
+    bounds = {"i_hrp": (0.1, 25.0), "i_hrm": (0.1, 25.0), "v_rec": (1e-3, 0.5), "v_off": (-0.1, 0.1)}
 
-    def values(current: lmfit.Parameters) -> Values:
-        scale = {"i_hrp": 1e-15, "i_hrm": 1e-15}
-        return p.with_(**{name: current[name].value * scale.get(name, 1.0) for name in RECOVERY})
+    def values(scaled: Mapping[str, float]) -> Values:
+        return p.with_(**{name: scaled[name] * FEMTO.get(name, 1.0) for name in RECOVERY})
 
-    def residual(vector: lmfit.Parameters) -> Array:
+    def residual(vector: Values) -> Array:
         return np.asarray((StcSynapse().recovery(Values({"h": h}), values(vector)) - current) * 1e15)
 
-    found = lmfit.minimize(residual, parameters)
-    scale = {"i_hrp": 1e-15, "i_hrm": 1e-15}
-    stderr = {
-        name: None if found.params[name].stderr is None else float(found.params[name].stderr) * scale.get(name, 1.0)
-        for name in RECOVERY
-    }
-    best = values(found.params)
+    found = minimise(residual, begin, bounds=bounds)
+    stderr = {name: error for name, (_, error) in estimates(found, FEMTO).items()}
+    best = values(found.params.valuesdict())
     at_rest = settled(best)
     best = best.with_(ca_init=at_rest.ca, x_init=at_rest.xp, up_init=at_rest.up, ud_init=at_rest.ud)
     worst = float(np.max(np.abs(found.residual)) * 1e-15 / best.i_hrm)

@@ -65,13 +65,15 @@ def natural_size(problem: Problem, name: str, value: float) -> float:
     """What a change of a parameter is small or large against (our choice): its value, where that cannot be zero.
 
     Of a parameter that may be zero, such as an initial state, the value says nothing about its scale: there it is the
-    default's size, at most the searched interval, if the value is not larger.
+    default's size, at most the searched interval, if the value is not larger. A scale
+    (`Param.is_scale`) is held against its value again.
     """
     low, high = problem.bounds[name]
     physical = problem.forward.bounds()[name]
-    if not physical[0] <= 0.0 <= physical[1]:
+    entry = next(entry for entry in problem.forward.params if entry.name == name)
+    if not physical[0] <= 0.0 <= physical[1] or (entry.is_scale and value):
         return abs(value)
-    default = next(abs(entry.default) for entry in problem.forward.params if entry.name == name)
+    default = abs(entry.default)
     return max(abs(value), min(default or high - low, high - low))
 
 

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import lmfit
 import numpy as np
 
 from cosim import __version__
-from cosim.devices.base import Array
+from cosim.devices.base import Array, Values
 from cosim.devices.registry import device
 from cosim.errors import FitError
 from cosim.files import write_atomic
+from cosim.fitting.minimise import estimates, minimise
 from cosim.heat.response import Response
 from cosim.heat.stack import Stack
 from cosim.parameters import ParameterSet, Quantity, read_sets
@@ -109,25 +109,24 @@ def _minimise(
     most: Mapping[str, float] = MappingProxyType({}),
 ) -> NetworkFit:
     """Fit positive parameters, as their logarithms; residuals over ``scale`` (n, 1); ``most``: upper bounds."""
-    parameters = lmfit.Parameters()
-    for name, value in start.items():
-        parameters.add(name, value=float(np.log(value)), max=float(np.log(most.get(name, 1e30))))
 
-    def values(fit: lmfit.Parameters) -> dict[str, float]:
-        return {name: float(np.exp(entry.value)) for name, entry in fit.items()}
+    def values(logs: Mapping[str, float]) -> dict[str, float]:
+        return {name: float(np.exp(log)) for name, log in logs.items()}
 
-    def residual(fit: lmfit.Parameters) -> Array:
-        return np.asarray(((model(times, values(fit)) - target) / scale).ravel())
+    def residual(logs: Values) -> Array:
+        return np.asarray(((model(times, values(logs)) - target) / scale).ravel())
 
-    found = lmfit.minimize(residual, parameters, method="leastsq")
+    found = minimise(
+        residual,
+        {name: float(np.log(value)) for name, value in start.items()},
+        bounds={name: (-np.inf, float(np.log(most.get(name, 1e30)))) for name in start},
+    )
     if not found.success:
         raise FitError(f"the thermal network does not settle: {found.message}", remedy="give a longer step response")
-    best = values(found.params)
+    best = values(found.params.valuesdict())
     quantities = {
-        name: Quantity(
-            best[name], None if found.params[name].stderr is None else best[name] * found.params[name].stderr
-        )
-        for name in best
+        name: Quantity(best[name], None if stderr is None else best[name] * stderr)
+        for name, (_, stderr) in estimates(found).items()
     }
     return NetworkFit(MappingProxyType(quantities), times, model(times, best), target)
 

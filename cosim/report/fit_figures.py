@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.fitting.kinds import KINDS
 from cosim.report.style import COLOURS, axes, new_figure, plain, styled
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     _measured(ax, curve, curve.measured * factor, shown & clipped, CLIPPED, "clipped by the instrument")
     for number, rows in enumerate(_lines(curve, shown)):
         x, y, half = _abscissa(curve)[rows], result.predicted[rows] * factor, SIGMAS * result.band[rows] * factor
-        order = np.argsort(x, kind="stable")
+        order = np.argsort(np.arange(x.size) if curve.kind == "loop" else x, kind="stable")
         x, y, half = x[order], y[order], half[order]
         ax.plot(x, y, color=FIT, lw=0.9, zorder=3, label="_" if number else "fit")
         name = "_" if number else "95 % confidence"
@@ -86,7 +87,7 @@ def plot_residuals(result: FitResult, ax: Axes | None = None) -> Axes:
     for sign in (-1.0, 1.0):
         ax.axhline(sign * noise, color="0.4", lw=0.8, ls="--", label=f"±1.96 σ, {given}" if sign > 0 else None)
     ax.axhline(0.0, color="0.4", lw=0.6)
-    ax.set(xlabel=_x_label(result.curve), ylabel=f"measured − fit ({unit})")
+    ax.set(xlabel=KINDS[result.curve.kind].drawn[1], ylabel=f"measured − fit ({unit})")
     ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=3, fontsize=7.5, borderaxespad=0.0)
     return ax
 
@@ -173,27 +174,13 @@ def symbol(name: str) -> str:
 
 
 def _abscissa(curve: Curve) -> Array:
-    if curve.kind == "equal pulses":
-        return curve["pulse"]
-    if curve.kind == "i-v":
-        return curve["voltage"]
-    if curve.kind == "step table":
-        return curve["conductance"]
-    return np.arange(1.0, len(curve) + 1.0)
-
-
-def _x_label(curve: Curve) -> str:
-    return {
-        "equal pulses": "pulse of the ramp",
-        "i-v": "voltage (V)",
-        "step table": "conductance (S)",
-        "pulse train": "pulse",
-    }[curve.kind]
+    column = KINDS[curve.kind].drawn[0]
+    return curve[column] if column else np.arange(1.0, len(curve) + 1.0)
 
 
 def _labels(ax: Axes, curve: Curve, unit: str) -> None:
-    what = {"i-v": "current", "step table": "conductance step"}.get(curve.kind, "read conductance")
-    ax.set(xlabel=_x_label(curve), ylabel=f"{what} ({unit})")
+    kind = KINDS[curve.kind]
+    ax.set(xlabel=kind.drawn[1], ylabel=f"{kind.quantity} ({unit})")
 
 
 def _window(result: FitResult) -> NDArray[np.bool_]:

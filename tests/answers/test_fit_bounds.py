@@ -185,7 +185,7 @@ def test_an_error_beside_a_bound_is_called_conditional():
 
 def ramps(course: str) -> Curve:
     """Two ramps of the law's course or of its reverse, with noise of 1 % of the range."""
-    from cosim.fitting.ramps import RampForward
+    from cosim.fitting.forwards.equal_pulses import RampForward
 
     signs, n = [1, 1], 60
     blank = Curve.equal_pulses(np.repeat([[3e-5], [5e-5]], n, axis=1), polarity=signs)

@@ -15,10 +15,11 @@ from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device, devices
 from cosim.errors import DataError, InputError
-from cosim.fitting.checks import check_curve, loop_of
+from cosim.fitting.checks import loop_of
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
-from cosim.fitting.forward import PulseTrainForward, StaticForward
+from cosim.fitting.forwards.i_v import StaticForward
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.readers import read_curve
 from cosim.fitting.recipe import DataSpec, FitRecipe
 
@@ -404,7 +405,7 @@ def test_a_train_without_effect_is_left_to_the_fit():
     for _ in range(20):
         noise = Curve.pulse_train(AMPLITUDES, rng.uniform(1e-5, 1e-4, AMPLITUDES.size), **PULSES)
         forward = PulseTrainForward(model, noise, np.ones(len(noise), dtype=bool))
-        check_curve(model, forward, noise, p=_defaults(model.name))
+        forward.check(_defaults(model.name))
 
 
 def test_ramps_against_their_polarity_are_named():
@@ -424,13 +425,16 @@ def test_the_sign_of_a_current_is_held_against_any_device(name):
     model, v = device(name), np.linspace(-0.5, 0.5, 61)
     p = _defaults(name)
     blank = Curve.i_v(v, v)
-    forward = StaticForward(model, blank, np.ones(v.size, dtype=bool))
-    current = forward.predict(p)
+
+    def check(current, **stated):
+        StaticForward(model, blank.with_measured(current), np.ones(v.size, dtype=bool)).check(p, **stated)
+
+    current = StaticForward(model, blank, np.ones(v.size, dtype=bool)).predict(p)
     noisy = current + 0.1 * float(np.ptp(current)) * np.random.default_rng(1).standard_normal(v.size)
-    check_curve(model, forward, blank.with_measured(noisy), p=p)
+    check(noisy)
     with pytest.raises(DataError, match=r"opposite sign .*columns\.current\.sign = -1"):
-        check_curve(model, forward, blank.with_measured(-noisy), p=p)
-    check_curve(model, forward, blank.with_measured(-noisy), p=p, sign=True)
+        check(-noisy)
+    check(-noisy, sign=True)
 
 
 def test_a_current_counted_out_of_the_device_is_turned(tmp_path):

@@ -13,8 +13,9 @@ from cosim.devices.registry import device
 from cosim.fitting import trajectory
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
-from cosim.fitting.forward import PulseTrainForward, perturbed
-from cosim.fitting.ramps import RampForward
+from cosim.fitting.forward import perturbed
+from cosim.fitting.forwards.equal_pulses import RampForward
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.recipe import FitRecipe, HeldOut
 from cosim.fitting.residuals import runs_test
 
@@ -82,7 +83,7 @@ def test_sensitivities_are_those_of_the_whole_train(truth, seed):
     forward = forward_of(curve)
     _, ours = forward.linearise(p, VARY)
     for row, name in zip(ours, VARY, strict=True):
-        shifted, distance = perturbed(p, [name], forward.bounds())
+        shifted, distance = perturbed(p, [name], forward.params)
         up, down = (forward_of(curve).predict(p.with_(**{name: float(shifted[name].ravel()[k])})) for k in (0, 1))
         theirs = (up - down) / distance[0]
         # Two differences with a relative step of 6e-6, and kinks at the thresholds that only one of them may cross.

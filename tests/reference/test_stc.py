@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from cosim.bench.measures.stc import first_order
+from cosim.devices import stc_steps
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.stc import StcSynapse
-from cosim.network import stc_model
 from cosim.parameters import ParameterSet
 
 SYNAPSE = StcSynapse()
@@ -84,7 +84,7 @@ def logistic_current(start: float, drive: float, charge: float, t: float) -> flo
 @pytest.mark.parametrize("t", [1e-6, 1e-4, 1e-2])
 def test_mirror(drive: float, start: float, t: float) -> None:
     charge, tail = 3e-16, 90e-12
-    u, mean = stc_model.mirror(np.log(start / tail), drive, charge=charge, tail=tail, dt=t)
+    u, mean = stc_steps.mirror(np.log(start / tail), drive, charge=charge, tail=tail, dt=t)
     expected = logistic_current(start, drive, charge, t)
     assert tail * math.exp(u) == pytest.approx(expected, rel=1e-9)
     # y = ln I keeps the oracle's steps relative to the current
@@ -102,7 +102,7 @@ def test_tail_is_hyperbolic() -> None:
     """Switched off, the current falls as Q/t: after 1 ms of a 0.3 fC mirror 0.3 pA, after 10 ms 30 fA."""
     u = 0.0
     for t, dt in ((1e-3, 1e-3), (1e-2, 9e-3)):
-        u, _ = stc_model.mirror(u, 1e-18, charge=3e-16, tail=90e-12, dt=dt)
+        u, _ = stc_steps.mirror(u, 1e-18, charge=3e-16, tail=90e-12, dt=dt)
         assert 90e-12 * math.exp(u) == pytest.approx(3e-16 / t, rel=0.005)  # 1/I_0 adds 3.3 µs
 
 
@@ -163,7 +163,7 @@ def test_script_is_the_listing() -> None:
     spikes = [(20, 15e-12), (40, 60e-12), (120, 60e-12), (121, 15e-12), (200, 60e-12), (260, 60e-12), (270, 60e-12)]
     pre = np.array([float(dict(spikes).get(k) == 60e-12) for k in range(steps)])
     post = np.array([float(dict(spikes).get(k) == 15e-12) for k in range(steps)])
-    found = stc_model.script(P, dt=dt, pre=pre, post=post, steps_of={"pre": 60e-12, "post": 15e-12})
+    found = stc_steps.script(P, dt=dt, pre=pre, post=post, steps_of={"pre": 60e-12, "post": 15e-12})
     for name, column in zip(("calcium", "early", "late"), listing(TABLE, spikes, steps, dt), strict=True):
         np.testing.assert_allclose(found[name], column, rtol=1e-12)
     assert found["early"][-1] > 1.2
@@ -174,10 +174,10 @@ def test_without_delay_and_tail_the_model_is_the_script() -> None:
     small = {"q_wta_p": 3e-18, "q_wta_d": 3e-18, "q_mirror_p": 3e-19, "q_mirror_d": 3e-19, "i_gain": 0.0}
     p = SYNAPSE.values({**small, "wta_gain": 0.0, "wta_slope": 200.0})
     dt, steps = 1e-5, 1500
-    width = stc_model.spike_width(p, step_current=60e-12)
+    width = stc_steps.spike_width(p, step_current=60e-12)
     assert width == pytest.approx(0.7931e-3, rel=1e-3)
-    pre = stc_model.spike_share(np.array([4e-3]), width=width, dt=dt, steps=steps)
-    after = stc_model.run(p, dt=dt, pre=pre, post=np.zeros(steps))["early"]
+    pre = stc_steps.spike_share(np.array([4e-3]), width=width, dt=dt, steps=steps)
+    after = stc_steps.run(p, dt=dt, pre=pre, post=np.zeros(steps))["early"]
 
     def above(threshold: float) -> tuple[float, float]:
         """How long a pulse's rise, and the fall after it, spend above a threshold (s)."""
@@ -190,14 +190,14 @@ def test_without_delay_and_tail_the_model_is_the_script() -> None:
     assert after[-1] - 0.9 == pytest.approx(expected, rel=0.02)
     jump = np.zeros(steps)
     jump[480] = 1.0
-    plain = stc_model.script(p, dt=dt, pre=jump, post=np.zeros(steps), steps_of={"pre": 60e-12, "post": 15e-12})
+    plain = stc_steps.script(p, dt=dt, pre=jump, post=np.zeros(steps), steps_of={"pre": 60e-12, "post": 15e-12})
     # the script's calcium jumps: it has no rise
     assert plain["early"][-1] - 0.9 == pytest.approx((90e-12 * fall_p - 10e-12 * fall_d) / 1.2215e-12, rel=0.02)
 
 
 @pytest.mark.parametrize(("dt", "allowed"), [(2e-5, 0.004), (1e-4, 0.015)])
 def test_steps_follow_the_differential_equations(dt: float, allowed: float) -> None:
-    width, end = stc_model.spike_width(P, step_current=60e-12), 0.03
+    width, end = stc_steps.spike_width(P, step_current=60e-12), 0.03
     pre_times, post_times = np.array([4e-3, 16e-3]), np.array([2e-3, 17e-3])
 
     def knots(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,8 +209,8 @@ def test_steps_follow_the_differential_equations(dt: float, allowed: float) -> N
     across = {name: np.interp(t, *knot) for name, knot in drives.items()}
     exact = integrate(SYNAPSE, P, t=t, across=across, rtol=1e-6, atol=1e-9).states["h"]
     steps = round(end / dt)
-    shares = [stc_model.spike_share(times, width=width, dt=dt, steps=steps) for times in (pre_times, post_times)]
-    found = stc_model.run(P, dt=dt, pre=shares[0], post=shares[1])["early"]
+    shares = [stc_steps.spike_share(times, width=width, dt=dt, steps=steps) for times in (pre_times, post_times)]
+    found = stc_steps.run(P, dt=dt, pre=shares[0], post=shares[1])["early"]
     moved = exact[-1] - 0.9
     assert moved > 0.15
     # first order in dt; measured 0.2 % and 0.7 % of the weight's change
@@ -220,8 +220,8 @@ def test_steps_follow_the_differential_equations(dt: float, allowed: float) -> N
 def test_many_synapses_are_one_synapse_each() -> None:
     rng = np.random.default_rng(0)
     pre, post = (rng.random((50, 3, 2)) < 0.2).astype(float), (rng.random((50, 3, 2)) < 0.2).astype(float)
-    many = stc_model.run(P, dt=2e-4, pre=pre, post=post)["early"]
-    one = stc_model.run(P, dt=2e-4, pre=pre[:, 1, 1], post=post[:, 1, 1])["early"]
+    many = stc_steps.run(P, dt=2e-4, pre=pre, post=post)["early"]
+    one = stc_steps.run(P, dt=2e-4, pre=pre[:, 1, 1], post=post[:, 1, 1])["early"]
     np.testing.assert_allclose(many[:, 1, 1], one, rtol=1e-13)
 
 
@@ -229,7 +229,7 @@ def test_many_synapses_are_one_synapse_each() -> None:
 @settings(max_examples=100, deadline=None)
 def test_a_step_stays_in_bounds(h: float, ca: float, x: float, u: float, dt: float) -> None:
     state = Values({"ca": ca, "xp": x, "xd": -x, "up": u, "ud": u, "h": h, "protein": 0.5, "z": 0.3})
-    after = stc_model.advance(state, P, dt=dt, pre=0.5, post=1.0, others=0.2)
+    after = stc_steps.advance(state, P, dt=dt, pre=0.5, post=1.0, others=0.2)
     for entry in SYNAPSE.states:
         low, high = entry.bounds
         assert low - 1e-9 <= float(after[entry.name]) <= high + 1e-9, entry.name

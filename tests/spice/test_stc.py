@@ -5,13 +5,13 @@ import pytest
 
 from cosim.bench.measures import waveforms as measure
 from cosim.bench.testbench import Testbench
+from cosim.devices import stc_steps
 from cosim.devices.base import Values
 from cosim.devices.stc import StcSynapse
 from cosim.engines.pyspice import PySpiceSimulator
 from cosim.engines.registry import open_simulator
 from cosim.errors import InputError
 from cosim.fitting import stc as fitting
-from cosim.network import stc_model
 from cosim.parameters import ParameterSet
 
 pytestmark = pytest.mark.spice
@@ -102,7 +102,7 @@ def test_fit_finds_what_made_the_waveforms() -> None:
     truth = start.with_(**{name: factor * start[name] for name, factor in changes.items()})
     steps = 760
     shares = {
-        name: stc_model.spike_share(first + period * np.arange(4), width=0.8e-3, dt=5e-5, steps=steps)
+        name: stc_steps.spike_share(first + period * np.arange(4), width=0.8e-3, dt=5e-5, steps=steps)
         for name, first, period in (("pre", 4e-3, 17e-3), ("post", 2e-3, 7e-3))
     }
     blank = fitting.Trains(5e-5, shares["pre"], shares["post"], {}, 0.5)
@@ -120,7 +120,7 @@ def test_consolidation_in_the_reduced_model_is_eq_4(transistor: Values) -> None:
     x = fitting.settled(p).with_(h=1.7, protein=1.0)
     steps = 200
     for _ in range(steps):
-        x = stc_model.advance(x, p, dt=0.05)
+        x = stc_steps.advance(x, p, dt=0.05)
     assert float(x.z) == pytest.approx(1 - np.exp(-32.0 * 0.05 * steps / 360.0), rel=1e-9)
     fall = 32.0 * float(p.i_hrm) + float(p.i_low_d) - float(p.i_low_p)
     # low currents change with the weight by their λ
@@ -129,7 +129,7 @@ def test_consolidation_in_the_reduced_model_is_eq_4(transistor: Values) -> None:
 
 def test_weight_is_the_devices(transistor: Values) -> None:
     x = fitting.settled(transistor).with_(h=1.2, z=0.4)
-    assert stc_model.observed(x, transistor)["total"] == StcSynapse().weight(x, transistor)
+    assert stc_steps.observed(x, transistor)["total"] == StcSynapse().weight(x, transistor)
 
 
 BAD = """title = "t"

@@ -9,15 +9,15 @@ import pytest
 
 from cosim.devices.base import Values
 from cosim.devices.pulse import full_scale
+from cosim.devices.reads import threshold
 from cosim.devices.registry import device
 from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
 from cosim.fitting.coverage import NumpyLab, coverage, noisy
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
-from cosim.fitting.forward import PulseTrainForward
+from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import FitRecipe, HeldOut
-from cosim.fitting.start import threshold
 from cosim.parameters import ParameterSet
 
 CELL = device("cell_1t1r")

@@ -13,7 +13,7 @@ from cosim.devices.registry import device
 from cosim.errors import InputError
 from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
-from cosim.fitting.ramps import RampForward
+from cosim.fitting.forwards.equal_pulses import RampForward
 from cosim.fitting.recipe import FitRecipe
 from cosim.resources import find
 

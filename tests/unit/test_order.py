@@ -23,7 +23,6 @@ ORDER = (
 # Arrows that run back up, each with the reason why it still does.
 KNOWN = {
     ("datasets", "fitting"): "curves and their readers have no package of their own yet",
-    ("fitting", "network"): "the integrator of the STC device stands among the networks",
 }
 
 

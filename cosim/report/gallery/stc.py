@@ -14,11 +14,11 @@ import numpy as np
 from cosim.bench.measures import waveforms as measure
 from cosim.bench.measures.stc import first_order
 from cosim.bench.testbench import Testbench
+from cosim.devices import stc_steps
 from cosim.devices.base import Array, Values
 from cosim.devices.integrate import integrate
 from cosim.devices.stc import StcSynapse
 from cosim.fitting import stc as fitting
-from cosim.network import stc_model
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.gallery import Comparison, Entry
@@ -138,16 +138,16 @@ def spike_pair(simulator: Simulator, p: Values) -> Entry:
     dt, stop = 20e-6, 30e-3
     steps = round(stop / dt)
     share = {
-        name: stc_model.spike_share(np.array([start + 0.5e-6]), width=792.3e-6, dt=dt, steps=steps)
+        name: stc_steps.spike_share(np.array([start + 0.5e-6]), width=792.3e-6, dt=dt, steps=steps)
         for name, start in zip(("post", "pre"), SPIKE_PAIR, strict=True)
     }
     keep = ("calcium", "potentiation", "depression", "early")
-    model = stc_model.run(p, dt=dt, pre=share["pre"], post=share["post"], x0=fitting.settled(p), keep=keep)
+    model = stc_steps.run(p, dt=dt, pre=share["pre"], post=share["post"], x0=fitting.settled(p), keep=keep)
     published = ParameterSet.load("stc_synapse:published").resolved()
     jumps = {name: np.zeros(steps) for name in share}
     for name, start in zip(("post", "pre"), SPIKE_PAIR, strict=True):
         jumps[name][round(start / dt)] = 1.0
-    script = stc_model.script(
+    script = stc_steps.script(
         published, dt=dt, pre=jumps["pre"], post=jumps["post"], steps_of={"pre": 60e-12, "post": 15e-12}
     )
     times = dt * np.arange(steps + 1) * 1e3

@@ -1,7 +1,10 @@
 """Start values from the curve itself, so that an extraction does not depend on what its user guessed.
 
-Own method: the reads give range and initial state, and a threshold is where, with growing amplitude, the reads begin to
-move. Slopes and non-linearities are not looked for here; the fit tries several.
+Own methods. Of a pulse train the reads give range and initial state, and a threshold is where, with growing amplitude,
+the reads begin to move. Slopes and non-linearities are not looked for here; the fit tries several.
+
+Of a loop, `slopes` follows the state as far as the voltage shows it, and `speed` is what a drive has to be multiplied
+with to move the state over its range.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from cosim.devices.base import Array
 WINDOW = 9
 SIGNIFICANT = 4.0
 TRIM = 0.01
+# Part of the largest squared voltage above which a stretch of a loop shows the state.
+SHOWN = 0.1
 
 
 def threshold(amplitude: Array, change: Array) -> float:
@@ -54,3 +59,24 @@ def from_pulse_train(amplitude: Array, read: Array, rows: NDArray[np.bool_]) -> 
         if pulses.sum() >= 4:
             start[f"theta_{suffix}"] = threshold(sign * amplitude[pulses], change[pulses])
     return start
+
+
+def slopes(v: Array, current: Array) -> tuple[Array, Array]:
+    """Conductances (S), each of a short stretch of a loop that has a voltage, in order of time, and their voltages (V).
+
+    ``v``, ``current`` (n,) of the rows; a stretch is a hundredth of them, at least five.
+    """
+    window = np.ones(max(5, v.size // 100))
+    squares, products = (np.convolve(column, window, mode="valid") for column in (v * v, v * current))
+    shown = squares > SHOWN * squares.max()
+    return products[shown] / squares[shown], np.convolve(v, window / window.size, mode="valid")[shown]
+
+
+def speed(t: Array, drive: Array) -> float:
+    """What ``drive`` (n,) >= 0 (1/s) has to be multiplied with to move a state over its range.
+
+    It does so in the mean of the times at which it is driven, and not only in all of them; ``t`` (n,) s.
+    """
+    total = float(np.sum(0.5 * (drive[1:] + drive[:-1]) * np.diff(t)))
+    times = 1 + np.count_nonzero(np.diff((drive > 0.0).astype(int)) > 0)
+    return float(times / total) if total > 0.0 else 1.0

@@ -1,7 +1,7 @@
 r"""Ramps of equal pulses whose amplitude nobody stated: the published law's course, and what it can tell.
 
-With a constant overdrive the state's law (`cosim.devices.threshold`) is u(n) after n pulses of strength
-s = K(V)·t/t_event, and the device's closed form `ThresholdMemristor.advance_by` is that course for n·s. θ and α enter
+With a constant overdrive a threshold law (`cosim.devices.threshold`) is u(n) after n pulses of strength
+s = K(V)·t/t_event, and the device's closed form, its ``advance_by``, is that course for n·s. θ and α enter
 through s alone: they cannot be had from such a curve, nor can t_event.
 
 The read value goes from ``low`` to ``high`` (S, or 1 where it is normalised) with the state. Of a ramp that runs in one
@@ -20,33 +20,50 @@ parallel that differs from ramp to ramp would.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from cosim.devices.base import Array, DeviceModel, Param, Values
-from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.base import Array, DeviceModel, Operand, Param, Values
+from cosim.devices.registry import devices
 from cosim.errors import InputError
+from cosim.fitting import checks
 from cosim.fitting.curve import Curve
 from cosim.fitting.forward import ExplicitForward, Rows
 
-# Far enough from a bound that u^γ is on its power law (`threshold.EDGE`).
+# Far enough from a bound that u^γ is on its power law (`cosim.devices.threshold.EDGE`).
 INSIDE = 1e-3
 # Bounds are looked for no further outside the reads than this many of their spans.
 REACH = 2.0
 
 
+@runtime_checkable
+class Saturating(Protocol):
+    """A device with one state, the closed form of its course under a constant drive, and an ohmic law."""
+
+    def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:
+        """The state after the drives ``up`` and ``down`` (dimensionless)."""
+        ...
+
+    def conductance(self, x: Values, p: Values) -> Operand:
+        """Its conductance (S)."""
+        ...
+
+
 class RampForward(ExplicitForward):
     """Reads along ramps of equal pulses (module docstring)."""
+
+    choices = ("course", "start")
 
     def __init__(
         self, device: DeviceModel, curve: Curve, rows: Rows, *, course: str = "saturating", start: str = "first read"
     ) -> None:
-        if not isinstance(device, ThresholdMemristor):
+        if not isinstance(device, Saturating):
+            known = " or ".join(repr(name) for name, other in devices().items() if isinstance(other, Saturating))
             raise InputError(
-                f"ramps of unknown amplitude say nothing about {device.name}",
-                remedy="write device = 'threshold_memristor'",
+                f"ramps of unknown amplitude say nothing about {device.name}", remedy=f"write device = {known}"
             )
-        self._device, self._accelerating = device, course == "accelerating"
+        self._device, self._accelerating, self._curve = device, course == "accelerating", curve
         self._shared, self._shifted = start in ("shared", "shifted"), start == "shifted"
         self._n, self._read = curve["pulse"], curve["read"]
         self._up = curve["polarity"] > 0
@@ -67,13 +84,13 @@ class RampForward(ExplicitForward):
         if not self._shared:
             ceiling, bed = max(bottom, float(self._first[rows].min())), min(top, float(self._first[rows].max()))
         own = [
-            Param("low", bottom, unit, (floor, ceiling), "value read at w = 0"),
-            Param("high", top, unit, (bed, top + REACH * span), "value read at w = 1"),
+            Param("low", bottom, unit, (floor, ceiling), "value read at w = 0", role="range"),
+            Param("high", top, unit, (bed, top + REACH * span), "value read at w = 1", role="range"),
         ]
         for s in signs:
             own += [
                 Param(f"strength_{s}", 1e-2, "1", (1e-9, 1e3), f"strength of one pulse of {name[s]}, K(V) t/t_event"),
-                Param(f"gamma_{s}", 1.0, "1", (0.0, 10.0), f"non-linearity of {name[s]}"),
+                Param(f"gamma_{s}", 1.0, "1", (0.0, 10.0), f"non-linearity of {name[s]}", role="drive"),
             ]
             if self._shared:
                 own.append(Param(f"start_{s}", 0.5, "1", (0.0, 1.0), f"state at the first read of a ramp of {name[s]}"))
@@ -132,7 +149,12 @@ class RampForward(ExplicitForward):
             found[f"start_{sign}"] = float(np.clip((self._read[early].mean() - bottom) / span, 0.01, 0.99))
         return {name: value for name, value in found.items() if name in self.active}
 
-    def remarks(self, names: Sequence[str]) -> tuple[str, ...]:
+    def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
+        """Refuse ramps that run against their polarity."""
+        if not sign:
+            checks.check_ramps(self._curve)
+
+    def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """Which parameters such ramps cannot give, and which value is a convention."""
         said = [
             "the amplitude of the pulses is not known: theta, alpha and t_event act through the strength of one pulse "

@@ -1,0 +1,64 @@
+"""Trains of programming pulses: the read value after each, from the device's map of one pulse."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosim.devices.base import Array, DeviceModel, Values
+from cosim.devices.pulse import PulseShape
+from cosim.errors import InputError
+from cosim.fitting import checks
+from cosim.fitting.curve import Curve
+from cosim.fitting.forward import Index, Rows, SequenceForward
+
+# A prediction that moves by less of its range has not moved.
+SAME = 1e-9
+
+
+class PulseTrainForward(SequenceForward):
+    """The read value after each pulse of a train, from the device's pulse map (`trajectory`)."""
+
+    def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
+        self._map = checks.pulse_map(device)
+        super().__init__(device, curve, rows)
+        self._v, self._read = curve["amplitude"], curve["read"]
+        self._maps, self._observed = self._v.size, slice(1, None)
+        self._shape: PulseShape = curve.shape
+        self._v_read = curve.condition("v_read")
+        if self._v_read == 0.0:
+            raise InputError("v_read is 0 V", remedy="give the voltage at which the state was read")
+
+    def _after(self, w: Array, p: Values) -> Array:
+        return np.asarray(self._map(self._v, w, p, shape=self._shape)[0], dtype=float)
+
+    def _after_one(self, k: int, w: float, p: Values) -> float:
+        return float(self._map(self._v[k], w, p, shape=self._shape)[0])
+
+    def _observe(self, w: Array, p: Values) -> Array:
+        """Read conductance (S) of the whole device in state ``w``."""
+        flow = self.device.through({self._port: self._v_read}, Values({self._state.name: w}), p)
+        return np.asarray(flow[self._port] / self._v_read, dtype=float)
+
+    def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
+        """Refuse reads that follow another row's pulse, and pulses that move the read against the model."""
+        direction = self._direction(p)
+        if direction and not shift:
+            checks.check_shift(self.curve)
+        if direction and not sign:
+            checks.check_pulses(self.device, self.curve, direction)
+
+    def _direction(self, p: Values) -> int:
+        """1 where positive pulses raise the model's read and negative ones lower it, -1 the other way; 0: neither."""
+        start = np.array([0.5, 0.5])
+        for factor in (1.0, 2.0, 4.0, 8.0):  # the threshold of `p` may lie above the amplitudes
+            top = factor * float(np.abs(self._v).max())
+            after = np.asarray(self._map(np.array([top, -top]), start, p, shape=self._shape)[0], dtype=float)
+            up, down = np.sign(self._observe(after, p) - self._observe(start, p))
+            if up * down == -1.0:
+                return int(up)
+        return 0
+
+    def repeated(self, predicted: Array) -> Index | None:
+        """Rows between which the model does not move."""
+        moved = np.abs(np.diff(predicted)) > SAME * max(float(np.ptp(predicted)), 1e-300)
+        return np.concatenate([[0], np.cumsum(moved)]).astype(np.int64)

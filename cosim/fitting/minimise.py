@@ -1,0 +1,64 @@
+"""The only place where lmfit is called: named parameters within bounds, a residual, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lmfit
+import numpy as np
+
+from cosim.devices.base import Array, Values
+
+UNBOUNDED = (-np.inf, np.inf)
+
+
+def minimise(
+    residual: Callable[[Values], Array],
+    start: Mapping[str, float],
+    *,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    jacobian: Callable[[Values], Array] | None = None,
+    evaluations: int | None = None,
+    method: str = "leastsq",
+    **options: Any,
+) -> Any:
+    """The least squares of ``residual`` (n,) from ``start``.
+
+    Args:
+        residual: of the parameters, weighted.
+        start: value of each parameter that varies.
+        bounds: lower and upper, by parameter; default: none.
+        jacobian: derivatives of the residual as the method wants them; default: by differences.
+        evaluations: the most that are allowed.
+        method: of lmfit.
+        options: of the method.
+
+    Returns:
+        lmfit's result; `estimates` are its values with their standard errors.
+    """
+    parameters = lmfit.Parameters()
+    for name, value in start.items():
+        low, high = (bounds or {}).get(name, UNBOUNDED)
+        parameters.add(name, value=float(value), min=low, max=high)
+    if jacobian is not None:
+        given = jacobian
+        options["Dfun"] = lambda current: given(Values(current.valuesdict()))
+    # A step to where a model is not finite is taken back by a trust region; leastsq ends there.
+    policy = "propagate" if method == "least_squares" else "raise"
+    minimiser = lmfit.Minimizer(
+        lambda current: residual(Values(current.valuesdict())), parameters, max_nfev=evaluations, nan_policy=policy
+    )
+    return minimiser.minimize(method=method, **options)
+
+
+def estimates(found: Any, scale: Mapping[str, float] | None = None) -> dict[str, tuple[float, float | None]]:
+    """Value and standard error (None where there is none) of each parameter, times its ``scale``."""
+    by = scale or {}
+    return {
+        name: (
+            float(entry.value) * by.get(name, 1.0),
+            None if entry.stderr is None else float(entry.stderr) * by.get(name, 1.0),
+        )
+        for name, entry in found.params.items()
+    }
