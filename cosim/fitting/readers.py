@@ -120,16 +120,28 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         if len(found) > 1:
             raise UnitError(f"columns.{name} is in {' and '.join(sorted(found))} in different records")
     notes = [note for part in parts if part.reading for note in part.reading.notes]
+    once: list[Curve] = []
+    for number, part in enumerate(parts, 1):
+        twin = next((k for k, other in enumerate(parts[: number - 1], 1) if _repeats(part, other, wanted)), None)
+        if twin is None or spec.record is not None:
+            once.append(part)
+        else:  # the same readings twice are no more evidence than once, and their noise is not independent
+            notes.append(f"record {number} repeats record {twin}, and is fitted once")
     return Curve(
         spec.kind,
-        {name: np.concatenate([part[name] for part in parts]) for name in wanted},
+        {name: np.concatenate([part[name] for part in once]) for name in wanted},
         parts[0].units,
         parts[0].conditions,
         str(path),
         fingerprint(path),
-        tuple(line for part in parts for line in part.lines),
+        tuple(line for part in once for line in part.lines),
         _reading(tables, [part.lines for part in parts], notes),
     )
+
+
+def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
+    """Whether two records hold the same readings, but for what their units round."""
+    return len(one) == len(other) and all(np.allclose(one[n], other[n], rtol=1e-9, atol=0.0) for n in names)
 
 
 def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[Table, ...]:

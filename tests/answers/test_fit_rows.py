@@ -292,7 +292,11 @@ def test_two_records_are_read_under_their_own_headers(tmp_path, case):
     path.write_text(text)
     both = read_curve(path, asked)
     assert f"252 of 252 rows, {where}, 2 records of 126 rows each" in str(both.reading)
-    np.testing.assert_array_equal(both["voltage"], np.tile(VOLTS, 2))
+    # the same readings twice are one reading: fitted twice, their noise would not be independent
+    assert "record 2 repeats record 1, and is fitted once" in str(both.reading)
+    np.testing.assert_array_equal(both["voltage"], VOLTS)
+    every = read_curve(path, asked.model_copy(update={"record": "all"}))
+    np.testing.assert_array_equal(every["voltage"], np.tile(VOLTS, 2))
     second = read_curve(path, asked.model_copy(update={"record": 2}))
     np.testing.assert_array_equal(second["current"], [float(i) for _, i in ROWS])
     assert len(second) == N
