@@ -376,5 +376,5 @@ def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     header = 4 + 4 * len(shape)
     sizes = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=len(shape), offset=4))
     if raw[:4] != bytes((0, 0, 8, len(shape))) or sizes != shape:
-        raise DataError(f"is no IDX file of {shape}", where=Where(path))
+        raise DataError(f"is not an IDX file of {shape}", where=Where(path))
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

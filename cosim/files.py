@@ -69,7 +69,7 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{kind} {str(path)!r} is no plain file", remedy="check the path")
+                raise InputError(f"{kind} {str(path)!r} is not a regular file", remedy="check the path")
             data = b"" if status.st_size > limit else file.read(limit + 1)
     except OSError as error:
         raise MissingFile(
@@ -119,4 +119,4 @@ def resolved(path: str | Path, *, where: Where | None = None) -> Path:
         return Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error).partition(" from ")[0].lower()
-        raise InputError(f"{str(path)[:80]!r} is no path: {why}", where=where, remedy="check it") from None
+        raise InputError(f"{str(path)[:80]!r} is not a path: {why}", where=where, remedy="check it") from None

@@ -7,10 +7,10 @@ Files are TOML; one file holds the sets of one device::
 
     [sets.tio2]
     source = "arXiv 2510.25787"
-    notes = ["absolute conductances are own: the source gives ratios"]
+    notes = ["absolute conductances are our choice: the source gives ratios"]
     [sets.tio2.values]
     theta_p = { value = 1.4323, unit = "V", stderr = 0.01, source = "..." }
-    g_max = { value = "200 uS", source = "own" }
+    g_max = { value = "200 uS", source = "our choice" }
     [sets.tio2.plasticity]
     scale_p = { value = 1.05, source = "..." }
 
@@ -96,7 +96,7 @@ class ParameterSet:
         object.__setattr__(self, "_checked", checked)
         for name, factor in self.plasticity.items():
             if not 0.0 < factor.value < np.inf:
-                raise InputError(f"plasticity.{name} = {factor.value:g} of {self.name} is no factor above zero")
+                raise InputError(f"plasticity.{name} = {factor.value:g} of {self.name} is not a factor above zero")
         if self.covariance is not None and self.covariance.shape != (len(self.extracted),) * 2:
             raise InputError(f"covariance of {self.name} has shape {self.covariance.shape}, not one row per parameter")
 
@@ -236,7 +236,7 @@ def _read_set(device: str, name: str, body: Mapping[str, Any], where: Where) -> 
         try:
             unit = model.param(key).unit
             if "unit" in spec and units.dimension(spec["unit"])[1] != units.dimension(unit)[1]:
-                raise InputError(f"{spec['unit']!r} is no unit of {key}", remedy=f"write it in {unit}")
+                raise InputError(f"{spec['unit']!r} is not a unit of {key}", remedy=f"write it in {unit}")
             scale = units.dimension(spec["unit"])[0] if "unit" in spec else 1.0
             value, stderr = spec["value"], spec.get("stderr")
             if not isinstance(value, str):
@@ -273,7 +273,7 @@ def _read_set(device: str, name: str, body: Mapping[str, Any], where: Where) -> 
         raise InputError(f"set {name!r}: {error}", where=where) from None
     except (KeyError, ValueError, TypeError):
         raise InputError(
-            f"set {name!r}: its covariance or plasticity is none",
+            f"set {name!r}: its covariance or plasticity is malformed",
             where=where,
             remedy="write names = [...], matrix = [[...], ...]; scale_p = { value = ..., source = ... }",
         ) from None

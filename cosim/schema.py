@@ -68,7 +68,7 @@ class Stated(Table):
 def _quantity(unit: str) -> BeforeValidator:
     def convert(value: Any) -> float:
         if not isinstance(value, str | int | float):
-            raise ValueError(f"{value!r} is no quantity in {unit or 'plain numbers'}")
+            raise ValueError(f"{value!r} is not a quantity in {unit or 'plain numbers'}")
         return units.parse(value, unit)
 
     return BeforeValidator(convert)

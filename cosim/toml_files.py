@@ -19,7 +19,7 @@ def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:
-        raise InputError(f"{kind} is no UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
+        raise InputError(f"{kind} is not UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"no TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
     except (RecursionError, ValueError):  # of a number's digits

@@ -87,7 +87,7 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
                     remedy=f"write what it counts, e.g. {name}Ohm, or a plain number",
                 )
             raise UnitError(
-                f"{unit!r} is no unit", remedy=_NOT_SCALES.get(name, "write e.g. V, uS, kOhm, ns, 1/V, K/W")
+                f"{unit!r} is not a unit", remedy=_NOT_SCALES.get(name, "write e.g. V, uS, kOhm, ns, 1/V, K/W")
             )
         power = sign * (int(power_text) if power_text else 1)
         try:
@@ -107,7 +107,7 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     A bare prefix is allowed: ``parse("4.7k", "Ohm") == 4700.0``. Raises `UnitError`.
     """
     if isinstance(quantity, bool):
-        raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=f"write a number in {unit or '1'}")
+        raise UnitError(f"{quantity!r} is not a quantity", where=where, remedy=f"write a number in {unit or '1'}")
     if isinstance(quantity, int | float):
         try:
             plain = float(quantity)
@@ -119,7 +119,7 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     match = _NUMBER.match(quantity)
     wanted = f"write a number with a unit of {unit}" if unit else "write a number without a unit"
     if match is None:
-        raise UnitError(f"{quantity!r} is no quantity", where=where, remedy=wanted)
+        raise UnitError(f"{quantity!r} is not a quantity", where=where, remedy=wanted)
     number, suffix = float(match[1]), match[2]
 
     def scaled(factor: float) -> float:

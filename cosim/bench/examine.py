@@ -118,7 +118,7 @@ def _solvable(subject: Subject, simulator: Simulator, limits: Limits) -> Check:
             )
         current = float(vector(done["op"], "i(vdrive)").item())
         if not np.isfinite(current):
-            return Check("solvable at DC", Verdict.FAIL, f"its current at {level:g} V is no number")
+            return Check("solvable at DC", Verdict.FAIL, f"its current at {level:g} V is not a number")
     return Check("solvable at DC", Verdict.PASS, f"operating points at 0 and ±{subject.amplitude:g} V")
 
 

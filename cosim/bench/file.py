@@ -290,7 +290,7 @@ class BenchFile(Table):
         for name in table:
             if not NAME.match(name):
                 with at(name):
-                    raise InputError(f"{name!r} is no name", remedy="use letters, digits and _")
+                    raise InputError(f"{name!r} is not a name", remedy="use letters, digits and _")
         return table
 
     @pydantic.model_validator(mode="after")
@@ -395,6 +395,6 @@ class BenchFile(Table):
         used = getattr(measure, "stimulus", None)
         if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
             raise InputError(
-                f"measure {name!r} needs a pulse stimulus, {used!r} is none",
+                f"measure {name!r} needs a pulse stimulus, which {used!r} is not",
                 remedy=f"stimuli: {', '.join(self.stimuli) or 'none'}",
             )

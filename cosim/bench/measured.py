@@ -1,4 +1,4 @@
-"""A measure's values, its limits, and whether they are kept. All rules are own."""
+"""A measure's values, its limits, and whether they are kept. All rules are our choice."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each check gives a `Check` with its verdict, the number that was measured and the limit that it is held to. The first
 functions judge waveforms, wherever they come from; `check_device` runs a device's numpy functions through all of them.
-`cosim.bench.examine` does the same for a subcircuit in a simulator. All tolerances are own.
+`cosim.bench.examine` does the same for a subcircuit in a simulator. All tolerances are our choice.
 
 A memristive one-port (Chua 2014): i(v = 0) = 0 in every state, so its loop in the v–i plane is pinched at the origin;
 it stores no energy that its port sees, so v·i >= 0 at every instant and ∫ v·i dt never falls.

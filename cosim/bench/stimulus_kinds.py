@@ -84,7 +84,7 @@ class RandomPulses(_Train):
     """Random amplitudes of both polarities, seeded.
 
     The first ``conditioning`` pulses are all at the far end of ``negative``, as many follow at that of ``positive``: a
-    curve that shows both ends of the range tells the range from the non-linearity (own).
+    curve that shows both ends of the range tells the range from the non-linearity (our choice).
 
     Args:
         count: of pulses, conditioning included.

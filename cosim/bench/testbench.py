@@ -192,7 +192,7 @@ class Testbench:
             given = self.file.options.get(key)
             number = spice_number(given) if isinstance(given, str) else given
             if given is not None and number is None:
-                raise InputError(f"option {key} = {given!r} is no number", remedy="write e.g. 1e-6")
+                raise InputError(f"option {key} = {given!r} is not a number", remedy="write e.g. 1e-6")
             # What a bench sets itself is set for a reason, loose or tight: its tenth shows what has not converged.
             tenth = None if number is None else number * (1.0 if key == "trtol" else 0.1)
             options[key] = tight if tenth is None else min(tenth, STANDARD[key])
@@ -256,7 +256,7 @@ class Testbench:
         self._known("stimulus", stimulus, self.file.stimuli)
         found = self.file.stimuli[stimulus].train()
         if found is None:
-            raise InputError(f"stimulus {stimulus!r} is no pulse train")
+            raise InputError(f"stimulus {stimulus!r} is not a pulse train")
         return found
 
     def trains(self) -> dict[str, PulseTrain]:

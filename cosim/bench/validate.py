@@ -451,7 +451,7 @@ def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 
             for spec in bench["specs"]
         }
     except (KeyError, TypeError):
-        raise InputError("the baseline is no result of cosim validate --json") from None
+        raise InputError("the baseline is not a result of cosim validate --json") from None
     si = baseline.get("format", 1) < FORMAT
     changes = []
     seen = set()

@@ -73,7 +73,7 @@ class MonteCarlo(Table):
     @pydantic.model_validator(mode="after")
     def _share(self) -> MonteCarlo:
         if not 0.0 < self.yield_min <= 1.0:
-            raise InputError(f"yield_min = {self.yield_min:g} is no share", remedy="give e.g. 0.99")
+            raise InputError(f"yield_min = {self.yield_min:g} is not a share from 0 to 1", remedy="give e.g. 0.99")
         return self
 
 

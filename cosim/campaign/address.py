@@ -22,7 +22,7 @@ def split(address: str) -> tuple[str, ...]:
     parts = tuple(address.split("."))
     if parts[0] not in KINDS or len(parts) != _SHAPE[parts[0]]:
         raise InputError(
-            f"{address!r} is no address of a bench's value",
+            f"{address!r} is not an address of a bench's value",
             remedy="write corner, parameters.NAME, devices.DEVICE.PARAMETER, stimuli.NAME.FIELD or options.NAME",
         )
     return parts
@@ -84,5 +84,5 @@ def _known(kind: str, name: str, known: Any) -> None:
 
 def _number(address: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{address} is no number but {value!r}", remedy="vary a number")
+        raise InputError(f"{address} is not a number but {value!r}", remedy="vary a number")
     return float(value)

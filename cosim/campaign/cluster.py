@@ -91,7 +91,7 @@ class Dask:
         except InputError:
             raise
         except (OSError, TimeoutError, ValueError) as error:
-            why = "does not answer" if isinstance(error, OSError | TimeoutError) else f"is no address: {error}"
+            why = "does not answer" if isinstance(error, OSError | TimeoutError) else f"is not an address: {error}"
             raise InputError(
                 f"the scheduler at {self.address} {why}",
                 remedy="start it (dask scheduler), check host, port and firewall, or run here with --workers",
@@ -207,7 +207,7 @@ def _require_dask(address: str, answer: float) -> None:
             head += more
     if len(head) < _HEAD or int.from_bytes(head, "little") > _MOST_PARTS:
         raise InputError(
-            f"what answers at {address} is no dask scheduler",
+            f"what answers at {address} is not a dask scheduler",
             remedy="give the port of the scheduler (usually 8786), not that of its web page (8787)",
         )
 
@@ -239,7 +239,7 @@ def read_cluster(path: str | Path) -> tuple[Callable[[], Any], int]:
             raise UnknownName("entry", str(name), ("jobs", "jobqueue"), where=where)
     jobs, section = content.get("jobs", 1), content.get("jobqueue")
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise InputError(f"jobs = {jobs!r} is no number of jobs", where=where, remedy="give 1 or more")
+        raise InputError(f"jobs = {jobs!r} is not a number of jobs", where=where, remedy="give 1 or more")
     if not isinstance(section, dict) or len(section) != 1:
         raise InputError(
             "names no batch system, or several", where=where, remedy="write one, e.g. jobqueue: slurm: ..."
@@ -283,14 +283,14 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise MissingFile(f"cannot read {file}: {error.strerror}", remedy="name a dask-jobqueue file") from None
     except UnicodeDecodeError:
-        raise InputError("is no text", where=Where(file), remedy="write it in UTF-8") from None
+        raise InputError("is not text", where=Where(file), remedy="write it in UTF-8") from None
     if file.suffix.lower() == ".toml":
         import tomllib
 
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise InputError(f"is no TOML: {error}", where=Where(file), remedy="correct it") from None
+            raise InputError(f"is not TOML: {error}", where=Where(file), remedy="correct it") from None
     yaml = _package("yaml")
     try:
         found = yaml.safe_load(text)
@@ -298,7 +298,7 @@ def _read(file: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         said = getattr(error, "problem", None) or str(error)
-        raise InputError(f"is no YAML: {said}", where=Where(file, line), remedy="correct it") from None
+        raise InputError(f"is not YAML: {said}", where=Where(file, line), remedy="correct it") from None
     if not isinstance(found, dict):
         raise InputError("holds no settings", where=Where(file), remedy="write jobqueue: slurm: ...")
     return found

@@ -251,7 +251,7 @@ class Plan(Table):
                 )
         if not 0.0 <= self.trust <= 1.0:
             with at("trust"):
-                raise InputError(f"trust = {self.trust:g} is no share", remedy="give 0 to 1")
+                raise InputError(f"trust = {self.trust:g} is not a share from 0 to 1", remedy="give 0 to 1")
         if self.engine not in ENGINES:
             with at("engine"):
                 raise UnknownName("engine", self.engine, ENGINES)
@@ -366,7 +366,7 @@ def _checked(address: str, spread: Spread, plan: Plan, bench: Testbench) -> tupl
         )
     if spread.relative is not None and centre == 0.0:
         raise InputError(
-            f"variables.{address}: its value is 0, and a relative width of that is none",
+            f"variables.{address}: its value is 0, relative to which no width can be given",
             remedy="give an absolute width",
         )
     try:

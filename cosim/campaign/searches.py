@@ -74,7 +74,7 @@ def failed(row: Mapping[str, Any], limit: str) -> float:
     """1 for a case that breaks a limit, 0 for one that keeps it; NaN for one that was refused (no such circuit exists),
     killed or too slow (that says something of the machine, and nothing of the circuit).
 
-    A run that did not converge, or has no verdict, counts as broken (own).
+    A run that did not converge, or has no verdict, counts as broken (our choice).
     """
     if row["outcome"] not in _TOLD:
         return math.nan

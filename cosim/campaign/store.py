@@ -85,7 +85,7 @@ class Store:
             return cls(path, _connect(path / DATABASE))
         except FileExistsError:
             if not path.is_dir():
-                raise InputError(f"{path} is no folder", remedy="name another one") from None
+                raise InputError(f"{path} is not a folder", remedy="name another one") from None
             raise InputError(f"{path} was just begun by another process", remedy="name another folder") from None
         except (OSError, sqlite3.Error) as error:
             raise _cannot("begin", path, error) from None
@@ -251,7 +251,7 @@ def _check_unused(folder: Path, plan: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise InputError(f"{folder} is no folder", remedy="name another one") from None
+        raise InputError(f"{folder} is not a folder", remedy="name another one") from None
     except OSError as error:
         raise _cannot("begin", folder, error) from None
     if any(entry.name == DATABASE for entry in found):

@@ -240,7 +240,7 @@ def data() -> Iterator[Finding]:
     yield Finding(
         "data folders",
         State.WARNING if wrong else State.OK,
-        f"COSIM_DATA: {f'{named} is no folder' if wrong else named or 'not set'}; cache: {cache}",
+        f"COSIM_DATA: {f'{named} is not a folder' if wrong else named or 'not set'}; cache: {cache}",
         "measured curves and images are looked for in COSIM_DATA, then in the cache, then fetched",
         "name an existing folder in COSIM_DATA, or unset it" if wrong else "",
     )

@@ -273,7 +273,7 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
     name, equals, value = text.partition("=")
     if not equals or not name.strip() or not value.strip():
-        raise InputError(f"{option} {text!r} is no NAME=VALUE", remedy=f"write e.g. {option} w0=0.2")
+        raise InputError(f"{option} {text!r} is not NAME=VALUE", remedy=f"write e.g. {option} w0=0.2")
     return name.strip(), value.strip()
 
 

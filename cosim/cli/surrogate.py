@@ -90,7 +90,7 @@ def train(
     from cosim.surrogate.files import save
 
     if output.suffix != ".npz":
-        raise InputError(f"{output} is no .npz file", remedy="name the output e.g. cell.npz")
+        raise InputError(f"{output} is not a .npz file", remedy="name the output e.g. cell.npz")
     chosen = ParameterSet.load(parameters)
     if device:
         chosen = chosen.for_device(device)

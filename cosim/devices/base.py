@@ -105,7 +105,7 @@ class Param:
     unit: str
     bounds: tuple[float, float]
     description: str
-    source: str = "own"
+    source: str = "our choice"
     role: str = ""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ at distances long against ``settle`` and short against the relaxation, u = 1 −
 
 **Write**: the gate beyond ±``v_write`` moves w by ±1/``levels`` per edge, less within one level of a bound. A positive
 write pulse is a spike as well: its volatile part lies on top of what it writes. A negative one leaves the volatile part
-alone (own; nothing is published).
+alone (our choice; nothing is published).
 
 Every event is spent with the time constant ``settle`` after the edge (`cosim.devices.base`); a pulse of length t counts
 1 − exp(−t/settle) of an event.

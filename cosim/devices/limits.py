@@ -1,4 +1,4 @@
-"""A state kept between 0 and 1 whatever drives it: the rectangular window, made continuous (own)."""
+"""A state kept between 0 and 1 whatever drives it: the rectangular window, made continuous (our choice)."""
 
 from __future__ import annotations
 

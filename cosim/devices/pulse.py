@@ -49,7 +49,7 @@ class PulseShape:
 
 
 def full_scale(p: Values) -> float:
-    """The full scale of a conductance, G_max (S): what read noise and errors are shares of (own)."""
+    """The full scale of a conductance, G_max (S): what read noise and errors are shares of (our choice)."""
     return float(p.g_max)
 
 

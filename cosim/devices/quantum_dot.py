@@ -25,7 +25,7 @@ the limit of low voltages, was not made.
 have the overdrive ΔV − V_c and ΔV − V_d: the overdrive is used. Eq. 7 lacks n0; Eq. 8's sign disagrees with Eq. 5's (in
 Eq. 5, −α_c ∫(ΔV − V_c) dt raises n). The charging and discharging see the applied ΔV, not u: behind R the thresholds
 would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 MΩ together with ΔG/G0 > +1: the initial
-conductance is 0.2 µS here (own).
+conductance is 0.2 µS here (our choice).
 
 **Own.** Slow discharge below V_d: the source states the regime, no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d, continued
 as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.

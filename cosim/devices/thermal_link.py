@@ -16,7 +16,7 @@ class ThermalLink(DeviceModel):
 
     name = "thermal_link"
     title = "Thermal link between neighbouring cells"
-    source = "own"
+    source = "our choice"
     ports = (Port("heat", ("ta", "tb"), nature="thermal"),)
     params = (Param("g_link", 1e-6, "W/K", (0.0, 1.0), "thermal conductance"),)
 

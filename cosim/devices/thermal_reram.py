@@ -11,7 +11,7 @@ The source contradicts itself here. With T in kelvin or G0 in µS its a, b, c, d
 θ = (T − T_ref)/T_full, a normalised rise, and g0 = (G0 − G_min)/(G_max − G_min), a fraction of the range, they give
 sensible ones. The printed SET b = +2.216 contradicts its text, by which the SET step is largest near the lowest
 conductance; b = −2.216 agrees. The default is −2.216; the parameter set ``printed`` has the other sign. What the rise
-T_full is that makes θ = 1 is not stated: `full_scale_rise` is own.
+T_full is that makes θ = 1 is not stated: `full_scale_rise` is our choice.
 
 **Rate law** (own). The surface is a map, G → G (1 ± h) with h = ΔG/G0, in one pulse of t_pulse. In y = ln G it is
 y → y + δ(y) with δ = ln(1 ± h); a drift that does so in one unit of time is, where δ is affine in y, exactly
@@ -24,7 +24,7 @@ One published pulse then gives the surface within 0.03 % (SET) and 8 % (RESET, m
 the range the RESET surface is not monotonic: a pulse ends lower from a higher G0, which no drift does; δ' is held at
 −0.9 there. v_0 follows from two points of the source: 280 µs at v_p, and 10 ns at the 1.7 V that it projects,
 v_0 = (1.7 V − v_p)/ln(280 µs/10 ns). Eq. 27 knows no bound; within ``fade`` of the range's ends the step is scaled down
-linearly to zero (own).
+linearly to zero (our choice).
 
 **Heat.** The heater's power P = v_h²/R and, by ``self_heating``, a share of the cell's own (0: Eq. 27 was measured with
 it inside) raise the filament through two poles. The fast one is local, the slow one is the cell's volume, which
@@ -38,7 +38,7 @@ exchanges heat through the thermal port::
 the ports of neighbours (`thermal_link`) are crosstalk. ``r_fast`` = 0 leaves the single pole of Eqs. 23 and 24.
 
 **Conductance.** G(T) = G (1 + α (T − T_ref)). The source gives α in µS/K and uses it as a relative coefficient (1/K);
-relative is built. Ohmic in the voltage (own).
+relative is built. Ohmic in the voltage (our choice).
 """
 
 from __future__ import annotations

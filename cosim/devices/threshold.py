@@ -9,7 +9,7 @@ Source: arXiv 2510.25787 (Sec. 5.3) and the authors' published parameters; w in 
 
 A negative voltage potentiates. `published_map` is this map, clipped to [0, 1].
 
-**Rate law** (own). The map is read as the first Euler step of a drift over the event's length t_event::
+**Rate law** (our choice). The map is read as the first Euler step of a drift over the event's length t_event::
 
     dw/dt = ( (1 − w)^γ_p · K_p(V) − w^γ_n · K_n(V) ) / t_event
     K_p = exp(α_p max(−V − θ_p, 0)) − 1,   K_n = exp(α_n max(V − θ_n, 0)) − 1

@@ -11,7 +11,7 @@ Application in Circuit Design", IEEE Trans. Comput.-Aided Des. 32, 1201 (2013); 
     f = exp(α_n (x + x_n − 1)) x/(1 − x_n)      η g < 0, x <= 1 − x_n    1 above 1 − x_n
 
 V counts in volts in e^V. The source's window (x_p − x)/(1 − x_p) + 1 is written as (1 − x)/(1 − x_p), which it is.
-V is limited to ±60 V in the exponentials (own).
+V is limited to ±60 V in the exponentials (our choice).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from cosim.emit.expr import render, writer
 from cosim.emit.trace import trace
 
 # Farads per range of a state: large enough that abstol (1 pA) resolves 1e-3 of the range per second and chgtol
-# (1e-14 C) 1e-5 of it; small enough that no current exceeds what the solver is used to (own).
+# (1e-14 C) 1e-5 of it; small enough that no current exceeds what the solver is used to (our choice).
 CAPACITANCE = 1e-9
 _write = writer({"sign": "sgn({0})"})
 

@@ -150,7 +150,7 @@ def _hash_tree(text: str, folders: Sequence[Path], digest: hashlib._Hash) -> Non
                 continue
             seen.add(found)
             if not found.is_file():
-                raise NetlistRefused(f"{name!r} is no plain file", remedy="include files only")
+                raise NetlistRefused(f"{name!r} is not a regular file", remedy="include files only")
             if not any(found.resolve().is_relative_to(root) for root in folders):
                 raise NetlistRefused(
                     f"{name!r} leads outside the folders that this Verilog-A may include from",

@@ -139,7 +139,7 @@ def _header(file: RawFile, partial: bool) -> Layout | None:
         key, colon, value = line.partition(":")
         key = key.strip().lower()
         if not colon:
-            raise file.fail(f"{line[:40]!r} is no header line")
+            raise file.fail(f"{line[:40]!r} is not a header line")
         if key == "variables":
             count, points = _count(file, header, "no. variables"), _count(file, header, "no. points")
             if variables:
@@ -182,7 +182,7 @@ def _variable(file: RawFile, entry: str, points: int) -> tuple[str, str, int]:
     except ValueError:
         sizes = [-1]
     if any(size < 0 for size in sizes) or len(sizes) > _DIMENSIONS:
-        raise file.fail(f"the dimensions {dims[:40]!r} of {words[1][:40]!r} are none")
+        raise file.fail(f"the dimensions {dims[:40]!r} of {words[1][:40]!r} are malformed")
     return words[1], words[2], min(points, prod(sizes) if sizes else points, file.most)
 
 

@@ -45,7 +45,7 @@ class RawFile:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             os.close(handle)
-            raise _missing(path, "it is no regular file")
+            raise _missing(path, "it is not a regular file")
         self._lines = open(handle, "rb")  # noqa: SIM115  closed by __exit__
         self.size = status.st_size  # what is written from now on is not looked at
         self.row = 0
@@ -244,7 +244,7 @@ def _lines(file: RawFile, at: int) -> Iterator[bytes]:
         if colon >= 0 or not new:
             break
         if len(rest) > _LINE:
-            raise file.fail(f"{rest[:40].decode('latin-1')!r} is no number", row=file.row + 1)
+            raise file.fail(f"{rest[:40].decode('latin-1')!r} is not a number", row=file.row + 1)
     file.seek(at)
 
 
@@ -254,8 +254,8 @@ def _number_error(file: RawFile, text: bytes) -> DataError:
             try:
                 float(word)
             except ValueError:
-                return file.fail(f"{word[:40].decode('latin-1')!r} is no number", row=row)
-    return file.fail("a value is no number", row=file.row + 1)
+                return file.fail(f"{word[:40].decode('latin-1')!r} is not a number", row=row)
+    return file.fail("a value is not a number", row=file.row + 1)
 
 
 def _line_of(text: bytes, word: int) -> int:

@@ -113,7 +113,7 @@ def probe_library() -> Probe:
     library = find_libngspice()
     if library is None:
         named = os.environ.get("NGSPICE_LIBRARY_PATH")
-        advice = f"NGSPICE_LIBRARY_PATH names {named!r}, which is no file" if named else "install libngspice0"
+        advice = f"NGSPICE_LIBRARY_PATH names {named!r}, which is not a file" if named else "install libngspice0"
         return Probe("libngspice", False, "none", advice)
     try:
         with PySpiceSimulator() as simulator:

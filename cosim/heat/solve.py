@@ -11,7 +11,7 @@ filament none, because the memristor is decoupled while its heater works. A cont
 the edge of the domain (top electrode) or of the pad (shared electrode); all other surfaces are insulating.
 
 Both equations are coupled by the heat and, where ``rod_coefficient`` (1/K) is not zero, by σ(T) = σ/(1 + β ΔT) of the
-rod (own; Table 2 has constants): then potential and temperature are solved in turn until the power stands still.
+rod (our choice; Table 2 has constants): then potential and temperature are solved in turn until the power stands still.
 
 `march` steps through time with SDIRK of order 2 (Alexander; L-stable). Where nothing depends on the temperature,
 `cosim.heat.reduced` gives the same response in a fraction of the time.

@@ -114,7 +114,7 @@ class Stack:
 
     @classmethod
     def baseline(cls, feature: float = 60e-9, *, pitch: float | None = None, refine: float = 1.0) -> Stack:
-        """The geometry of Fig. 6(b) with electrodes of F (own); the pitch is 2 F unless given."""
+        """The geometry of Fig. 6(b) with electrodes of F (our choice); the pitch is 2 F unless given."""
         return cls(feature, 2 * feature if pitch is None else pitch, margin=2 * feature, refine=refine)
 
     @classmethod

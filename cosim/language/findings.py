@@ -101,7 +101,7 @@ def read_source(path: Path) -> str:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise InputError(f"{path} is no file", remedy="give a .va, .sub, .lib or .cir file")
+            raise InputError(f"{path} is not a file", remedy="give a .va, .sub, .lib or .cir file")
         if size > MAX_FILE:
             raise InputError(f"larger than {MAX_FILE >> 20} MiB", where=Where(path), remedy="lint one model at a time")
         data = path.read_bytes()
@@ -109,7 +109,7 @@ def read_source(path: Path) -> str:
         raise MissingFile(f"cannot read {path}: {error.strerror}", remedy="check the path") from None
     text = decoded(data, where=Where(path))
     if "\0" in text:
-        raise InputError("this is no text", where=Where(path), remedy="give a .va, .sub, .lib or .cir file")
+        raise InputError("this is not text", where=Where(path), remedy="give a .va, .sub, .lib or .cir file")
     return text.replace("\r\n", "\n")
 
 

@@ -150,7 +150,7 @@ def check_saved(vector: str, *, line: Line | None = None) -> None:
     """Raises `NetlistRefused` for a saved vector that is no vector's name."""
     if not _SAVED.fullmatch(vector):
         where = line.where if line is not None else None
-        raise NetlistRefused(f"{vector!r} is no vector", where=where, remedy="write e.g. v(out), i(v1)")
+        raise NetlistRefused(f"{vector!r} is not a vector", where=where, remedy="write e.g. v(out), i(v1)")
 
 
 def _refused(line: Line, what: str, remedy: str) -> NetlistRefused:
@@ -173,12 +173,14 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
         return rule(line, roots) if rule is not None else line
     if not first.isalpha():
         raise NetlistError(
-            f"{text[:60]!r} is no element and no card", where=line.where, remedy="start a comment with '*'"
+            f"{text[:60]!r} is neither an element nor a card", where=line.where, remedy="start a comment with '*'"
         )
     if first in "aAvViI":
         _no_file_source(line)
     if first in "aA" and not _MODEL_NAME.fullmatch(text.split()[-1]):
-        raise _refused(line, f"{text.split()[-1]!r} is no plain model name", "end the line with the name of its model")
+        raise _refused(
+            line, f"{text.split()[-1]!r} is not a plain model name", "end the line with the name of its model"
+        )
     return line
 
 
@@ -276,7 +278,7 @@ def _confine_file(line: Line, parameter: str, roots: tuple[Path, ...]) -> Line:
             if re.search(r"[\s\"'`;$\\]|//", str(found)):
                 raise _refused(line, "a file name with a blank or a quote", "rename the file")
             return Line(line.text[: match.start(1)] + str(found) + line.text[match.end(1) :], line.where)
-    raise _refused(line, f"{match[1]!r} is no file below the folders that this netlist may read", "move it there")
+    raise _refused(line, f"{match[1]!r} is not a file below the folders that this netlist may read", "move it there")
 
 
 def data_files(checked: Netlist) -> tuple[str, ...]:

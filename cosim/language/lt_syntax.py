@@ -41,7 +41,7 @@ def middle_number(text: str) -> str:
 def _number(token: Token) -> tuple[float, bool]:
     value = spice_number(middle_number(token.text) or token.text)
     if value is None:
-        raise Unreadable(f"{token.text!r} is no number", token.start)
+        raise Unreadable(f"{token.text!r} is not a number", token.start)
     return value, False
 
 

@@ -71,7 +71,7 @@ def fix_spice(
 ) -> Repair:
     """Repair a netlist and run it; its first subcircuit is compared, driven between its first two terminals."""
     if caret not in ("", "power", "xor"):
-        raise InputError(f"{caret!r} is no meaning of '^'", remedy="power or xor")
+        raise InputError(f"{caret!r} is not a meaning of '^'", remedy="power or xor")
     lines = _lines(text, file)
     fixed = lt_fix.fix(lines, text, caret=caret)
     after = lint_spice(fixed.text, file)

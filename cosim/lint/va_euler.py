@@ -118,7 +118,7 @@ def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: d
             continue  # w = w_last, and w = clip(w, 0, 1): stay
         elif not _guarded_start(module, statement, flow, own) and not _clamp(model, module, statement, state):
             text = model.source.text[statement.start : statement.end]
-            raise NotEuler(f"{text!r} is no explicit Euler step, start value or clamp")
+            raise NotEuler(f"{text!r} is not an explicit Euler step, start value or clamp")
     if not updates:
         raise NotEuler("it is not integrated as 'w = w + dt * rate' or by idt")
     _start(model, module, flow, state, own)

@@ -251,7 +251,7 @@ class Reading:
             if access is None or value is None or (access.name, access.args[0].name) != ("V", name):
                 continue
             return evaluate(value, self._name, self._start_of, self._dialect)
-        raise Unreadable(f"node {name!r} is no state", self._module.start)
+        raise Unreadable(f"node {name!r} is not a state", self._module.start)
 
     def _start_of(self, node: Expr) -> float | None:
         if node.name == "idt":

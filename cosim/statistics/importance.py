@@ -58,7 +58,7 @@ def importance_sampling(
     if budget < LEAST_BUDGET:
         raise InputError(f"{budget} points are too few to sample by importance", remedy=f"give {LEAST_BUDGET} or more")
     if not 0.0 < level < 1.0:
-        raise InputError(f"a level of {level:g} is none", remedy="give e.g. 0.95")
+        raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
     unknown = Unknown()
     steps = _steps(d, seed, budget, level, reach if reach is not None else max(8.0, 3.0 * math.sqrt(d)), unknown)
     return Search(decided(steps, unknown), np.float64)

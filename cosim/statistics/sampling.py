@@ -98,7 +98,10 @@ class Draws:
         if self.method not in METHODS:
             raise UnknownName("method of sampling", self.method, METHODS)
         if self.samples < 1 or self.cycles < 1:
-            raise InputError(f"{self.samples} samples with {self.cycles} cycles are none", remedy="give at least one")
+            raise InputError(
+                f"needs at least one sample and one cycle, not {self.samples} and {self.cycles}",
+                remedy="give at least one",
+            )
         if min(self.dimensions, self.cycle_dimensions, self.seed, self.replicate) < 0:
             raise InputError("a seed, a replicate or a number of coordinates is negative", remedy="give 0 or more")
         if self.method == "sobol" and self.dimensions > SOBOL_DIMENSIONS:

@@ -10,7 +10,7 @@ fitted by least squares, weighted by the binomial variance of log P; the interva
 choice of scales is own: a pilot finds one at which a fifth of the points fails, and how far below it failures can still
 be counted: the error of the extrapolation is least where the scales span as much as that. The method never looks for a
 region and so misses none, in any number of dimensions; but it extrapolates, and its residuals only tell whether the
-model holds where it was measured. An interval that is wider than a decade is not to be trusted (own).
+model holds where it was measured. An interval that is wider than a decade is not to be trusted (our choice).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def scaled_sigma(
     if budget < LEAST_BUDGET:
         raise InputError(f"{budget} points are too few for scaled sigma", remedy=f"give {LEAST_BUDGET} or more")
     if not 0.0 < level < 1.0:
-        raise InputError(f"a level of {level:g} is none", remedy="give e.g. 0.95")
+        raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
     if scales is not None and (len(set(scales)) < 4 or min(scales) < 1.0):
         raise InputError("scaled sigma needs four different scales, none below 1", remedy="e.g. 2, 2.5, 3, 4")
     unknown = Unknown()

@@ -104,7 +104,7 @@ class Spread(Table):
             raise InputError("a spread is either relative or absolute", remedy='e.g. { relative = "5 %" }')
         width = self.absolute.value if self.absolute is not None else self.relative
         if width is not None and not width > 0.0:
-            raise InputError(f"a spread of {width:g} is none", remedy="give a positive one")
+            raise InputError(f"a spread of {width:g} is not above zero", remedy="give a positive one")
         if self.distribution == "weibull" and self.relative is not None:
             weibull_shape(self.relative)
         return self
@@ -163,7 +163,7 @@ class Spread(Table):
         if self.absolute is not None:
             return self.absolute.value
         if nominal == 0.0:
-            raise InputError("a spread relative to a value of 0 is none", remedy="give it as absolute")
+            raise InputError("a spread relative to a value of 0 has no width", remedy="give it as absolute")
         return (self.relative or 0.0) * abs(nominal)
 
     @property

@@ -127,7 +127,7 @@ def worst_case(
             f"no worst case with {budget} points within {sigma:g} sigma", remedy="give more than 0 of both"
         )
     if sense not in ("min", "max") or region not in ("sphere", "box"):
-        raise InputError(f"a worst case is no {sense} in a {region}", remedy="min or max, sphere or box")
+        raise InputError(f"a worst case cannot be a {sense} in a {region}", remedy="min or max, sphere or box")
     return Search(_steps(d, sense, seed, sigma, budget, region), np.float64)
 
 

@@ -86,9 +86,9 @@ def sigma_of(probability: float) -> float:
 def interval(passed: int, n: int, *, level: float = 0.95, method: Method = "clopper-pearson") -> tuple[float, float]:
     """The two-sided interval of a share of ``passed`` in ``n`` independent samples. Raises `InputError`."""
     if not 0 <= passed <= n or n < 1:
-        raise InputError(f"{passed} of {n} is no share", remedy="count samples")
+        raise InputError(f"{passed} of {n} is not a share from 0 to 1", remedy="count samples")
     if not 0.0 < level < 1.0:
-        raise InputError(f"a level of {level:g} is none", remedy="give e.g. 0.95")
+        raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
     if method not in _NAMES:
         raise InputError(f"unknown interval {method!r}", remedy=f"known: {', '.join(_NAMES)}")
     if method == "wilson":
@@ -107,7 +107,7 @@ def interval(passed: int, n: int, *, level: float = 0.95, method: Method = "clop
 def samples_to_tell(share: float, least: float, *, level: float = 0.95) -> int | None:
     """How many samples, with a share of ``share`` that passes, tell by their interval on which side of ``least`` it is.
 
-    To two digits, and a fifth more than the smallest number (own); None where more than 1e9 are needed.
+    To two digits, and a fifth more than the smallest number (our choice); None where more than 1e9 are needed.
     """
     n = 1.0
     while n <= 1e9:

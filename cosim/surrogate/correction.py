@@ -1,4 +1,4 @@
-"""A learned correction of the pulse map: what the cell's closed form leaves out of the circuit's answer (own).
+"""A learned correction of the pulse map: what the cell's closed form leaves out of the circuit's answer (our choice).
 
 The correction multiplies the physics, so it cannot move a cell that the physics leaves alone::
 
@@ -42,7 +42,7 @@ class Correction:
                 raise InputError(f"correction: its span of amplitudes {low:g}..{high:g} V is empty")
             for kind in (self.state, self.energy):
                 if kind[polarity].ndim != 2 or not np.all(np.isfinite(kind[polarity])):
-                    raise InputError("correction: its coefficients are no finite table")
+                    raise InputError("correction: its coefficients are not a finite table")
 
     def gain(self, kind: str, v: Operand, w: Operand, *, polarity: int) -> Operand:
         """1 + c (``kind`` "state") or 1 + e ("energy"); ``v`` and ``w`` broadcast, V and 1."""

@@ -58,13 +58,15 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
     try:
         with Path(path).open("rb") as handle:
             if not zipfile.is_zipfile(handle):
-                raise InputError(f"this is no {kind}", where=Where(path), remedy="a .npz file is asked for")
+                raise InputError(f"this is not a {kind}", where=Where(path), remedy="a .npz file is asked for")
             _require_small(handle, Path(path), kind)
             with np.load(handle, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
             # what is no array comes as bytes
             if any(not isinstance(array, np.ndarray) for array in found.values()):
-                raise InputError(f"this is no {kind}", where=Where(path), remedy="it holds what is no array")
+                raise InputError(
+                    f"this is not a {kind}", where=Where(path), remedy="it holds something that is not an array"
+                )
             return found
     except InputError:
         raise
@@ -75,7 +77,7 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
     except (ValueError, KeyError, EOFError, SyntaxError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         why = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"this is no {kind}, or it is damaged ({why})", where=Where(path), remedy="make it again"
+            f"this is not a {kind}, or it is damaged ({why})", where=Where(path), remedy="make it again"
         ) from None
     except MemoryError:
         raise InputError(
@@ -131,14 +133,16 @@ def load(path: str | Path) -> Surrogate:
     stored = read_npz(path, kind="surrogate file")
     where = Where(path)
     if "document" not in stored or "digest" not in stored:
-        raise InputError("this is no surrogate file", where=where, remedy="make one with 'cosim surrogate train'")
+        raise InputError("this is not a surrogate file", where=where, remedy="make one with 'cosim surrogate train'")
     text = stored["document"].tobytes()
     if hashlib.sha256(text).digest() != stored["digest"].tobytes():
         raise InputError("the surrogate file is damaged: its digest is wrong", where=where, remedy="make it again")
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:
-            raise InputError("this is no surrogate file", where=where, remedy="make one with 'cosim surrogate train'")
+            raise InputError(
+                "this is not a surrogate file", where=where, remedy="make one with 'cosim surrogate train'"
+            )
         if document["version"] > VERSION:
             raise InputError(
                 f"the surrogate file has version {document['version']}, this cosim reads up to {VERSION}",

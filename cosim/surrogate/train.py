@@ -66,7 +66,7 @@ class Samples:
             if np.any(bad):
                 row = int(np.flatnonzero(bad)[0])
                 raise DataError(
-                    f"{name} = {values[row]:g} is no sample",
+                    f"{name} = {values[row]:g} is not a sample",
                     where=Where(line=row, column=name),
                     remedy="leave the pulse out",
                 )
@@ -103,7 +103,7 @@ class Samples:
             where = Where(path, inside.line, inside.column) if inside is not None else Where(path)
             raise DataError(error.message, where=where, remedy=error.remedy) from None
         except ValueError:
-            raise DataError("the samples are no numbers", where=Where(path), remedy="store floats") from None
+            raise DataError("the samples are not numbers", where=Where(path), remedy="store floats") from None
 
 
 def from_parameters(

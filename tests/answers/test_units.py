@@ -115,9 +115,9 @@ WRONG = [
     ("A", 'kind = "largest"\nof = "vb"', r"a voltage \(V\), .*a current"),
     ("V", 'kind = "quotient"\nof = "vb"\nby = "1 mA"', r"a resistance \(Ohm\), .*a voltage"),
     ("J", 'kind = "count"\nof = "v(b)"\nlevel = "1 V"', r"a plain number, .*an energy \(J\)"),
-    ("°C", 'kind = "final"\nof = "v(b)"', r"'°C' is no unit; °C counts from 273.15 K"),
-    ("dB", 'kind = "final"\nof = "v(b)"', r"'dB' is no unit; a decibel is a logarithm"),
-    ("mmA", 'kind = "final"\nof = "i(v1)"', r"'mmA' is no unit"),
+    ("°C", 'kind = "final"\nof = "v(b)"', r"'°C' is not a unit; °C counts from 273.15 K"),
+    ("dB", 'kind = "final"\nof = "v(b)"', r"'dB' is not a unit; a decibel is a logarithm"),
+    ("mmA", 'kind = "final"\nof = "i(v1)"', r"'mmA' is not a unit"),
 ]
 
 
@@ -337,5 +337,5 @@ def test_the_si_unit_has_the_same_dimension_and_no_scale(unit: str, si: str) -> 
 
 def test_a_divisor_is_a_name_or_a_quantity(tmp_path: Path) -> None:
     path = write(tmp_path, "kOhm", 'kind = "quotient"\nof = "vb"\nby = "1 fortnight"')
-    with pytest.raises(InputError, match=r"b\.toml:\d+: .*'fortnight' is no unit"):
+    with pytest.raises(InputError, match=r"b\.toml:\d+: .*'fortnight' is not a unit"):
         Testbench.load(path)

@@ -261,7 +261,7 @@ def test_a_repetition_that_cannot_be_had_is_said_by_the_row(tmp_path: Path) -> N
     row = evaluate(Subject(bench, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
     assert row["outcome"] == "converged"
     assert row["time_step"] == "cannot tell"
-    assert "option reltol = '{v}' is no number" in row["why"]
+    assert "option reltol = '{v}' is not a number" in row["why"]
     assert row["limits"] == {"i": "pass"}
     assert row["measures"]["i"] == [-1e-3]
 

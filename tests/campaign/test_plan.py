@@ -191,7 +191,7 @@ def test_repeated_cases_are_the_share_that_was_asked_for(share: float, count: in
             InputError,
             "none",
         ),
-        ("trust = 2\n[grid]\nparameters.w0 = [0.5]", 2, InputError, "no share"),
+        ("trust = 2\n[grid]\nparameters.w0 = [0.5]", 2, InputError, "not a share"),
         ('engine = "spectre"\n[grid]\nparameters.w0 = [0.5]', 2, InputError, "ngspice"),
         ("", None, InputError, "varies nothing"),
         (

@@ -438,7 +438,7 @@ def test_what_is_no_dask_scheduler_is_told_so(tmp_path: Path, speaks: bytes) -> 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _speak(server, speaks), daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(InputError, match="is no dask scheduler; give the port of the scheduler"):
+        with pytest.raises(InputError, match="is not a dask scheduler; give the port of the scheduler"):
             Dask(address, answer=5.0)
 
 

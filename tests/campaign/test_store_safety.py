@@ -38,7 +38,7 @@ def test_an_empty_folder_is_taken_and_a_file_is_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     Store.create(tmp_path / "empty", plan="", meta={}).close()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         Store.create(tmp_path / "file", plan="", meta={})
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "plan.toml").symlink_to(tmp_path / "file")

@@ -98,7 +98,7 @@ CASES = [
     net("missing include", ".include gone.inc", r"n\.cir:5.*gone\.inc"),
     net("include outside the folder", ".include /etc/hostname", r"n\.cir:5.*/etc/hostname"),
     net("endless transient", ".tran 1p 1e6", r"timed out.*2 s", 1, ("--wall", "2 s")),
-    net("a wall that is none", "", r"'soon' is no quantity", 2, ("--wall", "soon")),
+    net("a wall that is none", "", r"'soon' is not a quantity", 2, ("--wall", "soon")),
     net("a bench's option", "", r"belong to a bench", 2, ("--param", "w0=1")),
     net("a measure that finds nothing", ".meas tran foo find v(zz) at=0.5u", r"\.meas foo: no such vector as v\(zz\)", 2),
     Case("no analysis", ("run", "n.cir"), r"no analysis.*\.tran", 1, {"n.cir": "t\nV1 a 0 1\nR1 a 0 1\n.end\n"}),

@@ -127,7 +127,7 @@ def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPat
         ([*QUICK, "--seeds", "a,b"], "has to be whole numbers"),
         ([*QUICK, "--seeds", "1,1"], "at least one seed, and each once"),
         ([*QUICK, "--seeds=-1"], "negative"),
-        ([*QUICK, "--scale-p", "fast"], "'fast' is no quantity"),
+        ([*QUICK, "--scale-p", "fast"], "'fast' is not a quantity"),
         ([*QUICK, "--scale-d", "-1"], "not above zero"),
         ([*QUICK, "--deviation", "20"], "write"),
         ([*QUICK, "--backend", "cobol"], "unknown backend"),

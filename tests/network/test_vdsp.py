@@ -81,7 +81,7 @@ def test_scales_go_with_the_set_and_not_with_its_name(tmp_path: Path) -> None:
     assert default_scales(stored) == (1.11, 1.05)
     named = ParameterSet("threshold_memristor", "tio2-else", other.values)
     assert default_scales(PulseSurrogate(named)) != (1.11, 1.05)
-    with pytest.raises(InputError, match="no factor above zero"):
+    with pytest.raises(InputError, match="not a factor above zero"):
         replace(TIO2, plasticity={"scale_p": replace(TIO2.plasticity["scale_p"], value=0.0)})
 
 

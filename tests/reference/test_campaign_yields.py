@@ -98,8 +98,8 @@ def test_sigma_of_a_probability() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: interval(3, 2), "3 of 2 is no share"),
-        (lambda: interval(0, 0), "is no share"),
+        (lambda: interval(3, 2), "3 of 2 is not a share from 0 to 1"),
+        (lambda: interval(0, 0), "is not a share from 0 to 1"),
         (lambda: interval(1, 2, level=1.0), "a level of 1"),
         (lambda: interval(1, 2, method="wald"), "unknown interval 'wald'"),  # type: ignore[arg-type]
         (lambda: estimate(9, 10, unknown=2), "without a verdict"),

@@ -158,13 +158,13 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, text: bool
 @pytest.mark.parametrize(
     ("body", "row", "says"),
     [
-        (b"0\t0.0\n\t1.0\n1\t0.5\n\tx.5\n", 13, "'x.5' is no number"),
+        (b"0\t0.0\n\t1.0\n1\t0.5\n\tx.5\n", 13, "'x.5' is not a number"),
         (b"0\t0.0\n\t1.0\n2\t0.5\n\t1.0\n", 12, "2 instead of the number of point 1"),
         (b"0\t0.0\n1\t7.0\n\t0.5\n2\t1.0\n", 11, "7 instead of the number of point 1"),
         (b"0\t0.0\n\t1.0\n1\t0.5\n\t1.0\n2\t1.0\n\t1.0\n", 15, "more values than 2 points"),
         (b"0\t0.0\n\t1.0\n1\t0.5\n", 12, "1 of 2 points are complete"),
         (b"0\t0.0\n\t1.0\n1\t0.5\n\t1.0", 12, "1 of 2 points are complete"),  # 1.0 or the beginning of 1.0e-9
-        (b"0\t0.0\n\t1.0\0\n1\t0.5\n\t1.0\n", 11, "is no number"),
+        (b"0\t0.0\n\t1.0\0\n1\t0.5\n\t1.0\n", 11, "is not a number"),
     ],
 )
 def test_text_that_is_no_table_of_numbers(tmp_path: Path, body: bytes, row: int, says: str) -> None:
@@ -200,7 +200,7 @@ def test_a_vector_that_no_plot_has(large: Path, tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(MissingFile, match="no regular file"):
+        with pytest.raises(MissingFile, match="not a regular file"):
             read_raw(path)
     with pytest.raises(InputError, match="a block of 0 points"):
         next(stream_raw(tmp_path / "x.raw", block=0))

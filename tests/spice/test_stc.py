@@ -158,7 +158,7 @@ circuit = "V1 a 0 1\\nR1 a 0 1k"
         (
             'kind = "tran"\nstop = "1 ms"\nmax_step = "0.1 ms"',
             'kind = "eq6-deviation"\noutput = "v(a)"\ndrive = "i(v1)"\ngain = "g"\ntau = "1 ms"',
-            "'g' is no parameter",
+            "'g' is not a parameter",
         ),
         (
             'kind = "tran"\nstop = "1 ms"\nmax_step = "0.1 ms"',

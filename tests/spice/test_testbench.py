@@ -169,7 +169,7 @@ i = { max = "2 mA" }
         ('unit = "A"', 'window = 3\nunit = "A"', UnknownName, 8, "window"),
         ('kind = "op"', 'kind = "tran"\nmax_step = "1 parsec"', UnitError, 5, "parsec"),
         ('title = "t"', "title = ", InputError, None, "line 1"),
-        ('unit = "A"', 'unit = "parsec"', UnitError, 8, "no unit"),
+        ('unit = "A"', 'unit = "parsec"', UnitError, 8, "not a unit"),
         ('"op"', '"op"\nsweep.r = ["1 Ohm"]', InputError, 5, "known: none"),
         ('"op"', '"op"\n[corners.hot]\ntemperature = 9\nparameters.r = "1 Ohm"', InputError, 7, "corner 'hot'"),
         ('"op"', '"op"\n[monte_carlo]\nsamples = 9\ndevices.m.theta = { relative = 0.1 }', UnknownName, 7, "device"),

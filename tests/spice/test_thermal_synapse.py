@@ -219,7 +219,7 @@ def test_measures(table: str, expected: float, tmp_path: object, simulator: Simu
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ('kind = "changes"\nof = ["v(a) v(b)"]\nstop = "1 us"', "no sum of vectors"),
+        ('kind = "changes"\nof = ["v(a) v(b)"]\nstop = "1 us"', "not a sum of vectors"),
         ('kind = "change-r-squared"\nof = ["v(a)", "v(b)", "v(c)"]\nagainst = [1.0]\nstop = "1 us"', "one number per"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_grid_is_the_product_of_its_columns() -> None:
 
 
 def test_what_cannot_be_drawn_says_why() -> None:
-    with pytest.raises(CosimError, match="are none"):
+    with pytest.raises(CosimError, match="needs at least one sample and one cycle"):
         monte_carlo(0, 1, 0)
     with pytest.raises(CosimError, match="negative"):
         monte_carlo(1, 1, -1)

@@ -78,8 +78,8 @@ def test_measured_values_and_quantiles() -> None:
     [
         ({}, "either relative or absolute"),
         ({"relative": 0.1, "absolute": 0.1}, "either relative or absolute"),
-        ({"relative": 0.0}, "is none"),
-        ({"relative": -0.1}, "is none"),
+        ({"relative": 0.0}, "is not above zero"),
+        ({"relative": -0.1}, "is not above zero"),
         ({"absolute": 1.0, "distribution": "lognormal"}, "lognormal spread is relative"),
         ({"relative": 0.1, "clip": 0}, "clip"),
         ({"relative": 0.1, "dof": 5}, "dof belongs to a spread that is student-t"),

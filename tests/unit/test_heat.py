@@ -249,7 +249,7 @@ def test_wrong_material() -> None:
 def test_wrong_times(model: Discretised, found: Response) -> None:
     with pytest.raises(InputError, match="increase"):
         march(model, heater(model, 1, 1), voltage=1.0, times=np.array([1e-9, 1e-9]), probes=[])
-    with pytest.raises(InputError, match="no range"):
+    with pytest.raises(InputError, match="not a range"):
         reduce(model, np.zeros(model.grid.size), first=1e-6, last=1e-9)
     with pytest.raises(InputError, match="outside the response"):
         found.at(1.0)

@@ -199,7 +199,7 @@ def test_what_a_caret_means_is_asked() -> None:
     assert "(V(p,n))**(2)" in power.fixed.text
     xor = lt_lint.fix_spice(text, file, None, amplitude=1.0, period=None, caret="xor")
     assert "?" in xor.fixed.text
-    with pytest.raises(InputError, match="no meaning"):
+    with pytest.raises(InputError, match="not a meaning"):
         lt_lint.fix_spice(text, file, None, amplitude=1.0, period=None, caret="and")
 
 
@@ -250,7 +250,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="suffix"):
         lint.lint_file(tmp_path / "a.txt")
     (tmp_path / "b.va").write_bytes(b"module\0")
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="not text"):
         lint.lint_file(tmp_path / "b.va")
     (tmp_path / "c.va").write_text("// nothing\n")
     with pytest.raises(InputError, match="no module"):

@@ -341,7 +341,7 @@ def body_of(arrays: dict) -> dict:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: a.pop("document"), "no surrogate file"),
+        (lambda a: a.pop("document"), "not a surrogate file"),
         (lambda a: a.update(document=a["document"][::-1].copy()), "digest is wrong"),
         (lambda a: a.update(array_instance_theta_p=np.full((3, 2), 1.6)), "has changed"),
         (lambda a: a.pop("array_instance_theta_p"), "lacks or garbles"),
@@ -350,7 +350,7 @@ def body_of(arrays: dict) -> dict:
         (lambda a: edit(a, body={**body_of(a), "law": "published"}), "certificate is of another surrogate"),
         (lambda a: edit(a, body={**body_of(a), "corrected": False}), "certificate is of another surrogate"),
         (lambda a: edit(a, kind="telepathy"), "telepathy"),
-        (lambda a: edit(a, format="else"), "no surrogate file"),
+        (lambda a: edit(a, format="else"), "not a surrogate file"),
         (lambda a: edit(a, body={}), "lacks or garbles"),
         (lambda a: edit(a, certificate={"errors": 3}), "lacks or garbles"),
     ],
@@ -384,7 +384,7 @@ def test_cut_and_made_up_files(stored: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         files.load(tmp_path)
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match="no surrogate file"):
+    with pytest.raises(InputError, match="not a surrogate file"):
         files.load(tmp_path / "one.npy")
 
 

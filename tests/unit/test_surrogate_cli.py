@@ -58,7 +58,7 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "x.txt"], "no .npz file"),
+        (["-o", "x.txt"], "not a .npz file"),
         (["--law", "exact"], "unknown law"),
         (["--against", "paper"], "unknown reference"),
         (["--device", "resistor"], "resistor"),
@@ -87,4 +87,4 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
 def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     assert main(["surrogate", "check", str(tmp_path / "other.npz")]) == 2
-    assert "this is no surrogate file" in capsys.readouterr().err
+    assert "this is not a surrogate file" in capsys.readouterr().err

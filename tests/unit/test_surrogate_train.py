@@ -267,13 +267,13 @@ def test_sample_files(tmp_path: Path) -> None:
     columns = {name: getattr(samples, name).copy() for name in ("w_before", "amplitude", "w_after", "energy")}
     columns["w_after"][7] = np.nan
     np.savez(tmp_path / "bad.npz", **columns)
-    with pytest.raises(DataError, match=r"bad\.npz:7, column w_after: .* is no sample"):
+    with pytest.raises(DataError, match=r"bad\.npz:7, column w_after: .* is not a sample"):
         Samples.load(tmp_path / "bad.npz")
     np.savez(tmp_path / "ragged.npz", **{**columns, "energy": np.zeros(3)})
     with pytest.raises(DataError, match="one length"):
         Samples.load(tmp_path / "ragged.npz")
     np.savez(tmp_path / "words.npz", **{**columns, "energy": np.array(["a"] * 20)})
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not numbers"):
         Samples.load(tmp_path / "words.npz")
 
 

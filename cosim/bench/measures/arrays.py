@@ -21,7 +21,7 @@ def terms(text: str) -> list[tuple[float, str]]:
     words = text.split()
     signs = [1.0] + [{"+": 1.0, "-": -1.0}.get(word, 0.0) for word in words[1::2]]
     if not words or len(words) % 2 == 0 or 0.0 in signs:
-        raise InputError(f"{text!r} is no sum of vectors", remedy='write it like "v(a) + v(b) - v(c)"')
+        raise InputError(f"{text!r} is not a sum of vectors", remedy='write it like "v(a) + v(b) - v(c)"')
     return list(zip(signs, words[::2], strict=True))
 
 

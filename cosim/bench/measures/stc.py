@@ -59,7 +59,7 @@ class Eq6Deviation(PointMeasure):
     def evaluate(self, point: Point) -> float:
         """Dimensionless."""
         if self.gain not in point.parameters:
-            raise InputError(f"{self.gain!r} is no parameter of the bench")
+            raise InputError(f"{self.gain!r} is not a parameter of the bench")
         t = np.asarray(point.data["time"].values, dtype=float)
         drive = point.parameters[self.gain] * measure.vector(point.data, self.drive)
         expected = first_order(t, drive, tau=self.tau)

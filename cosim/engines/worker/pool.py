@@ -183,7 +183,7 @@ class Worker:
         # What was checked is no link and no pipe; what lies there by now might be.
         with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as given:
             if not stat.S_ISREG(os.fstat(given.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "is no plain file", source)
+                raise OSError(errno.EINVAL, "is not a regular file", source)
             with target.open("xb") as copy:
                 shutil.copyfileobj(given, copy, 1 << 20)
         return f"../{frames.READ_ONLY}/{target.name}"

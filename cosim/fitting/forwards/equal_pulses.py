@@ -163,7 +163,7 @@ class RampForward(ExplicitForward):
         if self._accelerating:
             said.append(
                 "the steps grow along the ramp: the course is that of the published law run backwards in time, so its "
-                "gamma is no parameter of the device"
+                "gamma is not a parameter of the device"
             )
         held = [name for name in ("low", "high") if name not in names]
         if held:

@@ -16,7 +16,7 @@ MODULES: tuple[str, ...] = ("stc", "quantum_dot", "ecram", "neo_hebbian")
 
 @dataclass(frozen=True)
 class Comparison:
-    """A number of the source beside ours; ``verdict`` is "agrees", "differs" or "own" (the source has none)."""
+    """A number of the source beside ours; ``verdict`` is "agrees", "differs" or "our choice" (the source has none)."""
 
     quantity: str
     source: str

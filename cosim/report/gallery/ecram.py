@@ -2,7 +2,7 @@
 
 The ECRAM's source states 1.5 kΩ per spike, about 2 pJ per spike, and that facilitation, excitability and
 frequency-selective processing exist on several topologies; it prints no curve that could be compared. Whatever else is
-shown is own, and says which parameter set it uses.
+shown is our choice, and says which parameter set it uses.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def paired_pulses(simulator: Simulator, tell: Callable[[str], None]) -> Entry:
         " series resistance taken from the first point. A larger long-term conductance facilitates more.",
         figure,
         (
-            Comparison("ratio at 0.1 µs, R0 = 10 kΩ", "not stated", f"{top:.3f}", "own"),
-            Comparison("ratio at 100 µs", "not stated", f"{bottom:.4f}", "own"),
+            Comparison("ratio at 0.1 µs, R0 = 10 kΩ", "not stated", f"{top:.3f}", "our choice"),
+            Comparison("ratio at 100 µs", "not stated", f"{bottom:.4f}", "our choice"),
         ),
     )
 
@@ -156,7 +156,7 @@ def frequency(simulator: Simulator, tell: Callable[[str], None]) -> Entry:
         f"{done['facilitation'].values.max():.2f}: the ECRAM is below its clamp at every rate.",
         figure,
         (
-            Comparison("spikes with/without STP", "not stated", pairs, "own"),
+            Comparison("spikes with/without STP", "not stated", pairs, "our choice"),
             Comparison(
                 "frequency-selective", "stated", f"{done['largest_gain'].scalar:.0f} spikes more at best",
                 _agrees(done["largest_gain"].scalar > 0),
@@ -207,7 +207,7 @@ def energy(simulator: Simulator, tell: Callable[[str], None]) -> Entry:
                 f"{total[np.argmax(interval)] * 1e12:.2f} pJ: core {core[np.argmax(interval)] * 1e12:.2f}",
                 _agrees(total[np.argmax(interval)] <= 2e-12), "the bias branches and the leak draw all the time",
             ),
-            Comparison("idle power", "not stated", f"{idle * 1e9:.0f} nW", "own"),
+            Comparison("idle power", "not stated", f"{idle * 1e9:.0f} nW", "our choice"),
             Comparison(
                 "positive-feedback LIF, energy per spike at 20 nA", "about 2 pJ",
                 f"{second['energy'].values.min() * 1e12:.2f} … {second['energy'].values.max() * 1e12:.2f} pJ",
@@ -301,7 +301,7 @@ def vdsp(simulator: Simulator, tell: Callable[[str], None]) -> Entry:
         "VDSP update at transistor level",
         "The postsynaptic spike opens the word line for 200 ns, and the amplifier programs the cell with the"
         " presynaptic membrane voltage times threshold times scale factor (TiO2). Neurons run a thousand times faster"
-        " than the network's (own).",
+        " than the network's (our choice).",
         figure,
         (
             Comparison(

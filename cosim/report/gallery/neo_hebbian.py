@@ -1,7 +1,7 @@
 """Thermal neo-Hebbian synapse (arXiv 2411.18272): 1T-1H-1M cell, pair, array, and the heat in its stack.
 
 The source prints Eq. 27 with its coefficients, Table 2, 5 pJ per step, and trends; its figures' numbers are not in its
-text. What is compared to nothing is own.
+text. What is compared to nothing is our choice.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def power(simulator: Simulator, tell: Tell) -> Entry:
         (
             *rows,
             Comparison("mean and largest relative error, corrected", "not stated",
-                f"{done['mean_error'].scalar:.1%}, {done['largest_error'].scalar:.0%}", "own",
+                f"{done['mean_error'].scalar:.1%}, {done['largest_error'].scalar:.0%}", "our choice",
                 "the largest at f = ψ = 0.05, which is 1/240 of the largest f ψ"),
         ),
     )  # fmt: skip
@@ -158,7 +158,7 @@ def trade_off(simulator: Simulator, tell: Tell) -> Entry:
     r_th = p.r_fast + p.r_slow
     figure, (left, right) = _figure(2)
     product = F_GRID[:, None] * PSI_GRID[None, :]
-    for panel, correction, title in ((left, 0.0, "Eq. 22 as published"), (right, 0.7, "corrected (own)")):
+    for panel, correction, title in ((left, 0.0, "Eq. 22 as published"), (right, 0.7, "corrected (our choice)")):
         for width in (0.66e-6, 1e-6, 2e-6, 4e-6):
             points = []
             for v_max in (0.1, 0.15, 0.2, 0.215, 0.25, 0.3, 0.4, 0.5):
@@ -209,12 +209,12 @@ def phases(simulator: Simulator, tell: Tell) -> Entry:
         figure,
         (
             Comparison("eligibility at the end of the frame", "not stated",
-                f"{done['eligibility'].values[-1]:.2f} K", "own"),
+                f"{done['eligibility'].values[-1]:.2f} K", "our choice"),
             Comparison("update; disturb by 20 reads and e-updates", "the weight keeps until φ_W",
                 f"Δw = {done['update'].scalar:.4f}; {done['disturb'].scalar:.1e}",
                 _agrees(abs(done["disturb"].scalar) < 1e-4)),
             Comparison("spike current hot over cold", "W(1 + α ΔT)",
-                f"{current[2] / current[0] - 1:+.3%}", "own", "α = 4e-4 1/K, read behind the heater's 5.4 kΩ"),
+                f"{current[2] / current[0] - 1:+.3%}", "our choice", "α = 4e-4 1/K, read behind the heater's 5.4 kΩ"),
         ),
     )  # fmt: skip
 
@@ -295,11 +295,11 @@ def array(simulator: Simulator, tell: Tell) -> Entry:
                 _agrees(done["unheated_update"].scalar < 0.1 * done["largest_update"].scalar),
                 "crosstalk warms the twin, which lies next to it"),
             Comparison("unselected rows: gate and electrode at ground; half the voltage", "not stated",
-                f"{done['unselected_disturb'].scalar:.1e}; {done['half_select_disturb'].scalar:.1e}", "own",
+                f"{done['unselected_disturb'].scalar:.1e}; {done['half_select_disturb'].scalar:.1e}", "our choice",
                 f"the selected row then moves by {done['selected_update'].scalar:.4f};"
                 f" {done['half_selected_update'].scalar:.4f}: half-selected rows feed the floating columns"),
             Comparison("3×3: B row and C over A after 60 ns, K = 2 F", "heat equation: see below",
-                f"{crosstalk['crosstalk_row'].scalar:.2f}, {crosstalk['crosstalk_diagonal'].scalar:.2f}", "own"),
+                f"{crosstalk['crosstalk_row'].scalar:.2f}, {crosstalk['crosstalk_diagonal'].scalar:.2f}", "our choice"),
         ),
     )  # fmt: skip
 
@@ -366,7 +366,7 @@ def heat(simulator: Simulator, tell: Tell) -> list[Entry]:
             figure,
             (
                 Comparison("self-coupling, neighbour B after 60 ns", "not in the text",
-                    f"{at['A']:.2f}, {at['B row']:.2f}", "own", "electrode thickness F is own"),
+                    f"{at['A']:.2f}, {at['B row']:.2f}", "our choice", "electrode thickness F is our choice"),
                 Comparison("thermal resistance of the heater", "not stated", f"{found.r_th / 1e6:.2f} K/µW", "own"),
                 Comparison("poles of the cell", "one, about 1 µs",
                     f"{values['r_fast'] / 1e6:.2f} K/µW at {values['tau_fast'] * 1e9:.1f} ns,"
@@ -383,17 +383,17 @@ def heat(simulator: Simulator, tell: Tell) -> list[Entry]:
         Entry(
             "Coupling against F and pitch",
             f"Recorded by `measure heat` on {kept['made']}. The modified geometry has the heater nearer to its"
-            " ReRAM and thicker top and bottom electrodes; its dimensions are own.",
+            " ReRAM and thicker top and bottom electrodes; its dimensions are our choice.",
             sweep_figure(figures["sweep"]),
             (
                 Comparison("modified: self-coupling", "larger",
                     f"at least × {figures['modified_self_gain']:.2f}", _agrees(figures["modified_self_gain"] > 1)),
                 Comparison("modified: crosstalk to B", "smaller",
                     f"at most × {figures['modified_crosstalk']:.2f}", _agrees(figures["modified_crosstalk"] < 1)),
-                Comparison("self-coupling after 60 ns against cells", "not stated", meshes, "own"),
+                Comparison("self-coupling after 60 ns against cells", "not stated", meshes, "our choice"),
                 Comparison("300 000 cells", "not stated",
                     f"{figures['steady_cpu_s']} s at rest, {figures['transient_cpu_s']} s in time (processor),"
-                    f" {figures['peak_gb']} GB", "own"),
+                    f" {figures['peak_gb']} GB", "our choice"),
             ),
         )
     )  # fmt: skip

@@ -39,7 +39,7 @@ PEAKS = {  # of the curves that the source's Table 2 states, (largest, smallest)
     "anti_symmetric": (None, -0.478),
 }
 WITHIN = 0.1  # of a peak, what the benches' limits allow
-EFFICIENCIES = (0.7, 1.0, 1.3)  # of alpha_c, the source's Fig. 4 (the factors are own)
+EFFICIENCIES = (0.7, 1.0, 1.3)  # of alpha_c, the source's Fig. 4 (the factors are our choice)
 AMMETER = "i(v.xl.vammeter)"
 
 
@@ -204,13 +204,13 @@ def levels(simulator: Simulator, _tell: Callable[[str], None]) -> Entry:
         figure,
         (
             Comparison("levels by Δt in steps of 0.2 ms", "8", str(found.size), _agrees(step > 1.25)),
-            Comparison("smallest ratio of neighbouring levels", "not stated", f"{step:.2f}", "own"),
+            Comparison("smallest ratio of neighbouring levels", "not stated", f"{step:.2f}", "our choice"),
             Comparison(
                 "delays of the levels",
                 "−4.4 … −2.0 ms",
                 "−5.4 … −4.0 ms",
                 "differs",
-                "knots are own; nearer to zero ten pairs fill the dots whatever the delay",
+                "knots are our choice; nearer to zero ten pairs fill the dots whatever the delay",
             ),
             Comparison("G10 falls as Δt nears −2 ms", "yes", "yes" if np.all(np.diff(found) < 0) else "no",
                        _agrees(bool(np.all(np.diff(found) < 0)))),
@@ -283,7 +283,7 @@ def generic(simulator: Simulator, _tell: Callable[[str], None]) -> Entry:
                 f"{title}: on/off near 0 V",
                 "not stated" if wanted is None else f"{wanted:.0f} (from its parameters)",
                 f"{ratio:.4g}",
-                "own" if wanted is None else _agrees(abs(ratio / wanted - 1) < 0.02),
+                "our choice" if wanted is None else _agrees(abs(ratio / wanted - 1) < 0.02),
             )
         )
     return Entry(

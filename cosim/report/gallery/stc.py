@@ -125,7 +125,7 @@ def comparator(simulator: Simulator) -> Entry:
                 "differs",
                 "the finite gain of the input transistors",
             ),
-            Comparison("delay against overdrive", "0 (script)", listed, "own"),
+            Comparison("delay against overdrive", "0 (script)", listed, "our choice"),
             Comparison("the same, largest error of the reduced model", "not given", f"{100 * worst:.1f} %", "own"),
         ),
     )
@@ -199,7 +199,7 @@ def spike_pair(simulator: Simulator, p: Values) -> Entry:
                 "change of the weight, circuit / reduced model",
                 "not given",
                 f"{circuit * 1e3:.0f} / {change * 1e3:.0f} mV",
-                "own",
+                "our choice",
             ),
             Comparison(
                 "the same, source's script / circuit",
@@ -260,7 +260,7 @@ def recovery(simulator: Simulator) -> Entry:
                 _verdict(max(abs(fall / 2.05e-3 + 1.0), abs(rise / 2.05e-3 - 1.0)) < 0.1),
                 "the depression mirror's leak adds to the fall and takes from the rise",
             ),
-            Comparison("2 × 200 s of circuit time", "not given", f"{wall:.2f} s", "own"),
+            Comparison("2 × 200 s of circuit time", "not given", f"{wall:.2f} s", "our choice"),
         ),
     )
 
@@ -311,7 +311,7 @@ def consolidation(simulator: Simulator, p: Values) -> Entry:
                 " / ".join(f"{value:.2f}" for value in z),
                 _verdict(bool(np.all(np.abs(z - expected) < 0.05))),
             ),
-            Comparison("the same in the reduced model", "not given", f"{found[0]:.2f} / {found[1]:.2f}", "own"),
+            Comparison("the same in the reduced model", "not given", f"{found[0]:.2f} / {found[1]:.2f}", "our choice"),
             Comparison(
                 "8 against 16 bits at 10 s",
                 "8 bits overestimate",
@@ -372,7 +372,7 @@ def reduced(simulator: Simulator, p: Values) -> Entry:
         "Reduced model, held out",
         "Fitted with lmfit to one set of trains, shown on two others.",
         figure,
-        (*rows, Comparison("error of the weight's total change", "", f"{100 * worst['change']:.1f} %", "own")),
+        (*rows, Comparison("error of the weight's total change", "", f"{100 * worst['change']:.1f} %", "our choice")),
     )
 
 
