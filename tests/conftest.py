@@ -1,4 +1,4 @@
-"""What holds for every test: benchmarks run alone, and no test leaves the process changed."""
+"""What holds for every test: benchmarks run alone, no test leaves the process changed, engines are opened once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from cosim.engines.simulator import Simulator
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +71,29 @@ def _leaves_the_process_as_it_was() -> Iterator[None]:
     after = _process()
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert not changed, f"the test changed {', '.join(sorted(changed))}"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Callable[[str], Simulator]]:
+    """Opens an engine by name, once; skips where the machine has none."""
+    from cosim.engines.registry import open_simulator
+    from cosim.errors import CosimError
+
+    opened: dict[str, Simulator] = {}
+
+    def get(name: str) -> Simulator:
+        if name not in opened:
+            try:
+                opened[name] = open_simulator(name)
+            except CosimError as error:
+                pytest.skip(str(error))
+        return opened[name]
+
+    yield get
+    for simulator in opened.values():
+        simulator.close()
+
+
+@pytest.fixture
+def pyspice(engine: Callable[[str], Simulator]) -> Simulator:
+    return engine("pyspice")

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from cosim.bench.limits import judge_limit, moves
 from cosim.bench.physics import states_in_bounds
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
-from cosim.bench.validate import judge_limit, moves
 from cosim.campaign.address import NOMINAL, apply
 from cosim.campaign.identity import (
     Decks,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,41 +12,17 @@ from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.recorded import RecordedSimulator
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Outcome, Simulator
-from cosim.errors import CosimError, NetlistError
+from cosim.errors import NetlistError
 from cosim.language.netlist import source_text
 from cosim.lint.lint import lint_file
 
 pytestmark = pytest.mark.spice
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Callable[[str], Simulator]]:
-    """Opens an engine by name, once; skips where the machine has none."""
-    opened: dict[str, Simulator] = {}
-
-    def get(name: str) -> Simulator:
-        if name not in opened:
-            try:
-                opened[name] = open_simulator(name)
-            except CosimError as error:
-                pytest.skip(str(error))
-        return opened[name]
-
-    yield get
-    for simulator in opened.values():
-        simulator.close()
-
-
 @pytest.fixture(params=["pyspice", "ngspice"])
 def simulator(request: pytest.FixtureRequest, engine: Callable[[str], Simulator]) -> Simulator:
     return engine(request.param)
-
-
-@pytest.fixture
-def pyspice(engine: Callable[[str], Simulator]) -> Simulator:
-    return engine("pyspice")
 
 
 CELL = ".subckt cell a b{head}\n{body}\nR1 a b {{r}}\n.ends\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,8 @@ from cosim.campaign.campaign import Campaign
 from cosim.campaign.executors import InProcess
 from cosim.cli.app import main
 from cosim.engines.prepare import prepare
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Outcome, Simulator
-from cosim.errors import CosimError, InputError
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Callable[[str], Simulator]]:
-    opened: dict[str, Simulator] = {}
-
-    def get(name: str) -> Simulator:
-        if name not in opened:
-            try:
-                opened[name] = open_simulator(name)
-            except CosimError as error:
-                pytest.skip(str(error))
-        return opened[name]
-
-    yield get
-    for simulator in opened.values():
-        simulator.close()
-
-
-@pytest.fixture
-def pyspice(engine: Callable[[str], Simulator]) -> Simulator:
-    return engine("pyspice")
+from cosim.errors import InputError
 
 
 def volts(simulator: Simulator, deck: Deck) -> dict[str, float]:

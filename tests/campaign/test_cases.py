@@ -406,7 +406,7 @@ def test_files_are_hashed_once_for_all_threads(tmp_path: Path) -> None:
 
 
 def test_how_far_a_measure_moves() -> None:
-    from cosim.bench.validate import moves
+    from cosim.bench.limits import moves
 
     def measured(*values: float, **limits: float) -> Measured:
         return Measured(np.array(values), "V", **limits)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
-from cosim.engines.simulator import Simulator
-from cosim.errors import CosimError
+from cosim.engines.registry import probe_compiler, probe_osdi
 
 VERILOG_RC = """`include "disciplines.vams"
 module cosim_test_rc(p, n);
@@ -23,29 +20,6 @@ module cosim_test_rc(p, n);
     end
 endmodule
 """
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Callable[[str], Simulator]]:
-    """Opens an engine by name, once; skips where the machine has none."""
-    opened: dict[str, Simulator] = {}
-
-    def get(name: str) -> Simulator:
-        if name not in opened:
-            try:
-                opened[name] = open_simulator(name)
-            except CosimError as error:
-                pytest.skip(str(error))
-        return opened[name]
-
-    yield get
-    for simulator in opened.values():
-        simulator.close()
-
-
-@pytest.fixture
-def pyspice(engine: Callable[[str], Simulator]) -> Simulator:
-    return engine("pyspice")
 
 
 @pytest.fixture(scope="session")
