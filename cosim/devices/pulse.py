@@ -182,12 +182,14 @@ class PulseCell:
         memristor: the part of it that moves; its state ``w`` is the device's only one.
         series: the voltage that reaches the memristor; None: all of it.
         bench: name of the shipped bench that pulses the device; its stimulus is ``bl``, its memristor ``memristor``.
+        threshold_names: of the parameters that `thresholds` gives.
     """
 
     device: TwoTerminal
     memristor: ThresholdMemristor
     series: Series | None = None
     bench: str = ""
+    threshold_names: tuple[str, str] = ("theta_p", "theta_n")
 
     def conductance(self, w: Operand, p: Values) -> Operand:
         """Conductance (S) of the memristor in state ``w``."""

@@ -12,7 +12,6 @@ over the cell that puts the memristor's θ on a memristor in mid-state (our choi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,8 +85,9 @@ def default_scales(surrogate: PulseSurrogate) -> tuple[float, float]:
     given = surrogate.parameters.plasticity
     if "scale_d" in given and "scale_p" in given:
         return given["scale_d"].value, given["scale_p"].value
-    p = surrogate.parameters.resolved()
+    p, cell = surrogate.parameters.resolved(), surrogate.cell
+    potentiates, depresses = (float(theta) for theta in cell.thresholds(p))
     return (
-        1.0 + math.log1p(STEPS[0]) / float(p.alpha_n * p.theta_n),
-        1.0 + math.log1p(STEPS[1]) / float(p.alpha_p * p.theta_p),
+        float(cell.reach(p, step=STEPS[0])[1]) / depresses,
+        float(cell.reach(p, step=STEPS[1])[0]) / potentiates,
     )

@@ -449,6 +449,6 @@ def _deviating(
                 float(nominal[name]) * (1.0 + deviation * rng.standard_normal(shape)),
                 *deviating_range(float(nominal[name]), deviation),
             )
-            for name in ("theta_p", "theta_n")
+            for name in surrogate.cell.threshold_names
         }
     )
