@@ -17,6 +17,10 @@ import pytest
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
+# A shell that starts its jobs in the background ignores Ctrl-C for them; tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def _has_what_it_needs(request: pytest.FixtureRequest) -> None:

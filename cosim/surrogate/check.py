@@ -98,6 +98,18 @@ def random_train(surrogate: PulseSurrogate, rng: np.random.Generator, *, count: 
     return np.asarray(np.where(negative, -size, size))
 
 
+def trains_of(pulses: int, *, longest: int) -> list[int]:
+    """Pulses of each train: two long ones, and short ones for where the long ones were not."""
+    long = max(min(longest, max(pulses // 4, (pulses - 100) // 2)), 1)
+    sizes = [min(long, pulses), *([long] if pulses >= 2 * long else [])]
+    return sizes + [min(SHORT, pulses - start) for start in range(sum(sizes), pulses, SHORT)]
+
+
+def start_of(number: int, tested: NDArray[np.int64], rng: np.random.Generator) -> float:
+    """Where a train begins: in 0, in 1, then anywhere in the tenth with the fewest pulses (``tested``) so far."""
+    return float(number) if number < 2 else (int(np.argmin(tested)) + float(rng.random())) / TENTHS
+
+
 def certify(
     surrogate: PulseSurrogate,
     bench: PulseBench,
@@ -157,16 +169,14 @@ def certify(
     rng = np.random.default_rng([seed, 1])
     parts: list[HeldOut] = []
     seconds: list[float] = []
-    long = max(min(train, max(pulses // 4, (pulses - 100) // 2)), 1)
-    sizes = [min(long, pulses), *([long] if pulses >= 2 * long else [])]
-    sizes += [min(SHORT, pulses - start) for start in range(sum(sizes), pulses, SHORT)]
+    sizes = trains_of(pulses, longest=train)
     tested = np.zeros(TENTHS, dtype=np.int64)
     for number, count in enumerate(sizes):
         if tell is not None:
             tell(sum(sizes[:number]), pulses)
         drawn = {name: float(rng.uniform(*ends)) for name, ends in ranges.items() if number > 0}
         own = plain.parameters.with_values(drawn) if drawn else plain.parameters
-        w0 = float(number) if number < 2 else (int(np.argmin(tested)) + float(rng.random())) / TENTHS
+        w0 = start_of(number, tested, rng)
         amplitude = random_train(plain, rng, count=count, span=span)
         here = plain.with_(instances={name: np.asarray(value) for name, value in drawn.items()})
         begin = time.perf_counter()
@@ -176,6 +186,7 @@ def certify(
         tested += np.histogram(parts[-1].w_before, bins=TENTHS, range=(0.0, 1.0))[0]
     if tell is not None:
         tell(pulses, pulses)
+    covered = _covered(tested)
     moved = max(float(np.ptp(np.concatenate([part.w_before, part.w]))) for part in parts)
     if moved <= allowed["state"]:
         raise InputError(
@@ -186,7 +197,7 @@ def certify(
     held = _joined(parts, _seconds_per_pulse(sizes, seconds))
     domain = Domain(
         MappingProxyType({"amplitude": span}),
-        MappingProxyType({"w": _covered(tested)}),
+        MappingProxyType({"w": covered}),
         MappingProxyType(ranges),
         MappingProxyType(vars(plain.shape)),
     )

@@ -21,7 +21,7 @@ from cosim.devices.pulse import Law, PulseShape
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Array, Range
-from cosim.surrogate.check import HeldOut, Tell, certify, default_range, random_train
+from cosim.surrogate.check import TENTHS, HeldOut, Tell, certify, default_range, random_train, start_of, trains_of
 from cosim.surrogate.correction import POLARITIES, Correction, design
 from cosim.surrogate.files import read_npz, write_npz
 from cosim.surrogate.pulse import PulseSurrogate
@@ -123,19 +123,24 @@ def collect(
     span: Range | None = None,
     tell: Tell | None = None,
 ) -> Samples:
-    """Training samples from a circuit: trains of random pulses, from a stream that `certify` does not use."""
+    """Training samples from a circuit: trains of random pulses, from a stream that `certify` does not use.
+
+    They begin as a certificate's do.
+    """
     rng = np.random.default_rng([seed, 0])
     reference = bench.reference(surrogate.parameters, shape=surrogate.shape)
     span = span or default_range(surrogate)
     parts: list[tuple[Array, ...]] = []
-    for start in range(0, pulses, 200):
+    sizes, tested = trains_of(pulses, longest=200), np.zeros(TENTHS, dtype=np.int64)
+    for number, count in enumerate(sizes):
         if tell is not None:
-            tell(start, pulses)
-        amplitude = random_train(surrogate, rng, count=min(200, pulses - start), span=span)
-        w0 = float(rng.uniform(0.05, 0.95))
+            tell(sum(sizes[:number]), pulses)
+        amplitude = random_train(surrogate, rng, count=count, span=span)
+        w0 = start_of(number, tested, rng)
         answer = reference(amplitude, w0)
         before = np.concatenate([[w0], answer.w[:-1]])
         parts.append((before, amplitude, answer.w, answer.energy))
+        tested += np.histogram(before, bins=TENTHS, range=(0.0, 1.0))[0]
     before, amplitude, after, energy = (np.concatenate(column) for column in zip(*parts, strict=True))
     source = MappingProxyType({"engine": bench.engine, "netlist": bench.netlist})
     return Samples(before, amplitude, after, energy, source)
