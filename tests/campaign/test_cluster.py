@@ -222,7 +222,7 @@ def test_jobs_of_slurm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "error", "says"),
     [
-        ("a.yaml", "jobqueue: [", InputError, r"a\.yaml.*no YAML"),
+        ("a.yaml", "jobqueue: [", InputError, r"a\.yaml.*not YAML"),
         ("a.yaml", "- 1", InputError, "holds no settings"),
         ("a.yaml", "jobqueue: {slurm: !!python/object/apply:os.system [ls]}", InputError, "not YAML"),
         ("a.toml", "jobs = ", InputError, "not TOML"),

@@ -189,7 +189,7 @@ def test_repeated_cases_are_the_share_that_was_asked_for(share: float, count: in
             '[sample]\nsamples = 9\nvariables.devices.memristor.theta_p = { relative = "-5 %" }',
             4,
             InputError,
-            "none",
+            "not above zero",
         ),
         ("trust = 2\n[grid]\nparameters.w0 = [0.5]", 2, InputError, "not a share"),
         ('engine = "spectre"\n[grid]\nparameters.w0 = [0.5]', 2, InputError, "ngspice"),

@@ -187,7 +187,7 @@ def test_no_more_is_asked_than_was_allowed(make: Callable, budget: int) -> None:
     [
         (lambda: worst_case(0, sense="max", seed=0), "nothing varies"),
         (lambda: worst_case(1, sense="max", seed=0, budget=0), "no worst case"),
-        (lambda: worst_case(1, sense="most", seed=0), "no most in a sphere"),  # type: ignore[arg-type]
+        (lambda: worst_case(1, sense="most", seed=0), "cannot be a most in a sphere"),  # type: ignore[arg-type]
         (lambda: worst_case_distance(1, seed=0), "give min or max"),
         (lambda: worst_case_distance(1, seed=0, min=0.0, max=1.0), "give min or max"),
         (lambda: worst_case_distance(1, seed=0, min=0.0, reach=0.0), "no distance"),

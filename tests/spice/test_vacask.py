@@ -60,7 +60,7 @@ REFUSED = {
     "falling times": ("V2 b 0 pwl(0 1 2n 1 1n 0)", "a PWL whose times do not rise"),
     "long pulse": ("V2 b 0 pulse(0 1 2 3 4 5 6 7 8)", "a PULSE with 9 values"),
     "short pulse": ("V2 b 0 pulse(0 1 50n)", "a PULSE with 3 values"),
-    "built-in model": (".model n nmos", "a model that is no Verilog-A module"),
+    "built-in model": (".model n nmos", "a model other than a Verilog-A module"),
     "initial condition": (".ic v(a)=1", ".ic"),
     "measure": (".meas tran x max v(a)", ".meas"),
     "option": (".options rshunt=1e12", "option rshunt"),
