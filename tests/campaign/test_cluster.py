@@ -128,9 +128,13 @@ def test_a_worker_that_is_killed_costs_no_case(plan: Path, here: list[dict[str, 
         Campaign.begin(plan, tmp_path / "out") as campaign,
     ):
         executor = connect(address)
+        deadline = time.monotonic() + 60.0
+        while executor.workers < 2:  # one of them alone may be done before the other is there
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
         def tell(now: Progress) -> None:
-            if not killed_at and now.done > 5 and executor.workers == 2:
+            if not killed_at and now.done > 5:
                 killed_at.append(now.done)
                 os.kill(processes[0].pid, signal.SIGKILL)
 
