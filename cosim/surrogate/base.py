@@ -151,6 +151,12 @@ class Rollout:
     trains: int
 
 
+# The entries of a certificate that are plain text.
+TEXTS = (
+    "against", "reference", "extraction", "netlist", "data", "parameters", "surrogate", "seed", "made", "version",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Certificate:
     """How far a surrogate can be trusted, and what is needed to make it again.
@@ -250,22 +256,8 @@ class Certificate:
             "broken": list(self.broken),
             "tolerances": dict(self.tolerances),
             "notes": list(self.notes),
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "pulses",
-                    "against",
-                    "reference",
-                    "extraction",
-                    "netlist",
-                    "data",
-                    "parameters",
-                    "surrogate",
-                    "seed",
-                    "made",
-                    "version",
-                )
-            },
+            "pulses": self.pulses,
+            **{name: getattr(self, name) for name in TEXTS},
         }
 
     @classmethod
@@ -302,21 +294,7 @@ class Certificate:
             limits=MappingProxyType(limits),
             tolerances=MappingProxyType({str(k): float(v) for k, v in given["tolerances"].items()}),
             notes=tuple(str(note) for note in given["notes"]),
-            **{
-                name: str(given[name])
-                for name in (
-                    "against",
-                    "reference",
-                    "extraction",
-                    "netlist",
-                    "data",
-                    "parameters",
-                    "surrogate",
-                    "seed",
-                    "made",
-                    "version",
-                )
-            },
+            **{name: str(given[name]) for name in TEXTS},
         )
 
 

@@ -102,9 +102,9 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
     assert max(error.max_percent for error in certificate.errors.values()) < 0.3
 
 
+@pytest.mark.needs("numba")
 @pytest.mark.parametrize(("name", "event"), MAPS)
 def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
-    pytest.importorskip("numba")
     surrogate = MapSurrogate(parameters(name), event)
     if surrogate.map.closed is None:
         with pytest.raises(EmitError, match="is integrated"):
