@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
 
 import pydantic
 from pydantic import Field
@@ -181,16 +181,33 @@ class Op(_Analysis):
 Analysis = Annotated[Tran | Dc | Ac | Op, Field(discriminator="kind")]
 
 
+Origin = Literal["source", "oracle", "our choice"]
+
+
 class Limit(Table):
     """Bounds of a measure, in its unit; each value of a measure with many has to keep them.
 
     Args:
         min, max: bounds in a unit of the measure's dimension, inclusive; a plain number is SI, and refused where the
             measure's unit is another: `5` of a measure in mA may be either.
+        origin: where the bounds are from: "source" (a publication or a data sheet), "oracle" (a computation that does
+            not share the circuit or the model), or "our choice".
+        reason: the section, equation or figure of the source; the computation; or why they were chosen so. One of
+            ``origin`` and ``reason`` needs the other.
     """
 
     min: str | float | None = None
     max: str | float | None = None
+    origin: Origin | None = None
+    reason: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _accounted(self) -> Self:
+        if self.origin and not self.reason:
+            raise InputError("origin without reason", remedy="add the section, the computation or the why as reason")
+        if self.reason and not self.origin:
+            raise InputError("reason without origin", remedy='add origin = "source", "oracle" or "our choice"')
+        return self
 
     def span(self, unit: str) -> tuple[float | None, float | None]:
         """Both bounds in SI, of a measure in ``unit``; raises `UnitError`."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from cosim.bench.file import Origin
 from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
@@ -27,6 +28,7 @@ class Spec:
         smallest, largest: of the measure's values (SI); None where there are none.
         shown_in: the unit that the bench asks for, in which `value`, `limit` and `to_dict` have them.
         moved: how far the measure moves in the repeated run, relative to its largest value; None where not repeated.
+        origin, reason: where the limit is from, as the bench states it (`cosim.bench.file.Limit`).
     """
 
     bench: str
@@ -40,6 +42,8 @@ class Spec:
     smallest: float | None = None
     largest: float | None = None
     moved: float | None = None
+    origin: Origin | None = None
+    reason: str = ""
 
     @property
     def unit(self) -> str:
@@ -50,6 +54,11 @@ class Spec:
         """The limit in words."""
         low, high = (None if x is None else show(x, self.shown_in) for x in (self.low, self.high))
         return f"{low} .. {high}" if low and high else f">= {low}" if low else f"<= {high}"
+
+    @property
+    def basis(self) -> str:
+        """Where the limit is from, in words; "" where the bench does not say."""
+        return f"{self.origin}: {self.reason}" if self.origin else ""
 
     def value(self) -> str:
         """The measure in words."""
@@ -80,13 +89,15 @@ def moves(measured: Measured, again: Measured) -> float | None:
 def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, again: BenchResult | None) -> Spec:
     """The verdict on one limit of a run, trusted where ``again``, a run with tightened tolerances, agrees."""
     unit = bench.file.measures[name].unit
-    low, high = bench.file.limits[name].span(unit)
+    limit = bench.file.limits[name]
+    low, high = limit.span(unit)
 
     def spec(verdict: Verdict, why: str = "", measured: Measured | None = None, moved: float | None = None) -> Spec:
         ends: tuple[float | None, float | None] = (None, None)
         if measured is not None and measured.values.size:
             ends = (float(measured.values.min()), float(measured.values.max()))
-        return Spec(bench.name, corner, name, verdict, why, unit, low, high, *ends, moved=moved)
+        made = Spec(bench.name, corner, name, verdict, why, unit, low, high, *ends, moved=moved)
+        return replace(made, origin=limit.origin, reason=limit.reason)
 
     if not run.result.ok:
         return spec(Verdict.CANNOT_TELL, f"{run.result.outcome.value}: {run.result.reason}")

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -321,9 +321,11 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
             why += "; every sample gave the same values: what is varied reaches no measure"
         verdict = share.judged(spec.yield_min)
         unit = bench.file.measures[name].unit
-        low, high = bench.file.limits[name].span(unit)
+        limit = bench.file.limits[name]
+        low, high = limit.span(unit)
         ends = (min(values[name]), max(values[name])) if values[name] else (None, None)
-        found.append(Spec(bench.name, "Monte Carlo", name, verdict, why, unit, low, high, *ends))
+        made = Spec(bench.name, "Monte Carlo", name, verdict, why, unit, low, high, *ends)
+        found.append(replace(made, origin=limit.origin, reason=limit.reason))
     return found
 
 

@@ -156,12 +156,13 @@ def _report(done: Validation) -> Report:
                 s.limit(),
                 "" if s.moved is None else f"{s.moved:.2%}",
                 s.verdict.value,
+                s.basis,
                 s.why,
             ]
             for s in report.specs
         ]
         if rows:
-            page.table(("corner", "measure", "value", "limit", "moves", "verdict", ""), rows)
+            page.table(("corner", "measure", "value", "limit", "moves", "verdict", "limit from", ""), rows)
         if report.nominal is not None and report.nominal.result.ok:
             for name, figure in bench_figures(report.nominal).items():
                 page.figure(figure, f"{name.capitalize()} of {report.bench}, as it stands.")

@@ -73,6 +73,22 @@ def test_fail_names_the_value(tmp_path: Path, simulator: PySpiceSimulator) -> No
     assert "949" in report.specs[0].why
 
 
+def test_a_limit_says_where_it_is_from(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+    """In every spec of it, and neither half of that alone."""
+    path = tmp_path / "rc.toml"
+    bench(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace('"1.1 V" }', '"1.1 V", origin = "source", reason = "1 - exp(-3)" }'))
+    report = validate_bench(Testbench.load(path), simulator)
+    assert {spec.basis for spec in report.specs} == {"source: 1 - exp(-3)"}
+    assert report.specs[0].to_dict()["origin"] == "source"
+    for half, missing in (('origin = "oracle"', "reason"), ('reason = "seen"', "origin")):
+        path.write_text(text.replace('"1.1 V" }', f'"1.1 V", {half} }}'))
+        with pytest.raises(InputError, match=f"without {missing}") as raised:
+            Testbench.load(path)
+        assert "end" in str(raised.value)
+
+
 def test_corners_change_the_verdict(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     tail = '[corners.slow]\nparameters = { r = "5 kOhm" }\n[corners.hot]\ntemperature = 125\n'
     report = validate_bench(bench(tmp_path, tail), simulator)
