@@ -1,0 +1,249 @@
+"""Mutations: a wrong number or a wrong law, one at a time, and whether the limits of the shipped benches notice.
+
+Mutated are, for each device in a bench, every parameter of its set that is not zero (by +20 %, by -20 % where that is
+out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every electrical
+port (1.2 in place of 1); in a bench without devices every number among the parameters of the subcircuits that it
+includes (by +20 %).
+
+A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest; it is *caught*
+there where a limit that held breaks, or where the run fails. A bench that a mutation does not move has no figure that
+depends on it. Runs are at the benches' own tolerances, nominal corner, one run each.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.base import Claim, Figures, Report
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
+from cosim.bench.validate import find_benches
+from cosim.devices.base import DeviceModel, Operand, Values
+from cosim.devices.registry import device, devices
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
+from cosim.errors import CosimError
+from cosim.statistics.verdict import Verdict
+
+BY = 0.2
+EXPONENT = 1.2
+MOVES = 0.05  # our choice: the tolerance that a figure of a publication has at best
+_NUMBER = re.compile(r"(?<![\w.{])(\w+)=([0-9.]+(?:e[-+]?[0-9]+)?)(meg|[a-z]?)(?![\w.*/+({-])", re.IGNORECASE)
+
+Mutant = Callable[[Testbench], Testbench]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run said: measures that have a limit, by name, and the names of those that break it."""
+
+    values: Mapping[str, np.ndarray[Any, Any]]
+    red: frozenset[str]
+    failed: str = ""
+
+
+def answer(bench: Testbench, simulator: Simulator) -> Answer:
+    """One nominal run; a bench that cannot be run has no values."""
+    try:
+        run: BenchResult = bench.run(simulator)
+    except CosimError as error:
+        return Answer({}, frozenset(), str(error))
+    if not all(one.result.ok for one in run.runs):
+        return Answer({}, frozenset(), run.result.reason or run.result.outcome.value)
+    found = {name: run.measures[name].values for name in bench.file.limits if name in run.measures}
+    red = {name for name in bench.file.limits if name not in found or run.measures[name].verdict is not Verdict.PASS}
+    return Answer(found, frozenset(red))
+
+
+def moved(before: Answer, after: Answer) -> bool:
+    """Whether a judged measure is not what it was."""
+    for name, old in before.values.items():
+        new = after.values.get(name)
+        if new is None or new.shape != old.shape:
+            return True
+        scale = float(np.max(np.abs(old), initial=0.0)) or float(np.max(np.abs(new), initial=0.0)) or 1.0
+        if not np.all(np.abs(new - old) <= MOVES * scale):
+            return True
+    return False
+
+
+def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
+    """Every parameter of the bench's sets, wrong by a fifth."""
+    for name, chosen in bench.sets.items():
+        for key, value in chosen.resolved().items():
+            low, high = device(chosen.device).param(key).bounds
+            other = next((x for x in (value * (1.0 + BY), value * (1.0 - BY)) if low <= x <= high), None)
+            if value != 0.0 and other is not None:
+
+                def mutant(bench: Testbench, name: str = name, key: str = key, other: float = other) -> Testbench:
+                    return bench.with_(values={name: {key: other}})
+
+                yield f"{chosen.device}.{key}", mutant
+
+
+def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
+    """Every number among the parameters of subcircuits in the netlists that a bench without devices includes."""
+    if bench.sets or bench.file.netlist is None:
+        return
+    shipped = bench.folder
+    read: list[str] = [bench.file.netlist]
+    for name in read:  # grows while it is read
+        text = (shipped / name).read_text(encoding="utf-8")
+        read += [x for x in re.findall(r'(?im)^\.include "([^"]+)"', text) if x not in read]
+    for name in read:
+        lines = (shipped / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        heading = False
+        for row, line in enumerate(lines):
+            opens = ".subckt" in line.lower() and "params:" in line.lower()
+            heading = opens or (heading and line.startswith("+"))
+            for found in _NUMBER.finditer(line) if heading else ():
+                if float(found[2]) == 0.0:
+                    continue
+                changed = f"{found[1]}={float(found[2]) * (1.0 + BY):.9g}{found[3]}"
+                text = "".join([*lines[:row], line[: found.start()] + changed + line[found.end() :], *lines[row + 1 :]])
+
+                def mutant(bench: Testbench, name: str = name, text: str = text) -> Testbench:
+                    own = Path(tempfile.mkdtemp(dir=folder))
+                    for path in shipped.glob("*.cir"):
+                        shutil.copy(path, own)
+                    (own / name).write_text(text, encoding="utf-8")
+                    return replace(bench, folder=own)
+
+                yield f"{name.removesuffix('.cir')}.{_heading(lines, row)}.{found[1]}", mutant
+
+
+def _heading(lines: list[str], row: int) -> str:
+    while not lines[row].lower().startswith(".subckt"):
+        row -= 1
+    return lines[row].split()[1]
+
+
+def laws(model: DeviceModel) -> Iterator[tuple[str, DeviceModel]]:
+    """The device with one sign or one exponent wrong."""
+    base = type(model)
+
+    def variant(**methods: Any) -> DeviceModel:
+        made: DeviceModel = type(base.__name__, (base,), methods)()
+        return made
+
+    for state in model.states:
+
+        def rates(
+            self: DeviceModel, across: Mapping[str, Operand], x: Values, p: Values, name: str = state.name
+        ) -> Mapping[str, Operand]:
+            true = dict(base.rates(self, across, x, p))
+            return {**true, name: -true[name]}
+
+        yield f"{model.name}: sign of d{state.name}/dt", variant(rates=rates)
+    for event in model.events:
+
+        def jump(across: Mapping[str, Operand], x: Values, p: Values, true: Any = event.jump) -> Mapping[str, Operand]:
+            return {name: -value for name, value in true(across, x, p).items()}
+
+        wrong = tuple(replace(entry, jump=jump) if entry is event else entry for entry in model.events)
+        yield f"{model.name}: sign of event {event.name}", variant(events=wrong)
+    for port in model.ports:
+        if port.nature != "electrical":
+            continue
+
+        def bent(across: Mapping[str, Operand], name: str = port.name) -> dict[str, Operand]:
+            v = across[name]
+            return {**across, name: v * (v * v + 1e-12) ** (0.5 * (EXPONENT - 1.0))}
+
+        def through(
+            self: DeviceModel, across: Mapping[str, Operand], x: Values, p: Values, bend: Any = bent
+        ) -> Mapping[str, Operand]:
+            return base.through(self, bend(across), x, p)
+
+        def drifts(
+            self: DeviceModel, across: Mapping[str, Operand], x: Values, p: Values, bend: Any = bent
+        ) -> Mapping[str, Operand]:
+            return base.rates(self, bend(across), x, p)
+
+        yield f"{model.name}: exponent of the voltage at {port.name}", variant(through=through, rates=drifts)
+
+
+def _as_it_is(bench: Testbench) -> Testbench:
+    return bench
+
+
+@contextmanager
+def registered(model: DeviceModel) -> Iterator[None]:
+    """``model`` in place of the registry's device of that name."""
+    table = devices()
+    true = table[model.name]
+    table[model.name] = model
+    try:
+        yield
+    finally:
+        table[model.name] = true
+
+
+def measure(tell: Report) -> Figures:
+    """Caught and moved per bench and in all, and what no bench catches."""
+    benches = [bench for bench in map(Testbench.load, find_benches([])) if bench.file.limits]
+    moves: dict[str, set[str]] = {bench.name: set() for bench in benches}
+    caught: dict[str, set[str]] = {bench.name: set() for bench in benches}
+    tried: set[str] = set()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        open_simulator(workers=2) as simulator,
+        ThreadPoolExecutor(4) as pool,
+    ):
+
+        def judge(name: str, bench: Testbench, mutant: Mutant) -> None:
+            before = known[bench.name]
+            after = answer(mutant(bench), simulator)
+            if after.failed or moved(before, after):
+                moves[bench.name].add(name)
+                if after.failed or after.red - before.red:
+                    caught[bench.name].add(name)
+
+        tell(f"{len(benches)} benches as they stand")
+        known = dict(zip((b.name for b in benches), pool.map(lambda b: answer(b, simulator), benches), strict=True))
+        jobs = [
+            (name, bench, mutant)
+            for bench in benches
+            for name, mutant in (*numbers(bench), *circuits(bench, Path(scratch)))
+        ]
+        tried |= {name for name, _, _ in jobs}
+        for done, _ in enumerate(pool.map(lambda job: judge(*job), jobs)):
+            tell(f"{done + 1} of {len(jobs)} wrong numbers")
+        for model_name in sorted({chosen.device for bench in benches for chosen in bench.sets.values()}):
+            using = [b for b in benches if model_name in {chosen.device for chosen in b.sets.values()}]
+            for name, model in laws(device(model_name)):
+                tell(name)
+                tried.add(name)
+                with registered(model):
+                    for job in [pool.submit(judge, name, bench, _as_it_is) for bench in using]:
+                        job.result()
+    everywhere = set().union(*moves.values())
+    found = set().union(*caught.values())
+    return {
+        "mutations": len(tried),
+        "moving": len(everywhere),
+        "caught": len(found),
+        "share": round(len(found) / len(everywhere), 4),
+        "red_as_they_stand": sorted(name for name, a in known.items() if a.failed or a.red),
+        "uncaught": sorted(everywhere - found),
+        "without_effect": sorted(tried - everywhere),
+        "benches": {name: f"{len(caught[name])}/{len(moves[name])}" for name in sorted(moves)},
+    }
+
+
+MUTATIONS = Claim(
+    "mutations",
+    "a wrong number or law that moves a judged figure of the shipped benches turns one of them red",
+    measure,
+    {"share": (1.0, None)},
+)
