@@ -34,7 +34,7 @@ class Loop:
     tolerance: float = TOLERANCE
 
     def measures(self) -> dict[str, float]:
-        """Over the second period: areas (W) of both lobes, swing of the state, conductances (S) as the voltage falls."""
+        """Over the second period: areas (W) of both lobes, swing of the state, conductances (S) as voltage falls."""
         period = 1.0 / self.frequency
         ends = np.linspace(0.0, 2.0 * period, 80001)
 
