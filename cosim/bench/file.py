@@ -238,6 +238,8 @@ class BenchFile(Table):
         description: more about it, for readers.
         parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
         devices: what stands for each subcircuit that the circuit uses and nobody defines.
+        from_devices: further parameters of the circuit, each the ``DEVICE.PARAMETER`` of one of ``devices`` (or one of
+            its set's plasticity factors): a number that stands in a set is not written a second time.
         stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
         analysis: the only analysis.
         analyses: several, by name; each measure then says which it sees.
@@ -260,6 +262,7 @@ class BenchFile(Table):
     description: str = ""
     parameters: dict[str, Quantity] = Field(default_factory=dict)
     devices: dict[str, DeviceUse] = Field(default_factory=dict)
+    from_devices: dict[str, str] = Field(default_factory=dict)
     stimuli: dict[str, Stimulus] = Field(default_factory=dict)
     analysis: Analysis | None = None
     analyses: dict[str, Analysis] = Field(default_factory=dict)
@@ -300,7 +303,7 @@ class BenchFile(Table):
         return self.measures[measure].analysis or next(iter(self.plan))
 
     @pydantic.field_validator(
-        "parameters", "devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries"
+        "parameters", "devices", "from_devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries"
     )
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
@@ -317,6 +320,9 @@ class BenchFile(Table):
         for name, entry in self.plan.items():
             with at(*(("analysis",) if entry is self.analysis else ("analyses", name))):
                 self._check_analysis(name, entry)
+        for name, place in self.from_devices.items():
+            with at("from_devices", name):
+                self._check_taken(name, place)
         with at("circuit"):
             self._check_values()
         for name, measure in self.measures.items():
@@ -332,6 +338,17 @@ class BenchFile(Table):
             with at("limits", name):
                 self._check_limit(name, limit)
         return self
+
+    def _check_taken(self, name: str, place: str) -> None:
+        device, dot, key = place.partition(".")
+        if name in self.parameters:
+            raise InputError(f"{name!r} is a parameter as well", remedy="remove it there, or give it another name here")
+        if not dot or not key:
+            raise InputError(f"{place!r} does not name a device's parameter", remedy="write DEVICE.PARAMETER")
+        if device not in self.devices:
+            raise UnknownName("device", device, self.devices)
+        if self.devices[device].parameters is None:
+            raise InputError(f"device {device!r} is a Verilog-A file, without a set", remedy=f"make {name} a parameter")
 
     def _check_values(self) -> None:
         """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units, and nobody else would notice."""

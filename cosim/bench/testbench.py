@@ -106,6 +106,8 @@ class Testbench:
                     sets[name] = first.for_device(use.model or first.device, others=others)
             loaded = replace(bench, sets=MappingProxyType(sets))
             adjust.check_varied(loaded)
+        for name in file.from_devices:
+            loaded.taken(name)
         check_units(loaded)
         return loaded
 
@@ -298,8 +300,8 @@ class Testbench:
                     foreign.append(foreign_model(name, use, self.folder, roots=self.roots()))
         compiled += tuple(dict.fromkeys(path for path, _ in foreign))
         lines = [self.file.title]
-        if self.file.parameters:
-            values = self.values(analysis, point=point)
+        values = self.values(analysis, point=point)
+        if values:
             lines.append(".param " + " ".join(f"{name}={fmt(value)}" for name, value in values.items()))
         for name, use in uses.items():
             write = osdi_subcircuit if use.form == "verilog-a" else subcircuit
@@ -344,8 +346,18 @@ class Testbench:
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters (SI) in one run."""
         found = {name: entry.value for name, entry in self.file.parameters.items()}
+        found |= {name: self.taken(name) for name in self.file.from_devices}
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
+
+    def taken(self, name: str) -> float:
+        """The value (SI) of a parameter that the circuit takes from one of its devices; raises `UnknownName`."""
+        device, _, key = self.file.from_devices[name].partition(".")
+        chosen = self.sets[device]
+        known = {**{factor: entry.value for factor, entry in chosen.plasticity.items()}, **chosen.resolved()}
+        with located(self.source), at("from_devices", name):
+            self._known(f"parameter of device {device!r}", key, known)
+        return float(known[key])
 
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""

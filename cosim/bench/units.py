@@ -119,6 +119,10 @@ def _measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | 
         return Dimension(("V", "K") if thermal else ("V",), sure=not path and "#" not in node)
 
     def entry(name: str) -> Dimension:
+        if name in bench.file.from_devices:
+            device, _, key = bench.file.from_devices[name].partition(".")
+            chosen = bench.sets[device]
+            return of_unit("1" if key in chosen.plasticity else find_device(chosen.device).param(key).unit)
         if name in found or name not in bench.file.parameters:
             return found.get(name, UNKNOWN)
         return of_unit(bench.file.parameters[name].unit)

@@ -372,3 +372,45 @@ def test_a_value_that_a_model_does_not_take_is_no_failure_to_converge(simulator:
     done = Testbench.load("1t1r_write").with_(parameters={"width": -2e-6}).run(simulator)
     assert done.result.outcome is Outcome.REFUSED
     assert re.search(r"a device cannot be set up: BSIM4.*channel width <= 0; check its values", done.result.reason)
+
+
+TAKEN = """title = "taken"
+circuit = "V1 a 0 {{theta*scale_d}}\\nR1 a 0 1k\\nXm a 0 memristor"
+[devices.memristor]
+parameters = "tio2"
+[from_devices]
+theta = "{place}"
+scale_d = "memristor.scale_d"
+[analysis]
+kind = "op"
+[measures.v]
+kind = "final"
+of = "v(a)"
+unit = "V"
+"""
+
+
+def test_the_circuit_takes_numbers_from_its_devices(tmp_path: Path) -> None:
+    """A parameter and a plasticity factor of the set, and of the set that is put in its place."""
+    path = tmp_path / "taken.toml"
+    path.write_text(TAKEN.format(place="memristor.theta_n"))
+    bench = Testbench.load(path)
+    with open_simulator() as simulator:
+        assert bench.run(simulator)["v"].values[0] == pytest.approx(1.5643 * 1.11)
+        changed = bench.with_(values={"memristor": {"theta_n": 1.0}})
+        assert changed.run(simulator)["v"].values[0] == pytest.approx(1.11)
+        other = bench.with_(devices={"memristor": ParameterSet.load("hfo2")})
+        assert other.run(simulator)["v"].values[0] == pytest.approx(0.8518 * 1.08)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [("memristor.thta_n", "parameter of device 'memristor' of bench taken"), ("memristor", "does not name a device"),
+     ("diode.theta_n", "unknown device 'diode'")],
+)  # fmt: skip
+def test_what_no_device_has_cannot_be_taken(place: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "taken.toml"
+    path.write_text(TAKEN.format(place=place))
+    with pytest.raises(InputError, match=says) as raised:
+        Testbench.load(path)
+    assert f"{path}:6" in str(raised.value)
