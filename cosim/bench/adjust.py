@@ -47,6 +47,31 @@ def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity |
                 raise UnitError(f"{device}.{key} is in {unit}, not in {given.unit}", remedy=f"write it in {unit}")
 
 
+def taken(bench: Testbench, name: str) -> tuple[float, str]:
+    """The value (SI) and the unit of a parameter that the circuit takes from a device; raises `UnknownName`."""
+    device, _, key = bench.file.from_devices[name].partition(".")
+    chosen = bench.sets[device]
+    known = {**{factor: entry.value for factor, entry in chosen.plasticity.items()}, **chosen.resolved()}
+    with located(bench.source), at("from_devices", name):
+        _known(bench, f"parameter of device {device!r}", key, known)
+    return float(known[key]), "1" if key in chosen.plasticity else find_device(chosen.device).param(key).unit
+
+
+def check_taken(bench: Testbench) -> None:
+    """Whether the devices have what the circuit takes, and each analysis gives it in the same dimension."""
+    for name, place in bench.file.from_devices.items():
+        unit = taken(bench, name)[1]
+        for analysis, entry in bench.file.plan.items():
+            given = (entry.parameters[name],) if name in entry.parameters else entry.sweep.get(name, ())
+            for value in given:
+                if value.unit != "1" and dimension(value.unit)[1] != dimension(unit)[1]:
+                    raise UnitError(
+                        f"analysis {analysis!r} of bench {bench.name} gives {name} in {value.unit}, and {place} is in "
+                        f"{unit}",
+                        remedy=f"write it in {unit}",
+                    )
+
+
 def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
     """A parameter of one of the bench's devices: of the library, or of a Verilog-A file of one's own.
 

@@ -239,7 +239,8 @@ class BenchFile(Table):
         parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
         devices: what stands for each subcircuit that the circuit uses and nobody defines.
         from_devices: further parameters of the circuit, each the ``DEVICE.PARAMETER`` of one of ``devices`` (or one of
-            its set's plasticity factors): a number that stands in a set is not written a second time.
+            its set's plasticity factors): a number that stands in a set is not written a second time. An analysis may
+            give it another value.
         stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
         analysis: the only analysis.
         analyses: several, by name; each measure then says which it sees.
@@ -397,6 +398,8 @@ class BenchFile(Table):
 
     def _check_parameter(self, what: str, name: str, *values: Quantity) -> None:
         """Raises `UnknownName` for a parameter that the bench lacks, `UnitError` for a value of another dimension."""
+        if name in self.from_devices and "in analysis" in what:
+            return  # its unit is the device's: checked where that is known
         if name not in self.parameters:
             raise UnknownName(what, name, self.parameters)
         unit = self.parameters[name].unit

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,9 +45,6 @@ from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
 from cosim.parameters import ParameterSet
 from cosim.schema import Quantity, located, read, validate
-
-if TYPE_CHECKING:
-    pass
 
 # Tolerances that follow a memristor's state: at ngspice's default trtol = 7 a 200 ns pulse is integrated with an error
 # of 1e-3 of the state, at 1 with 1e-4 and as many points (measured against scipy). abstol stays at 1 pA when tightened:
@@ -106,8 +103,7 @@ class Testbench:
                     sets[name] = first.for_device(use.model or first.device, others=others)
             loaded = replace(bench, sets=MappingProxyType(sets))
             adjust.check_varied(loaded)
-        for name in file.from_devices:
-            loaded.taken(name)
+        adjust.check_taken(loaded)
         check_units(loaded)
         return loaded
 
@@ -346,18 +342,9 @@ class Testbench:
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters (SI) in one run."""
         found = {name: entry.value for name, entry in self.file.parameters.items()}
-        found |= {name: self.taken(name) for name in self.file.from_devices}
+        found |= {name: adjust.taken(self, name)[0] for name in self.file.from_devices}
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
-
-    def taken(self, name: str) -> float:
-        """The value (SI) of a parameter that the circuit takes from one of its devices; raises `UnknownName`."""
-        device, _, key = self.file.from_devices[name].partition(".")
-        chosen = self.sets[device]
-        known = {**{factor: entry.value for factor, entry in chosen.plasticity.items()}, **chosen.resolved()}
-        with located(self.source), at("from_devices", name):
-            self._known(f"parameter of device {device!r}", key, known)
-        return float(known[key])
 
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cosim import units
+from cosim.bench import adjust
 from cosim.bench import file as schema
 from cosim.bench.measures.dimensions import UNKNOWN, Dimension, Known, of_unit
 from cosim.bench.measures.kinds import Kind
@@ -120,9 +121,7 @@ def _measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | 
 
     def entry(name: str) -> Dimension:
         if name in bench.file.from_devices:
-            device, _, key = bench.file.from_devices[name].partition(".")
-            chosen = bench.sets[device]
-            return of_unit("1" if key in chosen.plasticity else find_device(chosen.device).param(key).unit)
+            return of_unit(adjust.taken(bench, name)[1])
         if name in found or name not in bench.file.parameters:
             return found.get(name, UNKNOWN)
         return of_unit(bench.file.parameters[name].unit)

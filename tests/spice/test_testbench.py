@@ -403,6 +403,17 @@ def test_the_circuit_takes_numbers_from_its_devices(tmp_path: Path) -> None:
         assert other.run(simulator)["v"].values[0] == pytest.approx(0.8518 * 1.08)
 
 
+def test_an_analysis_may_change_what_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "taken.toml"
+    text = TAKEN.format(place="memristor.theta_n")
+    path.write_text(text.replace('kind = "op"', 'kind = "op"\nparameters = { theta = "2 V" }'))
+    with open_simulator() as simulator:
+        assert Testbench.load(path).run(simulator)["v"].values[0] == pytest.approx(2.0 * 1.11)
+    path.write_text(text.replace('kind = "op"', 'kind = "op"\nsweep = { theta = ["2 A"] }'))
+    with pytest.raises(UnitError, match=r"gives theta in A, and memristor.theta_n is in V"):
+        Testbench.load(path)
+
+
 @pytest.mark.parametrize(
     ("place", "says"),
     [("memristor.thta_n", "parameter of device 'memristor' of bench taken"), ("memristor", "does not name a device"),
