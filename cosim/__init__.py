@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cosim.bench.events import BenchMap
     from cosim.bench.result import BenchResult
     from cosim.bench.testbench import Testbench
     from cosim.bench.validate import validate_all, validate_bench
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 # Name -> its module, and its name there where that is another.
 _WHERE = {
+    "BenchMap": "cosim.bench.events",
     "BenchResult": "cosim.bench.result",
     "Campaign": "cosim.campaign.campaign",
     "CosimError": "cosim.errors",
@@ -89,6 +91,7 @@ _WHERE = {
     "vdsp_preset": "cosim.network.systems.vdsp",
 }
 __all__ = [
+    "BenchMap",
     "BenchResult",
     "Campaign",
     "CosimError",

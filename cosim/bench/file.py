@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cosim import units
 from cosim.bench import stimulus_kinds as stimuli
+from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
@@ -255,6 +256,7 @@ class BenchFile(Table):
         corners: what `cosim validate` runs beside the bench as it stands, by name.
         monte_carlo: samples that `cosim validate` runs.
         trust: how it is decided whether a measure may be believed.
+        maps: events of the circuit with inputs, states and outputs, by name.
     """
 
     title: str
@@ -276,6 +278,7 @@ class BenchFile(Table):
     corners: dict[str, Corner] = Field(default_factory=dict)
     monte_carlo: MonteCarlo | None = None
     trust: Trust = Trust()
+    maps: dict[str, MapFile] = Field(default_factory=dict)
 
     _written: dict[str, tuple[StimulusKind, str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -304,7 +307,8 @@ class BenchFile(Table):
         return self.measures[measure].analysis or next(iter(self.plan))
 
     @pydantic.field_validator(
-        "parameters", "devices", "from_devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries"
+        "parameters", "devices", "from_devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries",
+        "maps",
     )
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
@@ -338,6 +342,9 @@ class BenchFile(Table):
         for name, limit in self.limits.items():
             with at("limits", name):
                 self._check_limit(name, limit)
+        for name, given in self.maps.items():
+            with at("maps", name):
+                check_map(self, name, given)
         return self
 
     def _check_taken(self, name: str, place: str) -> None:

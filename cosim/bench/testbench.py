@@ -24,6 +24,7 @@ from cosim import resources
 from cosim.bench import adjust
 from cosim.bench import file as schema
 from cosim.bench.foreign import foreign_model
+from cosim.bench.maps import check_maps
 from cosim.bench.measured import Measured
 from cosim.bench.measures.kinds import DerivedMeasure, Point, PointMeasure
 from cosim.bench.result import BenchResult, Run, behavioural_names, compiled_name
@@ -105,6 +106,8 @@ class Testbench:
             adjust.check_varied(loaded)
         adjust.check_taken(loaded)
         check_units(loaded)
+        with located(bench.source):
+            check_maps(loaded)
         return loaded
 
     @property
@@ -304,7 +307,7 @@ class Testbench:
             lines.append(write(find_device(self.sets[name].device), name, self.sets[name].resolved()))
         lines += [text for _, text in foreign]
         if self.file.netlist:
-            lines.append(f'.include "{self._netlist(self.file.netlist)}"')
+            lines.append(f'.include "{self.included(self.file.netlist)}"')
         with located(self.source):
             circuit, rows = self._circuit()
         before = sum(text.count("\n") + 1 for text in lines)
@@ -397,7 +400,7 @@ class Testbench:
             return ParameterSet.load(reference)
         return ParameterSet.load(f"{self._inside(path + suffix, f'parameter set of device {device!r}')}{name}")
 
-    def _netlist(self, name: str) -> Path:
+    def included(self, name: str) -> Path:
         """The bench's netlist: beside it, or a shipped one."""
         with located(self.source), at("netlist"):
             path = self._inside(name, "the netlist")

@@ -40,7 +40,7 @@ def check_units(bench: Testbench) -> None:
             for key in type(bench.file.stimuli[name]).model_fields if name in bench.file.stimuli else ():
                 with at("stimuli", name):
                     _fits_source(bench.file.stimuli[name], key, source, f"stimulus {name!r}")
-        for name, measure, known, found in _measured(bench):
+        for name, measure, known, found in measured(bench):
             with at("measures", name):
                 for key in _PLACES:
                     _check(measure, key, known.axis, f"measure {name!r}", "the analysis's coordinate")
@@ -64,7 +64,7 @@ def check_units(bench: Testbench) -> None:
 
 def not_verified(bench: Testbench) -> Iterator[str]:
     """A sentence on each measure of which cosim cannot tell whether its unit is right."""
-    for name, measure, _, found in _measured(bench):
+    for name, measure, _, found in measured(bench):
         if measure.unit not in ("1", "") and isinstance(found, Dimension) and not found.allows(measure.unit):
             yield (
                 f"measure {name!r}: what it is made of may stand for anything, so that its unit {measure.unit!r} is "
@@ -93,7 +93,7 @@ def _check(table: Stated, key: str, wanted: Dimension, what: str, of: str) -> No
                 )
 
 
-def _measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | UnitError]]:
+def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | UnitError]]:
     """Each measure with what is known to it, and what it is a number of or why that cannot be."""
     found: dict[str, Dimension] = {}
     thermal = any(use.verilog_a is not None for use in bench.file.devices.values()) or any(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
+    from cosim.bench.testbench import Testbench
     from cosim.devices.pulse import Law, PulseShape
     from cosim.engines.simulator import Simulator
     from cosim.parameters import ParameterSet
@@ -37,7 +38,11 @@ REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
     "extraction is then not tested."
 )
-AGAINST = "ngspice, or integration: the device's own equations by scipy, which need no simulator."
+AGAINST = (
+    "ngspice; integration: the device's own equations by scipy, which need no simulator; or a bench (a shipped one's "
+    "name, or FILE.toml) that declares a map with the fields of the device's."
+)
+ENGINES = ("ngspice", "integration")
 
 
 def register(app: typer.Typer) -> None:
@@ -181,6 +186,7 @@ def _train_pulse(task: _Task, law: str, samples: Path | None) -> tuple[PulseSurr
 
 def _train_map(task: _Task, law: str, samples: Path | None) -> tuple[MapSurrogate, HeldEvents]:
     from cosim.cli.output import counting
+    from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.certify import collect_events, train_map
     from cosim.surrogate.mapped import MapSurrogate
 
@@ -192,6 +198,8 @@ def _train_map(task: _Task, law: str, samples: Path | None) -> tuple[MapSurrogat
     draft = MapSurrogate(task.chosen, task.event, shape=task.shape)
     ranges = {} if task.span is None else {"amplitude": task.span}
     with _opened_map(task.against, task.chosen.device, task.reference) as bench:
+        if isinstance(bench, BenchReference):
+            ranges = {**bench.ranges(draft.map), **ranges}
         given = None
         if task.learn:
             with counting(f"collecting samples in {task.against}", task.learn, "events") as tell:
@@ -298,7 +306,6 @@ def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:
 
 def _law(text: str) -> Law:
     from cosim.devices.pulse import LAWS
-    from cosim.errors import UnknownName
 
     for law in LAWS:
         if law == text:
@@ -321,9 +328,16 @@ def _opened(against: str, kind: str, reference: str) -> Iterator[PulseBench]:
     """The reference of pulses of that name; its simulator, if any, is closed at the end."""
     from cosim.surrogate.references import Integration, SpiceBench
 
-    device = _other(reference, kind)
+    device, bench = _other(reference, kind), _bench(against)
     with _simulator(against) as simulator:
-        yield Integration(device=device) if simulator is None else SpiceBench(kind, simulator, device=device)
+        if simulator is None:
+            yield Integration(device=device)
+        elif bench is None:
+            yield SpiceBench(kind, simulator, device=device)
+        else:
+            from cosim.surrogate.bench_reference import BenchPulses, BenchReference
+
+            yield BenchPulses(BenchReference(bench, simulator, kind, device))
 
 
 @contextmanager
@@ -331,9 +345,29 @@ def _opened_map(against: str, kind: str, reference: str) -> Iterator[MapBench]:
     """The reference of a device's maps."""
     from cosim.surrogate.circuit import Circuit, Equations
 
-    device = _other(reference, kind)
+    device, bench = _other(reference, kind), _bench(against)
     with _simulator(against) as simulator:
-        yield Equations(device=device) if simulator is None else Circuit(simulator, device=device)
+        if simulator is None:
+            yield Equations(device=device)
+        elif bench is None:
+            yield Circuit(simulator, device=device)
+        else:
+            from cosim.surrogate.bench_reference import BenchReference
+
+            yield BenchReference(bench, simulator, kind, device)
+
+
+def _bench(against: str) -> Testbench | None:
+    """A bench by name or path; None for what is not one."""
+    from cosim import resources
+    from cosim.bench.testbench import Testbench
+
+    if against in ENGINES:
+        return None
+    names = [path.stem for path in resources.listing("netlists", ".toml")]
+    if not against.endswith(".toml") and against not in names:
+        raise UnknownName("reference", against, (*ENGINES, *names))
+    return Testbench.load(against)
 
 
 def _other(reference: str, kind: str) -> ParameterSet | None:
@@ -348,10 +382,6 @@ def _simulator(against: str) -> Iterator[Simulator | None]:
     if against == "integration":
         yield None
         return
-    if against != "ngspice":
-        from cosim.errors import UnknownName
-
-        raise UnknownName("reference", against, ("ngspice", "integration"))
     from cosim.engines.registry import open_simulator
 
     simulator = open_simulator()
