@@ -307,7 +307,15 @@ class BenchFile(Table):
         return self.measures[measure].analysis or next(iter(self.plan))
 
     @pydantic.field_validator(
-        "parameters", "devices", "from_devices", "stimuli", "analyses", "measures", "corners", "sections", "libraries",
+        "parameters",
+        "devices",
+        "from_devices",
+        "stimuli",
+        "analyses",
+        "measures",
+        "corners",
+        "sections",
+        "libraries",
         "maps",
     )
     @classmethod
