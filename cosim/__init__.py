@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
     from cosim.fitting.curve import Curve
+    from cosim.fitting.experiment import pulse_experiment
     from cosim.fitting.extract import extract
     from cosim.fitting.readers import read_curve
     from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
-    from cosim.lab import pulse_experiment
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
     from cosim.network.run import System, run_network
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cosim.surrogate.files import load as load_surrogate
     from cosim.surrogate.files import save as save_surrogate
     from cosim.surrogate.pulse import PulseSurrogate
+    from cosim.surrogate.references import SpiceBench
     from cosim.surrogate.train import train
 
 # Name -> its module, and its name there where that is another.
@@ -67,6 +68,7 @@ _WHERE = {
     "Quantity": "cosim.parameters",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
+    "SpiceBench": "cosim.surrogate.references",
     "State": "cosim.devices.base",
     "System": "cosim.network.run",
     "Testbench": "cosim.bench.testbench",
@@ -81,7 +83,7 @@ _WHERE = {
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
     "open_simulator": "cosim.engines.registry",
-    "pulse_experiment": "cosim.lab",
+    "pulse_experiment": "cosim.fitting.experiment",
     "read_curve": "cosim.fitting.readers",
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
@@ -113,6 +115,7 @@ __all__ = [
     "Quantity",
     "Result",
     "Simulator",
+    "SpiceBench",
     "State",
     "System",
     "Testbench",

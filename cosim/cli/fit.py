@@ -44,7 +44,7 @@ def fit(
     from cosim.fitting.extract import extract
     from cosim.fitting.recipe import FitRecipe
 
-    chosen = FitRecipe.load(_path(recipe))
+    chosen = FitRecipe.load(recipe)
     curve = chosen.curve(data)
     if curve.reading is not None and not as_json:
         print(f"read        {curve.reading}")  # before the fit, which may be what fails
@@ -68,16 +68,6 @@ def fit(
             print(f"written     {path}")
     if not result.verdict.useful:
         raise typer.Exit(1)
-
-
-def _path(recipe: str) -> Path:
-    """A file, or the shipped recipe of that name."""
-    from cosim import resources
-
-    given = Path(recipe)
-    if given.exists() or given.suffix == ".toml":
-        return given
-    return resources.find("fits", recipe, suffix=".toml")
 
 
 def _show(result: FitResult) -> None:

@@ -56,8 +56,7 @@ def extract(
     Raises:
         InputError, DataError: the recipe or the curve cannot be used; FitError: the optimiser found no minimum.
 
-    >>> from cosim.resources import find
-    >>> fit = cosim.extract(cosim.FitRecipe.load(find("fits", "virtual_lab/access.toml")))
+    >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> fit.training_error < 1e-3
     True
     """

@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, InstanceOf, model_validator
 
-from cosim import units
+from cosim import resources, units
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
@@ -286,8 +286,7 @@ class FitRecipe(Table):
         path: the file that the recipe came from: paths in it count from its folder.
         given: parameter sets that come from a program and not from a file; they win over ``start.sets``.
 
-    >>> from cosim.resources import find
-    >>> recipe = cosim.FitRecipe.load(find("fits", "access_transistor.toml"))
+    >>> recipe = cosim.FitRecipe.load("access_transistor")
     >>> recipe.device, recipe.data.kind
     ('access_transistor', 'i-v')
     """
@@ -307,8 +306,13 @@ class FitRecipe(Table):
 
     @classmethod
     def load(cls, path: str | Path) -> FitRecipe:
-        """A recipe file; raises `MissingFile` or an `InputError` that names the key."""
+        """A recipe file, or a shipped one by name (``"virtual_lab/cell"``).
+
+        Raises `MissingFile`, `UnknownName`, or an `InputError` that names the key.
+        """
         file = Path(path)
+        if file.suffix != ".toml" and not file.exists():
+            file = resources.find("fits", str(path), suffix=".toml")
         body = read_toml(file, kind="fit recipe")
         text = file.read_text(encoding="utf-8")
         recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")

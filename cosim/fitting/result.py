@@ -93,8 +93,7 @@ class FitResult:
         verdict: what the curve determines.
         cost: evaluations and time.
 
-    >>> from cosim.resources import find
-    >>> fit = cosim.extract(cosim.FitRecipe.load(find("fits", "virtual_lab/access.toml")))
+    >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
     [('g_on', 'S'), ('v_sat', 'V'), ('v_c', 'V')]
     """

@@ -144,6 +144,11 @@ class SpiceBench:
         options: simulator options over the bench's.
         device: the device that answers, e.g. the one that was measured; None: the set of the surrogate that is held
             against it, whose extraction is then not tested.
+
+    >>> with cosim.open_simulator() as simulator:
+    ...     bench = cosim.SpiceBench("cell_1t1r", simulator, device=cosim.ParameterSet.load("tio2"))
+    ...     bench.subject(cosim.ParameterSet.load("hfo2"))
+    '1t1r_random_pulses with the device tio2'
     """
 
     kind: str

@@ -13,8 +13,8 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.fitting.coverage import coverage
 from cosim.parameters import ParameterSet, shipped_sets
-from cosim.pipeline import cell_recipe, certified, extract_cell, measure_lab, relative_errors
 from cosim.surrogate.check import updates_per_second
+from examples.line import NOISE, measure_lab, relative_errors
 
 SETS = ("tio2", "hfo2", "hzo")
 WAYS = (("pyspice", "behavioural"), ("pyspice", "verilog-a"), ("vacask", "verilog-a"))
@@ -70,22 +70,23 @@ def measure(tell: Report) -> Figures:
     with open_simulator() as simulator:
         tell("one event against the published map")
         figures["map_error"] = map_agreement(simulator)
-        lab = measure_lab(simulator, tell=tell)
-        exact = extract_cell(lab, noise=0.0, tell=tell)
+        lab = measure_lab(simulator, tell)
+        tell("extracting the cell's parameters")
+        exact, fit = lab.extract(0.0), lab.extract()
         figures["recovery_error"] = max(relative_errors(exact, lab.truth).values())
         tell("coverage: 100 fits")
         found = coverage(
-            cell_recipe(lab, noise=0.02),
-            lab.experiment.instrument(noise=0.02),
+            lab.recipe(),
+            lab.experiment.instrument(noise=NOISE),
             lab.truth,
             seeds=100,
             progress=lambda n: tell(f"coverage: {n} of 100 fits"),
         )
         figures["coverage"] = found.pooled
         figures["coverage_by_parameter"] = dict(found.by_parameter)
-        fit = extract_cell(lab, noise=0.02, tell=tell)
         for label, source in (("noise_free_fit", exact), ("fit", fit)):
-            surrogate, held = certified(source, lab, simulator, tell=tell)
+            tell(f"certifying the surrogate of the {label}")
+            surrogate, held = lab.certify(source, simulator)
             certificate = surrogate.certificate
             assert certificate is not None  # certified() gives one
             figures[f"surrogate_max_{label}"] = certificate.errors["conductance"].max_percent / 100.0

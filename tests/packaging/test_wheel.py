@@ -47,7 +47,17 @@ def succeed(*command, cwd, **environment):
 def source(tmp_path_factory):
     """What a clean checkout holds: the files that are not ignored, without the environments and caches of this one."""
     root = tmp_path_factory.mktemp("source")
-    for name in ("cosim", *resources.KINDS, "tests", "tools", "run", ".gitignore", "pyproject.toml", "LICENSE"):
+    for name in (
+        "cosim",
+        *resources.KINDS,
+        "examples",
+        "tests",
+        "tools",
+        "run",
+        ".gitignore",
+        "pyproject.toml",
+        "LICENSE",
+    ):
         path = CHECKOUT / name
         ignored = shutil.ignore_patterns("__pycache__", "*.osdi")
         shutil.copytree(path, root / name, ignore=ignored) if path.is_dir() else shutil.copy(path, root / name)

@@ -17,11 +17,12 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, NetlistRefused, UnitError, UnknownName
 from cosim.fitting.curve import Curve
-from cosim.lab import access_curve, pulse_experiment
+from cosim.fitting.experiment import pulse_experiment
 from cosim.parameters import ParameterSet
 from cosim.report import style
 from cosim.report.bench_figures import bench_figure
 from cosim.resources import listing
+from examples.line import access_curve
 
 pytestmark = pytest.mark.spice
 
@@ -91,7 +92,7 @@ def test_read_sees_the_cell_and_not_only_the_memristor(short: Testbench, simulat
 def test_numpy_cell_follows_the_transistor_level_cell(short: Testbench, simulator: PySpiceSimulator) -> None:
     from scipy.optimize import curve_fit
 
-    curve = access_curve(Testbench.load("access_iv"), simulator)
+    curve = access_curve(simulator)
     cell = Cell1T1R()
 
     def law(v: np.ndarray, g_on: float, v_sat: float, v_c: float) -> np.ndarray:

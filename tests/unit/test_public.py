@@ -30,12 +30,11 @@ def test_all_names_load_and_are_the_lazy_ones() -> None:
 
 
 def test_the_documentation_takes_everything_from_it() -> None:
-    """But the walk-through of one cell, which is not of the product."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for node in ast.walk(ast.parse(code)):
                 if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cosim"):
-                    assert node.module in ("cosim", "cosim.pipeline"), f"{page.name}: {ast.unparse(node)}"
+                    assert node.module == "cosim", f"{page.name}: {ast.unparse(node)}"
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cosim":
                     assert node.attr in cosim.__all__, f"{page.name}: cosim.{node.attr}"
 

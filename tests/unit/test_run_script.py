@@ -178,7 +178,8 @@ def test_help_needs_nothing_and_an_unknown_verb_says_so(world):
         (["test", "-p", "no:xdist"], "ran -m pytest -p no:xdist"),
         (["test", "-n", "3"], "ran -m pytest -n 3"),
         (["test", "--pdb"], "ran -m pytest --pdb"),
-        (["demo", "--quick"], "ran -P -m cosim demo --quick"),
+        (["demo", "--quick"], "ran -P {checkout}/examples/line.py --quick"),
+        (["examples", "--quick"], "ran -P {checkout}/examples/line.py --quick"),  # the first that fails ends it
         (["cosim", "doctor", "--json"], "ran -P -m cosim doctor --json"),
         (["measure"], "ran -P -m claims"),
         (["measure", "line"], "ran -P -m claims line"),
@@ -187,7 +188,7 @@ def test_help_needs_nothing_and_an_unknown_verb_says_so(world):
 )
 def test_a_verb_is_one_call_of_the_environments_python(world, arguments, expected):
     result = world.with_engine().run(*arguments, VERB_EXIT="3")
-    assert (result.stdout, result.stderr, result.returncode) == (f"{expected}\n", "", 3)
+    assert (result.stdout, result.stderr, result.returncode) == (f"{expected.format(checkout=world.checkout)}\n", "", 3)
 
 
 def test_check_stops_at_the_first_tool_that_fails(world):

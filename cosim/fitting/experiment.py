@@ -71,11 +71,3 @@ def pulse_experiment(
     return Experiment(
         run, curve, full_scale(bench.sets[device].resolved()), run["state"].values, run["pulse_energy"].values
     )
-
-
-def access_curve(bench: Testbench, simulator: Simulator | None = None) -> Curve:
-    """The I–V curve of the access transistor from its bench (V, A into the drain)."""
-    run = bench.run(simulator)
-    data = run.waveforms
-    sweep = np.asarray(data["sweep"].values, dtype=float)
-    return Curve.i_v(sweep, -run["current"].values, source=f"bench {bench.name} ({run.result.engine})")

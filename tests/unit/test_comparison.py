@@ -1,0 +1,57 @@
+"""Rows of a comparison: verdicts are computed, and only a source or an oracle can agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cosim.bench.measured import Measured
+from cosim.errors import InputError
+from cosim.report.comparison import Reference, Row, listed, oracle, source
+
+FEMTO = 1e-15
+TENTH = {"relative": 0.1, "reason": "our choice"}
+
+
+@pytest.mark.parametrize(
+    ("measured", "against", "verdict"),
+    [
+        (1.25 * FEMTO, source("Table 1", 1.2 * FEMTO, **TENTH), "agrees"),
+        (0.12 * FEMTO, source("Table 1", 1.2 * FEMTO, **TENTH), "differs"),  # smaller is not the same
+        ([1.2, 0.8], oracle("closed form", [1.2, 0.8], **TENTH), "agrees"),
+        ([1.2, 1.2], oracle("closed form", [1.2, 0.8], **TENTH), "differs"),
+        ([1.0, 9.0], source("Eq. 6", 1.0, **TENTH), "differs"),  # all values count
+        (0.04, source("Eq. 6", 0.0, absolute=0.05, reason="our choice"), "agrees"),
+        (1.0, source("abstract", below=1.0, statement="falls"), "differs"),
+        (0.9, source("abstract", above=0.5, below=1.0, statement="falls"), "agrees"),
+        (0.9, source("abstract", statement="is modulated"), "cannot tell"),
+        (np.nan, source("Table 1", 1.0, **TENTH), "cannot tell"),
+        ([], source("Table 1", 1.0, **TENTH), "cannot tell"),
+        (1.0, None, "our choice"),
+    ],
+)
+def test_a_verdict_is_computed(measured: float, against: Reference | None, verdict: str) -> None:
+    assert Row("x", measured, against).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"place": ""}, "needs its place"),
+        ({"place": "Table 1", "value": 1.0}, "tolerance and its reason"),
+        ({"place": "Table 1", "value": 1.0, "relative": 0.1}, "tolerance and its reason"),
+        ({"place": "Table 1", "above": 0.0}, "the statement that sets it"),
+    ],
+)
+def test_a_reference_says_where_it_is_from_and_why_so_near(given: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Reference("source", **given)
+
+
+def test_a_row_in_words() -> None:
+    measured = Measured(np.array([0.81e-6]), "uS")
+    row = Row("G_h", measured, source("Fig. 1(b)", 0.8e-6, absolute=0.05e-6, reason="one digit"), note="read at 20 mV")
+    cells = ("G_h", "source, Fig. 1(b): 800 nS", "810 nS", "agrees", "within 50 nS: one digit; read at 20 mV")
+    assert row.cells() == cells
+    assert Row("x", [1.0, np.nan], unit="V").cells() == ("x", "", "1 V, not measured", "our choice", "")
+    assert listed(np.arange(5.0), "s") == "0 s … 4 s"
