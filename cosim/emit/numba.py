@@ -14,15 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.emit.expr import Expr, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
 
-Array = NDArray[np.float64]
 # (states, inputs, parameters of instances, results), each with a row per quantity and a column per instance.
 MapKernel = Callable[[Array, Array, Array, Array], None]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, Layout, RawFile, ascii_pieces, blocks, held
-from cosim.engines.worker.frames import Array
+from cosim.engines.worker.frames import Numbers
 from cosim.errors import InputError, UnknownName, Where
 
 _KEYS = (
@@ -49,7 +49,7 @@ class RawPlot:
     name: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    values: tuple[Array, ...]
+    values: tuple[Numbers, ...]
     title: str = ""
     complete: bool = True
 

@@ -18,11 +18,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.engines.worker.frames import Array
+from cosim.engines.worker.frames import Numbers
 from cosim.errors import DataError, MissingFile, Where
 
 Index = NDArray[np.intp]
-Piece = tuple[int, Array, Index]
+Piece = tuple[int, Numbers, Index]
 
 _BLOCK = 1 << 19  # bytes of points turned into columns at once: what the second-level cache holds
 _TEXT = 1 << 20
@@ -177,7 +177,7 @@ class _Run:
     """Columns of a point that are worth one call: bytes to skip, where they come to, which of them are wanted."""
 
     skip: int
-    part: Array
+    part: Numbers
     chosen: Index
     into: slice
 
@@ -324,7 +324,7 @@ class _Columns:
         ]
         self._keep = keep
 
-    def put(self, first: int, rows: Array, vectors: Index) -> None:
+    def put(self, first: int, rows: Numbers, vectors: Index) -> None:
         at = first - self.start
         for members, table in self._groups:
             count = min(len(rows), table.shape[1] - at)
@@ -332,12 +332,14 @@ class _Columns:
                 chosen = _slice(np.searchsorted(vectors, members))
                 table[:, at : at + count] = rows[:count, chosen].T
 
-    def values(self) -> tuple[Array, ...]:
+    def values(self) -> tuple[Numbers, ...]:
         found = {int(k): row for members, table in self._groups for k, row in zip(members, table, strict=True)}
         return tuple(found[int(k)] for k in self._keep)
 
 
-def blocks(file: RawFile, layout: Layout, keep: Index, *, size: int | None) -> Iterator[tuple[int, tuple[Array, ...]]]:
+def blocks(
+    file: RawFile, layout: Layout, keep: Index, *, size: int | None
+) -> Iterator[tuple[int, tuple[Numbers, ...]]]:
     """(first point, the kept vectors' values) of ``size`` points after ``size`` points, or of all at once.
 
     A plot without points gives one block without values. Raises `DataError`.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.engines.worker.frames import Array
+from cosim.engines.worker.frames import Numbers
 
 if TYPE_CHECKING:
     import xarray
@@ -39,9 +39,9 @@ class Plot:
     kind: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    values: tuple[Array, ...]
+    values: tuple[Numbers, ...]
 
-    def scale(self) -> Array | None:
+    def scale(self) -> Numbers | None:
         """The values of time, frequency or sweep."""
         for name, values in zip(self.names, self.values, strict=True):
             if name.lower() in _SCALES:
@@ -70,7 +70,7 @@ def canonical(name: str, kind: str) -> str:
     return lower
 
 
-def _of_the_circuit(name: str, values: Array) -> Iterator[tuple[str, Array, str]]:
+def _of_the_circuit(name: str, values: Numbers) -> Iterator[tuple[str, Numbers, str]]:
     """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not tell."""
     wrapped = re.fullmatch(r"[vi]\((.*)\)", name.lower())
     plain = wrapped[1] if wrapped else name.lower()
@@ -91,8 +91,8 @@ def dataset(plot: Plot) -> xarray.Dataset:
     import xarray
     from xarray.indexes import PandasIndex
 
-    coordinate: tuple[str, Array, str] | None = None
-    variables: dict[str, tuple[Array, str]] = {}
+    coordinate: tuple[str, Numbers, str] | None = None
+    variables: dict[str, tuple[Numbers, str]] = {}
     for name, kind, values in zip(plot.names, plot.types, plot.values, strict=True):
         lower = name.lower()
         units = _UNITS.get(lower, _UNITS.get(kind, ""))

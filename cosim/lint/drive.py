@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim.bench.stimuli import fmt
+from cosim.devices.base import Array
 from cosim.language.expressions import Unreadable
 
-Array = NDArray[np.float64]
 PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
 _DECADES = PERIODS[::3]  # enough where no state has a name
 AMPLITUDES = (1.0, 2.0, 5.0, 10.0, 0.5, 0.2, 0.1)

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim.bench.stimuli import fmt
+from cosim.devices.base import Array
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Rule, Severity, at
 from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
 
-Array = NDArray[np.float64]
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005

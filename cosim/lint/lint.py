@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cosim.devices.base import Array
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
@@ -24,7 +25,7 @@ from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
 from cosim.lint.drive import Drive, Reader, Run
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.va_reading import Array, Reading
+from cosim.lint.va_reading import Reading
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")

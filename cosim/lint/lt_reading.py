@@ -11,14 +11,13 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.language.expressions import Expr, Unreadable, evaluate
 from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
 from cosim.language.netlist import Line
 from cosim.lint.drive import Run
 
-Array = NDArray[np.float64]
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
 _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
+from cosim.devices.base import Array
 from cosim.language.expressions import (
     VERILOG_LEVELS,
     Cursor,
@@ -29,7 +29,6 @@ from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import STEP_NAME
 
-Array = NDArray[np.float64]
 _CONSTANTS = {
     "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
     "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,

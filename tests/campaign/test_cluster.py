@@ -23,7 +23,7 @@ from cosim.campaign.executors import Executor, InProcess, Processes
 from cosim.campaign.run import Progress
 from cosim.errors import EngineMissing, InputError, MissingFile, UnknownName
 
-distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
+pytestmark = pytest.mark.needs("distributed")
 
 CASES = 160
 PLAN = f"""

@@ -26,7 +26,7 @@ _AT_ONCE = 512  # buffers; the least that POSIX lets a system call take is 16, e
 MAX_ARRAYS = 16 << 30
 READ_ONLY = "read"  # the folder beside a worker's scratch folder whose files its engine may read
 
-Array = NDArray[np.float64] | NDArray[np.complex128]
+Numbers = NDArray[np.float64] | NDArray[np.complex128]
 
 
 class FrameClosed(Exception):
@@ -69,7 +69,7 @@ def _read_exactly(handle: int, count: int, deadline: float | None) -> bytearray:
 
 def receive(
     handle: int, *, deadline: float | None = None, limit: int = MAX_ARRAYS, most: int = MAX_HEADER
-) -> tuple[dict[str, Any], list[Array]]:
+) -> tuple[dict[str, Any], list[Numbers]]:
     """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays and
     ``most`` of what stands before them.
 
@@ -88,7 +88,7 @@ def receive(
     sizes = [count * (16 if dtype == "<c16" else 8) for dtype, count in described]
     if sum(sizes) > limit:
         raise FrameClosed
-    arrays: list[Array] = []
+    arrays: list[Numbers] = []
     data, position = _read_exactly(handle, sum(sizes), deadline), 0
     for (dtype, count), size in zip(described, sizes, strict=True):
         arrays.append(np.frombuffer(data, dtype=dtype, count=count, offset=position))
@@ -97,7 +97,7 @@ def receive(
 
 
 def send(
-    handle: int, message: Mapping[str, Any], *, arrays: Sequence[Array] = (), deadline: float | None = None
+    handle: int, message: Mapping[str, Any], *, arrays: Sequence[Numbers] = (), deadline: float | None = None
 ) -> None:
     """Write one frame, with a ``deadline`` to a ``handle`` that does not block.
 

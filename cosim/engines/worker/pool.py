@@ -54,7 +54,7 @@ class Answer:
 
     status: str
     header: Mapping[str, Any]
-    arrays: tuple[frames.Array, ...] = ()
+    arrays: tuple[frames.Numbers, ...] = ()
     wall: float = 0.0
     code: int | None = None
     scratch: Path | None = None
@@ -75,7 +75,7 @@ class Answer:
             return None
 
 
-def _is_answer(header: Mapping[str, Any], arrays: Sequence[frames.Array]) -> bool:
+def _is_answer(header: Mapping[str, Any], arrays: Sequence[frames.Numbers]) -> bool:
     """Whether an answer has the form of one. The engine's code is in the worker's memory: it may send what it likes."""
 
     def texts(entries: Any, count: int) -> bool:
@@ -170,7 +170,7 @@ class Worker:
             return os.pread(self._log, size, start).decode("utf-8", "replace")
         return ""
 
-    def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
+    def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Numbers]]:
         """Send ``job`` and wait ``wall`` seconds for its answer. Raises `WorkerDied`, `frames.FrameTimeout`."""
         deadline = time.monotonic() + wall
         with self._handed_over(job) as readable:
@@ -212,7 +212,7 @@ class Worker:
             for name in copies:
                 (self.scratch / name).unlink(missing_ok=True)
 
-    def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Array]]:
+    def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Numbers]]:
         sent = False
         try:
             frames.send(self._job_write, job, deadline=deadline)

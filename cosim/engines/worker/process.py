@@ -152,7 +152,7 @@ class LibraryEngine:
             self._modules[path] = names
         return ""
 
-    def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Array]]:
+    def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Numbers]]:
         """Load, run, copy the plots out, and forget the circuit."""
         # Half of a pair of Gaussian numbers stays for the next source of noise, whatever the seed.
         if job.get("fresh") and self._used:
@@ -172,7 +172,7 @@ class LibraryEngine:
         if loaded:
             run = self._command("run")
         plots: list[dict[str, Any]] = []
-        arrays: list[frames.Array] = []
+        arrays: list[frames.Numbers] = []
         if not self.exited:
             for name in self._shared.plot_names:
                 if name == "const":
