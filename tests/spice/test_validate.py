@@ -162,7 +162,7 @@ def test_not_converged_cannot_be_told_and_the_next_bench_runs(tmp_path: Path, si
     assert [report.verdict for report in done.reports] == [Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, Verdict.PASS]
     assert not done.passed
     assert done.reports[0].specs[0].smallest is None
-    assert "no TOML" in done.reports[1].error
+    assert "not valid TOML" in done.reports[1].error
 
 
 def test_junit_counts(tmp_path: Path, simulator: PySpiceSimulator) -> None:
