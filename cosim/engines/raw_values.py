@@ -1,7 +1,7 @@
 """The values of a raw file: from positions in the file to one contiguous array per vector, a block at a time.
 
 Read with ``preadv`` and never mapped into memory: a mapped file that its writer cuts short ends the process that reads
-it. Points lie one behind the other, each with all vectors that reach so far; a block of them that fits the cache is
+it. Points lie one after the other, each with all vectors that reach so far; a block of them that fits the cache is
 turned into columns before the next one is read, so that little more than the answer is ever in memory.
 """
 
@@ -39,7 +39,7 @@ class RawFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place is refused, not waited for
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place is refused without waiting for it
         except OSError as error:
             raise _missing(path, error.strerror) from None
         status = os.fstat(handle)
@@ -47,7 +47,7 @@ class RawFile:
             os.close(handle)
             raise _missing(path, "it is not a regular file")
         self._lines = open(handle, "rb")  # noqa: SIM115  closed by __exit__
-        self.size = status.st_size  # what is written from now on is not looked at
+        self.size = status.st_size  # what is written from now on is ignored
         self.row = 0
         self.header_left = MAX_HEADER
 
@@ -64,7 +64,7 @@ class RawFile:
 
     @property
     def most(self) -> int:
-        """More points than it can have: what is claimed beyond is not looked at."""
+        """More points than it can have: claims beyond are ignored."""
         return self.size + 1
 
     def seek(self, at: int) -> None:
@@ -203,8 +203,8 @@ def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]
             at += (end - start) * row
             continue
         runs = _runs(columns, dtype)
-        # A few vectors of very many: each alone. Else all, and of large points several at once, because a column is
-        # written a cache line at a time.
+        # A few vectors of very many are read each alone; else all, and several at once of large points, because a
+        # column is # written a cache line at a time.
         sparse = sum(run.part.nbytes + _SEEK for run in runs) < row
         width = len(columns) if sparse else len(active)
         count = min(end - start, max(1, _BLOCK // (width * dtype.itemsize), min(16, (end - start) // 8)))
@@ -225,19 +225,19 @@ def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]
 
 
 def _slice(columns: Index) -> slice | Index:
-    """Neighbouring columns as a slice, which copies nothing."""
+    """Neighbouring columns as a slice, which avoids a copy."""
     if len(columns) and columns[-1] - columns[0] + 1 == len(columns):
         return slice(int(columns[0]), int(columns[-1]) + 1)
     return columns
 
 
 def _lines(file: RawFile, at: int) -> Iterator[bytes]:
-    """Whole lines from ``at`` to the next header or the end of the file, in pieces; the file goes on behind them."""
+    """Whole lines from ``at`` to the next header or the end of the file, in pieces; the file continues after them."""
     rest = b""
     while True:
         new = file.text(at + len(rest), _TEXT)
         text = rest + new
-        colon = text.find(b":")  # no number has one, and every line of a header
+        colon = text.find(b":")  # every line of a header has one, and no number
         end = text.rfind(b"\n", 0, colon if colon >= 0 else len(text)) + 1
         yield text[:end]
         at, rest = at + end, text[end:]
@@ -270,15 +270,15 @@ def _line_of(text: bytes, word: int) -> int:
 def ascii_pieces(file: RawFile, layout: Layout, keep: Index, *, short: bool = False) -> Iterator[Piece]:
     """What `binary_pieces` gives, from text: for each point its number, then its values (``re,im`` of complex ones).
 
-    Raises `DataError` for what is no number, for points that are not numbered from 0, for too many values, and
-    unless ``short`` for too few.
+    Raises `DataError` for a word that is not a number, for points that are not numbered from 0, for too many values,
+    and unless ``short`` for too few.
     """
     file.seek(layout.at)
     segments = layout.segments()
     start, end, active = next(segments, (0, 0, np.arange(0)))
     point, values = start, np.empty(0)
     for text in _lines(file, layout.at):
-        plain = text.replace(b",", b" ").strip()  # numpy finds a number in blanks alone
+        plain = text.replace(b",", b" ").strip()  # numpy reads blanks as a number
         try:
             new = np.fromstring(plain, sep=" ") if plain else np.empty(0)
         except ValueError:

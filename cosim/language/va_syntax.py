@@ -1,6 +1,6 @@
 """The syntax tree of Verilog-A modules, as far as compact models use the language, with places in the text.
 
-The parser resumes behind what it cannot read, at the next statement: what it skipped is in `Module.unread`.
+The parser resumes at the next statement after what it cannot read; what it skipped is in `Module.unread`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _ModuleParser(StatementParser):
             self.net_or_instance(module)
 
     def names(self) -> list[tuple[Token, str]]:
-        """Names up to the semicolon, each with "," or "" before it: a discipline has no comma behind it."""
+        """Names up to the semicolon, each with "," or "" before it: a discipline has no comma after it."""
         found, separator, cursor = [], ",", self.cursor
         while cursor.here.kind == "name":
             token = cursor.take()
@@ -190,7 +190,7 @@ class _ModuleParser(StatementParser):
         module.functions[name] = found
 
     def arguments(self, found: Function) -> None:
-        """``input x, y`` or ``input real x, y``; without a direction as the one before."""
+        """``input x, y`` or ``input real x, y``; without a direction it has that of the one before."""
         cursor = self.cursor
         direction = cursor.take().text if cursor.at(*_DIRECTIONS) else "input"
         typed = bool(cursor.accept(*TYPES))
@@ -205,7 +205,7 @@ class _ModuleParser(StatementParser):
 
 
 def parse(source: Source, outside: list[Unread] | None = None) -> list[Module]:
-    """The modules of a file; what it has outside of them and is not understood is put into ``outside``."""
+    """The modules of a file; what stands outside of them and is not understood is appended to ``outside``."""
     parser = _ModuleParser(source)
     found = parser.modules()
     if outside is not None:

@@ -1,4 +1,4 @@
-"""What parent and worker say to each other: a length-prefixed JSON object, then raw little-endian arrays.
+"""Messages between parent and worker: a length-prefixed JSON object, then raw little-endian arrays.
 
 A frame is ``uint32 length | JSON | array bytes``; ``"arrays"`` in it lists ``[dtype, count]`` of what follows.
 Neither side unpickles anything: a worker that a netlist has taken over can send numbers and text, and nothing else.
@@ -30,7 +30,7 @@ Numbers = NDArray[np.float64] | NDArray[np.complex128]
 
 
 class FrameClosed(Exception):
-    """The other side has closed the pipe, or sends something that is no frame."""
+    """The other side has closed the pipe, or sends something other than a frame."""
 
 
 class FrameTimeout(Exception):
@@ -38,7 +38,7 @@ class FrameTimeout(Exception):
 
 
 def most_of_answer(memory: int) -> int:
-    """Bytes that may stand before the arrays of an answer of an engine with so much ``memory``.
+    """Bytes that may stand before the arrays in an answer of an engine with ``memory`` bytes.
 
     What is read of them takes up to 25 times as much: a fifth of what the engine has.
     """
@@ -73,7 +73,7 @@ def receive(
     """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays and
     ``most`` of what stands before them.
 
-    Raises `FrameClosed`, also for what is no frame or exceeds the limit, and `FrameTimeout`.
+    Raises `FrameClosed`, also for a malformed frame or one beyond the limit, and `FrameTimeout`.
     """
     (length,) = _LENGTH.unpack(_read_exactly(handle, _LENGTH.size, deadline))
     if length > most:
@@ -120,7 +120,7 @@ def send(
 
 
 def _behind(buffers: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of ``buffers`` behind their first ``count`` bytes."""
+    """What is left of ``buffers`` after their first ``count`` bytes."""
     number = 0
     while number < len(buffers) and count >= len(buffers[number]):
         count -= len(buffers[number])
