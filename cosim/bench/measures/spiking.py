@@ -26,7 +26,7 @@ class Spikes(PointMeasure):
         return (self.of,)
 
     def dimension(self, known: Known) -> Dimension:
-        """A time, except where a measure says else."""
+        """A time, except where a measure says otherwise."""
         return known.axis
 
     def times(self, point: Point, *, at_least: int) -> Array:
@@ -35,7 +35,7 @@ class Spikes(PointMeasure):
         found = found[found >= self.after]
         if found.size < at_least:
             raise InputError(
-                f"{self.of} has {found.size} spikes, {at_least} are needed", remedy="drive it harder, or run longer"
+                f"{self.of} has {found.size} spikes, and {at_least} are needed", remedy="drive it harder, or run longer"
             )
         return found
 
@@ -96,7 +96,7 @@ class EnergyPerSpike(Spikes):
 
     Args:
         supplies: pairs of voltage and current.
-        skip: spikes at the begin that are left out.
+        skip: spikes at the beginning that are left out.
     """
 
     kind: Literal["energy-per-spike"]
@@ -163,7 +163,7 @@ class PairedPulse(PointMeasure):
                 measure.integral(t, above) if self.response == "charge" else above[np.argmax(np.abs(above))]
             )
         if responses[0] == 0.0:
-            raise InputError(f"{self.of} does not answer the first pulse", remedy="check first and window")
+            raise InputError(f"{self.of} does not answer the first pulse", remedy="check 'first' and 'window'")
         return float(responses[1] / responses[0])
 
 
