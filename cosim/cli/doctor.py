@@ -1,4 +1,4 @@
-"""``cosim doctor``: what this machine can do. Each finding is the outcome of doing it, not of looking for a file.
+"""``cosim doctor``: what this machine can do. Each finding is the outcome of a trial, not of looking for a file.
 
 Exit code 0 where everything that is needed works, 1 otherwise; what is optional only warns.
 """
@@ -34,7 +34,7 @@ endmodule
 ENGINE_USES = {
     "pyspice": "runs netlists: the default engine, ngspice as a library behind PySpice",
     "ngspice": "runs netlists as a program: the second engine, and the one that needs no library",
-    "vacask": "runs compiled Verilog-A models: an independent engine to hold ngspice against",
+    "vacask": "runs compiled Verilog-A models: an independent engine to check ngspice with",
 }
 EXTRA_USES = {
     "veriloga": "compiles device models to OSDI and brings the engine VACASK",
@@ -56,7 +56,7 @@ COLOURS = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "bold red"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing: what was ``found``, what it is there for (``meaning``), and what to do (``remedy``, empty when ok)."""
+    """One thing: what was ``found``, what it is for (``meaning``), and what to do (``remedy``, empty when ok)."""
 
     topic: str
     state: State
@@ -66,7 +66,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, one after another as they are made; raises nothing for what a machine lacks."""
+    """All findings, one after another as they are made; does not raise for what a machine lacks."""
     yield python()
     yield from engines()
     yield linker()
@@ -82,7 +82,7 @@ def _attempt(topic: str, meaning: str, trial: Callable[[], str], *, needed: bool
         return Finding(topic, State.OK, trial(), meaning)
     except CosimError as error:
         found, remedy = error.message, error.remedy or "see the message"
-    except (OSError, subprocess.SubprocessError) as error:  # a program that is there and does not start
+    except (OSError, subprocess.SubprocessError) as error:  # a program that exists but does not start
         found, remedy = str(error), "install it again"
     return Finding(topic, State.MISSING if needed else State.WARNING, found, meaning, remedy)
 
@@ -182,7 +182,7 @@ def linker() -> Finding:
 
 
 def sandbox() -> Finding:
-    """What holds an engine back that runs somebody's netlist: what its own worker says, where one starts."""
+    """What confines an engine that runs a stranger's netlist, as its worker reports it."""
     from cosim.engines.worker.sandbox import advice, capabilities
 
     can = capabilities()
@@ -200,7 +200,7 @@ def sandbox() -> Finding:
     return Finding("sandbox", State.WARNING if remedy else State.OK, "; ".join(found) + by, meaning, remedy)
 
 
-# What holds, and what else is so.
+# What is prevented, or what the engine may do otherwise.
 WALLS = {
     "programs": ("starts no program", "may start programs"),
     "files": ("writes in its scratch folder only", "may write what its user may"),
@@ -210,7 +210,7 @@ WALLS = {
 
 
 def _walls(name: str) -> dict[str, Any]:
-    """What a worker of the engine says of its confinement; empty where there is none."""
+    """What a worker of the engine reports about its confinement; empty without one."""
     from cosim.engines.registry import open_simulator
 
     try:
@@ -251,7 +251,7 @@ def data() -> Iterator[Finding]:
         entries = [entry for entry in datasets.REGISTRY.values() if curves is bool(entry.file)]
         places = {entry.name: datasets.locate(entry.name).place for entry in entries}
         here = [f"{name} ({place})" for name, place in places.items() if place not in ("network", "nowhere")]
-        # What has no recorded hash is fetched only for those who ask for it.
+        # A data set without a recorded hash is fetched on request only.
         away = [
             e.name for e in entries if places[e.name] in ("network", "nowhere") and not (e.file and not e.file.sha256)
         ]
@@ -295,7 +295,7 @@ def _version(name: str) -> str | None:
 
 
 def works(findings: list[Finding]) -> bool:
-    """Whether nothing that is needed is missing."""
+    """Whether everything that is needed works."""
     return all(finding.state is not State.MISSING for finding in findings)
 
 

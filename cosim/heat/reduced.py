@@ -59,7 +59,7 @@ def reduce(
 ) -> Reduced:
     """The reduced model for a source ``heat`` (cells,) W, good between ``first`` and ``last`` (s) and at rest."""
     if not 0.0 < first < last:
-        raise InputError(f"times from {first:g} to {last:g} s are not a range", remedy="give 0 < first < last")
+        raise InputError(f"{first:g} to {last:g} s is not a range of times", remedy="give 0 < first < last")
     n = max(3, int(np.ceil(per_decade * np.log10(last / first))) + 1)
     shifts = np.concatenate([[0.0], np.geomspace(1.0 / last, 1.0 / first, n)])
     basis = np.empty((heat.size, shifts.size))

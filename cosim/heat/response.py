@@ -2,8 +2,8 @@
 
 Source: arXiv 2411.18272, Sec. 7.4, which defines the thermal coupling coefficient as the rise at a ReRAM over the rise
 at the heater, and compares its values after 60 ns (Fig. 6). Rises are volume means over the rod and over each filament
-(own). Position A is the middle crossing, B the next one in the row or in the column, C the diagonal one (own reading of
-Fig. 13).
+(our choice). Position A is the middle crossing, B the next one in the row or in the column, C the diagonal one (our
+reading of Fig. 13).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def step_times(stop: float, *, start: float = FIRST_TIME, per_decade: int = 8) -
 def solution(
     stack: Stack, *, stop: float = 20e-6, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[Grid, Reduced, float]:
-    """The grid, the reduced model at `VOLTAGE` and the current (A): fields at any time up to ``stop`` (s)."""
+    """The grid, the reduced model at `VOLTAGE` and the current (A); fields are valid up to ``stop`` (s)."""
     model, site = prepare(stack)
     heat, current = joule(model, site, voltage=VOLTAGE)
     return model.grid, reduce(model, heat, first=FIRST_TIME, last=stop, tell=tell), current

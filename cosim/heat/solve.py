@@ -72,7 +72,7 @@ def discretise(grid: Grid) -> Discretised:
     heat = _matrix(fipy, mesh, grid.of_material("kappa"), sink)
     charge = _matrix(fipy, mesh, grid.of_material("sigma"), None)
     del mesh, sink
-    gc.collect()  # FiPy's mesh holds itself in cycles: 2 kB a cell that would stay until Python's own round
+    gc.collect()  # FiPy's mesh is in reference cycles: 2 kB per cell would stay until Python's garbage collection
     return Discretised(grid, heat * 1e-9, charge * 1e-9, grid.heat_capacity)
 
 
@@ -155,14 +155,14 @@ def heater(model: Discretised, column: int, row: int) -> Heater:
     part = label[np.searchsorted(here, np.flatnonzero(top)[0])]
     cells = here[label == part]
     if not np.all(np.isin(np.flatnonzero(ground), cells)) or not np.any(top) or not np.any(ground):
-        raise InputError(f"no conductor joins the contacts of the heater at ({column}, {row})")
+        raise InputError(f"the contacts of the heater at ({column}, {row}) are not connected by a conductor")
     return Heater(column, row, cells, np.flatnonzero(top), np.flatnonzero(ground))
 
 
 def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | None = None) -> tuple[Array, float]:
     """Heat (cells,) W from ``voltage`` (V) over a heater, and its current (A).
 
-    ``scale`` (cells,) multiplies σ; None: Table 2 as it stands. The heat of a face is split between its two cells as
+    ``scale`` (cells,) multiplies σ; None: Table 2 unchanged. The heat of a face is split between its two cells as
     their halves' resistances, so that the sum is voltage times current.
     """
     keep = site.cells

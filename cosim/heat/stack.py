@@ -5,7 +5,7 @@ heater and ReRAM (once printed as 30 m), a rod of radius 4.19 nm and a filament 
 feature size F, the pitch K; a heat sink at 300 K below the substrate, every other surface adiabatic. It calls σ an
 electrical resistivity; the values are conductivities.
 
-Own, because text and table leave it open: electrodes F thick; the shared electrode a pad of F × F per cell (its
+Our choice, as text and table leave it open: electrodes F thick; the shared electrode a pad of F × F per cell (its
 transistor's contact); the heater's oxide is the isolation oxide, the ReRAM's the switching oxide, under the pad only;
 lines of width F, top electrodes along x (a column of the array), bottom electrodes along y (a row); the substrate's
 oxide (isolation oxide, too), its thickness and the margin around the outer lines are inputs. The *modified* geometry
@@ -107,10 +107,10 @@ class Stack:
         if self.side(self.rod_radius) >= self.feature or self.side(self.filament_radius) >= self.feature:
             raise InputError(f"a rod does not fit into a feature of {self.feature:g} m")
         if self.cells < 1 or self.cells % 2 == 0:
-            raise InputError(f"{self.cells} lines have no middle one", remedy="give an odd number")
+            raise InputError(f"an array of {self.cells} lines has no middle", remedy="give an odd number")
         missing = set(NAMES) - set(self.materials)
         if missing:
-            raise InputError(f"the stack has no {', '.join(sorted(missing))}", remedy="add to MATERIALS")
+            raise InputError(f"the stack lacks {', '.join(sorted(missing))}", remedy="add to MATERIALS")
 
     @classmethod
     def baseline(cls, feature: float = 60e-9, *, pitch: float | None = None, refine: float = 1.0) -> Stack:
@@ -119,7 +119,7 @@ class Stack:
 
     @classmethod
     def modified(cls, feature: float = 60e-9, *, pitch: float | None = None, refine: float = 1.0) -> Stack:
-        """The geometry of Fig. 6(e): heater nearer to the ReRAM, thicker top and bottom electrodes (dimensions own)."""
+        """The geometry of Fig. 6(e): heater nearer to the ReRAM, thicker top and bottom electrodes (our choice)."""
         plain = cls.baseline(feature, pitch=pitch, refine=refine)
         return replace(plain, shared=feature / 3, top=2 * feature, bottom=2 * feature)
 

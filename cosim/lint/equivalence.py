@@ -1,9 +1,9 @@
-"""Is a repaired model the model that was meant? Before and after under one drive, and what could not be verified.
+"""Is a repaired model the intended one? Before and after under one drive, and what could not be verified.
 
-Compared are the repaired model in ngspice with the original *as its language reads it* (`va_reading`,
-`lt_reading`), and, where the original runs in ngspice at all, with that: which shows what the repair is good for.
-The drive is chosen in `drive`. What differs by more than `TOLERANCE` is a finding, and so is what the drive left
-standing still: it shows nothing.
+The repaired model in ngspice is compared with the original *as its language reads it* (`va_reading`,
+`lt_reading`), and with the original in ngspice, where it runs at all: that shows what the repair is good for.
+The drive is chosen in `drive`. What differs by more than `TOLERANCE` is a finding, and so is what the drive did not
+move: the comparison shows nothing about it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005
-_READ_SECONDS = 60.0  # a finer reading that would take longer is left out: its error is stated
+_READ_SECONDS = 60.0  # a finer reading that would take longer is omitted, and the error stated
 _ABSTOL = 1e-13  # A
 _NOISE = 10.0 * _ABSTOL
 _CONSTANT = 1e-6  # of its largest value: a current that changes less is constant
@@ -43,7 +43,7 @@ DISAGREES = Rule(
     "do not use the result: compare both by hand, and report a misreading with the file",
 )  # fmt: skip
 STANDS = Rule(
-    "not-moved", Severity.UNVERIFIED, "{}", "give --amplitude and --period that move it, if there are any"
+    "not-moved", Severity.UNVERIFIED, "{}", "give --amplitude and --period that move it"
 )  # fmt: skip
 UNCERTAIN = Rule("not-verified", Severity.UNVERIFIED, "{}", "check the repaired model by hand")
 FAILS = Rule("fix-fails", Severity.ERROR, "{}", "repair what is named by hand, then lint again")
@@ -53,7 +53,7 @@ FAILS = Rule("fix-fails", Severity.ERROR, "{}", "repair what is named by hand, t
 class Comparison:
     """Two runs: ``current`` and ``states`` are the largest differences over the drive's knots.
 
-    The current's is relative to its largest value, and None where there was none to compare; a state's to the range
+    The current's is relative to its largest value, and None where there was nothing to compare; a state's to the range
     that it goes through (at least 1e-3 of its largest value). ``limit`` is what neither may exceed; None: no limit.
     """
 
@@ -85,7 +85,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What was compared, under which drive, and in sentences what could not be. ``findings`` are what came of it."""
+    """What was compared, under which drive, and in sentences what could not be; ``findings`` are the results."""
 
     drive: Drive | None
     comparisons: tuple[Comparison, ...] = ()
@@ -94,7 +94,7 @@ class Equivalence:
 
     @property
     def runs(self) -> bool:
-        """Whether the repaired model was not seen to fail."""
+        """Whether nothing showed that the repaired model fails."""
         return all(finding.rule != FAILS.code for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Equivalence:
 
 
 def fails(reason: str) -> Equivalence:
-    """That of a repaired model that an engine does not take: ``reason`` is the engine's own."""
+    """That of a repaired model that an engine refuses: ``reason`` is the engine's."""
     return Equivalence(None, (), (reason,), (at(FAILS, 1, 1, reason),))
 
 
@@ -151,7 +151,7 @@ def compare(
     """Compare (see the module).
 
     Args:
-        read: the reading of the original; None where ``unread`` says why there is none.
+        read: the reading of the original; None where ``unread`` says why it is missing.
         before, after: decks of the original (None: ``no_before`` says why) and of the repaired model.
         states: what the reading calls a state -> its vector in ``after``.
         simulator: ngspice.
@@ -213,22 +213,22 @@ def compare(
 
 
 def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
-    """What the drive leaves where it is, "" for the current, with a sentence each."""
+    """What the drive does not move, "" for the current, with a sentence each."""
     for name, x in meant.states.items():
         way, reach = float(np.ptp(x)), chosen.ranges.get(name, 0.0)
         if way <= STILL * reach or way == 0.0:
             yield (
                 name,
                 (
-                    f"the state {name} did not move: nothing verified about it (by {way:.3g} under {chosen.drive},"
+                    f"the state {name} did not move: nothing about it is verified (by {way:.3g} under {chosen.drive},"
                     f" where {STILL:.0%} of its range or start, {reach:.3g}, counts as moved)"
                 ),
             )
     peak = max(float(np.max(np.abs(run.current))) for run in (meant, new))
     if peak < _NOISE:
-        yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing verified about it"
+        yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing about it is verified"
     elif max(float(np.ptp(run.current)) for run in (meant, new)) < _CONSTANT * peak:
-        yield "", f"the current does not change under {chosen.drive}: nothing verified about it"
+        yield "", f"the current does not change under {chosen.drive}: nothing about it is verified"
 
 
 def _difference(

@@ -1,4 +1,4 @@
-"""``--fix`` for LTspice netlists: the same netlist in ngspice's words, each change with a sentence."""
+"""``--fix`` for LTspice netlists: the same netlist for ngspice, each change with a sentence."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def _start(line: Line, value: str, writer: Writer) -> None:
         writer.extra.append(f".ic V({other})={{-({bare})}}")
         writer.done["IC= of a capacitor is .ic of its node as well"] = None
     else:
-        writer.left[f"IC= of {line.text.split()[0]} between two nodes has no .ic: run .tran with uic"] = None
+        writer.left[f"IC= of {line.text.split()[0]} between two nodes cannot become .ic: run .tran with uic"] = None
 
 
 def _parasitic(line: Line, key: str, value: str, writer: Writer) -> None:
@@ -331,7 +331,7 @@ def _parasitic(line: Line, key: str, value: str, writer: Writer) -> None:
         writer.extra.append(f"C{name}_par {first} {second} {{{value}}}")
     else:
         writer.extra.append(f"{'L' if key == 'lser' else 'R'}{name}_ser {name}_ser {second} {{{value}}}")
-    writer.done[f"{key} is an element of its own"] = None
+    writer.done[f"{key} is a separate element"] = None
 
 
 def writer_nodes(written: str, line: Line, writer: Writer) -> str:

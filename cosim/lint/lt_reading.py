@@ -1,6 +1,6 @@
 """An LTspice subcircuit of a memristor in numpy, with LTspice's meaning of every function: the reference for ``--fix``.
 
-Read are subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
+It reads subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
 voltage source or a behavioural voltage, and elements whose current is an expression of those. A circuit that would
 have to be solved for a node raises `Unreadable`, and is reported as not verified.
 """
@@ -24,7 +24,7 @@ _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
 class Subcircuit:
-    """The first subcircuit of a file. Raises `Unreadable` with what is not read."""
+    """The first subcircuit of a file. Raises `Unreadable`, which names what cannot be read."""
 
     def __init__(self, lines: Sequence[Line], *, caret_is_power: bool) -> None:
         self._dialect = dialect(caret_is_power=caret_is_power)
@@ -73,7 +73,7 @@ class Subcircuit:
                     raise Unreadable(f"element {line.text.split()[0]!r} is not read", 0)
                 self._elements.append(element(line))
         if not self.name or len(self.ports) < 2:
-            raise Unreadable("there is no subcircuit with two terminals", 0)
+            raise Unreadable("the file has no subcircuit with two terminals", 0)
 
     def _find_states(self) -> dict[str, tuple[float, float]]:
         """State node -> capacitance and start value."""
@@ -83,7 +83,7 @@ class Subcircuit:
                 continue
             node, other = part.nodes
             if other not in _GROUND or node in self.ports[:2] or node in found or "q" in part.given:
-                raise Unreadable(f"capacitor {part.name!r} holds no single state", 0)
+                raise Unreadable(f"capacitor {part.name!r} does not hold a single state", 0)
             start = self._ics.get(node, part.given.get("ic", "0"))
             value = part.given.get("value", part.given.get("c"))
             if value is None:

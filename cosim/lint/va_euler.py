@@ -25,7 +25,7 @@ _CLIPPED = tuple(
 
 
 class NotEuler(Exception):
-    """Why a hidden state is not one that can be rewritten."""
+    """Why a hidden state cannot be rewritten."""
 
 
 @dataclass
@@ -138,7 +138,7 @@ def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
 
 
 def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
-    """Sign and increment of ``own + increment``, None where ``value`` is none such."""
+    """Sign and increment of ``own + increment``, None for any other ``value``."""
     if value.op not in ("+", "-"):
         return None
     first, second = value.args
@@ -235,7 +235,7 @@ def _plain(model: Model, statement: Statement) -> bool:
 
 
 def _bound(model: Model, module: Module, expr: Expr, state: State, *, upper: bool) -> bool:
-    """Take ``expr`` for a bound of ``state`` where it is constant, and where there is none yet."""
+    """Take a constant ``expr`` for a bound of ``state``, unless it has one already."""
     if not constant(expr, module):
         return False
     written = model.source.text[expr.start : expr.end]
@@ -261,9 +261,9 @@ def _inside(model: Model, module: Module, value: Expr, state: State) -> Expr:
 
 
 def _sides(model: Model, module: Module, name: str, moving: int, count: int) -> tuple[bool, ...]:
-    """For each argument but ``moving`` whether it is the upper bound of a clamp; empty where it is no clamp.
+    """For each argument but ``moving`` whether it is the upper bound of a clamp; empty where it is not a clamp.
 
-    A function of the module's own is tried at some points.
+    A function that the module defines is tried at some points.
     """
     if count == 2 and name in ("min", "max"):
         return (name == "min",)
@@ -299,7 +299,7 @@ def _clamp(model: Model, module: Module, statement: Statement, state: State) -> 
 
 
 def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[str, ...]) -> None:
-    """Find the start value, and take its assignments away."""
+    """Find the start value, and remove its assignments."""
     text = model.source.text
     found: list[Expr] = []
     for name in own:
@@ -329,7 +329,7 @@ def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[st
 
 
 def _removed(module: Module, statement: Statement) -> Edit:
-    """An edit that takes ``statement`` away, with the guard around it where nothing else is in it."""
+    """An edit that removes ``statement``, with the guard around it if nothing else is in it."""
     target = statement
     for guard in reversed(_guards(module, statement)):
         rest = [s for s in guard.body if s is not target and s.kind != "empty"]
@@ -391,7 +391,7 @@ def _assemble(model: Model, module: Module, states: list[State]) -> list[Edit]:
 
 
 def _helpers(module: Module, state: State) -> list[Edit]:
-    """Take the step's own bookkeeping away (``dt = $abstime - t_last; t_last = $abstime``)."""
+    """Remove the bookkeeping of the step (``dt = $abstime - t_last; t_last = $abstime``)."""
     return [
         Edit(statement.start, statement.end, ";", "the engine chooses the time step")
         for statement in module.statements()

@@ -1,7 +1,7 @@
 """A Verilog-A two-terminal model as the language's standard reads it: variables keep their values from step to step.
 
 The reference for ``--fix``: what the author of an explicitly integrated model meant, walked in small fixed steps over
-the syntax tree, with nothing compiled. Read are modules with two ports that contribute to one branch, with ``idt`` and
+the syntax tree, with nothing compiled. It reads modules with two ports that contribute to one branch, with ``idt`` and
 hidden variables as memory; anything else raises `Unreadable`, and is reported as not verified.
 """
 
@@ -126,7 +126,7 @@ class Reading:
         before, nodes = dict(self._values), dict(self._nodes)
 
         def trial(current: float) -> float:
-            """How far the branch is from its own equation, with the state as it was before this step."""
+            """How far the branch is from its equation, with the state as it was before this step."""
             self._values, self._nodes, self._pending = dict(before), dict(nodes), {}
             self._probe = {"V": volts, "I": current}
             self._contributions = {}

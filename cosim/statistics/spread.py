@@ -313,7 +313,7 @@ def _window(spread: Spread, nominal: float) -> tuple[float, float]:
     mass = special.ndtr(high) - special.ndtr(low)
     if not mass > LEAST_MASS:
         raise InputError(
-            f"the bounds of a spread exclude its whole distribution around {nominal:g}", remedy="widen min and max"
+            f"the bounds of a spread leave nothing of its distribution around {nominal:g}", remedy="widen min and max"
         )
     return low, high
 

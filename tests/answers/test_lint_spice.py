@@ -172,7 +172,7 @@ def test_a_state_that_stands_still_is_not_verified(
     file.write_text(SLOW)
     repair = fix_file(file, simulator, period=1e-9)
     assert not repair.clean
-    assert any("the state w did not move: nothing verified" in text for text in repair.equivalence.unverified)
+    assert any("the state w did not move: nothing about" in text for text in repair.equivalence.unverified)
     assert all("w" not in comparison.states for comparison in repair.equivalence.comparisons)
     assert main(["lint", str(file), "--fix", str(out), "--period", "1 ns", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
