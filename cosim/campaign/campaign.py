@@ -14,7 +14,7 @@ from typing import Self
 from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cache import Cache
-from cosim.campaign.cases import Subject
+from cosim.campaign.cases import PreparedBench
 from cosim.campaign.executors import Executor
 from cosim.campaign.plan import Plan, grid_values, load_bench, read_plan
 from cosim.campaign.points import Points
@@ -202,7 +202,7 @@ def check(plan: Plan, bench: Testbench) -> None:
     if searching is None:
         points = Points(plan, bench)
         ends = {0, len(points) - 1}
-        subject = Subject(bench, "", simulator=plan.engine)
+        subject = PreparedBench(bench, "", simulator=plan.engine)
         for corner in corners_of(plan, bench):
             subject.corner(corner)
             if plan.sample is not None and not plan.spreads and not subject.random(corner):
@@ -222,7 +222,7 @@ def corners_of(plan: Plan, bench: Testbench) -> list[str]:
     return list(map(str, grid_values(plan, bench).get(CORNER, [NOMINAL])))
 
 
-def subject_of(plan: Plan, bench: Testbench) -> Subject:
+def subject_of(plan: Plan, bench: Testbench) -> PreparedBench:
     """The bench with the version of its engine, which is started for the question. Raises `EngineMissing`."""
     with open_simulator(plan.engine) as simulator:
-        return Subject(bench, simulator.version(), simulator=plan.engine)
+        return PreparedBench(bench, simulator.version(), simulator=plan.engine)

@@ -88,7 +88,7 @@ class _Corner:
     random: bool
 
 
-class Subject:
+class PreparedBench:
     """A bench, ready for many cases: its corners are made once, and what all decks share is hashed once.
 
     Args:
@@ -255,7 +255,7 @@ class Done:
 
 
 def evaluate(
-    subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None = None, keep: bool = False
+    subject: PreparedBench, case: Case, simulator: Simulator, *, limits: Limits | None = None, keep: bool = False
 ) -> Done:
     """Run a case, and its repetition where it asks for one.
 
@@ -267,7 +267,7 @@ def evaluate(
     return done
 
 
-def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None, keep: bool) -> Done:
+def _evaluated(subject: PreparedBench, case: Case, simulator: Simulator, *, limits: Limits | None, keep: bool) -> Done:
     row: dict[str, Any] = {
         "number": case.number, "corner": case.corner, "values": dict(case.values), "engine": subject.engine,
     }  # fmt: skip
@@ -357,7 +357,7 @@ def _time_step(run: BenchResult, again: BenchResult | str, most: float) -> tuple
 def physics_of(bench: Testbench, run: BenchResult, tree: Calls) -> dict[str, dict[str, Any]]:
     """What can be checked on any run: every vector is finite, and every saved state stays within its bounds.
 
-    A state is the inner node of an instance of one of the bench's devices, which ``tree`` (`Subject.calls`) tells.
+    A state is the inner node of an instance of a device of the bench, which ``tree`` (`PreparedBench.calls`) tells.
     """
     finite = all(bool(np.all(np.isfinite(data[v].values))) for r in run.runs for data in r.result.waveforms.values()
                  for v in data.data_vars)  # fmt: skip

@@ -137,7 +137,7 @@ class Sample(Table):
         return self
 
 
-class WorstCase(Table):
+class WorstCaseSearch(Table):
     """A search for the worst value of a measure, or for the smallest deviation at which it meets its limit.
 
     Args:
@@ -226,7 +226,7 @@ class Plan(Table):
     form: Literal["behavioural", "verilog-a"] | None = None
     grid: Grid = Field(default_factory=dict)
     sample: Sample | None = None
-    worst_case: WorstCase | None = None
+    worst_case: WorstCaseSearch | None = None
     high_sigma: HighSigma | None = None
     keep: Literal["measures", "waveforms"] = "measures"
     trust: Number = 0.0
@@ -272,7 +272,7 @@ class Plan(Table):
         return name, "cycle_variables" if cycle else "variables", *variable.split(".")
 
     @property
-    def way(self) -> tuple[str, Sample | WorstCase | HighSigma | None]:
+    def way(self) -> tuple[str, Sample | WorstCaseSearch | HighSigma | None]:
         """How cases are drawn or searched: its table's name, and the table; "" and None for a mere grid."""
         tables = {"sample": self.sample, "worst_case": self.worst_case, "high_sigma": self.high_sigma}
         return next(((name, way) for name, way in tables.items() if way is not None), ("", None))

@@ -17,7 +17,7 @@ import numpy as np
 from cosim.bench.testbench import Testbench
 from cosim.campaign.address import NOMINAL, nominal
 from cosim.campaign.cases import Case
-from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
+from cosim.campaign.plan import HighSigma, Plan, WorstCaseSearch, check_spreads
 from cosim.campaign.points import Variables, repeats
 from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, UnknownName, at
@@ -38,7 +38,7 @@ class Searcher:
 
     search: Search[Any, Any]
     variables: Variables
-    way: WorstCase | HighSigma
+    way: WorstCaseSearch | HighSigma
     trust: float
     asked: int = 0
 
@@ -81,7 +81,7 @@ def failed(row: Mapping[str, Any], limit: str) -> float:
     return float(row.get("limits", {}).get(limit) != Verdict.PASS.value)
 
 
-def worst_value(row: Mapping[str, Any], way: WorstCase) -> float:
+def worst_value(row: Mapping[str, Any], way: WorstCaseSearch) -> float:
     """The worst of a case's values of the searched measure; NaN where the run has none."""
     values = row.get("measures", {}).get(way.measure, ())
     if row["outcome"] != Outcome.CONVERGED.value or not len(values):
@@ -120,7 +120,7 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     return Searcher(search, variables, way, plan.trust)
 
 
-def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], float]:
+def _limit(way: WorstCaseSearch, bench: Testbench) -> dict[Literal["min", "max"], float]:
     limit = bench.file.limits.get(way.measure)
     low, high = limit.span(bench.file.measures[way.measure].unit) if limit is not None else (None, None)
     end: Literal["min", "max"] = "min" if way.worst == "smallest" else "max"

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cosim.campaign.cases import Case, Done, Subject, evaluate
+from cosim.campaign.cases import Case, Done, PreparedBench, evaluate
 from cosim.campaign.finished import Finished
 from cosim.campaign.plan import Plan, load_bench
 from cosim.campaign.points import Points
@@ -57,7 +57,7 @@ class _Ready:
     """A job that this process can run cases of; ``users`` batches do at the moment."""
 
     plan: Plan
-    subject: Subject
+    subject: PreparedBench
     simulator: Simulator
     limits: Limits
     keep: bool
@@ -103,7 +103,7 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
             engine = simulator.version()
         except EngineMissing:  # it may have been killed while it started; what is missing stays missing
             engine = simulator.version()
-        subject = Subject(bench, engine, simulator=plan.engine)
+        subject = PreparedBench(bench, engine, simulator=plan.engine)
         if subject.engine != job.engine:
             raise InputError(
                 f"a worker has {subject.engine}, the campaign began with {job.engine}",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, Layout, RawFile, ascii_pieces, blocks, held
+from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, RawFile, RawLayout, ascii_pieces, blocks, held
 from cosim.engines.worker.frames import Numbers
 from cosim.errors import InputError, UnknownName, Where
 
@@ -124,7 +124,7 @@ def _blocks(
         raise UnknownName("vector", original, known, where=Where(file.path))
 
 
-def _header(file: RawFile, partial: bool) -> Layout | None:
+def _header(file: RawFile, partial: bool) -> RawLayout | None:
     """The next header, as it stands; None at the end of the file, with ``partial`` also for half a header."""
     header: dict[str, str] = {}
     variables: list[tuple[str, str, int]] = []
@@ -155,7 +155,7 @@ def _header(file: RawFile, partial: bool) -> Layout | None:
                 raise file.fail("has no table of its variables")
             flags = header.get("flags", "").lower().split()
             lengths: Index = np.array([length for _, _, length in variables], dtype=np.intp)
-            return Layout(
+            return RawLayout(
                 names=tuple(name for name, _, _ in variables),
                 types=tuple(kind for _, kind, _ in variables),
                 lengths=lengths,
@@ -196,7 +196,7 @@ def _count(file: RawFile, header: dict[str, str], key: str) -> int:
     return number
 
 
-def _borne_out(file: RawFile, layout: Layout, partial: bool) -> Layout:
+def _borne_out(file: RawFile, layout: RawLayout, partial: bool) -> RawLayout:
     """The layout with no more points than the file has; those that it lacks are an error unless ``partial``."""
     size = file.size - layout.at
     unknown = layout.points == 0 and bool(layout.names) and _has_values(file, layout.at)
@@ -229,7 +229,7 @@ def _has_values(file: RawFile, at: int) -> bool:
     return bool(text) and not text.startswith(_STARTS)
 
 
-def _count_points(file: RawFile, layout: Layout) -> int:
+def _count_points(file: RawFile, layout: RawLayout) -> int:
     """How many points of a plot in text are complete."""
     row, points = file.row, 0
     for first, rows, _ in ascii_pieces(file, layout, np.arange(0), short=True):

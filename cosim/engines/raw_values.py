@@ -108,7 +108,7 @@ def _missing(path: str | Path, why: str | None) -> MissingFile:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RawLayout:
     """What a header says of its values, which begin at byte ``at``.
 
     Vector k has ``lengths[k]`` values, and stands in the first ``stored[k]`` of the ``points``.
@@ -141,12 +141,12 @@ class Layout:
         """The byte behind the values of a binary plot."""
         return self.at + self.total * self.dtype.itemsize
 
-    def cut(self, points: int) -> Layout:
+    def cut(self, points: int) -> RawLayout:
         """The first ``points`` of a plot that should have more."""
         lengths, stored = np.minimum(self.lengths, points), np.minimum(self.stored, points)
         return replace(self, lengths=lengths, stored=stored, points=points, complete=False)
 
-    def endless(self) -> Layout:
+    def endless(self) -> RawLayout:
         """The same where the number of points is not known."""
         ends = np.full(len(self.names), sys.maxsize, dtype=np.intp)
         return replace(self, lengths=ends, stored=ends, points=sys.maxsize)
@@ -161,7 +161,7 @@ class Layout:
             start = end
 
 
-def held(layout: Layout, size: int) -> int:
+def held(layout: RawLayout, size: int) -> int:
     """How many points of a binary plot are whole in ``size`` bytes."""
     left = size // layout.dtype.itemsize
     for start, end, active in layout.segments():
@@ -193,7 +193,7 @@ def _runs(columns: Index, dtype: np.dtype[Any]) -> list[_Run]:
     return runs
 
 
-def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]:
+def binary_pieces(file: RawFile, layout: RawLayout, keep: Index) -> Iterator[Piece]:
     """(first point, (points, kept) values, the kept vectors) in order. The values are overwritten by the next piece."""
     at, dtype = layout.at, layout.dtype
     for start, end, active in layout.segments():
@@ -267,7 +267,7 @@ def _line_of(text: bytes, word: int) -> int:
     return 1
 
 
-def ascii_pieces(file: RawFile, layout: Layout, keep: Index, *, short: bool = False) -> Iterator[Piece]:
+def ascii_pieces(file: RawFile, layout: RawLayout, keep: Index, *, short: bool = False) -> Iterator[Piece]:
     """What `binary_pieces` gives, from text: for each point its number, then its values (``re,im`` of complex ones).
 
     Raises `DataError` for a word that is not a number, for points that are not numbered from 0, for too many values,
@@ -315,7 +315,7 @@ def ascii_pieces(file: RawFile, layout: Layout, keep: Index, *, short: bool = Fa
 class _Columns:
     """The kept vectors of the points from ``start`` to ``end``: those of one length share one table."""
 
-    def __init__(self, layout: Layout, keep: Index, start: int, end: int) -> None:
+    def __init__(self, layout: RawLayout, keep: Index, start: int, end: int) -> None:
         self.start, self.end = start, end
         lengths = np.clip(layout.lengths[keep], start, end) - start
         self._groups = [
@@ -338,7 +338,7 @@ class _Columns:
 
 
 def blocks(
-    file: RawFile, layout: Layout, keep: Index, *, size: int | None
+    file: RawFile, layout: RawLayout, keep: Index, *, size: int | None
 ) -> Iterator[tuple[int, tuple[Numbers, ...]]]:
     """(first point, the kept vectors' values) of ``size`` points after ``size`` points, or of all at once.
 

@@ -28,7 +28,7 @@ from cosim.devices.registry import device
 from cosim.errors import FitError
 from cosim.files import write_atomic
 from cosim.fitting.minimise import estimates, minimise
-from cosim.heat.response import Response
+from cosim.heat.response import StepResponse
 from cosim.heat.stack import Stack
 from cosim.parameters import ParameterSet, Quantity, read_sets
 
@@ -131,7 +131,7 @@ def _minimise(
     return NetworkFit(MappingProxyType(quantities), times, model(times, best), target)
 
 
-def fit_cell(response: Response, *, poles: int = 2) -> NetworkFit:
+def fit_cell(response: StepResponse, *, poles: int = 2) -> NetworkFit:
     """One pole or two for a cell on its own."""
     target = response.rises[:, OWN : OWN + 1]
     rest = float(response.steady[OWN])
@@ -145,7 +145,7 @@ def fit_cell(response: Response, *, poles: int = 2) -> NetworkFit:
     return _minimise(start, lambda t, values: foster(t, values)[:, None], response.times, target, scale)
 
 
-def fit_array(response: Response) -> NetworkFit:
+def fit_array(response: StepResponse) -> NetworkFit:
     """Two poles per cell and the links of a 3×3 array."""
     cell = {name: quantity.value for name, quantity in fit_cell(response).values.items()}
     own, row, diagonal = (float(response.steady[k]) for k in (OWN, ROW, DIAGONAL))
@@ -172,7 +172,7 @@ def describe(stack: Stack) -> str:
     return ", ".join(f"{name} {value * 1e9:.4g} nm" for name, value in sizes.items())
 
 
-def parameter_sets(response: Response, name: str) -> dict[str, list[ParameterSet]]:
+def parameter_sets(response: StepResponse, name: str) -> dict[str, list[ParameterSet]]:
     """File name -> sets: the cell, the array's cell, and its links, as ``name``, ``name_array``, ``name_along_row``."""
     cell, array, single = fit_cell(response), fit_array(response), fit_cell(response, poles=1)
     source = (

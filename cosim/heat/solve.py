@@ -32,7 +32,7 @@ from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, SimulationError
-from cosim.heat.stack import NAMES, Grid
+from cosim.heat.stack import NAMES, BoxGrid
 from cosim.packages import optional
 
 DOMINANT = 1e-3  # share of a row's sum in its diagonal above which the diagonal preconditions well enough
@@ -56,13 +56,13 @@ class Discretised:
         capacity: (cells,) J/K.
     """
 
-    grid: Grid
+    grid: BoxGrid
     heat: csr_matrix
     charge: csr_matrix
     capacity: Array
 
 
-def discretise(grid: Grid) -> Discretised:
+def discretise(grid: BoxGrid) -> Discretised:
     """Mesh and matrices of a grid. Raises `EngineMissing` without FiPy."""
     fipy = _library("fipy")
     dx, dy, dz = (np.diff(edge) for edge in grid.edges)
@@ -198,7 +198,7 @@ def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | No
     return heat, current
 
 
-def _half_widths(grid: Grid, first: Index, second: Index) -> tuple[Array, Array]:
+def _half_widths(grid: BoxGrid, first: Index, second: Index) -> tuple[Array, Array]:
     """Half the widths (m) of neighbouring cells along the normal of the face between them; ``first`` < ``second``."""
     nx, ny, _ = grid.shape
     axis = np.where(second - first == 1, 0, np.where(second - first == nx, 1, 2))

@@ -155,7 +155,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Grid:
+class BoxGrid:
     """Boxes: edges in x, y, z (m), and per cell, x fastest, the index of its material in `NAMES`."""
 
     stack: Stack
@@ -223,7 +223,7 @@ def graded(breaks: Array, *, fine: Array, smallest: float, growth: float) -> Arr
     return np.concatenate(edges)
 
 
-def make_grid(stack: Stack) -> Grid:
+def make_grid(stack: Stack) -> BoxGrid:
     """The stack on a graded grid whose planes lie on every interface."""
     rod, filament = 0.5 * stack.side(stack.rod_radius), 0.5 * stack.side(stack.filament_radius)
     half, centres = 0.5 * stack.feature, stack.centres
@@ -234,11 +234,11 @@ def make_grid(stack: Stack) -> Grid:
     levels = np.unique(np.array([z for layer in stack.layers.values() for z in layer]).round(15))
     ends = np.array([z for name in ("switching", "heater") for z in stack.layers[name]])
     upwards = graded(levels, fine=ends, smallest=stack.oxide / (8 * stack.refine), growth=0.25 / stack.refine)
-    grid = Grid(stack, (across, across, upwards), np.zeros(0, dtype=int))
+    grid = BoxGrid(stack, (across, across, upwards), np.zeros(0, dtype=int))
     return replace(grid, material=_painted(grid))
 
 
-def _painted(grid: Grid) -> Array:
+def _painted(grid: BoxGrid) -> Array:
     """(cells,) material indices: later paint covers earlier."""
     stack = grid.stack
     layers, half = stack.layers, 0.5 * stack.feature

@@ -45,7 +45,7 @@ class _Value:
 
 
 @dataclass
-class _Part:
+class _Circuit:
     """The circuit, or one subcircuit: what its head and its ``.param`` cards assign, and its instances of other
     subcircuits.
     """
@@ -72,7 +72,7 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
     whole = _whole(parts)
     done: set[tuple[str, tuple[tuple[str, float | None], ...]]] = set()
 
-    def walk(part: _Part, scope: _Scope, path: str) -> None:
+    def walk(part: _Circuit, scope: _Scope, path: str) -> None:
         for instance, called, line, texts in part.calls:
             if called not in leading:
                 continue
@@ -90,7 +90,7 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
     walk(parts[""], whole, "")
 
 
-def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
+def _require_known(parts: Mapping[str, _Circuit], source: Path | None) -> None:
     """A subcircuit declares its parameters in its head, or by ``.param`` in its body; an instance may give either. An
     engine silently accepts one that is not declared, and uses the default of the one that was meant. In a kit from
     elsewhere that may be on purpose; in the user's own file it is a mistake.
@@ -116,7 +116,7 @@ def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
             )  # fmt: skip
 
 
-def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _Scope:
+def _inside(part: _Circuit, given: Mapping[str, _Value | None], whole: _Scope) -> _Scope:
     """The names defined inside an instance: what it was given, its own assignments, the circuit's."""
 
     def scope(name: str, above: frozenset[str]) -> _Value | None:
@@ -142,7 +142,7 @@ def constant(netlist: Netlist, text: str, given: Mapping[str, float] = MappingPr
     return None if found is None else found.number
 
 
-def _whole(parts: Mapping[str, _Part]) -> _Scope:
+def _whole(parts: Mapping[str, _Circuit]) -> _Scope:
     """The names defined in the circuit itself."""
 
     def whole(name: str, above: frozenset[str]) -> _Value | None:
@@ -203,7 +203,7 @@ def _require_inside(model: DeviceModel, name: str, given: Mapping[str, _Value | 
         )
 
 
-def _leading(parts: Mapping[str, _Part], models: Mapping[str, DeviceModel]) -> set[str]:
+def _leading(parts: Mapping[str, _Circuit], models: Mapping[str, DeviceModel]) -> set[str]:
     """The subcircuits that are a device, or hold one."""
     found = set(models)
     grown = True
@@ -216,8 +216,8 @@ def _leading(parts: Mapping[str, _Part], models: Mapping[str, DeviceModel]) -> s
     return found
 
 
-def _parts(netlist: Netlist) -> dict[str, _Part]:
-    parts = {"": _Part()}
+def _parts(netlist: Netlist) -> dict[str, _Circuit]:
+    parts = {"": _Circuit()}
     stack = [""]
     for line in netlist.lines:
         first = line.text[0]
@@ -230,7 +230,7 @@ def _parts(netlist: Netlist) -> dict[str, _Part]:
             if card in (".subckt", ".macro"):
                 before, assigned = _split(line.text)
                 name = before[1].lower() if len(before) > 1 else ""
-                parts[name] = _Part(assigned)
+                parts[name] = _Circuit(assigned)
                 stack.append(name)
             elif card in (".ends", ".eom"):
                 if len(stack) > 1:

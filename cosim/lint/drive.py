@@ -68,7 +68,7 @@ class Drive:
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """Currents (n,) A and states (n,) of one run; ``missing`` are states that it lacks."""
 
     current: Array
@@ -77,7 +77,7 @@ class Run:
 
 
 # (t, v) -> the original as its language reads it
-Reader = Callable[[Array, Array], Run]
+Reader = Callable[[Array, Array], ModelRun]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _saturated(probes: list[_Probe]) -> bool:
     return all(STILL * start < way <= 1.05 * before for before, way, start in ways)
 
 
-def _resolved(run: Run) -> bool:
+def _resolved(run: ModelRun) -> bool:
     for x in run.states.values():
         way = float(np.ptp(x))
         if not np.isfinite(way):

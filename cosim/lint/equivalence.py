@@ -22,7 +22,7 @@ from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Rule, Severity, at
-from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
+from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, ModelRun, Reader, choose
 
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (4000, 16000, 64000)
@@ -113,16 +113,16 @@ def fails(reason: str) -> Equivalence:
     return Equivalence(None, (), (reason,), (at(FAILS, 1, 1, reason),))
 
 
-def _read_finely(read: Reader, drive: Drive) -> tuple[Run, float]:
+def _read_finely(read: Reader, drive: Drive) -> tuple[ModelRun, float]:
     """The reading at the drive's knots, and how far its current moved when its step was last divided by four."""
     knots = drive.knots()[0]
-    found: Run | None = None
+    found: ModelRun | None = None
     moved = np.inf
     for steps in _READ_STEPS:
         t = np.linspace(0.0, drive.duration, steps + 1)
         began = time.perf_counter()
         raw = read(t, drive.at(t))
-        new = Run(np.interp(knots, t, raw.current), {n: np.interp(knots, t, x) for n, x in raw.states.items()})
+        new = ModelRun(np.interp(knots, t, raw.current), {n: np.interp(knots, t, x) for n, x in raw.states.items()})
         if not np.all(np.isfinite(new.current)):
             raise Unreadable("its current is not finite", 0)
         if found is not None:
@@ -177,7 +177,7 @@ def compare(
         says = f"the repaired model does not run in ngspice under {drive} ({why}), but does at a tenth of it"
         return Equivalence(drive, (), (says,), (at(UNCERTAIN, 1, 1, says),))
     comparisons = []
-    reference: Run | None = None
+    reference: ModelRun | None = None
     if read is None:
         unverified.append(f"the original was not read: {unread}")
     else:
@@ -191,7 +191,7 @@ def compare(
         findings += [at(STANDS, 1, 1, says) for says in still.values()]
         unverified += [f"state {name!r} was not compared: ngspice has no vector {states[name]}" for name in new.missing]
         comparisons.append(_difference(_MEANT, new, reference, without=still.keys(), limit=TOLERANCE))
-    old: Run | None = None
+    old: ModelRun | None = None
     if before is None:
         unverified.append(f"the original does not run in ngspice: {no_before}")
     else:
@@ -212,7 +212,7 @@ def compare(
     return Equivalence(drive, tuple(comparisons), tuple(unverified), tuple(findings))
 
 
-def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
+def _still(meant: ModelRun, new: ModelRun, chosen: Chosen) -> Iterator[tuple[str, str]]:
     """What the drive does not move, "" for the current, with a sentence each."""
     for name, x in meant.states.items():
         way, reach = float(np.ptp(x)), chosen.ranges.get(name, 0.0)
@@ -232,7 +232,7 @@ def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
 
 
 def _difference(
-    what: str, first: Run, second: Run, *, without: Collection[str] = (), limit: float | None = None
+    what: str, first: ModelRun, second: ModelRun, *, without: Collection[str] = (), limit: float | None = None
 ) -> Comparison:
     scale = max(float(np.max(np.abs(second.current))), float(np.max(np.abs(first.current))), 1e-30)
     current = None if "" in without else float(np.max(np.abs(first.current - second.current))) / scale
@@ -244,7 +244,7 @@ def _difference(
     return Comparison(what, current, states, limit)
 
 
-def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[Run | None, str]:
+def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[ModelRun | None, str]:
     try:
         result = simulator.run(deck, limits=_LIMITS)
         if not result.ok:
@@ -258,7 +258,7 @@ def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[st
     current = np.interp(knots, t, -np.asarray(data["i(vdrive)"].values, float))
     found = {name: np.interp(knots, t, np.asarray(data[vector].values, float))
              for name, vector in states.items() if vector in data}  # fmt: skip
-    return Run(current, found, tuple(name for name in states if name not in found)), ""
+    return ModelRun(current, found, tuple(name for name in states if name not in found)), ""
 
 
 BODY_LINE = 3  # where the body of a `bench_deck` begins

@@ -23,7 +23,7 @@ from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
-from cosim.lint.drive import Drive, Reader, Run
+from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
 from cosim.lint.va_reading import Reading
 
@@ -272,11 +272,11 @@ def _reader(
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
     scales = _scales(va_rules.read(fixed, folder), states)
 
-    def read(t: Array, v: Array) -> Run:
+    def read(t: Array, v: Array) -> ModelRun:
         reading = _Watched(old, float(t[1] - t[0]), nodes)
         trace = reading.run(t, v)
         kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
-        return Run(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
+        return ModelRun(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 

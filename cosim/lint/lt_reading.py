@@ -16,7 +16,7 @@ from cosim.devices.base import Array
 from cosim.language.expressions import Expr, Unreadable, evaluate
 from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
 from cosim.language.netlist import Line
-from cosim.lint.drive import Run
+from cosim.lint.drive import ModelRun
 
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
@@ -225,7 +225,7 @@ class Subcircuit:
         names = [*self.states, *(f"#{k}" for k in range(len(self._integrals)))]
         self._v.update({name: float(x) for name, x in zip(names, state, strict=True)})
 
-    def run(self, t: Array, v: Array) -> Run:
+    def run(self, t: Array, v: Array) -> ModelRun:
         """The current (n,) A into the first terminal and the states (n,) V under ``v`` (n,) V at ``t`` (n,) s."""
         starts = [start for _, start in self.states.values()] + [0.0] * len(self._integrals)
         for (text, position), index in self._integrals.items():
@@ -256,7 +256,7 @@ class Subcircuit:
                 if not np.all(np.isfinite(state)):
                     raise Unreadable("its states do not stay finite", 0)
         names = [*self.states, *(f"integral {k + 1}" for k in range(len(self._integrals)))]
-        return Run(current, dict(zip(names, found, strict=True)))
+        return ModelRun(current, dict(zip(names, found, strict=True)))
 
 
 def _assigned(line: Line) -> dict[str, str]:

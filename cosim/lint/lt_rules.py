@@ -12,7 +12,7 @@ from cosim.language.findings import Finding, Rule, Severity
 from cosim.language.lt_syntax import (
     CONSTANTS,
     FUNCTIONS,
-    Segment,
+    ExpressionSpan,
     is_source,
     middle_number,
     parse_expression,
@@ -128,7 +128,7 @@ class Names:
         own = () if match is None else (word.strip().lower() for word in match[2].split(","))
         return self.parameters | frozenset(own)
 
-    def in_source(self, line: Line, segment: Segment) -> bool:
+    def in_source(self, line: Line, segment: ExpressionSpan) -> bool:
         """Whether ngspice reads an expression as one of a source, with its functions and constants."""
         match = _FUNC.match(line.text)
         return is_source(line, segment) if match is None else match[1].lower() not in self.numeric
@@ -237,7 +237,7 @@ def _strange(line: Line, own: Names) -> str | None:
     return None
 
 
-def spots(tree: Expr, body: str, own: Names, line: Line, segment: Segment) -> Iterator[tuple[str, int, str]]:
+def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan) -> Iterator[tuple[str, int, str]]:
     """Rule, position and subject of what an expression holds."""
     source, known = own.in_source(line, segment), own.known(line)
     for match in re.finditer(r"\{[^{}]*[-+*/?<>=&|^][^{}]*\}", body):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cosim.campaign.campaign import Campaign
-from cosim.campaign.plan import WorstCase
+from cosim.campaign.plan import WorstCaseSearch
 from cosim.campaign.results import groups, search_result
 from cosim.campaign.searches import Searcher, sentence
 from cosim.report.campaign_figures import grid_figure, plot_search, yield_figure
@@ -79,7 +79,7 @@ def _searched(report: Report, campaign: Campaign, ended: tuple[Searcher, Any] | 
     if isinstance(result, WorstCaseDistance):
         return
     way = searcher.way
-    measure = way.measure if isinstance(way, WorstCase) else ""
+    measure = way.measure if isinstance(way, WorstCaseSearch) else ""
     unit = campaign.bench.file.measures[measure].unit if measure else ""
     figure = plot_search(result, names=searcher.variables.names, measure=measure, unit=unit)
     report.figure(figure, "The result of the search, with its interval if it has one.")

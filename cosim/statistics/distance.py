@@ -19,7 +19,7 @@ from cosim.errors import InputError
 from cosim.statistics.ask_tell import Search, Steps
 from cosim.statistics.quadratic import Quadratic, through
 from cosim.statistics.sampling import generator
-from cosim.statistics.worst import Known
+from cosim.statistics.worst import Evaluated
 
 STARTS = 3
 APART = 0.4  # between the directions of two starts, as a distance of unit vectors
@@ -95,7 +95,7 @@ def worst_case_distance(
 def _steps(
     d: int, limit: float, sign: float, seed: int, reach: float, budget: int
 ) -> Steps[np.float64, WorstCaseDistance]:
-    known = Known(d, budget)
+    known = Evaluated(d, budget)
     nominal = yield from known.ask(np.zeros((1, d)))
     if not np.isfinite(nominal[0]):
         return WorstCaseDistance(None, None, None, None, reach, 1, 1, False, "the nominal point has no value")

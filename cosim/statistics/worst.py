@@ -79,7 +79,7 @@ class WorstCase:
         return f"{text}; {self.why}" if self.why else text
 
 
-class Known:
+class Evaluated:
     """Points and values so far; ``sign`` makes the wanted end the largest."""
 
     def __init__(self, d: int, budget: int) -> None:
@@ -134,7 +134,7 @@ def worst_case(
 
 def _steps(d: int, sense: str, seed: int, sigma: float, budget: int, region: str) -> Steps[np.float64, WorstCase]:
     sign = 1.0 if sense == "max" else -1.0
-    known = Known(d, budget)
+    known = Evaluated(d, budget)
     project = _onto_box if region == "box" else _onto_ball
 
     def asked(x: Array) -> Steps[np.float64, Array]:
@@ -190,7 +190,7 @@ class _Leader:
         self._rng = rng
         self._promised = 0.0
 
-    def wants(self, known: Known, sigma: float, sign: float, project: Project) -> Array:
+    def wants(self, known: Evaluated, sigma: float, sign: float, project: Project) -> Array:
         """The points it asks next, (m, d): the model's optimum, and others that the model needs."""
         points, values = known.good
         x, y = points / sigma, sign * values

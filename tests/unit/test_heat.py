@@ -13,7 +13,7 @@ from cosim.errors import EngineMissing, FitError, InputError
 from cosim.heat import solve
 from cosim.heat.network import array_response, fit_array, fit_cell, foster, parameter_sets, write_sets
 from cosim.heat.reduced import reduce
-from cosim.heat.response import PROBES, VOLTAGE, Response, probes, response, steady_field
+from cosim.heat.response import PROBES, VOLTAGE, StepResponse, probes, response, steady_field
 from cosim.heat.solve import Discretised, discretise, heater, joule, march, steady
 from cosim.heat.stack import MATERIALS, NAMES, Material, Stack, graded, make_grid
 from cosim.parameters import ParameterSet, read_sets
@@ -27,7 +27,7 @@ def model() -> Discretised:
 
 
 @pytest.fixture(scope="module")
-def found(model: Discretised) -> Response:
+def found(model: Discretised) -> StepResponse:
     return response(COARSE)
 
 
@@ -157,7 +157,7 @@ def test_reduced_model_and_time_steps_agree(model: Discretised) -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_coupling_after_60_ns_does_not_see_the_substrate(found: Response) -> None:
+def test_coupling_after_60_ns_does_not_see_the_substrate(found: StepResponse) -> None:
     thin = response(replace(COARSE, substrate=0.2e-6), stop=0.2e-6)
     for name in PROBES[1:]:
         # the heat has not gone through 0.2 µm of oxide by then
@@ -167,7 +167,7 @@ def test_coupling_after_60_ns_does_not_see_the_substrate(found: Response) -> Non
 
 
 @pytest.mark.needs("fipy")
-def test_modified_geometry_does_what_the_text_says(found: Response) -> None:
+def test_modified_geometry_does_what_the_text_says(found: StepResponse) -> None:
     modified = response(Stack.modified(refine=0.45), stop=0.2e-6)
     assert modified.at(60e-9)["A"] > found.at(60e-9)["A"]
     for name in ("B row", "B column", "C"):
@@ -175,7 +175,7 @@ def test_modified_geometry_does_what_the_text_says(found: Response) -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_two_poles_fit_and_one_does_not(found: Response) -> None:
+def test_two_poles_fit_and_one_does_not(found: StepResponse) -> None:
     two, one = fit_cell(found), fit_cell(found, poles=1)
     assert two.error < 0.02
     assert one.error > 4 * two.error
@@ -186,7 +186,7 @@ def test_two_poles_fit_and_one_does_not(found: Response) -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_known_poles_are_found_again(found: Response) -> None:
+def test_known_poles_are_found_again(found: StepResponse) -> None:
     known = {"r_fast": 0.4e6, "tau_fast": 4e-9, "r_slow": 3e6, "tau_slow": 0.9e-6}
     curve = foster(found.times, known)
     made = replace(found, rises=np.repeat(curve[:, None], 5, axis=1), steady=np.full(5, 3.4e6))
@@ -209,7 +209,7 @@ def test_an_array_without_links_is_a_cell() -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_sets_are_written_and_merged(found: Response, tmp_path: Path) -> None:
+def test_sets_are_written_and_merged(found: StepResponse, tmp_path: Path) -> None:
     sets = parameter_sets(found, "stack_test")
     paths = write_sets(sets, tmp_path)
     write_sets(parameter_sets(found, "other"), tmp_path)
@@ -225,7 +225,7 @@ def test_sets_are_written_and_merged(found: Response, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_shipped_sets_are_of_this_stack(found: Response) -> None:
+def test_shipped_sets_are_of_this_stack(found: StepResponse) -> None:
     """The shipped poles come from a finer mesh: the same stack within what the mesh changes."""
     shipped = ParameterSet.load("thermal_reram:stack_60nm").resolved()
     values = {name: quantity.value for name, quantity in fit_cell(found).values.items()}
@@ -255,7 +255,7 @@ def test_wrong_material() -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_wrong_times(model: Discretised, found: Response) -> None:
+def test_wrong_times(model: Discretised, found: StepResponse) -> None:
     with pytest.raises(InputError, match="increase"):
         march(model, heater(model, 1, 1), voltage=1.0, times=np.array([1e-9, 1e-9]), probes=[])
     with pytest.raises(InputError, match="not a range"):
@@ -274,7 +274,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.needs("fipy")
-def test_steady_field_is_the_response_at_rest(found: Response) -> None:
+def test_steady_field_is_the_response_at_rest(found: StepResponse) -> None:
     field = steady_field(COARSE)
     np.testing.assert_allclose(field.means(), found.steady, rtol=1e-4)
     # both equations are linear: another voltage gives the same per watt

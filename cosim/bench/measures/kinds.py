@@ -366,7 +366,7 @@ class Quotient(DerivedMeasure):
         return self.take(self.of, found, coordinates) / below
 
 
-class Correlation(DerivedMeasure):
+class Linearity(DerivedMeasure):
     """R² of a straight line (through the origin where ``origin``) of ``of`` against the product of ``against``.
 
     Args:
@@ -411,5 +411,5 @@ class Span(DerivedMeasure):
 
 KINDS: tuple[type[Kind], ...] = (
     ReadConductance, AfterPulse, PulseEnergy, SourceEnergy, Reduced, At, Crossing, Count, Whole,
-    Quotient, Correlation, Span,
+    Quotient, Linearity, Span,
 )  # fmt: skip

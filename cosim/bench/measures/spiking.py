@@ -14,7 +14,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.schema import Second
 
 
-class Spikes(PointMeasure):
+class SpikeMeasure(PointMeasure):
     """What every measure of a spike train has: the vector, the level that a spike crosses, the time to begin at (s)."""
 
     of: str
@@ -40,7 +40,7 @@ class Spikes(PointMeasure):
         return found
 
 
-class Interval(Spikes):
+class SpikeInterval(SpikeMeasure):
     """The first, last, shortest or mean interval between spikes (s).
 
     Args:
@@ -56,7 +56,7 @@ class Interval(Spikes):
         return float({"first": gaps[0], "last": gaps[-1], "shortest": gaps.min(), "mean": gaps.mean()}[self.which])
 
 
-class SpikeTime(Spikes):
+class SpikeTime(SpikeMeasure):
     """The time (s) of the spike with a number, from 1; a negative one counts from the last.
 
     Args:
@@ -74,7 +74,7 @@ class SpikeTime(Spikes):
         return float(found[self.number - 1 if self.number > 0 else self.number])
 
 
-class SpikeWidth(Spikes):
+class SpikeWidth(SpikeMeasure):
     """The mean time (s) above the level, over the spikes that end within the run."""
 
     kind: Literal["spike-width"]
@@ -89,7 +89,7 @@ class SpikeWidth(Spikes):
         return float(np.mean(falls - rises[: falls.size]))
 
 
-class EnergyPerSpike(Spikes):
+class EnergyPerSpike(SpikeMeasure):
     """Energy (J) that supplies deliver per spike: over whole intervals, from the spike ``skip`` to the last one.
 
     ``supplies`` are pairs of voltage and current (into the source, as SPICE counts it).
@@ -167,4 +167,4 @@ class PairedPulse(PointMeasure):
         return float(responses[1] / responses[0])
 
 
-KINDS: tuple[type[Kind], ...] = (Interval, SpikeTime, SpikeWidth, EnergyPerSpike, PairedPulse)
+KINDS: tuple[type[Kind], ...] = (SpikeInterval, SpikeTime, SpikeWidth, EnergyPerSpike, PairedPulse)
