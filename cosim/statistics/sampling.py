@@ -51,7 +51,7 @@ class Grid(Generic[Value]):
     def at(self, index: int) -> dict[str, Value]:
         """Combination ``index``, from 0. Raises `IndexError`."""
         if not 0 <= index < self.count:
-            raise IndexError(f"combination {index} of a grid of {self.count}")
+            raise IndexError(f"a grid of {self.count} combinations has no number {index}")
         found: dict[str, Value] = {}
         for name, column in reversed(tuple(self.values.items())):
             index, digit = divmod(index, len(column))
@@ -124,7 +124,7 @@ class Draws:
 
     def __getitem__(self, k: int) -> Array:
         if not 0 <= k < len(self):
-            raise IndexError(f"point {k} of {len(self)}")
+            raise IndexError(f"{len(self)} points have no number {k}")
         return np.array(self.rows(k, k + 1)[0])
 
     def __iter__(self) -> Iterator[Array]:
