@@ -4,7 +4,7 @@ The line, each arrow one call::
 
     Curve -> FitRecipe -> extract -> FitResult -> ParameterSet -> Testbench -> BenchResult -> train -> run_network
 
-Names are loaded when they are first used, so that ``import cosim`` costs nothing.
+Names are loaded when they are first used: ``import cosim`` costs nothing.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Where:
 class CosimError(Exception):
     """Root of the tree. ``str()`` is ``where: message; remedy``.
 
-    ``keys`` lead to the entry of the user's file that it is about, for who knows the file (`cosim.schema.located`).
+    ``keys`` lead to the entry of the user's file that it is about; `cosim.schema.located` adds the file and the line.
 
     >>> try:
     ...     cosim.device("vteem")
@@ -116,7 +116,7 @@ class UnknownName(InputError, LookupError):
 
 
 class UnitError(InputError):
-    """A quantity whose unit is none, or not the one asked for."""
+    """A quantity whose unit is unknown, or not the one asked for."""
 
 
 class DataError(InputError):

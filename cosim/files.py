@@ -1,5 +1,7 @@
-"""Writing so that nothing is half written: a file is there whole, or it is as it was. Reading so that nothing blocks or
-grows without bound: plain files, up to a size; and text in whatever encoding a program of another house wrote it.
+"""Writing and reading files safely.
+
+A file is replaced as a whole, or left as it was. Only plain files up to a size are read, which neither block nor grow
+without bound; text may be in any of the encodings that other programs write.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def write_netcdf(path: str | Path, data: xarray.Dataset) -> Path:
 def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
     """The content of a plain file; a pipe would block, a device would not end.
 
-    Raises `MissingFile`; `InputError` for what is no plain file, or is larger than ``limit`` bytes.
+    Raises `MissingFile`; `InputError` for anything but a plain file, or one of more than ``limit`` bytes.
     """
     try:
         # a pipe without a writer is opened at once, and found out
@@ -87,10 +89,9 @@ _HEAD = 4096  # bytes that an encoding is guessed from
 
 
 def decoded(data: bytes, *, where: Where, fallback: str = "latin-1") -> str:
-    """Text of a file: UTF-8 or UTF-16, with or without a mark of byte order, else ``fallback``, one byte a character.
+    """Text of a file: UTF-8 or UTF-16, with or without a byte-order mark, else ``fallback``, one byte per character.
 
-    What the text may say is for its reader to check, as it stands here: characters, not bytes. Raises `InputError` for
-    what begins as UTF-16 and is not.
+    The caller checks what the text may contain. Raises `InputError` for a file that begins as UTF-16 and is not.
     """
     head = data[:_HEAD]
     # ASCII in UTF-16 has a null for every second byte; no text has a null character.
@@ -112,7 +113,7 @@ def decoded(data: bytes, *, where: Where, fallback: str = "latin-1") -> str:
 
 
 def resolved(path: str | Path, *, where: Where | None = None) -> Path:
-    """``path`` absolute and without links. Raises `InputError` for what the file system takes for no path: a link to
+    """``path`` absolute and without links. Raises `InputError` for what the file system rejects: a link to
     itself, a null, an unknown user's home. Ask `os.path.isfile` of it: names may still be too long.
     """
     try:

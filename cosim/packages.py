@@ -1,4 +1,4 @@
-"""Optional packages: asked for where they are needed, and kept from changing the process that imports them.
+"""Optional packages: imported where they are needed, and kept from changing the process that imports them.
 
 dask-jobqueue replaces Ctrl-C's handler when it is imported; scikit-learn and what FiPy draws in write environment
 variables for OpenMP. A simulation would then end without its last row being written, and the engines that are started

@@ -14,8 +14,8 @@ Files are TOML; one file holds the sets of one device::
     [sets.tio2.plasticity]
     scale_p = { value = 1.05, source = "..." }
 
-``plasticity`` holds the factors of a learning rule that were chosen for this device, plain numbers above zero. They go
-with the set wherever it goes: another name or other values do not take them away, and a name does not give them.
+``plasticity`` holds the factors of a learning rule that were chosen for this device, plain numbers above zero. They
+belong to the set: a copy with another name or other values keeps them.
 
 A set is named ``tio2`` (shipped), ``threshold_memristor:tio2``, ``path/file.toml`` (its only set) or
 ``path/file.toml:tio2``.
@@ -48,7 +48,7 @@ from cosim.toml_files import read_toml
 class Quantity:
     """A parameter's value (SI), its standard error (None: not extracted, or not identifiable) and its source.
 
-    >>> cosim.Quantity(1.43, stderr=0.01, source="own fit").value
+    >>> cosim.Quantity(1.43, stderr=0.01, source="our fit").value
     1.43
     """
 
@@ -66,8 +66,8 @@ class ParameterSet:
         name: of the set.
         values: by parameter name; parameters that are not named keep the device's default.
         source: paper, data file or fit that the set comes from.
-        notes: contradictions in the source, own choices, verdicts.
-        covariance: of the extracted values, in the order of ``extracted``; (k, k), SI; None where there is none.
+        notes: contradictions in the source, our choices, verdicts.
+        covariance: of the extracted values, in the order of ``extracted``; (k, k), SI; None where it is not known.
         extracted: the names that ``covariance`` belongs to.
         provenance: hashes and versions that make the set reproducible.
         plasticity: factors of a learning rule that were chosen for this device, by name (dimensionless, above zero).
@@ -142,7 +142,7 @@ class ParameterSet:
         return hashlib.sha256(json.dumps([self.device, resolved], sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
-        """The set as a TOML document of its own."""
+        """The set as a complete TOML document."""
         model = find_device(self.device)
         values: dict[str, Any] = {}
         for name, quantity in self.values.items():
@@ -219,7 +219,7 @@ def read_sets(path: str | Path) -> dict[str, ParameterSet]:
     where = Where(path)
     name = data.get("device")
     if not isinstance(name, str) or not isinstance(data.get("sets"), dict):
-        raise InputError("no parameter file", where=where, remedy='it needs device = "..." and [sets.NAME.values]')
+        raise InputError("not a parameter file", where=where, remedy='it needs device = "..." and [sets.NAME.values]')
     if name not in devices():
         raise UnknownName("device", name, devices(), where=where)
     return {key: _read_set(name, key, body, where) for key, body in data["sets"].items()}

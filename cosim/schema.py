@@ -41,7 +41,7 @@ class Table(pydantic.BaseModel):
 
 
 class Stated(Table):
-    """A table that remembers what was written in it: a quantity's unit is not in its SI number any more."""
+    """A table that remembers the units its quantities were written in, which their SI numbers no longer show."""
 
     _written: dict[str, Any] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -119,7 +119,7 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
         return model.model_validate(data)
     except pydantic.ValidationError as error:
         first, *others = error.errors(include_url=False)
-        if first["type"] == "missing":  # a key that is spelled wrong is the better explanation of one that is not there
+        if first["type"] == "missing":  # a key that is spelled wrong is the better explanation of a missing one
             beside = (
                 one for one in others if one["type"] == "extra_forbidden" and one["loc"][:-1] == first["loc"][:-1]
             )
@@ -134,7 +134,7 @@ def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None
 def _sentence(
     model: type[Table], data: Any, first: Any, path: list[str | int], *, where: Where, kind: str
 ) -> InputError:
-    """What is wrong, in the words of who writes TOML: tables, lists, numbers, text."""
+    """What is wrong, in TOML's words: tables, lists, numbers, text."""
     name = ".".join(str(part) for part in path) or kind
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
@@ -275,9 +275,9 @@ def read(path: str | Path, model: type[Model], *, kind: str) -> Model:
 
 
 class located:  # noqa: N801  used like contextlib.suppress
-    """Errors raised inside, unless they have a place, get that of their `keys` in ``file``: its line where it is TOML.
+    """Errors raised inside that name no place get that of their `keys` in ``file``: its line where it is TOML.
 
-    A file that is missing is no place of its own.
+    A missing file has no line.
     """
 
     def __init__(self, file: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Reading TOML files: plain ones, of a size, with the line where one is wrong."""
+"""Reading TOML files: plain ones up to a size; an error names the line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise InputError(f"{kind} is not UTF-8 text", where=Where(file), remedy="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"no TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
+        raise InputError(f"not valid TOML: {error}", where=Where(file), remedy="see toml.io for the syntax") from None
     except (RecursionError, ValueError):  # of a number's digits
         raise InputError(
             f"{kind} nests too deeply, or holds a number of too many digits", where=Where(file), remedy="shorten it"

@@ -1,6 +1,6 @@
 """Where the entries of a TOML text stand: the standard library reads the values and forgets the lines.
 
-The text has been read already, so it is TOML; what a scanner does not understand of it is skipped, never an error.
+The text has been parsed already and is TOML: what this scanner does not understand it skips, without an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Scanner:
         self.at = end
 
     def blank(self, *, lines: bool) -> None:
-        """Go on behind blanks and comments, and with ``lines`` behind the ends of lines."""
+        """Skip blanks and comments, and with ``lines`` the ends of lines, too."""
         wanted = r"(?:[ \t\r\n]|#[^\n]*)*" if lines else r"[ \t\r]*(?:#[^\n]*)?"
         match = re.compile(wanted).match(self.text, self.at)
         assert match is not None
@@ -122,7 +122,7 @@ def _parts(key: str) -> list[str]:
 def entries(text: str) -> tuple[tuple[tuple[str, ...], int], ...]:
     """Every entry of a TOML text, in its order: its keys (numbers for those of lists), and its line from 1."""
     scanner = _Scanner(text)
-    with suppress(RecursionError):  # what nests so deeply is somewhere above
+    with suppress(RecursionError):  # an entry nested too deeply gets the line of one above
         scanner.document()
     return tuple(scanner.found)
 

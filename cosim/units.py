@@ -68,7 +68,7 @@ def _atom(text: str) -> tuple[float, dict[str, int]] | None:
 
 
 def dimension(unit: str) -> tuple[float, dict[str, int]]:
-    """The scale to SI and the dimension of ``unit``; raises `UnitError` where it is none."""
+    """The scale to SI and the dimension of ``unit``; raises `UnitError` for what is not a unit."""
     scale, dim, sign = 1.0, dict[str, int](), 1
     plain = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match[0].translate(_SUPERSCRIPTS), unit.replace(" ", ""))
     for token in re.split(r"([*/·])", plain) if plain else []:
@@ -149,7 +149,7 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
 
 
 def unit_in(text: str) -> str:
-    """The unit in a quantity's text: ``"200 ns" -> "ns"``; empty where there is none, or only a prefix."""
+    """The unit in a quantity's text: ``"200 ns" -> "ns"``; empty without a unit, and for a prefix alone."""
     match = _NUMBER.match(text)
     return "" if match is None or (match[2] in _PREFIX and match[2] not in _UNITS) else match[2]
 
@@ -186,7 +186,7 @@ def described(unit: str) -> str:
 
 @lru_cache(maxsize=256)
 def scale_of(unit: str) -> float:
-    """What one of ``unit`` is in SI; 1 for a name that is no unit, e.g. an engine's."""
+    """One of ``unit`` in SI; 1 for a name that is not a unit, such as an engine's."""
     try:
         return dimension(unit)[0]
     except UnitError:
@@ -198,7 +198,7 @@ def in_unit(value: Numbers, unit: str) -> Numbers:
     scale = scale_of(unit)
     if scale == 1.0:
         return value
-    # times 1000 and not through 0.001, which is no binary number
+    # times 1000 and not through 0.001, which is not exact in binary
     return value / scale if scale > 1.0 else value * float(1 / Decimal(repr(scale)))
 
 

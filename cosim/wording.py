@@ -27,7 +27,7 @@ _SIGN = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 
 def unit_of(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
-    """The unit of a quantity; "" for a plain number, None for what is none."""
+    """The unit of a quantity; "" for a plain number, None for anything else."""
     _, more = _stripped(annotation)
     return next((entry.unit for entry in (*more, *metadata) if isinstance(entry, In)), None)
 

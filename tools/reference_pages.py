@@ -19,7 +19,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from cosim import units
-from cosim.campaign.plan import CaseLimits, HighSigma, Plan, Range, Sample, WorstCase
+from cosim.campaign.plan import CaseLimits, HighSigma, Plan, Range, Sample, WorstCaseSearch
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.statistics.spread import Correlation, Spread
@@ -231,7 +231,7 @@ def campaigns() -> str:
             _chapter("A distribution", Spread, level=3),
             _chapter("A quantity with a unit", Quantity, level=3),
             _chapter("`correlations`", Correlation, level=3),
-            _chapter("`[worst_case]`", WorstCase),
+            _chapter("`[worst_case]`", WorstCaseSearch),
             _chapter("`[high_sigma]`", HighSigma),
             _chapter("`[limits]`", CaseLimits),
         ]

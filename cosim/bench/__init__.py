@@ -1,1 +1,1 @@
-"""Benches: files, stimuli, measures, limits and their verdict, and what is made of them."""
+"""Benches: files, stimuli, measures, limits and verdicts, runs and validation."""

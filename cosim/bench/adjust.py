@@ -1,5 +1,5 @@
-"""The parameters of a bench's devices that corners, samples and campaigns vary: of the library's, and of a Verilog-A
-file of one's own.
+"""The parameters of a bench's devices that corners, samples and campaigns vary: of devices of the library, and of the
+user's Verilog-A files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check_varied(bench: Testbench) -> None:
-    """Raises `UnknownName` for what corners and samples vary and the bench's devices do not have."""
+    """Raises `UnknownName` for a parameter that corners or samples vary and the bench's devices do not have."""
     for name, corner in bench.file.corners.items():
         for key, given in corner.devices.items():
             with at("corners", name, "devices", key):
@@ -38,7 +38,7 @@ def check_varied(bench: Testbench) -> None:
 
 
 def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity | None]) -> None:
-    """Raises `UnknownName`, `UnitError` for a parameter that the device lacks, or another dimension than its."""
+    """Raises `UnknownName`, `UnitError` for a parameter that the device lacks, or a unit of another dimension."""
     _known(bench, "device", device, bench.file.devices)  # also where no parameter is named
     for key, given in values.items():
         with at(key):
@@ -73,7 +73,7 @@ def check_taken(bench: Testbench) -> None:
 
 
 def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
-    """A parameter of one of the bench's devices: of the library, or of a Verilog-A file of one's own.
+    """A parameter of one of the bench's devices: of the library, or of a Verilog-A file.
 
     Raises `UnknownName`; `InputError` for one that is not a real number; what reading the file raises.
     """
@@ -88,7 +88,7 @@ def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
     _known(bench, f"parameter of device {device!r}", key, known)
     found = known[key]
     if found.integer or found.value is None:
-        why = "is an integer" if found.integer else "has no number as its default"
+        why = "is an integer" if found.integer else "does not have a number as its default"
         raise InputError(
             f"parameter {key!r} of device {device!r} {why}",
             remedy="vary another one" if found.integer else f"give it a value: devices.{device}.values.{key}",

@@ -1,4 +1,4 @@
-"""What a netlist or a bench says that runs, and may not be meant: sentences for its user, none of them an error."""
+"""What runs in a netlist or a bench and may not be intended: sentences for the user, none of them an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ELEMENT = re.compile(r"[a-z]\w*$", re.IGNORECASE)
 
 
 def of_netlist(text: str, *, source: Path, roots: Sequence[Path] = ()) -> list[str]:
-    """Sentences about the netlist ``text``; none about one that cannot be read: its engine says why."""
+    """Sentences about the netlist ``text``; none about one that cannot be read, as the engine reports that."""
     try:
         netlist = read_text(text, source=source, roots=roots)
     except (NetlistError, MissingFile):
@@ -51,7 +51,7 @@ def _of_netlist_of(bench: Testbench) -> list[str]:
 
 
 def of_deck(bench: Testbench) -> tuple[str, ...]:
-    """Sentences about what a bench's deck says, before anything runs; none about one that is refused."""
+    """Sentences about a bench's deck, before anything runs; none about one that is refused."""
     try:
         return prepare(bench.deck()).notes
     except CosimError:
@@ -59,7 +59,7 @@ def of_deck(bench: Testbench) -> tuple[str, ...]:
 
 
 def of_random(result: Result) -> list[str]:
-    """How the random numbers of a deck that ran were had: held at their means, or drawn by which seed."""
+    """How the random numbers of a deck that ran were made: held at their means, or drawn, and by which seed."""
     if not result.ok or result.deck is None:
         return []
     deck, ready = result.deck, prepare(result.deck)
@@ -82,7 +82,7 @@ def _swallowed(text: str, netlist: Netlist) -> Iterator[str]:
     known = {"0", "gnd"} | {node for line in netlist.lines for node in nodes_of(line)}
     if {word.lower() for word in words[1:3]} <= known:
         yield (
-            f"the first line of {netlist.source}, {first!r}, is its title and no part of the circuit; "
+            f"the first line of {netlist.source}, {first!r}, is its title and not part of the circuit; "
             "put a title line above it if it is an element"
         )
 

@@ -30,7 +30,7 @@ from cosim.statistics.verdict import Verdict
 if TYPE_CHECKING:
     import xarray
 
-# Displacement currents of the model's own capacitors shift the current at v = 0; beyond a percent it is no memristor.
+# Displacement currents of the model's own capacitors shift the current at v = 0; memristors stay within a percent.
 PINCH_IN_CIRCUIT = 1e-2
 
 
@@ -43,10 +43,10 @@ class Subject:
         body: netlist text with the model and one instance of it, e.g. ``X1 te 0 my_memristor``.
         amplitude: of the sine, V.
         period: of the sine, s.
-        states: vector -> bounds, e.g. ``{"v(x1.w)": (0.0, 1.0)}``; none where they are not known.
+        states: vector -> bounds, e.g. ``{"v(x1.w)": (0.0, 1.0)}``; empty where they are not known.
         osdi: compiled Verilog-A models.
         roots: folders that the body may include from.
-        device: the model's numpy functions, where there are any, and ``p``: the energy is then held against them.
+        device: the model's numpy functions, where there are any, and ``p``: the energy is then checked against them.
         p: its parameters.
     """
 
@@ -99,7 +99,7 @@ class Subject:
 
 
 def examine(subject: Subject, simulator: Simulator, *, limits: Limits | None = None) -> Physics:
-    """All checks of ``subject``. What did not converge cannot be told; nothing raises for what the model does."""
+    """All checks of ``subject``. One whose run did not converge cannot tell; nothing raises for what the model does."""
     chosen = limits or Limits()
     checks = [_solvable(subject, simulator, chosen)]
     run = simulator.run(subject.sine(STANDARD, points=physics.POINTS), limits=chosen)

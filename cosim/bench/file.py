@@ -45,13 +45,13 @@ def _word(value: Any) -> str:
     return value
 
 
-# What a compiled model may be handed as a string: nothing that ends one, or that an engine reads otherwise.
+# What a compiled model may get as a string: nothing that ends one, or that an engine reads differently.
 _WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
 Word = Annotated[str, pydantic.BeforeValidator(_word)]
 
 
 class DeviceUse(Table):
-    """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file of one's own.
+    """Which device a subcircuit of the bench stands for: one of cosim's, or a Verilog-A file.
 
     One of cosim's has ``parameters`` (a parameter set) and runs in a ``form``. A file (``verilog_a``, a path from the
     bench's folder) has a ``module`` (default: its only one), ``terminals`` (its ports in the order of the subcircuit;
@@ -60,9 +60,9 @@ class DeviceUse(Table):
     Args:
         parameters: a parameter set: ``DEVICE:SET``, ``SET``, or ``FILE.toml`` from the bench's folder.
         also: further sets, whose values win where the device has such a parameter.
-        model: the device, where it is not the set's own: ``cell_1t1r`` takes a memristor's and a transistor's set.
+        model: the device, where it is not the set's: ``cell_1t1r`` takes a memristor's and a transistor's set.
         form: as B-sources, or compiled from Verilog-A.
-        verilog_a: a file of one's own in place of ``parameters``.
+        verilog_a: a Verilog-A file in place of ``parameters``.
         module: of that file; default: its only one.
         terminals: its ports in the order of the subcircuit; default: the module's.
         values: of the module's parameters; a string for one of type string.
@@ -190,7 +190,7 @@ class Limit(Table):
 
     Args:
         min, max: bounds in a unit of the measure's dimension, inclusive; a plain number is SI, and refused where the
-            measure's unit is another: `5` of a measure in mA may be either.
+            measure's unit is another: `5` for a measure in mA may mean either.
         origin: where the bounds are from: "source" (a publication or a data sheet), "oracle" (a computation that does
             not share the circuit or the model), or "our choice".
         reason: the section, equation or figure of the source; the computation; or why they were chosen so. One of
@@ -238,14 +238,14 @@ class BenchFile(Table):
         circuit: SPICE elements; ``{NAME}`` is a parameter.
         description: more about it, for readers.
         parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
-        devices: what stands for each subcircuit that the circuit uses and nobody defines.
+        devices: what stands for each subcircuit that the circuit uses and does not define.
         from_devices: further parameters of the circuit, each the ``DEVICE.PARAMETER`` of one of ``devices`` (or one of
             its set's plasticity factors): a number that stands in a set is not written a second time. An analysis may
             give it another value.
         stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
         analysis: the only analysis.
-        analyses: several, by name; each measure then says which it sees.
-        options: of the simulator, over cosim's own (``reltol`` 1e-4, ``abstol`` 1e-12, ``vntol`` 1e-7, ``chgtol``
+        analyses: several, by name; each measure then names the one it sees.
+        options: of the simulator, over cosim's defaults (``reltol`` 1e-4, ``abstol`` 1e-12, ``vntol`` 1e-7, ``chgtol``
             1e-16, ``trtol`` 1); ``temp`` in °C.
         save: vectors to keep beside those that measures ask for, in ngspice's names: ``v(out)``, ``i(v1)``,
             ``v(xcell.xm.w)``.
@@ -255,7 +255,7 @@ class BenchFile(Table):
         libraries: paths, put in as ``{library.NAME}``.
         corners: what `cosim validate` runs beside the bench as it stands, by name.
         monte_carlo: samples that `cosim validate` runs.
-        trust: how it is decided whether a measure may be believed.
+        trust: how to decide whether a measure can be trusted.
         maps: events of the circuit with inputs, states and outputs, by name.
     """
 
@@ -367,7 +367,7 @@ class BenchFile(Table):
             raise InputError(f"device {device!r} is a Verilog-A file, without a set", remedy=f"make {name} a parameter")
 
     def _check_values(self) -> None:
-        """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units, and nobody else would notice."""
+        """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units; nothing else would notice."""
         for row in self.circuit.splitlines():
             match = _VALUED.match(row)
             quantity = self.parameters.get(match[2]) if match else None
@@ -377,7 +377,7 @@ class BenchFile(Table):
             if units.dimension(quantity.unit)[1] != units.dimension(wanted)[1]:
                 raise UnitError(
                     f"{row.strip()[:60]!r}: {match[2]} is in {quantity.unit}, and that element's value is in {wanted}",
-                    remedy="write it in that unit, or give it none",
+                    remedy="write it in that unit, or without a unit",
                 )
 
     def _check_analysis(self, name: str, entry: Analysis) -> None:

@@ -1,4 +1,4 @@
-"""A Verilog-A file of one's own as a device of a bench: compiled, and wrapped in a subcircuit."""
+"""A user's Verilog-A file as a device of a bench: compiled, and wrapped in a subcircuit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     """The compiled model of ``use.verilog_a`` and a ``.subckt`` called ``name`` around its module.
 
     Raises:
-        MissingFile: no such file.
+        MissingFile: the file does not exist.
         NetlistRefused: it, or what it includes, is outside of ``roots`` or its own folder.
         NetlistError: the compiler's first error, with file and line.
         UnknownName: a module, terminal or parameter that the file does not have.
@@ -76,7 +76,7 @@ def _require_kind(entry: Declared, word: str | None, what: str) -> None:
 def _with_strings(
     module: Module, source: Source, known: Mapping[str, Declared], strings: Mapping[str, str]
 ) -> tuple[str, str | None]:
-    """The module's name and text with ``strings`` as the defaults of their parameters; None for no other text.
+    """The module's name and text with ``strings`` as the defaults of their parameters; None where the text stays.
 
     They are compiled in: ngspice reads a string of a ``.model`` card in lower case and up to its first blank, and the
     compiler's own check of ``from '{...}`` takes the first of several strings alone.
@@ -93,7 +93,7 @@ def _with_strings(
                 remedy="write both in the file itself",
             )
         edits.append(Edit(entry.value.start, entry.end, f'"{word}"'))
-    # a module of a name of its own: an engine may hold the same one with other strings
+    # a module with a unique name: an engine may hold the same one with other strings
     called = f"{module.name}_{hashlib.sha256(repr(sorted(strings.items())).encode()).hexdigest()[:12]}"
     edits.append(Edit(module.named, module.named + len(module.name), called))
     return called, apply_edits(source.text, edits)

@@ -1,4 +1,4 @@
-"""Limits of a bench: each measure held against its own, and whether the verdict can be trusted."""
+"""Limits of a bench: the verdict on each measure's, and whether it can be trusted."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Spec:
 
     Args:
         bench, corner, measure: what it is about.
-        verdict: of it; ``why`` says what a reader has to know, and is empty for a plain pass.
+        verdict: on it; ``why`` says what a reader has to know, and is empty for a plain pass.
         low, high: the limit (SI); None is open.
-        smallest, largest: of the measure's values (SI); None where there are none.
+        smallest, largest: of the measure's values (SI); None where it has none.
         shown_in: the unit that the bench asks for, in which `value`, `limit` and `to_dict` have them.
         moved: how far the measure moves in the repeated run, relative to its largest value; None where not repeated.
         origin, reason: where the limit is from, as the bench states it (`cosim.bench.file.Limit`).
@@ -81,7 +81,7 @@ def moves(measured: Measured, again: Measured) -> float | None:
     if again.values.shape != measured.values.shape:
         return None
     furthest = float(np.max(np.abs(again.values - measured.values), initial=0.0))
-    # a value near zero is held against its limit; without one, a repeated zero against what it was before
+    # a value near zero is compared to its limit; without one, a repeated zero to its earlier value
     scale = again.scale or measured.scale or 1.0
     return furthest / scale if np.isfinite(furthest) and np.isfinite(scale) else None
 
@@ -106,7 +106,7 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
     measured = run.measures[name]
     plain = measured.verdict or Verdict.PASS
     if plain is Verdict.CANNOT_TELL:
-        why = "a value is not finite" if measured.values.size else "it has no values"
+        why = "a value is not finite" if measured.values.size else "the measure has no values"
         return spec(plain, why, measured)
     if again is None:
         return spec(plain, _worst(measured) if plain is Verdict.FAIL else "", measured)
@@ -118,7 +118,7 @@ def judge_limit(bench: Testbench, corner: str, name: str, run: BenchResult, agai
     other = again.measures[name]
     moved = moves(measured, other)
     if moved is None:
-        why = "the repeated run gives another number of values, or one that is not finite"
+        why = "the repeated run gives a different number of values, or one that is not finite"
         return spec(Verdict.CANNOT_TELL, why, measured)
     if other.verdict is not measured.verdict:
         why = f"tightened tolerances turn it into {other.verdict or Verdict.PASS}"

@@ -41,7 +41,7 @@ class Measured:
     @property
     def verdict(self) -> Verdict | None:
         """None without limits; ``fail`` where a value breaks one; ``cannot tell`` where none does, but one is not
-        finite or there is none.
+        finite or the measure is empty.
         """
         if self.low is None and self.high is None:
             return None
@@ -51,7 +51,7 @@ class Measured:
 
     @property
     def passed(self) -> bool | None:
-        """The verdict; None without limits, and where it cannot be told."""
+        """The verdict as a bool; None without limits, and where it cannot be told."""
         return None if self.verdict in (None, Verdict.CANNOT_TELL) else self.verdict is Verdict.PASS
 
     @property
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def scale(self) -> float:
-        """What a difference of this measure is small or large against: its largest value or limit (SI)."""
+        """The scale of this measure's differences: its largest value or limit (SI)."""
         known = [abs(x) for x in (self.low, self.high) if x is not None]
         return float(max([np.max(np.abs(self.values), initial=0.0), *known]))
 

@@ -24,14 +24,14 @@ PINCH = 1e-3  # of the largest current: what linear interpolation between a run'
 PASSIVE = 1e-6  # of the largest power: rounding of an engine's tolerances
 BOUNDS = 1e-3  # of a state's range: an engine's tolerance at a hard stop
 ENERGY = 1e-2  # of the energy delivered: the trapezoidal rule on a run's points
-STEP = 5e-3  # of a waveform's range: a result that moves more than this under a finer run is none
+STEP = 5e-3  # of a waveform's range: a result that moves more than this in a finer run is void
 PERIODS = 2
 POINTS = 200  # per period
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: ``value`` is held to be at most ``limit``, both in ``unit``; ``says`` is one sentence."""
+    """One check: ``value`` has to be at most ``limit``, both in ``unit``; ``says`` is one sentence."""
 
     name: str
     verdict: Verdict
@@ -162,7 +162,7 @@ def energy_balance(
 def energy_kept(times: Array, power: Array, *, limit: float = ENERGY) -> Check:
     """Whether a one-port without a store of energy ever gives back what it took: ``power`` (n,) W into it.
 
-    The balance of a device alone: ∫ v·i dt is what it turned into heat, and heat does not come back.
+    The balance of a device alone: ∫ v·i dt became heat, and heat does not come back.
     """
     taken = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(times))])
     top = float(np.max(np.abs(taken)))
@@ -180,12 +180,12 @@ def time_step_convergence(
     limit: float = STEP,
     name: str = "time step",
 ) -> Check:
-    """Whether a waveform stays when the run is repeated finer: the largest difference as a fraction of its range.
+    """Whether a waveform stays the same when the run is repeated finer: the largest difference, relative to its range.
 
     Args:
         coarse: times (n,) s and values (n,).
         fine: times (m,) and values (m,) of the run with tighter tolerances and half the step.
-        span: the range; the fine waveform's own where it is not given or not finite.
+        span: the range; by default, and where it is not finite, the fine waveform's.
         limit: of the range.
         name: of the check.
     """
@@ -200,11 +200,11 @@ def time_step_convergence(
 
 
 def worst_of(checks: Sequence[Check]) -> Check:
-    """The check with the largest value; one that could not tell where none could."""
+    """The check with the largest value; where none could tell, one of those."""
     told = [check for check in checks if check.verdict is not Verdict.CANNOT_TELL]
     if told:
         return max(told, key=lambda check: np.inf if check.value is None else check.value)
-    return checks[0] if checks else cannot_tell("time step", "there is no state")
+    return checks[0] if checks else cannot_tell("time step", "the device has no state")
 
 
 def electrical_power(device: DeviceModel, across: Mapping[str, Operand], x: Values, p: Values) -> Operand:
@@ -244,7 +244,7 @@ def solvable_at_dc(device: DeviceModel, p: Values, *, rng: np.random.Generator, 
         return Check(name, Verdict.FAIL, str(error))
     lost = max(float(np.mean(~np.isfinite(np.broadcast_to(value, (count,))))) for value in found)
     if lost:
-        return judge(name, lost, 0.0, says="{value} of the points have no finite current or drift")
+        return judge(name, lost, 0.0, says="at {value} of the points the current or a drift is not finite")
     top = max(ranges.values(), default=1.0)
     rising = 0.0
     for node in device.inner:

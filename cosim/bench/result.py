@@ -1,4 +1,4 @@
-"""What a bench gave: its runs with their waveforms, its measures, and the names of a device's states in either form."""
+"""The result of a bench: runs with their waveforms, measures, and the names of a device's states in either form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One simulation of a bench: which analysis, at which values of the swept parameters, and what came of it."""
+    """One simulation of a bench: which analysis, at which values of the swept parameters, and its result."""
 
     analysis: str
     point: Mapping[str, float]
@@ -31,9 +31,9 @@ class Run:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a bench gave. ``measures`` is empty unless every run converged; a failed run has none, not NaN.
+    """The result of a bench. ``measures`` is empty unless every run converged: absent, never NaN.
 
-    ``missing`` says of each measure that cannot be had from these waveforms why not, e.g. that a level is not crossed.
+    ``missing`` says why each of the other measures cannot be computed, e.g. that a level is not crossed.
 
     >>> result = cosim.Testbench.load("1t1r_write").run()
     >>> sorted(result.measures)
@@ -47,7 +47,7 @@ class BenchResult:
 
     @property
     def result(self) -> Result:
-        """The first run that failed; the first of all where none did."""
+        """The first run that failed, or the first run if none did."""
         return next((run.result for run in self.runs if not run.result.ok), self.runs[0].result)
 
     @property
@@ -57,13 +57,13 @@ class BenchResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every run converged, every measure could be had and every limit is kept."""
+        """Whether every run converged, every measure could be computed and every limit is kept."""
         kept = all(entry.verdict in (None, Verdict.PASS) for entry in self.measures.values())
         return self.result.ok and not self.missing and kept
 
     @property
     def waveforms(self) -> xarray.Dataset:
-        """The waveforms of the first run; raises `SimulationError` where there are none."""
+        """The waveforms of the first run; raises `SimulationError` without any."""
         return self.waveforms_of(self.runs[0].analysis)[0]
 
     def waveforms_of(self, analysis: str) -> list[xarray.Dataset]:
@@ -81,7 +81,7 @@ class BenchResult:
         return self.measures[name]
 
     def absent(self, name: str) -> str:
-        """The sentence on a measure that cannot be had."""
+        """The sentence on a measure that cannot be computed."""
         return f"measure {name!r} of bench {self.bench.name}: {self.missing[name]}"
 
     def plot(self, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:

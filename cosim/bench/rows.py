@@ -24,14 +24,14 @@ def filled(circuit: str, value: Callable[[str, str], str]) -> tuple[str, list[in
 
 
 def deck_rows(file: Path, circuit: str, *, before: int, rows: Sequence[int], analysis: str) -> tuple[int | None, ...]:
-    """The line of ``file`` for each row of a deck, None for what is not in it; empty where there is no such file.
+    """The line of ``file`` for each row of a deck, None for what is not in it; empty for a bench without a file.
 
     Args:
         file: the bench.
         circuit: its circuit as the file has it.
         before: how many rows the deck has before its circuit.
         rows: for each row of the circuit in the deck, the line of the stripped ``circuit`` that it came from.
-        analysis: the name of the analysis, which the row behind the circuit asks for.
+        analysis: the name of the analysis, which the row after the circuit asks for.
     """
     try:
         status = file.stat()
@@ -70,7 +70,7 @@ def _lines(
     lines = circuit.strip().split("\n")
     key = line_of(text, ("circuit",))
     card = line_of(text, ("analyses", analysis)) or line_of(text, ("analysis",))
-    # Row for row as it was written, beginning at the key or below it; a text with escapes is only known to be there.
+    # Row for row as it was written, beginning at the key or below it; a text with escapes gets the line of its key.
     for first in range(key or 1, len(physical) - len(lines) + 2) if key else ():
         if all(line.strip() in physical[first - 1 + k] for k, line in enumerate(lines)):
             return tuple(range(first, first + len(lines))), card

@@ -86,7 +86,7 @@ class PulseTrain:
 
     @property
     def read_times(self) -> Array:
-        """(n,) s: the middle of each read pulse's top, or of the rest after each pulse where there are no reads."""
+        """(n,) s: the middle of each read pulse's top, or of the rest after each pulse in a train without reads."""
         if not self.read_voltage:
             return self.write_ends + 0.5 * self.gap
         return self.write_ends + self.gap + self.read_shape.rise + 0.5 * self.read_shape.width

@@ -1,6 +1,6 @@
-"""Stimuli as a bench names them: a schema, SPICE's text, and the pulse train where there is one.
+"""Stimuli as a bench names them: a schema, SPICE's text, and the pulse train of those that are one.
 
-A topic with stimuli of its own adds them here or, where they are many, in a file whose tuple it adds to `KINDS`.
+A topic adds its stimuli here or, if there are many, in a file whose tuple it adds to `KINDS`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class StimulusKind(Stated):
 
     @abstractmethod
     def source(self) -> str:
-        """SPICE's text for it, behind the nodes of a V or I source."""
+        """SPICE's text for it, after the nodes of a V or I source."""
 
     def train(self) -> PulseTrain | None:
-        """Its pulse train; None where it is no train of programming pulses."""
+        """Its pulse train; None for any other stimulus."""
         return None
 
     def duration(self) -> float | None:
@@ -84,7 +84,7 @@ class RandomPulses(_Train):
     """Random amplitudes of both polarities, seeded.
 
     The first ``conditioning`` pulses are all at the far end of ``negative``, as many follow at that of ``positive``: a
-    curve that shows both ends of the range tells the range from the non-linearity (our choice).
+    curve that shows both ends of the range separates the range from the non-linearity (our choice).
 
     Args:
         count: of pulses, conditioning included.
@@ -103,7 +103,7 @@ class RandomPulses(_Train):
     @pydantic.model_validator(mode="after")
     def _room(self) -> RandomPulses:
         if 2 * self.conditioning >= self.count:
-            raise InputError(f"{self.count} pulses leave none behind 2 x {self.conditioning} conditioning ones")
+            raise InputError(f"{self.count} pulses leave none after 2 x {self.conditioning} conditioning ones")
         return self
 
     def train(self) -> PulseTrain:
@@ -259,7 +259,7 @@ class Steps(StimulusKind):
         repeat: of the whole list.
         start: of the first step.
         period: from step to step.
-        width: from the begin of the rising edge to that of the falling one.
+        width: from the beginning of the rising edge to that of the falling one.
         edge: rise and fall.
         rest: the value between steps.
     """

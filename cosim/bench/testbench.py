@@ -62,7 +62,7 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 class Testbench:
     """A bench ready to run (module docstring); ``with_`` gives changed copies.
 
-    ``seed`` is what the netlist's own random numbers are drawn by; None: its random functions are their means.
+    ``seed`` draws the random numbers of the netlist itself; None: its random functions are their means.
 
     >>> bench = cosim.Testbench.load("1t1r_write")
     >>> sorted(bench.sets)
@@ -95,7 +95,7 @@ class Testbench:
         with located(bench.source):
             for name, use in file.devices.items():
                 if use.parameters is None:
-                    continue  # a file of one's own: compiled when a deck is written
+                    continue  # a user's file is compiled when a deck is written
                 with at("devices", name, "parameters"):
                     first = bench.load_set(use.parameters, name)
                 with at("devices", name, "also"):
@@ -112,7 +112,7 @@ class Testbench:
 
     @property
     def source(self) -> Path:
-        """The bench's file; there is none where the bench was made in memory."""
+        """The bench's file; None for a bench made in memory."""
         return self.folder / f"{self.name}.toml"
 
     def adjustable(self, device: str, key: str) -> Adjustable:
@@ -183,10 +183,10 @@ class Testbench:
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
     def tightened(self) -> Testbench:
-        """The same bench at tightened tolerances and half the maximum step: what a measure is trusted by.
+        """The same bench at tightened tolerances and half the maximum step, by which a measure is trusted or not.
 
         A tolerance that the bench leaves out becomes that of `TIGHT`, one that it sets itself a tenth of it (trtol
-        stays), but none looser than that of `STANDARD`.
+        stays), but never looser than that of `STANDARD`.
         """
         options = dict(self.file.options)
         for key, tight in TIGHT.items():
@@ -225,11 +225,11 @@ class Testbench:
 
     def sampled(self, rng: np.random.Generator) -> Testbench:
         """The bench with its Monte Carlo parameters drawn once, each device's truncated at the parameter's bounds, and
-        with a seed for the netlist's own random numbers.
+        with a seed for the random numbers of the netlist itself.
         """
         spec = self.file.monte_carlo
         if spec is None:
-            raise InputError(f"bench {self.name} has no Monte Carlo", remedy="write [monte_carlo]")
+            raise InputError(f"bench {self.name} has no Monte Carlo samples", remedy="write [monte_carlo]")
         parameters = {}
         for name, spread in spec.parameters.items():
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
@@ -382,8 +382,8 @@ class Testbench:
             return self._inside(self.file.libraries[name], f"library {name!r}")
 
     def _inside(self, reference: str, what: str) -> Path:
-        """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside of what
-        this bench may read.
+        """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside the
+        folders that this bench may read.
         """
         path = _resolved(reference, self.folder)
         if not any(path.is_relative_to(root) for root in self.roots()):
@@ -432,7 +432,7 @@ class Testbench:
         """Run every analysis at every point, measure, judge; without ``simulator`` in one opened for this run.
 
         Runs are handed to the simulator all at once: it works on as many as it has processes. ``decks`` are this
-        bench's own, for a caller that has written them already.
+        bench's, for a caller that has written them already.
         """
         if simulator is None:
             from cosim.engines.registry import open_simulator
@@ -456,7 +456,7 @@ class Testbench:
         return BenchResult(self, runs, MappingProxyType(done), MappingProxyType(missing))
 
     def _measures(self, runs: tuple[Run, ...]) -> tuple[dict[str, Measured], dict[str, str]]:
-        """Every measure that can be had, and why the others cannot."""
+        """Every measure that can be computed, and why the others cannot."""
         found: dict[str, Array] = {}
         done: dict[str, Measured] = {}
         missing: dict[str, str] = {}
@@ -495,5 +495,5 @@ class Testbench:
 
 @lru_cache(maxsize=1024)
 def _resolved(reference: str, folder: Path) -> Path:
-    """Where a path leads. Kept, because what a deck includes is looked at again when it is read, link by link."""
+    """Where a path leads; cached, as what a deck includes is checked again when it is read, link by link."""
     return resolved(reference if reference.startswith("~") else folder / reference)

@@ -1,6 +1,6 @@
 """Whether the units that a bench writes fit what they stand beside.
 
-Looked at are those of measures, of levels and places in them, and of the sweep of a source.
+The units of measures, of levels and places in them, and of the sweep of a source are checked.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def not_verified(bench: Testbench) -> Iterator[str]:
     for name, measure, _, found in measured(bench):
         if measure.unit not in ("1", "") and isinstance(found, Dimension) and not found.allows(measure.unit):
             yield (
-                f"measure {name!r}: what it is made of may stand for anything, so that its unit {measure.unit!r} is "
+                f"measure {name!r}: what it is made of may stand for anything; its unit {measure.unit!r} is "
                 "taken as it is written, and not verified"
             )
 
@@ -94,7 +94,7 @@ def _check(table: Stated, key: str, wanted: Dimension, what: str, of: str) -> No
 
 
 def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | UnitError]]:
-    """Each measure with what is known to it, and what it is a number of or why that cannot be."""
+    """Each measure with what it knows of the bench, and its dimension or why it cannot have one."""
     found: dict[str, Dimension] = {}
     thermal = any(use.verilog_a is not None for use in bench.file.devices.values()) or any(
         port.nature == "thermal" for chosen in bench.sets.values() for port in find_device(chosen.device).ports
@@ -112,7 +112,7 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
             return UNKNOWN
         path, _, node = match[2].rpartition(".")
         if not path and lacks(node):
-            return Dimension(("V", "A"), sure=False)  # one that the circuit lacks: the run says so
+            return Dimension(("V", "A"), sure=False)  # one that the circuit lacks is reported by the run
         if match[1] == "i":
             return Dimension(("A", "W") if thermal else ("A",))
         if path and node in states:
@@ -138,7 +138,7 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
 
 
 def _lacks(bench: Testbench) -> Callable[[str], bool]:
-    """Whether the circuit has no such node or element at its top, as far as its text tells: it may include others."""
+    """Whether the circuit certainly lacks this node or element at its top; included files may add others."""
     text = bench.file.circuit.lower()
     if bench.file.netlist is not None or re.search(r"^\s*\.(?:inc|lib)", text, re.MULTILINE):
         return lambda name: False

@@ -1,9 +1,9 @@
 """Validation: benches at their corners and samples, a verdict per limit, and whether the verdict can be trusted.
 
-A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit cannot be told where a run did not converge, or where its
+A *verdict* is ``pass``, ``fail`` or ``cannot tell``. A limit gets the last where a run did not converge, or where its
 measure, repeated at tightened tolerances and half the maximum step, moves by more than the bench's ``trust.moves`` or
-across the limit. Samples of a Monte Carlo are run once each, at the bench's own tolerances, and judged by their yield:
-where its interval holds the least one that is asked for, it cannot be told.
+across the limit. Monte Carlo samples are run once each, at the bench's own tolerances, and judged by their yield:
+an interval that includes the least yield asked for cannot tell.
 
 Benches, and the nominal run, the repeated run, corners and samples of each, are worked on at once: the simulator's
 processes bound what really runs. Results are the same in any order.
@@ -48,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where there is none.
+    """Everything that was found about one bench. ``nominal`` is its run as it stands; None where it could not run.
 
     ``seconds`` went by from its start to its verdict, with other benches at work at the same time.
     """
@@ -62,9 +62,9 @@ class BenchReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its specs; ``cannot tell`` for a bench that could not be run.
+        """The worst of its specs; ``cannot tell`` for a bench that could not run.
 
-        A bench without limits that ran has ``pass`` here, for nothing is wrong with it; `kind` tells it apart.
+        A bench without limits that ran has ``pass`` here, as nothing is wrong with it; `kind` tells it apart.
         """
         found = {spec.verdict for spec in self.specs}
         if Verdict.FAIL in found:
@@ -73,12 +73,12 @@ class BenchReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of the run as it stands: cards left out, numbers that may be meant otherwise."""
+        """What a reader has to know of the run as it stands: cards left out, numbers that may be misread."""
         return self.nominal.notes if self.nominal is not None else ()
 
     @property
     def kind(self) -> str:
-        """The verdict in words; `NO_LIMITS` for a bench that ran and has none, about which nothing was asked."""
+        """The verdict in words; `NO_LIMITS` for a bench that ran and has no limits to judge."""
         return self.verdict.value if self.specs or self.error else NO_LIMITS
 
 
@@ -124,7 +124,7 @@ class Validation:
 
 
 def find_benches(places: Sequence[str | Path]) -> list[Path]:
-    """Bench files: given ones, those in given folders, shipped ones by name; without a place every shipped one."""
+    """Bench files: given ones, those in given folders, shipped ones by name; without any, every shipped one."""
     if not places:
         return resources.listing("netlists", ".toml")
     found: list[Path] = []
@@ -133,7 +133,7 @@ def find_benches(places: Sequence[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(path.rglob("*.toml"))
             if not inside:
-                raise InputError(f"{path} holds no bench", remedy="a bench is a .toml file")
+                raise InputError(f"{path} does not contain a bench", remedy="a bench is a .toml file")
             found += inside
         elif path.suffix == ".toml":
             if not path.is_file():
@@ -181,8 +181,8 @@ def validate_all(
 ) -> Validation:
     """Validate each bench; one that cannot be read or run is reported, and the next one runs.
 
-    Reports have the order of ``benches``. ``workers``, the simulator's processes, are kept busy. ``tell`` hears the
-    names of the benches that are at work and how many are done, whenever that changes, from any thread. ``allow`` are
+    Reports have the order of ``benches``. ``workers``, the simulator's processes, are kept busy. ``tell`` gets the
+    names of the benches under way and how many are done, whenever that changes, from any thread. ``allow`` are
     folders that their libraries may lie in, beside each bench's own. An interrupt closes the simulator.
 
     >>> bench = cosim.Testbench.load("1t1r_write")
@@ -269,8 +269,8 @@ def _validate(
 def _sample(
     bench: Testbench, simulator: Simulator, limits: Limits | None, stream: np.random.SeedSequence
 ) -> dict[str, tuple[bool, *tuple[float, ...]]] | str:
-    """Per limit of one sample: whether it is kept, and the measure's ends, none where it cannot be had and the limit
-    so not kept; where there is no run, why.
+    """Per limit of one sample: whether it is kept, and the measure's ends, which are missing where the measure is
+    and the limit so not kept; for a sample without a run, why.
     """
     run = bench.sampled(np.random.default_rng(stream)).run(simulator, limits=limits)
     if not run.result.ok:
@@ -316,7 +316,7 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
         share = estimate(count, spec.samples, unknown=len(failed))
         why = f"yield {share.judgement(spec.yield_min)}"
         if failed:
-            why += f"; {len(failed)} gave no run and count as either in the interval; the first: {failed[0]}"
+            why += f"; {len(failed)} did not run and count as either in the interval; the first: {failed[0]}"
         if alike:
             why += "; every sample gave the same values: what is varied reaches no measure"
         verdict = share.judged(spec.yield_min)
@@ -332,7 +332,7 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
 def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 0.01) -> Validation:
     """``now`` with what changed against an earlier run's JSON: verdicts, and values by more than ``tolerance``.
 
-    Raises `InputError` where ``baseline`` is no such JSON.
+    Raises `InputError` where ``baseline`` is not such JSON.
     """
     try:
         old = {
@@ -374,7 +374,7 @@ def read_baseline(path: str | Path) -> dict[str, Any]:
     except ValueError:
         raise InputError("no JSON", where=Where(path), remedy="give a file that cosim validate --json wrote") from None
     if not isinstance(found, dict):
-        raise InputError("no result of cosim validate", where=Where(path), remedy="give its --json output")
+        raise InputError("not a result of cosim validate", where=Where(path), remedy="give its --json output")
     return found
 
 

@@ -49,9 +49,9 @@ class MonteCarlo(Table):
     """Samples: each draws every parameter named here; ``yield_min`` is the share of samples that has to pass.
 
     Each sample also draws the random functions of its netlist and libraries anew (``agauss``, ``gauss``, ``aunif``,
-    ``unif``, ``limit``), by a seed of its own, and so does the noise of ``trrandom``; no parameter needs
-    to be named then. As in ngspice each instance of a subcircuit has draws of its own, and so has each use of a
-    parameter that is defined by such a function; a parameter that is made of that one (``.param b = 'a'``) is one draw.
+    ``unif``, ``limit``), by its own seed, and so does the noise of ``trrandom``; no parameter needs
+    to be named then. As in ngspice each instance of a subcircuit has its own draws, and so has each use of a
+    parameter that is defined by such a function; a parameter made of that one (``.param b = 'a'``) is one draw.
     Everywhere else, nominal, at corners and in a repeated run, these functions are their means. A parameter of a
     device has one draw for all instances of the device. A seed among the options is refused beside samples: all
     would have the same random numbers.
@@ -60,7 +60,7 @@ class MonteCarlo(Table):
         samples: how many.
         seed: of the draws.
         parameters: distributions of circuit parameters.
-        devices: distributions of parameters, by device: one of the library, or a Verilog-A file of one's own.
+        devices: distributions of parameters, by device: one of the library, or a Verilog-A file.
         yield_min: the least share of samples that keeps each limit; its 95 % interval has to show it. 1: all of them.
     """
 
@@ -78,7 +78,7 @@ class MonteCarlo(Table):
 
 
 class Trust(Table):
-    """Whether a measure may be believed: repeated at tightened tolerances and half the step it moves by less than this.
+    """When a measure can be trusted: repeated at tightened tolerances and half the step it moves by less than this.
 
     ``moves`` is relative to the largest value of the measure; ``repeat`` = false leaves the repetition out.
 

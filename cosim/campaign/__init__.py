@@ -1,1 +1,1 @@
-"""Campaigns: many cases of one pure function, and the statistics of what comes of them."""
+"""Campaigns: many cases of one pure function, and the statistics of their results."""

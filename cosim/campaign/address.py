@@ -29,7 +29,7 @@ def split(address: str) -> tuple[str, ...]:
 
 
 def nominal(bench: Testbench, address: str) -> tuple[float, str]:
-    """Value (SI) and unit of an address as the bench stands. Raises `UnknownName`, `InputError`."""
+    """Value (SI) and unit of an address in the bench as it is. Raises `UnknownName`, `InputError`."""
     parts = split(address)
     file = bench.file
     if parts[0] == "parameters":

@@ -1,8 +1,8 @@
-"""Cases that were run before, by their key: whoever asks for the same decks on the same engine gets the row.
+"""Cases that were run before, by their key: the same decks on the same engine get the row again.
 
-One SQLite database (WAL) in the user's cache folder (``$COSIM_CACHE``, or the platform's own), shared by all campaigns
-of a user. It may be deleted at any time: it holds nothing that cannot be run again. Only runs that came to an end of
-their own are kept, not those that a limit or a signal ended.
+One SQLite database (WAL) in the user's cache folder (``$COSIM_CACHE``, or the platform's), shared by all campaigns
+of a user. It may be deleted at any time: it holds nothing that cannot be run again. Only runs that ended by
+themselves are kept, not those that a limit or a signal ended.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Cache:
         return Done(json.loads(found[0]), found[1] if waveforms else None)
 
     def add(self, finished: Iterable[Finished | Done]) -> None:
-        """Keep cases; one that is there stays, unless it comes with waveforms that are not."""
+        """Keep cases; one that is there stays, unless it now comes with waveforms."""
         now = time.time()
         values = []
         for given in finished:
@@ -124,8 +124,8 @@ class Cache:
         return Holding(self.path, rows, size, oldest, latest)
 
     def prune(self, *, unused_for: float | None = None, larger_than: int | None = None) -> int:
-        """Drop cases that were not used for so many seconds, then the least used ones until ``larger_than`` bytes are
-        kept; returns how many went, and gives their room back.
+        """Drop cases that were not used for so many seconds, then the least recently used ones until ``larger_than``
+        bytes are left; returns how many were dropped, and gives their space back.
         """
         before = len(self)
         if unused_for is not None:
@@ -138,7 +138,7 @@ class Cache:
             )
         gone = before - len(self)
         if gone:
-            with suppress(sqlite3.OperationalError):  # another campaign reads: its room is given back another time
+            with suppress(sqlite3.OperationalError):  # another campaign reads: the space is given back another time
                 self._database.execute("VACUUM")
         return gone
 

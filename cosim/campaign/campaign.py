@@ -1,4 +1,4 @@
-"""A campaign: a plan and the store of its rows. Begin one, go on with one, ask one what it found."""
+"""A campaign: a plan and the store of its rows. Begin one, resume one, ask one for its results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Self
 from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL
 from cosim.campaign.cache import Cache
-from cosim.campaign.cases import Subject
+from cosim.campaign.cases import PreparedBench
 from cosim.campaign.executors import Executor
 from cosim.campaign.plan import Plan, grid_values, load_bench, read_plan
 from cosim.campaign.points import Points
@@ -48,7 +48,7 @@ class Campaign:
 
     @classmethod
     def begin(cls, plan_file: str | Path, into: str | Path, *, allow: Sequence[str | Path] = ()) -> Campaign:
-        """A new campaign in the folder ``into``. Everything that can be wrong with its plan is said before it begins.
+        """A new campaign in the folder ``into``. Every error in its plan is reported before it begins.
 
         Raises `MissingFile`, `InputError`, `UnknownName` for the plan and the bench, `EngineMissing`, `StoreError`.
         """
@@ -67,7 +67,7 @@ class Campaign:
 
     @classmethod
     def open(cls, folder: str | Path, *, allow: Sequence[str | Path] = ()) -> Campaign:
-        """A campaign that is there. What its bench may read beside its own folder is named by the caller, again: the
+        """An existing campaign. The caller names again what its bench may read beside its own folder: the
         campaign's folder may be somebody else's.
 
         Raises `MissingFile`, `StoreError`; `InputError` where its bench is gone, or a folder that it began with is not
@@ -87,7 +87,7 @@ class Campaign:
 
     @property
     def note(self) -> str:
-        """What a reader has to know about all of its cases; empty where nothing."""
+        """What a reader has to know about all of its cases; may be empty."""
         return self.store.meta().get("note", "")
 
     def points(self) -> Points:
@@ -99,7 +99,7 @@ class Campaign:
         return searcher(self.plan, self.bench)
 
     def resume_line(self) -> str:
-        """The command that goes on with it."""
+        """The command that resumes it."""
         allowed = (f" --allow {shlex.quote(entry)}" for entry in self.job.allow)
         return f"cosim campaign resume {shlex.quote(str(self.store.folder))}" + "".join(allowed)
 
@@ -152,8 +152,8 @@ class Campaign:
 
 
 def _job(store: Store) -> Job:
-    """What the campaign was begun with. Raises `InputError` where it does not say so."""
-    wrong = InputError(f"{store.folder} does not say what it was begun with", remedy="begin it anew")
+    """What the campaign was begun with. Raises `InputError` where it is not recorded."""
+    wrong = InputError(f"{store.folder} does not record what it was begun with", remedy="begin it anew")
     try:
         found = json.loads(store.meta()["job"])
         job = Job(**{**found, "allow": tuple(found["allow"])})
@@ -187,7 +187,7 @@ class Bitmap:
         self.count = 0
 
     def add(self, number: int) -> None:
-        """Put a number in; one beyond the size is left out."""
+        """Put a number in; one beyond the size is ignored."""
         if number < 8 * len(self._bits) and number not in self:
             self._bits[number >> 3] |= 1 << (number & 7)
             self.count += 1
@@ -197,12 +197,12 @@ class Bitmap:
 
 
 def check(plan: Plan, bench: Testbench) -> None:
-    """Raises what is wrong with a plan for this bench, before anything runs."""
+    """Raises the error of a plan that does not suit this bench, before anything runs."""
     searching = searcher(plan, bench)
     if searching is None:
         points = Points(plan, bench)
         ends = {0, len(points) - 1}
-        subject = Subject(bench, "", simulator=plan.engine)
+        subject = PreparedBench(bench, "", simulator=plan.engine)
         for corner in corners_of(plan, bench):
             subject.corner(corner)
             if plan.sample is not None and not plan.spreads and not subject.random(corner):
@@ -214,7 +214,7 @@ def check(plan: Plan, bench: Testbench) -> None:
         for number in ends:
             case = subject.at(points[number])
             if case.seed is not None:
-                case.random_lines()  # raises for what cannot be drawn
+                case.random_lines()  # raises for a spread that cannot be drawn
 
 
 def corners_of(plan: Plan, bench: Testbench) -> list[str]:
@@ -222,7 +222,7 @@ def corners_of(plan: Plan, bench: Testbench) -> list[str]:
     return list(map(str, grid_values(plan, bench).get(CORNER, [NOMINAL])))
 
 
-def subject_of(plan: Plan, bench: Testbench) -> Subject:
+def subject_of(plan: Plan, bench: Testbench) -> PreparedBench:
     """The bench with the version of its engine, which is started for the question. Raises `EngineMissing`."""
     with open_simulator(plan.engine) as simulator:
-        return Subject(bench, simulator.version(), simulator=plan.engine)
+        return PreparedBench(bench, simulator.version(), simulator=plan.engine)

@@ -1,4 +1,4 @@
-"""A case: one point of a plan, the key that it is known by, and the row that becomes of it.
+"""A case: one point of a plan, its key, and the row that it becomes.
 
 ``evaluate`` is a pure function: the same case gives the same row on any machine with the same engine, whoever calls it
 and in whatever order. A row is plain JSON; measures of a run that failed are absent from it.
@@ -41,7 +41,7 @@ from cosim.language.instances import calls
 from cosim.statistics.verdict import Verdict
 
 _LOG_LINES = 20
-# Outcomes that come again; others are those of a limit, a signal, or a refusal.
+# Outcomes that are reproducible; the others come from a limit, a signal, or a refusal.
 REPEATABLE = frozenset({Outcome.CONVERGED, Outcome.NOT_CONVERGED})
 _REBUILT = ("stimuli.", "options.")
 _VARIANTS = 64
@@ -53,7 +53,7 @@ Calls = Mapping[str, Mapping[str, str]]
 class Case:
     """One point: its number in the plan, corner, ``values`` (SI) by address, and whether its run is repeated.
 
-    ``seed`` is what the random numbers of the netlist are drawn by; None: its random functions are their means.
+    ``seed`` draws the random numbers of the netlist; None: its random functions are their means.
     """
 
     number: int
@@ -75,7 +75,7 @@ class Case:
 
 @dataclass(frozen=True)
 class _Corner:
-    """A bench at a corner, SHA-256 of all that its cases share and of its own decks, its compiled models, its tree, and
+    """A bench at a corner, SHA-256 of all that its cases share and of its decks, its compiled models, its tree, and
     whether random functions of its netlist are held at their means, and whether it has random numbers of any kind.
     """
 
@@ -88,13 +88,13 @@ class _Corner:
     random: bool
 
 
-class Subject:
+class PreparedBench:
     """A bench, ready for many cases: its corners are made once, and what all decks share is hashed once.
 
     Args:
         bench: as the plan has it.
         engine: version of the simulator, ``"ngspice-46"``.
-        simulator: its name: ``"pyspice"`` and ``"ngspice"`` run the same engine in their own ways.
+        simulator: its name: ``"pyspice"`` and ``"ngspice"`` run the same engine in different ways.
     """
 
     def __init__(self, bench: Testbench, engine: str, *, simulator: str = "") -> None:
@@ -149,7 +149,7 @@ class Subject:
         return self._at(case) if seed is None else replace(self._at(case), seed=seed)
 
     def _seed(self, case: Case) -> int | None:
-        """The seed of a case where there is something to draw: without, cases that come to the same deck are one."""
+        """The seed of a case if it has something to draw; otherwise None, so that cases with the same deck are one."""
         return case.seed if case.seed is not None and self.random(case.corner) else None
 
     def _at(self, case: Case) -> Testbench:
@@ -169,7 +169,7 @@ class Subject:
     def key(self, case: Case, decks: Decks | None = None) -> str:
         """SHA-256 of all that the row depends on: decks with their options, files, measures, engine, repetition.
 
-        Two plans that come to the same decks share it. ``decks`` are the case's, where they are written already.
+        Two plans that lead to the same decks share it. ``decks`` are the case's, where they are written already.
         Raises `FilesChanged` where a Verilog-A file became another model.
         """
         corner = self._corner(case.corner)
@@ -201,7 +201,7 @@ def _at(bench: Testbench, files: Files) -> _Corner:
         included |= dict.fromkeys([*prepared.circuit.files, *map(Path, (*prepared.osdi, *prepared.reads))])
         if not tree:
             tree = calls(prepared.circuit)
-            # what stands in an .if may not be there, and a vector that is not there ends the run
+            # elements in an .if may be missing, and a missing vector ends the run
             states = () if any(prepared.circuit.cards(".if")) else _states(bench, tree)
     included |= dict.fromkeys(own_devices(entry.device for entry in bench.sets.values()))
     for path in sorted(included):
@@ -255,11 +255,11 @@ class Done:
 
 
 def evaluate(
-    subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None = None, keep: bool = False
+    subject: PreparedBench, case: Case, simulator: Simulator, *, limits: Limits | None = None, keep: bool = False
 ) -> Done:
     """Run a case, and its repetition where it asks for one.
 
-    What becomes of the runs is said by the row; raised is only `FilesChanged`, where there must not be a row.
+    The row says how the runs ended; only `FilesChanged` is raised, where there must not be a row.
     """
     subject.require_unchanged()
     done = _evaluated(subject, case, simulator, limits=limits, keep=keep)
@@ -267,7 +267,7 @@ def evaluate(
     return done
 
 
-def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Limits | None, keep: bool) -> Done:
+def _evaluated(subject: PreparedBench, case: Case, simulator: Simulator, *, limits: Limits | None, keep: bool) -> Done:
     row: dict[str, Any] = {
         "number": case.number, "corner": case.corner, "values": dict(case.values), "engine": subject.engine,
     }  # fmt: skip
@@ -297,7 +297,7 @@ def _evaluated(subject: Subject, case: Case, simulator: Simulator, *, limits: Li
         else:
             row["repeated"] = again.result.outcome.value
             if again.result.outcome not in REPEATABLE:
-                del row["key"]  # with more time, or on another day, it ends in another way
+                del row["key"]  # with more time, or on another day, it may end differently
     row["measures"] = {name: [float(x) for x in entry.values] for name, entry in run.measures.items()}
     row |= _judged(bench, run, again, subject.calls(case.corner))
     return Done(row, packed(run) if keep else None)
@@ -330,7 +330,7 @@ def _judged(bench: Testbench, run: BenchResult, again: BenchResult | str | None,
 
 
 def _time_step(run: BenchResult, again: BenchResult | str, most: float) -> tuple[str, dict[str, float], str]:
-    """Whether the repetition moves no measure by more than ``most``, by how much it moves each, and what is to say."""
+    """Whether the repetition moves no measure by more than ``most``, by how much it moves each, and a remark."""
     if isinstance(again, str):
         return Verdict.CANNOT_TELL.value, {}, again
     if not again.result.ok:
@@ -350,14 +350,14 @@ def _time_step(run: BenchResult, again: BenchResult | str, most: float) -> tuple
     if unlike:
         return Verdict.CANNOT_TELL.value, moved, f"{', '.join(unlike)} cannot be compared with the repeated run's"
     if not moved:
-        return Verdict.CANNOT_TELL.value, moved, "there is no measure to compare"
+        return Verdict.CANNOT_TELL.value, moved, "the case has no measure to compare"
     return Verdict.PASS.value, moved, ""
 
 
 def physics_of(bench: Testbench, run: BenchResult, tree: Calls) -> dict[str, dict[str, Any]]:
     """What can be checked on any run: every vector is finite, and every saved state stays within its bounds.
 
-    A state is the inner node of an instance of one of the bench's devices, which ``tree`` (`Subject.calls`) tells.
+    A state is the inner node of an instance of a device of the bench, which ``tree`` (`PreparedBench.calls`) tells.
     """
     finite = all(bool(np.all(np.isfinite(data[v].values))) for r in run.runs for data in r.result.waveforms.values()
                  for v in data.data_vars)  # fmt: skip
@@ -369,7 +369,7 @@ def physics_of(bench: Testbench, run: BenchResult, tree: Calls) -> dict[str, dic
     bounds: dict[str, tuple[float, float]] = {}
     for entry in run.runs:
         for kind, data in entry.result.waveforms.items():
-            for name in data.data_vars if kind != "ac" else ():  # of a small signal's amplitude there are no bounds
+            for name in data.data_vars if kind != "ac" else ():  # amplitudes of small signals have no bounds
                 place, _, state = str(name)[2:-1].rpartition(".") if str(name).startswith("v(") else ("", "", "")
                 own = known.get(_called(tree, place), {})
                 if state in own:
@@ -387,7 +387,7 @@ def physics_of(bench: Testbench, run: BenchResult, tree: Calls) -> dict[str, dic
 
 
 def _called(tree: Calls, path: str) -> str:
-    """The subcircuit that the instance at ``path`` (``"xcell.xm"``) is one of; empty where there is none."""
+    """The subcircuit that the instance at ``path`` (``"xcell.xm"``) belongs to; empty where it does not exist."""
     part = ""
     for instance in path.split("."):
         part = tree.get(part, {}).get(instance, "")

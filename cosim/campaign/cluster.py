@@ -43,7 +43,7 @@ KINDS = {
 _ANSWER = 10.0  # s, for a scheduler to answer
 _HEAD, _MOST_PARTS = 8, 10_000  # bytes; parts of a first message, which are a handful
 _RECOUNT = 1.0  # s, between two looks at how many workers there are
-_SILENT = 5.0  # s without a worker until the user is told
+_SILENT = 5.0  # s without a worker before the user gets a note
 
 
 def connect(scheduler: str) -> Dask:
@@ -52,7 +52,7 @@ def connect(scheduler: str) -> Dask:
     Raises `InputError`, `MissingFile` for what it names; `EngineMissing` where dask is not installed.
     """
     _package("distributed")
-    for name in ("distributed", "distributed.client"):  # what goes wrong is said by this module, and once
+    for name in ("distributed", "distributed.client"):  # this module reports what goes wrong, once
         for handler in logging.getLogger(name).handlers:
             handler.setLevel(logging.CRITICAL)
     scheme, separator, _ = scheduler.partition("://")
@@ -74,7 +74,7 @@ class Dask:
 
     Args:
         cluster: address of a scheduler, or a cluster object of dask, which is closed with this one.
-        answer: seconds that the scheduler has to answer.
+        answer: seconds within which the scheduler has to answer.
 
     Raises `InputError` where it does not, `EngineMissing` without dask.
     """
@@ -104,7 +104,7 @@ class Dask:
         self.client.loop.add_callback(self._watch.start)
 
     async def _recount(self) -> None:
-        """On the client's loop, so that nobody waits for a busy scheduler."""
+        """On the client's loop, so nothing waits for a busy scheduler."""
         try:
             self._threads = sum((await self.client.nthreads()).values())
         except (OSError, TimeoutError, CancelledError):
@@ -114,7 +114,7 @@ class Dask:
 
     @property
     def workers(self) -> int:
-        """Threads of all workers; 1 while there is none, so that something waits for the first.
+        """Threads of all workers; 1 without any, so that one batch waits for the first.
 
         Raises `EngineMissing` where the scheduler is gone.
         """
@@ -129,11 +129,13 @@ class Dask:
 
     @property
     def note(self) -> str:
-        """Says that no worker is connected, when none was for a while."""
+        """A note that no worker is connected, once none was for a while."""
         waited = time.monotonic() - self._seen
         if self._threads or waited < _SILENT:
             return ""
-        return f"no worker is connected to {self.address} since {waited:.0f} s: start one (dask worker {self.address})"
+        return (
+            f"no worker has been connected to {self.address} for {waited:.0f} s: start one (dask worker {self.address})"
+        )
 
     def _gone(self) -> EngineMissing:
         return EngineMissing(
@@ -145,9 +147,9 @@ class Dask:
         self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
         cases: Sequence[Plain], *, alone: bool = False,
     ) -> Future[T]:  # fmt: skip
-        """A future for ``function(job, cases)`` on some worker. Raises nothing: the future does."""
+        """A future for ``function(job, cases)`` on some worker. Errors are raised by the future."""
         del alone  # the scheduler counts the deaths of each task by itself
-        # A name of its own for every task: dask would give the same task the same answer, and waits and counts by it.
+        # A unique name for every task: dask would give the same task the same answer, and waits and counts by it.
         task = self.client.submit(function, dict(job), list(cases), key=f"{self._name}-{next(self._count)}", pure=False)
         future: Future[T] = Future()
 
@@ -181,12 +183,12 @@ class Dask:
         """Workers that died are replaced by whoever started them."""
 
     def close(self, *, now: bool = False) -> None:
-        """Leave the cluster, whose workers end the simulators that nobody uses; end one that was started here."""
+        """Leave the cluster, whose workers end their idle simulators; end one that was started here."""
         try:
             if not now and self._threads and self._failure is None:
                 self.client.run(work.rest, on_error="ignore", wait=True)
         except (OSError, TimeoutError, CancelledError):
-            pass  # the scheduler went first
+            pass  # the scheduler ended first
         finally:
             self.client.loop.add_callback(self._watch.stop)
             self.client.close(timeout=_ANSWER)
@@ -195,8 +197,8 @@ class Dask:
 
 
 def _require_dask(address: str, answer: float) -> None:
-    """Raises `InputError` where something else than a dask scheduler answers: its client would take the first bytes of
-    whatever comes for a length. A scheduler speaks first, with the number of parts of its message in eight bytes.
+    """Raises `InputError` where something other than a dask scheduler answers: dask's client would take the first
+    bytes of any answer for a length. A scheduler speaks first, with the number of parts of its message in eight bytes.
     """
     parts = urlsplit(address)
     if parts.scheme != "tcp" or not parts.hostname or not parts.port:
@@ -207,13 +209,13 @@ def _require_dask(address: str, answer: float) -> None:
             head += more
     if len(head) < _HEAD or int.from_bytes(head, "little") > _MOST_PARTS:
         raise InputError(
-            f"what answers at {address} is not a dask scheduler",
+            f"the server at {address} is not a dask scheduler",
             remedy="give the port of the scheduler (usually 8786), not that of its web page (8787)",
         )
 
 
 def _settle(future: Future[T], *, found: Any = None, error: BaseException | None = None) -> None:
-    """Set a future that somebody may have cancelled meanwhile."""
+    """Set a future that may have been cancelled meanwhile."""
     if not future.set_running_or_notify_cancel():
         return
     if error is not None:
@@ -229,7 +231,7 @@ def _package(name: str) -> Any:
 def read_cluster(path: str | Path) -> tuple[Callable[[], Any], int]:
     """What makes the cluster that a dask-jobqueue file describes, and how many jobs it is to ask for.
 
-    Raises `MissingFile`, `InputError` with the file, `UnknownName` for kinds and settings that there are not.
+    Raises `MissingFile`, `InputError` with the file, `UnknownName` for unknown kinds and settings.
     """
     file = Path(path)
     content = _read(file)
@@ -258,10 +260,10 @@ def read_cluster(path: str | Path) -> tuple[Callable[[], Any], int]:
             raise UnknownName(f"setting of jobqueue.{kind}", name, known, where=where)
     for name in ("cores", "memory"):
         if settings.get(name) is None:
-            raise InputError(f"jobqueue.{kind} does not say {name}", where=where, remedy="say what a job has")
-    # Threads of one Python process take turns; a case is a third Python, so every core gets a process of its own.
+            raise InputError(f"jobqueue.{kind} does not say {name}", where=where, remedy="write it")
+    # Threads of one Python process take turns; a case is a third Python, so every core gets its own process.
     settings.setdefault("processes", settings["cores"])
-    # No page of the scheduler's for everybody on the network, unless it is asked for; what dask answers there even so
+    # The scheduler's web page is not open to the network unless it is asked for; what dask answers there even so
     # is for this machine only, at any port: 8787 may be another scheduler's.
     options = {"dashboard": False, **(settings.get("scheduler_options") or {})}
     if not options["dashboard"]:
@@ -300,5 +302,5 @@ def _read(file: Path) -> dict[str, Any]:
         said = getattr(error, "problem", None) or str(error)
         raise InputError(f"is not YAML: {said}", where=Where(file, line), remedy="correct it") from None
     if not isinstance(found, dict):
-        raise InputError("holds no settings", where=Where(file), remedy="write jobqueue: slurm: ...")
+        raise InputError("does not contain any settings", where=Where(file), remedy="write jobqueue: slurm: ...")
     return found

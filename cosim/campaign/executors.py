@@ -38,12 +38,12 @@ class Executor(Protocol):
 
     @property
     def awake(self) -> bool:
-        """Whether there is anything that a batch could run on just now."""
+        """Whether there is a worker for a batch at the moment."""
         ...
 
     @property
     def note(self) -> str:
-        """What a user should know just now, e.g. that no worker is there; empty where nothing."""
+        """What a user should know at the moment, e.g. that no worker is connected; may be empty."""
         ...
 
     def submit(
@@ -54,16 +54,16 @@ class Executor(Protocol):
         ...
 
     def mend(self) -> None:
-        """Start anew what died."""
+        """Restart what died."""
         ...
 
     def close(self, *, now: bool = False) -> None:
-        """End it: when what runs is done, or at once."""
+        """End it: when the running batches are done, or at once."""
         ...
 
 
 class InProcess:
-    """Batches run in the calling thread, one after the other; only the simulator is a process of its own."""
+    """Batches run in the calling thread, one after the other; only the simulator is a separate process."""
 
     workers = 1
     awake = True
@@ -84,7 +84,7 @@ class InProcess:
         return future
 
     def mend(self) -> None:
-        """Nothing can have died."""
+        """Nothing to do: nothing here can die."""
 
     def close(self, *, now: bool = False) -> None:
         """End the simulator."""
@@ -93,7 +93,7 @@ class InProcess:
 
 
 def _begin(parent: int) -> None:
-    """In a new process: Ctrl-C is the parent's business, and without a parent there is nothing to do."""
+    """In a new process: the parent handles Ctrl-C, and without a parent there is nothing left to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -108,7 +108,7 @@ def _begin(parent: int) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """What is started inside never gets Ctrl-C, not even while it starts: that is the parent's business."""
+    """A process started inside never gets Ctrl-C, not even while it starts: the parent handles it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -117,7 +117,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 class _Process:
-    """One process and the batches that wait for it. Its death is theirs, and nobody else's."""
+    """One process and the batches that wait for it, which fail with it; no others do."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -173,7 +173,7 @@ class _Process:
 
 
 class Processes:
-    """``workers`` processes of this machine, each with a simulator process of its own, and one more for a case that
+    """``workers`` processes of this machine, each with its own simulator process, and one more for a case that
     may have ended its process.
 
     >>> executor = cosim.Processes(2)
@@ -195,7 +195,7 @@ class Processes:
         self, function: Callable[[Mapping[str, Any], Sequence[Plain]], T], job: Mapping[str, Any],
         cases: Sequence[Plain], *, alone: bool = False,
     ) -> Future[T]:  # fmt: skip
-        """A future for what ``function`` gives, in the process that fewest batches wait for."""
+        """A future for the result of ``function``, in the process with the fewest waiting batches."""
         if alone:
             self._apart = self._apart or _Process()
             return self._apart.submit(function, job, cases)

@@ -1,7 +1,7 @@
-"""A finished case on its way from where it ran to where it is kept: as JSON text, which nobody on the way unpacks.
+"""A finished case on its way from where it ran to where it is kept: JSON text that is not unpacked on the way.
 
 At 10⁵ rows a second a parent that takes rows apart and puts them together again does nothing else. A worker writes the
-text once; the store keeps it as it is, and the cache the part of it that does not belong to the plan.
+text once; the store keeps it unchanged, and the cache keeps the part that does not depend on the plan.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a row is known by: SHA-256 of the files that it depends on, of cosim's own code, and of decks.
+"""The identity of a row: SHA-256 of the files that it depends on, of cosim's own code, and of decks.
 
-Files are hashed once in a process and looked at again, by what the file system says of them, around every case: an
+Files are hashed once in a process and checked again, by their size and times, around every case: an
 engine's deck is read anew for each run, and a row made of a changed file must not get the key of the old one.
 """
 
@@ -33,7 +33,7 @@ _SPINIT = "scripts/spinit"
 
 
 class FilesChanged(InputError):
-    """A file of a campaign is not what it was: its rows must not be mixed with earlier ones."""
+    """A file of a campaign is not what it was: its rows must not mix with earlier ones."""
 
     def __init__(self, what: object) -> None:
         super().__init__(f"{what} changed while the campaign ran", remedy="undo the change, or begin anew")
@@ -50,7 +50,7 @@ class Files:
         return path in self._known
 
     def digest(self, path: Path) -> bytes:
-        """SHA-256 of a file's content. Raises `FilesChanged` where it is another than before, or cannot be read."""
+        """SHA-256 of a file's content. Raises `FilesChanged` where it differs from before, or cannot be read."""
         with self._lock:
             return self._digest(path)
 
@@ -70,7 +70,7 @@ class Files:
         return content
 
     def require_unchanged(self) -> None:
-        """Raises `FilesChanged` where a file's content is not that which was hashed."""
+        """Raises `FilesChanged` where a file's content is not the one that was hashed."""
         with self._lock:
             for path in list(self._known):
                 self._digest(path)
@@ -78,7 +78,7 @@ class Files:
 
 @cache
 def own_code() -> bytes:
-    """SHA-256 of the part of cosim that rows depend on; its version says less where it runs from a checkout."""
+    """SHA-256 of the part of cosim that rows depend on; in a checkout its version alone says too little."""
     root = Path(__file__).resolve().parents[1]
     sources = [*(root / name for name in _MODULES), *(path for name in _CODE for path in (root / name).rglob("*.py"))]
     found = hashlib.sha256(__version__.encode())

@@ -47,7 +47,7 @@ _SPREAD_KEYS = frozenset(Spread.model_fields)
 def _flat(is_leaf: Callable[[dict[str, Any]], bool]) -> BeforeValidator:
     """``{"devices": {"m": {"theta": X}}}`` as ``{"devices.m.theta": X}``: dotted keys of TOML need no quotes.
 
-    A table of which ``is_leaf`` says so is a value.
+    A table for which ``is_leaf`` is true is a value.
     """
 
     def walk(table: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
@@ -98,7 +98,7 @@ Grid = Annotated[dict[str, Range | tuple[str | float, ...]], _flat(lambda table:
 class Sample(Table):
     """Points drawn from distributions, at every point of the grid; the same draws at each of them.
 
-    Each point also has a seed of its own for the random functions of the netlist and its libraries (``agauss``,
+    Each point also has its own seed for the random functions of the netlist and its libraries (``agauss``,
     ``gauss``, ``aunif``, ``unif``, ``limit``) and for its noise (``trrandom``), whatever the method;
     `variables` may then be left out. All cycles of a device share it. Without [sample] these functions are their
     means, in a search, too.
@@ -110,7 +110,7 @@ class Sample(Table):
         variables: distribution by address (see below).
         cycles: how often each device is run; its `variables` stay, `cycle_variables` are drawn anew.
         cycle_variables: what differs from cycle to cycle, as `variables`.
-        correlations: groups of variables that go together.
+        correlations: groups of correlated variables.
         yield_min: the least share of cases that keeps every limit; its interval has to show it. 1: every case does.
         confidence: of the intervals.
     """
@@ -128,7 +128,7 @@ class Sample(Table):
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Sample:
         if bool(self.cycle_variables) != (self.cycles > 1):
-            raise InputError("cycles and cycle_variables belong together", remedy="give both, or none")
+            raise InputError("cycles and cycle_variables belong together", remedy="give both, or neither")
         if self.cycles > 1 and self.method != "monte-carlo":
             raise InputError("cycles are drawn by Monte Carlo", remedy='write method = "monte-carlo"')
         twice = set(self.variables) & set(self.cycle_variables)
@@ -137,7 +137,7 @@ class Sample(Table):
         return self
 
 
-class WorstCase(Table):
+class WorstCaseSearch(Table):
     """A search for the worst value of a measure, or for the smallest deviation at which it meets its limit.
 
     Args:
@@ -214,10 +214,10 @@ class Plan(Table):
         sample: draws at every point of the grid.
         worst_case: a search, in place of a sample.
         high_sigma: an estimate of a small probability, in place of a sample.
-        keep: what stays beside measures and verdicts: "waveforms" keeps every vector of every case.
+        keep: what is kept beside measures and verdicts: "waveforms" keeps every vector of every case.
         trust: the share of cases that are repeated with tightened tolerances and half the step.
         limits: what one simulation may take.
-        attempts: how often a case is tried whose process died.
+        attempts: how often a case whose process died is tried.
     """
 
     title: str = ""
@@ -226,7 +226,7 @@ class Plan(Table):
     form: Literal["behavioural", "verilog-a"] | None = None
     grid: Grid = Field(default_factory=dict)
     sample: Sample | None = None
-    worst_case: WorstCase | None = None
+    worst_case: WorstCaseSearch | None = None
     high_sigma: HighSigma | None = None
     keep: Literal["measures", "waveforms"] = "measures"
     trust: Number = 0.0
@@ -272,8 +272,8 @@ class Plan(Table):
         return name, "cycle_variables" if cycle else "variables", *variable.split(".")
 
     @property
-    def way(self) -> tuple[str, Sample | WorstCase | HighSigma | None]:
-        """How cases are drawn or searched: its table's name, and the table; "" and None where there is only a grid."""
+    def way(self) -> tuple[str, Sample | WorstCaseSearch | HighSigma | None]:
+        """How cases are drawn or searched: its table's name, and the table; "" and None for a mere grid."""
         tables = {"sample": self.sample, "worst_case": self.worst_case, "high_sigma": self.high_sigma}
         return next(((name, way) for name, way in tables.items() if way is not None), ("", None))
 
@@ -296,7 +296,7 @@ def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Tes
 def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:
     """The values (SI; names of corners) of each address of the grid, checked against the bench.
 
-    Raises `UnknownName` for what the bench does not have, `InputError` for values that do not fit.
+    Raises `UnknownName` for an address that the bench lacks, `InputError` for values that do not fit.
     """
     found: dict[str, list[float | str]] = {}
     for address, given in plan.grid.items():
@@ -366,7 +366,7 @@ def _checked(address: str, spread: Spread, plan: Plan, bench: Testbench) -> tupl
         )
     if spread.relative is not None and centre == 0.0:
         raise InputError(
-            f"variables.{address}: its value is 0, relative to which no width can be given",
+            f"variables.{address}: its value is 0, to which a width cannot be relative",
             remedy="give an absolute width",
         )
     try:

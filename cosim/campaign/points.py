@@ -1,7 +1,7 @@
-"""From a plan to its cases: which there are, and how each is found by its number alone.
+"""From a plan to its cases: how each is found by its number alone.
 
-A plan of a million cases is a million numbers: nothing is listed, a case is worked out when it is due, and its random
-numbers are a function of the plan's seed and its own number, so that they depend on nobody who runs it.
+A plan of a million cases is a million numbers: nothing is listed, a case is computed when it is due, and its random
+numbers are a function of the plan's seed and its number, whoever runs it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def repeats(number: int, share: float) -> bool:
 class Points:
     """The cases of a plan whose cases are known beforehand: a grid, a sample, or a sample at each point of a grid.
 
-    Every point of the grid gets the same draws: differences between its points are then not those of the draws (own).
-    They are drawn around the values of the point's corner.
+    Every point of the grid gets the same draws: differences between its points are then not those of the draws (our
+    choice). They are drawn around the values of the point's corner.
     """
 
     def __init__(self, plan: Plan, bench: Testbench) -> None:
@@ -99,12 +99,12 @@ class Points:
 
     @property
     def note(self) -> str:
-        """What a reader has to know about the sample; empty where nothing."""
+        """What a reader has to know about the sample; may be empty."""
         return self._draws.note if self._draws is not None else ""
 
 
 def at_corner(bench: Testbench, corner: str) -> Testbench:
-    """The bench at a corner, or as it stands."""
+    """The bench at a corner, or as it is."""
     return bench if corner == NOMINAL else bench.at_corner(corner)
 
 

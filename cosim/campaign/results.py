@@ -1,4 +1,4 @@
-"""What a campaign found: yield and spread of its measures, tables for other programs, and two campaigns compared."""
+"""The results of a campaign: yields and spreads of measures, tables for other programs, and two campaigns compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ALL = "all limits"
 FORMATS = (".csv", ".parquet", ".nc")
-APART = 8  # values of a measure that are told apart; of more the spread is that of all of them
+APART = 8  # values of a measure that are listed one by one; of more the spread is that of all together
 PHYSICS = ("finite", "state in bounds")
 
 
@@ -82,7 +82,7 @@ class Group:
 
     @property
     def told(self) -> dict[str, Yield]:
-        """The yields without that of all limits, where it is that of the only one."""
+        """The yields; without that of all limits if there is only one."""
         alone = len(self.yields) == 2 and len({str(share) for share in self.yields.values()}) == 1
         return {name: share for name, share in self.yields.items() if not (alone and name == ALL)}
 
@@ -145,7 +145,7 @@ def _count(count: _Count, row: Mapping[str, Any], limits: Iterable[str]) -> None
         elif verdict == Verdict.CANNOT_TELL.value:
             count.unknown[name] = count.unknown.get(name, 0) + 1
     for name, values in row.get("measures", {}).items():
-        if 1 < len(values) <= APART:  # after one pulse and after another: one number over both says nothing
+        if 1 < len(values) <= APART:  # values after different pulses: one number over all is meaningless
             for k, value in enumerate(values):
                 count.values.setdefault(f"{name}[{k}]", []).append(value)
         else:
@@ -153,7 +153,7 @@ def _count(count: _Count, row: Mapping[str, Any], limits: Iterable[str]) -> None
 
 
 def search_result(campaign: Campaign) -> tuple[Searcher, Any] | None:
-    """The search of a plan at its end, and what it came to, from the rows alone; None without one or before its end."""
+    """The search of a plan at its end, and its result, from the rows alone; None without one or before its end."""
     search = campaign.searcher()
     if search is None:
         return None
@@ -192,7 +192,7 @@ def columns(campaign: Campaign) -> Columns:
 
 
 def flat(campaign: Campaign, wanted: Columns) -> Iterator[dict[str, Any]]:
-    """The finished cases as flat records, in the units of ``wanted``; what a case does not have is absent."""
+    """The finished cases as flat records, in the units of ``wanted``; what a case lacks is absent."""
     for row in campaign.store.rows():
         record = {
             "case": row["number"], "corner": row["corner"], "outcome": row["outcome"], "verdict": row["verdict"],
@@ -208,7 +208,7 @@ def flat(campaign: Campaign, wanted: Columns) -> Iterator[dict[str, Any]]:
 
 
 def _header(wanted: Columns) -> dict[str, str]:
-    """The columns of the flat table with their units; "" for what has none."""
+    """The columns of the flat table with their units; "" for one without a unit."""
     names = dict.fromkeys(("case", "corner", "outcome", "verdict", "time_step"), "")
     names |= {"seconds": "s", "cached": ""} | dict(wanted.addresses)
     for name, (unit, length) in wanted.measures.items():
@@ -278,7 +278,7 @@ def export(campaign: Campaign, to: str | Path) -> Path:
     """
     path = Path(to)
     if path.suffix not in FORMATS:
-        raise InputError(f"{path.name!r} has no ending that is known", remedy=f"end it with {', '.join(FORMATS)}")
+        raise InputError(f"{path.name!r} has an unknown ending", remedy=f"end it with {', '.join(FORMATS)}")
     if path.suffix == ".csv":
         wanted = columns(campaign)
         header = _header(wanted)
@@ -309,8 +309,8 @@ class Difference:
         both, only_first, only_second: cases.
         verdicts: (case of the second, before, after) of each verdict or outcome that differs.
         largest: per measure the largest difference of a value, over the largest value of that measure; and its case.
-        uneven: (case of the second, measure, values in the first, in the second) where these numbers differ: a measure
-            that one of them does not have has none.
+        uneven: (case of the second, measure, values in the first, in the second) where these numbers differ: the number
+            of a missing measure is absent.
     """
 
     both: int

@@ -1,12 +1,12 @@
 """The loop of a campaign: cases out, rows in, every row committed as it comes.
 
 It may be stopped at any moment: by the ``stop`` event, which lets what runs finish; by an exception; by a signal that
-nobody can catch. What is in the store is then whole, and the next run goes on with the cases that have no row. A case
-whose process died is tried again in a process of its own, so that it cannot take others with it or be blamed for them.
+cannot be caught. The store is then intact, and the next run continues with the cases that have no row. A case
+whose process died is tried again in a separate process, where it harms no others.
 
-What this process does for a case is what limits a campaign on many cores, so it does little: where the cases are known
-by their numbers it sends numbers; keys for the cache are worked out by the workers, too; rows come as text and go into
-the store as they are. Batches are as long as the number of workers asks for, so that they end one after the other no
+The work of this process per case limits a campaign on many cores, so it is kept small: where the cases are known
+by their numbers it sends numbers; the workers compute the keys for the cache, too; rows come as text and go into
+the store unchanged. Batches are as long as the number of workers asks for, so that they end one after the other no
 faster than they can be handed out, and become short at the end, so that all workers end together (guided
 self-scheduling, Polychronopoulos and Kuck, IEEE Trans. Comput. C-36, 1425 (1987)).
 """
@@ -45,7 +45,7 @@ _KEYS = 256  # a batch of keys: some 50 ms
 COMMIT_SECONDS = 0.2
 _COMMIT_SHARE, _COMMIT_LATEST = 100.0, 1.0  # a slow disk gets a hundredth of the time, but no row waits for longer
 COMMIT_ROWS = 4096
-_CACHE_SECONDS = 5.0  # nothing of a campaign is lost with them
+_CACHE_SECONDS = 5.0  # losing them costs no result
 _CACHE_ROWS = 10_000
 SMOOTH = 0.3
 
@@ -54,8 +54,8 @@ SMOOTH = 0.3
 class Progress:
     """How far a campaign is: cases with a row, of ``total``; those of them that this run made, and how they ended.
 
-    ``note`` is what a user should know just now, e.g. that no worker has come yet; ``warning`` what holds for the rest
-    of the run, e.g. that its cache failed.
+    ``note`` is what a user should know at the moment, e.g. that no worker has connected yet; ``warning`` what holds
+    for the rest of the run, e.g. that its cache failed.
     """
 
     total: int
@@ -91,7 +91,7 @@ class Numbered(Protocol):
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a future is for: the numbers of its cases, and whether they run, are asked for their keys, or run alone."""
+    """A future's task: the numbers of its cases, and whether they run, get their keys, or run alone."""
 
     numbers: list[int]
     kind: Literal["run", "keys", "alone"] = "run"
@@ -124,12 +124,12 @@ class Loop:
         executor: where batches run.
         job: what all cases have in common.
         cases: every case by its number.
-        by_number: whether a worker finds a case by its number alone.
+        by_number: whether a worker can find a case by its number alone.
         cache: of earlier cases; None leaves it out.
         keep: whether waveforms are kept.
-        attempts: how often a case is tried whose process dies.
+        attempts: how often a case whose process dies is tried.
         tell: gets the progress, about five times a second.
-        stop: when set, what runs is finished, and nothing begun.
+        stop: when set, running batches finish and no others begin.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Loop:
                 if not self._running and (stopping or ended):
                     break
                 if stopping and not self.executor.awake:
-                    break  # nothing runs that could be finished
+                    break  # nothing that runs is worth waiting for
                 self._collect()
                 self._flush()
         finally:
@@ -185,7 +185,7 @@ class Loop:
         most = room(self._per_case, waited=time.monotonic() - self._began, workers=workers)
         while self._busy["run"] < most:
             size = self._size()
-            # Keys ahead of what runs, so that nobody waits for them.
+            # Keys are computed ahead, so that no worker waits for them.
             while self._cache is not None and not ended and self._busy["keys"] < most and (
                 len(self._todo) + _KEYS * self._busy["keys"] < most * size
             ):  # fmt: skip
@@ -268,15 +268,15 @@ class Loop:
             return None
 
     def _without_cache(self, error: StoreError) -> None:
-        """Go on without the cache, which holds nothing that the campaign needs."""
+        """Continue without the cache, which holds nothing that the campaign needs."""
         if self._cache is not None:
             self._cache.close()
         self._cache = None
         self._fresh, self._hits = [], []
-        self.progress.warning = f"{error.message}; the campaign goes on without it"
+        self.progress.warning = f"{error.message}; the campaign continues without it"
 
     def _lost(self, batch: _Batch) -> None:
-        """A process died. A case that ran alone is to blame; of several nobody knows; keys kill nobody."""
+        """A process died. A case that ran alone is to blame; of several any may be; computing keys is harmless."""
         if batch.kind == "keys":
             self._todo.extend(batch.numbers)
             return

@@ -1,7 +1,7 @@
 """Plans that choose their cases by the results of earlier ones: `cosim.statistics.ask_tell` on the bench of a plan.
 
-A search is deterministic: told the same rows it asks for the same cases. So a campaign that was stopped goes on by
-replaying it against the rows in the store, and nothing of its state has to be kept.
+A search is deterministic: given the same rows it asks for the same cases. So a campaign that was stopped resumes by
+replaying it against the rows in the store, and its state need not be kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from cosim.bench.testbench import Testbench
 from cosim.campaign.address import NOMINAL, nominal
 from cosim.campaign.cases import Case
-from cosim.campaign.plan import HighSigma, Plan, WorstCase, check_spreads
+from cosim.campaign.plan import HighSigma, Plan, WorstCaseSearch, check_spreads
 from cosim.campaign.points import Variables, repeats
 from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, UnknownName, at
@@ -38,7 +38,7 @@ class Searcher:
 
     search: Search[Any, Any]
     variables: Variables
-    way: WorstCase | HighSigma
+    way: WorstCaseSearch | HighSigma
     trust: float
     asked: int = 0
 
@@ -55,12 +55,12 @@ class Searcher:
         ]
 
     def tell(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows of the cases that were asked for. Raises `InputError` where they are rows of other cases."""
+        """The rows of the cases that were asked for. Raises `InputError` for rows of other cases."""
         asked = self.ask() or []
         if any(dict(case.values) != row["values"] for case, row in zip(asked, rows, strict=True)):
             raise InputError(
                 "this search has cases that it would not ask for: another version of cosim began it",
-                remedy="export what there is, and begin it anew",
+                remedy="export its rows, and begin it anew",
             )
         if isinstance(self.way, HighSigma):
             answers = np.array([failed(row, self.way.limit) for row in rows])
@@ -72,7 +72,7 @@ class Searcher:
 
 def failed(row: Mapping[str, Any], limit: str) -> float:
     """1 for a case that breaks a limit, 0 for one that keeps it; NaN for one that was refused (no such circuit exists),
-    killed or too slow (that says something of the machine, and nothing of the circuit).
+    killed or too slow (which depends on the machine, not on the circuit).
 
     A run that did not converge, or has no verdict, counts as broken (our choice).
     """
@@ -81,7 +81,7 @@ def failed(row: Mapping[str, Any], limit: str) -> float:
     return float(row.get("limits", {}).get(limit) != Verdict.PASS.value)
 
 
-def worst_value(row: Mapping[str, Any], way: WorstCase) -> float:
+def worst_value(row: Mapping[str, Any], way: WorstCaseSearch) -> float:
     """The worst of a case's values of the searched measure; NaN where the run has none."""
     values = row.get("measures", {}).get(way.measure, ())
     if row["outcome"] != Outcome.CONVERGED.value or not len(values):
@@ -120,7 +120,7 @@ def searcher(plan: Plan, bench: Testbench) -> Searcher | None:
     return Searcher(search, variables, way, plan.trust)
 
 
-def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], float]:
+def _limit(way: WorstCaseSearch, bench: Testbench) -> dict[Literal["min", "max"], float]:
     limit = bench.file.limits.get(way.measure)
     low, high = limit.span(bench.file.measures[way.measure].unit) if limit is not None else (None, None)
     end: Literal["min", "max"] = "min" if way.worst == "smallest" else "max"
@@ -128,7 +128,7 @@ def _limit(way: WorstCase, bench: Testbench) -> dict[Literal["min", "max"], floa
     if value is None:
         with at("worst_case", "measure"):
             raise InputError(
-                f"bench {bench.name} has no {end} for {way.measure}, to which there could be a distance",
+                f"bench {bench.name} has no limit {end} for {way.measure}, to which a distance could be found",
                 remedy=f"write limits.{way.measure}.{end}, or find = 'value'",
             )
     return {end: value}

@@ -7,12 +7,12 @@
     NAME/waveforms/000012.npz   written whole before its row is committed
     NAME/lock                   held by the process that runs the campaign
 
-A row that is there is whole and final: it is inserted once, in one transaction, and never changed. Whoever is killed
-loses the rows that were not committed yet, a fraction of a second of work, and nothing else. ``synchronous = FULL``:
-a committed row survives the loss of power, too.
+A row that is there is whole and final: it is inserted once, in one transaction, and never changed. A process that is
+killed loses the rows that were not committed yet, a fraction of a second of work, and nothing else. ``synchronous =
+FULL``: a committed row survives the loss of power, too.
 
-A folder may come from somebody else, so none of its files is followed anywhere: one that is a link is refused. Nothing
-is cleared away but files of our own names.
+A folder may come from somebody else, so links in it are not followed but refused. Only
+files with names that cosim gives are cleared away.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal",
 _UNFINISHED = re.compile(r"\.plan\.toml\.[a-z0-9_]+\.toml|\.results\.sqlite\.[0-9]+(-journal|-wal|-shm)?")
 _UNFINISHED_WAVEFORMS = re.compile(r"\.[0-9]{6,}\.npz\.[a-z0-9_]+\.npz")
 _PLAN_BYTES = 64 << 20
-_PATIENCE = 1.0  # s for a lock that somebody only asks about
+_PATIENCE = 1.0  # s for a lock that another process only inquires about
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS rows (
@@ -92,11 +92,13 @@ class Store:
 
     @classmethod
     def load(cls, folder: str | Path) -> Store:
-        """A campaign that is there. Raises `MissingFile`; `StoreError` for one of another version, or with a link."""
+        """An existing campaign. Raises `MissingFile`; `StoreError` for one of another version, or with a link."""
         path = Path(folder)
         _check_files(path)
         if not (path / DATABASE).is_file():
-            raise MissingFile(f"{path} holds no campaign", remedy="give the folder that cosim campaign run wrote")
+            raise MissingFile(
+                f"{path} does not contain a campaign", remedy="give the folder that cosim campaign run wrote"
+            )
         try:
             database = _connect(path / DATABASE)
             found = dict(database.execute("SELECT name, value FROM meta"))
@@ -135,7 +137,7 @@ class Store:
         _clear(self.folder / "waveforms", _UNFINISHED_WAVEFORMS)
 
     def holder(self) -> str | None:
-        """Which process runs the campaign just now, as it says itself; None where none does.
+        """The process that runs the campaign at the moment, as it calls itself; None without any.
 
         Asking takes a shared lock for a moment, which `lock` waits for. Raises `StoreError` for a lock that is a link.
         """
@@ -145,13 +147,13 @@ class Store:
             return None
         try:
             return None if _locked(handle, fcntl.LOCK_SH) else _said(handle) or "another process"
-        except OSError:  # where nobody can lock, nobody runs
+        except OSError:  # without locks no process runs it
             return None
         finally:
             os.close(handle)
 
     def _open_lock(self, how: int) -> int:
-        """The lock's file, which is written to: a link could lead to anybody's. Raises `StoreError`; for a reader
+        """The lock's file, which is written to, so a link is refused. Raises `StoreError`; for a reader
         `FileNotFoundError` where there is none.
         """
         path = self.folder / "lock"
@@ -231,7 +233,7 @@ class Store:
         """Close the database and give the lock back."""
         self._database.close()
         if self._lock is not None:
-            with suppress(OSError):  # nobody's name for who comes next; on a full disk an old one
+            with suppress(OSError):  # the name is cleared for the next process; on a full disk the old one stays
                 os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = None
@@ -244,7 +246,7 @@ class Store:
 
 
 def _check_unused(folder: Path, plan: str) -> None:
-    """Raises `InputError` for a folder that has anything in it but what a killed beginning of this plan left."""
+    """Raises `InputError` for a folder with anything in it but the remains of a killed beginning of this plan."""
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
@@ -256,7 +258,7 @@ def _check_unused(folder: Path, plan: str) -> None:
         raise _cannot("begin", folder, error) from None
     if any(entry.name == DATABASE for entry in found):
         raise InputError(
-            f"{folder} has a campaign already", remedy=f"go on with it: cosim campaign resume {folder}; or name --into"
+            f"{folder} already has a campaign", remedy=f"resume it: cosim campaign resume {folder}; or name --into"
         )
     for entry in found:
         left = entry.is_file(follow_symlinks=False) and (
@@ -270,7 +272,7 @@ def _check_unused(folder: Path, plan: str) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    """Raises `StoreError` for a file of the campaign's that is none, or a link, which may lead anywhere."""
+    """Raises `StoreError` for a path of the campaign's that is not a plain file, or a link, which may lead anywhere."""
     for name in (*_FILES, "waveforms"):
         path = folder / name
         try:
@@ -286,12 +288,13 @@ def _check_files(folder: Path) -> None:
 def _linked(path: Path) -> StoreError:
     kind = "folder" if path.name == "waveforms" else "file"
     return StoreError(
-        f"{path} is a link, or no {kind}: a campaign's files lie in its folder", remedy=f"put the {kind} itself there"
+        f"{path} is a link, or not a {kind}: a campaign's files have to lie in its folder",
+        remedy=f"put the {kind} itself there",
     )
 
 
 def _locked(handle: int, how: int, *, patience: float = 0.0) -> bool:
-    """Whether a lock could be had within so many seconds. Raises `OSError` where there are no locks."""
+    """Whether the lock was taken within so many seconds. Raises `OSError` where the file system has no locks."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -309,7 +312,7 @@ def _said(handle: int) -> str:
 
 
 def _clear(folder: Path, names: re.Pattern[str]) -> None:
-    """Remove what was never finished; nothing where the folder is none of its own."""
+    """Remove what was never finished; nothing in a folder that is not a campaign's."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -323,7 +326,7 @@ def _clear(folder: Path, names: re.Pattern[str]) -> None:
 
 
 def _new_database(folder: Path, meta: Iterable[tuple[str, str]]) -> None:
-    """A database with its tables, or none: one that is half made could be neither begun nor gone on with.
+    """A database with its tables, made at once: one that is half made could be neither begun nor resumed.
 
     Raises `FileExistsError` where there is one already.
     """
@@ -348,7 +351,7 @@ def _new_database(folder: Path, meta: Iterable[tuple[str, str]]) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """A row that names a file must not survive a loss of power that the file does not."""
+    """After a loss of power no row may name a file that was lost."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
-"""What runs where the cases run: a batch of them in, their rows out. Plain data both ways.
+"""The workers' side: a batch of cases in, their rows out. Plain data both ways.
 
 A process keeps a bench and its simulator from one batch to the next, for all of its threads: the simulator starts as
-many engine processes as threads ask at once. A worker that finds another bench or another engine than the campaign
-began with says so instead of mixing rows that do not belong together.
+many engine processes as threads ask at once. A worker whose bench or engine differs from what the campaign
+began with reports that, and no rows that do not belong together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cosim.campaign.cases import Case, Done, Subject, evaluate
+from cosim.campaign.cases import Case, Done, PreparedBench, evaluate
 from cosim.campaign.finished import Finished
 from cosim.campaign.plan import Plan, load_bench
 from cosim.campaign.points import Points
@@ -30,13 +30,13 @@ Plain = list[Any] | int  # a case as JSON, or its number in the plan
 Rows = tuple[list[tuple[Any, ...]], float]
 Keys = tuple[list[str | None], float]
 
-_JOBS = 2  # that a process keeps ready: two campaigns that share a cluster do not shut each other out
+_JOBS = 2  # that a process keeps ready: enough for two campaigns that share a cluster
 _MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all cases of a campaign have in common, for a process that may be on another machine.
+    """What all cases of a campaign share, for a process that may be on another machine.
 
     ``plan`` is the plan as JSON; paths in it count from ``folder``, and are the same on every machine.
     """
@@ -54,10 +54,10 @@ class Job:
 
 @dataclass
 class _Ready:
-    """A job that this process can run cases of; ``users`` batches do just now."""
+    """A job that this process can run cases of; ``users`` batches do at the moment."""
 
     plan: Plan
-    subject: Subject
+    subject: PreparedBench
     simulator: Simulator
     limits: Limits
     keep: bool
@@ -71,7 +71,7 @@ class _Ready:
         return self.points[plain] if isinstance(plain, int) else Case.of(plain)
 
     def run(self, plain: Plain) -> Done:
-        """A case; again, as often as the plan says, where its engine died: it may have been killed from outside."""
+        """A case; repeated, as often as the plan says, while its engine dies: it may have been killed from outside."""
         case, tries = self.case(plain), self.plan.attempts
         while True:
             tries -= 1
@@ -101,9 +101,9 @@ def _begin(plain: Mapping[str, Any]) -> _Ready:
         bench = load_bench(plan, Path(job.folder), allow=tuple(map(Path, job.allow)))
         try:
             engine = simulator.version()
-        except EngineMissing:  # it may have been killed while it started; what is not there stays so
+        except EngineMissing:  # it may have been killed while it started; what is missing stays missing
             engine = simulator.version()
-        subject = Subject(bench, engine, simulator=plan.engine)
+        subject = PreparedBench(bench, engine, simulator=plan.engine)
         if subject.engine != job.engine:
             raise InputError(
                 f"a worker has {subject.engine}, the campaign began with {job.engine}",
@@ -144,7 +144,7 @@ def _forget(kept: int) -> None:
 
 @contextlib.contextmanager
 def _portable() -> Iterator[None]:
-    """Errors that survive the way to another process: those with more than a message do not."""
+    """Errors that can be sent to another process: those with more than a message cannot."""
     try:
         yield
     except (EngineMissing, MissingFile):
@@ -165,7 +165,7 @@ def run_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Rows:
 
 
 def key_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Keys:
-    """The keys of cases, None for one that cannot be run, and the seconds that they took. Raises as `run_batch`."""
+    """The keys of cases, None for one that cannot run, and the seconds that they took. Raises as `run_batch`."""
     began = time.perf_counter()
     found: list[str | None] = []
     with _portable(), _ready(job) as ready:
@@ -178,7 +178,7 @@ def key_batch(job: Mapping[str, Any], cases: Sequence[Plain]) -> Keys:
 
 
 def rest() -> None:
-    """End the simulators that nobody uses just now; the next batch starts one again."""
+    """End the idle simulators; the next batch starts one again."""
     with _lock:
         _forget(0)
 

@@ -1,7 +1,7 @@
 """The command ``cosim``: which verbs there are, and what a user sees when something goes wrong.
 
 A verb is a module of this package with ``register(app)``; only the module of the verb that was asked for is imported,
-so that ``cosim --help`` stays fast. Exit codes: 0 done, 1 a simulation, fit or check failed, 2 bad input or usage,
+so ``cosim --help`` stays fast. Exit codes: 0 done, 1 a simulation, fit or check failed, 2 bad input or usage,
 3 an engine is missing, 70 a bug of cosim, 130 interrupted.
 """
 
@@ -22,7 +22,7 @@ import typer
 from cosim import __version__
 from cosim.errors import CosimError, EngineMissing, InputError, legible
 
-# The order is the one a user meets them in. Each is the module of that name in this package.
+# In the order in which a user meets them. Each is the module of that name in this package.
 VERBS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "The whole line in two minutes: curve, fit, 1T1R cell, surrogate, learning network, one report.",
@@ -43,8 +43,8 @@ VERBS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# A BLAS that starts threads of its own slows down worker processes that share the cores. Only a default: a value that
-# the user has set stays. Simulators have a limit of their own (`cosim.engines.worker.sandbox`).
+# A BLAS that starts threads slows down worker processes that share the cores. Only a default: a value that
+# the user has set stays. Simulators have another limit (`cosim.engines.worker.sandbox`).
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -85,12 +85,12 @@ def _root(
 
 
 def _placeholder() -> None:
-    raise AssertionError("a verb was called that application() was not told to load")
+    raise AssertionError("the verb was not loaded by application()")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``cosim`` with ``arguments`` (default: the process's own) and return its exit code; never raises."""
-    if arguments is None:  # of a process of its own; a caller's is the caller's
+    if arguments is None:  # in its own process only: a caller's stays the caller's
         for name in _THREADS:
             os.environ.setdefault(name, "1")
     given = list(sys.argv[1:] if arguments is None else arguments)

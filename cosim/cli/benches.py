@@ -50,9 +50,9 @@ def show(name: Annotated[str, typer.Argument(metavar="BENCH", help="Of the list.
 
 def copy(
     name: Annotated[str, typer.Argument(metavar="BENCH", help="Of the list.")],
-    folder: Annotated[Path, typer.Argument(help="Where to; it is made where it is not there.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; created if it does not exist.")],
 ) -> None:
-    """Copy the files; what is there already is not replaced."""
+    """Copy the files; existing ones are not replaced."""
     from cosim import resources
     from cosim.errors import InputError
     from cosim.files import write_atomic
@@ -67,7 +67,7 @@ def copy(
         files += dict.fromkeys([first, *read(first).files])
     taken = [folder / path.name for path in files if (folder / path.name).exists()]
     if taken:
-        raise InputError(f"{taken[0]} is there already", remedy="take another folder, or remove it")
+        raise InputError(f"{taken[0]} already exists", remedy="take another folder, or remove it")
     for path in files:
         print(write_atomic(folder / path.name, path.read_text(encoding="utf-8")))
     print(f"run it with: cosim run {folder / bench.name}")

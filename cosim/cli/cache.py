@@ -35,7 +35,9 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 def prune(
     days: Annotated[float | None, typer.Option(min=0.0, help="Drop what was not used for so many days.")] = None,
-    megabytes: Annotated[float | None, typer.Option(min=0.0, help="Keep so much, the latest used first.")] = None,
+    megabytes: Annotated[
+        float | None, typer.Option(min=0.0, help="Keep so much, the most recently used first.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Drop every case.")] = False,
 ) -> None:
     """Drop cases from the cache; campaigns keep their own rows."""
@@ -43,7 +45,7 @@ def prune(
     from cosim.errors import InputError
 
     if days is None and megabytes is None and not everything:
-        raise InputError("nothing says what to drop", remedy="give --days, --megabytes or --all")
+        raise InputError("say what to drop", remedy="give --days, --megabytes or --all")
     with Cache() as cache:
         gone = cache.prune(
             unused_for=None if days is None else 86400.0 * days,

@@ -35,7 +35,9 @@ _SHOWN, _VALUES = 20, 8
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    group = typer.Typer(name="campaign", no_args_is_help=True, help="Many cases of a bench that survive anything.")
+    group = typer.Typer(
+        name="campaign", no_args_is_help=True, help="Many cases of a bench, safe against any interruption."
+    )
     for function in (run, resume, status, show, export, diff):
         group.command(function.__name__)(function)
     app.add_typer(group)
@@ -56,7 +58,7 @@ def run(
     from cosim.campaign.campaign import Campaign
 
     folder = into or Path(f"{plan.stem}.campaign")
-    executor = _executor(workers, scheduler)  # a cluster that is not there leaves no folder behind
+    executor = _executor(workers, scheduler)  # an unreachable cluster leaves no folder behind
     try:
         with Campaign.begin(plan, folder, allow=allow or ()) as campaign:
             code = _go(campaign, executor, no_cache=no_cache, as_json=as_json)
@@ -70,7 +72,7 @@ def resume(
     folder: Folder, workers: Workers = None, scheduler: Scheduler = None, no_cache: NoCache = False,
     allow: Allow = None, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Go on with a campaign that was stopped, however it was: only cases without a row are run."""
+    """Resume a campaign, however it was stopped: only cases without a row are run."""
     from cosim.campaign.campaign import Campaign
 
     with Campaign.open(folder, allow=allow or ()) as campaign:
@@ -93,7 +95,7 @@ def _executor(workers: int | None, scheduler: str | None) -> Executor:
 
 @contextmanager
 def _stopping(campaign: Campaign) -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; the second time the usual thing happens."""
+    """An event that Ctrl-C or SIGTERM sets; the second time they act as usual."""
     import sys
 
     stop = threading.Event()
@@ -131,7 +133,7 @@ def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool
                 bars.console.print(now.warning, highlight=False, soft_wrap=True)
             if bool(now.note) != noted:  # once, also in a pipe
                 noted = bool(now.note)
-                bars.console.print(now.note or "a worker has come", highlight=False, soft_wrap=True)
+                bars.console.print(now.note or "a worker has connected", highlight=False, soft_wrap=True)
             bars.update(task, total=now.total, completed=now.done, description=_live(now))
 
         try:
@@ -153,7 +155,7 @@ def _go(campaign: Campaign, executor: Executor, *, no_cache: bool, as_json: bool
 
 
 def _cache() -> Cache | None:
-    """The user's cache; none where it cannot be opened, which is said: nobody needs it."""
+    """The user's cache; None, with a note, where it cannot be opened: a campaign runs without."""
     import sys
 
     from cosim.campaign.cache import Cache
@@ -162,12 +164,12 @@ def _cache() -> Cache | None:
     try:
         return Cache()
     except StoreError as error:
-        print(f"{error.message}; the campaign goes on without it", file=sys.stderr)
+        print(f"{error.message}; the campaign continues without it", file=sys.stderr)
         return None
 
 
 def _yields(campaign: Campaign) -> bool:
-    """Whether the cases are known to keep their limits as often as the plan asks, at every point of the grid."""
+    """Whether the cases surely keep their limits as often as the plan asks, at every point of the grid."""
     import sys
 
     from cosim.campaign.results import ALL, groups
@@ -194,7 +196,7 @@ def _live(now: Progress) -> str:
 
 
 def status(folder: Folder, allow: Allow = None, as_json: Json = False) -> None:
-    """How far a campaign is; also while it runs. Exit 0 when it is complete, 1 when cases are missing."""
+    """How far a campaign has got; also while it runs. Exit 0 when it is complete, 1 when cases are missing."""
     from cosim.campaign.campaign import Campaign
     from cosim.cli.output import print_json
 
@@ -272,7 +274,7 @@ def _with_units(campaign: Campaign, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show_case(campaign: Campaign, row: Mapping[str, Any]) -> None:
-    """One case as a table: what it was given, what was measured, what was judged; and the end of its log."""
+    """One case as a table: its values, measures and verdicts, and the end of its log."""
     from cosim.campaign.address import nominal
     from cosim.cli.output import show_table
     from cosim.units import show as written
@@ -333,7 +335,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
     if searched is not None:
         print(sentence(searched[0], searched[1], campaign.bench))
     elif campaign.plan.worst_case or campaign.plan.high_sigma:
-        print("the search is not over")
+        print("the search is not finished")
     shown = found[:_SHOWN]
     rows = [
         [g.name(), g.cases, ", ".join(f"{n} {k}" for k, n in g.outcomes.items()), name, str(y)]
@@ -344,7 +346,7 @@ def _show(campaign: Campaign, *, as_json: bool) -> None:
         for note in dict.fromkeys(y.note for g in shown for y in g.yields.values() if y.note):
             print(f"note: {note}")
     if campaign.searcher() is not None:
-        return  # a mean over what a search asked for means nothing
+        return  # a mean over the points of a search is meaningless
     rows = [
         [g.name(), m.name, *(written(x, m.shown_in) for x in (m.mean, m.deviation, m.values.min(), m.values.max()))]
         for g in shown for m in g.measures.values()
@@ -420,5 +422,5 @@ def diff(
         for number, name, before_count, after_count in found.uneven[:_SHOWN]:
             print(f"case {number}: {name} had {before_count} values and has {after_count}")
         if len(found.uneven) > _SHOWN:
-            print(f"{len(found.uneven) - _SHOWN} more measures have another number of values")
+            print(f"{len(found.uneven) - _SHOWN} more measures have a different number of values")
     raise typer.Exit(0 if found.same(tolerance) else 1)

@@ -156,7 +156,7 @@ def _subject(path: Path, instance: str, amplitude: str, period: str, states: lis
         name, _, span = text.partition("=")
         low, dots, high = span.partition("..")
         if not dots:
-            raise InputError(f"--state {text!r} has no bounds", remedy='write e.g. "v(x1.w)=0..1"')
+            raise InputError(f"--state {text!r} lacks bounds", remedy='write e.g. "v(x1.w)=0..1"')
         bounds[name.strip().lower()] = (units.parse(low), units.parse(high))
     body = f'.include "{path.resolve()}"\n{instance}'
     volts, seconds = units.parse(amplitude, "V"), units.parse(period, "s")

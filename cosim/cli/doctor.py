@@ -1,4 +1,4 @@
-"""``cosim doctor``: what this machine can do. Each finding is the outcome of doing it, not of looking for a file.
+"""``cosim doctor``: what this machine can do. Each finding is the outcome of a trial, not of looking for a file.
 
 Exit code 0 where everything that is needed works, 1 otherwise; what is optional only warns.
 """
@@ -34,7 +34,7 @@ endmodule
 ENGINE_USES = {
     "pyspice": "runs netlists: the default engine, ngspice as a library behind PySpice",
     "ngspice": "runs netlists as a program: the second engine, and the one that needs no library",
-    "vacask": "runs compiled Verilog-A models: an independent engine to hold ngspice against",
+    "vacask": "runs compiled Verilog-A models: an independent engine to check ngspice with",
 }
 EXTRA_USES = {
     "veriloga": "compiles device models to OSDI and brings the engine VACASK",
@@ -43,7 +43,7 @@ EXTRA_USES = {
 }
 
 
-class State(StrEnum):
+class Status(StrEnum):
     """How one finding stands."""
 
     OK = "ok"
@@ -51,22 +51,22 @@ class State(StrEnum):
     MISSING = "missing"
 
 
-COLOURS = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "bold red"}
+COLOURS = {Status.OK: "green", Status.WARNING: "yellow", Status.MISSING: "bold red"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing: what was ``found``, what it is there for (``meaning``), and what to do (``remedy``, empty when ok)."""
+class DoctorFinding:
+    """One thing: what was ``found``, what it is for (``meaning``), and what to do (``remedy``, empty when ok)."""
 
     topic: str
-    state: State
+    state: Status
     found: str
     meaning: str
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """All findings, one after another as they are made; raises nothing for what a machine lacks."""
+def examine() -> Iterator[DoctorFinding]:
+    """All findings, one after another as they are made; does not raise for what a machine lacks."""
     yield python()
     yield from engines()
     yield linker()
@@ -76,24 +76,24 @@ def examine() -> Iterator[Finding]:
     yield from packages()
 
 
-def _attempt(topic: str, meaning: str, trial: Callable[[], str], *, needed: bool = False) -> Finding:
+def _attempt(topic: str, meaning: str, trial: Callable[[], str], *, needed: bool = False) -> DoctorFinding:
     """The finding of a trial that returns what it found, and raises where it fails."""
     try:
-        return Finding(topic, State.OK, trial(), meaning)
+        return DoctorFinding(topic, Status.OK, trial(), meaning)
     except CosimError as error:
         found, remedy = error.message, error.remedy or "see the message"
-    except (OSError, subprocess.SubprocessError) as error:  # a program that is there and does not start
+    except (OSError, subprocess.SubprocessError) as error:  # a program that exists but does not start
         found, remedy = str(error), "install it again"
-    return Finding(topic, State.MISSING if needed else State.WARNING, found, meaning, remedy)
+    return DoctorFinding(topic, Status.MISSING if needed else Status.WARNING, found, meaning, remedy)
 
 
-def python() -> Finding:
+def python() -> DoctorFinding:
     """The interpreter."""
     found = f"{platform.python_version()} ({sys.executable})"
-    return Finding("Python", State.OK, found, "runs cosim; 3.11 or newer")
+    return DoctorFinding("Python", Status.OK, found, "runs cosim; 3.11 or newer")
 
 
-def engines() -> Iterator[Finding]:
+def engines() -> Iterator[DoctorFinding]:
     """Each simulator on a voltage divider, the default one with a compiled model and with KLU too."""
     from cosim.engines.registry import ENGINES
 
@@ -173,16 +173,18 @@ def _divide_by_klu() -> str:
     return f"solver of {version}"
 
 
-def linker() -> Finding:
+def linker() -> DoctorFinding:
     """The program ``ld``, which the Verilog-A compiler calls."""
     found, meaning = shutil.which("ld"), "links compiled device models"
     if found:
-        return Finding("linker", State.OK, found, meaning)
-    return Finding("linker", State.WARNING, "no ld", meaning, "install binutils (Xcode's command line tools on macOS)")
+        return DoctorFinding("linker", Status.OK, found, meaning)
+    return DoctorFinding(
+        "linker", Status.WARNING, "no ld", meaning, "install binutils (Xcode's command line tools on macOS)"
+    )
 
 
-def sandbox() -> Finding:
-    """What holds an engine back that runs somebody's netlist: what its own worker says, where one starts."""
+def sandbox() -> DoctorFinding:
+    """What confines an engine that runs a stranger's netlist, as its worker reports it."""
     from cosim.engines.worker.sandbox import advice, capabilities
 
     can = capabilities()
@@ -197,10 +199,10 @@ def sandbox() -> Finding:
     by = f" ({', '.join(means)})" if means else " (not tried: no engine)"
     meaning = "what a netlist can make an engine do, should the check of netlists have let it through"
     remedy = advice(programs=walls["programs"], files=walls["files"] and walls["reading"])
-    return Finding("sandbox", State.WARNING if remedy else State.OK, "; ".join(found) + by, meaning, remedy)
+    return DoctorFinding("sandbox", Status.WARNING if remedy else Status.OK, "; ".join(found) + by, meaning, remedy)
 
 
-# What holds, and what else is so.
+# What is prevented, or what the engine may do otherwise.
 WALLS = {
     "programs": ("starts no program", "may start programs"),
     "files": ("writes in its scratch folder only", "may write what its user may"),
@@ -210,7 +212,7 @@ WALLS = {
 
 
 def _walls(name: str) -> dict[str, Any]:
-    """What a worker of the engine says of its confinement; empty where there is none."""
+    """What a worker of the engine reports about its confinement; empty without one."""
     from cosim.engines.registry import open_simulator
 
     try:
@@ -220,7 +222,7 @@ def _walls(name: str) -> dict[str, Any]:
         return {}
 
 
-def threads() -> Finding:
+def threads() -> DoctorFinding:
     """Cores, and how many threads numerical libraries and engines may start."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "unset")
@@ -228,18 +230,18 @@ def threads() -> Finding:
     meaning = "cases run in processes of one thread each: OpenMP on shared cores costs more than it gives"
     wide = limit.isdecimal() and int(limit) > cores
     remedy = f"set OMP_NUM_THREADS to at most {cores}" if wide else ""
-    return Finding("threads", State.WARNING if wide else State.OK, found, meaning, remedy)
+    return DoctorFinding("threads", Status.WARNING if wide else Status.OK, found, meaning, remedy)
 
 
-def data() -> Iterator[Finding]:
+def data() -> Iterator[DoctorFinding]:
     """``$COSIM_DATA``, the cache, and which of the data sets are here."""
     from cosim import datasets
 
     named, cache = datasets.data_folder(), datasets.cache_folder()
     wrong = named is not None and not named.is_dir()
-    yield Finding(
+    yield DoctorFinding(
         "data folders",
-        State.WARNING if wrong else State.OK,
+        Status.WARNING if wrong else Status.OK,
         f"COSIM_DATA: {f'{named} is not a folder' if wrong else named or 'not set'}; cache: {cache}",
         "measured curves and images are looked for in COSIM_DATA, then in the cache, then fetched",
         "name an existing folder in COSIM_DATA, or unset it" if wrong else "",
@@ -251,23 +253,23 @@ def data() -> Iterator[Finding]:
         entries = [entry for entry in datasets.REGISTRY.values() if curves is bool(entry.file)]
         places = {entry.name: datasets.locate(entry.name).place for entry in entries}
         here = [f"{name} ({place})" for name, place in places.items() if place not in ("network", "nowhere")]
-        # What has no recorded hash is fetched only for those who ask for it.
+        # A data set without a recorded hash is fetched on request only.
         away = [
             e.name for e in entries if places[e.name] in ("network", "nowhere") and not (e.file and not e.file.sha256)
         ]
         found = "; ".join(part for part in (", ".join(here), away and f"not here: {', '.join(away)}") if part)
         remedy = f"set COSIM_DATA, or fetch them: cosim datasets fetch {away[0]}" if away else ""
-        yield Finding(topic, State.WARNING if away else State.OK, found, meaning, remedy)
+        yield DoctorFinding(topic, Status.WARNING if away else Status.OK, found, meaning, remedy)
 
 
-def packages() -> Iterator[Finding]:
+def packages() -> Iterator[DoctorFinding]:
     """The Python packages that cosim needs, and those of each extra."""
     meaning = "the packages that cosim stands on"
     try:
         required = metadata.requires("cosim-spice") or []
     except metadata.PackageNotFoundError:
         remedy = "pip install -e . in the checkout"
-        yield Finding("packages", State.WARNING, "cosim is on the path but not installed", meaning, remedy)
+        yield DoctorFinding("packages", Status.WARNING, "cosim is on the path but not installed", meaning, remedy)
         return
     groups: dict[str, list[str]] = {}
     for requirement in required:
@@ -281,10 +283,12 @@ def packages() -> Iterator[Finding]:
         topic, use = (f"extra {extra}", EXTRA_USES[extra]) if extra else ("packages", meaning)
         if absent:
             remedy = f"pip install 'cosim-spice[{extra}]'" if extra else "pip install --force-reinstall cosim-spice"
-            yield Finding(topic, State.WARNING if extra else State.MISSING, f"without {', '.join(absent)}", use, remedy)
+            yield DoctorFinding(
+                topic, Status.WARNING if extra else Status.MISSING, f"without {', '.join(absent)}", use, remedy
+            )
         else:
             found = ", ".join(f"{name} {version}" for name, version in versions.items())
-            yield Finding(topic, State.OK, found, use)
+            yield DoctorFinding(topic, Status.OK, found, use)
 
 
 def _version(name: str) -> str | None:
@@ -294,33 +298,33 @@ def _version(name: str) -> str | None:
         return None
 
 
-def works(findings: list[Finding]) -> bool:
-    """Whether nothing that is needed is missing."""
-    return all(finding.state is not State.MISSING for finding in findings)
+def works(findings: list[DoctorFinding]) -> bool:
+    """Whether everything that is needed works."""
+    return all(finding.state is not Status.MISSING for finding in findings)
 
 
-def as_data(findings: list[Finding]) -> dict[str, object]:
+def as_data(findings: list[DoctorFinding]) -> dict[str, object]:
     """The findings for scripts: ``{"cosim": version, "ok": bool, "findings": [...]}``."""
     return {"cosim": __version__, "ok": works(findings), "findings": [asdict(finding) for finding in findings]}
 
 
-def as_text(finding: Finding) -> str:
+def as_text(finding: DoctorFinding) -> str:
     """One finding in plain lines: state, topic and what was found; what it is for; what to do."""
     lines = [f"{finding.state:8}{finding.topic}: {finding.found}", f"{'':8}{finding.meaning}"]
     return "\n".join([*lines, f"{'':8}-> {finding.remedy}"] if finding.remedy else lines)
 
 
-def verdict(findings: list[Finding]) -> str:
+def verdict(findings: list[DoctorFinding]) -> str:
     """One sentence on all of them."""
     if not works(findings):
         return "Something that cosim needs is missing: " + ", ".join(
-            f.topic for f in findings if f.state is State.MISSING
+            f.topic for f in findings if f.state is Status.MISSING
         )
-    warnings = [finding.topic for finding in findings if finding.state is State.WARNING]
+    warnings = [finding.topic for finding in findings if finding.state is Status.WARNING]
     return "Everything needed works" + (f"; optional parts to look at: {', '.join(warnings)}." if warnings else ".")
 
 
-def _rows(findings: list[Finding]) -> Iterator[tuple[object, ...]]:
+def _rows(findings: list[DoctorFinding]) -> Iterator[tuple[object, ...]]:
     from rich.text import Text
 
     from cosim.errors import legible

@@ -27,7 +27,7 @@ def lint(
     compare: Annotated[bool, typer.Option(help="Run before and after in ngspice and compare.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Lint; exit 1 where something was found and is not repaired, or a comparison disagrees or shows nothing."""
+    """Lint; exit 1 if something found is not repaired, or if a comparison disagrees or shows nothing."""
     from cosim import units
     from cosim.cli.output import print_json, working
     from cosim.engines.registry import open_simulator
@@ -64,7 +64,7 @@ def lint(
 
 
 def _json(found: Lint, repair: Repair | None) -> dict[str, Any]:
-    """Of a file that no comparison speaks for, ``clean`` is not said, whatever the rules found in it."""
+    """A file that no comparison speaks for is not called clean, whatever the rules found in it."""
     values = found.to_dict()
     if repair is None:
         return values

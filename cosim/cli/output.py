@@ -19,12 +19,12 @@ from cosim.errors import legible
 
 
 def console() -> Console:
-    """Standard output; a pipe is as wide as its widest line, so that nothing is cut."""
+    """Standard output; a pipe is as wide as its widest line: nothing is cut."""
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=True)
 
 
 def advise(sentences: Iterable[str]) -> None:
-    """Print what runs and may not be meant, and what was left out, to standard error: a line each."""
+    """Print what may not be intended, and what was left out, to standard error: a line each."""
     for sentence in sentences:
         print(f"cosim: note: {legible(sentence)}", file=sys.stderr)
 
@@ -48,7 +48,7 @@ def _plain(value: object) -> Any:
         return value.item()
     if hasattr(value, "__fspath__"):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def to_json(data: object, *, indent: int | None = 2) -> str:
@@ -63,7 +63,7 @@ def print_json(data: object) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Progress bars on standard error; nothing where that is no terminal."""
+    """Progress bars on standard error; nothing where that is not a terminal."""
     shown = Console(stderr=True)
     bars = Progress(
         TextColumn("{task.description}"),
@@ -81,7 +81,7 @@ def progress() -> Iterator[Progress]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A spinner for work without steps; nothing where standard error is no terminal."""
+    """A spinner for work without steps; nothing where standard error is not a terminal."""
     shown = Console(stderr=True)
     if not shown.is_terminal:
         yield
@@ -92,7 +92,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is there at once; what it yields takes how many are done, and of how many."""
+    """A bar that shows at once; call what it yields with how many are done, and of how many."""
     with progress() as bars:
         task = bars.add_task(f"{what} ({unit})", total=total)
         yield lambda done, of: bars.update(task, completed=done, total=of)

@@ -238,7 +238,7 @@ def _netlist(
 
 
 def _dialect(path: Path, text: str) -> str:
-    """Whose language a netlist that was refused seems to be in, and what repairs it; empty where lint finds nothing."""
+    """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing."""
     from cosim.errors import CosimError
     from cosim.language.findings import Severity
     from cosim.lint.lt_lint import lint_spice
@@ -278,9 +278,9 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Path | None]:
-    """``text`` without its .control blocks; what they become goes to standard error, what would be lost raises.
+    """``text`` without its .control blocks; their cards go to standard error; a command that would be lost raises.
 
-    Where a block sits in an included file, the text has all files in it, and its lines no place in ``path``.
+    Where a block sits in an included file, the text contains all files, and its lines have no place in ``path``.
     """
     import sys
 
@@ -316,7 +316,7 @@ def _failed(what: str, result: Result) -> None:
 
 
 def _leave(result: Result, folder: Path) -> None:
-    """The deck of a run, whole and as the engine got it, and the engine's last lines: also of a run that failed."""
+    """The deck of a run, as the engine got it, and the engine's last lines; also of a run that failed."""
     from cosim.engines.prepare import prepare
     from cosim.errors import InputError
     from cosim.files import write_atomic
@@ -325,7 +325,7 @@ def _leave(result: Result, folder: Path) -> None:
         return
     try:
         text = prepare(result.deck).text
-    except InputError:  # what was refused is left as it was written
+    except InputError:  # a refused deck is kept as it was written
         text = result.deck.text
     write_atomic(folder / "deck.cir", text)
     write_atomic(folder / "log.txt", result.log + "\n")

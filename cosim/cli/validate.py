@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cosim.report.html import Mark, Report
 
 
-WHY_WIDTH = 100  # of the table's last column; what is longer stands below it as a whole
+WHY_WIDTH = 100  # of the table's last column; longer texts stand in full below it
 
 
 def register(app: typer.Typer) -> None:

@@ -12,8 +12,8 @@ recording operands they become the B-source subcircuit and the Verilog-A module 
 
 An `Event` is something that happens once per edge, whatever the edge's length: a spike that raises a conductance. Its
 trigger level switches an auxiliary state ``e`` from 0 to 1 with the time constant ``settle``; its jump J is spent over
-that excursion, dx = J(x) de, so one event moves x along dx/de = J(x) from e = 0 to e = 1. The form is own: it needs no
-``@(cross)``, which ngspice's OSDI lacks, and is the same in numpy, B-sources and Verilog-A.
+that excursion, dx = J(x) de, so one event moves x along dx/de = J(x) from e = 0 to e = 1. The form is our choice: it
+needs no ``@(cross)``, which ngspice's OSDI lacks, and is the same in numpy, B-sources and Verilog-A.
 
 An `Inner` is the voltage of a node inside the device that follows from an equation, such as the node behind a series
 resistor: an implicit current. In numpy the device solves it itself; in a simulator it is a node, and the engine solves
@@ -114,7 +114,7 @@ class Param:
 
     @property
     def is_scale(self) -> bool:
-        """Whether zero is but the end of many decades, as of a rate, and says nothing about the parameter's size."""
+        """Whether zero is only the end of many decades, as of a rate, and says nothing about the parameter's size."""
         return 0.0 in self.bounds and max(map(abs, self.bounds)) > DECADES * abs(self.default) > 0.0
 
 
@@ -302,7 +302,7 @@ class DeviceModel(ABC):
         return {"pulse": pulse_map(self, p, shape=shape)} if self.states else {}
 
     def pulse_cell(self) -> PulseCell | None:
-        """The closed form of a programming pulse in the form that arrays of cells are run by; None: there is none."""
+        """The closed form of a programming pulse, by which arrays of cells run; None for a device without one."""
         return None
 
     def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:

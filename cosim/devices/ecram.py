@@ -1,8 +1,8 @@
 r"""ECRAM: a long-term conductance with volatile, relaxing facilitation on top of it, one step per gate spike.
 
 Source: arXiv 2605.11243 (Currie et al., 2026) measures a transient modulation of about 1.5 kΩ per spike and builds a
-behavioural model of it. Its equations and its schematic are not public, so the form below is own. Window, number of
-levels and write voltage of the long-term part are those of published W/YSZ/WOx devices.
+behavioural model of it. Its equations and its schematic are not public, so the form below is our choice. Window, number
+of levels and write voltage of the long-term part are those of published W/YSZ/WOx devices.
 
 Four terminals: the channel ``p``–``n`` is read, the gate ``g`` is driven against its reference ``b`` (tied to ``n``, or
 to ground where a spike line drives it). With the long-term state w in [0, 1] and volatile ones m_fast, m_slow >= 0::

@@ -12,9 +12,9 @@ published release 1.0.0 (doi 10.4231/D37H1DN48). Gap g (m)::
 The state is ``x`` = (g_max − g)/(g_max − g_min): 1 with the filament closed, 0 with the widest gap. A positive voltage
 closes it.
 
-Deviations (own): γ rises from 0 at F_min to its value within 1 % of it, where the release jumps; g stops continuously
-within a thousandth of its range (`limits`), where the release clips it; the cycle-to-cycle variation, a random drift in
-the release, is left to the parameters of a Monte Carlo run; exponents are limited to 80.
+Deviations (our choice): γ rises from 0 at F_min to its value within 1 % of it, where the release jumps; g stops
+continuously within a thousandth of its range (`limits`), where the release clips it; the cycle-to-cycle variation, a
+random drift in the release, is left to the parameters of a Monte Carlo run; exponents are limited to 80.
 """
 
 from __future__ import annotations

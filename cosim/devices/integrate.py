@@ -49,7 +49,7 @@ def integrate(
     """
     t = np.asarray(t, dtype=float)
     if t.ndim != 1 or np.any(np.diff(t) <= 0):
-        raise InputError("knots have to be increasing times", remedy="sort them and drop doubles")
+        raise InputError("knots have to be at increasing times", remedy="sort them and drop duplicates")
     drives = {port.name: np.asarray(across.get(port.name, np.zeros_like(t)), dtype=float) for port in device.ports}
     names = [state.name for state in device.all_states]
     start = device.initial(p) if x0 is None else x0
@@ -142,7 +142,7 @@ def sweep(
     Args:
         device: with any number of states; events begin armed.
         p: its parameters, scalars or one per instance.
-        segments: the waveform; each instance may have lengths and values of its own.
+        segments: the waveform; each instance may have its own lengths and values.
         x0: the device's states at the beginning; everything broadcasts to the shape of the result.
         tolerance: error of a step, as a fraction of each state's range; every instance takes the same steps.
 

@@ -1,11 +1,11 @@
-"""Event maps: what a device makes of one event, ``(state, inputs, p) -> (state, outputs)``, with a unit on every field.
+"""Event maps: what one event does to a device, ``(state, inputs, p) -> (state, outputs)``, with a unit on every field.
 
 An event is a waveform of straight pieces at the device's ports: a programming pulse, a spike, a rest. Where the device
 has a closed form it is the map; elsewhere the device's own rates are integrated through the waveform for every instance
 at once (`cosim.devices.integrate.sweep`). Fits, surrogates and networks need nothing else of a device.
 
 An event begins with every `Event` of the device armed and lasts until it is armed again, so that the states between
-events are the device's own and no auxiliary one.
+events are the device's own, without auxiliary ones.
 """
 
 from __future__ import annotations

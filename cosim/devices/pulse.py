@@ -2,7 +2,7 @@
 
 Within a pulse the state moves by the memristor's closed form, driven by the overdrive integral of the pulse's own
 waveform. What the closed form does not know, the drop on a series element that changes with the state, is taken at the
-pulse's midpoint (explicit midpoint rule, second order in the change of the drop; own).
+pulse's midpoint (explicit midpoint rule, second order in the change of the drop; our choice).
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ Eq. 5, −α_c ∫(ΔV − V_c) dt raises n). The charging and discharging see t
 would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 MΩ together with ΔG/G0 > +1: the initial
 conductance is 0.2 µS here (our choice).
 
-**Own.** Slow discharge below V_d: the source states the regime, no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d, continued
-as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.
+**Our choice.** Slow discharge below V_d: the source states the regime, but no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d,
+continued as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class QuantumDotMemristor(TwoTerminal):
     )
 
     def values(self, given: Mapping[str, Any]) -> Values:
-        """As of any device; the conductances have to fit to each other, to R, and with η to a single solution."""
+        """As of any device; the conductances have to suit each other and R, and with η allow one solution only."""
         p = super().values(given)
         wire = 1.0 / np.asarray(p.g_high) - p.r_series - R_QUANTUM  # A
         if np.any(wire <= 0.0):

@@ -1,7 +1,7 @@
 """Start values from the curve itself, so that an extraction does not depend on what its user guessed.
 
-Own methods. Of a pulse train the reads give range and initial state, and a threshold is where, with growing amplitude,
-the reads begin to move. Slopes and non-linearities are not looked for here; the fit tries several.
+The methods are our choice. Of a pulse train the reads give range and initial state, and a threshold is where, with
+growing amplitude, the reads begin to move. Slopes and non-linearities are not looked for here; the fit tries several.
 
 Of a loop, `slopes` follows the state as far as the voltage shows it, and `speed` is what a drive has to be multiplied
 with to move the state over its range.

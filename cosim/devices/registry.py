@@ -42,7 +42,7 @@ def devices() -> dict[str, DeviceModel]:
         cls = entry.load()
         if not (isinstance(cls, type) and issubclass(cls, DeviceModel)):
             raise InputError(
-                f"entry point cosim.devices:{entry.name} is {cls!r}, no DeviceModel",
+                f"entry point cosim.devices:{entry.name} is {cls!r}, not a DeviceModel",
                 remedy="let it name a subclass of cosim.DeviceModel",
             )
         found[cls.name] = cls()

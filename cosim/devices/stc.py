@@ -7,8 +7,8 @@ Groningen, 2024), Eqs. 4–6 and Fig. 8; the circuits are transistor-level in ``
 
     τ (1 + I_g / i) di/dt = I_rest + I_pre·pre + I_post·post − i
 
-**Comparators** (own; the source's script has Heaviside functions and leaves delays out). A winner-take-all's two input
-nodes are a charge Q that the difference of the currents moves; x = (V_1 − V_2)/V_winner in [−1, 1]::
+**Comparators** (our model; the source's script has Heaviside functions and leaves delays out). A winner-take-all's two
+input nodes are a charge Q that the difference of the currents moves; x = (V_1 − V_2)/V_winner in [−1, 1]::
 
     Q dx/dt = i (1 − g max(x, 0)) (1 − e^(−κ(1−x))) − I_TH (1 + g min(x, 0)) (1 − e^(−κ(1+x)))
     I_out   = I_tail / (1 + e^(−s x))
@@ -16,8 +16,8 @@ nodes are a charge Q that the difference of the currents moves; x = (V_1 − V_2
 g is the input transistors' finite gain over the winner's voltage, κ = V_winner/U_T says where a loser's transistor
 leaves saturation.
 
-**Mirrors** (own; the tails that the source saw and left out). A subthreshold mirror's gate charge makes its current
-logistic, and 1/t when it is switched off: d ln I/dt = (I_in − I)/Q_m, with I_in = I_out + I_low.
+**Mirrors** (our model; the tails that the source saw and left out). A subthreshold mirror's gate charge makes its
+current logistic, and 1/t when it is switched off: d ln I/dt = (I_in − I)/Q_m, with I_in = I_out + I_low.
 
 **Early phase** (Fig. 8, with the circuit's saturation at both rails)::
 
@@ -89,7 +89,7 @@ class StcSynapse(DeviceModel):
     name = "stc_synapse"
     title = "CMOS synapse with tagging and capture (reduced model)"
     source = "Nicholson 2024, Eqs. 4-6, Fig. 8"
-    passive = False  # it drives its weight
+    passive = False  # it drives its weight output
     readings = MappingProxyType({"weight": "V"})
     # not "gnd", which ngspice takes for node 0 in a subcircuit, too
     ports = (

@@ -1,7 +1,7 @@
 """Thermal link between the cells of an array: the heat that neighbours exchange, proportional to their temperatures.
 
-Source: own; the conductances are extracted from a solution of the heat equation (`cosim.heat`). Neighbours in a
-row, along the bottom electrode, and in a column, along the top electrode, have links with values of their own.
+The form is our choice; the conductances are extracted from a solution of the heat equation (`cosim.heat`). Links in a
+row, along the bottom electrode, and in a column, along the top electrode, have different values.
 """
 
 from __future__ import annotations

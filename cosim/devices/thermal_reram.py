@@ -13,8 +13,8 @@ sensible ones. The printed SET b = +2.216 contradicts its text, by which the SET
 conductance; b = −2.216 agrees. The default is −2.216; the parameter set ``printed`` has the other sign. What the rise
 T_full is that makes θ = 1 is not stated: `full_scale_rise` is our choice.
 
-**Rate law** (own). The surface is a map, G → G (1 ± h) with h = ΔG/G0, in one pulse of t_pulse. In y = ln G it is
-y → y + δ(y) with δ = ln(1 ± h); a drift that does so in one unit of time is, where δ is affine in y, exactly
+**Rate law** (our choice). The surface is a map, G → G (1 ± h) with h = ΔG/G0, in one pulse of t_pulse. In y = ln G it
+is y → y + δ(y) with δ = ln(1 ± h); a drift that does so in one unit of time is, where δ is affine in y, exactly
 δ · ln(1 + δ')/δ', which is taken everywhere, its second factor as the Padé approximant φ(s) = (1 + s/6)/(1 + 2s/3)::
 
     d ln G/dt = [δ_set φ(δ'_set) S_set(v) + δ_reset φ(δ'_reset) S_reset(v)] / t_pulse
@@ -179,7 +179,7 @@ class ThermalReram(DeviceModel):
     def surface(self, w: Operand, theta: Operand, p: Values, *, polarity: int) -> Operand:
         """Eq. 27: |ΔG/G0| of one published pulse from the fraction ``w`` of the range at the normalised rise ``theta``.
 
-        ``polarity`` is +1 for SET, −1 for RESET; the range's ends are not known to it.
+        ``polarity`` is +1 for SET, −1 for RESET; the ends of the range are ignored.
         """
         a, b, c, d = _row(p, polarity)
         w = np.minimum(np.maximum(w, 0.0), 1.0)  # an engine's iterations try states far outside

@@ -19,7 +19,7 @@ It has the map's thresholds, α and γ, and agrees with it to second order in th
 is clipped there) while the rate law saturates within the pulse. f = 1 for w <= 0.01 is left out of the rate law: it
 would drive w below zero. `advance` is the closed-form solution at constant voltage.
 
-Numerical choices (own): u^γ is replaced by u · EDGE^(γ−1) below u = EDGE, so that its slope is finite at the bound for
+Numerical choices (ours): u^γ is replaced by u · EDGE^(γ−1) below u = EDGE, so that its slope is finite at the bound for
 γ < 1; exponents are limited to 60.
 """
 
@@ -48,7 +48,7 @@ SOURCE = "arXiv 2510.25787"
 
 
 def power_to_edge(u: Operand, gamma: Operand) -> Operand:
-    """u^γ for u > EDGE, linear to zero below, zero for u <= 0; ``u`` and ``gamma`` broadcast, dimensionless."""
+    """u^γ for u > EDGE, linear to zero below, zero for u <= 0; ``u`` and ``gamma`` are dimensionless and broadcast."""
     return np.maximum(u, EDGE) ** gamma * np.minimum(np.maximum(u, 0.0) / EDGE, 1.0)
 
 

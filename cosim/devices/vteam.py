@@ -11,8 +11,8 @@ and, by choice, a linear or an exponential dependence of the resistance on w::
     i = v / (R_on + (R_off − R_on) x),    i = (v/R_on) exp(−x ln(R_off/R_on)),    x = (w − w_on)/(w_off − w_on)
 
 The state here is ``x``: 0 at R_on, 1 at R_off. The source leaves the windows f to the user; here they are rectangular,
-continuous within a thousandth of the range (own, `limits`). Below 1e-6 the power is continued linearly, so that its
-slope is finite for exponents below 1 (own, `threshold.power_to_edge`).
+continuous within a thousandth of the range (our choice, `limits`). Below 1e-6 the power is continued linearly, so that
+its slope is finite for exponents below 1 (our choice, `threshold.power_to_edge`).
 """
 
 from __future__ import annotations

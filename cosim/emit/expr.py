@@ -1,8 +1,8 @@
 """Recording operands: called with `Expr` instead of arrays, a device's numpy functions write themselves down.
 
 An `Expr` is a node of an expression graph. numpy's ufuncs reach it through ``__array_ufunc__`` and ``np.where``,
-``np.clip`` through ``__array_function__``; whatever has no counterpart in the target languages raises `EmitError` that
-names it. sympy was left aside because it rearranges floating-point forms; here each operation stays as it was written.
+``np.clip`` through ``__array_function__``; whatever has no counterpart in the target languages raises an `EmitError`
+that names it. sympy would rearrange floating-point forms; here each operation stays as it was written.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ Writer = Callable[[Expr, tuple[str, ...]], str]
 
 
 def writer(special: Mapping[str, str]) -> Writer:
-    """A function that writes one node; ``special`` has the templates in which a target differs."""
+    """A function that writes one node; ``special`` holds the templates of a target that differ from the common ones."""
     templates = {**_COMMON, **special}
 
     def write(node: Expr, args: tuple[str, ...]) -> str:
@@ -231,7 +231,7 @@ def merged(roots: Mapping[str, Expr]) -> dict[str, Expr]:
 
 
 def render(root: Expr, write: Writer, memo: dict[int, str]) -> str:
-    """Text of a graph. ``memo`` maps nodes that have a text already to it, and is added to."""
+    """Text of a graph. ``memo`` maps nodes already written to their text, and grows."""
     for node in postorder([root]):
         if id(node) not in memo:
             memo[id(node)] = write(node, tuple(memo[id(child)] for child in children(node)))

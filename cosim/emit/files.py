@@ -17,7 +17,7 @@ def texts(device: DeviceModel) -> dict[str, str]:
 
 
 def shipped(device: DeviceModel) -> dict[Path, str]:
-    """Where the generated files of a device are shipped -> what they should hold."""
+    """The shipped path of each generated file of a device -> what it should hold."""
     folder = resources.folder("device_models")
     return {folder / name: text for name, text in texts(device).items()}
 

@@ -14,15 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.emit.expr import Expr, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
 
-Array = NDArray[np.float64]
 # (states, inputs, parameters of instances, results), each with a row per quantity and a column per instance.
 MapKernel = Callable[[Array, Array, Array, Array], None]
 
@@ -62,7 +60,7 @@ def assignments(roots: Mapping[str, Expr]) -> tuple[list[str], dict[str, str]]:
 
 
 def map_source(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> str:
-    """The loop of a map in closed form; ``own`` names the parameters that each instance has of its own.
+    """The loop of a map in closed form; ``own`` names the parameters that differ between instances.
 
     Raises `EmitError` for a map that is integrated, and for an operation that numba's text does not have.
     """
@@ -92,9 +90,9 @@ def map_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> Ma
 
 @lru_cache(maxsize=32)
 def compiled(text: str) -> Any:
-    """The function ``kernel`` of a text of this package's making; compiled once per process for the same text."""
+    """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
     numba = optional("numba", extra="fast", needed_by="a compiled map")
     space: dict[str, Any] = {"math": math, "__builtins__": {"range": range, "max": max, "min": min, "abs": abs}}
-    # The text holds operations of _TEXT, numbers and names of cosim's making, and nothing else.
+    # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<event map>", "exec"), space)  # noqa: S102
     return numba.njit(space["kernel"], error_model="numpy")

@@ -30,7 +30,7 @@ def trace(
     state: Callable[[State | Inner], str],
     param: Callable[[str], str],
 ) -> Traced:
-    """Call the device with operands that the target knows under the names ``across``, ``state`` and ``param`` give.
+    """Call the device with operands under the target's names, which ``across``, ``state`` and ``param`` give.
 
     Raises `EmitError` that names the device and the construct.
     """
@@ -56,7 +56,7 @@ def trace(
     missing |= {entry.name for entry in device.all_states} - set(rates)
     missing |= {entry.name for entry in device.inner} - set(balance)
     if missing:
-        raise EmitError(f"device {device.name} says nothing about {', '.join(sorted(missing))}")
+        raise EmitError(f"device {device.name} gives no equation for {', '.join(sorted(missing))}")
     kinds = {"i": through, "d": rates, "b": balance}
     graphs = merged({f"{kind} {name}": graph for kind, part in kinds.items() for name, graph in part.items()})
     return Traced(device, *({name: graphs[f"{kind} {name}"] for name in part} for kind, part in kinds.items()))

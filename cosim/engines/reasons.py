@@ -43,7 +43,7 @@ _NOISE = re.compile(
     r"error in netlist line|any of the following|ngspice stopped|fatal error in ngspice|no circuit",
     re.IGNORECASE,
 )
-# What a model says of its own values, in itself or in a compiled one.
+# What a model, built in or compiled, reports about its parameters.
 _DEVICE = re.compile(
     r"fatal error:\s*(?!.*\bngspice\b)(\S.*)|(\d+ errors? occurred during initialization.*)", re.IGNORECASE
 )
@@ -54,7 +54,7 @@ _RUN_TROUBLE = re.compile(
     re.IGNORECASE,
 )
 
-# The usual remedies, the likely one first.
+# The usual remedies, the likeliest first.
 _ADVICE = (
     (
         re.compile("singular matrix", re.IGNORECASE),
@@ -88,7 +88,7 @@ def of_ngspice(prepared: Prepared, plots: Sequence[Plot], log: Log, *, parsed: b
             return Outcome.REFUSED, _placed(prepared, _clean(text), texts, index)
     if dropped := next((match[1] for text in texts if (match := _OPTION.search(text))), None):
         where = _option_place(prepared, dropped)
-        return Outcome.REFUSED, f"{where}option {dropped} has no value that ngspice takes, which would leave it out"
+        return Outcome.REFUSED, f"{where}ngspice would ignore option {dropped}, whose value it does not accept"
     missing = _unfinished(prepared, plots, texts)
     if missing is None and not any("simulation(s) aborted" in text for text in texts):
         return Outcome.CONVERGED, ""
@@ -114,7 +114,7 @@ def ended_early(plots: Sequence[Plot], prepared: Prepared, texts: Sequence[str])
 
 
 def ignored(texts: Sequence[str]) -> tuple[str, ...]:
-    """ngspice's own sentences about what it read and passes over."""
+    """ngspice's own sentences about what it read and ignored."""
     found = (re.sub(r"^\s*warning\s*:\s*", "", text, flags=re.IGNORECASE) for text in texts if _PASSED.search(text))
     return tuple(dict.fromkeys(f"ngspice: {' '.join(text.split())}" for text in found))
 
@@ -181,7 +181,7 @@ def load_reason(prepared: Prepared, texts: Sequence[str]) -> str:
     for index, text in enumerate(texts):
         if re.search("error", text, re.IGNORECASE):
             return _placed(prepared, _clean(text), texts, index)
-    return "ngspice did not take the netlist: " + (_clean(texts[-1]) if texts else "it said nothing")
+    return "ngspice did not take the netlist: " + (_clean(texts[-1]) if texts else "it gave no reason")
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A simulator for tests: it replays what another one answered, without any engine.
+"""A simulator for tests: it replays another one's answers, without any engine.
 
 Each deck's answer is two files under the deck's fingerprint: ``.json`` (outcome, reason, log, measures, names) and
 ``.npz`` (arrays, no pickle). With an inner simulator, a deck that is not there yet is run and recorded.
@@ -83,7 +83,7 @@ def _store(path: Path, result: Result) -> None:
     }  # fmt: skip
     with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as sink:
         np.savez_compressed(sink, **arrays)
-    write_atomic(path, json.dumps(header, indent=1) + "\n")  # last: a recording without its header is none
+    write_atomic(path, json.dumps(header, indent=1) + "\n")  # last: a recording counts once its header is there
 
 
 def _load(path: Path, deck: Deck) -> Result:

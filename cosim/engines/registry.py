@@ -31,7 +31,7 @@ _INSTALL_NGSPICE = "install ngspice 44 or later with OSDI (Debian 12: the backpo
 
 
 def open_simulator(name: str = "pyspice", workers: int = 1) -> Simulator:
-    """A simulator by name, with ``workers`` processes. Raises `UnknownName`; `EngineMissing` where there is none.
+    """A simulator by name, with ``workers`` processes. Raises `UnknownName`; `EngineMissing` where it is not installed.
 
     >>> with cosim.open_simulator("ngspice") as simulator:
     ...     print(simulator.run(cosim.Deck("one source\\nv1 a 0 1\\n.op")).outcome.value)
@@ -46,7 +46,7 @@ def open_simulator(name: str = "pyspice", workers: int = 1) -> Simulator:
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing that a machine has or lacks: ``found`` is what is there, ``advice`` what to do about what is not."""
+    """One thing that a machine has or lacks: ``found`` describes it, ``advice`` says what to do where it is missing."""
 
     name: str
     ok: bool
@@ -65,7 +65,7 @@ def probe_ngspice() -> Probe:
         return Probe("ngspice", False, program, str(error))
 
 
-# Commands of our own: "osdi" without a file is an unknown command, or a known one that misses its argument.
+# Commands that we wrote: "osdi" without a file is an unknown command, or a known one that misses its argument.
 _QUESTIONS = "* probe\n.control\nosdi\nif $?xspice_enabled\necho xspice yes\nend\nquit\n.endc\n.end\n"
 
 
@@ -97,7 +97,7 @@ def probe_osdi() -> Probe:
     """Whether ngspice can load compiled Verilog-A."""
     if ngspice_features()["osdi"]:
         return Probe("OSDI", True, "ngspice loads compiled Verilog-A")
-    return Probe("OSDI", False, "none: B-source twins of the devices are used", _INSTALL_NGSPICE)
+    return Probe("OSDI", False, "no: B-source twins of the devices are used", _INSTALL_NGSPICE)
 
 
 def probe_klu() -> Probe:

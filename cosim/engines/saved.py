@@ -1,7 +1,8 @@
-"""Vectors that a deck asks for and its circuit cannot have: an engine leaves them out without a word, or takes a
-constant of its own for a node of that name.
+"""Vectors that a deck asks for and its circuit does not have.
 
-Looked at are nodes and branch currents of the top of the circuit, ``v(out)`` and ``i(v1)``. What stands inside a
+An engine silently leaves them out, or takes one of its constants for a node of that name.
+
+Nodes and branch currents at the top of the circuit, ``v(out)`` and ``i(v1)``, are checked. What stands inside a
 subcircuit or a compiled model, differences and parameters of devices are left to the engine.
 """
 
@@ -23,9 +24,9 @@ _CONSTANTS = frozenset(["boltz", "c", "e", "echarge", "false", "i", "kelvin", "n
 
 
 def check_vectors(netlist: Netlist, vectors: Sequence[str], asked: Mapping[str, int]) -> None:
-    """Raises `UnknownName` for the first vector of which no element of the circuit knows the node, or that is the
-    current of no element. ``asked`` has the line of the netlist's source that asks for a vector. The netlist's own
-    ``.save`` and ``.four`` cards are looked at as well; of ``.meas`` cards what ngspice would not call unknown itself.
+    """Raises `UnknownName` for the first vector whose node no element of the circuit has, or whose branch does not
+    exist. ``asked`` has the line of the netlist's source that asks for a vector. The netlist's own
+    ``.save`` and ``.four`` cards are checked as well; of ``.meas`` cards what ngspice would not call unknown itself.
     """
     places = [(vector, _place(netlist.source, asked.get(vector))) for vector in vectors]
     places += [(word, line.where) for line in netlist.cards(*_ASKING) for word in line.text.split()[1:]]
@@ -36,7 +37,7 @@ def check_vectors(netlist: Netlist, vectors: Sequence[str], asked: Mapping[str, 
     if not simple:
         return
     top = list(_top(netlist))
-    # every word of an element counts as a node: no sound vector is refused for an element that is read wrong
+    # every word of an element counts as a node: a misread element must not refuse a sound vector
     words = {word.lower() for line in top for word in _WORD.findall(line.text)} | {"0", "gnd"}
     names = {line.text.split(None, 1)[0].lower() for line in top if not line.text.startswith(".")}
     for vector, match, where in simple:

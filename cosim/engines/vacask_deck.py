@@ -1,6 +1,6 @@
 """A restricted SPICE deck in VACASK's own language.
 
-What can be said: R, C, independent V and I (DC, PULSE, PWL, SIN), instances of Verilog-A modules (``N``), subcircuits
+Supported are R, C, independent V and I (DC, PULSE, PWL, SIN), instances of Verilog-A modules (``N``), subcircuits
 with parameters, ``.param``, ``.model`` of a module, ``.tran`` from zero, a few options. Anything else raises, with its
 line: an engine that is held against ngspice must not run another circuit than ngspice does.
 """
@@ -28,7 +28,7 @@ _OPTIONS = {
     "reltol": "reltol", "abstol": "abstol", "vntol": "vntol", "chgtol": "chgtol", "gmin": "gmin", "temp": "temp",
     "trtol": "tran_lteratio", "maxord": "tran_maxord",
 }  # fmt: skip
-# The first step behind a breakpoint is a backward Euler one, and VACASK's own choice of it, a quarter of the way to the
+# The first step after a breakpoint is a backward Euler one, and VACASK's own choice of it, a quarter of the way to the
 # next, makes an error of 1e-3 of a state on a 5 ns edge, whatever the tolerances; a hundredth of the way makes 1e-5.
 _FIRST_STEP = {"tran_fbr": "0.01"}
 # ngspice's switches that change neither the circuit nor the equations.
@@ -56,7 +56,7 @@ class Translation:
 
 def _cannot(line: Line, what: str) -> NetlistError:
     return NetlistError(
-        f"VACASK cannot be given {what}: {line.text[:60]!r}",
+        f"VACASK cannot run {what}: {line.text[:60]!r}",
         where=line.where,
         remedy="give a device of the library as --form verilog-a, or run it with ngspice",
     )
@@ -287,7 +287,7 @@ def _split_assignments(text: str) -> tuple[str, str]:
 def translate(netlist: Netlist, osdi: Sequence[str], extra: Sequence[Line] = ()) -> Translation:
     """``netlist`` for VACASK, with the compiled models ``osdi`` (paths) and further option cards ``extra``.
 
-    Raises `NetlistError` for what cannot be said, with its line.
+    Raises `NetlistError` for a line that VACASK's language cannot express.
     """
     translator = _Translator(netlist)
     tran_line, tran = translator.transient()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.engines.worker.frames import Array
+from cosim.engines.worker.frames import Numbers
 
 if TYPE_CHECKING:
     import xarray
@@ -27,7 +27,7 @@ _SCALES = {
     "time": "time", "frequency": "frequency", "v-sweep": "sweep", "i-sweep": "sweep", "temp-sweep": "sweep",
     "res-sweep": "sweep", "v(v-sweep)": "sweep", "i(i-sweep)": "sweep",
 }  # fmt: skip
-# What these analyses give are not voltages, though ngspice calls all of them so.
+# These analyses do not give voltages, although ngspice says so of all vectors.
 _OF_THE_CIRCUIT = frozenset({"tf", "sens", "pz"})
 _KIND = re.compile(r"([a-z]+?)\d*$")
 
@@ -39,9 +39,9 @@ class Plot:
     kind: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    values: tuple[Array, ...]
+    values: tuple[Numbers, ...]
 
-    def scale(self) -> Array | None:
+    def scale(self) -> Numbers | None:
         """The values of time, frequency or sweep."""
         for name, values in zip(self.names, self.values, strict=True):
             if name.lower() in _SCALES:
@@ -70,8 +70,8 @@ def canonical(name: str, kind: str) -> str:
     return lower
 
 
-def _of_the_circuit(name: str, values: Array) -> Iterator[tuple[str, Array, str]]:
-    """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not tell."""
+def _of_the_circuit(name: str, values: Numbers) -> Iterator[tuple[str, Numbers, str]]:
+    """A resistance, a pole or zero in its two parts, or a ratio whose unit ngspice does not state."""
     wrapped = re.fullmatch(r"[vi]\((.*)\)", name.lower())
     plain = wrapped[1] if wrapped else name.lower()
     if re.fullmatch(r"(pole|zero)\(\d+\)", plain):
@@ -85,14 +85,14 @@ def dataset(plot: Plot) -> xarray.Dataset:
     """``plot`` as a dataset: one coordinate (none for a single point), and one variable per vector with its units.
 
     Of ``.pz`` each pole or zero is two variables, ``re(pole(1))`` and ``im(pole(1))`` in 1/s. Impedances of ``.tf`` are
-    in Ohm; transfer functions and sensitivities have no unit here, because ngspice does not tell theirs.
+    in Ohm; transfer functions and sensitivities have no unit here, because ngspice does not state theirs.
     """
     import pandas  # slow to import, and a command without waveforms need not pay for them
     import xarray
     from xarray.indexes import PandasIndex
 
-    coordinate: tuple[str, Array, str] | None = None
-    variables: dict[str, tuple[Array, str]] = {}
+    coordinate: tuple[str, Numbers, str] | None = None
+    variables: dict[str, tuple[Numbers, str]] = {}
     for name, kind, values in zip(plot.names, plot.types, plot.values, strict=True):
         lower = name.lower()
         units = _UNITS.get(lower, _UNITS.get(kind, ""))

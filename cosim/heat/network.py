@@ -9,8 +9,8 @@ Two models of `cosim.devices.thermal_reram`, by Levenberg–Marquardt (lmfit):
   C together; r_slow is then what leads down to the heat sink alone.
 
 Times are evenly spaced on a logarithmic axis. The cell's residuals are relative to its rise at rest, the array's to the
-own filament's rise at the same time, so that the ratios of crosstalk count while steps are taken. The curves have no
-noise: standard errors say how far the network is from the heat equation, nothing else.
+own filament's rise at the same time, so that the ratios of crosstalk count during the transient. The curves have no
+noise: standard errors only say how far the network is from the heat equation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cosim.devices.registry import device
 from cosim.errors import FitError
 from cosim.files import write_atomic
 from cosim.fitting.minimise import estimates, minimise
-from cosim.heat.response import Response
+from cosim.heat.response import StepResponse
 from cosim.heat.stack import Stack
 from cosim.parameters import ParameterSet, Quantity, read_sets
 
@@ -64,7 +64,7 @@ class NetworkFit:
 
 
 def foster(times: Array, values: Mapping[str, float]) -> Array:
-    """(n,) K/W: the step response of r_fast, tau_fast, r_slow, tau_slow; a missing fast pole is none."""
+    """(n,) K/W: the step response of r_fast, tau_fast, r_slow, tau_slow; the fast pole may be missing."""
     slow = values["r_slow"] * -np.expm1(-times / values["tau_slow"])
     if "r_fast" not in values:
         return np.asarray(slow)
@@ -131,7 +131,7 @@ def _minimise(
     return NetworkFit(MappingProxyType(quantities), times, model(times, best), target)
 
 
-def fit_cell(response: Response, *, poles: int = 2) -> NetworkFit:
+def fit_cell(response: StepResponse, *, poles: int = 2) -> NetworkFit:
     """One pole or two for a cell on its own."""
     target = response.rises[:, OWN : OWN + 1]
     rest = float(response.steady[OWN])
@@ -140,12 +140,12 @@ def fit_cell(response: Response, *, poles: int = 2) -> NetworkFit:
     if poles == 2:
         start = {"r_slow": 0.75 * rest, "tau_slow": 2 * middle, "r_fast": 0.25 * rest, "tau_fast": 5e-9}
     elif poles != 1:
-        raise FitError(f"the device has one thermal pole or two, not {poles}")
+        raise FitError(f"the device has one or two thermal poles, not {poles}")
     scale = np.full((response.times.size, 1), rest)
     return _minimise(start, lambda t, values: foster(t, values)[:, None], response.times, target, scale)
 
 
-def fit_array(response: Response) -> NetworkFit:
+def fit_array(response: StepResponse) -> NetworkFit:
     """Two poles per cell and the links of a 3×3 array."""
     cell = {name: quantity.value for name, quantity in fit_cell(response).values.items()}
     own, row, diagonal = (float(response.steady[k]) for k in (OWN, ROW, DIAGONAL))
@@ -155,7 +155,7 @@ def fit_array(response: Response) -> NetworkFit:
         **cell, "r_slow": vertical, "along_row": 0.3 * link, "along_column": 0.3 * link,
     }  # fmt: skip
     scale = np.maximum(response.rises[:, OWN : OWN + 1], FLOOR * own)
-    # a link that conducts like the port's own contact cannot be told from an ideal one
+    # a link that conducts like the port's contact is indistinguishable from an ideal one
     largest = 0.3 * device("thermal_reram").defaults().contact / vertical
     most = dict.fromkeys(LINKS, largest)
     start |= {name: min(start[name], 0.5 * largest) for name in LINKS}
@@ -172,7 +172,7 @@ def describe(stack: Stack) -> str:
     return ", ".join(f"{name} {value * 1e9:.4g} nm" for name, value in sizes.items())
 
 
-def parameter_sets(response: Response, name: str) -> dict[str, list[ParameterSet]]:
+def parameter_sets(response: StepResponse, name: str) -> dict[str, list[ParameterSet]]:
     """File name -> sets: the cell, the array's cell, and its links, as ``name``, ``name_array``, ``name_along_row``."""
     cell, array, single = fit_cell(response), fit_array(response), fit_cell(response, poles=1)
     source = (
@@ -204,7 +204,7 @@ def parameter_sets(response: Response, name: str) -> dict[str, list[ParameterSet
 
 
 def write_sets(sets: Mapping[str, list[ParameterSet]], folder: str | Path) -> list[Path]:
-    """Write each file's sets; sets of other names that a file has already are kept."""
+    """Write each file's sets; sets of other names in the file are kept."""
     written = []
     for file, entries in sets.items():
         path = Path(folder) / file

@@ -22,7 +22,7 @@ from cosim.heat.solve import Discretised, solver
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReducedStack:
     """The stack's response to a heat source switched on at 0.
 
     Args:
@@ -56,10 +56,10 @@ def reduce(
     per_decade: float = 2.0,
     rtol: float = 1e-6,
     tell: Callable[[str], None] = lambda _: None,
-) -> Reduced:
+) -> ReducedStack:
     """The reduced model for a source ``heat`` (cells,) W, good between ``first`` and ``last`` (s) and at rest."""
     if not 0.0 < first < last:
-        raise InputError(f"times from {first:g} to {last:g} s are not a range", remedy="give 0 < first < last")
+        raise InputError(f"{first:g} to {last:g} s is not a range of times", remedy="give 0 < first < last")
     n = max(3, int(np.ceil(per_decade * np.log10(last / first))) + 1)
     shifts = np.concatenate([[0.0], np.geomspace(1.0 / last, 1.0 / first, n)])
     basis = np.empty((heat.size, shifts.size))
@@ -79,4 +79,4 @@ def reduce(
     c = basis.T @ (model.capacity[:, None] * basis)
     rates, vectors = eigh(0.5 * (a + a.T), 0.5 * (c + c.T))
     modes = basis @ vectors
-    return Reduced(modes, rates, (modes.T @ heat) / rates)
+    return ReducedStack(modes, rates, (modes.T @ heat) / rates)

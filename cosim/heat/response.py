@@ -2,8 +2,8 @@
 
 Source: arXiv 2411.18272, Sec. 7.4, which defines the thermal coupling coefficient as the rise at a ReRAM over the rise
 at the heater, and compares its values after 60 ns (Fig. 6). Rises are volume means over the rod and over each filament
-(own). Position A is the middle crossing, B the next one in the row or in the column, C the diagonal one (own reading of
-Fig. 13).
+(our choice). Position A is the middle crossing, B the next one in the row or in the column, C the diagonal one (our
+reading of Fig. 13).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from cosim.devices.base import Array
 from cosim.errors import InputError
-from cosim.heat.reduced import Reduced, reduce
+from cosim.heat.reduced import ReducedStack, reduce
 from cosim.heat.solve import Discretised, Heater, discretise, heater, joule, steady
-from cosim.heat.stack import Grid, Stack, make_grid
+from cosim.heat.stack import BoxGrid, Stack, make_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ VOLTAGE = 0.1  # V: the problem is linear without a coefficient of the rod, and 
 
 
 @dataclass(frozen=True)
-class Response:
+class StepResponse:
     """Rises per watt after the heater in the middle is switched on.
 
     Args:
@@ -72,7 +72,7 @@ class Response:
         return plot_response(self, ax)
 
 
-def probes(grid: Grid) -> list[Array]:
+def probes(grid: BoxGrid) -> list[Array]:
     """The cells of each of `PROBES`."""
     middle = grid.stack.cells // 2
     other = middle + 1
@@ -88,10 +88,10 @@ def probes(grid: Grid) -> list[Array]:
 
 
 @dataclass(frozen=True)
-class Field:
+class SteadyField:
     """A steady solution: ``rise`` (cells,) K on ``grid`` at ``power`` (W)."""
 
-    grid: Grid
+    grid: BoxGrid
     rise: Array
     power: float
 
@@ -107,11 +107,11 @@ def prepare(stack: Stack) -> tuple[Discretised, Heater]:
     return model, heater(model, stack.cells // 2, stack.cells // 2)
 
 
-def steady_field(stack: Stack, *, voltage: float = VOLTAGE, rod_coefficient: float = 0.0) -> Field:
+def steady_field(stack: Stack, *, voltage: float = VOLTAGE, rod_coefficient: float = 0.0) -> SteadyField:
     """The temperature at rest with the heater in the middle at ``voltage`` (V)."""
     model, site = prepare(stack)
     rise, power = steady(model, site, voltage=voltage, rod_coefficient=rod_coefficient)
-    return Field(model.grid, rise, power)
+    return SteadyField(model.grid, rise, power)
 
 
 def step_times(stop: float, *, start: float = FIRST_TIME, per_decade: int = 8) -> Array:
@@ -123,8 +123,8 @@ def step_times(stop: float, *, start: float = FIRST_TIME, per_decade: int = 8) -
 
 def solution(
     stack: Stack, *, stop: float = 20e-6, tell: Callable[[str], None] = lambda _: None
-) -> tuple[Grid, Reduced, float]:
-    """The grid, the reduced model at `VOLTAGE` and the current (A): fields at any time up to ``stop`` (s)."""
+) -> tuple[BoxGrid, ReducedStack, float]:
+    """The grid, the reduced model at `VOLTAGE` and the current (A); fields are valid up to ``stop`` (s)."""
     model, site = prepare(stack)
     heat, current = joule(model, site, voltage=VOLTAGE)
     return model.grid, reduce(model, heat, first=FIRST_TIME, last=stop, tell=tell), current
@@ -132,17 +132,17 @@ def solution(
 
 def response(
     stack: Stack, *, stop: float = 20e-6, per_decade: int = 20, tell: Callable[[str], None] = lambda _: None
-) -> Response:
+) -> StepResponse:
     """The step response up to ``stop`` (s), and the state of rest."""
     grid, model, current = solution(stack, stop=stop, tell=tell)
     power, times = VOLTAGE * current, step_times(stop, per_decade=per_decade)
     seen = model.means(probes(grid), grid.volumes, times=np.append(times, np.inf)) / power
-    return Response(stack, grid.size, VOLTAGE / current, seen[-1], times, seen[:-1])
+    return StepResponse(stack, grid.size, VOLTAGE / current, seen[-1], times, seen[:-1])
 
 
 def coupling_sweep(
     stacks: Mapping[str, Stack] | Iterable[tuple[str, Stack]], *, tell: Callable[[str], None] = lambda _: None
-) -> dict[str, Response]:
+) -> dict[str, StepResponse]:
     """Responses up to 60 ns, and at rest, of several stacks."""
     found = {}
     for name, stack in dict(stacks).items():

@@ -32,7 +32,7 @@ from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, SimulationError
-from cosim.heat.stack import NAMES, Grid
+from cosim.heat.stack import NAMES, BoxGrid
 from cosim.packages import optional
 
 DOMINANT = 1e-3  # share of a row's sum in its diagonal above which the diagonal preconditions well enough
@@ -56,13 +56,13 @@ class Discretised:
         capacity: (cells,) J/K.
     """
 
-    grid: Grid
+    grid: BoxGrid
     heat: csr_matrix
     charge: csr_matrix
     capacity: Array
 
 
-def discretise(grid: Grid) -> Discretised:
+def discretise(grid: BoxGrid) -> Discretised:
     """Mesh and matrices of a grid. Raises `EngineMissing` without FiPy."""
     fipy = _library("fipy")
     dx, dy, dz = (np.diff(edge) for edge in grid.edges)
@@ -72,7 +72,7 @@ def discretise(grid: Grid) -> Discretised:
     heat = _matrix(fipy, mesh, grid.of_material("kappa"), sink)
     charge = _matrix(fipy, mesh, grid.of_material("sigma"), None)
     del mesh, sink
-    gc.collect()  # FiPy's mesh holds itself in cycles: 2 kB a cell that would stay until Python's own round
+    gc.collect()  # FiPy's mesh is in reference cycles: 2 kB per cell would stay until Python's garbage collection
     return Discretised(grid, heat * 1e-9, charge * 1e-9, grid.heat_capacity)
 
 
@@ -155,14 +155,14 @@ def heater(model: Discretised, column: int, row: int) -> Heater:
     part = label[np.searchsorted(here, np.flatnonzero(top)[0])]
     cells = here[label == part]
     if not np.all(np.isin(np.flatnonzero(ground), cells)) or not np.any(top) or not np.any(ground):
-        raise InputError(f"no conductor joins the contacts of the heater at ({column}, {row})")
+        raise InputError(f"the contacts of the heater at ({column}, {row}) are not connected by a conductor")
     return Heater(column, row, cells, np.flatnonzero(top), np.flatnonzero(ground))
 
 
 def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | None = None) -> tuple[Array, float]:
     """Heat (cells,) W from ``voltage`` (V) over a heater, and its current (A).
 
-    ``scale`` (cells,) multiplies σ; None: Table 2 as it stands. The heat of a face is split between its two cells as
+    ``scale`` (cells,) multiplies σ; None: Table 2 unchanged. The heat of a face is split between its two cells as
     their halves' resistances, so that the sum is voltage times current.
     """
     keep = site.cells
@@ -198,7 +198,7 @@ def joule(model: Discretised, site: Heater, *, voltage: float, scale: Array | No
     return heat, current
 
 
-def _half_widths(grid: Grid, first: Index, second: Index) -> tuple[Array, Array]:
+def _half_widths(grid: BoxGrid, first: Index, second: Index) -> tuple[Array, Array]:
     """Half the widths (m) of neighbouring cells along the normal of the face between them; ``first`` < ``second``."""
     nx, ny, _ = grid.shape
     axis = np.where(second - first == 1, 0, np.where(second - first == nx, 1, 2))

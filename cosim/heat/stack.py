@@ -5,7 +5,7 @@ heater and ReRAM (once printed as 30 m), a rod of radius 4.19 nm and a filament 
 feature size F, the pitch K; a heat sink at 300 K below the substrate, every other surface adiabatic. It calls σ an
 electrical resistivity; the values are conductivities.
 
-Own, because text and table leave it open: electrodes F thick; the shared electrode a pad of F × F per cell (its
+Our choice, as text and table leave it open: electrodes F thick; the shared electrode a pad of F × F per cell (its
 transistor's contact); the heater's oxide is the isolation oxide, the ReRAM's the switching oxide, under the pad only;
 lines of width F, top electrodes along x (a column of the array), bottom electrodes along y (a row); the substrate's
 oxide (isolation oxide, too), its thickness and the margin around the outer lines are inputs. The *modified* geometry
@@ -107,10 +107,10 @@ class Stack:
         if self.side(self.rod_radius) >= self.feature or self.side(self.filament_radius) >= self.feature:
             raise InputError(f"a rod does not fit into a feature of {self.feature:g} m")
         if self.cells < 1 or self.cells % 2 == 0:
-            raise InputError(f"{self.cells} lines have no middle one", remedy="give an odd number")
+            raise InputError(f"an array of {self.cells} lines has no middle", remedy="give an odd number")
         missing = set(NAMES) - set(self.materials)
         if missing:
-            raise InputError(f"the stack has no {', '.join(sorted(missing))}", remedy="add to MATERIALS")
+            raise InputError(f"the stack lacks {', '.join(sorted(missing))}", remedy="add to MATERIALS")
 
     @classmethod
     def baseline(cls, feature: float = 60e-9, *, pitch: float | None = None, refine: float = 1.0) -> Stack:
@@ -119,7 +119,7 @@ class Stack:
 
     @classmethod
     def modified(cls, feature: float = 60e-9, *, pitch: float | None = None, refine: float = 1.0) -> Stack:
-        """The geometry of Fig. 6(e): heater nearer to the ReRAM, thicker top and bottom electrodes (dimensions own)."""
+        """The geometry of Fig. 6(e): heater nearer to the ReRAM, thicker top and bottom electrodes (our choice)."""
         plain = cls.baseline(feature, pitch=pitch, refine=refine)
         return replace(plain, shared=feature / 3, top=2 * feature, bottom=2 * feature)
 
@@ -155,7 +155,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Grid:
+class BoxGrid:
     """Boxes: edges in x, y, z (m), and per cell, x fastest, the index of its material in `NAMES`."""
 
     stack: Stack
@@ -223,7 +223,7 @@ def graded(breaks: Array, *, fine: Array, smallest: float, growth: float) -> Arr
     return np.concatenate(edges)
 
 
-def make_grid(stack: Stack) -> Grid:
+def make_grid(stack: Stack) -> BoxGrid:
     """The stack on a graded grid whose planes lie on every interface."""
     rod, filament = 0.5 * stack.side(stack.rod_radius), 0.5 * stack.side(stack.filament_radius)
     half, centres = 0.5 * stack.feature, stack.centres
@@ -234,11 +234,11 @@ def make_grid(stack: Stack) -> Grid:
     levels = np.unique(np.array([z for layer in stack.layers.values() for z in layer]).round(15))
     ends = np.array([z for name in ("switching", "heater") for z in stack.layers[name]])
     upwards = graded(levels, fine=ends, smallest=stack.oxide / (8 * stack.refine), growth=0.25 / stack.refine)
-    grid = Grid(stack, (across, across, upwards), np.zeros(0, dtype=int))
+    grid = BoxGrid(stack, (across, across, upwards), np.zeros(0, dtype=int))
     return replace(grid, material=_painted(grid))
 
 
-def _painted(grid: Grid) -> Array:
+def _painted(grid: BoxGrid) -> Array:
     """(cells,) material indices: later paint covers earlier."""
     stack = grid.stack
     layers, half = stack.layers, 0.5 * stack.feature

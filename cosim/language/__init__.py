@@ -1,1 +1,2 @@
-"""The languages of circuits: netlists, Verilog-A, LTspice's and PSpice's dialects; their syntax and what is refused."""
+"""The languages of circuits: netlists, Verilog-A, LTspice's and PSpice's dialects; their syntax, and what is refused in
+them."""

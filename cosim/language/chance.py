@@ -2,13 +2,13 @@
 
 ngspice draws the functions when it reads a deck: anew at each use of a parameter that is defined by one, and for each
 instance of a subcircuit; a parameter made of such a parameter holds one draw (release 46, as HSPICE). Decks with a
-seed leave the drawing to ngspice, so that libraries mean here what they mean there. In decks without one the functions
-are their means: ``nominal``, also of limit, whose two values lie about it evenly.
+seed leave the drawing to ngspice: a library means here what it means there. In decks without one each function is its
+mean, ``nominal``; that of limit, too, whose two values lie evenly about it.
 
 Either way each call is written anew. ngspice reads arguments in a behavioural source as plain numbers: an
-expression among them holds the function at its mean there, without a word. ``agauss(n, a, s)`` becomes
-``((n)+(a)/(s)*agauss(0,1,1))``, which is the same number everywhere. It takes any number of arguments likewise;
-here another number than the function's own is refused (LTspice and PSpice have a clamp called limit, with three).
+expression among them silently holds the function at its mean. ``agauss(n, a, s)`` becomes
+``((n)+(a)/(s)*agauss(0,1,1))``, which is the same number everywhere. ngspice also accepts any number of
+arguments; a wrong number is refused here (LTspice and PSpice have a clamp called limit, with three).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def functions_of(netlist: Netlist) -> list[Line]:
 def noise_of(netlist: Netlist) -> list[Line]:
     """The sources whose value is random in time (``trrandom``), by the seed of their deck.
 
-    Raises `NetlistError` for ``trnoise``: ngspice 46 begins its generator by the process and its time, whatever the
-    seed says.
+    Raises `NetlistError` for ``trnoise``: ngspice 46 seeds its generator from the process and the time, whatever the
+    deck's seed.
     """
     found = []
     for line in netlist.lines:
@@ -73,11 +73,11 @@ def noise_of(netlist: Netlist) -> list[Line]:
 
 
 def refuse_tolerances(netlist: Netlist) -> None:
-    """Raises `NetlistError` for a DEV or LOT tolerance, which ngspice leaves out: samples would not have it."""
+    """Raises `NetlistError` for a DEV or LOT tolerance, which ngspice ignores: samples would not vary by it."""
     for line in netlist.cards(".model"):
         if found := _TOLERANCE.match(" ".join(line.text.split())):
             raise NetlistError(
-                f"ngspice has no tolerances such as {found[1]!r}, and no sample would vary by it", where=line.where,
+                f"ngspice ignores the tolerance {found[1]!r}: no sample would vary by it", where=line.where,
                 remedy="write the value with agauss or unif",
             )  # fmt: skip
 
@@ -95,7 +95,7 @@ def settled(netlist: Netlist, *, draw: bool) -> Netlist:
 
 
 def _with_own(netlist: Netlist) -> Iterator[tuple[Line, frozenset[str]]]:
-    """Each line with those of the functions that a ``.func`` defines anew where it stands: here or further out."""
+    """Each line with the functions that a ``.func`` redefines for it: in its own subcircuit or further out."""
     if not any(_may_call(line.text) for line in netlist.lines if line.text[:5].lower() == ".func"):
         return zip(netlist.lines, repeat(frozenset()), strict=False)
     part, parts = 0, 0
@@ -119,7 +119,7 @@ def _with_own(netlist: Netlist) -> Iterator[tuple[Line, frozenset[str]]]:
 
 
 def _may_call(text: str) -> bool:
-    """Whether a line is worth a closer look: of the lines of a kit few are."""
+    """Whether a line is worth a closer look: few lines of a kit are."""
     lower = text.lower()
     return "gauss" in lower or "unif" in lower or "limit" in lower
 
@@ -144,7 +144,7 @@ def _written(line: Line, text: str, own: frozenset[str], *, draw: bool, depth: i
         if len(arguments) != len(names):
             clamp = name == "limit" and len(arguments) == 3
             raise NetlistError(
-                f"{name} takes {len(names)} arguments in ngspice, and is a random number: "
+                f"{name} takes {len(names)} arguments in ngspice, where it draws a random number:  "
                 f"{text[call.start() : end][:60]!r}",
                 where=line.where,
                 remedy="write min(max(x, low), high) for a clamp" if clamp else f"write {name}({', '.join(names)})",

@@ -1,7 +1,7 @@
 """What a plain ``.control`` block would be without one: analyses as cards, measures as ``.meas``, the rest named.
 
-A block is a program and is never run. Most that people write only start analyses, plot and measure: `translate` says
-what those would be, so that the netlist can run; what has no equivalent is named with its line, and why.
+A block is a program and is never run. Most blocks only start analyses, plot and measure: `translate` writes those as
+cards, with which the netlist can run, and names each command without an equivalent, with its line and the reason.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def translate(netlist: Netlist) -> Translated:
         for name, text in _GIVEN.findall(line.text):
             if (value := constant(netlist, text)) is not None:
                 scalars[name.lower()] = value
-        dropped.append(Note(line, "only the block could read it"))
+        dropped.append(Note(line, "only a .control block could read it"))
     for command in commands:
         for part in _statements(command):
             if (let := _LET.match(part.text)) and (value := constant(netlist, let[2], scalars)) is not None:
@@ -120,7 +120,7 @@ def _statements(command: Line) -> list[Line]:
 
 
 def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
-    """The card, or why there is none, and whether something is lost by that."""
+    """The card, or the reason why there is none and whether the results change without it."""
     word, _, rest = command.text.partition(" ")
     name, rest = word.lower(), rest.strip()
     if "`" in command.text or name in _PROGRAMS or name.startswith("!") or name == "pre_shell":
@@ -161,4 +161,4 @@ def _setting(name: str, rest: str) -> tuple[str, str, bool]:
         return f".options {variable}={value}" if value else f".options {variable}", "", False
     if name == "set" and _QUIET_VARIABLES.match(variable):
         return "", "has no effect on the results", False
-    return "", "sets something that is no option of the solver", True
+    return "", "sets something that is not an option of the solver", True

@@ -40,7 +40,7 @@ _WORDS_OF_EXPRESSIONS = frozenset(
 
 
 def diagnose(netlist: Netlist) -> list[NetlistError | UnknownName]:
-    """The mistakes that the text shows, in its order; empty where there is none that these checks know."""
+    """The mistakes that the text shows, in its order; empty where these checks find nothing."""
     found: list[NetlistError | UnknownName] = []
     for check in (_lengths, _twice, _blocks, _subcircuits, _models, _parameters):
         found += check(netlist)
@@ -50,7 +50,7 @@ def diagnose(netlist: Netlist) -> list[NetlistError | UnknownName]:
 def check_expansion(netlist: Netlist) -> None:
     """Raises `NetlistError` for a subcircuit that contains itself, or one that unfolds into more than `MAX_ELEMENTS`.
 
-    An engine would unfold it until its memory or its time is gone.
+    An engine would unfold it until it runs out of memory or time.
     """
     bodies: dict[str, list[tuple[str, Line]]] = {}
     own: dict[str, int] = {}
@@ -137,7 +137,7 @@ def _blocks(netlist: Netlist) -> Iterator[NetlistError]:
             open_heads.append(line)
         elif card in closing:
             if not open_heads or pairs[open_heads[-1].card] != card:
-                yield NetlistError(f"{card} closes nothing", where=line.where, remedy="remove it, or open the block")
+                yield NetlistError(f"{card} has nothing to close", where=line.where, remedy="remove it, or open one")
             else:
                 open_heads.pop()
     for head in open_heads:

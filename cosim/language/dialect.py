@@ -1,4 +1,4 @@
-"""What LTspice and PSpice write and ngspice reads as something else, without a word: said beside a run.
+"""Notation of LTspice and PSpice that ngspice silently reads as something else: noted beside a run.
 
 ``4k7`` is 4700 in LTspice and 4000 in ngspice. ``IC=`` of a capacitor or an inductor is followed there by every
 transient, in ngspice by one with ``uic`` alone. The rest of those languages is `cosim.lint`'s.
@@ -19,7 +19,7 @@ _UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
 
 
 def notes(netlist: Netlist) -> tuple[str, ...]:
-    """Sentences on numbers and initial conditions that ngspice does not read as they are written."""
+    """Sentences on numbers and initial conditions that ngspice reads differently from what their writer meant."""
     return (*_middles(netlist), *_conditions(netlist))
 
 

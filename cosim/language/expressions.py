@@ -1,7 +1,7 @@
 """Expressions of Verilog-A and of LTspice: one syntax tree, one precedence parser, one evaluator.
 
-Only what a compact model needs; a construct that is not known raises `Unreadable` with its place, so that whoever reads
-can say honestly what was not read. Nothing is ever executed: the evaluator walks the tree.
+Only what a compact model needs; an unknown construct raises `Unreadable` with its place, and the caller can say
+what was not read. Nothing is ever executed: the evaluator walks the tree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MAX_DEPTH = 40  # of brackets, each a dozen frames
+MAX_DEPTH = 40  # of nested brackets, each a dozen frames
 MAX_CHAIN = 300  # of operators in a row, a level of the tree each
 
 
@@ -245,9 +245,9 @@ def truth(value: float) -> bool:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What operators and functions mean. ``power`` is of ``**``.
+    """What operators and functions mean. ``power`` is the meaning of ``**``.
 
-    ``integers`` are the names that Verilog-A computes in integers, so that 1/2 is 0; None where there is no such thing.
+    ``integers`` are the names that Verilog-A computes in integers, so that 1/2 is 0; None: there are no integers.
     """
 
     functions: Mapping[str, Callable[..., float]]

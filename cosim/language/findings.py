@@ -1,4 +1,4 @@
-"""What lint says: a finding has a rule, a place, one sentence and a remedy."""
+"""What lint reports: a finding has a rule, a place, one sentence and a remedy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_TOKENS = 200_000
 
 
 class Severity(StrEnum):
-    """What comes of it."""
+    """How much a finding matters."""
 
     ERROR = "error"  # does not compile, or does not run
     WRONG = "wrong"  # runs, and gives another result than its text says
-    UNVERIFIED = "unverified"  # was not understood, or not shown: nothing is claimed about it
-    WARNING = "warning"  # may be meant
+    UNVERIFIED = "unverified"  # was not understood, or could not be shown: cosim claims nothing about it
+    WARNING = "warning"  # may be intended
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Fixed:
 
 
 def read_source(path: Path) -> str:
-    """The text of a file to lint. Raises `MissingFile`, `InputError` for one that is too large or no text."""
+    """The text of a file to lint. Raises `MissingFile`; `InputError` for a file that is too large, or not text."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -114,7 +114,7 @@ def read_source(path: Path) -> str:
 
 
 def inside(name: str, folder: Path, *, where: Where) -> Path | None:
-    """The file that an include means, None where there is none; raises `NetlistRefused` for one outside ``folder``."""
+    """The file that an include means, None if it does not exist; raises `NetlistRefused` for one outside ``folder``."""
     found = resolved(folder / name, where=where)
     if not found.is_relative_to(folder.resolve()):
         raise NetlistRefused(f"{name!r} leads outside the file's folder", where=where, remedy="put it beside the file")

@@ -1,9 +1,9 @@
-"""Nodes that no direct current can reach: ngspice simulates them, and gives what its rounding makes of them.
+"""Nodes that no direct current can reach: ngspice simulates them, and their voltages are rounding errors.
 
 A node is floating where no chain of resistors, inductors, voltage sources, junctions, channels or behavioural sources
-leads to ground, and no ``.ic`` or ``uic`` says where it begins; a ``.nodeset`` is let go of before the operating point
+leads to ground, and no ``.ic`` or ``uic`` says where it begins; a ``.nodeset`` is released before the operating point
 is found. The options ``rshunt`` and ``gshunt`` connect every node. What is not known (a compiled model, a code model)
-is taken to conduct between all its terminals, so that nothing sound is called floating.
+is taken to conduct between all its terminals, so no sound node is called floating.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class _Groups:
 
 
 def shunted(netlist: Netlist, options: Mapping[str, float | str]) -> bool:
-    """Whether ``options``, or the netlist's own, connect every node to ground; an expression that is not followed is
-    taken to do so.
+    """Whether ``options``, or the netlist's own, connect every node to ground; an expression that cannot be evaluated
+    counts as one that does.
     """
     for name, value in _options(netlist, options):
         least = _SHUNTS.get(name.lower())
@@ -132,7 +132,7 @@ def check_floating(netlist: Netlist) -> None:
         for node in groups.nodes():
             if groups.find(node) not in safe and node in first:
                 raise NetlistError(
-                    f"node {node!r} floats: no path for direct current leads from it to ground",
+                    f"node {node!r} floats: it has no path to ground for direct current",
                     where=first[node].where,
                     remedy=f"connect it, give it a large resistor to ground, or write .ic V({node})=",
                 )

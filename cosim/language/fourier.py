@@ -1,7 +1,7 @@
 """``.four`` cards: the harmonics of a vector over the last period of a transient, as ngspice computes them.
 
-ngspice follows the card in its batch mode alone; its command ``fourier`` does the same, and is what an engine is told
-after the run. It is written here of a number and plain vectors, never of the card's text.
+ngspice obeys the card in its batch mode only; its command ``fourier`` does the same, and is what an engine gets after
+the run. The command is built here from a number and plain vectors, never from the card's text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLANKS = re.compile(r"\s*([(),])\s*")
 _SPLIT = re.compile(r"\{[^{}]*\}|'[^']*'|[^\s,(){}']+(?:\([^()]*\))?")
 _HEAD = re.compile(r"Fourier analysis for (\S+):")
 _ROW = re.compile(r"(\d+)((?:\s+[-+\d.einfa]+){5})$", re.IGNORECASE)
-# As many digits as its waveforms are good for; ngspice's own are six.
+# As many digits as its waveforms are good for; ngspice prints six by default.
 _PRECISE, _AS_BEFORE = "set numdgt=12", "unset numdgt"
 _HARMONICS = 10  # of a whole table, the mean among them
 _REFUSED = re.compile(r"vector \S+ is not available.*|\(\d+ \* wavelength\) longer.*", re.IGNORECASE)
@@ -66,8 +66,8 @@ class Fourier:
 
 
 def commands(asked: Sequence[FourierCard]) -> list[str]:
-    """What an engine is told after its run, in each of its transients. One command per vector: ngspice leaves out the
-    rest of a list behind one that it does not have.
+    """The commands for an engine after its run, in each of its transients. One per vector: of a list, ngspice skips
+    everything after a vector that it does not have.
     """
     each = [f"fourier {card.frequency!r} {vector}" for card in asked for vector in card.vectors]
     return [_PRECISE, *each, _AS_BEFORE] if each else []
@@ -130,5 +130,5 @@ def found(
             done.append(Fourier(name, vector, frequency, magnitudes, phases))
             blocks.pop(0)
         else:
-            absent[f".four {vector}"] = refusals.pop(0) if refusals else "ngspice gives neither value nor reason"
+            absent[f".four {vector}"] = refusals.pop(0) if refusals else "ngspice gives neither a value nor a reason"
     return tuple(done), absent

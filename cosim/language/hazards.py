@@ -1,9 +1,9 @@
-"""What a netlist may not say: a netlist is a program, and this is where it is refused.
+"""What a netlist may not contain: a netlist is a program, and this module refuses what could do harm.
 
 ngspice runs commands from ``.control`` blocks, ``*#`` comments, some titles and backticks; some of its digital models
-start programs or load libraries; options and output cards name files. The rule here is the safe one: a card, an
-option or a built-in code model that is not known to be harmless is refused, with its line. (A second wall stands
-behind this one: `cosim.engines.worker.sandbox`.)
+start programs or load libraries; options and output cards name files. The rule is the safe one: a card, an
+option or a built-in code model that is not known to be harmless is refused, with its line. (There is a second line of
+defence: `cosim.engines.worker.sandbox`.)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CARDS = _names(
     .four .fourier .print .plot .width .title .end .connect .backanno
     """
 )
-# Output on paper, and cards that only a control block could use: checked, and not handed on to an engine.
+# Printed output, and cards that only a control block could use: checked, and not handed on to an engine.
 # (`cosim.language.left_out` says which; `cosim.language.fourier` follows .four by a command)
 DROPPED = frozenset({".print", ".plot", ".four", ".fourier", ".width", ".title", ".end", ".backanno"})
 
@@ -46,7 +46,7 @@ OPTIONS = _names(
     tnom trtol trytocompact vntol warn wnflag xmu xtrtol
     """
 )
-# Options that end with their circuit (tests run a clean deck before and after each); of the others some stay set in a
+# Options that end with their circuit (tests run a clean deck before and after each); some of the others stay set in a
 # resident ngspice, interp and cshunt among them, so that such a deck is the last of its process.
 PASSING_OPTIONS = _names(
     """
@@ -86,17 +86,17 @@ _FILE_PARAMETER = re.compile(
 )
 _FILE_HINTS = ("file", "process_params", "simulation", "_args", "sim_points", "directory", "path")
 # ngspice's tokenizer parts words at blanks and at each of ",()=": a name with one of them would be two words there, and
-# the second of them the type. So both words are plain ones here, with blanks between.
+# the second of them the type. So both have to be plain words here, with blanks between them.
 _MODEL_NAME = re.compile(r"\w[\w.+\-]*", re.ASCII)
 _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\(|\Z)", re.IGNORECASE | re.ASCII)
 _REMEDIES = {
-    ".para": "write .param, which ngspice does not take it for",
+    ".para": "write .param: ngspice does not know .params",
     ".csparam": "remove it: only a .control block could read it",
     ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan",
 }
 _QUOTED = re.compile(r'=\s*"([^"]*)"')
 _READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")
-_KEPT = 512  # characters: no long line is kept only to be known again
+_KEPT = 512  # characters: longer lines are not cached
 _NOWHERE = Where(None, None)
 _BOOLEANS = frozenset(("true", "false"))
 _SAVED = re.compile(r"[\w.#@\[\]():,+\-/$!~&|%\" =]*")
@@ -119,7 +119,7 @@ def refuse(netlist: Netlist) -> tuple[Line, ...]:
 
 @lru_cache(maxsize=8192)
 def _harmless(text: str) -> bool:
-    """Whether a line is harmless in any folder: the cases of a campaign share most of their lines."""
+    """Whether a line is harmless in any folder; cached, as the cases of a campaign share most of their lines."""
     try:
         _refuse_line(Line(text, _NOWHERE), ())
     except NetlistError:
@@ -136,7 +136,7 @@ def check_option(name: str, value: object, *, line: Line | None = None) -> None:
         raise NetlistRefused(f"option {name} has the value {value!r}", where=where, remedy="write a number or a word")
     if name.lower() == "method" and str(value).strip().lower() not in _METHODS:
         raise NetlistRefused(
-            f"option method has the value {value!r}, which ngspice would pass over", where=where,
+            f"option method has the value {value!r}, which ngspice would ignore", where=where,
             remedy="write gear or trap",
         )  # fmt: skip
     if name.lower() == "seed" and not re.fullmatch(r"[1-9]\d{0,8}", str(value).strip()):
@@ -147,7 +147,7 @@ def check_option(name: str, value: object, *, line: Line | None = None) -> None:
 
 
 def check_saved(vector: str, *, line: Line | None = None) -> None:
-    """Raises `NetlistRefused` for a saved vector that is no vector's name."""
+    """Raises `NetlistRefused` for a saved vector that is not the name of one."""
     if not _SAVED.fullmatch(vector):
         where = line.where if line is not None else None
         raise NetlistRefused(f"{vector!r} is not a vector", where=where, remedy="write e.g. v(out), i(v1)")

@@ -2,10 +2,10 @@
 
 A deck says which of its subcircuits stand for a device of the library (`Deck.devices`). From the top of the circuit the
 values that instances pass are followed down to those subcircuits, through the subcircuits between, and each has to lie
-within the bounds of the device's parameter: a state that starts at 7 where it ends at 1 makes numbers, not physics.
+within the bounds of the device's parameter: a state that starts at 7 where its range ends at 1 is a mistake.
 
-Followed are numbers, names, and expressions of arithmetic and ordinary functions. A value whose expression is none of
-these (random numbers, functions of one's own, voltages), and whatever stands in an ``.if``, is left to the engine.
+Numbers, names, and expressions of arithmetic and ordinary functions are followed. Any other value (random numbers,
+user-defined functions, voltages), and whatever stands in an ``.if``, is left to the engine.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Value:
 
 
 @dataclass
-class _Part:
+class _Circuit:
     """The circuit, or one subcircuit: what its head and its ``.param`` cards assign, and its instances of other
     subcircuits.
     """
@@ -72,7 +72,7 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
     whole = _whole(parts)
     done: set[tuple[str, tuple[tuple[str, float | None], ...]]] = set()
 
-    def walk(part: _Part, scope: _Scope, path: str) -> None:
+    def walk(part: _Circuit, scope: _Scope, path: str) -> None:
         for instance, called, line, texts in part.calls:
             if called not in leading:
                 continue
@@ -90,10 +90,10 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
     walk(parts[""], whole, "")
 
 
-def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
+def _require_known(parts: Mapping[str, _Circuit], source: Path | None) -> None:
     """A subcircuit declares its parameters in its head, or by ``.param`` in its body; an instance may give either. An
-    engine takes one that is not declared without a word, and uses the default of the one that was meant. In a kit from
-    elsewhere that may be on purpose; beside the user's own file it is a mistake.
+    engine silently accepts one that is not declared, and uses the default of the one that was meant. In a kit from
+    elsewhere that may be on purpose; in the user's own file it is a mistake.
     """
     own = source.parent if source is not None else None
     for part in parts.values():
@@ -116,8 +116,8 @@ def _require_known(parts: Mapping[str, _Part], source: Path | None) -> None:
             )  # fmt: skip
 
 
-def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _Scope:
-    """The names that hold inside an instance: what it was given, its own assignments, the circuit's."""
+def _inside(part: _Circuit, given: Mapping[str, _Value | None], whole: _Scope) -> _Scope:
+    """The names defined inside an instance: what it was given, its own assignments, the circuit's."""
 
     def scope(name: str, above: frozenset[str]) -> _Value | None:
         if name in given:
@@ -130,8 +130,8 @@ def _inside(part: _Part, given: Mapping[str, _Value | None], whole: _Scope) -> _
 
 
 def constant(netlist: Netlist, text: str, given: Mapping[str, float] = MappingProxyType({})) -> float | None:
-    """The value of a number, or of an expression of ``given`` and the circuit's own parameters; None where it is
-    neither.
+    """The value of a number, or of an expression of ``given`` and the circuit's own parameters; None for
+    anything else.
     """
     whole = _whole(_parts(netlist))
 
@@ -142,8 +142,8 @@ def constant(netlist: Netlist, text: str, given: Mapping[str, float] = MappingPr
     return None if found is None else found.number
 
 
-def _whole(parts: Mapping[str, _Part]) -> _Scope:
-    """The names that hold in the circuit itself."""
+def _whole(parts: Mapping[str, _Circuit]) -> _Scope:
+    """The names defined in the circuit itself."""
 
     def whole(name: str, above: frozenset[str]) -> _Value | None:
         text = parts[""].assigned.get(name)
@@ -156,7 +156,7 @@ def _whole(parts: Mapping[str, _Part]) -> _Scope:
 
 
 def _value(text: str, scope: _Scope, above: frozenset[str]) -> _Value | None:
-    """The value of a number, a name or an expression; None where it is none that is followed."""
+    """The value of a number, a name or an expression; None for one that is not followed."""
     plain = text.strip("{}'\" ").lower()
     number = spice_number(plain)
     if number is not None:
@@ -203,7 +203,7 @@ def _require_inside(model: DeviceModel, name: str, given: Mapping[str, _Value | 
         )
 
 
-def _leading(parts: Mapping[str, _Part], models: Mapping[str, DeviceModel]) -> set[str]:
+def _leading(parts: Mapping[str, _Circuit], models: Mapping[str, DeviceModel]) -> set[str]:
     """The subcircuits that are a device, or hold one."""
     found = set(models)
     grown = True
@@ -216,8 +216,8 @@ def _leading(parts: Mapping[str, _Part], models: Mapping[str, DeviceModel]) -> s
     return found
 
 
-def _parts(netlist: Netlist) -> dict[str, _Part]:
-    parts = {"": _Part()}
+def _parts(netlist: Netlist) -> dict[str, _Circuit]:
+    parts = {"": _Circuit()}
     stack = [""]
     for line in netlist.lines:
         first = line.text[0]
@@ -230,7 +230,7 @@ def _parts(netlist: Netlist) -> dict[str, _Part]:
             if card in (".subckt", ".macro"):
                 before, assigned = _split(line.text)
                 name = before[1].lower() if len(before) > 1 else ""
-                parts[name] = _Part(assigned)
+                parts[name] = _Circuit(assigned)
                 stack.append(name)
             elif card in (".ends", ".eom"):
                 if len(stack) > 1:
@@ -250,5 +250,5 @@ def _split(text: str) -> tuple[Sequence[str], dict[str, str]]:
 
 
 def calls(netlist: Netlist) -> dict[str, dict[str, str]]:
-    """Per subcircuit ("" is the circuit itself) the subcircuit that each of its instances is one of; lower case."""
+    """Per subcircuit ("" is the circuit itself) the subcircuit of each of its instances; lower case."""
     return {name: {instance: called for instance, called, _, _ in part.calls} for name, part in _parts(netlist).items()}

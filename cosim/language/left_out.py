@@ -1,4 +1,4 @@
-"""Cards of a deck that its run does not follow, in one sentence each kind: none is dropped without a word.
+"""Cards of a deck that its run ignores, in one sentence per kind: none is dropped silently.
 
 ``.backanno``, which LTspice writes into every netlist, asks for nothing, and ``.end`` is in every one.
 """
@@ -16,11 +16,11 @@ _SHOWN = 3
 
 
 def left_out(netlist: Netlist, *, bench: bool) -> tuple[str, ...]:
-    """Sentences about what is left out of a run of ``netlist``; ``bench``: it is a bench's, which measures itself."""
+    """Sentences about what a run of ``netlist`` leaves out; a ``bench`` has its own measures."""
     found = []
     if paper := list(netlist.cards(*PAPER)):
         kept = "the vectors of .save" if any(True for _ in netlist.cards(".save")) else "all waveforms"
-        found.append(f"{_named(paper)} left out: nothing is printed on paper, {kept} are in the result")
+        found.append(f"{_named(paper)} left out: cosim prints nothing, and {kept} are in the result")
     if bench and (measures := list(netlist.cards(*_MEASURES))):
         found.append(f"{_named(measures)} left out of the bench's measures: write it as [measures.NAME]")
     return tuple(found)

@@ -113,7 +113,7 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "acosh": math.acosh, "atanh": math.atanh, "square": lambda x: x * x, "fabs": abs,
     "cbrt": lambda x: math.copysign(abs(x) ** (1.0 / 3.0), x), "mod": math.fmod,
 }  # fmt: skip
-# Predefined in LTspice; SI's exact values, from which LTspice's own differ in the seventh digit.
+# Predefined in LTspice; the exact SI values, from which LTspice's differ in the seventh digit.
 CONSTANTS: dict[str, float] = {
     "pi": math.pi, "e": math.e, "boltz": 1.380649e-23, "k": 1.380649e-23, "echarge": 1.602176634e-19,
     "q": 1.602176634e-19, "planck": 6.62607015e-34, "kelvin": -273.15, "true": 1.0, "false": 0.0,
@@ -127,8 +127,8 @@ def dialect(*, caret_is_power: bool) -> Dialect:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """An expression in a logical line, at ``start``..``end`` without its brackets; ``key`` is what it is given to."""
+class ExpressionSpan:
+    """An expression in a logical line, at ``start``..``end`` without its brackets; ``key`` names its parameter."""
 
     start: int
     end: int
@@ -152,7 +152,7 @@ _PAIR = re.compile(r"[^\s,()=]+")
 _NODES = {"b": 2, "g": 2, "e": 2, "r": 2, "c": 2, "l": 2, "v": 2, "i": 2, "d": 2, "s": 4}
 
 
-def assignments(text: str, start: int = 0) -> Iterator[Segment]:
+def assignments(text: str, start: int = 0) -> Iterator[ExpressionSpan]:
     """Each ``name = expression`` of a line from ``start`` on."""
     heads = [m for m in _ASSIGN.finditer(text, start) if not _nested(text, start, m.start())]
     for match, after in zip(heads, [*heads[1:], None], strict=False):
@@ -165,7 +165,7 @@ def _nested(text: str, start: int, position: int) -> bool:
     return part.count("{") > part.count("}") or part.count("(") > part.count(")") or part.count("'") % 2 == 1
 
 
-def _unbracketed(text: str, start: int, end: int, key: str) -> Segment:
+def _unbracketed(text: str, start: int, end: int, key: str) -> ExpressionSpan:
     while end > start and text[end - 1].isspace():
         end -= 1
     body = text[start:end]
@@ -174,11 +174,11 @@ def _unbracketed(text: str, start: int, end: int, key: str) -> Segment:
         and (body[0], body[-1]) in (("{", "}"), ("'", "'"))
         and body[1:-1].count("{") == body[1:-1].count("}")
     ):
-        return Segment(start + 1, end - 1, key, False)
-    return Segment(start, end, key, True)
+        return ExpressionSpan(start + 1, end - 1, key, False)
+    return ExpressionSpan(start, end, key, True)
 
 
-def segments(line: Line) -> list[Segment]:
+def segments(line: Line) -> list[ExpressionSpan]:
     """The expressions of a logical line."""
     text = line.text
     first = text[0].lower()
@@ -196,7 +196,7 @@ def segments(line: Line) -> list[Segment]:
     count = _NODES.get(first, 0)
     if first in "eg" and len(words) > count + 1 and (head := _ABM.match(text, words[count + 1].start())):
         end = _closing(text, head.end())
-        found.append(Segment(head.end() + 1, end, head[1].lower(), False))
+        found.append(ExpressionSpan(head.end() + 1, end, head[1].lower(), False))
     elif first in "begrcliv" and len(words) > count + 1:
         begin = words[count + 1].start()
         keyed = list(assignments(text, begin))
@@ -223,8 +223,8 @@ def _closing(text: str, start: int) -> int:
     return len(text)
 
 
-def _braces(text: str, known: Sequence[Segment]) -> Iterator[Segment]:
-    """The expressions in braces that belong to no key: of a pulse, of a model's area."""
+def _braces(text: str, known: Sequence[ExpressionSpan]) -> Iterator[ExpressionSpan]:
+    """The expressions in braces without a key: those of a pulse, of a model's area."""
     position = 0
     while (start := text.find("{", position)) >= 0:
         covering = next((s for s in known if s.start - 1 <= start < s.end), None)
@@ -232,16 +232,16 @@ def _braces(text: str, known: Sequence[Segment]) -> Iterator[Segment]:
             position = covering.end
             continue
         position = _closing(text, start)
-        yield Segment(start + 1, position, "brace", False)
+        yield ExpressionSpan(start + 1, position, "brace", False)
 
 
-def table_points(line: Line, segment: Segment) -> list[str]:
+def table_points(line: Line, segment: ExpressionSpan) -> list[str]:
     """x and y in turn of ``TABLE {expression} = (x, y) (x, y)``."""
     return _PAIR.findall(line.text[segment.end + 1 :])
 
 
-def is_source(line: Line, segment: Segment) -> bool:
-    """Whether an expression is one of a source: it may hold voltages, and ngspice's sources know pi and e."""
+def is_source(line: Line, segment: ExpressionSpan) -> bool:
+    """Whether an expression belongs to a source: it may contain voltages, and ngspice's sources know pi and e."""
     first, key = line.text[0].lower(), segment.key.lower()
     if first in "beg":
         return key not in ("brace", "ic")

@@ -1,4 +1,4 @@
-"""What became of a deck's ``.meas`` cards: their values, and ngspice's own reason for each that has none."""
+"""What became of a deck's ``.meas`` cards: their values, and ngspice's reason for each that has no value."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _AFTERMATH = "cannot compute substitute"
 
 
 def names(netlist: Netlist) -> tuple[str, ...]:
-    """The names that ``.meas`` cards give, lower case. Raises `NetlistError` for a card that is not whole: ngspice
-    ignores it.
+    """The names that ``.meas`` cards give, lower case. Raises `NetlistError` for an incomplete card, which ngspice
+    would ignore.
     """
     return tuple(words[2].lower() for _, words in _cards(netlist))
 
@@ -52,7 +52,7 @@ def check_autostop(netlist: Netlist, options: Mapping[str, float | str]) -> None
 
 
 def values(texts: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
-    """The values as ngspice prints them; one that failed is absent, and one over a window that is empty as well."""
+    """The values as ngspice prints them; a measure that failed, or has an empty window, is absent."""
     found: dict[str, float] = {}
     for text in texts:
         match = _VALUE.match(text.strip())
@@ -62,16 +62,16 @@ def values(texts: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
 
 
 def _empty(text: str) -> str:
-    """Why a measure has no window, which ngspice gives 0 for: it cuts one that begins behind the end of the run."""
+    """Why a measure's window is empty, for which ngspice gives 0: it begins after the end of the run."""
     match = _WINDOW.search(text)
     low, high = (float(match[1]), float(match[2])) if match is not None else (0.0, 0.0)
     return f"its window from {low:g} to {high:g} is empty" if low > high else ""
 
 
 def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Mapping[str, float]) -> dict[str, str]:
-    """Why each measure that is not in ``had`` has no value, in ngspice's words where it has any.
+    """Why each measure that is not in ``had`` has no value, in ngspice's words where it gives any.
 
-    ``rows`` are those of the deck that it was given, which its messages on expressions count.
+    ``rows`` are those of the deck that ngspice ran, by which its messages on expressions count.
     """
     lines = [text.strip() for text in texts if text.strip()]
     said: dict[str, str] = {}
@@ -92,6 +92,7 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
     for _, words in _cards(netlist):
         name, kind = words[2].lower(), words[1].lower()
         if name not in had:
-            other = f"there is no .{kind} analysis" if kind not in kinds else "ngspice gives neither value nor reason"
+            silent = "ngspice gives neither a value nor a reason"
+            other = f"there is no .{kind} analysis" if kind not in kinds else silent
             found[name] = said.get(name, other)
     return found

@@ -33,7 +33,7 @@ MAX_LINES = 3_000_000
 MAX_FILE = 128 << 20
 _SHOWN = 200  # characters of a name in a message
 
-# Every character on which str.splitlines() or a C reader could break a line in a place where this reader does not.
+# Every character at which str.splitlines() or a C reader could break a line and this reader does not.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 _COMMENT = re.compile(r"""("[^"]*"|'[^']*')|(;.*|//.*|(?:^|(?<=[\s,]))\$.*)""")
 _UNICODE_UNITS = str.maketrans({"µ": "u", "μ": "u", "\u03a9": "Ohm", "\u2126": "Ohm", "°": ""})
@@ -75,8 +75,8 @@ class Netlist:
     """A netlist with all that it includes, in order.
 
     ``lines`` holds elements and cards, without ``.include``, ``.lib`` and ``.end``. ``directives`` are comment lines
-    that ngspice runs as commands (``*#``). ``roots`` are the folders that files were allowed from, ``files`` those
-    that were read, ``found`` where each was looked for, and where it was: None where it was not.
+    that ngspice runs as commands (``*#``). ``roots`` are the folders that files may come from, ``files`` those
+    that were read, ``found`` maps each place that was tried to the file found there, or to None.
     """
 
     title: str
@@ -122,7 +122,7 @@ ANALYSES = (".op", ".tran", ".dc", ".ac", ".noise", ".tf", ".sens", ".pz", ".dis
 
 def source_text(path: str | Path) -> str:
     """The text of a netlist file: UTF-8, UTF-16 as LTspice writes it, or Latin-1 as in many foundries' files. Raises
-    `MissingFile`; `NetlistError` for one too large, no plain file, or broken UTF-16.
+    `MissingFile`; `NetlistError` for one that is too large, not a plain file, or broken UTF-16.
     """
     try:
         return decoded(read_plain(path, limit=MAX_FILE, kind="netlist"), where=Where(path))
@@ -133,7 +133,7 @@ def source_text(path: str | Path) -> str:
 
 
 def netlist_path(path: Path, where: Where | None) -> Path:
-    """``path`` absolute and without links. Raises `NetlistError` for what the file system takes for no path."""
+    """``path`` absolute and without links. Raises `NetlistError` for what the file system rejects."""
     try:
         return resolved(path, where=where)
     except InputError as error:
@@ -153,10 +153,10 @@ def logical_lines(
     text: str, *, file: Path | None = None, has_title: bool = False, rows: Sequence[int | None] = ()
 ) -> list[Line]:
     """The logical lines of ``text``; with ``has_title`` the first physical line is skipped. ``rows`` are the lines
-    of ``file`` that those of ``text`` stand in, where it is not the file's own.
+    of ``file`` in which those of ``text`` stand, for a text that was made from the file.
 
     Lines that begin with ``*#`` are kept, because ngspice runs them. Raises `NetlistError` for a control character, a
-    continuation of nothing, or a character that the simulator's language does not have.
+    continuation of nothing, or a character outside the simulator's language.
     """
     found: list[Line] = []
     pieces: list[str] = []
@@ -189,7 +189,7 @@ def logical_lines(
                 found.append(Line(stripped, place(number)))
             continue
         in_control = in_control and not stripped.lower().startswith(".endc")
-        # Within a block ';' parts commands and '$' names variables; the block is only ever shown, never run.
+        # Within a block ';' separates commands and '$' names variables; the block is only ever shown, never run.
         body = stripped if in_control else _strip_comment(row)
         if not body:
             continue
@@ -278,7 +278,7 @@ class _Reader:
         return self.files[path]
 
     def walk(self, lines: Sequence[Line], *, base: Path | None, section: str | None, depth: int) -> bool:
-        """Append what ``lines`` say, with ``section`` only that part of a library; returns whether it was there."""
+        """Append what ``lines`` hold, with ``section`` only that part of a library; returns whether it was found."""
         if depth > MAX_DEPTH:
             raise NetlistError(
                 f"includes nest deeper than {MAX_DEPTH}", where=lines[0].where if lines else None,
@@ -405,7 +405,7 @@ def read_text(
 
 
 def read(path: str | Path, *, roots: Sequence[Path] = ()) -> Netlist:
-    """The netlist in a file; see `read_text`. Raises `MissingFile` where there is none."""
+    """The netlist in a file; see `read_text`. Raises `MissingFile`."""
     source = Path(path)
     return read_text(source_text(source), source=source, roots=roots)
 
@@ -427,7 +427,7 @@ def translate(netlist: Netlist) -> Translated:
 
 
 def check(netlist: Netlist) -> Netlist:
-    """``netlist``, harmless; raises `NetlistRefused` where it could run a program or reach files outside its roots."""
+    """``netlist`` itself; raises `NetlistRefused` where it could run a program or reach files outside its roots."""
     from cosim.language.hazards import refuse  # hazards builds on this module
 
     return replace(netlist, lines=refuse(netlist))

@@ -11,7 +11,7 @@ _SCALE = {
 
 
 def spice_number(text: str) -> float | None:
-    """The value of ``text``, or None where it is no plain number (a parameter, an expression in braces)."""
+    """The value of ``text``, or None where it is not a plain number (a parameter, an expression in braces)."""
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return None

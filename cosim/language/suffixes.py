@@ -1,8 +1,8 @@
-"""Numbers whose suffix reads as a unit and is a power of ten: ``2A`` is 2e-18, ``1F`` 1e-15, and ``5M`` 5e-3.
+"""Numbers whose suffix looks like a unit and is a power of ten: ``2A`` is 2e-18, ``1F`` 1e-15, and ``5M`` 5e-3.
 
 SPICE's letters have no case, but their writers do: a capital A behind a current, F behind a capacitance and M behind a
-resistance or a frequency are mostly meant as ampere, farad and mega. In lower case they are taken as meant: ``10f`` is
-what a capacitor of 10 fF is written as, and a henry's ``1M`` is a millihenry.
+resistance or a frequency mostly mean ampere, farad and mega. In lower case they are taken as intended: ``10f`` is
+how a capacitor of 10 fF is written, and an inductor's ``1M`` is a millihenry.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Trap:
 
 
 def traps(lines: Sequence[Line]) -> Iterator[Trap]:
-    """The numbers of ``lines`` that read as another quantity than they are."""
+    """The numbers of ``lines`` that look like another quantity than they are."""
     for line in lines:
         if not ("A" in line.text or "F" in line.text or "M" in line.text):
             continue
@@ -81,7 +81,7 @@ def _expected(line: Line, at: int) -> str:
 
 
 def notes(netlist: Netlist) -> tuple[str, ...]:
-    """Sentences on the traps in the user's own files; a kit from elsewhere knows what it says."""
+    """Sentences on the traps in the user's own files; a kit from elsewhere is taken at its word."""
     folder = netlist.source.resolve().parent if netlist.source is not None else None
     files = {line.where.file for line in netlist.lines}
     own = {file for file in files if file is None or (folder and Path(file).resolve().is_relative_to(folder))}

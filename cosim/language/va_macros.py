@@ -1,9 +1,9 @@
 """The preprocessor of Verilog-A as OpenVAF has it: conditionals, macros with arguments, included files.
 
-The parser is to see what the compiler sees, and a place is to lie in the file that is linted. So a token that comes out
-of a macro or of an included file has the place where that is used: the first one begins at the use's start, the last
-one ends at its end, and those between have no width. An expression that is exactly a use has its text; a part of one
-has none, which is how `Source.editable` knows it.
+The parser has to see what the compiler sees, and every place has to lie in the file that is linted. So a token that
+comes out of a macro or of an included file has the place where that is used: the first one begins at the use's start,
+the last one ends at its end, and those between have no width. An expression that is exactly a use has its text; a part
+of one has none, which is how `Source.editable` knows it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Condition:
 class Preprocessor:
     """Collects what a file, and what it includes, come to.
 
-    ``lex`` makes tokens of a text, ``open_file`` finds the text of an included file (None: it is not to be had).
+    ``lex`` makes tokens of a text, ``open_file`` finds the text of an included file (None: it cannot be read).
     """
 
     lex: Callable[[str], list[Token]]
@@ -122,7 +122,7 @@ class Preprocessor:
                 continue
             elif word in self.macros:
                 index = self._used(everything, index - 1)
-            else:  # a macro that is not defined is left to the rules
+            else:  # an undefined macro is left to the rules
                 self.tokens.append(token)
                 self._own(self.written, token)
             self._limited()
@@ -139,7 +139,7 @@ class Preprocessor:
         self._own(self.faults, (start, end, message))
 
     def _limited(self) -> None:
-        self._work += 1  # also where nothing comes of it
+        self._work += 1  # also where it expands to nothing
         if len(self.tokens) > self.limit or self._work > 10 * self.limit:
             raise InputError(
                 f"its macros and includes come to more than {self.limit} tokens", remedy="lint one model at a time"
@@ -251,7 +251,7 @@ class Preprocessor:
             yield from self._expanded(inner, arguments, depth + 1)
 
     def _placed(self, before: int, start: int, end: int, own: frozenset[int]) -> None:
-        """Give the tokens from ``before`` on the place of the use; those of arguments (``own``) keep theirs."""
+        """Give the tokens from ``before`` on the place of the use; those of arguments (``own``) keep their places."""
         count = len(self.tokens) - before
         for k in range(count):
             token = self.tokens[before + k]
@@ -268,7 +268,7 @@ class Preprocessor:
 
 
 def _arguments(tokens: Sequence[Token], index: int) -> tuple[list[list[Token]], int]:
-    """The arguments in the bracket at ``index``, and the index behind it; none where no bracket is, or it is open."""
+    """The arguments in the bracket at ``index``, and the index after it; none where no bracket opens or closes."""
     if index >= len(tokens) or tokens[index].text != "(":
         return [], index
     found: list[list[Token]] = [[]]

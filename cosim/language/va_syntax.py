@@ -1,37 +1,22 @@
 """The syntax tree of Verilog-A modules, as far as compact models use the language, with places in the text.
 
-The parser goes on behind what it cannot read, at the next statement: what it skipped is in `Module.unread`.
+The parser resumes at the next statement after what it cannot read; what it skipped is in `Module.unread`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from cosim.language.expressions import VERILOG_LEVELS, Cursor, Expr, ExpressionParser, Token, Unreadable
-from cosim.language.va_tokens import Source, number
-from cosim.language.va_tree import Declared, Function, Module, Statement, Unread, scoped
+from cosim.language.expressions import Token, Unreadable
+from cosim.language.va_statements import ENDS, PAIRS, PARAMETERS, TYPES, StatementParser
+from cosim.language.va_tokens import Source
+from cosim.language.va_tree import Function, Module, Unread
 
 _DIRECTIONS = frozenset({"inout", "input", "output"})
-_TYPES = frozenset({"real", "integer", "string"})
-_PARAMETERS = frozenset({"parameter", "localparam"})
-_ENDS = frozenset({"end", "endcase", "endfunction", "endgenerate", "endmodule"})
-_PAIRS = {
-    "begin": "end", "case": "endcase", "casex": "endcase", "casez": "endcase", "generate": "endgenerate",
-    "function": "endfunction", "(": ")", "[": "]", "{": "}", "'{": "}",
-}  # fmt: skip
-_CLOSING = frozenset(_PAIRS.values())
 
 
-class _Parser:
+class _ModuleParser(StatementParser):
     def __init__(self, source: Source) -> None:
-        self.cursor = Cursor(source.tokens)
-        self.expressions = ExpressionParser(VERILOG_LEVELS, number)
-        self.depth = 0
-        self.outside: list[Unread] = []
-        self.unread = self.outside
-        self.block = -1
-        self.variables: list[Declared] = []
-        self.parameters: list[Declared] = []
+        super().__init__(source)
+        self.outside = self.unread
 
     def modules(self) -> list[Module]:
         found, cursor = [], self.cursor
@@ -46,20 +31,6 @@ class _Parser:
                     cursor.take()
                 self.outside.append(Unread(start.start, cursor.last.end, f"{start.text!r} outside of a module"))
         return found
-
-    def upto(self, word: str) -> None:
-        """Behind ``word``."""
-        while self.cursor.here.kind != "end" and self.cursor.take().text != word:
-            pass
-
-    def balanced(self) -> None:
-        """Behind the bracket that closes the one here."""
-        depth = 0
-        while self.cursor.here.kind != "end" and not self.cursor.at(*_ENDS):
-            text = self.cursor.take().text
-            depth += (text == "(") - (text == ")")
-            if depth == 0:
-                return
 
     def module(self) -> Module:
         cursor, start = self.cursor, self.cursor.last.start
@@ -100,37 +71,6 @@ class _Parser:
                     found.nets[token.text] = discipline
         cursor.accept(")")
 
-    def skipped(self, index: int, message: str) -> Statement:
-        """Skip the statement that begins at token ``index``; note and return it.
-
-        It ends behind a semicolon, or behind the end of what it opened, and before an end that it did not open.
-        """
-        cursor = self.cursor
-        cursor.index = index
-        start, open_, assigned = cursor.here.start, list[str](), []
-        while cursor.here.kind != "end" and not cursor.at("endmodule"):
-            text = cursor.here.text if cursor.here.kind in ("op", "name") else ""
-            if text in _ENDS and text not in open_:
-                break
-            token = cursor.take()
-            if cursor.at("=", "[") and token.kind == "name":
-                assigned.append(token.text)
-            if text == "for" and cursor.at("("):  # its semicolons end nothing
-                self.balanced()
-                continue
-            if text in _CLOSING and text in open_:  # what was opened in it and not closed ends with it
-                while open_.pop() != text:
-                    pass
-            elif text in _PAIRS:
-                open_.append(_PAIRS[text])
-            closes = text == ";" or text in ("end", "endcase", "endfunction", "endgenerate")
-            if closes and not (open_ and set(open_) - {")", "]", "}"}) and not cursor.at("else"):
-                break
-        if cursor.index == index:
-            cursor.take()
-        self.unread.append(Unread(start, cursor.last.end, message))
-        return Statement("unread", start, cursor.last.end, name=" ".join(assigned))
-
     def item(self, module: Module) -> None:
         cursor = self.cursor
         word = cursor.here.text
@@ -152,9 +92,9 @@ class _Parser:
             cursor.take()
             module.grounds += [token for token, _ in self.names()]
             cursor.expect(";")
-        elif word in _PARAMETERS:
+        elif word in PARAMETERS:
             self.parameter()
-        elif word in _TYPES:
+        elif word in TYPES:
             self.variable()
         elif word == "branch":
             self.branch(module)
@@ -162,13 +102,13 @@ class _Parser:
             self.upto(";")
         elif cursor.accept(";"):
             pass
-        elif cursor.here.kind != "name" or word in _PAIRS or word in _ENDS:
+        elif cursor.here.kind != "name" or word in PAIRS or word in ENDS:
             raise Unreadable(f"{word!r} is not read here", cursor.here.start)
         else:
             self.net_or_instance(module)
 
     def names(self) -> list[tuple[Token, str]]:
-        """Names up to the semicolon, each with "," or "" before it: a discipline has no comma behind it."""
+        """Names up to the semicolon, each with "," or "" before it: a discipline has no comma after it."""
         found, separator, cursor = [], ",", self.cursor
         while cursor.here.kind == "name":
             token = cursor.take()
@@ -182,13 +122,6 @@ class _Parser:
         if self.cursor.at("["):
             module.arrays.append(self.cursor.here)
             self.upto("]")
-
-    def ranged(self) -> bool:
-        """Whether ranges of an array stand here; behind them."""
-        found = self.cursor.at("[")
-        while self.cursor.at("["):
-            self.upto("]")
-        return found
 
     def net_or_instance(self, module: Module) -> None:
         cursor = self.cursor
@@ -215,73 +148,6 @@ class _Parser:
             module.branches[token.text] = nodes
         cursor.expect(";")
 
-    def parameter(self) -> None:
-        """Parameters up to the semicolon, into ``self.parameters``."""
-        cursor = self.cursor
-        first = cursor.take()
-        kind = cursor.take().text if cursor.at(*_TYPES) else ""
-        found: list[Declared] = []
-        while True:
-            array = self.ranged()
-            name = cursor.name()
-            array = self.ranged() or array
-            cursor.expect("=")
-            value = self.expressions.parse(cursor)
-            commas: list[Token] = []
-            words: dict[str, tuple[str, ...]] = {"from": (), "exclude": ()}
-            while cursor.at("from", "exclude"):
-                clause, begin = cursor.take().text, cursor.index
-                commas += self.allowed()
-                said = cursor.tokens[begin : cursor.index]
-                words[clause] += tuple(token.text[1:-1] for token in said if token.kind == "string")
-            found.append(
-                Declared(name, kind, value, first.start, cursor.last.end, first.text == "localparam", array,
-                         commas=tuple(commas), block=self.block, allowed=words["from"], excluded=words["exclude"])
-            )  # fmt: skip
-            if not cursor.accept(","):
-                break
-        cursor.expect(";")
-        self.parameters += [replace(entry, closed=cursor.last.end) for entry in found]
-
-    def allowed(self) -> list[Token]:
-        """What a parameter may be: [0:1), a list, a value; returns the commas that stand where a colon has to."""
-        cursor, commas = self.cursor, list[Token]()
-        if not cursor.at("[", "("):
-            self.expressions.parse(cursor)
-            return commas
-        opened = cursor.take()
-        while True:
-            while cursor.accept("+", "-"):
-                pass
-            if not cursor.accept("inf"):
-                self.expressions.parse(cursor)
-            if cursor.at(",") and not commas:
-                commas.append(cursor.take())
-            elif not (cursor.at(":") and cursor.take()):
-                break
-        if opened.text == "[" or not cursor.at(")"):
-            if not cursor.accept("]", ")"):
-                raise Unreadable(f"{cursor.here.text!r} where a range ends", cursor.here.start)
-        else:
-            cursor.expect(")")
-        return commas
-
-    def variable(self) -> None:
-        """Variables up to the semicolon, into ``self.variables``."""
-        cursor = self.cursor
-        start, kind = cursor.here.start, cursor.take().text
-        found: list[Declared] = []
-        everywhere = self.ranged()
-        while True:
-            name = cursor.name()
-            array = self.ranged() or everywhere
-            value = self.expressions.parse(cursor) if cursor.accept("=") else None
-            found.append(Declared(name, kind, value, start, cursor.last.end, array=array, block=self.block))
-            if not cursor.accept(","):
-                break
-        cursor.expect(";")
-        self.variables += [replace(entry, closed=cursor.last.end) for entry in found]
-
     def analog(self, module: Module) -> None:
         cursor = self.cursor
         start = cursor.take().start
@@ -293,7 +159,7 @@ class _Parser:
 
     def function(self, module: Module, start: int) -> None:
         cursor = self.cursor
-        if cursor.at(*_TYPES):
+        if cursor.at(*TYPES):
             cursor.take()
         name = cursor.name().text
         found = Function(name, [], set(), [], start, cursor.here.start)
@@ -324,12 +190,12 @@ class _Parser:
         module.functions[name] = found
 
     def arguments(self, found: Function) -> None:
-        """``input x, y`` or ``input real x, y``; without a direction as the one before."""
+        """``input x, y`` or ``input real x, y``; without a direction it has that of the one before."""
         cursor = self.cursor
         direction = cursor.take().text if cursor.at(*_DIRECTIONS) else "input"
-        typed = bool(cursor.accept(*_TYPES))
+        typed = bool(cursor.accept(*TYPES))
         names = [cursor.name()]
-        while cursor.at(",") and cursor.peek().kind == "name" and cursor.peek().text not in _DIRECTIONS | _TYPES:
+        while cursor.at(",") and cursor.peek().kind == "name" and cursor.peek().text not in _DIRECTIONS | TYPES:
             cursor.take()
             names.append(cursor.name())
         found.arguments += names
@@ -337,164 +203,10 @@ class _Parser:
         found.read |= {token.text for token in names} if direction != "output" else set()
         found.written |= {token.text for token in names} if direction != "input" else set()
 
-    def declared_or_statement(self) -> list[Statement]:
-        if self.cursor.at(*_TYPES):
-            self.variable()
-        elif self.cursor.at(*_PARAMETERS):
-            self.parameter()
-        else:
-            return [self.statement()]
-        return []
-
-    def statement(self) -> Statement:
-        self.depth += 1
-        try:
-            if self.depth > 100:
-                raise Unreadable("statements nest too deep", self.cursor.here.start)
-            return self._statement()
-        finally:
-            self.depth -= 1
-
-    def condition(self) -> Expr:
-        self.cursor.expect("(")
-        value = self.expressions.parse(self.cursor)
-        self.cursor.expect(")")
-        return value
-
-    def _statement(self) -> Statement:
-        cursor = self.cursor
-        token = cursor.here
-        start = token.start
-        if cursor.accept(";"):
-            return Statement("empty", start, cursor.last.end)
-        if cursor.accept("begin"):
-            return self._block(start)
-        if cursor.accept("if"):
-            value = self.condition()
-            body = [self.statement()]
-            other = [self.statement()] if cursor.accept("else") else []
-            return Statement("if", start, cursor.last.end, value=value, body=body, other=other)
-        if cursor.accept("@"):
-            return self._event(start)
-        if cursor.at("while", "repeat"):
-            kind = "loop" if cursor.take().text == "while" else "repeat"
-            value = self.condition()
-            body = [self.statement()]
-            return Statement(kind, start, cursor.last.end, value=value, body=body)
-        if cursor.accept("for"):
-            return self._for(start)
-        if cursor.accept("case", "casex", "casez"):
-            return self._case(start)
-        if token.kind not in ("name", "system", "directive") or token.text in _ENDS | {"generate", "else", "function"}:
-            raise Unreadable(f"{token.text or 'the end'!r} where a statement is expected", start)
-        return self._simple(start)
-
-    def _block(self, start: int) -> Statement:
-        cursor, outer = self.cursor, self.block
-        name = cursor.name().text if cursor.accept(":") else ""
-        self.block = start
-        variables, parameters = len(self.variables), len(self.parameters)
-        body: list[Statement] = []
-        while not cursor.at(*_ENDS) and cursor.here.kind != "end":
-            before = cursor.index
-            try:
-                body += self.declared_or_statement()
-            except Unreadable as problem:
-                body.append(self.skipped(before, problem.message))
-        self.block = outer
-        scoped(name, body, ((self.variables, variables), (self.parameters, parameters)))
-        if not cursor.accept("end"):
-            self.unread.append(Unread(start, cursor.last.end, "a block has no 'end'"))
-        return Statement("block", start, cursor.last.end, body=body)
-
-    def _for(self, start: int) -> Statement:
-        cursor = self.cursor
-        cursor.expect("(")
-        first = self._assignment()
-        cursor.expect(";")
-        value = self.expressions.parse(cursor)
-        cursor.expect(";")
-        step = self._assignment()
-        cursor.expect(")")
-        loop = Statement("loop", start, start, value=value, body=[self.statement(), step])
-        loop.end = cursor.last.end
-        return Statement("block", start, loop.end, body=[first, loop])
-
-    def _assignment(self) -> Statement:
-        cursor = self.cursor
-        target = self.expressions.operand(cursor)
-        if target.op not in ("name", "index") or target.name.startswith("$") or not cursor.at("="):
-            raise Unreadable("no assignment", target.start)
-        cursor.take()
-        value = self.expressions.parse(cursor)
-        element = target if target.op == "index" else None
-        return Statement("assign", target.start, cursor.last.end, target=target.name, value=value, access=element)
-
-    def _case(self, start: int) -> Statement:
-        cursor = self.cursor
-        value = self.condition()
-        labels: list[Expr] = []
-        body = []
-        while not cursor.at(*_ENDS) and cursor.here.kind != "end":
-            if cursor.at("default"):
-                token = cursor.take()
-                cursor.accept(":")
-                labels.append(Expr("name", token.start, token.end, name="default"))
-            else:
-                given = [self.expressions.parse(cursor)]
-                while cursor.accept(","):
-                    given.append(self.expressions.parse(cursor))
-                cursor.expect(":")
-                several = Expr("call", given[0].start, given[-1].end, name="labels", args=tuple(given))
-                labels.append(given[0] if len(given) == 1 else several)
-            before = cursor.index
-            try:
-                body.append(self.statement())
-            except Unreadable as problem:
-                body.append(self.skipped(before, problem.message))
-        cursor.expect("endcase")
-        return Statement("case", start, cursor.last.end, value=value, args=tuple(labels), body=body)
-
-    def _simple(self, start: int) -> Statement:
-        cursor = self.cursor
-        before = cursor.index
-        called = self.expressions.operand(cursor)
-        if cursor.at("=") and called.op in ("name", "index"):
-            cursor.index = before
-            statement = self._assignment()
-            cursor.expect(";")
-            statement.end = cursor.last.end
-            return statement
-        if cursor.accept("<+"):
-            value = self.expressions.parse(cursor)
-            cursor.expect(";")
-            return Statement("contrib", start, cursor.last.end, access=called, value=value)
-        if called.name.startswith("`"):  # a macro may end without a semicolon
-            cursor.accept(";")
-        else:
-            cursor.expect(";")
-        return Statement("call", start, cursor.last.end, value=called, name=called.name)
-
-    def _event(self, start: int) -> Statement:
-        cursor = self.cursor
-        names, args = [], tuple[Expr, ...]()
-        cursor.expect("(")
-        while not cursor.at(")"):
-            name = cursor.name()
-            names.append(name.text)
-            if cursor.at("("):
-                cursor.index -= 1
-                args += self.expressions.parse(cursor).args
-            if not cursor.accept("or", ","):
-                break
-        cursor.expect(")")
-        body = [self.statement()]
-        return Statement("event", start, cursor.last.end, name=" ".join(names), args=args, body=body)
-
 
 def parse(source: Source, outside: list[Unread] | None = None) -> list[Module]:
-    """The modules of a file; what it has outside of them and is not understood is put into ``outside``."""
-    parser = _Parser(source)
+    """The modules of a file; what stands outside of them and is not understood is appended to ``outside``."""
+    parser = _ModuleParser(source)
     found = parser.modules()
     if outside is not None:
         outside += [*parser.outside, *(Unread(*fault) for fault in source.faults)]

@@ -1,6 +1,6 @@
 """Verilog-A text as tokens: comments, attributes and the branches of `ifdef that are not taken left out.
 
-Our choice is a reader of our own: there is no Python library for Verilog-AMS.
+Written here because there is no Python library for Verilog-AMS.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Source:
     itself that count: in branches that are taken, and in macros that are used. ``includes`` are (name, token),
     ``standard`` what the compiler's own headers define, ``unopened`` the includes that were not read, ``uses`` where
     something is expanded, ``conditionals`` the places (start, end) from `ifdef to `endif, ``faults`` (start, end,
-    message) what the preprocessor did not understand.
+    message) that the preprocessor did not understand.
     """
 
     text: str
@@ -145,7 +145,7 @@ def scan(text: str, folder: Path | None = None, macros: Mapping[str, Macro] | No
         try:
             found = inside(name, folder, where=Where())
             return None if found is None else read_source(found)
-        except CosimError:  # the rules say it
+        except CosimError:  # a rule reports it
             return None
 
     found = Preprocessor(lex, open_file, MAX_TOKENS)

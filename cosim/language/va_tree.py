@@ -36,7 +36,7 @@ class Statement:
             yield from child.walk()
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Call variables otherwise in this statement alone."""
+        """Rename variables in this statement alone."""
 
         def renamed(expr: Expr) -> Expr:
             name = names.get(expr.name, expr.name) if expr.op in ("name", "index") else expr.name
@@ -80,7 +80,7 @@ class Declared:
 
 
 def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[Declared], int]]) -> None:
-    """Call what ``block`` declares, and what is declared around it too, by the block's name and its own.
+    """Prefix the names that ``block`` declares, and that are declared around it too, with the block's name.
 
     ``declared`` are lists of declarations, each with the index of the first one that is the block's.
     """
@@ -99,7 +99,7 @@ def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[
 @dataclass
 class Function:
     """An analog function. ``typed`` are the names that it declares, ``locals`` those of them with a start value or a
-    parameter's default; ``written`` are the arguments that it gives back, ``read`` those that it takes.
+    parameter's default; ``written`` are its output arguments, ``read`` its input arguments.
     """
 
     name: str

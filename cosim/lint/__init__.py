@@ -1,1 +1,1 @@
-"""Linting of models that someone else wrote: what breaks in OpenVAF or ngspice, and a version that does not."""
+"""Linting of models that someone else wrote: what breaks in OpenVAF or ngspice, and how to repair it."""

@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim.bench.stimuli import fmt
+from cosim.devices.base import Array
 from cosim.language.expressions import Unreadable
 
-Array = NDArray[np.float64]
 PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
-_DECADES = PERIODS[::3]  # enough where no state has a name
+_DECADES = PERIODS[::3]  # enough for a model without named states
 AMPLITUDES = (1.0, 2.0, 5.0, 10.0, 0.5, 0.2, 0.1)
 DEFAULT = (1.0, 1e-6)  # V, s: of a model without memory
 SUBSTANTIAL = 0.1  # of a state's range: moved far enough to compare
 STILL = 0.01  # of a state's range: moved less, it did not move
-_SHOWS = 1e-3  # of the current: less than this difference between two ways to one voltage is no memory
+_SHOWS = 1e-3  # of the current: a smaller difference between two ways to one voltage is not memory
 _STEPS = (400, 4000)
-_RESOLVED = 0.2  # of a state's way in one step: more, and an explicit integration says nothing
+_RESOLVED = 0.2  # of a state's way in one step: beyond it an explicit integration is meaningless
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ class Drive:
 
 
 @dataclass(frozen=True)
-class Run:
-    """Currents (n,) A and states (n,) of one run; ``missing`` are states that it does not have."""
+class ModelRun:
+    """Currents (n,) A and states (n,) of one run; ``missing`` are states that it lacks."""
 
     current: Array
     states: Mapping[str, Array] = field(default_factory=dict)
@@ -78,12 +77,12 @@ class Run:
 
 
 # (t, v) -> the original as its language reads it
-Reader = Callable[[Array, Array], Run]
+Reader = Callable[[Array, Array], ModelRun]
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A drive, and the range of each state: what its motion is held against."""
+    """A drive, and the range of each state, to which its motion is compared."""
 
     drive: Drive
     ranges: Mapping[str, float] = field(default_factory=dict)
@@ -127,7 +126,7 @@ def choose(read: Reader, *, amplitude: float | None, period: float | None) -> Ch
 
 
 def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
-    """Each period that can be read, shortest first; from the first on that is too long for its states, none."""
+    """Each period that can be read, shortest first, up to the first that is too long for its states."""
     found, named = False, True
     for period in PERIODS:
         if not named and period not in _DECADES:
@@ -152,14 +151,14 @@ def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
 
 
 def _saturated(probes: list[_Probe]) -> bool:
-    """Whether a decade longer takes every state no further: the rest need not be read."""
+    """Whether a period a decade longer moves no state further: the rest need not be read."""
     if len(probes) < 5 or not probes[-1].spans or probes[-1].memory < _SHOWS:
         return False
     ways = [(probes[-4].spans[name], way, abs(probes[-1].starts[name])) for name, way in probes[-1].spans.items()]
     return all(STILL * start < way <= 1.05 * before for before, way, start in ways)
 
 
-def _resolved(run: Run) -> bool:
+def _resolved(run: ModelRun) -> bool:
     for x in run.states.values():
         way = float(np.ptp(x))
         if not np.isfinite(way):
@@ -170,7 +169,7 @@ def _resolved(run: Run) -> bool:
 
 
 def _memory(current: Array, t: Array, drive: Drive) -> float:
-    """The largest difference of the currents at one voltage, before and behind a peak of the sine; of the largest."""
+    """The largest difference of the currents at one voltage, before and after a peak of the sine; of the largest."""
     away = np.linspace(0.02, 0.23, 40)
     before, behind = [], []
     for peak in (0.25, 0.75, 1.25, 1.75):
@@ -181,8 +180,8 @@ def _memory(current: Array, t: Array, drive: Drive) -> float:
 
 
 def _best(probes: list[_Probe], volts: float, period: float | None) -> tuple[Chosen, float]:
-    """The drive at ``volts``, and how far its laziest state moves, of its range; the current's memory where no state
-    has a name."""
+    """The drive at ``volts``, and how far its slowest state moves, of its range; the current's memory in a model
+    without named states."""
     ranges = {name: _range(probes, name) for name in probes[0].spans}
     movable = [name for name, way in ranges.items() if any(p.spans[name] > STILL * way for p in probes)]
 
@@ -196,13 +195,13 @@ def _best(probes: list[_Probe], volts: float, period: float | None) -> tuple[Cho
     found = Chosen(Drive(volts, period if period is not None else taken.period), ranges)
     if len(movable) < len(ranges):
         return found, 0.0
-    # A state that starts at zero has no scale but its own way: it has to show in the current.
+    # A state that starts at zero has no scale but its motion: it has to show in the current.
     scaled = taken.memory >= _SHOWS or all(start != 0.0 for start in taken.starts.values())
     return found, moved(taken) if scaled else 0.5 * STILL
 
 
 def _range(probes: list[_Probe], name: str) -> float:
-    """How far a state goes at most, or its start where that is more; of one without bounds, where it shows."""
+    """How far a state goes at most, or its start where that is more; for one without bounds, where it shows."""
     spans = [probe.spans[name] for probe in probes]
     top = max(spans)
     if len(spans) > 3 and spans[-1] > 1.5 * spans[-4]:  # a decade longer, and it goes further still

@@ -1,9 +1,9 @@
-"""Is a repaired model the model that was meant? Before and after under one drive, and what could not be verified.
+"""Is a repaired model the intended one? Before and after under one drive, and what could not be verified.
 
-Compared are the repaired model in ngspice with the original *as its language reads it* (`va_reading`,
-`lt_reading`), and, where the original runs in ngspice at all, with that: which shows what the repair is good for.
-The drive is chosen in `drive`. What differs by more than `TOLERANCE` is a finding, and so is what the drive left
-standing still: it shows nothing.
+The repaired model in ngspice is compared with the original *as its language reads it* (`va_reading`,
+`lt_reading`), and with the original in ngspice, where it runs at all: that shows what the repair is good for.
+The drive is chosen in `drive`. What differs by more than `TOLERANCE` is a finding, and so is what the drive did not
+move: the comparison shows nothing about it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim.bench.stimuli import fmt
+from cosim.devices.base import Array
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Rule, Severity, at
-from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, Reader, Run, choose
+from cosim.lint.drive import DEFAULT, STILL, Chosen, Drive, ModelRun, Reader, choose
 
-Array = NDArray[np.float64]
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (4000, 16000, 64000)
 _READ_TRUSTED = 0.005
-_READ_SECONDS = 60.0  # a finer reading that would take longer is left out: its error is stated
+_READ_SECONDS = 60.0  # a finer reading that would take longer is omitted, and the error stated
 _ABSTOL = 1e-13  # A
 _NOISE = 10.0 * _ABSTOL
 _CONSTANT = 1e-6  # of its largest value: a current that changes less is constant
@@ -44,7 +43,7 @@ DISAGREES = Rule(
     "do not use the result: compare both by hand, and report a misreading with the file",
 )  # fmt: skip
 STANDS = Rule(
-    "not-moved", Severity.UNVERIFIED, "{}", "give --amplitude and --period that move it, if there are any"
+    "not-moved", Severity.UNVERIFIED, "{}", "give --amplitude and --period that move it"
 )  # fmt: skip
 UNCERTAIN = Rule("not-verified", Severity.UNVERIFIED, "{}", "check the repaired model by hand")
 FAILS = Rule("fix-fails", Severity.ERROR, "{}", "repair what is named by hand, then lint again")
@@ -54,7 +53,7 @@ FAILS = Rule("fix-fails", Severity.ERROR, "{}", "repair what is named by hand, t
 class Comparison:
     """Two runs: ``current`` and ``states`` are the largest differences over the drive's knots.
 
-    The current's is relative to its largest value, and None where there was none to compare; a state's to the range
+    The current's is relative to its largest value, and None where there was nothing to compare; a state's to the range
     that it goes through (at least 1e-3 of its largest value). ``limit`` is what neither may exceed; None: no limit.
     """
 
@@ -86,7 +85,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What was compared, under which drive, and in sentences what could not be. ``findings`` are what came of it."""
+    """What was compared, under which drive, and in sentences what could not be; ``findings`` are the results."""
 
     drive: Drive | None
     comparisons: tuple[Comparison, ...] = ()
@@ -95,7 +94,7 @@ class Equivalence:
 
     @property
     def runs(self) -> bool:
-        """Whether the repaired model was not seen to fail."""
+        """Whether nothing showed that the repaired model fails."""
         return all(finding.rule != FAILS.code for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,20 +109,20 @@ class Equivalence:
 
 
 def fails(reason: str) -> Equivalence:
-    """That of a repaired model that an engine does not take: ``reason`` is the engine's own."""
+    """That of a repaired model that an engine refuses: ``reason`` is the engine's."""
     return Equivalence(None, (), (reason,), (at(FAILS, 1, 1, reason),))
 
 
-def _read_finely(read: Reader, drive: Drive) -> tuple[Run, float]:
+def _read_finely(read: Reader, drive: Drive) -> tuple[ModelRun, float]:
     """The reading at the drive's knots, and how far its current moved when its step was last divided by four."""
     knots = drive.knots()[0]
-    found: Run | None = None
+    found: ModelRun | None = None
     moved = np.inf
     for steps in _READ_STEPS:
         t = np.linspace(0.0, drive.duration, steps + 1)
         began = time.perf_counter()
         raw = read(t, drive.at(t))
-        new = Run(np.interp(knots, t, raw.current), {n: np.interp(knots, t, x) for n, x in raw.states.items()})
+        new = ModelRun(np.interp(knots, t, raw.current), {n: np.interp(knots, t, x) for n, x in raw.states.items()})
         if not np.all(np.isfinite(new.current)):
             raise Unreadable("its current is not finite", 0)
         if found is not None:
@@ -152,7 +151,7 @@ def compare(
     """Compare (see the module).
 
     Args:
-        read: the reading of the original; None where ``unread`` says why there is none.
+        read: the reading of the original; None where ``unread`` says why it is missing.
         before, after: decks of the original (None: ``no_before`` says why) and of the repaired model.
         states: what the reading calls a state -> its vector in ``after``.
         simulator: ngspice.
@@ -178,7 +177,7 @@ def compare(
         says = f"the repaired model does not run in ngspice under {drive} ({why}), but does at a tenth of it"
         return Equivalence(drive, (), (says,), (at(UNCERTAIN, 1, 1, says),))
     comparisons = []
-    reference: Run | None = None
+    reference: ModelRun | None = None
     if read is None:
         unverified.append(f"the original was not read: {unread}")
     else:
@@ -192,7 +191,7 @@ def compare(
         findings += [at(STANDS, 1, 1, says) for says in still.values()]
         unverified += [f"state {name!r} was not compared: ngspice has no vector {states[name]}" for name in new.missing]
         comparisons.append(_difference(_MEANT, new, reference, without=still.keys(), limit=TOLERANCE))
-    old: Run | None = None
+    old: ModelRun | None = None
     if before is None:
         unverified.append(f"the original does not run in ngspice: {no_before}")
     else:
@@ -213,27 +212,27 @@ def compare(
     return Equivalence(drive, tuple(comparisons), tuple(unverified), tuple(findings))
 
 
-def _still(meant: Run, new: Run, chosen: Chosen) -> Iterator[tuple[str, str]]:
-    """What the drive leaves where it is, "" for the current, with a sentence each."""
+def _still(meant: ModelRun, new: ModelRun, chosen: Chosen) -> Iterator[tuple[str, str]]:
+    """What the drive does not move, "" for the current, with a sentence each."""
     for name, x in meant.states.items():
         way, reach = float(np.ptp(x)), chosen.ranges.get(name, 0.0)
         if way <= STILL * reach or way == 0.0:
             yield (
                 name,
                 (
-                    f"the state {name} did not move: nothing verified about it (by {way:.3g} under {chosen.drive},"
+                    f"the state {name} did not move: nothing about it is verified (by {way:.3g} under {chosen.drive},"
                     f" where {STILL:.0%} of its range or start, {reach:.3g}, counts as moved)"
                 ),
             )
     peak = max(float(np.max(np.abs(run.current))) for run in (meant, new))
     if peak < _NOISE:
-        yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing verified about it"
+        yield "", f"the current stays below {_NOISE:g} A under {chosen.drive}: nothing about it is verified"
     elif max(float(np.ptp(run.current)) for run in (meant, new)) < _CONSTANT * peak:
-        yield "", f"the current does not change under {chosen.drive}: nothing verified about it"
+        yield "", f"the current does not change under {chosen.drive}: nothing about it is verified"
 
 
 def _difference(
-    what: str, first: Run, second: Run, *, without: Collection[str] = (), limit: float | None = None
+    what: str, first: ModelRun, second: ModelRun, *, without: Collection[str] = (), limit: float | None = None
 ) -> Comparison:
     scale = max(float(np.max(np.abs(second.current))), float(np.max(np.abs(first.current))), 1e-30)
     current = None if "" in without else float(np.max(np.abs(first.current - second.current))) / scale
@@ -245,7 +244,7 @@ def _difference(
     return Comparison(what, current, states, limit)
 
 
-def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[Run | None, str]:
+def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str]) -> tuple[ModelRun | None, str]:
     try:
         result = simulator.run(deck, limits=_LIMITS)
         if not result.ok:
@@ -259,7 +258,7 @@ def _simulate(simulator: Simulator, deck: Deck, knots: Array, states: Mapping[st
     current = np.interp(knots, t, -np.asarray(data["i(vdrive)"].values, float))
     found = {name: np.interp(knots, t, np.asarray(data[vector].values, float))
              for name, vector in states.items() if vector in data}  # fmt: skip
-    return Run(current, found, tuple(name for name in states if name not in found)), ""
+    return ModelRun(current, found, tuple(name for name in states if name not in found)), ""
 
 
 BODY_LINE = 3  # where the body of a `bench_deck` begins

@@ -1,7 +1,7 @@
 """``cosim lint`` as functions: `lint_file` finds, `fix_file` repairs and compares.
 
 Untrusted input: a file is read as text, with a limit on its size; what it includes is looked for in its own folder
-only; nothing in it is executed but by a simulator in its sandbox, and that only for the comparison.
+only; nothing in it is executed, except by a simulator in its sandbox for the comparison.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cosim.devices.base import Array
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
@@ -22,9 +23,9 @@ from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
-from cosim.lint.drive import Drive, Reader, Run
+from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.va_reading import Array, Reading
+from cosim.lint.va_reading import Reading
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
@@ -32,7 +33,7 @@ SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
 
 @dataclass(frozen=True)
 class Lint:
-    """What was found in a file. ``notes`` say in sentences what could not be looked at."""
+    """What was found in a file. ``notes`` are sentences on what could not be checked."""
 
     file: Path
     language: str
@@ -41,7 +42,7 @@ class Lint:
 
     @property
     def clean(self) -> bool:
-        """Whether there is nothing but warnings, and all of it was understood."""
+        """Whether all of it was understood, and there are warnings at most."""
         return all(finding.severity is Severity.WARNING and finding.rule != "unread" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,12 +66,12 @@ class Repair:
 
     @property
     def offered(self) -> bool:
-        """Whether the text may be handed out: it was not seen to fail in the compiler or in the simulator."""
+        """Whether the text may be written: nothing showed that it fails in the compiler or in the simulator."""
         return self.equivalence.runs
 
     @property
     def clean(self) -> bool:
-        """Whether nothing but warnings is left in it, and no comparison speaks against it, or showed nothing."""
+        """Whether it has warnings at most, and every comparison speaks for it."""
         return self.after.clean and not self.equivalence.findings
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,9 +104,7 @@ def lint_file(path: str | Path) -> Lint:
         from cosim.lint.lt_lint import lint_spice
 
         return lint_spice(text, file)
-    raise InputError(
-        f"{file.name}: no kind of model that lint knows by its suffix", remedy=f"one of {', '.join(VERILOG_A + SPICE)}"
-    )
+    raise InputError(f"{file.name}: lint does not know this suffix", remedy=f"one of {', '.join(VERILOG_A + SPICE)}")
 
 
 def fix_file(
@@ -139,7 +138,7 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
     findings = va_rules.check(model)
     notes = []
     if not model.modules:
-        raise NetlistError(f"{file}: there is no module in this file", remedy="a model is a module")
+        raise NetlistError(f"{file}: this file does not contain a module", remedy="a model is a module")
     if any(finding.rule.startswith("include-") for finding in findings):
         notes.append("not compiled: an included file is missing or not allowed")
     elif find_openvaf() is None:
@@ -148,12 +147,12 @@ def lint_verilog_a(text: str, file: Path) -> Lint:
         findings += _compiler(text, file, findings)
     foreign = sorted({name for name, _ in model.source.includes} - STANDARD_HEADERS)
     if foreign:
-        notes.append(f"what is found in an included file stands at the line that includes it: {', '.join(foreign)}")
+        notes.append(f"findings in an included file are given at the line that includes it: {', '.join(foreign)}")
     return Lint(file, "verilog-a", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
 
 
 def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
-    """The compiler's first error, where no rule has named its line."""
+    """The compiler's first error, unless a rule has named its line."""
     try:
         compile_model(text, include=(file.resolve().parent,))
     except EngineMissing:
@@ -171,7 +170,7 @@ def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
 
 
 def _first_error(folder: Path) -> va_fix.Compiler | None:
-    """The compiler as the fixes ask it; None where there is none."""
+    """The compiler as the fixes call it; None where it is not installed."""
     if find_openvaf() is None:
         return None
 
@@ -179,7 +178,7 @@ def _first_error(folder: Path) -> va_fix.Compiler | None:
         try:
             compile_model(text, include=(folder,))
         except (EngineMissing, NetlistRefused, MissingFile):
-            return None  # an included file, or the linker: nothing that a fix is to blame for
+            return None  # an included file, or the linker: not the fault of a fix
         except NetlistError as error:
             line = error.where.line if error.where is not None else None
             return line or 1, error.message.removeprefix("Verilog-A: ")
@@ -202,7 +201,7 @@ def _fix_verilog_a(
     except CosimError as error:
         return Repair(fixed, after, fails(f"the repaired model does not compile: {error}"))
     if simulator is None:
-        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator",)))
+        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
     new, old = va_rules.read(fixed.text, folder), va_rules.read(text, folder)
     module = new.modules[0]
     if len(module.ports) != 2:
@@ -273,11 +272,11 @@ def _reader(
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
     scales = _scales(va_rules.read(fixed, folder), states)
 
-    def read(t: Array, v: Array) -> Run:
+    def read(t: Array, v: Array) -> ModelRun:
         reading = _Watched(old, float(t[1] - t[0]), nodes)
         trace = reading.run(t, v)
         kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
-        return Run(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
+        return ModelRun(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 

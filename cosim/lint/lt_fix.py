@@ -1,4 +1,4 @@
-"""``--fix`` for LTspice netlists: the same netlist in ngspice's words, each change with a sentence."""
+"""``--fix`` for LTspice netlists: the same netlist for ngspice, each change with a sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from itertools import pairwise
 
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Fixed
-from cosim.language.lt_syntax import CONSTANTS, TEMP, Segment, middle_number, parse_expression, segments, table_points
+from cosim.language.lt_syntax import (
+    CONSTANTS,
+    TEMP,
+    ExpressionSpan,
+    middle_number,
+    parse_expression,
+    segments,
+    table_points,
+)
 from cosim.language.netlist import Line
 from cosim.lint.lt_rules import (
     CARDS,
@@ -46,7 +54,7 @@ class Writer:
     known: frozenset[str] = frozenset()
     in_function: bool = False
 
-    def write(self, body: str, line: Line, segment: Segment) -> str:
+    def write(self, body: str, line: Line, segment: ExpressionSpan) -> str:
         """``body``, a segment of ``line``, for ngspice; as it was where it is not read."""
         self.source, self.known = self.own.in_source(line, segment), self.own.known(line)
         self.in_function = line.card == ".func"
@@ -288,7 +296,7 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     return writer_nodes(written, line, writer)
 
 
-def _table_source(line: Line, segment: Segment, x: str, writer: Writer) -> str:
+def _table_source(line: Line, segment: ExpressionSpan, x: str, writer: Writer) -> str:
     points = table_points(line, segment)
     if len(points) < 2 or len(points) % 2:
         writer.left[f"TABLE of {line.text.split()[0]} is not pairs of numbers"] = None
@@ -306,7 +314,7 @@ def _decimal(match: re.Match[str], writer: Writer) -> str:
     return other
 
 
-def _end(text: str, segment: Segment) -> int:
+def _end(text: str, segment: ExpressionSpan) -> int:
     return segment.end + (0 if segment.bare else 1)
 
 
@@ -320,7 +328,7 @@ def _start(line: Line, value: str, writer: Writer) -> None:
         writer.extra.append(f".ic V({other})={{-({bare})}}")
         writer.done["IC= of a capacitor is .ic of its node as well"] = None
     else:
-        writer.left[f"IC= of {line.text.split()[0]} between two nodes has no .ic: run .tran with uic"] = None
+        writer.left[f"IC= of {line.text.split()[0]} between two nodes cannot become .ic: run .tran with uic"] = None
 
 
 def _parasitic(line: Line, key: str, value: str, writer: Writer) -> None:
@@ -331,7 +339,7 @@ def _parasitic(line: Line, key: str, value: str, writer: Writer) -> None:
         writer.extra.append(f"C{name}_par {first} {second} {{{value}}}")
     else:
         writer.extra.append(f"{'L' if key == 'lser' else 'R'}{name}_ser {name}_ser {second} {{{value}}}")
-    writer.done[f"{key} is an element of its own"] = None
+    writer.done[f"{key} is a separate element"] = None
 
 
 def writer_nodes(written: str, line: Line, writer: Writer) -> str:

@@ -32,7 +32,7 @@ def _lines(text: str, file: Path) -> list[Line]:
 
 
 def lint_spice(text: str, file: Path) -> Lint:
-    """The rules' findings, and what cosim would refuse to run. Raises `NetlistError` for what is no netlist."""
+    """The rules' findings, and what cosim would refuse to run. Raises `NetlistError` for any other text."""
     lines = _lines(text, file)
     findings = [*lt_rules.check(lines, text, file), *_suffixes(lines, text)]
     notes = []
@@ -51,7 +51,7 @@ def lint_spice(text: str, file: Path) -> Lint:
 
 
 def _suffixes(lines: list[Line], text: str) -> list[Finding]:
-    """Numbers whose suffix reads as a unit, as a run says them."""
+    """Numbers whose suffix looks like a unit, as a run notes them."""
     rows = text.split("\n")
     places = [(trap, lt_rules.place(lt_rules.Spot("unread", trap.line, trap.start), rows)) for trap in traps(lines)]
     return [
@@ -76,7 +76,7 @@ def fix_spice(
     fixed = lt_fix.fix(lines, text, caret=caret)
     after = lint_spice(fixed.text, file)
     if simulator is None:
-        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator",)))
+        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
     new = _lines(fixed.text, file)
     found = _compare_first(
         lines, new, simulator, amplitude=amplitude, period=period, caret=caret, changed=fixed.text != text
@@ -98,7 +98,7 @@ def _compare_first(
 ) -> Equivalence:
     heads = _heads(lines)
     if not heads or len(heads[0]) < 4:
-        return Equivalence(None, (), ("nothing was compared: there is no subcircuit with two terminals",))
+        return Equivalence(None, (), ("nothing was compared: the file has no subcircuit with two terminals",))
     name, ports = heads[0][1], tuple(word.lower() for word in heads[0][2:])
     reader: Reader | None = None
     unread, states = "", dict[str, str]()
@@ -147,7 +147,7 @@ def _library(lines: list[Line]) -> str:
 
 
 def _definitions(lines: list[Line]) -> list[Line]:
-    """Subcircuits and all cards but analyses: a file without its circuit."""
+    """Subcircuits and all cards except analyses: a file without its circuit."""
     rows, depth = list[Line](), 0
     for line in lines:
         depth += line.card in (".subckt", ".macro")
@@ -171,7 +171,7 @@ def _instance(name: str, node: str, subcircuit: str, ports: int) -> str:
 
 
 def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Equivalence:
-    """Run what was not compared, the further subcircuits and the file's own circuit, and say so."""
+    """Run what was not compared, the further subcircuits and the file's own circuit, and report it."""
     unverified = list(found.unverified)
     decks = []
     for head in _heads(lines)[0 if found.drive is None else 1 :]:

@@ -1,6 +1,6 @@
 """An LTspice subcircuit of a memristor in numpy, with LTspice's meaning of every function: the reference for ``--fix``.
 
-Read are subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
+It reads subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
 voltage source or a behavioural voltage, and elements whose current is an expression of those. A circuit that would
 have to be solved for a node raises `Unreadable`, and is reported as not verified.
 """
@@ -11,21 +11,20 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.language.expressions import Expr, Unreadable, evaluate
 from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
 from cosim.language.netlist import Line
-from cosim.lint.drive import Run
+from cosim.lint.drive import ModelRun
 
-Array = NDArray[np.float64]
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
 _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
 class Subcircuit:
-    """The first subcircuit of a file. Raises `Unreadable` with what is not read."""
+    """The first subcircuit of a file. Raises `Unreadable`, which names what cannot be read."""
 
     def __init__(self, lines: Sequence[Line], *, caret_is_power: bool) -> None:
         self._dialect = dialect(caret_is_power=caret_is_power)
@@ -74,7 +73,7 @@ class Subcircuit:
                     raise Unreadable(f"element {line.text.split()[0]!r} is not read", 0)
                 self._elements.append(element(line))
         if not self.name or len(self.ports) < 2:
-            raise Unreadable("there is no subcircuit with two terminals", 0)
+            raise Unreadable("the file has no subcircuit with two terminals", 0)
 
     def _find_states(self) -> dict[str, tuple[float, float]]:
         """State node -> capacitance and start value."""
@@ -84,7 +83,7 @@ class Subcircuit:
                 continue
             node, other = part.nodes
             if other not in _GROUND or node in self.ports[:2] or node in found or "q" in part.given:
-                raise Unreadable(f"capacitor {part.name!r} holds no single state", 0)
+                raise Unreadable(f"capacitor {part.name!r} does not hold a single state", 0)
             start = self._ics.get(node, part.given.get("ic", "0"))
             value = part.given.get("value", part.given.get("c"))
             if value is None:
@@ -226,7 +225,7 @@ class Subcircuit:
         names = [*self.states, *(f"#{k}" for k in range(len(self._integrals)))]
         self._v.update({name: float(x) for name, x in zip(names, state, strict=True)})
 
-    def run(self, t: Array, v: Array) -> Run:
+    def run(self, t: Array, v: Array) -> ModelRun:
         """The current (n,) A into the first terminal and the states (n,) V under ``v`` (n,) V at ``t`` (n,) s."""
         starts = [start for _, start in self.states.values()] + [0.0] * len(self._integrals)
         for (text, position), index in self._integrals.items():
@@ -257,7 +256,7 @@ class Subcircuit:
                 if not np.all(np.isfinite(state)):
                     raise Unreadable("its states do not stay finite", 0)
         names = [*self.states, *(f"integral {k + 1}" for k in range(len(self._integrals)))]
-        return Run(current, dict(zip(names, found, strict=True)))
+        return ModelRun(current, dict(zip(names, found, strict=True)))
 
 
 def _assigned(line: Line) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cosim.language.findings import Finding, Rule, Severity
 from cosim.language.lt_syntax import (
     CONSTANTS,
     FUNCTIONS,
-    Segment,
+    ExpressionSpan,
     is_source,
     middle_number,
     parse_expression,
@@ -21,7 +21,7 @@ from cosim.language.lt_syntax import (
 from cosim.language.netlist import Line
 
 E, W = Severity.ERROR, Severity.WRONG
-# Functions of LTspice that ngspice has not, or has with another meaning.
+# Functions of LTspice that ngspice lacks, or has with another meaning.
 MISSING = frozenset(
     """stp if idt sdt table tbl inv buf hypot int round atan2 arctan arcsin arccos square rand random white delay
     absdelay uplim dnlim pwrs fabs cbrt mod""".split()  # noqa: SIM905
@@ -47,20 +47,20 @@ RULES = {
         Rule("operator", E, "operator {!r} is not known to ngspice", "write && and ||"),
         Rule("number", W, "ngspice reads {} as the part before the letter", "write a decimal point"),
         Rule("capacitor-ic", W, "IC= of a capacitor is ignored in ngspice's .tran without uic", "write .ic V(node)="),
-        Rule("parasitic", E, "{} is not known to ngspice", "write it as an element of its own"),
+        Rule("parasitic", E, "{} is not known to ngspice", "write it as a separate element"),
         Rule("key", E, "{} is not known to ngspice", "remove it"),
         Rule("bare", E, "the expression {!r} needs brackets in ngspice", "write {{...}}"),
         Rule("laplace", E, "{} is not known to ngspice's sources", "write it with R and C, or as s_xfer"),
         Rule("table", W, "ngspice rounds the corners of TABLE {{...}} by a tenth of its steps", "write out the line"),
         Rule("constant", E, "LTspice's constant {} is not known to ngspice here", "write its value"),
-        Rule("braces", W, "ngspice takes braces inside an expression for no brackets: 2*{{1 + 1}} is 3", "write (...)"),
+        Rule("braces", W, "ngspice ignores braces inside an expression: 2*{{1 + 1}} is 3", "write (...)"),
         Rule("step", W, "u(0) is 0.5 in ngspice and 0 in LTspice: half a step at rest", "write (x > 0 ? 1 : 0)"),
         Rule("mil", W, "ngspice reads {} as milli in .param and in braces", "write the number without a suffix"),
         Rule("truth", W, "true is what is above 0.5 in LTspice, and what is not 0 in ngspice", "write (x) > 0.5"),
         Rule("resistance", E, "a B source has no R= in ngspice", "write I=V(a,b)/(...)"),
         Rule("card", E, "{} is LTspice's own card", "remove it"),
         Rule("tran", E, ".tran with a time step of 0 is refused by ngspice", "give a time step"),
-        Rule("unread", Severity.UNVERIFIED, "{}: nothing in it was checked", "check it by hand"),
+        Rule("unread", Severity.UNVERIFIED, "{}: it was not checked", "check it by hand"),
     )
 }  # fmt: skip
 
@@ -115,7 +115,7 @@ def last_row(line: Line, rows: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Names:
-    """What a file calls something: its functions, its parameters, and those of its functions that give numbers."""
+    """The names of a file: its functions, its parameters, and those of its functions that give numbers."""
 
     functions: frozenset[str]
     parameters: frozenset[str]
@@ -128,7 +128,7 @@ class Names:
         own = () if match is None else (word.strip().lower() for word in match[2].split(","))
         return self.parameters | frozenset(own)
 
-    def in_source(self, line: Line, segment: Segment) -> bool:
+    def in_source(self, line: Line, segment: ExpressionSpan) -> bool:
         """Whether ngspice reads an expression as one of a source, with its functions and constants."""
         match = _FUNC.match(line.text)
         return is_source(line, segment) if match is None else match[1].lower() not in self.numeric
@@ -219,7 +219,7 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
 
 
 def _strange(line: Line, own: Names) -> str | None:
-    """Why a line is not one that the rules can read."""
+    """Why the rules cannot read a line."""
     text, first = line.text, line.text[0].lower()
     words = text.split()
     if text.count("{") != text.count("}"):
@@ -237,7 +237,7 @@ def _strange(line: Line, own: Names) -> str | None:
     return None
 
 
-def spots(tree: Expr, body: str, own: Names, line: Line, segment: Segment) -> Iterator[tuple[str, int, str]]:
+def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan) -> Iterator[tuple[str, int, str]]:
     """Rule, position and subject of what an expression holds."""
     source, known = own.in_source(line, segment), own.known(line)
     for match in re.finditer(r"\{[^{}]*[-+*/?<>=&|^][^{}]*\}", body):
@@ -276,7 +276,7 @@ MIL = re.compile(r"\d\.?mil", re.IGNORECASE)
 
 
 def is_number(body: str) -> bool:
-    """Whether an expression holds no voltage and no current."""
+    """Whether an expression is free of voltages and currents."""
     return re.search(r"\b[vi]\s*\(", body, re.IGNORECASE) is None
 
 
@@ -314,7 +314,7 @@ def even(exponent: Expr) -> bool:
 
 
 def may_be_negative(base: Expr) -> bool:
-    """Whether a base may be negative; a plain parameter is taken for positive."""
+    """Whether a base may be negative; a plain parameter counts as positive."""
     if base.op in ("number", "name"):
         return False
     if base.op == "call":

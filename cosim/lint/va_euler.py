@@ -25,11 +25,11 @@ _CLIPPED = tuple(
 
 
 class NotEuler(Exception):
-    """Why a hidden state is not one that can be rewritten."""
+    """Why a hidden state cannot be rewritten."""
 
 
 @dataclass
-class State:
+class EulerState:
     """A recognised state: its variables, its start, its bounds (as text) and what has to be changed."""
 
     name: str
@@ -46,13 +46,13 @@ class Rewrite:
     """The rewriting of a module's states, and the hidden variables that it does not explain, each with a reason."""
 
     edits: list[Edit]
-    states: list[State]
+    states: list[EulerState]
     left: dict[str, str]
 
 
 def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
     """Internal nodes in place of recognisable hidden states."""
-    states: list[State] = []
+    states: list[EulerState] = []
     left: dict[str, str] = {}
     aliases = _aliases(flow)
     for name in flow.hidden:
@@ -83,11 +83,11 @@ def _aliases(flow: Flow) -> dict[str, str]:
     return found
 
 
-def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: dict[str, str]) -> State:
+def _recognise(model: Model, module: Module, flow: Flow, hidden: str, aliases: dict[str, str]) -> EulerState:
     name, last = (aliases[hidden], hidden) if hidden in aliases else (hidden, "")
     if not last:
         last = next((alias for alias, of in aliases.items() if of == hidden), "")
-    state = State(name, last, "")
+    state = EulerState(name, last, "")
     own = (name, last) if last else (name,)
     updates = 0
     for statement in flow.assigned.get(name, []):
@@ -138,7 +138,7 @@ def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
 
 
 def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
-    """Sign and increment of ``own + increment``, None where ``value`` is none such."""
+    """Sign and increment of ``own + increment``, None for any other ``value``."""
     if value.op not in ("+", "-"):
         return None
     first, second = value.args
@@ -149,7 +149,7 @@ def _increment(value: Expr, own: tuple[str, ...]) -> tuple[str, Expr] | None:
     return None
 
 
-def _rate(model: Model, module: Module, flow: Flow, increment: Expr, state: State) -> str:
+def _rate(model: Model, module: Module, flow: Flow, increment: Expr, state: EulerState) -> str:
     """The text of ``increment`` without its factor of a time step."""
     text = model.source.text
     if not model.source.editable(increment):
@@ -171,7 +171,7 @@ def _factors(expr: Expr) -> list[Expr]:
     return [expr]
 
 
-def _is_step(module: Module, flow: Flow, node: Expr, state: State) -> bool:
+def _is_step(module: Module, flow: Flow, node: Expr, state: EulerState) -> bool:
     if node.op == "-":  # $abstime - t_last
         first, second = node.args
         if first.name == "$abstime" and second.op == "name":
@@ -234,8 +234,8 @@ def _plain(model: Model, statement: Statement) -> bool:
     return statement.start < statement.end and not source.cuts(statement.start, statement.end)
 
 
-def _bound(model: Model, module: Module, expr: Expr, state: State, *, upper: bool) -> bool:
-    """Take ``expr`` for a bound of ``state`` where it is constant, and where there is none yet."""
+def _bound(model: Model, module: Module, expr: Expr, state: EulerState, *, upper: bool) -> bool:
+    """Take a constant ``expr`` for a bound of ``state``, unless it has one already."""
     if not constant(expr, module):
         return False
     written = model.source.text[expr.start : expr.end]
@@ -246,7 +246,7 @@ def _bound(model: Model, module: Module, expr: Expr, state: State, *, upper: boo
     return True
 
 
-def _inside(model: Model, module: Module, value: Expr, state: State) -> Expr:
+def _inside(model: Model, module: Module, value: Expr, state: EulerState) -> Expr:
     """What is clamped in ``value`` by min, max or a function that clips; takes the bounds."""
     while value.op == "call":
         moving = [k for k, arg in enumerate(value.args) if not constant(arg, module)]
@@ -261,9 +261,9 @@ def _inside(model: Model, module: Module, value: Expr, state: State) -> Expr:
 
 
 def _sides(model: Model, module: Module, name: str, moving: int, count: int) -> tuple[bool, ...]:
-    """For each argument but ``moving`` whether it is the upper bound of a clamp; empty where it is no clamp.
+    """For each argument but ``moving`` whether it is the upper bound of a clamp; empty where it is not a clamp.
 
-    A function of the module's own is tried at some points.
+    A function that the module defines is tried at some points.
     """
     if count == 2 and name in ("min", "max"):
         return (name == "min",)
@@ -285,7 +285,7 @@ def _sides(model: Model, module: Module, name: str, moving: int, count: int) -> 
     return ()
 
 
-def _clamp(model: Model, module: Module, statement: Statement, state: State) -> bool:
+def _clamp(model: Model, module: Module, statement: Statement, state: EulerState) -> bool:
     """Whether ``statement`` is ``if (w > high) w = high``; takes the bound."""
     value = statement.value
     assert value is not None
@@ -298,8 +298,8 @@ def _clamp(model: Model, module: Module, statement: Statement, state: State) -> 
     return False
 
 
-def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[str, ...]) -> None:
-    """Find the start value, and take its assignments away."""
+def _start(model: Model, module: Module, flow: Flow, state: EulerState, own: tuple[str, ...]) -> None:
+    """Find the start value, and remove its assignments."""
     text = model.source.text
     found: list[Expr] = []
     for name in own:
@@ -329,7 +329,7 @@ def _start(model: Model, module: Module, flow: Flow, state: State, own: tuple[st
 
 
 def _removed(module: Module, statement: Statement) -> Edit:
-    """An edit that takes ``statement`` away, with the guard around it where nothing else is in it."""
+    """An edit that removes ``statement``, with the guard around it if nothing else is in it."""
     target = statement
     for guard in reversed(_guards(module, statement)):
         rest = [s for s in guard.body if s is not target and s.kind != "empty"]
@@ -342,7 +342,7 @@ def _removed(module: Module, statement: Statement) -> Edit:
     return Edit(target.start, target.end, ";" if target is not statement or target.kind == "assign" else "", why)
 
 
-def _assemble(model: Model, module: Module, states: list[State]) -> list[Edit]:
+def _assemble(model: Model, module: Module, states: list[EulerState]) -> list[Edit]:
     """The edits of all states, with declarations, what is read first and what is contributed last."""
     main = [block for block, initial in module.analogs if not initial]
     taken = set(module.nets) | {e.name.text for e in (*module.variables, *module.parameters)}
@@ -390,8 +390,8 @@ def _assemble(model: Model, module: Module, states: list[State]) -> list[Edit]:
     return edits
 
 
-def _helpers(module: Module, state: State) -> list[Edit]:
-    """Take the step's own bookkeeping away (``dt = $abstime - t_last; t_last = $abstime``)."""
+def _helpers(module: Module, state: EulerState) -> list[Edit]:
+    """Remove the bookkeeping of the step (``dt = $abstime - t_last; t_last = $abstime``)."""
     return [
         Edit(statement.start, statement.end, ";", "the engine chooses the time step")
         for statement in module.statements()

@@ -1,4 +1,4 @@
-"""``--fix`` for Verilog-A: edits of the text as it was written, each with a sentence; what has none is named."""
+"""``--fix`` for Verilog-A: edits of the text as it was written, each with a sentence; what is left is named."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _DRAWS = {
 def fix(model: Model, compiler: Compiler | None = None) -> Fixed:
     """The repaired text.
 
-    With ``compiler``, a fix that keeps the text from compiling is not made, and is named in ``left``; and where the
-    text does not compile with what is left, that says so too.
+    With ``compiler``, a fix that keeps the text from compiling is not made, but named in ``left``, and so is the
+    error of a text that still does not compile.
     """
     refused: dict[str, str] = {}  # a group of edits -> why it is not made
     found = _attempt(model, frozenset())
@@ -70,14 +70,14 @@ def fix(model: Model, compiler: Compiler | None = None) -> Fixed:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A repaired text, and what each group of its edits says."""
+    """A repaired text, and the sentence of each group of its edits."""
 
     fixed: Fixed
     groups: dict[str, list[str]]
 
 
 def _attempt(model: Model, without: frozenset[str] | None) -> _Attempt:
-    """Fix, but for the groups ``without`` (None: nothing). Several rounds: an edit may stand inside another one."""
+    """Fix, except for the groups ``without`` (None: nothing). Several rounds: an edit may stand inside another one."""
     groups: dict[str, list[str]] = {}
     left: dict[str, str] = {}
     for _ in range(_ROUNDS if without is not None else 0):
@@ -102,7 +102,7 @@ def _culprit(
     model: Model, found: _Attempt, error: tuple[int, str], refused: frozenset[str], compiler: Compiler
 ) -> str | None:
     """The group without which the text compiles; or one that changed the line of the error, and without which the
-    compiler says something else.
+    compiler reports another.
     """
     suspects = []
     lines = found.fixed.text.split("\n")
@@ -310,7 +310,7 @@ def _expression(model: Model, module: Module, node: Expr) -> Iterator[Edit]:
 
 
 def _draws(model: Model, module: Module) -> Iterator[Edit]:
-    """Each draw becomes a parameter of its own, declared behind the last declaration that is always there."""
+    """Each draw becomes a parameter, declared after the last declaration that is always there."""
     source = model.source
     nodes = {n.start: n for expr in module.expressions() for n in expr.walk() if _DRAW.match(n.name)}
     taken = {token.text.lower() for token in (*source.tokens, *source.written)}

@@ -1,7 +1,7 @@
 """A Verilog-A two-terminal model as the language's standard reads it: variables keep their values from step to step.
 
 The reference for ``--fix``: what the author of an explicitly integrated model meant, walked in small fixed steps over
-the syntax tree, with nothing compiled. Read are modules with two ports that contribute to one branch, with ``idt`` and
+the syntax tree, with nothing compiled. It reads modules with two ports that contribute to one branch, with ``idt`` and
 hidden variables as memory; anything else raises `Unreadable`, and is reported as not verified.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
+from cosim.devices.base import Array
 from cosim.language.expressions import (
     VERILOG_LEVELS,
     Cursor,
@@ -29,7 +29,6 @@ from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import STEP_NAME
 
-Array = NDArray[np.float64]
 _CONSTANTS = {
     "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
     "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,
@@ -127,7 +126,7 @@ class Reading:
         before, nodes = dict(self._values), dict(self._nodes)
 
         def trial(current: float) -> float:
-            """How far the branch is from its own equation, with the state as it was before this step."""
+            """How far the branch is from its equation, with the state as it was before this step."""
             self._values, self._nodes, self._pending = dict(before), dict(nodes), {}
             self._probe = {"V": volts, "I": current}
             self._contributions = {}

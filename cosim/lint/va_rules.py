@@ -1,4 +1,4 @@
-"""The rules for Verilog-A: each was seen to fail, or to give another result, in OpenVAF-Reloaded or in ngspice 46."""
+"""The rules for Verilog-A: each was seen to fail, or to give another result, in OpenVAF-Reloaded or ngspice 46."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ RULES = {
         Rule("idtmod", W, "idtmod is not wrapped in ngspice", "use idt and take the modulus of its value"),
         Rule("random", E, "{} is not supported", "make the deviation a parameter and draw it outside (Monte Carlo)"),
         Rule("event", E, "@({}) is not supported", "write the condition as a smooth function, or as a state"),
-        Rule("event-or", E, "an event with 'or' is not supported", "write one event, or none"),
+        Rule("event-or", E, "an event with 'or' is not supported", "write a single event, or assign without one"),
         Rule("initial-instance", E, "@({}) is not supported", "assign constants outside of events"),
         Rule("unsupported", E, "{} is not supported", "write it with ddt, idt and ordinary functions"),
         Rule("absdelay", E, "absdelay compiles and leaves a singular matrix in ngspice", "use a line, or an RC chain"),
         Rule("operator-in-condition", E, "{} may not stand in an 'if' that depends on a signal",
-             "compute its argument in the 'if', and put the operator behind it"),
+             "compute its argument in the 'if', and put the operator after it"),
         Rule("reserved", E, "{!r} is a reserved word of Verilog-A", "rename it"),
         Rule("ground", E, "ground {!r} has no discipline", "write 'electrical {}; ground {}'"),
         Rule("ground-order", E, "'electrical ground {}' is not a declaration", "write 'electrical {}; ground {}'"),
@@ -76,13 +76,13 @@ RULES = {
         Rule("no-constants", E, "{} is used and constants.vams is not included", 'write `include "constants.vams"'),
         Rule("include-missing", E, "included file {!r} does not exist beside the file", "put it there"),
         Rule("include-outside", E, "included file {!r} is outside the file's folder", "put it beside the file"),
-        Rule("attr", E, "macro {} is not the language's", "write a description as (* desc=\"...\" *) in front"),
+        Rule("attr", E, "macro {} is not part of the language", "write a description as (* desc=\"...\" *) in front"),
         Rule("macro", E, "macro {} is not defined", "define it, or include the file that does"),
         Rule("directive", E, "directive {} is not supported", "remove it"),
         Rule("range-comma", E, "the range of parameter {!r} has a comma", "write a colon: from [low:high]"),
         Rule("number", E, "{} is not a number in Verilog-A", "write a digit before the point, and 1e6 for 1meg"),
         Rule("caret", E, "'^' is exclusive or, not a power", "write pow(x, y)"),
-        Rule("renamed", E, "{} is not known", "use the language's own name"),
+        Rule("renamed", E, "{} is not known", "use the language's name"),
         Rule("sgn", E, "there is no {}()", "write (x > 0 ? 1 : (x < 0 ? -1 : 0))"),
         Rule("analysis-static", W, "analysis({}) is false in a transient's first operating point: its hold is skipped",
              "start the state in V(x) <+ x0 + idt(rate, 0)"),
@@ -93,18 +93,18 @@ RULES = {
              "write one of them with a point"),
         Rule("untyped-parameter", W, "parameter {!r} has no type and an integer default: real values are rounded",
              "write 'parameter real'"),
-        Rule("case-clash", W, "parameters {} differ in case only, and ngspice has no case", "rename one of them"),
+        Rule("case-clash", W, "parameters {} differ in case only, which ngspice ignores", "rename one of them"),
         Rule("finish", W, "$finish is ignored in ngspice", "end the analysis in the netlist"),
         Rule("stop", E, "{} stops ngspice with 'timestep too small'", "remove it"),
         Rule("simparam", E, "$simparam({}) without a default is not known to ngspice", "give a default value"),
-        Rule("function-type", E, "argument {!r} of an analog function has no type: the compiler breaks off",
+        Rule("function-type", E, "argument {!r} of an analog function has no type: the compiler aborts",
              "write 'real {};' in the function"),
         Rule("parameter-assigned", E, "parameter {!r} is assigned", "use a variable"),
         Rule("loose-node", E, "nothing contributes to internal node {!r}: the matrix is singular",
              "contribute, or drop it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
-        Rule("unread", N, "{}: nothing there was checked", "check it by hand, or write it in plain statements"),
+        Rule("unread", N, "{}: it was not checked", "check it by hand, or write it in plain statements"),
     )
 }  # fmt: skip
 

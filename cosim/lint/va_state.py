@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from cosim.language.expressions import Expr
 from cosim.language.va_tree import Module, Statement
 
-# What a parameter that is a time step is called.
+# Names of a parameter that is a time step.
 STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
 
 _INITIAL = {"initial_step", "initial_instance", "initial_model"}

@@ -150,7 +150,7 @@ def bench_figures(result: BenchResult) -> dict[str, Figure]:
 
 
 def _which(result: BenchResult, *, all_of_them: bool = False, grey: bool = True) -> str:
-    """Which of several runs a figure shows; empty where there is one."""
+    """Which of several runs a figure shows; empty for a single run."""
     run = result.runs[0]
     count = sum(entry.analysis == run.analysis for entry in result.runs)
     name = f"analysis {run.analysis}" if len(result.bench.file.plan) > 1 else ""
@@ -180,7 +180,7 @@ def _behind(
 
 
 def _swept(result: BenchResult) -> str:
-    """The source that the shown analysis sweeps; empty where it sweeps none."""
+    """The source that the shown analysis sweeps; empty for any other analysis."""
     return str(getattr(result.bench.file.plan[result.runs[0].analysis], "source", ""))
 
 
@@ -196,7 +196,7 @@ def _levels(result: BenchResult, names: list[str]) -> list[Level]:
 
 
 def _named(result: BenchResult, name: str) -> tuple[str, str]:
-    """The label of a vector without its unit, and the unit; a device's state is no voltage."""
+    """The label of a vector without its unit, and the unit; a device's state is not a voltage."""
     path, _, state = name.partition("(")[2].rstrip(")").rpartition(".")
     for chosen in result.bench.sets.values():
         for entry in device(chosen.device).all_states:

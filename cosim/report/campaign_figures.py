@@ -235,7 +235,7 @@ def plot_search(
     measure: str = "measure",
     unit: str = "",
 ) -> Figure:
-    """What a search of a campaign found, whichever it was.
+    """The result of a campaign's search, of any kind.
 
     ``names`` are its variables, ``measure`` and ``unit`` those of a worst case.
     """
@@ -278,7 +278,7 @@ def yield_figure(
 
 
 def grid_figure(found: Sequence[Group], *, title: str = "") -> Figure | None:
-    """Each measure over the grid; of a sample mean and standard deviation. None where nothing in the grid varies.
+    """Each measure over the grid; of a sample mean and standard deviation. None where nothing varies in the grid.
 
     What takes most values is the horizontal axis, the other columns are curves; limits are lines. A measure with
     several values a case has a panel for each of them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cosim.campaign.campaign import Campaign
-from cosim.campaign.plan import WorstCase
+from cosim.campaign.plan import WorstCaseSearch
 from cosim.campaign.results import groups, search_result
 from cosim.campaign.searches import Searcher, sentence
 from cosim.report.campaign_figures import grid_figure, plot_search, yield_figure
@@ -13,7 +13,7 @@ from cosim.report.html import Report
 from cosim.statistics.distance import WorstCaseDistance
 from cosim.units import show
 
-_POINTS = 12  # of the grid: more are better looked at in a table of one's own
+_POINTS = 12  # of the grid: more are better explored in a table
 
 
 def page(campaign: Campaign) -> Report:
@@ -37,7 +37,7 @@ def page(campaign: Campaign) -> Report:
             report.text(note, mark="note")
     if campaign.searcher() is not None:
         report.text(
-            "The cases are those that the search asked for, and no sample: their spread is not the circuit's.",
+            "The cases are those that the search asked for, not a sample: their spread is not the circuit's.",
             mark="note",
         )
         return report
@@ -53,7 +53,7 @@ def page(campaign: Campaign) -> Report:
         several = campaign.plan.sample is not None
         what = "Measures, mean and standard deviation," if several else "Measures"
         report.figure(over, f"{what} over the grid, with their limits.")
-    drawn = found[:_POINTS] if campaign.plan.sample is not None else []  # what a search asked for is no sample
+    drawn = found[:_POINTS] if campaign.plan.sample is not None else []  # the points of a search are not a sample
     for group in drawn:
         for name, measure in group.measures.items():
             if (measure.low is not None or measure.high is not None) and measure.values.size > 1:
@@ -72,14 +72,14 @@ def page(campaign: Campaign) -> Report:
 def _searched(report: Report, campaign: Campaign, ended: tuple[Searcher, Any] | None) -> None:
     report.section("Search")
     if ended is None:
-        report.text("The search is not over.", mark="note")
+        report.text("The search is not finished.", mark="note")
         return
     searcher, result = ended
     report.text(sentence(searcher, result, campaign.bench))
     if isinstance(result, WorstCaseDistance):
         return
     way = searcher.way
-    measure = way.measure if isinstance(way, WorstCase) else ""
+    measure = way.measure if isinstance(way, WorstCaseSearch) else ""
     unit = campaign.bench.file.measures[measure].unit if measure else ""
     figure = plot_search(result, names=searcher.variables.names, measure=measure, unit=unit)
-    report.figure(figure, "What the search found; intervals where it has them.")
+    report.figure(figure, "The result of the search, with its interval if it has one.")

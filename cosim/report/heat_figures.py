@@ -9,8 +9,8 @@ import numpy as np
 
 from cosim.devices.base import Array
 from cosim.heat.network import NetworkFit
-from cosim.heat.response import COUPLING_TIME, PROBES, Response
-from cosim.heat.stack import NAMES, Grid
+from cosim.heat.response import COUPLING_TIME, PROBES, StepResponse
+from cosim.heat.stack import NAMES, BoxGrid
 from cosim.report import style
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_response(response: Response, ax: Axes | None = None, *, fits: Mapping[str, NetworkFit] | None = None) -> Axes:
+def plot_response(
+    response: StepResponse, ax: Axes | None = None, *, fits: Mapping[str, NetworkFit] | None = None
+) -> Axes:
     """Rise per watt of heater and filaments over time; fitted networks dashed."""
     ax = style.axes(ax)
     with style.styled():
@@ -36,7 +38,7 @@ def plot_response(response: Response, ax: Axes | None = None, *, fits: Mapping[s
     return ax
 
 
-def temperature_figure(grid: Grid, rise: Array, *, title: str) -> Figure:
+def temperature_figure(grid: BoxGrid, rise: Array, *, title: str) -> Figure:
     """Two cuts (K) through the heated crossing: along the top electrode, and the plane of the filaments."""
     stack = grid.stack
     nx, ny, nz = grid.shape

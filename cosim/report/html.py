@@ -23,7 +23,7 @@ Mark = Literal["", "good", "bad", "note"]
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Block:
     kind: Literal["text", "code", "table", "figure"]
     text: str = ""
     mark: Mark = ""
@@ -36,7 +36,7 @@ class _Part:
 @dataclass
 class _Section:
     heading: str
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[_Block] = field(default_factory=list)
 
 
 class Report:
@@ -53,7 +53,7 @@ class Report:
         self._sections.append(_Section(heading))
         return self
 
-    def _add(self, part: _Part) -> Self:
+    def _add(self, part: _Block) -> Self:
         if not self._sections:
             self.section("Result")
         self._sections[-1].parts.append(part)
@@ -61,15 +61,17 @@ class Report:
 
     def text(self, text: str, *, mark: Mark = "") -> Self:
         """A paragraph."""
-        return self._add(_Part("text", text=text, mark=mark))
+        return self._add(_Block("text", text=text, mark=mark))
 
     def code(self, text: str) -> Self:
         """Text as it stands, line by line."""
-        return self._add(_Part("code", text=text))
+        return self._add(_Block("code", text=text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Self:
         """A table."""
-        return self._add(_Part("table", columns=tuple(columns), rows=tuple(tuple(str(c) for c in row) for row in rows)))
+        return self._add(
+            _Block("table", columns=tuple(columns), rows=tuple(tuple(str(c) for c in row) for row in rows))
+        )
 
     def figure(self, drawn: Axes | Figure, caption: str) -> Self:
         """A figure, embedded as PNG, with its caption as alternative text."""
@@ -77,7 +79,7 @@ class Report:
         buffer = io.BytesIO()
         with style.styled():
             figure.savefig(buffer, format="png", dpi=130)
-        return self._add(_Part("figure", data=base64.b64encode(buffer.getvalue()).decode(), caption=caption))
+        return self._add(_Block("figure", data=base64.b64encode(buffer.getvalue()).decode(), caption=caption))
 
     def render(self) -> str:
         """The page's text."""

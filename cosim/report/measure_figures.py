@@ -35,7 +35,7 @@ _LIMIT, _KEPT, _BROKEN = "#B00020", style.COLOURS[2], style.COLOURS[1]
 
 def measure_figure(result: BenchResult) -> Figure | None:
     """A panel per measure with several values: over what is swept, or value by value, with its limits; below them, how
-    near single values come to theirs. None where there is neither.
+    near single values come to theirs. None without any.
 
     A measure with a value per pulse is in the figure of the waveforms.
     """
@@ -235,9 +235,9 @@ def _spans(values: Array) -> bool:
 
 
 def _share(measured: Measured) -> float | None:
-    """Where a single value is between its limits (0 to 1), or which part of its only limit it takes; below 1 is kept.
+    """Where a single value is between its limits (0 to 1), or its share of the only one; below 1 the limit is kept.
 
-    None without limits, and where one limit alone is no scale: zero, or of another sign.
+    None without limits, and where a single limit cannot be a scale: zero, or of another sign.
     """
     value, low, high = float(measured.values.ravel()[0]), measured.low, measured.high
     if not math.isfinite(value):
@@ -253,7 +253,7 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
     """Single values between their limits."""
     for row, measured in enumerate(single.values()):
         share, kept = _share(measured), measured.verdict is Verdict.PASS
-        # one that breaks a limit which is no scale, or is far off, stands at the edge
+        # a value far off, or beyond a limit that is not a scale, stands at the edge
         at = min(max(share, -0.25), 1.25) if share is not None else 1.25
         panel.plot([at], [row], "o" if kept else "X", ms=6 if kept else 8, color=_KEPT if kept else _BROKEN)
         low, high = (measured.show(x) for x in (measured.low, measured.high))
@@ -272,7 +272,7 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
 
 
 def loop_figure(result: BenchResult) -> Figure | None:
-    """Current over voltage, for each pair that a measure of a loop names; None where none does."""
+    """Current over voltage, for each pair that a measure of a loop names; None without any."""
     pairs: dict[tuple[str, str, str], None] = {}
     for name, entry in result.bench.file.measures.items():
         if isinstance(entry, Pinch | LoopArea):
@@ -311,7 +311,7 @@ def _loop(panel: Axes, result: BenchResult, analysis: str, *, voltage: str, curr
 
 
 def _arrows(panel: Axes, v: Array, i: Array, colour: str) -> None:
-    """Which way the loop is gone through, on either side where the voltage passes 0.6 of its peak first."""
+    """The direction of the loop, marked on either side where the voltage first passes 0.6 of its peak."""
     level = 0.6 * float(np.max(np.abs(v)))
     passes = [np.flatnonzero(np.diff(np.sign(v - side)) != 0.0)[:2] for side in (level, -level)]
     for k in np.concatenate(passes):

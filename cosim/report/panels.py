@@ -66,7 +66,7 @@ def scaling(values: Array, unit: str) -> tuple[float, str]:
 def prefixed(values: Array, unit: str) -> tuple[Array, str]:
     """``values``, numbers in ``unit``, with the prefix that suits the largest finite one of them, and its unit.
 
-    A plain number stays, and so does one in a unit that begins with a power or a reciprocal: a mm^2 is no m(m^2).
+    A plain number stays, and so does one in a unit that begins with a power or a reciprocal: a mm^2 is not an m(m^2).
     """
     if unit in ("", "1"):
         return values, ""
@@ -94,7 +94,7 @@ def described(name: str, *, magnitude: bool = False) -> str:
 
 
 def labelled(label: str, unit: str) -> str:
-    """``label (unit)``; without brackets where there is no unit."""
+    """``label (unit)``; without brackets if it has no unit."""
     return style.plain(f"{label} ({unit})" if unit else label)
 
 

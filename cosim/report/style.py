@@ -41,7 +41,7 @@ def styled() -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """``text`` from a file as a figure shows it: a dollar sign is one, and begins no formula."""
+    """``text`` from a file as a figure shows it: a dollar sign stays one, and does not begin a formula."""
     return text.replace("$", r"\$")
 
 

@@ -1,7 +1,7 @@
-"""Searches that ask for evaluations and are told the answers, so that whoever evaluates may stop, store and replay.
+"""Searches that ask for evaluations and take the answers: the caller evaluates, and may stop, store and replay.
 
 A search is a generator: it yields points (n, d), is sent the answers (n,), and returns its result. It draws random
-numbers from its seed only, so a new one that is told the same answers asks for the same points::
+numbers from its seed only, so a new one that gets the same answers asks for the same points::
 
     search = importance_sampling(4, seed=1)
     while (points := search.ask()) is not None:
@@ -30,7 +30,7 @@ class Search(Generic[Answer, Result]):
 
     Args:
         steps: the generator.
-        dtype: of the answers: bool ("does it fail?") or float (a measure; NaN where there is none).
+        dtype: of the answers: bool ("does it fail?") or float (a measure; NaN for a missing one).
     """
 
     def __init__(self, steps: Steps[Answer, Result], dtype: type[Answer]) -> None:
@@ -42,13 +42,13 @@ class Search(Generic[Answer, Result]):
         self._advance(None)
 
     def ask(self) -> Array | None:
-        """The points (n, d) to be evaluated next, the same ones until they are told; None where the search is over."""
+        """The points (n, d) to evaluate next, the same ones until they are answered; None where the search is over."""
         return self._pending
 
     def tell(self, answers: ArrayLike) -> None:
         """The answers (n,) to the points that were asked. Raises `InputError` where they do not fit."""
         if self._pending is None:
-            raise InputError("this search is over: it asked nothing", remedy="look at .result")
+            raise InputError("this search is over and asked for nothing", remedy="look at .result")
         found = np.asarray(answers, dtype=self._dtype)
         if found.shape != (len(self._pending),):
             raise InputError(

@@ -2,8 +2,8 @@
 
 Antreich, Graeb and Wieser, IEEE TCAD 1994; the same number is the reliability index of Hasofer and Lind (1974). It is
 negative where the nominal point breaks the limit already. Behind a plane border the probability to keep the limit is
-Phi(distance). The iteration is that of Hasofer, Lind, Rackwitz and Fiessler on quadratic models in trust regions (own),
-from several starts; what it reports is a point that was evaluated.
+Phi(distance). The iteration is that of Hasofer, Lind, Rackwitz and Fiessler on quadratic models in trust regions (our
+choice), from several starts; the point that it reports was evaluated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cosim.errors import InputError
 from cosim.statistics.ask_tell import Search, Steps
 from cosim.statistics.quadratic import Quadratic, through
 from cosim.statistics.sampling import generator
-from cosim.statistics.worst import Known
+from cosim.statistics.worst import Evaluated
 
 STARTS = 3
 APART = 0.4  # between the directions of two starts, as a distance of unit vectors
@@ -33,14 +33,14 @@ class WorstCaseDistance:
     """What a search for a worst-case distance found.
 
     Args:
-        distance: in standard deviations, negative where the nominal point breaks the limit; None where none was found.
+        distance: in standard deviations, negative where the nominal point breaks the limit; None if none was found.
         z: (d,) the point, which lies on the limit; None likewise.
         value: the measure there.
         nominal: the measure at the nominal point; None where it has no value.
-        reach: how far was searched.
+        reach: how far the search went.
         evaluated, failed: points, and those without a value.
         converged: whether the search ended by itself, not with its budget.
-        why: what a reader has to know; empty where nothing.
+        why: what a reader has to know; may be empty.
     """
 
     distance: float | None
@@ -76,15 +76,18 @@ def worst_case_distance(
 ) -> Search[np.float64, WorstCaseDistance]:
     """A search for the worst-case distance of one limit of a measure of ``d`` standard normal coordinates.
 
-    It is told the measure, NaN where there is none. The limit is a lowest value ``min`` or a largest one ``max``;
-    ``reach`` is the largest distance that is searched, ``budget`` the number of points at most.
+    Its answers are the measure, NaN for a missing one. The limit is a lowest value ``min`` or a largest one ``max``;
+    ``reach`` is the largest distance that is searched, ``budget`` the largest number of points.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
     if (min is None) == (max is None):
         raise InputError("a worst-case distance is that of one limit", remedy="give min or max")
     if budget < 1 or not reach > 0.0:
-        raise InputError(f"no distance with {budget} points within {reach:g} sigma", remedy="give more than 0 of both")
+        raise InputError(
+            f"no distance is found with {budget} points within {reach:g} sigma",
+            remedy="give more than 0 of both",
+        )
     limit, sign = (min, 1.0) if min is not None else (max, -1.0)
     return Search(_steps(d, float(limit or 0.0), sign, seed, reach, budget), np.float64)
 
@@ -92,12 +95,12 @@ def worst_case_distance(
 def _steps(
     d: int, limit: float, sign: float, seed: int, reach: float, budget: int
 ) -> Steps[np.float64, WorstCaseDistance]:
-    known = Known(d, budget)
+    known = Evaluated(d, budget)
     nominal = yield from known.ask(np.zeros((1, d)))
     if not np.isfinite(nominal[0]):
         return WorstCaseDistance(None, None, None, None, reach, 1, 1, False, "the nominal point has no value")
     margin = sign * (float(nominal[0]) - limit)
-    inwards = 1.0 if margin >= 0.0 else -1.0  # a nominal point that breaks the limit looks for one that keeps it
+    inwards = 1.0 if margin >= 0.0 else -1.0  # from a point that breaks the limit to one that keeps it
     scale = abs(margin) or abs(limit) or 1.0
 
     def slack(values: Array) -> Array:
@@ -168,7 +171,7 @@ class _Walker:
         return np.concatenate([proposed[None], others])
 
     def learns(self, points: Array, slack: Array) -> None:
-        """What came of it."""
+        """Take in the answers."""
         points, finite = points[: len(slack)], np.isfinite(slack)  # the budget may have cut them short
         if not finite.any():
             self.radius *= 0.4
@@ -215,7 +218,7 @@ def _start(d: int, seed: int, reach: float, budget: int) -> Array:
 
 
 def _first(points: Array, slack: Array) -> list[int]:
-    """Where walkers set out: the nominal point, and beyond the limit the nearest points in different directions."""
+    """Where walkers start: the nominal point, and beyond the limit the nearest points in different directions."""
     chosen = [0]
     beyond = np.flatnonzero(slack < 0.0)
     order = beyond[np.argsort(np.linalg.norm(points[beyond], axis=1), kind="stable")]
@@ -229,7 +232,7 @@ def _first(points: Array, slack: Array) -> list[int]:
 
 
 def _different(walkers: list[_Walker]) -> list[_Walker]:
-    """Of walkers that met, one."""
+    """One of each group of walkers that met."""
     kept: list[_Walker] = []
     for walker in sorted(walkers, key=lambda one: (abs(one.slack) > ON_LIMIT, float(np.linalg.norm(one.at)))):
         if all(np.linalg.norm(walker.at - other.at) > 0.1 for other in kept):

@@ -1,11 +1,11 @@
 """A small failure probability by importance sampling around the most probable failures.
 
 Mean-shifted importance sampling (Kanj, Joshi and Nassif, DAC 2006; the norm minimisation of Dolecek et al., ICCAD 2008)
-knows of every point only whether it fails, so it works on any simulator's verdict. Stages, all own where no source
-is named:
+knows of every point only whether it fails, so it works on any simulator's verdict. The stages, our choice where no
+source is named:
 
 1. Spheres of growing radius are sampled until points fail; each is drawn back along its ray to where failing begins.
-2. Two such points whose midpoint fails belong to one region.
+2. Two such points whose midpoint fails belong to the same region.
 3. Markov chains (preconditioned Crank–Nicolson, as in subset simulation: Papaioannou et al., Probabilistic Engineering
    Mechanics 2015) wander through the failures as the normal distribution has them. Their mean in each region is the
    shift, which in many dimensions is a better one than the most probable point.
@@ -37,7 +37,7 @@ from cosim.statistics.sampling import generator
 METHOD = "importance"
 GROWTH = 1.35  # of the spheres' radius
 BISECTIONS = 5  # along a ray: 1/32 of its length
-CANDIDATES = 12  # failing points that are followed
+CANDIDATES = 12  # failing points from which chains start
 ROUNDS = 4
 LEAST_EFFECTIVE = 50.0
 LARGEST_WEIGHT = 0.2
@@ -49,9 +49,9 @@ def importance_sampling(
 ) -> Search[np.float64, RareFailure]:
     """A search for the failure probability of ``d`` standard normal coordinates.
 
-    It is told True for a point that fails, NaN for one of which nothing is known. ``budget`` is the number of points at
-    most; ``reach`` is the largest radius (in standard deviations) that is searched for failures: max(8, 3 √d) if
-    nothing is said, since in many dimensions failures near the centre are hit by few directions.
+    Its answers are True for a point that fails, NaN for an unknown one. ``budget`` is the largest number of points;
+    ``reach`` is the largest radius (in standard deviations) that is searched for failures: max(8, 3 √d) by default,
+    since in many dimensions failures near the centre are hit by few directions.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
@@ -120,7 +120,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Failures (m, d) that the chains came through, the region (m,) of each, and all that was asked and answered."""
+    """Failures (m, d) that the chains visited, the region (m,) of each, and all points with their answers."""
 
     failures: Array
     region: NDArray[np.intp]
@@ -216,7 +216,7 @@ class _Tally:
         self.nearest = nearest
         self.shifts = shifts.on_planes(chain.asked, chain.answers)
         self._asked, self._answers = chain.asked, chain.answers
-        self._lost = 0.0  # weight of the samples of which nothing is known
+        self._lost = 0.0  # weight of the unknown samples
         self._sums: list[tuple[int, float, float]] = []  # samples, estimate, variance of a round
 
     def add(self, z: Array, mixture: Mixture, fails: Bools, unknown: Bools) -> None:
@@ -250,7 +250,7 @@ class _Tally:
         why = ""
         if lost > UNKNOWN * (probability + lost):
             why = (
-                f"{lost / (probability + lost):.0%} of the weight lies on points of which nothing is known: vary less,"
+                f"{lost / (probability + lost):.0%} of the weight lies on points without a verdict: vary less,"
                 " or bound what varies"
             )
         elif effective < LEAST_EFFECTIVE:

@@ -67,7 +67,7 @@ def directions(centres: Array) -> Array:
 def believed_plane(points: Array, fails: Bools) -> tuple[Array, float] | None:
     """The plane that separates failures from the rest: its unit normal (d,) outwards and its distance.
 
-    None where there is none to be believed: few points, many on the wrong side, or the nominal point among failures.
+    None where no plane is credible: few points, many on the wrong side, or the nominal point among failures.
     """
     n, d = points.shape
     if n < PLANE_POINTS * d or not d <= int(fails.sum()) <= n - d:
@@ -131,7 +131,7 @@ class Shifts:
         )
 
     def on_planes(self, points: Array, fails: Bools) -> Shifts:
-        """The shifts moved behind the planes that separate failures from the rest, where there are such."""
+        """The shifts moved behind the planes that separate failures from the rest, where there are any."""
         centres, along = self.centres.copy(), self.along.copy()
         reach = 2.5 + math.sqrt(points.shape[1])
         near = _away(points, centres) < reach**2

@@ -1,7 +1,7 @@
 """Quadratic models of a measure through the points where it is known, and their optimum in a trust region.
 
 The model interpolates the nearest points with the least curvature that they allow (as in Powell's NEWUOA, 2006), so it
-is of use from a handful of points on and exact for a quadratic once (d + 1)(d + 2)/2 of them are there.
+is useful from a handful of points on and exact for a quadratic once (d + 1)(d + 2)/2 of them are there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from cosim.devices.base import Array
 
 Project = Callable[[Array], Array]
-_LINEAR_FIRST = 10.0  # how much cheaper slope is than curvature where points leave a choice
+_LINEAR_FIRST = 10.0  # how much cheaper slope is than curvature where the points allow both
 _ASCENTS, _STARTS = 60, 10
 _STILL = 1e-5  # of the radius: a step that changes nothing worth another evaluation
 

@@ -1,4 +1,4 @@
-"""What an estimate of a small failure probability says of itself, whichever method made it."""
+"""The result of an estimate of a small failure probability, whichever method made it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosim.devices.base import Array
 from cosim.statistics.ask_tell import Steps
 from cosim.statistics.yields import sigma_of
 
-UNKNOWN = 0.05  # own: the share of the failures' weight that points of which nothing is known may have at most
+UNKNOWN = 0.05  # our choice: the largest share of the failures' weight that unknown points may have
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class RareFailure:
 
     Args:
         method: "importance" or "scaled-sigma".
-        probability: to fail; None where nothing can be said, and ``why`` says why.
+        probability: to fail; None where it cannot be estimated, and ``why`` says why.
         low, high: two-sided interval at ``level``; None likewise.
         level: of the interval.
         evaluated, failed: points, and those of them that fail.
-        unknown: points of which nothing is known; they are taken for neither.
+        unknown: points without a verdict; they count as neither.
         trusted: whether the method's own checks hold; ``why`` is the reason where they do not.
         standard_error: of the probability, where the method has one.
         effective: effective number of failing samples: how many unweighted ones say as much (importance sampling).
@@ -92,7 +92,7 @@ class RareFailure:
 
 
 class Unknown:
-    """Of which of the points that were asked last nothing is known (n,), and of how many of all."""
+    """Which of the last points are unknown (n,), and how many of all."""
 
     def __init__(self) -> None:
         self.last: NDArray[np.bool_] = np.empty(0, dtype=bool)
@@ -100,9 +100,9 @@ class Unknown:
 
 
 def decided(steps: Steps[np.bool_, RareFailure], unknown: Unknown) -> Steps[np.float64, RareFailure]:
-    """``steps``, which know points that fail and points that do not, told of points of which nothing is known: NaN.
+    """``steps``, which know only points that fail and points that do not, given unknown points as well: NaN.
 
-    Those are told as points that do not fail, so that no search goes there, and noted in ``unknown``.
+    Those count as points that do not fail, so no search goes there, and are noted in ``unknown``.
     """
     points = next(steps)
     while True:
@@ -116,10 +116,10 @@ def decided(steps: Steps[np.bool_, RareFailure], unknown: Unknown) -> Steps[np.f
             break
     why = found.why
     if found.probability is None and unknown.count:
-        why = f"{why}; of {unknown.count} points nothing is known"
+        why = f"{why}; {unknown.count} points have no verdict"
     return replace(found, unknown=unknown.count, why=why)
 
 
 def nothing(method: str, why: str, *, level: float, evaluated: int, failed: int = 0) -> RareFailure:
-    """An estimate that says nothing, and why."""
+    """An estimate without a value, and why."""
     return RareFailure(method, None, None, None, level, evaluated, failed, trusted=False, why=why)

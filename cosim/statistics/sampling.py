@@ -1,8 +1,8 @@
-"""Point sets: grids, and samples in standard normal coordinates, each point addressed by its number.
+"""Point sets: grids, and samples in standard normal coordinates; each point is addressed by its number.
 
 A set is described by a few integers and computes any of its points when asked: ``draws[k]`` is row k of
-``draws.rows()``, whoever asks, in whatever order. A Monte Carlo sample k, and a cycle of a device, draw from a seed of
-their own (``numpy.random.SeedSequence(seed, spawn_key=...)``), so they do not depend on how many others there are.
+``draws.rows()``, whoever asks, in whatever order. A Monte Carlo sample k, and a cycle of a device, have their
+own seed (``numpy.random.SeedSequence(seed, spawn_key=...)``), so they do not depend on how many others there are.
 Latin hypercubes (McKay, Beckman and Conover, Technometrics 1979) and scrambled Sobol sequences (Owen) come from
 ``scipy.stats.qmc``; ``replicate`` gives independent randomisations of the same set, which is what an error estimate of
 theirs needs.
@@ -36,13 +36,13 @@ _HALF_STEP = 2.0**-54  # half the distance between two numbers of Generator.rand
 
 @dataclass(frozen=True)
 class Grid(Generic[Value]):
-    """Every combination of ``values``, the last name varying fastest; none is made before it is asked for."""
+    """Every combination of ``values``, the last name varying fastest; each is made when it is asked for."""
 
     values: Mapping[str, tuple[Value, ...]]
 
     @property
     def count(self) -> int:
-        """How many combinations there are; ``len`` cannot say it beyond 2⁶³."""
+        """How many combinations there are; ``len`` is limited to 2⁶³."""
         return math.prod(len(column) for column in self.values.values())
 
     def __len__(self) -> int:
@@ -134,7 +134,7 @@ class Draws:
     def seed_of(self, k: int) -> int:
         """The seed of what an engine draws for point ``k``, one for all cycles of a device: 1 .. `LARGEST_SEED`.
 
-        Of a million devices about a thousand share theirs with another one, which no estimate notices.
+        Of a million devices about a thousand share theirs with another one, which is too few to affect an estimate.
         """
         sequence = np.random.SeedSequence(self.seed, spawn_key=self._key(k // self.cycles, 0))
         return 1 + int(sequence.generate_state(1)[0]) % LARGEST_SEED
@@ -157,7 +157,7 @@ class Draws:
 
     @property
     def note(self) -> str:
-        """What a reader has to know about this set; empty where nothing."""
+        """What a reader has to know about this set; may be empty."""
         if self.method == "sobol" and self.samples & (self.samples - 1):
             below = 1 << (self.samples.bit_length() - 1)
             return (
@@ -202,7 +202,7 @@ def latin_hypercube(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
 
 
 def sobol(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
-    """The first ``n`` points of a scrambled Sobol sequence; `Draws.note` says where n is no power of two."""
+    """The first ``n`` points of a scrambled Sobol sequence; `Draws.note` says so where n is not a power of two."""
     return Draws(n, d, seed, "sobol", replicate=replicate)
 
 
@@ -215,7 +215,7 @@ def device_cycles(devices: int, cycles: int, *, dimensions: int, cycle_dimension
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
-    """The generator of one consumer of random numbers, by the seed of all and a key of its own."""
+    """The generator of one consumer of random numbers, from the common seed and its own key."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 

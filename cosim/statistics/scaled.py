@@ -7,9 +7,9 @@ until failures are frequent; their rates at several s are extrapolated to s = 1 
     log P(s) = alpha + beta log s + gamma / s²,        P(1) = exp(alpha + gamma)
 
 fitted by least squares, weighted by the binomial variance of log P; the interval is a bootstrap of the counts. The
-choice of scales is own: a pilot finds one at which a fifth of the points fails, and how far below it failures can still
+scales are our choice: a pilot finds one at which a fifth of the points fails, and how far below it failures can still
 be counted: the error of the extrapolation is least where the scales span as much as that. The method never looks for a
-region and so misses none, in any number of dimensions; but it extrapolates, and its residuals only tell whether the
+region and so misses none, in any number of dimensions; but it extrapolates, and its residuals only show whether the
 model holds where it was measured. An interval that is wider than a decade is not to be trusted (our choice).
 """
 
@@ -38,7 +38,7 @@ PILOT_GROWTH, PILOT_END = 1.25, 12.0
 LEAST_FAILED = 5  # at a scale that enters the fit
 RESAMPLES = 2000
 UNLIKELY = 0.01  # a p-value of the residuals below it says that the model does not hold
-WIDEST = 10.0  # own: the ends of an interval that still says something
+WIDEST = 10.0  # our choice: the ratio of the ends of an interval that is still useful
 LEAST_BUDGET = 200
 
 
@@ -47,9 +47,8 @@ def scaled_sigma(
 ) -> Search[np.float64, RareFailure]:
     """A search for the failure probability of ``d`` standard normal coordinates.
 
-    It is told True for a point that fails, NaN for one of which nothing is known. ``budget`` is the number of points at
-    most; ``scales`` are the factors of the standard deviation (four or more above 1), chosen by a pilot if nothing is
-    said.
+    Its answers are True for a point that fails, NaN for an unknown one. ``budget`` is the largest number of points;
+    ``scales`` are the factors of the standard deviation (four or more above 1), by default chosen by a pilot.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
@@ -58,7 +57,7 @@ def scaled_sigma(
     if not 0.0 < level < 1.0:
         raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
     if scales is not None and (len(set(scales)) < 4 or min(scales) < 1.0):
-        raise InputError("scaled sigma needs four different scales, none below 1", remedy="e.g. 2, 2.5, 3, 4")
+        raise InputError("scaled sigma needs four different scales, none below 1", remedy="give e.g. 2, 2.5, 3, 4")
     unknown = Unknown()
     steps = _steps(d, seed, budget, level, None if scales is None else np.sort(np.array(scales, float)), unknown)
     return Search(decided(steps, unknown), np.float64)
@@ -104,7 +103,7 @@ def _steps(
     entered = failed >= LEAST_FAILED
     share = float(np.max(lost[entered] / (lost[entered] + failed[entered])))
     if share > UNKNOWN:
-        why = f"at one scale {share:.0%} of what may be failures are points of which nothing is known: vary less"
+        why = f"at one scale {share:.0%} of what may be failures are points without a verdict: vary less"
     elif fit.p_value < UNLIKELY:
         why = (
             f"the model misses the measured rates (chi² = {fit.chi_square:.3g} at {fit.freedom} degrees of freedom,"

@@ -3,7 +3,7 @@
 Every distribution is given by its inverse function: ``value(nominal, z)`` has the distribution where ``z`` is standard
 normal. So pseudo-random, Latin hypercube, Sobol and importance samples all share one map, and correlation is a Gaussian
 copula: the coordinates are correlated, the marginal distributions stay as given. The upper tail is computed from the
-survival function, so that coordinates far out (8 sigma) keep their precision.
+survival function, so coordinates far out (8 sigma) keep their precision.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Spread(Table):
     * ``beta``: half width of the support, with the shape parameters ``a`` and ``b``; nominal is the support's middle.
     * ``empirical``: ``values`` that were measured, joined linearly at the plotting positions (k − ½)/n; or values at
       ``quantiles``, joined linearly on normal paper and continued so beyond the outermost. ``are`` says what they are:
-      "values" of the parameter itself (if nothing is said), "factors" of its nominal value, or "deviations" from it.
+      "values" of the parameter itself (the default), "factors" of its nominal value, or "deviations" from it.
 
     ``clip`` truncates at that many standard deviations of the normal coordinate, for a distribution that is not normal
-    at the same quantiles; a bounded one is left alone. ``clip = inf`` leaves it out, which an estimate beyond 4 sigma
+    at the same quantiles; a bounded one is not clipped. ``clip = inf`` leaves it out, which an estimate beyond 4 sigma
     needs. ``min`` and ``max`` truncate at values, and a device's parameter at its own bounds in any case. Truncation
     renormalises: nothing piles up at a bound.
     """
@@ -126,7 +126,7 @@ class Spread(Table):
     def value(self, nominal: float, z: ArrayLike) -> Array:
         """The parameter (SI) at standard normal coordinates ``z`` of any shape; a number for a number.
 
-        Raises `InputError` where a relative spread has nothing to be relative to, or bounds leave nothing.
+        Raises `InputError` where a relative spread has a nominal value of 0, or the bounds exclude everything.
         """
         clip = math.inf if self.distribution in _BOUNDED or self._measured else self.clip
         low, high = -clip, clip
@@ -148,7 +148,7 @@ class Spread(Table):
         return self.model_copy(update={"clip": math.inf})
 
     def within(self, nominal: float, low: float, high: float) -> Spread:
-        """The same spread, truncated at ``low`` and ``high`` (SI) as well; itself where it does not reach so far."""
+        """The same spread, truncated at ``low`` and ``high`` (SI) as well; itself where it does not reach them."""
         with np.errstate(over="ignore"):
             ends = self.value(nominal, np.array([-FAR, FAR]))
         if low <= np.min(ends) and np.max(ends) <= high:
@@ -265,7 +265,7 @@ def weibull_shape(relative: float) -> float:
 
     ends = (0.2, 1e4)
     if not excess(ends[0]) > 0.0 > excess(ends[1]):
-        raise InputError(f"no Weibull distribution has a spread of {relative:g}", remedy="give one from 0.001 to 15")
+        raise InputError(f"a Weibull spread of {relative:g} is impossible", remedy="give one from 0.001 to 15")
     return optimize.brentq(excess, *ends, xtol=1e-13, rtol=1e-13)
 
 
@@ -335,7 +335,7 @@ class Correlation(Table):
     def _possible(self) -> Correlation:
         n = len(self.of)
         if n < 2 or len(set(self.of)) < n:
-            raise InputError("a correlation is between two or more different parameters", remedy="of = [..., ...]")
+            raise InputError("a correlation needs two or more different parameters", remedy="of = [..., ...]")
         lowest = -1.0 / (n - 1)
         if not lowest < self.rho < 1.0:
             raise InputError(
@@ -353,7 +353,7 @@ def correlation_matrix(names: Sequence[str], correlations: Sequence[Correlation]
     """
     index = {name: k for k, name in enumerate(names)}
     matrix = np.eye(len(names))
-    group = np.arange(len(names))  # which coordinates hang together
+    group = np.arange(len(names))  # which coordinates are connected
     for entry in correlations:
         for name in entry.of:
             if name not in index:

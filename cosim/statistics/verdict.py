@@ -1,4 +1,4 @@
-"""The outcome of a check, of a limit, of a yield."""
+"""The outcome of a check, a limit or a yield."""
 
 from enum import StrEnum
 

@@ -1,8 +1,8 @@
 """The worst case of a measure: its smallest or largest value within so many standard deviations of all variables.
 
 The worst case within a sphere, and the worst-case distance of `cosim.statistics.distance`, are those of Antreich, Graeb
-and Wieser, IEEE TCAD 1994. The method is own: a start design, then quadratic models in trust regions around the best
-points that lie apart, each on its own; new starts until they find nothing better. A point without a value (the circuit
+and Wieser, IEEE TCAD 1994. The method is our choice: a start design, then a quadratic model in a trust region around
+each of the best points that lie apart; new starts until they find nothing better. A point without a value (the circuit
 did not converge there) is left out of the models, and the region around it shrinks.
 """
 
@@ -24,7 +24,7 @@ LEADERS = 3
 APART = 0.3  # of the region's radius: leaders nearer to each other are one
 FIRST_RADIUS, LAST_RADIUS = 0.5, 1e-3  # of a trust region
 GAIN = 1e-3  # of the spread of all values: a restart that improves by less found nothing
-HUGE = 1e150  # no measure; its square would overflow
+HUGE = 1e150  # not a plausible measure; its square would overflow
 RESTARTS = 2  # in a row that found nothing end the search
 
 
@@ -37,10 +37,10 @@ class WorstCase:
         value: the worst value; None where no point has one.
         z: (d,) where, in standard normal coordinates; None likewise.
         nominal: the value at the nominal point; None where it has none.
-        sigma: how far was searched.
+        sigma: how far the search went.
         evaluated, failed: points, and those without a value.
         converged: whether the search ended by itself, not with its budget.
-        points, values: all that was asked (n, d) and told (n,), NaN where there was no value.
+        points, values: all that was evaluated (n, d) and its values (n,), NaN where there was none.
     """
 
     sense: str
@@ -56,7 +56,7 @@ class WorstCase:
 
     @property
     def why(self) -> str:
-        """What a reader has to know; empty where nothing."""
+        """What a reader has to know; may be empty."""
         notes = []
         if self.value is None:
             notes.append("no point has a value")
@@ -79,7 +79,7 @@ class WorstCase:
         return f"{text}; {self.why}" if self.why else text
 
 
-class Known:
+class Evaluated:
     """Points and values so far; ``sign`` makes the wanted end the largest."""
 
     def __init__(self, d: int, budget: int) -> None:
@@ -88,7 +88,7 @@ class Known:
         self.left = budget
 
     def ask(self, points: Array) -> Steps[np.float64, Array]:
-        """Values at ``points``, of which no more are asked than the budget has left; infinite ones count as none."""
+        """Values at ``points``, at most as many as the budget has left; an infinite value counts as missing."""
         asked = points[: self.left]
         if not len(asked):
             return np.empty(0)
@@ -117,14 +117,15 @@ def worst_case(
 ) -> Search[np.float64, WorstCase]:
     """A search for the worst value of a measure of ``d`` standard normal coordinates.
 
-    It is told the measure, NaN where there is none. The region is |z| <= ``sigma``, or each |z_i| <= ``sigma`` (box);
-    ``budget`` is the number of points at most.
+    Its answers are the measure, NaN for a missing one. The region is |z| <= ``sigma``, or each |z_i| <= ``sigma``
+    (box); ``budget`` is the largest number of points.
     """
     if d < 1:
         raise InputError("nothing varies", remedy="name at least one parameter")
     if budget < 1 or not sigma > 0.0:
         raise InputError(
-            f"no worst case with {budget} points within {sigma:g} sigma", remedy="give more than 0 of both"
+            f"no worst case is found with {budget} points within {sigma:g} sigma",
+            remedy="give more than 0 of both",
         )
     if sense not in ("min", "max") or region not in ("sphere", "box"):
         raise InputError(f"a worst case cannot be a {sense} in a {region}", remedy="min or max, sphere or box")
@@ -133,7 +134,7 @@ def worst_case(
 
 def _steps(d: int, sense: str, seed: int, sigma: float, budget: int, region: str) -> Steps[np.float64, WorstCase]:
     sign = 1.0 if sense == "max" else -1.0
-    known = Known(d, budget)
+    known = Evaluated(d, budget)
     project = _onto_box if region == "box" else _onto_ball
 
     def asked(x: Array) -> Steps[np.float64, Array]:
@@ -189,7 +190,7 @@ class _Leader:
         self._rng = rng
         self._promised = 0.0
 
-    def wants(self, known: Known, sigma: float, sign: float, project: Project) -> Array:
+    def wants(self, known: Evaluated, sigma: float, sign: float, project: Project) -> Array:
         """The points it asks next, (m, d): the model's optimum, and others that the model needs."""
         points, values = known.good
         x, y = points / sigma, sign * values
@@ -205,7 +206,7 @@ class _Leader:
         return np.concatenate([proposed[None], project(self.centre + self.radius * directions)])
 
     def learns(self, points: Array, values: Array) -> None:
-        """What came of it: the best becomes the centre, and the radius follows how far the model held."""
+        """Take in the answers: the best point becomes the centre, and the radius follows how far the model held."""
         finite = np.isfinite(values)
         gain = float(np.max(values[finite], initial=-math.inf)) - self.value
         if gain > 0.0:
@@ -228,7 +229,7 @@ def _apart(x: Array, y: Array) -> list[int]:
 
 
 def _still_apart(leaders: list[_Leader]) -> list[_Leader]:
-    """Of leaders that came together the best."""
+    """The best of each group of leaders that met."""
     kept: list[_Leader] = []
     for leader in sorted(leaders, key=lambda one: -one.value):
         if all(np.linalg.norm(leader.centre - other.centre) > 0.5 * APART for other in kept):

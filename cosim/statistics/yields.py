@@ -2,8 +2,8 @@
 
 Clopper and Pearson, Biometrika 1934: exact, covers at least as often as it says. Wilson, JASA 1927: shorter, covers
 about as often as it says (Brown, Cai and DasGupta, Statistical Science 2001). Both hold for independent samples. The
-points of a Latin hypercube or a Sobol sequence are not: the estimate varies less, most of the time, than a binomial
-interval says. An honest interval of theirs comes from independent replicates (`replicated`).
+points of a Latin hypercube or a Sobol sequence are not independent: the estimate varies less, most of the time, than a
+binomial interval says. An honest interval for them comes from independent replicates (`replicated`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Yield:
         low, high: the interval at ``level``.
         method: of the interval.
         unknown: samples without a verdict. The share counts them as failed; the interval covers both readings.
-        note: what a reader has to know; empty where nothing.
+        note: what a reader has to know; may be empty.
     """
 
     passed: int
@@ -57,7 +57,7 @@ class Yield:
         return Verdict.FAIL if self.high < least else Verdict.CANNOT_TELL
 
     def judgement(self, least: float) -> str:
-        """The yield and its interval in words; where ``least`` cannot be told, how many samples would tell it."""
+        """The yield and its interval in words; where they do not decide on ``least``, how many samples would."""
         text = f"{self.passed} of {self.n} ({self.level:.0%}: {self.low:.2%} .. {self.high:.2%})"
         if self.judged(least) is not Verdict.CANNOT_TELL:
             return text
@@ -65,7 +65,7 @@ class Yield:
         if self.unknown:
             return f"{text}: {self.unknown} have no verdict"
         n = samples_to_tell(self.share, least, level=self.level)
-        return f"{text}: no number of samples tells" if n is None else f"{text}: about {n} samples would tell"
+        return f"{text}: no number of samples would decide" if n is None else f"{text}: about {n} samples would decide"
 
     @property
     def sigma(self) -> float:
@@ -105,7 +105,7 @@ def interval(passed: int, n: int, *, level: float = 0.95, method: Method = "clop
 
 
 def samples_to_tell(share: float, least: float, *, level: float = 0.95) -> int | None:
-    """How many samples, with a share of ``share`` that passes, tell by their interval on which side of ``least`` it is.
+    """How many samples, of which ``share`` pass, have an interval that lies on one side of ``least``.
 
     To two digits, and a fifth more than the smallest number (our choice); None where more than 1e9 are needed.
     """
@@ -140,8 +140,8 @@ def estimate(
     notes = []
     if sampling in _DEPENDENT:
         notes.append(
-            f"the interval takes the samples for independent, which those of {_DEPENDENT[sampling]} are not: mostly it"
-            " is too wide, and only replicates can tell"
+            f"the interval assumes independent samples, which those of {_DEPENDENT[sampling]} are not: mostly it"
+            " is too wide, and only replicates can show"
         )
     if cycles > 1:
         notes.append("cycles of one device are not independent: the interval is too narrow unless devices are counted")
@@ -157,7 +157,7 @@ def replicated(counts: Sequence[tuple[int, int]], *, level: float = 0.95) -> Yie
     samples together stands in. Raises `InputError` for fewer than three replicates.
     """
     if len(counts) < 3:
-        raise InputError(f"{len(counts)} replicates tell no scatter", remedy="run three or more, better ten")
+        raise InputError(f"{len(counts)} replicates do not show a scatter", remedy="run three or more, better ten")
     shares = np.array([passed / n for passed, n in counts])
     passed, n = sum(count for count, _ in counts), sum(size for _, size in counts)
     scatter = float(np.std(shares, ddof=1))

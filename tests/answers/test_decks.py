@@ -362,12 +362,12 @@ def test_initial_conditions_are_followed(pyspice: Simulator) -> None:
 
 
 LEFT_OUT = {
-    ".print tran v(out)": ".print in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
-    ".plot tran v(out)": ".plot in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
-    ".width out=80": ".width in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
-    ".title other": ".title in line 7 is left out: nothing is printed on paper, all waveforms are in the result",
+    ".print tran v(out)": ".print in line 7 is left out: cosim prints nothing, and all waveforms are in the result",
+    ".plot tran v(out)": ".plot in line 7 is left out: cosim prints nothing, and all waveforms are in the result",
+    ".width out=80": ".width in line 7 is left out: cosim prints nothing, and all waveforms are in the result",
+    ".title other": ".title in line 7 is left out: cosim prints nothing, and all waveforms are in the result",
     ".print tran v(out)\n.save v(in)\n.plot tran v(in)":
-        ".print in line 7, .plot in line 9 are left out: nothing is printed on paper, the vectors of .save are in the "
+        ".print in line 7, .plot in line 9 are left out: cosim prints nothing, and the vectors of .save are in the "
         "result",
 }  # fmt: skip
 
@@ -439,8 +439,8 @@ def test_an_analysis_in_the_circuit_of_a_bench_is_refused(card: str, pyspice: Si
     assert found.outcome is Outcome.REFUSED
     name = card.split()[0]
     assert found.reason == (
-        f"{tmp_path / 'b.toml'}:6: {name} in the circuit of a bench, whose analyses are tables of its own; remove it, "
-        f"and write [analyses.NAME] with kind = {name[1:]!r}"
+        f"{tmp_path / 'b.toml'}:6: {name} in the circuit of a bench, whose analyses are tables of the bench's file; "
+        f"remove it, and write [analyses.NAME] with kind = {name[1:]!r}"
     )
 
 
@@ -582,7 +582,7 @@ def test_scalars_of_a_block_are_put_in(included: bool, tmp_path: Path, capsys: p
     assert {(v["analysis"], v["points"]) for v in found["vectors"]} == {("tran", 108)}  # as ngspice 46 by itself
     # one pole: |H| = 1/sqrt(1 + (2 pi f R C)^2), within what one period from rest leaves of the transient
     assert found["fourier"][0]["magnitudes"][1] == pytest.approx(0.8467, rel=0.05)
-    for text in ("becomes  .tran 1e-08 1e-06", "becomes  .four 1meg v(b)", "only the block could read it", "is 1e-08"):
+    for text in ("becomes  .tran 1e-08 1e-06", "becomes  .four 1meg v(b)", "only a .control block could", "is 1e-08"):
         assert text in said.err
 
 

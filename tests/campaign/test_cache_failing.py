@@ -69,7 +69,7 @@ def test_a_cache_that_fails_ends_no_campaign(tmp_path: Path, monkeypatch: pytest
         cache._database = _Refusing(cache._database)  # type: ignore[assignment]
     progress, ran = campaign(tmp_path / "second", cache)
     assert progress.warning.startswith(f"cannot {'write' if finds == CASES else 'read'} the cache {cache.path}: ")
-    assert progress.warning.endswith("the campaign goes on without it")
+    assert progress.warning.endswith("the campaign continues without it")
     assert len(ran) == CASES - progress.cached
     assert progress.cached == (finds + 1) // 2
 

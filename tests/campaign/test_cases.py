@@ -17,7 +17,7 @@ from cosim.bench.result import BenchResult, Run
 from cosim.bench.testbench import Testbench
 from cosim.campaign import identity
 from cosim.campaign.cache import Cache
-from cosim.campaign.cases import Case, Subject, evaluate, physics_of
+from cosim.campaign.cases import Case, PreparedBench, evaluate, physics_of
 from cosim.engines.openvaf import find_openvaf
 from cosim.engines.pyspice import PySpiceSimulator
 from cosim.engines.simulator import Deck, Limits, Outcome, Result
@@ -115,7 +115,7 @@ def test_the_digest_has_every_corner_and_what_it_includes(tmp_path: Path) -> Non
     more = ".lib {library.kit} {section.kit}"
 
     def digest(v: str = "1.1 V") -> str:
-        return Subject(bench_in(tmp_path, more=more, end=CORNERS.format(v=v) + tables), "ngspice-46").digest()
+        return PreparedBench(bench_in(tmp_path, more=more, end=CORNERS.format(v=v) + tables), "ngspice-46").digest()
 
     first = digest()
     assert digest() == first
@@ -127,14 +127,14 @@ def test_the_digest_has_every_corner_and_what_it_includes(tmp_path: Path) -> Non
 def test_a_corner_that_cannot_be_had_does_not_stop_a_plan_without_it(tmp_path: Path) -> None:
     end = '[sections]\nkit = "slow"\n[libraries]\nkit = "kit.cir"\n[corners.gone.sections]\nkit = "gone"\n'
     (tmp_path / "kit.cir").write_text(".lib slow\nR9 a 0 1k\n.endl\n")
-    subject = Subject(bench_in(tmp_path, more=".lib {library.kit} {section.kit}", end=end), "ngspice-46")
+    subject = PreparedBench(bench_in(tmp_path, more=".lib {library.kit} {section.kit}", end=end), "ngspice-46")
     assert len(subject.digest()) == 64
     with pytest.raises(InputError, match="no section 'gone'"):
         subject.corner("gone")
 
 
 def test_a_file_that_changes_stops_the_campaign(tmp_path: Path, simulator: PySpiceSimulator) -> None:
-    subject = Subject(bench_in(tmp_path), simulator.version())
+    subject = PreparedBench(bench_in(tmp_path), simulator.version())
     included = tmp_path / "own.cir"
     assert evaluate(subject, Case(0), simulator).row["measures"]["i"] == [pytest.approx(-1e-3)]
     rewritten(included, included.read_text())  # written anew, and the same
@@ -155,7 +155,7 @@ def test_a_file_that_changes_during_a_run_leaves_no_row(tmp_path: Path) -> None:
         return Result(Outcome.REFUSED, "played-1", reason="no netlist")
 
     with pytest.raises(InputError, match="changed while"):
-        evaluate(Subject(bench_in(tmp_path), "played-1"), Case(0), Played(meddling))
+        evaluate(PreparedBench(bench_in(tmp_path), "played-1"), Case(0), Played(meddling))
 
 
 @pytest.mark.skipif(find_openvaf() is None, reason="no Verilog-A compiler")
@@ -165,13 +165,13 @@ def test_a_verilog_a_file_that_changes_stops_the_campaign(tmp_path: Path) -> Non
     model = tmp_path / "r.va"
     model.write_text(text.format("1e3"))
     bench = bench_in(tmp_path, more="X2 a 0 mine", end='[devices.mine]\nverilog_a = "r.va"\n')
-    subject, answer = Subject(bench, "played-1"), swept(i_v1=-1e-3)
+    subject, answer = PreparedBench(bench, "played-1"), swept(i_v1=-1e-3)
     first = subject.key(Case(0))
     assert evaluate(subject, Case(0), Played(answer)).row["key"] == first
     model.write_text(text.format("2e3"))
     with pytest.raises(InputError, match="Verilog-A file of bench own changed while"):
         evaluate(subject, Case(0), Played(answer))
-    assert Subject(bench, "played-1").key(Case(0)) != first
+    assert PreparedBench(bench, "played-1").key(Case(0)) != first
 
 
 def test_the_key_has_the_data_files_of_code_models(tmp_path: Path) -> None:
@@ -179,11 +179,11 @@ def test_the_key_has_the_data_files_of_code_models(tmp_path: Path) -> None:
     table.write_text("0 0\n1 1\n")
     more = 'A1 %v([c]) source\n.model source filesource (file="signal.txt")\nR2 c 0 1k'
     bench = bench_in(tmp_path, more=more)
-    first, digest = Subject(bench, "e").key(Case(0)), Subject(bench, "e").digest()
-    assert Subject(bench, "e").key(Case(0)) == first
+    first, digest = PreparedBench(bench, "e").key(Case(0)), PreparedBench(bench, "e").digest()
+    assert PreparedBench(bench, "e").key(Case(0)) == first
     table.write_text("0 0\n1 2\n")
-    assert Subject(bench, "e").key(Case(0)) != first
-    assert Subject(bench, "e").digest() != digest
+    assert PreparedBench(bench, "e").key(Case(0)) != first
+    assert PreparedBench(bench, "e").digest() != digest
 
 
 def test_the_key_has_the_files_of_every_analysis_and_point(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_the_key_has_the_files_of_every_analysis_and_point(tmp_path: Path) -> No
             return [(name, point, deck), (name, point, deck), (name, point, last)]
 
     uneven = Uneven(bench.file, bench.folder, bench.name)
-    first = Subject(uneven, "e").key(Case(0))
+    first = PreparedBench(uneven, "e").key(Case(0))
     (tmp_path / "other.cir").write_text("R7 a 0 2k\n")
-    assert Subject(uneven, "e").key(Case(0)) != first
+    assert PreparedBench(uneven, "e").key(Case(0)) != first
     decks = uneven.decks()
     assert len(identity.circuits(decks)) == 2
     assert len(identity.circuits(bench.with_(parameters={"v": 0.5}).decks() + bench.decks())) == 1
@@ -209,7 +209,7 @@ def test_the_key_has_the_files_of_every_analysis_and_point(tmp_path: Path) -> No
 
 def test_the_key_has_the_simulator_and_cosim_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = bench_in(tmp_path)
-    keys = {Subject(bench, "ngspice-46", simulator=name).key(Case(0)) for name in ("pyspice", "ngspice")}
+    keys = {PreparedBench(bench, "ngspice-46", simulator=name).key(Case(0)) for name in ("pyspice", "ngspice")}
     assert len(keys) == 2
     package = tmp_path / "cosim"
     for part in ("bench", "campaign"):
@@ -226,11 +226,11 @@ def test_the_key_has_the_simulator_and_cosim_itself(tmp_path: Path, monkeypatch:
         assert len(set(codes)) == 3
     # what an engine follows beside its deck
     (tmp_path / "spinit").write_text("set ngbehavior=lt\n")
-    before = Subject(bench, "ngspice-46", simulator="pyspice")
+    before = PreparedBench(bench, "ngspice-46", simulator="pyspice")
     own = before.key(Case(0)), before.digest()
     with monkeypatch.context() as changed:
         changed.setenv("SPICE_SCRIPTS", str(tmp_path))
-        elsewhere = Subject(bench, "ngspice-46", simulator="pyspice")
+        elsewhere = PreparedBench(bench, "ngspice-46", simulator="pyspice")
         first = elsewhere.key(Case(0))
         assert first not in (*keys, own[0])
         assert elsewhere.digest() != own[1]
@@ -238,14 +238,14 @@ def test_the_key_has_the_simulator_and_cosim_itself(tmp_path: Path, monkeypatch:
         identity._build.cache_clear()
         assert elsewhere.key(Case(0)) != first
     monkeypatch.setattr("cosim.campaign.cases.own_code", lambda: b"another")
-    assert Subject(bench, "ngspice-46", simulator="pyspice").key(Case(0)) not in keys
+    assert PreparedBench(bench, "ngspice-46", simulator="pyspice").key(Case(0)) not in keys
 
 
 @pytest.mark.parametrize(("ends", "kept"), [(Outcome.TIMED_OUT, 0), (Outcome.CRASHED, 0), (Outcome.NOT_CONVERGED, 1)])
 def test_a_repetition_that_a_limit_or_a_signal_ended_is_not_kept_for_later(
     tmp_path: Path, ends: Outcome, kept: int
 ) -> None:
-    subject = Subject(bench_in(tmp_path), "played-1")
+    subject = PreparedBench(bench_in(tmp_path), "played-1")
     simulator = Played(swept(i_v1=-1e-3), Result(ends, "played-1", reason="too slow"))
     done = evaluate(subject, Case(0, repeat=True), simulator)
     assert len(simulator.decks) == 2
@@ -258,7 +258,7 @@ def test_a_repetition_that_a_limit_or_a_signal_ended_is_not_kept_for_later(
 
 def test_a_repetition_that_cannot_be_had_is_said_by_the_row(tmp_path: Path) -> None:
     bench = bench_in(tmp_path, end='[options]\nreltol = "{v}"\n')
-    row = evaluate(Subject(bench, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
+    row = evaluate(PreparedBench(bench, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
     assert row["outcome"] == "converged"
     assert row["time_step"] == "cannot tell"
     assert "option reltol = '{v}' is not a number" in row["why"]
@@ -271,7 +271,7 @@ LATE = '[measures.late]\nkind = "at"\nof = "i(v1)"\nat = "2 V"\nunit = "A"\n'
 
 def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     end = 'late = { max = "1 A" }\n' + LATE
-    row = evaluate(Subject(bench_in(tmp_path, end=end), simulator.version()), Case(0), simulator).row
+    row = evaluate(PreparedBench(bench_in(tmp_path, end=end), simulator.version()), Case(0), simulator).row
     assert row["outcome"] == "converged"
     assert set(row["measures"]) == {"i"}
     assert row["limits"] == {"i": "pass", "late": "cannot tell"}
@@ -281,7 +281,7 @@ def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulato
 
 
 def test_a_measure_without_limit_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    row = evaluate(Subject(bench_in(tmp_path, end=LATE), "played-1"), Case(0), Played(swept(i_v1=-1e-3))).row
+    row = evaluate(PreparedBench(bench_in(tmp_path, end=LATE), "played-1"), Case(0), Played(swept(i_v1=-1e-3))).row
     assert row["limits"] == {"i": "pass"}
     assert row["verdict"] == "pass"
     assert "late: " in row["why"]
@@ -289,10 +289,10 @@ def test_a_measure_without_limit_that_cannot_be_had_is_named(tmp_path: Path) -> 
 
 def test_the_time_step_is_judged_by_every_measure(tmp_path: Path) -> None:
     free = '[measures.free]\nkind = "at"\nof = "v(a)"\nat = "1 V"\nunit = "V"\n'
-    subject = Subject(bench_in(tmp_path, end=free), "played-1")
+    subject = PreparedBench(bench_in(tmp_path, end=free), "played-1")
     case = Case(0, repeat=True)
 
-    def step(first: Result, second: Result, subject: Subject = subject) -> tuple[str, dict[str, float], str]:
+    def step(first: Result, second: Result, subject: PreparedBench = subject) -> tuple[str, dict[str, float], str]:
         row = evaluate(subject, case, Played(first, second)).row
         return row["time_step"], row.get("moved", {}), row.get("why", "")
 
@@ -313,7 +313,7 @@ def test_the_time_step_is_judged_by_every_measure(tmp_path: Path) -> None:
 def test_the_time_step_cannot_be_told_where_nothing_was_compared(tmp_path: Path) -> None:
     bench = bench_in(tmp_path)
     bare = replace(bench, file=bench.file.model_copy(update={"measures": {}, "limits": {}}))
-    row = evaluate(Subject(bare, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
+    row = evaluate(PreparedBench(bare, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
     assert row["time_step"] == "cannot tell"
     assert "no measure to compare" in row["why"]
 
@@ -368,17 +368,17 @@ def test_states_are_those_of_the_benchs_own_devices(
 def test_the_states_of_devices_are_saved(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     more = "Xm a 0 memristor\nXc a 0 cell\n.subckt cell p n\nXd p n memristor\n.ends"
     device = '[devices.memristor]\nparameters = "tio2"\n'
-    subject = Subject(bench_in(tmp_path, more=more, end=device), simulator.version())
+    subject = PreparedBench(bench_in(tmp_path, more=more, end=device), simulator.version())
     assert set(subject.corner("nominal").file.save) == {"v(xm.w)", "v(xc.xd.w)"}
     row = evaluate(subject, Case(0), simulator).row
     assert row["outcome"] == "converged", row
     assert row["physics"]["state in bounds"]["verdict"] == "pass"
     many = "\n".join(f"Xm{k} a 0 memristor" for k in range(65))
-    assert Subject(bench_in(tmp_path, more=many, end=device), "e").corner("nominal").file.save == ()
+    assert PreparedBench(bench_in(tmp_path, more=many, end=device), "e").corner("nominal").file.save == ()
 
 
 def test_variants_may_be_made_by_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = Subject(bench_in(tmp_path), "e")
+    subject = PreparedBench(bench_in(tmp_path), "e")
 
     class Forgetful(dict):  # what another thread's clear() does between two looks
         def __contains__(self, key: object) -> bool:

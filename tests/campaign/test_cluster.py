@@ -23,7 +23,7 @@ from cosim.campaign.executors import Executor, InProcess, Processes
 from cosim.campaign.run import Progress
 from cosim.errors import EngineMissing, InputError, MissingFile, UnknownName
 
-distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
+pytestmark = pytest.mark.needs("distributed")
 
 CASES = 160
 PLAN = f"""
@@ -177,7 +177,7 @@ def test_nobody_there_is_said_and_a_scheduler_that_dies_too(
             campaign.run(executor, tell=tell)
         executor.close()
         assert len(campaign.store) == 0
-    assert f"no worker is connected to {address}" in notes[-1]
+    assert f"no worker has been connected to {address}" in notes[-1]
 
 
 def test_a_scheduler_that_does_not_answer() -> None:
@@ -227,7 +227,7 @@ def test_jobs_of_slurm(tmp_path: Path) -> None:
     ("name", "text", "error", "says"),
     [
         ("a.yaml", "jobqueue: [", InputError, r"a\.yaml.*not YAML"),
-        ("a.yaml", "- 1", InputError, "holds no settings"),
+        ("a.yaml", "- 1", InputError, "does not contain any settings"),
         ("a.yaml", "jobqueue: {slurm: !!python/object/apply:os.system [ls]}", InputError, "not YAML"),
         ("a.toml", "jobs = ", InputError, "not TOML"),
         ("a.yaml", SLURM.replace("slurm", "slrm"), UnknownName, "unknown batch system 'slrm'; did you mean slurm"),
@@ -281,4 +281,4 @@ def test_a_user_in_a_pipe_is_told_that_nobody_is_there(plan: Path, tmp_path: Pat
             assert campaign.stderr is not None
             said = campaign.stderr.readline()
             campaign.kill()
-    assert said.startswith(f"no worker is connected to {address} since ")
+    assert said.startswith(f"no worker has been connected to {address} for ")

@@ -223,10 +223,10 @@ def test_a_second_process_is_told_that_the_store_is_locked(finished: Path) -> No
 
 
 def test_a_store_of_another_version_or_none_at_all_is_refused(plan: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingFile, match="holds no campaign"):
+    with pytest.raises(MissingFile, match="does not contain a campaign"):
         Store.load(tmp_path)
     Campaign.begin(plan, tmp_path / "out").close()
-    with pytest.raises(InputError, match="has a campaign already"):
+    with pytest.raises(InputError, match="already has a campaign"):
         Campaign.begin(plan, tmp_path / "out")
     database = sqlite3.connect(tmp_path / "out" / "results.sqlite")
     database.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")

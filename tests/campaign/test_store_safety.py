@@ -97,7 +97,7 @@ def test_a_pipe_for_a_lock_blocks_nobody(folder: Path) -> None:
     os.mkfifo(folder / "lock")
     with _unchecked(folder) as store:
         for use in (store.lock, store.holder):
-            with pytest.raises(StoreError, match="no file"):
+            with pytest.raises(StoreError, match="not a file"):
                 use()
 
 
@@ -179,7 +179,7 @@ def test_a_campaign_that_does_not_say_what_it_is(tmp_path: Path, changes: dict[s
     (tmp_path / "plan.toml").write_text(PLAN)
     Campaign.begin(tmp_path / "plan.toml", tmp_path / "out").close()
     _forge(tmp_path / "out", **changes)
-    with pytest.raises(InputError, match="does not say what it was begun with"):
+    with pytest.raises(InputError, match="does not record what it was begun with"):
         Campaign.open(tmp_path / "out")
 
 

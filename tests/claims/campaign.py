@@ -21,7 +21,7 @@ from claims.base import Claim, Figures, Report
 from claims.overhead import machine_gives
 from claims.raw_speed import raw_reading
 from cosim.campaign.campaign import Campaign
-from cosim.campaign.cases import Subject
+from cosim.campaign.cases import PreparedBench
 from cosim.campaign.executors import Executor, InProcess, Processes
 from cosim.campaign.results import ALL, groups
 from cosim.campaign.run import Progress
@@ -70,7 +70,7 @@ def decks(folder: Path) -> Figures:
     with _begin(folder, "decks", samples=DECKS) as campaign:
         points = campaign.points()
         began = time.perf_counter()
-        subject = Subject(campaign.bench, "", simulator=campaign.plan.engine)
+        subject = PreparedBench(campaign.bench, "", simulator=campaign.plan.engine)
         for case in points:
             prepare(subject.at(case).deck())
         return {"decks": len(points), "decks_seconds": time.perf_counter() - began}
@@ -103,7 +103,7 @@ def bookkeeping(folder: Path) -> Figures:
             wall = (time.perf_counter() - began - begun) / _CASES
             inside = statistics.fmean(row["seconds"] for row in again.store.rows())
         executor.close()
-        subject = Subject(campaign.bench, engine, simulator=campaign.plan.engine)
+        subject = PreparedBench(campaign.bench, engine, simulator=campaign.plan.engine)
         points = campaign.points()
         began = time.perf_counter()
         for case in points:

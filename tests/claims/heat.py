@@ -15,7 +15,7 @@ import numpy as np
 from claims.base import Claim, Figures, Report
 from cosim.heat.network import fit_cell
 from cosim.heat.reduced import reduce
-from cosim.heat.response import COUPLING_TIME, VOLTAGE, Response, prepare, probes, response
+from cosim.heat.response import COUPLING_TIME, VOLTAGE, StepResponse, prepare, probes, response
 from cosim.heat.solve import joule, march, steady
 from cosim.heat.stack import Stack
 
@@ -55,7 +55,7 @@ def measure(tell: Report) -> Figures:
     tell("300 000 cells in time")
     with ProcessPoolExecutor(1, mp_context=fresh) as pool:
         transient_wall, transient_cpu, transient_peak, rest = pool.submit(_in_time).result()
-    large = Response(Stack.baseline(refine=LARGE), *rest)
+    large = StepResponse(Stack.baseline(refine=LARGE), *rest)
     meshes: list[dict[str, float]] = []
     for refine in MESHES:
         tell(f"mesh {refine}")

@@ -258,7 +258,7 @@ def _deck(trial: Trial, path: Path, seen: Seen) -> None:
     names = list(trial.engines) if time.monotonic() - started < PATIENCE else list(trial.engines)[:1]
     runs = trial.threads.map(lambda name: trial.engines[name].run(deck, limits=LIMITS), names)
     for name, result in zip(names, runs, strict=True):
-        if not (name == "vacask" and "VACASK cannot be given" in result.reason):
+        if not (name == "vacask" and "VACASK cannot run" in result.reason):
             seen.result(result)
 
 

@@ -13,9 +13,8 @@ from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.pulse import PulseSurrogate
-from needed import needed
 
-needed("sklearn", extra="train")
+pytestmark = pytest.mark.needs("sklearn")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
 
 

@@ -59,7 +59,7 @@ def test_a_binomial_interval_is_too_wide_for_a_latin_hypercube_and_a_sobol_set_a
         found = shares(method, range(200)) / 256
         # 200 seeds tell a deviation to 5 %; measured 0.69 (Latin hypercube) and 0.30 (Sobol) of the binomial one
         assert np.std(found) < 0.85 * binomial
-        assert "only replicates can tell" in estimate(int(found[0] * 256), 256, sampling=method).note
+        assert "only replicates can show" in estimate(int(found[0] * 256), 256, sampling=method).note
     assert estimate(250, 256).note == ""
 
 
@@ -77,7 +77,7 @@ def test_replicates_that_agree_fall_back_on_the_exact_interval() -> None:
     one = replicated([(64, 64)] * 5)
     assert (one.low, one.high) == interval(320, 320)
     assert "agree" in one.note
-    with pytest.raises(CosimError, match="tell no scatter"):
+    with pytest.raises(CosimError, match="do not show a scatter"):
         replicated([(60, 64), (61, 64)])
 
 

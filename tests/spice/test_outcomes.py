@@ -136,7 +136,7 @@ def test_vacask_says_the_same_outcomes(engine: Callable[[str], Simulator]) -> No
     assert "zero pivot" in singular.reason
     refused = vacask.run(Deck("mos\nV1 a 0 1\nM1 a a 0 0 n\n.model n nmos\n.tran 1n 1u\n"))
     assert refused.outcome is Outcome.REFUSED
-    assert refused.reason.startswith("line 3: VACASK cannot be given this element")
+    assert refused.reason.startswith("line 3: VACASK cannot run this element")
     assert vacask.run(ENDLESS, limits=Limits(wall=0.7)).outcome is Outcome.TIMED_OUT
     assert vacask.run(GOOD).outcome is Outcome.CONVERGED
 

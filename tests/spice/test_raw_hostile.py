@@ -225,7 +225,7 @@ def test_an_ngspice_that_is_killed_leaves_its_points(tmp_path: Path, text: bool)
             deadline = time.monotonic() + 30
             while (not file.exists() or file.stat().st_size < size) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            with pytest.raises(DataError, match="values behind its 0 points"):  # what ngspice says until its end
+            with pytest.raises(DataError, match="values after its 0 points"):  # what ngspice says until its end
                 read_raw(file)
             (plot,) = read_raw(file, partial=True)
             counts.append(len(plot.values[0]))

@@ -1,4 +1,4 @@
-"""VACASK is given the circuit that ngspice is given, or says which line it cannot be given."""
+"""VACASK runs the same circuit as ngspice, or says which line it cannot run."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_what_it_cannot_be_given_is_named_with_its_line(engine: Callable[[str], 
     line, message = REFUSED[what]
     result = engine("vacask").run(Deck(f"t\nV1 a 0 1\nR1 a 0 1k\n{line}\n.tran 1n 10n\n"))
     assert result.outcome is Outcome.REFUSED
-    assert result.reason.startswith(f"line 4: VACASK cannot be given {message}")
+    assert result.reason.startswith(f"line 4: VACASK cannot run {message}")
 
 
 @pytest.mark.parametrize("tran", ["1n 10n uic", "1n {stop}", "1n 10n 5n", "1n"])
 def test_transients_other_than_plain_ones_are_refused(engine: Callable[[str], Simulator], tran: str) -> None:
     result = engine("vacask").run(Deck(f"t\n.param stop=1u\nV1 a 0 1\nR1 a 0 1k\n.tran {tran}\n"))
     assert result.outcome is Outcome.REFUSED
-    assert result.reason.startswith("line 5: VACASK cannot be given a .tran")
+    assert result.reason.startswith("line 5: VACASK cannot run a .tran")
 
 
 @pytest.mark.osdi

@@ -118,8 +118,8 @@ def test_a_yield_is_told_where_its_interval_tells_it(tmp_path: Path, simulator: 
         found.append(validate_bench(bench(tmp_path, tail), simulator, trust=False).specs[-1])
     assert [spec.verdict for spec in found] == [Verdict.PASS, Verdict.CANNOT_TELL, Verdict.FAIL]
     assert "which holds 0.8: about" in found[1].why
-    assert "samples would tell" in found[1].why
-    assert "would tell" not in found[0].why + found[2].why
+    assert "samples would decide" in found[1].why
+    assert "would decide" not in found[0].why + found[2].why
 
 
 def test_a_bench_without_limits_is_counted_apart(
@@ -178,7 +178,7 @@ def test_not_converged_cannot_be_told_and_the_next_bench_runs(tmp_path: Path, si
     assert [report.verdict for report in done.reports] == [Verdict.CANNOT_TELL, Verdict.CANNOT_TELL, Verdict.PASS]
     assert not done.passed
     assert done.reports[0].specs[0].smallest is None
-    assert "no TOML" in done.reports[1].error
+    assert "not valid TOML" in done.reports[1].error
 
 
 def test_junit_counts(tmp_path: Path, simulator: PySpiceSimulator) -> None:
@@ -205,7 +205,7 @@ def test_baseline(tmp_path: Path, simulator: PySpiceSimulator) -> None:
 
 
 def test_places(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no bench"):
+    with pytest.raises(InputError, match="does not contain a bench"):
         find_benches([tmp_path])
     with pytest.raises(InputError, match="did you mean 1t1r"):
         find_benches(["1t1r_writ"])

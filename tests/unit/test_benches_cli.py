@@ -45,6 +45,6 @@ def test_a_copy_is_complete(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_nothing_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "1t1r.cir").write_text("* mine\n")
     assert main(["benches", "copy", "1t1r_write", str(tmp_path)]) == 2
-    assert "1t1r.cir is there already" in capsys.readouterr().err
+    assert "1t1r.cir already exists" in capsys.readouterr().err
     assert (tmp_path / "1t1r.cir").read_text() == "* mine\n"
     assert not (tmp_path / "1t1r_write.toml").exists()

@@ -87,7 +87,7 @@ def test_measured_values_and_quantiles() -> None:
         ({"relative": 0.1, "distribution": "student-t", "dof": 2}, "dof"),
         ({"relative": 0.1, "distribution": "beta", "a": 2}, "lacks b"),
         ({"relative": 0.1, "min": 2.0, "max": 1.0}, "min is not below max"),
-        ({"relative": 50.0, "distribution": "weibull"}, "no Weibull"),
+        ({"relative": 50.0, "distribution": "weibull"}, "a Weibull spread of 50 is impossible"),
         ({"relative": 0.1, "shape": 2.0, "distribution": "weibull"}, "either"),
         ({"distribution": "empirical", "values": [1.0]}, "two different values"),
         ({"distribution": "empirical", "values": [1.0, 2.0], "relative": 0.1}, "no relative width"),

@@ -12,7 +12,7 @@ import xarray
 from cosim import datasets
 from cosim.cli import doctor as module
 from cosim.cli.app import main
-from cosim.cli.doctor import Finding, State
+from cosim.cli.doctor import DoctorFinding, Status
 from cosim.engines import library
 from cosim.engines import registry as engines
 from cosim.engines.simulator import Outcome, Result
@@ -105,7 +105,7 @@ def test_an_engine_that_is_there_but_does_not_work_is_missing(monkeypatch, engin
     monkeypatch.setattr(engines, "open_simulator", lambda name: engine())
     monkeypatch.setattr(engines, "ENGINES", {"pyspice": engine})
     finding = next(finding for finding in module.engines() if finding.topic == "engine pyspice")
-    assert finding.state is State.MISSING
+    assert finding.state is Status.MISSING
     assert text in finding.found
     assert finding.remedy
 
@@ -122,8 +122,8 @@ def test_an_ngspice_without_osdi_says_which_to_install(monkeypatch):
     monkeypatch.setattr(engines, "ENGINES", {"pyspice": Old})
     monkeypatch.setattr(module, "_compile", lambda folder, made: made.append(folder) or "compiler")
     findings = {finding.topic: finding for finding in module.engines()}
-    assert findings["engine pyspice"].state is State.OK
-    assert (findings["OSDI"].state, findings["OSDI"].found) == (State.WARNING, "wrong-1 cannot load compiled models")
+    assert findings["engine pyspice"].state is Status.OK
+    assert (findings["OSDI"].state, findings["OSDI"].found) == (Status.WARNING, "wrong-1 cannot load compiled models")
     assert "backports" in findings["OSDI"].remedy
     assert findings["KLU"].found == "wrong-1 is built without KLU"
 
@@ -141,11 +141,11 @@ def test_data_that_is_not_here_is_named(monkeypatch):
 
     monkeypatch.setattr(datasets, "locate", locate)
     _, curves, images = module.data()
-    assert curves.state is State.WARNING
+    assert curves.state is Status.WARNING
     assert curves.found.startswith("gong2018 (COSIM_DATA); not here: crosssim_set, enode")
     assert "crosssim_reset" not in curves.found  # has no recorded hash, so nobody is told to fetch it
     assert "cosim datasets fetch crosssim_set" in curves.remedy
-    assert (images.state, images.found) == (State.OK, "mnist (cache), digits (installed)")
+    assert (images.state, images.found) == (Status.OK, "mnist (cache), digits (installed)")
 
 
 @pytest.mark.parametrize(("threads", "state"), [("1", "ok"), ("9999", "warning")])
@@ -188,10 +188,10 @@ def test_packages_and_extras_that_are_absent(monkeypatch):
         lambda _: ["numpy>=2.0", "absent>=1", "gone[x]>=2; extra == 'fast'", "pytest; extra == 'train'"],
     )
     findings = {finding.topic: finding for finding in module.packages()}
-    assert findings["packages"] == Finding(
-        "packages", State.MISSING, "without absent", findings["packages"].meaning, findings["packages"].remedy
+    assert findings["packages"] == DoctorFinding(
+        "packages", Status.MISSING, "without absent", findings["packages"].meaning, findings["packages"].remedy
     )
-    assert (findings["extra fast"].state, findings["extra fast"].found) == (State.WARNING, "without gone")
+    assert (findings["extra fast"].state, findings["extra fast"].found) == (Status.WARNING, "without gone")
     assert findings["extra fast"].remedy == "pip install 'cosim-spice[fast]'"
     assert findings["extra train"].found == f"pytest {metadata.version('pytest')}"
 
@@ -202,13 +202,13 @@ def test_a_package_that_is_only_on_the_path(monkeypatch):
 
     monkeypatch.setattr(metadata, "requires", requires)
     [finding] = module.packages()
-    assert finding.state is State.WARNING
+    assert finding.state is Status.WARNING
 
 
 FINDINGS = [
-    Finding("engine pyspice", State.MISSING, "there is [no] libngspice", "runs netlists", "install ngspice"),
-    Finding("linker", State.WARNING, "no ld", "links", "install binutils"),
-    Finding("Python", State.OK, "3.12", "runs cosim"),
+    DoctorFinding("engine pyspice", Status.MISSING, "there is [no] libngspice", "runs netlists", "install ngspice"),
+    DoctorFinding("linker", Status.WARNING, "no ld", "links", "install binutils"),
+    DoctorFinding("Python", Status.OK, "3.12", "runs cosim"),
 ]
 
 

@@ -337,7 +337,7 @@ vary = ["g_on"]
         ('[fit]', '[data.conditions]\nrise = 5e-9\n[fit]', 'rise = 5e-09 has no unit; write e.g. rise = "5 ns"'),
         ('[fit]', '[data.conditions]\nv_read = "0.1"\n[fit]', 'no unit; write e.g. v_read = "0.1 V"'),
         ('[fit]', '[noise]\nsigma = 2\n[fit]', 'sigma = 2 has no unit; write e.g. sigma = "2 uS"'),
-        ('name = "r"', "name = r", "no TOML"),
+        ('name = "r"', "name = r", "not valid TOML"),
     ],
 )  # fmt: skip
 def test_bad_recipes_name_file_and_key(tmp_path, old, new, message):

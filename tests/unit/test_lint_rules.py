@@ -253,7 +253,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="not text"):
         lint.lint_file(tmp_path / "b.va")
     (tmp_path / "c.va").write_text("// nothing\n")
-    with pytest.raises(InputError, match="no module"):
+    with pytest.raises(InputError, match="does not contain a module"):
         lint.lint_file(tmp_path / "c.va")
     monkeypatch.setattr(findings, "MAX_FILE", 10)
     (tmp_path / "d.va").write_text("module m; endmodule")

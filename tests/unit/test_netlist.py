@@ -175,7 +175,7 @@ def test_a_control_block_is_translated_and_the_rest_named() -> None:
         ("Q1 c b e nope\n", r"line 2: unknown model 'nope'"),
         ("C1 a 0\n", r"line 2: C1 is incomplete.*two nodes and a value"),
         (".if (1)\nR1 a 0 1\n", r"line 2: '\.if \(1\)' is not closed; add \.endif"),
-        (".ends\n", r"line 2: \.ends closes nothing"),
+        (".ends\n", r"line 2: \.ends has nothing to close"),
     ],
 )
 def test_diagnosis(body: str, message: str) -> None:

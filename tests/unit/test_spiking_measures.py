@@ -6,7 +6,7 @@ import xarray
 
 from cosim.bench.file import BenchFile
 from cosim.bench.measures.kinds import Point
-from cosim.bench.measures.spiking import EnergyPerSpike, Interval, PairedPulse, SpikeTime, SpikeWidth
+from cosim.bench.measures.spiking import EnergyPerSpike, PairedPulse, SpikeInterval, SpikeTime, SpikeWidth
 from cosim.bench.stimulus_kinds import Spikes
 from cosim.errors import InputError, UnknownName
 
@@ -32,7 +32,7 @@ COMMON = {"of": "v(out)", "level": 0.5}
 
 @pytest.mark.parametrize(("which", "us"), [("first", 2.0), ("last", 4.0), ("shortest", 2.0), ("mean", 3.0)])
 def test_intervals(which: str, us: float) -> None:
-    found = Interval(kind="spike-interval", which=which, **COMMON).evaluate(POINT)
+    found = SpikeInterval(kind="spike-interval", which=which, **COMMON).evaluate(POINT)
     assert found == pytest.approx(us * 1e-6, rel=1e-12)
 
 

@@ -73,7 +73,7 @@ def test_distance_to_its_own_action_is_zero() -> None:
 def test_level_ratio() -> None:
     measure = of(LevelRatio, kind="level-ratio", of="c")
     assert measure.combine({"c": np.array([4.0, 1.0, 2.0, 3.0])}, {}) == pytest.approx(4 / 3)
-    with pytest.raises(InputError, match="no two positive"):
+    with pytest.raises(InputError, match="needs at least two positive"):
         measure.combine({"c": np.array([0.0, 1.0])}, {})
 
 

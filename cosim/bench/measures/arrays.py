@@ -90,7 +90,7 @@ class ChangeLine(_Cells):
     def _one_each(self) -> ChangeLine:
         if len(self.against) != len(self.of) or len(self.of) < 3 or not any(self.against):
             raise InputError(
-                f"{len(self.of)} cells are held against {len(self.against)} numbers", remedy="give one number per cell"
+                f"{len(self.of)} cells are compared to {len(self.against)} numbers", remedy="give one number per cell"
             )
         return self
 

@@ -1,8 +1,8 @@
-"""What a measure is a number of: a voltage, a conductance, volts per second; as far as the bench tells.
+"""The dimension of a measure: a voltage, a conductance, volts per second; as far as the bench shows it.
 
 A node's voltage is a voltage, unless the node is a state of one of the bench's devices: then it has the state's unit.
 In a bench with thermal nodes (1 V = 1 K, 1 A = 1 W) it may be a temperature, and a current a heat flow. What a node
-inside a subcircuit of one's own stands for, and a parameter of a device (``@m1[gm]``), nobody can tell: it is not sure.
+inside a user's subcircuit stands for, or a parameter of a device (``@m1[gm]``), is not known: those are not sure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _times(one: Powers, other: Powers, sign: int) -> units.Dimension:
 
 @dataclass(frozen=True)
 class Dimension:
-    """What a number may be, and whether that is sure: ``kinds`` are SI units, one of which it has; none are told."""
+    """What a number may be, and whether that is sure: it has one of the SI units ``kinds``; empty: unknown."""
 
     kinds: tuple[str, ...]
     sure: bool = True
@@ -82,7 +82,7 @@ def total(terms: list[Dimension]) -> Dimension:
 
 @dataclass(frozen=True)
 class Known:
-    """What a bench tells about the numbers that a measure is made of.
+    """What a bench knows about the numbers that a measure is made of.
 
     Args:
         vector: the dimension of a vector by its name.

@@ -1,4 +1,4 @@
-"""Measures as a bench names them: a schema and how each is evaluated. A topic adds its kinds in a file of its own.
+"""Measures as a bench names them: a schema and how each is evaluated. Each topic adds its kinds in its own file.
 
 A *point measure* is evaluated on the waveforms of one run and gives one value or a fixed number of them. A *derived
 measure* is evaluated on other measures, over all points of a sweep. `registry` lists the kinds.
@@ -64,7 +64,7 @@ class Kind(Stated):
         return ()
 
     def dimension(self, known: Known) -> Dimension:
-        """What its values are numbers of; raises `UnitError` where that makes no sense."""
+        """The dimension of its values; raises `UnitError` where they cannot have one."""
         del known
         return PLAIN
 
@@ -78,16 +78,16 @@ class PointMeasure(Kind):
         voltage: the vector of the voltage.
         current: the vector of the current, ``i(SOURCE)``, into the source as SPICE counts it.
         start, stop: bounds of the analysis's coordinate; default: all of it.
-        level: what has to be crossed.
+        level: the value that has to be crossed.
         edge: which crossings count.
-        after: where it begins to look.
+        after: where the search begins.
         at: place or places on the analysis's coordinate.
         count: how many.
     """
 
     @abstractmethod
     def evaluate(self, point: Point) -> Any:
-        """One value or (n,) values, in SI. Raises `InputError` where it cannot be had."""
+        """One value or (n,) values, in SI. Raises `InputError` where they cannot be computed."""
 
 
 class DerivedMeasure(Kind):
@@ -177,7 +177,7 @@ class PulseEnergy(PointMeasure):
 class SourceEnergy(PointMeasure):
     """Energy that a source delivers in a window (s).
 
-    ``drawn-energy`` counts only while it gives any: what flows back to a driver is lost.
+    ``drawn-energy`` counts only while the source delivers: what flows back to a driver is lost.
     """
 
     kind: Literal["energy", "drawn-energy"]
@@ -362,11 +362,11 @@ class Quotient(DerivedMeasure):
         """Element by element."""
         below = np.asarray(self.by) if not isinstance(self.by, str) else self.take(self.by, found, coordinates)
         if np.any(below == 0.0):
-            raise InputError(f"{self.by} is zero", remedy="divide by something else")
+            raise InputError(f"{self.by} is zero", remedy="divide by another measure")
         return self.take(self.of, found, coordinates) / below
 
 
-class Correlation(DerivedMeasure):
+class Linearity(DerivedMeasure):
     """R² of a straight line (through the origin where ``origin``) of ``of`` against the product of ``against``.
 
     Args:
@@ -411,5 +411,5 @@ class Span(DerivedMeasure):
 
 KINDS: tuple[type[Kind], ...] = (
     ReadConductance, AfterPulse, PulseEnergy, SourceEnergy, Reduced, At, Crossing, Count, Whole,
-    Quotient, Correlation, Span,
+    Quotient, Linearity, Span,
 )  # fmt: skip

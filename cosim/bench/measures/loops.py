@@ -16,7 +16,7 @@ from cosim.schema import Second
 
 
 class _OfLoop(PointMeasure):
-    """``current`` flows into the device, ``voltage`` stands over it."""
+    """``current`` flows into the device, ``voltage`` is the one across it."""
 
     voltage: str
     current: str
@@ -73,7 +73,9 @@ class ConductanceAt(_OfLoop):
         at = np.atleast_1d(np.asarray(self.at, dtype=float))
         v, i = (measure.sample(point.data, name, at=at) for name in (self.voltage, self.current))
         if np.any(v == 0.0):
-            raise InputError(f"{self.voltage} is zero where a conductance is asked for", remedy="ask beside the zero")
+            raise InputError(
+                f"{self.voltage} is zero where a conductance is asked for", remedy="choose a time beside the zero"
+            )
         return np.asarray(i / v)
 
 

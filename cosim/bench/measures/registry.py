@@ -1,4 +1,4 @@
-"""Every kind of measure that a bench may name. A topic with kinds of its own adds its tuple here."""
+"""Every kind of measure that a bench may name. A topic with further kinds adds its tuple here."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.schema import Second
 
 
-class Spikes(PointMeasure):
+class SpikeMeasure(PointMeasure):
     """What every measure of a spike train has: the vector, the level that a spike crosses, the time to begin at (s)."""
 
     of: str
@@ -26,7 +26,7 @@ class Spikes(PointMeasure):
         return (self.of,)
 
     def dimension(self, known: Known) -> Dimension:
-        """A time, except where a measure says else."""
+        """A time, except where a measure says otherwise."""
         return known.axis
 
     def times(self, point: Point, *, at_least: int) -> Array:
@@ -35,12 +35,12 @@ class Spikes(PointMeasure):
         found = found[found >= self.after]
         if found.size < at_least:
             raise InputError(
-                f"{self.of} has {found.size} spikes, {at_least} are needed", remedy="drive it harder, or run longer"
+                f"{self.of} has {found.size} spikes, and {at_least} are needed", remedy="drive it harder, or run longer"
             )
         return found
 
 
-class Interval(Spikes):
+class SpikeInterval(SpikeMeasure):
     """The first, last, shortest or mean interval between spikes (s).
 
     Args:
@@ -56,7 +56,7 @@ class Interval(Spikes):
         return float({"first": gaps[0], "last": gaps[-1], "shortest": gaps.min(), "mean": gaps.mean()}[self.which])
 
 
-class SpikeTime(Spikes):
+class SpikeTime(SpikeMeasure):
     """The time (s) of the spike with a number, from 1; a negative one counts from the last.
 
     Args:
@@ -74,7 +74,7 @@ class SpikeTime(Spikes):
         return float(found[self.number - 1 if self.number > 0 else self.number])
 
 
-class SpikeWidth(Spikes):
+class SpikeWidth(SpikeMeasure):
     """The mean time (s) above the level, over the spikes that end within the run."""
 
     kind: Literal["spike-width"]
@@ -89,14 +89,14 @@ class SpikeWidth(Spikes):
         return float(np.mean(falls - rises[: falls.size]))
 
 
-class EnergyPerSpike(Spikes):
+class EnergyPerSpike(SpikeMeasure):
     """Energy (J) that supplies deliver per spike: over whole intervals, from the spike ``skip`` to the last one.
 
     ``supplies`` are pairs of voltage and current (into the source, as SPICE counts it).
 
     Args:
         supplies: pairs of voltage and current.
-        skip: spikes at the begin that are left out.
+        skip: spikes at the beginning that are left out.
     """
 
     kind: Literal["energy-per-spike"]
@@ -163,8 +163,8 @@ class PairedPulse(PointMeasure):
                 measure.integral(t, above) if self.response == "charge" else above[np.argmax(np.abs(above))]
             )
         if responses[0] == 0.0:
-            raise InputError(f"{self.of} does not answer the first pulse", remedy="check first and window")
+            raise InputError(f"{self.of} does not answer the first pulse", remedy="check 'first' and 'window'")
         return float(responses[1] / responses[0])
 
 
-KINDS: tuple[type[Kind], ...] = (Interval, SpikeTime, SpikeWidth, EnergyPerSpike, PairedPulse)
+KINDS: tuple[type[Kind], ...] = (SpikeInterval, SpikeTime, SpikeWidth, EnergyPerSpike, PairedPulse)

@@ -27,7 +27,7 @@ def change_by_action(
 
     Args:
         delays: postsynaptic minus presynaptic time, ms.
-        discharge: coefficients of S_d in ascending powers of the delay; empty: none.
+        discharge: coefficients of S_d in ascending powers of the delay; empty: no discharge.
         charge: those of S_c.
         factor: AB/(A + ρ) of Eq. 7, with n0.
         between: the delays (ms) between which the dots discharge.
@@ -221,7 +221,7 @@ class LevelRatio(DerivedMeasure):
         """Dimensionless, at least 1."""
         values = np.sort(self.take(self.of, found, coordinates))
         if values.size < 2 or values[0] <= 0.0:
-            raise InputError(f"{self.of} has no two positive levels")
+            raise InputError(f"{self.of} needs at least two positive levels")
         return float(np.min(values[1:] / values[:-1]))
 
 

@@ -54,7 +54,7 @@ class ResistorPower(PointMeasure):
         """W, or J."""
         r = self._resistance(point)
         if len(self.between) not in (1, 2) or not r > 0.0:
-            raise InputError(f"no resistor: {r:g} Ohm between {self.between}", remedy="name one or two nodes")
+            raise InputError(f"not a resistor: {r:g} Ohm between {self.between}", remedy="name one or two nodes")
         if "time" not in point.data.coords:
             nodes = [measure.vector(point.data, name).ravel() for name in self.between]
             times = np.arange(nodes[0].size, dtype=float)
@@ -83,7 +83,7 @@ class ReadStep(PointMeasure):
         """Dimensionless, signed."""
         read = measure.read_conductance(point.data, self.current, train=point.train(self.stimulus))
         if read[0] == 0.0:
-            raise InputError("the first read has no current", remedy="read the device before it is pulsed")
+            raise InputError("the current of the first read is zero", remedy="place the first read before the pulses")
         return float(read[-1] / read[0] - 1.0)
 
 
@@ -122,7 +122,7 @@ class LineError(DerivedMeasure):
         y = self.take(self.of, found, coordinates)
         x: Array = np.prod([self.take(name, found, coordinates) for name in self.against], axis=0)
         if x.shape != y.shape or np.any(x == 0.0):
-            raise InputError(f"{self.of} cannot be held against {'·'.join(self.against)}", remedy="leave out zeros")
+            raise InputError(f"{self.of} cannot be compared to {'·'.join(self.against)}", remedy="leave out zeros")
         error = np.abs(y * (x @ x) / ((x @ y) * x) - 1.0)
         return float(error.mean() if self.kind == "line-error" else error.max())
 

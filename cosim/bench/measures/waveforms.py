@@ -1,4 +1,4 @@
-"""Measures of waveforms: plain functions of a dataset, its vectors and times. A measure that cannot be had raises."""
+"""Measures of waveforms: plain functions of a dataset, its vectors and times. They raise where there is no value."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def energy(data: xarray.Dataset, voltage: str, current: str, *, starts: Array, s
 def read_conductance(data: xarray.Dataset, current: str, *, train: PulseTrain) -> Array:
     """(n,) S: what an instrument reads after each pulse of ``train``; ``current`` flows into the drive's source."""
     if not train.read_voltage:
-        raise InputError("this pulse train has no reads", remedy="give it a read_voltage")
+        raise InputError("the pulse train has no reads", remedy="give it a read_voltage")
     return -sample(data, current, at=train.read_times) / train.read_voltage
 
 

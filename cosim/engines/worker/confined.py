@@ -1,7 +1,7 @@
-"""``python -m cosim.engines.worker.confined``: a compiler of somebody's text, held as an engine is, but for its linker.
+"""``python -m cosim.engines.worker.confined``: a compiler of untrusted text, confined as an engine, but with a linker.
 
 It writes in its scratch folder only, reads the source's folders and what programs are made of, and is off the network.
-It may start programs, of the system's folders only, which are held in the same way.
+It may start programs, from the system's folders only, which are confined in the same way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What parent and worker say to each other: a length-prefixed JSON object, then raw little-endian arrays.
+"""Messages between parent and worker: a length-prefixed JSON object, then raw little-endian arrays.
 
 A frame is ``uint32 length | JSON | array bytes``; ``"arrays"`` in it lists ``[dtype, count]`` of what follows.
 Neither side unpickles anything: a worker that a netlist has taken over can send numbers and text, and nothing else.
@@ -26,11 +26,11 @@ _AT_ONCE = 512  # buffers; the least that POSIX lets a system call take is 16, e
 MAX_ARRAYS = 16 << 30
 READ_ONLY = "read"  # the folder beside a worker's scratch folder whose files its engine may read
 
-Array = NDArray[np.float64] | NDArray[np.complex128]
+Numbers = NDArray[np.float64] | NDArray[np.complex128]
 
 
 class FrameClosed(Exception):
-    """The other side has closed the pipe, or sends something that is no frame."""
+    """The other side has closed the pipe, or sends something other than a frame."""
 
 
 class FrameTimeout(Exception):
@@ -38,7 +38,7 @@ class FrameTimeout(Exception):
 
 
 def most_of_answer(memory: int) -> int:
-    """Bytes that may stand before the arrays of an answer of an engine with so much ``memory``.
+    """Bytes that may stand before the arrays in an answer of an engine with ``memory`` bytes.
 
     What is read of them takes up to 25 times as much: a fifth of what the engine has.
     """
@@ -69,11 +69,11 @@ def _read_exactly(handle: int, count: int, deadline: float | None) -> bytearray:
 
 def receive(
     handle: int, *, deadline: float | None = None, limit: int = MAX_ARRAYS, most: int = MAX_HEADER
-) -> tuple[dict[str, Any], list[Array]]:
+) -> tuple[dict[str, Any], list[Numbers]]:
     """One frame from ``handle``; ``deadline`` on `time.monotonic`'s clock, ``limit`` in bytes of all its arrays and
     ``most`` of what stands before them.
 
-    Raises `FrameClosed`, also for what is no frame or exceeds the limit, and `FrameTimeout`.
+    Raises `FrameClosed`, also for a malformed frame or one beyond the limit, and `FrameTimeout`.
     """
     (length,) = _LENGTH.unpack(_read_exactly(handle, _LENGTH.size, deadline))
     if length > most:
@@ -88,7 +88,7 @@ def receive(
     sizes = [count * (16 if dtype == "<c16" else 8) for dtype, count in described]
     if sum(sizes) > limit:
         raise FrameClosed
-    arrays: list[Array] = []
+    arrays: list[Numbers] = []
     data, position = _read_exactly(handle, sum(sizes), deadline), 0
     for (dtype, count), size in zip(described, sizes, strict=True):
         arrays.append(np.frombuffer(data, dtype=dtype, count=count, offset=position))
@@ -97,7 +97,7 @@ def receive(
 
 
 def send(
-    handle: int, message: Mapping[str, Any], *, arrays: Sequence[Array] = (), deadline: float | None = None
+    handle: int, message: Mapping[str, Any], *, arrays: Sequence[Numbers] = (), deadline: float | None = None
 ) -> None:
     """Write one frame, with a ``deadline`` to a ``handle`` that does not block.
 
@@ -120,7 +120,7 @@ def send(
 
 
 def _behind(buffers: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of ``buffers`` behind their first ``count`` bytes."""
+    """What is left of ``buffers`` after their first ``count`` bytes."""
     number = 0
     while number < len(buffers) and count >= len(buffers[number]):
         count -= len(buffers[number])

@@ -1,8 +1,8 @@
 """The files that a simulation process may still reach. Source: landlock(7), and the kernel's description of its ABI.
 
-What is not named in a rule cannot be opened, made, moved or removed. Rules are given to open handles, so that a path
-that changes afterwards leads nowhere else. What an ABI cannot hold it does not claim: emptying files by a read-only
-open (before 3) is for `seccomp`.
+What is not named in a rule cannot be opened, made, moved or removed. Rules apply to open handles: a path
+that changes afterwards leads nowhere else. What an ABI cannot prevent is not claimed: truncating files by a read-only
+open (before 3) is left to `seccomp`.
 
 Standard library only: the worker loads this before anything else.
 """
@@ -45,7 +45,7 @@ def _changes() -> int:
 
 
 def handle(path: str | Path) -> int | None:
-    """A handle to give rules to; None where there is no such file, and where the system has no such handles."""
+    """A handle to give rules to; None where the file does not exist or the system has no such handles."""
     if not _LINUX:
         return None
     with suppress(OSError):
@@ -55,7 +55,7 @@ def handle(path: str | Path) -> int | None:
 
 @dataclass(frozen=True)
 class Readable:
-    """Folders and files to read from, opened once and given to as many processes as come.
+    """Folders and files to read from, opened once and given to any number of processes.
 
     With ``execute`` what lies in them may be started as well, as far as `seccomp` lets anything start.
     """
@@ -105,7 +105,7 @@ def restrict(rules: Rules) -> bool:
         return False
 
     def allow(number: int, rights: int) -> bool:
-        # a right to list is refused for what is no folder
+        # a right to list is refused for anything but a folder
         return add(number, rights) or (bool(rights & _READ_DIR) and add(number, rights & ~_READ_DIR))
 
     def add(number: int, rights: int) -> bool:

@@ -35,10 +35,10 @@ _PIPE_SIZE = 1 << 20
 
 
 class WorkerDied(Exception):
-    """The worker ended: ``code`` as `subprocess` counts it, ``tail`` what it last wrote, ``accepted`` in the middle
-    of a job.
+    """The worker ended: ``code`` as in `subprocess`, ``tail`` what it last wrote, ``accepted`` whether it had
+    begun the job.
 
-    One that ended before it had accepted the job died of something else, and the job can be given to another.
+    If it ended before it accepted the job, something else was the cause, and the job can be given to another worker.
     """
 
     def __init__(self, code: int | None, tail: str, *, accepted: bool) -> None:
@@ -50,11 +50,11 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job: done, exited, stale, failed, memory (the worker says), timeout or died (the pool says)."""
+    """The outcome of a job: done, exited, stale, failed, memory (the worker says), timeout or died (the pool says)."""
 
     status: str
     header: Mapping[str, Any]
-    arrays: tuple[frames.Array, ...] = ()
+    arrays: tuple[frames.Numbers, ...] = ()
     wall: float = 0.0
     code: int | None = None
     scratch: Path | None = None
@@ -75,8 +75,8 @@ class Answer:
             return None
 
 
-def _is_answer(header: Mapping[str, Any], arrays: Sequence[frames.Array]) -> bool:
-    """Whether an answer has the form of one. The engine's code is in the worker's memory: it may send what it likes."""
+def _is_answer(header: Mapping[str, Any], arrays: Sequence[frames.Numbers]) -> bool:
+    """Whether an answer is well-formed: the engine's code shares the worker's memory and may send anything."""
 
     def texts(entries: Any, count: int) -> bool:
         return isinstance(entries, list) and all(
@@ -170,7 +170,7 @@ class Worker:
             return os.pread(self._log, size, start).decode("utf-8", "replace")
         return ""
 
-    def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Array]]:
+    def ask(self, job: Mapping[str, Any], *, wall: float) -> tuple[dict[str, Any], list[frames.Numbers]]:
         """Send ``job`` and wait ``wall`` seconds for its answer. Raises `WorkerDied`, `frames.FrameTimeout`."""
         deadline = time.monotonic() + wall
         with self._handed_over(job) as readable:
@@ -180,7 +180,7 @@ class Worker:
         """``source`` where the worker may read it, as it finds it from its working directory."""
         self._copied += 1
         target = self._read_only / f"{self._copied}-{Path(source).name}"
-        # What was checked is no link and no pipe; what lies there by now might be.
+        # What was checked was neither a link nor a pipe; by now it might be.
         with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as given:
             if not stat.S_ISREG(os.fstat(given.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "is not a regular file", source)
@@ -212,7 +212,7 @@ class Worker:
             for name in copies:
                 (self.scratch / name).unlink(missing_ok=True)
 
-    def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Array]]:
+    def _exchange(self, job: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], list[frames.Numbers]]:
         sent = False
         try:
             frames.send(self._job_write, job, deadline=deadline)
@@ -229,11 +229,11 @@ class Worker:
         except frames.FrameClosed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
-            self.kill()  # one that still runs has sent what is no frame
+            self.kill()  # one that still runs has sent a malformed frame
             raise WorkerDied(self._process.poll(), self.tail(), accepted=sent and self._took_all()) from None
 
     def _took_all(self) -> bool:
-        """Whether nothing of the last job is left in its pipe: from then on a death is the job's.
+        """Whether nothing of the last job is left in its pipe: if the worker dies from then on, it is the job's fault.
 
         A message of the worker would say the same, and wake this process up in the middle of what it waits for.
         """
@@ -244,12 +244,12 @@ class Worker:
         return int.from_bytes(left, sys.byteorder) == 0
 
     def kill(self) -> None:
-        """Kill the process group; whoever waits for an answer learns it from the pipe."""
+        """Kill the process group; a thread that waits for an answer learns of it from the pipe."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the process group, close the pipes, remove the scratch folder. Again is harmless."""
+        """Kill the process group, close the pipes, remove the scratch folder. May be called again."""
         self._close()
 
 
@@ -323,7 +323,7 @@ class Pool:
         """Run ``job`` on a worker that stays reserved, with its scratch folder, until the block ends; gives an
         `Answer`.
 
-        Raises `EngineMissing` where no worker can be started, and nothing for what becomes of the job.
+        Raises `EngineMissing` where no worker can be started; whatever happens to the job is in the answer.
         """
         with self._free:
             worker = self._take()
@@ -341,7 +341,7 @@ class Pool:
                 healthy = answer.status == "done" and not job.get("last", False)
                 wall_taken = time.monotonic() - started
                 folder = worker.scratch
-                if self.kind == "command" and "folder" in answer.header:  # said by our own code, not by an engine
+                if self.kind == "command" and "folder" in answer.header:  # reported by our code, not by an engine
                     folder = folder / Path(answer.header["folder"]).name
                 yield Answer(answer.status, answer.header, answer.arrays, wall_taken, answer.code, folder)
             except BaseException:

@@ -109,7 +109,7 @@ class LibraryEngine:
         self._scratch = scratch
 
     def _command(self, text: str) -> bool:
-        """Whether ngspice took the command; PySpice raises for any text on stderr, which is no failure in itself."""
+        """Whether ngspice took the command; PySpice raises for any text on stderr, which is not a failure in itself."""
         try:
             self._shared.exec_command(text)
         except (NameError, UnicodeError):  # PySpice's own errors derive from NameError
@@ -119,8 +119,8 @@ class LibraryEngine:
     def osdi(self, paths: Sequence[Mapping[str, str]], deck: str) -> str:
         """Load compiled models once each. Returns "", why it failed, or "stale".
 
-        Stale: it holds another module of that name, or one that ``deck`` names without declaring it, so that the
-        outcome would depend on what ran before.
+        Stale: it holds another module of that name, or one that ``deck`` names without declaring it; the outcome
+        would then depend on what ran before.
         """
         declared = {entry["path"] for entry in paths}
         undeclared = [names for path, names in self._modules.items() if path not in declared]
@@ -152,7 +152,7 @@ class LibraryEngine:
             self._modules[path] = names
         return ""
 
-    def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Array]]:
+    def run(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], list[frames.Numbers]]:
         """Load, run, copy the plots out, and forget the circuit."""
         # Half of a pair of Gaussian numbers stays for the next source of noise, whatever the seed.
         if job.get("fresh") and self._used:
@@ -163,7 +163,7 @@ class LibraryEngine:
             return {"status": "stale" if refusal == "stale" else "failed", "log": [["stderr", refusal]]}, []
         self.transcript.clear()
         loaded, run = True, False
-        self._command("setseed 1")  # a resident process would otherwise go on with the last run's random numbers
+        self._command("setseed 1")  # a resident process would otherwise continue the last run's random numbers
         try:
             self._shared.load_circuit(job["deck"])
         except (NameError, UnicodeError):
@@ -172,7 +172,7 @@ class LibraryEngine:
         if loaded:
             run = self._command("run")
         plots: list[dict[str, Any]] = []
-        arrays: list[frames.Array] = []
+        arrays: list[frames.Numbers] = []
         if not self.exited:
             for name in self._shared.plot_names:
                 if name == "const":
@@ -195,7 +195,7 @@ class LibraryEngine:
 
 
 def osdi_modules(path: str) -> set[str]:
-    """The names of the Verilog-A modules in a compiled model: OSDI 0.4 and later, empty where the file does not say."""
+    """The names of the Verilog-A modules in a compiled model: OSDI 0.4 and later; empty for an older file."""
     library = ctypes.CDLL(path, mode=os.RTLD_LOCAL)
     try:
         count = ctypes.c_uint32.in_dll(library, "OSDI_NUM_DESCRIPTORS").value

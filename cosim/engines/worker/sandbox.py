@@ -7,7 +7,7 @@ the modules that it stands on.
 - `seccomp`: no new process, no socket, no reach into other processes, no change that Landlock cannot see.
 - `landlock`, where the kernel has it: files are made and written in the scratch folder only, and read only
   there, in the folders of engines, system libraries and Python, and where a job's own files are.
-- a network namespace of its own, where the kernel gives one; all capabilities are dropped, root's too.
+- a separate network namespace, where the kernel allows one; all capabilities are dropped, root's too.
 - resource limits: address space, file size, no core; RLIMIT_NPROC where there is no seccomp (root is exempt from it).
 
 Standard library only: this module is loaded by the worker before anything else.
@@ -48,7 +48,7 @@ _KEPT_VARIABLES = (
     "NGSPICE_LIBRARY_PATH",
 )
 _FOLDER_VARIABLES = ("LD_LIBRARY_PATH", "SPICE_LIB_DIR", "SPICE_EXEC_DIR", "SPICE_SCRIPTS")
-# Where programs are made of what everybody may read: no folder of a user's, none of a service's.
+# Where programs live that everybody may read: no folder of a user or of a service.
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/nix/store", "/gnu/store",
     "/usr/share/ngspice", "/usr/local/share/ngspice", "/usr/share/terminfo", "/etc/terminfo", "/usr/share/zoneinfo",
@@ -59,10 +59,10 @@ _SYSTEM = (
 
 @dataclass(frozen=True)
 class Confinement:
-    """What holds a process back, and by what ``means``.
+    """What a process is kept from, and by what ``means``.
 
-    ``programs``: it starts none. ``files``: it writes in its scratch folder only. ``reading``: it reads only there, in
-    engines' and system folders, and what its job names. ``network``: it opens no connection.
+    ``programs``: it cannot start any. ``files``: it writes in its scratch folder only. ``reading``: it reads only
+    there, in engines' and system folders, and what its job names. ``network``: it opens no connection.
     """
 
     programs: bool
@@ -137,7 +137,7 @@ def python_paths() -> tuple[str, ...]:
 
 
 def isolate() -> tuple[str, ...]:
-    """Take this process off the network, where the kernel gives it a network namespace; by what means.
+    """Take this process off the network, where the kernel allows a network namespace; returns the means.
 
     Only a process of one thread can, and what it starts is off the network too.
     """
@@ -250,7 +250,7 @@ def trial(scratch: Path, *, readable: Readable | None = None, means: Sequence[st
 
 
 def capabilities() -> dict[str, object]:
-    """What this machine can do to confine an engine, without confining anything: for tests and short reports.
+    """What this machine can do to confine an engine, found out without confining anything: for tests and short reports.
 
     Keys: ``seccomp`` (bool), ``landlock`` (version, 0 for none), ``root`` (bool), ``programs`` (whether an engine can
     be kept from starting programs), ``files`` and ``reading`` (whether its writes and its reads can be held),
@@ -270,7 +270,7 @@ def capabilities() -> dict[str, object]:
 
 
 def advice(*, programs: bool, files: bool) -> str:
-    """What to do about walls that a machine lacks; empty where it has them."""
+    """What to do about protection that a machine lacks; empty where it has all."""
     if not programs:
         return "this kernel has no seccomp filter and root is exempt from process limits: run as an ordinary user"
     if not files:
