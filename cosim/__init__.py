@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cosim.parameters import ParameterSet, Quantity
     from cosim.surrogate.files import load as load_surrogate
     from cosim.surrogate.files import save as save_surrogate
-    from cosim.surrogate.pulse import PulseSurrogate
+    from cosim.surrogate.model import Surrogate
     from cosim.surrogate.train import train
 
 # Name -> its module, and its name there where that is another.
@@ -61,11 +61,11 @@ _WHERE = {
     "ParameterSet": "cosim.parameters",
     "Port": "cosim.devices.base",
     "Processes": "cosim.campaign.executors",
-    "PulseSurrogate": "cosim.surrogate.pulse",
     "Quantity": "cosim.parameters",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
     "State": "cosim.devices.base",
+    "Surrogate": "cosim.surrogate.model",
     "System": "cosim.network.run",
     "Testbench": "cosim.bench.testbench",
     "TwoTerminal": "cosim.devices.base",
@@ -106,11 +106,11 @@ __all__ = [
     "ParameterSet",
     "Port",
     "Processes",
-    "PulseSurrogate",
     "Quantity",
     "Result",
     "Simulator",
     "State",
+    "Surrogate",
     "System",
     "Testbench",
     "TwoTerminal",

@@ -26,9 +26,9 @@ from cosim.report.html import Report
 from cosim.report.line_figure import line_figure
 from cosim.report.surrogate_figures import overview
 from cosim.resources import find
-from cosim.surrogate.check import HeldOut, updates_per_second
+from cosim.surrogate.certify import HeldOut, updates_per_second
 from cosim.surrogate.files import save
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 from cosim.units import show
 
 MEASURED = ("crosssim_set", "gong2018")
@@ -52,7 +52,7 @@ class Demonstration:
     fit: FitResult
     measured: dict[str, FitResult]
     absent: dict[str, str]
-    surrogate: PulseSurrogate
+    surrogate: Surrogate
     held: HeldOut
     speed_up: float | None
     images: ImageSet

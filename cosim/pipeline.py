@@ -20,8 +20,8 @@ from cosim.fitting.result import FitResult
 from cosim.lab import Experiment, access_curve, pulse_experiment
 from cosim.parameters import ParameterSet
 from cosim.resources import find
-from cosim.surrogate.check import HeldOut
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.certify import HeldOut
+from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import SpiceBench
 from cosim.surrogate.train import train
 
@@ -81,8 +81,9 @@ def relative_errors(fit: FitResult, truth: ParameterSet) -> dict[str, float]:
 
 def certified(
     fit: FitResult, lab: Lab, simulator: Simulator, *, pulses: int = 500, seed: int = 0, tell: Tell = print
-) -> tuple[PulseSurrogate, HeldOut]:
+) -> tuple[Surrogate, HeldOut]:
     """The surrogate of an extraction, held against the device that was measured, on ``pulses`` fresh pulses."""
     tell(f"holding the surrogate against ngspice on {pulses} fresh pulses")
-    bench = SpiceBench("cell_1t1r", simulator, options=MappingProxyType(dict(TIGHT)), device=lab.truth)
-    return train(fit.parameter_set(), bench, pulses=pulses, seed=seed, shape=lab.experiment.curve.shape)
+    surrogate = Surrogate(fit.parameter_set(), shape=lab.experiment.curve.shape)
+    bench = SpiceBench("1t1r_random_pulses", simulator, options=MappingProxyType(dict(TIGHT)), device=lab.truth)
+    return train(surrogate, bench, pulses=pulses, seed=seed)

@@ -35,9 +35,6 @@ from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.reads import from_pulse_train
 
 if TYPE_CHECKING:
-    from cosim.devices.pulse import PulseShape
-
-if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseCell, PulseShape
 
@@ -116,6 +113,14 @@ class ThresholdMemristor(TwoTerminal):
     def conductance(self, x: Values, p: Values) -> Operand:
         """Conductance (S) in state ``x``: G_max (w (1 − 1/r) + 1/r)."""
         return p.g_max * (x.w * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S): ohmic, the same at every voltage."""
+        return {"conductance": self.conductance(x, p)}
+
+    def full_scales(self, p: Values) -> Mapping[str, float]:
+        """G_max (S)."""
+        return {"conductance": float(p.g_max)}
 
     def pulse_cell(self) -> PulseCell:
         """Its pulses in closed form."""

@@ -14,7 +14,7 @@ from cosim.engines.simulator import Simulator
 from cosim.fitting.coverage import coverage
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.pipeline import cell_recipe, certified, extract_cell, measure_lab, relative_errors
-from cosim.surrogate.check import updates_per_second
+from cosim.surrogate.certify import updates_per_second
 
 SETS = ("tio2", "hfo2", "hzo")
 WAYS = (("pyspice", "behavioural"), ("pyspice", "verilog-a"), ("vacask", "verilog-a"))
