@@ -192,10 +192,8 @@ class ThresholdMemristor(TwoTerminal):
         f = np.maximum(np.maximum(w, 0.0) ** p.gamma_n, w <= 0.01)  # f <= 1, so this is f = 1 for w <= 0.01
         return np.maximum(w - f * down, 0.0)
 
-    def published_map(self, v: Operand, w: Operand, p: Values) -> Array:
+    def published_map(self, v: Operand, w: Operand, p: Values) -> Operand:
         """The state after one event of amplitude ``v`` (V) by the published map, clipped to [0, 1]."""
-        w = np.asarray(w, dtype=float)
         up = overdrive(-v - p.theta_p, p.alpha_p)
         down = overdrive(v - p.theta_n, p.alpha_n)
-        after = np.where(up > 0.0, self.published_rise(w, p, up=up), self.published_fall(w, p, down=down))
-        return np.asarray(after)
+        return np.where(up > 0.0, self.published_rise(w, p, up=up), self.published_fall(w, p, down=down))
