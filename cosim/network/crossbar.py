@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Values
+from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
@@ -52,7 +53,7 @@ class Crossbar:
             surrogate: of a map that gives a conductance, and whose inputs but one are ``held``.
             state: by name, (inputs, outputs) each; of a cell with one state, that one.
             held: inputs that are the same in every event, e.g. ``{"heater": 0.1}``.
-            compiled: run a closed pulse through numba.
+            compiled: run the map through numba, unless it is corrected and no closed pulse.
         """
         event_map = surrogate.map
         if READING not in event_map.outputs:
@@ -87,11 +88,16 @@ class Crossbar:
         self.held = {name: np.asarray(value, dtype=float) for name, value in held.items()}
         self._columns = [surrogate.select((slice(None), j)) for j in range(shape[1])]
         self._scale = surrogate.full_scale(READING)
+        names = sorted(surrogate.instances)
         self._kernel: Kernel | None = None
-        if compiled and surrogate.kernel is not None and surrogate.dtype == "float64":
-            self._kernel = surrogate.kernel.compiled()
+        self._map_kernel: MapKernel | None = None
+        if compiled and surrogate.dtype == "float64":
+            if surrogate.kernel is not None:
+                self._kernel = surrogate.kernel.compiled()
+            elif surrogate.correction is None:
+                self._map_kernel = map_kernel(event_map, surrogate.values, own=names)
         # By column, then by parameter in the order of the kernel.
-        own = [np.broadcast_to(surrogate.instances[name], shape) for name in sorted(surrogate.instances)]
+        own = [np.broadcast_to(surrogate.instances[name], shape) for name in names]
         self._own = np.ascontiguousarray(np.array(own).reshape(len(own), *shape).transpose(2, 0, 1))
         self.pulses = 0
         self.weight = np.ascontiguousarray(self._read(surrogate, self.state))
@@ -123,12 +129,20 @@ class Crossbar:
         cells = self._columns[column]
         before = {name: x[:, column].copy() for name, x in self.state.items()}
         inputs: dict[str, Array] = {self.drive: drive, **self.held}
-        if self._kernel is None or cells.outside_domain(before, inputs) is not None:
-            after: Mapping[str, Array] = cells.advance(Values(before), Values(inputs))
-        else:
+        kernel = self._kernel or self._map_kernel
+        after: Mapping[str, Array]
+        if kernel is None or cells.outside_domain(before, inputs) is not None:
+            after = cells.advance(Values(before), Values(inputs))
+        elif self._kernel is not None:
             ((name, w),) = before.items()
             after = {name: np.empty_like(w)}
             self._kernel(w, drive, after[name], self._own[column])
+        else:
+            event_map, rows = self.surrogate.map, drive.size
+            found = np.empty((len(event_map.states) + len(event_map.outputs), rows))
+            u = np.stack([np.broadcast_to(inputs[name], rows) for name in event_map.inputs])
+            kernel(np.stack(list(before.values())), u, self._own[column], found)
+            after = dict(zip(before, found, strict=False))
         moved = np.logical_or.reduce([after[name] != x for name, x in before.items()])
         self.pulses += int(np.count_nonzero(moved))
         for name, x in self.state.items():

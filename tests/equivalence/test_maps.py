@@ -10,6 +10,7 @@ from cosim.devices.base import Values
 from cosim.devices.integrate import sweep
 from cosim.devices.registry import devices
 from cosim.emit.numba import map_kernel, map_source
+from cosim.emit.numba_sweep import sweep_sources
 from cosim.errors import DomainError, EmitError, InputError, UnknownName
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.surrogate import files
@@ -122,6 +123,35 @@ def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
     scale = np.max(np.abs(expected), axis=1, keepdims=True)
     # the same operations in the same order; libraries differ in the last bits of an exponential
     np.testing.assert_allclose(out / (scale + 1e-300), expected / (scale + 1e-300), rtol=0, atol=1e-12)
+
+
+@pytest.mark.needs("numba")
+def test_an_integrated_map_compiles_to_what_numpy_gives() -> None:
+    """The same method and tolerance, but for the steps, which are each instance's own."""
+    own, surrogate = "g_on", Surrogate(ParameterSet("ecram", "defaults", {}), "write")
+    state, inputs = drawn(surrogate, 40)
+    instances = float(surrogate.values[own]) * np.linspace(1.0, 1.1, 40)
+    after, outputs = surrogate.map(state, inputs, surrogate.values.with_(**{own: instances}))
+    expected = np.stack([np.broadcast_to(x, 40) for x in (*after.values(), *outputs.values())])
+    out = np.empty_like(expected)
+    run = map_kernel(surrogate.map, surrogate.values, own=[own])
+    run(np.stack(list(state.values())), np.stack(list(inputs.values())), instances[None], out)
+    scale = np.max(np.abs(expected), axis=1, keepdims=True)
+    # 1e-5 of the range a step, some tens of them; measured 7e-5
+    np.testing.assert_allclose(out / (scale + 1e-300), expected / (scale + 1e-300), rtol=0, atol=3e-4)
+
+
+def test_an_implicit_current_has_no_scalar_kernel() -> None:
+    surrogate = Surrogate(parameters("quantum_dot_memristor"))
+    with pytest.raises(EmitError, match="the current of quantum_dot_memristor is implicit"):
+        sweep_sources(surrogate.map, surrogate.values)
+
+
+@pytest.mark.parametrize(("name", "event"), [("stc_synapse", "rest"), ("filament_reram", "pulse")])
+def test_an_integrated_map_has_a_text(name: str, event: str) -> None:
+    surrogate = Surrogate(parameters(name), event)
+    for text in sweep_sources(surrogate.map, surrogate.values):
+        compile(text, name, "exec")
 
 
 def test_integrated_maps_are_as_good_as_closed_ones() -> None:

@@ -160,6 +160,21 @@ def test_a_crossbar_of_any_device(name: str, event: str, held: dict[str, float])
         np.testing.assert_array_equal(crossbar.state[n], x)
 
 
+@pytest.mark.needs("numba")
+def test_a_compiled_crossbar_of_an_integrated_map() -> None:
+    own = {"g_on": 2e-4 * np.linspace(1.0, 1.2, 6).reshape(3, 2)}
+    cell = Surrogate(ParameterSet("ecram", "defaults", {}), "write", instances=own)
+    state = {"m_fast": np.full((3, 2), 0.1), "m_slow": np.full((3, 2), 0.2), "w": np.full((3, 2), 0.4)}
+    ours, theirs = (Crossbar(cell, state, compiled=compiled) for compiled in (False, True))
+    volts = np.array([1.0, -1.0, 0.0]) * cell.map.inputs["amplitude"].range[1]
+    for crossbar in (ours, theirs):
+        crossbar.program(1, volts)
+    # the tolerance of the integrator's steps, which are each cell's own
+    for name, x in ours.state.items():
+        np.testing.assert_allclose(theirs.state[name], x, rtol=0, atol=3e-4)
+    np.testing.assert_allclose(theirs.weight, ours.weight, rtol=0, atol=3e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "event", "message"),
     [
