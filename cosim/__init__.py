@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from cosim.network.run import System, run_network
     from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
     from cosim.parameters import ParameterSet, Quantity
+    from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import load as load_surrogate
     from cosim.surrogate.files import save as save_surrogate
-    from cosim.surrogate.pulse import PulseSurrogate
-    from cosim.surrogate.references import SpiceBench
+    from cosim.surrogate.model import Surrogate
     from cosim.surrogate.train import train
 
 # Name -> its module, and its name there where that is another.
@@ -64,12 +64,12 @@ _WHERE = {
     "ParameterSet": "cosim.parameters",
     "Port": "cosim.devices.base",
     "Processes": "cosim.campaign.executors",
-    "PulseSurrogate": "cosim.surrogate.pulse",
     "Quantity": "cosim.parameters",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
-    "SpiceBench": "cosim.surrogate.references",
+    "BenchReference": "cosim.surrogate.bench_reference",
     "State": "cosim.devices.base",
+    "Surrogate": "cosim.surrogate.model",
     "System": "cosim.network.run",
     "Testbench": "cosim.bench.testbench",
     "TwoTerminal": "cosim.devices.base",
@@ -94,6 +94,7 @@ _WHERE = {
 }
 __all__ = [
     "BenchMap",
+    "BenchReference",
     "BenchResult",
     "Campaign",
     "CosimError",
@@ -111,12 +112,11 @@ __all__ = [
     "ParameterSet",
     "Port",
     "Processes",
-    "PulseSurrogate",
     "Quantity",
     "Result",
     "Simulator",
-    "SpiceBench",
     "State",
+    "Surrogate",
     "System",
     "Testbench",
     "TwoTerminal",

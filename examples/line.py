@@ -7,7 +7,6 @@ extraction sees that curve alone. ``./run demo`` is this page.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from cosim.report.comparison import Row, oracle
 from cosim.report.network_figures import plot_fields
 from cosim.report.page import Page, Panel, command, swept, wave
 from cosim.report.surrogate_figures import overview, plot_parity
-from cosim.surrogate.check import HeldOut, updates_per_second
+from cosim.surrogate.certify import HeldOut, updates_per_second
 
 Tell = Callable[[str], None]
 MEMRISTOR = ("theta_p", "theta_n", "alpha_p", "alpha_n", "gamma_p", "gamma_n")
@@ -54,10 +53,12 @@ class Lab:
 
     def certify(
         self, fit: cosim.FitResult, simulator: cosim.Simulator, pulses: int = 500
-    ) -> tuple[cosim.PulseSurrogate, HeldOut]:
+    ) -> tuple[cosim.Surrogate, HeldOut]:
         """The surrogate of an extraction, held against the device that was measured, on fresh pulses."""
-        bench = cosim.SpiceBench("cell_1t1r", simulator, options=MappingProxyType(dict(TIGHT)), device=self.truth)
-        return cosim.train(fit.parameter_set(), bench, pulses=pulses, shape=self.experiment.curve.shape)
+        bench = cosim.Testbench.load("1t1r_random_pulses").with_(options=TIGHT)
+        circuit = cosim.BenchReference(bench, simulator, device=self.truth)
+        draft = cosim.Surrogate(fit.parameter_set(), shape=self.experiment.curve.shape)
+        return cosim.train(draft, circuit, pulses=pulses)
 
 
 def access_curve(simulator: cosim.Simulator) -> cosim.Curve:
@@ -104,7 +105,7 @@ def extraction(page: Page, lab: Lab) -> cosim.FitResult:
     return fit
 
 
-def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.PulseSurrogate, HeldOut]:
+def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.Surrogate, HeldOut]:
     """The fast model of the extraction, against ngspice on the device itself."""
     page.section("Surrogate against ngspice")
     page.tell("holding the surrogate against ngspice on fresh pulses")
@@ -124,7 +125,7 @@ def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.PulseSu
     return cell, held
 
 
-def network(page: Page, cell: cosim.PulseSurrogate) -> SeedResult:
+def network(page: Page, cell: cosim.Surrogate) -> SeedResult:
     """Voltage-dependent plasticity on cells of that surrogate."""
     page.section("Network")
     page.tell("learning the digits")

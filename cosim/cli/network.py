@@ -16,7 +16,7 @@ from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
     from cosim.network.run import Progress, System
-    from cosim.surrogate.pulse import PulseSurrogate
+    from cosim.surrogate.model import Surrogate
 
 SYSTEMS = {"vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)"}
 
@@ -133,12 +133,11 @@ def _scales(name: str, text: str) -> dict[str, float]:
     return found
 
 
-def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> PulseSurrogate:
-    from cosim.devices.pulse import LAWS
+def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> Surrogate:
+    from cosim.cli.surrogate import map_of_law
     from cosim.parameters import ParameterSet
     from cosim.surrogate.files import load
-    from cosim.surrogate.pulse import PulseSurrogate
-    from cosim.surrogate.train import from_parameters
+    from cosim.surrogate.model import Surrogate
 
     if file is not None:
         for option, given in (("--parameters", parameters), ("--law", law)):
@@ -148,18 +147,13 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
                     remedy=f"leave out {option}, or give it to 'cosim surrogate train'",
                 )
         found = load(file)
-        if not isinstance(found, PulseSurrogate):
-            raise InputError(f"{file} holds a surrogate of kind {found.kind!r}, this network takes pulses")
         if found.certificate is None and not uncertified:
             raise InputError(
                 f"the surrogate in {file} has no certificate",
                 remedy="make it with 'cosim surrogate train', or take --uncertified",
             )
         return found
-    for known in LAWS:
-        if known == (law or "rate"):
-            return from_parameters(ParameterSet.load(parameters or "tio2"), law=known)
-    raise UnknownName("law", str(law), LAWS)
+    return Surrogate(ParameterSet.load(parameters or "tio2"), map_of_law(law or "rate"))
 
 
 @contextmanager

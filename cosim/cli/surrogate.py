@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cosim import units
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError
 
 if TYPE_CHECKING:
-    from cosim.bench.testbench import Testbench
-    from cosim.devices.pulse import Law, PulseShape
-    from cosim.engines.simulator import Simulator
+    from cosim.devices.maps import EventMap
+    from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
-    from cosim.surrogate.base import Range
-    from cosim.surrogate.certify import HeldEvents
-    from cosim.surrogate.check import HeldOut
-    from cosim.surrogate.circuit import MapBench
-    from cosim.surrogate.mapped import MapSurrogate
-    from cosim.surrogate.pulse import PulseSurrogate
-    from cosim.surrogate.references import PulseBench
+    from cosim.surrogate.certify import HeldOut
+    from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.references import Reference
 
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
-    "state in a free run 'free run=5%'; may be repeated. For --map, states and outputs go by their names."
+    "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
 )
 MAP = "Event map of the device, e.g. spike or rest; default: its usual one."
 REFERENCE = (
@@ -42,7 +36,6 @@ AGAINST = (
     "ngspice; integration: the device's own equations by scipy, which need no simulator; or a bench (a shipped one's "
     "name, or FILE.toml) that declares a map with the fields of the device's."
 )
-ENGINES = ("ngspice", "integration")
 
 
 def register(app: typer.Typer) -> None:
@@ -64,10 +57,13 @@ def train(
     ] = "",
     event: Annotated[str, typer.Option("--map", help=MAP, show_default=False)] = "",
     samples: Annotated[
-        Path | None, typer.Option(help="SPICE samples (.npz: w_before, amplitude, w_after, energy) to correct with.")
+        Path | None,
+        typer.Option(help="SPICE samples (.npz: e.g. w_before, amplitude, w_after, energy) to correct with."),
     ] = None,
     learn: Annotated[int, typer.Option(help="Collect so many pulses in --against, and correct with them.")] = 0,
-    law: Annotated[str, typer.Option(help="rate or published; of pulses in closed form.", show_default="rate")] = "",
+    law: Annotated[
+        str, typer.Option(help="rate or published: short for --map pulse and --map published.", show_default=False)
+    ] = "",
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
     pulses: Annotated[int, typer.Option(help="Held-out pulses of the certificate.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the pulses.")] = 0,
@@ -91,20 +87,38 @@ def train(
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
+    from cosim.cli.output import counting
     from cosim.parameters import ParameterSet
+    from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import save
+    from cosim.surrogate.model import Surrogate, find_map
+    from cosim.surrogate.train import collect, load_samples
+    from cosim.surrogate.train import train as certified
 
     if output.suffix != ".npz":
         raise InputError(f"{output} is not a .npz file", remedy="name the output e.g. cell.npz")
+    for one, other in (((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))):
+        if one[0] and other[0]:
+            raise InputError(f"{one[1]} and {other[1]} exclude each other", remedy="take one of them")
     chosen = ParameterSet.load(parameters)
     if device:
         chosen = chosen.for_device(device)
-    task = _Task(
-        chosen, event, width=width, edge=edge, against=against, reference=reference, learn=learn, seed=seed,
-        pulses=pulses, span=None if span == ("", "") else (units.parse(span[0], "V"), units.parse(span[1], "V")),
-        spread=_shares("--spread", spread), limits=_shares("--limit", limit),
-    )  # fmt: skip
-    surrogate, held = _train_pulse(task, law, samples) if task.closed else _train_map(task, law, samples)
+    name = map_of_law(law) if law else event
+    draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
+    ranges = {} if span == ("", "") else {"amplitude": (units.parse(span[0], "V"), units.parse(span[1], "V"))}
+    shares, limits = _shares("--spread", spread), _shares("--limit", limit)
+    given = None if samples is None else load_samples(samples, draft.map)
+    with _opened(draft.map, against, reference) as bench:
+        if isinstance(bench, BenchReference):
+            ranges = {**bench.ranges(draft.map), **ranges}
+        if learn:
+            with counting(f"collecting samples in {against}", learn, "pulses") as tell:
+                given = collect(draft, bench, seed=seed, pulses=learn, ranges=ranges, tell=tell)
+        with counting(f"certifying against {against}", pulses, "pulses") as tell:
+            surrogate, held = certified(
+                draft, bench, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
+                tell=tell,
+            )  # fmt: skip
     save(surrogate, output)
     _show(surrogate, held, figure)
     print(f"written     {output}")
@@ -122,93 +136,18 @@ def train(
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What ``train`` was asked for, read."""
+def _shape(event_map: EventMap, chosen: ParameterSet, width: str, edge: str) -> PulseShape | None:
+    """The pulse, where one was given; what is not given follows from the device."""
+    from cosim.devices.maps import EDGES
+    from cosim.devices.pulse import PulseShape
 
-    chosen: ParameterSet
-    event: str
-    width: str
-    edge: str
-    against: str
-    reference: str
-    learn: int
-    seed: int
-    pulses: int
-    span: Range | None
-    spread: Mapping[str, float]
-    limits: Mapping[str, float]
-
-    @property
-    def closed(self) -> bool:
-        """Whether the event is a pulse that the device has in closed form."""
-        from cosim.devices.registry import device
-        from cosim.surrogate.mapped import find_map
-
-        return device(find_map(self.chosen, self.event).device.name).pulse_cell() is not None
-
-    @property
-    def shape(self) -> PulseShape | None:
-        """The pulse, where one was given; what is not given follows from the device."""
-        from cosim.devices.maps import EDGES
-        from cosim.devices.pulse import PulseShape
-        from cosim.devices.registry import device
-
-        if not self.width and not self.edge:
-            return None
-        own = device(self.chosen.device).pulse_width(self.chosen.resolved())
-        width = units.parse(self.width, "s") if self.width else own
-        edge = units.parse(self.edge, "s") if self.edge else EDGES * (own if self.closed else width)
-        return PulseShape(width, edge, edge)
-
-
-def _train_pulse(task: _Task, law: str, samples: Path | None) -> tuple[PulseSurrogate, HeldOut]:
-    from cosim.cli.output import counting
-    from cosim.surrogate.train import Samples, collect, from_parameters, train
-
-    if law and task.event:
-        raise InputError("--law and --map exclude each other", remedy="take --map pulse or --map published")
-    which = _law({"": law or "rate", "pulse": "rate"}.get(task.event, task.event))
-    given = None if samples is None else Samples.load(samples)
-    draft = from_parameters(task.chosen, law=which, shape=task.shape)
-    if task.learn and given is not None:
-        raise InputError("--samples and --learn exclude each other", remedy="take one of them")
-    with _opened(task.against, task.chosen.device, task.reference) as bench:
-        if task.learn:
-            with counting(f"collecting samples in {task.against}", task.learn, "pulses") as tell:
-                given = collect(draft, bench, seed=task.seed, pulses=task.learn, span=task.span, tell=tell)
-        with counting(f"certifying against {task.against}", task.pulses, "pulses") as tell:
-            return train(
-                task.chosen, bench, law=which, shape=task.shape, samples=given, seed=task.seed, pulses=task.pulses,
-                span=task.span, spread=task.spread, limits=task.limits, tell=tell,
-            )  # fmt: skip
-
-
-def _train_map(task: _Task, law: str, samples: Path | None) -> tuple[MapSurrogate, HeldEvents]:
-    from cosim.cli.output import counting
-    from cosim.surrogate.bench_reference import BenchReference
-    from cosim.surrogate.certify import collect_events, train_map
-    from cosim.surrogate.mapped import MapSurrogate
-
-    if law or samples:
-        raise InputError(
-            f"{'--law' if law else '--samples'} is for pulses in closed form, which {task.chosen.device} does not have",
-            remedy="take --map" if law else "take --learn",
-        )
-    draft = MapSurrogate(task.chosen, task.event, shape=task.shape)
-    ranges = {} if task.span is None else {"amplitude": task.span}
-    with _opened_map(task.against, task.chosen.device, task.reference) as bench:
-        if isinstance(bench, BenchReference):
-            ranges = {**bench.ranges(draft.map), **ranges}
-        given = None
-        if task.learn:
-            with counting(f"collecting samples in {task.against}", task.learn, "events") as tell:
-                given = collect_events(draft, bench, seed=task.seed, pulses=task.learn, ranges=ranges, tell=tell)
-        with counting(f"certifying against {task.against}", task.pulses, "events") as tell:
-            return train_map(
-                task.chosen, bench, surrogate=draft, samples=given, seed=task.seed, pulses=task.pulses, ranges=ranges,
-                spread=task.spread, limits=task.limits, tell=tell,
-            )  # fmt: skip
+    if not width and not edge:
+        return None
+    own = event_map.device.pulse_width(chosen.resolved())
+    length = units.parse(width, "s") if width else own
+    # a closed pulse keeps the edges that its thresholds were extracted with
+    rise = units.parse(edge, "s") if edge else EDGES * (length if event_map.pulse is None else own)
+    return PulseShape(length, rise, rise)
 
 
 def check(
@@ -223,34 +162,27 @@ def check(
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
     from cosim.cli.output import counting
-    from cosim.surrogate.certify import certify_map
-    from cosim.surrogate.check import certify
+    from cosim.surrogate.base import STATE
+    from cosim.surrogate.certify import certify, updates_per_second
     from cosim.surrogate.files import load
-    from cosim.surrogate.mapped import MapSurrogate
-    from cosim.surrogate.pulse import PulseSurrogate
 
     stored = load(file)
-    if not isinstance(stored, PulseSurrogate | MapSurrogate):
-        raise InputError(f"{file} holds a surrogate of kind {stored.kind!r}, which this check does not know")
     if stored.instances:
         stored = stored.with_(instances={})
     old = stored.certificate
-    allowed = {**({} if old is None else old.limits), **_shares("--limit", limit)}
-    fresh: PulseSurrogate | MapSurrogate
-    held: HeldOut | HeldEvents
-    with counting(f"checking against {against}", pulses, "pulses") as tell:
-        if isinstance(stored, PulseSurrogate):
-            span: Range | None = None if old is None else old.domain.inputs["amplitude"]
-            with _opened(against, stored.device, reference) as bench:
-                fresh, held = certify(stored, bench, seed=seed, pulses=pulses, span=span, limits=allowed, tell=tell)
-        else:
-            ranges = {} if old is None else old.domain.inputs
-            with _opened_map(against, stored.device, reference) as circuit:
-                fresh, held = certify_map(
-                    stored, circuit, seed=seed, pulses=pulses, ranges=ranges, limits=allowed, tell=tell
-                )
+    given = _shares("--limit", limit)
+    kept = (
+        {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
+    )
+    allowed = {**kept, **given}
+    ranges = {} if old is None else old.domain.inputs
+    with (
+        counting(f"checking against {against}", pulses, "pulses") as tell,
+        _opened(stored.map, against, reference) as bench,
+    ):
+        fresh, held = certify(stored, bench, seed=seed, pulses=pulses, ranges=ranges, limits=allowed, tell=tell)
     assert fresh.certificate is not None
-    speed = _speed(stored)
+    speed = updates_per_second(stored)
     passed = not fresh.certificate.broken
     if as_json:
         facts = {
@@ -272,22 +204,13 @@ def check(
         raise typer.Exit(1)
 
 
-def _speed(surrogate: PulseSurrogate | MapSurrogate) -> float:
-    """Updates of one cell per second (1/s)."""
-    from cosim.surrogate.certify import events_per_second
-    from cosim.surrogate.check import updates_per_second
-    from cosim.surrogate.mapped import MapSurrogate
+def _show(surrogate: Surrogate, held: HeldOut, figure: Path | None, *, indent: str = "") -> None:
+    from cosim.surrogate.certify import updates_per_second
 
-    return events_per_second(surrogate) if isinstance(surrogate, MapSurrogate) else updates_per_second(surrogate)
-
-
-def _show(
-    surrogate: PulseSurrogate | MapSurrogate, held: HeldOut | HeldEvents, figure: Path | None, *, indent: str = ""
-) -> None:
     assert surrogate.certificate is not None
     for line in surrogate.certificate.lines():
         print(indent + line)
-    ours, theirs = _speed(surrogate), held.seconds_per_pulse
+    ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
     print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
     if figure is not None:
         from cosim.report.style import save
@@ -304,13 +227,14 @@ def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:
     return f"{1.0 / seconds_per_pulse:.3g} in the reference without its start-up: {ours * seconds_per_pulse:.3g} x"
 
 
-def _law(text: str) -> Law:
-    from cosim.devices.pulse import LAWS
+def map_of_law(law: str) -> str:
+    """The map of a closed pulse by its law's name; raises `UnknownName`."""
+    from cosim.errors import UnknownName
 
-    for law in LAWS:
-        if law == text:
-            return law
-    raise UnknownName("law", text, LAWS)
+    maps = {"rate": "pulse", "published": "published"}
+    if law not in maps:
+        raise UnknownName("law", law, maps)
+    return maps[law]
 
 
 def _shares(option: str, given: list[str] | None) -> dict[str, float]:
@@ -324,68 +248,28 @@ def _shares(option: str, given: list[str] | None) -> dict[str, float]:
 
 
 @contextmanager
-def _opened(against: str, kind: str, reference: str) -> Iterator[PulseBench]:
-    """The reference of pulses of that name; its simulator, if any, is closed at the end."""
-    from cosim.surrogate.references import Integration, SpiceBench
-
-    device, bench = _other(reference, kind), _bench(against)
-    with _simulator(against) as simulator:
-        if simulator is None:
-            yield Integration(device=device)
-        elif bench is None:
-            yield SpiceBench(kind, simulator, device=device)
-        else:
-            from cosim.surrogate.bench_reference import BenchPulses, BenchReference
-
-            yield BenchPulses(BenchReference(bench, simulator, kind, device))
-
-
-@contextmanager
-def _opened_map(against: str, kind: str, reference: str) -> Iterator[MapBench]:
-    """The reference of a device's maps."""
-    from cosim.surrogate.circuit import Circuit, Equations
-
-    device, bench = _other(reference, kind), _bench(against)
-    with _simulator(against) as simulator:
-        if simulator is None:
-            yield Equations(device=device)
-        elif bench is None:
-            yield Circuit(simulator, device=device)
-        else:
-            from cosim.surrogate.bench_reference import BenchReference
-
-            yield BenchReference(bench, simulator, kind, device)
-
-
-def _bench(against: str) -> Testbench | None:
-    """A bench by name or path; None for what is not one."""
+def _opened(event_map: EventMap, against: str, reference: str) -> Iterator[Reference]:
+    """What a map is held against, by its name; its simulator, if any, is closed at the end."""
     from cosim import resources
     from cosim.bench.testbench import Testbench
-
-    if against in ENGINES:
-        return None
-    names = [path.stem for path in resources.listing("netlists", ".toml")]
-    if not against.endswith(".toml") and against not in names:
-        raise UnknownName("reference", against, (*ENGINES, *names))
-    return Testbench.load(against)
-
-
-def _other(reference: str, kind: str) -> ParameterSet | None:
-    from cosim.parameters import ParameterSet
-
-    return ParameterSet.load(reference).for_device(kind) if reference else None
-
-
-@contextmanager
-def _simulator(against: str) -> Iterator[Simulator | None]:
-    """ngspice, closed at the end; None for the equations by themselves."""
-    if against == "integration":
-        yield None
-        return
     from cosim.engines.registry import open_simulator
+    from cosim.errors import UnknownName
+    from cosim.parameters import ParameterSet
+    from cosim.surrogate.bench_reference import BenchReference
+    from cosim.surrogate.references import Equations, reference_for
 
-    simulator = open_simulator()
-    try:
-        yield simulator
-    finally:
-        simulator.close()
+    device = ParameterSet.load(reference).for_device(event_map.device.name) if reference else None
+    if against == "integration":
+        yield Equations(device=device)
+        return
+    bench = None
+    if against != "ngspice":
+        known = [path.stem for path in resources.listing("netlists", ".toml")]
+        if not against.endswith(".toml") and against not in known:
+            raise UnknownName("reference", against, ("ngspice", "integration", *known))
+        bench = Testbench.load(against)
+    with open_simulator() as simulator:
+        if bench is not None:
+            yield BenchReference(bench, simulator, device=device)
+        else:
+            yield reference_for(event_map, simulator, device=device)

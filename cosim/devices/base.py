@@ -25,6 +25,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -287,6 +288,13 @@ class DeviceModel(ABC):
     def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
         """What a read that disturbs nothing gives in the states ``x``: a value for each of `readings`."""
         return {}
+
+    def full_scales(self, p: Values) -> Mapping[str, float]:
+        """Reading -> what its errors and weights are shares of: its largest magnitude at the ends of the states."""
+        ends = self.state_ranges(p)
+        corners = np.array(list(product(*ends.values()))).T
+        found = self.readout(Values(dict(zip(ends, corners, strict=True))), p)
+        return {name: float(np.max(np.abs(value))) for name, value in found.items()}
 
     def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
         """Where each state may be when an event comes; default: within its bounds."""

@@ -44,6 +44,14 @@ class Cell1T1R(TwoTerminal):
         """The memristor's pulses behind the transistor."""
         return PulseCell(self, _MEMRISTOR, self.device_voltage, bench="1t1r_random_pulses")
 
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S) of the memristor, which a read tells once the transistor's drop is known."""
+        return _MEMRISTOR.readout(x, p)
+
+    def full_scales(self, p: Values) -> Mapping[str, float]:
+        """G_max (S) of the memristor."""
+        return _MEMRISTOR.full_scales(p)
+
     def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
         """A pulse by the rate law, and as one event of the published map."""
         return self.pulse_cell().maps(p, shape=shape)

@@ -118,14 +118,14 @@ class Segment:
 
 # Rodas3: A. Sandu et al., Atmos. Environ. 31, 3459 (1997): Rosenbrock's method of order 3, stiffly accurate, with an
 # embedded one of order 2. Stage i: rows of A and C for the stages before it, its time, its weight of df/dt.
-_GAMMA = 0.5
-_STAGES = (
+GAMMA = 0.5
+STAGES = (
     ((), (), 0.0, 0.5),
     ((0.0,), (4.0,), 0.0, 1.5),
     ((2.0, 0.0), (1.0, -1.0), 1.0, 0.0),
     ((2.0, 0.0, 1.0), (1.0, -1.0, -8.0 / 3.0), 1.0, 0.0),
 )
-_DIFFERENCE = 1e-7  # of a state's range, in its difference quotient
+DIFFERENCE = 1e-7  # of a state's range, in its difference quotient
 MAX_STEPS = 20_000
 
 
@@ -211,20 +211,20 @@ def _rodas(
         h = min(h, 1.0 - s)
         # one call for the rate, its slope against each state and against time: (k, 2 + k, n)
         states = np.repeat(y[:, None, :], count + 2, axis=1)
-        steps = _DIFFERENCE * np.where(y > 0.5 * scale, -scale, scale)
+        steps = DIFFERENCE * np.where(y > 0.5 * scale, -scale, scale)
         for k in range(count):
             states[k, k + 1] += steps[k]
-        ahead = min(_DIFFERENCE, 1.0 - s) or -_DIFFERENCE
+        ahead = min(DIFFERENCE, 1.0 - s) or -DIFFERENCE
         times = np.full((count + 2, 1), s)
         times[-1] += ahead
         found = rate(times, states)
         first = found[:, 0]
         slope = (found[:, 1:-1] - first[:, None]) / steps[None]
         forced = (found[:, -1] - first) / ahead
-        matrix = np.eye(count)[None] / (h * _GAMMA) - np.moveaxis(slope, 2, 0)
+        matrix = np.eye(count)[None] / (h * GAMMA) - np.moveaxis(slope, 2, 0)
         inverse = np.linalg.inv(matrix)
         stages: list[Array] = []
-        for a, c, time, weight in _STAGES:
+        for a, c, time, weight in STAGES:
             here = y + sum((x * u for x, u in zip(a, stages, strict=True) if x), np.zeros_like(y))
             right = first if not any(a) else rate(s + time * h, here)
             right = right + sum((x / h * u for x, u in zip(c, stages, strict=True)), np.zeros_like(y))

@@ -22,7 +22,7 @@ from cosim.devices.integrate import Segment, sweep
 from cosim.errors import UnknownName
 
 if TYPE_CHECKING:
-    from cosim.devices.pulse import PulseShape
+    from cosim.devices.pulse import ClosedPulse, PulseShape
 
 ENERGY = "energy"
 ARMED = 20.0  # settling times after which an event is armed again: e^-20 of it is left
@@ -31,10 +31,14 @@ EDGES = 0.025  # of a pulse's width: its rise, and its fall
 
 @dataclass(frozen=True)
 class Field:
-    """A quantity of a map: its ``unit``, and the ``range`` in which it is drawn where the map is tested."""
+    """A quantity of a map: its ``unit``, and the ``range`` in which it is drawn where the map is tested.
+
+    ``still`` is the part of an input's range in which nothing moves: between two thresholds.
+    """
 
     unit: str
     range: tuple[float, float] = (-np.inf, np.inf)
+    still: tuple[float, float] = (0.0, 0.0)
 
     @property
     def span(self) -> float:
@@ -58,6 +62,7 @@ class EventMap:
         waveform: the segments of the event for inputs and parameters.
         closed: the map in closed form; None: integrated.
         fixed: what the waveform holds constant, e.g. ``width`` in s.
+        pulse: the closed form in parts, by which arrays of cells are run; None: there are no such parts.
     """
 
     name: str
@@ -68,6 +73,7 @@ class EventMap:
     waveform: Callable[[Values, Values], tuple[Segment, ...]]
     closed: Closed | None = None
     fixed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    pulse: ClosedPulse | None = None
 
     def __call__(self, state: Values, inputs: Values, p: Values) -> tuple[Values, Values]:
         """The states after one event, and its outputs.

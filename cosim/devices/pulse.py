@@ -8,7 +8,7 @@ pulse's midpoint (explicit midpoint rule, second order in the change of the drop
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -51,11 +51,6 @@ class PulseShape:
 def full_scale(p: Values) -> float:
     """The full scale of a conductance, G_max (S): what read noise and errors are shares of (our choice)."""
     return float(p.g_max)
-
-
-def conductance(w: Operand, p: Values) -> Operand:
-    """Conductance (S) in state ``w`` of the memristor that pulses move; ``p`` may be a cell's."""
-    return ThresholdMemristor().conductance(Values({"w": w}), p)
 
 
 class Series(Protocol):
@@ -191,10 +186,6 @@ class PulseCell:
     bench: str = ""
     threshold_names: tuple[str, str] = ("theta_p", "theta_n")
 
-    def conductance(self, w: Operand, p: Values) -> Operand:
-        """Conductance (S) of the memristor in state ``w``."""
-        return conductance(w, p)
-
     def thresholds(self, p: Values) -> tuple[Operand, Operand]:
         """Voltages (V, magnitudes) on the memristor below which nothing moves: negative, positive."""
         return p.theta_p, p.theta_n
@@ -202,27 +193,6 @@ class PulseCell:
     def reach(self, p: Values, *, step: float) -> tuple[Operand, Operand]:
         """Voltages (V, magnitudes) on the memristor with an overdrive K of ``step``: negative, positive."""
         return p.theta_p + np.log1p(step) / p.alpha_p, p.theta_n + np.log1p(step) / p.alpha_n
-
-    def pulse(
-        self, v: Operand, w: Operand, p: Values, *, shape: PulseShape, law: Law, polarity: int = 0, energy: bool = True
-    ) -> tuple[Operand, Operand]:
-        """The state after a pulse of ``v`` (V) and its energy (J), None where ``energy`` is not asked for.
-
-        ``polarity`` as in `apply_pulse`. The published law takes the pulse as one event (`apply_event`).
-        """
-        if law == "published":
-            if energy:
-                return apply_event(self.memristor, p, v=v, w=w, shape=shape, series=self.series, polarity=polarity)
-            over = v if self.series is None else self.series(v, w, p)
-            return event(self.memristor, p, v=over, w=w, polarity=polarity), None
-        if energy or self.series is not None:
-            return apply_pulse(self.memristor, p, v=v, w=w, shape=shape, series=self.series, polarity=polarity)
-        return advance(self.memristor, p, v=v, w=w, shape=shape, polarity=polarity), None
-
-    def still(self, v: Operand, w: Operand, p: Values, *, shape: PulseShape) -> Operand:
-        """The energy (J) of a pulse that moves nothing."""
-        over = v if self.series is None else self.series(v, w, p)
-        return v * self.memristor.current(over, Values({"w": w}), p) * shape.energy_time
 
     def voltage(self, v: float, p: Values, *, w: float = 0.5) -> float:
         """The voltage (V) over the device that puts ``v`` on the memristor in state ``w``; raises `InputError`."""
@@ -250,18 +220,50 @@ class PulseCell:
         """One event map per law: ``pulse`` and ``published``."""
         from cosim.devices.maps import pulse_map
 
-        chosen = shape or PulseShape()
         ends = [self.voltage(sign * float(v), p) for sign, v in zip((-1, 1), self.reach(p, step=1.0), strict=True)]
+        negative, positive = (float(v) for v in self.thresholds(p))
         found = {}
         for name, law in (("pulse", LAWS[0]), ("published", LAWS[1])):
-
-            def closed(
-                x: Values, u: Values, p: Values, law: Law = law
-            ) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
-                w, energy = self.pulse(u.amplitude, x.w, p, shape=chosen, law=law)
-                return {"w": w}, {**self.device.readout(Values({"w": w}), p), "energy": energy}
-
-            found[name] = pulse_map(
-                self.device, p, name=name, shape=chosen, closed=closed, ranges={"pn": (ends[0], ends[1])}
+            pulse = ClosedPulse(self, law, shape or PulseShape())
+            made = pulse_map(
+                self.device, p, name=name, shape=pulse.shape, closed=pulse.whole, ranges={"pn": (ends[0], ends[1])}
             )
+            amplitude = replace(made.inputs["amplitude"], still=(-negative, positive))
+            found[name] = replace(made, pulse=pulse, inputs={"amplitude": amplitude})
         return found
+
+
+@dataclass(frozen=True)
+class ClosedPulse:
+    """One pulse of a cell, whole or by polarity: what no threshold lets through need not be computed."""
+
+    cell: PulseCell
+    law: Law
+    shape: PulseShape
+
+    def whole(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+        """The states after a pulse and its outputs, as an event map's closed form."""
+        w, energy = self.part(u.amplitude, x.w, p)
+        return {"w": w}, {**self.cell.device.readout(Values({"w": w}), p), "energy": energy}
+
+    def part(
+        self, v: Operand, w: Operand, p: Values, *, polarity: int = 0, energy: bool = True
+    ) -> tuple[Operand, Operand]:
+        """The state after a pulse of ``v`` (V) and its energy (J), None where ``energy`` is not asked for.
+
+        ``polarity`` as in `apply_pulse`. The published law takes the pulse as one event (`apply_event`).
+        """
+        memristor, series, shape = self.cell.memristor, self.cell.series, self.shape
+        if self.law == "published":
+            if energy:
+                return apply_event(memristor, p, v=v, w=w, shape=shape, series=series, polarity=polarity)
+            over = v if series is None else series(v, w, p)
+            return event(memristor, p, v=over, w=w, polarity=polarity), None
+        if energy or series is not None:
+            return apply_pulse(memristor, p, v=v, w=w, shape=shape, series=series, polarity=polarity)
+        return advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity), None
+
+    def still(self, v: Operand, w: Operand, p: Values) -> Operand:
+        """The energy (J) of a pulse that moves nothing."""
+        over = v if self.cell.series is None else self.cell.series(v, w, p)
+        return v * self.cell.memristor.current(over, Values({"w": w}), p) * self.shape.energy_time

@@ -35,9 +35,6 @@ from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.reads import from_pulse_train
 
 if TYPE_CHECKING:
-    from cosim.devices.pulse import PulseShape
-
-if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseCell, PulseShape
 
@@ -117,6 +114,14 @@ class ThresholdMemristor(TwoTerminal):
         """Conductance (S) in state ``x``: G_max (w (1 − 1/r) + 1/r)."""
         return p.g_max * (x.w * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
 
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S): ohmic, the same at every voltage."""
+        return {"conductance": self.conductance(x, p)}
+
+    def full_scales(self, p: Values) -> Mapping[str, float]:
+        """G_max (S)."""
+        return {"conductance": float(p.g_max)}
+
     def pulse_cell(self) -> PulseCell:
         """Its pulses in closed form."""
         from cosim.devices.pulse import PulseCell
@@ -187,10 +192,8 @@ class ThresholdMemristor(TwoTerminal):
         f = np.maximum(np.maximum(w, 0.0) ** p.gamma_n, w <= 0.01)  # f <= 1, so this is f = 1 for w <= 0.01
         return np.maximum(w - f * down, 0.0)
 
-    def published_map(self, v: Operand, w: Operand, p: Values) -> Array:
+    def published_map(self, v: Operand, w: Operand, p: Values) -> Operand:
         """The state after one event of amplitude ``v`` (V) by the published map, clipped to [0, 1]."""
-        w = np.asarray(w, dtype=float)
         up = overdrive(-v - p.theta_p, p.alpha_p)
         down = overdrive(v - p.theta_n, p.alpha_n)
-        after = np.where(up > 0.0, self.published_rise(w, p, up=up), self.published_fall(w, p, down=down))
-        return np.asarray(after)
+        return np.where(up > 0.0, self.published_rise(w, p, up=up), self.published_fall(w, p, down=down))

@@ -62,7 +62,7 @@ def assignments(roots: Mapping[str, Expr]) -> tuple[list[str], dict[str, str]]:
 def map_source(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> str:
     """The loop of a map in closed form; ``own`` names the parameters that differ between instances.
 
-    Raises `EmitError` for a map that is integrated, and for an operation that numba's text does not have.
+    Raises `EmitError` for a map that is integrated (`cosim.emit.numba_sweep`), and for an operation without a text.
     """
     if event_map.closed is None:
         raise EmitError(
@@ -83,7 +83,14 @@ def map_source(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> st
 
 
 def map_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> MapKernel:
-    """The compiled loop of a map: results are its states, then its outputs, in the map's order. Needs numba."""
+    """The compiled loop of a map: results are its states, then its outputs, in the map's order. Needs numba.
+
+    Raises `EmitError` for a map that has no text: of a device with an implicit current, for one.
+    """
+    if event_map.closed is None:
+        from cosim.emit.numba_sweep import sweep_kernel
+
+        return sweep_kernel(event_map, p, own=own)
     found: MapKernel = compiled(map_source(event_map, p, own=own))
     return found
 

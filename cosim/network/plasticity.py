@@ -18,8 +18,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.pulse import PulseCell
 from cosim.errors import InputError
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 Array = NDArray[np.float64]
 
@@ -74,18 +75,30 @@ class Vdsp:
         return v * np.where(v < 0.0, self.threshold_p * self.scale_p, self.threshold_d * self.scale_d)
 
     @classmethod
-    def of(cls, surrogate: PulseSurrogate, *, scale_p: float, scale_d: float) -> Vdsp:
+    def of(cls, surrogate: Surrogate, *, scale_p: float, scale_d: float) -> Vdsp:
         """With the thresholds of a surrogate's nominal cell."""
-        low, high = surrogate.with_(instances={}).lowest
-        return cls(-surrogate.cell_voltage(-low), surrogate.cell_voltage(high), scale_p, scale_d)
+        cell, p = threshold_cell(surrogate), surrogate.parameters.resolved()
+        negative, positive = (float(theta) for theta in cell.thresholds(p))
+        return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d)
 
 
-def default_scales(surrogate: PulseSurrogate) -> tuple[float, float]:
+def threshold_cell(surrogate: Surrogate) -> PulseCell:
+    """The cell whose thresholds the rule amplifies to; raises `InputError` for a map without."""
+    if surrogate.map.pulse is None:
+        raise InputError(
+            f"voltage-dependent plasticity needs cells with thresholds, which the map {surrogate.name} of "
+            f"{surrogate.device} does not have",
+            remedy="take a surrogate of e.g. cell_1t1r",
+        )
+    return surrogate.map.pulse.cell
+
+
+def default_scales(surrogate: Surrogate) -> tuple[float, float]:
     """Scale factors (depression, potentiation): those that the parameter set carries for this rule, else by `STEPS`."""
     given = surrogate.parameters.plasticity
     if "scale_d" in given and "scale_p" in given:
         return given["scale_d"].value, given["scale_p"].value
-    p, cell = surrogate.parameters.resolved(), surrogate.cell
+    p, cell = surrogate.parameters.resolved(), threshold_cell(surrogate)
     potentiates, depresses = (float(theta) for theta in cell.thresholds(p))
     return (
         float(cell.reach(p, step=STEPS[0])[1]) / depresses,

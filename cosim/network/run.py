@@ -205,7 +205,7 @@ def run_network(
 
     >>> settings, _ = cosim.vdsp_preset("digits")
     >>> task = cosim.ImageTask(cosim.load_images("digits").first(300))
-    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
     >>> result = cosim.run_network(cosim.VdspSystem(settings.with_(neurons=20), cell, task))
     >>> result.mean > 0.2
     True

@@ -1,26 +1,22 @@
-"""What a surrogate is: ``step(state, inputs) -> (state, outputs)`` in numpy, and a certificate of how good it is.
+"""How far a surrogate can be trusted: its certificate, its domain, and what becomes of a call outside of it.
 
-A surrogate stands for a circuit inside a domain: ranges of its inputs, states and parameters, at a fixed pulse shape.
-Its `Certificate` holds the error against the circuit simulator on data that took no part in making it, the growth of
-the error over a long free run, and what is needed to make it again. Outside the domain it raises `DomainError`, or
+A `Certificate` holds the error against a reference on data that took no part in making the surrogate, the growth of the
+error over a long free run, and what is needed to make it again. Outside the domain a surrogate raises `DomainError`, or
 warns and extrapolates, or asks a reference, as its user chose.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
-from cosim.devices.base import Values
-from cosim.devices.pulse import conductance, full_scale
 from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
@@ -31,10 +27,11 @@ Outside = Literal["raise", "warn", "ask"]
 OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")
 
 
-# Largest errors (shares of full scale) of a surrogate that is used without being told to: our choice. The state and its
-# conductance are what a network lives on; the energy is a figure beside it, and 7 % is the best published one
+# Largest errors (shares of full scale) of a surrogate that is used without being told to: our choice. States and
+# readings are what a network lives on; the energy is a figure beside it, and 7 % is the best published one
 # (arXiv 2507.10748).
-LIMITS: Mapping[str, float] = MappingProxyType({"state": 0.01, "conductance": 0.01, "energy": 0.07, "free run": 0.05})
+STATE, FREE_RUN = "state", "free run"
+LIMITS: Mapping[str, float] = MappingProxyType({STATE: 0.01, "energy": 0.07, FREE_RUN: 0.05})
 # Cells deviate from their nominal parameters by a normal distribution, cut off so many standard deviations away ...
 DEVIATIONS = 3.0
 # ... and at this share of the nominal value: a threshold has a sign.
@@ -47,48 +44,25 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
-def read_limits(given: Mapping[str, Any], defaults: Mapping[str, float] = LIMITS) -> Mapping[str, float]:
-    """Limits by name over the defaults. Raises `UnknownName`, and `InputError` for a limit that nothing could keep."""
+def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Iterable[str]) -> Mapping[str, float]:
+    """Limits by name over `LIMITS`; ``state`` is that of every state which has none by its own name.
+
+    Raises `UnknownName`, and `InputError` for a limit that nothing could keep.
+    """
+    states, outputs = list(states), list(outputs)
     for name, limit in given.items():
-        if name not in defaults:
-            raise UnknownName("error of a certificate", str(name), defaults)
+        if name not in (known := (STATE, *states, *outputs, FREE_RUN)):
+            raise UnknownName("error of a certificate", str(name), known)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
-    return MappingProxyType({**defaults, **{str(name): float(limit) for name, limit in given.items()}})
+    of = {**LIMITS, **{str(name): float(limit) for name, limit in given.items()}}
+    found = {name: of.get(name, of[STATE]) for name in states}
+    found |= {name: of.get(name, LIMITS[STATE]) for name in outputs}
+    return MappingProxyType({**found, FREE_RUN: of[FREE_RUN]})
 
 
 class DomainWarning(UserWarning):
     """A surrogate is used outside the domain of its certificate, and extrapolates."""
-
-
-@dataclass(frozen=True)
-class Response:
-    """What a circuit answered to a train of pulses.
-
-    Args:
-        w: (n,) the state after each pulse.
-        energy: (n,) J, of each pulse.
-        conductance: (n,) S, of the circuit's own memristor after each pulse: by its law and its parameters.
-        full_scale: G_max (S) of that memristor (`cosim.devices.pulse.full_scale`).
-    """
-
-    w: Array
-    energy: Array
-    conductance: Array
-    full_scale: float
-
-    @classmethod
-    def of(cls, w: Array, energy: Array, p: Values) -> Self:
-        """With the conductance of a memristor of the parameters ``p`` in the states ``w``."""
-        return cls(w, energy, np.asarray(conductance(w, p)), full_scale(p))
-
-
-class Reference(Protocol):
-    """A circuit that takes pulses: SPICE, or a numerical integration."""
-
-    def __call__(self, amplitudes: Array, w0: float) -> Response:
-        """Apply ``amplitudes`` (n,) V one after the other, from the state ``w0``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,12 +74,20 @@ class Domain:
         states: by name; what the held-out runs went through, not what the device could have.
         parameters: of instances; a parameter that is not named may only have its nominal value.
         fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
+        units: of inputs, states and parameters, by name; what is not named has none.
     """
 
     inputs: Mapping[str, Range]
     states: Mapping[str, Range]
     parameters: Mapping[str, Range] = field(default_factory=lambda: MappingProxyType({}))
     fixed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def shown(self, name: str) -> str:
+        """The range of an input, a state or a parameter in words, e.g. "amplitude -2..2 V"."""
+        low, high = {**self.inputs, **self.states, **self.parameters}[name]
+        unit = self.units.get(name, "1")
+        return f"{name} {low:.4g}..{high:.4g}" + ("" if unit == "1" else f" {unit}")
 
     def __post_init__(self) -> None:
         for kind in ("inputs", "states", "parameters"):
@@ -162,22 +144,22 @@ class Certificate:
     """How far a surrogate can be trusted, and what is needed to make it again.
 
     Args:
-        errors: per pulse on held-out data: ``state`` (1), ``conductance`` (S), ``energy`` (J).
-        rollout: growth of the state's error.
+        errors: per event on held-out data, of each state and output by its name.
+        rollout: growth of the states' error.
         domain: where this holds.
-        pulses: how many held-out pulses.
+        pulses: how many held-out events.
         against: the engine that answered, e.g. ``"ngspice-46"``.
         reference: the circuit and the device in it, e.g. ``"1t1r_random_pulses with the device tio2"``.
         extraction: whether the errors hold that of the parameters' extraction: "included" where the reference is
             another device than the surrogate's own parameter set, else "not included".
-        limits: by the name of an error, and ``"free run"`` for the state's largest in `rollout`: the largest share of
-            full scale at which the surrogate may be used without being told to.
+        limits: by the name of an error, and ``"free run"`` for the largest in `rollout`: the largest share of full
+            scale at which the surrogate may be used without being told to.
         netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
         data: SHA-256 of the held-out data.
         parameters: fingerprint of the parameter set.
         surrogate: fingerprint of what was certified; a surrogate takes no certificate of another one.
         tolerances: of the engine.
-        seed: of the held-out pulses, as text.
+        seed: of the held-out events, as text.
         made: UTC, ISO 8601.
         version: of cosim.
         notes: choices made on the way, e.g. which correction was taken.
@@ -205,7 +187,7 @@ class Certificate:
     def broken(self) -> tuple[str, ...]:
         """The limits that the surrogate misses, each as a sentence; empty where it keeps all of them."""
         largest = {name: error.max_percent for name, error in self.errors.items()}
-        largest["free run"] = 100.0 * max(self.rollout.max)
+        largest[FREE_RUN] = 100.0 * max(self.rollout.max)
         return tuple(
             f"{name}: {largest[name]:.3g} % of full scale, limit {100.0 * limit:.3g} %"
             for name, limit in self.limits.items()
@@ -227,9 +209,7 @@ class Certificate:
         grown = "; ".join(f"{n}: {high:.2g}" for n, high in zip(self.rollout.pulses, self.rollout.max, strict=True))
         out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
         ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
-        out.append(
-            "domain      " + ", ".join(f"{n} {low:.4g}..{high:.4g}{_unit(n)}" for n, (low, high) in ranges.items())
-        )
+        out.append("domain      " + ", ".join(map(self.domain.shown, ranges)))
         if self.domain.fixed:
             fixed = ", ".join(f"{n} {units.show(value, 's')}" for n, value in self.domain.fixed.items())
             out.append(f"fixed       {fixed}")
@@ -251,6 +231,7 @@ class Certificate:
                 "states": dict(self.domain.states),
                 "parameters": dict(self.domain.parameters),
                 "fixed": dict(self.domain.fixed),
+                "units": dict(self.domain.units),
             },
             "limits": dict(self.limits),
             "broken": list(self.broken),
@@ -269,7 +250,7 @@ class Certificate:
 
         rollout = given["rollout"]
         limits = {str(name): float(limit) for name, limit in given["limits"].items()}
-        if not limits.keys() <= {*given["errors"], "free run"}:
+        if not limits.keys() <= {*given["errors"], FREE_RUN}:
             raise ValueError(f"limits of {', '.join(limits)}")
         return cls(
             errors=MappingProxyType(
@@ -289,6 +270,7 @@ class Certificate:
                 ranges("states"),
                 ranges("parameters"),
                 MappingProxyType({str(k): float(v) for k, v in given["domain"]["fixed"].items()}),
+                MappingProxyType({str(k): str(v) for k, v in given["domain"]["units"].items()}),
             ),
             pulses=int(given["pulses"]),
             limits=MappingProxyType(limits),
@@ -296,33 +278,6 @@ class Certificate:
             notes=tuple(str(note) for note in given["notes"]),
             **{name: str(given[name]) for name in TEXTS},
         )
-
-
-class Surrogate(ABC):
-    """A fast model of a circuit. Immutable: the state is the caller's."""
-
-    # The name under which files of this kind are stored.
-    kind: ClassVar[str]
-    certificate: Certificate | None
-
-    @abstractmethod
-    def step(self, state: Values, inputs: Values) -> tuple[Values, Values]:
-        """The state after one step, and what the circuit gives out; raises `DomainError` where so chosen."""
-
-    @abstractmethod
-    def document(self) -> dict[str, Any]:
-        """What is needed to make it again, as JSON values, without the certificate."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of its file."""
-
-    @classmethod
-    @abstractmethod
-    def rebuilt(
-        cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
-    ) -> Self:
-        """The inverse of `document` and `arrays`."""
 
 
 def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, str]) -> None:
@@ -338,10 +293,6 @@ def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, s
         if name not in given:
             in_unit = "" if unit == "1" else f" in {unit}"
             raise InputError(f"{kind} {name!r} of the surrogate is missing", remedy=f"give {name}{in_unit}")
-
-
-def _unit(name: str) -> str:
-    return {"amplitude": " V", "w": ""}.get(name, " (SI)")
 
 
 def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:
@@ -362,8 +313,9 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
 
 
 def widened(allowed: Range, slack: float) -> Range:
-    """``allowed`` with each end moved outwards by a share of itself: room for rounding."""
-    return (allowed[0] - slack * abs(allowed[0]), allowed[1] + slack * abs(allowed[1]))
+    """``allowed`` with each end moved outwards by a share of the larger one: room for rounding."""
+    room = slack * max((abs(end) for end in allowed if np.isfinite(end)), default=0.0)
+    return (allowed[0] - room, allowed[1] + room)
 
 
 def parameters_outside(

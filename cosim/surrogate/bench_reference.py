@@ -1,13 +1,9 @@
-"""Any bench as the reference of a surrogate: a map that it declares, with the fields of the device's own map.
-
-`BenchReference` is what maps of any device are held against (`cosim.surrogate.circuit.MapBench`), `BenchPulses` the
-same for pulses in closed form (`cosim.surrogate.references.PulseBench`).
-"""
+"""Any bench as the reference of a surrogate: a map that it declares, with the fields of the device's own map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -24,11 +20,10 @@ from cosim.devices.maps import EventMap
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError, SimulationError
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array, Range, Reference, Response
+from cosim.surrogate.base import Range
 from cosim.surrogate.references import named
 
 if TYPE_CHECKING:
-    from cosim.devices.pulse import PulseShape
     from cosim.engines.simulator import Simulator
 
 
@@ -53,14 +48,33 @@ class BenchReference:
     Args:
         bench: one with a map.
         simulator: an open one; the caller closes it.
-        kind: the device of the surrogate.
-        given: the set that stands in the bench, whatever set is held against it; None: the surrogate's own.
+        device: the set that stands in the bench, e.g. of the device that was measured, whatever set is held against
+            it; None: the surrogate's own set, whose extraction is then not tested. A bench whose maps name no device
+            stands for itself: its circuit is what was measured.
+
+    >>> with cosim.open_simulator() as simulator:
+    ...     bench = cosim.Testbench.load("1t1r_random_pulses")
+    ...     reference = cosim.BenchReference(bench, simulator, device=cosim.ParameterSet.load("tio2"))
+    ...     reference.subject(cosim.ParameterSet.load("hfo2"))
+    '1t1r_random_pulses with the device tio2'
     """
 
     bench: Testbench
     simulator: Simulator
-    kind: str
-    given: ParameterSet | None = None
+    device: ParameterSet | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether a device answers that is not the surrogate's own set."""
+        return self.device is not None or self._stands_for_itself
+
+    @property
+    def _stands_for_itself(self) -> bool:
+        return all(given.device is None for given in self.bench.file.maps.values())
+
+    def _chosen(self, parameters: ParameterSet) -> ParameterSet:
+        """The set by which the bench is run and its states are read."""
+        return parameters if self._stands_for_itself else self.device or parameters
 
     @property
     def engine(self) -> str:
@@ -72,13 +86,6 @@ class BenchReference:
         """The numeric options of the bench's deck."""
         options = self.bench.deck().options
         return MappingProxyType({key: float(x) for key, x in options.items() if isinstance(x, int | float)})
-
-    @property
-    def device(self) -> ParameterSet | None:
-        """As `given`; where the bench's map names no device, its circuit: that is not the surrogate's set either."""
-        if self.given is None and all(given.device is None for given in self.bench.file.maps.values()):
-            return ParameterSet(self.kind, self.bench.name, {})
-        return self.given
 
     def found(self, event_map: EventMap) -> BenchMap:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
@@ -113,14 +120,14 @@ class BenchReference:
 
     def subject(self, parameters: ParameterSet) -> str:
         """The bench, and the device in it."""
-        if self.device is not self.given:
+        if self._stands_for_itself:
             return f"the circuit of {self.bench.name}"
-        return f"{self.bench.name} with {named(self.given or parameters, self.given)}"
+        return f"{self.bench.name} with {named(self.device or parameters, self.device)}"
 
     def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
-        """The events one after the other, as a `MapBench` answers them; raises `SimulationError` where one failed."""
+        """The events one after the other, as a `Reference` answers them; raises `SimulationError` where one failed."""
         found = self.found(event_map)
-        slot, chosen = found.given.device, self.given or parameters
+        slot, chosen = found.given.device, self._chosen(parameters)
         if slot is not None:
             chosen = self._fitted(chosen, slot)
             found = found.with_(device=chosen)
@@ -153,48 +160,3 @@ class BenchReference:
                 remedy="take a bench with that device",
             )
         return given.for_device(kind)
-
-
-@dataclass(frozen=True)
-class BenchPulses:
-    """The pulses of a device with a closed form, answered by a bench's map."""
-
-    answers: BenchReference
-    netlist: str = field(default="", init=False)
-
-    def __post_init__(self) -> None:
-        model = find_device(self.answers.kind)
-        event_map = next(iter(model.maps(model.defaults()).values()))
-        object.__setattr__(self, "netlist", self.answers.netlist(event_map))
-
-    @property
-    def engine(self) -> str:
-        """The simulator and its version."""
-        return self.answers.engine
-
-    @property
-    def tolerances(self) -> Mapping[str, float]:
-        """Of the bench's deck."""
-        return self.answers.tolerances
-
-    @property
-    def device(self) -> ParameterSet | None:
-        """As `BenchReference.device`."""
-        return self.answers.device
-
-    def subject(self, parameters: ParameterSet) -> str:
-        """The bench, and the device in it."""
-        return self.answers.subject(parameters)
-
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """The bench under pulses of this shape; every call is one train."""
-        model = find_device(parameters.device)
-        event_map = next(iter(model.maps(parameters.resolved(), shape=shape).values()))
-        p = (self.answers.given or parameters).resolved()
-
-        def respond(amplitudes: Array, w0: float) -> Response:
-            events = xr.Dataset({"amplitude": (EVENT, np.asarray(amplitudes)), "w_before": w0})
-            answer = self.answers.respond(parameters, event_map, events)
-            return Response.of(answer["w"].values, answer["energy"].values, p)
-
-        return respond

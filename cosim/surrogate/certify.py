@@ -1,15 +1,14 @@
-"""Certificates and corrections of `MapSurrogate`: held-out events against any `MapBench`.
+"""A surrogate against a reference: held-out events, free runs, and the certificate that comes of them.
 
-As for pulses (`cosim.surrogate.check`): two long trains begin at the lower and the upper ends of the states' ranges,
-the rest are short ones. A tenth of a state's range counts as tested with `LEAST_TESTED` events in it, and the domain is
-the widest run of such tenths; each short train begins in the tenths that lack least, so that few events certify a part
-of a range rather than nothing.
+Two long trains begin at the lower and the upper ends of the states' ranges, the rest are short ones. A tenth of a
+state's range counts as tested with `LEAST_TESTED` events in it, and the domain is the widest run of such tenths; each
+short train begins in the tenths that lack least, so that few events certify a part of a range rather than nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -21,54 +20,88 @@ from numpy.typing import NDArray
 
 from cosim import __version__
 from cosim.devices.base import Values
-from cosim.devices.maps import ENERGY, EventMap
-from cosim.errors import FitError, InputError, UnknownName
-from cosim.parameters import ParameterSet
+from cosim.devices.maps import EventMap, Field
+from cosim.errors import InputError, UnknownName
 from cosim.surrogate.base import (
-    LIMITS,
+    STATE,
     Array,
     Certificate,
     Domain,
     ErrorSummary,
     Range,
+    Rollout,
     deviating_range,
     read_limits,
 )
-from cosim.surrogate.check import LEAST_TESTED, TENTHS, Tell, _covered, _seconds_per_pulse, growth
-from cosim.surrogate.circuit import EVENT, MapBench
-from cosim.surrogate.correction import MapCorrection, orders
 from cosim.surrogate.files import array_digest
-from cosim.surrogate.mapped import MapSurrogate
-from cosim.surrogate.train import DEGREES, WORTH
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.references import EVENT, Reference, events_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LONG, SHORT = 100, 2  # events of a long train, at most, and of a short one
-LEARNED = 20  # events of a training train
+Tell = Callable[[int, int], None]
+# The states' ranges are tested and certified in tenths; one counts as tested with so many events (our choice).
+TENTHS = 10
+LEAST_TESTED = 5
+LONG, SHORT = 200, 5  # events of a long train, at most, and of one that begins where too few were tested
+STILL = 0.1  # the share of events between two thresholds
 LOGARITHMIC = 100.0  # a positive range whose ends differ by more is drawn from by its logarithm
+MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
-class HeldEvents:
-    """Held-out events and what both made of them.
+class HeldOut:
+    """Held-out events and what both made of them; ``held["w"]`` is a column's values.
 
     Args:
         events: over ``event``: each input; ``<state>_before``; each state and output of the reference, and the
             surrogate's as ``<name>_surrogate``.
-        free: per train and state, both states (2, n) as shares of the range, where each follows itself.
-        seconds_per_pulse: wall time that one event more takes the reference; None where the trains do not tell.
+        free: per state and train, both states (2, n) as shares of the range, where each follows itself.
+        seconds_per_pulse: wall time that one event more takes the reference, its start-up left out; None where the
+            trains are too few or too short to tell.
     """
 
     events: xr.Dataset
     free: tuple[Array, ...]
     seconds_per_pulse: float | None
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """The surrogate's states after an event over the reference's, as shares of full scale."""
-        from cosim.report.surrogate_figures import plot_events
+    def __getitem__(self, name: str) -> Array:
+        return np.asarray(self.events[name].values)
 
-        return plot_events(self, ax)
+    @property
+    def states(self) -> list[str]:
+        """Names of the states."""
+        return [str(name).removesuffix("_before") for name in self.events if str(name).endswith("_before")]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The surrogate's change of every state over the reference's."""
+        from cosim.report.surrogate_figures import plot_parity
+
+        return plot_parity(self, ax)
+
+
+def random_inputs(entry: Field, rng: np.random.Generator, *, count: int, name: str, span: Range) -> Array:
+    """(count,) values of an input from ``span``.
+
+    A span on both sides of zero is drawn from by sign, and denser towards its ends, where a device does most; of an
+    input with thresholds nine in ten lie beyond them, uniformly.
+    """
+    low, high = span
+    if entry.still[0] < entry.still[1]:
+        if not low < 0.0 < high:
+            raise InputError(f"the {name} {low:g}..{high:g} {entry.unit} has one sign", remedy="give both signs")
+        negative, below = rng.random(count) < 0.5, rng.random(count) < STILL
+        end, theta = np.where(negative, -low, high), np.where(negative, -entry.still[0], entry.still[1])
+        least = np.where(below | (end <= theta), 0.0, theta)
+        size = least + rng.random(count) * (np.where(below, np.minimum(theta, end), end) - least)
+        return np.asarray(np.where(negative, -size, size))
+    part = rng.random(count)
+    if low < 0.0 < high:
+        return np.asarray(np.where(rng.random(count) < 0.5, low, high) * np.sqrt(part))
+    if low > 0.0 and high > LOGARITHMIC * low:
+        return np.asarray(low * (high / low) ** part)
+    return np.asarray(low + (high - low) * part)
 
 
 def random_events(
@@ -77,246 +110,225 @@ def random_events(
     *,
     count: int,
     begin: Mapping[str, float],
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, Range] = MappingProxyType({}),
 ) -> xr.Dataset:
-    """``count`` events with inputs from ``ranges``, beginning in the states ``begin``, as a `MapBench` takes them.
-
-    A range on both sides of zero is drawn from by sign, and denser towards its ends: a device does most there.
-    """
-    columns: dict[str, object] = {}
-    for name, entry in event_map.inputs.items():
-        low, high = ranges.get(name, entry.range)
-        part = rng.random(count)
-        if low < 0.0 < high:
-            drawn = np.where(rng.random(count) < 0.5, low, high) * np.sqrt(part)
-        elif low > 0.0 and high > LOGARITHMIC * low:
-            drawn = low * (high / low) ** part
-        else:
-            drawn = low + (high - low) * part
-        columns[name] = (EVENT, drawn, {"units": entry.unit})
-    return xr.Dataset(columns | {f"{name}_before": value for name, value in begin.items()})
+    """``count`` events with inputs from ``ranges``, else from the map's own, that begin in the states ``begin``."""
+    drawn = {
+        name: random_inputs(entry, rng, count=count, name=name, span=ranges.get(name, entry.range))
+        for name, entry in event_map.inputs.items()
+    }
+    return events_of(event_map, drawn, begin=begin)
 
 
-def joined(event_map: EventMap, events: xr.Dataset, answer: xr.Dataset) -> xr.Dataset:
-    """Inputs, the states before each event and the answers, over ``event``; states clipped to their bounds."""
-    before = {}
-    for name in event_map.states:
-        # an engine may overshoot a bound by its tolerance
-        path = np.concatenate([[float(events[f"{name}_before"])], answer[name].values[:-1]])
-        before[f"{name}_before"] = (EVENT, np.clip(path, *event_map.bounds(name)))
-    return events.drop_vars([f"{name}_before" for name in event_map.states]).assign(before).merge(answer)
+class Trains:
+    """Random trains of ``count`` events in all, and how often each tenth of each state has been tested by them."""
+
+    def __init__(
+        self, event_map: EventMap, rng: np.random.Generator, *, count: int, longest: int, ranges: Mapping[str, Range]
+    ) -> None:
+        """``longest``: events of a train at most; ``ranges`` of inputs, over the map's own."""
+        for name in ranges:
+            if name not in event_map.inputs:
+                raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
+        self.map, self._rng, self._ranges = event_map, rng, ranges
+        long = max(min(longest, max(count // 4, (count - 100) // 2)), 1)
+        self.sizes = [min(long, count), *([long] if count >= 2 * long else [])]
+        self.sizes += [min(SHORT, count - start) for start in range(sum(self.sizes), count, SHORT)]
+        self.tested = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}
+
+    def events(self, number: int) -> xr.Dataset:
+        """A train: from either end of all ranges, then in each from the tenth that lacks least to be tested."""
+        begin = {}
+        for name, entry in self.map.states.items():
+            counts = self.tested[name]
+            lacking = np.where(counts < LEAST_TESTED, counts, -1)
+            tenth = int(np.argmax(lacking)) if np.any(lacking >= 0) else int(np.argmin(counts))
+            share = float(number) if number < 2 else (tenth + float(self._rng.random())) / TENTHS
+            begin[name] = entry.range[0] + share * entry.span
+        return random_events(self.map, self._rng, count=self.sizes[number], begin=begin, ranges=self._ranges)
+
+    def joined(self, events: xr.Dataset, answer: xr.Dataset) -> xr.Dataset:
+        """Inputs, the states before each event and the answers, over ``event``; they count as tested."""
+        before = {}
+        for name, entry in self.map.states.items():
+            # an engine may overshoot a bound by its tolerance
+            path = np.concatenate([[float(events[f"{name}_before"])], answer[name].values[:-1]])
+            path = np.clip(path, *self.map.bounds(name))
+            before[f"{name}_before"] = (EVENT, path)
+            self.tested[name] += np.histogram(path, bins=TENTHS, range=entry.range)[0]
+        return events.drop_vars(list(before)).assign(before).merge(answer)
 
 
-def stepped(surrogate: MapSurrogate, data: xr.Dataset) -> dict[str, Array]:
-    """States and outputs of the surrogate for each event of `joined` data."""
+def stepped(surrogate: Surrogate, data: xr.Dataset) -> dict[str, Array]:
+    """States and outputs of the surrogate for each event of joined data."""
     state = Values({name: data[f"{name}_before"].values for name in surrogate.map.states})
     after, outputs = surrogate.step(state, Values({name: data[name].values for name in surrogate.map.inputs}))
     return {**after, **outputs}
 
 
-def collect_events(
-    surrogate: MapSurrogate,
-    bench: MapBench,
-    *,
-    seed: int = 0,
-    pulses: int = 600,
-    ranges: Mapping[str, Range] = MappingProxyType({}),
-    tell: Tell | None = None,
-) -> xr.Dataset:
-    """Training samples from a circuit (`joined`), of a stream that `certify_map` does not use."""
-    rng = np.random.default_rng([seed, 0])
-    parts = []
-    for start in range(0, pulses, LEARNED):
-        if tell is not None:
-            tell(start, pulses)
-        begin = {name: float(rng.uniform(*entry.range)) for name, entry in surrogate.map.states.items()}
-        count = min(LEARNED, pulses - start)
-        events = random_events(surrogate.map, rng, count=count, begin=begin, ranges=ranges)
-        parts.append(joined(surrogate.map, events, bench.respond(surrogate.parameters, surrogate.map, events)))
-    return xr.concat(parts, EVENT)
-
-
-def correct(surrogate: MapSurrogate, samples: xr.Dataset, *, rng: np.random.Generator) -> tuple[MapSurrogate, str]:
-    """``surrogate`` with the correction that a held-out third of ``samples`` prefers, and a sentence on it."""
-    plain = surrogate.with_(correction=None, certificate=None)
-    order = rng.permutation(samples.sizes[EVENT])
-    held, used = samples.isel({EVENT: order[: order.size // 3]}), samples.isel({EVENT: order[order.size // 3 :]})
-    fields = len(plain.map.states) + len(plain.map.inputs)
-    degrees = [d for d in DEGREES if used.sizes[EVENT] >= 4 * len(orders(fields, d))]
-    if not held.sizes[EVENT] or not degrees:
-        raise FitError(f"{order.size} samples are too few for a correction", remedy="give at least a few hundred")
-    alone = _rms(plain, held)
-    found = {degree: _rms(plain.with_(correction=_solve(plain, used, degree)), held) for degree in degrees}
-    best = min(found, key=lambda degree: found[degree])
-    if found[best] > WORTH * alone:
-        return plain, f"no correction: it would change the held-out rms error from {alone:.2e} to {found[best]:.2e}"
-    sentence = f"correction of degree {best}: held-out rms error of training {alone:.2e} -> {found[best]:.2e}"
-    return plain.with_(correction=_solve(plain, samples, best)), sentence
-
-
-def _rms(surrogate: MapSurrogate, data: xr.Dataset) -> float:
-    """Over all states, as a share of their ranges."""
-    found = stepped(surrogate, data)
-    errors = [(found[name] - data[name].values) / entry.span for name, entry in surrogate.map.states.items()]
-    return float(np.sqrt(np.mean(np.square(errors))))
-
-
-def _solve(surrogate: MapSurrogate, data: xr.Dataset, degree: int) -> MapCorrection:
-    """Least squares of what the map leaves out, on the basis times the map's own change."""
-    event_map = surrogate.map
-    fields = {**event_map.states, **event_map.inputs}
-    values = {name: data[f"{name}_before" if name in event_map.states else name].values for name in fields}
-    ranges = np.array([[np.min(x), np.max(x)] for x in values.values()])
-    ranges[:, 1] = np.where(ranges[:, 1] > ranges[:, 0], ranges[:, 1], ranges[:, 0] + 1.0)
-    empty = MapCorrection(tuple(fields), ranges, degree, {})
-    basis = empty.basis(values)
-    own = stepped(surrogate, data)
-    tables: dict[str, Array] = {}
-    for name in [*event_map.states, *([ENERGY] if ENERGY in event_map.outputs else [])]:
-        start = values[name] if name in event_map.states else 0.0
-        change, rest = own[name] - start, data[name].values - own[name]
-        scale = float(np.max(np.abs(change))) or 1.0
-        found = np.linalg.lstsq(basis * (change / scale)[:, None], rest / scale, rcond=1e-10)[0]
-        tables[name] = np.asarray(found, dtype=float)
-    return replace(empty, tables=tables)
-
-
-def certify_map(
-    surrogate: MapSurrogate,
-    bench: MapBench,
+def certify(
+    surrogate: Surrogate,
+    reference: Reference,
     *,
     seed: int = 0,
     pulses: int = 500,
+    train: int = LONG,
     ranges: Mapping[str, Range] = MappingProxyType({}),
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
-) -> tuple[MapSurrogate, HeldEvents]:
-    """Hold ``surrogate`` against ``bench`` on fresh events, and give it the certificate.
+) -> tuple[Surrogate, HeldOut]:
+    """Hold ``surrogate`` against ``reference`` on fresh events, and give it the certificate (module docstring).
 
     Args:
         surrogate: with nominal parameters; its own certificate is ignored.
-        bench: the circuit.
+        reference: the circuit, or the device's equations.
         seed: of the held-out events; training used another stream of it.
         pulses: how many events in all.
-        ranges: of inputs, over the map's own.
-        spread, limits, notes, tell: as in `cosim.surrogate.check.certify`; limits go by the name of a state, an output
-            or "free run".
+        train: how many follow one another, at most; the free run is as long.
+        ranges: of inputs, e.g. ``{"amplitude": (-2.0, 2.0)}``, over the map's own; they become the domain.
+        spread: relative standard deviation from instance to instance by parameter, e.g. ``{"theta_p": 0.2}``: the first
+            train is nominal, each further one has those parameters drawn uniformly from `deviating_range`, which
+            becomes part of the domain. Held against a device of its own, a surrogate has none.
+        limits: shares of full scale over `base.LIMITS`, by the name of a state, an output, "state" or "free run".
+        notes: for the certificate.
+        tell: called with the events that are done and all of them, before each train and at the end.
+
+    Raises:
+        InputError: the events move the states by less than their error may be, so that they test nothing.
     """
-    event_map = surrogate.map
+    event_map, device = surrogate.map, surrogate.map.device
     if surrogate.instances:
         raise InputError("a surrogate is certified with nominal parameters", remedy="certify it, then set instances")
-    if pulses < 1:
-        raise InputError(f"{pulses} events are too few to certify with", remedy="give at least 100")
-    if spread and bench.device is not None:
+    if pulses < 1 or train < 1:
+        raise InputError("a certificate needs at least one held-out pulse and one pulse in a train", remedy="give 500")
+    if spread and reference.independent:
         raise InputError(
-            f"a spread of {', '.join(spread)} cannot be held against the device {bench.device.name}, which has none",
+            f"a spread of {', '.join(spread)} cannot be held against {reference.subject(surrogate.parameters)}, which "
+            "has none",
             remedy="certify against the surrogate's own set",
         )
-    for name in ranges:
-        if name not in event_map.inputs:
-            raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
-    quantities = [*event_map.states, *event_map.outputs]
-    allowed = read_limits(
-        limits, {**{name: LIMITS[ENERGY if name == ENERGY else "state"] for name in quantities}, "free run": 0.05}
-    )
+    allowed = read_limits(limits, states=event_map.states, outputs=event_map.outputs)
+    nominal = surrogate.parameters.resolved()
     deviating: dict[str, Range] = {}
     for name, share in spread.items():
-        event_map.device.param(name)
+        device.param(name)
         if not 0.0 < share < 1.0:
             raise InputError(f"the spread of {name} is {share:g}", remedy="give a share, e.g. 0.2 for 20 %")
-        deviating[name] = deviating_range(float(surrogate.parameters.resolved()[name]), share)
-    plain = surrogate.with_(certificate=None, outside="raise")
+        deviating[name] = deviating_range(float(nominal[name]), share)
+    plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
     rng = np.random.default_rng([seed, 1])
-    long = max(min(LONG, pulses // 4), 1)
-    sizes = [min(long, pulses), *([long] if pulses >= 2 * long else [])]
-    sizes += [min(SHORT, pulses - start) for start in range(sum(sizes), pulses, SHORT)]
-    tested = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}
+    trains = Trains(event_map, rng, count=pulses, longest=train, ranges=ranges)
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
     seconds: list[float] = []
-    for number, count in enumerate(sizes):
+    for number in range(len(trains.sizes)):
         if tell is not None:
-            tell(sum(sizes[:number]), pulses)
+            tell(sum(trains.sizes[:number]), pulses)
         drawn.append({name: float(rng.uniform(*ends)) for name, ends in deviating.items()} if number else {})
         own = plain.parameters.with_values(drawn[-1]) if drawn[-1] else plain.parameters
-        begin = _begin(event_map, number, tested, rng)
-        events = random_events(event_map, rng, count=count, begin=begin, ranges=ranges)
-        clock = time.perf_counter()
-        answer = bench.respond(own, event_map, events)
-        seconds.append(time.perf_counter() - clock)
-        parts.append(joined(event_map, events, answer))
-        for name, entry in event_map.states.items():
-            tested[name] += np.histogram(parts[-1][f"{name}_before"], bins=TENTHS, range=entry.range)[0]
+        events = trains.events(number)
+        begin = time.perf_counter()
+        answer = reference.respond(own, event_map, events)
+        seconds.append(time.perf_counter() - begin)
+        parts.append(trains.joined(events, answer))
     if tell is not None:
         tell(pulses, pulses)
     data = xr.concat(parts, EVENT)
-    nominal = plain.parameters.resolved()
+    domain = Domain(
+        MappingProxyType({name: ranges.get(name, entry.range) for name, entry in event_map.inputs.items()}),
+        MappingProxyType(
+            {name: covered_range(entry, trains.tested[name], name=name) for name, entry in event_map.states.items()}
+        ),
+        MappingProxyType(deviating),
+        event_map.fixed,
+        MappingProxyType(
+            {name: entry.unit for name, entry in {**event_map.inputs, **event_map.states}.items()}
+            | {name: device.param(name).unit for name in deviating}
+        ),
+    )
+    moved = {
+        name: float(np.ptp(np.concatenate([data[f"{name}_before"], data[name]]))) / entry.span
+        for name, entry in event_map.states.items()
+    }
+    if all(share <= allowed[name] for name, share in moved.items()):
+        raise InputError(
+            f"the {STATE} moves by {100.0 * max(moved.values()):.2g} % at most under these pulses, which is within the "
+            f"limit of its error: a surrogate that never moved would pass",
+            remedy="certify amplitudes beyond the thresholds, or longer pulses",
+        )
     of_event = {
-        name: np.concatenate([np.full(n, own.get(name, nominal[name])) for n, own in zip(sizes, drawn, strict=True)])
-        for name in deviating
+        name: np.repeat([own.get(name, float(nominal[name])) for own in drawn], trains.sizes) for name in deviating
     }
     ours = stepped(plain.with_(instances=of_event), data)
     data = data.assign({f"{name}_surrogate": (EVENT, values) for name, values in ours.items()})
-    held = HeldEvents(data, _free(plain, parts, drawn), _seconds_per_pulse(sizes, seconds))
-    errors = {}
-    for name in quantities:
-        theirs = data[name].values
-        scale = event_map.states[name].span if name in event_map.states else float(np.max(np.abs(theirs)))
-        unit = (event_map.states.get(name) or event_map.outputs[name]).unit
-        errors[name] = ErrorSummary.of(ours[name] - theirs, full_scale=scale or 1.0, unit="" if unit == "1" else unit)
-    states = {}
-    for name, entry in event_map.states.items():
-        low, high = _covered(tested[name], of=f"the state {name}")
-        states[name] = (entry.range[0] + low * entry.span, entry.range[0] + high * entry.span)
+    held = HeldOut(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
+    answering = (reference.device or plain.parameters).for_device(device.name).resolved()
+    scales = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
     certificate = Certificate(
-        errors=MappingProxyType(errors),
-        rollout=replace(growth(held.free), trains=len(sizes)),
-        domain=Domain(
-            MappingProxyType({name: ranges.get(name, entry.range) for name, entry in event_map.inputs.items()}),
-            MappingProxyType(states),
-            MappingProxyType(deviating),
-            event_map.fixed,
+        errors=MappingProxyType(
+            {
+                name: ErrorSummary.of(
+                    held[f"{name}_surrogate"] - held[name],
+                    full_scale=scales.get(name) or float(np.max(np.abs(held[name]))) or 1.0,
+                    unit="" if entry.unit == "1" else entry.unit,
+                )
+                for name, entry in {**event_map.states, **event_map.outputs}.items()
+            }
         ),
+        rollout=replace(growth(held.free), trains=len(trains.sizes)),
+        domain=domain,
         pulses=pulses,
-        against=bench.engine,
-        reference=f"map {event_map.name} on {bench.subject(plain.parameters)}",
-        extraction="included" if bench.device is not None else "not included",
+        against=reference.engine,
+        reference=f"map {event_map.name} on {reference.subject(plain.parameters)}",
+        extraction="included" if reference.independent else "not included",
         limits=allowed,
-        netlist=bench.netlist(event_map),
-        data=array_digest(*(data[name].values for name in sorted(str(key) for key in data.data_vars))),
+        netlist=reference.netlist(event_map),
+        data=array_digest(*(held[name] for name in sorted(str(key) for key in data.data_vars))),
         parameters=plain.parameters.fingerprint(),
         surrogate=plain.fingerprint(),
-        tolerances=MappingProxyType(dict(bench.tolerances)),
+        tolerances=MappingProxyType(dict(reference.tolerances)),
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        notes=(*notes, *(_tested(name, counts) for name, counts in tested.items())),
+        notes=(*notes, *(_tested(name, counts) for name, counts in trains.tested.items())),
     )
     return surrogate.with_(certificate=certificate), held
 
 
 def _tested(name: str, counts: NDArray[np.int64]) -> str:
     shown = ", ".join(str(n) for n in counts)
-    return f"events in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified"
+    return f"pulses in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified"
 
 
-def _begin(
-    event_map: EventMap, number: int, tested: Mapping[str, NDArray[np.int64]], rng: np.random.Generator
-) -> dict[str, float]:
-    """Where a train begins: at either end of all ranges, then in each in the tenth that lacks least to be tested."""
-    begin = {}
-    for name, entry in event_map.states.items():
-        counts = tested[name]
-        lacking = np.where(counts < LEAST_TESTED, counts, -1)
-        tenth = int(np.argmax(lacking)) if np.any(lacking >= 0) else int(np.argmin(counts))
-        share = float(number) if number < 2 else (tenth + float(rng.random())) / TENTHS
-        begin[name] = entry.range[0] + share * entry.span
-    return begin
+def covered_range(entry: Field, tested: NDArray[np.int64], *, name: str) -> Range:
+    """The widest range of tenths of a state with `LEAST_TESTED` events each. Raises `InputError` without one."""
+    best = (0, 0)
+    start = 0
+    for k in range(TENTHS + 1):
+        if k == TENTHS or tested[k] < LEAST_TESTED:
+            best = max(best, (start, k), key=lambda ends: ends[1] - ends[0])
+            start = k + 1
+    if best[0] == best[1]:
+        raise InputError(
+            f"no tenth of the state {name}'s range has {LEAST_TESTED} held-out pulses",
+            remedy="certify with 100 pulses or more",
+        )
+    low, high = (entry.range[0] + k / TENTHS * entry.span for k in best)
+    return (low, high)
 
 
-def _free(surrogate: MapSurrogate, parts: list[xr.Dataset], drawn: list[dict[str, float]]) -> tuple[Array, ...]:
+def seconds_per_event(sizes: list[int], seconds: list[float]) -> float | None:
+    """The slope of time over length; the first train is left out, because it warms caches."""
+    n, t = np.asarray(sizes[1:], dtype=float), np.asarray(seconds[1:])
+    if n.size < 2 or n.max() < 10.0 * n.min():
+        return None
+    slope = float(np.polyfit(n, t, 1)[0])
+    return slope if slope > 0.0 else None
+
+
+def _free(surrogate: Surrogate, parts: list[xr.Dataset], drawn: list[dict[str, float]]) -> tuple[Array, ...]:
     """Every train once more, each following itself from its first state; all of them step together."""
     event_map, nominal = surrogate.map, surrogate.parameters.resolved()
     x = {name: np.array([float(part[f"{name}_before"].values[0]) for part in parts]) for name in event_map.states}
@@ -339,55 +351,50 @@ def _free(surrogate: MapSurrogate, parts: list[xr.Dataset], drawn: list[dict[str
     return tuple(runs)
 
 
-def train_map(
-    parameters: ParameterSet,
-    bench: MapBench,
-    *,
-    surrogate: MapSurrogate | None = None,
-    samples: xr.Dataset | None = None,
-    seed: int = 0,
-    pulses: int = 500,
-    ranges: Mapping[str, Range] = MappingProxyType({}),
-    spread: Mapping[str, float] = MappingProxyType({}),
-    limits: Mapping[str, float] = MappingProxyType({}),
-    tell: Tell | None = None,
-) -> tuple[MapSurrogate, HeldEvents]:
-    """A certified surrogate of a device's map, and the held-out data of its certificate.
-
-    Args:
-        parameters: of any device with maps.
-        bench: the circuit it is certified against.
-        surrogate: which map, with which pulse shape; default: the device's usual one.
-        samples: of `collect_events`: a correction is fitted where it pays.
-        seed, pulses, ranges, spread, limits, tell: as in `certify_map`.
-    """
-    made = surrogate or MapSurrogate(parameters)
-    notes: tuple[str, ...] = ()
-    if samples is not None:
-        made, sentence = correct(made, samples, rng=np.random.default_rng([seed, 2]))
-        notes = (sentence,)
-    return certify_map(
-        made, bench, seed=seed, pulses=pulses, ranges=ranges, spread=spread, limits=limits, notes=notes, tell=tell
-    )
+def growth(free: tuple[Array, ...]) -> Rollout:
+    """How the error of free runs (2, n) grows with the number of events."""
+    longest = max(run.shape[1] for run in free)
+    marks = [mark for mark in MARKS if mark < longest] + [longest]
+    largest, rms = [], []
+    for mark in marks:
+        # All errors up to the mark: a saturating pulse forgets, so that the last one alone would flatter.
+        errors = np.concatenate([run[1, :mark] - run[0, :mark] for run in free])
+        largest.append(float(np.max(np.abs(errors))))
+        rms.append(float(np.sqrt(np.mean(errors**2))))
+    return Rollout(tuple(marks), tuple(largest), tuple(rms), len(free))
 
 
-def events_per_second(surrogate: MapSurrogate, *, seconds: float = 0.3, seed: int = 0) -> float:
-    """Events per second, states and inputs drawn from the domain: the best of ten, a hundred, ... instances at once.
+def updates_per_second(
+    surrogate: Surrogate, *, shape: tuple[int, int] = (784, 200), seconds: float = 0.5, seed: int = 0
+) -> float:
+    """Updates of one instance per second in an array of ``shape``, a row sharing its inputs; the median run.
 
-    Stops where one call takes ``seconds``.
+    States and inputs are drawn from the domain, the latter beyond the thresholds, where there are any. Where one call
+    takes longer than ``seconds``, the array is a smaller one.
     """
     rng = np.random.default_rng(seed)
-    fields = {**surrogate.map.states, **surrogate.map.inputs}
-    ends = {n: surrogate.allowed(n) if surrogate.certificate is not None else e.range for n, e in fields.items()}
-    best = 0.0
-    for instances in (10, 100, 1000, 10_000, 100_000):
-        drawn = {name: rng.uniform(low, high, instances) for name, (low, high) in ends.items()}
-        state = Values({name: drawn[name] for name in surrogate.map.states})
-        inputs = Values({name: drawn[name] for name in surrogate.map.inputs})
+    inputs = {}
+    for name, entry in surrogate.map.inputs.items():
+        span = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+        drawn = random_inputs(entry, rng, count=20 * shape[0], name=name, span=span)
+        moving = drawn[(drawn < entry.still[0]) | (drawn > entry.still[1])]
+        inputs[name] = (moving if moving.size >= shape[0] else drawn)[: shape[0], None]
+    states = {}
+    for name, entry in surrogate.map.states.items():
+        low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+        states[name] = low + (high - low) * rng.random(shape)
+    rows, times = min(shape[0], 8), [0.0]
+    while True:
+        x = Values({name: values[:rows] for name, values in states.items()})
+        u = Values({name: values[:rows] for name, values in inputs.items()})
         begin = time.perf_counter()
-        surrogate.step(state, inputs)
-        taken = time.perf_counter() - begin
-        best = max(best, instances / taken)
-        if taken > seconds:
+        surrogate.advance(x, u)
+        first = time.perf_counter() - begin
+        if rows == shape[0] or 10.0 * first > seconds:
             break
-    return best
+        rows = min(10 * rows, shape[0])
+    while sum(times) < seconds:
+        begin = time.perf_counter()
+        surrogate.advance(x, u)
+        times.append(time.perf_counter() - begin)
+    return rows * shape[1] / float(np.median(times[1:]))

@@ -11,28 +11,26 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim import __version__
-from cosim.errors import InputError, MissingFile, UnknownName, Where
+from cosim.errors import InputError, MissingFile, Where
 from cosim.files import replacing
-from cosim.surrogate.base import Certificate, Surrogate
+from cosim.surrogate.base import Certificate
+
+if TYPE_CHECKING:
+    from cosim.surrogate.model import Surrogate
 
 FORMAT = "cosim surrogate"
 # 2: certificates name what they certify, and compare conductances with the circuit's own memristor.
 # 3: their domain is the range of states that was tested.
-VERSION = 3
+# 4: one kind of surrogate, whose errors go by the names of states and outputs.
+VERSION = 4
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
-# Where each kind lives; imported when a file asks for it.
-KINDS = {
-    "pulse": ("cosim.surrogate.pulse", "PulseSurrogate"),
-    "map": ("cosim.surrogate.mapped", "MapSurrogate"),
-}
 
 
 def array_digest(*arrays: NDArray[Any]) -> str:
@@ -99,7 +97,7 @@ def _require_small(handle: BinaryIO, path: Path, kind: str) -> None:
 def save(surrogate: Surrogate, path: str | Path) -> Path:
     """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically.
 
-    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
     >>> cosim.save_surrogate(cell, "cell.npz").name
     'cell.npz'
     """
@@ -110,7 +108,6 @@ def save(surrogate: Surrogate, path: str | Path) -> Path:
             "format": FORMAT,
             "version": VERSION,
             "cosim": __version__,
-            "kind": surrogate.kind,
             "body": surrogate.document(),
             "certificate": None if certificate is None else certificate.to_dict(),
             "arrays": {name: array_digest(array) for name, array in arrays.items()},
@@ -126,10 +123,12 @@ def save(surrogate: Surrogate, path: str | Path) -> Path:
 def load(path: str | Path) -> Surrogate:
     """The surrogate in ``path``. Raises `MissingFile`; `InputError` for a foreign, damaged or newer file.
 
-    >>> _ = cosim.save_surrogate(cosim.PulseSurrogate(cosim.ParameterSet.load("tio2")), "cell.npz")
+    >>> _ = cosim.save_surrogate(cosim.Surrogate(cosim.ParameterSet.load("tio2")), "cell.npz")
     >>> cosim.load_surrogate("cell.npz").parameters.name
     'tio2'
     """
+    from cosim.surrogate.model import Surrogate
+
     stored = read_npz(path, kind="surrogate file")
     where = Where(path)
     if "document" not in stored or "digest" not in stored:
@@ -155,8 +154,6 @@ def load(path: str | Path) -> Surrogate:
                 where=where,
                 remedy="make it again with 'cosim surrogate train'",
             )
-        if document["kind"] not in KINDS:
-            raise UnknownName("kind of surrogate", document["kind"], KINDS, where=where)
         arrays = {name: stored[f"array_{name}"] for name in document["arrays"]}
         for name, digest in document["arrays"].items():
             if array_digest(arrays[name]) != digest:
@@ -165,9 +162,7 @@ def load(path: str | Path) -> Surrogate:
                 )
         given = document["certificate"]
         certificate = None if given is None else Certificate.from_dict(given)
-        module, name = KINDS[document["kind"]]
-        found: type[Surrogate] = getattr(import_module(module), name)
-        return found.rebuilt(document["body"], arrays, certificate)
+        return Surrogate.rebuilt(document["body"], arrays, certificate)
     except InputError as error:
         if error.where is None:
             raise InputError(error.message, where=where, remedy=error.remedy) from None

@@ -1,46 +1,50 @@
-"""What a surrogate is held against: the circuit in a simulator, or its equations integrated numerically.
+"""What a surrogate is held against: a device's equations by scipy, its subcircuit in a simulator, or a test bench.
 
-`Integration` solves the device's own differential equations through the pulse's waveform: independent of the closed
-form and of the midpoint rule, but not of the device model. `SpiceBench` runs a test bench, transistors and all.
+Each takes a Dataset and gives one back. In: each input of the map over ``event``, and where the train begins as the
+scalar ``<state>_before`` of each state. Out: each state after each event, and each output, over ``event``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import scipy
-from scipy.integrate import solve_ivp
+import xarray as xr
+from numpy.typing import ArrayLike
 
-from cosim import resources
-from cosim.devices.base import TwoTerminal, Values
-from cosim.devices.pulse import PulseCell, PulseShape
-from cosim.devices.registry import device as find_device
-from cosim.devices.registry import devices
-from cosim.errors import InputError, SimulationError, UnknownName
+from cosim.devices.base import DeviceModel, Values
+from cosim.devices.integrate import Segment, integrate
+from cosim.devices.maps import EventMap
+from cosim.emit.ngspice import subcircuit
+from cosim.errors import InputError
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array, Reference, Response
+from cosim.surrogate.base import Array
 
 if TYPE_CHECKING:
-    from cosim.bench.testbench import Testbench
     from cosim.engines.simulator import Simulator
 
+EVENT = "event"
+# Tight enough that the simulator's error stays a tenth of a certificate's limits (our choice).
+OPTIONS: Mapping[str, float] = MappingProxyType(
+    {"reltol": 1e-5, "abstol": 1e-14, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
+)
+LEAST_POINTS = 50  # of an event's longest segment
+# Over the shortest segment: ngspice gives up at 1e-11 of its largest step, which is to be 1e-6 of any segment.
+LARGEST_STEP = 1e5
+STEEP = 1e-3  # of a segment's length: how long a simulator takes for a jump before it (our choice)
 
-class PulseBench(Protocol):
-    """Makes a `Reference` for a parameter set and a pulse shape."""
+
+class Reference(Protocol):
+    """What answers the events of a map."""
 
     @property
     def engine(self) -> str:
         """What answers, with its version."""
-        ...
-
-    @property
-    def netlist(self) -> str:
-        """SHA-256 of the circuit; "" where there is none."""
         ...
 
     @property
@@ -53,78 +57,28 @@ class PulseBench(Protocol):
         """The device in the circuit, whatever set it is held against; None: the surrogate's own set."""
         ...
 
+    @property
+    def independent(self) -> bool:
+        """Whether a device answers that is not the surrogate's own set: the extraction is then tested too."""
+        ...
+
+    def netlist(self, event_map: EventMap) -> str:
+        """SHA-256 of the circuit; "" where there is none."""
+        ...
+
     def subject(self, parameters: ParameterSet) -> str:
         """In words: which circuit, and which device in it where a surrogate of ``parameters`` is held against it."""
         ...
 
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """The circuit with these parameters under pulses of this shape."""
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        """The events one after the other (module docstring)."""
         ...
 
 
-@dataclass(frozen=True)
-class Integration:
-    """The device's equations by scipy's DOP853, one initial-value problem per edge and top of a pulse."""
-
-    rtol: float = 1e-9
-    atol: float = 1e-12
-    netlist: str = ""
-    device: ParameterSet | None = None
-
-    @property
-    def engine(self) -> str:
-        """scipy and its version."""
-        return f"scipy-{scipy.__version__} DOP853"
-
-    @property
-    def tolerances(self) -> Mapping[str, float]:
-        """Of the integrator."""
-        return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
-
-    def subject(self, parameters: ParameterSet) -> str:
-        """The device's equations."""
-        chosen = self.device or parameters
-        return f"the equations of {chosen.device} with {named(chosen, self.device)}"
-
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """Pulses on one device; raises `InputError` for one that is not two-terminal or has other states than ``w``."""
-        chosen = self.device or parameters
-        model, p = find_device(chosen.device), chosen.resolved()
-        if not isinstance(model, TwoTerminal) or [state.name for state in model.states] != ["w"]:
-            raise InputError(f"{chosen.device} is not a two-terminal device with the one state w")
-        device: TwoTerminal = model
-
-        def slope(t: float, y: Array, begin: float, end: float, length: float) -> list[float]:
-            v = begin + (end - begin) * t / length
-            x = Values({"w": float(y[0])})
-            # Energy in units of 1 pJ, so that one atol serves both.
-            return [float(device.drift(v, x, p)["w"]), 1e12 * float(v * device.current(v, x, p))]
-
-        def respond(amplitudes: Array, w0: float) -> Response:
-            w, states, energies = w0, [], []
-            for top in np.asarray(amplitudes, dtype=float):
-                energy = 0.0
-                for begin, end, length in ((0.0, top, shape.rise), (top, top, shape.width), (top, 0.0, shape.fall)):
-                    if length == 0.0:
-                        continue
-                    solution = solve_ivp(
-                        slope,
-                        (0.0, length),
-                        [w, 0.0],
-                        method="DOP853",
-                        rtol=self.rtol,
-                        atol=self.atol,
-                        args=(float(begin), float(end), length),
-                    )
-                    if not solution.success:
-                        raise SimulationError(f"scipy stopped: {solution.message}", outcome="not converged")
-                    w = float(solution.y[0, -1])
-                    energy += float(solution.y[1, -1]) * 1e-12
-                states.append(w)
-                energies.append(energy)
-            return Response.of(np.array(states), np.array(energies), p)
-
-        return respond
+def events_of(event_map: EventMap, inputs: Mapping[str, ArrayLike], *, begin: Mapping[str, float]) -> xr.Dataset:
+    """A train of events that begins in the states ``begin``, as a `Reference` takes it; ``inputs`` (n,) each."""
+    columns = {name: (EVENT, np.asarray(inputs[name]), {"units": e.unit}) for name, e in event_map.inputs.items()}
+    return xr.Dataset({**columns, **{f"{name}_before": value for name, value in begin.items()}})
 
 
 def named(chosen: ParameterSet, device: ParameterSet | None) -> str:
@@ -133,35 +87,124 @@ def named(chosen: ParameterSet, device: ParameterSet | None) -> str:
 
 
 @dataclass(frozen=True)
-class SpiceBench:
-    """A pulse bench in a circuit simulator: measures ``state`` and ``pulse_energy`` after given amplitudes.
+class _Drive:
+    """A train of events as knots: ``t`` (m,) s, ``across`` (m,) by port, ``ends`` the knot at which each event ends."""
 
-    Args:
-        kind: the device, one with a pulse bench (`PulseCell.bench`); a cell's transistor is the bench's own BSIM4.
-        simulator: an open one; the caller closes it.
-        form: of the memristor, "behavioural" or "verilog-a".
-        bench: by name or path; default: the device's own.
-        options: simulator options over the bench's.
-        device: the device that answers, e.g. the one that was measured; None: the set of the surrogate that is held
-            against it, whose extraction is then not tested.
+    t: Array
+    across: Mapping[str, Array]
+    ends: list[int]
 
-    >>> with cosim.open_simulator() as simulator:
-    ...     bench = cosim.SpiceBench("cell_1t1r", simulator, device=cosim.ParameterSet.load("tio2"))
-    ...     bench.subject(cosim.ParameterSet.load("hfo2"))
-    '1t1r_random_pulses with the device tio2'
-    """
 
-    kind: str
-    simulator: Simulator
-    form: str = "behavioural"
-    bench: str = ""
-    options: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
+def _segments(event_map: EventMap, p: Values, events: xr.Dataset) -> Iterator[tuple[Segment, ...]]:
+    """The straight pieces of each event."""
+    for k in range(events.sizes[EVENT]):
+        yield event_map.waveform(Values({name: float(events[name].values[k]) for name in event_map.inputs}), p)
+
+
+def _drive(event_map: EventMap, p: Values, events: xr.Dataset) -> _Drive:
+    ports = [port.name for port in event_map.device.ports]
+    t, levels, ends = [0.0], {name: [0.0] for name in ports}, []
+    for segments in _segments(event_map, p, events):
+        for segment in segments:
+            length = float(segment.length)
+            sides = [[float(side.get(name, 0.0)) for name in ports] for side in (segment.begin, segment.end)]
+            if sides[0] != [levels[name][-1] for name in ports]:  # a jump, which no simulator takes
+                t.append(t[-1] + STEEP * length)
+                length *= 1.0 - STEEP
+            else:
+                del sides[0]
+            t.append(t[-1] + length)
+            for side in sides:
+                for name, level in zip(ports, side, strict=True):
+                    levels[name].append(level)
+        ends.append(len(t) - 1)
+    return _Drive(np.array(t), {name: np.array(values) for name, values in levels.items()}, ends)
+
+
+def _answer(event_map: EventMap, p: Values, states: Mapping[str, Array], energy: Array) -> xr.Dataset:
+    """States and outputs after each event; ``energy`` (n,) J that each took."""
+    outputs = event_map.reading(Values(states), p, energy)
+    units = {**event_map.states, **event_map.outputs}
+    columns = {name: np.asarray(values, dtype=float) for name, values in {**states, **outputs}.items()}
+    return xr.Dataset({name: (EVENT, values, {"units": units[name].unit}) for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class Equations:
+    """The device's own equations through the waveform, by scipy's LSODA; independent of the map's own integrator."""
+
+    rtol: float = 1e-7
+    atol: float = 1e-9
     device: ParameterSet | None = None
 
-    def __post_init__(self) -> None:
-        known = [name for name, entry in devices().items() if entry.pulse_cell() is not None]
-        if self.kind not in known:
-            raise UnknownName("device with a pulse bench", self.kind, known)
+    @property
+    def independent(self) -> bool:
+        """Whether a device answers that is not the surrogate's own set."""
+        return self.device is not None
+
+    @property
+    def engine(self) -> str:
+        """scipy and its version."""
+        return f"scipy-{scipy.__version__} LSODA"
+
+    @property
+    def tolerances(self) -> Mapping[str, float]:
+        """Of the integrator."""
+        return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
+
+    def netlist(self, event_map: EventMap) -> str:
+        """None."""
+        return ""
+
+    def subject(self, parameters: ParameterSet) -> str:
+        """The device's equations."""
+        chosen = self.device or parameters
+        return f"the equations of {chosen.device} with {named(chosen, self.device)}"
+
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        """The events one after the other (module docstring)."""
+        model, p = event_map.device, (self.device or parameters).resolved()
+        x = model.initial(p).with_(**{name: float(events[f"{name}_before"]) for name in event_map.states})
+        path: dict[str, list[float]] = {name: [] for name in event_map.states}
+        spent = []
+        for segments in _segments(event_map, parameters.resolved(), events):
+            energy = 0.0
+            for segment in segments:
+                ends = {
+                    port.name: np.array([float(side.get(port.name, 0.0)) for side in (segment.begin, segment.end)])
+                    for port in model.ports
+                }
+                found = integrate(
+                    model, p, t=np.array([0.0, float(segment.length)]), across=ends, x0=x, rtol=self.rtol,
+                    atol=self.atol, energy=True, method="LSODA",
+                )  # fmt: skip
+                assert found.energy is not None
+                energy += float(found.energy[-1])
+                x = Values({name: float(values[-1]) for name, values in found.states.items()})
+            spent.append(energy)
+            for name, values in path.items():
+                values.append(float(x[name]))
+        return _answer(event_map, p, {name: np.array(values) for name, values in path.items()}, np.array(spent))
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The subcircuit that `cosim.emit` writes of the device, driven at its ports by the map's waveform.
+
+    Args:
+        simulator: an open one; the caller closes it.
+        options: simulator options over `OPTIONS`.
+        device: as in `Reference`.
+    """
+
+    simulator: Simulator
+    options: Mapping[str, float] = field(default_factory=lambda: OPTIONS)
+    device: ParameterSet | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether a device answers that is not the surrogate's own set."""
+        return self.device is not None
 
     @property
     def engine(self) -> str:
@@ -169,62 +212,73 @@ class SpiceBench:
         return self.simulator.version()
 
     @property
-    def _cell(self) -> PulseCell:
-        cell = find_device(self.kind).pulse_cell()
-        assert cell is not None  # as __post_init__ asks
-        return cell
-
-    def _bench(self) -> Testbench:
-        from cosim.bench.testbench import Testbench
-
-        return Testbench.load(self.bench or self._cell.bench).with_(form=self.form, options=self.options)
-
-    @property
-    def netlist(self) -> str:
-        """Of the bench's own circuit and the files beside it, without its stimuli."""
-        bench = self._bench()
-        digest = hashlib.sha256(bench.file.circuit.encode())
-        if bench.file.netlist:
-            beside = bench.folder / bench.file.netlist
-            found = beside if beside.is_file() else resources.find("netlists", bench.file.netlist)
-            digest.update(found.read_bytes())
-        return digest.hexdigest()
-
-    @property
     def tolerances(self) -> Mapping[str, float]:
-        """The numeric options of the bench's deck."""
-        options = self._bench().deck().options
-        return MappingProxyType({k: float(v) for k, v in options.items() if isinstance(v, int | float)})
+        """Of the deck."""
+        return self.options
+
+    def netlist(self, event_map: EventMap) -> str:
+        """Of the device's subcircuit."""
+        return hashlib.sha256(subcircuit(event_map.device).encode()).hexdigest()
 
     def subject(self, parameters: ParameterSet) -> str:
-        """The bench, and the device in it."""
-        return f"{self._bench().name} with {named(self.device or parameters, self.device)}"
+        """The subcircuit, and the device in it."""
+        chosen = self.device or parameters
+        return f"the subcircuit of {chosen.device} with {named(chosen, self.device)}"
 
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape) -> Reference:
-        """The bench with the memristor of ``device``, or of ``parameters``; every call is one transient."""
-        from cosim.bench.stimulus_kinds import Pulses
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        """The events one after the other (module docstring); every call is one transient."""
+        from cosim.bench.stimuli import fmt
+        from cosim.engines.simulator import Deck
 
-        memristor = (self.device or parameters).for_device(self._cell.memristor.name)
-        bench = self._bench().with_(devices={"memristor": memristor})
-        old, p = bench.file.stimuli["bl"], bench.sets["memristor"].resolved()
+        model, p = event_map.device, (self.device or parameters).resolved()
+        drive = _drive(event_map, parameters.resolved(), events)
+        start = {name: float(events[f"{name}_before"]) for name in event_map.states}
+        hot = _driven(model)
+        lines = [f"event map {event_map.name} of {model.name}", subcircuit(model, values=p, initial=start)]
+        lines.append(f"X1 {' '.join(node if node in hot.values() else '0' for node in model.nodes)} {model.name}")
+        for port, node in hot.items():
+            knots = " ".join(f"{fmt(a)} {fmt(b)}" for a, b in zip(drive.t, drive.across[port], strict=True))
+            lines.append(f"V{port} {node} 0 PWL({knots})")
+        lengths = np.diff(drive.t)
+        step = min(float(np.max(lengths)) / LEAST_POINTS, LARGEST_STEP * float(np.min(lengths)))
+        lines += [f".tran {fmt(step)} {fmt(drive.t[-1])} 0 {fmt(step)}", ".end"]
+        taking = [port.name for port in model.ports if port.nature == "electrical"]
+        save = [f"v(x1.{name.lower()})" for name in event_map.states]
+        save += [name for port in taking for name in (f"v({hot[port].lower()})", f"i(v{port.lower()})")]
+        deck = Deck("\n".join(lines) + "\n", save=tuple(save), options=dict(self.options))
+        data = self.simulator.run(deck)["tran"]
+        time = np.asarray(data["time"].values, dtype=float)
+        power = -sum(
+            np.asarray(data[f"v({hot[port].lower()})"].values) * np.asarray(data[f"i(v{port.lower()})"].values)
+            for port in taking
+        ) * np.ones_like(time)
+        spent = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(time))])
+        at = drive.t[drive.ends]
+        states = {n: np.interp(at, time, np.asarray(data[f"v(x1.{n.lower()})"].values)) for n in event_map.states}
+        return _answer(event_map, p, states, np.diff(np.interp([0.0, *at], time, spent)))
 
-        def respond(amplitudes: Array, w0: float) -> Response:
-            stimulus = Pulses.model_validate(
-                {
-                    **{k: v for k, v in old.model_dump().items() if k in Pulses.model_fields},
-                    "kind": "pulses",
-                    "amplitudes": tuple(float(v) for v in amplitudes),
-                    "shape": {"width": shape.width, "rise": shape.rise, "fall": shape.fall},
-                    # A read would disturb a memristor whose threshold lies below it, and costs time.
-                    "read_voltage": 0.0,
-                }
-            )
-            measures = {name: bench.file.measures[name] for name in ("state", "pulse_energy")}
-            file = bench.file.model_copy(
-                update={"stimuli": {**bench.file.stimuli, "bl": stimulus}, "measures": measures, "limits": {}}
-            )
-            ready = replace(bench, file=file).with_(parameters={"w0": w0})
-            found = ready.run(self.simulator)
-            return Response.of(found["state"].values, found["pulse_energy"].values, p)
 
-        return respond
+def reference_for(event_map: EventMap, simulator: Simulator | None, *, device: ParameterSet | None = None) -> Reference:
+    """What a map is held against where nobody says: the bench that pulses its cell, its device's subcircuit, or,
+    without a simulator, the equations.
+    """
+    from cosim.bench.testbench import Testbench
+    from cosim.surrogate.bench_reference import BenchReference
+
+    if simulator is None:
+        return Equations(device=device)
+    if event_map.pulse is not None:
+        return BenchReference(Testbench.load(event_map.pulse.cell.bench), simulator, device=device)
+    return Circuit(simulator, device=device)
+
+
+def _driven(model: DeviceModel) -> dict[str, str]:
+    """Port -> the node that its source drives; every other node is ground. Raises `InputError` where none fits."""
+    first = {port.name: port.nodes[0] for port in model.ports}
+    second = {port.nodes[1] for port in model.ports}
+    if len(set(first.values())) < len(first) or second & set(first.values()):
+        raise InputError(
+            f"the ports of {model.name} share nodes, so that no source can drive each of them",
+            remedy="take --against integration",
+        )
+    return first

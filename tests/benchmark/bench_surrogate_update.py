@@ -18,13 +18,13 @@ from collections.abc import Callable
 import numpy as np
 
 from cosim.parameters import ParameterSet
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 SHAPE = (784, 200)
 Update = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def naive_published(surrogate: PulseSurrogate) -> Update:
+def naive_published(surrogate: Surrogate) -> Update:
     """The published map as its formula reads, both polarities over the whole array, then masked."""
     p = surrogate.values
 
@@ -38,9 +38,9 @@ def naive_published(surrogate: PulseSurrogate) -> Update:
     return update
 
 
-def naive_rate(surrogate: PulseSurrogate) -> Update:
+def naive_rate(surrogate: Surrogate) -> Update:
     """The rate law's closed form over a trapezoid, both polarities over the whole array, then chosen."""
-    p, shape = surrogate.values, surrogate.shape
+    p, shape = surrogate.values, surrogate.map.pulse.shape
 
     def drive(v: np.ndarray, theta: float, alpha: float) -> np.ndarray:
         excess = np.maximum(v - theta, 0)
@@ -60,7 +60,7 @@ def naive_rate(surrogate: PulseSurrogate) -> Update:
     return update
 
 
-def amplitudes(surrogate: PulseSurrogate, dtype: str) -> np.ndarray:
+def amplitudes(surrogate: Surrogate, dtype: str) -> np.ndarray:
     """(784, 1) V, all above threshold, either sign in random order."""
     rng = np.random.default_rng(1)
     p = surrogate.values
@@ -71,7 +71,7 @@ def amplitudes(surrogate: PulseSurrogate, dtype: str) -> np.ndarray:
 
 def measure(law: str, dtype: str, *, pairs: int = 40) -> dict[str, float | str]:
     """Updates per second of both, and the median ratio of interleaved runs."""
-    surrogate = PulseSurrogate(ParameterSet.load("tio2"), law=law, dtype=dtype)
+    surrogate = Surrogate(ParameterSet.load("tio2"), {"rate": "pulse"}.get(law, law), dtype=dtype)
     naive = (naive_published if law == "published" else naive_rate)(surrogate)
     w = np.random.default_rng(0).uniform(0.02, 0.98, SHAPE).astype(dtype)
     v = amplitudes(surrogate, dtype)

@@ -13,7 +13,7 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.fitting.coverage import coverage
 from cosim.parameters import ParameterSet, shipped_sets
-from cosim.surrogate.check import updates_per_second
+from cosim.surrogate.certify import updates_per_second
 from examples.line import NOISE, measure_lab, relative_errors
 
 SETS = ("tio2", "hfo2", "hzo")

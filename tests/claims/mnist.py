@@ -14,7 +14,7 @@ from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspSettings, VdspSystem
 from cosim.parameters import ParameterSet
-from cosim.surrogate.train import from_parameters
+from cosim.surrogate.model import Surrogate
 
 SEEDS = (0, 1, 2)
 EPOCHS = 1
@@ -25,7 +25,7 @@ NETWORK = VdspSettings()
 
 def system(images: ImageSet, network: VdspSettings = NETWORK, *, backend: str = "auto") -> VdspSystem:
     """The claim's network on ``images``."""
-    surrogate = from_parameters(ParameterSet.load(SET), law=LAW)
+    surrogate = Surrogate(ParameterSet.load(SET), LAW)
     return VdspSystem(network, surrogate, ImageTask(images, EPOCHS), backend=backend)
 
 

@@ -10,12 +10,14 @@ from cosim.devices.base import Values
 from cosim.devices.integrate import sweep
 from cosim.devices.registry import devices
 from cosim.emit.numba import map_kernel, map_source
+from cosim.emit.numba_sweep import sweep_sources
 from cosim.errors import DomainError, EmitError, InputError, UnknownName
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.surrogate import files
-from cosim.surrogate.certify import certify_map, collect_events, correct, random_events
-from cosim.surrogate.circuit import Circuit, Equations
-from cosim.surrogate.mapped import MapSurrogate
+from cosim.surrogate.certify import certify, random_events
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.references import Circuit, Equations
+from cosim.surrogate.train import collect, correct
 
 SETS: dict[str, ParameterSet] = {}
 for (_device, _name), _set in shipped_sets().items():
@@ -34,7 +36,7 @@ def parameters(name: str) -> ParameterSet:
     return SETS.get(name) or ParameterSet(name, "defaults", {})
 
 
-def drawn(surrogate: MapSurrogate, count: int, seed: int = 0) -> tuple[Values, Values]:
+def drawn(surrogate: Surrogate, count: int, seed: int = 0) -> tuple[Values, Values]:
     rng = np.random.default_rng(seed)
     state = {name: rng.uniform(*entry.range, count) for name, entry in surrogate.map.states.items()}
     events = random_events(surrogate.map, rng, count=count, begin=dict.fromkeys(state, 0.0), ranges={})
@@ -44,7 +46,7 @@ def drawn(surrogate: MapSurrogate, count: int, seed: int = 0) -> tuple[Values, V
 @pytest.mark.parametrize(("name", "event"), MAPS)
 def test_every_map_answers_every_instance_alike(name: str, event: str) -> None:
     """Fields as the device names them, bounds kept, and one instance alone gives what it gives among others."""
-    surrogate = MapSurrogate(parameters(name), event)
+    surrogate = Surrogate(parameters(name), event)
     model = devices()[name]
     assert list(surrogate.map.states) == [state.name for state in model.states]
     assert all(entry.unit for entry in (*surrogate.map.inputs.values(), *surrogate.map.outputs.values()))
@@ -92,7 +94,7 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
     simulator = open_simulator()
     try:
         bench = Circuit(simulator)
-        certificate = certify_map(MapSurrogate(parameters(name)), bench, pulses=60)[0].certificate
+        certificate = certify(Surrogate(parameters(name)), bench, pulses=60)[0].certificate
     finally:
         simulator.close()
     assert certificate is not None
@@ -103,9 +105,9 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize(("name", "event"), MAPS)
+@pytest.mark.parametrize(("name", "event"), [*MAPS, ("threshold_memristor", "published"), ("cell_1t1r", "published")])
 def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
-    surrogate = MapSurrogate(parameters(name), event)
+    surrogate = Surrogate(parameters(name), event)
     if surrogate.map.closed is None:
         with pytest.raises(EmitError, match="is integrated"):
             map_source(surrogate.map, surrogate.values)
@@ -123,9 +125,38 @@ def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
     np.testing.assert_allclose(out / (scale + 1e-300), expected / (scale + 1e-300), rtol=0, atol=1e-12)
 
 
+@pytest.mark.needs("numba")
+def test_an_integrated_map_compiles_to_what_numpy_gives() -> None:
+    """The same method and tolerance, but for the steps, which are each instance's own."""
+    own, surrogate = "g_on", Surrogate(ParameterSet("ecram", "defaults", {}), "write")
+    state, inputs = drawn(surrogate, 40)
+    instances = float(surrogate.values[own]) * np.linspace(1.0, 1.1, 40)
+    after, outputs = surrogate.map(state, inputs, surrogate.values.with_(**{own: instances}))
+    expected = np.stack([np.broadcast_to(x, 40) for x in (*after.values(), *outputs.values())])
+    out = np.empty_like(expected)
+    run = map_kernel(surrogate.map, surrogate.values, own=[own])
+    run(np.stack(list(state.values())), np.stack(list(inputs.values())), instances[None], out)
+    scale = np.max(np.abs(expected), axis=1, keepdims=True)
+    # 1e-5 of the range a step, some tens of them; measured 7e-5
+    np.testing.assert_allclose(out / (scale + 1e-300), expected / (scale + 1e-300), rtol=0, atol=3e-4)
+
+
+def test_an_implicit_current_has_no_scalar_kernel() -> None:
+    surrogate = Surrogate(parameters("quantum_dot_memristor"))
+    with pytest.raises(EmitError, match="the current of quantum_dot_memristor is implicit"):
+        sweep_sources(surrogate.map, surrogate.values)
+
+
+@pytest.mark.parametrize(("name", "event"), [("stc_synapse", "rest"), ("filament_reram", "pulse")])
+def test_an_integrated_map_has_a_text(name: str, event: str) -> None:
+    surrogate = Surrogate(parameters(name), event)
+    for text in sweep_sources(surrogate.map, surrogate.values):
+        compile(text, name, "exec")
+
+
 def test_integrated_maps_are_as_good_as_closed_ones() -> None:
     """The same pulse by the closed form and by the rates."""
-    surrogate = MapSurrogate(parameters("threshold_memristor"))
+    surrogate = Surrogate(parameters("threshold_memristor"))
     state, inputs = drawn(surrogate, 200)
     after, outputs = surrogate.step(state, inputs)
     p = surrogate.values
@@ -136,7 +167,7 @@ def test_integrated_maps_are_as_good_as_closed_ones() -> None:
 
 
 def test_the_integrator_is_of_order_three() -> None:
-    surrogate = MapSurrogate(parameters("yakopcic"))
+    surrogate = Surrogate(parameters("yakopcic"))
     state, inputs = drawn(surrogate, 50)
     p, segments = surrogate.values, surrogate.map.waveform(inputs, surrogate.values)
     fine = sweep(surrogate.map.device, p, segments=segments, x0=state, tolerance=1e-9)[0]["x"]
@@ -152,12 +183,12 @@ def test_a_correction_learns_another_devices_answers() -> None:
     """A device that is 10 % faster: the map alone misses the limit, the corrected one keeps it."""
     vteam = parameters("vteam")
     bench = Equations(device=vteam.with_values({"k_off": 1.1 * float(vteam.resolved().k_off)}, name="faster"))
-    plain = MapSurrogate(vteam)
-    samples = collect_events(plain, bench, pulses=200)
+    plain = Surrogate(vteam)
+    samples = collect(plain, bench, pulses=200)
     mended, sentence = correct(plain, samples, rng=np.random.default_rng(0))
     assert sentence.startswith("correction of degree")
-    before = certify_map(plain, bench, pulses=100)[0].certificate
-    after = certify_map(mended, bench, pulses=100)[0].certificate
+    before = certify(plain, bench, pulses=100)[0].certificate
+    after = certify(mended, bench, pulses=100)[0].certificate
     assert before is not None
     assert after is not None
     assert after.extraction == "included"
@@ -166,22 +197,22 @@ def test_a_correction_learns_another_devices_answers() -> None:
 
 def test_files_of_a_map_give_back_the_surrogate(tmp_path: Path) -> None:
     vteam = parameters("vteam")
-    plain = MapSurrogate(vteam)
-    samples = collect_events(plain, Equations(device=vteam.with_values({"k_off": 1e-3})), pulses=100)
+    plain = Surrogate(vteam)
+    samples = collect(plain, Equations(device=vteam.with_values({"k_off": 1e-3})), pulses=100)
     mended = correct(plain, samples, rng=np.random.default_rng(0))[0].with_(instances={"k_on": np.array([-9.0, -10.0])})
     found = files.load(files.save(mended, tmp_path / "map.npz"))
     state, inputs = Values({"x": np.array([0.2, 0.8])}), Values({"amplitude": np.array([0.1, -0.22])})
-    assert isinstance(found, MapSurrogate)
+    assert isinstance(found, Surrogate)
     np.testing.assert_array_equal(found.step(state, inputs)[0].x, mended.step(state, inputs)[0].x)
     assert found.fingerprint() == mended.fingerprint()
 
 
 def test_what_a_map_does_not_have() -> None:
     with pytest.raises(UnknownName, match="did you mean spike"):
-        MapSurrogate(parameters("ecram"), "spikes")
+        Surrogate(parameters("ecram"), "spikes")
     with pytest.raises(InputError, match="access_transistor has no event map, because it has no state"):
-        MapSurrogate(parameters("access_transistor"))
-    surrogate = MapSurrogate(parameters("vteam"))
+        Surrogate(parameters("access_transistor"))
+    surrogate = Surrogate(parameters("vteam"))
     with pytest.raises(InputError, match="input 'amplitude' of the surrogate is missing; give amplitude in V"):
         surrogate.step(Values({"x": 0.5}), Values({}))
     with pytest.raises(DomainError, match=r"state x = 1\.2 is outside"):

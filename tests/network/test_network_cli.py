@@ -12,7 +12,7 @@ from cosim.network.images import ImageTask, load_images
 from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 pytestmark = pytest.mark.needs("sklearn")
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
@@ -65,19 +65,19 @@ def test_a_surrogate_that_misses_its_limits_is_refused(tmp_path: Path, capsys: p
     train = ["surrogate", "train", "--law", "published", "--against", "integration", "--pulses", "100"]
     assert main([*train, "-o", str(file)]) == 1
     said = capsys.readouterr()
-    assert re.search(r"missed      state: [\d.]+ % of full scale, limit 1 %", said.out)
+    assert re.search(r"missed      w: [\d.]+ % of full scale, limit 1 %", said.out)
     assert "misses its limits, and networks refuse it without --uncertified" in said.err
     network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
     assert main(network) == 2
-    assert "the surrogate misses its limits: state: " in capsys.readouterr().err
+    assert "the surrogate misses its limits: w: " in capsys.readouterr().err
     assert main([*network, "--uncertified"]) == 0
-    assert "missed: state" in capsys.readouterr().out
+    assert "missed: w" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"uncertified=True"):
         VdspSystem(vdsp_preset("digits")[0], load(file), ImageTask(load_images("digits")))
 
 
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = save(PulseSurrogate(ParameterSet.load("tio2")), tmp_path / "plain.npz")
+    file = save(Surrogate(ParameterSet.load("tio2")), tmp_path / "plain.npz")
     network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
     assert main(network) == 2
     assert "has no certificate; make it with 'cosim surrogate train'" in capsys.readouterr().err

@@ -14,13 +14,13 @@ from cosim.network.plasticity import PostSpike, Vdsp, default_scales
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspNetwork, VdspSettings, VdspSystem, vdsp_preset
 from cosim.parameters import ParameterSet
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 TIO2 = ParameterSet.load("tio2")
 SURROGATES = {
-    "published": PulseSurrogate(TIO2, law="published"),
-    "rate": PulseSurrogate(TIO2),
-    "cell": PulseSurrogate(TIO2.for_device("cell_1t1r")),
+    "published": Surrogate(TIO2, name="published"),
+    "rate": Surrogate(TIO2),
+    "cell": Surrogate(TIO2.for_device("cell_1t1r")),
 }
 
 
@@ -66,21 +66,21 @@ def test_scales_of_known_and_unknown_sets() -> None:
     assert default_scales(SURROGATES["rate"]) == (1.11, 1.05)
     renamed = ParameterSet("threshold_memristor", "mine", TIO2.values)
     # The rule for unknown cells aims at the steps of TiO2: its factors come back to within the rounding of those.
-    assert default_scales(PulseSurrogate(renamed)) == pytest.approx((1.11, 1.05), abs=0.002)
+    assert default_scales(Surrogate(renamed)) == pytest.approx((1.11, 1.05), abs=0.002)
 
 
 def test_scales_go_with_the_set_and_not_with_its_name(tmp_path: Path) -> None:
     from cosim.surrogate import files
 
     other = TIO2.with_values({"theta_p": 0.9, "alpha_p": 2.0}, name="mine")
-    assert default_scales(PulseSurrogate(other)) == (1.11, 1.05)
-    assert default_scales(PulseSurrogate(other.for_device("cell_1t1r"))) == (1.11, 1.05)
+    assert default_scales(Surrogate(other)) == (1.11, 1.05)
+    assert default_scales(Surrogate(other.for_device("cell_1t1r"))) == (1.11, 1.05)
     again = ParameterSet.load(other.save(tmp_path / "mine.toml"))
     assert again.plasticity == other.plasticity
-    stored = files.load(files.save(PulseSurrogate(again), tmp_path / "mine.npz"))
+    stored = files.load(files.save(Surrogate(again), tmp_path / "mine.npz"))
     assert default_scales(stored) == (1.11, 1.05)
     named = ParameterSet("threshold_memristor", "tio2-else", other.values)
-    assert default_scales(PulseSurrogate(named)) != (1.11, 1.05)
+    assert default_scales(Surrogate(named)) != (1.11, 1.05)
     with pytest.raises(InputError, match="not a factor above zero"):
         replace(TIO2, plasticity={"scale_p": replace(TIO2.plasticity["scale_p"], value=0.0)})
 
@@ -134,7 +134,7 @@ def test_bad_crossbars() -> None:
         Crossbar(SURROGATES["rate"], np.zeros(3))
     with pytest.raises(InputError, match="matrix"):
         Crossbar(SURROGATES["rate"], np.full((2, 2), np.nan))
-    many = PulseSurrogate(TIO2, instances={"theta_p": np.full((2, 3), 1.4)})
+    many = Surrogate(TIO2, instances={"theta_p": np.full((2, 3), 1.4)})
     with pytest.raises(InputError, match="theta_p of the cells"):
         Crossbar(many, np.zeros((2, 2)))
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from cosim.devices.base import Values
 from cosim.parameters import ParameterSet
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 CASES = {
-    (name, device, law): PulseSurrogate(ParameterSet.load(name).for_device(device), law=law)
+    (name, device, law): Surrogate(ParameterSet.load(name).for_device(device), name=law)
     for name in ("tio2", "hfo2", "hzo")
     for device in ("threshold_memristor", "cell_1t1r")
-    for law in ("rate", "published")
+    for law in ("pulse", "published")
 }
 every = pytest.mark.parametrize("case", CASES, ids="-".join)
 states = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).map(np.array)
@@ -51,7 +51,7 @@ def test_a_higher_voltage_leaves_a_lower_state(case: tuple[str, str, str], w: fl
     assert high <= low + (2e-3 if case[1] == "cell_1t1r" else 1e-14)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c[2] == "rate" and c[1] == "threshold_memristor"], ids="-".join)
+@pytest.mark.parametrize("case", [c for c in CASES if c[2] == "pulse" and c[1] == "threshold_memristor"], ids="-".join)
 @given(w=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)), v=volts)
 def test_the_rate_law_keeps_the_order_of_states(case: tuple[str, str, str], w: tuple[float, float], v: float) -> None:
     # A flow in one dimension does not let trajectories cross; the map, which jumps, does.

@@ -13,14 +13,9 @@ import xarray as xr
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
-from cosim.devices.pulse import PulseShape
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
-from cosim.parameters import ParameterSet
 from cosim.resources import listing
-from cosim.surrogate.bench_reference import BenchPulses, BenchReference
-from cosim.surrogate.mapped import find_map
-from cosim.surrogate.references import SpiceBench
 
 pytestmark = pytest.mark.spice
 RC = """title = "RC"
@@ -163,28 +158,6 @@ def test_reads_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "1t1r_random_pulses.toml"
     file.write_text(file.read_text() + 'outputs.conductance = "conductance"\n')
     assert BenchMap.load(Testbench.load(file)).bench.train("bl").read_voltage == 0.2
-
-
-@pytest.mark.parametrize("reference", [None, "hfo2"])
-def test_it_answers_as_the_reference_that_is_wired_in(reference: str | None, simulator: Simulator) -> None:
-    cell = ParameterSet.load("tio2").for_device("cell_1t1r")
-    other = None if reference is None else ParameterSet.load(reference).for_device("cell_1t1r")
-    wired = SpiceBench("cell_1t1r", simulator, device=other)
-    bench = BenchReference(Testbench.load("1t1r_random_pulses"), simulator, "cell_1t1r", other)
-    pulses, shape = BenchPulses(bench), PulseShape(100e-9, 5e-9, 5e-9)
-    for name in ("engine", "netlist", "tolerances", "device"):
-        assert getattr(pulses, name) == getattr(wired, name)
-    assert pulses.subject(cell) == wired.subject(cell)
-    theirs, ours = (one.reference(cell, shape=shape)(np.array([-2.0, 2.2]), 0.5) for one in (wired, pulses))
-    for name in ("w", "energy", "conductance", "full_scale"):
-        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
-    # and as any map is answered
-    event_map = find_map(cell, shape=shape)
-    answer = bench.respond(cell, event_map, events(amplitude=[-2.0, 2.2], w_before=0.5))
-    np.testing.assert_allclose(
-        answer["conductance"], theirs.conductance, rtol=1e-14
-    )  # the same law, its terms as traced
-    assert set(answer.data_vars) == {*event_map.states, *event_map.outputs}
 
 
 VTEAM = """title = "VTEAM under one pulse"

@@ -451,7 +451,7 @@ def test_progress_is_told():
 
 def test_noise_is_a_share_of_g_max_as_errors_are():
     """One full scale: the numpy laboratory's noise, and what a certificate's percentages refer to."""
-    from cosim.surrogate.base import Response
+    from cosim.devices.registry import device
 
     p = TRUTH.with_(ratio=1.5)  # where G_max and G_max − G_min differ threefold
     lab = NumpyLab("cell_1t1r", p, pulses=3000, noise=0.02)
@@ -459,7 +459,7 @@ def test_noise_is_a_share_of_g_max_as_errors_are():
     residual = curve.measured - lab.clean(curve["amplitude"]).measured
     # a standard deviation from 3000 reads scatters by 1.3 %
     assert np.std(residual) == pytest.approx(0.02 * p.g_max, rel=0.06)
-    assert Response.of(np.array([0.5]), np.array([0.0]), p).full_scale == full_scale(p) == p.g_max
+    assert device("cell_1t1r").full_scales(p)["conductance"] == full_scale(p) == p.g_max
 
 
 def test_coverage_counts_and_keeps_failures():

@@ -24,7 +24,7 @@ def test_train_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main([*check, "--json", "--limit", "state=1e-12"]) == 1
     facts = json.loads(capsys.readouterr().out)
     assert facts["passed"] is False
-    assert facts["check"]["errors"]["state"]["max"] < 1e-6
+    assert facts["check"]["errors"]["w"]["max"] < 1e-6
     assert facts["updates_per_second"] > 0.0
     assert facts["reference_updates_per_second"] is None  # so few pulses do not tell
 
@@ -69,7 +69,7 @@ def test_a_terminal_sees_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monke
         (["--limit", "sate=1%"], "did you mean state"),
         (["--limit", "state=0"], "the limit of state is 0"),
         (["--reference", "tio3"], "did you mean tio2"),
-        (["--reference", "hfo2", "--spread", "theta_p=5%"], "cannot be held against the device hfo2"),
+        (["--reference", "hfo2", "--spread", "theta_p=5%"], "with the device hfo2, which has none"),
         (["--spread", "theta_q=5%"], "theta_q"),
         (["--span", "1 V", "2 V"], "one sign"),
         (["--samples", "none.npz"], "there is no sample file none.npz"),

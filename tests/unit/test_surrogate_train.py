@@ -4,57 +4,60 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from cosim.devices.pulse import PulseShape
+from cosim.devices.base import Values
+from cosim.devices.maps import EventMap
 from cosim.errors import DataError, DomainError, FitError, InputError, UnknownName
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Certificate, Response
-from cosim.surrogate.check import (
+from cosim.surrogate.base import Certificate
+from cosim.surrogate.certify import (
     LEAST_TESTED,
-    _covered,
-    _seconds_per_pulse,
     certify,
-    default_range,
+    covered_range,
     growth,
-    random_train,
+    random_events,
+    seconds_per_event,
 )
-from cosim.surrogate.pulse import PulseSurrogate
-from cosim.surrogate.train import Samples, collect, fit_correction, from_parameters, train
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.train import collect, correct, load_samples, save_samples, train
 
 TIO2 = ParameterSet.load("tio2")
-BARE = PulseSurrogate(TIO2)
+BARE = Surrogate(TIO2)
 
 
 class Made:
     """A circuit whose step is the model's own times a known factor, and whose energy is a known factor larger."""
 
     engine = "made"
-    netlist = "0" * 64
     device: ParameterSet | None = None
 
-    def subject(self, parameters: ParameterSet) -> str:
-        return f"a circuit with {(self.device or parameters).name}"
+    @property
+    def independent(self) -> bool:
+        return self.device is not None
 
     def __init__(self, bend: float = 0.0, energy: float = 1.0) -> None:
         self.tolerances = {"reltol": 1e-9}
         self.bend, self.energy = bend, energy
 
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape):
-        own = PulseSurrogate(parameters, shape=shape)
+    def netlist(self, event_map: EventMap) -> str:
+        return "0" * 64
 
-        def respond(amplitudes: np.ndarray, w0: float) -> Response:
-            from cosim.devices.base import Values
+    def subject(self, parameters: ParameterSet) -> str:
+        return f"a circuit with {(self.device or parameters).name}"
 
-            w, states, energies = np.array([w0]), [], []
-            for v in amplitudes:
-                after, out = own.step(Values({"w": w}), Values({"amplitude": np.array([v])}))
-                gain = 1.0 + self.bend * (w - 0.5) * abs(v)
-                w = np.clip(w + gain * (after.w - w), 0.0, 1.0)
-                states.append(w[0])
-                energies.append(self.energy * out.energy[0])
-            return Response.of(np.array(states), np.array(energies), parameters.resolved())
-
-        return respond
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        own = Surrogate(self.device or parameters)
+        w, states, energies = np.array([float(events["w_before"])]), [], []
+        for v in events["amplitude"].values:
+            after, out = own.step(Values({"w": w}), Values({"amplitude": np.array([v])}))
+            gain = 1.0 + self.bend * (w - 0.5) * abs(v)
+            w = np.clip(w + gain * (after.w - w), 0.0, 1.0)
+            states.append(w[0])
+            energies.append(self.energy * out.energy[0])
+        read = own.read(Values({"w": np.array(states)})).conductance
+        columns = {"w": np.array(states), "conductance": read, "energy": np.array(energies)}
+        return xr.Dataset({name: ("event", values) for name, values in columns.items()})
 
 
 def test_the_certificate_of_a_perfect_surrogate_is_zero() -> None:
@@ -62,10 +65,14 @@ def test_the_certificate_of_a_perfect_surrogate_is_zero() -> None:
     found = surrogate.certificate
     assert isinstance(found, Certificate)
     assert [run.shape[1] for run in held.free] == [30, 30, *[5] * 12]
-    assert found.errors["state"].max < 1e-14
+    assert found.errors["w"].max < 1e-14
     assert found.errors["energy"].max_percent < 1e-9
-    assert found.pulses == held.amplitude.size == 120
-    assert (found.against, found.reference, found.extraction) == ("made", "a circuit with tio2", "not included")
+    assert found.pulses == held["amplitude"].size == 120
+    assert (found.against, found.reference, found.extraction) == (
+        "made",
+        "map pulse on a circuit with tio2",
+        "not included",
+    )
     assert found.parameters == TIO2.fingerprint()
     assert Certificate.from_dict(found.to_dict()) == found
 
@@ -73,11 +80,11 @@ def test_the_certificate_of_a_perfect_surrogate_is_zero() -> None:
 def test_the_certificate_finds_a_known_error() -> None:
     surrogate, held = certify(BARE, Made(bend=0.1, energy=1.25), pulses=300)
     errors = surrogate.certificate.errors
-    step = held.w - held.w_before
-    gain = 1 + 0.1 * (held.w_before - 0.5) * np.abs(held.amplitude)
-    np.testing.assert_allclose(held.w_surrogate - held.w_before, step / gain, atol=1e-12)
-    assert errors["state"].max == pytest.approx(np.max(np.abs(step / gain - step)), rel=1e-9)
-    assert errors["conductance"].max == pytest.approx(errors["state"].max * 200e-6 * (1 - 1 / 7.5), rel=1e-9)
+    step = held["w"] - held["w_before"]
+    gain = 1 + 0.1 * (held["w_before"] - 0.5) * np.abs(held["amplitude"])
+    np.testing.assert_allclose(held["w_surrogate"] - held["w_before"], step / gain, atol=1e-12)
+    assert errors["w"].max == pytest.approx(np.max(np.abs(step / gain - step)), rel=1e-9)
+    assert errors["conductance"].max == pytest.approx(errors["w"].max * 200e-6 * (1 - 1 / 7.5), rel=1e-9)
     assert errors["energy"].max_percent == pytest.approx(20.0, rel=1e-6)  # 1 − 1/1.25
     rollout = surrogate.certificate.rollout
     assert list(rollout.max) == sorted(rollout.max)
@@ -89,21 +96,18 @@ class Fixed(Made):
 
     device = TIO2
 
-    def reference(self, parameters: ParameterSet, *, shape: PulseShape):
-        return super().reference(TIO2, shape=shape)
-
 
 @pytest.mark.parametrize("wrong", [{"g_max": 300e-6}, {"ratio": 3.0}, {"g_max": 300e-6, "ratio": 3.0}])
 def test_the_certificate_sees_a_wrong_conductance(wrong: dict[str, float]) -> None:
     """The states agree; what a read of the two memristors gives does not."""
-    surrogate, held = certify(from_parameters(TIO2.with_values(wrong)), Fixed(), pulses=100, train=60)
+    surrogate, held = certify(Surrogate(TIO2.with_values(wrong)), Fixed(), pulses=100, train=60)
     errors, device, believed = surrogate.certificate.errors, TIO2.resolved(), surrogate.values
 
     def read(w, p):
         return p.g_max * (1.0 / p.ratio + (1.0 - 1.0 / p.ratio) * w)
 
-    assert errors["state"].max < 1e-14
-    worst = np.max(np.abs(read(held.w, believed) - read(held.w, device)))
+    assert errors["w"].max < 1e-14
+    worst = np.max(np.abs(read(held["w"], believed) - read(held["w"], device)))
     assert errors["conductance"].max == pytest.approx(worst, rel=1e-9)
     assert errors["conductance"].max_percent > 10.0
     assert errors["conductance"].full_scale == device.g_max
@@ -111,10 +115,10 @@ def test_the_certificate_sees_a_wrong_conductance(wrong: dict[str, float]) -> No
 
 def test_the_domain_is_what_the_held_out_pulses_tested() -> None:
     surrogate, held = certify(BARE, Made(), pulses=200, train=40)
-    tested = np.histogram(held.w_before, bins=10, range=(0.0, 1.0))[0]
+    tested = np.histogram(held["w_before"], bins=10, range=(0.0, 1.0))[0]
     assert tested.min() >= LEAST_TESTED  # the short trains began where too few pulses were
     assert surrogate.certificate.domain.states["w"] == (0.0, 1.0)
-    assert f"from 0 to 1: {', '.join(map(str, tested))};" in surrogate.certificate.notes[-1]
+    assert f"tenth of w: {', '.join(map(str, tested))};" in surrogate.certificate.notes[-1]
     surrogate.update(np.linspace(0.0, 1.0, 5), 1.6)  # every state, as a network begins with
 
 
@@ -122,8 +126,8 @@ def test_a_state_that_a_start_point_alone_has_seen_is_not_certified() -> None:
     """Weak pulses from 0 and from 1 leave the middle untouched, and four more do not test eight tenths."""
     p = TIO2.resolved()
     span = (-1.02 * float(p.theta_p), 1.02 * float(p.theta_n))
-    surrogate, held = certify(BARE, Made(), pulses=20, span=span)
-    assert {0.0, 1.0} <= set(held.w_before)
+    surrogate, held = certify(BARE, Made(), pulses=20, ranges={"amplitude": span})
+    assert {0.0, 1.0} <= set(held["w_before"])
     low, high = surrogate.certificate.domain.states["w"]
     assert high - low < 0.35
     with pytest.raises(DomainError, match="state w"):
@@ -142,15 +146,15 @@ def test_a_state_that_a_start_point_alone_has_seen_is_not_certified() -> None:
     ],
 )
 def test_the_widest_range_with_enough_pulses(tested: list[int], covered: tuple[float, float]) -> None:
-    assert _covered(np.array(tested)) == covered
+    assert covered_range(BARE.map.states["w"], np.array(tested), name="w") == covered
 
 
 def test_limits_of_a_certificate() -> None:
     good = certify(BARE, Made(), pulses=100)[0].certificate
     assert good.broken == ()
     bad = certify(BARE, Made(bend=0.3, energy=1.25), pulses=100, limits={"free run": 0.5})[0].certificate
-    assert dict(bad.limits) == {"state": 0.01, "conductance": 0.01, "energy": 0.07, "free run": 0.5}
-    assert [sentence.partition(":")[0] for sentence in bad.broken] == ["state", "conductance", "energy"]
+    assert dict(bad.limits) == {"w": 0.01, "conductance": 0.01, "energy": 0.07, "free run": 0.5}
+    assert [sentence.partition(":")[0] for sentence in bad.broken] == ["w", "conductance", "energy"]
     assert bad.broken[2] == "energy: 20 % of full scale, limit 7 %"
     with pytest.raises(UnknownName, match="sate"):
         certify(BARE, Made(), pulses=100, limits={"sate": 0.1})
@@ -160,21 +164,21 @@ def test_limits_of_a_certificate() -> None:
 
 def test_a_certificate_names_its_reference() -> None:
     """The same surrogate against its own set and against the device: the second alone shows the extraction's error."""
-    fitted = from_parameters(TIO2.with_values({"theta_p": 1.02 * 1.4323}, name="fitted"))
+    fitted = Surrogate(TIO2.with_values({"theta_p": 1.02 * 1.4323}, name="fitted"))
     itself = certify(fitted, Made(), pulses=100)[0].certificate
     device = certify(fitted, Fixed(), pulses=100)[0].certificate
-    assert (itself.reference, itself.extraction) == ("a circuit with fitted", "not included")
-    assert (device.reference, device.extraction) == ("a circuit with tio2", "included")
-    assert itself.errors["state"].max < 1e-14
-    assert device.errors["state"].max > 0.01
-    with pytest.raises(InputError, match="cannot be held against the device tio2"):
+    assert (itself.reference, itself.extraction) == ("map pulse on a circuit with fitted", "not included")
+    assert (device.reference, device.extraction) == ("map pulse on a circuit with tio2", "included")
+    assert itself.errors["w"].max < 1e-14
+    assert device.errors["w"].max > 0.01
+    with pytest.raises(InputError, match="cannot be held against a circuit with tio2, which has none"):
         certify(fitted, Fixed(), pulses=100, spread={"theta_p": 0.1})
 
 
 def test_the_time_of_a_pulse_leaves_out_what_the_reference_takes_to_start() -> None:
     sizes = [200, 200, 5, 5, 5]
-    assert _seconds_per_pulse(sizes, [9.0, *(0.5 + 1e-3 * n for n in sizes[1:])]) == pytest.approx(1e-3)
-    assert _seconds_per_pulse([20, 20], [1.0, 1.0]) is None  # of one length: start-up cannot be told from pulses
+    assert seconds_per_event(sizes, [9.0, *(0.5 + 1e-3 * n for n in sizes[1:])]) == pytest.approx(1e-3)
+    assert seconds_per_event([20, 20], [1.0, 1.0]) is None  # of one length: start-up cannot be told from pulses
 
 
 def test_progress_counts_to_the_end() -> None:
@@ -196,7 +200,7 @@ def test_a_spread_of_parameters_becomes_part_of_the_domain() -> None:
     low, high = surrogate.certificate.domain.parameters["theta_p"]
     # cells of that deviation lie up to three of it from the nominal value
     assert (low, high) == pytest.approx((0.4 * 1.4323, 1.6 * 1.4323))
-    assert surrogate.certificate.errors["state"].max < 1e-14
+    assert surrogate.certificate.errors["w"].max < 1e-14
     surrogate.with_(instances={"theta_p": np.array([1.2, 1.6])})
     with pytest.raises(UnknownName):
         certify(BARE, Made(), pulses=5, spread={"theta_q": 0.2})
@@ -207,18 +211,18 @@ def test_a_spread_of_parameters_becomes_part_of_the_domain() -> None:
 def test_training_and_held_out_pulses_differ() -> None:
     samples = collect(BARE, Made(), seed=0, pulses=200)
     _, held = certify(BARE, Made(), seed=0, pulses=200)
-    assert not np.intersect1d(samples.amplitude, held.amplitude).size
+    assert not np.intersect1d(samples["amplitude"], held["amplitude"]).size
 
 
 def test_random_trains_hold_both_polarities_and_stay_in_their_span() -> None:
-    span = default_range(BARE)
-    v = random_train(BARE, np.random.default_rng(0), count=2000, span=span)
+    span = BARE.map.inputs["amplitude"].range
+    v = random_events(BARE.map, np.random.default_rng(0), count=2000, begin={"w": 0.5})["amplitude"].values
     assert span[0] <= v.min() < -2.2
     assert 2.2 < v.max() <= span[1]
     quiet = np.mean((v > -1.4323) & (v < 1.5643))
     assert 0.07 < quiet < 0.13  # a tenth of 2000 has a standard deviation of 0.7 %
     with pytest.raises(InputError, match="one sign"):
-        random_train(BARE, np.random.default_rng(0), count=5, span=(1.0, 2.0))
+        random_events(BARE.map, np.random.default_rng(0), count=5, begin={"w": 0.5}, ranges={"amplitude": (1.0, 2.0)})
 
 
 def test_a_correction_learns_what_the_model_leaves_out() -> None:
@@ -227,61 +231,52 @@ def test_a_correction_learns_what_the_model_leaves_out() -> None:
     surrogate, held = train(TIO2, circuit, samples=samples)
     plain = certify(BARE, circuit)[0].certificate
     found = surrogate.certificate
-    assert "correction of degree" in found.notes[1]
+    assert "correction of degree" in found.notes[0]
     # The factor is bilinear in w and V, which degree 1 holds exactly.
-    assert found.errors["state"].max < 1e-3 * plain.errors["state"].max
+    assert found.errors["w"].max < 1e-3 * plain.errors["w"].max
     assert found.errors["energy"].max_percent < 0.1
-    assert held.w_surrogate.min() >= 0.0
-    assert held.w_surrogate.max() <= 1.0
+    assert held["w_surrogate"].min() >= 0.0
+    assert held["w_surrogate"].max() <= 1.0
 
 
 def test_noise_is_not_learned() -> None:
     samples = collect(BARE, Made(), pulses=400)
     rng = np.random.default_rng(1)
-    noisy = Samples(
-        samples.w_before,
-        samples.amplitude,
-        np.clip(samples.w_after + 0.02 * rng.standard_normal(len(samples)), 0, 1),
-        samples.energy,
-    )
-    surrogate, sentence = fit_correction(BARE, noisy, rng=np.random.default_rng(0))
+    noise = 0.02 * rng.standard_normal(samples.sizes["event"])
+    noisy = samples.assign(w=np.clip(samples["w"] + noise, 0, 1))
+    surrogate, sentence = correct(BARE, noisy, rng=np.random.default_rng(0))
     assert surrogate.correction is None
     assert sentence.startswith("no correction")
 
 
 def test_samples_that_say_nothing() -> None:
-    few = Samples(np.full(9, 0.5), np.full(9, 2.0), np.full(9, 0.4), np.full(9, 1e-12))
+    columns = {"w_before": 0.5, "amplitude": 2.0, "w": 0.4, "energy": 1e-12}
+    few = xr.Dataset({name: ("event", np.full(9, value)) for name, value in columns.items()})
     with pytest.raises(FitError, match="too few"):
-        fit_correction(BARE, few, rng=np.random.default_rng(0))
+        correct(BARE, few, rng=np.random.default_rng(0))
     with pytest.raises(InputError, match="no sample lies within"):
-        train(TIO2, Made(), samples=few, span=(-1.9, 1.9), pulses=5)
+        train(TIO2, Made(), samples=few, ranges={"amplitude": (-1.9, 1.9)}, pulses=5)
 
 
 def test_sample_files(tmp_path: Path) -> None:
     samples = collect(BARE, Made(), pulses=20)
-    path = samples.save(tmp_path / "samples.npz")
-    np.testing.assert_array_equal(Samples.load(path).w_after, samples.w_after)
+    path = save_samples(samples, BARE.map, tmp_path / "samples.npz")
+    np.testing.assert_array_equal(load_samples(path, BARE.map)["w"], samples["w"])
     np.savez(tmp_path / "lacking.npz", w_before=np.zeros(3))
     with pytest.raises(DataError, match="lacks amplitude, w_after, energy"):
-        Samples.load(tmp_path / "lacking.npz")
-    columns = {name: getattr(samples, name).copy() for name in ("w_before", "amplitude", "w_after", "energy")}
+        load_samples(tmp_path / "lacking.npz", BARE.map)
+    with np.load(path) as stored:
+        columns = {name: stored[name] for name in ("w_before", "amplitude", "w_after", "energy")}
     columns["w_after"][7] = np.nan
     np.savez(tmp_path / "bad.npz", **columns)
     with pytest.raises(DataError, match=r"bad\.npz:7, column w_after: .* is not a sample"):
-        Samples.load(tmp_path / "bad.npz")
+        load_samples(tmp_path / "bad.npz", BARE.map)
     np.savez(tmp_path / "ragged.npz", **{**columns, "energy": np.zeros(3)})
     with pytest.raises(DataError, match="one length"):
-        Samples.load(tmp_path / "ragged.npz")
+        load_samples(tmp_path / "ragged.npz", BARE.map)
     np.savez(tmp_path / "words.npz", **{**columns, "energy": np.array(["a"] * 20)})
     with pytest.raises(DataError, match="not numbers"):
-        Samples.load(tmp_path / "words.npz")
-
-
-def test_from_a_fit() -> None:
-    class Fit:
-        parameters = TIO2
-
-    assert from_parameters(Fit()).parameters is TIO2
+        load_samples(tmp_path / "words.npz", BARE.map)
 
 
 def test_growth_is_of_all_pulses_so_far() -> None:

@@ -26,12 +26,12 @@ from cosim.network.encoders import CurrentEncoder
 from cosim.network.images import ImageTask
 from cosim.network.layers import Layers, layers
 from cosim.network.neurons import ALIF, LIF
-from cosim.network.plasticity import PostSpike, Vdsp, default_scales
+from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
-from cosim.surrogate.pulse import PulseSurrogate
+from cosim.surrogate.model import Surrogate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ class VdspSystem(System):
     A surrogate whose certificate misses its limits is refused, but where ``uncertified`` says that this is meant.
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
-    >>> cell = cosim.PulseSurrogate(cosim.ParameterSet.load("tio2"))
+    >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
     >>> task = cosim.ImageTask(cosim.load_images("digits").first(300), epochs)
     >>> sum(cosim.VdspSystem(settings, cell, task).batches)
     3000
@@ -141,12 +141,13 @@ class VdspSystem(System):
     name: ClassVar[str] = "vdsp"
 
     settings: VdspSettings
-    surrogate: PulseSurrogate
+    surrogate: Surrogate
     task: ImageTask
     backend: str = "auto"
     uncertified: bool = False
 
     def __post_init__(self) -> None:
+        threshold_cell(self.surrogate)
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
             raise InputError(
@@ -188,7 +189,7 @@ class VdspSystem(System):
             "surrogate": {
                 "device": surrogate.device,
                 "parameters": surrogate.parameters.name,
-                "law": surrogate.law,
+                "map": surrogate.name,
                 "certificate": None if certificate is None else certificate.to_dict(),
             },
             "mean_on_test_images": {kind: float(np.mean([one[kind] for one in on_test])) for kind in PROTOCOL},
@@ -201,12 +202,12 @@ class VdspSystem(System):
         out = [
             f"network     {images.train_x.shape[1]} inputs, {self.settings.neurons} neurons, {self.task.epochs} "
             f"epoch(s) of {len(images.train_y)} images of {images.name}; {surrogate.device} "
-            f"{surrogate.parameters.name}, law {surrogate.law}"
+            f"{surrogate.parameters.name}, map {surrogate.name}"
         ]
         if certificate is None:
             out.append("certificate none: the map of the parameter set, held against no circuit")
         else:
-            largest = certificate.errors["state"].max_percent
+            largest = max(certificate.errors[name].max_percent for name in surrogate.map.states)
             out.append(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
             out += [f"            missed: {sentence}" for sentence in certificate.broken]
         for seed in seeds:
@@ -288,7 +289,7 @@ class VdspNetwork:
     def __init__(
         self,
         settings: VdspSettings,
-        surrogate: PulseSurrogate,
+        surrogate: Surrogate,
         *,
         inputs: int,
         rng: np.random.Generator,
@@ -439,7 +440,7 @@ def _annealed(start: float, end: float | None, progress: float) -> float:
 
 
 def _deviating(
-    surrogate: PulseSurrogate, deviation: float, shape: tuple[int, int], rng: np.random.Generator
+    surrogate: Surrogate, deviation: float, shape: tuple[int, int], rng: np.random.Generator
 ) -> Mapping[str, Array]:
     """Thresholds from cell to cell: normal, what lies outside `deviating_range` put at its ends."""
     nominal = surrogate.parameters.resolved()
@@ -449,6 +450,6 @@ def _deviating(
                 float(nominal[name]) * (1.0 + deviation * rng.standard_normal(shape)),
                 *deviating_range(float(nominal[name]), deviation),
             )
-            for name in surrogate.cell.threshold_names
+            for name in threshold_cell(surrogate).threshold_names
         }
     )

@@ -1,0 +1,198 @@
+"""Integrated event maps as scalar kernels: the rates of a device, traced, inside one integrator per instance.
+
+`cosim.devices.integrate.sweep` follows many instances through a waveform with the steps of the worst one; for a few
+hundred instances its calls cost more than their arithmetic. Here each instance takes its own steps of the same method,
+Rodas3 with the same tolerance, in compiled code. An implicit current, which numpy solves by iterating, has no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.devices.base import Operand, Values
+from cosim.devices.integrate import DIFFERENCE, GAMMA, MAX_STEPS, STAGES
+from cosim.devices.maps import EventMap
+from cosim.emit.expr import Expr
+from cosim.emit.numba import MapKernel, assignments, compiled
+from cosim.errors import EmitError, SimulationError
+from cosim.packages import optional
+
+Array = NDArray[np.float64]
+_A, _C = np.zeros((4, 4)), np.zeros((4, 4))
+for _i, (_a, _c, _, _) in enumerate(STAGES):
+    _A[_i, : len(_a)], _C[_i, : len(_c)] = _a, _c
+_TIMES, _WEIGHTS = (np.array([row[part] for row in STAGES]) for part in (2, 3))
+
+
+def sweep_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = (), tolerance: float = 1e-5) -> MapKernel:
+    """The compiled loop of an integrated map, as `cosim.emit.numba.map_kernel`'s of a closed one. Needs numba.
+
+    Raises `EmitError` for a device whose current is implicit. The loop raises `SimulationError` where an instance is
+    not followed to its end.
+    """
+    rates, power, segments, finish = (compiled(text) for text in sweep_sources(event_map, p, own=own))
+    states = event_map.device.all_states
+    spans = np.array([state.bounds[1] - state.bounds[0] for state in states])
+    spans = np.where(np.isfinite(spans), spans, 1.0)
+    sizes = (_count(event_map, p), len(event_map.device.ports), len(event_map.states))
+    loop = _loop()
+
+    def kernel(x: Array, u: Array, q: Array, out: Array) -> None:
+        failed = loop(rates, power, segments, finish, x, u, q, out, spans, sizes, tolerance)
+        if failed >= 0:
+            raise SimulationError(
+                f"an event of the map {event_map.name} was not followed to its end in instance {failed}",
+                outcome="not converged",
+            )
+
+    return kernel
+
+
+def _count(event_map: EventMap, p: Values) -> int:
+    return len(event_map.waveform(Values({name: Expr("name", name) for name in event_map.inputs}), p))
+
+
+def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> tuple[str, str, str, str]:
+    """The texts of the rates, the power taken in (W), the segments of the waveform, and what is left at the end."""
+    model = event_map.device
+    if model.inner:
+        raise EmitError(
+            f"the current of {model.name} is implicit, so that its map {event_map.name} has no scalar kernel",
+            remedy="call it on arrays",
+        )
+
+    def rows(array: str, names: Sequence[str]) -> Values:
+        return Values({name: Expr("name", f"{array}[{k}]") for k, name in enumerate(names)})
+
+    ports, states = [port.name for port in model.ports], [state.name for state in model.all_states]
+    here, across, x = p.with_(**rows("q", own)), rows("a", ports), rows("y", states)
+    taking = [port.name for port in model.ports if port.nature == "electrical"]
+    with np.errstate(all="ignore"):
+        rates = model.total_rates(across, x, here)
+        flows = model.through(across, x, here)
+        power: Operand = sum((across[name] * flows[name] for name in taking), 0.0)
+        pieces = {}
+        for i, segment in enumerate(event_map.waveform(rows("u", list(event_map.inputs)), here)):
+            pieces[f"lengths[{i}]"] = segment.length
+            for k, name in enumerate(ports):
+                pieces[f"drive[{i}, {k}, 0]"] = segment.begin.get(name, 0.0)
+                pieces[f"drive[{i}, {k}, 1]"] = segment.end.get(name, 0.0)
+        held = {}
+        for name in event_map.states:
+            low, high = event_map.bounds(name)
+            held[name] = np.clip(x[name], low if np.isfinite(low) else None, high if np.isfinite(high) else None)
+        outputs = event_map.reading(Values(held), here, Expr("name", "energy"))
+    end = [*held.values(), *(outputs[name] for name in event_map.outputs)]
+    return (
+        _function("a, y, q, out", {f"out[{k}]": rates[name] for k, name in enumerate(states)}),
+        _function("a, y, q", {"power": power}, give="power"),
+        _function("u, q, lengths, drive", pieces),
+        _function("y, q, energy, out", {f"out[{k}]": value for k, value in enumerate(end)}),
+    )
+
+
+def _function(arguments: str, targets: Mapping[str, Operand], *, give: str = "") -> str:
+    body, found = assignments({target: Expr.of(value) for target, value in targets.items()})
+    lines = [*body, *(f"{target} = {found[target]}" for target in targets), *([f"return {give}"] if give else [])]
+    return "\n".join([f"def kernel({arguments}):", *(f"    {line}" for line in lines), ""])
+
+
+@cache
+def _loop() -> Callable[..., int]:
+    """The integrator, compiled: instance by instance, segment by segment; the first that fails, or −1."""
+    numba = optional("numba", extra="fast", needed_by="a compiled map")
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def follow(
+        rates: Any, power: Any, y: Array, drive: Array, length: float, q: Array, spans: Array, tolerance: float
+    ) -> float:
+        n = y.size
+        first, last, rate, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        slope, stages = np.empty((n, n)), np.zeros((4, n))
+        begin, rise = drive[:, 0], drive[:, 1] - drive[:, 0]
+        s, h, energy = 0.0, 0.05, 0.0
+        taken = power(begin, y, q) * length
+        for _ in range(MAX_STEPS):
+            h = min(h, 1.0 - s)
+            now = begin + s * rise
+            rates(now, y, q, first)
+            first *= length
+            for k in range(n):
+                step = DIFFERENCE * (-spans[k] if y[k] > 0.5 * spans[k] else spans[k])
+                moved[:] = y
+                moved[k] += step
+                rates(now, moved, q, rate)
+                slope[:, k] = (rate * length - first) / step
+            ahead = min(DIFFERENCE, 1.0 - s)
+            if ahead == 0.0:
+                ahead = -DIFFERENCE
+            rates(begin + (s + ahead) * rise, y, q, rate)
+            forced = (rate * length - first) / ahead
+            matrix = np.eye(n) / (h * GAMMA) - slope
+            if not np.all(np.isfinite(matrix)):
+                break
+            inverse = np.linalg.inv(matrix)
+            for i in range(4):
+                moved[:] = y
+                for j in range(i):
+                    moved += _A[i, j] * stages[j]
+                if i < 2:
+                    rate[:] = first
+                else:
+                    rates(begin + (s + _TIMES[i] * h) * rise, moved, q, rate)
+                    rate *= length
+                for j in range(i):
+                    rate += _C[i, j] / h * stages[j]
+                rate += _WEIGHTS[i] * h * forced
+                stages[i] = inverse @ rate
+            after = y + 2.0 * stages[0] + stages[2] + stages[3]
+            error = np.max(np.abs(stages[3]) / spans) / tolerance
+            if not np.isfinite(error):
+                h *= 0.1
+            elif error <= 1.0:
+                rates(begin + (s + h) * rise, after, q, last)
+                last *= length
+                middle = 0.5 * (y + after) + 0.125 * h * (first - last)
+                left = taken
+                taken = power(begin + (s + h) * rise, after, q) * length
+                energy += h / 6.0 * (left + 4.0 * power(begin + (s + 0.5 * h) * rise, middle, q) * length + taken)
+                y[:] = after
+                s += h
+                if s >= 1.0 - 1e-12:
+                    return float(energy)
+                h *= min(5.0, 0.9 * max(error, 1e-9) ** (-1.0 / 3.0))
+            else:
+                h *= max(0.1, 0.9 * error ** (-1.0 / 3.0))
+            if h < 1e-14:
+                break
+        return float(np.nan)
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def loop(
+        rates: Any, power: Any, segments: Any, finish: Any, x: Array, u: Array, own: Array, out: Array, spans: Array,
+        sizes: tuple[int, int, int], tolerance: float,
+    ) -> int:  # fmt: skip
+        count, ports, states = sizes
+        lengths, drive = np.empty(count), np.empty((count, ports, 2))
+        y, result = np.empty(spans.size), np.empty(out.shape[0])
+        for i in range(out.shape[1]):
+            q = own[:, i].copy()
+            y[:] = 0.0
+            y[:states] = x[:, i]
+            segments(u[:, i].copy(), q, lengths, drive)
+            energy = 0.0
+            for k in range(count):
+                energy += follow(rates, power, y, drive[k], lengths[k], q, spans, tolerance)
+            if not np.isfinite(energy):
+                return i
+            finish(y, q, energy, result)
+            out[:, i] = result
+        return -1
+
+    found: Callable[..., int] = loop
+    return found
