@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from cosim.campaign.campaign import Campaign
     from cosim.campaign.executors import Processes
     from cosim.campaign.results import frame as campaign_frame
+    from cosim.data.readers import read_curve
+    from cosim.data.recording import Curve
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
     from cosim.engines.registry import open_simulator
     from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
-    from cosim.fitting.curve import Curve
     from cosim.fitting.extract import extract
-    from cosim.fitting.readers import read_curve
     from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
     from cosim.lab import pulse_experiment
@@ -47,7 +47,7 @@ _WHERE = {
     "BenchResult": "cosim.bench.result",
     "Campaign": "cosim.campaign.campaign",
     "CosimError": "cosim.errors",
-    "Curve": "cosim.fitting.curve",
+    "Curve": "cosim.data.recording",
     "Deck": "cosim.engines.simulator",
     "DeviceModel": "cosim.devices.base",
     "Event": "cosim.devices.base",
@@ -80,7 +80,7 @@ _WHERE = {
     "load_surrogate": "cosim.surrogate.files:load",
     "open_simulator": "cosim.engines.registry",
     "pulse_experiment": "cosim.lab",
-    "read_curve": "cosim.fitting.readers",
+    "read_curve": "cosim.data.readers",
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
     "train": "cosim.surrogate.train",

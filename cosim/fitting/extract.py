@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
+from cosim.data.recording import Curve
+from cosim.data.spec import Quantities
 from cosim.devices.base import DeviceModel, Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau
 from cosim.fitting.check import check_fit
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward, forward_for
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
@@ -22,7 +23,7 @@ from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.process import Spread, fit_train
 from cosim.fitting.published import unusual
-from cosim.fitting.recipe import Candidate, FitRecipe, Quantities, RampLaw
+from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.data.kinds import KINDS
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, State, Values
 from cosim.errors import FitError, InputError
 from cosim.fitting import trajectory
-from cosim.fitting.curve import Curve
-from cosim.fitting.kinds import KINDS
 
 Rows = NDArray[np.bool_]
 Index = NDArray[np.int64]

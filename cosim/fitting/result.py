@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import __version__
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward
 from cosim.fitting.identify import ParameterVerdict, Verdict
 from cosim.fitting.process import Spread

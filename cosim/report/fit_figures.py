@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.fitting.kinds import KINDS
+from cosim.data.kinds import KINDS
 from cosim.report.style import COLOURS, axes, new_figure, plain, styled
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from cosim.data.recording import Curve
     from cosim.devices.base import Array
-    from cosim.fitting.curve import Curve
     from cosim.fitting.result import FitResult
 
 # A pulse train jumps at every pulse: more of them in one frame are only ink.

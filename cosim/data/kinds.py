@@ -29,6 +29,11 @@ class CurveKind:
     drawn: tuple[str, str] = ("", "pulse")
     quantity: str = "read conductance"
 
+    def role(self, column: str) -> str:
+        """What a column is: "measured", "time", "order" (of pulses and their ramps) or "applied"."""
+        known = {self.measured: "measured", "time": "time", "ramp": "order", "pulse": "order"}
+        return known.get(column, "applied")
+
 
 KINDS: Mapping[str, CurveKind] = MappingProxyType(
     {
