@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from cosim.campaign.executors import Processes
     from cosim.campaign.results import frame as campaign_frame
     from cosim.data.readers import read_curve
-    from cosim.data.recording import Curve
+    from cosim.data.recording import Curve, Recording
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
     from cosim.engines.registry import open_simulator
     from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
     from cosim.fitting.extract import extract
-    from cosim.fitting.recipe import FitRecipe
+    from cosim.fitting.joint import extract_joint
+    from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.recipe import FitRecipe, JointRecipe
     from cosim.fitting.result import FitResult
     from cosim.lab import pulse_experiment
     from cosim.lint.lint import lint_file
@@ -53,6 +55,8 @@ _WHERE = {
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
+    "JointRecipe": "cosim.fitting.recipe",
+    "JointResult": "cosim.fitting.joint_result",
     "ImageSet": "cosim.network.images",
     "ImageTask": "cosim.network.images",
     "Limits": "cosim.engines.simulator",
@@ -63,6 +67,7 @@ _WHERE = {
     "Processes": "cosim.campaign.executors",
     "PulseSurrogate": "cosim.surrogate.pulse",
     "Quantity": "cosim.parameters",
+    "Recording": "cosim.data.recording",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
     "State": "cosim.devices.base",
@@ -75,6 +80,7 @@ _WHERE = {
     "campaign_frame": "cosim.campaign.results:frame",
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
+    "extract_joint": "cosim.fitting.joint",
     "lint_file": "cosim.lint.lint",
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
@@ -100,6 +106,8 @@ __all__ = [
     "FitResult",
     "ImageSet",
     "ImageTask",
+    "JointRecipe",
+    "JointResult",
     "Limits",
     "Outcome",
     "Param",
@@ -108,6 +116,7 @@ __all__ = [
     "Processes",
     "PulseSurrogate",
     "Quantity",
+    "Recording",
     "Result",
     "Simulator",
     "State",
@@ -120,6 +129,7 @@ __all__ = [
     "campaign_frame",
     "device",
     "extract",
+    "extract_joint",
     "lint_file",
     "load_images",
     "load_surrogate",

@@ -213,6 +213,10 @@ def recipes() -> str:
             _chapter("`[held_out]`", recipe.HeldOut),
             _chapter("`[ramps]`", recipe.RampLaw),
             _chapter("`[[candidates]]`", recipe.Candidate),
+            _chapter("A file with several observations", recipe.JointRecipe),
+            _chapter("`[[observations]]`", recipe.ObservationSpec),
+            _chapter("`[parameters.NAME]`", recipe.ParameterSpec),
+            _chapter("`[[stages]]`", recipe.StageSpec),
         ]
     )
 

@@ -80,11 +80,11 @@ class DataSpec(Table):
             raise ValueError("give file or dataset, not both")
         return self
 
-    def resolved_conditions(self) -> dict[str, float]:
-        """The conditions in SI; raises `UnknownName`, `UnitError`."""
+    def resolved_conditions(self, *place: str) -> dict[str, float]:
+        """The conditions in SI, which stand at a ``place`` of the recipe; raises `UnknownName`, `UnitError`."""
         found = {}
         for name, value in self.conditions.items():
-            with at("data", "conditions", name):
+            with at(*(place or ("data", "conditions")), name):
                 if name not in CONDITIONS:
                     raise UnknownName("condition", name, CONDITIONS)
                 found[name] = units.parse(value, CONDITIONS[name])
