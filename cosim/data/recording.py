@@ -8,6 +8,7 @@ The kinds, each with the columns that it has to have (`cosim.data.kinds`):
   ramp's first read), ``polarity`` (+1 potentiates, −1 depresses) and ``read`` (S, or 1 where it is normalised).
 * ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
 * ``loop``: ``time`` (s, increasing), ``voltage`` (V) and ``current`` (A) of a sweep that moves the state.
+* ``transient``: ``time``, ``voltage`` and ``current`` at one port of any device, and one for each other driven port.
 * ``step table``: ``conductance`` (S), ``cdf`` (1) and ``step`` (S): quantiles of the conductance step of one pulse.
 """
 

@@ -101,7 +101,7 @@ def _same(one: str, other: str) -> bool:
 
 def read_columns(path: Path, spec: DataSpec) -> Curve:
     """``table``: the columns that the recipe names."""
-    wanted = KINDS[spec.kind].columns
+    wanted = KINDS[spec.kind].wanted(spec.columns)
     for name in spec.columns:
         if name not in wanted:
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
@@ -177,7 +177,7 @@ def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Ite
 
 def _columns(table: Table, spec: DataSpec) -> Curve:
     """The curve of one record."""
-    wanted, conditions = KINDS[spec.kind].columns, spec.resolved_conditions()
+    wanted, conditions = KINDS[spec.kind].wanted(spec.columns), spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
     labels = {group: table.find(name) for group, name in spec.groups.items()}
     values, kept, said = table.complete(list(indices.values()))
