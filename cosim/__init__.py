@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from cosim.campaign.campaign import Campaign
     from cosim.campaign.executors import Processes
     from cosim.campaign.results import frame as campaign_frame
+    from cosim.data.readers import read_curve
+    from cosim.data.recording import Curve, Recording
     from cosim.devices.base import DeviceModel, Event, Param, Port, State, TwoTerminal, Values
     from cosim.devices.registry import device
     from cosim.engines.registry import open_simulator
     from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
-    from cosim.fitting.curve import Curve
     from cosim.fitting.experiment import pulse_experiment
     from cosim.fitting.extract import extract
-    from cosim.fitting.readers import read_curve
-    from cosim.fitting.recipe import FitRecipe
+    from cosim.fitting.joint import extract_joint
+    from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.recipe import FitRecipe, JointRecipe
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
@@ -50,12 +52,14 @@ _WHERE = {
     "BenchResult": "cosim.bench.result",
     "Campaign": "cosim.campaign.campaign",
     "CosimError": "cosim.errors",
-    "Curve": "cosim.fitting.curve",
+    "Curve": "cosim.data.recording",
     "Deck": "cosim.engines.simulator",
     "DeviceModel": "cosim.devices.base",
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
+    "JointRecipe": "cosim.fitting.recipe",
+    "JointResult": "cosim.fitting.joint_result",
     "ImageSet": "cosim.network.images",
     "ImageTask": "cosim.network.images",
     "Limits": "cosim.engines.simulator",
@@ -65,6 +69,7 @@ _WHERE = {
     "Port": "cosim.devices.base",
     "Processes": "cosim.campaign.executors",
     "Quantity": "cosim.parameters",
+    "Recording": "cosim.data.recording",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
     "BenchReference": "cosim.surrogate.bench_reference",
@@ -79,12 +84,13 @@ _WHERE = {
     "campaign_frame": "cosim.campaign.results:frame",
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
+    "extract_joint": "cosim.fitting.joint",
     "lint_file": "cosim.lint.lint",
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
     "open_simulator": "cosim.engines.registry",
     "pulse_experiment": "cosim.fitting.experiment",
-    "read_curve": "cosim.fitting.readers",
+    "read_curve": "cosim.data.readers",
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
     "train": "cosim.surrogate.train",
@@ -106,6 +112,8 @@ __all__ = [
     "FitResult",
     "ImageSet",
     "ImageTask",
+    "JointRecipe",
+    "JointResult",
     "Limits",
     "Outcome",
     "Param",
@@ -113,6 +121,7 @@ __all__ = [
     "Port",
     "Processes",
     "Quantity",
+    "Recording",
     "Result",
     "Simulator",
     "State",
@@ -126,6 +135,7 @@ __all__ = [
     "campaign_frame",
     "device",
     "extract",
+    "extract_joint",
     "lint_file",
     "load_images",
     "load_surrogate",

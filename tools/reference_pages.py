@@ -188,9 +188,10 @@ def benches() -> str:
 
 def recipes() -> str:
     """The generated part of ``docs/recipes.md``."""
+    from cosim.data import spec
+    from cosim.data.kinds import KINDS
+    from cosim.data.readers import READERS
     from cosim.fitting import recipe
-    from cosim.fitting.kinds import KINDS
-    from cosim.fitting.readers import READERS
 
     kinds = "\n".join(
         f"| `{kind}` | "
@@ -201,13 +202,13 @@ def recipes() -> str:
     return "".join(
         [
             _chapter("The file", recipe.FitRecipe),
-            _chapter("`[data]`", recipe.DataSpec),
+            _chapter("`[data]`", spec.DataSpec),
             f"| kind | columns it has to have |\n|---|---|\n{kinds}\n\n"
             f"Readers: {', '.join(f'`{name}`' for name in READERS)}. "
             "Where a conductance (S) is asked for, a resistance is inverted and a current divided by `v_read`.\n\n",
-            _chapter("`columns.NAME`", recipe.ColumnSpec, level=3),
+            _chapter("`columns.NAME`", spec.ColumnSpec, level=3),
             "### `conditions`\n\n| key | unit |\n|---|---|\n"
-            + "".join(f"| `{name}` | {unit} |\n" for name, unit in recipe.CONDITIONS.items())
+            + "".join(f"| `{name}` | {unit} |\n" for name, unit in spec.CONDITIONS.items())
             + "\n",
             _chapter("`[start]`", recipe.StartSpec),
             _chapter("`[fit]`", recipe.FitSpec),
@@ -215,6 +216,10 @@ def recipes() -> str:
             _chapter("`[held_out]`", recipe.HeldOut),
             _chapter("`[ramps]`", recipe.RampLaw),
             _chapter("`[[candidates]]`", recipe.Candidate),
+            _chapter("A file with several observations", recipe.JointRecipe),
+            _chapter("`[[observations]]`", recipe.ObservationSpec),
+            _chapter("`[parameters.NAME]`", recipe.ParameterSpec),
+            _chapter("`[[stages]]`", recipe.StageSpec),
         ]
     )
 

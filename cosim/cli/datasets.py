@@ -19,8 +19,8 @@ def list_datasets(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False
 ) -> None:
     """Every dataset and where it is; nothing is fetched."""
-    from cosim import datasets
     from cosim.cli.output import print_json, show_table
+    from cosim.data import datasets
 
     if context.invoked_subcommand is not None:
         return
@@ -48,7 +48,7 @@ def fetch(
     """Fetch a dataset into the cache unless it is there, and check its hash."""
     import hashlib
 
-    from cosim import datasets
+    from cosim.data import datasets
 
     path = datasets.fetch(name, unverified=unverified)
     entry = datasets.find(name)

@@ -235,7 +235,7 @@ def threads() -> DoctorFinding:
 
 def data() -> Iterator[DoctorFinding]:
     """``$COSIM_DATA``, the cache, and which of the data sets are here."""
-    from cosim import datasets
+    from cosim.data import datasets
 
     named, cache = datasets.data_folder(), datasets.cache_folder()
     wrong = named is not None and not named.is_dir()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from cosim.fitting.joint_result import JointResult
     from cosim.fitting.result import FitResult
 
 
@@ -41,20 +42,34 @@ def fit(
     the verdict. Exit code 1 says that it does not; files that were asked for are written all the same, without errors.
     """
     from cosim.cli.output import print_json, to_json
-    from cosim.fitting.extract import extract
-    from cosim.fitting.recipe import FitRecipe
+    from cosim.fitting.recipe import JointRecipe, load_recipe
 
-    chosen = FitRecipe.load(recipe)
-    curve = chosen.curve(data)
-    if curve.reading is not None and not as_json:
-        print(f"read        {curve.reading}")  # before the fit, which may be what fails
-    with _progress(chosen.name) as step:
-        result = extract(chosen, curve, profile=profile, progress=step)
+    chosen = load_recipe(recipe)
+    result: FitResult | JointResult
+    if isinstance(chosen, JointRecipe):
+        from cosim.errors import InputError
+        from cosim.fitting.joint import extract_joint
+
+        if data is not None:
+            raise InputError("the recipe has several observations", remedy="name their files there, without --data")
+        with _progress(chosen.name) as step:
+            result = extract_joint(chosen, profile=profile, progress=step)
+        if not as_json:
+            for one in result.observations:
+                print(f"read        {one.name}: {one.recording.reading or f'{len(one.recording)} rows'}")
+    else:
+        from cosim.fitting.extract import extract
+
+        curve = chosen.curve(data)
+        if curve.reading is not None and not as_json:
+            print(f"read        {curve.reading}")  # before the fit, which may be what fails
+        with _progress(chosen.name) as step:
+            result = extract(chosen, curve, profile=profile, progress=step)
     written = []
     if output is not None:
         from cosim.files import write_atomic
 
-        written.append(result.parameter_set().save(output))
+        written.append(result.save(output))
         written.append(write_atomic(output.with_suffix(".json"), to_json(result.to_json()) + "\n"))
     if figure is not None:
         from cosim.report.style import save
@@ -70,8 +85,9 @@ def fit(
         raise typer.Exit(1)
 
 
-def _show(result: FitResult) -> None:
+def _show(result: FitResult | JointResult) -> None:
     from cosim.cli.output import show_table
+    from cosim.fitting.joint_result import JointResult
 
     def number(value: float | None, digits: int) -> str:
         return "–" if value is None or math.isnan(value) else f"{value:.{digits}g}"
@@ -93,10 +109,29 @@ def _show(result: FitResult) -> None:
         for row in result.rows()
     ]
     columns = ("parameter", "value", "std. error", "95 % interval", "unit", "verdict")
-    fitted, held = int((~result.held_out).sum()), int(result.held_out.sum())
-    clipped = f", {int(result.clipped.sum())} of all clipped" if result.clipped.any() else ""
-    title = f"{result.recipe.name}: {result.recipe.device}, {fitted} points fitted, {held} held out{clipped}"
+    title = f"{result.recipe.name}: {result.recipe.device}, {result.points}"
     show_table(title, columns, rows, right=(1, 2))
+    if isinstance(result, JointResult):
+        _show_joint(result)
+    else:
+        _show_one(result)
+    print(f"verdict     {result.verdict.summary}")
+    for sentence in result.verdict.sentences():
+        print(f"  - {sentence}")
+    print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
+
+
+def _show_joint(result: JointResult) -> None:
+    for name, spread in result.spreads.items():
+        print(f"population  {name}: spread {spread}")
+    for name, (fitted, held) in result.errors().items():
+        tail = "" if held is None else f", {held:.3%} held out"
+        print(f"error       {name}: {fitted:.3%} RMS of the range{tail}")
+    for stage in result.stages[:-1]:
+        print(f"stage       {stage.title or 'earlier'}: {stage.verdict.summary}")
+
+
+def _show_one(result: FitResult) -> None:
     for trial in result.trials:
         kept = "  ← kept" if trial.title == result.choice else ""
         print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
@@ -106,10 +141,6 @@ def _show(result: FitResult) -> None:
     print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
     if result.held_out_error is not None:
         print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
-    print(f"verdict     {result.verdict.summary}")
-    for sentence in result.verdict.sentences():
-        print(f"  - {sentence}")
-    print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
-from cosim.fitting.curve import Curve
 from cosim.fitting.problem import Problem
 from cosim.fitting.process import FilteredTrain, without_law
 from cosim.fitting.residuals import ResidualCheck, check_residuals, orders

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import devices
 from cosim.errors import DataError, InputError
-from cosim.fitting.curve import Curve
 
 PulseMap = Callable[..., tuple[Any, Any]]
 # Chance of so strong a contradiction in noise alone, below which a curve is refused.

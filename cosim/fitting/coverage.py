@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape, full_scale
 from cosim.devices.registry import device as find_device
 from cosim.errors import FitError, InputError
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.recipe import FitRecipe

@@ -14,10 +14,10 @@ import numpy as np
 
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
+from cosim.data.recording import Curve
 from cosim.devices.base import Array
 from cosim.devices.pulse import full_scale
 from cosim.engines.simulator import Simulator
-from cosim.fitting.curve import Curve
 
 
 @dataclass(frozen=True)

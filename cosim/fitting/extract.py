@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim import units
-from cosim.devices.base import DeviceModel, Values
+from cosim.data.recording import Curve
+from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau
 from cosim.fitting.check import check_fit
-from cosim.fitting.curve import Curve
-from cosim.fitting.forward import Forward, forward_for
+from cosim.fitting.forward import forward_for
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.process import Spread, fit_train
 from cosim.fitting.published import unusual
-from cosim.fitting.recipe import Candidate, FitRecipe, Quantities, RampLaw
+from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
+from cosim.fitting.start import bounds_of, other_starts, start_of
 from cosim.fitting.uncertainty import band_of, covariance_of
 from cosim.schema import located
 
@@ -153,10 +153,10 @@ def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
         return found
     curve = forward.curve
     extra = choice.values if isinstance(choice, Candidate) else {}
-    start = _start(recipe, forward, found.problem.bounds, extra)[0]
+    start = start_of(recipe, forward, found.problem.bounds, extra)[0]
     noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
     minimum, problem, spread = fit_train(
-        found.problem, [start, *_starts(recipe.model, start, found.problem.names)], noise=noise, step=given
+        found.problem, [start, *other_starts(recipe.model, start, found.problem.names)], noise=noise, step=given
     )
     known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
@@ -193,7 +193,7 @@ def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.
     forward = forward_for(recipe.model, curve, ~held_out)
     stated = recipe.data.columns.values()
     forward.check(
-        _start(recipe, forward, {}, {})[0],
+        start_of(recipe, forward, {}, {})[0],
         sign=any(column.sign is not None for column in stated),
         shift=any(column.shift is not None for column in stated),
     )
@@ -235,8 +235,18 @@ def _fit(
             where=curve.where,
             remedy="measure more, vary fewer parameters or hold out less",
         )
-    bounds = _bounds(recipe, forward, vary)
-    start, outside = _start(recipe, forward, bounds, extra)
+    everywhere = {*recipe.fit.vary, *(name for candidate in recipe.candidates for name in candidate.vary)}
+    with located(recipe.path):
+        for name in recipe.fit.bounds:
+            with at("fit", "bounds", name):
+                if name not in known:
+                    raise UnknownName("parameter", name, known)
+                if name not in everywhere:
+                    raise InputError(
+                        f"{name} has bounds but does not vary", remedy="add it to fit.vary, or drop its bounds"
+                    )
+        bounds = bounds_of(forward, vary, recipe.fit.bounds, "fit", "bounds")
+    start, outside = start_of(recipe, forward, bounds, extra)
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
     problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds)
@@ -248,7 +258,7 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is None:
-        best = search(moving, start, others=_starts(recipe.model, start, vary), outside=outside, progress=progress)
+        best = search(moving, start, others=other_starts(recipe.model, start, vary), outside=outside, progress=progress)
     else:
         best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
@@ -278,85 +288,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _no_effect(names: Sequence[str]) -> str:
     return f"{_listed(names)} {'has' if len(names) == 1 else 'have'} no effect on this curve"
-
-
-def _starts(device: DeviceModel, start: Values, vary: Sequence[str]) -> list[Values]:
-    """Further starts that the device proposes, of what varies."""
-    made = ({name: start[name] * factor for name, factor in one.items() if name in vary} for one in device.elsewhere)
-    return [start.with_(**changes) for changes in made if changes]
-
-
-def _start(
-    recipe: FitRecipe, forward: Forward, bounds: Mapping[str, tuple[float, float]], extra: Quantities
-) -> tuple[Values, Values]:
-    """Where the parameters start, and what they are where they do not vary: without what was read off the curve.
-
-    Raises `InputError` where a value that the recipe gives is outside its bounds.
-    """
-    by_name = {entry.name: entry for entry in forward.params}
-    given = recipe.starting_set()
-    start = {entry.name: entry.default for entry in forward.params}
-    start |= {name: quantity.value for name, quantity in given.values.items() if name in start}
-    places: dict[str, tuple[str, ...]] = {name: ("start", "sets") for name in given.values if name in start}
-    for name, value in {**recipe.start.values, **extra}.items():
-        if name not in by_name:
-            raise UnknownName("parameter", name, by_name)
-        places[name] = () if name in extra else ("start", "values", name)
-        with located(recipe.path), at(*places[name]):
-            start[name] = units.parse(value, by_name[name].unit)
-    for name, place in places.items():
-        # A set knows nothing of the recipe's bounds: its value is moved to them where it is only a start.
-        low, high = by_name[name].bounds if place == ("start", "sets") else bounds.get(name, by_name[name].bounds)
-        if not low <= start[name] <= high:
-            unit = by_name[name].unit
-            with located(recipe.path), at(*place):
-                raise InputError(
-                    f"the start of {name}, {start[name]:g} {unit}, is outside its bounds {low:g}..{high:g} {unit}",
-                    remedy="move the start" if (low, high) == by_name[name].bounds else "move the start or the bounds",
-                )
-    outside = Values(start)
-    if recipe.start.from_data:
-        written = {*recipe.start.values, *extra}
-        start |= {name: value for name, value in forward.guess(outside).items() if name in bounds.keys() - written}
-    for name in bounds:
-        start[name] = min(max(start[name], bounds[name][0]), bounds[name][1])
-    return Values(start), outside
-
-
-def _bounds(recipe: FitRecipe, forward: Forward, vary: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The bounds of each parameter that varies: the recipe's, or the device's own."""
-    physical, by_name = forward.bounds(), {entry.name: entry for entry in forward.params}
-    bounds = {name: physical[name] for name in vary}
-    everywhere = {*recipe.fit.vary, *(name for candidate in recipe.candidates for name in candidate.vary)}
-    for name, given in recipe.fit.bounds.items():
-        with located(recipe.path), at("fit", "bounds", name):
-            if name not in physical:
-                raise UnknownName("parameter", name, physical)
-            if name not in everywhere:
-                raise InputError(
-                    f"{name} has bounds but does not vary", remedy="add it to fit.vary, or drop its bounds"
-                )
-            unit, (least, most) = by_name[name].unit, physical[name]
-            low, high = (units.parse(value, unit) for value in given)
-            if low == high:
-                raise InputError(
-                    f"both bounds of {name} are {low:g} {unit}",
-                    remedy=f"to hold {name}, take it out of fit.vary and write its value in start.values",
-                )
-            if not low < high:
-                raise InputError(
-                    f"the lower bound of {name}, {low:g} {unit}, is above its upper bound, {high:g} {unit}",
-                    remedy="write the lower bound first",
-                )
-            if low < least or high > most:
-                raise InputError(
-                    f"the bounds of {name}, {low:g}..{high:g} {unit}, reach beyond its physical range "
-                    f"{least:g}..{most:g} {unit}",
-                    remedy="narrow them",
-                )
-        if name in bounds:
-            bounds[name] = (low, high)
-    return bounds
 
 
 def _choose(

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.data.kinds import KINDS
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, State, Values
 from cosim.errors import FitError, InputError
 from cosim.fitting import trajectory
-from cosim.fitting.curve import Curve
-from cosim.fitting.kinds import KINDS
 
 Rows = NDArray[np.bool_]
 Index = NDArray[np.int64]
@@ -189,7 +189,8 @@ def only_port(device: DeviceModel, curve: Curve) -> str:
     if len(device.ports) != 1 or device.ports[0].nature != "electrical":
         raise InputError(
             f"{device.name} has ports {', '.join(port.name for port in device.ports)}",
-            remedy=f"a curve of kind {curve.kind!r} needs a device with two terminals",
+            remedy=f"a curve of kind {curve.kind!r} needs a device with two terminals"
+            + (", kind = 'transient' does not" if "time" in curve.columns else ""),
         )
     return device.ports[0].name
 
@@ -199,10 +200,11 @@ def only_state(device: DeviceModel, curve: Curve) -> State:
     states = device.all_states
     if len(states) != 1 or states[0].bounds != (0.0, 1.0):
         has = f"the states {', '.join(state.name for state in states)}" if states else "no state"
-        static = "write kind = 'i-v'" if "voltage" in curve.columns and not states else "fit another device"
+        kind = "'transient'" if states else "'i-v'"
+        remedy = f"write kind = {kind}" if "voltage" in curve.columns else "fit another device"
         raise InputError(
             f"{device.name} has {has}, and a curve of kind {curve.kind!r} follows one state between 0 and 1",
-            remedy=static,
+            remedy=remedy,
         )
     return states[0]
 

@@ -38,16 +38,22 @@ def minimise(
         lmfit's result; `estimates` are its values with their standard errors.
     """
     parameters = lmfit.Parameters()
-    for name, value in start.items():
+    # lmfit takes identifiers only: "theta[A1]" gets another name there.
+    names = {name if name.isidentifier() else f"x{k}_": name for k, name in enumerate(start)}
+    for label, name in names.items():
         low, high = (bounds or {}).get(name, UNBOUNDED)
-        parameters.add(name, value=float(value), min=low, max=high)
+        parameters.add(label, value=float(start[name]), min=low, max=high)
+
+    def point(current: Any) -> Values:
+        return Values({names[label]: value for label, value in current.valuesdict().items()})
+
     if jacobian is not None:
         given = jacobian
-        options["Dfun"] = lambda current: given(Values(current.valuesdict()))
+        options["Dfun"] = lambda current: given(point(current))
     # A step to where a model is not finite is taken back by a trust region; leastsq ends there.
     policy = "propagate" if method == "least_squares" else "raise"
     minimiser = lmfit.Minimizer(
-        lambda current: residual(Values(current.valuesdict())), parameters, max_nfev=evaluations, nan_policy=policy
+        lambda current: residual(point(current)), parameters, max_nfev=evaluations, nan_policy=policy
     )
     return minimiser.minimize(method=method, **options)
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
+from cosim.data.recording import Curve
 from cosim.devices.base import Array
 from cosim.errors import InputError
-from cosim.fitting.curve import Curve
 
 EQUAL = 3
 # Below this part of the largest value a lower plateau is the off state.

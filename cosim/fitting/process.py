@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.fitting import trajectory
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Index, Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.plateau import hazard, most_likely

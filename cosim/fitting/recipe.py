@@ -8,7 +8,7 @@
     [data]
     kind = "pulse train"
     file = "train.csv"                # beside the recipe; or dataset = "gong2018"
-    reader = "table"                  # `cosim.fitting.readers`
+    reader = "table"                  # `cosim.data.readers`
     columns.amplitude = { name = "V", unit = "V" }
     columns.read = { name = "I", unit = "uA" }   # a current is divided by v_read
     conditions = { v_read = "0.1 V", width = "200 ns", rise = "5 ns", fall = "5 ns" }
@@ -35,99 +35,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, InstanceOf, model_validator
+from pydantic import Field, InstanceOf
 
 from cosim import resources, units
+from cosim.data.recording import Curve, Group, Recording
+from cosim.data.spec import CONDITIONS, DataSpec, Quantities
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnitError, UnknownName, at
-from cosim.fitting.curve import Curve, Kind
 from cosim.parameters import ParameterSet
 from cosim.schema import Table, located, validate
 from cosim.toml_files import read_toml
-
-CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
-Quantities = dict[str, str | float]
-
-
-class ColumnSpec(Table):
-    """Which column of the file it is (its header, or its number from 1) and the unit of its numbers.
-
-    The unit may stand in the file's header instead, in brackets; where it stands in both, both have to agree.
-
-    Args:
-        name: its header, with or without the unit, or its number from 1.
-        unit: of its numbers, where the header has none.
-        sign: -1 turns the sign of its numbers: of a current that is counted out of the device, as SPICE's ``i(v1)``
-            is, or of pulses whose polarity is the opposite of the model's. Without it the numbers are taken as they
-            are, and a curve whose sign contradicts the model is refused; 1 takes them as they are in any case.
-        shift: rows by which its numbers are moved up: 1 where a row holds the value read before its pulse. Without it
-            they stay where they are, and reads that follow another row's pulse are refused; 0 leaves them in any case.
-    """
-
-    name: str | int
-    unit: str = ""
-    sign: Literal[1, -1] | None = None
-    shift: int | None = None
-
-
-class DataSpec(Table):
-    """Where the curve is and what its columns mean.
-
-    Args:
-        kind: which columns there are and what they mean.
-        file: of the curve, from the recipe's folder.
-        dataset: a named curve in place of a file (``cosim datasets``).
-        reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
-            steps).
-        columns: which column is which quantity.
-        conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
-        polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
-        compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
-            where equal values at an end of the range are the device's own; without it they are taken for a limit.
-        missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out, and it is said
-            which. A pulse train may miss rows at its ends only.
-        header: line of the header, where it is not found; the rows begin below it.
-        record: of several tables in one file: its number from 1, or ``"all"`` of them in order. Without it those of
-            kind ``i-v`` are read together as long as they agree, and any other kind is refused.
-        decimal: the decimal sign, ``"."`` or ``","``, where the numbers leave it open.
-    """
-
-    kind: Kind
-    file: str | None = None
-    dataset: str | None = None
-    reader: str = "table"
-    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
-    conditions: Quantities = Field(default_factory=dict)
-    polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
-    compliance: str | float | None = None
-    missing: tuple[str | float, ...] = ()
-    header: int | None = None
-    record: int | Literal["all"] | None = None
-    decimal: Literal[".", ","] | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataSpec:
-        if self.file is not None and self.dataset is not None:
-            raise ValueError("give file or dataset, not both")
-        return self
-
-    def resolved_conditions(self) -> dict[str, float]:
-        """The conditions in SI; raises `UnknownName`, `UnitError`."""
-        found = {}
-        for name, value in self.conditions.items():
-            with at("data", "conditions", name):
-                if name not in CONDITIONS:
-                    raise UnknownName("condition", name, CONDITIONS)
-                found[name] = units.parse(value, CONDITIONS[name])
-        return found
 
 
 class StartSpec(Table):
@@ -269,7 +193,81 @@ class Candidate(RampLaw):
     values: Quantities = Field(default_factory=dict)
 
 
-class FitRecipe(Table):
+class Recipe(Table):
+    """What every extraction needs: a name, a device, and where its parameters start."""
+
+    name: str
+    device: str
+    start: StartSpec = StartSpec()
+    notes: tuple[str, ...] = ()
+    path: Path | None = Field(default=None, exclude=True)
+    given: tuple[InstanceOf[ParameterSet], ...] = Field(default=(), exclude=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A recipe file, or a shipped one by name (``"virtual_lab/cell"``).
+
+        Raises `MissingFile`, `UnknownName`, or an `InputError` that names the key.
+        """
+        file = _file(path)
+        body = read_toml(file, kind="fit recipe")
+        text = file.read_text(encoding="utf-8")
+        recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
+        with located(file):
+            _require_units(body)
+            recipe.check()
+        return recipe
+
+    def check(self) -> None:
+        """Names and units that can be checked without the data; raises `UnknownName`, `UnitError`, `InputError`."""
+        if self.device not in devices():
+            with at("device"):
+                raise UnknownName("device", self.device, devices())
+
+    @property
+    def model(self) -> DeviceModel:
+        """The device."""
+        return find_device(self.device)
+
+    def beside(self, name: str) -> Path:
+        """A path that the recipe names: relative to the recipe's folder."""
+        given = Path(name).expanduser()
+        return given if given.is_absolute() or self.path is None else self.path.parent / given
+
+    def recording(self, spec: DataSpec, file: str | Path | None = None) -> Recording:
+        """What ``spec`` says; ``file`` takes the place of its own."""
+        from cosim.data.readers import read_curve
+
+        if file is not None:
+            return read_curve(file, spec)
+        if spec.dataset is not None:
+            from cosim.data.datasets import load
+
+            return load(spec.dataset)
+        if spec.file is None:
+            raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
+        # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.
+        return read_curve(self.beside(spec.file), spec).with_(source=spec.file)
+
+    def starting_set(self) -> ParameterSet:
+        """The parameter sets of ``start.sets``, merged for the device; later ones win."""
+        merged = ParameterSet(self.device, self.name, {})
+        with located(self.path), at("start", "sets"):
+            parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
+        return merged.for_device(self.device, others=parts) if parts else merged
+
+    def _load_set(self, reference: str) -> ParameterSet:
+        beside = self.beside(reference)
+        file = str(beside).partition(".toml")[0] + ".toml"
+        return ParameterSet.load(str(beside) if ".toml" in reference and Path(file).exists() else reference)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the recipe's content, wherever its file lies."""
+        content = [self.model_dump(mode="json"), [entry.fingerprint() for entry in self.given]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class FitRecipe(Recipe):
     """What an extraction needs beside the numbers. In Python it is made of keyword arguments, or with `load`.
 
     Args:
@@ -291,85 +289,22 @@ class FitRecipe(Table):
     ('access_transistor', 'i-v')
     """
 
-    name: str
-    device: str
     data: DataSpec
-    start: StartSpec = StartSpec()
     fit: FitSpec
     noise: NoiseSpec = NoiseSpec()
     held_out: HeldOut = HeldOut()
     ramps: RampLaw = RampLaw()
     candidates: tuple[Candidate, ...] = ()
-    notes: tuple[str, ...] = ()
-    path: Path | None = Field(default=None, exclude=True)
-    given: tuple[InstanceOf[ParameterSet], ...] = Field(default=(), exclude=True)
-
-    @classmethod
-    def load(cls, path: str | Path) -> FitRecipe:
-        """A recipe file, or a shipped one by name (``"virtual_lab/cell"``).
-
-        Raises `MissingFile`, `UnknownName`, or an `InputError` that names the key.
-        """
-        file = Path(path)
-        if file.suffix != ".toml" and not file.exists():
-            file = resources.find("fits", str(path), suffix=".toml")
-        body = read_toml(file, kind="fit recipe")
-        text = file.read_text(encoding="utf-8")
-        recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
-        with located(file):
-            _require_units(body)
-            recipe.check()
-        return recipe
 
     def check(self) -> None:
-        """Names and units that can be checked without the data; raises `UnknownName`, `UnitError`, `InputError`."""
-        if self.device not in devices():
-            with at("device"):
-                raise UnknownName("device", self.device, devices())
+        """As of any recipe, and the conditions of the data."""
+        super().check()
         self.data.resolved_conditions()
 
-    @property
-    def model(self) -> DeviceModel:
-        """The device."""
-        return find_device(self.device)
-
-    def beside(self, name: str) -> Path:
-        """A path that the recipe names: relative to the recipe's folder."""
-        given = Path(name).expanduser()
-        return given if given.is_absolute() or self.path is None else self.path.parent / given
-
-    def curve(self, file: str | Path | None = None) -> Curve:
+    def curve(self, file: str | Path | None = None) -> Recording:
         """The measured curve; ``file`` takes the place of the recipe's own."""
-        from cosim.fitting.readers import read_curve
-
         with located(self.path):
-            if file is None and self.data.dataset is not None:
-                from cosim.datasets import load
-
-                return load(self.data.dataset)
-            if file is None and self.data.file is None:
-                raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
-            if file is not None:
-                return read_curve(file, self.data)
-            # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.
-            return replace(read_curve(self.beside(str(self.data.file)), self.data), source=str(self.data.file))
-
-    def starting_set(self) -> ParameterSet:
-        """The parameter sets of ``start.sets``, merged for the device; later ones win."""
-        merged = ParameterSet(self.device, self.name, {})
-        with located(self.path), at("start", "sets"):
-            parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
-        return merged.for_device(self.device, others=parts) if parts else merged
-
-    def _load_set(self, reference: str) -> ParameterSet:
-        beside = self.beside(reference)
-        file = str(beside).partition(".toml")[0] + ".toml"
-        return ParameterSet.load(str(beside) if ".toml" in reference and Path(file).exists() else reference)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the recipe's content, wherever its file lies."""
-        content = [self.model_dump(mode="json"), [entry.fingerprint() for entry in self.given]]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            return self.recording(self.data, file)
 
     def with_(self, *, sets: tuple[ParameterSet, ...] = (), noise: NoiseSpec | None = None) -> FitRecipe:
         """A copy that starts from further ``sets`` (they win), and knows the ``noise`` of a read where it is given."""
@@ -379,12 +314,138 @@ class FitRecipe(Table):
         return self.model_copy(update=changes)
 
 
+class ObservationSpec(DataSpec):
+    """One measured recording of a joint fit: everything of ``[data]``, and whose it is.
+
+    Args:
+        name: of the observation; a file with columns of ``groups`` becomes one observation for each combination.
+        labels: of which ``device``, ``cycle`` or ``sweep`` the whole file is. Without a device it has its own name.
+        model: the device model of this observation, where it is another one than the recipe's; parameters of the same
+            name are the same.
+        values: what is different in this observation: values of parameters that do not vary, starts of those that do.
+        noise: of one read; without it estimated for each observation from its own residuals.
+        held_out: the part that the fit does not see.
+        ramps: choices for ramps of equal pulses.
+    """
+
+    name: str
+    labels: dict[Group, str] = Field(default_factory=dict)
+    model: str | None = None
+    values: Quantities = Field(default_factory=dict)
+    noise: NoiseSpec = NoiseSpec()
+    held_out: HeldOut = HeldOut()
+    ramps: RampLaw = RampLaw()
+
+
+class ParameterSpec(Table):
+    """A parameter that varies in a joint fit.
+
+    Args:
+        scope: ``shared``: one value for all observations; ``own``: a value for each group; ``population``: a value for
+            each group, drawn from a normal distribution whose mean and spread are estimated.
+        by: the group: ``device`` (all observations of a device share the value), ``cycle`` (of a device), ``sweep`` (of
+            a cycle) or ``observation``.
+        bounds: lower and upper; default: the device's own. A plain number is SI.
+    """
+
+    scope: Literal["shared", "own", "population"] = "shared"
+    by: Literal["observation", "device", "cycle", "sweep"] = "device"
+    bounds: tuple[str | float, str | float] | None = None
+
+
+class StageSpec(Table):
+    """One stage of a joint fit. It starts where the one before it ended; what it does not vary is held there.
+
+    Args:
+        title: what it is called.
+        vary: the parameters; default: all.
+        observations: names or kinds of observations; default: all.
+        part: first and last share of each recording's rows: ``[0, 0.5]`` is the first half.
+    """
+
+    title: str = ""
+    vary: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
+    part: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
+
+
+class JointRecipe(Recipe):
+    """Several observations fitted together, with shared, own and population parameters, in one or more stages.
+
+    Args:
+        name: of the parameter sets that come out.
+        device: the model whose parameters are extracted (``cosim devices``).
+        observations: what was measured.
+        parameters: what varies, and for whom.
+        stages: one fit after the other; default: a single one of everything.
+        start: values before the fit.
+        notes: sentences that go into the parameter sets.
+        path, given: as in `FitRecipe`.
+
+    >>> body = {"name": "two", "device": "vteam", "observations": [{"name": "A", "kind": "loop", "file": "a.csv"}]}
+    >>> recipe = cosim.JointRecipe.model_validate({**body, "parameters": {"k_on": {"scope": "own"}}})
+    >>> recipe.parameters["k_on"].by
+    'device'
+    """
+
+    observations: tuple[ObservationSpec, ...] = Field(min_length=1)
+    parameters: dict[str, ParameterSpec] = Field(min_length=1)
+    stages: tuple[StageSpec, ...] = (StageSpec(),)
+
+    def check(self) -> None:
+        """As of any recipe; names of observations and parameters, and conditions."""
+        super().check()
+        names = [spec.name for spec in self.observations]
+        for k, spec in enumerate(self.observations):
+            with at("observations", k):
+                spec.resolved_conditions("conditions")
+                if names.count(spec.name) > 1:
+                    raise InputError(f"two observations are named {spec.name!r}", remedy="give each its own name")
+                if spec.model is not None and spec.model not in devices():
+                    raise UnknownName("device", spec.model, devices())
+                if spec.noise.step:
+                    raise InputError(
+                        "noise.step is for a pulse train that is fitted alone", remedy="remove it, or write [data]"
+                    )
+        known = {*names, *(spec.kind for spec in self.observations)}
+        for k, stage in enumerate(self.stages):
+            with at("stages", k):
+                for name in stage.vary:
+                    if name not in self.parameters:
+                        raise UnknownName("parameter of the recipe", name, self.parameters)
+                for name in stage.observations:
+                    if name not in known:
+                        raise UnknownName("observation", name, known)
+                if not stage.part[0] < stage.part[1]:
+                    raise InputError("part = [first, last] leaves no rows", remedy="write the smaller share first")
+
+
+def load_recipe(path: str | Path) -> FitRecipe | JointRecipe:
+    """The recipe in a file: a joint one where it has ``[[observations]]``; raises as `Recipe.load`."""
+    file = _file(path)
+    joint = "observations" in read_toml(file, kind="fit recipe")
+    return JointRecipe.load(file) if joint else FitRecipe.load(file)
+
+
+def _file(path: str | Path) -> Path:
+    """A recipe's file; that of the shipped recipe where it is a name."""
+    file = Path(path)
+    return file if file.suffix == ".toml" or file.exists() else resources.find("fits", str(path), suffix=".toml")
+
+
 def _require_units(body: Mapping[str, Any]) -> None:
     """What a file says of the experiment has a unit: ``width = 200`` would be 200 s. In Python numbers are SI."""
-    found = [("data.conditions", name, value, CONDITIONS[name])
-             for name, value in body["data"].get("conditions", {}).items() if name in CONDITIONS]  # fmt: skip
-    sigma = body.get("noise", {}).get("sigma")
-    for table, name, value, unit in [*found, *([("noise", "sigma", sigma, "S")] if sigma is not None else [])]:
+    found: list[tuple[tuple[str | int, ...], Any, str]] = []
+    for place, data, whole in [
+        ((), ("data",), body),
+        *((("observations", k), (), part) for k, part in enumerate(body.get("observations", ()))),
+    ]:
+        conditions = (whole.get("data", {}) if data else whole).get("conditions", {})
+        found += [
+            ((*place, *data, "conditions", n), v, CONDITIONS[n]) for n, v in conditions.items() if n in CONDITIONS
+        ]
+        found += [((*place, "noise", "sigma"), v, "S") for n, v in whole.get("noise", {}).items() if n == "sigma"]
+    for place, value, unit in found:
         try:
             number = float(value)
         except ValueError:
@@ -392,5 +453,8 @@ def _require_units(body: Mapping[str, Any]) -> None:
         if number:  # nothing is nothing in any unit
             usual = {"s": "ns", "V": "V", "S": "uS"}[unit]
             likely = f"{number:g} {usual}" if usual == unit or abs(number) >= 1e-3 else units.show(number, unit)
-            with at(*table.split("."), name):
-                raise UnitError(f"{table}.{name} = {value!r} has no unit", remedy=f'write e.g. {name} = "{likely}"')
+            with at(*place):
+                raise UnitError(
+                    f"{'.'.join(map(str, place))} = {value!r} has no unit",
+                    remedy=f'write e.g. {place[-1]} = "{likely}"',
+                )

@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from cosim.data.kinds import KINDS
+from cosim.data.recording import Curve
 from cosim.devices.base import Array
-from cosim.fitting.curve import Curve
-from cosim.fitting.kinds import KINDS
 
 # Chance of a departure at least as large in residuals that are only noise, below which they are called structured.
 SUSPICIOUS = 1e-3

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import __version__
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Forward
 from cosim.fitting.identify import ParameterVerdict, Verdict
 from cosim.fitting.process import Spread
@@ -136,6 +137,17 @@ class FitResult:
             return None
         rows = self.held_out & ~self.clipped
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
+
+    @property
+    def points(self) -> str:
+        """How many rows were fitted, held out and clipped, in words."""
+        fitted, held = int((~self.held_out).sum()), int(self.held_out.sum())
+        clipped = f", {int(self.clipped.sum())} of all clipped" if self.clipped.any() else ""
+        return f"{fitted} points fitted, {held} held out{clipped}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the `parameter_set` to ``path``, replacing it atomically."""
+        return self.parameter_set().save(path)
 
     def rows(self) -> list[Row]:
         """One line per varied parameter."""

@@ -66,7 +66,7 @@ def load_images(name: str) -> ImageSet:
     >>> digits.train_x.shape, digits.classes
     ((1400, 64), 10)
     """
-    from cosim import datasets
+    from cosim.data import datasets
 
     if name == "mnist":
         raw = datasets.load_mnist()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.fitting.kinds import KINDS
+from cosim.data.kinds import KINDS
 from cosim.report.style import COLOURS, axes, new_figure, plain, styled
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from cosim.data.recording import Curve
     from cosim.devices.base import Array
-    from cosim.fitting.curve import Curve
+    from cosim.fitting.joint_result import JointResult
     from cosim.fitting.result import FitResult
 
 # A pulse train jumps at every pulse: more of them in one frame are only ink.
@@ -158,6 +159,29 @@ def fit_figure(result: FitResult) -> Figure:
         plot_correlation(result, grid[1, 1])
         choice = f"\n{result.choice}" if result.choice else ""
         figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
+    return figure
+
+
+def joint_figure(result: JointResult) -> Figure:
+    """Every observation of a joint fit with its prediction, the verdict as title."""
+    with styled():
+        count = len(result.observations)
+        columns = min(3, count)
+        figure = new_figure(3.6 * columns, 2.9 * -(-count // columns) + 0.5)
+        grid = figure.subplots(-(-count // columns), columns, squeeze=False).flat
+        for one, ax in zip(result.observations, grid, strict=False):
+            curve = one.recording
+            factor, unit = scaled(curve.measured, curve.measured_unit)
+            used = ~one.held_out & (one.side == 0)
+            for rows, colour, name in ((used, MEASURED, "measured"), (~used, HELD, "held out or clipped")):
+                _measured(ax, curve, curve.measured * factor, rows, colour, name)
+            for rows in _lines(curve, np.ones(len(curve), dtype=bool)):
+                ax.plot(_abscissa(curve)[rows], result.predicted(one)[rows] * factor, color=FIT, lw=0.9, zorder=3)
+            _labels(ax, curve, unit)
+            ax.set_title(plain(one.name), fontsize=8)
+        for ax in list(figure.axes)[count:]:
+            ax.set_axis_off()
+        figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}", fontsize=10)
     return figure
 
 

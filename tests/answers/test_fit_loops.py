@@ -8,11 +8,11 @@ import pytest
 from cosim.bench.measures import waveforms
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.data.recording import Curve
 from cosim.devices.integrate import integrate
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
 from cosim.errors import DataError, InputError
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import forward_for
 from cosim.fitting.forwards.loop import LoopForward

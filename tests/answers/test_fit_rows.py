@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from cosim.cli.app import main
+from cosim.data.readers import read_curve
+from cosim.data.recording import Curve
+from cosim.data.spec import DataSpec
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device, devices
 from cosim.errors import DataError, InputError
 from cosim.fitting.checks import loop_of
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.i_v import StaticForward
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
-from cosim.fitting.readers import read_curve
-from cosim.fitting.recipe import DataSpec, FitRecipe
+from cosim.fitting.recipe import FitRecipe
 
 TRIODE = {"g_on": 4e-3, "v_sat": 2.0, "v_c": 2.5}
 N = 126

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape, apply_pulse
 from cosim.devices.registry import device
 from cosim.errors import FitError, InputError
 from cosim.fitting import process
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 

@@ -10,13 +10,13 @@ import pytest
 from scipy.optimize import brentq
 
 from cosim.cli.app import main
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape, apply_pulse
 from cosim.devices.registry import device
 from cosim.errors import DataError, InputError
 from cosim.fitting import residuals
 from cosim.fitting.coverage import NumpyLab, noisy
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.plateau import found, most_likely
 from cosim.fitting.process import FilteredTrain

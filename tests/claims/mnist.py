@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from claims.base import Claim, Figures, Report
-from cosim import datasets
+from cosim.data import datasets
 from cosim.devices.pulse import Law
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network

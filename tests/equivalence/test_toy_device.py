@@ -12,12 +12,12 @@ import pytest
 
 from claims.pointwise import differences
 from cosim.cli.app import main
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
 from cosim.errors import InputError
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 from cosim.network.crossbar import Crossbar

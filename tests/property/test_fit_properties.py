@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device
 from cosim.fitting import trajectory
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import perturbed
 from cosim.fitting.forwards.equal_pulses import RampForward

@@ -14,11 +14,11 @@ import pytest
 from scipy import stats
 from scipy.integrate import solve_ivp
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Param, Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device
 from cosim.fitting import profile
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import ExplicitForward
 from cosim.fitting.problem import Problem

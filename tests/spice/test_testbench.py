@@ -11,12 +11,12 @@ from cosim.bench.measures import waveforms as measure
 from cosim.bench.testbench import TIGHT, Testbench
 from cosim.bench.validate import Verdict, validate_bench
 from cosim.cli.app import main
+from cosim.data.recording import Curve
 from cosim.devices.cell import Cell1T1R
 from cosim.engines.pyspice import PySpiceSimulator
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Outcome
 from cosim.errors import InputError, NetlistRefused, UnitError, UnknownName
-from cosim.fitting.curve import Curve
 from cosim.fitting.experiment import pulse_experiment
 from cosim.parameters import ParameterSet
 from cosim.report import style

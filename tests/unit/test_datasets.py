@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from cosim import datasets
+from cosim.data import datasets
 from cosim.errors import DataError, EngineMissing, MissingFile, UnknownName
 
 TEXT = "1.0,5.0\n2.0,4.0\n3.0,\n"
@@ -193,7 +193,7 @@ def test_digits():
 def test_scikit_learn_is_not_imported_with_the_module():
     import subprocess
 
-    code = "import cosim.datasets, sys; sys.exit('sklearn' in sys.modules or 'pooch' in sys.modules)"
+    code = "import cosim.data.datasets, sys; sys.exit('sklearn' in sys.modules or 'pooch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

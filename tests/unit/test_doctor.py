@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray
 
-from cosim import datasets
 from cosim.cli import doctor as module
 from cosim.cli.app import main
 from cosim.cli.doctor import DoctorFinding, Status
+from cosim.data import datasets
 from cosim.engines import library
 from cosim.engines import registry as engines
 from cosim.engines.simulator import Outcome, Result

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cosim.cli.app import main
+from cosim.data.recording import Curve
 from cosim.errors import CosimError
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet

@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pytest
 
-from cosim import datasets
+from cosim.data import datasets
+from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.registry import device
 from cosim.errors import InputError
-from cosim.fitting.curve import Curve
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.equal_pulses import RampForward
 from cosim.fitting.recipe import FitRecipe

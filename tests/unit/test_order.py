@@ -16,14 +16,11 @@ import cosim
 ROOT = Path(cosim.__file__).parent
 ORDER = (
     "errors", "units", "packages", "files", "resources", "toml_lines", "toml_files", "wording", "devices", "parameters",
-    "schema", "emit", "language", "engines", "statistics", "bench", "campaign", "data", "datasets",
-    "fitting", "surface", "surrogate", "network", "heat", "lint", "report",
-    "cli",
+    "schema", "emit", "language", "engines", "statistics", "bench", "campaign", "data",
+    "fitting", "surface", "surrogate", "network", "heat", "lint", "report", "cli",
 )  # fmt: skip
 # Arrows that run back up, each with the reason why it still does.
-KNOWN = {
-    ("datasets", "fitting"): "curves and their readers have no package of their own yet",
-}
+KNOWN: dict[tuple[str, str], str] = {}
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, int, bool]]:

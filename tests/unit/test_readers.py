@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cosim.data.readers import read_curve
+from cosim.data.readers.table import read_table
+from cosim.data.spec import DataSpec
 from cosim.errors import DataError, InputError, MissingFile, UnitError, UnknownName
-from cosim.fitting.readers import read_curve
-from cosim.fitting.recipe import DataSpec
-from cosim.fitting.table import read_table
 
 V, CURRENT = [-0.5, 0.0, 0.5], [-1e-3, 0.0, 1.2e-3]
 IV = DataSpec.model_validate(

@@ -17,7 +17,7 @@ from cosim.bench.file import BenchFile
 from cosim.campaign.plan import Plan
 from cosim.cli.app import VERBS, main
 from cosim.errors import InputError
-from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
 from cosim.schema import Number, Second, Table, Volt, validate
 from cosim.wording import tables, words
 
@@ -104,8 +104,10 @@ def test_types_in_words(annotation: object, said: str) -> None:
     assert words(annotation) == said
 
 
-def example(name: str) -> str:
-    (text,) = re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
+def example(name: str, *, of: int = 1, number: int = 0) -> str:
+    found = re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == of
+    text: str = found[number]
     return text
 
 
@@ -119,7 +121,7 @@ def test_the_bench_of_the_page_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_recipe_of_the_page_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mine.toml").write_text(example("recipes.md"))
+    (tmp_path / "mine.toml").write_text(example("recipes.md", of=2))
     rows = "".join(f"{v / 10},{10 * v / 10 / (1 + abs(v) / 30):.6g}\n" for v in range(-5, 6))
     (tmp_path / "iv.csv").write_text("Voltage (V),Current (mA)\n" + rows)
     assert main(["fit", str(tmp_path / "mine.toml")]) == 0
@@ -132,3 +134,10 @@ def test_commands_of_the_pages_exist(name: str) -> None:
     found = re.findall(r"\bcosim (\w+) ", text)
     assert found
     assert set(found) <= set(VERBS)
+
+
+def test_the_joint_recipe_of_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "six.toml").write_text(example("recipes.md", of=2, number=1))
+    recipe = load_recipe(tmp_path / "six.toml")
+    assert isinstance(recipe, JointRecipe)
+    assert [stage.title for stage in recipe.stages] == ["static", "all"]

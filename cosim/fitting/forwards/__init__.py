@@ -1,1 +1,1 @@
-"""Forward models, one file per kind of curve; `cosim.fitting.kinds` names them."""
+"""Forward models, one file per kind of curve; `cosim.data.kinds` names them."""

@@ -24,11 +24,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Operand, Param, Values
 from cosim.devices.registry import devices
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import ExplicitForward, Rows
 
 # Far enough from a bound that u^γ is on its power law (`cosim.devices.threshold.EDGE`).

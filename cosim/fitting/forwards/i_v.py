@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.fitting import checks
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import ExplicitForward, Index, Rows, only_port
 
 # Voltages (V) at which it is asked whether a static current depends on a parameter.

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.errors import DataError
 from cosim.fitting import checks
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Rows, SequenceForward
 
 # Steps along a whole loop, and at least so many between two rows (our choice).

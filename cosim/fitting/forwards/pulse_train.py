@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.curve import Curve
 from cosim.fitting.forward import Index, Rows, SequenceForward
 
 # A prediction that moves by less of its range has not moved.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ class CurveKind:
         ordered: whether the order of the rows is that of time: a loop, a train.
         drawn: the column that a figure is drawn over, and its label; without a column, over the number of the row.
         quantity: what was measured, on a figure's axis.
+        drives: units of further columns that it may have, one for each port that is driven; (): none.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -28,6 +29,16 @@ class CurveKind:
     ordered: bool = False
     drawn: tuple[str, str] = ("", "pulse")
     quantity: str = "read conductance"
+    drives: tuple[str, ...] = ()
+
+    def wanted(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Its columns, and those of ``names`` that it may have besides, each with the units that it may be in."""
+        return {**self.columns, **{name: self.drives for name in names if self.drives and name not in self.columns}}
+
+    def role(self, column: str) -> str:
+        """What a column is: "measured", "time", "order" (of pulses and their ramps) or "applied"."""
+        known = {self.measured: "measured", "time": "time", "ramp": "order", "pulse": "order"}
+        return known.get(column, "applied")
 
 
 KINDS: Mapping[str, CurveKind] = MappingProxyType(
@@ -46,6 +57,10 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
         "loop": CurveKind(
             {"time": ("s",), "voltage": ("V",), "current": ("A",)},
             "current", "loop:LoopForward", "voltage", True, drawn=("voltage", "voltage (V)"), quantity="current",
+        ),
+        "transient": CurveKind(
+            {"time": ("s",), "voltage": ("V",), "current": ("A",)}, "current", "transient:TransientForward", "time",
+            drawn=("time", "time (s)"), quantity="current", drives=("V", "K"),
         ),
         "step table": CurveKind(
             {"conductance": ("S",), "cdf": ("1",), "step": ("S",)},

@@ -15,17 +15,17 @@ import gzip
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.data.readers import read_curve
+from cosim.data.recording import Curve
+from cosim.data.spec import ColumnSpec, DataSpec
 from cosim.errors import DataError, MissingFile, UnknownName, Where
-from cosim.fitting.curve import Curve
-from cosim.fitting.readers import read_curve
-from cosim.fitting.recipe import ColumnSpec, DataSpec
 from cosim.packages import optional
 
 Images = NDArray[np.uint8]
@@ -247,12 +247,12 @@ def load(name: str, *, unverified: bool = False) -> Curve:
     """
     entry = find(name)
     if entry.file is None:
-        raise DataError(f"{name} is a set of images, no curve", remedy=f"call cosim.datasets.{_LOADER[name]}()")
+        raise DataError(f"{name} is a set of images, no curve", remedy=f"call cosim.data.datasets.{_LOADER[name]}()")
     path = _path_of(entry.file, unverified=unverified)
     curve = read_curve(path, entry.file.spec)
     mark = "" if entry.file.sha256 else " (unverified)"
     source = f"{entry.file.repository} {entry.file.path} at {entry.file.commit[:7]}{mark}"
-    return replace(curve, source=source)
+    return curve.with_(source=source)
 
 
 def fetch(name: str, *, unverified: bool = False) -> Path:

@@ -15,20 +15,20 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim import units
+from cosim.data.kinds import KINDS
+from cosim.data.readers.cells import lines_of, read_text
+from cosim.data.readers.table import Layout, Table, read_tables, several
+from cosim.data.recording import Curve, Reading
+from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
-from cosim.fitting.cells import lines_of, read_text
-from cosim.fitting.curve import Curve, Reading
-from cosim.fitting.kinds import KINDS
-from cosim.fitting.recipe import DataSpec
-from cosim.fitting.table import Layout, Table, read_tables, several
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
     """The curve in ``path`` as ``spec`` describes it; raises `MissingFile`, `DataError`, `UnknownName`, `UnitError`.
 
     >>> from pathlib import Path
-    >>> from cosim.fitting.recipe import DataSpec
+    >>> from cosim.data.spec import DataSpec
     >>> _ = Path("iv.csv").write_text("V (mV),I (uA)\\n0,0\\n100,10\\n200,20\\n")
     >>> spec = DataSpec(kind="i-v", columns={"voltage": {"name": "V (mV)"}, "current": {"name": "I (uA)"}})
     >>> cosim.read_curve("iv.csv", spec).columns["voltage"].tolist()
@@ -101,7 +101,7 @@ def _same(one: str, other: str) -> bool:
 
 def read_columns(path: Path, spec: DataSpec) -> Curve:
     """``table``: the columns that the recipe names."""
-    wanted = KINDS[spec.kind].columns
+    wanted = KINDS[spec.kind].wanted(spec.columns)
     for name in spec.columns:
         if name not in wanted:
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
@@ -136,6 +136,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         fingerprint(path),
         tuple(line for part in once for line in part.lines),
         _reading(tables, [part.lines for part in parts], notes),
+        {group: [label for part in once for label in part.groups[group]] for group in spec.groups},
     )
 
 
@@ -176,8 +177,9 @@ def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Ite
 
 def _columns(table: Table, spec: DataSpec) -> Curve:
     """The curve of one record."""
-    wanted, conditions = KINDS[spec.kind].columns, spec.resolved_conditions()
+    wanted, conditions = KINDS[spec.kind].wanted(spec.columns), spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
+    labels = {group: table.find(name) for group, name in spec.groups.items()}
     values, kept, said = table.complete(list(indices.values()))
     if spec.kind == "pulse train" and kept[-1] - kept[0] + 1 != len(kept):
         raise DataError(
@@ -206,8 +208,11 @@ def _columns(table: Table, spec: DataSpec) -> Curve:
         if column.shift:
             side = f"{abs(column.shift)} {'below' if column.shift > 0 else 'above'}"
             notes.append(f"{name}: of the row {side}; {first + last} of the rows left out for it")
-    lines = tuple(table.rows[k].line for k in kept[first : first + n])
-    return Curve(spec.kind, columns, si, conditions, str(table.path), "-", lines, _reading([table], [lines], notes))
+    rows = [table.rows[k] for k in kept[first : first + n]]
+    lines = tuple(row.line for row in rows)
+    groups = {group: [row.cell(index) for row in rows] for group, index in labels.items()}
+    reading = _reading([table], [lines], notes)
+    return Curve(spec.kind, columns, si, conditions, str(table.path), "-", lines, reading, groups)
 
 
 def read_ramps(path: Path, spec: DataSpec) -> Curve:

@@ -1,6 +1,6 @@
-"""Measured curves: what was applied, what was read, in which unit and under which conditions.
+"""Measured recordings: what was applied, what was read, in which unit, under which conditions, and of which device.
 
-The kinds, each with the columns that it has to have (`cosim.fitting.kinds`):
+The kinds, each with the columns that it has to have (`cosim.data.kinds`):
 
 * ``pulse train``: one row per programming pulse, in order. ``amplitude`` (V, signed, over the device; 0 means "only
   read") and ``read`` (S), the conductance of the whole cell at ``v_read`` after that pulse.
@@ -8,6 +8,7 @@ The kinds, each with the columns that it has to have (`cosim.fitting.kinds`):
   ramp's first read), ``polarity`` (+1 potentiates, −1 depresses) and ``read`` (S, or 1 where it is normalised).
 * ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
 * ``loop``: ``time`` (s, increasing), ``voltage`` (V) and ``current`` (A) of a sweep that moves the state.
+* ``transient``: ``time``, ``voltage`` and ``current`` at one port of any device, and one for each other driven port.
 * ``step table``: ``conductance`` (S), ``cdf`` (1) and ``step`` (S): quantiles of the conductance step of one pulse.
 """
 
@@ -15,25 +16,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cosim.data.kinds import KINDS
 from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.errors import DataError, UnknownName, Where
-from cosim.fitting.kinds import KINDS
 
 if TYPE_CHECKING:
+    import xarray
     from matplotlib.axes import Axes
 
-if TYPE_CHECKING:
     Kind = str
 else:
     Kind = Literal[tuple(KINDS)]
+Group = Literal["device", "cycle", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,8 @@ class Reading:
         return {**asdict(self), "text": str(self)}
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A measured curve (module docstring).
+class Recording:
+    """A measured recording (module docstring); immutable.
 
     Args:
         kind: which columns it has and what they mean.
@@ -83,42 +85,49 @@ class Curve:
         fingerprint: SHA-256 of the file, or of the columns where there is no file; made here when empty.
         lines: line of each row in its file, for messages; empty where there is no file.
         reading: what was read of the file; None where there is none.
+        groups: of which device, cycle or sweep each row is; (n,) words each.
+
+    Raises:
+        UnknownName, DataError: a kind that there is not, a column that is missing, of another length or not finite.
 
     >>> import numpy as np
     >>> v = np.linspace(0.0, 0.2, 5)
     >>> curve = cosim.Curve("i-v", {"voltage": v, "current": 1e-4 * v}, {"voltage": "V", "current": "A"})
-    >>> len(curve)
-    5
+    >>> len(curve), curve.data["current"].attrs
+    (5, {'units': 'A', 'role': 'measured'})
     """
 
-    kind: Kind
-    columns: Mapping[str, Array]
-    units: Mapping[str, str]
-    conditions: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    source: str = ""
-    fingerprint: str = ""
-    lines: tuple[int, ...] = field(default=(), repr=False)
-    reading: Reading | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UnknownName("kind of curve", self.kind, KINDS)
-        for name, allowed in KINDS[self.kind].columns.items():
-            if name not in self.columns:
-                raise DataError(f"a curve of kind {self.kind!r} needs a column {name!r}", where=self.where)
-            if self.units.get(name) not in allowed:
+    def __init__(
+        self,
+        kind: Kind,
+        columns: Mapping[str, Array],
+        units: Mapping[str, str],
+        conditions: Mapping[str, float] = MappingProxyType({}),
+        source: str = "",
+        fingerprint: str = "",
+        lines: Sequence[int] = (),
+        reading: Reading | None = None,
+        groups: Mapping[Group, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        self.kind, self.source, self.lines, self.reading = kind, source, tuple(lines), reading
+        if kind not in KINDS:
+            raise UnknownName("kind of curve", kind, KINDS)
+        for name, allowed in KINDS[kind].columns.items():
+            if name not in columns:
+                raise DataError(f"a curve of kind {kind!r} needs a column {name!r}", where=self.where)
+            if units.get(name) not in allowed:
                 raise DataError(
-                    f"column {name!r} is in {self.units.get(name)!r}",
+                    f"column {name!r} is in {units.get(name)!r}",
                     where=self.where,
                     remedy=f"give {' or '.join(allowed)}",
                 )
-        frozen = {name: np.array(column, dtype=float) for name, column in self.columns.items()}
-        lengths = {column.shape for column in frozen.values()}
+        arrays = {name: np.array(column, dtype=float) for name, column in columns.items()}
+        lengths = {column.shape for column in arrays.values()} | {(len(labels),) for labels in groups.values()}
         if len(lengths) != 1 or len(next(iter(lengths))) != 1:
             raise DataError("the columns differ in length", where=self.where, remedy="give one value per row")
         if next(iter(lengths)) == (0,):
             raise DataError("the curve has no rows", where=self.where)
-        for name, column in frozen.items():
+        for name, column in arrays.items():
             bad = np.flatnonzero(~np.isfinite(column))
             if bad.size == column.size:
                 raise DataError(
@@ -130,11 +139,38 @@ class Curve:
                     f"{name!r} of row {line} is not finite", where=self.where, remedy="mend the row or leave it out"
                 )
             column.setflags(write=False)
-        object.__setattr__(self, "columns", MappingProxyType(frozen))
-        object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
-        object.__setattr__(self, "conditions", MappingProxyType({k: float(v) for k, v in self.conditions.items()}))
-        if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", self._hash())
+        self.columns: Mapping[str, Array] = MappingProxyType(arrays)
+        self.units = MappingProxyType({name: units[name] for name in arrays})
+        self.conditions = MappingProxyType({name: float(value) for name, value in conditions.items()})
+        self.groups = MappingProxyType({group: tuple(labels) for group, labels in groups.items()})
+        self.fingerprint = fingerprint or self._hash()
+
+    @cached_property
+    def data(self) -> xarray.Dataset:
+        """The recording along ``row``: a variable per column with ``units`` and ``role``, a coordinate per group."""
+        import xarray
+
+        role = KINDS[self.kind].role
+        return xarray.Dataset(
+            {n: ("row", c, {"units": self.units[n], "role": role(n)}) for n, c in self.columns.items()},
+            {group: ("row", np.array(labels)) for group, labels in self.groups.items()},
+            {"kind": self.kind, "source": self.source, **self.conditions},
+        )
+
+    @classmethod
+    def of(cls, data: xarray.Dataset) -> Recording:
+        """The recording that `data` of another one shows, or that a program has made."""
+        attributes = dict(data.attrs)
+        kind, source = attributes.pop("kind", ""), attributes.pop("source", "")
+        columns = {str(name): column.values for name, column in data.data_vars.items()}
+        units = {str(name): column.attrs.get("units", "") for name, column in data.data_vars.items()}
+        groups = {group: data[group].values.astype(str).tolist() for group in get_args(Group) if group in data.coords}
+        return cls(kind, columns, units, attributes, source, groups=groups)
+
+    def with_(self, **changes: Any) -> Recording:
+        """A copy with other arguments of the constructor."""
+        names = ("kind", "columns", "units", "conditions", "source", "fingerprint", "lines", "reading", "groups")
+        return type(self)(**{name: getattr(self, name) for name in names} | changes)
 
     def _hash(self) -> str:
         digest = hashlib.sha256(self.kind.encode())
@@ -184,21 +220,32 @@ class Curve:
             self.condition("width"), rise=self.conditions.get("rise", 0.0), fall=self.conditions.get("fall", 0.0)
         )
 
-    def select(self, rows: NDArray[np.bool_]) -> Curve:
+    def select(self, rows: NDArray[np.bool_]) -> Recording:
         """The rows where ``rows`` (n,) is true."""
-        lines = tuple(np.asarray(self.lines)[rows].tolist()) if self.lines else ()
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return Curve(self.kind, columns, self.units, self.conditions, self.source, lines=lines, reading=self.reading)
+        return self.with_(
+            lines=np.asarray(self.lines)[rows].tolist() if self.lines else (),
+            columns={name: column[rows] for name, column in self.columns.items()},
+            groups={group: np.asarray(labels)[rows].tolist() for group, labels in self.groups.items()},
+            fingerprint="",
+        )
 
-    def with_measured(self, values: ArrayLike) -> Curve:
-        """The same curve with another measured column: noise added, or a model's prediction; (n,), same unit."""
+    def parts(self) -> list[tuple[dict[Group, str], Recording]]:
+        """One recording for each combination of its groups, in order of appearance, with their labels."""
+        keys = list(zip(*self.groups.values(), strict=True)) if self.groups else [()] * len(self)
+        return [
+            (dict(zip(self.groups, key, strict=True)), self.select(np.array([other == key for other in keys])))
+            for key in dict.fromkeys(keys)
+        ]
+
+    def with_measured(self, values: ArrayLike) -> Recording:
+        """The same recording with another measured column: noise added, or a model's prediction; (n,), same unit."""
         columns = {**self.columns, KINDS[self.kind].measured: np.asarray(values, dtype=float)}
-        return replace(self, columns=columns, fingerprint="")
+        return self.with_(columns=columns, fingerprint="")
 
     @classmethod
     def pulse_train(
         cls, amplitude: ArrayLike, read: ArrayLike, *, v_read: float, shape: PulseShape, source: str = ""
-    ) -> Curve:
+    ) -> Recording:
         """``amplitude`` (n,) V of each pulse, ``read`` (n,) S after it; ``v_read`` in V."""
         return cls(
             "pulse train",
@@ -211,7 +258,7 @@ class Curve:
     @classmethod
     def equal_pulses(
         cls, ramps: Sequence[ArrayLike], *, polarity: Sequence[int], unit: str = "S", source: str = ""
-    ) -> Curve:
+    ) -> Recording:
         """One array of reads per ramp, the first of them before any pulse; ``polarity`` ±1 each."""
         reads = [np.asarray(ramp, dtype=float) for ramp in ramps]
         columns = {
@@ -223,13 +270,13 @@ class Curve:
         return cls("equal pulses", columns, {"ramp": "1", "pulse": "1", "polarity": "1", "read": unit}, source=source)
 
     @classmethod
-    def i_v(cls, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Curve:
+    def i_v(cls, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Recording:
         """``voltage`` (n,) V over the device's only electrical port and ``current`` (n,) A into it."""
         columns = {"voltage": np.asarray(voltage, dtype=float), "current": np.asarray(current, dtype=float)}
         return cls("i-v", columns, {"voltage": "V", "current": "A"}, source=source)
 
     @classmethod
-    def loop(cls, time: ArrayLike, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Curve:
+    def loop(cls, time: ArrayLike, voltage: ArrayLike, current: ArrayLike, *, source: str = "") -> Recording:
         """``time`` (n,) s, increasing, and a sweep as in `i_v`, in that order."""
         static = cls.i_v(voltage, current)
         columns = {"time": np.asarray(time, dtype=float), **static.columns}
@@ -240,3 +287,6 @@ class Curve:
         from cosim.report.fit_figures import plot_curve
 
         return plot_curve(self, ax)
+
+
+Curve = Recording  # the name that users know: most recordings are one curve

@@ -24,9 +24,9 @@ from typing import Literal
 import numpy as np
 
 from cosim import units
+from cosim.data.readers import cells as text
 from cosim.devices.base import Array
 from cosim.errors import DataError, UnitError, UnknownName, Where
-from cosim.fitting import cells as text
 
 _BRACKETED = re.compile(r"^(.*?)\s*[(\[]([^()\[\]]*)[)\]]\s*$")
 _WORDS = {

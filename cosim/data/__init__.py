@@ -1,0 +1,1 @@
+"""Measured recordings: what their columns mean, readers of files, public data sets."""

@@ -1,0 +1,91 @@
+"""What is asked of a measured file: which columns are which quantity, in which units, and under which conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cosim import units
+from cosim.data.recording import Group, Kind
+from cosim.errors import UnknownName, at
+from cosim.schema import Table
+
+CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
+Quantities = dict[str, str | float]
+
+
+class ColumnSpec(Table):
+    """Which column of the file it is (its header, or its number from 1) and the unit of its numbers.
+
+    The unit may stand in the file's header instead, in brackets; where it stands in both, both have to agree.
+
+    Args:
+        name: its header, with or without the unit, or its number from 1.
+        unit: of its numbers, where the header has none.
+        sign: -1 turns the sign of its numbers: of a current that is counted out of the device, as SPICE's ``i(v1)``
+            is, or of pulses whose polarity is the opposite of the model's. Without it the numbers are taken as they
+            are, and a curve whose sign contradicts the model is refused; 1 takes them as they are in any case.
+        shift: rows by which its numbers are moved up: 1 where a row holds the value read before its pulse. Without it
+            they stay where they are, and reads that follow another row's pulse are refused; 0 leaves them in any case.
+    """
+
+    name: str | int
+    unit: str = ""
+    sign: Literal[1, -1] | None = None
+    shift: int | None = None
+
+
+class DataSpec(Table):
+    """Where the curve is and what its columns mean.
+
+    Args:
+        kind: which columns there are and what they mean.
+        file: of the curve, from the recipe's folder.
+        dataset: a named curve in place of a file (``cosim datasets``).
+        reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
+            steps).
+        columns: which column is which quantity.
+        groups: columns whose text says of which ``device``, ``cycle`` or ``sweep`` a row is.
+        conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
+        polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
+        compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
+            where equal values at an end of the range are the device's own; without it they are taken for a limit.
+        missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out, and it is said
+            which. A pulse train may miss rows at its ends only.
+        header: line of the header, where it is not found; the rows begin below it.
+        record: of several tables in one file: its number from 1, or ``"all"`` of them in order. Without it those of
+            kind ``i-v`` are read together as long as they agree, and any other kind is refused.
+        decimal: the decimal sign, ``"."`` or ``","``, where the numbers leave it open.
+    """
+
+    kind: Kind
+    file: str | None = None
+    dataset: str | None = None
+    reader: str = "table"
+    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
+    groups: dict[Group, str | int] = Field(default_factory=dict)
+    conditions: Quantities = Field(default_factory=dict)
+    polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
+    compliance: str | float | None = None
+    missing: tuple[str | float, ...] = ()
+    header: int | None = None
+    record: int | Literal["all"] | None = None
+    decimal: Literal[".", ","] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        if self.file is not None and self.dataset is not None:
+            raise ValueError("give file or dataset, not both")
+        return self
+
+    def resolved_conditions(self, *place: str) -> dict[str, float]:
+        """The conditions in SI, which stand at a ``place`` of the recipe; raises `UnknownName`, `UnitError`."""
+        found = {}
+        for name, value in self.conditions.items():
+            with at(*(place or ("data", "conditions")), name):
+                if name not in CONDITIONS:
+                    raise UnknownName("condition", name, CONDITIONS)
+                found[name] = units.parse(value, CONDITIONS[name])
+        return found

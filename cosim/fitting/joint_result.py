@@ -1,0 +1,220 @@
+"""What a joint fit found: every unknown with its group and verdict, the spreads of populations, a set per group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from cosim import __version__
+from cosim.devices.base import Values
+from cosim.files import write_atomic
+from cosim.fitting.identify import Verdict
+from cosim.fitting.observation import JointForward, Observation
+from cosim.fitting.population import PopulationSpread
+from cosim.fitting.problem import Problem
+from cosim.fitting.recipe import JointRecipe
+from cosim.fitting.residuals import ResidualCheck
+from cosim.fitting.result import Cost, Row, rms_over_range
+from cosim.fitting.uncertainty import Uncertainty
+from cosim.parameters import ParameterSet, Quantity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One stage: its problem, the unknowns at its minimum, and the judgement on them.
+
+    Args:
+        title: of the stage.
+        forward, problem: what was fitted.
+        values: of the unknowns (SI).
+        uncertainty: their covariance; of a population, given its spread.
+        verdict: what the observations determine.
+        spread: of each population.
+        checks: the tests on the residuals of each observation.
+        evaluations: of the model.
+    """
+
+    title: str
+    forward: JointForward = field(repr=False)
+    problem: Problem = field(repr=False)
+    values: Values
+    uncertainty: Uncertainty = field(repr=False)
+    verdict: Verdict
+    spread: Mapping[str, PopulationSpread]
+    checks: Mapping[str, ResidualCheck] = field(repr=False)
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class JointResult:
+    """The end of `extract_joint`: the recipe, its observations as they ended, its stages, and what they took.
+
+    >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
+    True
+    """
+
+    recipe: JointRecipe
+    observations: tuple[Observation, ...] = field(repr=False)
+    stages: tuple[StageResult, ...]
+    cost: Cost
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of the last stage."""
+        return self.stages[-1].verdict
+
+    @property
+    def points(self) -> str:
+        """How many rows of how many observations, in words."""
+        held = sum(int(one.held_out.sum()) for one in self.observations)
+        total = sum(len(one.recording) for one in self.observations)
+        return f"{len(self.observations)} observations, {total - held} points, {held} held out"
+
+    def rows(self) -> list[Row]:
+        """One line per unknown, from the last stage that varied it."""
+        found = {}
+        for stage in self.stages:
+            units = {entry.name: entry.unit for entry in stage.forward.params}
+            for name in stage.problem.names:
+                stderr = stage.uncertainty.stderr(name) if stage.verdict.useful else None
+                found[name] = Row(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
+        return list(found.values())
+
+    @property
+    def spreads(self) -> dict[str, PopulationSpread]:
+        """The spread of each population, from the last stage that varied it."""
+        return {name: spread for stage in self.stages for name, spread in stage.spread.items()}
+
+    def predicted(self, one: Observation) -> Any:
+        """The measured column of an observation as the model gives it; (n,)."""
+        return one.forward.predict(one.base)
+
+    def errors(self) -> dict[str, tuple[float, float | None]]:
+        """RMS error over the range of each observation: of its fitted rows, and of those held out (None: no such)."""
+        found = {}
+        for one in self.observations:
+            residual, y, out = one.recording.measured - self.predicted(one), one.recording.measured, one.held_out
+            kept = ~out & (one.side == 0)
+            held = rms_over_range(residual[out], y[out]) if out.any() else None
+            found[one.name] = (rms_over_range(residual[kept], y[kept]), held)
+        return found
+
+    def parameter_sets(self) -> dict[str, ParameterSet]:
+        """A set by name: the recipe's with what is shared and the means, and ``NAME_GROUP`` of each group.
+
+        A set has a standard error where the verdict does not deny it; covariances are in the stages.
+        """
+        base = self.recipe.starting_set()
+        known = {entry.name: entry for entry in self.recipe.model.params}
+        source = "extracted from " + ", ".join(dict.fromkeys(o.recording.source or o.name for o in self.observations))
+        unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        rows = {row.name: row for row in self.rows()}
+        notes = (*self.recipe.notes, self.verdict.summary, *self.verdict.sentences(), *self._populations())
+        start = {
+            n: Quantity(q.value, q.stderr, f"not fitted; {q.source or base.source}") for n, q in base.values.items()
+        }
+        start |= {
+            name: Quantity(float(value), None, "not fitted")
+            for one in self.observations
+            if one.spec.model is None
+            for name, value in one.base.items()
+            if name in known and name not in start and name in self.recipe.start.values
+        }
+        made = {}
+        for group in dict.fromkeys(["", *(unknown.group for unknown in unknowns.values())]):
+            values = dict(start)
+            # What is shared, then the means, then what is the group's own.
+            for name, unknown in sorted(unknowns.items(), key=lambda entry: entry[1].group):
+                if unknown.group in ("", group) and unknown.parameter in known:
+                    values[unknown.parameter] = Quantity(rows[name].value, rows[name].stderr, source)
+            title = f"{self.recipe.name}_{group.replace('/', '_')}" if group else self.recipe.name
+            made[title] = ParameterSet(
+                self.recipe.device, title, MappingProxyType(values), source, notes,
+                provenance=MappingProxyType(self.provenance()), plasticity=base.plasticity,
+            )  # fmt: skip
+        return made
+
+    def save(self, path: str | Path) -> Path:
+        """Write all `parameter_sets` into one file, replacing it atomically."""
+        import tomllib
+
+        sets = [tomllib.loads(found.to_toml())["sets"] for found in self.parameter_sets().values()]
+        body = {name: table for one in sets for name, table in one.items()}
+        return write_atomic(path, tomli_w.dumps({"device": self.recipe.device, "sets": body}))
+
+    def _populations(self) -> list[str]:
+        return [f"population of {name}: spread {spread}" for name, spread in self.spreads.items()]
+
+    def provenance(self) -> dict[str, str]:
+        """Hashes and versions that make the result reproducible."""
+        data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), "cosim": __version__}
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain values for `json.dumps`; what is absent or infinite is null."""
+
+        def number(value: float | None) -> float | None:
+            return None if value is None or not math.isfinite(value) else float(value)
+
+        unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        return {
+            "name": self.recipe.name,
+            "device": self.recipe.device,
+            "parameters": {
+                row.name: {
+                    "parameter": unknowns[row.name].parameter,
+                    "scope": unknowns[row.name].scope,
+                    "group": unknowns[row.name].group or None,
+                    "value": row.value,
+                    "unit": row.unit,
+                    "stderr": number(row.stderr),
+                    "interval_95": [number(end) for end in row.verdict.interval],
+                    "interval_source": row.verdict.source or None,
+                    "status": row.verdict.status,
+                    "reason": row.verdict.reason,
+                }
+                for row in self.rows()
+            },
+            "populations": {
+                name: {"spread": s.value, "interval_95": [number(end) for end in s.interval], "groups": s.groups}
+                for name, s in self.spreads.items()
+            },
+            "observations": {
+                name: {
+                    "error": number(fitted),
+                    "held_out_error": number(held),
+                    "white": self.stages[-1].checks[name].white if name in self.stages[-1].checks else None,
+                }
+                for name, (fitted, held) in self.errors().items()
+            },
+            "stages": [
+                {
+                    "title": stage.title,
+                    "names": list(stage.uncertainty.names),
+                    "covariance": stage.uncertainty.covariance.tolist(),
+                    "verdict": stage.verdict.summary,
+                }
+                for stage in self.stages
+            ],
+            "verdict": self.verdict.summary,
+            "trustworthy": self.verdict.trustworthy,
+            "remarks": self.verdict.sentences(),
+            "evaluations": self.cost.evaluations,
+            "seconds": self.cost.seconds,
+            "provenance": self.provenance(),
+        }
+
+    def figure(self) -> Figure:
+        """Every observation with its prediction."""
+        from cosim.report.fit_figures import joint_figure
+
+        return joint_figure(self)

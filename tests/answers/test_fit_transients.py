@@ -1,0 +1,73 @@
+"""Transients of devices with several states or ports."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cosim.data.recording import Recording
+from cosim.devices.base import Values
+from cosim.devices.integrate import integrate
+from cosim.devices.registry import device
+from cosim.errors import InputError
+from cosim.fitting.extract import extract
+from cosim.fitting.recipe import FitRecipe
+
+UNITS = {"time": "s", "voltage": "V", "current": "A", "heater": "V"}
+
+
+def recorded(noise: float = 0.005) -> tuple[Recording, Values]:
+    """A thermal ReRAM under SET pulses of cell and heater, from scipy's integrator: another one than the fit's."""
+    model = device("thermal_reram")
+    p = model.defaults()
+    t = np.array([0.0, 0.02, 0.2, 0.22, 0.4, 0.42, 0.6, 0.62, 0.8, 0.82, 1.0]) * 1e-6
+    top = 1.02 * model.drive_level(p)
+    cell = top * np.array([0.1, 1, 1, 0.1, 0.1, 1, 1, 0.1, 0.1, 1, 1])
+    heater = 0.25 * np.array([0, 1, 1, 1, 1, 1, 1, 0, 0, 0.5, 0.5])
+    fine = np.unique(np.concatenate([t, np.linspace(0.0, 1e-6, 11)]))
+    drives = {"cell": np.interp(fine, t, cell), "heater": np.interp(fine, t, heater)}
+    current = integrate(model, p, t=fine, across=drives).through["cell"]
+    current = current * (1.0 + noise * np.random.default_rng(0).standard_normal(fine.size))
+    columns = {"time": fine, "voltage": drives["cell"], "current": current, "heater": drives["heater"]}
+    return Recording("transient", columns, UNITS), p
+
+
+def recipe(
+    kind: str = "transient", name: str = "thermal_reram", vary: tuple[str, ...] = ("a_set", "g_max")
+) -> FitRecipe:
+    start = {"values": {"a_set": 0.15}} if "a_set" in vary else {}
+    noise = {"relative": 0.005}
+    body = {"name": "t", "device": name, "data": {"kind": kind}, "fit": {"vary": vary}, "start": start, "noise": noise}
+    return FitRecipe.model_validate(body)
+
+
+def test_all_states_are_followed() -> None:
+    curve, p = recorded()
+    found = extract(recipe(), curve)
+    for row in found.rows():
+        assert abs(row.value - p[row.name]) < 4.0 * row.stderr
+        assert row.stderr < 0.05 * p[row.name]
+    assert found.verdict.trustworthy, found.verdict.sentences()
+
+
+def test_it_is_what_another_integrator_gives() -> None:
+    curve, p = recorded(0.0)
+    from cosim.fitting.forwards.transient import TransientForward
+
+    predicted = TransientForward(device("thermal_reram"), curve, np.ones(len(curve), dtype=bool)).predict(p)
+    # steps to 1e-5 of each state's range, which is 1e4 K for the rises: 0.1 K of some 20 K, and of w
+    np.testing.assert_allclose(predicted, curve.measured, rtol=1e-3)
+
+
+def test_a_port_that_nobody_named_is_asked_for() -> None:
+    curve, _ = recorded()
+    columns = {name: column for name, column in curve.columns.items() if name != "heater"}
+    with pytest.raises(InputError, match="that of cell or heater of thermal_reram; give a column"):
+        extract(recipe(), curve.with_(columns=columns, fingerprint=""))
+
+
+def test_a_loop_of_such_a_device_is_told_which_kind_to_take() -> None:
+    curve, _ = recorded()
+    loop = Recording.loop(curve["time"], curve["voltage"], curve.measured)
+    with pytest.raises(InputError, match="kind = 'transient'"):
+        extract(recipe("loop"), loop)
