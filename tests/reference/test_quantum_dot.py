@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ from cosim.devices.quantum_dot import QuantumDotMemristor
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck
 from cosim.errors import InputError
+from cosim.fitting.extract import extract
+from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
+from cosim.resources import find
 
 DOT = QuantumDotMemristor()
 P = ParameterSet.load("qd_2016").resolved()
@@ -357,3 +361,33 @@ def test_what_table_2_has_and_the_prediction_has_not() -> None:
         "hebbian_max", "hebbian_min", "hebbian_at_minus_4", "rise_at_2", "anti_hebbian_min",
         "symmetric_max", "symmetric_tail", "anti_symmetric_min", "anti_symmetric_tail",
     }  # fmt: skip
+
+
+def test_the_extraction_finds_the_lab_s_device() -> None:
+    """A (g_high), B·alpha_c, alpha_d, B·n0 (q0) and the thresholds from a noisy loop and distant starts."""
+    fit = extract(FitRecipe.load(find("fits", "virtual_lab/quantum_dot.toml")))
+    assert {row.name for row in fit.rows()} == {"g_high", "b_alpha_c", "alpha_d", "v_c", "v_d", "q0"}
+    for row in fit.rows():
+        low, high = row.verdict.interval
+        # one in twenty 95 % intervals misses, and six are asked: twice their width
+        margin = 0.5 * (high - low)
+        assert low - margin < P[row.name] < high + margin, row.name
+        assert high - low < 0.2 * abs(P[row.name]), row.name
+
+
+@pytest.mark.spice
+def test_the_lab_s_curve_is_the_shipped_device() -> None:
+    ends = np.array([0.0, 4.4, -2.3, 4.2, -2.4, 4.5, -2.2, 4.3, 0.0])
+    t = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(ends)))]) / 20.0
+    bench = Testbench.load("quantum_dot_loop")
+    sweep = {"points": [[float(a), float(b)] for a, b in zip(t, ends, strict=True)]}
+    file = bench.file.model_copy(update={"measures": {}, "limits": {}})  # they belong to the bench's own sweep
+    data = replace(bench, file=file).with_(stimuli={"sweep": sweep}).run().waveforms
+    at = np.linspace(0, t[-1], 1001)
+    current = np.interp(at, data["time"].values, data["i(v.xl.vammeter)"].values)
+    full = np.max(np.abs(current))
+    noisy = current + np.random.default_rng(0).normal(0, 0.01 * full, at.size)
+    rows = np.loadtxt(find("fits", "virtual_lab/quantum_dot_loop.csv"), delimiter=",", skiprows=2)
+    np.testing.assert_allclose(rows[:, 1], np.interp(at, t, ends), atol=1e-5)  # six digits are written
+    # an engine's steps around the fast discharge, against 1 % of noise
+    np.testing.assert_allclose(rows[:, 2] * 1e-9, noisy, atol=2e-3 * full)
