@@ -359,7 +359,7 @@ def test_what_table_2_has_and_the_prediction_has_not() -> None:
     assert held == {"anti_hebbian_max"}
     assert failed == {
         "hebbian_max", "hebbian_min", "hebbian_at_minus_4", "rise_at_2", "anti_hebbian_min",
-        "symmetric_max", "symmetric_tail", "anti_symmetric_min", "anti_symmetric_tail",
+        "anti_hebbian_at_minus_2", "symmetric_max", "symmetric_tail", "anti_symmetric_min", "anti_symmetric_tail",
     }  # fmt: skip
 
 

@@ -105,8 +105,10 @@ class StdpCurve(PointMeasure):
         at = np.array([self.before, self.after])
         reads = np.array([measure.sample(point.data, name, at=at) for name in self.vectors()])
         reads, over = reads[: self.count], reads[self.count :]
-        if np.any(reads[:, 0] == 0.0) or np.any(over == 0.0):
-            raise InputError("a device carries no current in a read", remedy="read within the read pulse")
+        if np.any(reads[:, 0] == 0.0):
+            raise InputError("a device carries no current before its pulses", remedy="read within the read pulse")
+        if np.any(over == 0.0):
+            raise InputError(f"{self.voltage} is zero in a read", remedy="read within the read pulse")
         reads = reads / over if over.size else reads
         return np.asarray(reads[:, 1] / reads[:, 0] - 1.0)
 
