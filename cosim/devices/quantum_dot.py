@@ -10,22 +10,34 @@ and its Eqs. 4–6 for the charge on the dots::
     charging,    ΔV < V_c < 0:   dn/dt = α_c (V_c − ΔV)
     discharging, ΔV > V_d > 0:   dn/dt = −α_d (ΔV − V_d) n
 
+**Finite bias.** Eq. 2 is the limit of u ≪ kT/e, which is 0.36 mV at 4.2 K. ``finite_bias = 1`` takes Eq. 1, whose
+integral over one subband is closed, with the two reservoirs at µ ± eu/2 (our choice: the source states only that they
+are eu apart)::
+
+    I = (e²/h) (kT/e) [s(b + w) − s(b − w)],   s(z) = ln(1 + exp z),   b = −(E − µ)/kT,   w = eu/2kT
+
+The two conductances that the source states put only 4.6 meV between empty and full dots at 4.2 K. By Eq. 1 with η = 0
+full dots therefore block no more than some 11 mV; above, the wire is open whatever its charge. The blocked branch of
+the source's Fig. 1(b), up to V_d = 3.9 V, follows from Eq. 2 alone, used far outside its limit. ``finite_bias = 0``,
+the default, is that reading; conductances at zero bias, and so the learning rules, are the same in both.
+
 **State.** From the source's data only the products B α_c, α_d and AB/(A + ρ) can be told, B = γ/kT. The state ``q`` is
 therefore the charge as a fraction of the fully charged dots', and B n_full follows from the two conductances that the
 source states, G_h (empty) and G_l (full): 1/G = R + (h/e²)(exp(x) + 1), x = x_h + q (x_l − x_h), at 4.2 K. The
 temperature is the device's own, not the simulator's; x scales as 1/T.
 
-**Series resistor.** u is the voltage on the wire, behind R. With η = 0 it is a division; otherwise the equation is
-implicit: an inner node in a simulator, a bracketed Newton iteration in numpy. It has one solution as long as the wire's
-resistance at its highest conductance, A = (h/e²) exp(x_h) at its temperature, exceeds R/e² (e: Euler's number), which
-is asked for where η is not zero; below it the wire has a region of negative differential conductance, for which Eq. 2,
-the limit of low voltages, was not made.
+**Series resistor.** u is the voltage on the wire, behind R. With η = 0 and Eq. 2 it is a division; otherwise the
+equation is implicit: an inner node in a simulator, a bracketed Newton iteration in numpy. By Eq. 2 it has one solution
+as long as the wire's resistance at its highest conductance, A = (h/e²) exp(x_h) at its temperature, exceeds R/e² (e:
+Euler's number), which is asked for where η is not zero; below it the wire has a region of negative differential
+conductance, for which Eq. 2, the limit of low voltages, was not made. By Eq. 1 |η| ≤ 1/2 is enough.
 
 **Where the source contradicts itself.** Its Eq. 3 lacks the factor e²/h in the numerator. Eq. 4 has ΔV where Eqs. 5, 6
 have the overdrive ΔV − V_c and ΔV − V_d: the overdrive is used. Eq. 7 lacks n0; Eq. 8's sign disagrees with Eq. 5's (in
 Eq. 5, −α_c ∫(ΔV − V_c) dt raises n). The charging and discharging see the applied ΔV, not u: behind R the thresholds
-would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 MΩ together with ΔG/G0 > +1: the initial
-conductance is 0.2 µS here (our choice).
+would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 MΩ and rise; it is read as the wire's own,
+R taken off (our reading): G_h is then 4 µS, and G_h/G0 − 1 = 3 the factor that the source states for Eq. 7. Eqs. 4–6
+have no slow discharge, Sec. II has one.
 
 **Our choice.** Slow discharge below V_d: the source states the regime, but no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d,
 continued as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.
@@ -52,6 +64,16 @@ TINY = 1e-300  # V: below it a relative tolerance underflows
 _ROUNDING = 256.0 * np.finfo(float).eps  # the exponent, up to 80, multiplies the rounding of its operands
 
 
+def _softplus(z: Operand) -> Operand:
+    """ln(1 + exp z) without overflow."""
+    return np.maximum(z, 0.0) + np.log1p(np.exp(np.maximum(-np.abs(z), -EXPONENT_LIMIT)))
+
+
+def _occupation(z: Operand) -> Operand:
+    """1/(1 + exp −z), clipped."""
+    return 1.0 / (1.0 + np.exp(np.minimum(np.maximum(-z, -EXPONENT_LIMIT), EXPONENT_LIMIT)))
+
+
 class QuantumDotMemristor(TwoTerminal):
     """Quantum-dot memristor between drain ``p`` and source ``n``, its series resistor included (module docstring)."""
 
@@ -66,12 +88,20 @@ class QuantumDotMemristor(TwoTerminal):
         Param("r_series", 1e6, "Ohm", (1.0, 1e12), "series resistance", SOURCE),
         Param("v_c", -1.9, "V", (-100.0, 0.0), "charging threshold", SOURCE),
         Param("v_d", 3.9, "V", (0.0, 100.0), "discharging threshold", SOURCE),
-        Param("b_alpha_c", 450.0, "1/V/s", (0.0, 1e12), "charging efficiency B·alpha_c"),
-        Param("alpha_d", 430.0, "1/V/s", (0.0, 1e12), "discharging efficiency above v_d"),
-        Param("alpha_s", 4.0, "1/V/s", (0.0, 1e12), "slow discharging efficiency below v_d"),
+        Param("b_alpha_c", 402.0, "1/V/s", (0.0, 1e12), "charging efficiency B·alpha_c"),
+        Param("alpha_d", 1287.0, "1/V/s", (0.0, 1e12), "discharging efficiency above v_d"),
+        Param("alpha_s", 0.0, "1/V/s", (0.0, 1e12), "slow discharging efficiency below v_d"),
         Param("eta", 0.0, "1", (-1.0, 1.0), "gating efficiency of the wire's own voltage, eV per V"),
+        Param(
+            "finite_bias",
+            0.0,
+            "1",
+            (0.0, 1.0),
+            "above 0.5: current by Eq. 1; below: by Eq. 2, the limit of low voltages",
+            SOURCE,
+        ),
         Param("temperature", T_MEASURED, "K", (0.01, 1000.0), "temperature of the device", SOURCE),
-        Param("q0", 0.22689, "1", (0.0, 1.0), "initial state (0.2 µS)"),
+        Param("q0", 0.115937, "1", (0.0, 1.0), "initial state (1 µS of the wire)"),
     )
 
     def values(self, given: Mapping[str, Any]) -> Values:
@@ -86,7 +116,13 @@ class QuantumDotMemristor(TwoTerminal):
         if np.any(np.asarray(p.g_low) >= p.g_high):
             raise InputError(f"g_low = {p.g_low} S of {self.name} is not below g_high = {p.g_high} S")
         warm = R_QUANTUM * (wire / R_QUANTUM) ** (T_MEASURED / np.asarray(p.temperature))  # A at the temperature
-        if np.any((np.asarray(p.eta) != 0.0) & (warm < p.r_series * np.exp(-2.0))):
+        eta, bias = np.asarray(p.eta), np.asarray(p.finite_bias)
+        if np.any((bias > 0.5) & (np.abs(eta) > 0.5)):
+            raise InputError(
+                f"eta = {p.eta} of {self.name} is beyond ±0.5, where Eq. 1 gives more than one current",
+                remedy="lower it, or set finite_bias = 0",
+            )
+        if np.any((eta != 0.0) & (bias <= 0.5) & (warm < p.r_series * np.exp(-2.0))):
             raise InputError(
                 f"eta = {p.eta} of {self.name} gives more than one current where r_series exceeds e² times the wire",
                 remedy=f"lower g_high, r_series or temperature: the wire has {float(np.min(warm)):.4g} Ohm",
@@ -119,6 +155,23 @@ class QuantumDotMemristor(TwoTerminal):
         """Conductance (S) of the wire alone, Landauer–Büttiker, at ``u`` (V) over it."""
         return 1.0 / (R_QUANTUM * (np.exp(self.exponent(u, x, p)) + 1.0))
 
+    def finite_current(self, u: Operand, x: Values, p: Values) -> tuple[Operand, Operand, Operand]:
+        """Eq. 1 at ``u`` (V) over the wire: its current (A), and the occupation of E in either reservoir."""
+        thermal = p.temperature * (Boltzmann / e)
+        raised = (self.exponent_high(p) + x.q * self.full_charge(p)) * (T_MEASURED / p.temperature)
+        half, middle = 0.5 * u / thermal, -(raised + p.eta * u / thermal)
+        upper, lower = middle + half, middle - half
+        # the difference of two logarithms, written as one where it would cancel
+        near, level = np.clip(half, -1.0, 1.0), np.clip(middle, -EXPONENT_LIMIT, EXPONENT_LIMIT)
+        small = np.log1p(2.0 * np.sinh(near) / (np.exp(-level) + np.exp(-near)))
+        apart = np.where(np.abs(half) < 1.0, small, _softplus(upper) - _softplus(lower))
+        return (thermal / R_QUANTUM) * apart, _occupation(upper), _occupation(lower)
+
+    def wire_current(self, u: Operand, x: Values, p: Values) -> Operand:
+        """Current (A) of the wire alone at ``u`` (V) over it: Eq. 2, or Eq. 1 with ``finite_bias``."""
+        ohmic = self.wire_conductance(u, x, p) * u
+        return np.where(p.finite_bias > 0.5, self.finite_current(u, x, p)[0], ohmic)
+
     def wire_voltage(self, v: Operand, x: Values, p: Values) -> Operand:
         """u (V) with ``v`` (V) over wire and resistor: the inner node's where ``x`` has it, else solved.
 
@@ -132,11 +185,16 @@ class QuantumDotMemristor(TwoTerminal):
         u = v / (1.0 + p.r_series * self.wire_conductance(0.0, x, p))
         change = np.abs(v)
         for _ in range(ITERATIONS):
-            ratio = p.r_series * self.wire_conductance(u, x, p)
-            residual = u * (1.0 + ratio) - v
-            empty = 1.0 - ratio * (R_QUANTUM / p.r_series)  # 1 − f
-            slope = 1.0 + ratio * (1.0 - slope_of_exponent * u * empty)
-            wrong = np.abs(residual) > _ROUNDING * (np.abs(v) + np.abs(u) * (1.0 + ratio)) + TINY
+            conductance = self.wire_conductance(u, x, p)
+            _, upper, lower = self.finite_current(u, x, p)
+            drop = p.r_series * self.wire_current(u, x, p)
+            residual = u + drop - v
+            empty = 1.0 - conductance * R_QUANTUM  # 1 − f
+            ohmic_slope = conductance * (1.0 - slope_of_exponent * u * empty)
+            finite_slope = ((0.5 - p.eta) * upper + (0.5 + p.eta) * lower) / R_QUANTUM
+            slope = 1.0 + p.r_series * np.where(p.finite_bias > 0.5, finite_slope, ohmic_slope)
+            size = np.abs(v) + np.abs(u) + np.abs(drop)
+            wrong = np.abs(residual) > _ROUNDING * size + TINY
             if not np.any(wrong):
                 return u
             low, high = np.where(residual <= 0.0, u, low), np.where(residual >= 0.0, u, high)
@@ -149,12 +207,11 @@ class QuantumDotMemristor(TwoTerminal):
 
     def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
         """The current (A) into the node between resistor and wire."""
-        return {"u": (across["pn"] - x.u) / p.r_series - self.wire_conductance(x.u, x, p) * x.u}
+        return {"u": (across["pn"] - x.u) / p.r_series - self.wire_current(x.u, x, p)}
 
     def current(self, v: Operand, x: Values, p: Values) -> Operand:
         """Current (A) at ``v`` (V): that of the wire, which is accurate in the low state, too."""
-        u = self.wire_voltage(v, x, p)
-        return self.wire_conductance(u, x, p) * u
+        return self.wire_current(self.wire_voltage(v, x, p), x, p)
 
     def conductance(self, x: Values, p: Values) -> Operand:
         """Conductance (S) at zero bias, resistor included: the source's Eq. 3 with its factor e²/h."""

@@ -38,11 +38,16 @@ def short() -> Testbench:
     return Testbench.load("1t1r_random_pulses").with_(stimuli={"bl": {"count": 30}})
 
 
+# Benches whose limits are figures that their model does not reach, and that say so in their title.
+DIFFERS = ("quantum_dot_table_2",)
+
+
 @pytest.mark.parametrize("path", listing("netlists", ".toml"), ids=lambda p: p.stem)
 def test_shipped_benches_pass(path: Path, simulator: PySpiceSimulator, tmp_path: Path) -> None:
     done = Testbench.load(path).run(simulator)
     assert done.result.ok, done.result.reason
-    assert done.passed, {name: m for name, m in done.measures.items() if m.passed is False}
+    expected = path.stem not in DIFFERS
+    assert done.passed == expected, {name: m for name, m in done.measures.items() if m.passed is False}
     style.save(bench_figure(done), tmp_path / "figure.png")
 
 

@@ -6,7 +6,16 @@ import xarray as xr
 
 from cosim.bench.measures.kinds import Point
 from cosim.bench.measures.loops import ConductanceAt, LoopArea, Pinch
-from cosim.bench.measures.stdp import Delays, LevelRatio, RowConductance, StdpCurve, StdpDistance, StdpPeak, StdpWindow
+from cosim.bench.measures.stdp import (
+    Delays,
+    LevelRatio,
+    RowConductance,
+    StdpAt,
+    StdpCurve,
+    StdpDistance,
+    StdpPeak,
+    StdpWindow,
+)
 from cosim.errors import InputError
 from cosim.schema import validate
 
@@ -32,6 +41,19 @@ def test_curve_reads_before_and_after() -> None:
     np.testing.assert_allclose(row.evaluate(data), [1.5, 0.5])
 
 
+def test_curve_of_conductances_each_over_its_own_voltage() -> None:
+    data = point(
+        **{"i(v00)": np.array([1.0, 1.0, 3.0]), "i(v01)": np.array([2.0, 2.0, 1.0])},
+        **{"v(x00)": np.array([1.0, 1.0, 0.5]), "v(x01)": np.array([4.0, 4.0, 2.0])},
+    )
+    curve = of(StdpCurve, kind="stdp-curve", current="i(v{})", voltage="v(x{})", count=2, before="0.2 s", after="1 s")
+    np.testing.assert_allclose(curve.evaluate(data), [5.0, 0.0])
+    row = of(RowConductance, kind="row-conductance", current="i(v{})", voltage="v(x{})", count=2, at="1 s")
+    np.testing.assert_allclose(row.evaluate(data), [6.0, 0.5])
+    with pytest.raises(InputError, match=r"v\(x\{\}\) is zero in a read"):
+        curve.evaluate(point(**{name: np.zeros(3) if name == "v(x01)" else y.values for name, y in data.data.items()}))
+
+
 def test_reads_without_a_signal_are_refused() -> None:
     data = point(**{"i(v00)": np.zeros(3), "v(p)": np.zeros(3)})
     with pytest.raises(InputError, match="no current before"):
@@ -48,6 +70,7 @@ def test_reads_without_a_signal_are_refused() -> None:
         (StdpPeak, {"kind": "stdp-min-delay"}, -1e-3),
         (StdpWindow, {"kind": "stdp-window-opens", "level": -0.75}, -1.5e-3),
         (StdpWindow, {"kind": "stdp-window-closes", "level": 1.5}, 1.5e-3),
+        (StdpAt, {"kind": "stdp-at", "delay": "-0.5 ms"}, -0.5),
         (StdpDistance, {"kind": "stdp-distance"}, np.sqrt(np.mean(CURVE**2))),
     ],
 )
@@ -56,6 +79,11 @@ def test_of_a_curve(cls: type, fields: dict[str, object], expected: float) -> No
     assert measure.combine({"c": CURVE}, {}) == pytest.approx(expected)
     with pytest.raises(InputError, match="4 values for 5 delays"):
         measure.combine({"c": CURVE[:4]}, {})
+
+
+def test_a_delay_outside_the_curve_is_refused() -> None:
+    with pytest.raises(InputError, match=r"0\.003 s is outside the curve's -0\.002 \.\. 0\.002 s"):
+        of(StdpAt, kind="stdp-at", of="c", delays=DELAYS, delay="3 ms").combine({"c": CURVE}, {})
 
 
 def test_distance_to_its_own_action_is_zero() -> None:

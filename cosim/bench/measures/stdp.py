@@ -84,30 +84,40 @@ class StdpCurve(PointMeasure):
     ``current`` is the vector of one device, with ``{}`` where its number stands, in two digits from 00.
 
     Args:
+        voltage: over what conducts, where that is not the whole of the device; default: the same in both reads.
         before, after: times of the two reads.
     """
 
     kind: Literal["stdp-curve"]
     current: str
+    voltage: str | None = None
     count: int = Field(gt=0, le=100)
     before: Second
     after: Second
 
     def vectors(self) -> tuple[str, ...]:
-        """The current of every device."""
-        return numbered(self.current, self.count)
+        """The current of every device, and the voltages."""
+        over = () if self.voltage is None else numbered(self.voltage, self.count)
+        return (*numbered(self.current, self.count), *over)
 
     def evaluate(self, point: Point) -> Array:
         """(count,) ΔG."""
         at = np.array([self.before, self.after])
         reads = np.array([measure.sample(point.data, name, at=at) for name in self.vectors()])
+        reads, over = reads[: self.count], reads[self.count :]
         if np.any(reads[:, 0] == 0.0):
             raise InputError("a device carries no current before its pulses", remedy="read within the read pulse")
+        if np.any(over == 0.0):
+            raise InputError(f"{self.voltage} is zero in a read", remedy="read within the read pulse")
+        reads = reads / over if over.size else reads
         return np.asarray(reads[:, 1] / reads[:, 0] - 1.0)
 
 
 class RowConductance(PointMeasure):
-    """The conductance of each of a row of devices at one time: as `StdpCurve`, with ``voltage`` over all of them."""
+    """The conductance of each of a row of devices at one time.
+
+    ``current`` is as in `StdpCurve`, and so is ``voltage`` where it has ``{}``; else it lies over all of them.
+    """
 
     kind: Literal["row-conductance"]
     current: str
@@ -116,19 +126,21 @@ class RowConductance(PointMeasure):
     at: Second
 
     def vectors(self) -> tuple[str, ...]:
-        """The voltage and the current of every device."""
-        return (self.voltage, *numbered(self.current, self.count))
+        """The voltage, or those of every device, and the current of every device."""
+        over = numbered(self.voltage, self.count) if "{}" in self.voltage else (self.voltage,)
+        return (*over, *numbered(self.current, self.count))
 
     def dimension(self, known: Known) -> Dimension:
         """Current over voltage."""
-        return known.vector(self.vectors()[1]) / known.vector(self.voltage)
+        return known.vector(self.vectors()[-1]) / known.vector(self.vectors()[0])
 
     def evaluate(self, point: Point) -> Array:
         """(count,) S."""
-        v = float(measure.sample(point.data, self.voltage, at=self.at))
-        if v == 0.0:
+        found = np.array([float(measure.sample(point.data, name, at=self.at)) for name in self.vectors()])
+        v, i = found[: -self.count], found[-self.count :]
+        if np.any(v == 0.0):
             raise InputError(f"{self.voltage} is zero at {self.at:g} s", remedy="measure within a read pulse")
-        return np.array([float(measure.sample(point.data, name, at=self.at)) / v for name in self.vectors()[1:]])
+        return np.asarray(i / v)
 
 
 class _OfCurve(DerivedMeasure):
@@ -183,6 +195,20 @@ class StdpWindow(_OfCurve):
         return delay_at(delays, change, self.level, last=self.kind == "stdp-window-closes")
 
 
+class StdpAt(_OfCurve):
+    """ΔG at one ``delay`` (s), which has to be within the curve's; linear between its points."""
+
+    kind: Literal["stdp-at"]
+    delay: Second
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
+        """Dimensionless."""
+        delays, change = self.curve(found, coordinates)
+        if not delays[0] <= self.delay <= delays[-1]:
+            raise InputError(f"delay = {self.delay:g} s is outside the curve's {delays[0]:g} .. {delays[-1]:g} s")
+        return float(np.interp(self.delay, delays, change))
+
+
 class StdpDistance(_OfCurve):
     """Root mean square of ΔG minus `change_by_action`; ``between`` in s, coefficients in powers of ms.
 
@@ -225,4 +251,4 @@ class LevelRatio(DerivedMeasure):
         return float(np.min(values[1:] / values[:-1]))
 
 
-KINDS: tuple[type[Kind], ...] = (StdpCurve, RowConductance, StdpPeak, StdpWindow, StdpDistance, LevelRatio)
+KINDS: tuple[type[Kind], ...] = (StdpCurve, RowConductance, StdpPeak, StdpWindow, StdpAt, StdpDistance, LevelRatio)
