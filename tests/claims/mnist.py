@@ -1,4 +1,10 @@
-"""VDSP on MNIST: the published TiO2 set, 200 neurons, one epoch of 60 000 images, three seeds."""
+"""VDSP on MNIST with the cell that SPICE runs: 200 neurons, one epoch of 60 000 images, three technologies and seeds.
+
+The cell is the published memristor behind the access transistor that the virtual lab's curve gives (1T1R), its pulse
+the rate law that the netlists run. The read-out is named: by majority vote (``S``, the class whose neurons spike most
+in all), which is the source's, and by the winner's label (``W``), probabilities (``P``) and naive Bayes (``NB``) beside
+it. Labels of neurons come from training images; the test set is used once.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +15,66 @@ import numpy as np
 
 from claims.base import Claim, Figures, Report
 from cosim.data import datasets
-from cosim.devices.pulse import Law
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspSettings, VdspSystem
 from cosim.parameters import ParameterSet
+from cosim.resources import find
 from cosim.surrogate.model import Surrogate
 
 SEEDS = (0, 1, 2)
 EPOCHS = 1
-SET = "threshold_memristor:tio2"
-LAW: Law = "published"
+SETS = ("tio2", "hfo2", "hzo")
+MAP = "pulse"
 NETWORK = VdspSettings()
+READ_OUTS = ("S", "W", "P", "NB")
 
 
-def system(images: ImageSet, network: VdspSettings = NETWORK, *, backend: str = "auto") -> VdspSystem:
-    """The claim's network on ``images``."""
-    surrogate = Surrogate(ParameterSet.load(SET), LAW)
-    return VdspSystem(network, surrogate, ImageTask(images, EPOCHS), backend=backend)
+def cell(name: str) -> ParameterSet:
+    """The 1T1R cell of a technology: its published memristor and the extracted access transistor."""
+    access = ParameterSet.load(str(find("fits", "virtual_lab/access_set.toml")))
+    return ParameterSet.load(name).for_device("cell_1t1r", others=[access])
+
+
+def system(name: str, images: ImageSet, network: VdspSettings = NETWORK, *, backend: str = "auto") -> VdspSystem:
+    """The claim's network on ``images`` and cells of a technology."""
+    return VdspSystem(network, Surrogate(cell(name), MAP), ImageTask(images, EPOCHS), backend=backend)
 
 
 def settings() -> Mapping[str, Any]:
     """All that the figures depend on but the code."""
-    chosen = ParameterSet.load(SET)
     return {
         "seeds": SEEDS,
         "epochs": EPOCHS,
-        "set": SET,
-        "parameters": chosen.resolved(),
-        "plasticity": {name: quantity.value for name, quantity in chosen.plasticity.items()},
-        "law": LAW,
+        "cells": {name: cell(name).resolved() for name in SETS},
+        "plasticity": {name: {key: q.value for key, q in cell(name).plasticity.items()} for name in SETS},
+        "map": MAP,
         "network": NETWORK,
         "images": {file: md5 for file, (md5, _) in datasets.MNIST.items()},
     }
 
 
 def measure(tell: Report) -> Figures:
-    """Test accuracy per seed of the read-out that was chosen on training images, and what an epoch takes."""
+    """Test accuracy per technology, seed and read-out, and what an epoch takes."""
+    images, table, seconds = load_images("mnist"), dict[str, dict[str, list[float]]](), []
+    for name in SETS:
 
-    def shown(seed: int, images: int, total: int) -> None:
-        tell(f"seed {seed}: {images} of {total} images")
+        def shown(seed: int, done: int, total: int, name: str = name) -> None:
+            tell(f"{name}, seed {seed}: {done} of {total} images")
 
-    result = run_network(system(load_images("mnist")), seeds=SEEDS, progress=shown)
-    on_test = [seed.values.accuracy_on_test_images for seed in result.seeds]
+        result = run_network(system(name, images), seeds=SEEDS, progress=shown)
+        on_test = [seed.values.accuracy_on_test_images for seed in result.seeds]
+        table[name] = {kind: [float(one[kind]) for one in on_test] for kind in READ_OUTS}
+        seconds += [round(seed.seconds, 1) for seed in result.seeds]
     return {
-        "accuracy": result.mean,
-        "accuracy_deviation": result.deviation,
-        "accuracy_lowest": min(result.scores),
-        "accuracies": result.scores,
-        "read_outs": [seed.values.read_out for seed in result.seeds],
-        "on_test": {kind: [one[kind] for one in on_test] for kind in on_test[0]},
-        "seconds_per_epoch": [round(seed.seconds, 1) for seed in result.seeds],
+        "majority_lowest": min(min(row["S"]) for row in table.values()),
+        "winner_lowest": min(min(row["W"]) for row in table.values()),
+        "mean": {name: {kind: round(float(np.mean(x)), 4) for kind, x in row.items()} for name, row in table.items()},
+        "deviation": {
+            name: {kind: round(float(np.std(x, ddof=1)), 4) for kind, x in row.items()} for name, row in table.items()
+        },
+        "accuracies": table,
+        "seconds_per_epoch": seconds,
     }
 
 
@@ -74,21 +89,28 @@ def _bars(n: int, *, classes: int = 4, side: int = 28) -> ImageSet:
 
 
 def probe(network: VdspSettings = NETWORK, seeds: Sequence[int] = SEEDS[:1]) -> Figures:
-    """The claim's network with 20 neurons on 300 images of bars: weights, pulses, spikes, read-outs."""
-    seed = run_network(system(_bars(300), network.with_(neurons=20), backend="numpy"), seeds=seeds).seeds[0]
-    w, found = seed.arrays.w, seed.values
-    return {
-        "weights_mean": float(w.mean()), "weights_deviation": float(w.std()), "pulses": found.programming_pulses,
-        "spikes": float(np.sum(found.spikes_per_image)), "chosen": found.read_out,
-        **{f"on_test_{kind}": float(value) for kind, value in found.accuracy_on_test_images.items()},
-    }  # fmt: skip
+    """The claim's networks with 10 neurons on 150 images of bars: weights, pulses, spikes, read-outs."""
+    found: Figures = {}
+    for name in SETS:
+        made = system(name, _bars(150), network.with_(neurons=10), backend="numpy")
+        seed = run_network(made, seeds=seeds).seeds[0]
+        w, values = seed.arrays.w, seed.values
+        found |= {
+            f"{name}_weights_mean": float(w.mean()),
+            f"{name}_weights_deviation": float(w.std()),
+            f"{name}_pulses": values.programming_pulses,
+            f"{name}_spikes": float(np.sum(values.spikes_per_image)),
+            **{f"{name}_on_test_{kind}": float(x) for kind, x in values.accuracy_on_test_images.items()},
+        }
+    return found
 
 
 MNIST = Claim(
     "mnist",
-    "VDSP on 200 neurons with the published TiO2 memristor learns MNIST in one epoch to more than 83 %",
+    "VDSP on 200 neurons and 1T1R cells as SPICE runs them learns MNIST in one epoch to more than 83 % by majority "
+    "vote, with TiO2, HfO2 and HZO memristors",
     measure,
-    {"accuracy_lowest": (0.83, None)},
+    {"majority_lowest": (0.83, None)},
     long=True,
     settings=settings,
     probe=probe,
