@@ -229,7 +229,8 @@ class BenchFile(Table):
     """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name.
 
     In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
-    it) and ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows.
+    it), ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows, and
+    ``{device.NAME.KEY}`` a parameter of a device (SI), which a circuit of transistors so shares with its model.
 
     Args:
         title: what the bench is, for tables and figures.

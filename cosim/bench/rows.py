@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from cosim.toml_lines import line_of
 
-_PLACE = re.compile(r"\{(stimulus|section|library)\.(\w+)\}")
+_PLACE = re.compile(r"\{(stimulus|section|library|device)\.([\w.]+)\}")
 
 
 def filled(circuit: str, value: Callable[[str, str], str]) -> tuple[str, list[int]]:

@@ -371,6 +371,9 @@ class Testbench:
             if kind == "section":
                 self._known("section", name, self.file.sections)
                 return self.file.sections[name]
+            if kind == "device":
+                owner, _, key = name.partition(".")
+                return fmt(cast(float, self.adjustable(owner, key).value))
             self._known("library", name, self.file.libraries)
             return f'"{self.library(name)}"'
 

@@ -12,6 +12,7 @@ from cosim.devices.ecram import Ecram
 from cosim.devices.filament import FilamentReram
 from cosim.devices.quantum_dot import QuantumDotMemristor
 from cosim.devices.stc import StcSynapse
+from cosim.devices.stc_equations import StcEquations
 from cosim.devices.thermal_link import ThermalLink
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.devices.threshold import ThresholdMemristor
@@ -27,6 +28,7 @@ BUILT_IN: tuple[type[DeviceModel], ...] = (
     ThermalReram,
     ThermalLink,
     StcSynapse,
+    StcEquations,
     QuantumDotMemristor,
     Vteam,
     Yakopcic,

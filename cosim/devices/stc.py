@@ -24,12 +24,12 @@ current logistic, and 1/t when it is switched off: d ln I/dt = (I_in − I)/Q_m,
     C dh/dt = I_p (1 + λ_p (h_0 − h)) S(V_DD − h) − I_d (1 + λ_d (h − h_0)) S(h) + I_rec,   S(v) = 1 − e^(−v/v_sat)
     I_rec   = A · i_hr · tanh((h_0 + v_off − h)/v_rec),   i_hr = i_hrp above zero, i_hrm below
 
-The source's recovery is a sign function; an OTA's is this tanh. A is the acceleration of recovery and consolidation
-(Fig. 11: 7.2 and 32).
+The source's recovery is a sign function; an OTA's is this tanh. A accelerates the recovery alone (Fig. 11: 7.2 and 32);
+the source's network accelerates both phases by 32 (Sec. 3.3.2), which is A = 32 and τ_z = 11.25 s.
 
 **Late phase** (Eqs. 4, 5), tags and protein as steps of width v_edge, the protein latched within t_latch::
 
-    dz/dt = α A p ((z_max − z) Θ(h − h_0 − θ_tag) − (z − z_min) Θ(h_0 − h − θ_tag)) / τ_z
+    dz/dt = α p ((z_max − z) Θ(h − h_0 − θ_tag) − (z − z_min) Θ(h_0 − h − θ_tag)) / τ_z
     p → 1 for good once |h − h_0| + others > θ_pro
 
 ``others`` is a voltage that brings Σ|h_j − h_0| of the neuron's other synapses. The weight is h + h_0 z (the script's
@@ -137,7 +137,7 @@ class StcSynapse(DeviceModel):
         Param("i_hrm", 2.5e-15, "A", (0.0, 1e-3), "recovery current above the reference (printed i_hrn)", SOURCE),
         Param("v_rec", 0.07, "V", (1e-4, 1.0), "width of the recovery amplifier's tanh"),
         Param("v_off", 0.0, "V", (-0.1, 0.1), "offset of the recovery amplifier"),
-        Param("acceleration", 1.0, "1", (1e-3, 1e6), "acceleration of recovery and late phase", "Nicholson, Fig. 11"),
+        Param("acceleration", 1.0, "1", (1e-3, 1e6), "acceleration of the recovery", "Nicholson, Fig. 11"),
         Param("theta_tag", 0.0151226, "V", (0.0, 1.0), "tagging threshold theta_tag_c", SOURCE),
         Param("theta_pro", 0.45, "V", (0.0, 1e4), "protein threshold theta_pro_circuit", SOURCE),
         Param("alpha", 1.0, "1", (0.0, 1e3), "protein synthesis rate", "Nicholson 2024, Table 2"),
@@ -234,7 +234,7 @@ class StcSynapse(DeviceModel):
             "ud": self._mirror(x.ud, x.xd, p, tail=p.i_tail_d, low=p.i_low_d, charge=p.q_mirror_d),
             "h": charging / p.c_h,
             "protein": (1.0 - x.protein) * trigger / p.t_latch,
-            "z": p.alpha * p.acceleration * x.protein * consolidation / p.tau_z,
+            "z": p.alpha * x.protein * consolidation / p.tau_z,
         }
 
     @staticmethod

@@ -143,7 +143,7 @@ def advance(
     trigger = step(np.abs(moved) + others - p.theta_pro, p.v_edge)
     protein = 1.0 - (1.0 - x.protein) * np.exp(-dt * trigger / p.t_latch)
     up_tag, down_tag = step(moved - p.theta_tag, p.v_edge), step(-moved - p.theta_tag, p.v_edge)
-    rate = p.alpha * p.acceleration * protein / p.tau_z
+    rate = p.alpha * protein / p.tau_z
     pull = up_tag + down_tag
     target = np.where(pull > 0.0, (up_tag * p.z_max + down_tag * p.z_min) / np.maximum(pull, 1e-300), x.z)
     z = target + (x.z - target) * np.exp(-rate * pull * dt)
@@ -214,7 +214,7 @@ def script(p: Values, *, dt: float, pre: Array, post: Array, steps_of: Mapping[s
             protein = float(p.alpha)
         gained = protein * (float(p.z_max) - z) * float(h - p.h0 > p.theta_tag)
         lost = protein * (z - float(p.z_min)) * float(p.h0 - h > p.theta_tag)
-        z = max(z + dt * float(p.acceleration) * (gained - lost) / float(p.tau_z), 0.0)
+        z = max(z + dt * (gained - lost) / float(p.tau_z), 0.0)
         rows.append((i, h, z))
     calcium, early, late = np.array(rows).T
     return {"calcium": calcium, "early": early, "late": late}

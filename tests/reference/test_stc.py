@@ -1,6 +1,7 @@
 """The synapse with tagging and capture against oracles without its code: closed forms, the script typed anew."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from cosim import resources
 from cosim.bench.measures.stc import first_order
 from cosim.devices import stc_steps
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.stc import StcSynapse
+from cosim.language.numbers import spice_number
 from cosim.parameters import ParameterSet
 
 SYNAPSE = StcSynapse()
@@ -37,6 +40,61 @@ def test_defaults_are_the_table() -> None:
     assert (P.i_rest, P.i_pre, P.i_post) == (12.5e-12, 400e-12, 100e-12)
     published = ParameterSet.load("stc_synapse:published").resolved()
     assert {name: float(published[name]) for name in TABLE} == pytest.approx(TABLE, rel=1e-12)
+
+
+def test_listing_a_is_its_own_set() -> None:
+    """Table 3 and the constants of listing A, typed here a second time on purpose."""
+    listing = {
+        **TABLE, "i_th_p": 30e-12, "i_th_d": 25e-12, "i_tail_p": 50e-12, "i_low_d": 1.2e-15, "i_hrm": 80e-15,
+        "theta_pro": 0.01, "tau_z": 11.25,
+    }  # fmt: skip
+    p = ParameterSet.load("stc_synapse:listing_a").resolved()
+    assert {name: float(p[name]) for name in listing} == pytest.approx(listing, rel=1e-12)
+    for drive in (p.i_pre, p.i_post):
+        assert stc_steps.spike_width(p.with_(i_pre=drive), step_current=15e-12) == pytest.approx(0.793e-3, rel=1e-3)
+    assert (p.ca_init * p.i_th_p, p.i_rest) == pytest.approx((17e-12, 12.5e-12), rel=1e-5)
+
+
+def test_script_in_listing_a_leaves_the_supply() -> None:
+    """It bounds the weight at 0 only: ten samples of six pairs pass 1.8 V, which the device does not."""
+    p = ParameterSet.load("stc_synapse:listing_a").resolved()
+    pre = np.zeros(3500)
+    for sample in range(10):
+        pre[350 * sample : 350 * sample + 150 : 25] = 1.0
+    both = {"pre": 15e-12, "post": 15e-12}
+    assert stc_steps.script(p, dt=1e-3, pre=pre, post=pre, steps_of=both)["early"].max() > 3.0
+    width = stc_steps.spike_width(p, step_current=15e-12)
+    share = stc_steps.spike_share(1e-3 * np.flatnonzero(pre), width=width, dt=2e-4, steps=17500)
+    assert stc_steps.run(p, dt=2e-4, pre=share, post=share)["early"].max() < 1.8
+    alone = stc_steps.script(p, dt=1e-3, pre=pre, post=0.0 * pre, steps_of=both)["early"]
+    assert alone.min() < 0.9 - 0.3
+    assert alone.max() < 0.9 + 1e-3
+
+
+@pytest.mark.parametrize(("factor", "peak"), [(7.2, 2.254), (32.0, 1.816)])
+def test_slower_recovery_exaggerates_the_total_weight(factor: float, peak: float) -> None:
+    """Fig. 11: V_DD − r t + h_0 − r τ_z at t = τ_z ln(h_0/(r τ_z)), with r the recovery's rate."""
+    r, tau = factor * 2.5e-15 / 1.2215e-12, 11.25
+    t = tau * math.log(0.9 / (r * tau))
+    assert 1.8 - r * t + 0.9 - r * tau == pytest.approx(peak, abs=1e-3)
+    low = {"i_low_p": 1e-20, "i_low_d": 1e-20, "up_init": -16.0, "ud_init": -16.0}
+    p = SYNAPSE.values({**low, "acceleration": factor, "tau_z": tau, "h_init": 1.8, "protein_init": 1.0})
+    x, totals = SYNAPSE.initial(p), []
+    for _ in range(600):
+        x = stc_steps.advance(x, p, dt=0.05)
+        totals.append(float(SYNAPSE.weight(x, p)))
+    # the tail of a mirror that starts at e^-16 of 90 pA takes a few millivolts
+    assert max(totals) == pytest.approx(peak, abs=0.01)
+
+
+def test_netlists_have_the_table_s_biases() -> None:
+    """Defaults of the transistor-level subcircuits are those of the published set, which benches pass over them."""
+    text = " ".join((resources.folder("netlists") / f"stc_{name}.cir").read_text() for name in ("cells", "late"))
+    p = ParameterSet.load("stc_synapse:published").resolved()
+    for name in ("i_th_p", "i_th_d", "i_tail_p", "i_tail_d", "c_h", "theta_tag", "theta_pro", "tau_z"):
+        found = re.findall(rf"\b{name}=([0-9.]+[a-z]*)", text)
+        assert [spice_number(entry) for entry in found] == pytest.approx([float(p[name])] * len(found)), name
+        assert found, name
 
 
 def test_calcium_follows_eq_6_where_i_gain_is_small() -> None:

@@ -115,13 +115,13 @@ def test_fit_finds_what_made_the_waveforms() -> None:
 
 
 def test_consolidation_in_the_reduced_model_is_eq_4(transistor: Values) -> None:
-    """The late phase over a long decay: z = 1 − exp(−A t/τ_z) while tagged, from one protein latch on."""
-    p = transistor.with_(acceleration=32.0)
+    """The late phase over a long decay: z = 1 − exp(−t/τ_z) while tagged, whatever accelerates the recovery."""
+    p = transistor.with_(acceleration=32.0, tau_z=11.25)
     x = fitting.settled(p).with_(h=1.7, protein=1.0)
     steps = 200
     for _ in range(steps):
         x = stc_steps.advance(x, p, dt=0.05)
-    assert float(x.z) == pytest.approx(1 - np.exp(-32.0 * 0.05 * steps / 360.0), rel=1e-9)
+    assert float(x.z) == pytest.approx(1 - np.exp(-0.05 * steps / 11.25), rel=1e-9)
     fall = 32.0 * float(p.i_hrm) + float(p.i_low_d) - float(p.i_low_p)
     # low currents change with the weight by their λ
     assert float(x.h) == pytest.approx(1.7 - fall * 0.05 * steps / float(p.c_h), rel=0.02)
