@@ -228,7 +228,8 @@ class BenchFile(Table):
     """The whole file. ``analysis`` is short for an ``analyses`` table with one entry of that name.
 
     In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
-    it) and ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows.
+    it), ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows, and
+    ``{DEVICE.PARAMETER}`` a value of a device's parameter set.
 
     Args:
         title: what the bench is, for tables and figures.

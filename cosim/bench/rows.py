@@ -10,15 +10,23 @@ from types import MappingProxyType
 
 from cosim.toml_lines import line_of
 
-_PLACE = re.compile(r"\{(stimulus|section|library)\.(\w+)\}")
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)\.(\w+)\}")
 
 
-def filled(circuit: str, value: Callable[[str, str], str]) -> tuple[str, list[int]]:
-    """``circuit`` stripped, with ``value(kind, name)`` for each ``{kind.name}``, and the line that each row is from."""
+def filled(circuit: str, value: Callable[[str, str], str | None]) -> tuple[str, list[int]]:
+    """``circuit`` stripped, with ``value(kind, name)`` for each ``{kind.name}``, and the line that each row is from.
+
+    What has the value None stays as it is.
+    """
+
+    def put(match: re.Match[str]) -> str:
+        text = value(match[1], match[2])
+        return match[0] if text is None else text
+
     lines: list[str] = []
     rows: list[int] = []
     for number, line in enumerate(circuit.strip().split("\n")):
-        lines.append(_PLACE.sub(lambda match: value(match[1], match[2]), line) if "{" in line else line)
+        lines.append(_PLACE.sub(put, line) if "{" in line else line)
         rows += [number] * (lines[-1].count("\n") + 1)
     return "\n".join(lines), rows
 

@@ -358,19 +358,25 @@ class Testbench:
     def _circuit(self) -> tuple[str, list[int]]:
         """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
 
-        def value(kind: str, name: str) -> str:
+        def value(kind: str, name: str) -> str | None:
             with at("circuit"):
                 return text_of(kind, name)
 
-        def text_of(kind: str, name: str) -> str:
+        def text_of(kind: str, name: str) -> str | None:
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
                 return self.file.source(name)
             if kind == "section":
                 self._known("section", name, self.file.sections)
                 return self.file.sections[name]
-            self._known("library", name, self.file.libraries)
-            return f'"{self.library(name)}"'
+            if kind == "library":
+                self._known("library", name, self.file.libraries)
+                return f'"{self.library(name)}"'
+            if kind not in self.sets:
+                return None
+            values = self.sets[kind].resolved()
+            self._known(f"parameter of {kind}", name, values)
+            return fmt(values[name])
 
         return filled(self.file.circuit, value)
 
