@@ -118,15 +118,23 @@ def convergence_order(values: Sequence[float], steps: Array) -> float:
 
 
 def extrapolate(
-    stack: Stack, *, base: float = BASE, stop: float = 20e-6, tell: Callable[[str], None] = lambda _: None
+    stack: Stack,
+    *,
+    base: float = BASE,
+    splits: tuple[int, int, int] = SPLITS,
+    stop: float = 20e-6,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Extrapolated:
-    """The step response of ``stack`` in the limit of a fine mesh; its own ``refine`` is not used."""
+    """The step response of ``stack`` in the limit of a fine mesh; its own ``refine`` is not used.
+
+    The grid of fineness ``base`` has its cells divided into each of ``splits`` in turn, coarse to fine.
+    """
     coarse = replace(stack, refine=base)
     found = []
-    for split in SPLITS:
-        tell(f"mesh {split} of {SPLITS[-1]}")
+    for split in splits:
+        tell(f"mesh {split} of {splits[-1]}")
         found.append(quarter_response(coarse, split=split, stop=stop, tell=tell))
-    steps = 1.0 / np.array(SPLITS, dtype=float)
+    steps = 1.0 / np.array(splits, dtype=float)
     order = convergence_order([one.r_th for one in found], steps)
 
     def of(which: slice) -> Response:

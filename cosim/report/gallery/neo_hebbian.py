@@ -59,10 +59,11 @@ def heater_power(
     """(f, psi) W at the operating point, all points in one netlist; the bench's k is scaled with the width."""
     values = bench.values(next(iter(bench.file.plan)), point={})
     k = values["k"] * width / values["width"]
+    r_heater = float(bench.sets["reram"].resolved().r_heater)
     reram = subcircuit(find_device("thermal_reram"), "reram", bench.sets["reram"].resolved())
     lines = ["heater power", reram, f'.include "{resources.find("netlists", "1t1h1m.cir")}"']
     common = f"v_max={fmt(v_max)} correction={fmt(correction)} k={fmt(k)}"
-    common += f" vth={fmt(values['vth'])} m={fmt(values['m'])} r_heater={fmt(values['r_heater'])}"
+    common += f" vth={fmt(values['vth'])} m={fmt(values['m'])} r_heater={fmt(r_heater)}"
     count = 0
     for a in f:
         for b in psi:
@@ -80,7 +81,7 @@ def heater_power(
     deck = Deck("\n".join([*lines, ".op", ".end\n"]), save=save, roots=resources.shipped_roots())
     data = simulator.run(deck)["op"]
     volts = np.array([float(data[name].values.reshape(-1)[0]) for name in save]).reshape(count, 2)
-    return np.asarray(((volts[:, 0] - volts[:, 1]) ** 2 / values["r_heater"]).reshape(len(f), len(psi)))
+    return np.asarray(((volts[:, 0] - volts[:, 1]) ** 2 / r_heater).reshape(len(f), len(psi)))
 
 
 def straightness(power: Array, product: Array) -> float:
