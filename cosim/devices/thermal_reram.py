@@ -94,12 +94,12 @@ class ThermalReram(DeviceModel):
     )
     # Functions of the states with nodes of their own: a simulator then differentiates three short laws, not one long.
     inner = (
-        Inner("theta", "normalised rise of Eq. 27"),
-        Inner("step_set", "ΔG/G0 of the SET surface"),
-        Inner("step_reset", "ΔG/G0 of the RESET surface, below zero"),
-        Inner("pace_set", "ln G per published SET pulse"),
-        Inner("pace_reset", "ln G per published RESET pulse"),
-        Inner("heater_rise", "rise of the heater's rod over ambient, K"),
+        Inner("theta", "normalised rise of Eq. 27", "1"),
+        Inner("step_set", "ΔG/G0 of the SET surface", "1"),
+        Inner("step_reset", "ΔG/G0 of the RESET surface, below zero", "1"),
+        Inner("pace_set", "ln G per published SET pulse", "1"),
+        Inner("pace_reset", "ln G per published RESET pulse", "1"),
+        Inner("heater_rise", "rise of the heater's rod over ambient", "K"),
     )
     params = (
         Param("g_max", 100e-6, "S", (1e-9, 1e-2), "conductance at w = 1"),
