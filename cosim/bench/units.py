@@ -14,6 +14,7 @@ from cosim.bench import adjust
 from cosim.bench import file as schema
 from cosim.bench.measures.dimensions import UNKNOWN, Dimension, Known, of_unit
 from cosim.bench.measures.kinds import Kind
+from cosim.devices.base import Inner, State
 from cosim.devices.registry import device as find_device
 from cosim.errors import UnitError, at
 from cosim.schema import Stated, located
@@ -101,7 +102,9 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
     )
     states: dict[str, list[str]] = {}
     for chosen in bench.sets.values():
-        for state in find_device(chosen.device).all_states:
+        used = find_device(chosen.device)
+        nodes: list[State | Inner] = [*used.all_states, *used.inner]
+        for state in nodes:
             states.setdefault(state.name.lower(), []).append(units.si_unit(state.unit))
 
     lacks = _lacks(bench)

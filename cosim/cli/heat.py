@@ -24,6 +24,9 @@ def heat(
         str, typer.Option(help="From the outer lines to the adiabatic sides; default: 2 F.", show_default=False)
     ] = "",
     refine: Annotated[float, typer.Option(help="Fineness of the mesh; 1.35 has 300 000 cells.")] = 1.0,
+    limit: Annotated[
+        bool, typer.Option("--limit", help="Extrapolate three nested meshes; --refine scales the coarsest.")
+    ] = False,
     write: Annotated[Path | None, typer.Option(help="Folder for the fitted parameter sets.")] = None,
     name: Annotated[str, typer.Option(help="Name of the sets; default: by F and K.", show_default=False)] = "",
     figure: Annotated[Path | None, typer.Option(help="Write the step responses (.png, .svg, .pdf).")] = None,
@@ -35,8 +38,9 @@ def heat(
 
     from cosim import units
     from cosim.cli.output import print_json, show_table, working
+    from cosim.heat.extrapolate import BASE, extrapolate
     from cosim.heat.network import fit_array, fit_cell, parameter_sets, write_sets
-    from cosim.heat.response import COUPLING_TIME, response
+    from cosim.heat.response import COUPLING_TIME, StepResponse, response
     from cosim.heat.stack import Stack
 
     width, spacing = units.parse(feature, "m"), units.parse(pitch, "m") if pitch else None
@@ -48,7 +52,8 @@ def heat(
         stack = replace(stack, margin=units.parse(margin, "m"))
     started = time.perf_counter()
     with working("solving the heat equation"):
-        found = response(stack)
+        solved = extrapolate(stack, base=BASE * refine) if limit else response(stack)
+        found = solved if isinstance(solved, StepResponse) else solved.response
         seconds = time.perf_counter() - started
         cell, single, array = fit_cell(found), fit_cell(found, poles=1), fit_array(found)
     late, rest = found.at(COUPLING_TIME), found.at(None)
@@ -59,6 +64,7 @@ def heat(
                 "coupling_60ns": late, "coupling_rest": rest,
                 "cell": {key: quantity.value for key, quantity in cell.values.items()}, "cell_error": cell.error,
                 "one_pole_error": single.error,
+                "mesh_error": None if isinstance(solved, StepResponse) else dict(solved.error),
                 "array": {key: quantity.value for key, quantity in array.values.items()}, "array_error": array.error,
             }
         )  # fmt: skip
@@ -77,6 +83,9 @@ def heat(
             for key, quantity in fit.values.items()
         ]
         show_table("", ("circuit", "parameter", "value"), values, right=(2,))
+        if not isinstance(solved, StepResponse):
+            off = ", ".join(f"{where} {error:.1%}" for where, error in solved.error.items())
+            print(f"limit of three meshes, order {solved.order:.2f}; its error: {off}")
         print(f"largest error: cell {cell.error:.2%} (one pole {single.error:.2%}), array {array.error:.2%}")
     if figure is not None:
         from cosim.report.heat_figures import plot_response
@@ -86,6 +95,6 @@ def heat(
     if write is not None:
         suffix = f"_pitch_{spacing * 1e9:.4g}nm" if spacing else ""
         suffix += "" if geometry == "baseline" else "_modified"
-        sets = parameter_sets(found, name or f"stack_{width * 1e9:.4g}nm{suffix}")
+        sets = parameter_sets(solved, name or f"stack_{width * 1e9:.4g}nm{suffix}")
         for path in write_sets(sets, write):
             typer.echo(f"wrote {path}", err=True)

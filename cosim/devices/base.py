@@ -153,10 +153,11 @@ class State:
 
 @dataclass(frozen=True)
 class Inner:
-    """An unknown inside the device that an equation fixes at every instant: the voltage of an inner node (V)."""
+    """An unknown inside the device that an equation fixes at every instant: an inner node's voltage, in ``unit``."""
 
     name: str
     description: str = ""
+    unit: str = "V"
 
 
 Law = Callable[[Mapping[str, Operand], Values, Values], Operand]

@@ -26,13 +26,21 @@ the range the RESET surface is not monotonic: a pulse ends lower from a higher G
 v_0 = (1.7 V − v_p)/ln(280 µs/10 ns). Eq. 27 knows no bound; within ``fade`` of the range's ends the step is scaled down
 linearly to zero (our choice).
 
-**Heat.** The heater's power P = v_h²/R and, by ``self_heating``, a share of the cell's own (0: Eq. 27 was measured with
-it inside) raise the filament through two poles. The fast one is local, the slow one is the cell's volume, which
-exchanges heat through the thermal port::
+**Heat.** The heater's power P = v_h²/R and, by ``self_heating``, a share of the cell's own raise the filament through
+two poles. The fast one is local, the slow one is the cell's volume, which exchanges heat through the thermal port::
 
     d(rise_fast)/dt = (r_fast P − rise_fast)/tau_fast
     d(rise_slow)/dt = (r_slow P + contact (T_port − rise_slow) − rise_slow)/tau_slow
     T = T_amb + rise_fast + rise_slow
+    T_heater = T + r_rod v_h²/R
+
+The heater's rod is the hotter by what drops on the way to the filament: in the heat equation 85 % of that is there
+after 0.1 ns, so that it has no pole (inner node ``heater_rise``, over ambient). The ratio of both rises is the source's
+self-coupling.
+
+``self_heating`` is 0 because Eq. 27's T is the *ambient* temperature of cells that took 0.85 V or −1.05 V, and v_0
+comes from its 10 ns at 1.7 V: whatever the write pulse's own heat does is in a, b, c, d and v_0 already, and 1 counts
+it twice (`netlists/1t1h1m_phases.toml` shows both).
 
 ``contact`` is the port's conductance in units of 1/r_slow: large, so that an open port sits at rise_slow. Links between
 the ports of neighbours (`thermal_link`) are crosstalk. ``r_fast`` = 0 leaves the single pole of Eqs. 23 and 24.
@@ -86,11 +94,12 @@ class ThermalReram(DeviceModel):
     )
     # Functions of the states with nodes of their own: a simulator then differentiates three short laws, not one long.
     inner = (
-        Inner("theta", "normalised rise of Eq. 27"),
-        Inner("step_set", "ΔG/G0 of the SET surface"),
-        Inner("step_reset", "ΔG/G0 of the RESET surface, below zero"),
-        Inner("pace_set", "ln G per published SET pulse"),
-        Inner("pace_reset", "ln G per published RESET pulse"),
+        Inner("theta", "normalised rise of Eq. 27", "1"),
+        Inner("step_set", "ΔG/G0 of the SET surface", "1"),
+        Inner("step_reset", "ΔG/G0 of the RESET surface, below zero", "1"),
+        Inner("pace_set", "ln G per published SET pulse", "1"),
+        Inner("pace_reset", "ln G per published RESET pulse", "1"),
+        Inner("heater_rise", "rise of the heater's rod over ambient", "K"),
     )
     params = (
         Param("g_max", 100e-6, "S", (1e-9, 1e-2), "conductance at w = 1"),
@@ -119,6 +128,7 @@ class ThermalReram(DeviceModel):
         Param("tau_fast", 5e-9, "s", (1e-12, 1.0), "time constant of the fast pole"),
         Param("r_slow", 2.8e6, "K/W", (1.0, 1e9), "thermal resistance of the slow pole"),
         Param("tau_slow", 0.54e-6, "s", (1e-12, 1.0), "time constant of the slow pole"),
+        Param("r_rod", 2.2e6, "K/W", (0.0, 1e9), "thermal resistance from the heater's rod to the filament"),
         Param("contact", 1000.0, "1", (0.0, 1e6), "conductance of the thermal port times r_slow"),
         Param("w0", 0.5, "1", (0.0, 1.0), "initial state"),
         Param("rise_fast0", 0.0, "K", (-300.0, 1e4), "initial rise of the fast pole"),
@@ -174,7 +184,12 @@ class ThermalReram(DeviceModel):
             "step_reset": self._step(x, p, polarity=-1) - x.step_reset,
             "pace_set": self._pace(x, p, polarity=1) - x.pace_set,
             "pace_reset": self._pace(x, p, polarity=-1) - x.pace_reset,
+            "heater_rise": self.heater_rise(across, x, p) - x.heater_rise,
         }
+
+    def heater_rise(self, across: Mapping[str, Operand], x: Values, p: Values) -> Operand:
+        """How far the heater's rod is over ambient (K)."""
+        return x.rise_fast + x.rise_slow + p.r_rod * across["heater"] * across["heater"] / p.r_heater
 
     def surface(self, w: Operand, theta: Operand, p: Values, *, polarity: int) -> Operand:
         """Eq. 27: |ΔG/G0| of one published pulse from the fraction ``w`` of the range at the normalised rise ``theta``.

@@ -9,8 +9,9 @@ Two models of `cosim.devices.thermal_reram`, by Levenberg–Marquardt (lmfit):
   C together; r_slow is then what leads down to the heat sink alone.
 
 Times are evenly spaced on a logarithmic axis. The cell's residuals are relative to its rise at rest, the array's to the
-own filament's rise at the same time, so that the ratios of crosstalk count during the transient. The curves have no
-noise: standard errors only say how far the network is from the heat equation.
+own filament's rise at the same time, so that the ratios of crosstalk count while steps are taken. The curves have no
+noise: standard errors say how far the network is from the heat equation and, where the curve is the limit of several
+meshes (`cosim.heat.extrapolate`), how far the fits to its coarser and its finer pair of them are apart.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from cosim.devices.registry import device
 from cosim.errors import FitError
 from cosim.files import write_atomic
 from cosim.fitting.minimise import estimates, minimise
-from cosim.heat.response import StepResponse
+from cosim.heat.extrapolate import Extrapolated
+from cosim.heat.response import COUPLING_TIME, StepResponse
 from cosim.heat.stack import Stack
 from cosim.parameters import ParameterSet, Quantity, read_sets
 
 LINKS = ("along_row", "along_column")
-OWN, ROW, COLUMN, DIAGONAL = range(1, 5)  # columns of Response.rises
+OWN, ROW, COLUMN, DIAGONAL = range(1, 5)  # columns of StepResponse.rises
+RISEN = 1e-9  # s: the rod has its rise over the filament by then
 FLOOR = 0.05  # of the rise at rest: below it crosstalk is of no account
 
 
@@ -172,34 +175,69 @@ def describe(stack: Stack) -> str:
     return ", ".join(f"{name} {value * 1e9:.4g} nm" for name, value in sizes.items())
 
 
-def parameter_sets(response: StepResponse, name: str) -> dict[str, list[ParameterSet]]:
+def rod(response: StepResponse) -> Quantity:
+    """K/W from the heater's rod to its filament, with the largest distance from it after 1 ns as its error."""
+    late = response.times >= RISEN
+    drop = response.rises[late, 0] - response.rises[late, OWN]
+    value = float(drop.mean())
+    return Quantity(value, float(np.max(np.abs(drop - value))))
+
+
+def _values(response: StepResponse) -> dict[str, dict[str, Quantity]]:
+    cell, array = fit_cell(response).values, fit_array(response).values
+    own = {"r_rod": rod(response)}
+    return {"cell": {**cell, **own}, "array": {**array, **own}}
+
+
+def parameter_sets(found: StepResponse | Extrapolated, name: str) -> dict[str, list[ParameterSet]]:
     """File name -> sets: the cell, the array's cell, and its links, as ``name``, ``name_array``, ``name_along_row``."""
-    cell, array, single = fit_cell(response), fit_array(response), fit_cell(response, poles=1)
+    response = found if isinstance(found, StepResponse) else found.response
+    values = _values(response)
+    origin = {"cells": str(response.cells), "refine": f"{response.stack.refine:g}"}
+    heater: dict[str, Quantity] = {"r_heater": Quantity(response.resistance)}
+    mesh = f"one mesh of {response.cells} cells"
+    if not isinstance(found, StepResponse):
+        ends = [_values(pair) for pair in found.pairs]
+        for kind, entries in values.items():
+            for key, quantity in entries.items():
+                apart = abs(ends[1][kind][key].value - ends[0][kind][key].value)
+                entries[key] = Quantity(quantity.value, float(np.hypot(quantity.stderr or 0.0, apart)))
+        origin = {"cells": ", ".join(str(one.cells) for one in found.meshes), "order": f"{found.order:.2f}"}
+        heater = {}  # the rod of Table 2, as the device has it
+        at_rest = found.meshes[-1].steady / response.steady - 1.0
+        mesh = (
+            f"limit of three meshes: the finest is off by {at_rest[0]:+.1%} (heater) and {at_rest[OWN]:+.1%} (filament)"
+            f" at rest, the limit's own error is {found.error['heater']:.1%} and {found.error['A']:.1%}"
+        )
+    cell, single, array = fit_cell(response), fit_cell(response, poles=1), fit_array(response)
+    late = response.at(COUPLING_TIME)
     source = (
-        f"heat equation with Table 2 of arXiv 2411.18272: {describe(response.stack)} (own where the text is silent)"
+        f"heat equation with Table 2 of arXiv 2411.18272: {describe(response.stack)} (our choice where the text is"
+        " silent)"
     )
-    made = MappingProxyType(
-        {"cosim": __version__, "cells": str(response.cells), "refine": f"{response.stack.refine:g}"}
-    )
-    heater = {"r_heater": Quantity(response.resistance)}
+    made = MappingProxyType({"cosim": __version__, **origin})
 
     def one(kind: str, label: str, values: Mapping[str, Quantity], *notes: str) -> ParameterSet:
         return ParameterSet(kind, label, MappingProxyType(dict(values)), source, notes, provenance=made)
 
-    poles = ("r_fast", "tau_fast", "r_slow", "tau_slow")
+    poles = ("r_fast", "tau_fast", "r_slow", "tau_slow", "r_rod")
+    coupling = f"coupling of the heater to its filament after 60 ns {late['A']:.4f}, to B {late['B row']:.4f} (row)"
+    coupling += f" and {late['B column']:.4f} (column), to C {late['C']:.4f}"
     own_cell = one(
-        "thermal_reram", name, {**{key: cell.values[key] for key in poles}, **heater},
+        "thermal_reram", name, {**{key: values["cell"][key] for key in poles}, **heater},
         f"the cell alone: its neighbours are part of what its heat spreads into; largest error {cell.error:.2%} of the"
         f" rise at rest, {single.error:.2%} with one pole",
-        "standard errors are the network's distance from the heat equation: the curve has no noise",
+        mesh, coupling,
+        "standard errors: the network's distance from the heat equation, and the mesh's; the curve has no noise",
     )  # fmt: skip
     in_array = one(
-        "thermal_reram", f"{name}_array", {**{key: array.values[key] for key in poles}, **heater},
+        "thermal_reram", f"{name}_array", {**{key: values["array"][key] for key in poles}, **heater},
         f"for use with the links {name}_along_row and {name}_along_column; largest error {array.error:.2%} of the"
         " own filament's rise at rest",
+        mesh, coupling,
         "a middle cell's neighbourhood: cells at the edge of an array see the same links, fewer of them",
     )  # fmt: skip
-    links = [one("thermal_link", f"{name}_{key}", {"g_link": array.values[key]}) for key in LINKS]
+    links = [one("thermal_link", f"{name}_{key}", {"g_link": values["array"][key]}) for key in LINKS]
     return {"thermal_stack.toml": [own_cell, in_array], "thermal_link.toml": links}
 
 

@@ -62,18 +62,18 @@ class Discretised:
     capacity: Array
 
 
-def discretise(grid: BoxGrid) -> Discretised:
-    """Mesh and matrices of a grid. Raises `EngineMissing` without FiPy."""
+def discretise(grid: BoxGrid, *, charge: bool = True) -> Discretised:
+    """Mesh and matrices of a grid, that of the charge empty unless ``charge``. Raises `EngineMissing` without FiPy."""
     fipy = _library("fipy")
     dx, dy, dz = (np.diff(edge) for edge in grid.edges)
     # FiPy's mesh is built in units of 1 nm: coordinates of 1e-9 would fall under its tolerances.
     mesh = fipy.Grid3D(dx=dx * 1e9, dy=dy * 1e9, dz=dz * 1e9)
     sink = mesh.exteriorFaces & (mesh.faceCenters[2] < 1e-6)
     heat = _matrix(fipy, mesh, grid.of_material("kappa"), sink)
-    charge = _matrix(fipy, mesh, grid.of_material("sigma"), None)
+    current = _matrix(fipy, mesh, grid.of_material("sigma"), None) if charge else csr_matrix(heat.shape)
     del mesh, sink
-    gc.collect()  # FiPy's mesh is in reference cycles: 2 kB per cell would stay until Python's garbage collection
-    return Discretised(grid, heat * 1e-9, charge * 1e-9, grid.heat_capacity)
+    gc.collect()  # FiPy's mesh holds itself in cycles: 2 kB a cell that would stay until Python's own round
+    return Discretised(grid, heat * 1e-9, current * 1e-9, grid.heat_capacity)
 
 
 def _matrix(fipy: Any, mesh: Any, coefficient: Array, fixed: Any) -> csr_matrix:

@@ -223,11 +223,11 @@ def graded(breaks: Array, *, fine: Array, smallest: float, growth: float) -> Arr
     return np.concatenate(edges)
 
 
-def make_grid(stack: Stack) -> BoxGrid:
-    """The stack on a graded grid whose planes lie on every interface."""
+def make_grid(stack: Stack, *, middle: bool = False) -> BoxGrid:
+    """The stack on a graded grid whose planes lie on every interface and, where ``middle``, on every line's centre."""
     rod, filament = 0.5 * stack.side(stack.rod_radius), 0.5 * stack.side(stack.filament_radius)
     half, centres = 0.5 * stack.feature, stack.centres
-    offsets = np.array([-half, -rod, -filament, filament, rod, half])
+    offsets = np.array([-half, -rod, -filament, *([0.0] if middle else []), filament, rod, half])
     breaks = np.unique(np.concatenate([[0.0, stack.width], (centres[:, None] + offsets).ravel()]).round(15))
     fine = (centres[:, None] + np.array([-rod, -filament, filament, rod])).ravel()
     across = graded(breaks, fine=fine, smallest=rod / stack.refine, growth=0.3 / stack.refine)

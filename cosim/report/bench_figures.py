@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosim import units
-from cosim.devices.base import Array
+from cosim.devices.base import Array, Inner, State
 from cosim.devices.registry import device
 from cosim.report import style
 from cosim.report.measure_figures import limit_lines, loop_figure, measure_figure
@@ -88,7 +88,10 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     many = {key: m for key, m in result.measures.items() if train is not None and m.values.size == len(train)}
     vectors = [str(key) for key in data.data_vars]
     if len(vectors) > PANELS and not many:
-        return waveform_figure(data, f"{bench.file.title}\n{_which(result, grey=False)}".strip())
+        stated = data.copy()
+        for key in vectors:  # an engine calls a state's node a voltage
+            stated[key].attrs = {**data[key].attrs, "units": _named(result, key)[1]}
+        return waveform_figure(stated, f"{bench.file.title}\n{_which(result, grey=False)}".strip())
     conditioning = 2 * int(getattr(bench.file.stimuli[name], "conditioning", 0)) if train is not None else 0
     first_pulse = max(conditioning - 2, 0)
     last_pulse = min(first_pulse + periods, len(train)) if train is not None else 0
@@ -199,9 +202,12 @@ def _named(result: BenchResult, name: str) -> tuple[str, str]:
     """The label of a vector without its unit, and the unit; a device's state is not a voltage."""
     path, _, state = name.partition("(")[2].rstrip(")").rpartition(".")
     for chosen in result.bench.sets.values():
-        for entry in device(chosen.device).all_states:
+        used = device(chosen.device)
+        nodes: list[State | Inner] = [*used.all_states, *used.inner]
+        for entry in nodes:
             if path and entry.name == state:
-                return f"state {state} of {path}", "" if entry.unit == "1" else entry.unit
+                kind = "state " if isinstance(entry, State) else ""
+                return f"{kind}{state} of {path}", "" if entry.unit == "1" else entry.unit
     given = result.waveforms[name]
     return described(name, magnitude=is_complex(given.values)), str(given.attrs.get("units", ""))
 

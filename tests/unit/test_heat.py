@@ -11,6 +11,7 @@ import pytest
 from cosim.cli.app import main
 from cosim.errors import EngineMissing, FitError, InputError
 from cosim.heat import solve
+from cosim.heat.extrapolate import Extrapolated, convergence_order, extrapolate, limit, quarter_response
 from cosim.heat.network import array_response, fit_array, fit_cell, foster, parameter_sets, write_sets
 from cosim.heat.reduced import reduce
 from cosim.heat.response import PROBES, VOLTAGE, StepResponse, probes, response, steady_field
@@ -222,6 +223,53 @@ def test_sets_are_written_and_merged(found: StepResponse, tmp_path: Path) -> Non
     links = fit_array(found).values
     link = ParameterSet.load(f"{tmp_path / 'thermal_link.toml'}:stack_test_along_row")
     assert link.values["g_link"].value == links["along_row"].value
+
+
+@pytest.fixture(scope="module")
+def extrapolated() -> Extrapolated:
+    return extrapolate(Stack.baseline(), base=0.12, splits=(1, 2, 3))
+
+
+def test_limit_of_three_values_is_that_of_their_law() -> None:
+    steps = 1.0 / np.array([2.0, 3.0, 4.0])
+    values = 5.0 + 0.8 * steps**1.3
+    assert convergence_order(values.tolist(), steps) == pytest.approx(1.3, rel=1e-9)
+    assert limit(values, steps, order=1.3) == pytest.approx(5.0, rel=1e-12)
+    with pytest.raises(InputError, match="do not converge"):
+        convergence_order([1.0, 2.0, 1.5], steps)
+
+
+@pytest.mark.needs("fipy")
+def test_a_quarter_is_the_whole(found: StepResponse) -> None:
+    """The mirror planes, on one grid: only what the leads take of the heat differs."""
+    part = quarter_response(COARSE, split=1)
+    # the quarter has one more plane of cells in each line's middle
+    np.testing.assert_allclose(part.steady, found.steady, rtol=0.04)
+    assert part.resistance == pytest.approx(found.resistance, rel=0.01)
+
+
+@pytest.mark.needs("fipy")
+@pytest.mark.needs("pyamg")
+def test_the_limit_does_not_depend_on_the_mesh(extrapolated: Extrapolated) -> None:
+    """Meshes of a few thousand cells, the finest 15 % off, have the limit of the shipped sets."""
+    p = ParameterSet.load("thermal_reram:stack_60nm").resolved()
+    filament = extrapolated.response.steady[1]
+    assert filament == pytest.approx(p.r_fast + p.r_slow, rel=0.02)
+    assert extrapolated.response.r_th == pytest.approx(p.r_fast + p.r_slow + p.r_rod, rel=0.04)
+    assert extrapolated.meshes[-1].r_th > 1.1 * extrapolated.response.r_th
+    assert 1.0 < extrapolated.order < 2.0
+    assert 0.0 < extrapolated.error["A"] < 0.2
+
+
+@pytest.mark.needs("fipy")
+@pytest.mark.needs("pyamg")
+def test_sets_of_the_limit_state_the_error_of_the_mesh(extrapolated: Extrapolated) -> None:
+    sets = parameter_sets(extrapolated, "x")
+    cell = next(entry for entry in sets["thermal_stack.toml"] if entry.name == "x")
+    apart = np.diff([fit_cell(pair).values["r_fast"].value for pair in extrapolated.pairs])[0]
+    assert (cell.values["r_fast"].stderr or 0.0) >= abs(apart)
+    assert any("limit of three meshes" in note for note in cell.notes)
+    assert "r_heater" not in cell.values
 
 
 @pytest.mark.needs("fipy")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from cosim.bench.measures import arrays
 from cosim.bench.measures import waveforms as measure
@@ -111,20 +112,52 @@ class Sum(DerivedMeasure):
 
 
 class LineError(DerivedMeasure):
-    """|y/(slope x) − 1| of a straight line through the origin: its mean or its largest value over a sweep."""
+    """|y/(slope x) − 1| of a straight line through the origin: its mean, median or largest value.
 
-    kind: Literal["line-error", "largest-line-error"]
+    Args:
+        against: the product of measures and swept parameters by name, or numbers, one for each value of `of`.
+    """
+
+    kind: Literal["line-error", "median-line-error", "largest-line-error"]
     of: str
-    against: tuple[str, ...]
+    against: tuple[str, ...] | tuple[float, ...]
 
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> float:
         """Dimensionless; 0 is a straight line."""
         y = self.take(self.of, found, coordinates)
-        x: Array = np.prod([self.take(name, found, coordinates) for name in self.against], axis=0)
+        names = [name for name in self.against if isinstance(name, str)]
+        x: Array = np.prod([self.take(name, found, coordinates) for name in names], axis=0)
+        if not names:
+            x = np.asarray(self.against, dtype=float)
         if x.shape != y.shape or np.any(x == 0.0):
-            raise InputError(f"{self.of} cannot be compared to {'·'.join(self.against)}", remedy="leave out zeros")
+            raise InputError(
+                f"{self.of} cannot be compared to {'·'.join(map(str, self.against))}", remedy="leave out zeros"
+            )
         error = np.abs(y * (x @ x) / ((x @ y) * x) - 1.0)
+        if self.kind == "median-line-error":
+            return float(np.median(error))
         return float(error.mean() if self.kind == "line-error" else error.max())
 
 
-KINDS: tuple[type[Kind], ...] = (ResistorPower, ReadStep, Sum, LineError, *arrays.KINDS)
+class Deviation(DerivedMeasure):
+    """Each value over the one that is expected of it, minus 1.
+
+    Args:
+        expected: numbers in SI, one for each value of `of` in the order of the sweep.
+    """
+
+    kind: Literal["deviation"]
+    of: str
+    expected: tuple[float, ...] = Field(min_length=1)
+
+    def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Array:
+        """(n,) dimensionless."""
+        y, expected = self.take(self.of, found, coordinates).ravel(), np.asarray(self.expected)
+        if y.shape != expected.shape or np.any(expected == 0.0):
+            raise InputError(
+                f"{self.of} has {y.size} values, {expected.size} are expected", remedy="give as many, none of them zero"
+            )
+        return np.asarray(y / expected - 1.0)
+
+
+KINDS: tuple[type[Kind], ...] = (ResistorPower, ReadStep, Sum, LineError, Deviation, *arrays.KINDS)
