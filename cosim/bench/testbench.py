@@ -360,11 +360,11 @@ class Testbench:
     def _circuit(self) -> tuple[str, list[int]]:
         """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
 
-        def value(kind: str, name: str) -> str | None:
+        def value(kind: str, name: str) -> str:
             with at("circuit"):
                 return text_of(kind, name)
 
-        def text_of(kind: str, name: str) -> str | None:
+        def text_of(kind: str, name: str) -> str:
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
                 return self.file.source(name)
