@@ -94,8 +94,8 @@ def events() -> dict[str, tuple[float, float]]:
 
 
 def relaxation() -> dict[str, tuple[float, float]]:
-    spikes = train(10e-3, 3e-3, 5)
-    after = {"after_five": 22.1e-3, "after_20ms": 42e-3, "after_200ms": 222e-3}
+    spikes = train(1e-3, 3e-3, 5)
+    after = {"after_five": 13.1e-3, "after_20ms": 33e-3, "after_200ms": 213e-3}
     falls = {name: fall(spikes, at, r0=30e3, floor=5e3, parts=SLOW) for name, at in after.items()}
     return {
         **{f"fall_{name}": (value, 0.01) for name, value in falls.items()},
@@ -171,9 +171,7 @@ def test_energy_limits_are_charges() -> None:
     limits = Testbench.load("ecram_lif_energy").file.limits
     oxide = 3.9 * 8.854e-12 / 4.1e-9
     transistors = (1.0 + 0.42) * 0.18e-12 * oxide + 2 * (1.0 + 0.42) * 1e-6 * 3e-10  # channel and both overlaps
-    assert limits["drive_per_input"].span("J") == pytest.approx(
-        (5e-15 * 1.2**2, (10e-15 + 3.9e-15) * 1.2**2), rel=2e-3
-    )
+    assert limits["drive_per_input"].span("J") == pytest.approx((5e-15 * 1.2**2, (10e-15 + 3.9e-15) * 1.2**2), rel=2e-3)
     assert transistors < 3.9e-15
     power = 1.2 * (4 * 100e-9 + 75e-9) / 8
     assert limits["bias_power"].span("W") == pytest.approx((0.95 * power, 1.05 * power), rel=1e-3)
