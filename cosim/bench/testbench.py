@@ -346,6 +346,12 @@ class Testbench:
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
 
+    @property
+    def parameter_units(self) -> dict[str, str]:
+        """The unit of each of the circuit's parameters, those taken from devices included."""
+        found = {name: entry.unit for name, entry in self.file.parameters.items()}
+        return found | {name: adjust.taken(self, name)[1] for name in self.file.from_devices}
+
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
         devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
