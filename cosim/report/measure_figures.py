@@ -261,7 +261,7 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
         value = measured.show(float(measured.values.ravel()[0]))
         panel.text(1.32, row, style.plain(f"{value}  ({limit})"), va="center", fontsize=7.5)
     panel.set_yticks(range(len(single)), [style.plain(name.replace("_", " ")) for name in single], fontsize=8)
-    panel.invert_yaxis()
+    panel.set_ylim(len(single) - 0.5, -0.5)
     panel.set_xlim(-0.3, 2.3)
     panel.set_xticks([0.0, 0.5, 1.0])
     panel.axvspan(0.0, 1.0, color=_KEPT, alpha=0.08, linewidth=0)
