@@ -47,14 +47,23 @@ def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity |
                 raise UnitError(f"{device}.{key} is in {unit}, not in {given.unit}", remedy=f"write it in {unit}")
 
 
-def taken(bench: Testbench, name: str) -> tuple[float, str]:
-    """The value (SI) and the unit of a parameter that the circuit takes from a device; raises `UnknownName`."""
-    device, _, key = bench.file.from_devices[name].partition(".")
+def of_set(bench: Testbench, place: str) -> tuple[float, str]:
+    """The value (SI) and the unit of ``DEVICE.KEY``, a parameter of a device's set or one of its plasticity factors.
+
+    Raises `UnknownName`.
+    """
+    device, _, key = place.partition(".")
+    _known(bench, "device", device, bench.sets)
     chosen = bench.sets[device]
     known = {**{factor: entry.value for factor, entry in chosen.plasticity.items()}, **chosen.resolved()}
-    with located(bench.source), at("from_devices", name):
-        _known(bench, f"parameter of device {device!r}", key, known)
+    _known(bench, f"parameter of device {device!r}", key, known)
     return float(known[key]), "1" if key in chosen.plasticity else find_device(chosen.device).param(key).unit
+
+
+def taken(bench: Testbench, name: str) -> tuple[float, str]:
+    """The value (SI) and the unit of a parameter that the circuit takes from a device; raises `UnknownName`."""
+    with located(bench.source), at("from_devices", name):
+        return of_set(bench, bench.file.from_devices[name])
 
 
 def check_taken(bench: Testbench) -> None:

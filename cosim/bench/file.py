@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, cast
 
 import pydantic
 from pydantic import Field
@@ -19,6 +19,7 @@ from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
+from cosim.bench.stimuli import fmt
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
 from cosim.errors import InputError, UnitError, UnknownName, at
@@ -230,7 +231,7 @@ class BenchFile(Table):
 
     In ``circuit``, ``{stimulus.NAME}`` becomes a stimulus, ``{section.NAME}`` a library section (a corner may change
     it), ``{library.NAME}`` a path, below the bench's folder or one that whoever runs the bench allows, and
-    ``{device.NAME.KEY}`` a parameter of a device (SI), which a circuit of transistors so shares with its model.
+    ``{device.NAME.KEY}`` a number of a device's set (SI): a parameter, or one of its plasticity factors.
 
     Args:
         title: what the bench is, for tables and figures.
@@ -241,8 +242,7 @@ class BenchFile(Table):
         parameters: the circuit's, each with a unit; ``-p``, sweeps, corners and samples change them.
         devices: what stands for each subcircuit that the circuit uses and does not define.
         from_devices: further parameters of the circuit, each the ``DEVICE.PARAMETER`` of one of ``devices`` (or one of
-            its set's plasticity factors): a number that stands in a set is not written a second time. An analysis may
-            give it another value.
+            its set's plasticity factors), which an analysis may change, or sweep.
         stimuli: waveforms, put into the circuit as ``{stimulus.NAME}``.
         analysis: the only analysis.
         analyses: several, by name; each measure then names the one it sees.
@@ -297,6 +297,18 @@ class BenchFile(Table):
     def duration(self, stimulus: str) -> float | None:
         """Where a stimulus ends (s); None where it does not."""
         return self._stimulus(stimulus)[2]
+
+    def card(self, analysis: str) -> str:
+        """SPICE's card of an analysis."""
+        entry = self.plan[analysis]
+        if isinstance(entry, Op):
+            return ".op"
+        if isinstance(entry, Dc):
+            return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
+        if isinstance(entry, Ac):
+            return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
+        stop = entry.stop if entry.stop is not None else self.duration(cast(str, entry.stimulus))
+        return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
     @property
     def plan(self) -> dict[str, Analysis]:

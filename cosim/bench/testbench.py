@@ -311,7 +311,7 @@ class Testbench:
         with located(self.source):
             circuit, rows = self._circuit()
         before = sum(text.count("\n") + 1 for text in lines)
-        lines += [circuit, self._analysis(analysis), ".end"]
+        lines += [circuit, self.file.card(analysis), ".end"]
         save = self.vectors(analysis)
         if compiled:
             save += tuple(other for name in save if (other := compiled_name(name)))
@@ -349,6 +349,12 @@ class Testbench:
         found |= {name: entry.value for name, entry in self.file.plan[analysis].parameters.items()}
         return found | dict(point)
 
+    @property
+    def parameter_units(self) -> dict[str, str]:
+        """The unit of each of the circuit's parameters, those taken from devices included."""
+        found = {name: entry.unit for name, entry in self.file.parameters.items()}
+        return found | {name: adjust.taken(self, name)[1] for name in self.file.from_devices}
+
     def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
         devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
@@ -372,8 +378,7 @@ class Testbench:
                 self._known("section", name, self.file.sections)
                 return self.file.sections[name]
             if kind == "device":
-                owner, _, key = name.partition(".")
-                return fmt(cast(float, self.adjustable(owner, key).value))
+                return fmt(adjust.of_set(self, name)[0])
             self._known("library", name, self.file.libraries)
             return f'"{self.library(name)}"'
 
@@ -412,17 +417,6 @@ class Testbench:
     def roots(self) -> tuple[Path, ...]:
         """The folders that files of the bench may lie in."""
         return (self.folder, *self.allowed, *resources.shipped_roots())
-
-    def _analysis(self, name: str) -> str:
-        entry = self.file.plan[name]
-        if isinstance(entry, schema.Op):
-            return ".op"
-        if isinstance(entry, schema.Dc):
-            return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
-        if isinstance(entry, schema.Ac):
-            return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
-        stop = entry.stop if entry.stop is not None else self.file.duration(cast(str, entry.stimulus))
-        return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
 
     def decks(self) -> list[tuple[str, Mapping[str, float], Deck]]:
         """Every analysis at every point of its sweep: its name, the point, and the deck."""

@@ -5,7 +5,8 @@ behavioural model of it. Its equations and its schematic are not public, so the 
 of levels and write voltage of the long-term part are those of published W/YSZ/WOx devices.
 
 Four terminals: the channel ``p``–``n`` is read, the gate ``g`` is driven against its reference ``b`` (tied to ``n``, or
-to ground where a spike line drives it). With the long-term state w in [0, 1] and volatile ones m_fast, m_slow >= 0::
+to ground where a spike line drives it); the gate's capacitance, which has to be charged, stands in the circuit. With
+the long-term state w in [0, 1] and volatile ones m_fast, m_slow >= 0::
 
     R0(w) = 1 / (g_off + w (g_on − g_off))                      resistance at rest
     R     = R0 − (R0 − r_min) · u,     u = m_fast + m_slow      u in [0, 1]; R = r_min is the clamp
@@ -24,7 +25,9 @@ write pulse is a spike as well: its volatile part lies on top of what it writes.
 alone (our choice; nothing is published).
 
 Every event is spent with the time constant ``settle`` after the edge (`cosim.devices.base`); a pulse of length t counts
-1 − exp(−t/settle) of an event.
+1 − exp(−t/settle) of an event. Where steps are long against ``settle``, the trapezoidal rule rings after a falling
+edge, and each swing counts as a part of a spike (1.6 % too much in the bench ``ecram_relaxation``): the option
+``method = "gear"`` avoids it.
 """
 
 from __future__ import annotations

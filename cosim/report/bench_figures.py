@@ -159,8 +159,8 @@ def _which(result: BenchResult, *, all_of_them: bool = False, grey: bool = True)
     name = f"analysis {run.analysis}" if len(result.bench.file.plan) > 1 else ""
     if all_of_them:
         return ", ".join(filter(None, [f"range over {count} points" if count > 1 else "", name]))
-    parameters = result.bench.file.parameters
-    at = ", ".join(f"{key} = {units.show(value, parameters[key].unit)}" for key, value in run.point.items())
+    given = result.bench.parameter_units
+    at = ", ".join(f"{key} = {units.show(value, given[key])}" for key, value in run.point.items())
     others = f" in colour{f', {GREY} others grey' if count > GREY + 1 else ''}" if grey else ""
     which = f"run 1 of {count}{others}" if count > 1 else ""
     return ", ".join(filter(None, [name, which])) + (f": {at}" if at else "")

@@ -218,7 +218,7 @@ def _places(result: BenchResult, name: str, size: int) -> tuple[str, Array, str]
 
 def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
     """A measure of a bench over what its analysis sweeps, or over the places that its values are taken at."""
-    given = {key: quantity.unit for key, quantity in result.bench.file.parameters.items()}
+    given = result.bench.parameter_units
     found = Swept(
         name, measured.shown_in, measured.values.ravel(), {k: list(v) for k, v in measured.coordinates.items()}, given,
         measured.low, measured.high,
@@ -261,7 +261,7 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
         value = measured.show(float(measured.values.ravel()[0]))
         panel.text(1.32, row, style.plain(f"{value}  ({limit})"), va="center", fontsize=7.5)
     panel.set_yticks(range(len(single)), [style.plain(name.replace("_", " ")) for name in single], fontsize=8)
-    panel.invert_yaxis()
+    panel.set_ylim(len(single) - 0.5, -0.5)
     panel.set_xlim(-0.3, 2.3)
     panel.set_xticks([0.0, 0.5, 1.0])
     panel.axvspan(0.0, 1.0, color=_KEPT, alpha=0.08, linewidth=0)
@@ -297,8 +297,8 @@ def _loop(panel: Axes, result: BenchResult, analysis: str, *, voltage: str, curr
     factor = ratio(scaled, top)
     for number, (run, data) in enumerate(zip(runs[:RUNS], found, strict=False)):
         v, i = np.asarray(data[voltage].values, float), factor * np.asarray(data[current].values, float)
-        parameters = result.bench.file.parameters
-        label = ", ".join(f"{key} = {units.show(value, parameters[key].unit)}" for key, value in run.point.items())
+        given = result.bench.parameter_units
+        label = ", ".join(f"{key} = {units.show(value, given[key])}" for key, value in run.point.items())
         colour = style.COLOURS[number % len(style.COLOURS)]
         panel.plot(v, i, color=colour, linewidth=1.0, label=style.plain(label) or None)
         _arrows(panel, v, i, colour)

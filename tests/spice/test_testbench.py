@@ -20,7 +20,7 @@ from cosim.errors import InputError, NetlistRefused, UnitError, UnknownName
 from cosim.fitting.experiment import pulse_experiment
 from cosim.parameters import ParameterSet
 from cosim.report import style
-from cosim.report.bench_figures import bench_figure
+from cosim.report.bench_figures import bench_figure, bench_figures
 from cosim.resources import listing
 from examples.line import access_curve
 
@@ -418,6 +418,16 @@ def test_an_analysis_may_change_what_is_taken(tmp_path: Path) -> None:
     path.write_text(text.replace('kind = "op"', 'kind = "op"\nsweep = { theta = ["2 A"] }'))
     with pytest.raises(UnitError, match=r"gives theta in A, and memristor.theta_n is in V"):
         Testbench.load(path)
+
+
+def test_figures_know_the_unit_of_what_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "taken.toml"
+    tran = 'kind = "tran"\nstop = "1 us"\nmax_step = "1 us"\nsweep = { theta = ["1 V", "2 V"] }'
+    path.write_text(TAKEN.format(place="memristor.theta_n").replace('kind = "op"', tran))
+    with open_simulator() as simulator:
+        figures = bench_figures(Testbench.load(path).run(simulator))
+    assert "theta = 1 V" in figures["waveforms"].get_suptitle()
+    assert figures["measures"].axes[0].get_xlabel() == "theta (V)"
 
 
 @pytest.mark.parametrize(
