@@ -193,9 +193,12 @@ def recipes() -> str:
     from cosim.data.readers import READERS
     from cosim.fitting import recipe
 
+    def listed(columns: Mapping[str, tuple[str, ...]], between: str) -> str:
+        return between.join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items())
+
     kinds = "\n".join(
-        f"| `{kind}` | "
-        + ", ".join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in entry.columns.items())
+        f"| `{kind}` | {listed({**entry.columns, **entry.instead}, ' or ' if entry.instead else ', ')}"
+        + (f"; others by their names in the device ({', '.join(entry.further)})" if entry.further else "")
         + " |"
         for kind, entry in KINDS.items()
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 
@@ -14,12 +14,14 @@ class CurveKind:
     Args:
         columns: the columns that it has to have, each with the units that it may be in.
         measured: the column that a fit predicts.
-        forward: module and class of the forward model, under `cosim.fitting.forwards`; "": such a curve is not fitted.
-        applied: the column along which a misfit would show, beside the order of the rows; "": none.
+        forward: module and class of the forward model, under `cosim.fitting.forwards`.
+        applied: the column along which a misfit would show, beside the order of the rows; "": every applied one.
         ordered: whether the order of the rows is that of time: a loop, a train.
         drawn: the column that a figure is drawn over, and its label; without a column, over the number of the row.
         quantity: what was measured, on a figure's axis.
-        drives: units of further columns that it may have, one for each port that is driven; (): none.
+        further: units of other columns that it may have, under names that belong to the device: its ports, for a
+            table of steps also states and parameters; (): none.
+        instead: columns of which one may take the place of the measured one, each with its units.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -29,15 +31,31 @@ class CurveKind:
     ordered: bool = False
     drawn: tuple[str, str] = ("", "pulse")
     quantity: str = "read conductance"
-    drives: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
+    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def wanted(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    def measured_of(self, names: Iterable[str]) -> str:
+        """Which of the columns ``names`` was measured; the usual one where none was."""
+        return next((name for name in (self.measured, *self.instead) if name in names), self.measured)
+
+    def required(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """The columns that it has to have, where it has ``names``, each with the units that it may be in."""
+        usual, found = self.measured, self.measured_of(names)
+        return {found if name == usual else name: self.instead.get(found, u) for name, u in self.columns.items()}
+
+    def wanted(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Its columns, and those of ``names`` that it may have besides, each with the units that it may be in."""
-        return {**self.columns, **{name: self.drives for name in names if self.drives and name not in self.columns}}
+        required = self.required(names)
+        return required | {name: self.further for name in names if self.further and name not in required}
 
     def role(self, column: str) -> str:
         """What a column is: "measured", "time", "order" (of pulses and their ramps) or "applied"."""
-        known = {self.measured: "measured", "time": "time", "ramp": "order", "pulse": "order"}
+        known = {
+            **dict.fromkeys((self.measured, *self.instead), "measured"),
+            "time": "time",
+            "ramp": "order",
+            "pulse": "order",
+        }
         return known.get(column, "applied")
 
 
@@ -60,11 +78,11 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
         ),
         "transient": CurveKind(
             {"time": ("s",), "voltage": ("V",), "current": ("A",)}, "current", "transient:TransientForward", "time",
-            drawn=("time", "time (s)"), quantity="current", drives=("V", "K"),
+            drawn=("time", "time (s)"), quantity="current", further=("V", "K"),
         ),
         "step table": CurveKind(
-            {"conductance": ("S",), "cdf": ("1",), "step": ("S",)},
-            "step", "", "conductance", drawn=("conductance", "conductance (S)"), quantity="conductance step",
+            {"step": ("S", "V", "1")}, "step", "step_table:StepForward", drawn=("", "row"), quantity="step",
+            further=("S", "V", "K", "s", "1"), instead={"read": ("S", "V")},
         ),
     }
 )  # fmt: skip

@@ -9,7 +9,9 @@ The kinds, each with the columns that it has to have (`cosim.data.kinds`):
 * ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
 * ``loop``: ``time`` (s, increasing), ``voltage`` (V) and ``current`` (A) of a sweep that moves the state.
 * ``transient``: ``time``, ``voltage`` and ``current`` at one port of any device, and one for each other driven port.
-* ``step table``: ``conductance`` (S), ``cdf`` (1) and ``step`` (S): quantiles of the conductance step of one pulse.
+* ``step table``: one row per event, in any order: ``step``, the change of what the device reads (S or V, or 1 where it
+  is relative to the start), or ``read`` (S or V), what it reads afterwards; with columns named after what they are of
+  the device (`cosim.fitting.forwards.step_table`): where the event started, its inputs, its conditions.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class Recording:
         self.kind, self.source, self.lines, self.reading = kind, source, tuple(lines), reading
         if kind not in KINDS:
             raise UnknownName("kind of curve", kind, KINDS)
-        for name, allowed in KINDS[kind].columns.items():
+        for name, allowed in KINDS[kind].required(columns).items():
             if name not in columns:
                 raise DataError(f"a curve of kind {kind!r} needs a column {name!r}", where=self.where)
             if units.get(name) not in allowed:
@@ -193,14 +195,19 @@ class Recording:
             raise UnknownName("column", name, self.columns) from None
 
     @property
+    def measured_name(self) -> str:
+        """Name of the column that a fit predicts."""
+        return KINDS[self.kind].measured_of(self.columns)
+
+    @property
     def measured(self) -> Array:
         """The column that a fit predicts; (n,)."""
-        return self.columns[KINDS[self.kind].measured]
+        return self.columns[self.measured_name]
 
     @property
     def measured_unit(self) -> str:
         """Unit of `measured`."""
-        return self.units[KINDS[self.kind].measured]
+        return self.units[self.measured_name]
 
     def condition(self, name: str) -> float:
         """One condition (SI); raises `DataError` that says how to give it."""
@@ -239,7 +246,7 @@ class Recording:
 
     def with_measured(self, values: ArrayLike) -> Recording:
         """The same recording with another measured column: noise added, or a model's prediction; (n,), same unit."""
-        columns = {**self.columns, KINDS[self.kind].measured: np.asarray(values, dtype=float)}
+        columns = {**self.columns, self.measured_name: np.asarray(values, dtype=float)}
         return self.with_(columns=columns, fingerprint="")
 
     @classmethod

@@ -112,6 +112,17 @@ def check_ramps(curve: Curve) -> None:
         )
 
 
+def check_steps(device: DeviceModel, model: Array, curve: Curve) -> None:
+    """Refuse a table whose steps run against the model's."""
+    follows = _rank(model, curve["step"])
+    if follows < 0.0 and _chance(follows, model.size) < CERTAIN:
+        raise DataError(
+            f"the steps run against those of {device.name} (rank correlation {follows:+.2f})",
+            where=curve.where,
+            remedy="set the sign of the pulses or of the steps, e.g. columns.step.sign = -1, or 1 where it is right",
+        )
+
+
 def check_current(device: DeviceModel, model: Array, curve: Curve) -> None:
     """Refuse a current that runs against the model's over the whole curve."""
     v, measured = curve["voltage"], curve["current"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cosim.data.kinds import KINDS
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, State, Values
-from cosim.errors import FitError, InputError
+from cosim.errors import InputError
 from cosim.fitting import trajectory
 
 Rows = NDArray[np.bool_]
@@ -215,12 +215,6 @@ def forward_for(device: DeviceModel, curve: Curve, rows: Rows, *, law: Mapping[s
     ``law`` holds choices of the kind, if it has any (``[ramps]`` of a recipe).
     """
     module, _, name = KINDS[curve.kind].forward.partition(":")
-    if not module:
-        fitted = ", ".join(name for name, kind in KINDS.items() if kind.forward)
-        raise FitError(
-            f"a curve of kind {curve.kind!r} is a table of steps, not a curve of one device",
-            remedy=f"these kinds can be fitted: {fitted}",
-        )
     made = getattr(import_module(f"cosim.fitting.forwards.{module}"), name)
     found: Forward = made(device, curve, rows, **{name: law[name] for name in made.choices if law and name in law})
     return found

@@ -70,10 +70,12 @@ def orders(curve: Curve) -> tuple[Order, ...]:
         index = np.lexsort((row, curve["pulse"], curve["ramp"]))
         return (Order("pulse", index, np.unique(curve["ramp"][index], return_inverse=True)[1].astype(np.int64)),)
     kind = KINDS[curve.kind]
-    applied = kind.applied
-    found = [Order(applied, np.argsort(curve[applied], kind="stable"), one)]
-    turns = np.count_nonzero(np.diff(np.sign(np.diff(curve[applied]))))
-    if kind.ordered or (curve.kind == "i-v" and 0 < turns < n // 4):
+    applied = [kind.applied] if kind.applied else [
+        name for name, column in curve.columns.items() if kind.role(name) == "applied" and np.ptp(column)
+    ]  # fmt: skip
+    found = [Order(name, np.argsort(curve[name], kind="stable"), one) for name in applied]
+    turns = np.count_nonzero(np.diff(np.sign(np.diff(curve["voltage"])))) if curve.kind == "i-v" else 0
+    if kind.ordered or not found or 0 < turns < n // 4:
         found.insert(0, Order("measurement", row, one))
     return tuple(found)
 

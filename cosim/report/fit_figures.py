@@ -235,5 +235,5 @@ def _lines(curve: Curve, shown: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
 def _measured(ax: Axes, curve: Curve, y: Array, rows: NDArray[np.bool_], colour: str, name: str) -> None:
     if not rows.any():
         return
-    size = {"pulse train": 4.0, "i-v": 4.0, "step table": 1.5}.get(curve.kind, 1.5)
+    size = 4.0 if curve.kind in ("pulse train", "i-v") else 1.5
     ax.plot(_abscissa(curve)[rows], y[rows], ".", ms=size, color=colour, label=name, zorder=2 if size < 2 else 4)

@@ -12,7 +12,7 @@ from cosim.devices.base import Values
 from cosim.devices.pulse import full_scale
 from cosim.devices.reads import threshold
 from cosim.devices.registry import device
-from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
+from cosim.errors import DataError, InputError, UnitError, UnknownName
 from cosim.fitting.coverage import NumpyLab, coverage, noisy
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
@@ -289,7 +289,7 @@ REFUSED = {
     "a step table": (
         recipe(data={"kind": "step table"}),
         Curve("step table", {k: np.arange(1.0, 4.0) for k in ("conductance", "cdf", "step")},
-              {"conductance": "S", "cdf": "1", "step": "S"}), FitError, "table of steps"),
+              {"conductance": "S", "cdf": "1", "step": "S"}), InputError, r"'cdf' in 1 is nothing .* amplitude \(V\)"),
     "no device for ramps": (
         recipe(data={"kind": "equal pulses"}), Curve.equal_pulses([[1, 2, 3]], polarity=[1]),
         InputError, "threshold_memristor"),
