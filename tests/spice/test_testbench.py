@@ -441,3 +441,16 @@ def test_what_no_device_has_cannot_be_taken(place: str, says: str, tmp_path: Pat
     with pytest.raises(InputError, match=says) as raised:
         Testbench.load(path)
     assert f"{path}:6" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in listing("netlists", ".toml")])
+def test_a_number_of_a_device_stands_in_its_set_alone(name: str) -> None:
+    """A parameter of a shipped bench that has the name of a device's does not repeat that device's value."""
+    bench = Testbench.load(name)
+    for device, chosen in bench.sets.items():
+        known = {
+            **{key: q.value for key, q in chosen.plasticity.items()},
+            **{k: q.value for k, q in chosen.values.items()},
+        }
+        for key, given in bench.file.parameters.items():
+            assert key not in known or given.value != known[key], f"take {key} from {device} (from_devices)"
