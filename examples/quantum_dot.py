@@ -60,8 +60,8 @@ def rules(page: Page) -> None:
         "41 delays of each rule in one netlist; dotted: the actions of Table 2. ΔG is that of the wire.", *windows
     )
     page.draw(
-        "Voltage over device and resistor at two delays. Dotted: V_d, above which the dots discharge; dashed: V_c, below"
-        " which they charge.",
+        "Voltage over device and resistor at two delays. Dotted: V_d, above which the dots discharge; dashed: V_c,"
+        " below which they charge.",
         *pulses,
     )
     page.judge(
