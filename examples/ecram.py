@@ -77,7 +77,7 @@ def energy(page: Page) -> None:
     spent = over(done, "interval", ("us", "pJ"), energy="all", energy_of_rate="all", energy_core="core",
                  energy_core_of_rate="core", energy_bias="bias", energy_gates="gates")  # fmt: skip
     page.draw(
-        "Energy is all that the benches meter: bias and leak draw all the time, so that it grows with the interval.",
+        "Energy is all that the benches meter; bias and leak draw all the time.",
         Panel("Delay-feedback LIF: energy", "input interval (µs)", "energy per spike (pJ)", spent, log="xy"),
         Panel("Delay-feedback LIF: delay", "delay current (nA)", "width (ns)",
               over(delay, "i_del", ("nA", "ns"), width=""), log="xy"),
