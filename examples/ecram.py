@@ -9,11 +9,22 @@ import sys
 import numpy as np
 
 from cosim.bench.measures.waveforms import crossings
-from cosim.report.comparison import Row, oracle, source
-from cosim.report.page import Page, Panel, command, swept, wave
+from cosim.bench.result import BenchResult
+from cosim.report.page import Curve, Page, Panel, command, swept, wave
 
-ABSTRACT = "abstract"
-DIGIT = "the source prints one digit"
+NEURONS = {"lif": ("Delay-feedback LIF", "v(out)"), "feedback": ("Positive-feedback LIF", "v(spike)")}
+
+
+def over(run: BenchResult, parameter: str, units: tuple[str, str], **labels: str) -> list[Curve]:
+    """Those measures of ``labels`` that the run has over a parameter."""
+    found = {name: run.measures[name] for name in labels if name in run.measures}
+    lines = ("o-", "s--", "^:", "d-.")
+    return [
+        curve
+        for (name, measured), line in zip(found.items(), lines, strict=False)
+        if parameter in measured.coordinates
+        for curve in swept(measured, parameter, units, labels[name], line)
+    ]
 
 
 def device(page: Page) -> None:
@@ -21,84 +32,61 @@ def device(page: Page) -> None:
     page.section("One device, two memories")
     both, pairs = page.run("ecram_coexistence"), page.run("ecram_paired_pulse")
     page.draw(
-        "Left: 5 spikes, 100 write pulses, 5 spikes, read with 1 µA. Each spike lowers R and relaxes; writes move the"
-        " level that it relaxes to. Right: charge of the second of two spikes over the first's.",
-        Panel("Spikes, writes, spikes", "time (µs)", "R (kΩ)", [wave(both.waveforms, "v(p)", ("us", "mV"))]),
-        Panel("Paired pulses", "interval (µs)", "ratio", swept(pairs["ratio"], "interval", ("us", "1")), log="x"),
-    )
-    half = source(ABSTRACT, 1500.0, absolute=50.0, reason="the source prints two digits")
-    written = oracle("100 of the device's 1000 levels", 0.1, absolute=1e-4, reason="a tenth of a level")
-    page.compare(
-        Row("fall of R per spike, 50 ns after it", both["fall_per_spike"], half, note="the set has it from the source"),
-        Row("change of w by 100 write pulses", both["written"], written),
-        Row("largest and smallest paired-pulse ratio", [pairs[f"{k}_ratio"].scalar for k in ("largest", "smallest")]),
-    )
+        "Left: 5 spikes, 100 write pulses, 5 spikes. Each spike lowers R and relaxes; writes move the level that it"
+        " relaxes to. Right: charge of the second of two spikes over the first's, from two long-term states.",
+        Panel("Spikes, writes, spikes", "time (µs)", "voltage at 1 µA of read current (mV)",
+              [wave(both.waveforms, "v(p)", ("us", "mV"))]),
+        Panel("Paired pulses", "interval (µs)", "ratio of charges",
+              over(pairs, "interval", ("us", "1"), ratio="with STP", ratio_frozen="without"), log="x"),
+    )  # fmt: skip
+    page.judge(both, pairs)
 
 
 def neurons(page: Page) -> None:
     """Frequency selection and excitability on both neurons."""
     page.section("Facilitation and excitability")
-    rates, second = page.run("ecram_lif_frequency"), page.run("ecram_feedback_stp")
-    runs = {
-        "Delay-feedback LIF": (page.run("ecram_lif_excitability"), "v(out)"),
-        "Positive-feedback LIF": (page.run("ecram_feedback_excitability"), "v(spike)"),
-    }
+    rates = {"lif": page.run("ecram_lif_frequency"), "feedback": page.run("ecram_feedback_stp")}
+    driven = {name: page.run(f"ecram_{name}_excitability") for name in NEURONS}
     panels = [
-        Panel(
-            "Frequency response",
-            "input interval (µs)",
-            "output spikes of 30 inputs",
-            [
-                *swept(rates["with_stp"], "interval", ("us", "1"), "with STP"),
-                *swept(rates["without_stp"], "interval", ("us", "1"), "without", "s--"),
-            ],
-        )
-    ]
-    rows = []
-    for title, (run, vector) in runs.items():
-        curves = []
-        for analysis, line in (("plastic", "o-"), ("frozen", "s--")):
-            intervals = np.diff(crossings(run.waveforms_of(analysis)[0], vector, level=0.6)) * 1e6
-            curves.append((np.arange(1, intervals.size + 1), intervals, analysis, line))
-        panels.append(Panel(title, "interval number", "output interval (µs)", curves))
-        sooner = source(ABSTRACT, below=1.0, statement="“intrinsic excitability modulation”")
-        ratio = run["ratio"].scalar / run["ratio_frozen"].scalar
-        rows.append(Row(f"{title}: settled over first interval, plastic over frozen", ratio, sooner))
-    page.draw("Excitability: a second ECRAM in series is driven by the neuron's own spikes.", *panels)
-    selects = source(ABSTRACT, above=0.0, statement="“frequency-selective spike processing”")
-    extends = source(ABSTRACT, above=0.0, statement="“extend across multiple neuron topologies”")
-    page.compare(
-        Row("spikes gained by STP at 0.2, 0.5, 1 µs", rates["gain"], note="a high-pass"),
-        Row("spread of that gain over the rates", float(np.ptp(rates["gain"].values)), selects),
-        Row("positive-feedback LIF: spikes gained at 0.2, 0.5 µs", second["gain"]),
-        Row("the largest of them", second["largest_gain"], extends),
-        *rows,
+        Panel(f"{title}: rate", "input interval (µs)", "output spikes of 30 inputs", over(
+            rates[name], "interval", ("us", "1"), with_stp="with STP", without_stp="without", gain="gained"), log="x")
+        for name, (title, _) in NEURONS.items()
+    ]  # fmt: skip
+    for name, (title, output) in NEURONS.items():
+        curves: list[Curve] = []
+        for analysis, label, line in (("plastic", "with the second ECRAM", "o-"), ("frozen", "frozen", "s--")):
+            between = np.diff(crossings(driven[name].waveforms_of(analysis)[0], output, level=0.6)) * 1e6
+            curves.append((np.arange(1, between.size + 1), between, label, line))
+        panels.append(Panel(f"{title}: excitability", "interval number", "output interval (µs)", curves))
+    page.draw("Above: 30 inputs at each rate. Below: the neuron's own spikes drive a second ECRAM in series.", *panels)
+    page.judge(
+        *rates.values(),
+        *driven.values(),
+        gain="output spikes gained by STP",
+        largest_gain="the most that are gained",
+        ratio="settled over first interval",
+        ratio_frozen="the same without plasticity",
     )
 
 
 def energy(page: Page) -> None:
-    """Energy per spike and the tunable delay."""
+    """Energy per spike over rates and delays, and the tunable delay."""
     page.section("Energy per spike and tunable delay")
-    done, delay, second = (page.run(f"ecram_{name}") for name in ("lif_energy", "lif_delay", "feedback_delay"))
+    done = page.run("ecram_lif_energy")
+    delay, second = page.run("ecram_lif_delay"), page.run("ecram_feedback_delay")
+    spent = over(done, "interval", ("us", "pJ"), energy="all", energy_of_rate="all", energy_core="core",
+                 energy_core_of_rate="core", energy_bias="bias", energy_gates="gates")  # fmt: skip
     page.draw(
-        "All that the rails deliver, bias and input charge included; the input driver is not.",
-        Panel("Delay-feedback LIF", "delay current (nA)", "width (ns)",
-              swept(delay["width"], "i_del", ("nA", "ns")), log="xy"),
-        Panel("Positive-feedback LIF, 20 nA", "V_dly (V)", "µs", [
-            *swept(second["width"], "v_dly", ("V", "us"), "width"),
-            *swept(second["interval"], "v_dly", ("V", "us"), "interval", "s--"),
-        ], log="y"),
+        "Energy is all that the benches meter; bias and leak draw all the time.",
+        Panel("Delay-feedback LIF: energy", "input interval (µs)", "energy per spike (pJ)", spent, log="xy"),
+        Panel("Delay-feedback LIF: delay", "delay current (nA)", "width (ns)",
+              over(delay, "i_del", ("nA", "ns"), width=""), log="xy"),
+        Panel("Positive-feedback LIF: energy", "delay voltage (V)", "energy per spike (pJ)",
+              over(second, "v_dly", ("V", "pJ"), energy="")),
+        Panel("Positive-feedback LIF: delay, 20 nA", "delay voltage (V)", "time (µs)",
+              over(second, "v_dly", ("V", "us"), width="width", interval="interval"), log="y"),
     )  # fmt: skip
-    stated = source(ABSTRACT, 2e-12, absolute=0.5e-12, reason=DIGIT, statement="no rate is stated")
-    slow = int(np.argmax(done["interval_of_rate"].values))
-    rates = [1e-6 / done["interval"].scalar, 1e-6 / done["interval_of_rate"].values[slow]]
-    page.compare(
-        Row(f"energy per spike at {rates[0]:.2f} MHz", done["energy"], stated, note="bias and leak draw all the time"),
-        Row(f"energy per spike at {rates[1]:.2f} MHz", done["energy_of_rate"].values[slow], stated, unit="J"),
-        Row("of these the core", [done["energy_core"].scalar, done["energy_core_of_rate"].values[slow]], unit="J"),
-        Row("positive-feedback LIF, energy per spike", second["energy"], stated, note="over V_dly"),
-        Row("idle power", -1.2 * (done["idle_bias"].scalar + done["idle_core"].scalar), unit="W"),
-    )
+    page.judge(done, delay, second, energy="energy per spike", longest="longest width", shortest="shortest width")
 
 
 def build(page: Page) -> None:

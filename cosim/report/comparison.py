@@ -1,25 +1,33 @@
 """Measured numbers beside those of a source: rows whose verdict is computed.
 
 A row says where the number beside it comes from. A *source* is published, and the row has its place in it; an *oracle*
-is another way to compute the same quantity. Only these two can agree, and only within a tolerance that has a reason. A
-number beside which there is neither is our choice, and is not judged.
+is another way to compute the same quantity. Only these two can agree, and only within a tolerance that has a reason.
+Most rows are limits of benches, where all of this stands already (`rows_of`); one of our choice is kept or broken. A
+number beside which there is nothing is our choice, and is not judged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cosim.bench.file import Limit
 from cosim.bench.measured import Measured
 from cosim.devices.base import Array
 from cosim.errors import InputError
+from cosim.statistics import verdict as limits
 from cosim.units import show
 
-Verdict = Literal["agrees", "differs", "cannot tell", "our choice"]
+if TYPE_CHECKING:
+    from cosim.bench.result import BenchResult
+
+Verdict = Literal["agrees", "differs", "cannot tell", "our choice", "our choice: kept", "our choice: broken"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 COLUMNS = ("quantity", "beside", "here", "verdict", "note")
 LISTED = 4  # values that a cell lists; of more it shows the range
 
@@ -98,14 +106,14 @@ class Row:
     Args:
         quantity: what was measured.
         measured: of a bench, with its unit; or numbers (SI).
-        against: what it is held against; None for our choice.
+        against: what it is held against: a reference, or the limit that the bench has; None for our choice.
         unit: of numbers.
         note: what a reader has to know, e.g. why it differs.
     """
 
     quantity: str
     measured: Measured | ArrayLike
-    against: Reference | None = None
+    against: Reference | Limit | None = None
     unit: str = ""
     note: str = ""
 
@@ -117,17 +125,46 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the reference; "our choice" without one."""
-        return "our choice" if self.against is None else self.against.judge(self.values)
+        """Of the reference or limit; "our choice" without one."""
+        if self.against is None:
+            return "our choice"
+        if isinstance(self.against, Reference):
+            return self.against.judge(self.values)
+        kept = self.measured.verdict if isinstance(self.measured, Measured) else None
+        if kept in (None, limits.Verdict.CANNOT_TELL):
+            return "cannot tell"
+        ok = kept is limits.Verdict.PASS
+        if self.against.origin in ("source", "oracle"):
+            return "agrees" if ok else "differs"
+        return "our choice: kept" if ok else "our choice: broken"
 
     def cells(self) -> tuple[str, ...]:
         """As `COLUMNS` has them."""
         unit = self.unit or (self.measured.unit if isinstance(self.measured, Measured) else "")
-        beside, tolerance = (
-            ("", "") if self.against is None else (self.against.text(unit), self.against.tolerance(unit))
-        )
-        note = "; ".join(filter(None, [tolerance, self.note]))
+        beside, reason = "", ""
+        if isinstance(self.against, Reference):
+            beside, reason = self.against.text(unit), self.against.tolerance(unit)
+        elif self.against is not None and isinstance(self.measured, Measured):
+            low, high = self.measured.show(self.measured.low), self.measured.show(self.measured.high)
+            span = f"{low} … {high}" if low and high else f"≥ {low}" if low else f"≤ {high}"
+            beside, reason = f"{self.against.origin or 'our choice'}: {span}", self.against.reason
+        note = "; ".join(filter(None, [reason, self.note]))
         return self.quantity, beside, listed(self.values, unit), self.verdict, note
+
+
+def rows_of(run: BenchResult, names: Mapping[str, str] | None = None) -> list[Row]:
+    """A row per limit of the run's bench, as the bench states it; ``names`` has measures in words that their own name
+    does not have.
+    """
+    rows = []
+    file = run.bench.file
+    for name, limit in file.limits.items():
+        unit = file.measures[name].unit
+        measured = run.measures.get(name) or Measured(np.empty(0), unit, *limit.span(unit))
+        corner = f", {run.bench.corner}" if run.bench.corner else ""
+        words = (names or {}).get(name, name.replace("_", " "))
+        rows.append(Row(f"{run.bench.name}{corner}: {words}", measured, limit, note=run.missing.get(name, "")))
+    return rows
 
 
 def listed(values: ArrayLike, unit: str) -> str:

@@ -121,7 +121,7 @@ def plot_activity(result: RunResult, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     for seed in result.seeds:
         ax.plot(np.cumsum(result.system.batches), seed.values.spikes_per_image, lw=0.9, label=f"seed {seed.seed}")
-    ax.set(xlabel="images shown", ylabel="output spikes per image", ylim=(0, None))
+    ax.set(xlabel="images shown", ylabel="output spikes per image", ylim=(0, 1.05 * ax.get_ylim()[1]))
     ax.legend()
     return ax
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,13 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.errors import CosimError
 from cosim.report import style
-from cosim.report.bench_figures import bench_figures
-from cosim.report.comparison import COLUMNS, Row
+from cosim.report.comparison import COLUMNS, Row, rows_of
 from cosim.report.html import Report
 from cosim.units import in_unit
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -53,6 +53,13 @@ def wave(data: xarray.Dataset, name: str, units: tuple[str, str], label: str = "
     return in_unit(x, units[0]), in_unit(data[name].values, units[1]), label, line
 
 
+def trace(
+    data: xarray.Dataset, x: str, y: str, units: tuple[str, str], label: str = "", line: str = "-", scale: float = 1.0
+) -> Curve:
+    """One vector of waveforms over another, each in its unit of ``units``; ``scale`` multiplies ``y``."""
+    return in_unit(data[x].values, units[0]), scale * in_unit(data[y].values, units[1]), label, line
+
+
 def swept(
     measured: Measured, over: str, units: tuple[str, str] = ("1", "1"), label: str = "", line: str = "o-"
 ) -> list[Curve]:
@@ -68,6 +75,17 @@ def swept(
     return found
 
 
+def draw_panel(ax: Axes, panel: Panel) -> Axes:
+    """A panel in given axes."""
+    for x, y, label, line in panel.curves:
+        ax.plot(x, y, line, markersize=3.5, label=label or None)
+    ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+    ax.set(**{f"{axis}scale": "log" for axis in panel.log})
+    if any(curve[2] for curve in panel.curves):
+        ax.legend(fontsize="small", ncols=1 + (sum(bool(curve[2]) for curve in panel.curves) > 4))
+    return ax
+
+
 def panels_figure(*panels: Panel) -> Figure:
     """Panels side by side, two in a row where there are more than three."""
     columns = len(panels) if len(panels) <= 3 else 2
@@ -75,13 +93,7 @@ def panels_figure(*panels: Panel) -> Figure:
     figure = style.new_figure(min(3.6 * columns + 0.8, 10.0), 3.1 * rows)
     with style.styled():
         for number, panel in enumerate(panels, 1):
-            ax = figure.add_subplot(rows, columns, number)
-            for x, y, label, line in panel.curves:
-                ax.plot(x, y, line, markersize=3.5, label=label or None)
-            ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-            ax.set(**{f"{axis}scale": "log" for axis in panel.log})
-            if any(curve[2] for curve in panel.curves):
-                ax.legend(fontsize="small")
+            draw_panel(figure.add_subplot(rows, columns, number), panel)
     return figure
 
 
@@ -106,18 +118,17 @@ class Page(Report):
         self.rows: list[Row] = []
         self.footer = f"{simulator.version()}."
 
-    def run(self, bench: str | Testbench, *, show: Sequence[str] = ()) -> BenchResult:
-        """Run a bench, by name or as it is, and add the figures of `bench_figures` that ``show`` names.
+    def run(self, bench: str | Testbench, *, save: Sequence[str] = ()) -> BenchResult:
+        """Run a bench, by name or as it is, and keep the vectors of ``save`` beside its own.
 
         Raises `SimulationError` where it does not converge.
         """
         loaded = Testbench.load(bench) if isinstance(bench, str) else bench
+        kept = loaded.file.model_copy(update={"save": (*loaded.file.save, *save)})
+        loaded = replace(loaded, file=kept)
         self.tell(loaded.name)
         result = loaded.run(self.simulator)
         result.result.require()
-        figures = bench_figures(result) if show else {}
-        for name in show:
-            self.figure(figures[name], f"{loaded.name}: {loaded.file.description or loaded.file.title}")
         return result
 
     def draw(self, caption: str, *panels: Panel) -> None:
@@ -128,6 +139,12 @@ class Page(Report):
         """Add a table of rows."""
         self.rows += rows
         self.table(COLUMNS, [row.cells() for row in rows])
+
+    def judge(self, *runs: BenchResult, **names: str) -> None:
+        """Add a table of the limits of ``runs``: values, bounds and reasons are those of the benches, and so are the
+        names of the measures, except for those that ``names`` says in words.
+        """
+        self.compare(*(row for run in runs for row in rows_of(run, names)))
 
     def count(self) -> str:
         """How many rows got which verdict."""
@@ -159,6 +176,6 @@ def command(
     tell("")
     for row in page.rows:
         quantity, beside, here, verdict, _ = row.cells()
-        print(f"{verdict:<12} {quantity}:  {here}{f'   ({beside})' if beside else ''}")
+        print(f"{verdict:<18} {quantity}:  {here}{f'   ({beside})' if beside else ''}")
     print(f"{written}   ({page.count()})")
     return 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cosim.bench.file import Limit
 from cosim.bench.measured import Measured
+from cosim.bench.result import BenchResult
+from cosim.bench.testbench import Testbench
 from cosim.errors import InputError
-from cosim.report.comparison import Reference, Row, listed, oracle, source
+from cosim.report.comparison import Reference, Row, listed, oracle, rows_of, source
 
 FEMTO = 1e-15
 TENTH = {"relative": 0.1, "reason": "our choice"}
@@ -55,3 +58,39 @@ def test_a_row_in_words() -> None:
     assert row.cells() == cells
     assert Row("x", [1.0, np.nan], unit="V").cells() == ("x", "", "1 V, not measured", "our choice", "")
     assert listed(np.arange(5.0), "s") == "0 s … 4 s"
+
+
+@pytest.mark.parametrize(
+    ("origin", "values", "verdict"),
+    [
+        ("source", [0.5, 1.0], "agrees"),
+        ("oracle", [0.5, 1.1], "differs"),
+        ("source", [np.nan], "cannot tell"),
+        ("oracle", [], "cannot tell"),
+        ("our choice", [0.5], "our choice: kept"),
+        ("our choice", [2.0], "our choice: broken"),
+        (None, [0.5], "our choice: kept"),
+    ],
+)
+def test_the_limit_of_a_bench_is_a_row(origin: str | None, values: list[float], verdict: str) -> None:
+    limit = Limit.model_validate({"min": 0.0, "max": 1.0, "origin": origin, "reason": "Eq. 6" if origin else ""})
+    row = Row("x", Measured(np.array(values), "V", 0.0, 1.0), limit)
+    assert row.verdict == verdict
+    assert row.cells()[1] == f"{origin or 'our choice'}: 0 V … 1 V"
+    assert row.cells()[4] == ("Eq. 6" if origin else "")
+
+
+def test_a_run_has_a_row_for_each_limit_even_for_a_measure_that_is_missing() -> None:
+    bench = Testbench.load("quantum_dot_loop")
+    limits = bench.file.limits
+    pinch = Measured(np.array([1e-4]), "1", None, 1e-3)
+    rows = rows_of(BenchResult(bench, (), {"pinch": pinch}, {"ratio": "no crossing"}), {"pinch": "current at 0 V"})
+    assert [row.against for row in rows] == list(limits.values())
+    assert [row.verdict for row in rows] == ["agrees"] + ["cannot tell"] * (len(limits) - 1)
+    assert rows[0].quantity == "quantum_dot_loop: current at 0 V"
+    assert next(row for row in rows if row.quantity.endswith(": ratio")).cells()[4].endswith("; no crossing")
+
+
+def test_a_parameter_that_is_read_back_does_not_agree() -> None:
+    limits = Testbench.load("quantum_dot_loop").file.limits
+    assert all(limits[name].origin == "our choice" for name in ("g_high", "g_low", "ratio"))
