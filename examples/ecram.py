@@ -39,7 +39,7 @@ def device(page: Page) -> None:
         Panel("Paired pulses", "interval (µs)", "ratio of charges",
               over(pairs, "interval", ("us", "1"), ratio="with STP", ratio_frozen="without"), log="x"),
     )  # fmt: skip
-    page.judge(both, pairs)
+    page.judge(both, pairs, page.run("ecram_events"), page.run("ecram_relaxation"))
 
 
 def neurons(page: Page) -> None:
