@@ -11,7 +11,6 @@ import pytest
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model, find_openvaf
-from cosim.engines.recorded import RecordedSimulator
 from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import NetlistError
 from cosim.language.netlist import source_text
@@ -275,16 +274,6 @@ def test_fourier_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "v(out) in tran: total harmonic distortion 13.6103%" in capsys.readouterr().out
     assert main(["run", "--json", str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["fourier"][0]["thd"] == pytest.approx(0.136103, abs=5e-7)
-
-
-def test_recordings_keep_what_was_said(pyspice: Simulator, tmp_path: Path) -> None:
-    deck = Deck(CLIPPED + ".four 1k v(out) @r1[nope]\n.print tran v(out)\n")
-    kept = RecordedSimulator(tmp_path, pyspice).run(deck)
-    again = RecordedSimulator(tmp_path).run(deck)
-    assert (again.fourier, dict(again.missing), again.notes) == (kept.fourier, dict(kept.missing), kept.notes)
-    assert kept.fourier
-    assert kept.missing
-    assert kept.notes
 
 
 # Every card that ngspice knows: what it does where it is followed, the sentence where it is refused, or what is said of

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from claims.coverage import NumpyLab, coverage, noisy
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import full_scale
 from cosim.devices.reads import threshold
 from cosim.devices.registry import device
 from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
-from cosim.fitting.coverage import NumpyLab, coverage, noisy
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.problem import Problem
