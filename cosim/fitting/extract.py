@@ -19,7 +19,7 @@ from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.process import Spread, fit_train
+from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
 from cosim.fitting.residuals import ResidualCheck
@@ -122,7 +122,7 @@ class _Found:
     problem: Problem
     check: ResidualCheck
     noise_known: bool
-    spread: Spread | None = None
+    spread: TrainNoise | None = None
 
     @property
     def scale(self) -> float:

@@ -46,7 +46,7 @@ class ParameterVerdict:
     Args:
         name: of the parameter.
         status: the verdict in two words; "conditional": identifiable on a condition that the residuals deny or
-            cannot prove (`Verdict.summary`).
+            cannot prove (`Identifiability.summary`).
         reason: the sentence behind it.
         interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
         source: of the interval: "profile likelihood", "standard error" or "".
@@ -92,7 +92,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Identifiability:
     """The judgement on a fit: by parameter, by pair and product, and on the residuals.
 
     ``assumed``: what the residuals are noise under, though nobody said so; every parameter is conditional on it.
@@ -171,14 +171,14 @@ def judge(
     noise_known: bool,
     profile: bool = False,
     assumed: str = "",
-) -> Verdict:
+) -> Identifiability:
     """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
 
-    ``assumed``: as in `Verdict`.
+    ``assumed``: as in `Identifiability`.
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
-        return Verdict(
+        return Identifiability(
             tuple(ParameterVerdict(name, "not identifiable", reason, (math.nan,) * 2, "") for name in problem.names),
             (),
             check,
@@ -209,7 +209,7 @@ def judge(
         held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
         remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
     products = known_products(uncertainty, minimum.p, height=height)
-    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
+    return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
 
 
 def _guided(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:

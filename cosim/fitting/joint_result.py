@@ -14,13 +14,13 @@ import tomli_w
 from cosim import __version__
 from cosim.devices.base import Values
 from cosim.files import write_atomic
-from cosim.fitting.identify import Verdict
+from cosim.fitting.identify import Identifiability
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, Row, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
 
@@ -48,7 +48,7 @@ class StageResult:
     problem: Problem = field(repr=False)
     values: Values
     uncertainty: Uncertainty = field(repr=False)
-    verdict: Verdict
+    verdict: Identifiability
     spread: Mapping[str, PopulationSpread]
     checks: Mapping[str, ResidualCheck] = field(repr=False)
     evaluations: int
@@ -68,7 +68,7 @@ class JointResult:
     cost: Cost
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Identifiability:
         """That of the last stage."""
         return self.stages[-1].verdict
 
@@ -79,14 +79,14 @@ class JointResult:
         total = sum(len(one.recording) for one in self.observations)
         return f"{len(self.observations)} observations, {total - held} points, {held} held out"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ResultRow]:
         """One line per unknown, from the last stage that varied it."""
         found = {}
         for stage in self.stages:
             units = {entry.name: entry.unit for entry in stage.forward.params}
             for name in stage.problem.names:
                 stderr = stage.uncertainty.stderr(name) if stage.verdict.useful else None
-                found[name] = Row(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
+                found[name] = ResultRow(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
         return list(found.values())
 
     @property

@@ -17,8 +17,8 @@ from cosim import __version__
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
 from cosim.fitting.forward import Forward
-from cosim.fitting.identify import ParameterVerdict, Verdict
-from cosim.fitting.process import Spread
+from cosim.fitting.identify import Identifiability, ParameterVerdict
+from cosim.fitting.process import TrainNoise
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
@@ -60,7 +60,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """A line of the table of results; ``value``, ``stderr``, ``interval`` in ``unit`` (SI)."""
 
     name: str
@@ -114,9 +114,9 @@ class FitResult:
     clipped: NDArray[np.bool_] = field(repr=False)
     sigma: Array = field(repr=False)
     noise_known: bool
-    spread: Spread | None
+    spread: TrainNoise | None
     chi_square: float
-    verdict: Verdict
+    verdict: Identifiability
     cost: Cost
 
     @property
@@ -149,11 +149,11 @@ class FitResult:
         """Write the `parameter_set` to ``path``, replacing it atomically."""
         return self.parameter_set().save(path)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ResultRow]:
         """One line per varied parameter."""
         units = {entry.name: entry.unit for entry in self.forward.params}
         return [
-            Row(
+            ResultRow(
                 name,
                 float(self.values[name]),
                 units[name],

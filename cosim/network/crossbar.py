@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
 
-Array = NDArray[np.float64]
 READING = "conductance"
 
 

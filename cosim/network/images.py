@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import InputError, UnknownName
-from cosim.network.readout import PROTOCOL, Reading, choose
+from cosim.network.readout import PROTOCOL, Evaluation, choose
 from cosim.network.run import Purpose, Streams
 from cosim.surrogate.files import array_digest
 
@@ -158,7 +158,7 @@ class ImageTask:
                 remedy=f"take more than {len(self.images.train_y)} training images, or more of them for the labels",
             )
 
-    def read(self, respond: Respond, streams: Streams) -> Reading:
+    def read(self, respond: Respond, streams: Streams) -> Evaluation:
         """Show the images for the read-outs and the test set, and choose a read-out."""
         images, pick = self.images, self._picked(streams)
         protocols = sorted(set(PROTOCOL.values()))

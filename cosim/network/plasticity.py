@@ -18,11 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.devices.pulse import PulseCell
 from cosim.errors import InputError
 from cosim.surrogate.model import Surrogate
-
-Array = NDArray[np.float64]
 
 # Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to: our choice, those of TiO2.
 STEPS = (0.14, 0.05)
@@ -46,7 +45,7 @@ class PostSpike:
     sources: NDArray[np.int64]
 
 
-class Rule(Protocol):
+class LearningRule(Protocol):
     """A learning rule: the voltages that a postsynaptic spike puts on the rows."""
 
     def amplitudes(self, spike: PostSpike) -> Array:

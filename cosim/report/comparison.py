@@ -19,13 +19,13 @@ from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.units import show
 
-Verdict = Literal["agrees", "differs", "cannot tell", "our choice"]
+Agreement = Literal["agrees", "differs", "cannot tell", "our choice"]
 COLUMNS = ("quantity", "beside", "here", "verdict", "note")
 LISTED = 4  # values that a cell lists; of more it shows the range
 
 
 @dataclass(frozen=True)
-class Reference:
+class Yardstick:
     """What a measured number is held against.
 
     Args:
@@ -56,7 +56,7 @@ class Reference:
         if (self.above is not None or self.below is not None) and not self.statement:
             raise InputError(f"the bound of {self.place} needs the statement that sets it")
 
-    def judge(self, values: Array) -> Verdict:
+    def judge(self, values: Array) -> Agreement:
         """Whether all ``values`` (SI) agree; "cannot tell" without a number on either side."""
         if not values.size or not np.all(np.isfinite(values)) or self.value is self.above is self.below is None:
             return "cannot tell"
@@ -87,8 +87,8 @@ class Reference:
         return f"within {' + '.join(parts)}: {self.reason}"
 
 
-source = partial(Reference, "source")
-oracle = partial(Reference, "oracle")
+source = partial(Yardstick, "source")
+oracle = partial(Yardstick, "oracle")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Row:
 
     quantity: str
     measured: Measured | ArrayLike
-    against: Reference | None = None
+    against: Yardstick | None = None
     unit: str = ""
     note: str = ""
 
@@ -116,7 +116,7 @@ class Row:
         return np.atleast_1d(np.asarray(given, dtype=float))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Agreement:
         """Of the reference; "our choice" without one."""
         return "our choice" if self.against is None else self.against.judge(self.values)
 

@@ -14,14 +14,13 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim import units
+from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 
-Array = NDArray[np.float64]
 Range = tuple[float, float]
 Outside = Literal["raise", "warn", "ask"]
 OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")

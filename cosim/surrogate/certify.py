@@ -19,12 +19,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cosim import __version__
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap, Field
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.base import (
     STATE,
-    Array,
     Certificate,
     Domain,
     ErrorSummary,
@@ -51,7 +50,7 @@ MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutEvents:
     """Held-out events and what both made of them; ``held["w"]`` is a column's values.
 
     Args:
@@ -120,7 +119,7 @@ def random_events(
     return events_of(event_map, drawn, begin=begin)
 
 
-class Trains:
+class RandomTrains:
     """Random trains of ``count`` events in all, and how often each tenth of each state has been tested by them."""
 
     def __init__(
@@ -178,7 +177,7 @@ def certify(
     limits: Mapping[str, float] = MappingProxyType({}),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
-) -> tuple[Surrogate, HeldOut]:
+) -> tuple[Surrogate, HeldOutEvents]:
     """Hold ``surrogate`` against ``reference`` on fresh events, and give it the certificate (module docstring).
 
     Args:
@@ -219,7 +218,7 @@ def certify(
         deviating[name] = deviating_range(float(nominal[name]), share)
     plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
     rng = np.random.default_rng([seed, 1])
-    trains = Trains(event_map, rng, count=pulses, longest=train, ranges=ranges)
+    trains = RandomTrains(event_map, rng, count=pulses, longest=train, ranges=ranges)
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
     seconds: list[float] = []
@@ -263,7 +262,7 @@ def certify(
     }
     ours = stepped(plain.with_(instances=of_event), data)
     data = data.assign({f"{name}_surrogate": (EVENT, values) for name, values in ours.items()})
-    held = HeldOut(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
+    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
     scales = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
     certificate = Certificate(

@@ -21,9 +21,8 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from cosim.devices.base import Operand
+from cosim.devices.base import Array, Operand
 from cosim.errors import InputError
-from cosim.surrogate.base import Array
 
 Signs = tuple[int, ...]
 

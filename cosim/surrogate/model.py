@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device as find_device
@@ -26,7 +26,6 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
     OUTSIDE,
-    Array,
     Certificate,
     Outside,
     Range,

@@ -17,13 +17,12 @@ import scipy
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from cosim.devices.base import DeviceModel, Values
+from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.integrate import Segment, integrate
 from cosim.devices.maps import EventMap
 from cosim.emit.ngspice import subcircuit
 from cosim.errors import InputError
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator

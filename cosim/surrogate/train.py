@@ -15,13 +15,14 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
+from cosim.devices.base import Array
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array, Range
-from cosim.surrogate.certify import LONG, HeldOut, Tell, Trains, certify, stepped
+from cosim.surrogate.base import Range
+from cosim.surrogate.certify import LONG, HeldOutEvents, RandomTrains, Tell, certify, stepped
 from cosim.surrogate.correction import Correction, orders
-from cosim.surrogate.files import read_npz, write_npz
+from cosim.surrogate.files import read_npz
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
 
@@ -47,7 +48,7 @@ def collect(
     Returns:
         Over ``event``: ``<state>_before``, each input, and each state and output of the reference.
     """
-    trains = Trains(surrogate.map, np.random.default_rng([seed, 0]), count=pulses, longest=LONG, ranges=ranges)
+    trains = RandomTrains(surrogate.map, np.random.default_rng([seed, 0]), count=pulses, longest=LONG, ranges=ranges)
     parts = []
     for number in range(len(trains.sizes)):
         if tell is not None:
@@ -65,14 +66,11 @@ def sample_columns(event_map: EventMap) -> dict[str, str]:
     return {**before, **{name: name for name in event_map.inputs}, **after, **energy}
 
 
-def save_samples(samples: xr.Dataset, event_map: EventMap, path: str | Path) -> Path:
-    """Write samples as ``.npz``."""
-    columns = sample_columns(event_map)
-    return write_npz(path, {name: np.asarray(samples[there].values) for name, there in columns.items()})
-
-
 def load_samples(path: str | Path, event_map: EventMap) -> xr.Dataset:
-    """Samples of `save_samples`; raises `MissingFile`, `InputError`, and `DataError` for what cannot be a sample."""
+    """The samples in an ``.npz`` file with the columns of `sample_columns`, as `collect` gives them.
+
+    Raises `MissingFile`, `InputError`, and `DataError` for what cannot be a sample.
+    """
     stored, columns = read_npz(path, kind="sample file"), sample_columns(event_map)
     missing = [name for name in columns if name not in stored]
     if missing:
@@ -178,7 +176,7 @@ def train(
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
-) -> tuple[Surrogate, HeldOut]:
+) -> tuple[Surrogate, HeldOutEvents]:
     """A certified surrogate, and the held-out data of its certificate.
 
     Args:

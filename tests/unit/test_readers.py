@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosim.data.readers import read_curve
-from cosim.data.readers.table import read_table
+from cosim.data.readers.table import read_tables
 from cosim.data.spec import DataSpec
 from cosim.errors import DataError, InputError, MissingFile, UnitError, UnknownName
 
@@ -233,7 +233,7 @@ def test_bad_step_tables(tmp_path, text, message):
 def test_table_finds_columns_in_any_case_and_without_unit(tmp_path):
     path = tmp_path / "iv.csv"
     path.write_text("Drain Voltage (V),Drain Current (mA)\n0,1\n1,2\n")
-    table = read_table(path)
+    (table,) = read_tables(path)
     assert table.find("drain voltage") == 0
     assert table.find("Drain Current (mA)") == 1
     assert table.unit(1) == "mA"

@@ -17,7 +17,7 @@ import numpy as np
 from cosim import units
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import lines_of, read_text
-from cosim.data.readers.table import Layout, Table, read_tables, several
+from cosim.data.readers.table import Layout, TextTable, read_tables, several
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
@@ -66,7 +66,7 @@ def to_si(
     raise UnitError(f"columns.{name} is in {unit!r}", remedy=f"it has to be in {' or '.join(allowed)}")
 
 
-def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
+def unit_of(table: TextTable, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
     """The unit of a column: of the recipe (``given``) or of the file's header, which must not contradict each other.
 
     Only a plain number goes without: a guess would be off by a power of ten. Raises `UnitError`.
@@ -145,7 +145,7 @@ def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
     return len(one) == len(other) and all(np.allclose(one[n], other[n], rtol=1e-9, atol=0.0) for n in names)
 
 
-def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[Table, ...]:
+def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[TextTable, ...]:
     """The records that the recipe asks for; of several one has to be chosen, unless their order means nothing."""
     tables = read_tables(path, Layout(names, spec.header, spec.missing, spec.decimal))
     if isinstance(spec.record, int):
@@ -165,7 +165,7 @@ def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[
     return tables
 
 
-def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
+def _reading(tables: Sequence[TextTable], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
     return Reading(
         tuple(len(part) for part in lines),
         sum(len(table.rows) for table in tables),
@@ -175,7 +175,7 @@ def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Ite
     )
 
 
-def _columns(table: Table, spec: DataSpec) -> Curve:
+def _columns(table: TextTable, spec: DataSpec) -> Curve:
     """The curve of one record."""
     wanted, conditions = KINDS[spec.kind].wanted(spec.columns), spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
@@ -247,7 +247,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
     return Curve(spec.kind, made.columns, made.units, conditions, str(path), fingerprint(path), reading=reading)
 
 
-def _filled(table: Table) -> list[int]:
+def _filled(table: TextTable) -> list[int]:
     """The columns of a table without those that a closing delimiter leaves: no title and no cell."""
     return [
         i

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.encoders import CurrentEncoder
@@ -35,8 +36,6 @@ from cosim.surrogate.model import Surrogate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
