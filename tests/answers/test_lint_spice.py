@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosim.cli.app import main
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits, Simulator
-from cosim.errors import CosimError
 from cosim.lint.drive import ModelRun
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
 
 pytestmark = pytest.mark.spice
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    try:
-        opened = open_simulator()
-    except CosimError as error:
-        pytest.skip(str(error))
-    with opened:
-        yield opened
 
 
 UT = 1.380649e-23 * 300 / 1.602176634e-19

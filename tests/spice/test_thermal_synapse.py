@@ -1,7 +1,6 @@
 """The thermal synapse's circuits against hand-written laws, and the measuring protocol against Eq. 27."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from cosim.bench.measures.waveforms import sample
 from cosim.bench.stimulus_kinds import Steps
 from cosim.bench.testbench import Testbench
 from cosim.devices.thermal_reram import ThermalReram
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.heat.network import array_response
@@ -19,12 +17,6 @@ from cosim.resources import find
 from cosim.surface import Protocol, Surface, fit_surface, measure_surface
 
 R_HEATER = 5439.3
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with open_simulator() as opened:
-        yield opened
 
 
 @pytest.mark.spice

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
 from cosim.engines.simulator import Deck, Limits, Result, Simulator
-from cosim.errors import CosimError, NetlistError
+from cosim.errors import NetlistError
 from cosim.language.findings import Severity
 from cosim.lint import lt_lint, va_fix, va_rules
 from cosim.lint.lint import fix_file, lint_file, lint_verilog_a
@@ -26,23 +24,6 @@ _SPEC.loader.exec_module(snippets)
 DATA = Path(__file__).parents[1] / "data" / "lint"
 
 pytestmark = [pytest.mark.spice, pytest.mark.osdi]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    try:
-        opened = open_simulator()
-    except CosimError as error:
-        pytest.skip(str(error))
-    with opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def _tools() -> None:
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
 
 
 def run(simulator: Simulator, text: str, values: str = "", *, limits: Limits = Limits(wall=20.0)) -> Result:  # noqa: B008
