@@ -119,7 +119,7 @@ def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.Surroga
     percent = oracle("ngspice on fresh pulses", 0.0, absolute=0.01, reason="what the README claims of the rms")
     page.compare(
         Row("rms error of the conductance, of full scale", errors.rms_percent / 100.0, percent),
-        Row("largest error of it", errors.max_percent / 100.0, note="2 % of read noise in the fit included"),
+        Row("largest error of it", errors.max_percent / 100.0, note="including 2 % of read noise in the fit"),
         Row("updates per second over ngspice's", updates_per_second(cell) * (held.seconds_per_pulse or np.nan)),
     )
     return cell, held

@@ -108,7 +108,7 @@ def spike_pair(page: Page) -> None:
 
 
 def early(page: Page) -> None:
-    """200 s of recovery, and the currents behind it."""
+    """200 s of recovery, and the currents that cause it."""
     page.section("Early phase: recovery and leakage")
     static, slow = page.run("stc_early_static"), page.run("stc_recovery")
     data = static.waveforms_of("analysis")[0]

@@ -52,7 +52,7 @@ class TrainNoise:
     read: float
 
     def sentence(self, curve: Curve, *, assumed: bool) -> str:
-        """What was found, and what it means for errors and intervals; ``assumed``: the recipe does not speak of it."""
+        """What was found, and what it means for errors and intervals; ``assumed``: the recipe does not mention it."""
         share = self.read / float(np.ptp(curve.measured))
         advice = '; a wrong law can look like that: write noise.step = "fit" if the device is known to do so'
         return (
@@ -161,7 +161,7 @@ class Linear:
             variance.append(read**2 * state + own)
             gain.append(read * state / variance[-1] if used else 0.0)
             known = 1.0
-            if not math.isnan(beyond):  # how much less than a read a limit tells
+            if not math.isnan(beyond):  # how much less a limit determines than a read does
                 z = beyond / math.sqrt(variance[-1])
                 rate = float(hazard(np.array(z)))
                 known = rate * (rate + z)
@@ -214,7 +214,7 @@ def fit_train(
 def _most_likely(
     forward: FilteredTrain, p: Values, measured: Array, noise: Array, *, start: TrainNoise, read: bool, step: bool
 ) -> TrainNoise:
-    """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say what is looked for."""
+    """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say which of the two varies."""
     if not read and not step:
         return start
     linear, rows, side = forward.linear(p), forward.fitted, forward.side
@@ -236,7 +236,7 @@ def _most_likely(
 
 
 def without_law(forward: FilteredTrain, measured: Array) -> Array:
-    """Measured − predicted (n,) where each read is predicted from those before it, and the pulses are not looked at."""
+    """Measured − predicted (n,), each read predicted from those before it without regard to the pulses."""
     level, found = float(measured[forward.fitted][0]), np.empty(measured.size)
     for k, (read, gain) in enumerate(zip(measured.tolist(), forward.gain.tolist(), strict=True)):
         found[k] = read - level

@@ -74,7 +74,7 @@ def load_images(name: str) -> ImageSet:
         full = 255.0
     elif name == "digits":
         images, labels = datasets.digits()
-        # By position, not shuffled: neighbours are by one writer, whom a shuffled split would train and test on.
+        # By position, not shuffled: neighbours are by one writer, who would end up in both parts of a shuffled split.
         train_x, train_y, test_x, test_y = images[:1400], labels[:1400], images[1400:], labels[1400:]
         full = 16.0
     else:
@@ -92,7 +92,7 @@ def load_images(name: str) -> ImageSet:
 
 @dataclass(frozen=True)
 class ImageTask:
-    """Images to learn for some epochs, each in an order of its own; then the read-outs.
+    """Images to learn for some epochs, each in a different order; then the read-outs.
 
     ``label_images`` fit the read-outs, ``choice_images`` choose among them; 0: as suits the size of the set.
 
@@ -127,7 +127,7 @@ class ImageTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """All that the numbers depend on."""
+        """A digest of everything that the results depend on."""
         return f"{self.images.fingerprint}\n{self.epochs} {self.split} {BATCH}"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a spike does to the synapses of the neuron that made it: the voltages on the rows of its column.
+"""Learning rules: the voltages that a neuron's spike puts on the rows of its column.
 
 Voltage-dependent synaptic plasticity (arXiv 2510.25787; Front. Neurosci. 16:983950): at the **post**synaptic spike the
 **pre**synaptic membrane potentials are amplified onto the rows. A low potential follows a presynaptic spike and
@@ -29,7 +29,7 @@ STEPS = (0.14, 0.05)
 
 @dataclass(frozen=True)
 class PostSpike:
-    """What a rule may know at a postsynaptic spike.
+    """The local quantities that a rule sees at a postsynaptic spike.
 
     Args:
         neuron: the one that spikes.

@@ -87,7 +87,7 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Ints:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The read-outs of one network: accuracies (0..1) by name, and what the chosen one answers to the test set."""
+    """The read-outs of one network: accuracies (0..1) by name, and the chosen one's answers on the test set."""
 
     chosen: str
     on_choice: Mapping[str, float]

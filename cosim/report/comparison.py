@@ -1,8 +1,8 @@
-"""Measured numbers beside those of a source: rows whose verdict is computed.
+"""Measured numbers beside those of a source, in rows with a computed verdict.
 
-A row says where the number beside it comes from. A *source* is published, and the row has its place in it; an *oracle*
-is another way to compute the same quantity. Only these two can agree, and only within a tolerance that has a reason. A
-number beside which there is neither is our choice, and is not judged.
+Each row names the origin of the number that it is compared with. A *source* is published, and the row says where in it;
+an *oracle* is another way to compute the same quantity. Only these two can agree, within a tolerance that has a reason.
+A number with neither beside it is our choice, and is not judged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Making a surrogate: the map of a parameter set, optionally corrected by samples of the circuit.
 
 With samples (states before, inputs, states and energy after) a `Correction` is fitted to what the map leaves out; it is
-kept only where it lowers the error on samples held out from its own fit by a tenth, and the certificate is made on
-further events that neither has seen.
+kept only where it lowers the error on samples held out of its fit by a tenth, and the certificate is made on further
+events that neither has seen.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
 
 DEGREES = (0, 1, 2, 3)
-# A correction has to lower the held-out rms error to this share, or the physics stays alone.
+# A correction has to lower the held-out rms error to this share, or it is dropped.
 WORTH = 0.9
-# Events that move every state by less of its range say nothing about a factor on the step.
+# Events that move every state by less of its range do not determine a factor on the step.
 LEAST_STEP = 1e-4
 MARGIN = 0.02  # of a field's range, beyond the samples: what is held out lies a little further out
 
@@ -43,7 +43,7 @@ def collect(
     ranges: Mapping[str, Range] = MappingProxyType({}),
     tell: Tell | None = None,
 ) -> xr.Dataset:
-    """Training samples: trains of random events, from a stream that `certify` does not use; they begin as its own do.
+    """Training samples: trains of random events, from a stream that `certify` does not use, begun as its trains are.
 
     Returns:
         Over ``event``: ``<state>_before``, each input, and each state and output of the reference.
@@ -177,7 +177,7 @@ def train(
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
 ) -> tuple[Surrogate, HeldOutEvents]:
-    """A certified surrogate, and the held-out data of its certificate.
+    """Make a certified surrogate; returns it with the held-out data of its certificate.
 
     Args:
         surrogate: which map, with which pulse shape; a parameter set takes its device's usual one.

@@ -323,7 +323,7 @@ def test_a_pulse_train_does_not_lose_a_pulse_from_its_middle(tmp_path):
     path.write_text("V (V),G (uS)\n1,OVLD\n-1,20\n2,30\n-2,OVLD\n")
     np.testing.assert_array_equal(read_curve(path, asked)["amplitude"], [-1.0, 2.0])
     path.write_text("V (V),G (uS)\n1,10\n-1,OVLD\n2,30\n")
-    with pytest.raises(DataError, match="a pulse train cannot do without rows from its middle"):
+    with pytest.raises(DataError, match="a pulse train cannot lose rows from its middle"):
         read_curve(path, asked)
 
 

@@ -53,7 +53,7 @@ variables.devices.memristor.theta_p = {{ relative = "20 %" }}
 _FIELDS = {"number", "corner", "values", "engine", "key", "outcome", "verdict", "seconds"}
 _GONE = 15.0  # s that processes of a killed campaign have to notice
 _TMPFS = 64  # MiB
-_WORKING = 0.65  # the share of lives that are disturbed behind their first commit, not before
+_WORKING = 0.65  # the share of lives that are disturbed after their first commit, not before
 _GLANCES = 0.1  # s between two of them
 _LONGEST = 120.0  # s that a life may last
 

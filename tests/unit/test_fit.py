@@ -380,7 +380,7 @@ def test_sets_are_found_beside_the_recipe(tmp_path):
         ({"voltage": [], "current": []}, {"voltage": "V", "current": "A"}, "no rows"),
         ({"voltage": [0.0], "current": [1.0]}, {"voltage": "V", "current": "S"}, "give A"),
         ({"voltage": [0.0, 1.0], "current": [1.0, np.nan]}, {"voltage": "V", "current": "A"}, "row 2 is not finite"),
-        ({"voltage": [0.0], "current": [np.nan]}, {"voltage": "V", "current": "A"}, "no number at all"),
+        ({"voltage": [0.0], "current": [np.nan]}, {"voltage": "V", "current": "A"}, "holds no numbers"),
     ],
 )
 def test_a_curve_is_whole_or_none(columns, units, message):

@@ -37,7 +37,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What is asked of a file: ``names`` of columns (header, or number from 1; () for all), and what a user states.
+    """How to read a file: the ``names`` of columns (header, or number from 1; () for all), and what a user states.
 
     Args:
         names: the columns that are judged.
@@ -138,7 +138,7 @@ class TextTable:
 
     def _bad(self, row: TextRow, column: int, message: str) -> DataError:
         cell = row.cell(column)
-        remedy = f"mend the cell, or write missing = [{_quoted(cell)}] under [data] to leave such rows out"
+        remedy = f"correct the cell, or write missing = [{_quoted(cell)}] under [data] to leave such rows out"
         if text.with_suffix(cell):
             remedy = 'write plain numbers, and their unit ("mA") in the header or the recipe'
         elif not cell:
@@ -156,7 +156,7 @@ class TextTable:
         found = np.array(values, dtype=float).reshape(len(self.rows), len(indices)).T
         for index, column in zip(indices, found, strict=True):
             if np.isnan(column).all():
-                raise DataError(f"column {self.label(index)} holds no number at all", where=Where(self.path))
+                raise DataError(f"column {self.label(index)} holds no numbers", where=Where(self.path))
         return found
 
     def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
@@ -296,7 +296,7 @@ def _untagged(rows: list[TextRow], remarks: list[TextRow], file: Path, layout: L
         wanted = _asked(None, layout, rows)
         start = next((k for k, row in enumerate(rows) if _has_reading(row, wanted, layout)), 0)
         return [_Record(None, tuple(rows[start:]))]
-    # A header without a number below it heads nothing: its line belongs to a preamble, or to the rows above it.
+    # A header without a number below it belongs to a preamble, or to the rows above it.
     headed = [r for r in _under(heads, rows) if any(_has_number(row, _asked(r.header, layout, rows)) for row in r.rows)]
     return _under([r.header for r in headed if r.header is not None] or heads[-1:], rows)
 
@@ -462,7 +462,7 @@ def _check_shape(
             raise DataError(
                 f"row {row.line} has text in every column that is read ({words}), like the header of a second table",
                 where=Where(file),
-                remedy="put that table into a file of its own, or mend the row",
+                remedy="put that table into a separate file, or correct the row",
             )
 
 
