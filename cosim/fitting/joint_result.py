@@ -1,8 +1,7 @@
-"""What a joint fit found: every unknown with its group and verdict, the spreads of populations, a set per group."""
+"""What a joint fit found: each unknown with its group and verdict, the spread of each population, one set per group."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
 
@@ -56,7 +55,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """The end of `extract_joint`: the recipe, its observations as they ended, its stages, and what they took.
+    """The result of `extract_joint`: the recipe, its observations, its stages, and the cost.
 
     >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
     True
@@ -132,7 +131,7 @@ class JointResult:
         made = {}
         for group in dict.fromkeys(["", *(unknown.group for unknown in unknowns.values())]):
             values = dict(start)
-            # What is shared, then the means, then what is the group's own.
+            # What is shared, then the means, then the group's values.
             for name, unknown in sorted(unknowns.items(), key=lambda entry: entry[1].group):
                 if unknown.group in ("", group) and unknown.parameter in known:
                     values[unknown.parameter] = Quantity(rows[name].value, rows[name].stderr, source)
@@ -161,10 +160,6 @@ class JointResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
-
-        def number(value: float | None) -> float | None:
-            return None if value is None or not math.isfinite(value) else float(value)
-
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         return {
             "name": self.recipe.name,
@@ -174,13 +169,7 @@ class JointResult:
                     "parameter": unknowns[row.name].parameter,
                     "scope": unknowns[row.name].scope,
                     "group": unknowns[row.name].group or None,
-                    "value": row.value,
-                    "unit": row.unit,
-                    "stderr": number(row.stderr),
-                    "interval_95": [number(end) for end in row.verdict.interval],
-                    "interval_source": row.verdict.source or None,
-                    "status": row.verdict.status,
-                    "reason": row.verdict.reason,
+                    **row.to_json(),
                 }
                 for row in self.rows()
             },
