@@ -485,7 +485,7 @@ def test_a_suffix_in_a_bench_is_said_by_validate(tmp_path: Path, capsys: pytest.
     assert f"cosim: note: b: {path}:6: 1F is 1e-15, for F is femto" in capsys.readouterr().err
 
 
-def test_an_expression_that_is_no_expression_names_its_element(simulator: Simulator) -> None:
+def test_a_malformed_expression_names_its_element(simulator: Simulator) -> None:
     body = "V1 a 0 1\nX1 a m\n.subckt m a\n* inside\nB1 b 0 V=V(a)*+*2\nR1 b 0 1k\n.ends\n.op\n"
     result = simulator.run(Deck("t\n* comment\n\n" + body))
     assert result.reason.startswith("line 8: syntax error in the expression of B1, at '* 2.0")
@@ -536,7 +536,9 @@ def test_a_dialect_is_named_with_what_repairs_it(
     assert f"'cosim lint {path} --fix d_ngspice.cir' writes it for ngspice" in error
 
 
-def test_what_is_refused_for_another_reason_is_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_for_another_reason_does_not_suggest_a_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "d.cir"
     path.write_text("t\nV1 a 0 1\nR1 a 0 1k\nX1 a 0 nothing\n.op\n")
     assert main(["run", str(path)]) == 1

@@ -486,7 +486,7 @@ def test_an_abrupt_switch_on_one_side_only_is_a_loop():
     assert chance < 1e-7
 
 
-def test_noise_is_no_loop():
+def test_noise_is_not_a_loop():
     """Neither constant nor relative noise, nor outliers, nor another grid on the way back; 400 trials at 1e-6."""
     rng = np.random.default_rng(4)
     v = np.concatenate([np.linspace(-1.0, 1.0, 60), np.linspace(0.97, -1.0, 53)])

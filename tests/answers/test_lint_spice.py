@@ -71,7 +71,7 @@ def test_a_fix_gives_what_the_language_means(case: str, simulator: Simulator, tm
     assert current == pytest.approx(amperes, rel=1e-6, abs=1e-9)  # ngspice's own abstol and gmin
 
 
-def test_names_of_the_files_own_are_no_constants(tmp_path: Path) -> None:
+def test_parameters_of_the_file_are_not_constants(tmp_path: Path) -> None:
     file = tmp_path / "s.sub"
     file.write_text(
         ".subckt s p e q params: k=2\n.param boltz=3\n.func f(planck) {planck*2}\n"

@@ -303,7 +303,7 @@ def test_the_time_step_is_judged_by_every_measure(tmp_path: Path) -> None:
     assert "too slow" in why
 
 
-def test_the_time_step_cannot_be_told_where_nothing_was_compared(tmp_path: Path) -> None:
+def test_the_time_step_is_not_judged_where_nothing_was_compared(tmp_path: Path) -> None:
     bench = bench_in(tmp_path)
     bare = replace(bench, file=bench.file.model_copy(update={"measures": {}, "limits": {}}))
     row = evaluate(PreparedBench(bare, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row

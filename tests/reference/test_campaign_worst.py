@@ -136,13 +136,13 @@ def parabola() -> float:
     ],
     ids=["exponential", "away", "around", "nearer of two", "saddle", "holes"],
 )
-def test_the_distance_to_a_border_that_is_no_plane(function: Function, limit: float, wanted: float) -> None:
+def test_the_distance_to_a_curved_border(function: Function, limit: float, wanted: float) -> None:
     for seed in SEEDS:
         found = worst_case_distance(3, seed=seed, max=limit, budget=300).run(function)
         assert found.distance == pytest.approx(wanted, rel=5e-3)
 
 
-def test_what_no_distance_can_be_told_of_says_why() -> None:
+def test_a_distance_that_cannot_be_found_says_why() -> None:
     far = worst_case_distance(2, seed=0, max=9.0).run(lambda z: z[:, 0])
     assert far.distance is None
     assert "no point within 8 sigma" in far.why

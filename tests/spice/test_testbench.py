@@ -199,7 +199,7 @@ def test_a_small_bench_runs(tmp_path: Path, simulator: Simulator) -> None:
     assert done.passed
 
 
-def test_a_vector_that_is_none_is_named(tmp_path: Path, simulator: Simulator) -> None:
+def test_an_unknown_vector_is_named(tmp_path: Path, simulator: Simulator) -> None:
     path = tmp_path / "b.toml"
     path.write_text(BENCH.replace("i(v1)", "i(v2)"))
     done = Testbench.load(path).run(simulator)
@@ -253,7 +253,7 @@ def test_measures_on_a_sweep(tmp_path: Path, simulator: Simulator, start: str, s
     assert done["half"].scalar == pytest.approx(0.5, rel=1e-6)
 
 
-def test_a_title_is_no_formula(tmp_path: Path, simulator: Simulator) -> None:
+def test_a_title_is_not_a_formula(tmp_path: Path, simulator: Simulator) -> None:
     path = tmp_path / "s.toml"
     path.write_text(BENCH.replace('"t"', "'a $\\frac{ title $'"))
     done = Testbench.load(path).run(simulator)
@@ -367,7 +367,7 @@ def test_a_section_that_a_corner_chose_and_the_library_lacks_is_named_with_the_c
     assert re.search(rf"b\.toml:{line}: 'kit\.lib' has no section 'ff'; it has tt, ss", reason), reason
 
 
-def test_a_value_that_a_model_does_not_take_is_no_failure_to_converge(simulator: Simulator) -> None:
+def test_a_value_that_a_model_refuses_is_not_a_failure_to_converge(simulator: Simulator) -> None:
     done = Testbench.load("1t1r_write").with_(parameters={"width": -2e-6}).run(simulator)
     assert done.result.outcome is Outcome.REFUSED
     assert re.search(r"a device cannot be set up: BSIM4.*channel width <= 0; check its values", done.result.reason)

@@ -85,7 +85,7 @@ def test_sobol_fills_the_cube_better_than_a_latin_hypercube_and_that_better_than
     assert 2.0 * found["latin-hypercube"] < found["monte-carlo"]
 
 
-def test_what_is_no_power_of_two_is_said_and_not_warned_about() -> None:
+def test_a_count_that_is_not_a_power_of_two_is_noted_without_a_warning() -> None:
     assert Draws(512, 2, 0, "sobol").note == ""
     assert "(512 or 1024)" in Draws(600, 2, 0, "sobol").note
     assert monte_carlo(600, 2, 0).note == ""

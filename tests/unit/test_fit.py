@@ -383,7 +383,7 @@ def test_sets_are_found_beside_the_recipe(tmp_path):
         ({"voltage": [0.0], "current": [np.nan]}, {"voltage": "V", "current": "A"}, "holds no numbers"),
     ],
 )
-def test_a_curve_is_whole_or_none(columns, units, message):
+def test_a_curve_is_whole_or_refused(columns, units, message):
     with pytest.raises(DataError, match=message):
         Curve("i-v", {k: np.array(v, dtype=float) for k, v in columns.items()}, units)
 
@@ -438,7 +438,7 @@ def test_newton_gives_up_into_the_sequence(monkeypatch):
     np.testing.assert_allclose(forward_of(curve).predict(TRUTH), want, rtol=1e-10)
 
 
-def test_progress_is_told():
+def test_progress_is_reported():
     seen = []
     extract(
         recipe(("theta_p",), start={"values": dict(TRUTH)}),

@@ -146,7 +146,7 @@ def test_a_caret_is_a_power_in_ngspice(simulator: Simulator) -> None:
     assert float(ltspice(simulator, fixed.fixed.text, 3.0)["op"]["i(v1)"]) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_capacitor_starts_where_it_is_told(simulator: Simulator) -> None:
+def test_a_capacitor_starts_at_its_initial_condition(simulator: Simulator) -> None:
     body = ".subckt s p n\nC1 x n 1n IC=0.5\nC2 y 0 1n IC={0.25*2}\nR1 x p 1T\nR2 y p 1T\n.ends"
 
     def start(text: str) -> float:
