@@ -20,7 +20,7 @@ from cosim.report.comparison import Row, oracle
 from cosim.report.network_figures import plot_fields
 from cosim.report.page import Page, Panel, command, draw_panel, swept, wave
 from cosim.report.surrogate_figures import overview, plot_parity
-from cosim.surrogate.certify import HeldOut, updates_per_second
+from cosim.surrogate.certify import HeldOutEvents, updates_per_second
 
 Tell = Callable[[str], None]
 MEMRISTOR = ("theta_p", "theta_n", "alpha_p", "alpha_n", "gamma_p", "gamma_n")
@@ -52,7 +52,7 @@ class Lab:
 
     def certify(
         self, fit: cosim.FitResult, simulator: cosim.Simulator, pulses: int = 500
-    ) -> tuple[cosim.Surrogate, HeldOut]:
+    ) -> tuple[cosim.Surrogate, HeldOutEvents]:
         """The surrogate of an extraction, held against the device that was measured, on fresh pulses."""
         bench = cosim.Testbench.load("1t1r_random_pulses").with_(options=TIGHT)
         circuit = cosim.BenchReference(bench, simulator, device=self.truth)
@@ -121,7 +121,7 @@ def extraction(page: Page, lab: Lab) -> cosim.FitResult:
     return fit
 
 
-def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.Surrogate, HeldOut]:
+def surrogate(page: Page, lab: Lab, fit: cosim.FitResult) -> tuple[cosim.Surrogate, HeldOutEvents]:
     """The fast model of the extraction, against ngspice on the device itself."""
     page.section("Surrogate against ngspice")
     page.tell("holding the surrogate against ngspice on fresh pulses")

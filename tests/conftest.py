@@ -24,10 +24,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def _has_what_it_needs(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose package is not installed; it is looked for and not imported, which could change the process."""
+    """Skip a test whose package or tool is missing; a package is not imported, which could change the process."""
     for mark in request.node.iter_markers("needs"):
         if find_spec(mark.args[0]) is None:
             pytest.skip(f"the package {mark.args[0]} is not installed")
+    if request.node.get_closest_marker("osdi") is not None:
+        request.getfixturevalue("osdi")
+
+
+@pytest.fixture(scope="session")
+def osdi() -> None:
+    """Skip what compiles Verilog-A for ngspice on a machine that cannot."""
+    from cosim.engines.registry import probe_compiler, probe_osdi
+
+    for probe in (probe_compiler(), probe_osdi()):
+        if not probe.ok:
+            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +108,12 @@ def engine() -> Iterator[Callable[[str], Simulator]]:
     yield get
     for simulator in opened.values():
         simulator.close()
+
+
+@pytest.fixture(scope="session")
+def simulator(engine: Callable[[str], Simulator]) -> Simulator:
+    """The default engine."""
+    return engine("pyspice")
 
 
 @pytest.fixture

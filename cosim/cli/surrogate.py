@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
-    from cosim.surrogate.certify import HeldOut
+    from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
     from cosim.surrogate.references import Reference
 
@@ -204,7 +204,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _show(surrogate: Surrogate, held: HeldOut, figure: Path | None, *, indent: str = "") -> None:
+def _show(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
     from cosim.surrogate.certify import updates_per_second
 
     assert surrogate.certificate is not None

@@ -1,9 +1,9 @@
 """Public measured curves and image sets: where each comes from, where it is on this machine, and how it is read.
 
 A file is looked for in ``$COSIM_DATA``, then in the cache (``$XDG_CACHE_HOME/cosim``), then at its public source, and
-is taken only if its SHA-256 is the one recorded here. The one file whose hash is not recorded (`reset.csv` beside
-CrossSim's `set.csv`) is never taken from the network unasked: ``load(..., unverified=True)`` accepts it, and the
-source of the curve then says so. A first download is not trusted silently: the second could only confirm the first.
+is used only if its SHA-256 is the one recorded here. The one file without a recorded hash (`reset.csv` beside
+CrossSim's `set.csv`) is not fetched unless ``load(..., unverified=True)`` asks for it, and the source of the curve then
+says so: its first download cannot be verified.
 
 Sources and licences: CrossSim (BSD-3-Clause), aihwkit (MIT), cross-sim-data (BSD-3-Clause), thermodynamics-fitting
 (MIT); MNIST (LeCun, Cortes & Burges) is checked by the MD5 of its uncompressed files: mirrors compress it anew.
@@ -30,7 +30,7 @@ from cosim.packages import optional
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
-TIMEOUT = 20.0  # s per attempt: a machine without a network should say so soon
+TIMEOUT = 20.0  # s per attempt: without a network the failure should be quick
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RemoteFile:
     Args:
         repository, commit, path: on GitHub.
         local: its name below ``$COSIM_DATA`` and the cache.
-        sha256: of its content; "" where nobody recorded it.
+        sha256: of its content; "" where none is recorded.
         spec: how it is read as a curve.
     """
 
@@ -108,7 +108,7 @@ REGISTRY: Mapping[str, Dataset] = MappingProxyType(
             ),
             Dataset(
                 "crosssim_reset",
-                "the same device, RESET ramps; its hash is not recorded, so it is fetched with consent only",
+                "the same device, RESET ramps; its hash is not recorded, so it is fetched only on request",
                 "BSD-3-Clause",
                 RemoteFile(
                     *_CROSSSIM,
@@ -247,7 +247,7 @@ def load(name: str, *, unverified: bool = False) -> Curve:
     """
     entry = find(name)
     if entry.file is None:
-        raise DataError(f"{name} is a set of images, no curve", remedy=f"call cosim.data.datasets.{_LOADER[name]}()")
+        raise DataError(f"{name} is a set of images, not a curve", remedy=f"call cosim.data.datasets.{_LOADER[name]}()")
     path = _path_of(entry.file, unverified=unverified)
     curve = read_curve(path, entry.file.spec)
     mark = "" if entry.file.sha256 else " (unverified)"
@@ -313,11 +313,11 @@ def _path_of(file: RemoteFile, *, unverified: bool) -> Path:
         raise DataError(
             f"is not the file that {file.repository} has at {file.commit[:7]}",
             where=Where(given / file.local),
-            remedy="remove it, or read it as your own with data.file in a recipe",
+            remedy="remove it, or name it as data.file in a recipe",
         )
     if not file.sha256 and not unverified:
         raise DataError(
-            f"nobody recorded the hash of {file.path} of {file.repository}, so it cannot be checked",
+            f"no hash is recorded for {file.path} of {file.repository}, so it cannot be checked",
             remedy=f"put it into $COSIM_DATA as {file.local}, or accept it with unverified=True "
             "(`cosim datasets fetch --unverified`)",
         )

@@ -43,7 +43,7 @@ Group = Literal["device", "cycle", "sweep"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of a file.
+    """What was read from a file.
 
     Args:
         rows: number of rows in the curve, by record of the file.
@@ -84,13 +84,13 @@ class Recording:
         units: of each column.
         conditions: ``v_read`` (V), ``width``, ``rise``, ``fall`` (s) of a pulse; what a kind does not need is absent.
         source: file or paper.
-        fingerprint: SHA-256 of the file, or of the columns where there is no file; made here when empty.
+        fingerprint: SHA-256 of the file, or of the columns where there is no file; computed when empty.
         lines: line of each row in its file, for messages; empty where there is no file.
-        reading: what was read of the file; None where there is none.
+        reading: what was read from the file; None where there is none.
         groups: of which device, cycle or sweep each row is; (n,) words each.
 
     Raises:
-        UnknownName, DataError: a kind that there is not, a column that is missing, of another length or not finite.
+        UnknownName, DataError: an unknown kind, or a column that is missing, of another length or not finite.
 
     >>> import numpy as np
     >>> v = np.linspace(0.0, 0.2, 5)
@@ -132,13 +132,11 @@ class Recording:
         for name, column in arrays.items():
             bad = np.flatnonzero(~np.isfinite(column))
             if bad.size == column.size:
-                raise DataError(
-                    f"column {name!r} holds no number at all", where=self.where, remedy="check the column's name"
-                )
+                raise DataError(f"column {name!r} holds no numbers", where=self.where, remedy="check the column's name")
             if bad.size:
                 line = self.lines[bad[0]] if self.lines else int(bad[0]) + 1
                 raise DataError(
-                    f"{name!r} of row {line} is not finite", where=self.where, remedy="mend the row or leave it out"
+                    f"{name!r} of row {line} is not finite", where=self.where, remedy="correct the row or leave it out"
                 )
             column.setflags(write=False)
         self.columns: Mapping[str, Array] = MappingProxyType(arrays)
@@ -161,7 +159,7 @@ class Recording:
 
     @classmethod
     def of(cls, data: xarray.Dataset) -> Recording:
-        """The recording that `data` of another one shows, or that a program has made."""
+        """The recording in a Dataset like that of `data`, however it was made."""
         attributes = dict(data.attrs)
         kind, source = attributes.pop("kind", ""), attributes.pop("source", "")
         columns = {str(name): column.values for name, column in data.data_vars.items()}

@@ -1,4 +1,4 @@
-"""What is asked of a measured file: which columns are which quantity, in which units, and under which conditions."""
+"""The description of a measured file: which column is which quantity, in which unit, under which conditions."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class DataSpec(Table):
         polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
         compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
             where equal values at an end of the range are the device's own; without it they are taken for a limit.
-        missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out, and it is said
-            which. A pulse train may miss rows at its ends only.
+        missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out and
+            listed. A pulse train may miss rows at its ends only.
         header: line of the header, where it is not found; the rows begin below it.
         record: of several tables in one file: its number from 1, or ``"all"`` of them in order. Without it those of
             kind ``i-v`` are read together as long as they agree, and any other kind is refused.

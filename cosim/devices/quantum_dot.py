@@ -217,11 +217,6 @@ class QuantumDotMemristor(TwoTerminal):
         """Conductance (S) at zero bias, resistor included: the source's Eq. 3 with its factor e²/h."""
         return 1.0 / (p.r_series + 1.0 / self.wire_conductance(0.0, x, p))
 
-    def charge_of(self, conductance: Operand, p: Values) -> Operand:
-        """The state ``q`` in which `conductance` is ``conductance`` (S), at the device's temperature."""
-        exponent = np.log((1.0 / conductance - p.r_series) / R_QUANTUM - 1.0) * (p.temperature / T_MEASURED)
-        return (exponent - self.exponent_high(p)) / self.full_charge(p)
-
     def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
         """dn/dt (1/s) at the applied ``v`` (V): Eqs. 5 and 6, and the slow discharge."""
         charging = within(p.b_alpha_c * np.maximum(p.v_c - v, 0.0) / self.full_charge(p), x.q)

@@ -16,7 +16,6 @@ transistor-level circuit (`cosim.fitting.stc`). One step of length dt, inputs co
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -189,11 +188,6 @@ def spike_share(times: Array, *, width: float, dt: float, steps: int) -> Array:
     for t in np.atleast_1d(times):
         done += np.clip(edges - t, 0.0, width)
     return np.diff(done) / dt
-
-
-def spike_width(p: Values, *, step_current: float) -> float:
-    """The length (s) of a presynaptic pulse that raises the calcium current by ``step_current`` (A) in Eq. 6."""
-    return -float(p.tau_ca) * math.log1p(-step_current / float(p.i_pre))
 
 
 def script(p: Values, *, dt: float, pre: Array, post: Array, steps_of: Mapping[str, float]) -> dict[str, Array]:

@@ -1,6 +1,6 @@
-"""Recording operands: called with `Expr` instead of arrays, a device's numpy functions write themselves down.
+"""Recording operands: called with `Node` instead of arrays, a device's numpy functions write themselves down.
 
-An `Expr` is a node of an expression graph. numpy's ufuncs reach it through ``__array_ufunc__`` and ``np.where``,
+An `Node` is a node of an expression graph. numpy's ufuncs reach it through ``__array_ufunc__`` and ``np.where``,
 ``np.clip`` through ``__array_function__``; whatever has no counterpart in the target languages raises an `EmitError`
 that names it. sympy would rearrange floating-point forms; here each operation stays as it was written.
 """
@@ -28,7 +28,7 @@ _UFUNCS: Mapping[str, str] = {
 BOOLEAN = frozenset({">", "<", ">=", "<=", "and", "or", "not"})
 
 
-class Expr:
+class Node:
     """One node: ``op`` is ``"const"`` (args: a float), ``"name"`` (args: what the target calls it) or an operation."""
 
     __slots__ = ("args", "op")
@@ -39,9 +39,9 @@ class Expr:
         self.args = args
 
     @classmethod
-    def of(cls, value: Any) -> Expr:
+    def of(cls, value: Any) -> Node:
         """``value`` as a node; arrays with more than one element are refused."""
-        if isinstance(value, Expr):
+        if isinstance(value, Node):
             return value
         if isinstance(value, bool | np.bool_):
             return cls("const", 1.0) > 0.5 if value else cls("const", 0.0) > 0.5
@@ -60,24 +60,24 @@ class Expr:
         """Whether the node is a condition."""
         return self.op in BOOLEAN
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Expr:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Node:
         op = _UFUNCS.get(ufunc.__name__)
         if method != "__call__" or op is None or set(kwargs) - {"where"} or kwargs.get("where", True) is not True:
             name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             raise EmitError(f"np.{name} has no counterpart in a netlist", remedy="use " + ", ".join(sorted(_UFUNCS)))
-        return Expr(op, *(Expr.of(value) for value in inputs))
+        return Node(op, *(Node.of(value) for value in inputs))
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Expr:
+    ) -> Node:
         if func is np.where and len(args) == 3:
-            condition, yes, no = (Expr.of(value) for value in args)
-            return Expr("where", condition if condition.boolean else condition > 0.0, yes, no)
+            condition, yes, no = (Node.of(value) for value in args)
+            return Node("where", condition if condition.boolean else condition > 0.0, yes, no)
         if func is np.clip and len(args) == 3 and not kwargs:
-            result = Expr.of(args[0])
+            result = Node.of(args[0])
             if args[1] is not None:
-                result = Expr("max", result, Expr.of(args[1]))
-            return result if args[2] is None else Expr("min", result, Expr.of(args[2]))
+                result = Node("max", result, Node.of(args[1]))
+            return result if args[2] is None else Node("min", result, Node.of(args[2]))
         raise EmitError(f"np.{func.__name__} has no counterpart in a netlist", remedy="use ufuncs, np.where, np.clip")
 
     def __bool__(self) -> bool:
@@ -89,56 +89,56 @@ class Expr:
     def __float__(self) -> float:
         raise EmitError("float(...) of a traced value cannot be written in a netlist", remedy="leave it out")
 
-    def _binary(self, op: str, other: Any, *, swapped: bool = False) -> Expr:
-        left, right = (Expr.of(other), self) if swapped else (self, Expr.of(other))
-        return Expr(op, left, right)
+    def _binary(self, op: str, other: Any, *, swapped: bool = False) -> Node:
+        left, right = (Node.of(other), self) if swapped else (self, Node.of(other))
+        return Node(op, left, right)
 
-    def __add__(self, other: Any) -> Expr:
+    def __add__(self, other: Any) -> Node:
         return self._binary("+", other)
 
-    def __radd__(self, other: Any) -> Expr:
+    def __radd__(self, other: Any) -> Node:
         return self._binary("+", other, swapped=True)
 
-    def __sub__(self, other: Any) -> Expr:
+    def __sub__(self, other: Any) -> Node:
         return self._binary("-", other)
 
-    def __rsub__(self, other: Any) -> Expr:
+    def __rsub__(self, other: Any) -> Node:
         return self._binary("-", other, swapped=True)
 
-    def __mul__(self, other: Any) -> Expr:
+    def __mul__(self, other: Any) -> Node:
         return self._binary("*", other)
 
-    def __rmul__(self, other: Any) -> Expr:
+    def __rmul__(self, other: Any) -> Node:
         return self._binary("*", other, swapped=True)
 
-    def __truediv__(self, other: Any) -> Expr:
+    def __truediv__(self, other: Any) -> Node:
         return self._binary("/", other)
 
-    def __rtruediv__(self, other: Any) -> Expr:
+    def __rtruediv__(self, other: Any) -> Node:
         return self._binary("/", other, swapped=True)
 
-    def __pow__(self, other: Any) -> Expr:
+    def __pow__(self, other: Any) -> Node:
         return self._binary("pow", other)
 
-    def __rpow__(self, other: Any) -> Expr:
+    def __rpow__(self, other: Any) -> Node:
         return self._binary("pow", other, swapped=True)
 
-    def __neg__(self) -> Expr:
-        return Expr("neg", self)
+    def __neg__(self) -> Node:
+        return Node("neg", self)
 
-    def __abs__(self) -> Expr:
-        return Expr("abs", self)
+    def __abs__(self) -> Node:
+        return Node("abs", self)
 
-    def __gt__(self, other: Any) -> Expr:
+    def __gt__(self, other: Any) -> Node:
         return self._binary(">", other)
 
-    def __lt__(self, other: Any) -> Expr:
+    def __lt__(self, other: Any) -> Node:
         return self._binary("<", other)
 
-    def __ge__(self, other: Any) -> Expr:
+    def __ge__(self, other: Any) -> Node:
         return self._binary(">=", other)
 
-    def __le__(self, other: Any) -> Expr:
+    def __le__(self, other: Any) -> Node:
         return self._binary("<=", other)
 
     def __eq__(self, other: object) -> bool:
@@ -149,19 +149,19 @@ class Expr:
 
     __hash__ = object.__hash__
 
-    def _no_remainder(self, other: Any) -> Expr:
+    def _no_remainder(self, other: Any) -> Node:
         raise EmitError("'%' and '//' have no counterpart in a netlist", remedy="write them with np.where")
 
     __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _no_remainder
 
-    def __and__(self, other: Any) -> Expr:
+    def __and__(self, other: Any) -> Node:
         return self._binary("and", other)
 
-    def __or__(self, other: Any) -> Expr:
+    def __or__(self, other: Any) -> Node:
         return self._binary("or", other)
 
-    def __invert__(self) -> Expr:
-        return Expr("not", self)
+    def __invert__(self) -> Node:
+        return Node("not", self)
 
 
 _INFIX = {"+": "+", "-": "-", "*": "*", "/": "/", ">": ">", "<": "<", ">=": ">=", "<=": "<=", "and": "&&", "or": "||"}
@@ -174,14 +174,14 @@ _COMMON = {
 _CALLS = frozenset(
     ("exp", "ln", "sqrt", "abs", "max", "min", "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "pow")
 )
-Writer = Callable[[Expr, tuple[str, ...]], str]
+Writer = Callable[[Node, tuple[str, ...]], str]
 
 
 def writer(special: Mapping[str, str]) -> Writer:
     """A function that writes one node; ``special`` holds the templates of a target that differ from the common ones."""
     templates = {**_COMMON, **special}
 
-    def write(node: Expr, args: tuple[str, ...]) -> str:
+    def write(node: Node, args: tuple[str, ...]) -> str:
         if node.op == "const":
             value = node.args[0]
             return repr(value) if value >= 0 else f"({value!r})"
@@ -198,16 +198,16 @@ def writer(special: Mapping[str, str]) -> Writer:
     return write
 
 
-def children(node: Expr) -> tuple[Expr, ...]:
+def children(node: Node) -> tuple[Node, ...]:
     """The operands that are nodes."""
-    return tuple(arg for arg in node.args if isinstance(arg, Expr))
+    return tuple(arg for arg in node.args if isinstance(arg, Node))
 
 
-def postorder(roots: Iterable[Expr]) -> list[Expr]:
+def postorder(roots: Iterable[Node]) -> list[Node]:
     """Every node below ``roots`` once, operands before users; iterative, as a traced solver can be deep."""
-    order: list[Expr] = []
+    order: list[Node] = []
     seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
     while stack:
         node, done = stack.pop()
         if done:
@@ -219,18 +219,18 @@ def postorder(roots: Iterable[Expr]) -> list[Expr]:
     return order
 
 
-def merged(roots: Mapping[str, Expr]) -> dict[str, Expr]:
+def merged(roots: Mapping[str, Node]) -> dict[str, Node]:
     """The same graphs with equal sub-expressions made one node."""
-    canonical: dict[int, Expr] = {}
-    known: dict[tuple[object, ...], Expr] = {}
+    canonical: dict[int, Node] = {}
+    known: dict[tuple[object, ...], Node] = {}
     for node in postorder(roots.values()):
-        args = tuple(canonical[id(arg)] if isinstance(arg, Expr) else arg for arg in node.args)
-        key = (node.op, *(id(arg) if isinstance(arg, Expr) else (type(arg), repr(arg)) for arg in args))
-        canonical[id(node)] = known.setdefault(key, Expr(node.op, *args))
+        args = tuple(canonical[id(arg)] if isinstance(arg, Node) else arg for arg in node.args)
+        key = (node.op, *(id(arg) if isinstance(arg, Node) else (type(arg), repr(arg)) for arg in args))
+        canonical[id(node)] = known.setdefault(key, Node(node.op, *args))
     return {name: canonical[id(root)] for name, root in roots.items()}
 
 
-def render(root: Expr, write: Writer, memo: dict[int, str]) -> str:
+def render(root: Node, write: Writer, memo: dict[int, str]) -> str:
     """Text of a graph. ``memo`` maps nodes already written to their text, and grows."""
     for node in postorder([root]):
         if id(node) not in memo:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
-from cosim.emit.expr import Expr, children, merged, postorder
+from cosim.emit.expr import Node, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
 
@@ -37,7 +37,7 @@ _TEXT: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 
 
-def assignments(roots: Mapping[str, Expr]) -> tuple[list[str], dict[str, str]]:
+def assignments(roots: Mapping[str, Node]) -> tuple[list[str], dict[str, str]]:
     """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`."""
     graphs = merged(roots)
     text: dict[int, str] = {}
@@ -71,10 +71,10 @@ def map_source(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> st
         )
     rows = {"x": [*event_map.states], "u": [*event_map.inputs], "own": list(own)}
     names = {part: {name: f"{part}_{name}" for name in entries} for part, entries in rows.items()}
-    x, u, q = (Values({name: Expr("name", text) for name, text in names[part].items()}) for part in rows)
+    x, u, q = (Values({name: Node("name", text) for name, text in names[part].items()}) for part in rows)
     with np.errstate(all="ignore"):
         after, outputs = event_map(x, u, p.with_(**q))
-    results = {name: Expr.of(graph) for name, graph in {**after, **outputs}.items()}
+    results = {name: Node.of(graph) for name, graph in {**after, **outputs}.items()}
     body, found = assignments(results)
     loads = [f"{names[part][name]} = {part}[{k}, i]" for part in rows for k, name in enumerate(rows[part])]
     stores = [f"out[{k}, i] = {found[name]}" for k, name in enumerate([*event_map.states, *event_map.outputs])]

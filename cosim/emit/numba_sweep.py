@@ -12,17 +12,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Operand, Values
+from cosim.devices.base import Array, Operand, Values
 from cosim.devices.integrate import DIFFERENCE, GAMMA, MAX_STEPS, STAGES
 from cosim.devices.maps import EventMap
-from cosim.emit.expr import Expr
+from cosim.emit.expr import Node
 from cosim.emit.numba import MapKernel, assignments, compiled
 from cosim.errors import EmitError, SimulationError
 from cosim.packages import optional
 
-Array = NDArray[np.float64]
 _A, _C = np.zeros((4, 4)), np.zeros((4, 4))
 for _i, (_a, _c, _, _) in enumerate(STAGES):
     _A[_i, : len(_a)], _C[_i, : len(_c)] = _a, _c
@@ -54,7 +52,7 @@ def sweep_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = (), tol
 
 
 def _count(event_map: EventMap, p: Values) -> int:
-    return len(event_map.waveform(Values({name: Expr("name", name) for name in event_map.inputs}), p))
+    return len(event_map.waveform(Values({name: Node("name", name) for name in event_map.inputs}), p))
 
 
 def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> tuple[str, str, str, str]:
@@ -67,7 +65,7 @@ def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) ->
         )
 
     def rows(array: str, names: Sequence[str]) -> Values:
-        return Values({name: Expr("name", f"{array}[{k}]") for k, name in enumerate(names)})
+        return Values({name: Node("name", f"{array}[{k}]") for k, name in enumerate(names)})
 
     ports, states = [port.name for port in model.ports], [state.name for state in model.all_states]
     here, across, x = p.with_(**rows("q", own)), rows("a", ports), rows("y", states)
@@ -86,7 +84,7 @@ def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) ->
         for name in event_map.states:
             low, high = event_map.bounds(name)
             held[name] = np.clip(x[name], low if np.isfinite(low) else None, high if np.isfinite(high) else None)
-        outputs = event_map.reading(Values(held), here, Expr("name", "energy"))
+        outputs = event_map.reading(Values(held), here, Node("name", "energy"))
     end = [*held.values(), *(outputs[name] for name in event_map.outputs)]
     return (
         _function("a, y, q, out", {f"out[{k}]": rates[name] for k, name in enumerate(states)}),
@@ -97,7 +95,7 @@ def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) ->
 
 
 def _function(arguments: str, targets: Mapping[str, Operand], *, give: str = "") -> str:
-    body, found = assignments({target: Expr.of(value) for target, value in targets.items()})
+    body, found = assignments({target: Node.of(value) for target, value in targets.items()})
     lines = [*body, *(f"{target} = {found[target]}" for target in targets), *([f"return {give}"] if give else [])]
     return "\n".join([f"def kernel({arguments}):", *(f"    {line}" for line in lines), ""])
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosim.devices.base import DeviceModel, Inner, Port, State, Values
-from cosim.emit.expr import Expr, merged
+from cosim.emit.expr import Node, merged
 from cosim.errors import EmitError
 
 
@@ -18,9 +18,9 @@ class Traced:
     into each inner node."""
 
     device: DeviceModel
-    through: Mapping[str, Expr]
-    rates: Mapping[str, Expr]
-    balance: Mapping[str, Expr]
+    through: Mapping[str, Node]
+    rates: Mapping[str, Node]
+    balance: Mapping[str, Node]
 
 
 def trace(
@@ -42,14 +42,14 @@ def trace(
             f"device {device.name} has more than one node {', '.join(doubled)}",
             remedy="name states apart from each other and from the terminals",
         )
-    values = Values({entry.name: Expr("name", param(entry.name)) for entry in device.params})
-    ports = {port.name: Expr("name", across(port)) for port in device.ports}
-    states = Values({entry.name: Expr("name", state(entry)) for entry in nodes})
+    values = Values({entry.name: Node("name", param(entry.name)) for entry in device.params})
+    ports = {port.name: Node("name", across(port)) for port in device.ports}
+    states = Values({entry.name: Node("name", state(entry)) for entry in nodes})
     try:
         with np.errstate(all="ignore"):
-            through = {name: Expr.of(graph) for name, graph in device.through(ports, states, values).items()}
-            rates = {name: Expr.of(graph) for name, graph in device.total_rates(ports, states, values).items()}
-            balance = {name: Expr.of(graph) for name, graph in device.balance(ports, states, values).items()}
+            through = {name: Node.of(graph) for name, graph in device.through(ports, states, values).items()}
+            rates = {name: Node.of(graph) for name, graph in device.total_rates(ports, states, values).items()}
+            balance = {name: Node.of(graph) for name, graph in device.balance(ports, states, values).items()}
     except EmitError as error:
         raise EmitError(f"device {device.name}: {error.message}", remedy=error.remedy) from None
     missing = {port.name for port in device.ports if port.nature != "sense"} - set(through)

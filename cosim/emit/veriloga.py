@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections import Counter
 
 from cosim.devices.base import DeviceModel
-from cosim.emit.expr import BOOLEAN, Expr, children, postorder, render, writer
+from cosim.emit.expr import BOOLEAN, Node, children, postorder, render, writer
 from cosim.emit.trace import trace
 
 _write = writer({"sign": "(({0} > 0.0) ? 1.0 : (({0} < 0.0) ? -1.0 : 0.0))"})
 
 
-def _shared(roots: list[Expr]) -> list[Expr]:
+def _shared(roots: list[Node]) -> list[Node]:
     """Nodes that more than one node refers to, operands before users; names, constants and conditions left out."""
     order = postorder(roots)
     uses = Counter(id(child) for node in order for child in children(node)) + Counter(id(root) for root in roots)

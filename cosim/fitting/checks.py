@@ -1,8 +1,7 @@
 """What a curve shows before any fit: its sign, rows that are shifted, a loop where the model has none.
 
-Each test holds the data against the device's own functions, whichever device it is, and against the scatter of the data
-themselves. Its limits (our choice) are far out: a curve that is refused here fits no parameters at all, and whoever
-knows better says so in the recipe.
+Each test compares the data with the device's functions and with the scatter of the data. The limits (our choice) are
+wide: a curve that is refused here fits no parameters at all, and a recipe can override the refusal.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def _rank(one: Array, other: Array) -> float:
 
 
 def check_shift(curve: Curve) -> None:
-    """Refuse reads whose steps follow the pulse of the row above or below, and not that of their own row."""
+    """Refuse reads whose steps follow the pulse of the row above or below instead of the pulse in the same row."""
     v, step = curve["amplitude"], np.diff(curve["read"])
     # step[k] leads to the read of row k + 1: it follows that row's pulse, or the one of row k or k + 2.
     inner = step[:-1]
@@ -66,15 +65,15 @@ def check_shift(curve: Curve) -> None:
     if stats.norm.sf(gain * math.sqrt((n - 3) / 2.0)) < CERTAIN:
         side, taken = ("above", "before its pulse") if best == 1 else ("below", "one pulse too late")
         raise DataError(
-            f"the reads follow the pulses of the row {side} (rank correlation {found[best]:+.2f}) and not those of "
-            f"their own row ({found[0]:+.2f}): each seems to be taken {taken}",
+            f"the reads follow the pulses of the row {side} (rank correlation {found[best]:+.2f}) rather than "
+            f"those of the same row ({found[0]:+.2f}): each read seems to be taken {taken}",
             where=curve.where,
             remedy=f"write columns.read.shift = {best}, or shift = 0 where the rows are right",
         )
 
 
 def check_pulses(device: DeviceModel, curve: Curve, direction: int) -> None:
-    """Refuse pulses that move the read the other way than the model's do."""
+    """Refuse pulses that move the read in the opposite direction to the model's."""
     v, g = curve["amplitude"], curve["read"]
     if v.min() < 0.0 < v.max():
         follows, n = _rank(v[1:], np.diff(g)), g.size - 1
@@ -145,7 +144,7 @@ def branch_difference(v: Array, y: Array, first: NDArray[np.bool_]) -> tuple[flo
     """How far two branches of a static curve lie apart, and the chance of that in noise alone.
 
     In bins of ``v`` with as many rows each, one parabola for both branches is held against one for each (F-test).
-    Each bin takes the noise from its own residuals, so that noise which grows along the curve is no difference. The
+    Each bin takes the noise from its residuals: noise that grows along the curve does not count as a difference. The
     chance is twice the smaller of Fisher's combination of the bins and Bonferroni's of the best: a difference may be
     everywhere or in one place.
 
@@ -171,7 +170,7 @@ def branch_difference(v: Array, y: Array, first: NDArray[np.bool_]) -> tuple[flo
         own = [np.linalg.lstsq(shape[side], y[rows][side], rcond=None)[0] for side in (one, ~one)]
         rest = np.where(one, y[rows] - shape @ own[0], y[rows] - shape @ own[1])
         together = y[rows] - shape @ pooled
-        # Rounding is no difference, of data however smooth.
+        # Rounding does not count as a difference, however smooth the data are.
         noise = max(float(rest @ rest) / free, (1e-9 * float(np.abs(y).max())) ** 2)
         gain = max(float(together @ together) - float(rest @ rest), 0.0) / 3.0
         logs.append(float(stats.f.logsf(gain / noise, 3, free)))
@@ -211,7 +210,7 @@ def check_loop(device: DeviceModel, curve: Curve) -> None:
 
 
 def remarks_on(device: DeviceModel, curve: Curve) -> tuple[str, ...]:
-    """What a fit to this curve leaves out, where it is no reason to refuse it."""
+    """What a fit to this curve leaves out, where that is not a reason to refuse the curve."""
     width, chance = loop_of(curve)
     if width <= NARROW or chance >= CERTAIN:
         return ()

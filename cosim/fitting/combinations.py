@@ -21,11 +21,11 @@ from cosim.fitting.uncertainty import Uncertainty
 
 # Relative standard error above which parameters trade along a direction, and below which a product counts as known.
 KNOWN = 0.05
-# A product is worth a sentence where it is known this many times better than its first factor.
+# A product is reported where it is known this many times better than its first factor.
 BETTER = 4.0
 # A power is written as a whole number where it is that close to one, and the product still counts as known.
 WHOLE = 0.1
-# A factor with a smaller power hardly takes part; a product of more factors helps nobody.
+# A factor with a smaller power hardly matters; a product of more factors is of no use to a reader.
 ABSENT, FACTORS = 0.02, 3
 
 
@@ -66,7 +66,7 @@ def _plain(power: float) -> str:
 
 
 def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tuple[Combination, ...]:
-    """The products of powers that are known where their factors trade; none where no direction is loose.
+    """The products of powers that are known although their factors trade; empty where no parameters trade.
 
     Args:
         uncertainty: at the minimum.

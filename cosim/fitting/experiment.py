@@ -1,4 +1,4 @@
-"""The virtual lab: a bench stands for a device on a probe station, and gives curves as an instrument would.
+"""The virtual lab: a bench takes the place of a device on a probe station and gives the curves an instrument would.
 
 What is measured is the cell at its bit line, transistor included; read noise is Gaussian, a fraction of the full scale
 G_max of the memristor in the bench (`cosim.devices.pulse.full_scale`). One SPICE run gives the noise-free train; each
@@ -43,7 +43,7 @@ class Experiment:
         return self.curve.with_measured(self.curve.measured + rng.normal(0.0, noise * self.full_scale, len(self.curve)))
 
     def instrument(self, *, noise: float = 0.02) -> Callable[[np.random.Generator], Curve]:
-        """A laboratory that can be asked again: each generator gives a curve with noise of its own."""
+        """A laboratory: each generator gives the curve with fresh noise."""
         return lambda rng: self.noisy(rng, noise=noise)
 
 

@@ -19,7 +19,7 @@ from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.process import Spread, fit_train
+from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
 from cosim.fitting.residuals import ResidualCheck
@@ -49,7 +49,7 @@ def extract(
 
     Args:
         recipe: what varies, from where, within which bounds; the held-out part.
-        curve: measured; None: the recipe's own.
+        curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
         progress: called with the number of evaluations and chi-square.
 
@@ -79,7 +79,7 @@ def extract(
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    # Standard errors are for a straight model and few parameters; the noise of steps leaves neither.
+    # Standard errors suppose a linear model and few parameters; noise in the steps breaks both assumptions.
     profile = profile or (found.spread is not None and problem.points <= PROFILED)
     assumed = ""
     if found.spread is not None and recipe.noise.step is None:
@@ -122,7 +122,7 @@ class _Found:
     problem: Problem
     check: ResidualCheck
     noise_known: bool
-    spread: Spread | None = None
+    spread: TrainNoise | None = None
 
     @property
     def scale(self) -> float:
@@ -184,7 +184,7 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         raise DataError(
             f"the measured column is constant ({y[0]:g} {curve.measured_unit}): it determines nothing",
             where=curve.where,
-            remedy="apply more than moves nothing, or check the column",
+            remedy="apply pulses or voltages that change the read, or check the column",
         )
 
 
@@ -211,7 +211,7 @@ def _fit(
 ) -> tuple[Minimum, Problem]:
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
-    measured = rows if limit is None else rows & ~limit.rows  # a clipped row shows no start values
+    measured = rows if limit is None else rows & ~limit.rows  # start values cannot be read off a clipped row
     forward = forward_for(recipe.model, curve, measured, law={"course": choice.course, "start": choice.start})
     known = {entry.name for entry in forward.params}
     for name in vary:
@@ -266,7 +266,7 @@ def _fit(
     _require_minimum(best)
     if limit is None:
         return best, problem
-    for _ in range(CENSORED_ROUNDS):  # what a clipped row says depends on the noise
+    for _ in range(CENSORED_ROUNDS):  # the likelihood of a clipped row depends on the noise
         sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
         problem = replace(problem, rows=rows, sigma=sigma, side=limit.side)
         best = problem.without(*idle).minimise(best.p, progress=progress)

@@ -1,6 +1,6 @@
 """What a device predicts for a measured curve, and how the prediction changes with each parameter.
 
-A `Forward` is made for one curve and one device; it calls the device's own functions. Derivatives are central
+A `Forward` is made for one curve and one device, and calls that device's functions. Derivatives are central
 differences of those functions, all parameters in one call.
 """
 
@@ -49,7 +49,7 @@ def perturbed(p: Values, names: Sequence[str], params: Sequence[Param], *, ndim:
 
 
 class Forward(ABC):
-    """A device's prediction of one curve.
+    """A device's prediction of one curve; `forward_for` makes the one for a curve's kind.
 
     Attributes:
         params: the parameters that it takes: the device's, and those that belong to the measurement only.
@@ -91,7 +91,7 @@ class Forward(ABC):
         return None
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
-        """What a curve of this kind cannot tell, whatever the fit's quality, when ``names`` vary and end at ``p``."""
+        """What this kind of curve cannot determine, however good the fit, when ``names`` vary and end at ``p``."""
         return ()
 
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -180,7 +180,7 @@ class SequenceForward(Forward):
         return read, gain * sensitivity + (seen[:k] - seen[k:]) / distance[:, None]
 
     def guess(self, p: Values) -> Mapping[str, float]:
-        """What the device reads off such a curve."""
+        """Start values that the device reads off such a curve."""
         return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
 
 

@@ -1,9 +1,9 @@
 """The verdict on a fit: which parameters the curve determines, which only together, and whether the law fits at all.
 
-A small chi-square is no proof that the parameters mean anything. Each parameter is judged by its standard error (or its
-profile likelihood), its correlation with the others, and its bounds; the residuals as `residuals` says. Where these are
-not noise, errors and intervals hold on condition that the law is right, which it is not: no parameter is then called
-identifiable. Where the law explains no more than a constant, nothing is. The limits below are our choice.
+A small chi-square does not prove that the parameters mean anything. Each parameter is judged by its standard error (or
+its profile likelihood), its correlation with the others, and its bounds; the residuals by the tests of `residuals`.
+Where these are not noise, errors and intervals would hold only if the law were right, which it is not: no parameter is
+then called identifiable. Nor is any where the law explains no more than a constant. The limits below are our choice.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Status = Literal["identifiable", "conditional", "weakly identifiable", "not iden
 
 @dataclass(frozen=True)
 class ParameterVerdict:
-    """What the curve says about one parameter.
+    """The verdict on one parameter.
 
     Args:
         name: of the parameter.
         status: the verdict in two words; "conditional": identifiable on a condition that the residuals deny or
-            cannot prove (`Verdict.summary`).
-        reason: the sentence behind it.
+            cannot prove (`Identifiability.summary`).
+        reason: one sentence that explains the verdict.
         interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
         source: of the interval: "profile likelihood", "standard error" or "".
     """
@@ -92,10 +92,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Identifiability:
     """The judgement on a fit: by parameter, by pair and product, and on the residuals.
 
-    ``assumed``: what the residuals are noise under, though nobody said so; every parameter is conditional on it.
+    ``assumed``: an assumption, not stated in the recipe, under which the residuals are noise.
     """
 
     parameters: tuple[ParameterVerdict, ...]
@@ -153,7 +153,7 @@ class Verdict:
         return f"{count}{would}: {model}; parameter errors are not to be trusted"
 
     def sentences(self) -> list[str]:
-        """Everything that speaks against the fit, or one sentence that nothing does."""
+        """Every objection to the fit, or one sentence that says there is none."""
         if not self.residuals.explains:
             return [*self.residuals.sentences(), *self.remarks]
         said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
@@ -171,14 +171,14 @@ def judge(
     noise_known: bool,
     profile: bool = False,
     assumed: str = "",
-) -> Verdict:
+) -> Identifiability:
     """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
 
-    ``assumed``: as in `Verdict`.
+    ``assumed``: as in `Identifiability`.
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
-        return Verdict(
+        return Identifiability(
             tuple(ParameterVerdict(name, "not identifiable", reason, (math.nan,) * 2, "") for name in problem.names),
             (),
             check,
@@ -209,13 +209,13 @@ def judge(
         held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
         remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
     products = known_products(uncertainty, minimum.p, height=height)
-    return Verdict(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
+    return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
 
 
 def _guided(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
     """Whether a standard error, where there is one, may stand for an interval.
 
-    It is no guide where it is large, where it reaches beyond the bounds, or where it holds what is at one.
+    It may not where it is large, where it reaches beyond the bounds, or where another parameter is held at a bound.
     """
     stderr, value, (low, high) = uncertainty.stderr(name), float(p[name]), problem.bounds[name]
     if stderr is None:

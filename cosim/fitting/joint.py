@@ -1,9 +1,9 @@
-"""From several observations to shared, own and population parameters with uncertainty, in stages: `extract_joint`.
+"""From several observations to shared, per-group and population parameters, in stages: `extract_joint`.
 
 Every stage is one weighted least-squares problem over all its observations (`cosim.fitting.observation`), solved,
-judged and profiled as that of a single curve. What is not known beforehand is estimated in turns with it: the noise of
-each observation without a stated one, from its own residuals and the degrees of freedom that the fit takes from it; and
-the spread of each population (`cosim.fitting.population`).
+judged and profiled as that of a single curve. Two unknowns are estimated in alternation with it: the noise of each
+observation that states none, from its residuals and the degrees of freedom that the fit uses up; and the spread of each
+population (`cosim.fitting.population`).
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _solve(
         forward, np.zeros(n + members), np.ones(n + members), np.ones(n + members, dtype=bool), names, bounds
     )
     size = {of: free.size(f"{of}.mean", float(start[f"{of}.mean"])) for of in forward.population}
-    # Wide at first: each group goes where its own recordings lead it.
+    # Wide at first: each group follows its recordings alone.
     tau = {of: size[of] for of in forward.population}
     spread: dict[str, PopulationSpread] = {}
 

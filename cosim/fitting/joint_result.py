@@ -1,8 +1,7 @@
-"""What a joint fit found: every unknown with its group and verdict, the spreads of populations, a set per group."""
+"""What a joint fit found: each unknown with its group and verdict, the spread of each population, one set per group."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,13 @@ import tomli_w
 from cosim import __version__
 from cosim.devices.base import Values
 from cosim.files import write_atomic
-from cosim.fitting.identify import Verdict
+from cosim.fitting.identify import Identifiability
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, Row, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
 
@@ -48,7 +47,7 @@ class StageResult:
     problem: Problem = field(repr=False)
     values: Values
     uncertainty: Uncertainty = field(repr=False)
-    verdict: Verdict
+    verdict: Identifiability
     spread: Mapping[str, PopulationSpread]
     checks: Mapping[str, ResidualCheck] = field(repr=False)
     evaluations: int
@@ -56,7 +55,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """The end of `extract_joint`: the recipe, its observations as they ended, its stages, and what they took.
+    """The result of `extract_joint`: the recipe, its observations, its stages, and the cost.
 
     >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
     True
@@ -68,7 +67,7 @@ class JointResult:
     cost: Cost
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Identifiability:
         """That of the last stage."""
         return self.stages[-1].verdict
 
@@ -79,14 +78,14 @@ class JointResult:
         total = sum(len(one.recording) for one in self.observations)
         return f"{len(self.observations)} observations, {total - held} points, {held} held out"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ResultRow]:
         """One line per unknown, from the last stage that varied it."""
         found = {}
         for stage in self.stages:
             units = {entry.name: entry.unit for entry in stage.forward.params}
             for name in stage.problem.names:
                 stderr = stage.uncertainty.stderr(name) if stage.verdict.useful else None
-                found[name] = Row(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
+                found[name] = ResultRow(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
         return list(found.values())
 
     @property
@@ -132,7 +131,7 @@ class JointResult:
         made = {}
         for group in dict.fromkeys(["", *(unknown.group for unknown in unknowns.values())]):
             values = dict(start)
-            # What is shared, then the means, then what is the group's own.
+            # What is shared, then the means, then the group's values.
             for name, unknown in sorted(unknowns.items(), key=lambda entry: entry[1].group):
                 if unknown.group in ("", group) and unknown.parameter in known:
                     values[unknown.parameter] = Quantity(rows[name].value, rows[name].stderr, source)
@@ -161,10 +160,6 @@ class JointResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
-
-        def number(value: float | None) -> float | None:
-            return None if value is None or not math.isfinite(value) else float(value)
-
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         return {
             "name": self.recipe.name,
@@ -174,13 +169,7 @@ class JointResult:
                     "parameter": unknowns[row.name].parameter,
                     "scope": unknowns[row.name].scope,
                     "group": unknowns[row.name].group or None,
-                    "value": row.value,
-                    "unit": row.unit,
-                    "stderr": number(row.stderr),
-                    "interval_95": [number(end) for end in row.verdict.interval],
-                    "interval_source": row.verdict.source or None,
-                    "status": row.verdict.status,
-                    "reason": row.verdict.reason,
+                    **row.to_json(),
                 }
                 for row in self.rows()
             },

@@ -1,8 +1,8 @@
 """Several observations as one forward model: which parameter of which observation is which unknown of the fit.
 
-An observation is a recording, a forward model of it and what is known of its noise. A `Table` says which of its
-parameters are shared, its group's own or drawn from a population; an unknown is called ``alpha`` where it is shared,
-``theta[A1]`` where it is group A1's, and ``theta.mean`` where it is a population's mean. The `JointForward` of a table
+An observation is a recording, a forward model of it and what is known of its noise. The recipe says which of its
+parameters are shared, separate for each group or drawn from a population; an unknown is called ``alpha`` where it is
+shared, ``theta[A1]`` where it is group A1's, and ``theta.mean`` where it is a population's mean. A `JointForward`
 predicts all observations, one below the other, so that search, standard errors, profiles and verdicts are those of a
 single curve. Below the last observation it has one row for each value of a population: its distance from the mean,
 measured as 0 with the population's spread for a standard deviation.
@@ -133,7 +133,7 @@ class JointForward(Forward):
         return np.concatenate([*made, [p[name] - p[f"{of}.mean"] for name, of in self.members]])
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
-        """Prediction and its derivatives by each of ``names``: each observation is asked for its own alone."""
+        """Prediction (n,) and derivatives by ``names`` (k, n); each observation computes only its own rows."""
         made, place = [], {name: j for j, name in enumerate(names)}
         derivatives = np.zeros((len(names), self.measured_rows + len(self.members)))
         for k, one in enumerate(self.observations):
@@ -148,7 +148,7 @@ class JointForward(Forward):
         return np.concatenate([*made, [p[name] - p[f"{of}.mean"] for name, of in self.members]]), derivatives
 
     def guess(self, p: Values) -> Mapping[str, float]:
-        """Nothing: what a recording shows is in its observation's ``base``."""
+        """Empty: the start values that a recording shows are already in its observation's ``base``."""
         return {}
 
     def start(self) -> Values:

@@ -1,7 +1,7 @@
 """Compliance: measured values that an instrument held at its limit.
 
 A source-measure unit at its compliance, an amplifier or a converter at the end of its range give the same number again
-and again. Such a row says that the true value is at least the limit (at most, at a lower one), and no more: it is
+and again. Such a row says only that the true value is at least the limit (at most, for a lower limit): it is
 censored, not measured. What counts as a plateau is our choice: three equal values at an end of the range, and three
 times as many as any value between the ends has, which a quantised or noise-free curve does not show. Equal minima near
 zero are an off state that the instrument cannot resolve, not a limit.
@@ -134,7 +134,7 @@ def most_likely(residual: Array, side: NDArray[np.int64]) -> tuple[Array, Array]
 
 
 def hazard(z: Array) -> Array:
-    """φ(z)/Φ(z): so many σ lies the mean of what is beyond a limit above a prediction that is z σ beyond it."""
+    """φ(z)/Φ(z): by how many σ the mean of values beyond a limit exceeds a prediction that is z σ beyond it."""
     from scipy.special import log_ndtr
 
     return np.asarray(np.exp(-0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - log_ndtr(z)))

@@ -1,10 +1,10 @@
-"""A weighted least-squares problem, solved with lmfit and the forward model's own derivatives.
+"""A weighted least-squares problem, solved with lmfit and the forward model's derivatives.
 
-lmfit's own way with bounds, MINUIT's sine transform, is flat at the bounds: under bounds of many decades it stops where
-no minimum is. scipy's, a reflective interior-point method, crawls where far bounds distort its steps. So the search
-here knows no bounds: it runs in the coordinates of `cosim.fitting.coordinates`, the model is asked at the nearest point
-within the bounds, and a parameter whose accepted step crosses a bound is held at it, until chi-square falls inwards (an
-active set).
+lmfit handles bounds by MINUIT's sine transform, which is flat at the bounds: with bounds decades apart it can stop away
+from a minimum. scipy's reflective interior-point method crawls where distant bounds distort its steps. The search
+here is therefore unbounded: it runs in the coordinates of `cosim.fitting.coordinates`, the model is evaluated at the
+nearest point within the bounds, and a parameter whose accepted step crosses a bound is held at it until chi-square
+falls inwards (an active set).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cosim.fitting.minimise import minimise
 from cosim.fitting.plateau import most_likely
 
 TOLERANCE = 1e-10
-EVALUATIONS = 400  # a fit that is not done by then follows a valley without end
+EVALUATIONS = 400  # a fit that is not done by then follows an endless valley
 # Relative to the coordinates' size; what is left is rounding.
 STEP = 1e-10
 # A step off a bound that promises less than this part of chi-square is rounding.
@@ -48,8 +48,8 @@ class Minimum:
         p: all parameters, varied and fixed.
         chi_square: sum of the squared weighted residuals.
         evaluations: of the model.
-        converged: whether the optimiser's own criteria were met.
-        message: the optimiser's.
+        converged: whether the optimiser's criteria were met.
+        message: what the optimiser reported.
     """
 
     p: Values
@@ -207,14 +207,14 @@ class Problem:
 
         def point(current: Values) -> tuple[Array, Values]:
             z = np.array([current[name] for name in self.names], dtype=float)
-            # numpy's floats: where a law divides by zero the point is not finite, and no error.
+            # numpy's floats: a law that divides by zero gives a point that is not finite instead of an error.
             return z, start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
 
         def residual(current: Values) -> Array:
             nonlocal count, found
             count += 1
             z, here = point(current)
-            # Where chi-square is all but flat a step may overflow; no model is to be asked about that.
+            # Where chi-square is all but flat a step may overflow, which no model can evaluate.
             found = self.residual(here) if np.all(np.isfinite(z)) else np.full(self.points, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))

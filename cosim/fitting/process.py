@@ -45,14 +45,14 @@ ROUNDS = 12
 
 
 @dataclass(frozen=True)
-class Spread:
+class TrainNoise:
     """The noise of a train, standard deviations: ``step`` η over a step; ``read`` in S, or over a given one."""
 
     step: float
     read: float
 
     def sentence(self, curve: Curve, *, assumed: bool) -> str:
-        """What was found, and what it means for errors and intervals; ``assumed``: the recipe does not speak of it."""
+        """What was found, and what it means for errors and intervals; ``assumed``: the recipe does not mention it."""
         share = self.read / float(np.ptp(curve.measured))
         advice = '; a wrong law can look like that: write noise.step = "fit" if the device is known to do so'
         return (
@@ -141,7 +141,7 @@ class Linear:
     beyond: Array
     span: float
 
-    def filtered(self, spread: Spread, noise: Array, rows: Rows) -> tuple[Array, Array]:
+    def filtered(self, spread: TrainNoise, noise: Array, rows: Rows) -> tuple[Array, Array]:
         """Standard deviation √S (S) of each innovation and gain κ of each read, which has ``noise`` (S); all (n,).
 
         The initial state is a parameter and has no variance.
@@ -161,7 +161,7 @@ class Linear:
             variance.append(read**2 * state + own)
             gain.append(read * state / variance[-1] if used else 0.0)
             known = 1.0
-            if not math.isnan(beyond):  # how much less than a read a limit tells
+            if not math.isnan(beyond):  # how much less a limit determines than a read does
                 z = beyond / math.sqrt(variance[-1])
                 rate = float(hazard(np.array(z)))
                 known = rate * (rate + z)
@@ -171,7 +171,7 @@ class Linear:
 
 def fit_train(
     problem: Problem, starts: Sequence[Values], *, noise: Array | None, step: float | None
-) -> tuple[Minimum, Problem, Spread]:
+) -> tuple[Minimum, Problem, TrainNoise]:
     """The fit of a pulse train with read by read prediction (module docstring).
 
     Args:
@@ -192,7 +192,7 @@ def fit_train(
     best = min((found.minimise(start) for start in starts), key=lambda minimum: minimum.chi_square)
     base = flat if noise is None else noise
     # The first guess: most of what a state that is taken from the last read leaves is the steps'.
-    spread = Spread(0.2 if step is None else step, 0.3 * found.scale(best.p) if noise is None else 1.0)
+    spread = TrainNoise(0.2 if step is None else step, 0.3 * found.scale(best.p) if noise is None else 1.0)
     forward = FilteredTrain.of(train, problem.rows, gain=forward.gain, side=problem.side)
     for _ in range(ROUNDS):
         spread = _most_likely(
@@ -208,21 +208,21 @@ def fit_train(
             break
     else:
         best = replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds")
-    return best, found, Spread(spread.step, spread.read * float(np.median(base[rows])))
+    return best, found, TrainNoise(spread.step, spread.read * float(np.median(base[rows])))
 
 
 def _most_likely(
-    forward: FilteredTrain, p: Values, measured: Array, noise: Array, *, start: Spread, read: bool, step: bool
-) -> Spread:
-    """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say what is looked for."""
+    forward: FilteredTrain, p: Values, measured: Array, noise: Array, *, start: TrainNoise, read: bool, step: bool
+) -> TrainNoise:
+    """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say which of the two varies."""
     if not read and not step:
         return start
     linear, rows, side = forward.linear(p), forward.fitted, forward.side
     clipped = rows & (side != 0)
 
-    def spread(x: Array) -> Spread:
+    def spread(x: Array) -> TrainNoise:
         free = iter(np.exp(x).tolist())
-        return Spread(next(free) if step else start.step, next(free) if read else start.read)
+        return TrainNoise(next(free) if step else start.step, next(free) if read else start.read)
 
     def cost(x: Array) -> float:
         sigma, gain = linear.filtered(spread(x), noise, rows)
@@ -236,7 +236,7 @@ def _most_likely(
 
 
 def without_law(forward: FilteredTrain, measured: Array) -> Array:
-    """Measured − predicted (n,) where each read is predicted from those before it, and the pulses are not looked at."""
+    """Measured − predicted (n,), each read predicted from those before it without regard to the pulses."""
     level, found = float(measured[forward.fitted][0]), np.empty(measured.size)
     for k, (read, gain) in enumerate(zip(measured.tolist(), forward.gain.tolist(), strict=True)):
         found[k] = read - level

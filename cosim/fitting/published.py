@@ -1,4 +1,4 @@
-"""Fitted values against the published sets: a unit that is off by a power of ten shows there and nowhere else."""
+"""Fitted values against the published sets: a unit that is off by a power of ten shows in this comparison only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fit recipes: everything that an extraction needs beside the numbers, as a TOML file.
+"""Fit recipes: everything that an extraction needs besides the data, as a TOML file.
 
 ::
 
@@ -69,11 +69,11 @@ class StartSpec(Table):
 
 
 class FitSpec(Table):
-    """Which parameters vary and within which bounds; the others stay at their start values.
+    """Which parameters vary, and within which bounds; the others keep their start values.
 
     Args:
         vary: the parameters that the fit may change.
-        bounds: lower and upper, by parameter; default: the device's own. A plain number is SI.
+        bounds: lower and upper, by parameter; default: the device's. A plain number is SI.
     """
 
     vary: tuple[str, ...] = Field(min_length=1)
@@ -88,8 +88,8 @@ class NoiseSpec(Table):
         of_range: as a share of the curve's range.
         relative: as a share of the value.
         step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
-            steps vary, and the curve is to say by how much; 0: they do not. Without it, it is looked for where the
-            residuals of a pulse train are not noise, and the parameters are then conditional on it.
+            steps vary, and by how much is fitted; 0: they do not. By default it is fitted where the residuals of a
+            pulse train are not noise, and the parameters are then conditional on it.
     """
 
     sigma: str | float | None = None
@@ -235,7 +235,7 @@ class Recipe(Table):
         return given if given.is_absolute() or self.path is None else self.path.parent / given
 
     def recording(self, spec: DataSpec, file: str | Path | None = None) -> Recording:
-        """What ``spec`` says; ``file`` takes the place of its own."""
+        """The recording that ``spec`` describes; ``file`` replaces the file that it names."""
         from cosim.data.readers import read_curve
 
         if file is not None:
@@ -268,7 +268,7 @@ class Recipe(Table):
 
 
 class FitRecipe(Recipe):
-    """What an extraction needs beside the numbers. In Python it is made of keyword arguments, or with `load`.
+    """Everything that an extraction needs besides the data. Make one from keyword arguments, or with `load`.
 
     Args:
         name: of the parameter set that comes out.
@@ -302,7 +302,7 @@ class FitRecipe(Recipe):
         self.data.resolved_conditions()
 
     def curve(self, file: str | Path | None = None) -> Recording:
-        """The measured curve; ``file`` takes the place of the recipe's own."""
+        """The measured curve; ``file`` replaces the one that the recipe names."""
         with located(self.path):
             return self.recording(self.data, file)
 
@@ -319,11 +319,11 @@ class ObservationSpec(DataSpec):
 
     Args:
         name: of the observation; a file with columns of ``groups`` becomes one observation for each combination.
-        labels: of which ``device``, ``cycle`` or ``sweep`` the whole file is. Without a device it has its own name.
+        labels: the ``device``, ``cycle`` or ``sweep`` of the whole file; default device: the observation's name.
         model: the device model of this observation, where it is another one than the recipe's; parameters of the same
             name are the same.
         values: what is different in this observation: values of parameters that do not vary, starts of those that do.
-        noise: of one read; without it estimated for each observation from its own residuals.
+        noise: of one read; default: estimated for each observation from its residuals.
         held_out: the part that the fit does not see.
         ramps: choices for ramps of equal pulses.
     """
@@ -345,7 +345,7 @@ class ParameterSpec(Table):
             each group, drawn from a normal distribution whose mean and spread are estimated.
         by: the group: ``device`` (all observations of a device share the value), ``cycle`` (of a device), ``sweep`` (of
             a cycle) or ``observation``.
-        bounds: lower and upper; default: the device's own. A plain number is SI.
+        bounds: lower and upper; default: the device's. A plain number is SI.
     """
 
     scope: Literal["shared", "own", "population"] = "shared"
@@ -370,7 +370,7 @@ class StageSpec(Table):
 
 
 class JointRecipe(Recipe):
-    """Several observations fitted together, with shared, own and population parameters, in one or more stages.
+    """Several observations fitted together, with shared, per-group and population parameters, in one or more stages.
 
     Args:
         name: of the parameter sets that come out.
@@ -400,7 +400,7 @@ class JointRecipe(Recipe):
             with at("observations", k):
                 spec.resolved_conditions("conditions")
                 if names.count(spec.name) > 1:
-                    raise InputError(f"two observations are named {spec.name!r}", remedy="give each its own name")
+                    raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
                 if spec.model is not None and spec.model not in devices():
                     raise UnknownName("device", spec.model, devices())
                 if spec.noise.step:
@@ -434,7 +434,7 @@ def _file(path: str | Path) -> Path:
 
 
 def _require_units(body: Mapping[str, Any]) -> None:
-    """What a file says of the experiment has a unit: ``width = 200`` would be 200 s. In Python numbers are SI."""
+    """Require units on a file's experimental values: ``width = 200`` would mean 200 s. In Python numbers are SI."""
     found: list[tuple[tuple[str | int, ...], Any, str]] = []
     for place, data, whole in [
         ((), ("data",), body),
@@ -450,7 +450,7 @@ def _require_units(body: Mapping[str, Any]) -> None:
             number = float(value)
         except ValueError:
             continue
-        if number:  # nothing is nothing in any unit
+        if number:  # zero needs no unit
             usual = {"s": "ns", "V": "V", "S": "uS"}[unit]
             likely = f"{number:g} {usual}" if usual == unit or abs(number) >= 1e-3 else units.show(number, unit)
             with at(*place):

@@ -152,7 +152,7 @@ class ResidualCheck:
         return self.explains and not self.structured and not self.too_large
 
     def sentences(self) -> list[str]:
-        """What is to be said about them."""
+        """One sentence for each departure from noise."""
         said = []
         if not self.explains:
             said.append(
@@ -355,7 +355,7 @@ def lack_of_fit(residual: Array, repeated: Index, *, parameters: int) -> tuple[f
     mean = np.bincount(number, weights=residual) / count
     scatter = float(np.sum((residual - mean[number]) ** 2))
     if scatter == 0.0:
-        return None  # a noise-free curve: its repeats say nothing
+        return None  # a noise-free curve: its repeats carry no information
     lack = max(float(residual @ residual) - scatter, 0.0)
     return float(stats.f.sf(lack / free / (scatter / pure), free, pure)), math.sqrt(scatter / pure)
 
@@ -377,6 +377,6 @@ def runs_test(residual: Array) -> Array:
     runs = 1 + np.count_nonzero(signs[..., 1:] != signs[..., :-1], axis=-1)
     mean = 1.0 + 2.0 * above * (n - above) / n
     variance = (mean - 1.0) * (mean - 2.0) / (n - 1.0)
-    # Of one value of the other sign the place says nothing; without one there is a single run.
+    # The position of a single value of the other sign is uninformative; without one there is a single run.
     away = np.where(variance > 0.0, np.abs(runs - mean) / np.sqrt(np.where(variance > 0.0, variance, 1.0)), 0.0)
     return np.asarray(np.where(runs == 1, 0.0, 2.0 * stats.norm.sf(away)))

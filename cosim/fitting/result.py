@@ -17,8 +17,8 @@ from cosim import __version__
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
 from cosim.fitting.forward import Forward
-from cosim.fitting.identify import ParameterVerdict, Verdict
-from cosim.fitting.process import Spread
+from cosim.fitting.identify import Identifiability, ParameterVerdict
+from cosim.fitting.process import TrainNoise
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
@@ -34,9 +34,14 @@ def rms_over_range(residual: Array, measured: Array) -> float:
     return float(np.sqrt(np.mean(residual**2))) / span if span > 0.0 else math.nan
 
 
+def number(value: float | None) -> float | None:
+    """``value`` for JSON, which knows neither NaN nor infinity: null in their place."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What a fit took: evaluations of the model (by the best start) and seconds."""
+    """The cost of a fit: evaluations of the model (by the best start) and seconds."""
 
     evaluations: int
     seconds: float
@@ -60,7 +65,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """A line of the table of results; ``value``, ``stderr``, ``interval`` in ``unit`` (SI)."""
 
     name: str
@@ -69,10 +74,22 @@ class Row:
     stderr: float | None
     verdict: ParameterVerdict
 
+    def to_json(self) -> dict[str, Any]:
+        """The line as plain values for `json.dumps`, without its name; what is absent or infinite is null."""
+        return {
+            "value": self.value,
+            "unit": self.unit,
+            "stderr": number(self.stderr),
+            "interval_95": [number(end) for end in self.verdict.interval],
+            "interval_source": self.verdict.source or None,
+            "status": self.verdict.status,
+            "reason": self.verdict.reason,
+        }
+
 
 @dataclass(frozen=True)
 class FitResult:
-    """The end of `extract`.
+    """The result of `extract`.
 
     Args:
         recipe, curve: what was fitted to what.
@@ -89,7 +106,7 @@ class FitResult:
         sigma: (n,) standard deviation of a read, as stated or as estimated from the residuals.
         noise_known: whether it was stated.
         spread: of the steps and reads of a train whose steps vary from pulse to pulse: then each row of ``predicted``
-            comes from the fitted reads before it, and ``sigma`` is its own deviation; None: from the first state alone.
+            comes from the fitted reads before it, and ``sigma`` is its deviation; None: from the first state.
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
@@ -114,9 +131,9 @@ class FitResult:
     clipped: NDArray[np.bool_] = field(repr=False)
     sigma: Array = field(repr=False)
     noise_known: bool
-    spread: Spread | None
+    spread: TrainNoise | None
     chi_square: float
-    verdict: Verdict
+    verdict: Identifiability
     cost: Cost
 
     @property
@@ -149,11 +166,11 @@ class FitResult:
         """Write the `parameter_set` to ``path``, replacing it atomically."""
         return self.parameter_set().save(path)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ResultRow]:
         """One line per varied parameter."""
         units = {entry.name: entry.unit for entry in self.forward.params}
         return [
-            Row(
+            ResultRow(
                 name,
                 float(self.values[name]),
                 units[name],
@@ -234,29 +251,13 @@ class FitResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
-
-        def number(value: float | None) -> float | None:
-            return None if value is None or not math.isfinite(value) else float(value)
-
         check = self.verdict.residuals
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
             "choice": self.choice or None,
             "candidates": [{"title": t.title, "cross_validated_error": t.error, "note": t.note} for t in self.trials],
-            "parameters": {
-                row.name: {
-                    "value": row.value,
-                    "unit": row.unit,
-                    "stderr": number(row.stderr),
-                    "interval_95": [number(end) for end in row.verdict.interval],
-                    "interval_source": row.verdict.source or None,
-                    "status": row.verdict.status,
-                    "reason": row.verdict.reason,
-                    "bounds": list(self.bounds[row.name]),
-                }
-                for row in self.rows()
-            },
+            "parameters": {row.name: {**row.to_json(), "bounds": list(self.bounds[row.name])} for row in self.rows()},
             "fixed": {name: float(value) for name, value in self.values.items() if name not in self.names},
             "correlation": {
                 "names": list(self.uncertainty.names),

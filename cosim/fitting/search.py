@@ -3,7 +3,7 @@
 Two searches that end at the same minimum, with residuals that look like noise, are evidence enough. Otherwise the
 search goes on along other paths: from the fits with one parameter fewer (a fit must not end above one inside it), and
 from a Latin hypercube over the bounds, the best points of which are followed; what lies at a bound then is tried
-elsewhere. All of it is the same at every call: the hypercube's seed is fixed. The numbers are our choice.
+elsewhere. Every call gives the same result: the hypercube's seed is fixed. The numbers are our choice.
 """
 
 from __future__ import annotations

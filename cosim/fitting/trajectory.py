@@ -3,7 +3,7 @@ r"""Sequences of pulses solved for all pulses at once, with exact sensitivities.
 A pulse train is the recursion w_{k+1} = f_k(w_k; p). Evaluated pulse by pulse it costs one call of the device's
 functions per pulse; written as the system F_k(w) = f_k(w_k) − w_{k+1} = 0 for all k it is solved by Newton's method,
 whose linear systems are bidiagonal (Lim et al., "Parallelizing non-linear sequential models over the sequence length",
-ICLR 2024, eq. 6; the device's own functions are called as they are). A pulse moves the state towards a bound, so
+ICLR 2024, eq. 6; the device's functions are called unchanged). A pulse moves the state towards a bound, so
 |∂f/∂w| <= 1 and the iteration takes about five steps; the first j states are exact after j steps in any case.
 
 Sensitivities follow from one more bidiagonal system, S_{k+1} = (∂f/∂w)_k S_k + (∂f/∂p)_k, at the price of one call with

@@ -27,7 +27,7 @@ DEPENDS = 1.2
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What the curvature at the minimum says.
+    """Standard errors and correlations at a minimum.
 
     Args:
         names: the k parameters that have a standard error.

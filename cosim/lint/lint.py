@@ -25,7 +25,7 @@ from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.va_reading import Reading
+from cosim.lint.va_reading import ModuleReading
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
@@ -249,7 +249,7 @@ def _integrals(module: Module) -> set[str]:
     return found
 
 
-class _Watched(Reading):
+class _Watched(ModuleReading):
     """A reading that keeps the voltages of some inner nodes as well."""
 
     def __init__(self, model: va_rules.Model, dt: float, nodes: set[str]) -> None:
@@ -267,7 +267,7 @@ def _reader(
     old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str], nodes: set[str]
 ) -> tuple[Reader | None, str]:
     try:
-        Reading(old, old.modules[0], 1e-9)
+        ModuleReading(old, old.modules[0], 1e-9)
     except Unreadable as reason:
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
     scales = _scales(va_rules.read(fixed, folder), states)
@@ -284,7 +284,7 @@ def _reader(
 def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, float]:
     """What a state is divided by in its node: the bound that the fix wrote in front of V(state)."""
     found = {}
-    reading = Reading(model, model.modules[0], 1e-9)
+    reading = ModuleReading(model, model.modules[0], 1e-9)
     for name in states:
         match = re.search(rf"\(([^()]*(?:\([^()]*\)[^()]*)*)\) \* V\({name}_state\)", model.source.text)
         found[name] = reading.constant(match[1]) if match else 1.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Edit
 from cosim.language.va_tree import Module, Statement
-from cosim.lint.va_reading import Reading
+from cosim.lint.va_reading import ModuleReading
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import STEP_NAME, Flow, constant, is_initial
 
@@ -270,7 +270,7 @@ def _sides(model: Model, module: Module, name: str, moving: int, count: int) -> 
     if name not in module.functions or count not in (2, 3):
         return ()
     try:
-        reading = Reading(model, module, 1e-9, partly=True)
+        reading = ModuleReading(model, module, 1e-9, partly=True)
         for sides in ((True,), (False,)) if count == 2 else ((False, True), (True, False)):
             for u, low, high in _CLIPPED:
                 values = [high if upper else low for upper in sides]

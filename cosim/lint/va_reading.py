@@ -64,7 +64,7 @@ class Trace:
     kept: Mapping[str, Array]
 
 
-class Reading:
+class ModuleReading:
     """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``.
 
     Raises `Unreadable` for a module that it cannot read as a whole; ``partly``: only for its functions.

@@ -1,7 +1,7 @@
-"""A crossbar of cells: every cell an instance of one surrogate, read by its conductance, programmed by columns.
+"""A crossbar of cells: each cell is an instance of one surrogate, read by its conductance and programmed by columns.
 
-A row is an input, a column an output. A programming event drives each row with a voltage of its own and selects one
-column; a read takes the conductance as a share of the nominal cell's full scale.
+A row is an input, a column an output. A programming event drives each row with its voltage and selects one column; a
+read takes the conductance as a share of the nominal cell's full scale.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
 
-Array = NDArray[np.float64]
 READING = "conductance"
 
 
@@ -53,7 +51,7 @@ class Crossbar:
             surrogate: of a map that gives a conductance, and whose inputs but one are ``held``.
             state: by name, (inputs, outputs) each; of a cell with one state, that one.
             held: inputs that are the same in every event, e.g. ``{"heater": 0.1}``.
-            compiled: run the map through numba, unless it is corrected and no closed pulse.
+            compiled: run the map through numba, unless it has a correction and is not a closed pulse.
         """
         event_map = surrogate.map
         if READING not in event_map.outputs:

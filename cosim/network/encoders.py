@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import InputError, UnknownName
-from cosim.network.readout import PROTOCOL, Reading, choose
+from cosim.network.readout import PROTOCOL, Evaluation, choose
 from cosim.network.run import Purpose, Streams
 from cosim.surrogate.files import array_digest
 
@@ -74,7 +74,7 @@ def load_images(name: str) -> ImageSet:
         full = 255.0
     elif name == "digits":
         images, labels = datasets.digits()
-        # By position, not shuffled: neighbours are by one writer, whom a shuffled split would train and test on.
+        # By position, not shuffled: neighbours are by one writer, who would end up in both parts of a shuffled split.
         train_x, train_y, test_x, test_y = images[:1400], labels[:1400], images[1400:], labels[1400:]
         full = 16.0
     else:
@@ -92,7 +92,7 @@ def load_images(name: str) -> ImageSet:
 
 @dataclass(frozen=True)
 class ImageTask:
-    """Images to learn for some epochs, each in an order of its own; then the read-outs.
+    """Images to learn for some epochs, each in a different order; then the read-outs.
 
     ``label_images`` fit the read-outs, ``choice_images`` choose among them; 0: as suits the size of the set.
 
@@ -127,7 +127,7 @@ class ImageTask:
 
     @cached_property
     def fingerprint(self) -> str:
-        """All that the numbers depend on."""
+        """A digest of everything that the results depend on."""
         return f"{self.images.fingerprint}\n{self.epochs} {self.split} {BATCH}"
 
     @cached_property
@@ -158,7 +158,7 @@ class ImageTask:
                 remedy=f"take more than {len(self.images.train_y)} training images, or more of them for the labels",
             )
 
-    def read(self, respond: Respond, streams: Streams) -> Reading:
+    def read(self, respond: Respond, streams: Streams) -> Evaluation:
         """Show the images for the read-outs and the test set, and choose a read-out."""
         images, pick = self.images, self._picked(streams)
         protocols = sorted(set(PROTOCOL.values()))

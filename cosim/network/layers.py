@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.errors import UnknownName
 from cosim.network.neurons import alif_step, lif_step
 from cosim.packages import optional
 
-Array = NDArray[np.float64]
 # (v, hold, mean, deviation, noise, leak, threshold, reset, refractory, potential, starts, sources) -> spikes in all:
 # runs v, hold (n,) through noise.shape[0] steps; potential (steps, n); sources[starts[t]:starts[t + 1]] fire in step t.
 InputLayer = Callable[..., int]

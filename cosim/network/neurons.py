@@ -83,7 +83,7 @@ def alif_step(
     """One time step of an adaptive LIF neuron before the competition.
 
     Returns the potential, the steps that it is held, the rise of its threshold, and by how much the potential is above
-    the raised threshold. Which neuron spikes is the winner-take-all's affair. Reset potential: 0.
+    the raised threshold. The winner-take-all decides which neuron spikes. Reset potential: 0.
     """
     raised = raised * relax
     hold = np.maximum(hold - 1.0, 0.0)

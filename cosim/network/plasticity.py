@@ -1,4 +1,4 @@
-"""What a spike does to the synapses of the neuron that made it: the voltages on the rows of its column.
+"""Learning rules: the voltages that a neuron's spike puts on the rows of its column.
 
 Voltage-dependent synaptic plasticity (arXiv 2510.25787; Front. Neurosci. 16:983950): at the **post**synaptic spike the
 **pre**synaptic membrane potentials are amplified onto the rows. A low potential follows a presynaptic spike and
@@ -18,11 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.devices.pulse import PulseCell
 from cosim.errors import InputError
 from cosim.surrogate.model import Surrogate
-
-Array = NDArray[np.float64]
 
 # Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to: our choice, those of TiO2.
 STEPS = (0.14, 0.05)
@@ -30,7 +29,7 @@ STEPS = (0.14, 0.05)
 
 @dataclass(frozen=True)
 class PostSpike:
-    """What a rule may know at a postsynaptic spike.
+    """The local quantities that a rule sees at a postsynaptic spike.
 
     Args:
         neuron: the one that spikes.
@@ -46,7 +45,7 @@ class PostSpike:
     sources: NDArray[np.int64]
 
 
-class Rule(Protocol):
+class LearningRule(Protocol):
     """A learning rule: the voltages that a postsynaptic spike puts on the rows."""
 
     def amplitudes(self, spike: PostSpike) -> Array:

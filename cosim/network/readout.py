@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 
-Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 # Which protocol's counts each read-out takes.
 PROTOCOL: Mapping[str, str] = MappingProxyType({"W": "learning", "S": "test", "P": "test", "NB": "test"})
@@ -86,8 +86,8 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Ints:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The read-outs of one network: accuracies (0..1) by name, and what the chosen one answers to the test set."""
+class Evaluation:
+    """The read-outs of one network: accuracies (0..1) by name, and the chosen one's answers on the test set."""
 
     chosen: str
     on_choice: Mapping[str, float]
@@ -108,7 +108,7 @@ class Reading:
 
 def choose(
     train: Mapping[str, Ints], y: Ints, *, test: Mapping[str, Ints], truth: Ints, fitted_on: int, classes: int
-) -> Reading:
+) -> Evaluation:
     """Fit every read-out, choose one, fit it again on all, and test.
 
     Args:
@@ -124,7 +124,7 @@ def choose(
         final[kind] = fit_readout(kind, train[p], y, classes=classes)
     chosen = max(on_choice, key=lambda kind: on_choice[kind])
     answer = final[chosen].predict(test[PROTOCOL[chosen]])
-    return Reading(
+    return Evaluation(
         chosen,
         on_choice,
         {kind: found.accuracy(test[PROTOCOL[kind]], truth) for kind, found in final.items()},

@@ -1,9 +1,9 @@
-"""Running a network over batches and seeds: checkpoints, results; stopped at any moment, it can go on.
+"""Running a network over batches and seeds, with checkpoints and results; a run stopped at any moment can resume.
 
 A `System` describes what is learned; `System.start` gives the `Network` of one seed, which learns a batch at a time and
-is evaluated at the end. What a run does depends on its system and seed only: the random numbers of each batch are a
-stream of their own, and a checkpoint always lies between two batches. So an interrupted run that goes on gives the same
-numbers as one that was never interrupted.
+is evaluated at the end. A run depends on its system and seed only: each batch draws from a separate stream of
+random numbers, and a checkpoint always lies between two batches. An interrupted run that is resumed therefore gives the
+same numbers as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Purpose(IntEnum):
-    """What random numbers are for; each purpose has streams of its own."""
+    """What random numbers are for; each purpose has separate streams."""
 
     START, ORDER, LEARN, EVALUATE = range(4)
 
@@ -49,7 +49,7 @@ class Streams:
     seed: int
 
     def __call__(self, purpose: Purpose, *place: int) -> np.random.Generator:
-        """A generator of its own for each purpose and place."""
+        """The generator of a purpose and place (e.g. the batch's number)."""
         # SFC64 draws the many normal numbers of the noise fastest.
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence((self.seed, int(purpose), *place))))
 
@@ -110,14 +110,14 @@ class System(ABC):
 
     @abstractmethod
     def start(self, streams: Streams) -> Network:
-        """The untrained network of a seed. Raises `InputError` for what could not be evaluated in the end."""
+        """The untrained network of a seed. Raises `InputError` where it could not be evaluated in the end."""
 
     def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
-        """What ``result.json`` says beside the scores, as JSON values."""
+        """What ``result.json`` holds besides the scores, as JSON values."""
         return {}
 
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
-        """What the command line says of the network and of each seed, a fact a line."""
+        """What the command line prints about the network and each seed, one fact per line."""
         return [f"seed {seed.seed:<6} {self.score} {100 * seed.values[self.score]:.2f} %" for seed in seeds]
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
@@ -173,7 +173,7 @@ class RunResult:
         }
 
     def lines(self) -> list[str]:
-        """The result as text, one fact a line."""
+        """The result as text, one fact per line."""
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
         mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % over {len(self.seeds)} seed(s)"
         return [*self.system.lines(self.seeds), mean]
@@ -196,12 +196,12 @@ def run_network(
     Args:
         system: what to run.
         seeds: one network each.
-        folder: for checkpoints, results and ``result.json``, written as they come; None: nothing is written.
+        folder: for checkpoints, results and ``result.json``, written as they are made; None: nothing is written.
         resume: go on from the folder's checkpoints; without it a folder that holds some is refused.
         progress: called with seed, items learned and items in all, after each batch.
 
     Raises:
-        InputError: a checkpoint of another system; whatever the system refuses, before it learns.
+        InputError: a checkpoint of another system, or anything that the system refuses before it learns.
 
     >>> settings, _ = cosim.vdsp_preset("digits")
     >>> task = cosim.ImageTask(cosim.load_images("digits").first(300))
@@ -212,7 +212,7 @@ def run_network(
     """
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"a run needs at least one seed, and each once, not {list(seeds)}", remedy="give e.g. 0,1,2")
+        raise InputError(f"a run needs one or more different seeds, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if place is not None and not resume:
         old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
         if old:

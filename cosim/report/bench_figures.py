@@ -38,14 +38,8 @@ if TYPE_CHECKING:
     from cosim.bench.result import BenchResult
     from cosim.bench.stimuli import PulseTrain
 
-_TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 CONDITIONING = "0.88"
 GREY = 8
-
-
-def time_scale(span: float) -> tuple[float, str]:
-    """The unit in which ``span`` (s) reads as a number of at least one."""
-    return next(((scale, name) for scale, name in _TIME if span >= scale), _TIME[-1])
 
 
 def plot_waveforms(result: BenchResult, ax: Axes | None = None, *, vectors: tuple[str, ...] = ()) -> Axes:

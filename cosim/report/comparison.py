@@ -1,4 +1,4 @@
-"""Measured numbers beside those of a source: rows whose verdict is computed.
+"""Measured numbers beside those of a source, in rows with a computed verdict.
 
 A row says where the number beside it comes from. A *source* is published, and the row has its place in it; an *oracle*
 is another way to compute the same quantity. Only these two can agree, and only within a tolerance that has a reason.
@@ -26,14 +26,14 @@ from cosim.units import show
 if TYPE_CHECKING:
     from cosim.bench.result import BenchResult
 
-Verdict = Literal["agrees", "differs", "cannot tell", "our choice", "our choice: kept", "our choice: broken"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Agreement = Literal["agrees", "differs", "cannot tell", "our choice", "our choice: kept", "our choice: broken"]
+VERDICTS: tuple[Agreement, ...] = get_args(Agreement)
 COLUMNS = ("quantity", "beside", "here", "verdict", "note")
 LISTED = 4  # values that a cell lists; of more it shows the range
 
 
 @dataclass(frozen=True)
-class Reference:
+class Yardstick:
     """What a measured number is held against.
 
     Args:
@@ -64,7 +64,7 @@ class Reference:
         if (self.above is not None or self.below is not None) and not self.statement:
             raise InputError(f"the bound of {self.place} needs the statement that sets it")
 
-    def judge(self, values: Array) -> Verdict:
+    def judge(self, values: Array) -> Agreement:
         """Whether all ``values`` (SI) agree; "cannot tell" without a number on either side."""
         if not values.size or not np.all(np.isfinite(values)) or self.value is self.above is self.below is None:
             return "cannot tell"
@@ -95,8 +95,8 @@ class Reference:
         return f"within {' + '.join(parts)}: {self.reason}"
 
 
-source = partial(Reference, "source")
-oracle = partial(Reference, "oracle")
+source = partial(Yardstick, "source")
+oracle = partial(Yardstick, "oracle")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Row:
 
     quantity: str
     measured: Measured | ArrayLike
-    against: Reference | Limit | None = None
+    against: Yardstick | Limit | None = None
     unit: str = ""
     note: str = ""
 
@@ -124,11 +124,11 @@ class Row:
         return np.atleast_1d(np.asarray(given, dtype=float))
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Agreement:
         """Of the reference or limit; "our choice" without one."""
         if self.against is None:
             return "our choice"
-        if isinstance(self.against, Reference):
+        if isinstance(self.against, Yardstick):
             return self.against.judge(self.values)
         kept = self.measured.verdict if isinstance(self.measured, Measured) else None
         if kept in (None, limits.Verdict.CANNOT_TELL):
@@ -142,7 +142,7 @@ class Row:
         """As `COLUMNS` has them."""
         unit = self.unit or (self.measured.unit if isinstance(self.measured, Measured) else "")
         beside, reason = "", ""
-        if isinstance(self.against, Reference):
+        if isinstance(self.against, Yardstick):
             beside, reason = self.against.text(unit), self.against.tolerance(unit)
         elif self.against is not None and isinstance(self.measured, Measured):
             low, high = self.measured.show(self.measured.low), self.measured.show(self.measured.high)

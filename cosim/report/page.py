@@ -100,7 +100,8 @@ def panels_figure(*panels: Panel) -> Figure:
 class Page(Report):
     """A report whose benches run in ``simulator``.
 
-    ``output`` is the folder for what belongs to it, ``quick`` asks for what takes seconds, ``tell`` hears each step.
+    ``output`` is the folder for its files, ``quick`` leaves out what takes more than seconds, and ``tell`` is called
+    with the name of each step.
     """
 
     def __init__(

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cosim.surrogate.certify import HeldOut
+    from cosim.surrogate.certify import HeldOutEvents
 
 
-def plot_parity(held: HeldOut, ax: Axes | None = None) -> Axes:
+def plot_parity(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
     """Change of every state per pulse, as shares of its largest: surrogate over reference, one colour a state."""
     ax = axes(ax)
     for k, name in enumerate(held.states):
@@ -29,7 +29,7 @@ def plot_parity(held: HeldOut, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_error(held: HeldOut, ax: Axes | None = None) -> Axes:
+def plot_error(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
     """Error of every state per pulse over the first input, in % of its largest value."""
     ax = axes(ax)
     drive = held.events[next(str(name) for name in held.events if "units" in held.events[name].attrs)]
@@ -42,7 +42,7 @@ def plot_error(held: HeldOut, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_free_run(held: HeldOut, ax: Axes | None = None) -> Axes:
+def plot_free_run(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
     """The longest free run of the first state: both over the number of pulses."""
     ax = axes(ax)
     run = max(held.free, key=lambda states: states.shape[1])
@@ -54,7 +54,7 @@ def plot_free_run(held: HeldOut, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_growth(held: HeldOut, ax: Axes | None = None) -> Axes:
+def plot_growth(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
     """|error| of the free runs over the number of pulses, in % of full scale."""
     ax = axes(ax)
     for number, run in enumerate(held.free):
@@ -64,7 +64,7 @@ def plot_growth(held: HeldOut, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def overview(held: HeldOut, *, title: str = "") -> Figure:
+def overview(held: HeldOutEvents, *, title: str = "") -> Figure:
     """Everything on one sheet."""
     with styled():
         figure = new_figure(9.0, 6.4)

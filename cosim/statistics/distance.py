@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from cosim.devices.base import Array
 from cosim.errors import InputError
@@ -52,11 +51,6 @@ class WorstCaseDistance:
     failed: int
     converged: bool
     why: str = ""
-
-    @property
-    def linear_yield(self) -> float | None:
-        """The share that keeps the limit, were its border a plane."""
-        return None if self.distance is None else float(special.ndtr(self.distance))
 
     def __str__(self) -> str:
         if self.distance is None:

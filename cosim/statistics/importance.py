@@ -31,7 +31,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.statistics.ask_tell import Search, Steps
 from cosim.statistics.mixture import Bools, Mixture, Shifts, directions
-from cosim.statistics.rare import UNKNOWN, RareFailure, Unknown, decided, nothing
+from cosim.statistics.rare import UNKNOWN, RareFailure, Undecided, decided, nothing
 from cosim.statistics.sampling import generator
 
 METHOD = "importance"
@@ -59,13 +59,13 @@ def importance_sampling(
         raise InputError(f"{budget} points are too few to sample by importance", remedy=f"give {LEAST_BUDGET} or more")
     if not 0.0 < level < 1.0:
         raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
-    unknown = Unknown()
+    unknown = Undecided()
     steps = _steps(d, seed, budget, level, reach if reach is not None else max(8.0, 3.0 * math.sqrt(d)), unknown)
     return Search(decided(steps, unknown), np.float64)
 
 
 def _steps(
-    d: int, seed: int, budget: int, level: float, reach: float, unknown: Unknown
+    d: int, seed: int, budget: int, level: float, reach: float, unknown: Undecided
 ) -> Steps[np.bool_, RareFailure]:
     used = 1
     origin = yield np.zeros((1, d))

@@ -91,7 +91,7 @@ class RareFailure:
         return text if self.trusted else f"{text}; not to be trusted: {self.why}"
 
 
-class Unknown:
+class Undecided:
     """Which of the last points are unknown (n,), and how many of all."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Unknown:
         self.count = 0
 
 
-def decided(steps: Steps[np.bool_, RareFailure], unknown: Unknown) -> Steps[np.float64, RareFailure]:
+def decided(steps: Steps[np.bool_, RareFailure], unknown: Undecided) -> Steps[np.float64, RareFailure]:
     """``steps``, which know only points that fail and points that do not, given unknown points as well: NaN.
 
     Those count as points that do not fail, so no search goes there, and are noted in ``unknown``.

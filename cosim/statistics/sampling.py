@@ -196,24 +196,6 @@ def monte_carlo(n: int, d: int, seed: int) -> Draws:
     return Draws(n, d, seed)
 
 
-def latin_hypercube(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
-    """One sample in each of ``n`` equally probable slices of every coordinate."""
-    return Draws(n, d, seed, "latin-hypercube", replicate=replicate)
-
-
-def sobol(n: int, d: int, seed: int, *, replicate: int = 0) -> Draws:
-    """The first ``n`` points of a scrambled Sobol sequence; `Draws.note` says so where n is not a power of two."""
-    return Draws(n, d, seed, "sobol", replicate=replicate)
-
-
-def device_cycles(devices: int, cycles: int, *, dimensions: int, cycle_dimensions: int, seed: int) -> Draws:
-    """``devices`` devices with ``cycles`` cycles each: coordinates that all cycles of a device share, then its own.
-
-    Device i has the coordinates of Monte Carlo sample i; its cycle c draws from the spawn key (i, 1 + c).
-    """
-    return Draws(devices, dimensions, seed, cycles=cycles, cycle_dimensions=cycle_dimensions)
-
-
 def generator(seed: int, *key: int) -> np.random.Generator:
     """The generator of one consumer of random numbers, from the common seed and its own key."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))

@@ -25,7 +25,7 @@ from scipy import stats
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.statistics.ask_tell import Search, Steps
-from cosim.statistics.rare import UNKNOWN, RareFailure, ScaleFit, Unknown, decided, nothing
+from cosim.statistics.rare import UNKNOWN, RareFailure, ScaleFit, Undecided, decided, nothing
 from cosim.statistics.sampling import generator
 
 METHOD = "scaled-sigma"
@@ -58,13 +58,13 @@ def scaled_sigma(
         raise InputError(f"a level of {level:g} is not between 0 and 1", remedy="give e.g. 0.95")
     if scales is not None and (len(set(scales)) < 4 or min(scales) < 1.0):
         raise InputError("scaled sigma needs four different scales, none below 1", remedy="give e.g. 2, 2.5, 3, 4")
-    unknown = Unknown()
+    unknown = Undecided()
     steps = _steps(d, seed, budget, level, None if scales is None else np.sort(np.array(scales, float)), unknown)
     return Search(decided(steps, unknown), np.float64)
 
 
 def _steps(
-    d: int, seed: int, budget: int, level: float, scales: Array | None, unknown: Unknown
+    d: int, seed: int, budget: int, level: float, scales: Array | None, unknown: Undecided
 ) -> Steps[np.bool_, RareFailure]:
     used = failures = 0
     nearest = math.inf

@@ -1,4 +1,4 @@
-"""How far a surrogate can be trusted: its certificate, its domain, and what becomes of a call outside of it.
+"""How far a surrogate can be trusted: its certificate, its domain, and what happens to a call outside the domain.
 
 A `Certificate` holds the error against a reference on data that took no part in making the surrogate, the growth of the
 error over a long free run, and what is needed to make it again. Outside the domain a surrogate raises `DomainError`, or
@@ -14,21 +14,20 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim import units
+from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 
-Array = NDArray[np.float64]
 Range = tuple[float, float]
 Outside = Literal["raise", "warn", "ask"]
 OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")
 
 
-# Largest errors (shares of full scale) of a surrogate that is used without being told to: our choice. States and
-# readings are what a network lives on; the energy is a figure beside it, and 7 % is the best published one
+# Largest errors (shares of full scale) of a surrogate that is used without `uncertified`: our choice. A network
+# depends on states and readings; the energy is only reported, and 7 % is the best published error
 # (arXiv 2507.10748).
 STATE, FREE_RUN = "state", "free run"
 LIMITS: Mapping[str, float] = MappingProxyType({STATE: 0.01, "energy": 0.07, FREE_RUN: 0.05})
@@ -45,9 +44,9 @@ def deviating_range(nominal: float, deviation: float) -> Range:
 
 
 def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Iterable[str]) -> Mapping[str, float]:
-    """Limits by name over `LIMITS`; ``state`` is that of every state which has none by its own name.
+    """Limits by name over `LIMITS`; ``state`` applies to each state that is not named.
 
-    Raises `UnknownName`, and `InputError` for a limit that nothing could keep.
+    Raises `UnknownName`, and `InputError` for a limit that is not positive.
     """
     states, outputs = list(states), list(outputs)
     for name, limit in given.items():
@@ -71,7 +70,7 @@ class Domain:
 
     Args:
         inputs: by name, e.g. ``amplitude`` in V.
-        states: by name; what the held-out runs went through, not what the device could have.
+        states: by name; the range that the held-out runs covered, not the device's.
         parameters: of instances; a parameter that is not named may only have its nominal value.
         fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
         units: of inputs, states and parameters, by name; what is not named has none.
@@ -153,11 +152,11 @@ class Certificate:
         extraction: whether the errors hold that of the parameters' extraction: "included" where the reference is
             another device than the surrogate's own parameter set, else "not included".
         limits: by the name of an error, and ``"free run"`` for the largest in `rollout`: the largest share of full
-            scale at which the surrogate may be used without being told to.
+            scale at which the surrogate may be used without `uncertified`.
         netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
         data: SHA-256 of the held-out data.
         parameters: fingerprint of the parameter set.
-        surrogate: fingerprint of what was certified; a surrogate takes no certificate of another one.
+        surrogate: fingerprint of what was certified; a surrogate refuses the certificate of another one.
         tolerances: of the engine.
         seed: of the held-out events, as text.
         made: UTC, ISO 8601.
@@ -195,7 +194,7 @@ class Certificate:
         )
 
     def lines(self) -> list[str]:
-        """The certificate as text, one fact a line."""
+        """The certificate as text, one fact per line."""
         out = [
             f"against     {self.against}, {self.pulses} held-out pulses (seed {self.seed}), made {self.made}",
             f"reference   {self.reference}; the error of the extraction is {self.extraction}",
@@ -243,7 +242,7 @@ class Certificate:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError where ``given`` is no certificate."""
+        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError where ``given`` is not a certificate."""
 
         def ranges(kind: str) -> Mapping[str, Range]:
             return MappingProxyType({str(k): (float(v[0]), float(v[1])) for k, v in given["domain"][kind].items()})
@@ -298,7 +297,7 @@ def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, s
 def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:
     """None where every one of ``values`` lies in ``allowed``; else the sentence that says which one does not.
 
-    Raises `DomainError` for values that are not finite: no policy can answer them.
+    Raises `DomainError` for values that are not finite, whatever the policy.
     """
     low, high = allowed
     if values.size == 0:
@@ -307,7 +306,7 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
     if smallest >= low and largest <= high:
         return None
     if not (np.isfinite(smallest) and np.isfinite(largest)):
-        raise DomainError(f"{name} is not finite", remedy="look for its cause before the surrogate")
+        raise DomainError(f"{name} is not finite", remedy="find out where it comes from: the surrogate did not make it")
     worst = smallest if smallest < low else largest
     return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")
 
@@ -358,7 +357,7 @@ def set_document(chosen: ParameterSet) -> dict[str, Any]:
 
 
 def set_of(given: Mapping[str, Any]) -> ParameterSet:
-    """The inverse of `set_document`; raises KeyError, TypeError or ValueError where ``given`` is none."""
+    """The inverse of `set_document`; raises KeyError, TypeError or ValueError for any other document."""
     values = {
         str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
         for name, (value, stderr, source) in given["values"].items()

@@ -1,4 +1,4 @@
-"""Any bench as the reference of a surrogate: a map that it declares, with the fields of the device's own map."""
+"""Any bench as the reference of a surrogate: a map that the bench declares, with the fields of the device's map."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _shown(inputs: Fields, states: Fields) -> str:
 
 @dataclass(frozen=True)
 class BenchReference:
-    """A bench that answers the events of a device's map by the map of its own that has the same fields.
+    """A bench as the reference of a device's map: it answers by its map with the same fields.
 
     What a read of the device gives (its conductance) follows from the bench's states by the device's law, unless the
     bench measures it.
@@ -65,7 +65,7 @@ class BenchReference:
 
     @property
     def independent(self) -> bool:
-        """Whether a device answers that is not the surrogate's own set."""
+        """Whether the answers come from a device other than the surrogate's parameter set."""
         return self.device is not None or self._stands_for_itself
 
     @property

@@ -19,12 +19,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cosim import __version__
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap, Field
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.base import (
     STATE,
-    Array,
     Certificate,
     Domain,
     ErrorSummary,
@@ -51,8 +50,8 @@ MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Held-out events and what both made of them; ``held["w"]`` is a column's values.
+class HeldOutEvents:
+    """Held-out events with the answers of reference and surrogate; ``held["w"]`` is a column's values.
 
     Args:
         events: over ``event``: each input; ``<state>_before``; each state and output of the reference, and the
@@ -120,7 +119,7 @@ def random_events(
     return events_of(event_map, drawn, begin=begin)
 
 
-class Trains:
+class RandomTrains:
     """Random trains of ``count`` events in all, and how often each tenth of each state has been tested by them."""
 
     def __init__(
@@ -178,11 +177,11 @@ def certify(
     limits: Mapping[str, float] = MappingProxyType({}),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
-) -> tuple[Surrogate, HeldOut]:
-    """Hold ``surrogate`` against ``reference`` on fresh events, and give it the certificate (module docstring).
+) -> tuple[Surrogate, HeldOutEvents]:
+    """Compare ``surrogate`` with ``reference`` on fresh events, and give it the certificate (module docstring).
 
     Args:
-        surrogate: with nominal parameters; its own certificate is ignored.
+        surrogate: with nominal parameters; its certificate, if any, is ignored.
         reference: the circuit, or the device's equations.
         seed: of the held-out events; training used another stream of it.
         pulses: how many events in all.
@@ -190,13 +189,13 @@ def certify(
         ranges: of inputs, e.g. ``{"amplitude": (-2.0, 2.0)}``, over the map's own; they become the domain.
         spread: relative standard deviation from instance to instance by parameter, e.g. ``{"theta_p": 0.2}``: the first
             train is nominal, each further one has those parameters drawn uniformly from `deviating_range`, which
-            becomes part of the domain. Held against a device of its own, a surrogate has none.
+            becomes part of the domain. Not for a reference with a device of its own.
         limits: shares of full scale over `base.LIMITS`, by the name of a state, an output, "state" or "free run".
         notes: for the certificate.
         tell: called with the events that are done and all of them, before each train and at the end.
 
     Raises:
-        InputError: the events move the states by less than their error may be, so that they test nothing.
+        InputError: the events move the states by less than the limit of the error, and therefore test nothing.
     """
     event_map, device = surrogate.map, surrogate.map.device
     if surrogate.instances:
@@ -219,7 +218,7 @@ def certify(
         deviating[name] = deviating_range(float(nominal[name]), share)
     plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
     rng = np.random.default_rng([seed, 1])
-    trains = Trains(event_map, rng, count=pulses, longest=train, ranges=ranges)
+    trains = RandomTrains(event_map, rng, count=pulses, longest=train, ranges=ranges)
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
     seconds: list[float] = []
@@ -248,8 +247,8 @@ def certify(
             | {name: device.param(name).unit for name in deviating}
         ),
     )
-    moved = {
-        name: float(np.ptp(np.concatenate([data[f"{name}_before"], data[name]]))) / entry.span
+    moved = {  # within a train: where the trains begin moves nothing
+        name: max(float(np.ptp(np.concatenate([part[f"{name}_before"], part[name]]))) for part in parts) / entry.span
         for name, entry in event_map.states.items()
     }
     if all(share <= allowed[name] for name, share in moved.items()):
@@ -263,7 +262,7 @@ def certify(
     }
     ours = stepped(plain.with_(instances=of_event), data)
     data = data.assign({f"{name}_surrogate": (EVENT, values) for name, values in ours.items()})
-    held = HeldOut(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
+    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
     scales = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
     certificate = Certificate(
@@ -329,7 +328,7 @@ def seconds_per_event(sizes: list[int], seconds: list[float]) -> float | None:
 
 
 def _free(surrogate: Surrogate, parts: list[xr.Dataset], drawn: list[dict[str, float]]) -> tuple[Array, ...]:
-    """Every train once more, each following itself from its first state; all of them step together."""
+    """Every train again, free-running from its first state; all of them step together."""
     event_map, nominal = surrogate.map, surrogate.parameters.resolved()
     x = {name: np.array([float(part[f"{name}_before"].values[0]) for part in parts]) for name in event_map.states}
     own = {name: np.array([values.get(name, nominal[name]) for values in drawn]) for name in drawn[-1]}
@@ -357,7 +356,7 @@ def growth(free: tuple[Array, ...]) -> Rollout:
     marks = [mark for mark in MARKS if mark < longest] + [longest]
     largest, rms = [], []
     for mark in marks:
-        # All errors up to the mark: a saturating pulse forgets, so that the last one alone would flatter.
+        # All errors up to the mark: a saturating pulse forgets, and the last error alone would flatter.
         errors = np.concatenate([run[1, :mark] - run[0, :mark] for run in free])
         largest.append(float(np.max(np.abs(errors))))
         rms.append(float(np.sqrt(np.mean(errors**2))))

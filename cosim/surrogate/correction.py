@@ -1,13 +1,13 @@
-"""A learned correction of an event map: what its physics leaves out of the circuit's answer (our choice).
+"""A learned correction of an event map for what its physics leaves out of the circuit's answer (our choice).
 
 It multiplies the map's own changes, so it cannot move what the map leaves alone::
 
     x_after = clip(x + Δx · (1 + c), bounds)          energy = E · (1 + e)
 
 c and e are sums of products of Chebyshev polynomials in the states and inputs, each scaled to [−1, 1] and held at the
-ends of its range. An input of either sign counts by its magnitude, and each sign has coefficients of its own: a device
-seldom does the same both ways. The coefficients are a linear least-squares problem; the degree is chosen on held-out
-samples (`cosim.surrogate.train.correct`).
+ends of its range. An input of either sign counts by its magnitude, and each sign has separate coefficients: a device
+seldom behaves alike in both directions. The coefficients are a linear least-squares problem; the degree is chosen on
+held-out samples (`cosim.surrogate.train.correct`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from cosim.devices.base import Operand
+from cosim.devices.base import Array, Operand
 from cosim.errors import InputError
-from cosim.surrogate.base import Array
 
 Signs = tuple[int, ...]
 

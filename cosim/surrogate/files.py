@@ -1,7 +1,7 @@
 """Surrogates on disk: ``.npz`` without pickle, with the description and the certificate as JSON inside.
 
 The description carries a SHA-256 of every array, and the file one of the description: a file that was cut, changed or
-made by something else is refused in one sentence.
+made by another program is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_npz(path: str | Path, arrays: dict[str, NDArray[Any]]) -> Path:
 
 
 def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
-    """Every array of an ``.npz``; raises `MissingFile`, or `InputError` where it is none or is damaged."""
+    """Every array of an ``.npz``; raises `MissingFile`, or `InputError` for a file that is not one or is damaged."""
     try:
         with Path(path).open("rb") as handle:
             if not zipfile.is_zipfile(handle):
@@ -60,7 +60,7 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
             _require_small(handle, Path(path), kind)
             with np.load(handle, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
-            # what is no array comes as bytes
+            # a member that is not an array comes as bytes
             if any(not isinstance(array, np.ndarray) for array in found.values()):
                 raise InputError(
                     f"this is not a {kind}", where=Where(path), remedy="it holds something that is not an array"
@@ -79,7 +79,7 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
         ) from None
     except MemoryError:
         raise InputError(
-            f"this {kind} claims more than there is memory", where=Where(path), remedy="make it again"
+            f"this {kind} claims more memory than there is", where=Where(path), remedy="make it again"
         ) from None
 
 
@@ -150,7 +150,7 @@ def load(path: str | Path) -> Surrogate:
             )
         if document["version"] < VERSION:
             raise InputError(
-                f"the surrogate file has version {document['version']}, whose certificates say too little",
+                f"the surrogate file has version {document['version']}, whose certificates lack what this cosim checks",
                 where=where,
                 remedy="make it again with 'cosim surrogate train'",
             )
@@ -168,4 +168,6 @@ def load(path: str | Path) -> Surrogate:
             raise InputError(error.message, where=where, remedy=error.remedy) from None
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise InputError(f"the surrogate file lacks or garbles {error}", where=where, remedy="make it again") from None
+        raise InputError(
+            f"the surrogate file lacks or has malformed {error}", where=where, remedy="make it again"
+        ) from None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device as find_device
@@ -26,7 +26,6 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
     OUTSIDE,
-    Array,
     Certificate,
     Outside,
     Range,
@@ -45,7 +44,7 @@ from cosim.surrogate.pulse_kernel import PulseKernel
 if TYPE_CHECKING:
     from cosim.surrogate.references import Reference
 
-SLACK = 1e-9  # of a range: rounding is no departure from a domain
+SLACK = 1e-9  # of a range: rounding does not leave a domain
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,10 @@ class Surrogate:
         shape: of its pulses; None: the device's own.
         instances: parameters that differ from instance to instance; each broadcasts to the shape of the states.
         correction: learned from samples; None: the map alone.
-        certificate: None: made without one; there is then no domain but the states' bounds.
+        certificate: None: not certified; the domain is then the states' bounds.
         outside: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
             ``reference``.
-        reference: asked for single instances outside the domain.
+        reference: answers for single instances outside the domain.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
         map: the map itself.
@@ -179,7 +178,7 @@ class Surrogate:
             it takes.
 
         Raises:
-            UnknownName, InputError: a state or an input that there is not, or that is missing.
+            UnknownName, InputError: a state or an input is unknown or missing.
             DomainError: outside the certificate's domain, where ``outside`` is "raise".
         """
         return self._event(state, inputs, energy=True)
@@ -222,7 +221,7 @@ class Surrogate:
         return Values(after), Values(outputs)
 
     def _outputs(self, after: Mapping[str, Array], energy: Array | None) -> dict[str, Array]:
-        """Of a pulse by `kernel`; none where the energy was not asked for."""
+        """Outputs of a pulse from `kernel`; empty where the energy was not asked for."""
         return {} if energy is None else {**self.read(Values(after)), ENERGY: energy}
 
     def _whole(

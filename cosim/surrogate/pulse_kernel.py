@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.devices.base import Operand, Values
+from cosim.devices.base import Array, Operand, Values
 from cosim.devices.pulse import ClosedPulse
-from cosim.emit.expr import Expr
+from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
-from cosim.surrogate.base import Array
 from cosim.surrogate.correction import Correction
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
@@ -102,12 +101,12 @@ class PulseKernel:
         """The text of the scalar loop, one assignment per operation; raises `EmitError` for one that has no text."""
         lines = ["def kernel(w, v, out, own):", "    for i in range(w.size):", "        w0 = w[i]", "        v0 = v[i]"]
         lines += [f"        {name} = own[{k}, i]" for k, name in enumerate(self.own)]
-        p = self.values.with_(**{name: Expr("name", name) for name in self.own})
+        p = self.values.with_(**{name: Node("name", name) for name in self.own})
         low, high = self.lowest
         for keyword, condition, polarity in (("if", f"v0 < {-low!r}", -1), ("elif", f"v0 > {high!r}", 1)):
             with np.errstate(all="ignore"):
-                after = self._law(Expr("name", "v0"), Expr("name", "w0"), p, polarity=polarity, energy=False)[0]
-            body, found = assignments({"after": Expr.of(after)})
+                after = self._law(Node("name", "v0"), Node("name", "w0"), p, polarity=polarity, energy=False)[0]
+            body, found = assignments({"after": Node.of(after)})
             lines.append(f"        {keyword} {condition}:")
             lines += [f"            {line}" for line in [*body, f"out[i] = {found['after']}"]]
         return "\n".join([*lines, "        else:", "            out[i] = w0", ""])

@@ -1,4 +1,4 @@
-"""What a surrogate is held against: a device's equations by scipy, its subcircuit in a simulator, or a test bench.
+"""References for surrogates: a device's equations by scipy, its subcircuit in a simulator, or a test bench.
 
 Each takes a Dataset and gives one back. In: each input of the map over ``event``, and where the train begins as the
 scalar ``<state>_before`` of each state. Out: each state after each event, and each output, over ``event``.
@@ -17,19 +17,18 @@ import scipy
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from cosim.devices.base import DeviceModel, Values
+from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.integrate import Segment, integrate
 from cosim.devices.maps import EventMap
 from cosim.emit.ngspice import subcircuit
 from cosim.errors import InputError
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
 EVENT = "event"
-# Tight enough that the simulator's error stays a tenth of a certificate's limits (our choice).
+# Tight enough to keep the simulator's error at a tenth of a certificate's limits (our choice).
 OPTIONS: Mapping[str, float] = MappingProxyType(
     {"reltol": 1e-5, "abstol": 1e-14, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
 )
@@ -54,12 +53,12 @@ class Reference(Protocol):
 
     @property
     def device(self) -> ParameterSet | None:
-        """The device in the circuit, whatever set it is held against; None: the surrogate's own set."""
+        """The device in the circuit, whichever set is compared with it; None: the surrogate's set."""
         ...
 
     @property
     def independent(self) -> bool:
-        """Whether a device answers that is not the surrogate's own set: the extraction is then tested too."""
+        """Whether the answers come from a device other than the surrogate's set, which tests the extraction."""
         ...
 
     def netlist(self, event_map: EventMap) -> str:
@@ -67,7 +66,7 @@ class Reference(Protocol):
         ...
 
     def subject(self, parameters: ParameterSet) -> str:
-        """In words: which circuit, and which device in it where a surrogate of ``parameters`` is held against it."""
+        """In words: which circuit, and which device in it, a surrogate of ``parameters`` is compared with."""
         ...
 
     def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
@@ -82,7 +81,7 @@ def events_of(event_map: EventMap, inputs: Mapping[str, ArrayLike], *, begin: Ma
 
 
 def named(chosen: ParameterSet, device: ParameterSet | None) -> str:
-    """In words: the ``device`` that answers, or the set that it is held against."""
+    """In words: the ``device`` that answers, or the surrogate's set."""
     return f"the device {chosen.name}" if device is not None else f"the surrogate's own parameter set {chosen.name}"
 
 
@@ -131,7 +130,7 @@ def _answer(event_map: EventMap, p: Values, states: Mapping[str, Array], energy:
 
 @dataclass(frozen=True)
 class Equations:
-    """The device's own equations through the waveform, by scipy's LSODA; independent of the map's own integrator."""
+    """The device's equations through the waveform, by scipy's LSODA; independent of the map's integrator."""
 
     rtol: float = 1e-7
     atol: float = 1e-9
@@ -139,7 +138,7 @@ class Equations:
 
     @property
     def independent(self) -> bool:
-        """Whether a device answers that is not the surrogate's own set."""
+        """Whether the answers come from a device other than the surrogate's parameter set."""
         return self.device is not None
 
     @property
@@ -153,7 +152,7 @@ class Equations:
         return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
 
     def netlist(self, event_map: EventMap) -> str:
-        """None."""
+        """Empty: there is no circuit."""
         return ""
 
     def subject(self, parameters: ParameterSet) -> str:
@@ -203,7 +202,7 @@ class Circuit:
 
     @property
     def independent(self) -> bool:
-        """Whether a device answers that is not the surrogate's own set."""
+        """Whether the answers come from a device other than the surrogate's parameter set."""
         return self.device is not None
 
     @property
@@ -259,7 +258,7 @@ class Circuit:
 
 
 def reference_for(event_map: EventMap, simulator: Simulator | None, *, device: ParameterSet | None = None) -> Reference:
-    """What a map is held against where nobody says: the bench that pulses its cell, its device's subcircuit, or,
+    """The default reference of a map: the bench that pulses its cell, its device's subcircuit, or,
     without a simulator, the equations.
     """
     from cosim.bench.testbench import Testbench

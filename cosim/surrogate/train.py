@@ -1,8 +1,8 @@
 """Making a surrogate: the map of a parameter set, optionally corrected by samples of the circuit.
 
 With samples (states before, inputs, states and energy after) a `Correction` is fitted to what the map leaves out; it is
-kept only where it lowers the error on samples held out from its own fit by a tenth, and the certificate is made on
-further events that neither has seen.
+kept only where it lowers the error on samples held out of its fit by a tenth, and the certificate is made on further
+events that neither has seen.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
+from cosim.devices.base import Array
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import Array, Range
-from cosim.surrogate.certify import LONG, HeldOut, Tell, Trains, certify, stepped
+from cosim.surrogate.base import Range
+from cosim.surrogate.certify import LONG, HeldOutEvents, RandomTrains, Tell, certify, stepped
 from cosim.surrogate.correction import Correction, orders
-from cosim.surrogate.files import read_npz, write_npz
+from cosim.surrogate.files import read_npz
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
 
 DEGREES = (0, 1, 2, 3)
-# A correction has to lower the held-out rms error to this share, or the physics stays alone.
+# A correction has to lower the held-out rms error to this share, or it is dropped.
 WORTH = 0.9
-# Events that move every state by less of its range say nothing about a factor on the step.
+# Events that move every state by less of its range do not determine a factor on the step.
 LEAST_STEP = 1e-4
 MARGIN = 0.02  # of a field's range, beyond the samples: what is held out lies a little further out
 
@@ -42,12 +43,12 @@ def collect(
     ranges: Mapping[str, Range] = MappingProxyType({}),
     tell: Tell | None = None,
 ) -> xr.Dataset:
-    """Training samples: trains of random events, from a stream that `certify` does not use; they begin as its own do.
+    """Training samples: trains of random events, from a stream that `certify` does not use, begun as its trains are.
 
     Returns:
         Over ``event``: ``<state>_before``, each input, and each state and output of the reference.
     """
-    trains = Trains(surrogate.map, np.random.default_rng([seed, 0]), count=pulses, longest=LONG, ranges=ranges)
+    trains = RandomTrains(surrogate.map, np.random.default_rng([seed, 0]), count=pulses, longest=LONG, ranges=ranges)
     parts = []
     for number in range(len(trains.sizes)):
         if tell is not None:
@@ -65,14 +66,11 @@ def sample_columns(event_map: EventMap) -> dict[str, str]:
     return {**before, **{name: name for name in event_map.inputs}, **after, **energy}
 
 
-def save_samples(samples: xr.Dataset, event_map: EventMap, path: str | Path) -> Path:
-    """Write samples as ``.npz``."""
-    columns = sample_columns(event_map)
-    return write_npz(path, {name: np.asarray(samples[there].values) for name, there in columns.items()})
-
-
 def load_samples(path: str | Path, event_map: EventMap) -> xr.Dataset:
-    """Samples of `save_samples`; raises `MissingFile`, `InputError`, and `DataError` for what cannot be a sample."""
+    """The samples in an ``.npz`` file with the columns of `sample_columns`, as `collect` gives them.
+
+    Raises `MissingFile`, `InputError`, and `DataError` for what cannot be a sample.
+    """
     stored, columns = read_npz(path, kind="sample file"), sample_columns(event_map)
     missing = [name for name in columns if name not in stored]
     if missing:
@@ -178,8 +176,8 @@ def train(
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
-) -> tuple[Surrogate, HeldOut]:
-    """A certified surrogate, and the held-out data of its certificate.
+) -> tuple[Surrogate, HeldOutEvents]:
+    """Make a certified surrogate; returns it with the held-out data of its certificate.
 
     Args:
         surrogate: which map, with which pulse shape; a parameter set takes its device's usual one.

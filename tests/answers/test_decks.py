@@ -11,7 +11,6 @@ import pytest
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model, find_openvaf
-from cosim.engines.recorded import RecordedSimulator
 from cosim.engines.simulator import Deck, Outcome, Simulator
 from cosim.errors import NetlistError
 from cosim.language.netlist import source_text
@@ -277,16 +276,6 @@ def test_fourier_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["fourier"][0]["thd"] == pytest.approx(0.136103, abs=5e-7)
 
 
-def test_recordings_keep_what_was_said(pyspice: Simulator, tmp_path: Path) -> None:
-    deck = Deck(CLIPPED + ".four 1k v(out) @r1[nope]\n.print tran v(out)\n")
-    kept = RecordedSimulator(tmp_path, pyspice).run(deck)
-    again = RecordedSimulator(tmp_path).run(deck)
-    assert (again.fourier, dict(again.missing), again.notes) == (kept.fourier, dict(kept.missing), kept.notes)
-    assert kept.fourier
-    assert kept.missing
-    assert kept.notes
-
-
 # Every card that ngspice knows: what it does where it is followed, the sentence where it is refused, or what is said of
 # one that is left out.
 CARDS = "t\nV1 in 0 dc 1 ac 1 distof1 1 distof2 0.1 sin(1 1 1k)\nR1 in out 1k\nD1 out 0 dm\n.model dm d is=1e-14\n"
@@ -496,7 +485,7 @@ def test_a_suffix_in_a_bench_is_said_by_validate(tmp_path: Path, capsys: pytest.
     assert f"cosim: note: b: {path}:6: 1F is 1e-15, for F is femto" in capsys.readouterr().err
 
 
-def test_an_expression_that_is_no_expression_names_its_element(simulator: Simulator) -> None:
+def test_a_malformed_expression_names_its_element(simulator: Simulator) -> None:
     body = "V1 a 0 1\nX1 a m\n.subckt m a\n* inside\nB1 b 0 V=V(a)*+*2\nR1 b 0 1k\n.ends\n.op\n"
     result = simulator.run(Deck("t\n* comment\n\n" + body))
     assert result.reason.startswith("line 8: syntax error in the expression of B1, at '* 2.0")
@@ -547,7 +536,9 @@ def test_a_dialect_is_named_with_what_repairs_it(
     assert f"'cosim lint {path} --fix d_ngspice.cir' writes it for ngspice" in error
 
 
-def test_what_is_refused_for_another_reason_is_no_dialect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_for_another_reason_does_not_suggest_a_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "d.cir"
     path.write_text("t\nV1 a 0 1\nR1 a 0 1k\nX1 a 0 nothing\n.op\n")
     assert main(["run", str(path)]) == 1

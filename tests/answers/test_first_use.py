@@ -29,9 +29,7 @@ OF_THE_CIRCUIT = {
 @pytest.mark.spice
 @pytest.mark.parametrize("engine", ["pyspice", "ngspice"])
 @pytest.mark.parametrize("deck", OF_THE_CIRCUIT)
-def test_what_is_no_voltage_is_not_in_volts(
-    deck: str, engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_voltages_are_in_volts(deck: str, engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.cir").write_text(deck + "\n.end\n")
     assert main(["run", str(tmp_path / "a.cir"), "--engine", engine, "--json"]) == 0
     found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["vectors"]}
@@ -109,7 +107,7 @@ def test_the_engine_s_line_is_the_file_s(tmp_path: Path, capsys: pytest.CaptureF
     assert "line 7" in said
 
 
-def test_a_genvar_is_no_loose_node(tmp_path: Path) -> None:
+def test_a_genvar_is_not_a_loose_node(tmp_path: Path) -> None:
     (tmp_path / "m.va").write_text(
         '`include "disciplines.vams"\nmodule m(p, n);\ninout p, n;\nelectrical p, n;\ngenvar i;\nanalog begin\n'
         "for (i = 0; i < 3; i = i + 1) I(p, n) <+ 1m*V(p, n);\nend\nendmodule\n"

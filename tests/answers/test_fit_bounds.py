@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
+from claims.coverage import NumpyLab, noisy
 from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.devices.base import Param, Values
 from cosim.devices.pulse import full_scale
 from cosim.devices.registry import device
 from cosim.errors import CosimError
-from cosim.fitting.coverage import NumpyLab, noisy
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import ExplicitForward
 from cosim.fitting.problem import Problem

@@ -323,7 +323,7 @@ def test_a_pulse_train_does_not_lose_a_pulse_from_its_middle(tmp_path):
     path.write_text("V (V),G (uS)\n1,OVLD\n-1,20\n2,30\n-2,OVLD\n")
     np.testing.assert_array_equal(read_curve(path, asked)["amplitude"], [-1.0, 2.0])
     path.write_text("V (V),G (uS)\n1,10\n-1,OVLD\n2,30\n")
-    with pytest.raises(DataError, match="a pulse train cannot do without rows from its middle"):
+    with pytest.raises(DataError, match="a pulse train cannot lose rows from its middle"):
         read_curve(path, asked)
 
 
@@ -486,7 +486,7 @@ def test_an_abrupt_switch_on_one_side_only_is_a_loop():
     assert chance < 1e-7
 
 
-def test_noise_is_no_loop():
+def test_noise_is_not_a_loop():
     """Neither constant nor relative noise, nor outliers, nor another grid on the way back; 400 trials at 1e-6."""
     rng = np.random.default_rng(4)
     v = np.concatenate([np.linspace(-1.0, 1.0, 60), np.linspace(0.97, -1.0, 53)])

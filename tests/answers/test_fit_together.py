@@ -57,7 +57,7 @@ def test_a_compliance_that_most_values_exceed_is_refused(limit, refused):
         extract(which, sweep())
 
 
-def test_steps_that_do_not_settle_are_no_result(monkeypatch):
+def test_steps_that_do_not_settle_raise(monkeypatch):
     monkeypatch.setattr(process, "ROUNDS", 1)
     which = recipe(
         train(), ("theta_p", "g_max"), "threshold_memristor", noise={"step": "fit"}, start={"values": dict(TRUTH)}

@@ -67,7 +67,7 @@ def test_a_port_that_nobody_named_is_asked_for() -> None:
         extract(recipe(), curve.with_(columns=columns, fingerprint=""))
 
 
-def test_a_loop_of_such_a_device_is_told_which_kind_to_take() -> None:
+def test_the_refusal_of_a_loop_names_the_kind_to_use() -> None:
     curve, _ = recorded()
     loop = Recording.loop(curve["time"], curve["voltage"], curve.measured)
     with pytest.raises(InputError, match="kind = 'transient'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from claims.coverage import NumpyLab, noisy
 from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
@@ -16,7 +17,6 @@ from cosim.devices.pulse import PulseShape, apply_pulse
 from cosim.devices.registry import device
 from cosim.errors import DataError, InputError
 from cosim.fitting import residuals
-from cosim.fitting.coverage import NumpyLab, noisy
 from cosim.fitting.extract import extract
 from cosim.fitting.plateau import found, most_likely
 from cosim.fitting.process import FilteredTrain

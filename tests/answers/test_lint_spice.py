@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosim.cli.app import main
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits, Simulator
-from cosim.errors import CosimError
 from cosim.lint.drive import ModelRun
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
 
 pytestmark = pytest.mark.spice
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    try:
-        opened = open_simulator()
-    except CosimError as error:
-        pytest.skip(str(error))
-    with opened:
-        yield opened
 
 
 UT = 1.380649e-23 * 300 / 1.602176634e-19
@@ -84,7 +71,7 @@ def test_a_fix_gives_what_the_language_means(case: str, simulator: Simulator, tm
     assert current == pytest.approx(amperes, rel=1e-6, abs=1e-9)  # ngspice's own abstol and gmin
 
 
-def test_names_of_the_files_own_are_no_constants(tmp_path: Path) -> None:
+def test_parameters_of_the_file_are_not_constants(tmp_path: Path) -> None:
     file = tmp_path / "s.sub"
     file.write_text(
         ".subckt s p e q params: k=2\n.param boltz=3\n.func f(planck) {planck*2}\n"

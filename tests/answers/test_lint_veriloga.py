@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError, InputError
 from cosim.language.findings import Fixed
@@ -215,19 +214,6 @@ CASES = {
         (), 0.0, 1e-3,
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
-    try:
-        opened = open_simulator()
-    except CosimError as error:
-        pytest.skip(str(error))
-    with opened:
-        yield opened
 
 
 def current(simulator: Simulator, text: str, time: float) -> float:

@@ -362,12 +362,7 @@ i = { max = "-100 uA" }
 
 
 @pytest.fixture
-def own(tmp_path: Path, engine: Callable[[str], Simulator]) -> Path:
-    from cosim.engines.registry import probe_compiler, probe_osdi
-
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
+def own(tmp_path: Path, osdi: None) -> Path:
     (tmp_path / "cell.va").write_text(CELL)
     file = tmp_path / "own.toml"
     file.write_text(OWN)

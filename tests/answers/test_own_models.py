@@ -10,7 +10,7 @@ import pytest
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
+from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Outcome
 from cosim.errors import CosimError
 
@@ -46,13 +46,6 @@ kind = "final"
 of = "i(v1)"
 unit = "A"
 """
-
-
-@pytest.fixture(autouse=True)
-def needed() -> None:
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
 
 
 def bench(folder: Path, more: str) -> Path:

@@ -264,7 +264,7 @@ def test_a_campaign_stores_si_and_gives_the_unit_everywhere(tmp_path: Path, caps
 
 
 @pytest.mark.spice
-def test_validate_tells_limits_and_values_in_the_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_prints_limits_and_values_in_the_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, "mA", RIGHT["mA"][0], limits='[limits]\nm = { min = "-1500 uA" }\n')
     junit, html = tmp_path / "j.xml", tmp_path / "r.html"
     assert main(["validate", str(path), "--json", "--junit", str(junit), "--html", str(html)]) == 1

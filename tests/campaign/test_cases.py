@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,7 @@ from cosim.campaign import identity
 from cosim.campaign.cache import Cache
 from cosim.campaign.cases import Case, PreparedBench, evaluate, physics_of
 from cosim.engines.openvaf import find_openvaf
-from cosim.engines.pyspice import PySpiceSimulator
-from cosim.engines.simulator import Deck, Limits, Outcome, Result
+from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
 from cosim.errors import InputError
 from cosim.language.instances import calls
 from cosim.language.netlist import read_text
@@ -65,12 +64,6 @@ def rewritten(path: Path, text: str) -> None:
     path.write_text(text)
     later = path.stat().st_mtime_ns + 1_000_000_000
     os.utime(path, ns=(later, later))
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[PySpiceSimulator]:
-    with PySpiceSimulator() as opened:
-        yield opened
 
 
 class Played:
@@ -133,7 +126,7 @@ def test_a_corner_that_cannot_be_had_does_not_stop_a_plan_without_it(tmp_path: P
         subject.corner("gone")
 
 
-def test_a_file_that_changes_stops_the_campaign(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_file_that_changes_stops_the_campaign(tmp_path: Path, simulator: Simulator) -> None:
     subject = PreparedBench(bench_in(tmp_path), simulator.version())
     included = tmp_path / "own.cir"
     assert evaluate(subject, Case(0), simulator).row["measures"]["i"] == [pytest.approx(-1e-3)]
@@ -269,7 +262,7 @@ def test_a_repetition_that_cannot_be_had_is_said_by_the_row(tmp_path: Path) -> N
 LATE = '[measures.late]\nkind = "at"\nof = "i(v1)"\nat = "2 V"\nunit = "A"\n'
 
 
-def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_measure_that_cannot_be_had_leaves_the_others(tmp_path: Path, simulator: Simulator) -> None:
     end = 'late = { max = "1 A" }\n' + LATE
     row = evaluate(PreparedBench(bench_in(tmp_path, end=end), simulator.version()), Case(0), simulator).row
     assert row["outcome"] == "converged"
@@ -310,7 +303,7 @@ def test_the_time_step_is_judged_by_every_measure(tmp_path: Path) -> None:
     assert "too slow" in why
 
 
-def test_the_time_step_cannot_be_told_where_nothing_was_compared(tmp_path: Path) -> None:
+def test_the_time_step_is_not_judged_where_nothing_was_compared(tmp_path: Path) -> None:
     bench = bench_in(tmp_path)
     bare = replace(bench, file=bench.file.model_copy(update={"measures": {}, "limits": {}}))
     row = evaluate(PreparedBench(bare, "played-1"), Case(0, repeat=True), Played(swept(i_v1=-1e-3))).row
@@ -365,7 +358,7 @@ def test_states_are_those_of_the_benchs_own_devices(
     assert says in found["says"]
 
 
-def test_the_states_of_devices_are_saved(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_the_states_of_devices_are_saved(tmp_path: Path, simulator: Simulator) -> None:
     more = "Xm a 0 memristor\nXc a 0 cell\n.subckt cell p n\nXd p n memristor\n.ends"
     device = '[devices.memristor]\nparameters = "tio2"\n'
     subject = PreparedBench(bench_in(tmp_path, more=more, end=device), simulator.version())

@@ -188,7 +188,7 @@ def test_a_scheduler_that_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize("given", ["node7:8786", "ftp://node7", "", "cluster.ini"])
-def test_what_is_no_scheduler(given: str) -> None:
+def test_an_address_that_is_not_a_scheduler_is_refused(given: str) -> None:
     with pytest.raises(InputError, match="neither the address"):
         connect(given)
 
@@ -262,7 +262,7 @@ def test_dask_is_loaded_by_those_only_who_ask_for_it() -> None:
 
 @pytest.mark.spice
 @pytest.mark.slow
-def test_a_user_in_a_pipe_is_told_that_nobody_is_there(plan: Path, tmp_path: Path) -> None:
+def test_a_scheduler_without_workers_is_reported_in_a_pipe(plan: Path, tmp_path: Path) -> None:
     with scheduler(tmp_path) as (_, address):
         argv = [
             sys.executable,

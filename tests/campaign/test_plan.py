@@ -115,7 +115,7 @@ def test_samples_searches_and_a_benchs_own_monte_carlo_share_a_distribution_with
     assert 1.0 - 1e-9 < search.variables.values(np.array([8.0]))[address] <= 1.0
 
 
-def test_cases_that_were_refused_are_no_failures_of_the_circuit() -> None:
+def test_refused_cases_are_not_failures_of_the_circuit() -> None:
     """theta_p beyond 4 sigma fails, and half of those cases are refused: the estimate is of the others, untrusted."""
     variables = {THETA: {"relative": "5 %"}, "devices.memristor.theta_n": {"relative": "5 %"}}
     plan = {"limit": "potentiated", "cases": 2000, "variables": variables}

@@ -213,7 +213,7 @@ def test_a_campaign_whose_bench_changed_does_not_go_on(tmp_path: Path) -> None:
     executor.close()
 
 
-def test_a_second_process_is_told_that_the_store_is_locked(finished: Path) -> None:
+def test_a_second_process_finds_the_store_locked(finished: Path) -> None:
     with Campaign.open(finished) as first, Campaign.open(finished) as second:
         first.store.lock()
         assert str(os.getpid()) in str(second.store.holder())
@@ -293,7 +293,7 @@ def test_yields_are_counted_per_point_of_the_grid(finished: Path) -> None:
         assert list(alone.told) == ["state"]
 
 
-def test_a_yield_that_the_cases_do_not_show_is_no_success(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_yield_that_the_cases_do_not_show_fails(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Campaign.open(finished) as campaign:
         yields = [group.yields[ALL] for group in groups(campaign)]
         smallest = min(entry.share for entry in yields)
@@ -408,7 +408,7 @@ def test_one_case_is_a_table_and_as_json_all_of_its_row(finished: Path, capsys: 
     assert "every vector is finite" in told
 
 
-def test_campaigns_without_a_common_case_are_told_so(
+def test_campaigns_without_a_common_case_are_not_compared(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "other.toml").write_text('bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.41]\n')
@@ -421,9 +421,7 @@ def test_campaigns_without_a_common_case_are_told_so(
     assert "largest difference" not in told
 
 
-def test_cases_that_are_refused_are_told_with_the_first_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refused_cases_are_reported_with_the_first_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "plan.toml").write_text('bench = "1t1r_write"\n[grid]\nparameters.w0 = [0.5, 1.5, 1.6]\n')
     assert main(["campaign", "run", str(tmp_path / "plan.toml"), "-o", str(tmp_path / "out")]) == 1
     told = " ".join(capsys.readouterr().out.split())
@@ -434,7 +432,7 @@ def test_cases_that_are_refused_are_told_with_the_first_reason(
 
 @pytest.mark.needs("distributed")
 @pytest.mark.parametrize("speaks", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
-def test_what_is_no_dask_scheduler_is_told_so(tmp_path: Path, speaks: bytes) -> None:
+def test_a_server_that_is_not_a_dask_scheduler_is_refused(tmp_path: Path, speaks: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _speak(server, speaks), daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"

@@ -34,7 +34,7 @@ def test_a_folder_that_is_in_use_is_refused_and_left_as_it_is(tmp_path: Path, na
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_an_empty_folder_is_taken_and_a_file_is_none(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted_and_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     Store.create(tmp_path / "empty", plan="", meta={}).close()
     (tmp_path / "file").write_text("mine")

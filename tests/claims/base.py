@@ -18,7 +18,7 @@ class Claim:
     Args:
         name: what ``measure`` is asked for.
         says: the claim in one sentence.
-        measure: makes the figures; it gets a function that it may tell its progress.
+        measure: makes the figures; called with a function that reports progress.
         limits: figure -> (low, high); None is open. A figure with a limit has to exist and be a number.
         long: too long for CI: recorded by ``reproduce``.
         settings: what the claim runs on, as JSON values: seeds, sizes, parameter values, checksums of data. A recorded

@@ -12,6 +12,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import numpy as np
 from cosim.surrogate.files import VERSION
 
 BASE = "R1 a 0 1k\nV1 a 0 1\n.tran 1n 100n\n"
+BENCH = 'title = "bomb"\ncircuit = """\nV1 a 0 1\nR1 a 0 1k\n"""\nanalysis = { kind = "op" }\n'
+VERILOG = '`include "disciplines.vams"\nmodule bomb(p, n);\ninout p, n; electrical p, n;\nanalog '
 Maker = Callable[[Path], None]
 MAKERS: dict[str, Maker] = {}
 
@@ -33,47 +36,47 @@ def _deck(path: Path, body: str, *, base: str = BASE) -> None:
     path.write_text(f"hostile\n{base}{body}.end\n")
 
 
+def _written(text: Callable[[], str], path: Path) -> None:
+    path.write_text(text())
+
+
+def _written_deck(body: Callable[[], str], path: Path) -> None:
+    _deck(path, body())
+
+
+# Decks, and other files, that one expression makes: the text after `BASE`, and the whole.
+DECKS: dict[str, Callable[[], str]] = {
+    "parentheses": lambda: f".param p={'(' * 100_000}1{')' * 100_000}\nR2 a 0 {{p}}\n",
+    "parentheses_in_source": lambda: f"B1 b 0 V={'(' * 100_000}1{')' * 100_000}\nR2 b 0 1k\n",
+    "brackets_unclosed": lambda: f"B1 b 0 V={'max(1,' * 50_000}\nR2 b 0 1k\n",
+    "signs": lambda: f"B1 b 0 V={'-' * 100_000}1\nR2 b 0 1k\n",
+    "ternaries": lambda: f"B1 b 0 V={'v(a)?' * 20_000}1{':1' * 20_000}\nR2 b 0 1k\n",
+    "braces": lambda: f"R2 a 0 {'{' * 50_000}1{'}' * 50_000}\n",
+    "quotes": lambda: ".param s=" + "'\"" * 50_000 + "\n",
+    "subcircuits_open": lambda: "".join(f".subckt s{k} a\n" for k in range(5000)) + "R1 a 0 1k\n",
+    "parameters_many": lambda: "".join(f".param p{k}={{p{k - 1}*2}}\n" if k else ".param p0=1\n" for k in range(3000)),
+    "names_colliding": lambda: "".join(f"R{'a' * (k % 50)}{k} n{k % 7} 0 1k\n" for k in range(20_000)) + "Ra a n0 1\n",
+}
+TEXTS: dict[str, Callable[[], str]] = {
+    "toml_deep_arrays": lambda: BENCH + f"save = {'[' * 100_000}{']' * 100_000}\n",
+    "toml_deep_tables": lambda: BENCH + f"[{'.'.join(['a'] * 5_000)}]\nx = 1\n",
+    "toml_deep_inline": lambda: BENCH + f"corners = {'{ a = ' * 20_000}1{' }' * 20_000}\n",
+    "toml_huge_integer": lambda: BENCH + f"[parameters]\nw0 = {'9' * 5000}\n",
+    "toml_large_integer": lambda: BENCH + f"[parameters]\nw0 = {'9' * 400}\n",
+    "toml_many_keys": lambda: BENCH + "[parameters]\n" + "".join(f"p{k} = {k}\n" for k in range(20_000)),
+    "verilog_parentheses": lambda: f"{VERILOG}I(p, n) <+ {'(' * 50_000}V(p, n){')' * 50_000};\nendmodule\n",
+    "verilog_tokens": lambda: f"{VERILOG}I(p, n) <+ V(p, n){' + V(p, n)' * 100_000};\nendmodule\n",
+}
+MAKERS |= {name: partial(_written, text) for name, text in TEXTS.items()}
+MAKERS |= {name: partial(_written_deck, body) for name, body in DECKS.items()}
+
+
 def _repeated(path: Path, head: bytes, piece: bytes, count: int, tail: bytes = b"") -> None:
     with path.open("wb") as file:
         file.write(head)
         for _ in range(count // 4096):
             file.write(piece * 4096)
         file.write(piece * (count % 4096) + tail)
-
-
-@_maker
-def _parentheses(path: Path) -> None:
-    _deck(path, f".param p={'(' * 100_000}1{')' * 100_000}\nR2 a 0 {{p}}\n")
-
-
-@_maker
-def _parentheses_in_source(path: Path) -> None:
-    _deck(path, f"B1 b 0 V={'(' * 100_000}1{')' * 100_000}\nR2 b 0 1k\n")
-
-
-@_maker
-def _brackets_unclosed(path: Path) -> None:
-    _deck(path, f"B1 b 0 V={'max(1,' * 50_000}\nR2 b 0 1k\n")
-
-
-@_maker
-def _signs(path: Path) -> None:
-    _deck(path, f"B1 b 0 V={'-' * 100_000}1\nR2 b 0 1k\n")
-
-
-@_maker
-def _ternaries(path: Path) -> None:
-    _deck(path, f"B1 b 0 V={'v(a)?' * 20_000}1{':1' * 20_000}\nR2 b 0 1k\n")
-
-
-@_maker
-def _braces(path: Path) -> None:
-    _deck(path, f"R2 a 0 {'{' * 50_000}1{'}' * 50_000}\n")
-
-
-@_maker
-def _quotes(path: Path) -> None:
-    _deck(path, ".param s=" + "'\"" * 50_000 + "\n")
 
 
 @_maker
@@ -86,11 +89,6 @@ def _subcircuits_doubling(path: Path) -> None:
 def _subcircuits_deep(path: Path) -> None:
     cells = "".join(f".subckt s{k} a\nX1 a s{k + 1}\n.ends\n" for k in range(5000))
     _deck(path, f"{cells}.subckt s5000 a\nR1 a 0 1k\n.ends\nX1 a s0\n")
-
-
-@_maker
-def _subcircuits_open(path: Path) -> None:
-    _deck(path, "".join(f".subckt s{k} a\n" for k in range(5000)) + "R1 a 0 1k\n")
 
 
 @_maker
@@ -142,52 +140,9 @@ def _includes_doubling(path: Path) -> None:
 
 
 @_maker
-def _parameters_many(path: Path) -> None:
-    _deck(path, "".join(f".param p{k}={{p{k - 1}*2}}\n" if k else ".param p0=1\n" for k in range(3000)))
-
-
-@_maker
-def _names_colliding(path: Path) -> None:
-    _deck(path, "".join(f"R{'a' * (k % 50)}{k} n{k % 7} 0 1k\n" for k in range(20_000)) + "Ra a n0 1\n")
-
-
-@_maker
 def _sources_long(path: Path) -> None:
     points = " ".join(f"{k}n {k % 2}" for k in range(300_000))
     _deck(path, f"V2 b 0 pwl({points})\nR2 b 0 1k\n")
-
-
-BENCH = 'title = "bomb"\ncircuit = """\nV1 a 0 1\nR1 a 0 1k\n"""\nanalysis = { kind = "op" }\n'
-
-
-@_maker
-def _toml_deep_arrays(path: Path) -> None:
-    path.write_text(BENCH + f"save = {'[' * 100_000}{']' * 100_000}\n")
-
-
-@_maker
-def _toml_deep_tables(path: Path) -> None:
-    path.write_text(BENCH + f"[{'.'.join(['a'] * 5_000)}]\nx = 1\n")
-
-
-@_maker
-def _toml_deep_inline(path: Path) -> None:
-    path.write_text(BENCH + f"corners = {'{ a = ' * 20_000}1{' }' * 20_000}\n")
-
-
-@_maker
-def _toml_huge_integer(path: Path) -> None:
-    path.write_text(BENCH + f"[parameters]\nw0 = {'9' * 5000}\n")
-
-
-@_maker
-def _toml_large_integer(path: Path) -> None:
-    path.write_text(BENCH + f"[parameters]\nw0 = {'9' * 400}\n")
-
-
-@_maker
-def _toml_many_keys(path: Path) -> None:
-    path.write_text(BENCH + "[parameters]\n" + "".join(f"p{k} = {k}\n" for k in range(20_000)))
 
 
 @_maker
@@ -202,23 +157,10 @@ def _toml_sparse(path: Path) -> None:
         file.truncate(2 << 30)
 
 
-VERILOG = '`include "disciplines.vams"\nmodule bomb(p, n);\ninout p, n; electrical p, n;\nanalog '
-
-
 @_maker
 def _verilog_macros_doubling(path: Path) -> None:
     macros = "".join(f"`define m{k} `m{k + 1} + `m{k + 1}\n" for k in range(30))
     path.write_text(f"{macros}`define m30 V(p, n)\n{VERILOG}I(p, n) <+ `m0;\nendmodule\n")
-
-
-@_maker
-def _verilog_parentheses(path: Path) -> None:
-    path.write_text(f"{VERILOG}I(p, n) <+ {'(' * 50_000}V(p, n){')' * 50_000};\nendmodule\n")
-
-
-@_maker
-def _verilog_tokens(path: Path) -> None:
-    path.write_text(f"{VERILOG}I(p, n) <+ V(p, n){' + V(p, n)' * 100_000};\nendmodule\n")
 
 
 @_maker

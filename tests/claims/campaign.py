@@ -5,7 +5,7 @@
   (deck writing excluded) and a rest: applying values, deck writing, keys, measures, verdicts, rows and their commits.
   ``bookkeeping`` is deck writing, keys, rows and commits over the whole; ``beside_the_simulator`` is all of the rest.
 - *Two processes* against one, in interleaved pairs, beside what the machine gives two processes without a simulator.
-- *Memory* of the parent from case 100 to case 10 000 of a Monte Carlo whose yield is told, too.
+- *Memory* of the parent from case 100 to case 10 000 of a Monte Carlo run, and its yield.
 """
 
 from __future__ import annotations

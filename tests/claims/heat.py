@@ -129,7 +129,7 @@ HEAT = Claim(
         "steady_cpu_s": (None, 10.0),
         "transient_cpu_s": (None, 60.0),
         "peak_gb": (None, 2.0),
-        # arXiv 2411.18272 states the trend; the other figures are own
+        # arXiv 2411.18272 states the trend; the other figures are this project's
         "modified_self_gain": (1.0, None),
         "modified_crosstalk": (None, 1.0),
         "two_pole_error": (None, 0.02),

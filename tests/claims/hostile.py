@@ -5,8 +5,8 @@ limits. It *escaped* where a file outside the scratch folders appeared or change
 of a file that it may not read came out anywhere, another exception than cosim's own was raised, a limit did not hold,
 or the simulator did not run the next deck. A case that should be refused and is not has escaped as well.
 
-The text of each netlist is also handed to the workers as it is, behind the check of netlists, where only the kernel
-holds it. The corpus is ``tests/security/corpus``: files, and an index that says what each tries and what is expected.
+The text of each netlist is also handed to the workers unchecked, where only the kernel contains it. The corpus is
+``tests/security/corpus``: files, and an index that says what each tries and what is expected.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Trial:
             self.pools["command"] = Pool("command")
         for pool in self.pools.values():
             stack.callback(pool.close)
-        # Compiled models of hostile files are no user's, and their compiler is not waited for as long.
+        # Compiled models of hostile files stay out of the user's cache, and their compiler gets less time.
         self.cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cosim-hostile-")))
         stack.enter_context(patch.dict(os.environ, {"XDG_CACHE_HOME": str(self.cache)}))
         stack.enter_context(patch.object(openvaf, "COMPILE_LIMIT", COMPILE_LIMIT))
@@ -195,7 +195,7 @@ class Trial:
             ]
         for text in seen.refusals:
             if not text.isprintable() or len(text) > LONGEST or text.count("Traceback"):
-                wrong.append(f"was refused in no sentence: {text[:160]!r}")
+                wrong.append(f"was not refused in one sentence: {text[:160]!r}")
         return wrong
 
     def _clean(self) -> list[str]:

@@ -53,7 +53,7 @@ variables.devices.memristor.theta_p = {{ relative = "20 %" }}
 _FIELDS = {"number", "corner", "values", "engine", "key", "outcome", "verdict", "seconds"}
 _GONE = 15.0  # s that processes of a killed campaign have to notice
 _TMPFS = 64  # MiB
-_WORKING = 0.65  # the share of lives that are disturbed behind their first commit, not before
+_WORKING = 0.65  # the share of lives that are disturbed after their first commit, not before
 _GLANCES = 0.1  # s between two of them
 _LONGEST = 120.0  # s that a life may last
 
@@ -104,7 +104,7 @@ class Reader:
         return True
 
     def examine(self) -> dict[int, dict[str, Any]]:
-        """All rows of a campaign that nobody runs, each looked at; a copy is read, so that nothing is repaired."""
+        """Every row of a campaign that is not running, checked; reads a copy, which leaves the files unrepaired."""
         if not (self.folder / "results.sqlite").exists():
             self.found.lost += len(self.seen)
             return {}
@@ -303,7 +303,7 @@ def _live(
     code = life.process.returncode
     # 0 and 1 are a campaign's own, 2 says in a sentence what is wrong, e.g. that the disk is full
     wrong = code not in (0, 1, 2) or (code == 2 and not life.said.strip()) or "Traceback" in life.said
-    if code != -signal.SIGKILL and wrong:  # what the children of a killed one say is nobody's concern
+    if code != -signal.SIGKILL and wrong:  # the output of a killed campaign's children does not count
         found.unexplained.append(f"exit {code}: {life.said[-2000:]}")
 
 

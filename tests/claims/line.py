@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from claims.base import Claim, Figures, Report
+from claims.coverage import coverage
 from claims.equivalence import Exercise
 from cosim.bench.testbench import STANDARD, TIGHT
 from cosim.devices.registry import device
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
-from cosim.fitting.coverage import coverage
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.surrogate.certify import updates_per_second
 from examples.line import NOISE, measure_lab, relative_errors

@@ -46,11 +46,11 @@ from cosim.engines.worker.process import SETTINGS
 
 POINTS = 2000
 _PULSES = 32  # of the bench's random pulses: 2020 points in ngspice 46
-_PROCESSES, _PAIRS, _WARM = 8, 16, 4  # processes of each kind; pairs of each of them, behind the first ones
+_PROCESSES, _PAIRS, _WARM = 8, 16, 4  # processes of each kind; pairs of each of them, after the first ones
 _BATCH = 16
 _BATCH_PAIRS = 9
 _RUNS, _SETTLED, _EVERY = 1000, 200, 25
-# Each goes before and behind each other one, and none behind itself.
+# Each goes before and after each other one, and never after itself.
 _ORDERS = ([0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1])
 _THREADS, _TUNING = ("OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), ("GLIBC_TUNABLES",)
 _PLAIN = ("set num_threads=1", "set no_mem_check", "set noaskquit")
@@ -274,7 +274,7 @@ def _resident(pid: int | str) -> float:
 
 
 def memory(deck: Deck, tell: Report) -> Figures:
-    """kB a run, of the worker and of this process, over `_RUNS` runs behind the first `_SETTLED`: a fitted slope."""
+    """kB a run, of the worker and of this process, over `_RUNS` runs after the first `_SETTLED`: a fitted slope."""
     counts, worker, parent = [], [], []
     with open_simulator() as simulator:
         pids = simulator.pids()  # type: ignore[attr-defined]
@@ -321,7 +321,7 @@ OVERHEAD = Claim(
     measure,
     {
         "points": (0.85 * POINTS, 1.15 * POINTS),
-        "overhead": (-0.02, 0.10),  # one far below zero is no measurement
+        "overhead": (-0.02, 0.10),  # a value far below zero is not a measurement
         "overhead_with_its_error": (None, 0.10),
         "over_ngspice_b": (None, 1.0),
         "two_processes": (1.8, None),

@@ -68,7 +68,7 @@ def write(claim: Claim, figures: Figures) -> Path:
     if PACKAGE in path.parents:
         raise InputError("records are kept in a checkout only", remedy="clone the repository and install it with -e")
     if claim.probe is None:
-        raise InputError(f"{claim.name} has no probe: nothing could tell that its record is out of date")
+        raise InputError(f"{claim.name} has no probe, without which an outdated record would go unnoticed")
     record = {
         "claim": claim.name,
         **_inputs(claim),

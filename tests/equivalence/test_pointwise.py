@@ -1,13 +1,10 @@
 """The text that a simulator evaluates against the numpy functions, at random voltages, states and parameters."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from claims.pointwise import differences, expected, random_points
 from cosim.devices.registry import device, devices
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.parameters import shipped_sets
 
@@ -16,12 +13,6 @@ FORMS = [
     pytest.param("verilog-a", marks=[pytest.mark.spice, pytest.mark.osdi]),
 ]
 SETS = sorted(shipped_sets()) + [(n, "") for n in devices() if not any(key[0] == n for key in shipped_sets())]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with open_simulator() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("form", FORMS)

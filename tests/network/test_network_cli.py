@@ -82,7 +82,7 @@ def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.
     assert main(network) == 2
     assert "has no certificate; make it with 'cosim surrogate train'" in capsys.readouterr().err
     assert main([*network, "--uncertified"]) == 0
-    assert "held against no circuit" in capsys.readouterr().out
+    assert "not compared with any circuit" in capsys.readouterr().out
 
 
 def test_a_spread_covers_the_deviation_of_the_same_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPat
         ([*QUICK, "--surrogate", "s.npz", "--law", "rate"], "--law rate and --surrogate s.npz contradict"),
         (["network", "run", "vdsp", "--images", "8"], "show none of class"),
         ([*QUICK, "--seeds", "a,b"], "has to be whole numbers"),
-        ([*QUICK, "--seeds", "1,1"], "at least one seed, and each once"),
+        ([*QUICK, "--seeds", "1,1"], "one or more different seeds"),
         ([*QUICK, "--seeds=-1"], "negative"),
         ([*QUICK, "--scale-p", "fast"], "'fast' is not a quantity"),
         ([*QUICK, "--scale-d", "-1"], "not above zero"),

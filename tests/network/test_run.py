@@ -156,7 +156,7 @@ def test_files_hold_plain_arrays(tmp_path: Path) -> None:
     }
 
 
-def test_streams_are_told_apart() -> None:
+def test_streams_differ() -> None:
     places = [(0, Purpose.LEARN, 0), (0, Purpose.LEARN, 1), (0, Purpose.ORDER, 0), (1, Purpose.LEARN, 0)]
     drawn = [Streams(seed)(purpose, place).random() for seed, purpose, place in places]
     assert len(set(drawn)) == len(drawn)

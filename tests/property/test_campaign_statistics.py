@@ -115,7 +115,7 @@ SEARCHES = {
     answers=st.integers(0, 2**32), scale=st.sampled_from([1e-12, 1.0, 1e9]),
 )  # fmt: skip
 @settings(deadline=None, max_examples=25)  # each example is a whole search
-def test_a_search_ends_within_its_budget_whatever_it_is_told(
+def test_a_search_ends_within_its_budget_whatever_the_answers(
     name: str, d: int, seed: int, budget: int, share: float, answers: int, scale: float
 ) -> None:
     """Answers that no function gives: noise, with a share of failures, of points without a value, of infinities."""

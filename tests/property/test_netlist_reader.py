@@ -100,5 +100,5 @@ def test_scale_factors(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{a}", "a1", "1..2", "1 k", "--1"])
-def test_what_is_no_number(text: str) -> None:
+def test_text_that_is_not_a_number(text: str) -> None:
     assert spice_number(text) is None

@@ -89,6 +89,6 @@ a.b."c d" = 4
         (("list", 1, "a", "b", "c d"), 18), (("list", 1, "nothing"), 16), (("nothing",), None), (("list", 1, "a"), 18),
     ],
 )  # fmt: skip
-def test_what_looks_like_a_table_and_is_none(keys: tuple[str | int, ...], line: int | None) -> None:
+def test_text_that_only_looks_like_a_table(keys: tuple[str | int, ...], line: int | None) -> None:
     tomllib.loads(TRICKY)
     assert line_of(TRICKY, keys) == line

@@ -167,7 +167,7 @@ def test_what_importance_sampling_cannot_tell_it_says() -> None:
 
 
 @pytest.mark.parametrize("make", estimators())
-def test_points_of_which_nothing_is_known_are_no_evidence(make: Callable) -> None:
+def test_unknown_points_are_not_evidence(make: Callable) -> None:
     """Behind a plane at 3 sigma, where nothing is known beyond 3.2 sigma (half of the weight), or far off only."""
     case = half_space(3.0, 2)
     normal = np.array([1.0, -2.0]) / np.sqrt(5.0)

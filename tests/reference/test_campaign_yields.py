@@ -105,7 +105,7 @@ def test_sigma_of_a_probability() -> None:
         (lambda: estimate(9, 10, unknown=2), "without a verdict"),
     ],
 )
-def test_what_is_no_share_says_why(call, words: str) -> None:
+def test_a_yield_that_cannot_be_computed_says_why(call, words: str) -> None:
     with pytest.raises(CosimError, match=words):
         call()
 
@@ -137,6 +137,6 @@ def test_as_many_samples_as_were_asked_for_tell(share: float, least: float) -> N
     assert estimate(round(share * half), half).judged(least) is Verdict.CANNOT_TELL
 
 
-def test_no_number_of_samples_tells_a_yield_from_itself() -> None:
+def test_no_number_of_samples_separates_a_yield_from_itself() -> None:
     assert samples_to_tell(0.5, 0.5) is None
     assert "no number" in estimate(50, 100).judgement(0.5)

@@ -1,22 +1,14 @@
 """The ECRAM's circuits and the VDSP update against closed forms that are typed here anew."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from cosim.bench.testbench import Testbench
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 
 pytestmark = pytest.mark.spice
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with open_simulator() as opened:
-        yield opened
 
 
 def test_paired_pulse_ratio_is_that_of_two_resistors(simulator: Simulator) -> None:

@@ -29,6 +29,11 @@ TABLE = {
 }  # fmt: skip
 
 
+def spike_width(p: Values, *, step_current: float) -> float:
+    """The length (s) of a presynaptic pulse that raises the calcium current by ``step_current`` (A) in Eq. 6."""
+    return -float(p.tau_ca) * math.log1p(-step_current / float(p.i_pre))
+
+
 def rates(p: Values = P, **states: float) -> dict[str, float]:
     x = SYNAPSE.initial(p).with_(**states)
     return {name: float(rate) for name, rate in SYNAPSE.rates(REST, x, p).items()}
@@ -232,7 +237,7 @@ def test_without_delay_and_tail_the_model_is_the_script() -> None:
     small = {"q_wta_p": 3e-18, "q_wta_d": 3e-18, "q_mirror_p": 3e-19, "q_mirror_d": 3e-19, "i_gain": 0.0}
     p = SYNAPSE.values({**small, "wta_gain": 0.0, "wta_slope": 200.0})
     dt, steps = 1e-5, 1500
-    width = stc_steps.spike_width(p, step_current=60e-12)
+    width = spike_width(p, step_current=60e-12)
     assert width == pytest.approx(0.7931e-3, rel=1e-3)
     pre = stc_steps.spike_share(np.array([4e-3]), width=width, dt=dt, steps=steps)
     after = stc_steps.run(p, dt=dt, pre=pre, post=np.zeros(steps))["early"]
@@ -255,7 +260,7 @@ def test_without_delay_and_tail_the_model_is_the_script() -> None:
 
 @pytest.mark.parametrize(("dt", "allowed"), [(2e-5, 0.004), (1e-4, 0.015)])
 def test_steps_follow_the_differential_equations(dt: float, allowed: float) -> None:
-    width, end = stc_steps.spike_width(P, step_current=60e-12), 0.03
+    width, end = spike_width(P, step_current=60e-12), 0.03
     pre_times, post_times = np.array([4e-3, 16e-3]), np.array([2e-3, 17e-3])
 
     def knots(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import probe_compiler, probe_osdi
 
 VERILOG_RC = """`include "disciplines.vams"
 module cosim_test_rc(p, n);
@@ -23,9 +22,6 @@ endmodule
 
 
 @pytest.fixture(scope="session")
-def verilog_rc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def verilog_rc(tmp_path_factory: pytest.TempPathFactory, osdi: None) -> Path:
     """A series RC as a compiled Verilog-A module, ``state`` the voltage of its capacitor."""
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
     return compile_model(VERILOG_RC, cache=tmp_path_factory.mktemp("osdi"))

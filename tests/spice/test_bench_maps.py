@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +57,6 @@ fixed.resistance = "r"
 inputs.v = { parameter = "v", range = ["-2 V", "2 V"] }
 outputs.both = "five"
 """
-
-
-@pytest.fixture(scope="module")
-def simulator(engine: Callable[[str], Simulator]) -> Simulator:
-    return engine("pyspice")
 
 
 @pytest.fixture

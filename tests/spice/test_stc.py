@@ -8,8 +8,7 @@ from cosim.bench.testbench import Testbench
 from cosim.devices import stc_steps
 from cosim.devices.base import Values
 from cosim.devices.stc import StcSynapse
-from cosim.engines.pyspice import PySpiceSimulator
-from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.fitting import stc as fitting
 from cosim.parameters import ParameterSet
@@ -18,17 +17,11 @@ pytestmark = pytest.mark.spice
 
 
 @pytest.fixture(scope="module")
-def simulator() -> PySpiceSimulator:
-    with open_simulator() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def transistor() -> Values:
     return ParameterSet.load("stc_synapse:transistor").resolved()
 
 
-def test_200_s_of_the_early_phase_take_less_than_2_s(simulator: PySpiceSimulator) -> None:
+def test_200_s_of_the_early_phase_take_less_than_2_s(simulator: Simulator) -> None:
     run = Testbench.load("stc_recovery").run(simulator)
     assert all(entry.result["tran"]["time"].values[-1] == pytest.approx(200.0) for entry in run.runs)
     # measured 0.05 s; the claim is 2 s
@@ -36,7 +29,7 @@ def test_200_s_of_the_early_phase_take_less_than_2_s(simulator: PySpiceSimulator
 
 
 @pytest.mark.parametrize("bench", ["stc_spike_pair", "stc_recovery"])
-def test_measures_stand_tighter_tolerances(bench: str, simulator: PySpiceSimulator) -> None:
+def test_measures_stand_tighter_tolerances(bench: str, simulator: Simulator) -> None:
     """With tolerances a tenth and half the step a weight moves by less than 1 % of what it moved in the run."""
     loose = Testbench.load(bench)
     step = next(iter(loose.file.plan.values())).max_step
@@ -49,7 +42,7 @@ def test_measures_stand_tighter_tolerances(bench: str, simulator: PySpiceSimulat
         assert abs(found[1][-1] - found[0][-1]) < 0.01 * abs(found[0][-1] - found[0][0])
 
 
-def test_leakage_needs_its_own_gmin(simulator: PySpiceSimulator) -> None:
+def test_leakage_needs_its_own_gmin(simulator: Simulator) -> None:
     """At ngspice's default gmin of 1 pS the drain's leakage hides the recovery current: the bench has to set it."""
     bench = Testbench.load("stc_early_static")
     data = bench.with_(options={"gmin": 1e-12}).run(simulator).waveforms
@@ -57,7 +50,7 @@ def test_leakage_needs_its_own_gmin(simulator: PySpiceSimulator) -> None:
 
 
 @pytest.mark.parametrize("held_out", range(len(fitting.HELD_OUT)))
-def test_shipped_parameters_follow_the_circuit(held_out: int, simulator: PySpiceSimulator, transistor: Values) -> None:
+def test_shipped_parameters_follow_the_circuit(held_out: int, simulator: Simulator, transistor: Values) -> None:
     trains = fitting.record(simulator, parameters=fitting.HELD_OUT[held_out])
     errors = fitting.StcFit(transistor, {}, trains, 0).errors()
     # RMS over full scale; measured 0.8, 1.2, 2.5, 0.7 and 1.5 %
@@ -74,7 +67,7 @@ def test_the_set_states_its_error() -> None:
     assert "early" in notes
 
 
-def test_delays_and_tails_matter(simulator: PySpiceSimulator, transistor: Values) -> None:
+def test_delays_and_tails_matter(simulator: Simulator, transistor: Values) -> None:
     """Without them (charges of a hundredth) the model misses what it follows with them."""
     trains = fitting.record(simulator, parameters=fitting.HELD_OUT[0])
     small = {name: 0.01 * transistor[name] for name in ("q_wta_p", "q_wta_d", "q_mirror_p", "q_mirror_d")}
@@ -84,7 +77,7 @@ def test_delays_and_tails_matter(simulator: PySpiceSimulator, transistor: Values
         assert bare[name] > 3 * full[name], name
 
 
-def test_comparator_alone(simulator: PySpiceSimulator) -> None:
+def test_comparator_alone(simulator: Simulator) -> None:
     p, stderr, worst = fitting.fit_comparator(fitting.published(), simulator)
     # six delays over a factor of twelve and the width, by three numbers; measured 0.3 %
     assert worst < 0.02

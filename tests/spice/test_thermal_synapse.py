@@ -1,7 +1,6 @@
 """The thermal synapse's circuits against hand-written laws, and one fixed pulse against Eq. 27."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from cosim.bench.measures.thermal import Deviation, LineError
 from cosim.bench.measures.waveforms import sample
 from cosim.bench.stimulus_kinds import Steps
 from cosim.bench.testbench import Testbench
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.heat.network import array_response
@@ -21,12 +19,6 @@ from cosim.resources import find
 from reference.test_thermal_circuits import eligibilities
 
 R_HEATER = 5439.3
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with open_simulator() as opened:
-        yield opened
 
 
 @pytest.mark.spice

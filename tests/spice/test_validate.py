@@ -109,7 +109,7 @@ def test_samples_give_a_yield(tmp_path: Path, simulator: PySpiceSimulator) -> No
     assert first.smallest < 0.9
 
 
-def test_a_yield_is_told_where_its_interval_tells_it(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_yield_is_decided_only_by_its_interval(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     """Some of 30 samples fail, 16 % are to be expected: 0.5 is shown, 0.9999 is missed, 0.8 cannot be told."""
     found = []
     for least in ("0.5", "0.8", "0.9999"):
@@ -139,7 +139,7 @@ def test_a_bench_without_limits_is_counted_apart(
     assert capsys.readouterr().out.rstrip().endswith("1 no limits")
 
 
-def test_a_measure_that_moves_cannot_be_told(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_measure_that_moves_is_not_judged(tmp_path: Path, simulator: PySpiceSimulator) -> None:
     """An oscillator that a coarse step damps: the measure depends on the step, and the verdict says so."""
     path = tmp_path / "lc.toml"
     path.write_text(
@@ -164,7 +164,9 @@ def test_a_tolerance_of_the_bench_becomes_its_tenth(tmp_path: Path) -> None:
     assert options["abstol"] == TIGHT["abstol"]
 
 
-def test_not_converged_cannot_be_told_and_the_next_bench_runs(tmp_path: Path, simulator: PySpiceSimulator) -> None:
+def test_a_bench_that_does_not_converge_is_not_judged_and_the_next_runs(
+    tmp_path: Path, simulator: PySpiceSimulator
+) -> None:
     good = tmp_path / "rc.toml"
     bench(tmp_path)
     bad = tmp_path / "bad.toml"

@@ -36,7 +36,7 @@ def test_one_that_died_before_it_had_the_job_is_not_the_jobs_death(worker: Worke
     assert not caught.value.accepted
 
 
-def test_one_that_dies_while_a_long_job_is_sent_is_not_the_jobs_death(worker: Worker) -> None:
+def test_a_worker_that_dies_while_a_job_is_sent_did_not_die_of_it(worker: Worker) -> None:
     os.kill(worker.pid, signal.SIGSTOP)  # stopped, it reads nothing: the pipe fills up
     with pytest.raises(frames.FrameTimeout):
         worker.ask({**JOB, "deck": "*" * (8 << 20)}, wall=0.5)
@@ -45,7 +45,7 @@ def test_one_that_dies_while_a_long_job_is_sent_is_not_the_jobs_death(worker: Wo
     assert not worker._took_all()
 
 
-def test_one_that_dies_of_its_job_is(worker: Worker) -> None:
+def test_a_worker_that_dies_of_its_job_says_so(worker: Worker) -> None:
     deck = "t\nB1 a 0 v=sin(time*1e9)\nR1 a 0 1\n.tran 1n 20m 0 1n\n.end\n"
     started = time.monotonic()
     threading.Timer(0.5, worker.kill).start()
@@ -55,7 +55,7 @@ def test_one_that_dies_of_its_job_is(worker: Worker) -> None:
     assert time.monotonic() - started < 20.0
 
 
-def test_an_idle_death_costs_a_job_nothing() -> None:
+def test_a_worker_that_dies_idle_does_not_cost_a_job() -> None:
     library = find_libngspice()
     if library is None:
         pytest.skip("no libngspice on this machine")
@@ -67,7 +67,7 @@ def test_an_idle_death_costs_a_job_nothing() -> None:
         alive = Worker.alive.fget
         os.kill(pid, signal.SIGKILL)
         with pytest.MonkeyPatch.context() as patch:
-            # as if it had died just behind the question whether it lives
+            # as if it had died just after the question whether it lives
             patch.setattr(Worker, "alive", property(lambda self: True if self.pid == pid else alive(self)))
             with pool.run(JOB, wall=20.0) as answer:
                 assert answer.status == "done", answer.log
@@ -79,7 +79,7 @@ GOOD = {"status": "done", "run": True, "plots": [{"name": "op1", "vectors": [["a
 ARRAYS = [np.zeros(1)]
 
 
-def test_an_answer_is_one() -> None:
+def test_well_formed_answers_are_accepted() -> None:
     assert _is_answer(GOOD, ARRAYS)
     assert _is_answer({"status": "memory", "log": []}, [])
     assert _is_answer({"status": "done", "code": 0, "log": [], "peak": 5, "folder": "job-1"}, [])
@@ -95,19 +95,19 @@ def test_an_answer_is_one() -> None:
         {"load_lines": 1.5}, {"code": True},
     ],
 )  # fmt: skip
-def test_what_is_no_answer_is_none(wrong: dict[str, object]) -> None:
+def test_a_malformed_answer_is_refused(wrong: dict[str, object]) -> None:
     assert not _is_answer({**GOOD, **wrong}, ARRAYS)
 
 
 @pytest.mark.parametrize("header", [b'{"arrays": [["<f8", Infinity]]}', b'{"arrays": 5}', b"[]", b"nonsense"])
-def test_a_frame_that_is_none_closes(header: bytes) -> None:
+def test_a_malformed_frame_closes_the_pipe(header: bytes) -> None:
     reader, writer = os.pipe()
     os.write(writer, struct.pack("<I", len(header)) + header)
     with pytest.raises(frames.FrameClosed):
         frames.receive(reader)
 
 
-def test_a_long_answer_is_none() -> None:
+def test_an_answer_that_is_too_long_closes_the_pipe() -> None:
     reader, writer = os.pipe()
     os.write(writer, struct.pack("<I", frames.MAX_ANSWER + 1))
     with pytest.raises(frames.FrameClosed):

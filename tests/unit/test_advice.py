@@ -96,14 +96,14 @@ def test_a_block_in_an_included_file_is_translated(tmp_path: Path, capsys: pytes
 # -- limits and disks ----------------------------------------------------------------------------------------------
 
 
-def test_who_runs_out_of_time_is_told_how_to_get_more() -> None:
+def test_a_time_limit_says_how_to_raise_it() -> None:
     found = outcome.abnormal(Answer("timeout", {}), Limits(wall=60.0))
     assert found is not None
     assert found[0] is Outcome.TIMED_OUT
     assert "no result within 60 s of wall-clock time; give it longer with --wall 120 (in s)" in found[1]
 
 
-def test_a_full_scratch_disk_is_no_file_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_scratch_disk_is_not_reported_as_a_file_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer("done", {"log": [("stderr", "rawfile write error !!")]})
     found = outcome.abnormal(answer, Limits())
     assert found is not None
@@ -131,7 +131,7 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_told_with_the_path(
+def test_a_full_disk_is_reported_with_the_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, data: bytes) -> int:

@@ -8,14 +8,14 @@ from scipy import special
 from scipy.stats import kstest, qmc
 
 from cosim.errors import CosimError, UnknownName
-from cosim.statistics.sampling import Draws, device_cycles, grid, latin_hypercube, monte_carlo, sobol
+from cosim.statistics.sampling import Draws, grid, monte_carlo
 
 SETS = {
     "monte-carlo": monte_carlo(1500, 3, 5),
-    "latin-hypercube": latin_hypercube(1500, 3, 5),
-    "sobol": sobol(1500, 3, 5),
-    "second sobol": sobol(1500, 3, 5, replicate=1),
-    "cycles": device_cycles(150, 10, dimensions=2, cycle_dimensions=1, seed=5),
+    "latin-hypercube": Draws(1500, 3, 5, "latin-hypercube"),
+    "sobol": Draws(1500, 3, 5, "sobol"),
+    "second sobol": Draws(1500, 3, 5, "sobol", replicate=1),
+    "cycles": Draws(150, 2, 5, cycles=10, cycle_dimensions=1),
     "cycles of a sobol set": Draws(150, 2, 5, "sobol", cycles=10, cycle_dimensions=1),
     "only cycles": Draws(150, 0, 5, cycles=10, cycle_dimensions=3),
 }
@@ -47,9 +47,9 @@ def test_coordinates_are_standard_normal(name: str) -> None:
 
 def test_a_sample_does_not_depend_on_how_many_there_are() -> None:
     np.testing.assert_array_equal(monte_carlo(10, 4, 3).rows(), monte_carlo(1000, 4, 3).rows(0, 10))
-    np.testing.assert_array_equal(sobol(16, 4, 3).rows(), sobol(2048, 4, 3).rows(0, 16))
+    np.testing.assert_array_equal(Draws(16, 4, 3, "sobol").rows(), Draws(2048, 4, 3, "sobol").rows(0, 16))
     assert not np.array_equal(monte_carlo(10, 4, 3).rows(), monte_carlo(10, 4, 4).rows())
-    assert not np.array_equal(sobol(16, 4, 3).rows(), sobol(16, 4, 3, replicate=1).rows())
+    assert not np.array_equal(Draws(16, 4, 3, "sobol").rows(), Draws(16, 4, 3, "sobol", replicate=1).rows())
 
 
 def test_the_seed_of_a_sample_is_its_spawn_key() -> None:
@@ -58,17 +58,17 @@ def test_the_seed_of_a_sample_is_its_spawn_key() -> None:
 
 
 def test_cycles_keep_their_device_and_draw_the_rest_anew() -> None:
-    draws = device_cycles(5, 20, dimensions=2, cycle_dimensions=3, seed=1)
+    draws = Draws(5, 2, 1, cycles=20, cycle_dimensions=3)
     rows = draws.rows().reshape(5, 20, 5)
     assert np.all(rows[:, :, :2] == rows[:, :1, :2])
     assert np.unique(rows[:, :, 2:]).size == 5 * 20 * 3
     np.testing.assert_array_equal(rows[:, 0, :2], monte_carlo(5, 2, 1).rows())
-    more = device_cycles(9, 33, dimensions=2, cycle_dimensions=3, seed=1).rows().reshape(9, 33, 5)
+    more = Draws(9, 2, 1, cycles=33, cycle_dimensions=3).rows().reshape(9, 33, 5)
     np.testing.assert_array_equal(more[:5, :20], rows)
 
 
 def test_a_latin_hypercube_has_one_point_in_each_stratum() -> None:
-    uniform = special.ndtr(latin_hypercube(500, 4, 9).rows())
+    uniform = special.ndtr(Draws(500, 4, 9, "latin-hypercube").rows())
     for column in uniform.T:
         np.testing.assert_array_equal(np.sort((column * 500).astype(int)), np.arange(500))
 
@@ -85,9 +85,9 @@ def test_sobol_fills_the_cube_better_than_a_latin_hypercube_and_that_better_than
     assert 2.0 * found["latin-hypercube"] < found["monte-carlo"]
 
 
-def test_what_is_no_power_of_two_is_said_and_not_warned_about() -> None:
-    assert sobol(512, 2, 0).note == ""
-    assert "(512 or 1024)" in sobol(600, 2, 0).note
+def test_a_count_that_is_not_a_power_of_two_is_noted_without_a_warning() -> None:
+    assert Draws(512, 2, 0, "sobol").note == ""
+    assert "(512 or 1024)" in Draws(600, 2, 0, "sobol").note
     assert monte_carlo(600, 2, 0).note == ""
 
 
@@ -113,6 +113,6 @@ def test_what_cannot_be_drawn_says_why() -> None:
     with pytest.raises(CosimError, match="negative"):
         monte_carlo(1, 1, -1)
     with pytest.raises(CosimError, match="at most 21201 coordinates"):
-        sobol(8, 30_000, 0)
+        Draws(8, 30_000, 0, "sobol")
     with pytest.raises(UnknownName, match="sobol"):
         Draws(8, 1, 0, "sobbol")  # type: ignore[arg-type]

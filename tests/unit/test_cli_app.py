@@ -187,7 +187,7 @@ def test_threads_of_numerical_libraries_are_one_unless_the_user_says_otherwise()
     assert (found["OMP_NUM_THREADS"], found["OPENBLAS_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("3", "1", "1")
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_is_not_an_error():
     run = "import sys; from cosim.cli.app import main; sys.exit(main(['--help']))"
     process = subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()

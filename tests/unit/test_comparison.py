@@ -10,7 +10,7 @@ from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
 from cosim.errors import InputError
-from cosim.report.comparison import Reference, Row, listed, oracle, rows_of, source
+from cosim.report.comparison import Row, Yardstick, listed, oracle, rows_of, source
 
 FEMTO = 1e-15
 TENTH = {"relative": 0.1, "reason": "our choice"}
@@ -33,7 +33,7 @@ TENTH = {"relative": 0.1, "reason": "our choice"}
         (1.0, None, "our choice"),
     ],
 )
-def test_a_verdict_is_computed(measured: float, against: Reference | None, verdict: str) -> None:
+def test_a_verdict_is_computed(measured: float, against: Yardstick | None, verdict: str) -> None:
     assert Row("x", measured, against).verdict == verdict
 
 
@@ -48,7 +48,7 @@ def test_a_verdict_is_computed(measured: float, against: Reference | None, verdi
 )
 def test_a_reference_says_where_it_is_from_and_why_so_near(given: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Reference("source", **given)
+        Yardstick("source", **given)
 
 
 def test_a_row_in_words() -> None:

@@ -10,7 +10,7 @@ from cosim.devices.base import DeviceModel, Event, Inner, Operand, Param, Port, 
 from cosim.devices.integrate import integrate
 from cosim.devices.registry import device, devices
 from cosim.emit import files
-from cosim.emit.expr import Expr, postorder, render, writer
+from cosim.emit.expr import Node, postorder, render, writer
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import EmitError
@@ -155,7 +155,7 @@ def test_a_port_without_a_law_is_named() -> None:
         def through(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
             return {}
 
-    with pytest.raises(EmitError, match="says nothing about pn"):
+    with pytest.raises(EmitError, match="gives no equation for pn"):
         subcircuit(Silent())
 
 
@@ -189,7 +189,7 @@ def test_an_inner_node_without_a_balance_is_named() -> None:
         def balance(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
             return {}
 
-    with pytest.raises(EmitError, match="says nothing about m"):
+    with pytest.raises(EmitError, match="gives no equation for m"):
         subcircuit(Floating())
 
 
@@ -203,7 +203,7 @@ def test_a_node_that_has_two_meanings_is_named() -> None:
 
 
 def test_deep_graphs_are_written() -> None:
-    node = Expr("name", "x")
+    node = Node("name", "x")
     for _ in range(5000):  # deeper than Python's recursion limit
         node = node + 1.0
     assert len(postorder([node])) == 10001

@@ -114,7 +114,7 @@ def test_an_expression_is_judged_as_python_computes_it(a: float, b: float, c: fl
             check_instances(read_text(text), {"dut": name})
 
 
-def test_a_parameter_that_a_subcircuit_does_not_have_is_no_default(tmp_path: Path) -> None:
+def test_a_parameter_that_a_subcircuit_lacks_has_no_default(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     text = (
         'title = "own"\ncircuit = """\nV1 a 0 1\nXm a 0 memristor GIVEN\n"""\n[devices.memristor]\n'

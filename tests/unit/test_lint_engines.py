@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cosim.engines.openvaf import compile_model
-from cosim.engines.registry import open_simulator, probe_compiler, probe_osdi
 from cosim.engines.simulator import Deck, Limits, Result, Simulator
-from cosim.errors import CosimError, NetlistError
+from cosim.errors import NetlistError
 from cosim.language.findings import Severity
 from cosim.lint import lt_lint, va_fix, va_rules
 from cosim.lint.lint import fix_file, lint_file, lint_verilog_a
@@ -26,23 +24,6 @@ _SPEC.loader.exec_module(snippets)
 DATA = Path(__file__).parents[1] / "data" / "lint"
 
 pytestmark = [pytest.mark.spice, pytest.mark.osdi]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    try:
-        opened = open_simulator()
-    except CosimError as error:
-        pytest.skip(str(error))
-    with opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def _tools() -> None:
-    for probe in (probe_compiler(), probe_osdi()):
-        if not probe.ok:
-            pytest.skip(f"{probe.name}: {probe.found}; {probe.advice}")
 
 
 def run(simulator: Simulator, text: str, values: str = "", *, limits: Limits = Limits(wall=20.0)) -> Result:  # noqa: B008
@@ -165,7 +146,7 @@ def test_a_caret_is_a_power_in_ngspice(simulator: Simulator) -> None:
     assert float(ltspice(simulator, fixed.fixed.text, 3.0)["op"]["i(v1)"]) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_capacitor_starts_where_it_is_told(simulator: Simulator) -> None:
+def test_a_capacitor_starts_at_its_initial_condition(simulator: Simulator) -> None:
     body = ".subckt s p n\nC1 x n 1n IC=0.5\nC2 y 0 1n IC={0.25*2}\nR1 x p 1T\nR2 y p 1T\n.ends"
 
     def start(text: str) -> float:

@@ -153,7 +153,7 @@ def test_a_guarded_start_is_hidden_state() -> None:
         assert "hidden-state" in rules_of(text, ".va")
 
 
-def test_assigned_on_every_path_is_no_state() -> None:
+def test_assigned_on_every_path_is_not_a_state() -> None:
     text = module("if (V(p, n) > 0) x = 1; else x = 2;\nI(p, n) <+ x*V(p, n);", "real x;")
     assert rules_of(text, ".va") == set()
 

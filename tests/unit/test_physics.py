@@ -1,6 +1,6 @@
 """Physics checks: each tells a sound model from a broken one, and every device of the registry passes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from cosim.bench.examine import Subject, examine
 from cosim.bench.physics import Check, Physics, check_device
 from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.registry import device, devices
-from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.statistics.verdict import Verdict
@@ -161,12 +160,6 @@ def test_the_worst_check_counts() -> None:
     assert physics.worst_of([]).passed is None
     summary = Physics("m", (Check("a", Verdict.PASS, ""), physics.cannot_tell("b", "")))
     assert summary.verdict is Verdict.CANNOT_TELL
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with open_simulator() as opened:
-        yield opened
 
 
 ONE_PORTS = [n for n, d in devices().items() if len(d.ports) == 1 and d.states and d.passive]

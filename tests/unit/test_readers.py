@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cosim.data.readers import read_curve
-from cosim.data.readers.table import read_table
+from cosim.data.readers.table import read_tables
 from cosim.data.spec import DataSpec
 from cosim.errors import DataError, InputError, MissingFile, UnitError, UnknownName
 
@@ -135,7 +135,7 @@ BAD = {
     "a word among numbers": ("V,I\n0,1\n1,2\n2,abc\n", DataError, "row 4, column 'I': 'abc' is not a number"),
     "an interior blank": ("V,I\n0,1\n1,\n2,3\n", DataError, "row 3, column 'I': the cell is blank"),
     "an overflow mark": ("V,I\n0,1\n1,9.91E37\n", DataError, "overflow"),
-    "all blank": ("V,I\n0,nan\n1,nan\n", DataError, "column 'I' holds no number at all"),
+    "all blank": ("V,I\n0,nan\n1,nan\n", DataError, "column 'I' holds no numbers"),
     "too many cells": ("V,I\n0,1\n1,2\n2,3,4\n", DataError, "row 4 has 3 cells where the others have 2"),
     "nothing": ("", DataError, "holds no data"),
     "comments only": ("# a\n# b\n", DataError, "holds no data"),
@@ -189,7 +189,7 @@ def test_binary_and_missing_files(tmp_path):
         ),
         ({"columns": {"voltage": {"name": "V", "unit": "parsec"}, "current": {"name": "I"}}}, UnitError, "'parsec'"),
         ({"columns": {"voltage": {"name": 7, "unit": "V"}, "current": {"name": "I"}}}, UnknownName, "'7'"),
-        ({"reader": "ramps"}, InputError, "makes no curve of kind 'i-v'"),
+        ({"reader": "ramps"}, InputError, "cannot make a curve of kind 'i-v'"),
     ],
 )
 def test_bad_specifications(tmp_path, change, kind, message):
@@ -233,7 +233,7 @@ def test_bad_step_tables(tmp_path, text, message):
 def test_table_finds_columns_in_any_case_and_without_unit(tmp_path):
     path = tmp_path / "iv.csv"
     path.write_text("Drain Voltage (V),Drain Current (mA)\n0,1\n1,2\n")
-    table = read_table(path)
+    (table,) = read_tables(path)
     assert table.find("drain voltage") == 0
     assert table.find("Drain Current (mA)") == 1
     assert table.unit(1) == "mA"

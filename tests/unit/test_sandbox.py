@@ -321,7 +321,7 @@ def test_a_thread_that_ran_before_is_confined_as_well(tmp_path: Path) -> None:
     "body",
     [b'{"arrays": [["<f8", 9000000000000]]}', b'{"arrays": [["<f8", -1]]}', b"no json", b"[]", b"\xff", b"[" * 99999],
 )
-def test_what_is_no_frame_is_a_closed_pipe(body: bytes) -> None:
+def test_a_malformed_frame_is_a_closed_pipe(body: bytes) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", 0) as sink:
         thread = threading.Thread(target=sink.write, args=(len(body).to_bytes(4, "little") + body,))

@@ -77,7 +77,7 @@ def test_a_value_of_the_wrong_kind(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
-def test_a_name_that_is_none(case: str) -> None:
+def test_a_malformed_name(case: str) -> None:
     text, line, message = UNKNOWN[case]
     error = said(HEAD + text)
     assert isinstance(error, UnknownName)

@@ -351,14 +351,14 @@ def body_of(arrays: dict) -> dict:
         (lambda a: a.pop("document"), "not a surrogate file"),
         (lambda a: a.update(document=a["document"][::-1].copy()), "digest is wrong"),
         (lambda a: a.update(array_instance_theta_p=np.full((3, 2), 1.6)), "has changed"),
-        (lambda a: a.pop("array_instance_theta_p"), "lacks or garbles"),
+        (lambda a: a.pop("array_instance_theta_p"), "lacks or has malformed"),
         (lambda a: edit(a, version=99), "version 99"),
         (lambda a: edit(a, version=1), "version 1, whose certificates"),
         (lambda a: edit(a, body={**body_of(a), "map": "published"}), "certificate is of another surrogate"),
         (lambda a: edit(a, body={**body_of(a), "correction": None}), "certificate is of another surrogate"),
         (lambda a: edit(a, format="else"), "not a surrogate file"),
-        (lambda a: edit(a, body={}), "lacks or garbles"),
-        (lambda a: edit(a, certificate={"errors": 3}), "lacks or garbles"),
+        (lambda a: edit(a, body={}), "lacks or has malformed"),
+        (lambda a: edit(a, certificate={"errors": 3}), "lacks or has malformed"),
     ],
 )
 def test_foreign_and_damaged_files(stored: Path, change, message: str) -> None:

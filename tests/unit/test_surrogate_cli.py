@@ -84,7 +84,7 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
     assert message in shown.err
 
 
-def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     assert main(["surrogate", "check", str(tmp_path / "other.npz")]) == 2
     assert "this is not a surrogate file" in capsys.readouterr().err

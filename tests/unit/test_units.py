@@ -52,7 +52,7 @@ def test_show(value: float, unit: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["k", "meg", "u", "K*n"])
-def test_a_prefix_alone_is_no_unit(text: str) -> None:
+def test_a_prefix_alone_is_not_a_unit(text: str) -> None:
     with pytest.raises(UnitError, match="is a prefix without a unit; write what it counts"):
         dimension(text)
 

@@ -1,4 +1,4 @@
-"""Readers: from a file and what its columns mean to a `Curve`.
+"""Readers: from a file, and the meaning of its columns, to a `Curve`.
 
 ``table``: one column per quantity. ``ramps``: one column per ramp of equal pulses, blank below its end. ``steps``: the
 conductance-step tables of CrossSim (a line of text, the conductances, the points of the CDF, then CDF × conductance).
@@ -17,7 +17,7 @@ import numpy as np
 from cosim import units
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import lines_of, read_text
-from cosim.data.readers.table import Layout, Table, read_tables, several
+from cosim.data.readers.table import Layout, TextTable, read_tables, several
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
@@ -66,10 +66,10 @@ def to_si(
     raise UnitError(f"columns.{name} is in {unit!r}", remedy=f"it has to be in {' or '.join(allowed)}")
 
 
-def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
+def unit_of(table: TextTable, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
     """The unit of a column: of the recipe (``given``) or of the file's header, which must not contradict each other.
 
-    Only a plain number goes without: a guess would be off by a power of ten. Raises `UnitError`.
+    Only dimensionless columns go without: a guess would be off by a power of ten. Raises `UnitError`.
     """
     own = table.unit(index)
     if own and given and table.channels and not _alike(own, given):
@@ -125,7 +125,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         twin = next((k for k, other in enumerate(parts[: number - 1], 1) if _repeats(part, other, wanted)), None)
         if twin is None or spec.record is not None:
             once.append(part)
-        else:  # the same readings twice are no more evidence than once, and their noise is not independent
+        else:  # the same readings twice add no evidence: their noise is not independent
             notes.append(f"record {number} repeats record {twin}, and is fitted once")
     return Curve(
         spec.kind,
@@ -145,7 +145,7 @@ def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
     return len(one) == len(other) and all(np.allclose(one[n], other[n], rtol=1e-9, atol=0.0) for n in names)
 
 
-def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[Table, ...]:
+def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[TextTable, ...]:
     """The records that the recipe asks for; of several one has to be chosen, unless their order means nothing."""
     tables = read_tables(path, Layout(names, spec.header, spec.missing, spec.decimal))
     if isinstance(spec.record, int):
@@ -165,7 +165,7 @@ def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[
     return tables
 
 
-def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
+def _reading(tables: Sequence[TextTable], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
     return Reading(
         tuple(len(part) for part in lines),
         sum(len(table.rows) for table in tables),
@@ -175,7 +175,7 @@ def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Ite
     )
 
 
-def _columns(table: Table, spec: DataSpec) -> Curve:
+def _columns(table: TextTable, spec: DataSpec) -> Curve:
     """The curve of one record."""
     wanted, conditions = KINDS[spec.kind].wanted(spec.columns), spec.resolved_conditions()
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
@@ -183,7 +183,7 @@ def _columns(table: Table, spec: DataSpec) -> Curve:
     values, kept, said = table.complete(list(indices.values()))
     if spec.kind == "pulse train" and kept[-1] - kept[0] + 1 != len(kept):
         raise DataError(
-            f"{said[0]}: a pulse train cannot do without rows from its middle, whose pulses moved the state",
+            f"{said[0]}: a pulse train cannot lose rows from its middle, whose pulses moved the state",
             where=Where(table.path),
             remedy="measure them again, or keep the part before or after them",
         )
@@ -218,7 +218,9 @@ def _columns(table: Table, spec: DataSpec) -> Curve:
 def read_ramps(path: Path, spec: DataSpec) -> Curve:
     """``ramps``: each column one ramp; ``columns.read.unit`` is the unit of all, ``polarity`` one sign or one each."""
     if spec.kind != "equal pulses":
-        raise InputError(f"reader 'ramps' makes no curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"')
+        raise InputError(
+            f"reader 'ramps' cannot make a curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"'
+        )
     tables, conditions = _records(path, spec, ()), spec.resolved_conditions()
     given = spec.columns.get("read")
     places = [(table, index) for table in tables for index in _filled(table)]
@@ -234,7 +236,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
         column, rows, said = table.complete([index])
         if rows[-1] + 1 != len(rows):
             raise DataError(
-                f"{said[0]}: a ramp cannot do without reads from its middle",
+                f"{said[0]}: a ramp cannot lose reads from its middle",
                 where=Where(path),
                 remedy="measure them again, or cut the ramp there",
             )
@@ -247,7 +249,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
     return Curve(spec.kind, made.columns, made.units, conditions, str(path), fingerprint(path), reading=reading)
 
 
-def _filled(table: Table) -> list[int]:
+def _filled(table: TextTable) -> list[int]:
     """The columns of a table without those that a closing delimiter leaves: no title and no cell."""
     return [
         i

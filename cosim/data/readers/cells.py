@@ -102,7 +102,7 @@ def is_failed(cell: str, missing: Callable[[str], bool]) -> bool:
 
 
 def number(cell: str, decimal: str) -> float | None:
-    """The number under a decimal sign, "." or ","; the other one may set thousands apart. None where it is none."""
+    """The number under a decimal sign, "." or ","; the other one may set thousands apart. None for any other cell."""
     text, other = plain(cell), "," if decimal == "." else "."
     if other in text:
         if not re.fullmatch(rf"[+-]?\d{{1,3}}(?:\{other}\d{{3}})+(?:\{decimal}\d*)?{_EXPONENT}", text):

@@ -37,7 +37,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What is asked of a file: ``names`` of columns (header, or number from 1; () for all), and what a user states.
+    """How to read a file: the ``names`` of columns (header, or number from 1; () for all), and what a user states.
 
     Args:
         names: the columns that are judged.
@@ -57,7 +57,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """A line that is neither blank nor a comment; ``gap`` where a blank line stands before it."""
 
     line: int
@@ -70,7 +70,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A record of a text file: its ``header`` or (), the unit of each column or "", and its ``rows`` as text.
 
     ``notes`` say what was left out; ``channels`` whether its row of units is an oscilloscope's, with numbers in it.
@@ -79,7 +79,7 @@ class Table:
     path: Path
     header: tuple[str, ...]
     units: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TextRow, ...]
     delimiter: str = ","
     header_line: int | None = None
     layout: Layout = Layout()
@@ -122,7 +122,7 @@ class Table:
         match = _BRACKETED.match(self.header[column]) if column < len(self.header) else None
         return _unit(match[2]) if match else ""  # "Current (mean)" says nothing about its unit
 
-    def _number(self, row: Row, column: int, decimal: str) -> float:
+    def _number(self, row: TextRow, column: int, decimal: str) -> float:
         """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
         cell = row.cell(column)
         if self.layout.is_missing(cell):
@@ -136,9 +136,9 @@ class Table:
             raise self._bad(row, column, f"{cell!r} is an instrument's mark for an overflow or a failed reading")
         return value
 
-    def _bad(self, row: Row, column: int, message: str) -> DataError:
+    def _bad(self, row: TextRow, column: int, message: str) -> DataError:
         cell = row.cell(column)
-        remedy = f"mend the cell, or write missing = [{_quoted(cell)}] under [data] to leave such rows out"
+        remedy = f"correct the cell, or write missing = [{_quoted(cell)}] under [data] to leave such rows out"
         if text.with_suffix(cell):
             remedy = 'write plain numbers, and their unit ("mA") in the header or the recipe'
         elif not cell:
@@ -156,7 +156,7 @@ class Table:
         found = np.array(values, dtype=float).reshape(len(self.rows), len(indices)).T
         for index, column in zip(indices, found, strict=True):
             if np.isnan(column).all():
-                raise DataError(f"column {self.label(index)} holds no number at all", where=Where(self.path))
+                raise DataError(f"column {self.label(index)} holds no numbers", where=Where(self.path))
         return found
 
     def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
@@ -197,15 +197,7 @@ def bare(title: str) -> str:
     return (match[1] if match else title).strip()
 
 
-def read_table(path: str | Path, layout: Layout | None = None) -> Table:
-    """The only table in a text file; raises as `read_tables`, and where there are several."""
-    found = read_tables(path, layout)
-    if len(found) > 1:
-        raise DataError(several(found), where=Where(path), remedy=f"write record = 1..{len(found)} under [data]")
-    return found[0]
-
-
-def several(tables: Sequence[Table]) -> str:
+def several(tables: Sequence[TextTable]) -> str:
     """The records of a file in words."""
     listed = "; ".join(
         f"record {i}: {len(table.rows)} rows, {text.spans(row.line for row in table.rows)}, "
@@ -215,7 +207,7 @@ def several(tables: Sequence[Table]) -> str:
     return f"the file holds {len(tables)} records ({listed})"
 
 
-def read_tables(path: str | Path, layout: Layout | None = None) -> tuple[Table, ...]:
+def read_tables(path: str | Path, layout: Layout | None = None) -> tuple[TextTable, ...]:
     """The records of a text file that hold the columns of ``layout``.
 
     Raises `MissingFile`, `DataError`, and `UnknownName` where no row holds the names of the columns.
@@ -228,9 +220,9 @@ def read_tables(path: str | Path, layout: Layout | None = None) -> tuple[Table, 
     blank = {i for i, line in raw if not line.strip()}
     try:
         delimiter = text.delimiter_of([line for _, line in kept])
-        rows = [Row(i, tuple(text.split(line, delimiter)), i - 1 in blank) for i, line in kept]
+        rows = [TextRow(i, tuple(text.split(line, delimiter)), i - 1 in blank) for i, line in kept]
         remarks = [
-            Row(i, tuple(text.split(line.lstrip().lstrip("#!%/").strip(), delimiter)))
+            TextRow(i, tuple(text.split(line.lstrip().lstrip("#!%/").strip(), delimiter)))
             for i, line in raw
             if line.lstrip().startswith(text.COMMENT) and line.strip("#!%/ \t")
         ]
@@ -243,26 +235,26 @@ def read_tables(path: str | Path, layout: Layout | None = None) -> tuple[Table, 
 
 @dataclass(frozen=True)
 class _Record:
-    header: Row | None
-    rows: tuple[Row, ...]
+    header: TextRow | None
+    rows: tuple[TextRow, ...]
     announced: int | None = None
-    unit_row: Row | None = None
+    unit_row: TextRow | None = None
     followed: bool = False
 
 
-def _tag(row: Row) -> str:
+def _tag(row: TextRow) -> str:
     return row.cells[0].replace(" ", "").casefold()
 
 
-def _tagged(rows: Sequence[Row]) -> list[_Record]:
+def _tagged(rows: Sequence[TextRow]) -> list[_Record]:
     """Keysight EasyEXPERT: each row begins with a tag, and each ``DataName`` begins a record."""
     made: list[_Record] = []
     header = unit_row = None
     announced: int | None = None
-    body: list[Row] = []
+    body: list[TextRow] = []
     sizes: dict[str, int] = {}
-    for row in [*rows, Row(0, ("DataName",))]:
-        tag, rest = _tag(row), Row(row.line, row.cells[1:])
+    for row in [*rows, TextRow(0, ("DataName",))]:
+        tag, rest = _tag(row), TextRow(row.line, row.cells[1:])
         if tag in ("dimension1", "dimension2") and rest.cell(0).isdigit():
             sizes[tag] = int(rest.cell(0))
         elif tag == "dataname":
@@ -278,7 +270,7 @@ def _tagged(rows: Sequence[Row]) -> list[_Record]:
     return made
 
 
-def _untagged(rows: list[Row], remarks: list[Row], file: Path, layout: Layout) -> list[_Record]:
+def _untagged(rows: list[TextRow], remarks: list[TextRow], file: Path, layout: Layout) -> list[_Record]:
     """Records that begin with a header each, or the only one, with or without a header."""
     if layout.header is not None:
         first = next((row for row in [*rows, *remarks] if row.line == layout.header), None)
@@ -286,7 +278,7 @@ def _untagged(rows: list[Row], remarks: list[Row], file: Path, layout: Layout) -
             raise DataError(f"header = {layout.header}: the line is blank or beyond the end", where=Where(file))
         rows = [first, *(row for row in rows if row.line > layout.header)]
     names = tuple(name for name in layout.names if isinstance(name, str))
-    heads: list[Row]
+    heads: list[TextRow]
     if layout.header is not None:
         heads = [rows[0], *(row for row in rows[1:] if _is_header(row, layout, rows[0]))]
     elif names:
@@ -304,12 +296,12 @@ def _untagged(rows: list[Row], remarks: list[Row], file: Path, layout: Layout) -
         wanted = _asked(None, layout, rows)
         start = next((k for k, row in enumerate(rows) if _has_reading(row, wanted, layout)), 0)
         return [_Record(None, tuple(rows[start:]))]
-    # A header without a number below it heads nothing: its line belongs to a preamble, or to the rows above it.
+    # A header without a number below it belongs to a preamble, or to the rows above it.
     headed = [r for r in _under(heads, rows) if any(_has_number(row, _asked(r.header, layout, rows)) for row in r.rows)]
     return _under([r.header for r in headed if r.header is not None] or heads[-1:], rows)
 
 
-def _under(heads: Sequence[Row], rows: Sequence[Row]) -> list[_Record]:
+def _under(heads: Sequence[TextRow], rows: Sequence[TextRow]) -> list[_Record]:
     """The rows below each header, as far as the next."""
     lines = [row.line for row in rows]
     begins = [bisect(lines, head.line) for head in heads]
@@ -318,7 +310,7 @@ def _under(heads: Sequence[Row], rows: Sequence[Row]) -> list[_Record]:
     return [_Record(head, tuple(rows[i:j]), followed=head is not heads[-1]) for head, i, j in parts]
 
 
-def _has_number(row: Row, wanted: Sequence[int]) -> bool:
+def _has_number(row: TextRow, wanted: Sequence[int]) -> bool:
     return any(text.is_number(row.cell(i)) for i in wanted)
 
 
@@ -328,7 +320,7 @@ def _positions(cells: Sequence[str], name: str) -> list[int]:
     return exact or [i for i, title in enumerate(cells) if bare(title).lower() == bare(name).lower()]
 
 
-def _asked(header: Row | None, layout: Layout, rows: Sequence[Row]) -> list[int]:
+def _asked(header: TextRow | None, layout: Layout, rows: Sequence[TextRow]) -> list[int]:
     """The columns that are judged, as far as the header has them; all where none is named."""
     if not layout.names:
         return list(range(len(header.cells) if header else _common_width(rows)))
@@ -338,7 +330,7 @@ def _asked(header: Row | None, layout: Layout, rows: Sequence[Row]) -> list[int]
     return found
 
 
-def _is_header(row: Row, layout: Layout, like: Row | None = None) -> bool:
+def _is_header(row: TextRow, layout: Layout, like: TextRow | None = None) -> bool:
     """Whether a row holds all the names (or is ``like`` another header) and no number where the columns are."""
     if like is not None and not any(isinstance(name, str) for name in layout.names):
         return row.cells == like.cells
@@ -350,32 +342,32 @@ def _is_header(row: Row, layout: Layout, like: Row | None = None) -> bool:
     )
 
 
-def _common_width(rows: Sequence[Row]) -> int:
+def _common_width(rows: Sequence[TextRow]) -> int:
     widths = Counter(len(row.cells) for row in rows if any(map(text.is_number, row.cells)))
     return widths.most_common(1)[0][0] if widths else max(len(row.cells) for row in rows)
 
 
-def _is_text(row: Row, wanted: Sequence[int], layout: Layout) -> bool:
+def _is_text(row: TextRow, wanted: Sequence[int], layout: Layout) -> bool:
     """Whether every column that is judged holds a word that stands for no reading."""
     found = [cell for i in wanted if (cell := row.cell(i)) or layout.names]
     words = (cell and not text.is_number(cell) and not text.is_failed(cell, layout.is_missing) for cell in found)
     return bool(found) and all(words)
 
 
-def _is_data(row: Row, wanted: Sequence[int], layout: Layout) -> bool:
+def _is_data(row: TextRow, wanted: Sequence[int], layout: Layout) -> bool:
     """Whether the columns that are judged hold numbers, blanks and failed readings alone, one number at least."""
     found = [row.cell(i) for i in wanted]
     good = (not cell or text.is_number(cell) or text.is_failed(cell, layout.is_missing) for cell in found)
     return all(good) and any(map(text.is_number, found))
 
 
-def _has_reading(row: Row, wanted: Sequence[int], layout: Layout) -> bool:
+def _has_reading(row: TextRow, wanted: Sequence[int], layout: Layout) -> bool:
     """Whether a column that is judged holds a number or the mark of a failed reading."""
     found = [row.cell(i) for i in wanted]
     return any(text.is_number(cell) or text.is_failed(cell, layout.is_missing) for cell in found)
 
 
-def _first_header(rows: Sequence[Row], layout: Layout) -> Row | None:
+def _first_header(rows: Sequence[TextRow], layout: Layout) -> TextRow | None:
     """The last row with text in each column above the first row of data; the one above where it is a row of units."""
     numbers = Layout(tuple(name for name in layout.names if isinstance(name, int)), missing=layout.missing)
     wanted = _asked(None, numbers, rows)
@@ -392,12 +384,12 @@ def _first_header(rows: Sequence[Row], layout: Layout) -> Row | None:
     return words[-1] if words else None
 
 
-def _is_unit_row(row: Row, wanted: Sequence[int]) -> bool:
+def _is_unit_row(row: TextRow, wanted: Sequence[int]) -> bool:
     found = [row.cell(i) for i in wanted]
     return any(map(_unit, found)) and all(_unit(cell) for cell in found if cell)
 
 
-def _table(file: Path, record: _Record, delimiter: str, layout: Layout, *, tagged: bool) -> Table:
+def _table(file: Path, record: _Record, delimiter: str, layout: Layout, *, tagged: bool) -> TextTable:
     """A record without its row of units and what follows its rows, checked for its shape."""
     header, body = record.header, list(record.rows)
     unit_row = record.unit_row
@@ -427,10 +419,10 @@ def _table(file: Path, record: _Record, delimiter: str, layout: Layout, *, tagge
     names = tuple(_unit(cell) for cell in unit_row.cells) if unit_row else ()
     channels = unit_row is not None and any(map(text.is_number, unit_row.cells))
     line = header.line if header else None
-    return Table(file, titles, names, tuple(body), delimiter, line, layout, tuple(notes), channels)
+    return TextTable(file, titles, names, tuple(body), delimiter, line, layout, tuple(notes), channels)
 
 
-def _end(body: Sequence[Row], wanted: Sequence[int], layout: Layout, *, followed: bool) -> int:
+def _end(body: Sequence[TextRow], wanted: Sequence[int], layout: Layout, *, followed: bool) -> int:
     """Number of rows before the lines that close a table or lead to the next: text alone, or anything after a gap.
 
     A row with a reading, or the mark of a failed one, is a row of the table wherever it stands; but where a table is
@@ -447,7 +439,9 @@ def _end(body: Sequence[Row], wanted: Sequence[int], layout: Layout, *, followed
     return len(body)
 
 
-def _check_shape(file: Path, body: Sequence[Row], titles: Sequence[str], wanted: Sequence[int], layout: Layout) -> None:
+def _check_shape(
+    file: Path, body: Sequence[TextRow], titles: Sequence[str], wanted: Sequence[int], layout: Layout
+) -> None:
     if not body:
         return
     width = max(len(titles), Counter(len(row.cells) for row in body).most_common(1)[0][0])
@@ -468,7 +462,7 @@ def _check_shape(file: Path, body: Sequence[Row], titles: Sequence[str], wanted:
             raise DataError(
                 f"row {row.line} has text in every column that is read ({words}), like the header of a second table",
                 where=Where(file),
-                remedy="put that table into a file of its own, or mend the row",
+                remedy="put that table into a separate file, or correct the row",
             )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.encoders import CurrentEncoder
@@ -35,8 +36,6 @@ from cosim.surrogate.model import Surrogate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
 class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
-    A surrogate whose certificate misses its limits is refused, but where ``uncertified`` says that this is meant.
+    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true.
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -205,7 +204,7 @@ class VdspSystem(System):
             f"{surrogate.parameters.name}, map {surrogate.name}"
         ]
         if certificate is None:
-            out.append("certificate none: the map of the parameter set, held against no circuit")
+            out.append("certificate none: the parameter set's map, not compared with any circuit")
         else:
             largest = max(certificate.errors[name].max_percent for name in surrogate.map.states)
             out.append(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
@@ -227,7 +226,7 @@ class VdspSystem(System):
 
 
 class VdspRun:
-    """The network of one seed in the hands of the runner."""
+    """The network of one seed, as the runner sees it."""
 
     def __init__(self, system: VdspSystem, streams: Streams) -> None:
         self.system, self.streams = system, streams

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
@@ -108,12 +107,6 @@ class Coverage:
     def by_parameter(self) -> dict[str, float]:
         """Part of each parameter's intervals that held the truth."""
         return {name: self.held[name] / max(count, 1) for name, count in self.intervals.items()}
-
-    def plausible(self, *, level: float = 0.95, chance: float = 1e-4) -> bool:
-        """Whether each count could come from intervals of ``level``; ``chance`` is a false alarm's, per parameter."""
-        return all(
-            stats.binomtest(self.held[name], count, level).pvalue > chance for name, count in self.intervals.items()
-        )
 
 
 def coverage(
