@@ -43,7 +43,7 @@ def test_times_and_width() -> None:
     assert SpikeWidth(kind="spike-width", **COMMON).evaluate(POINT) == pytest.approx(101e-9, rel=1e-9)
     with pytest.raises(InputError, match="counted from 1"):
         SpikeTime(kind="spike-time", number=0, **COMMON).evaluate(POINT)
-    with pytest.raises(InputError, match="4 spikes, 9 are needed"):
+    with pytest.raises(InputError, match="4 spikes, and 9 are needed"):
         SpikeTime(kind="spike-time", number=9, **COMMON).evaluate(POINT)
 
 
