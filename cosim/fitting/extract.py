@@ -85,8 +85,9 @@ def extract(
     if found.spread is not None and recipe.noise.step is None:
         assumed = f"the steps vary from pulse to pulse by {found.spread.step:.0%}"
     verdict = judge(
-        problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile, assumed=assumed
-    )
+        problem, minimum, uncertainty, found.check,
+        scale=scale, noise_known=found.noise_known, profile=profile, assumed=assumed,
+    )  # fmt: skip
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]

@@ -310,12 +310,7 @@ def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, see
 
     The degrees of freedom that the fit takes from an observation are the sum of its rows' leverages.
     """
-    whole = problem.jacobian(p)
-    jacobian = np.zeros((whole.shape[0], problem.rows.size))
-    jacobian[:, problem.rows] = whole
-    q = np.linalg.qr(_scaled(jacobian[:, problem.rows]).T)[0]
-    leverage = np.zeros(problem.rows.size)
-    leverage[problem.rows] = np.sum(q**2, axis=1)
+    leverage = _leverage(problem, p)
     residual = forward.predict(p) - problem.measured
     changed = sigma.copy()
     for one, rows in zip(forward.observations, forward.rows, strict=True):
@@ -328,9 +323,14 @@ def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, see
     return changed
 
 
-def _scaled(jacobian: Array) -> Array:
+def _leverage(problem: Problem, p: Values) -> Array:
+    """What the fit at ``p`` takes from each row, of one degree of freedom; 0 of rows that take no part; (n,)."""
+    jacobian = problem.jacobian(p)
     length = np.linalg.norm(jacobian, axis=1)
-    return np.asarray(jacobian[length > 0.0] / length[length > 0.0, None])
+    q = np.linalg.qr((jacobian[length > 0.0] / length[length > 0.0, None]).T)[0]
+    leverage = np.zeros(problem.rows.size)
+    leverage[problem.rows] = np.sum(q**2, axis=1)
+    return leverage
 
 
 def _spreads(problem: Problem, p: Values, size: Mapping[str, float]) -> dict[str, PopulationSpread]:
@@ -343,7 +343,10 @@ def _spreads(problem: Problem, p: Values, size: Mapping[str, float]) -> dict[str
 
 
 def _check(problem: Problem, p: Values) -> ResidualCheck:
-    """The tests on the residuals of all observations, neighbours within an observation only."""
+    """The tests on the residuals of all observations, neighbours within an observation only.
+
+    Chi-square is that of the observations whose noise is stated: of the others it is 1 by construction.
+    """
     forward = problem.forward
     assert isinstance(forward, JointForward)
     n = forward.measured_rows
@@ -356,14 +359,24 @@ def _check(problem: Problem, p: Values) -> ResidualCheck:
         for y, s, used in [(problem.measured[rows], problem.sigma[rows], seen[rows])]
         if used.any()
     ])  # fmt: skip
-    return check_residuals(
-        ((predicted - problem.measured) / problem.sigma)[seen],
+    residual = (predicted - problem.measured) / problem.sigma
+    stated = np.zeros(seen.size, dtype=bool)
+    for one, rows in zip(forward.observations, forward.rows, strict=True):
+        stated[rows] = one.noise is not None
+    check = check_residuals(
+        residual[seen],
         (derivatives / problem.sigma)[:, seen],
         orders=tuple(order.of(seen[:n]) for order in _orders(forward)),
         measured=(problem.measured / problem.sigma)[seen],
         null=null,
-        noise_known=all(one.noise is not None for one in forward.observations),
+        noise_known=bool(stated[seen].all()),
     )
+    stated &= seen
+    if check.noise_known or not stated.any():
+        return check
+    squares = float(residual[stated] @ residual[stated])
+    free = max(float(stated.sum() - _leverage(problem, p)[stated].sum()), 1.0)
+    return replace(check, reduced_chi_square=squares / free, chi_square_chance=float(stats.chi2.sf(squares, free)))
 
 
 def _orders(forward: JointForward) -> tuple[Order, ...]:
@@ -385,10 +398,10 @@ def _orders(forward: JointForward) -> tuple[Order, ...]:
 def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bool) -> StageResult:
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     assert isinstance(forward, JointForward)
-    known = all(one.noise is not None for one in forward.observations)
-    scale = 1.0 if known else problem.scale(minimum.p)
-    uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    verdict = judge(problem, minimum, uncertainty, found.check, noise_known=known, profile=profile)
+    # Every sigma is the noise itself by now: as stated, or of this observation's residuals.
+    uncertainty = covariance_of(problem, minimum.p, scale=1.0)
+    known = found.check.noise_known
+    verdict = judge(problem, minimum, uncertainty, found.check, scale=1.0, noise_known=known, profile=profile)
     parameters, remarks = list(verdict.parameters), list(verdict.remarks)
     for j, entry in enumerate(parameters):
         of = entry.name.removesuffix(".mean")
@@ -417,6 +430,11 @@ def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bo
         if one.limit is not None:
             remarks.append(f"{one.name}: {one.limit.sentence(one.recording)}")
     bad = [name for name, check in checks.items() if not check.white and not check.exact]
+    remarks += [
+        f"{name}: the residuals are {math.sqrt(check.reduced_chi_square):.2f} times its stated noise"
+        for name, check in checks.items()
+        if check.too_large
+    ]
     if bad:
         remarks.append(f"the law leaves more than noise of {', '.join(bad)}: look at these observations first")
     for of, one_spread in found.spread.items():

@@ -161,6 +161,7 @@ class JointResult:
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        checks = self.stages[-1].checks
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
@@ -181,7 +182,9 @@ class JointResult:
                 name: {
                     "error": number(fitted),
                     "held_out_error": number(held),
-                    "white": self.stages[-1].checks[name].white if name in self.stages[-1].checks else None,
+                    "white": None if (check := checks.get(name)) is None else check.white,
+                    # null where the noise was estimated from the residuals: it would be 1 by construction
+                    "reduced_chi_square": number(check.reduced_chi_square) if check and check.noise_known else None,
                 }
                 for name, (fitted, held) in self.errors().items()
             },
