@@ -118,12 +118,18 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
                 found.append(
                     Observation(name, spec, recording, marks, device, forward, bounds, held_out, noise, base, limit)
                 )
+    names = [one.name for one in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"two observations are called {twice[0]!r}", remedy="rename one, or leave '/' out of the labels in its file"
+        )
     return found
 
 
 def _check_parameters(recipe: JointRecipe, observations: Sequence[Observation]) -> None:
     known = {entry.name for one in observations for entry in one.forward.params}
     active = {name for one in observations for name in one.forward.active}
+    saved: dict[str, tuple[tuple[str, ...], set[str]]] = {}
     for name in recipe.start.values:
         if name not in known:
             with at("start", "values", name):
@@ -136,13 +142,31 @@ def _check_parameters(recipe: JointRecipe, observations: Sequence[Observation]) 
                 raise InputError(
                     f"{name} has no effect on any observation", remedy="leave it out, or add one that shows it"
                 )
-            groups = {one.group(spec.by) for one in observations if name in one.forward.active}
+            groups: dict[tuple[str, ...], set[str]] = {}
+            for one in observations:
+                if name in one.forward.active:
+                    groups.setdefault(one.key(spec.by), set()).add(one.name)
             if spec.scope == "population" and len(groups) < 3:
                 raise InputError(
                     f"{name} has {len(groups)} {'value' if len(groups) == 1 else 'values'} by {spec.by}, and a "
                     "population needs at least three",
                     remedy='write scope = "own", or label more groups',
                 )
+            if spec.scope == "shared":
+                continue
+            # Different groups need different names, for their values and for the sets that these are saved in.
+            for key, members in groups.items():
+                title = recipe.set_name("/".join(key))
+                other, theirs = saved.setdefault(title, (key, members))
+                if other != key and members.isdisjoint(theirs):
+                    raise InputError(
+                        f"the groups {_quoted(other)} and {_quoted(key)} would both be saved as {title!r}",
+                        remedy="rename one of their labels, without '/' and '_'",
+                    )
+
+
+def _quoted(key: tuple[str, ...]) -> str:
+    return "/".join(repr(label) for label in key)
 
 
 def _moved(one: Observation, recipe: JointRecipe, values: Mapping[str, float]) -> Observation:

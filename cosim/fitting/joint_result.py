@@ -135,7 +135,7 @@ class JointResult:
             for name, unknown in sorted(unknowns.items(), key=lambda entry: entry[1].group):
                 if unknown.group in ("", group) and unknown.parameter in known:
                     values[unknown.parameter] = Quantity(rows[name].value, rows[name].stderr, source)
-            title = f"{self.recipe.name}_{group.replace('/', '_')}" if group else self.recipe.name
+            title = self.recipe.set_name(group)
             made[title] = ParameterSet(
                 self.recipe.device, title, MappingProxyType(values), source, notes,
                 provenance=MappingProxyType(self.provenance()), plasticity=base.plasticity,

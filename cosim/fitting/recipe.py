@@ -392,6 +392,10 @@ class JointRecipe(Recipe):
     parameters: dict[str, ParameterSpec] = Field(min_length=1)
     stages: tuple[StageSpec, ...] = (StageSpec(),)
 
+    def set_name(self, group: str) -> str:
+        """The name of the parameter set of a group; of ``""``: of what is shared."""
+        return f"{self.name}_{group.replace('/', '_')}" if group else self.name
+
     def check(self) -> None:
         """As of any recipe; names of observations and parameters, and conditions."""
         super().check()

@@ -9,6 +9,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device
+from cosim.errors import InputError
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.joint import extract_joint
 from cosim.fitting.joint_result import JointResult
@@ -72,3 +73,41 @@ def test_a_stated_noise_is_held_against_the_residuals_of_its_observation() -> No
     assert told["B"]["reduced_chi_square"] is None
     assert not found.verdict.trustworthy
     assert fitted({"A": f"{SIGMA:.17g} S"}, {"A": A, "B": B}).verdict.trustworthy
+
+
+def labelled(*labels: tuple[str, str], by: str = "cycle") -> JointResult:
+    listed = [
+        {"name": f"N{k}", "kind": "pulse train", "labels": {"device": device, "cycle": cycle}}
+        for k, (device, cycle) in enumerate(labels)
+    ]
+    body = {"name": "two", "device": "threshold_memristor", "observations": listed, "start": {"sets": ["tio2"]}}
+    recipe = JointRecipe.model_validate({**body, "parameters": {"theta_p": {"scope": "own", "by": by}}})
+    return extract_joint(recipe, {f"N{k}": data for k, data in zip(range(len(labels)), (A, B), strict=True)})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (("A", "1_2"), ("A_1", "2"), r"the groups 'A'/'1_2' and 'A_1'/'2' would both be saved as 'two_A_1_2'"),
+        (("A", "1/2"), ("A/1", "2"), r"the groups 'A'/'1/2' and 'A/1'/'2' would both be saved as 'two_A_1_2'"),
+    ],
+)
+def test_two_groups_under_one_name_are_refused(first: tuple[str, str], second: tuple[str, str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        labelled(first, second)
+
+
+def test_groups_of_different_names_are_all_saved() -> None:
+    found = labelled(("A", "1"), ("A", "2"))
+    assert list(found.parameter_sets()) == ["two", "two_A_1", "two_A_2"]
+    values = [found.parameter_sets()[f"two_A_{cycle}"].values["theta_p"].value for cycle in "12"]
+    assert values[1] - values[0] == pytest.approx(0.04, abs=0.02)
+
+
+def test_two_observations_under_one_name_are_refused() -> None:
+    listed = [{"name": name, "kind": "pulse train"} for name in ("A", "A/1")]
+    body = {"name": "two", "device": "threshold_memristor", "observations": listed, "start": {"sets": ["tio2"]}}
+    recipe = JointRecipe.model_validate({**body, "parameters": {"theta_p": {}}})
+    both = A.with_(groups={"cycle": ["1"] * 40 + ["2"] * 40})
+    with pytest.raises(InputError, match="two observations are called 'A/1'"):
+        extract_joint(recipe, {"A": both, "A/1": B})
