@@ -461,6 +461,9 @@ def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bo
     ]
     if bad:
         remarks.append(f"the law leaves more than noise of {', '.join(bad)}: look at these observations first")
+    if len(found.spread) > 1:
+        listed = " and ".join(found.spread)
+        remarks.append(f"the interval of each spread is conditional on the other populations' best values ({listed})")
     for of, one_spread in found.spread.items():
         if one_spread.interval[0] == 0.0:
             remarks.append(
