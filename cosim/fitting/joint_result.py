@@ -19,7 +19,7 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
 
@@ -118,9 +118,7 @@ class JointResult:
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         rows = {row.name: row for row in self.rows()}
         notes = (*self.recipe.notes, self.verdict.summary, *self.verdict.sentences(), *self._populations())
-        start = {
-            n: Quantity(q.value, q.stderr, f"not fitted; {q.source or base.source}") for n, q in base.values.items()
-        }
+        start = not_fitted(base)
         start |= {
             name: Quantity(float(value), None, "not fitted")
             for one in self.observations
@@ -197,11 +195,7 @@ class JointResult:
                 }
                 for stage in self.stages
             ],
-            "verdict": self.verdict.summary,
-            "trustworthy": self.verdict.trustworthy,
-            "remarks": self.verdict.sentences(),
-            "evaluations": self.cost.evaluations,
-            "seconds": self.cost.seconds,
+            **judgement(self.verdict, self.cost),
             "provenance": self.provenance(),
         }
 

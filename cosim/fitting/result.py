@@ -47,6 +47,25 @@ class Cost:
     seconds: float
 
 
+def judgement(verdict: Identifiability, cost: Cost) -> dict[str, Any]:
+    """Verdict and cost of a fit as plain values for `json.dumps`."""
+    return {
+        "verdict": verdict.summary,
+        "trustworthy": verdict.trustworthy,
+        "remarks": verdict.sentences(),
+        "evaluations": cost.evaluations,
+        "seconds": cost.seconds,
+    }
+
+
+def not_fitted(base: ParameterSet) -> dict[str, Quantity]:
+    """The values that a fit starts from, each with a source that says so."""
+    return {
+        name: Quantity(entry.value, entry.stderr, f"not fitted; {entry.source or base.source}")
+        for name, entry in base.values.items()
+    }
+
+
 @dataclass(frozen=True)
 class Trial:
     """A candidate and its cross-validated RMS error over the range, from the training part alone.
@@ -193,9 +212,7 @@ class FitResult:
         names, covariance = self._finished_covariance(list(finished))
         if not self.verdict.useful:
             names, covariance = [], np.empty((0, 0))
-        values: dict[str, Quantity] = {}
-        for name, quantity in base.values.items():
-            values[name] = Quantity(quantity.value, quantity.stderr, f"not fitted; {quantity.source or base.source}")
+        values = not_fitted(base)
         for name, value in finished.items():
             held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:
@@ -297,11 +314,7 @@ class FitResult:
                 "constant_p": number(check.constant),
                 "reduced_chi_square": number(check.reduced_chi_square),
             },
-            "verdict": self.verdict.summary,
-            "trustworthy": self.verdict.trustworthy,
-            "remarks": self.verdict.sentences(),
-            "evaluations": self.cost.evaluations,
-            "seconds": self.cost.seconds,
+            **judgement(self.verdict, self.cost),
             "provenance": self.provenance(),
         }
 
