@@ -227,7 +227,7 @@ def _fit(
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
-            f"{_no_effect(absent)}: {_listed(absent)} cannot be had from a curve of kind {curve.kind!r}",
+            f"{_no_effect(absent)}: {_listed(absent)} cannot be determined from a curve of kind {curve.kind!r}",
             remedy="leave out of fit.vary what has no effect",
         )
     if measured.sum() <= len(vary):

@@ -28,7 +28,7 @@ from cosim.fitting.uncertainty import Uncertainty, natural_size
 WEAK = 0.25
 # A correlation above this: two parameters that trade against each other.
 TRADING = 0.95
-# Parameters that are known better than this may be correlated as they like.
+# Correlations do not matter between parameters that are known better than this.
 GOOD = 0.05
 LEVEL = 0.95
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.

@@ -195,7 +195,7 @@ def _stage(
     forward = JointForward(chosen, specs)
     if stage.vary and (idle := specs.keys() - {u.parameter for u in forward.unknowns.values()}):
         raise InputError(
-            f"{' and '.join(sorted(idle))} cannot be had from the observations of the stage",
+            f"{' and '.join(sorted(idle))} cannot be determined from the observations of the stage",
             remedy="leave it out of vary, or add an observation that shows it",
         )
     start = forward.start()
@@ -221,7 +221,7 @@ def _stage(
 
 
 class _Found:
-    """A minimum with the problem that it is of, the check of its residuals and the spreads of populations."""
+    """A minimum with its problem, the check of its residuals and the spreads of populations."""
 
     def __init__(self, problem: Problem, minimum: Minimum, spread: Mapping[str, PopulationSpread]) -> None:
         self.problem, self.minimum, self.spread = problem, minimum, spread

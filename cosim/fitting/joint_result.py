@@ -98,7 +98,7 @@ class JointResult:
         return one.forward.predict(one.base)
 
     def errors(self) -> dict[str, tuple[float, float | None]]:
-        """RMS error over the range of each observation: of its fitted rows, and of those held out (None: no such)."""
+        """RMS error over the range of each observation: of its fitted rows, and of those held out (None: no rows)."""
         found = {}
         for one in self.observations:
             residual, y, out = one.recording.measured - self.predicted(one), one.recording.measured, one.held_out

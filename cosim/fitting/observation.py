@@ -34,7 +34,7 @@ class Observation:
         spec: of the recipe.
         recording: what was measured.
         labels: of its device, cycle and sweep.
-        model: the device that it is of.
+        model: of the device.
         forward: what that predicts.
         bounds: of the parameters that vary in a fit.
         held_out: (n,) true where a row is never fitted.

@@ -315,7 +315,7 @@ class FitRecipe(Recipe):
 
 
 class ObservationSpec(DataSpec):
-    """One measured recording of a joint fit: everything of ``[data]``, and whose it is.
+    """One measured recording of a joint fit: everything of ``[data]``, and which device it belongs to.
 
     Args:
         name: of the observation; a file with columns of ``groups`` becomes one observation for each combination.

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
-    """Root mean square of ``residual`` over the range of ``measured``; dimensionless, NaN where there is none."""
+    """Root mean square of ``residual`` over the range of ``measured``; dimensionless, NaN where that is zero."""
     span = float(np.ptp(measured)) if measured.size else 0.0
     return float(np.sqrt(np.mean(residual**2))) / span if span > 0.0 else math.nan
 
 
 def number(value: float | None) -> float | None:
-    """``value`` for JSON, which knows neither NaN nor infinity: null in their place."""
+    """``value`` for JSON, where NaN and infinity become null."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -79,7 +79,7 @@ class Trial:
 
     @property
     def text(self) -> str:
-        """The error, or why there is none."""
+        """The error, or why it could not be computed."""
         return self.note if self.error is None else f"{self.error:.3%}"
 
 
@@ -117,7 +117,7 @@ class FitResult:
         names: the k parameters that varied.
         values: all parameters of the forward model (SI).
         bounds: of the search.
-        uncertainty: covariance and what has none.
+        uncertainty: covariance, and which parameters are not in it.
         predicted: (n,) the model at the found values, in the curve's unit.
         band: (n,) standard error of ``predicted``, from that of the parameters.
         held_out: (n,) true where a row was not fitted.
@@ -223,7 +223,7 @@ class FitResult:
         notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
         if extras:
             listed = ", ".join(f"{name} = {value:.4g}" for name, value in extras.items())
-            notes.append(f"of the measurement, no parameters of the device: {listed}")
+            notes.append(f"these belong to the measurement, not to the device: {listed}")
         if self.trials:
             tried = "; ".join(f"{trial.title}: {trial.text}" for trial in self.trials)
             notes.append(f"kept: {self.choice}; cross-validated errors on the training part: {tried}")
