@@ -243,7 +243,7 @@ def load(name: str, *, unverified: bool = False) -> Curve:
         unverified: accept a file whose hash is not recorded; its source then ends in "(unverified)".
 
     Raises:
-        UnknownName, MissingFile (nowhere to be had), DataError (the content is not the recorded one).
+        UnknownName, MissingFile (found nowhere), DataError (the content is not the recorded one).
     """
     entry = find(name)
     if entry.file is None:

@@ -86,7 +86,7 @@ class Recording:
         source: file or paper.
         fingerprint: SHA-256 of the file, or of the columns where there is no file; computed when empty.
         lines: line of each row in its file, for messages; empty where there is no file.
-        reading: what was read from the file; None where there is none.
+        reading: what was read from the file; None if it did not come from one.
         groups: of which device, cycle or sweep each row is; (n,) words each.
 
     Raises:
@@ -180,7 +180,7 @@ class Recording:
 
     @property
     def where(self) -> Where | None:
-        """The curve's source, for messages; None where it has none."""
+        """The curve's source, for messages; None if it is unknown."""
         return Where(self.source) if self.source else None
 
     def __len__(self) -> int:

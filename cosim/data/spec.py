@@ -23,7 +23,7 @@ class ColumnSpec(Table):
 
     Args:
         name: its header, with or without the unit, or its number from 1.
-        unit: of its numbers, where the header has none.
+        unit: of its numbers, where the header does not state it.
         sign: -1 turns the sign of its numbers: of a current that is counted out of the device, as SPICE's ``i(v1)``
             is, or of pulses whose polarity is the opposite of the model's. Without it the numbers are taken as they
             are, and a curve whose sign contradicts the model is refused; 1 takes them as they are in any case.

@@ -85,8 +85,9 @@ def extract(
     if found.spread is not None and recipe.noise.step is None:
         assumed = f"the steps vary from pulse to pulse by {found.spread.step:.0%}"
     verdict = judge(
-        problem, minimum, uncertainty, found.check, noise_known=found.noise_known, profile=profile, assumed=assumed
-    )
+        problem, minimum, uncertainty, found.check,
+        scale=scale, noise_known=found.noise_known, profile=profile, assumed=assumed,
+    )  # fmt: skip
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
@@ -226,7 +227,7 @@ def _fit(
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
-            f"{_no_effect(absent)}: {_listed(absent)} cannot be had from a curve of kind {curve.kind!r}",
+            f"{_no_effect(absent)}: {_listed(absent)} cannot be determined from a curve of kind {curve.kind!r}",
             remedy="leave out of fit.vary what has no effect",
         )
     if measured.sum() <= len(vary):

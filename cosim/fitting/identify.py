@@ -28,7 +28,7 @@ from cosim.fitting.uncertainty import Uncertainty, natural_size
 WEAK = 0.25
 # A correlation above this: two parameters that trade against each other.
 TRADING = 0.95
-# Parameters that are known better than this may be correlated as they like.
+# Correlations do not matter between parameters that are known better than this.
 GOOD = 0.05
 LEVEL = 0.95
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
@@ -168,13 +168,15 @@ def judge(
     uncertainty: Uncertainty,
     check: ResidualCheck,
     *,
+    scale: float,
     noise_known: bool,
     profile: bool = False,
     assumed: str = "",
 ) -> Identifiability:
     """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
 
-    ``assumed``: as in `Identifiability`.
+    ``scale`` multiplies the sigma of the problem, as for the ``uncertainty``; ``noise_known``: intervals from the
+    normal law instead of Student's t; ``assumed``: as in `Identifiability`.
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
@@ -183,7 +185,6 @@ def judge(
             (),
             check,
         )
-    scale = 1.0 if noise_known else problem.scale(minimum.p)
     free = problem.points - len(problem.names)
     height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, free))
     roles = {entry.name: entry.role for entry in problem.forward.params}

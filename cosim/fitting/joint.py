@@ -118,12 +118,18 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
                 found.append(
                     Observation(name, spec, recording, marks, device, forward, bounds, held_out, noise, base, limit)
                 )
+    names = [one.name for one in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"two observations are called {twice[0]!r}", remedy="rename one, or leave '/' out of the labels in its file"
+        )
     return found
 
 
 def _check_parameters(recipe: JointRecipe, observations: Sequence[Observation]) -> None:
     known = {entry.name for one in observations for entry in one.forward.params}
     active = {name for one in observations for name in one.forward.active}
+    saved: dict[str, tuple[tuple[str, ...], set[str]]] = {}
     for name in recipe.start.values:
         if name not in known:
             with at("start", "values", name):
@@ -136,13 +142,31 @@ def _check_parameters(recipe: JointRecipe, observations: Sequence[Observation]) 
                 raise InputError(
                     f"{name} has no effect on any observation", remedy="leave it out, or add one that shows it"
                 )
-            groups = {one.group(spec.by) for one in observations if name in one.forward.active}
+            groups: dict[tuple[str, ...], set[str]] = {}
+            for one in observations:
+                if name in one.forward.active:
+                    groups.setdefault(one.key(spec.by), set()).add(one.name)
             if spec.scope == "population" and len(groups) < 3:
                 raise InputError(
                     f"{name} has {len(groups)} {'value' if len(groups) == 1 else 'values'} by {spec.by}, and a "
                     "population needs at least three",
                     remedy='write scope = "own", or label more groups',
                 )
+            if spec.scope == "shared":
+                continue
+            # Different groups need different names, for their values and for the sets that these are saved in.
+            for key, members in groups.items():
+                title = recipe.set_name("/".join(key))
+                other, theirs = saved.setdefault(title, (key, members))
+                if other != key and members.isdisjoint(theirs):
+                    raise InputError(
+                        f"the groups {_quoted(other)} and {_quoted(key)} would both be saved as {title!r}",
+                        remedy="rename one of their labels, without '/' and '_'",
+                    )
+
+
+def _quoted(key: tuple[str, ...]) -> str:
+    return "/".join(repr(label) for label in key)
 
 
 def _moved(one: Observation, recipe: JointRecipe, values: Mapping[str, float]) -> Observation:
@@ -171,7 +195,7 @@ def _stage(
     forward = JointForward(chosen, specs)
     if stage.vary and (idle := specs.keys() - {u.parameter for u in forward.unknowns.values()}):
         raise InputError(
-            f"{' and '.join(sorted(idle))} cannot be had from the observations of the stage",
+            f"{' and '.join(sorted(idle))} cannot be determined from the observations of the stage",
             remedy="leave it out of vary, or add an observation that shows it",
         )
     start = forward.start()
@@ -197,7 +221,7 @@ def _stage(
 
 
 class _Found:
-    """A minimum with the problem that it is of, the check of its residuals and the spreads of populations."""
+    """A minimum with its problem, the check of its residuals and the spreads of populations."""
 
     def __init__(self, problem: Problem, minimum: Minimum, spread: Mapping[str, PopulationSpread]) -> None:
         self.problem, self.minimum, self.spread = problem, minimum, spread
@@ -310,12 +334,7 @@ def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, see
 
     The degrees of freedom that the fit takes from an observation are the sum of its rows' leverages.
     """
-    whole = problem.jacobian(p)
-    jacobian = np.zeros((whole.shape[0], problem.rows.size))
-    jacobian[:, problem.rows] = whole
-    q = np.linalg.qr(_scaled(jacobian[:, problem.rows]).T)[0]
-    leverage = np.zeros(problem.rows.size)
-    leverage[problem.rows] = np.sum(q**2, axis=1)
+    leverage = _leverage(problem, p)
     residual = forward.predict(p) - problem.measured
     changed = sigma.copy()
     for one, rows in zip(forward.observations, forward.rows, strict=True):
@@ -328,9 +347,14 @@ def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, see
     return changed
 
 
-def _scaled(jacobian: Array) -> Array:
+def _leverage(problem: Problem, p: Values) -> Array:
+    """What the fit at ``p`` takes from each row, of one degree of freedom; 0 of rows that take no part; (n,)."""
+    jacobian = problem.jacobian(p)
     length = np.linalg.norm(jacobian, axis=1)
-    return np.asarray(jacobian[length > 0.0] / length[length > 0.0, None])
+    q = np.linalg.qr((jacobian[length > 0.0] / length[length > 0.0, None]).T)[0]
+    leverage = np.zeros(problem.rows.size)
+    leverage[problem.rows] = np.sum(q**2, axis=1)
+    return leverage
 
 
 def _spreads(problem: Problem, p: Values, size: Mapping[str, float]) -> dict[str, PopulationSpread]:
@@ -343,7 +367,10 @@ def _spreads(problem: Problem, p: Values, size: Mapping[str, float]) -> dict[str
 
 
 def _check(problem: Problem, p: Values) -> ResidualCheck:
-    """The tests on the residuals of all observations, neighbours within an observation only."""
+    """The tests on the residuals of all observations, neighbours within an observation only.
+
+    Chi-square is that of the observations whose noise is stated: of the others it is 1 by construction.
+    """
     forward = problem.forward
     assert isinstance(forward, JointForward)
     n = forward.measured_rows
@@ -356,14 +383,24 @@ def _check(problem: Problem, p: Values) -> ResidualCheck:
         for y, s, used in [(problem.measured[rows], problem.sigma[rows], seen[rows])]
         if used.any()
     ])  # fmt: skip
-    return check_residuals(
-        ((predicted - problem.measured) / problem.sigma)[seen],
+    residual = (predicted - problem.measured) / problem.sigma
+    stated = np.zeros(seen.size, dtype=bool)
+    for one, rows in zip(forward.observations, forward.rows, strict=True):
+        stated[rows] = one.noise is not None
+    check = check_residuals(
+        residual[seen],
         (derivatives / problem.sigma)[:, seen],
         orders=tuple(order.of(seen[:n]) for order in _orders(forward)),
         measured=(problem.measured / problem.sigma)[seen],
         null=null,
-        noise_known=all(one.noise is not None for one in forward.observations),
+        noise_known=bool(stated[seen].all()),
     )
+    stated &= seen
+    if check.noise_known or not stated.any():
+        return check
+    squares = float(residual[stated] @ residual[stated])
+    free = max(float(stated.sum() - _leverage(problem, p)[stated].sum()), 1.0)
+    return replace(check, reduced_chi_square=squares / free, chi_square_chance=float(stats.chi2.sf(squares, free)))
 
 
 def _orders(forward: JointForward) -> tuple[Order, ...]:
@@ -385,10 +422,10 @@ def _orders(forward: JointForward) -> tuple[Order, ...]:
 def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bool) -> StageResult:
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     assert isinstance(forward, JointForward)
-    known = all(one.noise is not None for one in forward.observations)
-    scale = 1.0 if known else problem.scale(minimum.p)
-    uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    verdict = judge(problem, minimum, uncertainty, found.check, noise_known=known, profile=profile)
+    # Every sigma is the noise itself by now: as stated, or of this observation's residuals.
+    uncertainty = covariance_of(problem, minimum.p, scale=1.0)
+    known = found.check.noise_known
+    verdict = judge(problem, minimum, uncertainty, found.check, scale=1.0, noise_known=known, profile=profile)
     parameters, remarks = list(verdict.parameters), list(verdict.remarks)
     for j, entry in enumerate(parameters):
         of = entry.name.removesuffix(".mean")
@@ -417,8 +454,16 @@ def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bo
         if one.limit is not None:
             remarks.append(f"{one.name}: {one.limit.sentence(one.recording)}")
     bad = [name for name, check in checks.items() if not check.white and not check.exact]
+    remarks += [
+        f"{name}: the residuals are {math.sqrt(check.reduced_chi_square):.2f} times its stated noise"
+        for name, check in checks.items()
+        if check.too_large
+    ]
     if bad:
         remarks.append(f"the law leaves more than noise of {', '.join(bad)}: look at these observations first")
+    if len(found.spread) > 1:
+        listed = " and ".join(found.spread)
+        remarks.append(f"the interval of each spread is conditional on the other populations' best values ({listed})")
     for of, one_spread in found.spread.items():
         if one_spread.interval[0] == 0.0:
             remarks.append(

@@ -19,7 +19,7 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
 
@@ -98,7 +98,7 @@ class JointResult:
         return one.forward.predict(one.base)
 
     def errors(self) -> dict[str, tuple[float, float | None]]:
-        """RMS error over the range of each observation: of its fitted rows, and of those held out (None: no such)."""
+        """RMS error over the range of each observation: of its fitted rows, and of those held out (None: no rows)."""
         found = {}
         for one in self.observations:
             residual, y, out = one.recording.measured - self.predicted(one), one.recording.measured, one.held_out
@@ -118,9 +118,7 @@ class JointResult:
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         rows = {row.name: row for row in self.rows()}
         notes = (*self.recipe.notes, self.verdict.summary, *self.verdict.sentences(), *self._populations())
-        start = {
-            n: Quantity(q.value, q.stderr, f"not fitted; {q.source or base.source}") for n, q in base.values.items()
-        }
+        start = not_fitted(base)
         start |= {
             name: Quantity(float(value), None, "not fitted")
             for one in self.observations
@@ -135,7 +133,7 @@ class JointResult:
             for name, unknown in sorted(unknowns.items(), key=lambda entry: entry[1].group):
                 if unknown.group in ("", group) and unknown.parameter in known:
                     values[unknown.parameter] = Quantity(rows[name].value, rows[name].stderr, source)
-            title = f"{self.recipe.name}_{group.replace('/', '_')}" if group else self.recipe.name
+            title = self.recipe.set_name(group)
             made[title] = ParameterSet(
                 self.recipe.device, title, MappingProxyType(values), source, notes,
                 provenance=MappingProxyType(self.provenance()), plasticity=base.plasticity,
@@ -161,6 +159,7 @@ class JointResult:
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        checks = self.stages[-1].checks
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
@@ -181,7 +180,9 @@ class JointResult:
                 name: {
                     "error": number(fitted),
                     "held_out_error": number(held),
-                    "white": self.stages[-1].checks[name].white if name in self.stages[-1].checks else None,
+                    "white": None if (check := checks.get(name)) is None else check.white,
+                    # null where the noise was estimated from the residuals: it would be 1 by construction
+                    "reduced_chi_square": number(check.reduced_chi_square) if check and check.noise_known else None,
                 }
                 for name, (fitted, held) in self.errors().items()
             },
@@ -194,11 +195,7 @@ class JointResult:
                 }
                 for stage in self.stages
             ],
-            "verdict": self.verdict.summary,
-            "trustworthy": self.verdict.trustworthy,
-            "remarks": self.verdict.sentences(),
-            "evaluations": self.cost.evaluations,
-            "seconds": self.cost.seconds,
+            **judgement(self.verdict, self.cost),
             "provenance": self.provenance(),
         }
 

@@ -59,7 +59,7 @@ def minimise(
 
 
 def estimates(found: Any, scale: Mapping[str, float] | None = None) -> dict[str, tuple[float, float | None]]:
-    """Value and standard error (None where there is none) of each parameter, times its ``scale``."""
+    """Value and standard error (None where it could not be estimated) of each parameter, times its ``scale``."""
     by = scale or {}
     return {
         name: (

@@ -34,7 +34,7 @@ class Observation:
         spec: of the recipe.
         recording: what was measured.
         labels: of its device, cycle and sweep.
-        model: the device that it is of.
+        model: of the device.
         forward: what that predicts.
         bounds: of the parameters that vary in a fit.
         held_out: (n,) true where a row is never fitted.
@@ -55,12 +55,16 @@ class Observation:
     base: Values
     limit: Plateau | None = None
 
-    def group(self, by: str) -> str:
-        """Its label at a level: ``device``, ``device/cycle``, ``device/cycle/sweep``, or its own name."""
+    def key(self, by: str) -> tuple[str, ...]:
+        """Its labels down to a level: device, cycle and sweep, as far as it has them; or its own name."""
         if by not in self.labels:
-            return self.name
+            return (self.name,)
         levels = get_args(Group)
-        return "/".join(self.labels[name] for name in levels[: levels.index(by) + 1] if name in self.labels)
+        return tuple(self.labels[name] for name in levels[: levels.index(by) + 1] if name in self.labels)
+
+    def group(self, by: str) -> str:
+        """Its `key` in one word: ``device``, ``device/cycle``, ``device/cycle/sweep``, or its own name."""
+        return "/".join(self.key(by))
 
     @property
     def side(self) -> NDArray[np.int64]:

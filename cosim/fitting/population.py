@@ -9,7 +9,8 @@ linearised there, all other unknowns integrated out with flat priors:
 
 with J the derivatives of the recordings' residuals alone and P the penalty's Hessian. The two take turns. (The plain
 likelihood's τ² would be too small by (m − 1)/m.) The 95 % interval of τ is where −2 ln L has risen by 3.84, chi-square
-of one degree of freedom; with m = 6 it covers 94 % where the groups' values are known exactly.
+of one degree of freedom; where the groups' values are known exactly it covers 93.2 % with m = 3 and 94.2 % with m = 6.
+It is conditional on the noise, and with several populations on the other populations' best values: neither is profiled.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ HEIGHT = float(chi2.ppf(0.95, 1))
 
 @dataclass(frozen=True)
 class PopulationSpread:
-    """The standard deviation ``value`` of a population, its 95 % ``interval`` (0 and infinite: open), ``groups``."""
+    """The standard deviation ``value`` of a population, its 95 % ``interval`` (0 and infinite: open), ``groups``.
+
+    The interval is conditional on the noise and on the other populations' best values; of three groups it covers 93 %.
+    """
 
     value: float
     interval: tuple[float, float]

@@ -71,7 +71,7 @@ class Problem:
         names: of the k parameters that vary.
         bounds: of each of them; the search does not leave them.
         side: (n,) of rows at an instrument's limit: +1 where the true value is at least the measured one, −1 at most,
-            0 elsewhere (`plateau`); None: there are none. ``sigma`` has to be the noise itself then.
+            0 elsewhere (`plateau`); None: no row is clipped. ``sigma`` has to be the noise itself then.
     """
 
     forward: Forward

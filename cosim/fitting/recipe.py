@@ -315,7 +315,7 @@ class FitRecipe(Recipe):
 
 
 class ObservationSpec(DataSpec):
-    """One measured recording of a joint fit: everything of ``[data]``, and whose it is.
+    """One measured recording of a joint fit: everything of ``[data]``, and which device it belongs to.
 
     Args:
         name: of the observation; a file with columns of ``groups`` becomes one observation for each combination.
@@ -391,6 +391,10 @@ class JointRecipe(Recipe):
     observations: tuple[ObservationSpec, ...] = Field(min_length=1)
     parameters: dict[str, ParameterSpec] = Field(min_length=1)
     stages: tuple[StageSpec, ...] = (StageSpec(),)
+
+    def set_name(self, group: str) -> str:
+        """The name of the parameter set of a group; of ``""``: of what is shared."""
+        return f"{self.name}_{group.replace('/', '_')}" if group else self.name
 
     def check(self) -> None:
         """As of any recipe; names of observations and parameters, and conditions."""

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
-    """Root mean square of ``residual`` over the range of ``measured``; dimensionless, NaN where there is none."""
+    """Root mean square of ``residual`` over the range of ``measured``; dimensionless, NaN where that is zero."""
     span = float(np.ptp(measured)) if measured.size else 0.0
     return float(np.sqrt(np.mean(residual**2))) / span if span > 0.0 else math.nan
 
 
 def number(value: float | None) -> float | None:
-    """``value`` for JSON, which knows neither NaN nor infinity: null in their place."""
+    """``value`` for JSON, where NaN and infinity become null."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -45,6 +45,25 @@ class Cost:
 
     evaluations: int
     seconds: float
+
+
+def judgement(verdict: Identifiability, cost: Cost) -> dict[str, Any]:
+    """Verdict and cost of a fit as plain values for `json.dumps`."""
+    return {
+        "verdict": verdict.summary,
+        "trustworthy": verdict.trustworthy,
+        "remarks": verdict.sentences(),
+        "evaluations": cost.evaluations,
+        "seconds": cost.seconds,
+    }
+
+
+def not_fitted(base: ParameterSet) -> dict[str, Quantity]:
+    """The values that a fit starts from, each with a source that says so."""
+    return {
+        name: Quantity(entry.value, entry.stderr, f"not fitted; {entry.source or base.source}")
+        for name, entry in base.values.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class Trial:
 
     @property
     def text(self) -> str:
-        """The error, or why there is none."""
+        """The error, or why it could not be computed."""
         return self.note if self.error is None else f"{self.error:.3%}"
 
 
@@ -98,7 +117,7 @@ class FitResult:
         names: the k parameters that varied.
         values: all parameters of the forward model (SI).
         bounds: of the search.
-        uncertainty: covariance and what has none.
+        uncertainty: covariance, and which parameters are not in it.
         predicted: (n,) the model at the found values, in the curve's unit.
         band: (n,) standard error of ``predicted``, from that of the parameters.
         held_out: (n,) true where a row was not fitted.
@@ -193,9 +212,7 @@ class FitResult:
         names, covariance = self._finished_covariance(list(finished))
         if not self.verdict.useful:
             names, covariance = [], np.empty((0, 0))
-        values: dict[str, Quantity] = {}
-        for name, quantity in base.values.items():
-            values[name] = Quantity(quantity.value, quantity.stderr, f"not fitted; {quantity.source or base.source}")
+        values = not_fitted(base)
         for name, value in finished.items():
             held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:
@@ -206,7 +223,7 @@ class FitResult:
         notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
         if extras:
             listed = ", ".join(f"{name} = {value:.4g}" for name, value in extras.items())
-            notes.append(f"of the measurement, no parameters of the device: {listed}")
+            notes.append(f"these belong to the measurement, not to the device: {listed}")
         if self.trials:
             tried = "; ".join(f"{trial.title}: {trial.text}" for trial in self.trials)
             notes.append(f"kept: {self.choice}; cross-validated errors on the training part: {tried}")
@@ -297,11 +314,7 @@ class FitResult:
                 "constant_p": number(check.constant),
                 "reduced_chi_square": number(check.reduced_chi_square),
             },
-            "verdict": self.verdict.summary,
-            "trustworthy": self.verdict.trustworthy,
-            "remarks": self.verdict.sentences(),
-            "evaluations": self.cost.evaluations,
-            "seconds": self.cost.seconds,
+            **judgement(self.verdict, self.cost),
             "provenance": self.provenance(),
         }
 

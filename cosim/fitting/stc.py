@@ -154,7 +154,7 @@ def residuals(
 
 @dataclass(frozen=True)
 class StcFit:
-    """Fitted parameters (SI), their standard errors (None where there is none), and the trains they were fitted to."""
+    """Fitted parameters (SI), their standard errors (None: not estimated), and the trains they were fitted to."""
 
     p: Values
     stderr: Mapping[str, float | None]

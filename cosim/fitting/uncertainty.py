@@ -48,7 +48,7 @@ class Uncertainty:
     conditional: tuple[str, ...] = ()
 
     def stderr(self, name: str) -> float | None:
-        """Standard error of a parameter; None where it has none."""
+        """Standard error of a parameter; None where it could not be estimated."""
         if name not in self.names:
             return None
         index = self.names.index(name)

@@ -115,7 +115,8 @@ REFUSED = {
     "a parameter twice": (
         "access_transistor", ["g_on", "g_on"], {}, {}, "t.toml:11: g_on is named twice among the parameters that vary"),
     "no effect on any static curve": (
-        "vteam", ["v_on"], {}, {}, "v_on has no effect on this curve: v_on cannot be had from a curve of kind 'i-v'"),
+        "vteam", ["v_on"], {}, {},
+        "v_on has no effect on this curve: v_on cannot be determined from a curve of kind 'i-v'"),
     "two of three without effect": (
         "vteam", ["r_on", "v_on", "k_on"], {}, {}, "v_on and k_on have no effect on this curve"),
     "no effect on these rows": ("yakopcic", ["a2"], {}, {}, "a2 has no effect on this curve, whatever the value"),

@@ -185,7 +185,8 @@ def test_a_recipe_file_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixt
         ({"stages": [{"vary": ["phi"]}]}, UnknownName, "phi"),
         ({"stages": [{"observations": ["Z"]}]}, UnknownName, "'Z'"),
         ({"stages": [{"vary": ["alpha_p"], "observations": ["static"]}], "observations": BOTH,
-          "parameters": {"alpha_p": {}}}, InputError, "alpha_p cannot be had from the observations of the stage"),
+          "parameters": {"alpha_p": {}}}, InputError,
+         "alpha_p cannot be determined from the observations of the stage"),
         ({"stages": [{"part": [0.5, 0.5]}]}, InputError, "leaves no rows"),
     ],
 )  # fmt: skip

@@ -199,7 +199,7 @@ REFUSED = {
     "thousands or decimals": (HEAD + '0,"1,234"\n1,"2,345"\n', spec(), "'1,234' is one number with a decimal comma"),
     "two decimal signs": ("V (V);I (A)\n0,5;1\n0.7;2\n", spec(), "have different decimal signs"),
     "another table below": (HEAD + "0,1\n1,2\n\nT,G\n300,4\n", spec(), "row 5 has text in every column that is read"),
-    "twice the name": ("V (V),I (A),I (A)\n0,1,1\n", spec(), "column 'I' is there 2 times"),
+    "twice the name": ("V (V),I (A),I (A)\n0,1,1\n", spec(), "column 'I' appears 2 times"),
     "a header of two words between blanks": (
         "Drain Voltage  I\n0 1\n1 2\n",
         spec("Voltage", AMP),

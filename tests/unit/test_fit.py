@@ -276,7 +276,7 @@ REFUSED = {
     "constant curve": (recipe(), train(np.zeros(50)), DataError, "constant .* determines nothing"),
     "too few points": (recipe(), train(AMPLITUDES[:9]), DataError, "9 points for 9 parameters"),
     "unknown parameter": (recipe(("theta_q",)), train(AMPLITUDES), UnknownName, "'theta_q'.*theta_p"),
-    "a parameter without effect": (recipe(("t_event",)), train(AMPLITUDES), InputError, "t_event cannot be had"),
+    "a parameter without effect": (recipe(("t_event",)), train(AMPLITUDES), InputError, "t_event cannot be determined"),
     "unknown start value": (recipe(start={"values": {"phi": 1}}), train(AMPLITUDES), UnknownName, "'phi'"),
     "a start value in a wrong unit": (recipe(start={"values": {"theta_p": "1 s"}}), train(AMPLITUDES), UnitError, "V"),
     "bounds of an unknown parameter": (

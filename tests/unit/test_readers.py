@@ -141,7 +141,7 @@ BAD = {
     "comments only": ("# a\n# b\n", DataError, "holds no data"),
     "no row of numbers": ("V,I\na,b\nc,d\n", DataError, "row 2, column 'V': 'a' is not a number"),
     "a column that is not there": ("U,I\n0,1\n1,2\n", UnknownName, "unknown column 'V'"),
-    "a column that is there twice": ("V,I,I\n0,1,1\n1,2,2\n", DataError, "column 'I' is there 2 times"),
+    "a column that is there twice": ("V,I,I\n0,1,1\n1,2,2\n", DataError, "column 'I' appears 2 times"),
     "an infinite value": ("V,I\n0,1\n1,inf\n", DataError, "'inf' is not a number"),
     "underscores": ("V,I\n0,1\n1,1_000\n", DataError, "'1_000' is not a number"),
 }

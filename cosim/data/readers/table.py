@@ -106,7 +106,7 @@ class TextTable:
         if len(matches) > 1:
             numbers = ", ".join(str(i + 1) for i in matches)
             raise DataError(
-                f"column {name!r} is there {len(matches)} times",
+                f"column {name!r} appears {len(matches)} times",
                 where=Where(self.path),
                 remedy=f"give its number: {numbers}",
             )

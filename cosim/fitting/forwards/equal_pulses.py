@@ -2,19 +2,19 @@ r"""Ramps of equal pulses whose amplitude nobody stated: the published law's cou
 
 With a constant overdrive a threshold law (`cosim.devices.threshold`) is u(n) after n pulses of strength
 s = K(V)·t/t_event, and the device's closed form, its ``advance_by``, is that course for n·s. θ and α enter
-through s alone: they cannot be had from such a curve, nor can t_event.
+through s alone: such a curve does not determine them, nor t_event.
 
 The read value goes from ``low`` to ``high`` (S, or 1 where it is normalised) with the state. Of a ramp that runs in one
 direction only, a far bound with s and γ is determined, and the near one is not: du/dn = −s u^γ keeps its form when u is
 scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest or highest value read), and s belongs to it.
 
-``course`` (own): ``saturating`` is the published law. ``accelerating`` runs it backwards in time, u' = +s u^γ from the
-near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is no parameter of
-the device and is not written to its parameter set.
+``course`` (our choice): ``saturating`` is the published law. ``accelerating`` runs it backwards in time, u' = +s u^γ
+from the near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is not a
+parameter of the device and is not written to its parameter set.
 
-``start`` (own): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial state
-for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a conductance in
-parallel that differs from ramp to ramp would.
+``start`` (our choice): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial
+state for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a
+conductance in parallel that differs from ramp to ramp would.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class RampForward(ExplicitForward):
         """Which parameters such ramps cannot give, and which value is a convention."""
         said = [
             "the amplitude of the pulses is not known: theta, alpha and t_event act through the strength of one pulse "
-            "alone and cannot be had from this curve"
+            "alone and cannot be determined from this curve"
         ]
         if self._accelerating:
             said.append(
@@ -171,7 +171,7 @@ class RampForward(ExplicitForward):
                 f"{' and '.join(held)}: not fitted but taken from the reads; strength and start belong to that choice"
             )
         if self._unit == "1":
-            said.append("the reads are normalised: g_max and ratio cannot be had from them")
+            said.append("the reads are normalised: they do not determine g_max and ratio")
         return tuple(said)
 
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
