@@ -152,7 +152,7 @@ def test_paired_pulse_limits_are_two_resistors() -> None:
     """The series resistances are those that `test_ecram_circuits` finds with fixed ECRAMs."""
     limits = Testbench.load("ecram_paired_pulse").file.limits
     assert {key for key, limit in limits.items() if limit.origin == "oracle"} == {
-        "ratio", "excess_early_10k", "excess_early_20k", "decay_10k", "decay_20k",
+        "ratio", "decay_10k", "decay_20k",
     }  # fmt: skip
     assert limits["ratio"].span("1") == pytest.approx((1.0, ratio(10e3, 0.1e-6, 0.0)), abs=1e-4)
     for name, r0, series in (("10k", 10e3, 7.53e3), ("20k", 20e3, 9.14e3)):

@@ -17,6 +17,8 @@ TABLE_2 = (
     "largest ΔG, asymmetric Hebbian",
     "smallest ΔG, asymmetric Hebbian",
     "smallest ΔG, asymmetric anti-Hebbian",
+    "anti hebbian max delay",
+    "anti hebbian min delay",
     "largest ΔG, symmetric Hebbian",
     "smallest ΔG, symmetric anti-Hebbian",
     "ΔG at −4 ms, asymmetric Hebbian",
@@ -29,7 +31,8 @@ DIFFER: dict[str, set[str]] = {
     "line": set(),
     "ecram": set(),
     "neo_hebbian": set(),
-    "quantum_dot": {f"quantum_dot_table_2: {row}" for row in TABLE_2},
+    "quantum_dot": {f"quantum_dot_table_2: {row}" for row in TABLE_2}
+    | {"quantum_dot_anti_symmetric: rms distance from Table 2"},
     "stc": set(),
 }
 
