@@ -57,6 +57,14 @@ class Quantity:
     source: str = ""
 
 
+def _belong(one: str, other: str) -> bool:
+    """Whether two devices are the same, or one is a part of the other: it has all of its parameters."""
+    if one == other:
+        return True
+    ours, theirs = ({(entry.name, entry.unit) for entry in find_device(name).params} for name in (one, other))
+    return bool(ours and theirs) and (ours <= theirs or theirs <= ours)
+
+
 @dataclass(frozen=True)
 class ParameterSet:
     """The values of one device.
@@ -125,10 +133,20 @@ class ParameterSet:
         """The part of this set (and of ``others``) that another device has parameters for.
 
         A cell's set gives its memristor's; a memristor's and a transistor's give the cell's. Later sets win.
+
+        Raises:
+            InputError: for a set of a device of which neither is a part of the other: it would leave all defaults.
         """
+        others = tuple(others)
         known = {entry.name for entry in find_device(device).params}
         merged: dict[str, Quantity] = {}
         for part in (self, *others):
+            if not _belong(part.device, device):
+                fitting = ", ".join(name for of, name in shipped_sets() if _belong(of, device))
+                raise InputError(
+                    f"{part.name} is a set of {part.device}, which is neither {device} nor a part of it",
+                    remedy=f"take a set of {device}" + (f", e.g. {fitting}" if fitting else ""),
+                )
             merged |= {name: quantity for name, quantity in part.values.items() if name in known}
         sources = "; ".join(dict.fromkeys(part.source for part in (self, *others) if part.source))
         factors = {name: factor for part in (self, *others) for name, factor in part.plasticity.items()}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cosim.cli.paths import figure_file, require_file
+
 if TYPE_CHECKING:
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.result import FitResult
@@ -29,7 +31,9 @@ def fit(
         Path | None,
         typer.Option("-o", "--output", help="Write the parameter set here, and the result beside it (.json)."),
     ] = None,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Write the figure here (.png, .svg, .pdf).")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", callback=figure_file, help="Write the figure here (.png, .svg, .pdf).")
+    ] = None,
     profile: Annotated[
         bool,
         typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
@@ -44,6 +48,8 @@ def fit(
     from cosim.cli.output import print_json, to_json
     from cosim.fitting.recipe import JointRecipe, load_recipe
 
+    if output is not None:
+        require_file(output, ".toml", example="fit.toml")
     chosen = load_recipe(recipe)
     result: FitResult | JointResult
     if isinstance(chosen, JointRecipe):

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from cosim.cli.paths import figure_file
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -29,7 +31,9 @@ def heat(
     ] = False,
     write: Annotated[Path | None, typer.Option(help="Folder for the fitted parameter sets.")] = None,
     name: Annotated[str, typer.Option(help="Name of the sets; default: by F and K.", show_default=False)] = "",
-    figure: Annotated[Path | None, typer.Option(help="Write the step responses (.png, .svg, .pdf).")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(callback=figure_file, help="Write the step responses (.png, .svg, .pdf).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
 ) -> None:
     """Thermal resistance, coupling and poles of one stack; lengths take units ("60 nm")."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
+from cosim.cli.paths import figure_file, require_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
+    from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
     from cosim.surrogate.references import Reference
 
+LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
@@ -81,7 +86,9 @@ def train(
     ] = None,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
     reference: Annotated[str, typer.Option(help=REFERENCE, show_default=False)] = "",
-    figure: Annotated[Path | None, typer.Option(help="Write the comparison as a figure (.png, .svg, .pdf).")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
+    ] = None,
 ) -> None:
     """Make a surrogate from a parameter set, and certify it on pulses held out from its making.
 
@@ -89,14 +96,14 @@ def train(
     """
     from cosim.cli.output import counting
     from cosim.parameters import ParameterSet
+    from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import save
     from cosim.surrogate.model import Surrogate, find_map
     from cosim.surrogate.train import collect, load_samples
     from cosim.surrogate.train import train as certified
 
-    if output.suffix != ".npz":
-        raise InputError(f"{output} is not a .npz file", remedy="name the output e.g. cell.npz")
+    require_file(output, ".npz", example="cell.npz")
     for one, other in (((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))):
         if one[0] and other[0]:
             raise InputError(f"{one[1]} and {other[1]} exclude each other", remedy="take one of them")
@@ -105,8 +112,9 @@ def train(
         chosen = chosen.for_device(device)
     name = map_of_law(law) if law else event
     draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
-    ranges = {} if span == ("", "") else {"amplitude": (units.parse(span[0], "V"), units.parse(span[1], "V"))}
+    ranges = {} if span == ("", "") else {"amplitude": _span(*span)}
     shares, limits = _shares("--spread", spread), _shares("--limit", limit)
+    read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
     given = None if samples is None else load_samples(samples, draft.map)
     with _opened(draft.map, against, reference) as bench:
         if isinstance(bench, BenchReference):
@@ -121,8 +129,11 @@ def train(
             )  # fmt: skip
     save(surrogate, output)
     _show(surrogate, held, figure)
-    print(f"written     {output}")
     assert surrogate.certificate is not None
+    for sentence in surrogate.uncovered():
+        print(f"covered     {sentence}: give more --pulses")
+    print(f"written     {output}")
+    _verdict(surrogate.certificate)
     if surrogate.certificate.broken:
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; "
@@ -145,9 +156,33 @@ def _shape(event_map: EventMap, chosen: ParameterSet, width: str, edge: str) -> 
         return None
     own = event_map.device.pulse_width(chosen.resolved())
     length = units.parse(width, "s") if width else own
+    if length > LONGEST * own:
+        raise InputError(
+            f"--width {width} is {units.show(length, 's')}, more than {LONGEST:g} times the {units.show(own, 's')} of "
+            f"a pulse of {chosen.device}",
+            remedy=f"write its unit, e.g. --width '{_meant(width, own)}'",
+        )
     # a closed pulse keeps the edges that its thresholds were extracted with
     rise = units.parse(edge, "s") if edge else EDGES * (length if event_map.pulse is None else own)
     return PulseShape(length, rise, rise)
+
+
+def _meant(width: str, own: float) -> str:
+    """The number of ``width`` with the unit in which it is nearest to ``own`` (s), on a logarithmic scale."""
+    number = re.match(r"[^a-zA-Zµμ\s]+(?:[eE][+-]?\d+)?", width.strip())
+    written = number[0] if number is not None else width
+    unit = min(
+        ("fs", "ps", "ns", "us", "ms", "s"),
+        key=lambda unit: abs(math.log(units.parse(written, "1") * units.scale_of(unit) / own)),
+    )
+    return f"{written} {unit}"
+
+
+def _span(first: str, second: str) -> tuple[float, float]:
+    low, high = units.parse(first, "V"), units.parse(second, "V")
+    if not low < high:
+        raise InputError(f"--span {first} {second} is empty", remedy="write the lower end first")
+    return low, high
 
 
 def check(
@@ -157,7 +192,9 @@ def check(
     seed: Annotated[int, typer.Option(help="Of the pulses; another one than the certificate's tells more.")] = 1,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
     reference: Annotated[str, typer.Option(help=REFERENCE, show_default=False)] = "",
-    figure: Annotated[Path | None, typer.Option(help="Write the comparison as a figure (.png, .svg, .pdf).")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")] = False,
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
@@ -193,15 +230,21 @@ def check(
             "reference_updates_per_second": None if held.seconds_per_pulse is None else 1.0 / held.seconds_per_pulse,
         }
         print(json.dumps(facts))
+        if figure is not None:
+            _draw(fresh, held, figure)
     else:
         print("certificate" if old is not None else "this surrogate has no certificate")
         for line in [] if old is None else old.lines():
             print("  " + line)
         print("now")
         _show(fresh, held, figure, indent="  ")
-        print("  passes" if passed else "  fails: " + "; ".join(fresh.certificate.broken))
+        _verdict(fresh.certificate, indent="  ")
     if not passed:
         raise typer.Exit(1)
+
+
+def _verdict(certificate: Certificate, *, indent: str = "") -> None:
+    print(indent + ("fails: " + "; ".join(certificate.broken) if certificate.broken else "passes"))
 
 
 def _show(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
@@ -213,11 +256,16 @@ def _show(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, ind
     ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
     print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
     if figure is not None:
-        from cosim.report.style import save
-        from cosim.report.surrogate_figures import overview
-
-        save(overview(held, title=f"Surrogate against {surrogate.certificate.against}"), figure)
+        _draw(surrogate, held, figure)
         print(f"{indent}figure      {figure}")
+
+
+def _draw(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
+    from cosim.report.style import save
+    from cosim.report.surrogate_figures import overview
+
+    assert surrogate.certificate is not None
+    save(overview(held, title=f"Surrogate against {surrogate.certificate.against}"), figure)
 
 
 def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:

@@ -254,7 +254,7 @@ class Recipe(Table):
         merged = ParameterSet(self.device, self.name, {})
         with located(self.path), at("start", "sets"):
             parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
-        return merged.for_device(self.device, others=parts) if parts else merged
+            return merged.for_device(self.device, others=parts) if parts else merged
 
     def _load_set(self, reference: str) -> ParameterSet:
         beside = self.beside(reference)

@@ -85,8 +85,8 @@ def threshold_cell(surrogate: Surrogate) -> PulseCell:
     """The cell whose thresholds the rule amplifies to; raises `InputError` for a map without."""
     if surrogate.map.pulse is None:
         raise InputError(
-            f"voltage-dependent plasticity needs cells with thresholds, which the map {surrogate.name} of "
-            f"{surrogate.device} does not have",
+            f"voltage-dependent plasticity needs a pulse in closed form with thresholds (DeviceModel.pulse_cell), "
+            f"which the map {surrogate.name} of {surrogate.device} does not have",
             remedy="take a surrogate of e.g. cell_1t1r",
         )
     return surrogate.map.pulse.cell

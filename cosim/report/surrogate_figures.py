@@ -8,6 +8,8 @@ import numpy as np
 
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
+LEAST_SHOWN = 1e-3  # of full scale: a state that moves by less shows nothing but rounding (our choice)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,29 +18,40 @@ if TYPE_CHECKING:
 
 
 def plot_parity(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
-    """Change of every state per pulse, as shares of its largest: surrogate over reference, one colour a state."""
+    """Change of every state per pulse, as shares of its largest: surrogate over reference, one colour a state.
+
+    A state whose largest change is below `LEAST_SHOWN` of full scale is left out, and the title names it.
+    """
     ax = axes(ax)
+    still = []
     for k, name in enumerate(held.states):
         before = held[f"{name}_before"]
         step, ours = held[name] - before, held[f"{name}_surrogate"] - before
-        scale = float(np.max(np.abs(step))) or 1.0
+        scale = float(np.max(np.abs(step)))
+        if max(scale, float(np.max(np.abs(ours)))) < LEAST_SHOWN * held.full_scale(name):
+            still.append(name)
+            continue
+        scale = scale or held.full_scale(name)
         ax.plot(step / scale, ours / scale, ".", color=COLOURS[k % len(COLOURS)], ms=3, label=name)
     ax.plot([-1.0, 1.0], [-1.0, 1.0], color="0.5", lw=0.8, zorder=0)
     ax.set(xlabel="change per pulse over the largest, reference", ylabel="the same, surrogate")
-    ax.legend(loc="upper left")
+    if still:
+        ax.set_title(f"left out, moves by less than {LEAST_SHOWN:.1%} of full scale: {', '.join(still)}", fontsize=8)
+    if len(still) < len(held.states):
+        ax.legend(loc="upper left")
     return ax
 
 
 def plot_error(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
-    """Error of every state per pulse over the first input, in % of its largest value."""
+    """Error of every state per pulse over the first input, in % of the certificate's full scale."""
     ax = axes(ax)
     drive = held.events[next(str(name) for name in held.events if "units" in held.events[name].attrs)]
     for k, name in enumerate(held.states):
-        scale = float(np.max(np.abs(held[name]))) or 1.0
-        error = 100.0 * (held[f"{name}_surrogate"] - held[name]) / scale
+        error = 100.0 * (held[f"{name}_surrogate"] - held[name]) / held.full_scale(name)
         ax.plot(drive.values, error, ".", color=COLOURS[k % len(COLOURS)], ms=3, label=name)
     ax.axhline(0.0, color="0.5", lw=0.8, zorder=0)
-    ax.set(xlabel=f"{drive.name} ({drive.attrs['units']})", ylabel="error of the state (%)")
+    ax.set(xlabel=f"{drive.name} ({drive.attrs['units']})", ylabel="error of the state (% of full scale)")
+    ax.legend(loc="best")
     return ax
 
 

@@ -46,7 +46,7 @@ def deviating_range(nominal: float, deviation: float) -> Range:
 def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Iterable[str]) -> Mapping[str, float]:
     """Limits by name over `LIMITS`; ``state`` applies to each state that is not named.
 
-    Raises `UnknownName`, and `InputError` for a limit that is not positive.
+    Raises `UnknownName`, and `InputError` for a limit that is not a share above zero.
     """
     states, outputs = list(states), list(outputs)
     for name, limit in given.items():
@@ -54,6 +54,11 @@ def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Ite
             raise UnknownName("error of a certificate", str(name), known)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
+        if float(limit) > 1.0:
+            raise InputError(
+                f"the limit of {name} is {float(limit):g}, which is {100.0 * float(limit):g} % of full scale",
+                remedy=f"write {float(limit):g}%" if float(limit) < 100.0 else "give a share of at most 100 %",
+            )
     of = {**LIMITS, **{str(name): float(limit) for name, limit in given.items()}}
     found = {name: of.get(name, of[STATE]) for name in states}
     found |= {name: of.get(name, LIMITS[STATE]) for name in outputs}
@@ -294,12 +299,13 @@ def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, s
             raise InputError(f"{kind} {name!r} of the surrogate is missing", remedy=f"give {name}{in_unit}")
 
 
-def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> str | None:
-    """None where every one of ``values`` lies in ``allowed``; else the sentence that says which one does not.
+def require_inside(name: str, values: Array, allowed: Range, *, unit: str, slack: float = 0.0) -> str | None:
+    """None where every one of ``values`` lies in ``allowed``, widened by ``slack``; else the sentence that says which
+    one does not.
 
     Raises `DomainError` for values that are not finite, whatever the policy.
     """
-    low, high = allowed
+    low, high = widened(allowed, slack)
     if values.size == 0:
         return None
     smallest, largest = float(values.min()), float(values.max())
@@ -308,7 +314,11 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str) -> st
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         raise DomainError(f"{name} is not finite", remedy="find out where it comes from: the surrogate did not make it")
     worst = smallest if smallest < low else largest
-    return f"{name} = {worst:.6g} {unit} is outside the certified {low:.6g}..{high:.6g} {unit}".replace(" 1 ", " ")
+    shown = f"{worst:.6g}"
+    if shown in (f"{end:.6g}" for end in allowed):  # beyond the end by less than six digits tell
+        shown = repr(worst)
+    of = "" if unit == "1" else f" {unit}"
+    return f"{name} = {shown}{of} is outside the certified {allowed[0] + 0.0:.6g}..{allowed[1] + 0.0:.6g}{of}"
 
 
 def widened(allowed: Range, slack: float) -> Range:
@@ -323,24 +333,35 @@ def parameters_outside(
     """None where the instances' ``own`` parameters lie in the domain; else the sentence that says which do not."""
     for name, values in own.items():
         nominal = float(parameters.resolved()[name])
-        allowed = widened(domain.parameters.get(name, (nominal, nominal)), slack)
-        complaint = require_inside(name, values, allowed, unit=find_device(parameters.device).param(name).unit)
+        allowed = domain.parameters.get(name, (nominal, nominal))
+        unit = find_device(parameters.device).param(name).unit
+        complaint = require_inside(name, values, allowed, unit=unit, slack=slack)
         if complaint:
             return complaint
     return None
 
 
-REMEDY = "certify a wider domain (cosim surrogate train --span, --spread), or in Python take outside='warn'"
+# What widens the domain of each kind of quantity.
+WIDENED_BY: Mapping[str, str] = {
+    "input": "--span", "state": "more --pulses", "parameter": "--spread, as of its variation",
+}  # fmt: skip
 
 
-def complain(complaint: str | None, *, outside: Outside) -> None:
-    """Warn where ``outside`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint."""
+def complain(complaint: str | None, *, kind: Literal["input", "state", "parameter"], outside: Outside) -> None:
+    """Warn where ``outside`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint.
+
+    ``kind`` is that of the quantity which is outside.
+    """
     if complaint is None:
         return
     if outside == "warn":
         warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
     else:
-        raise DomainError(complaint, remedy=REMEDY)
+        raise DomainError(
+            complaint,
+            remedy=f"certify a wider domain (cosim surrogate train with {WIDENED_BY[kind]}), or in Python take "
+            "outside='warn'",
+        )
 
 
 def set_document(chosen: ParameterSet) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from cosim import units
 from cosim.bench.events import BenchMap
-from cosim.bench.maps import EVENT, FAILED, REASON, Fields
+from cosim.bench.maps import EVENT, FAILED, REASON, same
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap
 from cosim.devices.registry import device as find_device
-from cosim.errors import InputError, SimulationError
+from cosim.errors import InputError, SimulationError, at
 from cosim.parameters import ParameterSet
+from cosim.schema import located
 from cosim.surrogate.base import Range
 from cosim.surrogate.references import named
 
@@ -27,15 +28,29 @@ if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
 
-def _alike(ours: Fields, theirs: Fields) -> bool:
-    """Whether fields have the same names and dimensions."""
-    return ours.keys() == theirs.keys() and all(
-        units.dimension(entry.unit)[1] == units.dimension(theirs[name].unit)[1] for name, entry in ours.items()
-    )
-
-
-def _shown(inputs: Fields, states: Fields) -> str:
-    return ", ".join(f"{name} ({entry.unit})" for name, entry in {**inputs, **states}.items())
+def _differences(event_map: EventMap, one: BenchMap) -> list[str]:
+    """What keeps a bench's map from standing for a device's, each as a part of a sentence; empty where it can."""
+    found = []
+    readings = event_map.device.readings.keys()
+    outputs = {name: entry for name, entry in event_map.outputs.items() if name not in readings}
+    for kind, wanted, theirs in (
+        ("input", event_map.inputs, one.inputs),
+        ("state", event_map.states, one.states),
+        ("output", outputs, one.outputs),
+    ):
+        spare = [name for name in theirs if name not in wanted]
+        for name, entry in wanted.items():
+            if name not in theirs:
+                unit = "" if entry.unit == "1" else f" ({entry.unit})"
+                # a field that is left over where one is missing is the likely one, whatever it is called
+                alike = [other for other in spare if same(entry.unit, theirs[other].unit)]
+                near = difflib.get_close_matches(name, alike, n=1) or (alike if len(alike) == 1 else [])
+                found.append(f"lacks the {kind} {name}{unit}" + (f" (did you mean its {near[0]}?)" if near else ""))
+                spare = [other for other in spare if other not in near]
+            elif not same(entry.unit, theirs[name].unit):
+                found.append(f"has the {kind} {name} in {theirs[name].unit}, not in {entry.unit}")
+        found += [f"has the {kind} {name}, which the device's has not" for name in spare if kind != "output"]
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,20 +106,17 @@ class BenchReference:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
         names = sorted(self.bench.file.maps, key=lambda name: name != event_map.name)
         maps = [BenchMap.load(self.bench, name) for name in names] or [BenchMap.load(self.bench)]
-        for one in maps:
-            lacks = event_map.outputs.keys() - one.outputs.keys() - event_map.device.readings.keys()
-            if not lacks and _alike(event_map.inputs, one.inputs) and _alike(event_map.states, one.states):
-                return one
-        wanted = f"{_shown(event_map.inputs, event_map.states)} and the outputs {', '.join(event_map.outputs)}"
-        known = "; ".join(
-            f"{one.name} has {_shown(one.inputs, one.states)} and the outputs {', '.join(one.outputs) or 'none'}"
-            for one in maps
-        )
-        raise InputError(
-            f"bench {self.bench.name} has no map with the fields of {event_map.device.name}'s {event_map.name}, "
-            f"{wanted}: its map {known}",
-            remedy="declare one, [maps.NAME]",
-        )
+        differing = [_differences(event_map, one) for one in maps]
+        nearest = min(range(len(maps)), key=lambda k: len(differing[k]))
+        if not differing[nearest]:
+            return maps[nearest]
+        with located(self.bench.source), at("maps", maps[nearest].name):
+            raise InputError(
+                f"bench {self.bench.name} has no map with the fields of {event_map.device.name}'s {event_map.name}: "
+                f"its {'map' if len(maps) == 1 else 'nearest map'} {maps[nearest].name} "
+                + ", ".join(differing[nearest]),
+                remedy="name its fields as the device's are named, or declare another map, [maps.NAME]",
+            )
 
     def ranges(self, event_map: EventMap) -> dict[str, Range]:
         """Of the inputs: where both the bench and the device's map are at home."""

@@ -54,8 +54,8 @@ class HeldOutEvents:
     """Held-out events with the answers of reference and surrogate; ``held["w"]`` is a column's values.
 
     Args:
-        events: over ``event``: each input; ``<state>_before``; each state and output of the reference, and the
-            surrogate's as ``<name>_surrogate``.
+        events: over ``event``: each input; ``<state>_before``; each state (with its ``full_scale``) and output of the
+            reference, and the surrogate's as ``<name>_surrogate``.
         free: per state and train, both states (2, n) as shares of the range, where each follows itself.
         seconds_per_pulse: wall time that one event more takes the reference, its start-up left out; None where the
             trains are too few or too short to tell.
@@ -72,6 +72,10 @@ class HeldOutEvents:
     def states(self) -> list[str]:
         """Names of the states."""
         return [str(name).removesuffix("_before") for name in self.events if str(name).endswith("_before")]
+
+    def full_scale(self, state: str) -> float:
+        """What the certificate's errors of a state are shares of, in its unit."""
+        return float(self.events[state].attrs["full_scale"])
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The surrogate's change of every state over the reference's."""
@@ -262,6 +266,8 @@ def certify(
     }
     ours = stepped(plain.with_(instances=of_event), data)
     data = data.assign({f"{name}_surrogate": (EVENT, values) for name, values in ours.items()})
+    for name, entry in event_map.states.items():
+        data[name].attrs["full_scale"] = entry.span
     held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
     scales = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}

@@ -107,7 +107,7 @@ class Surrogate:
                     remedy="certify this one",
                 )
             complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
-            complain(complaint, outside=self.outside)
+            complain(complaint, kind="parameter", outside=self.outside)
 
     @property
     def _slack(self) -> float:
@@ -250,22 +250,35 @@ class Surrogate:
             return domain.states[name] if name in domain.states else domain.inputs[name]
         return self.map.bounds(name) if name in self.map.states else (-np.inf, np.inf)
 
+    def uncovered(self) -> tuple[str, ...]:
+        """Each state whose certified range is less than its own, as a sentence."""
+        if self.certificate is None:
+            return ()
+        return tuple(
+            f"{name} is certified from {low:.4g} to {high:.4g} of {entry.range[0]:.4g}..{entry.range[1]:.4g}"
+            + ("" if entry.unit == "1" else f" {entry.unit}")
+            for name, entry in self.map.states.items()
+            for low, high in [self.allowed(name)]
+            if high - low < (1.0 - SLACK) * entry.span
+        )
+
     def outside_domain(self, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> NDArray[np.bool_] | None:
         """None inside the domain; else raises, warns, or gives the instances (bool) to ask the reference for."""
-        found: list[str] = []
+        found: list[tuple[str, Literal["input", "state"]]] = []
         bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
-        for values, fields, kind in ((inputs, self.map.inputs, ""), (state, self.map.states, "state ")):
-            for name, x in values.items():
-                low, high = widened(self.allowed(name), self._slack)
-                complaint = require_inside(f"{kind}{name}", x, (low, high), unit=fields[name].unit)
-                if complaint is not None:
-                    found.append(complaint)
-                    bad = bad | ~((x >= low) & (x <= high))
+        for name, x in (*inputs.items(), *state.items()):
+            of_state, allowed = name in self.map.states, self.allowed(name)
+            unit = (self.map.states if of_state else self.map.inputs)[name].unit
+            complaint = require_inside(f"state {name}" if of_state else name, x, allowed, unit=unit, slack=self._slack)
+            if complaint is not None:
+                low, high = widened(allowed, self._slack)
+                found.append((complaint, "state" if of_state else "input"))
+                bad = bad | ~((x >= low) & (x <= high))
         if not found:
             return None
         if self.outside == "ask" and self.certificate is not None:
             return bad
-        complain(found[0], outside=self.outside)
+        complain(found[0][0], kind=found[0][1], outside=self.outside)
         return None
 
     def _ask(
