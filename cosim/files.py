@@ -69,16 +69,17 @@ def open_plain(path: str | Path, *, kind: str) -> Iterator[BinaryIO]:
     """
     try:
         # a pipe without a writer is opened at once, and found out
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MissingFile(
             f"cannot read {kind} {str(path)[:200]!r}: {error.strerror}", remedy="check the path"
         ) from None
     except ValueError:  # a null in the path
         raise MissingFile(f"there is no {kind} {str(path)[:80]!r}", remedy="check the path") from None
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise InputError(f"{kind} {str(path)!r} is not a regular file", remedy="check the path")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{kind} {str(path)!r} is not a regular file", remedy="check the path")
+    with os.fdopen(handle, "rb") as file:
         yield file
 
 
@@ -88,6 +89,8 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
         with open_plain(path, kind=kind) as file:
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > limit else file.read(limit + 1)
+    except InputError:  # MissingFile is an OSError
+        raise
     except OSError as error:
         raise MissingFile(
             f"cannot read {kind} {str(path)[:200]!r}: {error.strerror}", remedy="check the path"
