@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from cosim.errors import InputError, MissingFile, Where
 from cosim.packages import process_unchanged
@@ -61,25 +61,41 @@ def write_netcdf(path: str | Path, data: xarray.Dataset) -> Path:
     return Path(path)
 
 
-def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
-    """The content of a plain file; a pipe would block, a device would not end.
+@contextmanager
+def open_plain(path: str | Path, *, kind: str) -> Iterator[BinaryIO]:
+    """A plain file, open for reading; a pipe would block, a device would not end.
 
-    Raises `MissingFile`; `InputError` for anything but a plain file, or one of more than ``limit`` bytes.
+    Raises `MissingFile` for one that cannot be opened; `InputError` for anything but a plain file.
     """
     try:
         # a pipe without a writer is opened at once, and found out
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{kind} {str(path)!r} is not a regular file", remedy="check the path")
-            data = b"" if status.st_size > limit else file.read(limit + 1)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MissingFile(
             f"cannot read {kind} {str(path)[:200]!r}: {error.strerror}", remedy="check the path"
         ) from None
     except ValueError:  # a null in the path
         raise MissingFile(f"there is no {kind} {str(path)[:80]!r}", remedy="check the path") from None
-    if max(status.st_size, len(data)) > limit:
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{kind} {str(path)!r} is not a regular file", remedy="check the path")
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
+    """The content of a plain file; raises as `open_plain`, and `InputError` for one of more than ``limit`` bytes."""
+    try:
+        with open_plain(path, kind=kind) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > limit else file.read(limit + 1)
+    except InputError:  # MissingFile is an OSError
+        raise
+    except OSError as error:
+        raise MissingFile(
+            f"cannot read {kind} {str(path)[:200]!r}: {error.strerror}", remedy="check the path"
+        ) from None
+    if max(size, len(data)) > limit:
         raise InputError(f"larger than {limit >> 20} MiB", where=Where(path), remedy=f"check that this is a {kind}")
     return data
 

@@ -190,11 +190,10 @@ class ParameterSet:
     def load(cls, reference: str | Path) -> ParameterSet:
         """The set that ``reference`` names (module docstring). Raises `MissingFile`, `UnknownName`, `InputError`."""
         text = str(reference)
+        file, name = in_file(text)
+        if file:
+            return cls.in_file(file, name)
         head, _, tail = text.rpartition(":")
-        if text.endswith(".toml"):
-            return _only(read_sets(text), text)
-        if head.endswith(".toml"):
-            return _named(read_sets(head), tail, head)
         shipped = shipped_sets()
         if head:
             shipped = {key: found for key, found in shipped.items() if key[0] == head}
@@ -209,6 +208,20 @@ class ParameterSet:
                 remedy="write " + " or ".join(f"{found.device}:{found.name}" for found in matches),
             )
         return matches[0]
+
+    @classmethod
+    def in_file(cls, path: str | Path, name: str | None = None) -> ParameterSet:
+        """The set called ``name`` in a file, or its only one; raises as `load`."""
+        sets = read_sets(path)
+        return _only(sets, str(path)) if name is None else _named(sets, name, str(path))
+
+
+def in_file(reference: str) -> tuple[str, str | None]:
+    """The file that a reference to a set names, "" for a shipped set; and the set's name, None for the only one."""
+    if reference.endswith(".toml"):
+        return reference, None
+    head, _, tail = reference.rpartition(":")
+    return (head, tail) if head.endswith(".toml") else ("", None)
 
 
 def _only(sets: Mapping[str, ParameterSet], path: str) -> ParameterSet:

@@ -10,6 +10,7 @@ pulses in one transient carries it from event to event.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from cosim.bench.measures.kinds import Kind, ReadConductance
 from cosim.bench.stimulus_kinds import Pulses
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
+from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Limits, Simulator
 from cosim.errors import DomainError, InputError, UnitError
 
@@ -102,10 +104,18 @@ class BenchMap:
         return replace(self, bench=bench)
 
     def digest(self) -> str:
-        """SHA-256 of the bench's own circuit and of the netlist that it includes."""
-        digest = hashlib.sha256(self.bench.file.circuit.encode())
-        if self.bench.file.netlist:
-            digest.update(self.bench.included(self.bench.file.netlist).read_bytes())
+        """SHA-256 of what decides the answers to events: the decks as they are written, with parameters, stimuli,
+        options and all that they include, and the measures that read them; without the events' own values.
+
+        Raises as writing and preparing a deck does.
+        """
+        lows = {one.parameter: self.inputs[name].range[0] for name, one in self.given.inputs.items() if one.parameter}
+        lows |= {one.parameter: self.states[name].range[0] for name, one in self.given.states.items()}
+        read = [self.given.model_dump(mode="json", include={"inputs", "states", "outputs"})]
+        read.append({name: entry.model_dump(mode="json") for name, entry in self.bench.file.measures.items()})
+        digest = hashlib.sha256(json.dumps(read, sort_keys=True).encode())
+        for _, _, deck in self.bench.with_(parameters=lows).decks():
+            digest.update(fingerprint(deck).encode())
         return digest.hexdigest()
 
     def respond(self, events: xarray.Dataset, simulator: Simulator, *, limits: Limits | None = None) -> xarray.Dataset:

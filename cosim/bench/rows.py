@@ -14,13 +14,38 @@ _PLACE = re.compile(r"\{(stimulus|section|library|device)\.([\w.]+)\}")
 
 
 def filled(circuit: str, value: Callable[[str, str], str]) -> tuple[str, list[int]]:
-    """``circuit`` stripped, with ``value(kind, name)`` for each ``{kind.name}``, and the line that each row is from."""
+    """``circuit`` stripped, with ``value(kind, name)`` for each ``{kind.name}``, and the line that each row is from.
+
+    A device's negative value stands in parentheses inside an expression, where ``-1.9**2`` would be -3.61; elsewhere
+    it stays the number that a card asks for.
+    """
     lines: list[str] = []
     rows: list[int] = []
+    card = ""  # with its continuations, as far as it is read
     for number, line in enumerate(circuit.strip().split("\n")):
-        lines.append(_PLACE.sub(lambda match: value(match[1], match[2]), line) if "{" in line else line)
+        card = f"{card}\n" if line.lstrip().startswith("+") else ""
+        made, end = [], 0
+        for match in _PLACE.finditer(line) if "{" in line else ():
+            made.append(line[end : match.start()])
+            card += line[end : match.start()]
+            text, end = value(match[1], match[2]), match.end()
+            negative = match[1] == "device" and text.startswith("-")
+            made.append(f"({text})" if negative and _in_expression(card, line[end:]) else text)
+        card += line[end:]
+        lines.append("".join(made) + line[end:])
         rows += [number] * (lines[-1].count("\n") + 1)
     return "\n".join(lines), rows
+
+
+def _in_expression(before: str, after: str) -> bool:
+    """Whether what stands between two parts of a card is part of an expression: in braces or quotes, of a behavioural
+    source, or beside an operator.
+    """
+    braces = before.count("{") > before.count("}")
+    source = before.lstrip()[:1] in ("b", "B") and "=" in before
+    operator = re.search(r"[^\s][-+*/^]$", before) or re.match(r"\s*[*/^]", after)
+    quotes = before.rpartition("\n")[2].count("'") % 2  # of its row: an earlier one may end in a comment
+    return bool(braces or quotes or source or operator)
 
 
 def deck_rows(file: Path, circuit: str, *, before: int, rows: Sequence[int], analysis: str) -> tuple[int | None, ...]:

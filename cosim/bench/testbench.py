@@ -44,7 +44,7 @@ from cosim.files import resolved
 from cosim.language.chance import LARGEST_SEED
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
-from cosim.parameters import ParameterSet
+from cosim.parameters import ParameterSet, in_file
 from cosim.schema import Quantity, located, read, validate
 
 # Tolerances that follow a memristor's state: at ngspice's default trtol = 7 a 200 ns pulse is integrated with an error
@@ -403,10 +403,10 @@ class Testbench:
 
     def load_set(self, reference: str, device: str) -> ParameterSet:
         """A parameter set as a bench names it: a path counts from the bench's folder."""
-        path, suffix, name = reference.partition(".toml")
-        if not suffix:
+        file, name = in_file(reference)
+        if not file:
             return ParameterSet.load(reference)
-        return ParameterSet.load(f"{self._inside(path + suffix, f'parameter set of device {device!r}')}{name}")
+        return ParameterSet.in_file(self._inside(file, f"parameter set of device {device!r}"), name)
 
     def included(self, name: str) -> Path:
         """The bench's netlist: beside it, or a shipped one."""

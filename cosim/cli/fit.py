@@ -27,6 +27,9 @@ def register(app: typer.Typer) -> None:
 def fit(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe (.toml), or the name of a shipped one.")],
     data: Annotated[Path | None, typer.Option("--data", help="A file in place of the recipe's own.")] = None,
+    allow: Annotated[
+        list[Path] | None, typer.Option("--allow", help="A further folder that the recipe may read; may be repeated.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write the parameter set here, and the result beside it (.json)."),
@@ -50,7 +53,7 @@ def fit(
 
     if output is not None:
         require_file(output, ".toml", example="fit.toml")
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe, allow=allow or ())
     result: FitResult | JointResult
     if isinstance(chosen, JointRecipe):
         from cosim.errors import InputError

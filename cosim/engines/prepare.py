@@ -91,13 +91,13 @@ def _check_structure(netlist: Netlist, deck: Deck) -> None:
 
 
 def fingerprint(deck: Deck) -> str:
-    """SHA-256 of the deck as an engine sees it, included files and compiled models with it: for caches and campaigns.
+    """SHA-256 of the deck as an engine sees it, with included files, compiled models and the data that it reads.
 
     Comments, line ends and the title do not count. Raises as `prepare` does.
     """
     prepared = prepare(deck)
     digest = hashlib.sha256(prepared.text.encode())
-    for path in prepared.osdi:
+    for path in (*prepared.osdi, *prepared.reads):
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return digest.hexdigest()
 

@@ -7,7 +7,7 @@
 
     [data]
     kind = "pulse train"
-    file = "train.csv"                # beside the recipe; or dataset = "gong2018"
+    file = "train.csv"                # in the recipe's folder; or dataset = "gong2018"
     reader = "table"                  # `cosim.data.readers`
     columns.amplitude = { name = "V", unit = "V" }
     columns.read = { name = "I", unit = "uA" }   # a current is divided by v_read
@@ -34,13 +34,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, InstanceOf
+from pydantic import Field, InstanceOf, PrivateAttr
 
 from cosim import resources, units
 from cosim.data.recording import Curve, Group, Recording
@@ -49,7 +49,8 @@ from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnitError, UnknownName, at
-from cosim.parameters import ParameterSet
+from cosim.files import resolved
+from cosim.parameters import ParameterSet, in_file
 from cosim.schema import Table, located, validate
 from cosim.toml_files import read_toml
 
@@ -203,16 +204,21 @@ class Recipe(Table):
     path: Path | None = Field(default=None, exclude=True)
     given: tuple[InstanceOf[ParameterSet], ...] = Field(default=(), exclude=True)
 
+    # Private: a file that could set it would allow itself what it likes.
+    _allowed: tuple[Path, ...] = PrivateAttr(default=())
+
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, *, allow: Sequence[str | Path] = ()) -> Self:
         """A recipe file, or a shipped one by name (``"virtual_lab/cell"``).
 
+        ``allow`` are folders, beside the recipe's own, that its files may lie in: a recipe cannot grant itself more.
         Raises `MissingFile`, `UnknownName`, or an `InputError` that names the key.
         """
         file = _file(path)
         body = read_toml(file, kind="fit recipe")
         text = file.read_text(encoding="utf-8")
         recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
+        recipe._allowed = tuple(resolved(folder) for folder in allow)
         with located(file):
             _require_units(body)
             recipe.check()
@@ -229,10 +235,21 @@ class Recipe(Table):
         """The device."""
         return find_device(self.device)
 
-    def beside(self, name: str) -> Path:
-        """A path that the recipe names: relative to the recipe's folder."""
-        given = Path(name).expanduser()
-        return given if given.is_absolute() or self.path is None else self.path.parent / given
+    def inside(self, name: str, what: str) -> Path:
+        """The file that the recipe means by ``name``, from its folder; of a recipe made in memory, any file.
+
+        Raises `InputError` for one that leads out of the recipe's folder and those allowed.
+        """
+        if self.path is None:
+            return resolved(name)
+        path = resolved(name if name.startswith("~") else self.path.parent / name)
+        roots = (resolved(self.path.parent), *self._allowed, *resources.shipped_roots())
+        if not any(path.is_relative_to(root) for root in roots):
+            raise InputError(
+                f"{what} lies outside the recipe's folder, in {str(path.parent)!r}",
+                remedy=f"allow it: --allow {path.parent}",
+            )
+        return path
 
     def recording(self, spec: DataSpec, file: str | Path | None = None) -> Recording:
         """The recording that ``spec`` describes; ``file`` replaces the file that it names."""
@@ -247,7 +264,7 @@ class Recipe(Table):
         if spec.file is None:
             raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
         # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.
-        return read_curve(self.beside(spec.file), spec).with_(source=spec.file)
+        return read_curve(self.inside(spec.file, f"data file {spec.file[:80]!r}"), spec).with_(source=spec.file)
 
     def starting_set(self) -> ParameterSet:
         """The parameter sets of ``start.sets``, merged for the device; later ones win."""
@@ -257,9 +274,10 @@ class Recipe(Table):
             return merged.for_device(self.device, others=parts) if parts else merged
 
     def _load_set(self, reference: str) -> ParameterSet:
-        beside = self.beside(reference)
-        file = str(beside).partition(".toml")[0] + ".toml"
-        return ParameterSet.load(str(beside) if ".toml" in reference and Path(file).exists() else reference)
+        file, name = in_file(reference)
+        if not file:
+            return ParameterSet.load(reference)
+        return ParameterSet.in_file(self.inside(file, f"parameter set {file[:80]!r}"), name)
 
     def fingerprint(self) -> str:
         """SHA-256 of the recipe's content, wherever its file lies."""
@@ -424,11 +442,11 @@ class JointRecipe(Recipe):
                     raise InputError("part = [first, last] leaves no rows", remedy="write the smaller share first")
 
 
-def load_recipe(path: str | Path) -> FitRecipe | JointRecipe:
+def load_recipe(path: str | Path, *, allow: Sequence[str | Path] = ()) -> FitRecipe | JointRecipe:
     """The recipe in a file: a joint one where it has ``[[observations]]``; raises as `Recipe.load`."""
     file = _file(path)
     joint = "observations" in read_toml(file, kind="fit recipe")
-    return JointRecipe.load(file) if joint else FitRecipe.load(file)
+    return (JointRecipe if joint else FitRecipe).load(file, allow=allow)
 
 
 def _file(path: str | Path) -> Path:

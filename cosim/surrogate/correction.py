@@ -12,6 +12,7 @@ held-out samples (`cosim.surrogate.train.correct`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -25,6 +26,8 @@ from cosim.devices.base import Array, Operand
 from cosim.errors import InputError
 
 Signs = tuple[int, ...]
+# Our choice, far above what is trained: a file cannot ask for more products than it is worth to sum.
+MOST_DEGREE, MOST_TERMS = 20, 10_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,18 @@ class Correction:
     tables: Mapping[str, Array]
 
     def __post_init__(self) -> None:
-        wanted = (2 ** len(self.signed), len(orders(len(self.fields), self.degree)))
+        if not 0 <= self.degree <= MOST_DEGREE:
+            raise InputError(f"correction: its degree {self.degree:.4g} is not within 0..{MOST_DEGREE}")
+        if not set(self.signed) <= set(self.fields) or len(set(self.signed)) != len(self.signed):
+            raise InputError("correction: a signed field is not one of its fields, or is named twice")
+        # counted, not listed: the list of a file's degree may be larger than any memory
+        terms, signs = math.comb(len(self.fields) + self.degree, self.degree), len(self.signed)
+        if terms << min(signs, MOST_TERMS.bit_length()) > MOST_TERMS:
+            raise InputError(
+                f"correction: degree {self.degree} in {len(self.fields)} fields, {signs} of them signed, takes more "
+                f"than {MOST_TERMS} coefficients"
+            )
+        wanted = (2**signs, terms)
         for name, table in self.tables.items():
             if table.shape != wanted or not np.all(np.isfinite(table)):
                 raise InputError(f"correction: the coefficients of {name} are not {wanted} finite numbers")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cosim import __version__
 from cosim.errors import InputError, MissingFile, Where
-from cosim.files import replacing
+from cosim.files import open_plain, replacing
 from cosim.surrogate.base import Certificate
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def write_npz(path: str | Path, arrays: dict[str, NDArray[Any]]) -> Path:
 def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
     """Every array of an ``.npz``; raises `MissingFile`, or `InputError` for a file that is not one or is damaged."""
     try:
-        with Path(path).open("rb") as handle:
+        if not Path(path).exists():
+            raise MissingFile(f"there is no {kind} {path}", remedy="check the path")
+        with open_plain(path, kind=kind) as handle:
             if not zipfile.is_zipfile(handle):
                 raise InputError(f"this is not a {kind}", where=Where(path), remedy="a .npz file is asked for")
             _require_small(handle, Path(path), kind)
@@ -68,8 +70,6 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
             return found
     except InputError:
         raise
-    except FileNotFoundError:
-        raise MissingFile(f"there is no {kind} {path}", remedy="check the path") from None
     except OSError as error:
         raise MissingFile(f"cannot read {kind} {path}: {error.strerror or error}", remedy="check the path") from None
     except (ValueError, KeyError, EOFError, SyntaxError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
@@ -167,6 +167,10 @@ def load(path: str | Path) -> Surrogate:
         if error.where is None:
             raise InputError(error.message, where=where, remedy=error.remedy) from None
         raise
+    except MemoryError:
+        raise InputError(
+            "the surrogate file asks for more memory than there is", where=where, remedy="make it again"
+        ) from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise InputError(
             f"the surrogate file lacks or has malformed {error}", where=where, remedy="make it again"

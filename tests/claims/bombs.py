@@ -18,7 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from cosim.parameters import ParameterSet
+from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import VERSION
+from cosim.surrogate.files import save as save_surrogate
+from cosim.surrogate.model import Surrogate
 
 BASE = "R1 a 0 1k\nV1 a 0 1\n.tran 1n 100n\n"
 BENCH = 'title = "bomb"\ncircuit = """\nV1 a 0 1\nR1 a 0 1k\n"""\nanalysis = { kind = "op" }\n'
@@ -290,3 +294,44 @@ def _certificate_numbers(path: Path) -> None:
 @_maker
 def _certificate_no_text(path: Path) -> None:
     _document(path, b"\xff\xfe\x00{")
+
+
+def _corrected(path: Path, **changes: Any) -> None:
+    """A whole surrogate whose correction says of itself what it likes, with a right digest."""
+    correction = Correction(
+        ("w", "amplitude"), ("amplitude",), np.array([[0.0, 1.0], [0.0, 2.0]]), 0, {"w": np.zeros((2, 1))}
+    )
+    save_surrogate(Surrogate(ParameterSet.load("tio2"), correction=correction), path)
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    document = json.loads(arrays["document"].tobytes())
+    document["body"]["correction"] |= changes
+    text = json.dumps(document).encode()
+    arrays["document"] = np.frombuffer(text, dtype=np.uint8)
+    arrays["digest"] = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
+    np.savez(path, **arrays)
+
+
+@_maker
+def _correction_degree(path: Path) -> None:
+    _corrected(path, degree=3_000_000_000)
+
+
+@_maker
+def _correction_degree_no_table(path: Path) -> None:
+    _corrected(path, degree=3_000_000_000, of=[])
+
+
+@_maker
+def _correction_negative(path: Path) -> None:
+    _corrected(path, degree=-1)
+
+
+@_maker
+def _correction_fields(path: Path) -> None:
+    _corrected(path, degree=20, fields=[f"f{k}" for k in range(500)], signed=[])
+
+
+@_maker
+def _correction_signed(path: Path) -> None:
+    _corrected(path, fields=[f"f{k}" for k in range(60)], signed=[f"f{k}" for k in range(60)], of=[])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,6 +40,7 @@ from cosim.engines.worker import sandbox
 from cosim.engines.worker.pool import Answer, Pool
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, Where
 from cosim.files import decoded
+from cosim.fitting.recipe import JointRecipe, load_recipe
 from cosim.language import netlist
 from cosim.parameters import ParameterSet
 from cosim.surrogate import files as surrogates
@@ -323,8 +325,29 @@ def _set(trial: Trial, path: Path, seen: Seen) -> None:
         seen.refused(error)
 
 
+def _recipe(trial: Trial, path: Path, seen: Seen) -> None:
+    """Its data and its starting set, each by itself."""
+    del trial
+    try:
+        recipe = load_recipe(path)
+    except CosimError as error:
+        seen.refused(error)
+        return
+    specs = recipe.observations if isinstance(recipe, JointRecipe) else (recipe.data,)
+    reads: list[Callable[[], object]] = [partial(recipe.recording, spec) for spec in specs if spec.file]
+    for read in (*reads, recipe.starting_set) if recipe.start.sets else reads:
+        try:
+            found = read()
+        except CosimError as error:
+            seen.refused(error)
+            continue
+        seen.texts.append(repr(found))
+        seen.ran += 1
+
+
 _WAYS: Mapping[str, Callable[[Trial, Path, Seen], None]] = {
     "deck": _deck, "bench": _bench, "raw": _raw, "verilog-a": _verilog, "surrogate": _surrogate, "set": _set,
+    "recipe": _recipe,
 }  # fmt: skip
 
 

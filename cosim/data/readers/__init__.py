@@ -16,12 +16,13 @@ import numpy as np
 
 from cosim import units
 from cosim.data.kinds import KINDS
-from cosim.data.readers.cells import lines_of, read_text
+from cosim.data.readers.cells import MAX_BYTES, lines_of, read_text
 from cosim.data.readers.table import Layout, TextTable, read_tables, several
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
+from cosim.files import read_plain
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
@@ -41,7 +42,7 @@ def read_curve(path: str | Path, spec: DataSpec) -> Curve:
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_plain(path, limit=MAX_BYTES, kind="data file")).hexdigest()
 
 
 def to_si(

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cosim.errors import DataError, MissingFile, Where
-from cosim.files import decoded
+from cosim.errors import DataError, Where
+from cosim.files import decoded, read_plain
 
 COMMENT = ("#", "!", "%", "//")
 # A cell that holds no reading: nothing, or what programs write for it.
@@ -24,6 +24,8 @@ FAILED = EMPTY - {""} | {
 }  # fmt: skip
 # SCPI instruments send 9.9e37 for an overflow and 9.91e37 for "not a number".
 OVERFLOW = 9.8e37
+# Our choice: more than a fit can use, and what memory holds as cells.
+MAX_BYTES, MAX_LINES = 512 << 20, 10_000_000
 SAMPLE = 2000  # lines that choose the delimiter
 
 _EXPONENT = r"(?:[eEdD][+-]?\d+)?"
@@ -38,13 +40,11 @@ _APART = re.compile("(?<=\\d)[\u00a0\u2009\u202f'\u2019](?=\\d{3}(?!\\d))")
 def read_text(path: str | Path) -> str:
     """A text file in UTF-8 (with or without BOM), UTF-16 with BOM, or the Western code page of older instruments."""
     file = Path(path)
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise MissingFile(f"cannot read {file}: {error.strerror}", remedy="check the path") from None
-    text = decoded(raw, where=Where(file), fallback="cp1252")
+    text = decoded(read_plain(file, limit=MAX_BYTES, kind="data file"), where=Where(file), fallback="cp1252")
     if "\0" in text:
         raise DataError("is not a text file", where=Where(file), remedy="export the data as CSV")
+    if text.count("\n") + text.count("\r") > 2 * MAX_LINES:  # CR LF counts twice
+        raise DataError(f"has more than {MAX_LINES} lines", where=Where(file), remedy="keep the part to be fitted")
     return text
 
 
