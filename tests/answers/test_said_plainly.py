@@ -1,0 +1,62 @@
+"""Messages, tables and pages say what they mean: word order, units, origins of limits, how much of a file was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosim import units
+from cosim.data.readers import read_columns
+from cosim.data.spec import DataSpec
+from cosim.errors import InputError, UnitError, UnknownName
+from cosim.heat.stack import Stack
+
+NAMES: dict[str, tuple[str, str]] = {
+    "a noun": ("vector", "unknown vector 'r_onn'; did you mean r_on?"),
+    "in a place": ("key in bench", "unknown key 'r_onn' in bench; did you mean r_on?"),
+    "of two": (
+        "parameter of device 'memristor' of bench i",
+        "unknown parameter 'r_onn' of device 'memristor' of bench i; did you mean r_on?",
+    ),
+    "with something": ("device with parameter sets", "unknown device 'r_onn' with parameter sets; did you mean r_on?"),
+    "a choice": ("measure or swept parameter", "unknown measure or swept parameter 'r_onn'; did you mean r_on?"),
+    "a remark": (
+        "correlated parameter (it does not vary)",
+        "unknown correlated parameter 'r_onn' (it does not vary); did you mean r_on?",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_unknown_name_stands_behind_its_noun(kind: str) -> None:
+    noun, said = NAMES[kind]
+    assert str(UnknownName(noun, "r_onn", ["r_on", "w"])) == said
+
+
+@pytest.mark.parametrize("unit", ["", "1", "%"])
+def test_a_plain_number_with_a_unit_is_refused_in_plain_words(unit: str) -> None:
+    with pytest.raises(UnitError) as error:
+        units.parse("3 mW", unit)
+    assert str(error.value) == "'3 mW' has a unit, and this is a plain number; write it without a unit"
+
+
+def test_columns_of_another_kind_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "loop.csv"
+    path.write_text("t,U,I\n0,0,0\n1,1,1e-3\n")
+    columns = {name: {"name": column, "unit": unit} for name, column, unit in
+               (("time", "t", "s"), ("voltage", "U", "V"), ("current", "I", "A"))}  # fmt: skip
+    spec = DataSpec.model_validate({"kind": "i-v", "file": str(path), "columns": columns})
+    with pytest.raises(InputError, match=r"kind 'i-v' has no column 'time'; with these columns write kind = \"loop\""):
+        read_columns(path, spec)
+
+
+LENGTHS = ("feature", "pitch", "oxide", "top", "bottom", "shared", "rod_radius", "filament_radius", "substrate",
+           "margin", "cap")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_length_without_its_unit_is_refused_before_the_grid_is_made(name: str) -> None:
+    with pytest.raises(InputError, match=rf'^{name} = 60 m .*in metres.*"60 nm"$'):
+        Stack(**{name: 60.0})  # type: ignore[arg-type]
+    assert Stack.baseline(60e-9).feature == 60e-9
