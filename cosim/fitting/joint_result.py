@@ -161,6 +161,7 @@ class JointResult:
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        readings = {one.name: one.recording.reading for one in self.observations}
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
@@ -179,6 +180,7 @@ class JointResult:
             },
             "observations": {
                 name: {
+                    "reading": None if (reading := readings[name]) is None else reading.to_json(),
                     "error": number(fitted),
                     "held_out_error": number(held),
                     "white": self.stages[-1].checks[name].white if name in self.stages[-1].checks else None,

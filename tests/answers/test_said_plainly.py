@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cosim import units
+from cosim.cli.app import main
 from cosim.data.readers import read_columns
 from cosim.data.spec import DataSpec
 from cosim.errors import InputError, UnitError, UnknownName
 from cosim.heat.stack import Stack
 
+CHIPS = """name = "chips"
+device = "access_transistor"
+[[observations]]
+name = "chips"
+kind = "i-v"
+file = "chips.csv"
+groups.device = "chip"
+columns.voltage = { name = "U", unit = "V" }
+columns.current = { name = "I", unit = "A" }
+[parameters.g_on]
+scope = "own"
+"""
 NAMES: dict[str, tuple[str, str]] = {
     "a noun": ("vector", "unknown vector 'r_onn'; did you mean r_on?"),
     "in a place": ("key in bench", "unknown key 'r_onn' in bench; did you mean r_on?"),
@@ -60,3 +76,29 @@ def test_a_length_without_its_unit_is_refused_before_the_grid_is_made(name: str)
     with pytest.raises(InputError, match=rf'^{name} = 60 m .*in metres.*"60 nm"$'):
         Stack(**{name: 60.0})  # type: ignore[arg-type]
     assert Stack.baseline(60e-9).feature == 60e-9
+
+
+@pytest.mark.parametrize("name", ["benches.md", "recipes.md", "campaigns.md"])
+def test_a_default_in_the_reference_is_what_a_file_may_say(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines() if row.startswith("| `")]
+    said = [row[3] for row in rows if len(row) == 5 and row[3].startswith("`")]
+    assert said
+    for default in said:
+        tomllib.loads(f"key = {default.strip('`')}")
+
+
+def test_each_group_of_a_file_says_how_many_rows_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    v = np.linspace(-0.5, 0.5, 30)
+    rows = [
+        f"{chip},{x:.17g},{k * 1e-4 * x:.17g}" for k, chip in enumerate(("A", "B", "C"), 1) for x in v[: 30 - 5 * k]
+    ]
+    (tmp_path / "chips.csv").write_text("\n".join(["chip,U,I", *rows]) + "\n")
+    (tmp_path / "r.toml").write_text(CHIPS)
+    main(["fit", str(tmp_path / "r.toml"), "-o", str(tmp_path / "o.toml")])
+    printed = capsys.readouterr().out
+    for chip, said in (("A", "25 of 60 rows, lines 2–26"), ("B", "20 of 60 rows, lines 27–46"), ("C", "15 of 60 rows")):
+        assert f"chips/{chip}: {said}" in printed
+    told = json.loads((tmp_path / "o.json").read_text())["observations"]
+    assert [entry["reading"]["rows"] for entry in told.values()] == [[25], [20], [15]]
+    assert "this curve" not in printed

@@ -328,7 +328,8 @@ vary = ["g_on"]
         ('vary = ["g_on"]', "vary = []", r"bad\.toml:10: fit.vary is an empty list, and has to be a list"),
         ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "unknown key 'bound' in fit recipe; did you mean bounds"),
         ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1', "unknown key 'q' in fit recipe; known: bounds, vary$"),
-        ('name = "r"', 'name = "r"\nq = 1', "'q'; known: candidates, data, device, fit, held_out, name, noise, notes,"),
+        ('name = "r"', 'name = "r"\nq = 1', 
+         "'q' in fit recipe; known: candidates, data, device, fit, held_out, name, noise, notes,"),
         ('file = "iv.csv"', 'file = "iv.csv"\ndataset = "gong2018"', "file or dataset, not both"),
         ('device = "access_transistor"', 'device = "acess"', "unknown device"),
         ('[fit]', '[data.conditions]\nv_red = "1 V"\n[fit]', "unknown condition 'v_red'"),
@@ -396,7 +397,7 @@ def test_curves_are_immutable_and_say_what_they_lack():
         curve["read"]
     with pytest.raises(DataError, match="needs the condition 'width'"):
         _ = curve.shape
-    with pytest.raises(UnknownName, match="kind of curve"):
+    with pytest.raises(UnknownName, match="curve kind"):
         Curve("c-v", {}, {})
 
 
