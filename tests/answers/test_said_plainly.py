@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cosim import units
+from cosim import resources, units
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.data.readers import read_columns
 from cosim.data.spec import DataSpec
@@ -102,3 +104,92 @@ def test_each_group_of_a_file_says_how_many_rows_it_took(tmp_path: Path, capsys:
     told = json.loads((tmp_path / "o.json").read_text())["observations"]
     assert [entry["reading"]["rows"] for entry in told.values()] == [[25], [20], [15]]
     assert "this curve" not in printed
+
+
+def shipped() -> list[Path]:
+    return resources.listing("netlists", ".toml")
+
+
+def test_a_bench_whose_limits_are_of_a_source_says_which() -> None:
+    missing = [
+        path.stem
+        for path in shipped()
+        if (file := Testbench.load(path).file) and not file.source
+        and any(limit.origin == "source" for limit in file.limits.values())
+    ]  # fmt: skip
+    assert not missing
+
+
+def test_no_origin_contradicts_its_reason() -> None:
+    """A bound that is from a source has no number there of which the reason says that it is ours alone."""
+    ours = re.compile(r"which is our choice|is our reading|\(our reading\)|is the engine's tolerance")
+    wrong = [
+        (path.stem, name)
+        for path in shipped()
+        for name, limit in Testbench.load(path).file.limits.items()
+        if limit.origin == "source" and ours.search(limit.reason)
+    ]
+    assert not wrong
+
+
+BENCH = """title = "divider"
+source = "Some Journal 1, 2 (1999)"
+description = "Two resistors."
+circuit = "V1 a 0 2\\nR1 a b 1k\\nR2 b 0 1k\\n"
+[analysis]
+kind = "op"
+[measures.half]
+kind = "final"
+of = "v(b)"
+unit = "V"
+[limits]
+half = { max = "0.5 V"%s }
+"""
+ORIGINS = {
+    "stated": (', origin = "source", reason = "Table 2: 0.4 V"', "source: Table 2: 0.4 V"),
+    "not stated": ("", "not stated"),
+}
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("case", ORIGINS)
+def test_a_broken_limit_says_where_it_is_from(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    extra, said = ORIGINS[case]
+    (tmp_path / "b.toml").write_text(BENCH % extra)
+    assert main(["run", str(tmp_path / "b.toml")]) == 1
+    assert said in capsys.readouterr().out
+    page, xml = tmp_path / "p.html", tmp_path / "p.xml"
+    assert main(["validate", str(tmp_path / "b.toml"), "--html", str(page), "--junit", str(xml)]) == 1
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "where the limit is from" in printed
+    assert "moves: by how much a second run" in printed
+    assert said in xml.read_text()
+    for text in (said, "Some Journal 1, 2 (1999)", "Two resistors.", "moves: by how much"):
+        assert text in page.read_text(encoding="utf-8")
+    main(["validate", str(tmp_path / "b.toml"), "--json"])
+    assert json.loads(capsys.readouterr().out)["benches"][0]["source"] == "Some Journal 1, 2 (1999)"
+
+
+UNREADABLE = {
+    "syntax": "title = ",
+    "a misspelt limit": BENCH.replace("half = {", "haff = {") % "",
+    "an origin without reason": BENCH % ', origin = "source"',
+}
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_bench_that_cannot_be_read_is_called_so(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.toml").write_text(UNREADABLE[case])
+    xml = tmp_path / "p.xml"
+    assert main(["validate", str(tmp_path / "b.toml"), "--junit", str(xml)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 unreadable" in printed
+    assert "cannot tell" not in printed
+    assert "<error" in xml.read_text()
