@@ -113,6 +113,7 @@ def _bench(
     advise(of_random(done.result))
     summary = {
         "bench": bench.name,
+        **({"source": bench.file.source} if bench.file.source else {}),
         "engine": simulator.version(),
         "outcome": done.result.outcome.value,
         "reason": done.result.reason,

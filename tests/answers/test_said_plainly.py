@@ -170,6 +170,8 @@ def test_a_broken_limit_says_where_it_is_from(
     assert said in xml.read_text()
     for text in (said, "Some Journal 1, 2 (1999)", "Two resistors.", "moves: by how much"):
         assert text in page.read_text(encoding="utf-8")
+    main(["run", str(tmp_path / "b.toml"), "--json"])
+    assert json.loads(capsys.readouterr().out)["source"] == "Some Journal 1, 2 (1999)"
     main(["validate", str(tmp_path / "b.toml"), "--json"])
     assert json.loads(capsys.readouterr().out)["benches"][0]["source"] == "Some Journal 1, 2 (1999)"
 
