@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +104,22 @@ def _few(names: list[str], *, most: int = 60) -> str:
     return (", ".join(names[:most]) or "none") + more
 
 
+# what a name is of, and where it was looked for: "parameter", " of device 'cell' of bench b"
+_KIND = re.compile(r"(.*?)( (?:of|in|with|outside) .*| \(.*|)", re.DOTALL)
+
+
 class UnknownName(InputError, LookupError):
-    """A name that is not among the known ones; the message offers the nearest."""
+    """A name that is not among the known ones; the message offers the nearest.
+
+    The name stands behind the noun of ``kind``: "parameter of bench b" makes "unknown parameter 'w' of bench b".
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: Where | None = None) -> None:
         names = sorted(set(known))
         near = difflib.get_close_matches(name, names, n=3)
         remedy = "did you mean " + " or ".join(near) + "?" if near else "known: " + _few(names)
-        super().__init__(f"unknown {kind} {name!r}", where=where, remedy=remedy)
+        noun, place = _KIND.fullmatch(kind).groups()  # type: ignore[union-attr]
+        super().__init__(f"unknown {noun} {name!r}{place}", where=where, remedy=remedy)
         self.name = name
         self.known = names
 

@@ -117,7 +117,8 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
             raise UnitError(f"{plain!r} is not finite", where=where, remedy="write a finite number")
         return plain
     match = _NUMBER.match(quantity)
-    wanted = f"write a number with a unit of {unit}" if unit else "write a number without a unit"
+    plain = unit in ("", "1")
+    wanted = "write a number without a unit" if plain else f"write a number with a unit of {unit}"
     if match is None:
         raise UnitError(f"{quantity!r} is not a quantity", where=where, remedy=wanted)
     number, suffix = float(match[1]), match[2]
@@ -143,8 +144,11 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
     if dim != target:
         if target and suffix in _PREFIX:  # "3m" volts: milli, not metre
             return scaled(_PREFIX[suffix])
-        what = f"{quantity!r} is not in {unit or 'plain numbers'}: it is {described(suffix)}"
-        raise UnitError(what, where=where, remedy=wanted)
+        if not target:
+            raise UnitError(
+                f"{quantity!r} has a unit, and this is a plain number", where=where, remedy="write it without a unit"
+            )
+        raise UnitError(f"{quantity!r} is not in {unit}: it is {described(suffix)}", where=where, remedy=wanted)
     return scaled(scale)
 
 

@@ -92,17 +92,19 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     value = field.get_default(call_default_factory=True)
-    if value in _NOTHING:
-        return "–"
+    said = "" if value in _NOTHING else _shown(value, field)
+    return f"`{said}`" if said not in ("", "{}") else "–"
+
+
+def _shown(value: Any, field: FieldInfo) -> str:
+    """A value as TOML has it."""
     if isinstance(value, pydantic.BaseModel):
         fields = type(value).model_fields
         given = {name: getattr(value, name) for name in fields if getattr(value, name) not in _NOTHING}
         parts = [f"{name} = {_shown(item, fields[name])}" for name, item in given.items()]
-        return f"`{{ {', '.join(parts)} }}`" if parts else "–"
-    return f"`{_shown(value, field)}`"
-
-
-def _shown(value: Any, field: FieldInfo) -> str:
+        return f"{{ {', '.join(parts)} }}" if parts else "{}"
+    if isinstance(value, tuple) and value and isinstance(value[0], pydantic.BaseModel):
+        return f"[{', '.join(_shown(item, field) for item in value)}]"
     unit = unit_of(field.annotation, field.metadata)
     if isinstance(value, bool):
         return str(value).lower()

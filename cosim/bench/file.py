@@ -211,6 +211,11 @@ class Limit(Table):
             raise InputError("reason without origin", remedy='add origin = "source", "oracle" or "our choice"')
         return self
 
+    @property
+    def basis(self) -> str:
+        """Where the bounds are from, in words."""
+        return f"{self.origin}: {self.reason}" if self.origin else "not stated"
+
     def span(self, unit: str) -> tuple[float | None, float | None]:
         """Both bounds in SI, of a measure in ``unit``; raises `UnitError`."""
         for key, bound in (("min", self.min), ("max", self.max)):
@@ -235,6 +240,7 @@ class BenchFile(Table):
 
     Args:
         title: what the bench is, for tables and figures.
+        source: the publication that the circuit and the limits of origin "source" are from.
         netlist: a file of subcircuits and models, from the bench's folder or a shipped one, included before the
             circuit.
         circuit: SPICE elements; ``{NAME}`` is a parameter.
@@ -261,6 +267,7 @@ class BenchFile(Table):
     """
 
     title: str
+    source: str = ""
     netlist: str | None = None
     circuit: str = ""
     description: str = ""
@@ -290,7 +297,7 @@ class BenchFile(Table):
             found = self._written[name] = stimulus, stimulus.source(), stimulus.duration()
         return found
 
-    def source(self, stimulus: str) -> str:
+    def written(self, stimulus: str) -> str:
         """SPICE's text of a stimulus."""
         return self._stimulus(stimulus)[1]
 

@@ -37,11 +37,11 @@ def foreign_model(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Pa
     for key in use.values:
         if key not in known:
             with at("values", key):
-                raise UnknownName(f"parameter of module {module.name!r} in {path.name}:", key, known)
+                raise UnknownName(f"parameter of module {module.name!r} in {path.name}", key, known)
     for terminal in use.terminals:
         if terminal not in ports:
             with at("terminals"):
-                raise UnknownName(f"terminal of module {module.name!r} in {path.name}:", terminal, ports)
+                raise UnknownName(f"terminal of module {module.name!r} in {path.name}", terminal, ports)
     order = list(use.terminals) or ports
     if len(set(order)) != len(order):
         with at("terminals"):
@@ -70,7 +70,7 @@ def _require_kind(entry: Declared, word: str | None, what: str) -> None:
         wanted = 'a string: write a word in quotes, e.g. "fast"' if word is None else "a number"
         raise InputError(f"{what} takes {wanted}")
     if word is not None and (word in entry.excluded or (entry.allowed and word not in entry.allowed)):
-        raise UnknownName(f"value of {what}:", word, [one for one in entry.allowed if one not in entry.excluded])
+        raise UnknownName(f"value of {what}", word, [one for one in entry.allowed if one not in entry.excluded])
 
 
 def _with_strings(
@@ -176,7 +176,7 @@ def _choose(name: str, use: DeviceUse, path: Path, modules: dict[str, Module]) -
     if use.module is not None:
         if use.module not in modules:
             with at("module"):
-                raise UnknownName(f"module in {path.name}:", use.module, modules)
+                raise UnknownName(f"module in {path.name}", use.module, modules)
         return modules[use.module]
     if len(modules) != 1:
         raise InputError(

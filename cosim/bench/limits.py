@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.bench.file import Origin
+from cosim.bench.file import Limit, Origin
 from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
@@ -57,8 +57,13 @@ class Spec:
 
     @property
     def basis(self) -> str:
-        """Where the limit is from, in words; "" where the bench does not say."""
-        return f"{self.origin}: {self.reason}" if self.origin else ""
+        """Where the limit is from, in words."""
+        return Limit(origin=self.origin, reason=self.reason).basis
+
+    @property
+    def account(self) -> str:
+        """What a reader has to know of the verdict: why, and where a limit is from that is not kept for certain."""
+        return self.why if self.verdict is Verdict.PASS else "; ".join(filter(None, (self.why, self.basis)))
 
     def value(self) -> str:
         """The measure in words."""

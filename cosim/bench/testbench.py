@@ -373,7 +373,7 @@ class Testbench:
         def text_of(kind: str, name: str) -> str:
             if kind == "stimulus":
                 self._known("stimulus", name, self.file.stimuli)
-                return self.file.source(name)
+                return self.file.written(name)
             if kind == "section":
                 self._known("section", name, self.file.sections)
                 return self.file.sections[name]

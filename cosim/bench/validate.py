@@ -35,6 +35,7 @@ from cosim.units import scale_of, show
 
 NOMINAL = "nominal"
 NO_LIMITS = "no limits"
+UNREADABLE = "unreadable"
 Tell = Callable[[Sequence[str], int], None]
 # Of the JSON: from 2 on limits and values are in the unit beside them, before they were SI whatever it said.
 FORMAT = 2
@@ -50,7 +51,8 @@ __all__ = [
 class BenchReport:
     """Everything that was found about one bench. ``nominal`` is its run as it stands; None where it could not run.
 
-    ``seconds`` went by from its start to its verdict, with other benches at work at the same time.
+    ``seconds`` went by from its start to its verdict, with other benches at work at the same time. ``source`` and
+    ``description`` are the bench's; ``unreadable`` says that ``error`` is about its file.
     """
 
     bench: str
@@ -59,6 +61,9 @@ class BenchReport:
     nominal: BenchResult | None = None
     error: str = ""
     seconds: float = 0.0
+    source: str = ""
+    description: str = ""
+    unreadable: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -78,7 +83,9 @@ class BenchReport:
 
     @property
     def kind(self) -> str:
-        """The verdict in words; `NO_LIMITS` for a bench that ran and has no limits to judge."""
+        """The verdict in words; `UNREADABLE`, or `NO_LIMITS` for a bench that ran and has no limits to judge."""
+        if self.unreadable:
+            return UNREADABLE
         return self.verdict.value if self.specs or self.error else NO_LIMITS
 
 
@@ -111,6 +118,7 @@ class Validation:
                 {
                     "bench": report.bench,
                     "title": report.title,
+                    **({"source": report.source} if report.source else {}),
                     "verdict": report.kind,
                     "seconds": round(report.seconds, 3),
                     **({"error": report.error} if report.error else {}),
@@ -207,10 +215,12 @@ def validate_all(
 
     def one(path: Path) -> BenchReport:
         said(path, ended=False)
+        bench = None
         try:
-            return _validate(Testbench.load(path, allow=allow), simulator, cases, limits=limits, trust=trust)
+            bench = Testbench.load(path, allow=allow)
+            return _validate(bench, simulator, cases, limits=limits, trust=trust)
         except CosimError as error:
-            return BenchReport(path.stem, path.stem, (), error=str(error))
+            return BenchReport(path.stem, path.stem, (), error=str(error), unreadable=bench is None)
         finally:
             said(path, ended=True)
 
@@ -263,7 +273,10 @@ def _validate(
     elif absent := [name for name in nominal.missing if name not in bench.file.limits]:
         error = "; ".join(map(nominal.absent, absent))
     seconds = time.perf_counter() - began
-    return BenchReport(bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds)
+    return BenchReport(
+        bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds,
+        bench.file.source, bench.file.description,
+    )  # fmt: skip
 
 
 def _sample(
@@ -386,7 +399,11 @@ def junit(validation: Validation) -> str:
     for report in validation.reports:
         suite = Xml.SubElement(root, "testsuite", name=report.bench, time=f"{report.seconds:.3f}")
         cases = [
-            (f"{s.corner}: {s.measure}", s.verdict, "; ".join(filter(None, (s.value(), f"limit {s.limit()}", s.why))))
+            (
+                f"{s.corner}: {s.measure}",
+                s.verdict,
+                "; ".join(filter(None, (s.value(), f"limit {s.limit()}", s.account))),
+            )
             for s in report.specs
         ]
         if report.error:

@@ -113,6 +113,7 @@ def _bench(
     advise(of_random(done.result))
     summary = {
         "bench": bench.name,
+        **({"source": bench.file.source} if bench.file.source else {}),
         "engine": simulator.version(),
         "outcome": done.result.outcome.value,
         "reason": done.result.reason,
@@ -138,8 +139,10 @@ def _bench(
             span = low if m.values.size == 1 else f"{low} .. {high}"
             allowed = [m.show(m.low), m.show(m.high)]
             verdict = "FAIL" if m.passed is False else str(m.verdict or "")
-            rows.append([name, m.values.size, span, *allowed, verdict])
-        columns = ("measure", "values", "result", "min", "max", "verdict")
+            limit = bench.file.limits.get(name)
+            unkept = limit is not None and m.passed is not True
+            rows.append([name, m.values.size, span, *allowed, verdict, limit.basis if limit and unkept else ""])
+        columns = ("measure", "values", "result", "min", "max", "verdict", "limit from")
         show_table(f"{bench.file.title} ({simulator.version()})", columns, rows, right=(1, 3, 4))
         if output is not None:
             print(f"written to {output}/")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cosim.report.html import Mark, Report
 
 
+MOVES = "moves: by how much a second run, with tightened tolerances and half the step, changes the measure"
 WHY_WIDTH = 100  # of the table's last column; longer texts stand in full below it
 
 
@@ -90,19 +91,19 @@ def _show(done: Validation) -> None:
     rows, whole = [], dict[str, str]()
     for report in done.reports:
         name = report.bench
-        for corner, why in ((" ".join((s.corner, s.measure)), s.why) for s in report.specs):
+        for corner, why in ((" ".join((s.corner, s.measure)), s.account) for s in report.specs):
             if _short(why) != why:
                 whole.setdefault(why, f"{name} {corner}")
         if _short(report.error) != report.error:
             whole.setdefault(report.error, name)
         if report.error:
-            rows.append([name, "", "", "", "", "cannot tell", _short(report.error)])
+            rows.append([name, "", "", "", "", report.kind, _short(report.error)])
         elif not report.specs:
             rows.append([name, "", "", "", "", report.kind, ""])
         last = ""
         for spec in report.specs:
             moved = "" if spec.moved is None else f"{spec.moved:.1%}"
-            why, last = "same" if spec.why and spec.why == last else _short(spec.why), spec.why
+            why, last = "same" if spec.account and spec.account == last else _short(spec.account), spec.account
             rows.append(
                 [
                     name,
@@ -117,9 +118,11 @@ def _show(done: Validation) -> None:
             name = ""
     show_table(
         f"{len(done.reports)} bench{'' if len(done.reports) == 1 else 'es'} ({done.engine})",
-        ("bench", "corner", "measure", "value (limit)", "moves", "verdict", ""),
+        ("bench", "corner", "measure", "value (limit)", "moves", "verdict", "why; where the limit is from"),
         rows,
     )
+    if any(spec.moved is not None for report in done.reports for spec in report.specs):
+        print(MOVES)
     for why, place in whole.items():
         print(f"{place}: {why}")
     print(done.summary)
@@ -133,6 +136,8 @@ def _report(done: Validation) -> Report:
     from cosim.report.html import Report
 
     page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {done.summary}.")
+    if any(spec.moved is not None for report in done.reports for spec in report.specs):
+        page.section("Reading the tables").text(MOVES)
     page.section("Verdicts").table(
         ("bench", "verdict", "seconds"), [[r.bench, r.kind, f"{r.seconds:.1f}"] for r in done.reports]
     )
@@ -142,6 +147,10 @@ def _report(done: Validation) -> Report:
             page.text(change)
     for report in done.reports:
         page.section(f"{report.title} ({report.bench})")
+        if report.source:
+            page.text(f"Source: {report.source}")
+        if report.description:
+            page.text(report.description)
         marks: dict[str, Mark] = {Verdict.PASS: "good", NO_LIMITS: ""}
         page.text(report.kind, mark=marks.get(report.kind, "bad"))
         if report.error:
@@ -162,7 +171,7 @@ def _report(done: Validation) -> Report:
             for s in report.specs
         ]
         if rows:
-            page.table(("corner", "measure", "value", "limit", "moves", "verdict", "limit from", ""), rows)
+            page.table(("corner", "measure", "value", "limit", "moves", "verdict", "limit from", "why"), rows)
         if report.nominal is not None and report.nominal.result.ok:
             for name, figure in bench_figures(report.nominal).items():
                 page.figure(figure, f"{name.capitalize()} of {report.bench}, as it stands.")

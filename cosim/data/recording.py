@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -70,6 +70,10 @@ class Reading:
         where = f"header in line{'s' if len(headers) > 1 else ''} {' and '.join(headers)}" if headers else "no header"
         return "; ".join([f"{said}, {where}", *self.notes])
 
+    def part(self, lines: Sequence[int], rows: int) -> Reading:
+        """What was read of ``rows`` rows alone, which stand in ``lines`` (empty: not known)."""
+        return replace(self, rows=(rows,), lines=((min(lines), max(lines)),) if lines else self.lines)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values for `json.dumps`, with the sentence as ``text``."""
         return {**asdict(self), "text": str(self)}
@@ -113,7 +117,7 @@ class Recording:
     ) -> None:
         self.kind, self.source, self.lines, self.reading = kind, source, tuple(lines), reading
         if kind not in KINDS:
-            raise UnknownName("kind of curve", kind, KINDS)
+            raise UnknownName("curve kind", kind, KINDS)
         for name, allowed in KINDS[kind].required(columns).items():
             if name not in columns:
                 raise DataError(f"a curve of kind {kind!r} needs a column {name!r}", where=self.where)
@@ -237,10 +241,10 @@ class Recording:
     def parts(self) -> list[tuple[dict[Group, str], Recording]]:
         """One recording for each combination of its groups, in order of appearance, with their labels."""
         keys = list(zip(*self.groups.values(), strict=True)) if self.groups else [()] * len(self)
-        return [
-            (dict(zip(self.groups, key, strict=True)), self.select(np.array([other == key for other in keys])))
-            for key in dict.fromkeys(keys)
-        ]
+        chosen = {key: self.select(np.array([other == key for other in keys])) for key in dict.fromkeys(keys)}
+        if self.reading is not None and len(chosen) > 1:
+            chosen = {key: part.with_(reading=self.reading.part(part.lines, len(part))) for key, part in chosen.items()}
+        return [(dict(zip(self.groups, key, strict=True)), part) for key, part in chosen.items()]
 
     def with_measured(self, values: ArrayLike) -> Recording:
         """The same recording with another measured column: noise added, or a model's prediction; (n,), same unit."""

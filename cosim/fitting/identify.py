@@ -129,7 +129,7 @@ class Identifiability:
         if not check.explains:
             return f"{count}: the law explains no more than a constant"
         if check.exact:
-            return f"{count}; the law describes the curve exactly"
+            return f"{count}; the law describes what was measured exactly"
         if check.white and self.assumed:
             return (
                 f"{count} ({conditional} would be if {self.assumed}): the law alone leaves more than noise, with that "
@@ -144,9 +144,9 @@ class Identifiability:
             )
             return f"{count}; {tail}"
         if check.size < SMALL:
-            model = f"the model describes this curve to {check.size:.1g} of its range, but the rest is not noise"
+            model = f"the model describes what was measured to {check.size:.1g} of its range, but the rest is not noise"
         elif check.structured:
-            model = "the model does not describe this curve"
+            model = "the model does not describe what was measured"
         else:
             model = "the residuals exceed the stated noise"
         would = f" ({conditional} would be if the model were right)" if conditional else ""
@@ -159,7 +159,7 @@ class Identifiability:
         said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
         said += [str(pair) for pair in self.pairs] + [str(product) for product in self.products]
         said += self.residuals.sentences() + list(self.remarks)
-        return said or [f"every parameter is determined by the curve: {self.summary}"]
+        return said or [f"every parameter is determined by what was measured: {self.summary}"]
 
 
 def judge(

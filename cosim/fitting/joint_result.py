@@ -160,6 +160,7 @@ class JointResult:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         checks = self.stages[-1].checks
+        readings = {one.name: one.recording.reading for one in self.observations}
         return {
             "name": self.recipe.name,
             "device": self.recipe.device,
@@ -178,6 +179,7 @@ class JointResult:
             },
             "observations": {
                 name: {
+                    "reading": None if (reading := readings[name]) is None else reading.to_json(),
                     "error": number(fitted),
                     "held_out_error": number(held),
                     "white": None if (check := checks.get(name)) is None else check.white,

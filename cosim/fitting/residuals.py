@@ -169,7 +169,7 @@ class ResidualCheck:
         if self.too_large:
             said.append(
                 f"the residuals are {math.sqrt(self.reduced_chi_square):.2f} times the stated noise: the noise is "
-                "larger than stated, or the law does not describe the curve"
+                "larger than stated, or the law does not describe what was measured"
             )
         if self.chi_square_chance is not None and self.chi_square_chance > 1.0 - SUSPICIOUS:
             said.append(

@@ -56,6 +56,14 @@ MATERIALS: Mapping[str, Material] = MappingProxyType(
 NAMES = tuple(MATERIALS)
 
 
+# A length above it (m) is a forgotten unit: a grid as fine as a rod would not fit into any memory.
+LONGEST = 1e-3
+_LENGTHS = (
+    "feature", "pitch", "oxide", "top", "bottom", "shared", "rod_radius", "filament_radius", "substrate", "margin",
+    "cap",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Stack:
     """Dimensions of the array (m) and the fineness of its grid.
@@ -102,6 +110,13 @@ class Stack:
         ):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise InputError(f"{name} = {getattr(self, name)} of the stack is not above zero", remedy="give metres")
+        for name in _LENGTHS:
+            size = getattr(self, name)
+            if size is not None and size > LONGEST:
+                raise InputError(
+                    f"{name} = {size:g} m of the stack is above {LONGEST:g} m, and its grid would not fit",
+                    remedy=f'a number without a unit is in metres: write it with one, e.g. "{size:g} nm"',
+                )
         if self.pitch < self.feature:
             raise InputError(f"the pitch {self.pitch:g} m is below the line width {self.feature:g} m")
         if self.side(self.rod_radius) >= self.feature or self.side(self.filament_radius) >= self.feature:

@@ -227,4 +227,6 @@ def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrai
     ):
         panel.scatter(n[mask], y[mask], s=7, color=colour, label=label, zorder=2)
     limit_lines(panel, measured.low, measured.high, factor=1.0 / scale)
-    panel.set_title(labelled(f"{name.replace('_', ' ')}, pulse by pulse", unit), loc="left", fontsize=8.5)
+    said = style.plain(name.replace("_", " "))
+    panel.set_title(f"{said}, pulse by pulse", loc="left", fontsize=8.5)
+    panel.set_ylabel(labelled(said, unit or "1"), fontsize=7.5)

@@ -100,6 +100,7 @@ class Swept:
         units: of the quantities, where they have one.
         low, high: limits, SI.
         deviation: (n,) of the values, SI, where they are means.
+        kind: what kind of measure it is.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Swept:
     low: float | None = None
     high: float | None = None
     deviation: Array | None = None
+    kind: str = ""
 
     @property
     def varied(self) -> dict[str, Sequence[float] | Sequence[str]]:
@@ -126,7 +128,21 @@ def sweep_panels(figure: Figure, shown: Sequence[Swept], places: Sequence[Subplo
         curves = tuple(panel.get_legend_handles_labels()[1])
         if curves and curves not in told:
             told.add(curves)
-            panel.legend(fontsize="x-small")
+            legend_above(panel)
+
+
+def legend_above(panel: Axes, *, title: str | None = None) -> None:
+    """A legend between a panel's title and what is above it: nothing in the panel can cover it."""
+    from matplotlib.transforms import ScaledTranslation
+
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    longest = max(map(len, panel.get_legend_handles_labels()[1]), default=0)
+    above_title = panel.transAxes + ScaledTranslation(0.0, 15.0 / 72.0, figure.dpi_scale_trans)
+    panel.legend(
+        fontsize="x-small", title=title, title_fontsize="x-small", loc="lower left", bbox_to_anchor=(0.0, 1.0),
+        bbox_transform=above_title, ncols=max(1, 60 // (longest + 8)), borderpad=0.0, borderaxespad=0.0,
+    )  # fmt: skip
 
 
 def _over_sweep(panel: Axes, swept: Swept) -> None:
@@ -134,7 +150,8 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
 
     scale, unit = scaling(swept.values, swept.unit)
     y = swept.values / scale
-    name, varied = swept.name, swept.varied
+    varied = swept.varied
+    title = f"{swept.name}: {swept.kind.replace('-', ' ')}" if swept.kind else swept.name
     if not varied:
         panel.plot(np.arange(1, y.size + 1), y, "o-", ms=3, linewidth=0.9)
         panel.set_xlabel("value")
@@ -158,11 +175,12 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
                     x[mask][order], y[mask][order], spread, fmt="none", ecolor=colour, elinewidth=0.8, capsize=2
                 )
         if len(curves) > CURVES:
-            name = f"{name}: {CURVES} of {len(curves)} curves"
+            title = f"{title}, {CURVES} of {len(curves)} curves"
     if _spans(y):
         panel.set_yscale("log")
     limit_lines(panel, swept.low, swept.high, factor=1.0 / scale)
-    panel.set_title(labelled(name.replace("_", " "), unit), loc="left", fontsize=8.5)
+    panel.set_title(style.plain(title.replace("_", " ")), loc="left", fontsize=8.5)
+    panel.set_ylabel(labelled(swept.name.replace("_", " "), unit or "1"), fontsize=7.5)
 
 
 def _named(column: Sequence[float] | Sequence[str]) -> bool:
@@ -221,7 +239,7 @@ def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
     given = result.bench.parameter_units
     found = Swept(
         name, measured.shown_in, measured.values.ravel(), {k: list(v) for k, v in measured.coordinates.items()}, given,
-        measured.low, measured.high,
+        measured.low, measured.high, kind=str(getattr(result.bench.file.measures[name], "kind", "")),
     )  # fmt: skip
     places = None if found.varied else _places(result, name, found.values.size)
     if places is None:
@@ -235,7 +253,7 @@ def _spans(values: Array) -> bool:
 
 
 def _share(measured: Measured) -> float | None:
-    """Where a single value is between its limits (0 to 1), or its share of the only one; below 1 the limit is kept.
+    """How much of what its limits allow a single value uses: 0 none (between two, in the middle), 1 at a limit.
 
     None without limits, and where a single limit cannot be a scale: zero, or of another sign.
     """
@@ -243,18 +261,18 @@ def _share(measured: Measured) -> float | None:
     if not math.isfinite(value):
         return None
     if low is not None and high is not None:
-        return (value - low) / (high - low) if high > low else None
+        return abs(2.0 * value - low - high) / (high - low) if high > low else None
     if high is not None:
         return value / high if high > 0.0 and value >= 0.0 else None
     return low / value if low is not None and low > 0.0 and value > 0.0 else None
 
 
 def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
-    """Single values between their limits."""
+    """How much of what their limits allow single values use."""
     for row, measured in enumerate(single.values()):
         share, kept = _share(measured), measured.verdict is Verdict.PASS
         # a value far off, or beyond a limit that is not a scale, stands at the edge
-        at = min(max(share, -0.25), 1.25) if share is not None else 1.25
+        at = min(share, 1.25) if share is not None else 1.25
         panel.plot([at], [row], "o" if kept else "X", ms=6 if kept else 8, color=_KEPT if kept else _BROKEN)
         low, high = (measured.show(x) for x in (measured.low, measured.high))
         limit = f"{low} .. {high}" if low and high else f"at least {low}" if low else f"at most {high}"
@@ -262,13 +280,12 @@ def _nearness(panel: Axes, single: Mapping[str, Measured]) -> None:
         panel.text(1.32, row, style.plain(f"{value}  ({limit})"), va="center", fontsize=7.5)
     panel.set_yticks(range(len(single)), [style.plain(name.replace("_", " ")) for name in single], fontsize=8)
     panel.set_ylim(len(single) - 0.5, -0.5)
-    panel.set_xlim(-0.3, 2.3)
+    panel.set_xlim(-0.05, 2.3)
     panel.set_xticks([0.0, 0.5, 1.0])
     panel.axvspan(0.0, 1.0, color=_KEPT, alpha=0.08, linewidth=0)
-    panel.axvline(0.0, color="0.5", linewidth=0.9, linestyle="--")
     panel.axvline(1.0, color=_LIMIT, linewidth=0.9, linestyle="--")
     panel.grid(visible=False, axis="y")
-    panel.set_xlabel("place between two limits (0 and 1), or share of the only one (1: just kept)")
+    panel.set_xlabel("share of the allowed range that is used (1: at the limit)")
 
 
 def loop_figure(result: BenchResult) -> Figure | None:
@@ -304,10 +321,11 @@ def _loop(panel: Axes, result: BenchResult, analysis: str, *, voltage: str, curr
         _arrows(panel, v, i, colour)
     panel.axhline(0.0, color="0.6", linewidth=0.6)
     panel.axvline(0.0, color="0.6", linewidth=0.6)
-    panel.set_xlabel(labelled(described(voltage), "V"))
-    panel.set_ylabel(labelled(described(current), unit))
+    panel.set_xlabel(labelled("voltage", "V"))
+    panel.set_ylabel(labelled("current", unit))
+    panel.set_title(style.plain(f"{described(current)}; over {voltage}"), loc="left", fontsize=8.5)
     if any(run.point for run in runs):
-        panel.legend(fontsize="x-small", title=f"{RUNS} of {len(runs)} runs" if len(runs) > RUNS else None)
+        legend_above(panel, title=f"{RUNS} of {len(runs)} runs" if len(runs) > RUNS else None)
 
 
 def _arrows(panel: Axes, v: Array, i: Array, colour: str) -> None:

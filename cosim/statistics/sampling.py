@@ -96,7 +96,7 @@ class Draws:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise UnknownName("method of sampling", self.method, METHODS)
+            raise UnknownName("sampling method", self.method, METHODS)
         if self.samples < 1 or self.cycles < 1:
             raise InputError(
                 f"needs at least one sample and one cycle, not {self.samples} and {self.cycles}",

@@ -93,7 +93,7 @@ FALLING = ramps(lambda n: 1e-4 * (0.2 + np.exp(-n / 25.0)), noise=2e-7)
 RISING = ramps(lambda n: 1e-4 * (1.2 - np.exp(-n / 20.0)), noise=5e-7)
 UNITS = train(seed=4)
 NOISE = "explains no more than a constant"
-DEPARTS = ("does not describe this curve; parameter errors are not to be trusted", "are not noise")
+DEPARTS = ("does not describe what was measured; parameter errors are not to be trusted", "are not noise")
 ANSWERS = {
     "read noise alone": Answer(
         train(), NINE, truth=TRUTH, said=("the residuals are noise",), unsaid=("check the unit",)),

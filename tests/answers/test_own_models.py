@@ -103,8 +103,8 @@ def test_two_devices_of_one_file_with_other_strings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ('law = "cubic"', "unknown value of parameter 'law' of module 'two_laws' in two_laws.va: 'cubic'"),
-        ('law = "none"', "unknown value of parameter 'law'"),
+        ('law = "cubic"', "unknown value 'cubic' of parameter 'law' of module 'two_laws' in two_laws.va"),
+        ('law = "none"', "unknown value 'none' of parameter 'law'"),
         ("law = 3", "parameter 'law' of module 'two_laws' in two_laws.va takes a string: write a word in quotes"),
         ('g = "large"', "parameter 'g' of module 'two_laws' in two_laws.va takes a number"),
         ('free = "a\\"; x"', "values.free"),

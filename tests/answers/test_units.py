@@ -306,7 +306,7 @@ def test_axes_and_limit_lines_are_in_the_unit(tmp_path: Path) -> None:
         path.write_text(text.replace("SWEPT", f'["{scale} V", "{2 * scale} V"]'), encoding="utf-8")
         figure = measure_figure(Testbench.load(path).run())
         assert figure is not None
-        panel = next(panel for panel in figure.axes if panel.get_title(loc="left") == "m (uA)")
+        panel = next(panel for panel in figure.axes if panel.get_ylabel() == "m (uA)")
         np.testing.assert_allclose(panel.lines[0].get_ydata(), [-1000.0 * scale, -2000.0 * scale], rtol=1e-6, atol=1e-9)
         assert panel.lines[-1].get_ydata()[0] == pytest.approx(1000.0)
 

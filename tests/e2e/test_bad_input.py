@@ -107,7 +107,7 @@ CASES = [
     Case("unit that is none", ("run", "b.toml"), r"b\.toml:7.*parsec", 2, {"b.toml": bench(volts="2 parsec")}),
     Case("unknown node", ("run", "b.toml"), r"v\(nowhere\)", 1, {"b.toml": bench(node="nowhere")}),
     Case("no TOML", ("run", "b.toml"), r"b\.toml: not valid TOML: .*line 1", 2, {"b.toml": "title = = 1\n"}),
-    Case("unknown circuit parameter", ("run", "b.toml", "-p", "w=1"), r"unknown parameter of bench b 'w'", 2, {"b.toml": bench()}),
+    Case("unknown circuit parameter", ("run", "b.toml", "-p", "w=1"), r"unknown parameter 'w' of bench b", 2, {"b.toml": bench()}),
     Case("a state that starts out of its bounds", ("run", "1t1r_write", "-p", "w0=7"), r"1t1r\.cir:5: w0 = 7 of xcell\.xm, the memristor, is outside 0\.\.1", 1),
     Case("no assignment", ("run", "b.toml", "-p", "w"), r"NAME=VALUE", 2, {"b.toml": bench()}),
     Case("unknown form", ("run", "b.toml", "--form", "vhdl"), r"unknown form 'vhdl'", 2, {"b.toml": bench()}),

@@ -101,17 +101,17 @@ def test_terminals_in_another_order(tmp_path: Path, pyspice: Simulator, verilog_
         (
             {"more": 'module = "treshold"'},
             UnknownName,
-            r"own\.toml:8: unknown module in my\.va: 'treshold'; did you mean threshold",
+            r"own\.toml:8: unknown module 'treshold' in my\.va; did you mean threshold",
         ),
         (
             {"more": "values = { g = 1 }"},
             UnknownName,
-            r"own\.toml:8: unknown parameter of module 'threshold' in my\.va: 'g'",
+            r"own\.toml:8: unknown parameter 'g' of module 'threshold' in my\.va",
         ),
         (
             {"more": 'terminals = ["p", "m"]'},
             UnknownName,
-            r"own\.toml:8: unknown terminal of module 'threshold' in my\.va: 'm'",
+            r"own\.toml:8: unknown terminal 'm' of module 'threshold' in my\.va",
         ),
         ({"more": 'terminals = ["p", "p"]'}, InputError, "twice"),
     ],

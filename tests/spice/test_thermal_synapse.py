@@ -275,7 +275,7 @@ def test_a_circuit_takes_a_value_from_its_devices_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="r_oven"):
         Testbench.load(path).deck()
     path.write_text(text.replace("{device.cell.r_heater}", "{device.other.r_heater}"))
-    with pytest.raises(InputError, match="device of bench b 'other'"):
+    with pytest.raises(InputError, match="device 'other' of bench b"):
         Testbench.load(path).deck()
 
 

@@ -79,23 +79,23 @@ def load(folder: Path, text: str) -> Testbench:
 STATE = 'states.out = { parameter = "start", measure = "last", range = ["0 V", "1 V"] }\n'
 WRONG = [
     # the row that the message names, what is replaced in the map, by what, the message
-    ("states.out", 'measure = "last"', 'measure = "lost"', "measure of map 'charge' 'lost'; did you mean last?"),
-    ("outputs.", 'level = "last"', 'level = "nowhere"', "unknown measure of map 'charge' 'nowhere'"),
-    ("states.out", 'parameter = "start"', 'parameter = "begin"', "unknown parameter of map 'charge' 'begin'"),
+    ("states.out", 'measure = "last"', 'measure = "lost"', "measure 'lost' of map 'charge'; did you mean last?"),
+    ("outputs.", 'level = "last"', 'level = "nowhere"', "unknown measure 'nowhere' of map 'charge'"),
+    ("states.out", 'parameter = "start"', 'parameter = "begin"', "unknown parameter 'begin' of map 'charge'"),
     ("states.out", '["0 V", "1 V"]', '["0 A", "1 A"]', "its range is a current (A), and what it drives is a voltage"),
     ("inputs.v", '["-2 V", "2 V"]', '["2 V", "-2 V"]', "2 is not below -2; write the lower end first"),
     ("states.out", 'measure = "last"', 'measure = "w"', "the measure w, which reads the state, is a plain number"),
     ("outputs.", 'level = "last"', 'level = "unsaid"', 'has no unit; write unit = "V"'),
     ("outputs.", 'level = "last"', 'level = "other"', "sees the analysis 'two', and the map's is 'one'"),
     ("states.out", 'parameter = "v"', 'parameter = "start"', "start is set by v already"),
-    ("inputs.v", 'parameter = "v"', "x = 1", "unknown key in bench 'x'"),
+    ("inputs.v", 'parameter = "v"', "x = 1", "unknown key 'x' in bench"),
     ("inputs.v", 'parameter = "v",', "", "an input has either a parameter or a stimulus"),
     ("inputs.v", 'parameter = "v"', 'stimulus = "wave"', "wave is not a pulse train; drive it by a parameter"),
     ("inputs.v", 'parameter = "v"', 'stimulus = "train"', "stops at a time, however many pulses there are"),
-    ("analysis", 'analysis = "one"', 'analysis = "three"', "unknown analysis of map 'charge' 'three'"),
+    ("analysis", 'analysis = "one"', 'analysis = "three"', "unknown analysis 'three' of map 'charge'"),
     ("maps.charge", 'analysis = "one"', "", "does not say which analysis is its event; one of one, two"),
     ("maps.charge", STATE + 'outputs.level = "last"', "", "has neither a state nor an output"),
-    ("device", 'analysis = "one"', 'analysis = "one"\ndevice = "reram"', "unknown device of map 'charge' 'reram'"),
+    ("device", 'analysis = "one"', 'analysis = "one"\ndevice = "reram"', "unknown device 'reram' of map 'charge'"),
     ("states.w", STATE, 'device = "memristor"\nstates.w = { parameter = "w0", measure = "w", range = [0, 2] }\n',
      "0..2 leaves the bounds 0..1 of the state w of threshold_memristor"),
     ("outputs.", "outputs.level", "outputs.v", "map 'charge' has v twice"),
@@ -148,7 +148,7 @@ def events(**columns: object) -> xr.Dataset:
 
 
 ASKED = [
-    (events(v=[1.0], out_before=[0.5], temperature=[1.0]), UnknownName, "unknown column of map 'charge' 'temperature'"),
+    (events(v=[1.0], out_before=[0.5], temperature=[1.0]), UnknownName, "unknown column 'temperature' of map 'charge'"),
     (events(v=[1.0]), InputError, "lack out_before; give it in V"),
     (events(v=[1.0, 3.0], out_before=0.0), DomainError, "v = 3 V is outside -2..2 V"),
     (events(v=[1.0], out_before=[float("nan")]), DomainError, "out_before = nan V is outside 0..1 V"),
@@ -186,5 +186,5 @@ def test_a_failed_event_is_absent_with_its_reason(tmp_path: Path) -> None:
 def test_a_bench_without_a_map_says_so() -> None:
     with pytest.raises(InputError, match=r"bench 1t1r_write has no event map; write \[maps\.NAME\]"):
         BenchMap.load("1t1r_write")
-    with pytest.raises(UnknownName, match="unknown map of bench 1t1r_random_pulses 'puls'; did you mean pulse"):
+    with pytest.raises(UnknownName, match="unknown map 'puls' of bench 1t1r_random_pulses; did you mean pulse"):
         BenchMap.load("1t1r_random_pulses", "puls")

@@ -144,7 +144,7 @@ def test_a_grid_is_drawn_with_a_curve_per_corner_and_its_limits() -> None:
     figure = grid_figure(found)
     assert figure is not None
     (panel,) = figure.axes
-    assert (panel.get_title(loc="left"), panel.get_xlabel()) == ("g (µS)", "width (µm)")
+    assert (panel.get_ylabel(), panel.get_xlabel()) == ("g (µS)", "width (µm)")
     assert [text.get_text() for text in panel.get_legend().get_texts()] == ["corner = cold", "corner = hot"]
     cold, hot, *limits = panel.lines
     np.testing.assert_allclose(cold.get_ydata(), [1.0, 2.0, 3.0])
@@ -157,7 +157,7 @@ def test_a_sample_on_a_grid_is_mean_and_deviation_and_each_value_of_a_measure_it
     found = [group(w, "nominal", [w, -w, 2 * w, -2 * w, 3 * w, -3 * w], runs=3) for w in (1e-6, 2e-6)]
     figure = grid_figure(found)
     assert figure is not None
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["g[0] (µS)", "g[1] (µS)"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["g[0] (µS)", "g[1] (µS)"]
     first, second = figure.axes
     np.testing.assert_allclose(first.lines[0].get_ydata(), [2.0, 4.0])
     np.testing.assert_allclose(second.lines[0].get_ydata(), [-2.0, -4.0])

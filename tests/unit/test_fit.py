@@ -256,7 +256,7 @@ def test_verdict_of_an_exact_fit():
     found = extract(recipe(), train(np.random.default_rng(6).uniform(-2.6, 2.6, 200)))
     assert found.verdict.residuals.exact
     assert found.verdict.trustworthy
-    assert found.verdict.sentences() == [f"every parameter is determined by the curve: {found.verdict.summary}"]
+    assert found.verdict.sentences() == [f"every parameter is determined by what was measured: {found.verdict.summary}"]
 
 
 def test_json_is_plain_and_complete():
@@ -323,12 +323,13 @@ vary = ["g_on"]
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('name = "r"', 'title = "r"', "fit recipe lacks name|unknown key in fit recipe 'title'"),
+        ('name = "r"', 'title = "r"', "fit recipe lacks name|unknown key 'title' in fit recipe"),
         ('kind = "i-v"', 'kind = "iv"', r"bad\.toml:5: unknown data.kind 'iv'; did you mean i-v"),
         ('vary = ["g_on"]', "vary = []", r"bad\.toml:10: fit.vary is an empty list, and has to be a list"),
-        ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "unknown key in fit recipe 'bound'; did you mean bounds"),
-        ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1', "unknown key in fit recipe 'q'; known: bounds, vary$"),
-        ('name = "r"', 'name = "r"\nq = 1', "'q'; known: candidates, data, device, fit, held_out, name, noise, notes,"),
+        ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "unknown key 'bound' in fit recipe; did you mean bounds"),
+        ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1', "unknown key 'q' in fit recipe; known: bounds, vary$"),
+        ('name = "r"', 'name = "r"\nq = 1',
+         "'q' in fit recipe; known: candidates, data, device, fit, held_out, name, noise, notes,"),
         ('file = "iv.csv"', 'file = "iv.csv"\ndataset = "gong2018"', "file or dataset, not both"),
         ('device = "access_transistor"', 'device = "acess"', "unknown device"),
         ('[fit]', '[data.conditions]\nv_red = "1 V"\n[fit]', "unknown condition 'v_red'"),
@@ -396,7 +397,7 @@ def test_curves_are_immutable_and_say_what_they_lack():
         curve["read"]
     with pytest.raises(DataError, match="needs the condition 'width'"):
         _ = curve.shape
-    with pytest.raises(UnknownName, match="kind of curve"):
+    with pytest.raises(UnknownName, match="curve kind"):
         Curve("c-v", {}, {})
 
 

@@ -86,7 +86,7 @@ def test_another_file_for_a_recipe(tmp_path, capsys):
 
 
 BAD = {
-    "no recipe": (["fit", "nothing"], 2, "unknown file in fits 'nothing'"),
+    "no recipe": (["fit", "nothing"], 2, "unknown file 'nothing' in fits"),
     "no file": (["fit", "none.toml"], 2, "none.toml"),
     "no data": (["fit", "cell_1t1r"], 2, "names no data"),
     "another file that is none": (["fit", "virtual_lab/access", "--data", "none.csv"], 2, "none.csv"),

@@ -188,7 +188,8 @@ def test_measures_over_a_sweep_are_drawn_with_their_limits_and_loops_as_loops(
     assert (done["top"].verdict is Verdict.PASS) is kept
     figures = bench_figures(done)
     assert list(figures) == ["waveforms", "measures", "loops"]
-    top = next(ax for ax in figures["measures"].axes if ax.get_title(loc="left") == "top (mA)")
+    top = next(ax for ax in figures["measures"].axes if ax.get_ylabel() == "top (mA)")
+    assert top.get_title(loc="left") == "top: max"
     assert top.get_xlabel() == "r (kOhm)"
     curve = top.lines[0]
     np.testing.assert_allclose(curve.get_xdata(), [1.0, 2.0, 4.0])
@@ -198,24 +199,28 @@ def test_measures_over_a_sweep_are_drawn_with_their_limits_and_loops_as_loops(
     assert bound == pytest.approx(float(limit.split()[0]))
     assert top.get_ylim()[1] > bound
     loop = figures["loops"].axes[0]
-    assert (loop.get_xlabel(), loop.get_ylabel()) == ("v(a) (V)", "i(v1), into the source (mA)")
+    assert (loop.get_xlabel(), loop.get_ylabel()) == ("voltage (V)", "current (mA)")
+    assert loop.get_title(loc="left") == "i(v1), into the source; over v(a)"
     assert len(loop.get_legend().get_texts()) == 6
     for figure in figures.values():
         style.save(figure, tmp_path / "f.png")
+    for panel in (top, loop):  # nothing in a panel covers its legend
+        assert panel.get_legend().get_window_extent().y0 > panel.get_window_extent().y1
 
 
 @pytest.mark.spice
 def test_single_values_are_drawn_between_their_limits(tmp_path: Path) -> None:
     text = LOOP.format(limit="3 mA").replace('sweep = { r = ["1 kOhm", "2 kOhm", "4 kOhm"], k = [1, 2] }\n', "")
-    limits = 'top = { min = "0.5 mA", max = "3.5 mA" }\nloop = { max = "1 mW" }\n'
+    limits = 'top = { min = "0.5 mA", max = "2.5 mA" }\nloop = { max = "1 mW" }\n'
     (tmp_path / "b.toml").write_text(text.replace('top = { max = "3 mA" }\n', limits))
     with open_simulator() as simulator:
         done = Testbench.load(tmp_path / "b.toml").run(simulator)
     figure = bench_figures(done)["measures"]
     panel = figure.axes[0]
+    assert panel.get_xlabel() == "share of the allowed range that is used (1: at the limit)"
     assert [label.get_text() for label in panel.get_yticklabels()] == ["top", "loop"]
     assert panel.lines[0].get_xdata()[0] == pytest.approx(0.5, abs=1e-3)
-    assert "500 uA .. 3.5 mA" in panel.texts[0].get_text().replace("µ", "u")
+    assert "500 uA .. 2.5 mA" in panel.texts[0].get_text().replace("µ", "u")
 
 
 @pytest.mark.parametrize(

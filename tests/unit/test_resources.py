@@ -43,7 +43,7 @@ def test_find_takes_a_name_with_or_without_its_suffix(netlists, name, suffix, ex
 
 @pytest.mark.parametrize("name", ["1t1t", "", ".", "cells", "../netlists/1t1r.cir", "/etc/passwd", "1t1r.toml"])
 def test_find_refuses_what_is_not_shipped(netlists, name):
-    with pytest.raises(UnknownName, match="unknown file in netlists"):
+    with pytest.raises(UnknownName, match=r"unknown file '.*' in netlists"):
         resources.find("netlists", name, suffix=".cir")
 
 

@@ -51,12 +51,12 @@ WRONG = {
     "text where a table has a unit": (OP + "[parameters]\nw = { unit = 3, value = 1 }", 6, "parameters.w"),
 }  # fmt: skip
 UNKNOWN = {
-    "a kind": ('[analysis]\nkind = "trans"', 3, "unknown kind in analysis 'trans'; did you mean tran?"),
-    "a measure's kind": (OP + '[measures.m]\nkind = "maxi"\nof = "v(a)"', 5, "in measures.m 'maxi'; did you mean max?"),
+    "a kind": ('[analysis]\nkind = "trans"', 3, "unknown kind 'trans' in analysis; did you mean tran?"),
+    "a measure's kind": (OP + '[measures.m]\nkind = "maxi"\nof = "v(a)"', 5, "'maxi' in measures.m; did you mean max?"),
     "a choice": (OP + '[devices.d]\nparameters = "tio2"\nform = "va"', 7, "'va'; known: behavioural, verilog-a"),
     "a choice in a distribution": (OP + '[monte_carlo]\nsamples = 3\nparameters = { w = { relative = 0.1, '
                                    'distribution = "norml" } }', 7, "'norml'; did you mean normal"),
-    "a key": (OP + "[corners]\nhot = { temprature = 3 }", 6, "'temprature'; did you mean temperature"),
+    "a key": (OP + "[corners]\nhot = { temprature = 3 }", 6, "'temprature' in bench; did you mean temperature"),
 }  # fmt: skip
 
 

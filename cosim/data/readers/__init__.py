@@ -105,6 +105,12 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
     wanted = KINDS[spec.kind].wanted(spec.columns)
     for name in spec.columns:
         if name not in wanted:
+            others = [kind for kind, entry in KINDS.items() if set(spec.columns) == set(entry.wanted(spec.columns))]
+            if others:
+                raise InputError(
+                    f"a curve of kind {spec.kind!r} has no column {name!r}",
+                    remedy="with these columns write kind = " + " or ".join(f'"{kind}"' for kind in others),
+                )
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
     absent = next((name for name in wanted if name not in spec.columns), None)
     if absent is not None:
