@@ -182,5 +182,5 @@ def test_a_loop_is_fitted_and_reported_from_the_command_line(tmp_path, capsys):
         'columns.voltage = { name = "V" }\ncolumns.current = { name = "I" }\n[fit]\nvary = ["a1", "a2", "a_p", "a_n"]\n'
         '[start.values]\nb = 1.2\nv_p = 0.5\nv_n = 0.4\n'
     )  # fmt: skip
-    assert main(["fit", str(tmp_path / "fit.toml"), "--output", str(tmp_path / "out")]) == 0
+    assert main(["fit", str(tmp_path / "fit.toml"), "--output", str(tmp_path / "out.toml")]) == 0
     assert "4 of 4 parameters identifiable" in capsys.readouterr().out
