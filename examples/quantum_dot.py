@@ -78,6 +78,8 @@ def rules(page: Page) -> None:
         distance="rms distance from Table 2",
         hebbian_at_minus_4="ΔG at −4 ms, asymmetric Hebbian",
         rise_at_2="ΔG at +2 ms, asymmetric Hebbian",
+        anti_hebbian_max_delay="delay of the largest ΔG, asymmetric anti-Hebbian",
+        anti_hebbian_min_delay="delay of the smallest ΔG, asymmetric anti-Hebbian",
         anti_hebbian_at_minus_2="ΔG at −2 ms, asymmetric anti-Hebbian",
         symmetric_tail="ΔG at +6 ms, symmetric Hebbian",
         anti_symmetric_tail="ΔG at +6 ms, symmetric anti-Hebbian",

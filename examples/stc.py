@@ -160,7 +160,6 @@ def consolidation(page: Page) -> None:
            ("late_end", "late weight at the end")) for end, factor in (("slow", "7.2"), ("fast", "32"))},
         peak_change="peak at × 32 − peak at × 7.2",
         drop="total weight at the end − its peak",
-        early_start="early phase after the stimulus",
         early_end="early phase at the end",
         decay_relative="recovery over its acceleration",
         bits="late weight of 8 over that of 16 bits, 5 s",

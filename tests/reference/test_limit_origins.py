@@ -12,18 +12,8 @@ PLACE = re.compile(r"Secs?\. |§|Eqs?\. |Figs?\. |Table \d|\babstract\b|\btext\b
 OURS = re.compile(r"our choice|our reading|we ask|we allow|\(script\)|closed form|scipy|read back")
 
 
-# The cell's window is our choice, and still stands there as the source's.
-AMISS = pytest.mark.xfail(reason="the bench's limit of its conductance has to say what it is", strict=True)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(path.stem, marks=AMISS if path.stem == "1t1r_random_pulses" else ())
-        for path in listing("netlists", ".toml")
-    ],
-)
-def test_what_the_source_is_said_to_state(name: str) -> None:
+@pytest.mark.parametrize("name", [path.stem for path in listing("netlists", ".toml")])
+def test_what_the_source_states_is_its_own(name: str) -> None:
     wrong = {}
     for key, limit in Testbench.load(name).file.limits.items():
         if limit.origin != "source":
