@@ -21,6 +21,11 @@ TABLES = {
     "cell_1t1r": ({"w": "1", "amplitude": "V"}, ("read", "S"), ("theta_p", "g_max")),
     "ecram": ({"m_fast": "1", "m_slow": "1", "conductance": "S", "interval": "s"}, ("step", "1"), ("tau_fast",)),
     "stc_synapse": ({"h": "V", "pre": "V", "post": "V"}, ("read", "V"), ("h0",)),
+    "stc_equations": (
+        {"c": "1", "h": "V", "protein": "1", "z": "1", "pre": "V", "post": "V"},
+        ("read", "V"),
+        ("tau_c",),
+    ),
     "quantum_dot_memristor": ({"q": "1", "amplitude": "V"}, ("step", "S"), ("g_high", "alpha_d")),
     "vteam": ({"x": "1", "amplitude": "V"}, ("read", "S"), ("k_on", "r_off")),
     "yakopcic": ({"conductance": "S", "amplitude": "V"}, ("step", "1"), ("a_p", "a_n")),

@@ -231,7 +231,7 @@ def test_jobs_of_slurm(tmp_path: Path) -> None:
         ("a.yaml", "jobqueue: {slurm: !!python/object/apply:os.system [ls]}", InputError, "not YAML"),
         ("a.toml", "jobs = ", InputError, "not TOML"),
         ("a.yaml", SLURM.replace("slurm", "slrm"), UnknownName, "unknown batch system 'slrm'; did you mean slurm"),
-        ("a.yaml", SLURM.replace("walltime", "waltime"), UnknownName, "'waltime'; did you mean walltime"),
+        ("a.yaml", SLURM.replace("walltime", "waltime"), UnknownName, "'waltime' of .*; did you mean walltime"),
         ("a.yaml", SLURM.replace("jobs: 3", "job: 3"), UnknownName, "unknown entry 'job'"),
         ("a.yaml", SLURM.replace("jobs: 3", "jobs: 0"), InputError, "not a number of jobs"),
         ("a.yaml", "jobqueue: {slurm: {}, pbs: {}}", InputError, "or several"),

@@ -1,7 +1,7 @@
 """Mutations: a wrong number or a wrong law, one at a time, and whether the limits of the shipped benches notice.
 
-Mutated are, for each device in a bench, every parameter of its set that is not zero (by +20 %, by -20 % where that is
-out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every electrical
+Mutated are, for each device in a bench, every parameter of its set but zeros and initial states (by +20 %, by -20 %
+where that is out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every electrical
 port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes (by +20 %).
 
 A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest; it is *caught*
@@ -82,7 +82,8 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
         for key, value in chosen.resolved().items():
             low, high = device(chosen.device).param(key).bounds
             other = next((x for x in (value * (1.0 + BY), value * (1.0 - BY)) if low <= x <= high), None)
-            if value != 0.0 and other is not None:
+            begins = key in {state.initial for state in device(chosen.device).states}
+            if value != 0.0 and other is not None and not begins:
 
                 def mutant(bench: Testbench, name: str = name, key: str = key, other: float = other) -> Testbench:
                     return bench.with_(values={name: {key: other}})

@@ -138,7 +138,7 @@ CASES = [
          {"kit.lib": KIT, "b.toml": CORNER}),
     Case("a Verilog-A device that does not compile", ("run", "b.toml"), r"my\.va:2.*unexpected token", 2,
          {"my.va": VERILOG, "b.toml": bench().replace('parameters = "tio2"', 'verilog_a = "my.va"')}),
-    Case("lint of no model", ("lint", "m.va"), r"m\.va.*no module", 2, {"m.va": "// nothing\n"}),
+    Case("lint of no model", ("lint", "m.va"), r"m\.va.*does not contain a module", 2, {"m.va": "// nothing\n"}),
     Case("lint of another language", ("lint", "m.vhd"), r"m\.vhd: lint does not.*\.va", 2, {"m.vhd": "entity m\n"}),
     Case("lint onto itself", ("lint", "m.va", "--fix", "m.va"), r"would replace the file itself", 2, {"m.va": VERILOG}),
     Case("unknown network", ("network", "run", "vdspp", "-o", "out"), r"vdsp", 2),

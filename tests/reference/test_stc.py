@@ -56,7 +56,7 @@ def test_listing_a_is_its_own_set() -> None:
     p = ParameterSet.load("stc_synapse:listing_a").resolved()
     assert {name: float(p[name]) for name in listing} == pytest.approx(listing, rel=1e-12)
     for drive in (p.i_pre, p.i_post):
-        assert stc_steps.spike_width(p.with_(i_pre=drive), step_current=15e-12) == pytest.approx(0.793e-3, rel=1e-3)
+        assert spike_width(p.with_(i_pre=drive), step_current=15e-12) == pytest.approx(0.793e-3, rel=1e-3)
     assert (p.ca_init * p.i_th_p, p.i_rest) == pytest.approx((17e-12, 12.5e-12), rel=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_script_in_listing_a_leaves_the_supply() -> None:
         pre[350 * sample : 350 * sample + 150 : 25] = 1.0
     both = {"pre": 15e-12, "post": 15e-12}
     assert stc_steps.script(p, dt=1e-3, pre=pre, post=pre, steps_of=both)["early"].max() > 3.0
-    width = stc_steps.spike_width(p, step_current=15e-12)
+    width = spike_width(p, step_current=15e-12)
     share = stc_steps.spike_share(1e-3 * np.flatnonzero(pre), width=width, dt=2e-4, steps=17500)
     assert stc_steps.run(p, dt=2e-4, pre=share, post=share)["early"].max() < 1.8
     alone = stc_steps.script(p, dt=1e-3, pre=pre, post=0.0 * pre, steps_of=both)["early"]

@@ -109,7 +109,7 @@ def _mumbles(trial: Trial, path: Path, seen: Seen) -> None:
     ("way", "expect", "said"),
     [(_makes, "contained", "canary was made"), (_changes, "contained", "victim was made, changed"),
      (_lays, "contained", "beside.raw was made"), (_tells, "contained", "the secret is in"),
-     (_raises, "contained", "raised ZeroDivisionError"), (_mumbles, "refused", "in no sentence")],
+     (_raises, "contained", "raised ZeroDivisionError"), (_mumbles, "refused", "not refused in one sentence")],
 )  # fmt: skip
 def test_what_escapes_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: object, expect: str, said: str

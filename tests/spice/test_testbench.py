@@ -425,8 +425,8 @@ def test_figures_know_the_unit_of_what_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "says"),
-    [("memristor.thta_n", "parameter of device 'memristor' of bench taken"), ("memristor", "does not name a device"),
-     ("diode.theta_n", "unknown device 'diode'")],
+    [("memristor.thta_n", "parameter 'thta_n' of device 'memristor' of bench taken"),
+     ("memristor", "does not name a device"), ("diode.theta_n", "unknown device 'diode'")],
 )  # fmt: skip
 def test_what_no_device_has_cannot_be_taken(place: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "taken.toml"
