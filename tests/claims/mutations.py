@@ -1,8 +1,9 @@
 """Mutations: a wrong number or a wrong law, one at a time, and whether the limits of the shipped benches notice.
 
 Mutated are, for each device in a bench, every parameter of its set but zeros and initial states (by +20 %, by -20 %
-where that is out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every electrical
-port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes (by +20 %).
+where that is out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every
+electrical port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes
+(by +20 %).
 
 A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest; it is *caught*
 there where a limit that held breaks. Where the run fails it is neither, and counted apart. A bench that a mutation does
