@@ -83,10 +83,11 @@ def test_the_limit_of_a_bench_is_a_row(origin: str | None, values: list[float], 
 def test_a_run_has_a_row_for_each_limit_even_for_a_measure_that_is_missing() -> None:
     bench = Testbench.load("quantum_dot_loop")
     limits = bench.file.limits
+    assert limits["pinch"].origin == "our choice"
     pinch = Measured(np.array([1e-4]), "1", None, 1e-3)
     rows = rows_of(BenchResult(bench, (), {"pinch": pinch}, {"ratio": "no crossing"}), {"pinch": "current at 0 V"})
     assert [row.against for row in rows] == list(limits.values())
-    assert [row.verdict for row in rows] == ["agrees"] + ["cannot tell"] * (len(limits) - 1)
+    assert [row.verdict for row in rows] == ["our choice: kept"] + ["cannot tell"] * (len(limits) - 1)
     assert rows[0].quantity == "quantum_dot_loop: current at 0 V"
     assert next(row for row in rows if row.quantity.endswith(": ratio")).cells()[4].endswith("; no crossing")
 
