@@ -83,6 +83,15 @@ def comparator_rate(x: Operand, i: Operand, threshold: Operand, p: Values, *, ch
     return (first - second) / charge
 
 
+# Of every model of the synapse. Not "gnd", which ngspice takes for node 0 in a subcircuit, too.
+PORTS = (
+    Port("pre", ("pre", "ref")),
+    Port("post", ("post", "ref")),
+    Port("others", ("others", "ref")),
+    Port("weight", ("w", "ref")),
+)
+
+
 class StcSynapse(DeviceModel):
     """A whole synapse: spikes at ``pre`` and ``post`` (0 to V_DD), its weight as a voltage at ``w``."""
 
@@ -91,13 +100,7 @@ class StcSynapse(DeviceModel):
     source = "Nicholson 2024, Eqs. 4-6, Fig. 8"
     passive = False  # it drives its weight output
     readings = MappingProxyType({"weight": "V"})
-    # not "gnd", which ngspice takes for node 0 in a subcircuit, too
-    ports = (
-        Port("pre", ("pre", "ref")),
-        Port("post", ("post", "ref")),
-        Port("others", ("others", "ref")),
-        Port("weight", ("w", "ref")),
-    )
+    ports = PORTS
     states = (
         State("ca", "ca_init", (0.0, 16.0), description="calcium current over I_THPOT"),
         State("xp", "x_init", (-1.0, 1.0), description="potentiation comparator"),

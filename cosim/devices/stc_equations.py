@@ -24,8 +24,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cosim.devices.base import DeviceModel, Event, Operand, Param, Port, State, Values
-from cosim.devices.stc import step
+from cosim.devices.base import DeviceModel, Event, Operand, Param, State, Values
+from cosim.devices.stc import PORTS, step
 
 SOURCE = "Nicholson 2024, Table 2"
 
@@ -47,12 +47,7 @@ class StcEquations(DeviceModel):
     source = "Nicholson 2024, Eqs. 2-5"
     passive = False  # it drives its weight
     readings = MappingProxyType({"weight": "V"})
-    ports = (
-        Port("pre", ("pre", "ref")),
-        Port("post", ("post", "ref")),
-        Port("others", ("others", "ref")),
-        Port("weight", ("w", "ref")),
-    )
+    ports = PORTS
     states = (
         State("c", "c_init", (0.0, 20.0), description="calcium concentration (mM)"),
         State("h", "h_init", (0.0, 20e-3), "V", "early-phase weight"),
