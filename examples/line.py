@@ -162,7 +162,9 @@ def network(page: Page, cell: cosim.Surrogate) -> SeedResult:
 def update(page: Page) -> None:
     """The amplifier, one update, and an update between two neurons, in transistors."""
     page.section("The update in transistors")
-    amplifier, one, pair, by_map = (page.run(f"vdsp_{name}") for name in ("amplifier", "update", "pair", "map"))
+    amplifier, one, pair, by_map, widths = (
+        page.run(f"vdsp_{name}") for name in ("amplifier", "update", "pair", "map", "pulse_width")
+    )
     others = {name: page.run(f"vdsp_update_{name.lower()}") for name in ("HfO2", "HZO")}
     page.draw(
         "The postsynaptic spike opens the word line for 200 ns; the amplifier programs the cell with the presynaptic"
@@ -186,9 +188,19 @@ def update(page: Page) -> None:
             *swept(by_map["up_off_map"], "over", ("1", "%"), "potentiation"),
             *swept(by_map["down_off_map"], "over", ("1", "%"), "depression"),
         ]),
+        Panel("Linearity against pulse width (0.5: linear)", "pulse width (ns)", "first ten of twenty pulses' share", [
+            *swept(widths["up_half"], "width", ("ns", "1"), "potentiation, one amplitude"),
+            *swept(widths["equal_up_half"], "width", ("ns", "1"), "potentiation, equal steps"),
+            *swept(widths["down_half"], "width", ("ns", "1"), "depression, one amplitude"),
+            *swept(widths["equal_down_half"], "width", ("ns", "1"), "depression, equal steps"),
+        ]),
+        Panel("Energy of twenty pulses, equal steps", "pulse width (ns)", "energy (nJ)", [
+            *swept(widths["equal_up_energy"], "width", ("ns", "nJ"), "potentiation"),
+            *swept(widths["equal_down_energy"], "width", ("ns", "nJ"), "depression"),
+        ]),
     )  # fmt: skip
     page.judge(
-        amplifier, one, *others.values(), pair, by_map,
+        amplifier, one, *others.values(), pair, by_map, widths,
         **{f"{name.lower()}_{way}_error": f"error of V_prog at V_mem = {sign}0.5 and {sign}1 V, {name}"
            for name in ("TiO2", "HfO2", "HZO") for way, sign in (("depression", "+"), ("potentiation", "−"))},
         difference="Δw − law over V_mem and w",

@@ -174,3 +174,46 @@ def test_the_threshold_of_the_text_lies_between_the_fitted_ones() -> None:
     text = bench.file.parameters["v_text"].value
     assert TIO2.theta_p < text < TIO2.theta_n
     holds(bench.file.limits["text_up"], "1", constant(TIO2, -text, 0.5), 0.02)
+
+
+def twenty(law: Law, sign: float, *, width: float, equal_steps: bool) -> dict[str, float]:
+    """Closed forms of the pulse-width bench: all change, the first pulse's, the first half's share, and energy (J)."""
+    theta, alpha, scale = (
+        (law.theta_p, law.alpha_p, law.scale_p) if sign < 0 else (law.theta_n, law.alpha_n, law.scale_d)
+    )
+    v, w0 = sign * theta * scale, 0.1 if sign < 0 else 0.9
+    if equal_steps:
+        v = sign * (theta + math.log1p(math.expm1(alpha * theta * (scale - 1.0)) * EVENT / width) / alpha)
+    after = {n: constant(law, v, w0, duration=n * width) for n in (1, 10, 20)}
+    times = np.linspace(0.0, 20.0 * width, 2001)
+    power = [v * v * law.conductance(w0 + (constant(law, v, w0, duration=t) if t > 0 else 0.0)) for t in times]
+    return {
+        "change": after[20],
+        "first": after[1],
+        "half": after[10] / after[20],
+        "energy": float(np.trapezoid(power, times)),
+    }
+
+
+WIDTH_MEASURES = ("change", "first", "half", "energy")
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "equal"),
+    [("up", -1, False), ("down", 1, False), ("equal_up", -1, True), ("equal_down", 1, True)],
+)
+def test_pulse_widths_are_the_closed_form(name: str, sign: int, equal: bool) -> None:
+    bench = Testbench.load("vdsp_pulse_width")
+    widths = [q.value for q in bench.file.plan["analysis"].sweep["width"]]
+    found = [twenty(TIO2, sign, width=width, equal_steps=equal) for width in widths]
+    for measure in WIDTH_MEASURES:
+        expected = bench.file.measures[f"{name}_{measure}_off"].expected
+        assert expected == pytest.approx([one[measure] for one in found], rel=1e-4), measure
+        assert bench.file.limits[f"{name}_{measure}_off"].span("%") == (-0.01, 0.01)
+    halves, energies = [one["half"] for one in found], [one["energy"] for one in found]
+    if equal:  # one curve, and less energy where the pulse is shorter
+        assert halves == pytest.approx([halves[0]] * len(halves), rel=1e-9)
+        assert np.all(np.diff(energies) > 0.0)
+    else:  # half of the change by half of the pulses is linear
+        assert np.all(np.diff(halves) > 0.0)
+        assert halves[0] > 0.5
