@@ -104,14 +104,14 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
                 def mutant(bench: Testbench, name: str = name, key: str = key, other: float = other) -> Testbench:
                     return bench.with_(values={name: {key: other}})
 
-                yield f"{chosen.device}.{key}", mutant
+                yield f"{chosen.device}:{chosen.name}.{key}", mutant
         for key, factor in chosen.plasticity.items():
             wrong = {**chosen.plasticity, key: replace(factor, value=factor.value * (1.0 + BY))}
 
             def taught(bench: Testbench, name: str = name, wrong: Mapping[str, Any] = wrong) -> Testbench:
                 return bench.with_(devices={name: replace(bench.sets[name], plasticity=wrong)})
 
-            yield f"{chosen.device}.{key}", taught
+            yield f"{chosen.device}:{chosen.name}.{key}", taught
 
 
 def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
@@ -286,4 +286,4 @@ MUTATIONS = Claim(
 )
 
 if __name__ == "__main__":
-    print(json.dumps(mutate(sys.argv[1:], print), indent=1))
+    print(json.dumps(mutate(sys.argv[1:], lambda what: print(what, file=sys.stderr)), indent=1))

@@ -217,3 +217,29 @@ def test_pulse_widths_are_the_closed_form(name: str, sign: int, equal: bool) -> 
     else:  # half of the change by half of the pulses is linear
         assert np.all(np.diff(halves) > 0.0)
         assert halves[0] > 0.5
+
+
+def channel(gate: float, *, width: float, length: float, oxide: float, threshold: float, mobility: float) -> float:
+    """The resistance (Ohm) of a BSIM4 channel at small drain voltage: mobMod 0 and RDSW at the model's defaults."""
+    over = gate - threshold
+    field = (over + 2.0 * threshold) / oxide
+    degraded = mobility / (1.0 + 1e-9 * field + 1e-19 * field**2)
+    capacitance = 3.9 * 8.854e-12 / oxide
+    return length / (width * degraded * capacitance * over) + 200e-6 / (1.0 + over) / width
+
+
+def test_write_is_the_law_behind_the_channel() -> None:
+    bench = Testbench.load("1t1r_write")
+    r = channel(3.3, width=5e-6, length=0.35e-6, oxide=6.5e-9, threshold=0.55, mobility=0.04)
+    up, energy_up = TIO2.pulse(0.5, -2.0, series=r)
+    down, energy_down = TIO2.pulse(up, 2.2, series=r)
+    assert list(bench.train("bl").amplitudes) == [-2.0, 2.2]
+    assert bench.file.measures["state_off"].expected == pytest.approx((up, down), rel=1e-4)
+    assert bench.file.measures["energy_off"].expected == pytest.approx((energy_up, energy_down), rel=1e-4)
+    divider = TIO2.conductance(up) * r / (1.0 + TIO2.conductance(up) * r)
+    holds(bench.file.limits["drop_up"], "V", -2.0 * divider, 0.12)
+    holds(bench.file.limits["drop_down"], "V", 2.2 * divider, 0.12)
+    # and so much of the law is left that the transistor is seen: the bench's limit of our choice is the bare law
+    low, high = bench.file.limits["depressed"].span("1")
+    assert low is None
+    assert high == pytest.approx(0.5 - TIO2.pulse(0.5, -2.0)[0], abs=5e-4)
