@@ -244,3 +244,14 @@ def test_write_is_the_law_behind_the_channel() -> None:
     low, high = bench.file.limits["depressed"].span("1")
     assert low is None
     assert high == pytest.approx(0.5 - TIO2.pulse(0.5, -2.0)[0], abs=5e-4)
+
+
+def test_pair_is_the_law_on_a_leaky_integrator() -> None:
+    limits = Testbench.load("vdsp_pair").file.limits
+    membrane = 450e-9 * 2.9e6 * (1.0 - math.exp(-(36.5 + 5.6 - 1.05) / 29.0))
+    for name, v, tolerance in (("potentiated", -1.0, 0.1), ("depressed", membrane, 0.2)):
+        step = constant(TIO2, TIO2.programmed(v), 0.5)
+        low, high = limits[name].span("1")
+        span = sorted((0.5 + step * (1.0 - tolerance), 0.5 + step * (1.0 + tolerance)))
+        assert (low, high) == pytest.approx(span, abs=1e-4)
+        assert (low - 0.5) * (high - 0.5) > 0.0  # the sign is the source's
