@@ -95,7 +95,11 @@ def update(name: str) -> dict[str, float]:
     steps = [
         law.pulse(w, law.programmed(v), width=199.8e-9, edge=0.2e-9)[0] - w for v in sweep["v_mem"] for w in sweep["w0"]
     ]
-    return {"largest_step": max(steps), "smallest_step": min(steps)}
+    return {
+        "largest_step": max(steps),
+        "smallest_step": min(steps),
+        "lowest_conductance": law.conductance(min(sweep["w0"])),
+    }
 
 
 def holds(limit: Limit, unit: str, value: float, tolerance: float) -> None:
