@@ -99,8 +99,8 @@ class RampForward(ExplicitForward):
         self._unit = unit
         self._missing_sign = {"p": "n", "n": "p"}[signs[0]] if len(signs) == 1 else None
         # Ramps that share their start run the same course, which is computed once for each number of pulses.
-        rows = np.column_stack([self._n, self._up]) if self._shared else np.arange(self._n.size)[:, None]
-        _, once, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        key = np.column_stack([self._n, self._up]) if self._shared else np.arange(self._n.size)[:, None]
+        _, once, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
         self._once, self._back = once, back.reshape(-1)
 
     def _start(self, p: Values) -> Array:
