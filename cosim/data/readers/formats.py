@@ -7,7 +7,7 @@ A format is an entry here and a module beside it: of a binary file ``begins`` an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -98,7 +98,8 @@ def read_file(path: str | Path, layout: Layout | None = None, *, format: str = "
     for name, entry in FORMATS.items():
         if isinstance(entry, BinaryFormat) and format in ("auto", name):
             if entry.begins(head):
-                return _asked(entry.tables(file, layout), layout)
+                made = _asked(entry.tables(file, layout), layout)
+                return tuple(replace(table, format=table.format or entry.title) for table in made)
             if format == name:
                 raise DataError(f"is not a file of format {name!r}", where=Where(file), remedy='write format = "auto"')
     rows = read_lines(file)

@@ -21,6 +21,7 @@ from cosim.data.readers.tables import Layout, NumberTable
 from cosim.devices.base import Array
 from cosim.errors import DataError, Where
 from cosim.files import read_plain
+from cosim.packages import process_unchanged
 
 # Our choice. Structures within structures: deeper ones would exhaust the stack of the library.
 MAX_UNPACKED, MAX_DEPTH, MAX_ELEMENTS = 512 << 20, 8, 1_000_000
@@ -34,7 +35,8 @@ def begins(head: bytes) -> bool:
 
 def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
     """The records; raises `DataError`."""
-    from scipy.io import loadmat
+    with process_unchanged():  # scipy.io draws in what sets variables for OpenMP
+        from scipy.io import loadmat
 
     data = read_plain(path, limit=MAX_BYTES, kind="MATLAB file")
     if data.startswith(b"\x89HDF") or data[512:520] == b"\x89HDF\r\n\x1a\n" or data.startswith(b"MATLAB 7.3"):
@@ -65,9 +67,7 @@ def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
             remedy="save the columns as vectors, or as fields of a structure; a table object needs table2struct(T, "
             "'ToScalar', true)",
         )
-    return tuple(
-        NumberTable.of(path, columns, units={}, layout=layout, name=name, format="MATLAB") for name, columns in made
-    )
+    return tuple(NumberTable.of(path, columns, units={}, layout=layout, name=name) for name, columns in made)
 
 
 def _records(variables: Mapping[str, Any], name: str) -> list[tuple[str, dict[str, Array]]]:

@@ -43,9 +43,7 @@ def _of(path: Path, plot: RawPlot, layout: Layout) -> list[NumberTable]:
             parts = {f"re({name})": values.real, f"im({name})": values.imag}
         columns.update(parts)
         units.update(dict.fromkeys(parts, "A" if "current" in kind else _TYPES.get(kind, "")))
-    whole = NumberTable.of(
-        path, columns, units=units, layout=layout, notes=tuple(notes), name=plot.name, format="raw file"
-    )
+    whole = NumberTable.of(path, columns, units=units, layout=layout, notes=tuple(notes), name=plot.name)
     if "stepped" not in plot.flags or length < 2:
         return [whole]
     scale = whole.numbers[0]

@@ -83,6 +83,4 @@ def _group(path: Path, group: Any, layout: Layout, size: int) -> NumberTable | N
         if len(column) < length:
             notes.append(f"channel {name!r} has {len(column)} of {length} values")
             columns[name] = np.append(column, np.full(length - len(column), np.nan))
-    return NumberTable.of(
-        path, columns, units=units, layout=layout, notes=tuple(notes), name=group.name, format="LabVIEW TDMS"
-    )
+    return NumberTable.of(path, columns, units=units, layout=layout, notes=tuple(notes), name=group.name)
