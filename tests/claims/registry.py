@@ -13,8 +13,9 @@ from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
+from claims.strd import STRD
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS)
+    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, STRD)
 }
