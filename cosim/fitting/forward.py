@@ -163,7 +163,8 @@ class PointForward(Forward):
         for j, name in enumerate(names):
             up, down = 2 * j, 2 * j + 1
             distance = float(places[up + 1][name]) - float(places[down + 1][name])
-            slopes[j] = (moved[up] - moved[down]) / distance
+            with np.errstate(invalid="ignore"):  # where there is no prediction there is no derivative
+                slopes[j] = (moved[up] - moved[down]) / distance
         return predicted, slopes
 
     def guess(self, p: Values) -> Mapping[str, float]:

@@ -89,7 +89,7 @@ def fit_law(
         sigma: standard deviation of y, one or (n,), by which the rows are weighted; default: estimated from the
             residuals.
         priors: what is known of parameters beforehand, each counted as an observation.
-        method: as in a recipe (`cosim.fitting.methods`).
+        method: as in a recipe (`cosim.fitting.explore`).
         profile: 95 % intervals from the profile likelihood throughout.
         name: of the result.
         progress: called with the number of evaluations and chi-square.

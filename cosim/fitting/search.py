@@ -17,7 +17,8 @@ from scipy.stats import qmc
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import spans_decades
-from cosim.fitting.methods import LEAST_SQUARES, explore
+from cosim.fitting.explore import explore
+from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.residuals import EXACT, SUSPICIOUS, runs_test
 
@@ -44,7 +45,7 @@ def search(
     *,
     others: Sequence[Values] = (),
     outside: Values | None = None,
-    method: str = LEAST_SQUARES,
+    method: Method = LEAST_SQUARES,
     progress: Progress | None = None,
 ) -> Minimum:
     """The lowest minimum that the starts lead to, or that lies below where another ``method`` ends.
@@ -54,7 +55,7 @@ def search(
         start: all parameters, varied and fixed.
         others: further starts, worth trying before any others.
         outside: the values that parameters have where they do not vary; default: those of ``start``.
-        method: of `cosim.fitting.methods`.
+        method: of `cosim.fitting.explore`.
         progress: called with the number of evaluations and chi-square.
 
     Raises:

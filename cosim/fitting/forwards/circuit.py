@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar
 
@@ -126,18 +127,24 @@ class CircuitForward(PointForward):
             named = self.device.name if self.device is not None else f"bench {self.original.name}"
             checks.check_current(named, predicted, self.curve)
 
+    def departure(self, p: Values) -> float:
+        """RMS of what tightened tolerances change at ``p``, over the curve's range; NaN where a run has no answer."""
+        again, found = self._tight.at([self._place(p)])[0], self.runs.at([self._place(p)])[0]
+        return float(np.sqrt(np.mean((again - found) ** 2))) / float(np.ptp(self.curve.measured))
+
+    @cached_property
+    def _tight(self) -> Runs | EventRuns:
+        return self.runs.tightened()
+
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """The final check in SPICE, beside tightened tolerances and the fast stand-in, and what could not be simulated.
 
         It takes one more simulation.
         """
         found, span = self.predict(p), float(np.ptp(self.curve.measured))
-        tight = self.runs.tightened()
-        again = self._sign * tight.at([self._place(p)])[0]
-        said = []
         misfit = float(np.sqrt(np.mean((found - self.curve.measured) ** 2))) / span
-        if np.all(np.isfinite(again)):
-            moved = float(np.sqrt(np.mean((again - found) ** 2))) / span
+        moved, said = self.departure(p), []
+        if math.isfinite(moved):
             tail = ""
             if moved > MOVES * misfit:
                 tail = ": as large as the residuals; tighten options.reltol of the bench, or its max_step"
@@ -146,7 +153,8 @@ class CircuitForward(PointForward):
                 f"{moved:.1g} of the range (residuals {misfit:.1g}){tail}"
             )
         else:
-            said.append(f"final check in {self.runs.engine}: no answer at tightened tolerances: {tight.failed[-1]}")
+            why = self._tight.failed[-1]
+            said.append(f"final check in {self.runs.engine}: no answer at tightened tolerances: {why}")
         if self.stand_in is not None:
             with np.errstate(all="ignore"):
                 alone = self.stand_in.predict(Values({e.name: p[e.name] for e in self.stand_in.params}))
