@@ -132,5 +132,5 @@ def fit_law(
         noise._rows = rows
     fit = {"vary": tuple(vary or start), "priors": dict(priors or {}), "method": method}
     recipe = FitRecipe.model_validate({"name": name, "data": {"kind": "values"}, "fit": fit, "noise": noise})
-    recipe._law = lambda _: LawForward(law, given, size=n, params=params)
+    recipe._law = lambda _: LawForward(law, places if plain else given, size=n, params=params)
     return extract(recipe, curve, profile=profile, progress=progress)
