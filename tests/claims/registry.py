@@ -12,6 +12,7 @@ from claims.line import LINE
 from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
 from claims.netlist_fit import NETLIST_FIT
+from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.strd import STRD
@@ -29,6 +30,7 @@ CLAIMS: dict[str, Claim] = {
         MNIST,
         HEAT,
         MUTATIONS,
+        NEXT,
         STRD,
         NETLIST_FIT,
     )
