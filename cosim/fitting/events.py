@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -62,7 +63,7 @@ class EventRuns:
             )
         self._columns = columns
 
-    @property
+    @cached_property
     def engine(self) -> str:
         """The simulator and its version."""
         return simulator_for(self._spec.engine, self._workers).version()

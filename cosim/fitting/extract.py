@@ -233,7 +233,7 @@ def _fit(
     known = {entry.name for entry in forward.params}
     for name in vary:
         if name not in known:
-            raise UnknownName(f"parameter of {_named(recipe)} in a curve of kind {curve.kind!r}", name, known)
+            raise UnknownName(f"parameter of {recipe.subject} in a curve of kind {curve.kind!r}", name, known)
     twice = sorted({name for name in vary if vary.count(name) > 1})
     if twice:
         with located(recipe.path), at(*(() if isinstance(choice, Candidate) else ("fit", "vary"))):
@@ -267,7 +267,9 @@ def _fit(
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
     with located(recipe.path):
-        priors = priors_of(recipe.fit.priors, forward.params, vary)
+        # A prior is of every candidate that varies its parameter.
+        wanted = {name: spec for name, spec in recipe.fit.priors.items() if name in vary or name not in everywhere}
+        priors = priors_of(wanted, forward.params, vary)
     problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds, priors=priors)
     idle = dead(problem, start)
     if len(idle) == len(vary):
@@ -302,10 +304,6 @@ def _require_minimum(found: Minimum) -> None:
             f"no minimum after {found.evaluations} evaluations ({found.message.strip()})",
             remedy="start closer, fix a parameter that the curve does not determine, or narrow the bounds",
         )
-
-
-def _named(recipe: FitRecipe) -> str:
-    return recipe.device or (f"bench {recipe.circuit.bench}" if recipe.circuit is not None else recipe.name)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -151,7 +151,10 @@ class PointForward(Forward):
         return self.predict_each([p])[0]
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
-        """Prediction and derivatives; (n,), (k, n). A parameter at a physical bound is moved to one side only."""
+        """Prediction and derivatives; (n,), (k, n).
+
+        A parameter is moved to one side only at a physical bound, and where the other side has no prediction.
+        """
         by_name, places = {entry.name: entry for entry in self.params}, [p]
         for name in names:
             value, (low, high), default = float(p[name]), by_name[name].bounds, abs(by_name[name].default)
@@ -159,12 +162,15 @@ class PointForward(Forward):
             step = self.difference * (abs(value) or default or span)
             places += [p.with_(**{name: min(value + step, high)}), p.with_(**{name: max(value - step, low)})]
         predicted, *moved = self.predict_each(places)
-        slopes = np.empty((len(names), predicted.size))
-        for j, name in enumerate(names):
-            up, down = 2 * j, 2 * j + 1
-            distance = float(places[up + 1][name]) - float(places[down + 1][name])
-            with np.errstate(invalid="ignore"):  # where there is no prediction there is no derivative
-                slopes[j] = (moved[up] - moved[down]) / distance
+        ends = [
+            (found, at) if np.all(np.isfinite(found)) else (predicted, p)
+            for found, at in zip(moved, places[1:], strict=True)
+        ]
+        slopes = np.full((len(names), predicted.size), np.nan)
+        for slope, name, (up, above), (down, below) in zip(slopes, names, ends[::2], ends[1::2], strict=True):
+            if (distance := float(above[name]) - float(below[name])) > 0.0:
+                with np.errstate(invalid="ignore"):  # where there is no prediction there is no derivative
+                    slope[:] = (up - down) / distance
         return predicted, slopes
 
     def guess(self, p: Values) -> Mapping[str, float]:

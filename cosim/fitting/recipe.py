@@ -358,6 +358,11 @@ class FitRecipe(Recipe):
         _require_circuit(self.data.kind, self.circuit)
         self.data.resolved_conditions()
 
+    @property
+    def subject(self) -> str:
+        """What is fitted, in words: the device, the bench without one, or a function."""
+        return self.device or ("a function" if self.circuit is None else f"bench {self.circuit.bench}")
+
     def forward_of(self, curve: Curve, rows: Rows, choice: RampLaw) -> Forward:
         """The model of the curve with one choice of the law."""
         if self._law is not None:
@@ -463,6 +468,12 @@ class JointRecipe(Recipe):
     observations: tuple[ObservationSpec, ...] = Field(min_length=1)
     parameters: dict[str, ParameterSpec] = Field(min_length=1)
     stages: tuple[StageSpec, ...] = (StageSpec(),)
+
+    @property
+    def subject(self) -> str:
+        """What is fitted, in words: the device, or the benches without one."""
+        benches = dict.fromkeys(spec.circuit.bench for spec in self.observations if spec.circuit is not None)
+        return self.device or f"bench {', '.join(benches)}"
 
     def set_name(self, group: str) -> str:
         """The name of the parameter set of a group; of ``""``: of what is shared."""

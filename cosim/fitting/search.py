@@ -190,8 +190,9 @@ def dead(problem: Problem, start: Values) -> tuple[str, ...]:
 
 def _acts(problem: Problem, place: Values, name: str, values: Array) -> bool:
     """Whether a residual changes as a parameter goes through ``values`` and its bounds; (n,)."""
+    ends = [bound for bound in problem.bounds[name] if np.isfinite(bound)]
     with np.errstate(all="ignore"):
-        first, *others = (problem.residual(place.with_(**{name: v})) for v in (*problem.bounds[name], *values))
+        first, *others = (problem.residual(place.with_(**{name: v})) for v in (*ends, *values))
     return any(np.any((first != other) & np.isfinite(first) & np.isfinite(other)) for other in others)
 
 

@@ -120,7 +120,13 @@ def test_a_netlist_of_ones_own_is_fitted_from_the_shell(folder: Path, capsys: py
         assert entry["stderr"] < 0.3 * true
     assert any("final check in ngspice" in said and "tightened" in said for said in found["remarks"])
     assert found["provenance"]["engine"].startswith("ngspice")
-    # What is written is a table of the bench.
+    assert main(["fit", str(file)]) == 0
+    assert "clipper: bench clipper.toml, 41 points" in capsys.readouterr().out
+    # What is written is a table of the bench, and what cosim run takes.
+    assert main(["run", str(folder / "clipper.toml"), "-p", str(output), "--json"]) == 0
+    top = json.loads(capsys.readouterr().out)["measures"]["top"]["values"]
+    assert main(["run", str(folder / "clipper.toml"), "--json"]) == 0
+    assert top != json.loads(capsys.readouterr().out)["measures"]["top"]["values"]
     written = tomllib.loads(output.read_text())
     table = written["parameters"]["rp"]
     assert table == {"value": found["parameters"]["rp"]["value"], "unit": "Ohm"}

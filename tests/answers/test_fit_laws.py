@@ -212,6 +212,16 @@ def test_a_prior_has_one_width() -> None:
             PriorSpec.model_validate(given)
 
 
+def test_a_law_may_end_next_to_its_best_values() -> None:
+    """On one side of the parameter the law has no values: its derivative is that of the other side."""
+    x = np.linspace(1.0, 3.0, 40)
+    y = np.sqrt(x - 0.999999) + 0.01 * np.random.default_rng(0).standard_normal(40)
+    found = fit_law(lambda x, a, b: b * np.sqrt(x - a), x, y, start={"a": 0.999998, "b": 1.0})
+    assert found.values.a < 1.0
+    assert found.values.a == pytest.approx(1.0, abs=0.05)
+    assert found.values.b == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_law_of_two_predictors_and_a_figure() -> None:
     rng = np.random.default_rng(0)
     x = {"t": rng.uniform(0.0, 3.0, 60), "v": rng.uniform(0.5, 2.0, 60)}
