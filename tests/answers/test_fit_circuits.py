@@ -328,6 +328,14 @@ def test_a_circuit_that_does_not_run_is_said_with_its_reason(folder: Path) -> No
         extract(FitRecipe.load(folder / "recipe.toml"), sweep().with_measured(np.linspace(-1e-3, 1e-3, 41)))
 
 
+def test_a_column_that_the_circuit_does_not_take_is_refused(folder: Path) -> None:
+    (folder / "recipe.toml").write_text(RECIPE)
+    curve = sweep().with_measured(np.linspace(-1e-3, 1e-3, 41))
+    columns, units = {**curve.columns, "gate": np.ones(41)}, {**curve.units, "gate": "V"}
+    with pytest.raises(CosimError, match=r"unknown stimulus 'gate' of bench clipper \(a further column"):
+        extract(FitRecipe.load(folder / "recipe.toml"), curve.with_(columns=columns, units=units))
+
+
 def test_values_alone_say_nothing_of_a_device(folder: Path) -> None:
     text = 'name = "x"\ndevice = "vteam"\n[data]\nkind = "values"\nfile = "a.csv"\n[fit]\nvary = ["k_on"]\n'
     (folder / "recipe.toml").write_text(text)

@@ -26,6 +26,7 @@ from cosim.bench.maps import closure
 from cosim.bench.measures.kinds import At
 from cosim.bench.stimulus_kinds import Knots, Pulses, Shape, StimulusKind
 from cosim.bench.testbench import Testbench
+from cosim.data.kinds import KINDS
 from cosim.data.recording import Recording
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.devices.registry import device as find_device
@@ -178,6 +179,12 @@ class CircuitForward(PointForward):
 def _runs(bench: Testbench, spec: CircuitSpec, name: str, curve: Recording) -> Runs | EventRuns:
     if spec.map is not None or curve.kind == "step table":
         return EventRuns(bench, spec, name, curve)
+    usual = KINDS[curve.kind].required(curve.columns)
+    for column in curve.columns:
+        if column not in usual and column not in bench.file.stimuli:
+            raise UnknownName(
+                f"stimulus of bench {bench.name} (a further column drives one)", column, bench.file.stimuli
+            )
     measure, reduced = _reduced(bench, spec, name, curve)
     return Runs(reduced, measure, size=len(curve), engine=spec.engine, workers=spec.workers, wall=spec.wall)
 
