@@ -118,7 +118,7 @@ def _show(result: FitResult | JointResult) -> None:
         for row in result.rows()
     ]
     columns = ("parameter", "value", "std. error", "95 % interval", "unit", "verdict")
-    title = f"{result.recipe.name}: {result.recipe.device}, {result.points}"
+    title = f"{result.recipe.name}: {result.recipe.subject}, {result.points}"
     show_table(title, columns, rows, right=(1, 2))
     if isinstance(result, JointResult):
         _show_joint(result)
