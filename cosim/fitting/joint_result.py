@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from cosim import __version__
 from cosim.devices.base import Values
 from cosim.files import write_atomic
 from cosim.fitting.identify import Identifiability
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
@@ -154,7 +154,7 @@ class JointResult:
     def provenance(self) -> dict[str, str]:
         """Hashes and versions that make the result reproducible."""
         data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
-        return {**data, "recipe_sha256": self.recipe.fingerprint(), "cosim": __version__}
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), **made_with()}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
