@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from cosim.fitting.result import FitResult
 
 HELP = "Extract device parameters from measured curves, and say which of them they determine."
+MORE = (
+    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. Exit "
+    "code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is identifiable."
+)
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".xls", ".xlsx", ".xlsm", ".ods", ".tdms", ".mat", ".raw")
 
 
@@ -38,7 +42,7 @@ def register(app: typer.Typer) -> None:
     from cosim.cli.fit_results import compare, show
 
     group = typer.Typer(name="fit", cls=_Group, help=HELP)
-    group.command("run", help=HELP + " `cosim fit RECIPE` is short for it.")(fit)
+    group.command("run", help=HELP + MORE)(fit)
     group.command("show")(show)
     group.command("compare")(compare)
     app.add_typer(group)

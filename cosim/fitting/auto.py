@@ -43,8 +43,8 @@ from cosim.parameters import ParameterSet
 TRIAL_ROWS, TRIAL_SECONDS = 240, 4.0
 # A trial of a state that is followed row by row ends at this change of chi-square, or after so many evaluations.
 TRIAL_TOLERANCE, TRIAL_EVALUATIONS = 1e-4, 40
-# Rows that the final fit of such a law looks at.
-FINAL_ROWS = 1000
+# Rows that the final fit of such a law looks at; of more, each k-th, which is said.
+FINAL_ROWS = 2000
 # A candidate may have this much more held-out error than the best and still be kept for its AICc.
 CLOSE = 1.1
 # Of candidates whose AICc differ by no more than this the one with the fewest parameters is kept (Burnham & Anderson,
@@ -397,6 +397,8 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: _Trial) -> FitResult:
     recipe = _recipe(curve, name, trial.model.name, kept, trial.law).model_copy(
         update={"held_out": held, "data": _data(part, curve)}
     )
+    if curve.kind == "loop" and len(curve) > FINAL_ROWS:
+        notes.append(f"of {len(curve)} rows each {-(-len(curve) // FINAL_ROWS)}th was fitted, for time")
     recipe = _with_held(recipe, kept, start, notes)
     thin = curve if curve.kind != "loop" else _thinned(curve, np.zeros(len(curve), dtype=bool), FINAL_ROWS)[0]
     thin = thin.with_(fingerprint=curve.fingerprint, source=curve.source) if thin is not curve else curve
@@ -409,7 +411,7 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: _Trial) -> FitResult:
         closer = _determined(replace(trial, problem=problem, minimum=replace(trial.minimum, p=result.values)))
         kept = closer if len(closer) < len(kept) else tuple(n for n in kept if n != result.uncertainty.flat[0])
         start |= {n: float(result.values[n]) for n in start}
-        recipe = _with_held(recipe, kept, start, notes[:1])
+        recipe = _with_held(recipe, kept, start, notes)
         result = extract(recipe, thin, near=result.values)
     return result
 
