@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 HELP = "Extract device parameters from measured curves, and say which of them they determine."
 MORE = (
-    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. Exit "
-    "code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is identifiable."
+    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. "
+    "Exit code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is "
+    "identifiable."
 )
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".xls", ".xlsx", ".xlsm", ".ods", ".tdms", ".mat", ".raw")
 

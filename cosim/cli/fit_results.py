@@ -58,6 +58,8 @@ def print_result(result: FitResult | JointResult) -> None:
     print(f"verdict     {result.verdict.summary}")
     for sentence in result.verdict.sentences():
         print(f"  - {sentence}")
+    for note in result.recipe.notes:
+        print(f"note        {note}")
     print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
 
 

@@ -1,4 +1,4 @@
-"""What looks wrong with a recording before any fit: factors of a thousand, swapped columns, repeated time stamps.
+"""What looks wrong with a recording before any fit: factors of a thousand, few rows, repeated rows.
 
 None of these refuses a recording: a quantum dot conducts picosiemens and a busbar kiloamperes. Each is a sentence that
 a user reads before the fit's numbers. The limits are our choice, wide for a memristive device or a transistor.
@@ -28,13 +28,6 @@ def doubts(curve: Curve) -> list[str]:
             said.append(
                 f"{name} reaches {units.show(size, unit)}, which is unusual: check its unit (a factor of 1000 is soon "
                 "lost)"
-            )
-    if {"voltage", "current"} <= curve.columns.keys():
-        v, i = (float(np.max(np.abs(curve[name]))) for name in ("voltage", "current"))
-        if v and i / v > 10.0:
-            said.append(
-                f"the current ({units.show(i, 'A')}) exceeds the voltage ({units.show(v, 'V')}) by far: are the "
-                "columns swapped?"
             )
     if "time" in curve.columns:
         t = curve["time"]

@@ -17,52 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from cosim import units
-from cosim.data.readers import fingerprint
-from cosim.data.readers.cells import COMMENT, lines_of, read_text
-from cosim.data.readers.table import TextTable, bare, read_tables
-from cosim.data.recording import Curve, Reading
+from cosim.data.doubts import doubts
+from cosim.data.recording import Curve
 from cosim.data.segments import Segment, is_stepped, is_swept, noise_of, ramps, sweeps, turning_points
+from cosim.data.sheets import Column, Sheet, sheets_of
 from cosim.data.spec import CONDITIONS
 from cosim.devices.base import Array
-from cosim.errors import CosimError, DataError, InputError, UnitError
+from cosim.errors import CosimError, DataError
 
-# Words of a title that say what a column is, where its unit does not.
-WORDS: Mapping[str, str] = {
-    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|interval|\bisi\b|\blag\b|spacing|delay",
-    "time": r"time|\bt\b|elapsed|timestamp",
-    "count": r"cycle|count|number|pulses?\b|\bn\b|\bno\b|index|#|switch",
-    "ratio": r"ratio|ppf|ppr|facilitation|a2/a1",
-    "change": r"Δ\s*[gw]|d[gw]\b|delta[ _]?[gw]|change|weight|step",
-    "gate": r"gate|\bv_?gs?\b",
-    "read voltage": r"read|v_?read",
-    "conductance": r"conductance|normali[sz]ed|\bg\b|g/g",
-}
 CYCLES = re.compile(r"cycle|endurance|switch", re.IGNORECASE)
-# A voltage that moves by less than this part of its size is a constant read voltage.
-CONSTANT = 1e-3
 # A resistance state that differs from the other by this factor of its spread is another state.
 APART = 3.0
 # What is assumed of a pulse train whose file does not state it.
 ASSUMED: Mapping[str, float] = {"v_read": 0.1, "width": 200e-9}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A numeric column of a file: its title without unit, its SI unit ("" where none is stated), its values (n,)."""
-
-    title: str
-    unit: str
-    values: Array
-    number: int
-
-    def says(self, word: str) -> bool:
-        """Whether the title has a word for a role."""
-        return re.search(WORDS[word], self.title, re.IGNORECASE) is not None
-
-    @property
-    def constant(self) -> bool:
-        """Whether it does not move."""
-        return float(np.ptp(self.values)) <= CONSTANT * float(np.abs(self.values).max())
 
 
 @dataclass(frozen=True)
@@ -92,42 +59,6 @@ class Part:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One table of a file as columns, with the settings in its preamble (SI)."""
-
-    name: str
-    path: Path
-    columns: tuple[Column, ...]
-    lines: tuple[int, ...]
-    total: int
-    header: int | None
-    settings: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    sweep_rate: float | None = None
-
-    def of(self, unit: str) -> list[Column]:
-        """The columns in a unit (SI)."""
-        return [column for column in self.columns if column.unit == unit]
-
-    def curve(
-        self, kind: str, columns: Mapping[str, Column | Array], si: Mapping[str, str], **conditions: float
-    ) -> Curve:
-        """A recording of a kind from its columns; rows in which one is blank are left out."""
-        arrays = {n: np.asarray(c.values if isinstance(c, Column) else c, dtype=float) for n, c in columns.items()}
-        kept = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
-        if not kept.any():
-            raise DataError("no row has a number in every column that is needed")
-        lines = tuple(np.asarray(self.lines)[kept].tolist()) if len(self.lines) == kept.size else ()
-        out = int(kept.size - kept.sum())
-        notes = (*self.notes, f"{out} rows without a number left out") if out else self.notes
-        ends = ((lines[0], lines[-1]),) if lines else ((0, 0),)
-        reading = Reading((int(kept.sum()),), self.total, ends, (self.header,), notes)
-        made = {name: array[kept] for name, array in arrays.items()}
-        source = self.path.name
-        return Curve(kind, made, si, conditions, source, fingerprint(self.path), lines, reading)
-
-
 def recognise(path: str | Path, *, sweep_rate: float | None = None) -> list[Part]:
     """What each recording in a file is; one `Part` that says why not, where the file cannot be read.
 
@@ -141,60 +72,6 @@ def recognise(path: str | Path, *, sweep_rate: float | None = None) -> list[Part
     found: list[Part] = []
     for sheet in sheets:
         found += _parts(replace(sheet, sweep_rate=sweep_rate))
-    return found
-
-
-def sheets_of(file: Path) -> list[Sheet]:
-    """The tables of a file with all their numeric columns; raises `DataError`, `MissingFile`."""
-    tables = read_tables(file)
-    stated = settings(file)
-    many = len(tables) > 1
-    return [_sheet(f"{file.name}#{k}" if many else file.name, t, stated) for k, t in enumerate(tables, 1)]
-
-
-def _sheet(name: str, table: TextTable, stated: Mapping[str, float]) -> Sheet:
-    columns, notes = [], list(table.notes)
-    for index in range(table.width):
-        title = bare(table.header[index]) if index < len(table.header) else ""
-        try:
-            values = table.columns([index])[0]
-        except DataError as error:
-            if any(row.cell(index) for row in table.rows):
-                notes.append(f"column {table.label(index)} is not used: {error.message}")
-            continue
-        unit = table.unit(index)
-        try:
-            scale, si = units.dimension(unit)[0], units.si_unit(unit)
-        except UnitError:
-            scale, si = 1.0, ""
-        columns.append(Column(title or f"column {index + 1}", si if unit else "", values * scale, index + 1))
-    lines = tuple(row.line for row in table.rows)
-    return Sheet(name, table.path, tuple(columns), lines, len(table.rows), table.header_line, stated, tuple(notes))
-
-
-_SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")
-_NAMES: Mapping[str, str] = {
-    "v_read": r"v_?read|read voltage|v_?r\b", "width": r"width|duration|t_?pulse", "rise": r"rise", "fall": r"fall",
-}  # fmt: skip
-
-
-def settings(file: Path) -> dict[str, float]:
-    """Conditions that a file's comments state, as in ``# pulse width = 200 ns``; SI."""
-    found: dict[str, float] = {}
-    try:
-        lines = lines_of(read_text(file))
-    except InputError:
-        return {}
-    for line in lines[:200]:
-        if not line.lstrip().startswith(COMMENT):
-            continue
-        for label, value in _SETTING.findall(line):
-            for name, words in _NAMES.items():
-                if re.search(words, label, re.IGNORECASE) and name not in found:
-                    try:
-                        found[name] = units.parse(value, CONDITIONS[name])
-                    except UnitError:
-                        continue
     return found
 
 
@@ -231,7 +108,7 @@ def _checked(part: Part) -> Part:
     if float(np.ptp(y)) <= 1e-12 * float(np.abs(y).max()):
         why = f"the measured column is constant ({units.show(float(y[0]), part.curve.measured_unit)}): it tells nothing"
         return replace(part, curve=None, refused=why)
-    return part
+    return replace(part, notes=(*part.notes, *doubts(part.curve)))
 
 
 def _reads(sheet: Sheet) -> list[tuple[Column, str]]:
@@ -364,7 +241,11 @@ def _in_time(sheet: Sheet, v: Column, current: Column, t: Array) -> tuple[Curve,
         "voltage": v,
         "current": current,
     }
-    notes = (f"{repeated} rows left out whose time stamp is not later than that of the row before",) if repeated else ()
+    notes = (
+        (f"{repeated} row{'s' * (repeated > 1)} left out whose time stamp is not later than that of the row before",)
+        if repeated
+        else ()
+    )
     return sheet.curve("loop", columns, {"time": "s", "voltage": "V", "current": "A"}), notes
 
 
@@ -565,11 +446,22 @@ def _timed(sheet: Sheet) -> list[Part]:
     reads = _reads(sheet) or [(c, c.unit) for unit in ("K", "V", "A") for c in sheet.of(unit) if not c.constant]
     if not reads:
         return []
+    if len(reads) > 1 and len(reads) == len([c for c in sheet.of("V") if not c.constant]):
+        titles = ", ".join(column.title for column, _ in reads)
+        hint = f"columns.current = {{ name = '{reads[-1][0].title}', unit = 'A' }}"
+        return [
+            _no(
+                sheet, "waveforms", f"which channel is a current, and through what, only a recipe can say: {hint}",
+                f"voltages over {time.title}: {titles}",
+            )
+        ]  # fmt: skip
     y = reads[0][0].values
-    good = np.isfinite(y)
-    turned = ramps(y[good])
+    turned = ramps(y[np.isfinite(y)])
     if reads[0][1] in ("S", "1") and len(turned) > 2:
         return [_equal(sheet, *reads[0], ramps(y), f"{reads[0][0].title} rises and falls in stretches of time")]
+    if len(turned) > 2:
+        why = f"{reads[0][0].title} turns {len(turned) - 1} times over {time.title}"
+        return [_no(sheet, "waveform", "without what drove it nothing can be fitted; add the drive as a column", why)]
     return [
         _relaxation(sheet, time, column, unit, f"{column.title} over {time.title}, without a drive in the file")
         for column, unit in reads[:4]

@@ -98,7 +98,7 @@ def is_swept(v: Array) -> bool:
         return False
     step = np.diff(v)
     moving = step[step != 0.0]
-    if moving.size < 4 or float(np.quantile(np.abs(step), 0.9)) > SMOOTH * span:
+    if moving.size < 4 or float(np.quantile(np.abs(moving), 0.9)) > SMOOTH * span:
         return False
     return len(sweeps(v)) <= max(2, v.size // 8)
 

@@ -2,8 +2,8 @@
 
 Every device whose forward model takes a recording of that kind is a candidate, and so is every law of `laws`. Each is
 tried in turn on a part of the rows, for a limited time; they are compared by AICc and BIC on the same rows, and by the
-error of rows that no candidate has seen. Of those whose held-out error is close to the smallest the lowest AICc is kept
-(our choice), a device before a law where the two are as good. What a recording does not determine is held where the
+error of rows that no candidate has seen. Of those whose held-out error is the smallest within its own uncertainty the
+lowest AICc is kept (our choice), a device before a law where the two are as good. What a recording does not determine is held where the
 trial left it, and said; the kept candidate is then fitted to all rows and judged as any other fit.
 """
 
@@ -30,7 +30,7 @@ from cosim.fitting.extract import extract
 from cosim.fitting.forward import Forward, forward_for
 from cosim.fitting.forwards.lawful import LawForward
 from cosim.fitting.identify import judge
-from cosim.fitting.laws import LAWS, Law
+from cosim.fitting.laws import CONSTANT, LAWS, Law
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.recipe import FitRecipe, FitSpec, HeldOut, StartSpec
 from cosim.fitting.result import Cost, FitResult, rms_over_range
@@ -45,13 +45,15 @@ TRIAL_ROWS, TRIAL_SECONDS = 240, 4.0
 TRIAL_TOLERANCE, TRIAL_EVALUATIONS = 1e-4, 40
 # Rows that the final fit of such a law looks at; of more, each k-th, which is said.
 FINAL_ROWS = 2000
-# A candidate may have this much more held-out error than the best and still be kept for its AICc.
-CLOSE = 1.1
+# A candidate may have so many standard errors more of held-out error than the best and still be kept for its AICc; of an
+# RMS of n rows that is 1/√(2n).
+CLOSE = 2.0
 # Of candidates whose AICc differ by no more than this the one with the fewest parameters is kept (Burnham & Anderson,
-# *Model Selection and Multimodel Inference*, sec. 2.6); a device before a law that is better by less than the second.
+# *Model Selection and Multimodel Inference*, sec. 2.6); a constant, and a device before a law, by the second.
 TIE, AS_GOOD = 2.0, 10.0
-# A parameter whose standard error exceeds its size is held: the recording does not determine it.
-HOPELESS = 1.0
+# A parameter whose standard error is so many times its size is held: nothing is lost by it. Of several that trade exactly
+# the first to be held is one that is neither of a range nor of a drive: a length, a temperature.
+HOPELESS, ALIKE = 1e3, 0.1
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
 ROUNDS = 3
 # Below so many rows nothing is held out.
@@ -342,7 +344,8 @@ def _within(problem: Problem, starts: list[Values], seconds: float) -> Minimum:
 def _ranked(trials: list[_Trial]) -> list[_Trial]:
     """The trials, the one to keep first (module docstring)."""
     held = [t.tried.held_out for t in trials if t.tried.held_out is not None and math.isfinite(t.tried.held_out)]
-    limit = CLOSE * min(held) + 1e-12 if held else math.inf
+    rows = int((~trials[0].problem.rows).sum())
+    limit = (1.0 + CLOSE / math.sqrt(2.0 * max(rows, 1))) * min(held) + 1e-12 if held else math.inf
 
     def aicc(trial: _Trial) -> float:
         return math.inf if trial.tried.found is None else trial.tried.found.aicc
@@ -352,7 +355,10 @@ def _ranked(trials: list[_Trial]) -> list[_Trial]:
         return worse, aicc(trial)
 
     order = sorted(trials, key=key)
-    ties = [t for t in order if key(t)[0] == key(order[0])[0] and aicc(t) <= aicc(order[0]) + TIE]
+    ties = [
+        t for t in order
+        if key(t)[0] == key(order[0])[0] and aicc(t) <= aicc(order[0]) + (AS_GOOD if t.tried.title == CONSTANT else TIE)
+    ]  # fmt: skip
     first = min(ties, key=lambda t: t.tried.parameters)
     order.remove(first)
     order.insert(0, first)
@@ -446,16 +452,18 @@ def _determined(trial: _Trial) -> tuple[str, ...]:
         return tuple(names)
     size = np.array([natural_size(problem, name, float(p[name])) for name in names])
     scale = problem.scale(p) if problem.points > len(problem.names) else 1.0
+    roles = {entry.name: entry.role for entry in problem.forward.params}
+    plain = np.array([not roles[name] for name in names])
     length = np.linalg.norm(jacobian, axis=1)
     columns, size = (jacobian / length[:, None]).T, size * length
     while len(names) > 1:
         _, s, vt = np.linalg.svd(columns, full_matrices=False)
         error = scale * np.sqrt(np.sum((vt / np.maximum(s, 1e-12 * s[0])[:, None]) ** 2, axis=0)) / size
-        worst = int(np.argmax(error))
-        if error[worst] <= HOPELESS:
+        if error.max() <= HOPELESS:
             break
+        worst = int(np.argmax(np.where((error >= ALIKE * error.max()) & plain, np.inf, error)))
         names.pop(worst)
-        columns, size = np.delete(columns, worst, axis=1), np.delete(size, worst)
+        columns, size, plain = np.delete(columns, worst, axis=1), np.delete(size, worst), np.delete(plain, worst)
     return tuple(names)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from cosim.devices.base import Array, Param, Values
 
+CONSTANT = "constant"
 Build = Callable[[Array, Array, str, str], Sequence[Param]]
 Evaluate = Callable[[Array, Values], Array]
 
@@ -166,7 +167,7 @@ def _line(over: str) -> Law:
 
 def _constant(over: str) -> Law:
     return Law(
-        "constant", "level", over,
+        CONSTANT, "level", over,
         lambda x, y, xu, yu: [_level("level", y, yu, "level", float(np.mean(y)))],
         lambda x, p: np.asarray(p.level + 0.0 * x),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.engines import ENGINES
+from claims.folder import FOLDER
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
 from claims.kills import KILLS_CLAIM
@@ -17,5 +18,5 @@ from claims.rare import RARE
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, NEXT)
+    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT)
 }
