@@ -3,8 +3,8 @@
 Every device whose forward model takes a recording of that kind is a candidate, and so is every law of `laws`. Each is
 tried in turn on a part of the rows, for a limited time; they are compared by AICc and BIC on the same rows, and by the
 error of rows that no candidate has seen. Of those whose held-out error is the smallest within its own uncertainty the
-lowest AICc is kept (our choice), a device before a law where the two are as good. What a recording does not determine is held where the
-trial left it, and said; the kept candidate is then fitted to all rows and judged as any other fit.
+lowest AICc is kept (our choice), a device before a law where the two are as good. What a recording does not determine
+is held where the trial left it, and said; the kept candidate is then fitted to all rows and judged as any other fit.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ TRIAL_ROWS, TRIAL_SECONDS = 240, 4.0
 TRIAL_TOLERANCE, TRIAL_EVALUATIONS = 1e-4, 40
 # Rows that the final fit of such a law looks at; of more, each k-th, which is said.
 FINAL_ROWS = 2000
-# A candidate may have so many standard errors more of held-out error than the best and still be kept for its AICc; of an
-# RMS of n rows that is 1/√(2n).
+# A candidate may have so many standard errors more of held-out error than the best and still be kept for its AICc; of
+# an RMS of n rows that is 1/√(2n).
 CLOSE = 2.0
 # Of candidates whose AICc differ by no more than this the one with the fewest parameters is kept (Burnham & Anderson,
 # *Model Selection and Multimodel Inference*, sec. 2.6); a constant, and a device before a law, by the second.
 TIE, AS_GOOD = 2.0, 10.0
-# A parameter whose standard error is so many times its size is held: nothing is lost by it. Of several that trade exactly
-# the first to be held is one that is neither of a range nor of a drive: a length, a temperature.
+# A parameter whose standard error is so many times its size is held: nothing is lost by it. Of several that trade
+# exactly the first to be held is one that is neither of a range nor of a drive: a length, a temperature.
 HOPELESS, ALIKE = 1e3, 0.1
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
 ROUNDS = 3

@@ -54,43 +54,87 @@ FILES = {
     "a loop with its time": (loop_file(), "hysteresis loop", "loop", "differ by"),
     "a loop without a time": (loop_file(time=False), "hysteresis loop", None, "--sweep-rate"),
     "pulses in time": (
-        "t (s),V (V),I (A)\n" + rows(N, np.repeat([0.1, 1.0, 0.1, -1.0, 0.1], 20), 1e-6 * np.repeat([1.0, 12.0, 2.0, -9.0, 1.2], 20)),
-        "transient", "loop", "rests on levels",
+        "t (s),V (V),I (A)\n"
+        + rows(N, np.repeat([0.1, 1.0, 0.1, -1.0, 0.1], 20), 1e-6 * np.repeat([1.0, 12.0, 2.0, -9.0, 1.2], 20)),
+        "transient",
+        "loop",
+        "rests on levels",
     ),
     "pulses of random amplitude": (
-        "# pulse width = 200 ns, v_read = 0.2 V\nPulse (V),G (uS)\n" + rows(RANDOM, 50.0 + 5.0 * rng(3).standard_normal(60)),
-        "pulse train", "pulse train", "60 amplitudes",
+        "# pulse width = 200 ns, v_read = 0.2 V\nPulse (V),G (uS)\n"
+        + rows(RANDOM, 50.0 + 5.0 * rng(3).standard_normal(60)),
+        "pulse train",
+        "pulse train",
+        "60 amplitudes",
     ),
     "pulses of one amplitude each way": (
         "Pulse (V),G (uS)\n" + rows(np.where(N % 40 < 20, -1.5, 1.5), UP_DOWN),
-        "trains of equal pulses", "equal pulses", "3 of potentiation and 2 of depression",
+        "trains of equal pulses",
+        "equal pulses",
+        "3 of potentiation and 2 of depression",
     ),
     "potentiation and depression": (
-        "Pulse number\tConductance (µS)\n" + rows(N, UP_DOWN, sign="\t"), "trains of equal pulses", "equal pulses", "of depression",
+        "Pulse number\tConductance (µS)\n" + rows(N, UP_DOWN, sign="\t"),
+        "trains of equal pulses",
+        "equal pulses",
+        "of depression",
     ),
     "a column for each train": (
         "r1 (S),r2 (S)\n" + rows(1e-6 * np.arange(1.0, 21.0), 1e-6 * np.arange(2.0, 22.0)),
-        "trains of equal pulses", "equal pulses", "2 columns of reads",
+        "trains of equal pulses",
+        "equal pulses",
+        "2 columns of reads",
     ),
     "retention at a constant voltage": (
-        "Time (s),V (V),I (A)\n" + rows(T, 0.1 + 0.0 * T, 1e-6 * T**-0.05), "retention", "relaxation", "at a constant 100 mV",
+        "Time (s),V (V),I (A)\n" + rows(T, 0.1 + 0.0 * T, 1e-6 * T**-0.05),
+        "retention",
+        "relaxation",
+        "at a constant 100 mV",
     ),
-    "heat": ("Time (us),Temperature (K)\n" + rows(T, 300.0 + 40.0 * (1.0 - np.exp(-T / 500.0))), "heat transient", "relaxation", "Temperature"),
+    "heat": (
+        "Time (us),Temperature (K)\n" + rows(T, 300.0 + 40.0 * (1.0 - np.exp(-T / 500.0))),
+        "heat transient",
+        "relaxation",
+        "Temperature",
+    ),
     "both states over cycles": (
-        "Cycle,HRS (kOhm),LRS (kOhm)\n" + rows(N + 1, 900.0 * np.exp(0.1 * rng(4).standard_normal(100)), 8.0 * np.exp(0.05 * rng(5).standard_normal(100))),
-        "endurance", "endurance", "HRS and LRS over Cycle",
+        "Cycle,HRS (kOhm),LRS (kOhm)\n"
+        + rows(
+            N + 1, 900.0 * np.exp(0.1 * rng(4).standard_normal(100)), 8.0 * np.exp(0.05 * rng(5).standard_normal(100))
+        ),
+        "endurance",
+        "endurance",
+        "HRS and LRS over Cycle",
     ),
     "states that alternate": (
         "Switch,R (kOhm)\n" + rows(N + 1, np.where(N % 2, 900.0, 8.0) * np.exp(0.1 * rng(6).standard_normal(100))),
-        "endurance", "endurance", "alternate",
+        "endurance",
+        "endurance",
+        "alternate",
     ),
-    "pairs of pulses": ("Interval (ms),PPF ratio (%)\n" + rows(T, 100.0 + 80.0 * np.exp(-T / 60.0)), "paired pulses", "paired pulses", "Interval"),
+    "pairs of pulses": (
+        "Interval (ms),PPF ratio (%)\n" + rows(T, 100.0 + 80.0 * np.exp(-T / 60.0)),
+        "paired pulses",
+        "paired pulses",
+        "Interval",
+    ),
     "a window of both signs": (
-        "dt (ms),dG/G (%)\n" + rows(DT, np.sign(DT) * 90.0 * np.exp(-np.abs(DT) / 20.0)), "STDP window", "stdp window", "both signs",
+        "dt (ms),dG/G (%)\n" + rows(DT, np.sign(DT) * 90.0 * np.exp(-np.abs(DT) / 20.0)),
+        "STDP window",
+        "stdp window",
+        "both signs",
     ),
-    "a gate that is swept": ("Vg (V),Vd (V),Id (A)\n" + rows(N / 50.0, 0.1 + 0.0 * N, 1e-6 * N), "transfer curve", None, "gate"),
+    "a gate that is swept": (
+        "Vg (V),Vd (V),Id (A)\n" + rows(N / 50.0, 0.1 + 0.0 * N, 1e-6 * N),
+        "transfer curve",
+        None,
+        "gate",
+    ),
     "single steps": (
-        "G0 (uS),Pulse (V),dG/G0 (1)\n" + rows(20.0 + N, 0.8 + 0.01 * (N % 7), 0.01 * (N % 7)), "table of single steps", None, "step table",
+        "G0 (uS),Pulse (V),dG/G0 (1)\n" + rows(20.0 + N, 0.8 + 0.01 * (N % 7), 0.01 * (N % 7)),
+        "table of single steps",
+        None,
+        "step table",
     ),
     "no units": ("V,I\n" + rows(*triode()), "not recognised", None, "state the units in the header"),
     "text": ("nothing here\nbut words\n", "not recognised", None, "no column holds numbers"),
@@ -98,7 +142,7 @@ FILES = {
     "constant": ("Time (s),G (S)\n" + rows(T, 1e-6 + 0.0 * T), "retention", None, "constant"),
     "time stamps that repeat": (loop_file(stuck=True), "hysteresis loop", "loop", "1 row left out whose time stamp"),
     "a factor of a thousand": ("V (kV),I (A)\n" + rows(*triode()), "I-V sweep", "i-v", "unusual: check its unit"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -147,11 +191,26 @@ def taken(tmp_path, text):
 LAWS = {
     "power law": ("Time (s),G (S)\n", T, 5e-5 * T**-0.04, {"exponent": -0.04}),
     "one exponential": ("Time (s),G (S)\n", T, 1e-5 * (1.0 + np.exp(-T / 800.0)), {"tau_1": 800.0, "rest": 1e-5}),
-    "two exponential sides": ("dt (ms),dG/G (1)\n", DT, np.where(DT > 0, 0.9 * np.exp(-DT / 16.0), -0.4 * np.exp(DT / 40.0)), {"tau_after": 16e-3, "tau_before": 40e-3}),
-    "antisymmetric window": ("dt (ms),dG/G (1)\n", DT, np.sign(DT) * 0.7 * np.exp(-np.abs(DT) / 25.0), {"a": 0.7, "tau": 25e-3}),
-    "symmetric window": ("dt (ms),dG/G (1)\n", DT, 0.8 * np.exp(-0.5 * (DT / 30.0) ** 2) - 0.1, {"a": 0.8, "rest": -0.1, "tau": 30e-3}),
+    "two exponential sides": (
+        "dt (ms),dG/G (1)\n",
+        DT,
+        np.where(DT > 0, 0.9 * np.exp(-DT / 16.0), -0.4 * np.exp(DT / 40.0)),
+        {"tau_after": 16e-3, "tau_before": 40e-3},
+    ),
+    "antisymmetric window": (
+        "dt (ms),dG/G (1)\n",
+        DT,
+        np.sign(DT) * 0.7 * np.exp(-np.abs(DT) / 25.0),
+        {"a": 0.7, "tau": 25e-3},
+    ),
+    "symmetric window": (
+        "dt (ms),dG/G (1)\n",
+        DT,
+        0.8 * np.exp(-0.5 * (DT / 30.0) ** 2) - 0.1,
+        {"a": 0.8, "rest": -0.1, "tau": 30e-3},
+    ),
     "constant": ("Cycle,HRS (S)\n", T, 1e-5 + 0.0 * T, {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -302,9 +361,15 @@ def test_bad_calls_are_one_sentence(case, tmp_path, monkeypatch, capsys):
 
 
 RESULT = {
-    "name": "a", "device": "vteam", "verdict": "", "remarks": [], "provenance": {},
-    "parameters": {"r_on": {"value": 1.0, "unit": "Ohm", "stderr": 0.1, "interval_95": [0.8, 1.2], "status": "identifiable"}},
-}  # fmt: skip
+    "name": "a",
+    "device": "vteam",
+    "verdict": "",
+    "remarks": [],
+    "provenance": {},
+    "parameters": {
+        "r_on": {"value": 1.0, "unit": "Ohm", "stderr": 0.1, "interval_95": [0.8, 1.2], "status": "identifiable"}
+    },
+}
 DAMAGE = {
     "not JSON": "{",
     "a list": "[]",

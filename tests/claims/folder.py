@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from instruments import MAKERS, Sweep
 
 from claims.base import Claim, Figures, Report
 from cosim.data.recording import Curve
@@ -25,6 +24,7 @@ from cosim.devices.base import Array
 from cosim.devices.registry import device
 from cosim.fitting.forward import forward_for
 from cosim.packages import process_unchanged
+from instruments import MAKERS, Sweep
 
 SEED = 10
 SECONDS = 60.0
