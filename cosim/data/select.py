@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 from cosim import units
 from cosim.data.readers import cells as text
 from cosim.data.readers.tables import Table
+from cosim.data.recording import Recording
+from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, Where
 
 Rows = NDArray[np.intp]
+# A stated limit holds values from this part of it on: a unit in compliance regulates to about a thousandth.
+REACHED = 0.999
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
     {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 )
@@ -160,8 +164,8 @@ def lines(table: Table, spans: Sequence[tuple[int, int]]) -> Table:
     return table.only(np.flatnonzero(kept), f"lines {shown} alone")
 
 
-def ordered(table: Table, name: str | int, *, whole: bool) -> Table:
-    """The rows in the order of a column of whole numbers.
+def ordered(table: Table, name: str | int, *, whole: bool, within: Sequence[int] = ()) -> Table:
+    """The rows in the order of a column of numbers, those of one group (the cells of ``within``) together.
 
     Raises `DataError` for a number that appears twice, and where the sequence has to be ``whole``, for a gap in it.
     """
@@ -170,24 +174,69 @@ def ordered(table: Table, name: str | int, *, whole: bool) -> Table:
     bad = np.flatnonzero(~np.isfinite(order))
     if bad.size:
         raise table.bad(table.rows[int(bad[0])], column, "the sequence has no number here")
-    rows = np.argsort(order, kind="stable")
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for k, row in enumerate(table.rows):
+        groups.setdefault(tuple(row.cell(i) for i in within), []).append(k)
+    parts = [np.array(members)[np.argsort(order[members], kind="stable")] for members in groups.values()]
+    for rows in parts:
+        _check_sequence(table, column, order, rows, whole=whole)
+    rows = np.concatenate(parts)
+    moved = int(np.count_nonzero(rows != np.arange(rows.size)))
+    return table.only(rows, f"{moved} rows moved into the order of {table.label(column)}") if moved else table
+
+
+def _check_sequence(table: Table, column: int, order: Array, rows: Rows, *, whole: bool) -> None:
     steps = np.diff(order[rows])
-    twice = np.flatnonzero(steps == 0.0)
-    if twice.size:
-        pair = [table.rows[int(rows[twice[0] + k])].line for k in (0, 1)]
+    wrong = np.flatnonzero((steps == 0.0) | (whole & (steps != steps.min(initial=np.inf))))
+    if not wrong.size:
+        return
+    first, second = rows[wrong[0] : wrong[0] + 2].tolist()
+    if order[first] == order[second]:
         raise DataError(
-            f"rows {pair[0]} and {pair[1]} have the same number in the sequence {table.label(column)}, "
-            f"{order[rows][twice[0]]:g}",
+            f"rows {table.rows[first].line} and {table.rows[second].line} have the same number in the sequence "
+            f"{table.label(column)}, {order[first]:g}",
             where=Where(table.path),
             remedy="select one device or cycle by where, or correct the column",
         )
-    if whole and steps.size and np.any(steps != steps[0]):
-        gap = int(np.flatnonzero(steps != np.median(steps))[0])
-        ends = [f"{order[k]:g} (row {table.rows[k].line})" for k in rows[gap : gap + 2].tolist()]
+    ends = [f"{order[k]:g} (row {table.rows[k].line})" for k in (first, second)]
+    raise DataError(
+        f"the sequence {table.label(column)} goes from {ends[0]} to {ends[1]}: the pulses between moved the state",
+        where=Where(table.path),
+        remedy="keep the part before or after by rows or where",
+    )
+
+
+def limit_of(recording: Recording, compliance: str | float) -> float:
+    """An instrument's limit in the unit of what was measured; a current limits a read at ``v_read``."""
+    if isinstance(compliance, str) and recording.measured_unit == "S" and recording.conditions.get("v_read"):
+        unit = units.unit_in(compliance)
+        if unit and units.dimension(unit)[1] == units.dimension("A")[1]:
+            return units.parse(compliance, "A") / abs(recording.conditions["v_read"])
+    return units.parse(compliance, recording.measured_unit)
+
+
+def below_limit(recording: Recording, compliance: str | float) -> Recording:
+    """The rows whose measured value has not reached an instrument's limit; raises `DataError` where none is left."""
+    kept = np.abs(recording.measured) < REACHED * limit_of(recording, compliance)
+    if kept.all():
+        return recording
+    gone = np.flatnonzero(~kept)
+    said = text.spans([recording.lines[k] for k in gone.tolist()])
+    where = recording.where
+    if not kept.any():
+        raise DataError(f"every value has reached compliance = {compliance}", where=where, remedy="correct it")
+    inner = kept[np.flatnonzero(kept)[0] : np.flatnonzero(kept)[-1] + 1]
+    if recording.kind == "pulse train" and not inner.all():
         raise DataError(
-            f"the sequence {table.label(column)} goes from {ends[0]} to {ends[1]}: the pulses between moved the state",
-            where=Where(table.path),
-            remedy="keep the part before or after by rows or where",
+            f"values at the compliance ({said}) stand within a pulse train, whose pulses moved the state",
+            where=where,
+            remedy='leave "compliance" out of mask: they are then taken as clipped',
         )
-    moved = int(np.count_nonzero(rows != np.arange(rows.size)))
-    return table.only(rows, f"{moved} rows moved into the order of {table.label(column)}") if moved else table
+    reading = recording.reading
+    note = f"{gone.size} {'row' if gone.size == 1 else 'rows'} left out ({said}): at compliance = {compliance}"
+    if reading is not None:
+        reading = replace(
+            reading.part([recording.lines[k] for k in np.flatnonzero(kept)], int(kept.sum())),
+            notes=(*reading.notes, note),
+        )
+    return recording.select(kept).with_(reading=reading, fingerprint=recording.fingerprint)

@@ -101,6 +101,11 @@ class DataSpec(Table):
         return self
 
     @property
+    def clipping(self) -> str | float | None:
+        """``compliance`` where values at it are clipped, None where they are left out."""
+        return None if "compliance" in self.mask else self.compliance
+
+    @property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """``rows`` as pairs; () for all."""
         given: Any = self.rows or ()

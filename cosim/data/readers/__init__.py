@@ -136,7 +136,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
             once.append(part)
         else:  # the same readings twice add no evidence: their noise is not independent
             notes.append(f"record {number} repeats record {twin}, and is fitted once")
-    return Curve(
+    made = Curve(
         spec.kind,
         {name: np.concatenate([part[name] for part in once]) for name in wanted},
         parts[0].units,
@@ -147,6 +147,9 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         _reading(tables, [part.lines for part in parts], notes),
         {group: [label for part in once for label in part.groups[group]] for group in spec.groups},
     )
+    if "compliance" in spec.mask and spec.compliance is not None:
+        return select.below_limit(made, spec.compliance)
+    return made
 
 
 def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
@@ -191,7 +194,8 @@ def _selected(table: Table, spec: DataSpec) -> Table:
                 table = select.where(table, spec.where)
         if spec.sequence is not None:
             with at("sequence"):
-                table = select.ordered(table, spec.sequence, whole=spec.kind == "pulse train")
+                within = [table.find(name) for name in spec.groups.values()]
+                table = select.ordered(table, spec.sequence, whole=spec.kind == "pulse train", within=within)
     return table
 
 
@@ -253,7 +257,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
         raise InputError(
             f"reader 'ramps' cannot make a curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"'
         )
-    tables, conditions = _records(path, spec, ()), spec.resolved_conditions()
+    tables, conditions = [_selected(table, spec) for table in _records(path, spec, ())], spec.resolved_conditions()
     given = spec.columns.get("read")
     places = [(table, index) for table in tables for index in _filled(table)]
     signs = [spec.polarity] * len(places) if isinstance(spec.polarity, int) else list(spec.polarity)

@@ -1,21 +1,23 @@
 """Excel: ``.xlsx``, ``.xlsm``, ``.xlsb`` and ``.xls``, by python-calamine; each sheet is read as a text file is.
 
-A workbook is checked before it is read: what its archive unpacks to, and how large a grid its cells span, since a
-spreadsheet of one cell in the last corner would be 17 thousand million cells.
+A workbook is checked before it is read, in a process apart (`workbook`): what its archive unpacks to, and how large a
+grid its cells span, since a spreadsheet of one cell in the last corner would be 17 thousand million cells.
 """
 
 from __future__ import annotations
 
-import datetime
 import io
+import json
 import re
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from cosim.data.readers import workbook
 from cosim.data.readers.table import TextFile, tables_of
 from cosim.data.readers.tables import Layout, TextRow, TextTable
 from cosim.errors import DataError, UnknownName, Where
@@ -24,7 +26,7 @@ from cosim.packages import optional
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Our choice: far more than a measurement, and what memory holds as cells.
-MAX_FILE, MAX_UNPACKED, MAX_CELLS, MAX_SHEETS, MAX_PARTS = 128 << 20, 512 << 20, 8_000_000, 256, 10_000
+MAX_FILE, MAX_UNPACKED, MAX_PARTS = 128 << 20, 512 << 20, 10_000
 _REFERENCE = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,7})"')
 _CELL, _ROW = re.compile(rb"<(?:\w+:)?c[\s/>]"), re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d{1,9})"')
 
@@ -59,43 +61,29 @@ def sheets(path: Path) -> list[TextFile]:
     data = read_plain(path, limit=MAX_FILE, kind="workbook")
     if data.startswith(ZIP):
         _check_archive(path, data)
-    calamine = optional("python_calamine", extra="instruments", needed_by=f"reading the Excel file {str(path)!r}")
+    optional("python_calamine", extra="instruments", needed_by=f"reading the Excel file {str(path)!r}")
+    return [
+        TextFile(path, ",", [TextRow(line, tuple(cells), gap) for line, gap, cells in rows], name=name)
+        for name, rows in _read_apart(path, data)
+        if rows
+    ]
+
+
+def _read_apart(path: Path, data: bytes) -> list[tuple[str, workbook.Rows]]:
+    """What `workbook` reads, in a process with limits."""
+    command = [sys.executable, "-P", workbook.__file__, json.dumps(sys.path)]
+    remedy = "save it anew without a password, or export the sheet as CSV"
     try:
-        with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
-            found = [(name, book.get_sheet_by_name(name)) for name in book.sheet_names[:MAX_SHEETS]]
-            return [file for name, sheet in found if (file := _sheet(path, name, sheet)).rows]
-    except (KeyboardInterrupt, SystemExit, MemoryError, DataError):
-        raise
-    except BaseException as error:  # a panic of the library is no Exception
-        said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        locked = "assword" in said
-        raise DataError(
-            f"cannot be read as a workbook: {said}",
-            where=Where(path),
-            remedy="save it without a password" if locked else "save it anew, or export the sheet as CSV",
-        ) from None
-
-
-def _sheet(path: Path, name: str, sheet: Any) -> TextFile:
-    """A sheet's rows, numbered as in the sheet."""
-    first = 1 if sheet.start is None else sheet.start[0] + 1
-    rows, blank = [], False
-    for line, cells in enumerate(sheet.to_python(skip_empty_area=True), first):
-        texts = tuple(_text(cell) for cell in cells)
-        if any(texts):
-            rows.append(TextRow(line, texts, blank))
-        blank = not any(texts)
-    return TextFile(path, ",", rows, name=name)
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, bool):
-        return str(cell)
-    if isinstance(cell, float):
-        return repr(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
-    if isinstance(cell, datetime.date | datetime.time | datetime.timedelta):
-        return str(cell)
-    return str(cell).strip()
+        done = subprocess.run(command, input=data, capture_output=True, timeout=2 * workbook.SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise DataError(f"is not read within {2 * workbook.SECONDS} s", where=Where(path), remedy=remedy) from None
+    if done.returncode == 0:
+        found: list[tuple[str, workbook.Rows]] = json.loads(done.stdout)
+        return found
+    said = f"the library that reads it ended, or needs more than {workbook.MEMORY >> 30} GiB or {workbook.SECONDS} s"
+    if done.returncode == workbook.REFUSED:
+        said = json.loads(done.stdout)
+    raise DataError(f"cannot be read as a workbook: {said}", where=Where(path), remedy=remedy)
 
 
 def _check_archive(path: Path, data: bytes) -> None:
@@ -158,7 +146,7 @@ def _unpacked(path: Path, data: bytes, part: zipfile.ZipInfo) -> Iterator[bytes]
 
 
 def _check_grid(path: Path, name: str, text: bytes) -> None:
-    """Refuse a sheet whose cells span more than `MAX_CELLS`."""
+    """Refuse a sheet whose cells span more than `workbook.MAX_CELLS`."""
     columns, rows, lines = 1, 1, 0
     for letters, number in _REFERENCE.findall(text):
         column = 0
@@ -168,9 +156,10 @@ def _check_grid(path: Path, name: str, text: bytes) -> None:
     for number in _ROW.findall(text):
         lines = max(lines, int(number))
     written = len(_CELL.findall(text))
-    if columns * max(rows, lines) > MAX_CELLS or written > MAX_CELLS:
+    if columns * max(rows, lines) > workbook.MAX_CELLS or written > workbook.MAX_CELLS:
         raise DataError(
-            f"its sheet {name[:60]!r} spans {max(rows, lines)} rows and {columns} columns, more than {MAX_CELLS} cells",
+            f"its sheet {name[:60]!r} spans {max(rows, lines)} rows and {columns} columns, more than "
+            f"{workbook.MAX_CELLS} cells",
             where=Where(path),
             remedy="delete what stands far off, or export the part to be fitted as CSV",
         )

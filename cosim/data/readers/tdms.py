@@ -6,6 +6,7 @@ Where channels are waveforms (``wf_start_offset``, ``wf_increment``) and none is
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
     """The groups that hold numbers; raises `DataError`, `EngineMissing`."""
     data = read_plain(path, limit=MAX_BYTES, kind="TDMS file")
     nptdms = optional("nptdms", extra="instruments", needed_by=f"reading the TDMS file {str(path)!r}")
+    nptdms.log.log_manager.set_level(logging.CRITICAL)  # what it says of a damaged file is said below, in a sentence
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
