@@ -149,7 +149,7 @@ class _Job:
         """A result: show it, write its files."""
         from cosim.cli.fit_results import print_result
         from cosim.cli.output import advise
-        from cosim.fitting.auto import LawResult
+        from cosim.fitting.law_result import LawResult
         from cosim.fitting.write import write
 
         self.results.append(result)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from cosim.devices.base import Values
 from cosim.errors import InputError, Where
-from cosim.fitting.auto import law_result
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.lawful import LawForward
+from cosim.fitting.law_result import law_result
 from cosim.fitting.result import FitResult
 from cosim.fitting.saved import Saved
 

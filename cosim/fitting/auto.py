@@ -24,20 +24,19 @@ from cosim.data.spec import CONDITIONS, ColumnSpec, DataSpec
 from cosim.devices.base import DeviceModel, Values
 from cosim.devices.registry import devices
 from cosim.errors import CosimError, DataError, FitError, InputError
-from cosim.fitting.check import check_fit
+from cosim.fitting import plausible
 from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import Forward, forward_for
 from cosim.fitting.forwards.lawful import LawForward
-from cosim.fitting.identify import judge
+from cosim.fitting.law_result import law_result
 from cosim.fitting.laws import CONSTANT, LAWS, Law
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.recipe import FitRecipe, FitSpec, HeldOut, StartSpec
-from cosim.fitting.result import Cost, FitResult, rms_over_range
+from cosim.fitting.result import FitResult, rms_over_range
 from cosim.fitting.search import search
 from cosim.fitting.start import bounds_of, other_starts, start_of
-from cosim.fitting.uncertainty import band_of, covariance_of, natural_size
-from cosim.parameters import ParameterSet
+from cosim.fitting.uncertainty import natural_size
 
 # Rows that a trial of a device looks at, and seconds that it may take.
 TRIAL_ROWS, TRIAL_SECONDS = 240, 4.0
@@ -70,16 +69,6 @@ _RAMPS: Choices = tuple(
 
 # The columns of `Taken.table`: errors over the range, AICc and BIC above the smallest.
 TRIED = ("candidate", "parameters", "RMS, fitted", "RMS, held out", "ΔAICc", "ΔBIC", "")
-
-
-class LawResult(FitResult):
-    """The result of a law that belongs to no device: it has a verdict, and no parameter set."""
-
-    def parameter_set(self) -> ParameterSet:
-        """Raises `InputError`: there is no device that the values are of."""
-        raise InputError(
-            f"the law '{self.choice}' belongs to no device: its values are in the report and the .json, not in a set"
-        )
 
 
 @dataclass(frozen=True)
@@ -183,6 +172,10 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
     curve = part.curve
     if curve is None:
         return Taken(part, why=part.refused or "there is nothing to fit")
+    try:
+        plausible.check_alone(curve)
+    except DataError as error:
+        return Taken(part, why=str(error))
     held = held_out_of(curve)
     small, small_held = _thinned(curve, held.rows(curve), TRIAL_ROWS)
     trials: list[_Trial] = []
@@ -465,41 +458,6 @@ def _determined(trial: _Trial) -> tuple[str, ...]:
         names.pop(worst)
         columns, size, plain = np.delete(columns, worst, axis=1), np.delete(size, worst), np.delete(plain, worst)
     return tuple(names)
-
-
-def law_result(recipe: FitRecipe, curve: Curve, rows: NDArray[np.bool_], law: Law, near: Values) -> FitResult:
-    """A law's minimum on ``rows`` (n,), near parameters where it was found, judged as a device's is (`extract`)."""
-    began = time.perf_counter()
-    forward = LawForward(law, curve, rows)
-    bounds = {name: forward.bounds()[name] for name in recipe.fit.vary}
-    sigma = np.full(len(curve), float(np.std(curve.measured[rows])))
-    problem = Problem(forward, curve.measured, sigma, rows, tuple(recipe.fit.vary), bounds)
-    minimum = search(problem, near)
-    check = check_fit(problem, minimum.p, curve, noise_known=False)
-    scale = problem.scale(minimum.p)
-    uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    verdict = judge(problem, minimum, uncertainty, check, scale=scale, noise_known=False)
-    return LawResult(
-        recipe=recipe,
-        curve=curve,
-        choice=law.formula,
-        trials=(),
-        forward=forward,
-        names=problem.names,
-        values=minimum.p,
-        bounds=bounds,
-        uncertainty=uncertainty,
-        predicted=forward.predict(minimum.p),
-        band=band_of(forward, minimum.p, uncertainty),
-        held_out=~rows,
-        clipped=np.zeros(len(curve), dtype=bool),
-        sigma=problem.sigma * scale,
-        noise_known=False,
-        spread=None,
-        chi_square=float(problem.points - len(problem.names)),
-        verdict=verdict,
-        cost=Cost(minimum.evaluations, time.perf_counter() - began),
-    )
 
 
 def _identifier(name: str) -> str:

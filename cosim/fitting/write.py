@@ -8,8 +8,8 @@ from pathlib import Path
 import tomli_w
 
 from cosim.files import write_atomic
-from cosim.fitting.auto import LawResult
 from cosim.fitting.joint_result import JointResult
+from cosim.fitting.law_result import LawResult
 from cosim.fitting.result import FitResult
 from cosim.fitting.saved import record
 
