@@ -28,6 +28,7 @@ from cosim.fitting.laws import LAWS
 from cosim.fitting.problem import Problem
 from cosim.fitting.recipe import FitRecipe, RampLaw
 from cosim.fitting.result import FitResult
+from cosim.schema import validate
 
 # Our choice: far more than any recording that is fitted.
 LIMIT = 256 << 20
@@ -111,7 +112,7 @@ class Saved:
 
     def recipe(self) -> FitRecipe:
         """The recipe that it was fitted by."""
-        return FitRecipe.model_validate(self.told["recipe"])
+        return validate(FitRecipe, self.told["recipe"], text="", file=self.path, kind="result of a fit")
 
     def predict(self, curve: Curve) -> Array:
         """Its prediction of a recording (n,); what belongs to a measurement, an initial state, is fitted to it anew."""
@@ -157,10 +158,11 @@ def load(path: str | Path) -> Saved:
         saved = Saved(file, told)
         if saved.complete:
             saved.curve()
-            _ = [float(told["values"][name]) for name in told["parameters"]], told["held_out"], told["law"]
+            saved.held_out()
+            _ = [float(told["values"][name]) for name in told["parameters"]], told["recipe"], told["law"]
         for entry in saved.parameters.values():
             _ = float(entry["value"]), str(entry["unit"]), entry["stderr"], entry["interval_95"], str(entry["status"])
-    except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, DataError) as error:
         raise InputError(f"the result is damaged ({error})", where=Where(file), remedy="fit again") from None
     return saved
 

@@ -370,12 +370,21 @@ RESULT = {
         "r_on": {"value": 1.0, "unit": "Ohm", "stderr": 0.1, "interval_95": [0.8, 1.2], "status": "identifiable"}
     },
 }
+IV = {
+    "kind": "i-v",
+    "columns": {"voltage": [0.0, 1.0], "current": [0.0, 1.0]},
+    "units": {"voltage": "V", "current": "A"},
+    "conditions": {},
+    "source": "",
+    "fingerprint": "0",
+}
 DAMAGE = {
     "not JSON": "{",
     "a list": "[]",
     "a deep one": "[" * 100000,
     "no value": json.dumps(RESULT | {"parameters": {"r_on": {}}}),
     "text for a value": json.dumps(RESULT | {"parameters": {"r_on": RESULT["parameters"]["r_on"] | {"value": "x"}}}),
+    "rows that are not there": json.dumps(RESULT | {"curve": IV, "values": {"r_on": 1.0}, "held_out": [9], "law": {}}),
     "a recording without columns": json.dumps(RESULT | {"curve": {"kind": "i-v"}, "values": {}, "held_out": []}),
 }
 
@@ -385,6 +394,14 @@ def test_a_damaged_result_is_named(name, tmp_path, capsys):
     file = tmp_path / "r.json"
     file.write_text(DAMAGE[name])
     assert main(["fit", "show", str(file)]) == 2
+    assert "r.json" in capsys.readouterr().err
+
+
+def test_a_damaged_recipe_in_a_result_is_named(tmp_path, capsys):
+    file = tmp_path / "r.json"
+    whole = {"curve": IV, "values": {"r_on": 1.0}, "held_out": [], "law": {}, "recipe": {"name": "a"}}
+    file.write_text(json.dumps(RESULT | whole))
+    assert main(["fit", "show", str(file), "--html", str(tmp_path / "p.html")]) == 2
     assert "r.json" in capsys.readouterr().err
 
 
