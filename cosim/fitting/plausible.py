@@ -77,6 +77,6 @@ def _conductance(recording: Recording) -> tuple[float | None, bool]:
         v, i = np.abs(recording["voltage"]), np.abs(recording["current"])
         rows = v > 0.1 * v.max()
         return (float(np.median(i[rows] / v[rows])) if rows.any() and v.max() else None), True
-    if recording.measured_unit == "S" and recording.measured_name == "read":
+    if recording.kind == "pulse train":
         return float(np.median(np.abs(recording.measured))), False
     return None, False
