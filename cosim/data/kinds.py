@@ -94,5 +94,22 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
             "value", "", "at", drawn=("at", "place"), quantity="value",
             further=("V", "A", "S", "K", "s", "1"),
         ),
+        # Described by laws that belong to no device (`cosim.fitting.laws`).
+        "relaxation": CurveKind(
+            {"time": ("s",), "read": ("S", "1", "K", "V", "A")}, "read", "lawful:LawForward", "time",
+            drawn=("time", "time (s)"), quantity="read",
+        ),
+        "endurance": CurveKind(
+            {"cycle": ("1",), "read": ("S", "1", "V", "A")}, "read", "lawful:LawForward", "cycle",
+            drawn=("cycle", "cycle"), quantity="read",
+        ),
+        "paired pulses": CurveKind(
+            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "lawful:LawForward", "interval",
+            drawn=("interval", "interval (s)"), quantity="ratio of the second response to the first",
+        ),
+        "stdp window": CurveKind(
+            {"interval": ("s",), "change": ("1", "S", "A", "V")}, "change", "lawful:LawForward", "interval",
+            drawn=("interval", "interval (s)"), quantity="change",
+        ),
     }
 )  # fmt: skip

@@ -46,6 +46,7 @@ def extract(
     curve: Curve | None = None,
     *,
     profile: bool = False,
+    near: Values | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a device's parameters to a curve by Levenberg–Marquardt, and judge what the curve determines.
@@ -54,6 +55,7 @@ def extract(
         recipe: what varies, from where, within which bounds; the held-out part.
         curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
+        near: where a search has been already: the minimum there is taken, and no other looked for.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -64,10 +66,13 @@ def extract(
     True
     """
     with simulators():
-        return _extract(recipe, recipe.curve() if curve is None else curve, profile=profile, progress=progress)
+        measured = recipe.curve() if curve is None else curve
+        return _extract(recipe, measured, profile=profile, near=near, progress=progress)
 
 
-def _extract(recipe: FitRecipe, curve: Curve, *, profile: bool, progress: Progress | None) -> FitResult:
+def _extract(
+    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, progress: Progress | None
+) -> FitResult:
     began = time.perf_counter()
     _check_curve(recipe, curve)
     held_out = recipe.held_out.rows(curve)
@@ -76,12 +81,12 @@ def _extract(recipe: FitRecipe, curve: Curve, *, profile: bool, progress: Progre
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
     chosen, trials = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
             chosen, trials = _choose(recipe, curve, held_out, limit)
-            found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
     found = _with_process(recipe, found, chosen)
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
@@ -149,9 +154,10 @@ def _fitted(
     choice: RampLaw,
     limit: Plateau | None,
     *,
+    near: Values | None,
     progress: Progress | None,
 ) -> _Found:
-    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, progress=progress)
+    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, progress=progress)
     known = recipe.noise.per_point(curve) is not None
     return _Found(minimum, problem, check_fit(problem, minimum.p, curve, noise_known=known), known)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from cosim import __version__
 from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
@@ -18,6 +17,7 @@ from cosim.fitting.identify import Identifiability
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
@@ -177,7 +177,7 @@ class JointResult:
         data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
         for one in self.observations:
             data |= {f"{key} of {one.name}": value for key, value in one.forward.provenance().items()}
-        return {**data, "recipe_sha256": self.recipe.fingerprint(), "cosim": __version__}
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), **made_with()}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""

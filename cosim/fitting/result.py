@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,15 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from cosim import __version__
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
+from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.forward import Forward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
 from cosim.fitting.process import TrainNoise
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
@@ -178,6 +178,13 @@ class FitResult:
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
+    def criteria(self) -> Criteria:
+        """AICc and BIC of the fitted rows, clipped ones left out."""
+        rows = ~self.held_out & ~self.clipped
+        k = len(self.names) + (self.spread is not None)
+        return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
+
+    @property
     def points(self) -> str:
         """How many rows were fitted, held out and clipped, in words."""
         fitted, held = int((~self.held_out).sum()), int(self.held_out.sum())
@@ -277,8 +284,7 @@ class FitResult:
             "data_sha256": self.curve.fingerprint,
             **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
-            "cosim": __version__,
-            "lmfit": version("lmfit"),
+            **made_with(),
             **self.forward.provenance(),
         }
 
@@ -320,6 +326,8 @@ class FitResult:
             "chi_square": number(self.chi_square),
             "training_error": number(self.training_error),
             "held_out_error": number(self.held_out_error),
+            "aicc": number(self.criteria.aicc),
+            "bic": number(self.criteria.bic),
             "residuals": {
                 "durbin_watson": number(check.durbin_watson),
                 "durbin_watson_p": number(check.neighbours),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.engines import ENGINES
+from claims.folder import FOLDER
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
 from claims.kills import KILLS_CLAIM
@@ -30,6 +31,7 @@ CLAIMS: dict[str, Claim] = {
         MNIST,
         HEAT,
         MUTATIONS,
+        FOLDER,
         NEXT,
         STRD,
         NETLIST_FIT,
