@@ -82,6 +82,10 @@ def fit(
     figure: Annotated[
         Path | None, typer.Option("--figure", callback=figure_file, help="Write the figure here (.png, .svg, .pdf).")
     ] = None,
+    following: Annotated[
+        Path | None,
+        typer.Option("--next", help="Write the measurement that would tell most about what is left open (.csv)."),
+    ] = None,
     profile: Annotated[
         bool,
         typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
@@ -106,7 +110,9 @@ def fit(
         )
     if report is not None:
         require_file(report, ".html", ".htm", example="fit.html")
-    job = _Job(output, report, figure, undetermined=undetermined, as_json=as_json)
+    if following is not None:
+        require_file(following, ".csv", example="next.csv")
+    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json)
     if auto:
         if together or profile or allow:
             raise InputError("--together, --profile and --allow need a recipe", remedy="leave them out, or --auto")
@@ -125,6 +131,7 @@ class _Job:
     output: Path | None
     report: Path | None
     figure: Path | None
+    following: Path | None
     undetermined: bool
     as_json: bool
     expected: int = 1
@@ -144,6 +151,8 @@ class _Job:
                 raise InputError(f"{expected} results do not go into {self.output}", remedy="name a folder: -o results")
         if self.figure is not None and expected != 1:
             raise InputError("--figure draws one result, and there are several", remedy="write --report page.html")
+        if self.following is not None and expected != 1:
+            raise InputError("--next is for one result, and there are several", remedy="fit one of the files")
 
     def add(self, result: FitResult | JointResult, *, name: str = "") -> None:
         """A result: show it, write its files."""
@@ -183,6 +192,25 @@ class _Job:
             from cosim.report.style import save
 
             self.say([save(self.results[0].figure(), self.figure)])
+        if self.following is not None and self.results:
+            self._follow(self.results[0], self.following)
+
+    def _follow(self, result: FitResult | JointResult, path: Path) -> None:
+        """Write the next measurement."""
+        from cosim.cli.output import advise
+        from cosim.errors import InputError
+        from cosim.fitting.joint_result import JointResult
+        from cosim.fitting.next_measurement import next_measurement
+
+        if isinstance(result, JointResult):
+            raise InputError("--next is for the fit of one recording", remedy="leave it out")
+        proposal = next_measurement(result)
+        if proposal is None:
+            advise(["no further measurement of this kind would narrow an interval: none is written"])
+            return
+        if not self.as_json and result.proposal is None:  # said already where something is left open
+            print(f"next        {proposal}")
+        self.say([proposal.write(path)])
 
     def end(self) -> None:
         """Write the page and the figure, print JSON, and end with the exit code."""

@@ -60,6 +60,8 @@ def print_result(result: FitResult | JointResult) -> None:
         print(f"  - {sentence}")
     for note in result.recipe.notes:
         print(f"note        {note}")
+    if not isinstance(result, JointResult) and result.proposal is not None:
+        print(f"next        {result.proposal}")
     print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
 
 

@@ -25,6 +25,11 @@ from cosim.parameters import ParameterSet
 class LawResult(FitResult):
     """The result of a law that belongs to no device: it has a verdict, and no parameter set."""
 
+    @property
+    def designed(self) -> bool:
+        """False: what to measure next is designed with a device's forward model."""
+        return False
+
     def parameter_set(self) -> ParameterSet:
         """Raises `InputError`: there is no device that the values are of."""
         raise InputError(

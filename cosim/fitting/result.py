@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.fitting.criteria import Criteria, criteria
-from cosim.fitting.forward import Forward
+from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
 from cosim.fitting.process import TrainNoise
 from cosim.fitting.provenance import made_with
@@ -29,6 +30,8 @@ from cosim.parameters import ParameterSet, Quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cosim.fitting.next_measurement import NextMeasurement
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
@@ -183,6 +186,20 @@ class FitResult:
         rows = ~self.held_out & ~self.clipped
         k = len(self.names) + (self.spread is not None)
         return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
+
+    @cached_property
+    def proposal(self) -> NextMeasurement | None:
+        """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
+        from cosim.fitting.next_measurement import next_measurement
+
+        told = ("identifiable", "conditional")
+        left_open = any(entry.status not in told for entry in self.verdict.parameters)
+        return next_measurement(self) if self.designed and self.verdict.useful and left_open else None
+
+    @property
+    def designed(self) -> bool:
+        """Whether further measurements can be designed: of a device's own curve, with no circuit around it."""
+        return not isinstance(self.forward, PointForward)
 
     @property
     def points(self) -> str:

@@ -145,7 +145,8 @@ def next_steps(result: FitResult | JointResult) -> list[str]:
     verdict, check = result.verdict, result.verdict.residuals
     if not verdict.useful:
         return ["check the columns, their units and the sign of what was applied; then try another law"]
-    said = []
+    proposal = result.proposal if isinstance(result, FitResult) else None
+    said = [] if proposal is None else [f"measure {proposal}"]
     if check.too_large:
         said.append("state the noise that repeated reads show, or look for another law")
     elif check.structured:
@@ -156,7 +157,7 @@ def next_steps(result: FitResult | JointResult) -> list[str]:
     for entry in verdict.parameters:
         if entry.status == "at bound":
             said.append(f"widen the bounds of {entry.name}, or hold it there")
-        elif entry.status in ("not identifiable", "weakly identifiable"):
+        elif entry.status in ("not identifiable", "weakly identifiable") and proposal is None:
             said.append(f"measure where {entry.name} acts, or hold it at a value from elsewhere")
     said += [f"to tell {pair.first} from {pair.second}: {pair.remedy}" for pair in verdict.pairs]
     if isinstance(result, FitResult) and not result.held_out.any():
