@@ -54,12 +54,19 @@ class Forward(ABC):
     Attributes:
         params: the parameters that it takes: the device's, and those that belong to the measurement only.
         active: the names among them that the prediction of this kind of curve can depend on.
+        uneven: the parameters with which the noise of a row changes: their intervals are always profiled.
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
     """
 
     params: tuple[Param, ...]
     active: tuple[str, ...]
+    uneven: tuple[str, ...] = ()
     choices: ClassVar[tuple[str, ...]] = ()
+
+    def noise_at(self, p: Values) -> tuple[Forward, Array] | None:
+        """The model and the rows' noise (n,) at ``p``, where an `uneven` parameter is; None: the same everywhere."""
+        del p
+        return None
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The physical bounds of each parameter."""

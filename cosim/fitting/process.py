@@ -83,6 +83,10 @@ class FilteredTrain(PulseTrainForward):
         self._before_read = np.concatenate([[0.0], self._read[:-1]])
         self._limit = np.concatenate([[0], self.side[:-1]])
         self._sigma = np.concatenate([[1.0], np.broadcast_to(sigma, rows.shape)[:-1]])
+        # What the variances of its innovations are made of, once it is fitted.
+        self._noise: tuple[TrainNoise, Array] | None = None
+        # The initial state is known from the first read alone, whose noise is that of the step from there.
+        self.uneven = (self._state.initial,)
 
     @classmethod
     def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array, side: Side | None = None) -> FilteredTrain:
@@ -111,6 +115,15 @@ class FilteredTrain(PulseTrainForward):
     def repeated(self, predicted: Array) -> Index | None:
         """None: each prediction uses the read before it."""
         return None
+
+    def noise_at(self, p: Values) -> tuple[FilteredTrain, Array] | None:
+        """The train with the gains that its noise has at ``p``, and its innovations' deviations (n,)."""
+        if self._noise is None:
+            return None
+        sigma, gain = self.linear(p).filtered(*self._noise, self.fitted)
+        made = self.with_gain(gain, sigma)
+        made._noise = self._noise
+        return made, sigma
 
     def with_gain(self, gain: Array, sigma: Array) -> FilteredTrain:
         """The same train with other gains, and deviations (S) of the innovations."""
@@ -208,6 +221,7 @@ def fit_train(
             break
     else:
         best = replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds")
+    forward._noise = spread, base
     return best, found, TrainNoise(spread.step, spread.read * float(np.median(base[rows])))
 
 
