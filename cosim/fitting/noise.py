@@ -109,15 +109,16 @@ def explain(
     Raises:
         InputError: what is stated of the noise does not apply to the curve; FitError: no minimum under it.
     """
-    plain = found
-    if stated.outliers == "leave out" and found.problem.side is None and not found.check.exact:
-        found = _without_outliers(found, curve, again=again)
+    plain, screen = found, stated.outliers == "leave out" and found.problem.side is None
     if stated.step is not None and stated.step != 0.0:
         return _stepping(plain, stated, curve, starts=starts)
     if stated.correlation is not None and stated.correlation != 0.0:
         return _correlating(plain, stated, curve)
-    check = found.check
-    if check.size < SMALL or not check.structured or not check.explains:
+    if found.check.exact or found.check.size < SMALL:
+        return found
+    if screen and not (found.check.structured and found.check.explains):
+        found, screen = _without_outliers(found, curve, again=again), False
+    if not found.check.structured or not found.check.explains:
         return found
     tried = []
     if stated.correlation is None and _in_time_alone(plain, curve):
@@ -131,6 +132,8 @@ def explain(
         one = _stepping(plain, stated, curve, starts=starts)
         if one.check.white and one.minimum.converged:
             tried.append(one)
+    if not tried and screen:
+        return _without_outliers(found, curve, again=again)
     return min(tried, key=lambda one: one.likelihood, default=found)
 
 
@@ -144,7 +147,7 @@ def _require_minimum(found: Found) -> Found:
 
 
 def _without_outliers(found: Found, curve: Curve, *, again: Callable[[Rows], Found]) -> Found:
-    def mark(one: Found, kept: Rows) -> Rows:
+    def excess(one: Found, kept: Rows) -> Array:
         problem = one.problem
         seen = problem.seen
         z = one.deviations
@@ -152,7 +155,7 @@ def _without_outliers(found: Found, curve: Curve, *, again: Callable[[Rows], Fou
         return outliers.beyond(z, kept, parameters=len(problem.names), known=one.noise_known)
 
     rows = found.problem.rows
-    best, left = outliers.without(found, rows, mark=mark, again=again, orders=orders(curve))
+    best, left = outliers.without(found, rows, excess=excess, again=again, orders=orders(curve))
     return replace(best, left=left)
 
 

@@ -28,6 +28,8 @@ CHANCE = 0.01
 # Chance of so many neighbours among outliers below which they are none.
 CLUSTERED = 0.01
 LARGEST_SHARE = 0.1
+# Where too many rows are beyond, those go first that exceed this part of the largest.
+LARGEST = 0.5
 ROUNDS = 8
 SHOWN = 8
 
@@ -35,8 +37,8 @@ Rows = NDArray[np.bool_]
 Fit = TypeVar("Fit")
 
 
-def beyond(residual: Array, kept: Rows, *, parameters: int, known: bool) -> Rows:
-    """Which of all rows are outliers; (n,).
+def beyond(residual: Array, kept: Rows, *, parameters: int, known: bool) -> Array:
+    """How far each of all rows lies from the law over how far the noise allows; (n,): above 1 it is an outlier.
 
     Args:
         residual: (n,) in units of the noise, or of a common scale.
@@ -47,10 +49,10 @@ def beyond(residual: Array, kept: Rows, *, parameters: int, known: bool) -> Rows
     count = int(kept.sum())
     free = count - parameters
     if count < RESIDUALS_FOR_TESTS or free < parameters:
-        return np.zeros(residual.size, dtype=bool)
+        return np.zeros(residual.size)
     scale = float(stats.median_abs_deviation(residual[kept], scale="normal")) * math.sqrt(count / free)
     limit = float(stats.t.isf(0.5 * CHANCE / count, free))
-    return np.asarray(np.abs(residual) > limit * max(scale, 1.0 if known else 0.0))
+    return np.asarray(np.abs(residual) / (limit * max(scale, 1.0 if known else 1e-300)))
 
 
 def scattered(rows: Rows, fitted: Rows, orders: tuple[Order, ...]) -> bool:
@@ -71,7 +73,7 @@ def without(
     fit: Fit,
     rows: Rows,
     *,
-    mark: Callable[[Fit, Rows], Rows],
+    excess: Callable[[Fit, Rows], Array],
     again: Callable[[Rows], Fit],
     orders: tuple[Order, ...],
 ) -> tuple[Fit, Rows]:
@@ -79,18 +81,21 @@ def without(
 
     Args:
         fit: of all ``rows`` (n,).
-        mark: the outliers (n,) under a fit of the rows that are given with it.
+        excess: `beyond` (n,) of a fit of the rows that are given with it.
         again: the fit of other rows.
         orders: of all rows.
     """
     none = np.zeros(rows.size, dtype=bool)
     found, left = fit, none
     for _ in range(ROUNDS):
-        new = mark(found, rows & ~left) & rows
+        size = np.where(rows, excess(found, rows & ~left), 0.0)
+        new = size > 1.0
         if np.array_equal(new, left):
-            return found, left
-        if not scattered(new, rows, orders):
-            return fit, none
+            return (found, left) if scattered(left, rows, orders) else (fit, none)
+        if not scattered(new, rows, orders):  # a few may have led the fit astray from all others: they go first
+            new &= size > LARGEST * size.max()
+            if np.array_equal(new, left) or not scattered(new, rows, orders):
+                return fit, none
         left = new
         found = again(rows & ~left) if left.any() else fit
     return fit, none
@@ -103,12 +108,15 @@ def sentence(left: Rows, curve: Curve, z: Array) -> str:
     listed = ", ".join(str(number) for number in numbers[rows[:SHOWN]])
     more = f" and {rows.size - SHOWN} more" if rows.size > SHOWN else ""
     size, what = np.abs(z[rows]), "line" if curve.lines else "row"
+    far, keep = "times the noise from the law", 'write noise.outliers = "keep" to fit'
     if rows.size == 1:
-        return (
-            f"1 of {len(curve)} values is an outlier ({what} {listed}; {size[0]:.2g} times the noise from the law) and "
-            'was left out; write noise.outliers = "keep" to fit it'
-        )
+        one = f"1 of {len(curve)} values is an outlier ({what} {listed}; {_times(size[0])} {far})"
+        return f"{one} and was left out; {keep} it"
     return (
-        f"{rows.size} of {len(curve)} values are outliers ({what}s {listed}{more}; {size.min():.2g} to "
-        f'{size.max():.2g} times the noise from the law) and were left out; write noise.outliers = "keep" to fit them'
+        f"{rows.size} of {len(curve)} values are outliers ({what}s {listed}{more}; {_times(size.min())} to "
+        f"{_times(size.max())} {far}) and were left out; {keep} them"
     )
+
+
+def _times(size: float) -> str:
+    return f"{size:.1f}" if size < 10.0 else f"{size:.0f}"

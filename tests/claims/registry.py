@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
+from claims.coverage_rows import COVERAGE
 from claims.engines import ENGINES
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
@@ -16,5 +17,5 @@ from claims.rare import RARE
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS)
+    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, COVERAGE)
 }
