@@ -206,7 +206,8 @@ def judge(
         if not check.exact and not guided:
             profiled = likelihood.interval(
                 problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height,
-                ridge=uncertainty.ridge(name),
+                # a guess along a straight ridge can end in another minimum where something is held at a bound
+                ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
             )  # fmt: skip
             if profiled.lower_chi_square is not None:
                 remarks.append(
