@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -136,6 +137,8 @@ def sweep(
     segments: Sequence[Segment],
     x0: Mapping[str, Operand],
     tolerance: float = 1e-5,
+    rates: Callable[[Mapping[str, Operand], Values, Values], Mapping[str, Operand]] | None = None,
+    scales: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], Array]:
     """Integrate many instances of a device through a waveform at once.
 
@@ -145,6 +148,8 @@ def sweep(
         segments: the waveform; each instance may have its own lengths and values.
         x0: the device's states at the beginning; everything broadcasts to the shape of the result.
         tolerance: error of a step, as a fraction of each state's range; every instance takes the same steps.
+        rates: of the states; default: the device's own, with its events.
+        scales: state -> what counts as its range, where its bounds do not.
 
     Returns:
         The states at the end, and the energy (J) taken in by the electrical ports.
@@ -159,8 +164,9 @@ def sweep(
         return np.broadcast_to(np.asarray(value, dtype=float), shape).reshape(-1)
 
     names = [state.name for state in device.all_states]
-    spans = np.array([state.bounds[1] - state.bounds[0] for state in device.all_states])
+    spans = np.array([scales.get(state.name, state.bounds[1] - state.bounds[0]) for state in device.all_states])
     spans = np.where(np.isfinite(spans), spans, 1.0)
+    drift = rates or device.total_rates
     values = Values({name: value if np.ndim(value) == 0 else flat(value) for name, value in p.items()})
     y = np.stack([flat(x0[name]) if name in x0 else np.zeros(int(np.prod(shape))) for name in names])
     energy = np.zeros(y.shape[1])
@@ -177,8 +183,8 @@ def sweep(
             length: Array = length,
             across: Callable[[Operand], dict[str, Operand]] = across,
         ) -> Array:
-            rates = device.total_rates(across(s), Values(dict(zip(names, state, strict=True))), values)
-            return np.stack([np.broadcast_to(rates[name] * length, state.shape[1:]) for name in names])
+            found = drift(across(s), Values(dict(zip(names, state, strict=True))), values)
+            return np.stack([np.broadcast_to(found[name] * length, state.shape[1:]) for name in names])
 
         def power(
             s: float, state: Array, across: Callable[[Operand], dict[str, Operand]] = across, length: Array = length
