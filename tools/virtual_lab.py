@@ -254,7 +254,11 @@ LABS: Mapping[str, Lab] = MappingProxyType(
             "reduced STC synapse under trains of spikes", "stc_synapse", "transient", _spikes,
             {"Calcium (pA)": "read_calcium", "Potentiation (pA)": "read_potentiation",
              "Depression (pA)": "read_depression", "Early phase (V)": "read_h"},
-            0.002, start="stc_synapse:transistor",
+            0.002, start="stc_synapse:published",
+            truth={"i_gain": 1e-12, "wta_kappa": 21.2, "wta_slope": 14.0, "wta_gain": 0.2, "tau_ca": 4.72e-3,
+                   "i_rest": 13.3e-12, "ca_init": 0.2145, "i_pre": 402e-12, "i_post": 88e-12, "q_wta_p": 3.5e-15,
+                   "q_wta_d": 3.7e-15, "i_tail_p": 87e-12, "i_tail_d": 10.2e-12, "q_mirror_p": 2.5e-16,
+                   "q_mirror_d": 6.3e-16, "lambda_p": 0.1, "lambda_d": 0.15},
         ),
         "stc_equations": Lab(
             "STC synapse by its equations, trains of spikes", "stc_equations", "transient", _spikes,

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from cosim import units
 from cosim.data.recording import Group, Kind
-from cosim.errors import InputError, UnknownName, at
+from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.schema import Table
 
 CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
@@ -98,12 +98,14 @@ class DataSpec(Table):
         """The corners of each pulse of a pair (s, V); raises `UnitError`, and `InputError` where their times fall."""
         found: dict[str, list[tuple[float, float]]] = {}
         for name, corners in self.pulses.items():
-            with at("data", "pulses", name):
-                found[name] = [(units.parse(t, "s"), units.parse(v, "V")) for t, v in corners]
-                times = [t for t, _ in found[name]]
-                if len(times) < 2 or any(late < early for early, late in pairwise(times)):
-                    raise InputError(
-                        f"a pulse needs at least two corners in order of time; {name} has {len(times)}",
-                        remedy='write them as [["0 ms", "0 V"], ["1 ms", "2 V"], ["2 ms", "0 V"]]',
-                    )
+            for value in (value for corner in corners for value in corner):
+                if isinstance(value, float) and value:  # zero needs no unit
+                    raise UnitError(f"{value:g} of pulses.{name} has no unit", remedy='write e.g. ["1 ms", "2 V"]')
+            found[name] = [(units.parse(t, "s"), units.parse(v, "V")) for t, v in corners]
+            times = [t for t, _ in found[name]]
+            if len(times) < 2 or any(late < early for early, late in pairwise(times)):
+                raise InputError(
+                    f"pulses.{name} needs at least two corners, in order of time",
+                    remedy='write them as [["0 ms", "0 V"], ["1 ms", "2 V"], ["2 ms", "0 V"]]',
+                )
         return found

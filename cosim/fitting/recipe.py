@@ -318,6 +318,8 @@ class FitRecipe(Recipe):
         """As of any recipe, and the conditions of the data."""
         super().check()
         self.data.resolved_conditions()
+        with at("data", "pulses"):
+            self.data.resolved_pulses()
 
     def curve(self, file: str | Path | None = None) -> Recording:
         """The measured curve; ``file`` replaces the one that the recipe names."""
@@ -421,6 +423,7 @@ class JointRecipe(Recipe):
         for k, spec in enumerate(self.observations):
             with at("observations", k):
                 spec.resolved_conditions("conditions")
+                spec.resolved_pulses()
                 if names.count(spec.name) > 1:
                     raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
                 if spec.model is not None and spec.model not in devices():
