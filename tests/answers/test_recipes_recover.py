@@ -49,7 +49,10 @@ RECIPES: dict[str, str] = {
     "virtual_lab/quantum_dot": "quantum_dot_memristor:qd_2016",
     "virtual_lab/thermal_steps": "thermal_reram:published",
 }
-SLOW = {"stc_waveforms", "vteam_loop", "yakopcic_loop", "filament_loop", "virtual_lab/quantum_dot", "quantum_dot_stdp"}
+SLOW = {
+    "stc_waveforms", "vteam_loop", "yakopcic_loop", "filament_loop", "virtual_lab/quantum_dot", "quantum_dot_stdp",
+    "virtual_lab/thermal_steps",
+}  # fmt: skip
 TOLD = ("identifiable", "weakly identifiable")
 
 

@@ -1,30 +1,37 @@
 """Mutations: a wrong number or a wrong law, one at a time, and whether the limits of the shipped benches notice.
 
 Mutated are, for each device in a bench, every parameter of its set but zeros and initial states (by +20 %, by -20 %
-where that is out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every
-electrical port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes
-(by +20 %).
+where that is out of bounds), every factor of its set's learning rule (by +20 %), the sign of every rate and of every
+event's jump, and the exponent of the voltage at every electrical port (1.2 in place of 1); and every number among the
+parameters of the subcircuits that the bench includes (by +20 %).
 
-A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest; it is *caught*
-there where a limit that held breaks. Where the run fails it is neither, and counted apart. A bench that a mutation does
+A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest value (of its
+limits, where they enclose zero: a difference is as large as it may be); it is *caught* there where a limit that held
+breaks. Where the run fails it is neither, and counted apart. A bench that a mutation does
 not move has no figure that depends on it. Runs are at the benches' own tolerances, nominal corner, one run each.
+
+``PYTHONPATH=tests python -m claims.mutations BENCH ...`` tries some benches alone (names or paths), and says what each
+misses.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from claims.base import Claim, Figures, Report
+from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
 from cosim.bench.validate import find_benches
@@ -50,6 +57,7 @@ class Answer:
     values: Mapping[str, np.ndarray[Any, Any]]
     red: frozenset[str]
     failed: str = ""
+    scales: Mapping[str, float] = field(default_factory=dict)
 
 
 def answer(bench: Testbench, simulator: Simulator) -> Answer:
@@ -60,9 +68,16 @@ def answer(bench: Testbench, simulator: Simulator) -> Answer:
         return Answer({}, frozenset(), str(error))
     if not all(one.result.ok for one in run.runs):
         return Answer({}, frozenset(), run.result.reason or run.result.outcome.value)
-    found = {name: run.measures[name].values for name in bench.file.limits if name in run.measures}
+    judged = {name: run.measures[name] for name in bench.file.limits if name in run.measures}
+    found = {name: measured.values for name, measured in judged.items()}
     red = {name for name in bench.file.limits if name not in found or run.measures[name].verdict is not Verdict.PASS}
-    return Answer(found, frozenset(red))
+    return Answer(found, frozenset(red), scales={name: _scale(measured) for name, measured in judged.items()})
+
+
+def _scale(measured: Measured) -> float:
+    low, high = measured.low, measured.high
+    around_zero = low is not None and high is not None and low < 0.0 < high
+    return measured.scale if around_zero else float(np.max(np.abs(measured.values), initial=0.0))
 
 
 def moved(before: Answer, after: Answer) -> bool:
@@ -71,7 +86,7 @@ def moved(before: Answer, after: Answer) -> bool:
         new = after.values.get(name)
         if new is None or new.shape != old.shape:
             return True
-        scale = float(np.max(np.abs(old), initial=0.0)) or float(np.max(np.abs(new), initial=0.0)) or 1.0
+        scale = before.scales[name] or after.scales[name] or 1.0
         if not np.all(np.abs(new - old) <= MOVES * scale):
             return True
     return False
@@ -89,7 +104,14 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
                 def mutant(bench: Testbench, name: str = name, key: str = key, other: float = other) -> Testbench:
                     return bench.with_(values={name: {key: other}})
 
-                yield f"{chosen.device}.{key}", mutant
+                yield f"{chosen.device}:{chosen.name}.{key}", mutant
+        for key, factor in chosen.plasticity.items():
+            wrong = {**chosen.plasticity, key: replace(factor, value=factor.value * (1.0 + BY))}
+
+            def taught(bench: Testbench, name: str = name, wrong: Mapping[str, Any] = wrong) -> Testbench:
+                return bench.with_(devices={name: replace(bench.sets[name], plasticity=wrong)})
+
+            yield f"{chosen.device}:{chosen.name}.{key}", taught
 
 
 def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
@@ -192,7 +214,14 @@ def registered(model: DeviceModel) -> Iterator[None]:
 
 def measure(tell: Report) -> Figures:
     """Caught and moved per bench and in all, and what no bench catches."""
-    benches = [bench for bench in map(Testbench.load, find_benches([])) if bench.file.limits]
+    figures = mutate(find_benches([]), tell)
+    del figures["missed"]  # long, and no more than the other figures say of the whole
+    return figures
+
+
+def mutate(names: Iterable[str | Path], tell: Report) -> Figures:
+    """The figures of `measure` for some benches, and what each of them moves at and misses."""
+    benches = [bench for bench in map(Testbench.load, names) if bench.file.limits]
     moves: dict[str, set[str]] = {bench.name: set() for bench in benches}
     caught: dict[str, set[str]] = {bench.name: set() for bench in benches}
     failed: dict[str, set[str]] = {bench.name: set() for bench in benches}
@@ -245,6 +274,7 @@ def measure(tell: Report) -> Figures:
         "uncaught": sorted(everywhere - found),
         "without_effect": len(tried - everywhere),
         "benches": {name: f"{len(caught[name])}/{len(moves[name])}" for name in sorted(moves)},
+        "missed": {name: sorted(moves[name] - caught[name]) for name in sorted(moves)},
     }
 
 
@@ -254,3 +284,6 @@ MUTATIONS = Claim(
     measure,
     {"share": (1.0, None)},
 )
+
+if __name__ == "__main__":
+    print(json.dumps(mutate(sys.argv[1:], lambda what: print(what, file=sys.stderr)), indent=1))
