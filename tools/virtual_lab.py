@@ -211,12 +211,14 @@ LABS: Mapping[str, Lab] = MappingProxyType(
         "vteam_loop": Lab(
             "VTEAM memristor, sweeps of several amplitudes", "vteam", "loop",
             lambda rng: sweeps((0.9, -0.7, 1.1, -0.8, 1.3, -0.9), 20.0, 500, unit=1e-3), {"Current (mA)": "current"},
-            truth={"v_off": 0.3, "v_on": -0.25, "k_off": 1.5e-8, "k_on": -1.8e-8, "alpha_off": 1.0, "alpha_on": 2.0,
+            0.005,
+            truth={"v_off": 0.3, "v_on": -0.25, "k_off": 2.5e-8, "k_on": -4e-8, "alpha_off": 1.0, "alpha_on": 2.0,
                    "r_on": 200.0, "r_off": 4000.0, "x0": 0.4},
         ),
         "yakopcic_loop": Lab(
             "Yakopcic memristor, sweeps of several amplitudes", "yakopcic", "loop",
             lambda rng: sweeps((0.3, -0.3, 0.45, -0.4, 0.6, -0.5), 60.0, 500, unit=1e-3), {"Current (mA)": "current"},
+            0.002,
             truth={"b": 3.0, "a1": 2e-3, "a2": 1.5e-3},
         ),
         "filament_loop": Lab(
