@@ -64,7 +64,7 @@ class PairForward(ExplicitForward):
         x = Values({name: np.broadcast_to(np.float64(value), shape) for name, value in x.items()})
         before = self._read(x, p)
         for again in range(int(self._count.max())):
-            after = sweep(self.device, p, segments=segments, x0=x, tolerance=TOLERANCE)[0]
+            after = sweep(self.device, p, segments=segments, x0=x, tolerance=TOLERANCE, energy=False)[0]
             comes = self._count > again
             x = Values({name: np.where(comes, after[name], x[name]) for name in x})
         found = self._read(x, p)

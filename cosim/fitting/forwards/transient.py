@@ -131,7 +131,14 @@ class TransientForward(Forward):
             last, here = ({port: float(drive[j]) for port, drive in self._drives.items()} for j in (k - 1, k))
             segment = Segment(self._t[k] - self._t[k - 1], last, here)
             x = sweep(
-                device, p, segments=(segment,), x0=x, tolerance=TOLERANCE, rates=self._rates, scales=self._scales
+                device,
+                p,
+                segments=(segment,),
+                x0=x,
+                tolerance=TOLERANCE,
+                rates=self._rates,
+                scales=self._scales,
+                energy=False,
             )[0]
             path[k] = np.stack([x[name] for name in names])
         return path
