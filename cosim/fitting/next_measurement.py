@@ -26,7 +26,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.fitting.designs import Design, designs
-from cosim.fitting.forward import Forward, SequenceForward, forward_for
+from cosim.fitting.forward import Forward, PointForward, SequenceForward
 from cosim.fitting.problem import Problem
 from cosim.fitting.result import FitResult
 from cosim.fitting.uncertainty import natural_size
@@ -93,7 +93,7 @@ def next_measurement(
         seed: of the parameters that a design is averaged over.
 
     Raises:
-        InputError: ``reach`` below 1 or not finite, fewer than one row.
+        InputError: ``reach`` below 1 or not finite, fewer than one row, a fit of a circuit or of a function.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> proposal = cosim.next_measurement(fit)
@@ -104,6 +104,12 @@ def next_measurement(
         raise InputError(f"reach = {reach:g}", remedy="give 1 to stay within what was applied, or more")
     if rows is not None and rows < 1:
         raise InputError(f"{rows} rows", remedy="give at least one")
+    if isinstance(fit.forward, PointForward):
+        raise InputError(
+            f"{fit.recipe.name} was fitted by {'simulations' if fit.forward.expensive else 'a function'}, for which "
+            "further measurements are not designed",
+            remedy="fit the device alone, where that is possible",
+        )
     study, count = _Study(fit, np.random.default_rng(seed)), rows or min(max(len(fit.curve), ROWS[0]), ROWS[1])
     best: NextMeasurement | None = None
     for far in REACHES if reach is None else (reach,):
@@ -206,8 +212,7 @@ class _Study:
 
     def _forward(self, curve: Recording) -> Forward:
         rows = np.append(self._problem.rows, np.zeros(len(curve) - self._problem.rows.size, dtype=bool))
-        law = {"course": self._law.course, "start": self._law.start}
-        return forward_for(self._fit.recipe.model, curve, rows, law=law)
+        return self._fit.recipe.forward_of(curve, rows, self._law)
 
     def _tells(
         self, design: Design, forward: Forward, information: Array, new: Array, parameter: str
