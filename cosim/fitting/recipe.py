@@ -364,6 +364,8 @@ class FitRecipe(Recipe):
                 raise InputError("start.sets needs the recipe's device", remedy='write device = "...", or start.values')
         _require_circuit(self.data.kind, self.circuit)
         self.data.resolved_conditions()
+        with at("data", "pulses"):
+            self.data.resolved_pulses()
 
     @property
     def subject(self) -> str:
@@ -494,6 +496,7 @@ class JointRecipe(Recipe):
         for k, spec in enumerate(self.observations):
             with at("observations", k):
                 spec.resolved_conditions("conditions")
+                spec.resolved_pulses()
                 _require_circuit(spec.kind, spec.circuit)
                 if names.count(spec.name) > 1:
                     raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
