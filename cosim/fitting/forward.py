@@ -130,6 +130,7 @@ class SequenceForward(Forward):
         self.params = device.params
         self.active = tuple(entry.name for entry in device.params if entry.name not in device.conventions)
         self._states: Array | None = None
+        self._solved: tuple[Values, Array, Array] | None = None
 
     # How many maps lead to the states, and which states are observed.
     _maps: int
@@ -148,13 +149,16 @@ class SequenceForward(Forward):
         """What is measured of each observed state; (m, n) -> (m, n)."""
 
     def _solve(self, p: Values) -> tuple[Array, Array]:
+        """All states at ``p`` and the slopes from each to the next; kept: derivatives follow the prediction there."""
+        if self._solved is not None and self._solved[0] == p:
+            return self._solved[1:]
         w0 = float(p[self._state.initial])
         guess = np.full(self._maps + 1, w0) if self._states is None else self._states.copy()
         states, slope, converged = trajectory.solve(partial(self._after, p=p), w0, guess=guess)
         if not converged:
             states = trajectory.sequential(partial(self._after_one, p=p), w0, self._maps)
             slope = trajectory.slopes(partial(self._after, p=p), states[:-1])[1]
-        self._states = states
+        self._states, self._solved = states, (p, states, slope)
         return states, slope
 
     def states(self, p: Values) -> Array:
