@@ -16,6 +16,7 @@ from cosim.devices.stc_equations import StcEquations
 from cosim.devices.thermal_link import ThermalLink
 from cosim.devices.thermal_reram import ThermalReram
 from cosim.devices.threshold import ThresholdMemristor
+from cosim.devices.triode import TriodeChannel
 from cosim.devices.vteam import Vteam
 from cosim.devices.yakopcic import Yakopcic
 from cosim.errors import InputError, UnknownName
@@ -27,6 +28,7 @@ BUILT_IN: tuple[type[DeviceModel], ...] = (
     Ecram,
     ThermalReram,
     ThermalLink,
+    TriodeChannel,
     StcSynapse,
     StcEquations,
     QuantumDotMemristor,

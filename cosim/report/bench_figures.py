@@ -23,14 +23,16 @@ from cosim.report.panels import (
     finish,
     is_complex,
     labelled,
+    level,
     operating_figure,
-    prefixed,
     ratio,
+    readable,
     scaling,
     waveform_figure,
 )
 
 if TYPE_CHECKING:
+    import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -83,8 +85,13 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
     vectors = [str(key) for key in data.data_vars]
     if len(vectors) > PANELS and not many:
         stated = data.copy()
+        called: dict[str, str] = {}
         for key in vectors:  # an engine calls a state's node a voltage
-            stated[key].attrs = {**data[key].attrs, "units": _named(result, key)[1]}
+            name, unit = _named(result, key)
+            stated[key].attrs = {**data[key].attrs, "units": unit}
+            if not is_complex(np.asarray(data[key].values)):
+                called[key] = name
+        stated = stated.rename(called)
         return waveform_figure(stated, f"{bench.file.title}\n{_which(result, grey=False)}".strip())
     conditioning = 2 * int(getattr(bench.file.stimuli[name], "conditioning", 0)) if train is not None else 0
     first_pulse = max(conditioning - 2, 0)
@@ -105,9 +112,10 @@ def bench_figure(result: BenchResult, *, periods: int = 8) -> Figure:
         for row, key in enumerate(vectors):
             panel = figure.add_subplot(grid[row], sharex=first)
             first = first or panel
-            values, label = _labelled(result, key)
+            values, label, factor = _labelled(result, key)
             draw(panel, x.values[shown], values[shown], label, colour=style.COLOURS[row % len(style.COLOURS)])
-            _behind(panel, result, key, start=start, end=end, scale=ratio(x.values, seconds))
+            _behind(panel, result, key, start=start, end=end, scale=ratio(x.values, seconds), factor=factor)
+            level(panel)
             if over_pulses and train is not None and first_pulse < conditioning:
                 until = train.write_starts[0] + conditioning * train.period - train.gap
                 panel.axvspan(x.values[shown][0], until * x.values[-1] / seconds[-1], color=CONDITIONING, zorder=0)
@@ -161,19 +169,19 @@ def _which(result: BenchResult, *, all_of_them: bool = False, grey: bool = True)
 
 
 def _behind(
-    panel: Axes, result: BenchResult, name: str, *, start: float | None, end: float | None, scale: float
+    panel: Axes, result: BenchResult, name: str, *, start: float | None, end: float | None, scale: float, factor: float
 ) -> None:
     """The same vector in other runs of the shown analysis, grey."""
-    others = result.waveforms_of(result.runs[0].analysis)[1 : GREY + 1]
-    shown = drawn(np.asarray(result.waveforms[name].values))
-    factor = ratio(prefixed(shown, _named(result, name)[1])[0], shown)
-    for data in others:
-        if name not in data:
-            continue  # a choice in the circuit may take it out
+    for data in _others(result, name):
         x = np.asarray(data[next(iter(data.coords))].values, dtype=float)
         inside = np.ones(x.size, bool) if start is None or end is None else (x >= start) & (x <= end)
         y = drawn(np.asarray(data[name].values))
         panel.plot(scale * x[inside], factor * y[inside], color="0.78", linewidth=0.6, zorder=1)
+
+
+def _others(result: BenchResult, name: str) -> list[xarray.Dataset]:
+    """The other runs that are drawn behind the first; a choice in the circuit may take a vector out."""
+    return [data for data in result.waveforms_of(result.runs[0].analysis)[1 : GREY + 1] if name in data]
 
 
 def _swept(result: BenchResult) -> str:
@@ -206,11 +214,14 @@ def _named(result: BenchResult, name: str) -> tuple[str, str]:
     return described(name, magnitude=is_complex(given.values)), str(given.attrs.get("units", ""))
 
 
-def _labelled(result: BenchResult, name: str) -> tuple[Array, str]:
-    """A vector in a readable scale with its label."""
+def _labelled(result: BenchResult, name: str) -> tuple[Array, str, float]:
+    """A vector in a scale that suits all that is drawn with it, its label, and the factor of the scale."""
     label, unit = _named(result, name)
-    scaled, unit = prefixed(drawn(np.asarray(result.waveforms[name].values)), unit)
-    return scaled, labelled(label, unit)
+    values = drawn(np.asarray(result.waveforms[name].values))
+    every = np.concatenate([values, *(drawn(np.asarray(data[name].values)) for data in _others(result, name))])
+    scaled, unit = readable(every, unit)
+    factor = ratio(scaled, every)
+    return factor * values, labelled(label, unit), factor
 
 
 def _plot_per_pulse(panel: Axes, name: str, measured: Measured, train: PulseTrain) -> None:

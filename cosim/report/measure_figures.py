@@ -17,7 +17,7 @@ from cosim.bench.measures.kinds import PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.devices.base import Array
 from cosim.report import style
-from cosim.report.panels import described, labelled, prefixed, ratio, scaling
+from cosim.report.panels import described, labelled, level, prefixed, ratio, scaling
 from cosim.statistics.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cosim.bench.result import BenchResult
 
 PANELS, CURVES, RUNS = 12, 7, 6
+MARKED = 60  # points of a curve, beyond which marks would be all that is seen of it
 _DECADES = 2.0  # from which on an axis of positive values is logarithmic
 _LIMIT, _KEPT, _BROKEN = "#B00020", style.COLOURS[2], style.COLOURS[1]
 
@@ -152,8 +153,8 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
     y = swept.values / scale
     varied = swept.varied
     title = f"{swept.name}: {swept.kind.replace('-', ' ')}" if swept.kind else swept.name
-    if not varied:
-        panel.plot(np.arange(1, y.size + 1), y, "o-", ms=3, linewidth=0.9)
+    if not varied:  # values side by side: a line would join what is not next to each other
+        panel.plot(np.arange(1, y.size + 1), y, "o", ms=3)
         panel.set_xlabel("value")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
@@ -165,7 +166,7 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
             order = np.argsort(x[mask], kind="stable")
             once = np.unique(x[mask]).size == np.count_nonzero(mask) and not _named(column)
             colour = style.COLOURS[number % len(style.COLOURS)]
-            style_of_line = "o-" if once else "o"
+            style_of_line = "o" if not once else "-" if np.count_nonzero(mask) > MARKED else "o-"
             panel.plot(
                 x[mask][order], y[mask][order], style_of_line, ms=3, linewidth=0.9, color=colour, label=label or None
             )
@@ -178,6 +179,7 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
             title = f"{title}, {CURVES} of {len(curves)} curves"
     if _spans(y):
         panel.set_yscale("log")
+    level(panel)
     limit_lines(panel, swept.low, swept.high, factor=1.0 / scale)
     panel.set_title(style.plain(title.replace("_", " ")), loc="left", fontsize=8.5)
     panel.set_ylabel(labelled(swept.name.replace("_", " "), unit or "1"), fontsize=7.5)
@@ -248,8 +250,12 @@ def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
 
 
 def _spans(values: Array) -> bool:
-    finite = values[np.isfinite(values)]
-    return bool(finite.size and finite.min() > 0.0 and math.log10(finite.max() / finite.min()) >= _DECADES)
+    """Whether values are spread over decades: not where a single step makes most of them."""
+    finite = np.unique(values[np.isfinite(values)])
+    if finite.size < 2 or finite[0] <= 0.0:
+        return False
+    steps = np.diff(np.log10(finite))
+    return bool(steps.sum() >= _DECADES and (finite.size == 2 or steps.max() <= 0.5 * steps.sum()))
 
 
 def _share(measured: Measured) -> float | None:

@@ -31,6 +31,9 @@ _SOURCE = re.compile(r"i\((v[^()]*)\)")
 PANELS = 8
 ROUNDING = 1e-9  # of a vector: what an engine adds to a constant
 LINES = 12
+# Of the largest value: what moves less is drawn as level, as an engine's rounding is no waveform.
+_LEVEL = 1e-4
+_ZERO = 1e-12  # V: what is left of a behavioural node's zero
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ def prefixed(values: Array, unit: str) -> tuple[Array, str]:
     return values / factor, f"{prefix}{unit}"
 
 
+def readable(values: Array, unit: str) -> tuple[Array, str]:
+    """`prefixed` for waveforms, in which a voltage that is an engine's rounding of zero has no prefix."""
+    zero = unit == "V" and float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0)) < _ZERO
+    return (values, unit) if zero else prefixed(values, unit)
+
+
 def ratio(scaled: Array, values: Array) -> float:
     """The factor between ``values`` and the same with a prefix."""
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).ravel()
@@ -127,6 +136,20 @@ def draw(panel: Axes, x: Array, y: Array, label: str, *, colour: str) -> None:
     panel.set_title(label, loc="left", fontsize=8.5)
 
 
+def level(panel: Axes) -> None:
+    """Keep the vertical axis from magnifying what does not move, and from numbers over an offset."""
+    drawn_values = [np.asarray(line.get_ydata(), dtype=float) for line in panel.get_lines()]
+    finite = [values[np.isfinite(values)] for values in drawn_values if values.size]
+    y = np.concatenate(finite) if finite else np.zeros(0)
+    if panel.get_yscale() != "linear" or not y.size:
+        return
+    top, middle = float(np.max(np.abs(y))), 0.5 * float(y.max() + y.min())
+    low, high = panel.get_ylim()
+    if np.ptp(y) < _LEVEL * top and high - low < 2.0 * _LEVEL * top:
+        panel.set_ylim(middle - 0.05 * top, middle + 0.05 * top)
+    panel.ticklabel_format(axis="y", useOffset=False)
+
+
 def waveform_figure(data: xarray.Dataset, title: str) -> Figure:
     """All vectors of an analysis: a panel each, or a panel per unit where they are more than `PANELS`."""
     names = [str(name) for name in data.data_vars if data[name].size]
@@ -146,9 +169,12 @@ def waveform_figure(data: xarray.Dataset, title: str) -> Figure:
         for row, group in enumerate(groups):
             panel = figure.add_subplot(grid[row])
             unit = str(data[group[0]].attrs.get("units", ""))
-            found = [np.asarray(data[name].values) for name in group[:LINES]]
-            scaled, unit = prefixed(np.stack([drawn(values) for values in found]), unit)
-            labels = [described(n, magnitude=is_complex(v)) for n, v in zip(group, found, strict=False)]
+            shown = [
+                group[k] for k in np.unique(np.linspace(0, len(group) - 1, min(LINES, len(group))).round().astype(int))
+            ]
+            found = [np.asarray(data[name].values) for name in shown]
+            scaled, unit = readable(np.stack([drawn(values) for values in found]), unit)
+            labels = [described(n, magnitude=is_complex(v)) for n, v in zip(shown, found, strict=True)]
             if len(group) == 1:
                 draw(panel, x.values, scaled[0], labelled(labels[0], unit), colour=_colour(row))
             else:
@@ -158,6 +184,7 @@ def waveform_figure(data: xarray.Dataset, title: str) -> Figure:
                 panel.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
                 some = f"{LINES} of {len(group)} vectors" if len(group) > LINES else f"{len(group)} vectors"
                 panel.set_title(labelled(some, unit), loc="left", fontsize=8.5)
+            level(panel)
             finish(panel, x, last=row == len(groups) - 1)
         figure.suptitle(style.plain(title))
     return figure
@@ -213,7 +240,7 @@ def bars(panel: Axes, levels: Sequence[Level]) -> None:
             text = f"{text} .. {units.show(level.high, unit)}"
         panel.text(max(high[place], 0.0) + 0.015 * reach, place, text, va="center", fontsize=8)
     panel.set_xlim(min(float(np.min(scaled)), 0.0) - 0.03 * reach, max(float(np.max(scaled)), 0.0) + 0.35 * reach)
-    panel.set_xlabel(shown or "1")
+    panel.set_xlabel(shown or "no unit")
 
 
 def _level(data: xarray.Dataset, name: str) -> Level:

@@ -21,17 +21,26 @@ from cosim.engines.simulator import Deck
 from cosim.errors import InputError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
-from cosim.parameters import ParameterSet
 from cosim.resources import find
+from reference.oracles.quantum_dot import (
+    B_N_FULL,
+    DELAYS,
+    H_E2,
+    KT,
+    NAMES,
+    PULSES,
+    RHO,
+    TABLE,
+    WIDTH,
+    A,
+    P,
+    R,
+    actions,
+    predicted,
+    table,
+)  # fmt: skip
 
 DOT = QuantumDotMemristor()
-P = ParameterSet.load("qd_2016").resolved()
-H_E2 = 6.62607015e-34 / 1.602176634e-19**2
-KT = 1.380649e-23 * 4.2 / 1.602176634e-19  # eV
-R = 1e6
-A = 1 / 0.8e-6 - R - H_E2  # of G = 1/(A exp(Bn) + rho), from G_h
-RHO = R + H_E2
-B_N_FULL = math.log((1 / 1.4e-11 - RHO) / A)
 
 
 def test_the_source_s_conductances() -> None:
@@ -197,14 +206,6 @@ def test_parameters_that_do_not_fit(given: dict[str, float], says: str) -> None:
         DOT.values({**P, **given})
 
 
-TABLE = {  # (S_d, S_c in powers of ms; delays between which the dots discharge; max, its delay; min, its delay)
-    "a": ((0.34, 0.34, -0.17), (0.9, -0.864, -0.24), (0, 20), 1.199, 1.0, -0.813, -1.8),
-    "b": ((0.96, 0, -0.08), (0.18, 0, -0.1), (-20, 0), 1.851, 0.0, -0.165, 0.0),
-    "c": ((0.2, 0, -0.2), (0, 0, 0.2), (-1, 1), 0.544, 0.0, -1.0, 6.0),
-    "d": ((), (0.65, 0, -0.1), (0, 0), 0.0, 6.0, -0.478, 0.0),
-}
-
-
 @pytest.mark.parametrize("rule", TABLE)
 def test_table_2(rule: str) -> None:
     """The peaks that reference tables state for the printed actions, from the function that the benches use."""
@@ -231,61 +232,6 @@ def test_window_edges() -> None:
         delay_at(t, change, 0.5)
 
 
-def two_phases(first: float, second: float, width: float) -> list[tuple[float, float]]:
-    return [(0, 0), (0.495 * width, first), (0.505 * width, second), (width, 0)]
-
-
-def three_phases(first: float, second: float, third: float, width: float) -> list[tuple[float, float]]:
-    return [(0, 0), (width / 4, first), (width / 2, second), (0.75 * width, third), (width, 0)]
-
-
-def one_phase(top: float, width: float) -> list[tuple[float, float]]:
-    return [(0, 0), (width / 2, top), (width, 0)]
-
-
-PULSES = {  # Table 1
-    "a": lambda w: (two_phases(-3.0, 4.2, w), two_phases(-2.0, 2.0, w)),
-    "b": lambda w: (two_phases(4.2, -2.8, w), two_phases(2.0, -2.0, w)),
-    "c": lambda w: (three_phases(-3.8, 3.8, -3.7, w), one_phase(-2.0, w)),
-    "d": lambda w: (one_phase(-2.4, w), one_phase(2.4, w)),
-}
-NAMES = {"a": "hebbian", "b": "anti_hebbian", "c": "symmetric", "d": "anti_symmetric"}
-DELAYS = np.linspace(-6, 6, 41)
-WIDTH = 5.0  # ms
-
-
-def actions(rule: str, delay: float, width: float) -> list[tuple[float, float]]:
-    """(S_c, S_d) in V·ms of the pieces of ΔV beyond a threshold, in their order: exact for piecewise linear pulses."""
-    pre, post = (np.array(knots, dtype=float) for knots in PULSES[rule](width))
-    t = np.unique(np.concatenate([pre[:, 0], post[:, 0] + delay]))
-    v = np.interp(t, *pre.T) - np.interp(t, post[:, 0] + delay, post[:, 1])
-    found = []
-    for (t0, v0), (t1, v1) in itertools.pairwise(zip(t, v, strict=True)):
-        crossed = [t0 + (th - v0) / (v1 - v0) * (t1 - t0) for th in (-1.9, 3.9) if (v0 - th) * (v1 - th) < 0]
-        for begin, end in itertools.pairwise(sorted([t0, *crossed, t1])):
-            middle = v0 + (v1 - v0) * ((begin + end) / 2 - t0) / (t1 - t0)
-            if middle < -1.9:
-                found.append(((-1.9 - middle) * (end - begin), 0.0))
-            elif middle > 3.9:
-                found.append((0.0, (middle - 3.9) * (end - begin)))
-    return found
-
-
-def predicted(pieces: list[tuple[float, float]], charging: float, discharging: float, g0: float = 1e-6) -> float:
-    """ΔG of the wire after the pieces, Eqs. 3, 5 and 6; efficiencies in 1/(V·ms)."""
-    first = y = math.log((1 / g0 - H_E2) / A)
-    for s_c, s_d in pieces:
-        y = min(y + charging * s_c, B_N_FULL) * math.exp(-discharging * s_d)
-    return A * (math.exp(first) - math.exp(y)) / (A * math.exp(y) + H_E2)
-
-
-def table(rule: str) -> np.ndarray:
-    discharge, charge, between = TABLE[rule][:3]
-    return change_by_action(
-        DELAYS, discharge=np.array(discharge), charge=np.array(charge), factor=3.0, between=(between[0], between[1])
-    )
-
-
 def fitted(width: float) -> tuple[float, float, float]:
     """B·alpha_c and alpha_d (1/V/s) by least squares over the four rules at all delays, and the rms that is left."""
     pieces = {rule: [actions(rule, delay, width) for delay in DELAYS] for rule in PULSES}
@@ -297,55 +243,6 @@ def fitted(width: float) -> tuple[float, float, float]:
     found = least_squares(residual, [-1.0, 0.0], diff_step=1e-4)
     first, second = np.exp(found.x) * 1e3
     return float(first), float(second), float(np.sqrt(np.mean(found.fun**2)))
-
-
-def change(rule: str, delay: float, *, pairs: int = 1, g0: float = 1e-6) -> float:
-    """ΔG of the wire after ``pairs`` pairs, by the set's efficiencies."""
-    return predicted(actions(rule, delay, WIDTH) * pairs, P.b_alpha_c * 1e-3, P.alpha_d * 1e-3, g0)
-
-
-def oracles() -> dict[str, dict[str, float]]:
-    """What each bench's limits of origin "oracle" bound, except where a bench has one rule's rms of Table 2."""
-    found = {}
-    for rule, name in NAMES.items():
-        curve = np.array([change(rule, delay) for delay in DELAYS])
-        found[f"quantum_dot_{name}"] = {
-            f"{name}_max": curve.max(), f"{name}_min": curve.min(), "late": curve[-1],
-            "distance": float(np.sqrt(np.mean(table(rule) ** 2))),
-        }  # fmt: skip
-        if rule == "a":
-            found[f"quantum_dot_{name}"]["opens"] = 1e-3 * delay_at(DELAYS, curve, -0.2)
-    beyond = [1e-6 * (1 + change("a", delay, pairs=10)) for delay in (-4.4, -4.2, -4.0, -3.8, -3.6)]
-    assert np.ptp(beyond) < 1e-3 * beyond[0]  # the presynaptic pulse alone
-    found["quantum_dot_levels"] = {
-        "after_one": 1e-6 * (1 + change("a", 0.9)),
-        "fallen": beyond[2],
-        "plateau": beyond[0],
-        "lowest": 1e-6 * (1 + change("a", -2.0, pairs=10)),
-    }
-    half = 1 / (A * math.exp(B_N_FULL * 0.5) + H_E2)
-    found["quantum_dot_initial"] = {
-        "smallest_fall": 1 + change("a", -1.5, g0=half),
-        "largest_rise": 1 + change("a", 0.9, g0=half),
-    }
-    return found
-
-
-@pytest.mark.parametrize(("bench", "values"), oracles().items())
-def test_limits_are_the_equations(bench: str, values: dict[str, float]) -> None:
-    file = Testbench.load(bench).file
-    assert {name for name, limit in file.limits.items() if limit.origin == "oracle"} == values.keys()
-    for name, value in values.items():
-        low, high = file.limits[name].span(file.measures[name].unit)
-        assert high is not None
-        if name == "distance":
-            assert (low, high) == (None, pytest.approx(value, abs=1e-3))
-            continue
-        assert low is not None
-        assert low < value < high, f"{name}: {value:.6g} is not within {low:.6g} .. {high:.6g}"
-        # of the charge's 8.9 kT, one in a hundred moves the lowest conductance by a tenth
-        wide = 0.21 if name == "lowest" else 0.085 if name == "largest_rise" else 0.07
-        assert high - low < wide * abs(value), name
 
 
 def test_the_set_is_the_fit_to_the_four_rules() -> None:
