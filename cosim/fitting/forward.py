@@ -68,6 +68,12 @@ class Forward(ABC):
     expensive: ClassVar[bool] = False
     stand_in: Forward | None = None
 
+    @classmethod
+    def suited(cls, curve: Curve) -> type[Forward]:
+        """The class for a curve of its kind, which may depend on the columns that the curve has."""
+        del curve
+        return cls
+
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The physical bounds of each parameter."""
         return {entry.name: entry.bounds for entry in self.params}
@@ -300,6 +306,6 @@ def forward_for(device: DeviceModel, curve: Curve, rows: Rows, *, law: Mapping[s
     ``law`` holds choices of the kind, if it has any (``[ramps]`` of a recipe).
     """
     module, _, name = KINDS[curve.kind].forward.partition(":")
-    made = getattr(import_module(f"cosim.fitting.forwards.{module}"), name)
+    made = getattr(import_module(f"cosim.fitting.forwards.{module}"), name).suited(curve)
     found: Forward = made(device, curve, rows, **{name: law[name] for name in made.choices if law and name in law})
     return found

@@ -12,7 +12,7 @@ scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest 
 from the near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is not a
 parameter of the device and is not written to its parameter set.
 
-``start`` (our choice): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial
+``start`` (our choice; a column ``before`` has the value read before each ramp's pulses): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial
 state for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a
 conductance in parallel that differs from ramp to ramp would.
 """
@@ -69,11 +69,13 @@ class RampForward(ExplicitForward):
         self._up = curve["polarity"] > 0
         ramp = np.unique(curve["ramp"], return_inverse=True)[1]
         first = np.array([np.flatnonzero(ramp == r)[np.argmin(self._n[ramp == r])] for r in range(ramp.max() + 1)])
-        self._first = self._read[first][ramp]
-        self._rows = rows
+        self._first, self._rows = self._read[first][ramp], rows
         fitted = self._read[rows]
+        if "before" in curve.columns:
+            self._first = curve["before"]
+            fitted = np.concatenate([fitted, self._first[rows]])
         unit, span = curve.measured_unit, float(np.ptp(fitted))
-        bottom, top = float(fitted.min()), float(fitted.max())
+        bottom, top = self._ends = float(fitted.min()), float(fitted.max())
         signs = [sign for sign, seen in (("p", self._up.any()), ("n", (~self._up).any())) if seen]
         name = {"p": "potentiation", "n": "depression"}
         floor = bottom - REACH * span
@@ -152,7 +154,7 @@ class RampForward(ExplicitForward):
 
     def guess(self, p: Values) -> dict[str, float]:
         """Bounds from the extreme reads, strengths from the mean course."""
-        bottom, top = float(self._read[self._rows].min()), float(self._read[self._rows].max())
+        bottom, top = self._ends
         span = top - bottom
         # A bound that the law leaves or reaches lies outside of what was read.
         outside = 0.05 * span
