@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,13 @@ from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
-from cosim.fitting.forwards.pulse_train import PulseTrainForward
-from cosim.fitting.identify import SMALL, judge
+from cosim.fitting.identify import judge
+from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
-from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
 from cosim.fitting.simulators import simulators
@@ -39,8 +37,6 @@ CENSORED_ROUNDS = 3
 PRIOR_ROUNDS = 6
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
-# Up to so many points an interval of a train with varying steps comes from the profile likelihood (our choice).
-PROFILED = 2000
 
 
 def extract(
@@ -89,22 +85,22 @@ def _extract(
         if limit is not None:
             chosen, trials, tried = _choose(recipe, curve, held_out, limit)
             found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
-    found = _with_process(recipe, found, chosen)
+    found = explain(
+        found, recipe.noise, curve,
+        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, progress=progress),
+        starts=lambda: _starts(recipe, found.problem, chosen),
+    )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    # Standard errors suppose a linear model and few parameters; noise in the steps breaks both assumptions.
-    profile = profile or (found.spread is not None and problem.points <= PROFILED)
-    assumed = ""
-    if found.spread is not None and recipe.noise.step is None:
-        assumed = f"the steps vary from pulse to pulse by {found.spread.step:.0%}"
     verdict = judge(
         problem, minimum, uncertainty, found.check,
-        scale=scale, noise_known=found.noise_known, profile=profile, assumed=assumed,
+        scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
+        outliers=int(found.left.sum()),
     )  # fmt: skip
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
-    remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
+    remarks += found.remarks(curve)
     remarks += weighed(problem, minimum.p, uncertainty)
     if recipe.device:
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
@@ -124,6 +120,7 @@ def _extract(
         band=band_of(forward, minimum.p, uncertainty),
         held_out=held_out,
         clipped=np.zeros(len(curve), dtype=bool) if limit is None else limit.rows,
+        left_out=found.left,
         sigma=problem.sigma * scale,
         noise_known=found.noise_known,
         spread=found.spread,
@@ -131,22 +128,6 @@ def _extract(
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
     )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A minimum with the check of its residuals; ``spread`` where the steps of a pulse train vary."""
-
-    minimum: Minimum
-    problem: Problem
-    check: ResidualCheck
-    noise_known: bool
-    spread: TrainNoise | None = None
-
-    @property
-    def scale(self) -> float:
-        """What the problem's sigma has to be multiplied with to be the noise."""
-        return 1.0 if self.noise_known else self.problem.scale(self.minimum.p)
 
 
 def _fitted(
@@ -159,32 +140,18 @@ def _fitted(
     near: Values | None,
     tried: Minimum | None,
     progress: Progress | None,
-) -> _Found:
+) -> Found:
     minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, tried=tried, progress=progress)
     known = recipe.noise.per_point(curve) is not None
-    return _Found(minimum, problem, check_fit(problem, minimum.p, curve, noise_known=known), known)
-
-
-def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
-    """The fit with varying steps, where residuals of a pulse train ask for it and it leaves nothing but noise."""
-    step, check, forward = recipe.noise.step, found.check, found.problem.forward
-    if not isinstance(forward, PulseTrainForward) or step == 0.0 or found.problem.priors:
-        return found
-    if step is None and (check.size < SMALL or not check.structured or not check.explains):
-        return found
-    curve = forward.curve
-    extra = choice.values if isinstance(choice, Candidate) else {}
-    start = start_of(recipe, forward, found.problem.bounds, extra)[0]
-    noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
-    minimum, problem, spread = fit_train(
-        found.problem, [start, *other_starts(recipe.model, start, found.problem.names)], noise=noise, step=given
-    )
-    known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
-    if step is None and not (check.white and minimum.converged):
-        return found
-    _require_minimum(minimum)
-    return _Found(minimum, problem, check, known, spread)
+    return Found(minimum, problem, check, known, np.zeros(len(curve), dtype=bool))
+
+
+def _starts(recipe: FitRecipe, problem: Problem, choice: RampLaw) -> list[Values]:
+    """Where a train with varying steps is looked for."""
+    extra = choice.values if isinstance(choice, Candidate) else {}
+    start = start_of(recipe, problem.forward, problem.bounds, extra)[0]
+    return [start, *other_starts(recipe.model, start, problem.names)]
 
 
 def _is_new(name: str, problem: Problem) -> bool:

@@ -55,6 +55,7 @@ class Forward(ABC):
     Attributes:
         params: the parameters that it takes: the device's, and those that belong to the measurement only.
         active: the names among them that the prediction of this kind of curve can depend on.
+        uneven: the parameters with which the noise of a row changes: their intervals are always profiled.
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
         tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
         expensive: whether a prediction takes a simulation: then a search makes few of them.
@@ -63,6 +64,7 @@ class Forward(ABC):
 
     params: tuple[Param, ...]
     active: tuple[str, ...]
+    uneven: tuple[str, ...] = ()
     choices: ClassVar[tuple[str, ...]] = ()
     tolerance: float = 1e-10
     expensive: ClassVar[bool] = False
@@ -73,6 +75,11 @@ class Forward(ABC):
         """The class for a curve of its kind, which may depend on the columns that the curve has."""
         del curve
         return cls
+
+    def noise_at(self, p: Values) -> tuple[Forward, Array] | None:
+        """The model and the rows' noise (n,) at ``p``, where an `uneven` parameter is; None: the same everywhere."""
+        del p
+        return None
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The physical bounds of each parameter."""

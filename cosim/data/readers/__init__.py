@@ -40,7 +40,8 @@ def read_curve(path: str | Path, spec: DataSpec) -> Curve:
     """
     if spec.reader not in READERS:
         raise UnknownName("reader", spec.reader, READERS)
-    return READERS[spec.reader](Path(path), spec)
+    made = READERS[spec.reader](Path(path), spec)
+    return made.with_(pulses=spec.resolved_pulses()) if spec.pulses else made
 
 
 def fingerprint(path: Path) -> str:
