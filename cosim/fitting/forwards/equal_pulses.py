@@ -12,9 +12,9 @@ scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest 
 from the near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is not a
 parameter of the device and is not written to its parameter set.
 
-``start`` (our choice; a column ``before`` has the value read before each ramp's pulses): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial
-state for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a
-conductance in parallel that differs from ramp to ramp would.
+``start`` (our choice): ``first read`` takes each ramp's initial state from its first read, or from a column ``before``
+with what was read before its pulses; ``shared`` fits one initial state for all ramps of a polarity; ``shifted`` does so
+too and moves each ramp's reads to its first one, as a conductance in parallel that differs from ramp to ramp would.
 """
 
 from __future__ import annotations
