@@ -20,7 +20,7 @@ too and moves each ramp's reads to its first one, as a conductance in parallel t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Saturating(Protocol):
 class RampForward(ExplicitForward):
     """Reads along ramps of equal pulses (module docstring)."""
 
-    choices = ("course", "start")
+    choices: ClassVar[tuple[str, ...]] = ("course", "start")
 
     def __init__(
         self, device: DeviceModel, curve: Curve, rows: Rows, *, course: str = "saturating", start: str = "first read"

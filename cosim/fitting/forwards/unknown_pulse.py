@@ -39,7 +39,7 @@ class UnknownPulseForward(RampForward):
 
     def evaluate(self, p: Values) -> Array:
         """The step of each row (S)."""
-        return super().evaluate(p) - self._first
+        return np.asarray(super().evaluate(p) - self._first)
 
     def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
         """Nothing: the direction is taken from the steps."""
