@@ -97,6 +97,10 @@ class Forward(ABC):
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """The prediction (n,) and its derivative by each of ``names`` (k, n)."""
 
+    def families(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """``names`` by what a simpler law would leave out at once: each alone."""
+        return [(name,) for name in names]
+
     @abstractmethod
     def guess(self, p: Values) -> Mapping[str, float]:
         """Start values read off the fitted rows of the curve, for the parameters where that is possible."""
@@ -130,13 +134,17 @@ class Forward(ABC):
 class ExplicitForward(Forward):
     """A prediction without a memory from row to row: ``evaluate`` takes parameters (m, 1) and gives (m, n) or (n,)."""
 
+    _last: tuple[Values, Array] | None = None
+
     @abstractmethod
     def evaluate(self, p: Values) -> Array:
         """The prediction for parameters that broadcast against the rows."""
 
     def predict(self, p: Values) -> Array:
-        """The prediction; (n,)."""
-        return np.asarray(self.evaluate(p), dtype=float)
+        """The prediction; (n,). The last one is kept: derivatives follow it at the same place."""
+        if self._last is None or self._last[0] != p:
+            self._last = p, np.asarray(self.evaluate(p), dtype=float)
+        return self._last[1]
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction and derivatives; (n,), (k, n)."""
