@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.errors import CosimError
@@ -29,9 +30,11 @@ def cell():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_is_one(name):
     recipe = load_recipe(find("fits", name))
-    known = {entry.name for entry in recipe.model.params}
-    own = {"low", "high"} | {f"{stem}_{sign}" for stem in ("strength", "start") for sign in "pn"}
     joint = isinstance(recipe, JointRecipe)
+    known = {entry.name for entry in recipe.model.params} if recipe.device else set()
+    for circuit in [one.circuit for one in recipe.observations] if joint else [recipe.circuit]:
+        known |= set() if circuit is None else Testbench.load(circuit.bench).file.parameters.keys()
+    own = {"low", "high"} | {f"{stem}_{sign}" for stem in ("strength", "start") for sign in "pn"}
     assert set(recipe.parameters if joint else recipe.fit.vary) <= known | own
 
 
