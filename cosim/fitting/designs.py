@@ -89,8 +89,8 @@ def designs(curve: Recording, *, reach: float, rows: int) -> list[Design]:
 
 
 def _drives(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
-    """The whole drive once more at ``rows`` of its rows, scaled in size and time."""
-    part = np.unique(np.linspace(0.0, len(curve) - 1.0, rows).round().astype(int))
+    """The whole drive once more at some ``rows`` of its rows, scaled in size and time."""
+    part = slice(None, None, max(round(len(curve) / rows), 1))  # one stride, so that the steps stay even
     driven = [name for name in applied if curve.units[name] == "V"]
     one_sided = all(curve[name].min() * curve[name].max() >= 0.0 for name in driven)
     t = curve["time"][part] - curve["time"][part][0]

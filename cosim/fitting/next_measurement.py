@@ -91,14 +91,15 @@ class NextMeasurement:
             f"{name} = {show(low, self.units[name], digits=3)} .. {show(high, self.units[name], digits=3)}"
             for name, (low, high) in self.tells.items()
         ]
+        what = self.design.title + ("" if self.design.loose else ", on the device as the recording left it")
         tells = f"; what tells {self.parameter} is at {', '.join(spans)}" if spans else ""
         if self.reach > BEYOND:
             tells += f"; this is up to {self.reach:.2g} times what was applied so far: see that the device bears it"
         if self.after > NO_BETTER * self.before:  # the linear model at a bound says little about how much
-            return f"{self.design.title}: would tell most about {self.parameter}{tells}"
+            return f"{what}: would tell most about {self.parameter}{tells}"
         still = "" if self.worst == self.parameter else f" (of {self.worst})"
         return (
-            f"{self.design.title}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
+            f"{what}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
             f"about {self.after:.2g}{still}{tells}"
         )
 
@@ -312,4 +313,4 @@ def _named(design: Design, chosen: NDArray[np.int64], curve: Recording) -> Desig
 
     parts = [f"{counts[i]} at {place(int(sites[i]))}" for i in most]
     tail = f" and {sites.size - most.size} more places" if sites.size > most.size else ""
-    return Design(f"{chosen.size} rows: {'; '.join(parts)}{tail}", columns)
+    return Design(f"{chosen.size} rows: {'; '.join(parts)}{tail}", columns, loose=True)
