@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from cosim.bench.testbench import Testbench
 from cosim.devices.base import Values
 from cosim.devices.integrate import integrate
 from cosim.devices.thermal_reram import ThermalReram
@@ -110,6 +111,40 @@ def test_conductance_follows_temperature() -> None:
     cold = 50e-6 * (0.4 * 0.9 + 0.1)
     assert DEVICE.conductance(state(0.4, 0.0), p) == pytest.approx(cold, rel=1e-12)
     assert DEVICE.conductance(state(0.4, 30.0), p) == pytest.approx(cold * 1.03, rel=1e-12)
+
+
+def test_loop_is_eq_27_on_a_ramp() -> None:
+    """`netlists/reram_iv.toml`: where a sweep of 1 V/s at theta = 0.5 takes w through 1/2, on both branches."""
+    bottom, theta, t_pulse = 1.0 / 19.0, 0.5, 280e-6
+    limits = Testbench.load("reram_iv").file.limits
+
+    # SET: Eq. 27 applied pulse after pulse, the last one in part; then the ramp that does as much
+    v_0 = (1.7 - 0.85) / math.log(t_pulse / 10e-9)
+    row, w, pulses = (SET[0], -SET[1], *SET[2:]), 0.0, 0.0
+    while w < 0.5:
+        step = eq27(w, theta, row) * (w + bottom)
+        pulses += min(1.0, (0.5 - w) / step)
+        w += step
+    v_set = v_0 * math.acosh(1.0 + pulses * t_pulse * math.sinh(0.85 / v_0) / v_0)
+    assert limits["half_set"].span("s") == pytest.approx((v_set * 0.994, v_set * 1.006), rel=2e-4)
+
+    # RESET: steps of a third of G are no pulses to count; the flow whose map they are, with the Padé approximant
+    v_0 = (1.7 - 1.05) / math.log(t_pulse / 10e-9)
+
+    def slope(v: float, y: np.ndarray) -> list[float]:
+        _, b, c, d = RESET
+        w = float(y[0])
+        h = -eq27(w, theta, RESET)
+        steep = max(h / (1.0 + h) * (b + c * d * math.exp(d * w) * math.log(theta)) * (w + bottom), -0.9)
+        pace = math.log1p(h) * (1.0 + steep / 6.0) / (1.0 + 2.0 * steep / 3.0)
+        return [(w + bottom) * pace * math.sinh(v / v_0) / math.sinh(1.05 / v_0) / t_pulse]
+
+    def half(_: float, y: np.ndarray) -> float:
+        return float(y[0]) - 0.5
+
+    v_reset = solve_ivp(slope, (0.0, 1.0), [1.0], method="LSODA", rtol=1e-9, atol=1e-12, events=half).t_events[0][0]
+    expected = (2.4 + v_reset * 0.99, 2.4 + v_reset * 1.01)
+    assert limits["half_reset"].span("s") == pytest.approx(expected, rel=2e-4)
 
 
 def heated(p: Values, t: np.ndarray, v: np.ndarray) -> np.ndarray:
