@@ -141,7 +141,8 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
             def mutant(bench: Testbench, name: str = name, key: str = key, other: float = other) -> Testbench:
                 return bench.with_(values={name: {key: other}})
 
-            yield f"{bench.file.devices[name].parameters}.{key}", mutant
+            typed = bench.file.devices[name].parameters if key in chosen.values else chosen.device
+            yield f"{typed}.{key}", mutant
 
 
 def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
