@@ -5,13 +5,13 @@ where that is out of bounds), the sign of every rate and of every event's jump, 
 electrical port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes
 (by +20 %).
 
-A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest, or a limit that
-held breaks; it is *caught* there in the latter case. Where a limit's nearer bound is more than the value, that is of
-the bound: an error that is asked to be below 3 % is not claimed to 2 % of itself. Where the run fails it is neither,
-and counted apart. A bench that a mutation does not move has no figure that depends on it; it is not run where the
-circuit has no instance that takes the number, and the bench does not name it. Runs are at the benches' own tolerances,
-nominal corner, one run each, so that a limit on a spread of samples (`reram_variability`) judges the device that is
-drawn around.
+A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest, or of its
+limit's where that is more (an error that is asked to be below 3 % is not claimed to 2 % of itself), or where a limit
+that held breaks; it is *caught* there in the latter case. Where the run fails it is neither, and counted apart. A
+bench that a mutation does not move has no figure that depends on it; it is not run where the circuit has no instance
+that takes the number, and the bench does not name it. Runs are at the benches' own tolerances, nominal corner, one run
+each, so that a limit on a spread of samples (`reram_variability`) judges the device that is drawn around. A number is
+named by the set or the circuit that it is typed in, by the device where it is a default.
 
 The claim is that each mutation that moves something is caught by at least one bench. By bench it is fewer: a limit that
 states what is asked of a circuit, and not what it has to come to (an energy below 2 pJ, R² above 0.99), is moved by
@@ -30,9 +30,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from claims.base import Claim, Figures, Report
+from cosim.bench.limits import moves
+from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
 from cosim.bench.validate import find_benches
@@ -54,13 +54,10 @@ Mutant = Callable[[Testbench], Testbench]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run said: measures that have a limit, by name, the names of those that break it, and by name the
-    magnitude of the limit's bound that is nearer to zero.
-    """
+    """What one run said: measures that have a limit, by name, and the names of those that break it."""
 
-    values: Mapping[str, np.ndarray[Any, Any]]
-    red: frozenset[str]
-    claimed: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    red: frozenset[str] = frozenset()
     failed: str = ""
 
 
@@ -69,25 +66,19 @@ def answer(bench: Testbench, simulator: Simulator) -> Answer:
     try:
         run: BenchResult = bench.run(simulator)
     except CosimError as error:
-        return Answer({}, frozenset(), failed=str(error))
+        return Answer(failed=str(error))
     if not all(one.result.ok for one in run.runs):
-        return Answer({}, frozenset(), failed=run.result.reason or run.result.outcome.value)
-    found = {name: run.measures[name].values for name in bench.file.limits if name in run.measures}
-    red = {name for name in bench.file.limits if name not in found or run.measures[name].verdict is not Verdict.PASS}
-    spans = {name: bench.file.limits[name].span(bench.file.measures[name].unit) for name in found}
-    return Answer(
-        found, frozenset(red), {name: min(abs(x) for x in span if x is not None) for name, span in spans.items()}
-    )
+        return Answer(failed=run.result.reason or run.result.outcome.value)
+    found = {name: run.measures[name] for name in bench.file.limits if name in run.measures}
+    red = {name for name in bench.file.limits if name not in found or found[name].verdict is not Verdict.PASS}
+    return Answer(found, frozenset(red))
 
 
 def moved(before: Answer, after: Answer) -> bool:
     """Whether a judged measure is not what it was."""
-    for name, old in before.values.items():
-        new = after.values.get(name)
-        if new is None or new.shape != old.shape:
-            return True
-        scale = max(float(np.max(np.abs(old), initial=0.0)), before.claimed[name])
-        if not np.all(np.abs(new - old) <= MOVES * (scale or 1.0)):
+    for name, old in before.measured.items():
+        by = moves(after.measured[name], old) if name in after.measured else None
+        if by is None or by > MOVES:
             return True
     return False
 
@@ -241,7 +232,7 @@ def registered(model: DeviceModel) -> Iterator[None]:
 def measure(tell: Report) -> Figures:
     """Caught and moved per bench and in all, and what no bench catches."""
     benches = [bench for bench in map(Testbench.load, find_benches([])) if bench.file.limits]
-    moves: dict[str, set[str]] = {bench.name: set() for bench in benches}
+    touched: dict[str, set[str]] = {bench.name: set() for bench in benches}
     caught: dict[str, set[str]] = {bench.name: set() for bench in benches}
     failed: dict[str, set[str]] = {bench.name: set() for bench in benches}
     tried: set[str] = set()
@@ -257,10 +248,10 @@ def measure(tell: Report) -> Figures:
             if after.failed:
                 failed[bench.name].add(name)
             elif after.red - before.red:
-                moves[bench.name].add(name)
+                touched[bench.name].add(name)
                 caught[bench.name].add(name)
             elif moved(before, after):
-                moves[bench.name].add(name)
+                touched[bench.name].add(name)
 
         tell(f"{len(benches)} benches as they stand")
         known = dict(zip((b.name for b in benches), pool.map(lambda b: answer(b, simulator), benches), strict=True))
@@ -284,8 +275,8 @@ def measure(tell: Report) -> Figures:
                 with registered(model):
                     for job in [pool.submit(judge, name, bench, _as_it_is) for bench in using]:
                         job.result()
-    everywhere, found = set().union(*moves.values()), set().union(*caught.values())
-    pairs = sum(map(len, moves.values()))
+    everywhere, found = set().union(*touched.values()), set().union(*caught.values())
+    pairs = sum(map(len, touched.values()))
     return {
         "mutations": len(tried),
         "moving": len(everywhere),
@@ -298,7 +289,7 @@ def measure(tell: Report) -> Figures:
         "red_as_they_stand": sorted(name for name, a in known.items() if a.failed or a.red),
         "uncaught": sorted(everywhere - found),
         "without_effect": len(tried - everywhere - set().union(*failed.values())),
-        "benches": {name: f"{len(caught[name])}/{len(moves[name])}" for name in sorted(moves)},
+        "benches": {name: f"{len(caught[name])}/{len(touched[name])}" for name in sorted(touched)},
     }
 
 

@@ -167,27 +167,14 @@ def rises(name: str, power: np.ndarray, *, period: float, width: float, pulses: 
 F_ROWS, PSI_PAIRS = np.array([0.6, 0.4, 0.2, 0.05]), np.array([1.0, 0.5, -0.5, -1.0])
 
 
-def array(name: str, *, at: float) -> tuple[np.ndarray, np.ndarray]:
-    """f psi (4, 8) of the cells of `1t1h1m_array_4x4`, and their rises (K) with the power that Eqs. 21 and 22 give."""
-    share = np.zeros((4, 8))
-    share[:, 0::2] = np.outer(F_ROWS, np.maximum(PSI_PAIRS, 0.0))
-    share[:, 1::2] = np.outer(F_ROWS, np.maximum(-PSI_PAIRS, 0.0))
-    # heaters are on from the middle of one edge of 1 ns to the middle of the other; the last ends at 258 ns
-    power = share * 0.3**2 / R_ROD
-    return share, rises(name, power, period=26e-9, width=11e-9, pulses=10, after=at - 258e-9)
-
-
 def eligibilities(name: str) -> np.ndarray:
-    """(16,) K of `1t1h1m_array_4x4`."""
-    _, found = array(name, at=261e-9)
+    """(16,) K of `1t1h1m_array_4x4`, with the power that Eqs. 21 and 22 give."""
+    power = np.zeros((4, 8))
+    power[:, 0::2] = np.outer(F_ROWS, np.maximum(PSI_PAIRS, 0.0))
+    power[:, 1::2] = np.outer(F_ROWS, np.maximum(-PSI_PAIRS, 0.0))
+    # heaters are on from the middle of one edge of 1 ns to the middle of the other; the last ends at 258 ns
+    found = rises(name, power * 0.3**2 / R_ROD, period=26e-9, width=11e-9, pulses=10, after=3e-9)
     return np.asarray((found[:, 0::2] - found[:, 1::2]).ravel())
-
-
-def test_updates_of_the_array() -> None:
-    kept("1t1h1m_array_4x4", "largest_eligibility", float(eligibilities("stack_250nm_modified").max()))
-    share, found = array("stack_250nm_modified", at=267.5e-9)  # half of the write pulse
-    kept("1t1h1m_array_4x4", "largest_update", write(0.3, found[share > 0.0].max()))
-    kept("1t1h1m_array_4x4", "unheated_update", write(0.3, found[share == 0.0].max()))
 
 
 def straightness(found: np.ndarray) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from claims.mutations import Answer, circuits, instances, moved, numbers
+from cosim.bench.measured import Measured
 from cosim.bench.testbench import Testbench
 
 NETLIST = """* two levels
@@ -96,6 +97,6 @@ def test_numbers_of_sets_that_the_bench_takes(bench: Testbench) -> None:
     ],
 )
 def test_moved(before: float, bound: float, after: float, is_moved: bool) -> None:
-    known = Answer({"x": np.array([before])}, frozenset(), {"x": bound})
-    assert moved(known, Answer({"x": np.array([after])}, frozenset(), {"x": bound})) is is_moved
-    assert moved(known, Answer({}, frozenset(), {}))  # a measure that cannot be made any more
+    known = Answer({"x": Measured(np.array([before]), "1", high=bound)})
+    assert moved(known, Answer({"x": Measured(np.array([after]), "1", high=bound)})) is is_moved
+    assert moved(known, Answer())  # a measure that cannot be made any more
