@@ -71,6 +71,20 @@ def test_what_the_delay_stages_discharge() -> None:
     assert low == pytest.approx(20e-9 / 27e-15, rel=2e-3)
 
 
+def test_membrane_of_the_first_topology() -> None:
+    """c_m, the gates of 0.8 and 0.4 x 0.18 um, the drains of leak (eight of 0.25 um) and reset (1 um)."""
+    assert node(0.216e-12, (2 * 1.2 + 2.0 + 1.0) * 1e-6, 1.5e-12, 12e-6) < 11.1e-15
+    assert span("ecram_lif_delay", "charging_membrane") == pytest.approx((20e-9 / 511e-15, 20e-9 / 500e-15), rel=2e-3)
+
+
+def test_what_an_input_spike_charges() -> None:
+    """c_gate, and the gates of the switch, 1 x 0.18 um, and of the pull-up, 0.42 x 0.18 um."""
+    assert node(0.2556e-12, 2 * 1.42e-6, 0.0, 0.0) < 3.2e-15
+    low, high = span("ecram_lif_delay", "charging_input")
+    assert high == pytest.approx(20e-9 / 10e-15)
+    assert low == pytest.approx(20e-9 / 13.2e-15, rel=5e-3)
+
+
 def test_how_fast_the_membrane_climbs() -> None:
     """20 nA onto c_m, c_fb, the gates of 0.5 x 0.5 and 0.5 x 0.18 um, the drains of leak and reset."""
     most = node(0.34e-12, (2 * 0.5 + 2 * 0.5 + 0.5 + 1.0) * 1e-6, 0.75e-12, 3.5e-6)
