@@ -104,11 +104,14 @@ def relaxation() -> dict[str, tuple[float, float]]:
     }
 
 
-def frequency() -> dict[str, tuple[float, float]]:
+def at_the_last(interval: float) -> float:
     """u at the last of 30 spikes."""
     r0 = resistance(W0)
-    u = {x: fall(train(0.0, x, 30), 29 * x, r0=r0) / (r0 - 2e3) for x in (0.07e-6, 2e-6)}
-    return {"facilitation_fastest": (u[0.07e-6], 0.01), "facilitation_slowest": (u[2e-6], 0.01)}
+    return fall(train(0.0, interval, 30), 29 * interval, r0=r0) / (r0 - 2e3)
+
+
+def frequency() -> dict[str, tuple[float, float]]:
+    return {"facilitation_fastest": (at_the_last(0.07e-6), 0.01), "facilitation_slowest": (at_the_last(2e-6), 0.01)}
 
 
 @pytest.mark.parametrize(
@@ -173,6 +176,9 @@ def test_energy_limits_are_charges() -> None:
     transistors = (1.0 + 0.42) * 0.18e-12 * oxide + 2 * (1.0 + 0.42) * 1e-6 * 3e-10  # channel and both overlaps
     assert limits["drive_per_input"].span("J") == pytest.approx((5e-15 * 1.2**2, (10e-15 + 3.9e-15) * 1.2**2), rel=2e-3)
     assert transistors < 3.9e-15
+    for name, interval in (("fastest", 0.1e-6), ("slowest", 1.4e-6)):
+        u = at_the_last(interval)
+        assert limits[f"facilitation_{name}"].span("1") == pytest.approx((0.99 * u, 1.01 * u), rel=1e-3)
     power = 1.2 * (4 * 100e-9 + 75e-9) / 8
     assert limits["bias_power"].span("W") == pytest.approx((0.95 * power, 1.05 * power), rel=1e-3)
     for name in ("ecram_lif_energy", "ecram_feedback_delay", "ecram_feedback_stp"):
