@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cosim.fitting.extract import extract
     from cosim.fitting.joint import extract_joint
     from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.next_measurement import next_measurement
     from cosim.fitting.recipe import FitRecipe, JointRecipe
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
@@ -88,6 +89,7 @@ _WHERE = {
     "lint_file": "cosim.lint.lint",
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
+    "next_measurement": "cosim.fitting.next_measurement",
     "open_simulator": "cosim.engines.registry",
     "pulse_experiment": "cosim.fitting.experiment",
     "read_curve": "cosim.data.readers",
@@ -139,6 +141,7 @@ __all__ = [
     "lint_file",
     "load_images",
     "load_surrogate",
+    "next_measurement",
     "open_simulator",
     "pulse_experiment",
     "read_curve",

@@ -27,6 +27,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -238,10 +239,13 @@ def _named(sets: Mapping[str, ParameterSet], name: str, path: str) -> ParameterS
 
 def shipped_sets() -> dict[tuple[str, str], ParameterSet]:
     """The published sets in ``device_models/`` by (device, name)."""
-    found: dict[tuple[str, str], ParameterSet] = {}
-    for path in resources.listing("device_models", ".toml"):
-        found |= {(entry.device, entry.name): entry for entry in read_sets(path).values()}
-    return found
+    states = ((path, path.stat()) for path in resources.listing("device_models", ".toml"))
+    return dict(_shipped(tuple((path, state.st_mtime_ns, state.st_size) for path, state in states)))
+
+
+@lru_cache(maxsize=1)  # a fit asks many times, and reading takes longer than a fit
+def _shipped(files: tuple[tuple[Path, int, int], ...]) -> Mapping[tuple[str, str], ParameterSet]:
+    return {(entry.device, entry.name): entry for path, *_ in files for entry in read_sets(path).values()}
 
 
 def read_sets(path: str | Path) -> dict[str, ParameterSet]:

@@ -124,6 +124,7 @@ class SequenceForward(Forward):
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         self._port, self._state = only_port(device, curve), only_state(device, curve)
+        self.state_name = self._state.name
         self.device, self.curve, self.fitted = device, curve, rows
         self.params = device.params
         self.active = tuple(entry.name for entry in device.params if entry.name not in device.conventions)

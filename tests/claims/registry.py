@@ -11,10 +11,11 @@ from claims.kills import KILLS_CLAIM
 from claims.line import LINE
 from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
+from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS)
+    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, NEXT)
 }

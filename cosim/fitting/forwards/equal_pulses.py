@@ -98,6 +98,10 @@ class RampForward(ExplicitForward):
         self.active = tuple(entry.name for entry in own)
         self._unit = unit
         self._missing_sign = {"p": "n", "n": "p"}[signs[0]] if len(signs) == 1 else None
+        # Ramps that share their start run the same course, which is computed once for each number of pulses.
+        key = np.column_stack([self._n, self._up]) if self._shared else np.arange(self._n.size)[:, None]
+        _, once, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        self._once, self._back = once, back.reshape(-1)
 
     def _start(self, p: Values) -> Array:
         if self._shared:
@@ -106,21 +110,21 @@ class RampForward(ExplicitForward):
 
     def states(self, p: Values) -> Array:
         """The state of each row; (n,), or (m, n) with parameters (m, 1)."""
-        start, zero = self._start(p), np.zeros_like(self._n)
+        start, up, n = self._start(p), self._up[self._once], self._n[self._once]
         # `advance_by` serves both directions from the side of depression, which is the mirror image of potentiation.
-        mirrored = self._up != self._accelerating
-        w = np.where(mirrored, 1.0 - start, start)
-        gamma = np.where(self._up, p.get("gamma_p", 1.0), p.get("gamma_n", 1.0))
-        strength = np.where(self._up, p.get("strength_p", 0.0), p.get("strength_n", 0.0))
+        mirrored = up != self._accelerating
+        w = np.where(mirrored, 1.0 - start[..., self._once], start[..., self._once])
+        gamma = np.where(up, p.get("gamma_p", 1.0), p.get("gamma_n", 1.0))
+        strength = np.where(up, p.get("strength_p", 0.0), p.get("strength_n", 0.0))
         if self._accelerating:
             w, strength = np.maximum(w, INSIDE), -strength
         w, gamma, strength = np.broadcast_arrays(w, gamma, strength)
         with np.errstate(over="ignore", invalid="ignore"):
             after = self._device.advance_by(
-                w, Values({"gamma_p": gamma, "gamma_n": gamma}), up=zero, down=strength * self._n
+                w, Values({"gamma_p": gamma, "gamma_n": gamma}), up=np.zeros_like(n), down=strength * n
             )
         after = np.where(np.isfinite(after), np.minimum(after, 1.0), 1.0)  # a course that has run into the far bound
-        return np.asarray(np.where(mirrored, 1.0 - after, after), dtype=float)
+        return np.asarray(np.where(mirrored, 1.0 - after, after), dtype=float)[..., self._back]
 
     def evaluate(self, p: Values) -> Array:
         """The value read at each row (unit of the curve)."""
