@@ -20,6 +20,7 @@ numbers that leave it kept.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -236,10 +237,11 @@ def measure(tell: Report) -> Figures:
     caught: dict[str, set[str]] = {bench.name: set() for bench in benches}
     failed: dict[str, set[str]] = {bench.name: set() for bench in benches}
     tried: set[str] = set()
+    cores = os.cpu_count() or 2
     with (
         tempfile.TemporaryDirectory() as scratch,
-        open_simulator(workers=2) as simulator,
-        ThreadPoolExecutor(4) as pool,
+        open_simulator(workers=cores) as simulator,
+        ThreadPoolExecutor(2 * cores) as pool,
     ):
 
         def judge(name: str, bench: Testbench, mutant: Mutant) -> None:
