@@ -40,13 +40,14 @@ from cosim.bench.validate import find_benches
 from cosim.devices.base import DeviceModel, Operand, Values
 from cosim.devices.registry import device, devices
 from cosim.engines.registry import open_simulator
-from cosim.engines.simulator import Simulator
+from cosim.engines.simulator import Limits, Simulator
 from cosim.errors import CosimError
 from cosim.statistics.verdict import Verdict
 
 BY = 0.2
 EXPONENT = 1.2
 MOVES = 0.02  # our choice: ten times what engines differ by on any device
+LIMITS = Limits(wall=300.0)  # five times the usual: a run that times out says nothing of a limit
 _NUMBER = re.compile(r"(?<![\w.{])(\w+)=(-?[0-9.]+(?:e[-+]?[0-9]+)?)(meg|[a-z]?)(?![\w.*/+({-])", re.IGNORECASE)
 _GIVEN = re.compile(r"(\w+)\s*=\s*(?:\{[^}]*\}|\S+)")
 
@@ -65,7 +66,7 @@ class Answer:
 def answer(bench: Testbench, simulator: Simulator) -> Answer:
     """One nominal run; a bench that cannot be run has no values."""
     try:
-        run: BenchResult = bench.run(simulator)
+        run: BenchResult = bench.run(simulator, limits=LIMITS)
     except CosimError as error:
         return Answer(failed=str(error))
     if not all(one.result.ok for one in run.runs):
