@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a command without numbers does not wait for numpy
 
 Numbers = TypeVar("Numbers", "float", "Array")
 
-_PREFIX: Mapping[str, float] = {
+PREFIXES: Mapping[str, float] = {
     "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3,
     "k": 1e3, "K": 1e3, "M": 1e6, "meg": 1e6, "Meg": 1e6, "MEG": 1e6, "G": 1e9, "T": 1e12,
 }  # fmt: skip
@@ -61,9 +61,9 @@ def _atom(text: str) -> tuple[float, dict[str, int]] | None:
         return _UNITS[text]
     for cut in range(min(3, len(text)), 0, -1):
         prefix, unit = text[:cut], text[cut:]
-        if prefix in _PREFIX and unit in _UNITS and unit not in _UNPREFIXED:
+        if prefix in PREFIXES and unit in _UNITS and unit not in _UNPREFIXED:
             scale, dim = _UNITS[unit]
-            return _PREFIX[prefix] * scale, dim
+            return PREFIXES[prefix] * scale, dim
     return None
 
 
@@ -81,7 +81,7 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
         name, _, power_text = token.partition("^")
         atom = _atom(name)
         if atom is None or (power_text and not re.fullmatch(r"[+-]?\d{1,2}", power_text)):
-            if name in _PREFIX:
+            if name in PREFIXES:
                 raise UnitError(
                     f"{unit!r} is a prefix without a unit",
                     remedy=f"write what it counts, e.g. {name}Ohm, or a plain number",
@@ -136,14 +136,14 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
         _, target = dimension(unit)
         if not suffix:
             return number
-        if target and suffix in _PREFIX and suffix not in _UNITS:
-            return scaled(_PREFIX[suffix])
+        if target and suffix in PREFIXES and suffix not in _UNITS:
+            return scaled(PREFIXES[suffix])
         scale, dim = dimension(suffix)
     except UnitError as error:
         raise UnitError(f"{quantity!r}: {error.message}", where=where, remedy=wanted) from None
     if dim != target:
-        if target and suffix in _PREFIX:  # "3m" volts: milli, not metre
-            return scaled(_PREFIX[suffix])
+        if target and suffix in PREFIXES:  # "3m" volts: milli, not metre
+            return scaled(PREFIXES[suffix])
         if not target:
             raise UnitError(
                 f"{quantity!r} has a unit, and this is a plain number", where=where, remedy="write it without a unit"
@@ -155,13 +155,22 @@ def parse(quantity: str | float | int, unit: str = "", *, where: Where | None = 
 def unit_in(text: str) -> str:
     """The unit in a quantity's text: ``"200 ns" -> "ns"``; empty without a unit, and for a prefix alone."""
     match = _NUMBER.match(text)
-    return "" if match is None or (match[2] in _PREFIX and match[2] not in _UNITS) else match[2]
+    return "" if match is None or (match[2] in PREFIXES and match[2] not in _UNITS) else match[2]
 
 
 def is_number(text: str) -> bool:
     """Whether a quantity's text is a number alone, with neither unit nor prefix."""
     match = _NUMBER.match(text)
     return match is not None and not match[2]
+
+
+def is_unit(text: str) -> bool:
+    """Whether ``text`` is a unit; the empty text is."""
+    try:
+        dimension(text)
+    except UnitError:
+        return False
+    return True
 
 
 def si_unit(unit: str) -> str:

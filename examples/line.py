@@ -162,25 +162,47 @@ def network(page: Page, cell: cosim.Surrogate) -> SeedResult:
 def update(page: Page) -> None:
     """The amplifier, one update, and an update between two neurons, in transistors."""
     page.section("The update in transistors")
-    amplifier, one, pair = (page.run(f"vdsp_{name}") for name in ("amplifier", "update", "pair"))
+    amplifier, one, pair, by_map, widths = (
+        page.run(f"vdsp_{name}") for name in ("amplifier", "update", "pair", "map", "pulse_width")
+    )
+    others = {name: page.run(f"vdsp_update_{name.lower()}") for name in ("HfO2", "HZO")}
     page.draw(
         "The postsynaptic spike opens the word line for 200 ns; the amplifier programs the cell with the presynaptic"
-        " membrane voltage times threshold times scale factor.",
+        " membrane voltage times threshold times scale factor: a gain above one for TiO2, below one for HfO2 and HZO.",
         Panel("Programming amplifier", "membrane (V)", "programming voltage (V)", [
-            wave(amplifier.waveforms_of(name)[0], "v(prog)", ("V", "V"), name)
-            for name in ("potentiation", "depression")
+            (data["v(mem)"].values, data[f"v({node})"].values, name if side == "depression" else "", f"C{k}-")
+            for k, (name, node) in enumerate({"TiO2": "prog", "HfO2": "prog_hfo2", "HZO": "prog_hzo"}.items())
+            for side in ("depression", "potentiation") for data in amplifier.waveforms_of(side)
         ]),
-        Panel("One update; lines: the law", "membrane (V)", "Δw", [*swept(one["step"], "v_mem", line="o"),
+        Panel("One update, TiO2; lines: the law", "membrane (V)", "Δw", [*swept(one["step"], "v_mem", line="o"),
               *((x, y, "", "k-") for x, y, _, _ in swept(one["step_law"], "v_mem"))]),
         Panel("Between two LIF neurons", "time (µs)", "w", [
             wave(pair.waveforms_of(name)[0], "v(xc.xm.w)", ("us", "1"), f"post {name} pre")
             for name in ("after", "before")
         ]),
+        *(Panel(f"One update, {name}; lines: the law", "membrane (V)", "Δw", [
+              *swept(run["step"], "v_mem", line="o"),
+              *((x, y, "", "k-") for x, y, _, _ in swept(run["step_law"], "v_mem"))])
+          for name, run in others.items()),
+        Panel("Rate law against the published map", "voltage over threshold", "law over map − 1 (%)", [
+            *swept(by_map["up_off_map"], "over", ("1", "%"), "potentiation"),
+            *swept(by_map["down_off_map"], "over", ("1", "%"), "depression"),
+        ]),
+        Panel("Linearity against pulse width (0.5: linear)", "pulse width (ns)", "first ten of twenty pulses' share", [
+            *swept(widths["up_half"], "width", ("ns", "1"), "potentiation, one amplitude"),
+            *swept(widths["equal_up_half"], "width", ("ns", "1"), "potentiation, equal steps"),
+            *swept(widths["down_half"], "width", ("ns", "1"), "depression, one amplitude"),
+            *swept(widths["equal_down_half"], "width", ("ns", "1"), "depression, equal steps"),
+        ]),
+        Panel("Energy of twenty pulses, equal steps", "pulse width (ns)", "energy (nJ)", [
+            *swept(widths["equal_up_energy"], "width", ("ns", "nJ"), "potentiation"),
+            *swept(widths["equal_down_energy"], "width", ("ns", "nJ"), "depression"),
+        ]),
     )  # fmt: skip
     page.judge(
-        amplifier, one, pair,
-        prog_at_threshold="programming voltage at a membrane of 1 V",
-        prog_at_reset="programming voltage at a membrane of −1 V",
+        amplifier, one, *others.values(), pair, by_map, widths,
+        **{f"{name.lower()}_{way}_error": f"error of V_prog at V_mem = {sign}0.5 and {sign}1 V, {name}"
+           for name in ("TiO2", "HfO2", "HZO") for way, sign in (("depression", "+"), ("potentiation", "−"))},
         difference="Δw − law over V_mem and w",
         agreement="R² of Δw against the law",
         energy="energy per update, both rails, 200 ns",
@@ -188,6 +210,11 @@ def update(page: Page) -> None:
         pre_spike="time of the presynaptic spike", post_spikes="postsynaptic spikes",
         potentiated="w after a spike behind the presynaptic one",
         depressed="w after a spike ahead of it", kept="w after a spike in between",
+        up_off_law="potentiation by the law, over its closed form − 1, 1.05 to 1.6 thresholds",
+        down_off_law="depression by the law, over its closed form − 1",
+        up_off_map="potentiation by the law, over the published map − 1",
+        down_off_map="depression by the law, over the published map − 1",
+        text_up="Δw at −1.45 V, the threshold in the source's text", text_down="Δw at +1.45 V",
     )  # fmt: skip
 
 

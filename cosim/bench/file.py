@@ -196,12 +196,15 @@ class Limit(Table):
             not share the circuit or the model), or "our choice".
         reason: the section, equation or figure of the source; the computation; or why they were chosen so. One of
             ``origin`` and ``reason`` needs the other.
+        nominal: whether it holds for the bench as it stands only, as a computation from its numbers does: it is not
+            judged at corners, in samples, in campaigns, and where `cosim run` changes a parameter.
     """
 
     min: str | float | None = None
     max: str | float | None = None
     origin: Origin | None = None
     reason: str = ""
+    nominal: bool = False
 
     @pydantic.model_validator(mode="after")
     def _accounted(self) -> Self:

@@ -182,6 +182,11 @@ class Testbench:
             changed = changed.model_copy(update={"devices": own})
         return replace(self, file=changed, sets=MappingProxyType(sets))
 
+    def varied(self) -> Testbench:
+        """The bench without the limits that hold for it as it stands only, to be run with other numbers."""
+        kept = {name: limit for name, limit in self.file.limits.items() if not limit.nominal}
+        return replace(self, file=self.file.model_copy(update={"limits": kept}))
+
     def tightened(self) -> Testbench:
         """The same bench at tightened tolerances and half the maximum step, by which a measure is trusted or not.
 
@@ -216,7 +221,7 @@ class Testbench:
                 else:
                     values[key] = {name: quantity.value for name, quantity in given.items()}
             parameters = {key: q.value for key, q in corner.parameters.items()}
-            changed = self.with_(parameters=parameters, devices=sets, values=values)
+            changed = self.varied().with_(parameters=parameters, devices=sets, values=values)
         data = changed.file.model_dump()
         data["sections"].update(corner.sections)
         if corner.temperature is not None:
@@ -241,7 +246,7 @@ class Testbench:
                 centre = cast(float, entry.value)
                 values[name][key] = spread.within(centre, *entry.bounds).draw(centre, rng)
         seed = int(rng.integers(1, LARGEST_SEED, endpoint=True))
-        return replace(self.with_(parameters=parameters, values=values), seed=seed)
+        return replace(self.varied().with_(parameters=parameters, values=values), seed=seed)
 
     def random_lines(self) -> tuple[Line, ...]:
         """The lines of the netlist that call random functions, or are sources of noise. Raises as `prepare` does."""

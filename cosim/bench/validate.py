@@ -289,7 +289,7 @@ def _sample(
     if not run.result.ok:
         return f"{run.result.outcome.value}: {run.result.reason}"
     found: dict[str, tuple[bool, *tuple[float, ...]]] = {}
-    for name in bench.file.limits:
+    for name in run.bench.file.limits:
         measured = run.measures.get(name)
         ends = () if measured is None or not measured.values.size else (measured.values.min(), measured.values.max())
         found[name] = (measured is not None and measured.verdict is Verdict.PASS, *map(float, ends))
@@ -310,8 +310,8 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
             where=Where(bench.source), remedy="name parameters, or parameters of devices",
         )  # fmt: skip
     streams = np.random.SeedSequence(spec.seed).spawn(spec.samples)
-    good = dict.fromkeys(bench.file.limits, 0)
-    values: dict[str, list[float]] = {name: [] for name in bench.file.limits}
+    good = dict.fromkeys(bench.varied().file.limits, 0)
+    values: dict[str, list[float]] = {name: [] for name in good}
     failed: list[str] = []
     for start in range(0, spec.samples, BLOCK):
         block = [threads.submit(_sample, bench, simulator, limits, stream) for stream in streams[start : start + BLOCK]]

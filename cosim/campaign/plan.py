@@ -284,12 +284,12 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Testbench:
-    """The plan's bench, in the plan's form: a path counts from ``folder``."""
+    """The plan's bench in the plan's form, without nominal limits: a path counts from ``folder``."""
     reference: str | Path = plan.bench
     if plan.bench.endswith(".toml"):
         reference = folder / plan.bench
     with at("bench"):
-        bench = Testbench.load(reference, allow=allow)
+        bench = Testbench.load(reference, allow=allow).varied()
     return bench.with_(form=plan.form) if plan.form else bench
 
 

@@ -40,6 +40,7 @@ EXTRA_USES = {
     "veriloga": "compiles device models to OSDI and brings the engine VACASK",
     "train": "trains surrogates, and brings the 8x8 digits of the demo",
     "fast": "makes large networks several times faster",
+    "instruments": "reads workbooks (Excel, Keithley 4200) and LabVIEW TDMS",
 }
 
 

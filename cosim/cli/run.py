@@ -107,6 +107,8 @@ def _bench(
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
     sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
+    if values or sets:
+        bench = bench.varied()
     bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
     advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)

@@ -20,7 +20,8 @@ class CurveKind:
         drawn: the column that a figure is drawn over, and its label; without a column, over the number of the row.
         quantity: what was measured, on a figure's axis.
         further: units of other columns that it may have, under names that belong to the device: its ports, for a
-            table of steps also states and parameters; (): none.
+            table of steps also states and parameters; parameters alone for an i-v curve, for a pulse train also
+            ``width``, ``rise`` and ``fall`` of each pulse; (): none.
         instead: columns of which one may take the place of the measured one, each with its units.
     """
 
@@ -59,10 +60,13 @@ class CurveKind:
         return known.get(column, "applied")
 
 
+# Units of parameters that differ from row to row, and of a pulse's times.
+_PARAMETERS = ("V", "s", "K", "S", "Ohm", "A", "1/V", "1")
 KINDS: Mapping[str, CurveKind] = MappingProxyType(
     {
         "pulse train": CurveKind(
-            {"amplitude": ("V",), "read": ("S",)}, "read", "pulse_train:PulseTrainForward", "amplitude", True
+            {"amplitude": ("V",), "read": ("S",)}, "read", "pulse_train:PulseTrainForward", "amplitude", True,
+            further=_PARAMETERS,
         ),
         "equal pulses": CurveKind(
             {"ramp": ("1",), "pulse": ("1",), "polarity": ("1",), "read": ("S", "1")},
@@ -71,6 +75,7 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
         "i-v": CurveKind(
             {"voltage": ("V",), "current": ("A",)},
             "current", "i_v:StaticForward", "voltage", drawn=("voltage", "voltage (V)"), quantity="current",
+            further=_PARAMETERS,
         ),
         "loop": CurveKind(
             {"time": ("s",), "voltage": ("V",), "current": ("A",)},

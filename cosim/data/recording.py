@@ -51,6 +51,7 @@ class Reading:
         lines: first and last line of the rows in the curve, by record.
         headers: line of each record's header; None where it has none.
         notes: what was left out and why, and what the recipe changed.
+        format: of the file; "" for plain text.
     """
 
     rows: tuple[int, ...]
@@ -58,6 +59,7 @@ class Reading:
     lines: tuple[tuple[int, int], ...]
     headers: tuple[int | None, ...]
     notes: tuple[str, ...] = ()
+    format: str = ""
 
     def __str__(self) -> str:
         lines = " and ".join(f"{first}–{last}" for first, last in self.lines)
@@ -68,7 +70,7 @@ class Reading:
             said += f", {len(self.rows)} records of {sizes}"
         headers = [str(line) for line in self.headers if line is not None]
         where = f"header in line{'s' if len(headers) > 1 else ''} {' and '.join(headers)}" if headers else "no header"
-        return "; ".join([f"{said}, {where}", *self.notes])
+        return "; ".join([f"{said}, {where}", *([f"read as {self.format}"] if self.format else []), *self.notes])
 
     def part(self, lines: Sequence[int], rows: int) -> Reading:
         """What was read of ``rows`` rows alone, which stand in ``lines`` (empty: not known)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,6 +46,7 @@ class DataSpec(Table):
         dataset: a named curve in place of a file (``cosim datasets``).
         reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
             steps).
+        format: of the file, which is otherwise told by its content.
         columns: which column is which quantity.
         groups: columns whose text says of which ``device``, ``cycle`` or ``sweep`` a row is.
         conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
@@ -55,8 +56,16 @@ class DataSpec(Table):
         missing: cells that stand for a missing reading, e.g. ``["OVLD", "-"]``: their rows are left out and
             listed. A pulse train may miss rows at its ends only.
         header: line of the header, where it is not found; the rows begin below it.
-        record: of several tables in one file: its number from 1, or ``"all"`` of them in order. Without it those of
-            kind ``i-v`` are read together as long as they agree, and any other kind is refused.
+        record: of several tables in one file: its number from 1, the name of its sheet, group or test, or ``"all"``
+            of them in order. Without it those of kind ``i-v`` are read together as long as they agree, and any other
+            kind is refused.
+        rows: first and last line of the file that are read, or several such pairs.
+        where: which rows are read: comparisons of a column with a value, joined by ``and``, as in
+            ``"cell == 1452 and V > 0.1 V"``.
+        sequence: the column whose numbers give the order of the rows.
+        mask: rows that are left out wherever they stand, and counted: ``nan`` (a cell that is read is empty or not a
+            number), ``compliance`` (the measured value has reached ``compliance``). A pulse train may miss rows at its
+            ends only.
         decimal: the decimal sign, ``"."`` or ``","``, where the numbers leave it open.
     """
 
@@ -64,6 +73,7 @@ class DataSpec(Table):
     file: str | None = None
     dataset: str | None = None
     reader: str = "table"
+    format: str = "auto"
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     groups: dict[Group, str | int] = Field(default_factory=dict)
     conditions: Quantities = Field(default_factory=dict)
@@ -71,14 +81,35 @@ class DataSpec(Table):
     compliance: str | float | None = None
     missing: tuple[str | float, ...] = ()
     header: int | None = None
-    record: int | Literal["all"] | None = None
+    record: int | str | None = None
+    rows: tuple[int, int] | tuple[tuple[int, int], ...] | None = None
+    where: str | None = None
+    sequence: str | int | None = None
+    mask: tuple[Literal["nan", "compliance"], ...] = ()
     decimal: Literal[".", ","] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
         if self.file is not None and self.dataset is not None:
             raise ValueError("give file or dataset, not both")
+        if "compliance" in self.mask and self.compliance in (None, "none"):
+            raise ValueError("mask 'compliance' needs the limit: write compliance under [data]")
+        if self.where is not None:
+            from cosim.data import select
+
+            select.parse(self.where)
         return self
+
+    @property
+    def clipping(self) -> str | float | None:
+        """``compliance`` where values at it are clipped, None where they are left out."""
+        return None if "compliance" in self.mask else self.compliance
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """``rows`` as pairs; () for all."""
+        given: Any = self.rows or ()
+        return (given,) if given and isinstance(given[0], int) else given
 
     def resolved_conditions(self, *place: str) -> dict[str, float]:
         """The conditions in SI, which stand at a ``place`` of the recipe; raises `UnknownName`, `UnitError`."""

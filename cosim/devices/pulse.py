@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PulseShape:
-    """A trapezoid: ``width`` of the flat top, ``rise`` and ``fall`` of its linear edges, all in s (SPICE's PULSE)."""
+    """A trapezoid: ``width`` of the flat top, ``rise`` and ``fall`` of its linear edges, all in s (SPICE's PULSE).
+
+    Where the pulses of a train differ, arrays of one value per pulse stand in for the numbers.
+    """
 
     width: float = 200e-9
     rise: float = 5e-9
@@ -31,8 +34,9 @@ class PulseShape:
 
     def __post_init__(self) -> None:
         for name in ("width", "rise", "fall"):
-            if not getattr(self, name) >= 0.0:
-                raise InputError(f"pulse {name} = {getattr(self, name)} s is negative", remedy="give a time >= 0")
+            if not np.all(np.asarray(getattr(self, name)) >= 0.0):
+                least = np.min(getattr(self, name))
+                raise InputError(f"pulse {name} = {least} s is negative", remedy="give a time >= 0")
 
     @property
     def edges(self) -> float:

@@ -3,7 +3,7 @@
 A header of ``Key: value`` lines, a table of variables, then ``Binary:`` (float64 in the machine's order, point by
 point) or ``Values:``. With the flag ``unpadded`` a vector that is shorter than the plot (``dims=``) ends early;
 otherwise it is filled up with zeros. A simulator that still writes, or was stopped, leaves ``No. Points: 0`` before
-the points that it has written.
+the points that it has written. LTspice's files are told by their header (`cosim.engines.raw_ltspice`).
 
 A header is believed as far as the size of the file bears it out: memory is allocated for what is there, never for what
 is claimed. The values are read by `cosim.engines.raw_values`.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cosim.engines.raw_ltspice import ltspice_values
 from cosim.engines.raw_values import MAX_HEADER, STOPPED, Index, RawFile, RawLayout, ascii_pieces, blocks, held
 from cosim.engines.worker.frames import Numbers
 from cosim.errors import InputError, UnknownName, Where
@@ -43,7 +44,8 @@ _STREAM_BLOCK = 8 << 20  # bytes of a block where its points are not given
 class RawPlot:
     """One plot. ``values[k]`` belongs to ``names[k]``, (points,) float64 or complex128; names and types as written.
 
-    Vectors of one length share a block of memory. ``complete`` is False where the file ends before the plot does.
+    Vectors of one length share a block of memory. ``complete`` is False where the file ends before the plot does;
+    ``flags`` are the header's, in small letters.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RawPlot:
     values: tuple[Numbers, ...]
     title: str = ""
     complete: bool = True
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_raw(path: str | Path, *, vectors: Collection[str] | None = None, partia
     """
     with RawFile(path) as file:
         return [
-            RawPlot(block.name, block.names, block.types, block.values, block.title, block.complete)
+            RawPlot(block.name, block.names, block.types, block.values, block.title, block.complete, block.flags)
             for block in _blocks(file, vectors, partial, size=lambda _: None)
         ]
 
@@ -105,7 +108,7 @@ def _blocks(
     wanted, known = frozenset(missing), set[str]()
     plot = 0
     while (layout := _header(file, partial)) is not None:
-        layout = _borne_out(file, layout, partial)
+        layout = layout if layout.ltspice else _borne_out(file, layout, partial)
         lower = [name.lower() for name in layout.names]
         missing.difference_update(lower)
         known.update(layout.names)
@@ -115,9 +118,14 @@ def _blocks(
             break
         keep = np.flatnonzero([vectors is None or name in wanted for name in lower])
         names, types = (tuple(texts[k] for k in keep) for texts in (layout.names, layout.types))
+        if layout.ltspice:
+            found, whole = ltspice_values(file, layout, keep, partial=partial)
+            yield RawBlock(layout.name, names, types, found, layout.title, whole, layout.flags, plot)
+            plot += 1
+            continue
         points = size(max(1, len(keep)) * layout.dtype.itemsize)
         for start, values in blocks(file, layout, keep, size=points):
-            yield RawBlock(layout.name, names, types, values, layout.title, layout.complete, plot, start)
+            yield RawBlock(layout.name, names, types, values, layout.title, layout.complete, layout.flags, plot, start)
         plot += 1
     if missing:
         original = next(name for name in vectors or () if name.lower() in missing)
@@ -166,6 +174,8 @@ def _header(file: RawFile, partial: bool) -> RawLayout | None:
                 at=file.at,
                 name=header.get("plotname", ""),
                 title=header.get("title", ""),
+                flags=tuple(flags),
+                ltspice=file.wide or "ltspice" in header.get("command", "").lower(),
             )
         elif key in _KEYS:
             header[key] = value.strip()

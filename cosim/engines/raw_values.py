@@ -49,6 +49,7 @@ class RawFile:
         self._lines = open(handle, "rb")  # noqa: SIM115  closed by __exit__
         self.size = status.st_size  # what is written from now on is ignored
         self.row = 0
+        self.wide = self.text(0, 4) == b"T\0i\0"  # "Title:" in UTF-16, as LTspice writes it
         self.header_left = MAX_HEADER
 
     def __enter__(self) -> Self:
@@ -74,13 +75,21 @@ class RawFile:
     def line(self, *, ended: bool = False) -> str | None:
         """The next line without its end; None at the end of the file, with ``ended`` also for half a line there."""
         data = self._lines.readline(max(0, min(_LINE, self.size - self.at)))
-        if not data or (ended and not data.endswith(b"\n")):
+        while self.wide and 0 < len(data) < _LINE and not (len(data) % 2 == 0 and data.endswith(b"\n\0")):
+            more = self._lines.read(1) or b""  # the other half of a line's end, or a sign that only looks like one
+            if data.endswith(b"\n") and more == b"\0" and len(data) % 2:
+                data += more
+                break
+            data += more + self._lines.readline(max(0, min(_LINE, self.size - self.at)))
+            if not more:
+                break
+        if not data or (ended and not data.endswith(b"\n\0" if self.wide else b"\n")):
             return None
         self.row += 1
         self.header_left -= len(data)
         if len(data) == _LINE or self.header_left < 0:
             raise self.fail(f"its header is longer than {MAX_HEADER >> 20} MiB, or a line of it than {_LINE >> 20} MiB")
-        return data.decode("latin-1").rstrip("\r\n")
+        return data.decode("utf-16-le" if self.wide else "latin-1", "replace").rstrip("\r\n")
 
     def text(self, at: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``at``; fewer only at the end of the file."""
@@ -125,6 +134,8 @@ class RawLayout:
     name: str = ""
     title: str = ""
     complete: bool = True
+    flags: tuple[str, ...] = ()
+    ltspice: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:

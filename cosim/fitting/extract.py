@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
-from cosim.fitting import plateau
+from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
 from cosim.fitting.forward import forward_for
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
@@ -67,7 +67,7 @@ def extract(
     if held_out.all():
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
     _check_against_device(recipe, curve, held_out)
-    limit = plateau.stated(curve, recipe.data.compliance)
+    limit = plateau.stated(curve, recipe.data.clipping)
     chosen, trials = _choose(recipe, curve, held_out, limit)
     found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
@@ -180,13 +180,16 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
             raise InputError(
                 f"noise.step is for pulse trains, and the curve is of kind {curve.kind!r}", remedy="remove it"
             )
-    y = curve.measured
-    if np.ptp(y) <= 1e-12 * float(np.abs(y).max()):
-        raise DataError(
-            f"the measured column is constant ({y[0]:g} {curve.measured_unit}): it determines nothing",
+    parts = curve.parts()
+    if len(parts) > 1:
+        labels = ", ".join("/".join(labels.values()) for labels, _ in parts[:8])
+        group = next(iter(recipe.data.groups), "device")
+        raise InputError(
+            f"the rows are of {len(parts)} groups by {' and '.join(curve.groups)} ({labels})",
             where=curve.where,
-            remedy="apply pulses or voltages that change the read, or check the column",
+            remedy=f"choose one by where under [data], or write [[observations]] to fit every {group}",
         )
+    plausible.check_alone(curve, sign=any(column.sign is not None for column in recipe.data.columns.values()))
 
 
 def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim import units
 from cosim.data.kinds import KINDS
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, State, Values
@@ -183,6 +184,26 @@ class SequenceForward(Forward):
     def guess(self, p: Values) -> Mapping[str, float]:
         """Start values that the device reads off such a curve."""
         return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
+
+
+def each_row(device: DeviceModel, curve: Curve, taken: Sequence[str]) -> dict[str, Array]:
+    """The parameters that have a column, beside those ``taken`` otherwise: (n,) each, in the parameter's unit.
+
+    Raises `InputError` for a column that no parameter of the device is, or that is in another unit.
+    """
+    known, found = {entry.name: entry.unit for entry in device.params}, {}
+    for name in curve.columns:
+        if name in taken:
+            continue
+        if name not in known or units.dimension(curve.units[name]) != units.dimension(known[name]):
+            listed = ", ".join(f"{entry} ({unit})" for entry, unit in known.items())
+            raise InputError(
+                f"column {name!r} in {curve.units[name]} is not a parameter of {device.name}",
+                where=curve.where,
+                remedy=f"it has {listed}",
+            )
+        found[name] = curve[name]
+    return found
 
 
 def only_port(device: DeviceModel, curve: Curve) -> str:

@@ -21,7 +21,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, Values
 from cosim.devices.registry import device as find_device
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
-from cosim.fitting import plateau
+from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
 from cosim.fitting.forward import forward_for
 from cosim.fitting.identify import LEVEL, judge
@@ -110,10 +110,11 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
                 own = recipe.model_copy(update={"start": recipe.start.model_copy(update={"values": common})})
                 base = start_of(own, forward, bounds, spec.values)[0]
                 stated = spec.columns.values()
+                plausible.check(recording, sign=any(c.sign is not None for c in stated))
                 forward.check(
                     base, sign=any(c.sign is not None for c in stated), shift=any(c.shift is not None for c in stated)
                 )
-                limit, noise = plateau.stated(recording, spec.compliance), spec.noise.per_point(recording)
+                limit, noise = plateau.stated(recording, spec.clipping), spec.noise.per_point(recording)
                 marks = {**spec.labels, **labels}
                 found.append(
                     Observation(name, spec, recording, marks, device, forward, bounds, held_out, noise, base, limit)

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.data.recording import Curve
+from cosim.data.select import REACHED, limit_of
 from cosim.devices.base import Array
 from cosim.errors import InputError
 
 EQUAL = 3
 # Below this part of the largest value a lower plateau is the off state.
 FLOOR = 0.01
-# A stated limit holds values from this part of it on: a unit in compliance regulates to about a thousandth.
-REACHED = 0.999
 # An instrument overshoots its limit now and then; where most values lie further above it, it is not the limit.
 BEYOND = 1.05
 SHOWN = 8
@@ -71,7 +70,7 @@ def stated(curve: Curve, compliance: str | float | None) -> Plateau | None:
     """
     if compliance is None or compliance == "none":
         return None
-    limit = _limit(curve, compliance)
+    limit = limit_of(curve, compliance)
     y = curve.measured
     side = np.where(y >= REACHED * limit, 1, np.where(y <= -REACHED * limit, -1, 0))
     if limit <= 0.0 or not side.any():
@@ -88,15 +87,6 @@ def stated(curve: Curve, compliance: str | float | None) -> Plateau | None:
             remedy="correct it, or leave it out",
         )
     return Plateau(side, stated=True)
-
-
-def _limit(curve: Curve, compliance: str | float) -> float:
-    """The limit in the unit of the curve; a current limits a read at ``v_read``."""
-    if isinstance(compliance, str) and curve.measured_unit == "S" and curve.conditions.get("v_read"):
-        _, _, unit = compliance.strip().partition(" ")
-        if unit and units.dimension(unit)[1] == units.dimension("A")[1]:
-            return units.parse(compliance, "A") / abs(curve.conditions["v_read"])
-    return units.parse(compliance, curve.measured_unit)
 
 
 def found(curve: Curve) -> Plateau | None:

@@ -1,4 +1,7 @@
-"""Fitted values against the published sets: a unit that is off by a power of ten shows in this comparison only."""
+"""Fitted values against the published sets, or against defaults where there is none.
+
+A unit that is off by a power of ten shows in this comparison only.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ from cosim.parameters import shipped_sets
 
 # Further than this from every published value, a value is more likely in the wrong unit (our choice).
 FAR = 100.0
+# Units of a current and of what divides it by a voltage: a default tells their order of magnitude.
+_SCALES = ("S", "Ohm", "A")
 
 
 def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
     """A sentence for each of ``values`` (SI) with a unit that is far from every published set of the same parameter.
 
-    A cell's parameters are those of its parts: the same name, unit and meaning.
+    A cell's parameters are those of its parts: the same name, unit and meaning. Of what no set has, a conductance,
+    resistance or current is held against its default.
     """
     said = []
     for name, value in values.items():
@@ -29,6 +35,9 @@ def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
             if (match.unit, match.description) == (entry.unit, entry.description):
                 known.append((published.values[name].value, f"{other}:{label}"))
         known = [(size, label) for size, label in known if size > 0.0]
+        what = "published value"
+        if not known and entry.unit in _SCALES and entry.default > 0.0 and value > 0.0:
+            known, what = [(entry.default, f"default of {model.name}")], "usual value"
         if not known:
             continue
         (least, lower), (most, upper) = min(known), max(known)
@@ -39,7 +48,7 @@ def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
         else:
             continue
         said.append(
-            f"{name} = {units.show(value, entry.unit)} is {factor:,.0f} {side} published value "
+            f"{name} = {units.show(value, entry.unit)} is {factor:,.0f} {side} {what} "
             f"({units.show(end, entry.unit)}, {label}): check the unit of the measured column"
         )
     return said

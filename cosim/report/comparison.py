@@ -145,6 +145,7 @@ class Row:
         if isinstance(self.against, Yardstick):
             beside, reason = self.against.text(unit), self.against.tolerance(unit)
         elif self.against is not None and isinstance(self.measured, Measured):
+            unit = self.measured.shown_in  # that of the limits beside it
             low, high = self.measured.show(self.measured.low), self.measured.show(self.measured.high)
             span = f"{low} … {high}" if low and high else f"≥ {low}" if low else f"≤ {high}"
             beside, reason = f"{self.against.origin or 'our choice'}: {span}", self.against.reason

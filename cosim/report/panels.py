@@ -29,6 +29,7 @@ _PREFIXED = frozenset({"V", "A", "s", "K", "m", "Ohm", "Ω", "S", "F", "C", "J",
 _SOURCE = re.compile(r"i\((v[^()]*)\)")
 # Panels of one vector each that a figure has room for; more vectors share a panel per unit.
 PANELS = 8
+ROUNDING = 1e-9  # of a vector: what an engine adds to a constant
 LINES = 12
 
 
@@ -163,7 +164,12 @@ def waveform_figure(data: xarray.Dataset, title: str) -> Figure:
 
 
 def finish(panel: Axes, x: Coordinate, *, last: bool) -> None:
-    """The horizontal axis, labelled on the ``last`` panel."""
+    """The horizontal axis, labelled on the ``last`` panel; rounding about a constant is not blown up to the panel."""
+    low, high = panel.dataLim.intervaly
+    if np.isfinite(high - low) and high - low < ROUNDING * max(abs(low), abs(high)):
+        left = panel.dataLim.x0
+        panel.update_datalim([(left, 0.95 * low), (left, 1.05 * high)])
+        panel.autoscale_view()
     if x.logarithmic:
         panel.set_xscale("log")
     panel.tick_params(labelbottom=last)

@@ -194,7 +194,17 @@ REFUSED = {
     "not a number": (HEAD + "0,1\n1,NaN\n2,3\n", spec(), "row 3, column 'I (A)': 'NaN' is not a number"),
     "infinite": (HEAD + "0,1\n1,-inf\n2,3\n", spec(), "'-inf' is not a number"),
     "hexadecimal": (HEAD + "0,1\n1,0x1F\n2,3\n", spec(), "'0x1F' is not a number"),
-    "an SI prefix": (HEAD + "0,1m\n1,2m\n", spec(), "write plain numbers, and their unit"),
+    "a word behind a number": (HEAD + "0,1m\n1,2mum\n", spec(), "write plain numbers, and their unit"),
+    "a unit of something else": (
+        HEAD + "0,1 mV\n1,2 mV\n",
+        spec(),
+        "'1 mV' stands in a column in A, which is a current (A)",
+    ),
+    "a prefix behind a prefix": (
+        "V (V),I (mA)\n0,1m\n1,2m\n",
+        spec(),
+        "row 2, column 'I (mA)': '1m' stands in a column in mA, which has a prefix too",
+    ),
     "thousands": (HEAD + '0,"1,234.5"\n1,2\n', spec(), "'1,234.5' has a comma and a point"),
     "thousands or decimals": (HEAD + '0,"1,234"\n1,"2,345"\n', spec(), "'1,234' is one number with a decimal comma"),
     "two decimal signs": ("V (V);I (A)\n0,5;1\n0.7;2\n", spec(), "have different decimal signs"),

@@ -1,9 +1,9 @@
 """Mutations: a wrong number or a wrong law, one at a time, and whether the limits of the shipped benches notice.
 
 Mutated are, for each device in a bench, every parameter of its set but zeros and initial states (by +20 %, by -20 %
-where that is out of bounds), the sign of every rate and of every event's jump, and the exponent of the voltage at every
-electrical port (1.2 in place of 1); and every number among the parameters of the subcircuits that the bench includes
-(by +20 %).
+where that is out of bounds), every factor of its set's learning rule (by +20 %), the sign of every rate and of every
+event's jump, and the exponent of the voltage at every electrical port (1.2 in place of 1); and every number among the
+parameters of the subcircuits that the bench includes (by +20 %).
 
 A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest, or of its
 limit's where that is more (an error that is asked to be below 3 % is not claimed to 2 % of itself), or where a limit
@@ -16,15 +16,20 @@ named by the set or the circuit that it is typed in, by the device where it is a
 The claim is that each mutation that moves something is caught by at least one bench. By bench it is fewer: a limit that
 states what is asked of a circuit, and not what it has to come to (an energy below 2 pJ, R² above 0.99), is moved by
 numbers that leave it kept.
+
+``PYTHONPATH=tests python -m claims.mutations BENCH ...`` tries some benches alone (names or paths), and says what each
+misses.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -136,6 +141,13 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
 
             typed = bench.file.devices[name].parameters if key in chosen.values else chosen.device
             yield f"{typed}.{key}", mutant
+        for key, factor in chosen.plasticity.items():
+            wrong = {**chosen.plasticity, key: replace(factor, value=factor.value * (1.0 + BY))}
+
+            def taught(bench: Testbench, name: str = name, wrong: Mapping[str, Any] = wrong) -> Testbench:
+                return bench.with_(devices={name: replace(bench.sets[name], plasticity=wrong)})
+
+            yield f"{bench.file.devices[name].parameters}.{key}", taught
 
 
 def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
@@ -233,7 +245,14 @@ def registered(model: DeviceModel) -> Iterator[None]:
 
 def measure(tell: Report) -> Figures:
     """Caught and moved per bench and in all, and what no bench catches."""
-    benches = [bench for bench in map(Testbench.load, find_benches([])) if bench.file.limits]
+    figures = mutate(find_benches([]), tell)
+    del figures["missed"]  # long, and no more than the other figures say of the whole
+    return figures
+
+
+def mutate(names: Iterable[str | Path], tell: Report) -> Figures:
+    """The figures of `measure` for some benches, and what each of them moves at and misses."""
+    benches = [bench for bench in map(Testbench.load, names) if bench.file.limits]
     touched: dict[str, set[str]] = {bench.name: set() for bench in benches}
     caught: dict[str, set[str]] = {bench.name: set() for bench in benches}
     failed: dict[str, set[str]] = {bench.name: set() for bench in benches}
@@ -293,6 +312,7 @@ def measure(tell: Report) -> Figures:
         "uncaught": sorted(everywhere - found),
         "without_effect": len(tried - everywhere - set().union(*failed.values())),
         "benches": {name: f"{len(caught[name])}/{len(touched[name])}" for name in sorted(touched)},
+        "missed": {name: sorted(touched[name] - caught[name]) for name in sorted(touched)},
     }
 
 
@@ -302,3 +322,6 @@ MUTATIONS = Claim(
     measure,
     {"share": (1.0, None)},
 )
+
+if __name__ == "__main__":
+    print(json.dumps(mutate(sys.argv[1:], lambda what: print(what, file=sys.stderr)), indent=1))

@@ -18,7 +18,7 @@ def test_the_list_holds_every_bench(capsys: pytest.CaptureFixture[str]) -> None:
     told = {entry["bench"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert set(told) == {path.stem for path in resources.listing("netlists", ".toml")}
     assert told["1t1r_write"]["analyses"] == "tran"
-    assert told["1t1r_write"]["limits"] == "3"
+    assert told["1t1r_write"]["limits"] == "8"
     assert main(["benches"]) == 0
     assert "1t1r_random_pulses" in capsys.readouterr().out
 

@@ -58,6 +58,8 @@ def test_a_row_in_words() -> None:
     assert row.cells() == cells
     assert Row("x", [1.0, np.nan], unit="V").cells() == ("x", "", "1 V, not measured", "our choice", "")
     assert listed(np.arange(5.0), "s") == "0 s … 4 s"
+    bench = Row("error", Measured(np.array([0.006]), "%", low=-0.005, high=0.02), Limit(origin="oracle", reason="x"))
+    assert bench.cells()[1:3] == ("oracle: -0.5 % … 2 %", "0.6 %")
 
 
 @pytest.mark.parametrize(

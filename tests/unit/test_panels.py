@@ -75,6 +75,14 @@ def test_few_vectors_have_a_panel_each() -> None:
     figure.canvas.draw()
 
 
+@pytest.mark.parametrize("level", [0.5, -2.0])
+def test_rounding_about_a_constant_is_drawn_as_a_constant(level: float) -> None:
+    data = dataset(1)
+    data["v(n0)"] = data["v(n0)"].copy(data=level + 1e-13 * np.linspace(0.0, 1.0, 30))
+    low, high = panels.waveform_figure(data, "flat").axes[-1].get_ylim()
+    assert high - low > 0.05 * abs(level)
+
+
 def test_many_vectors_share_a_panel_per_unit() -> None:
     figure = panels.waveform_figure(dataset(20), "many")
     volts, amperes = figure.axes

@@ -181,7 +181,7 @@ def test_binary_and_missing_files(tmp_path):
     [
         ({"reader": "excel"}, UnknownName, "unknown reader 'excel'"),
         ({"columns": {"voltage": {"name": "V"}}}, InputError, "does not say which column is 'current'"),
-        ({"columns": {**IV.model_dump()["columns"], "power": {"name": "P"}}}, UnknownName, "'power'"),
+        ({"columns": {**IV.model_dump()["columns"], "power": {"name": "P"}}}, UnknownName, "'P'"),
         (
             {"columns": {"voltage": {"name": "V", "unit": "s"}, "current": {"name": "I", "unit": "A"}}},
             UnitError,

@@ -15,13 +15,15 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim import units
+from cosim.data import select
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import MAX_BYTES, lines_of, read_text
-from cosim.data.readers.table import Layout, TextTable, read_tables, several
+from cosim.data.readers.formats import read_file
+from cosim.data.readers.tables import Layout, Table, several
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
-from cosim.errors import DataError, InputError, UnitError, UnknownName, Where
+from cosim.errors import DataError, InputError, UnitError, UnknownName, Where, at
 from cosim.files import read_plain
 
 
@@ -67,7 +69,7 @@ def to_si(
     raise UnitError(f"columns.{name} is in {unit!r}", remedy=f"it has to be in {' or '.join(allowed)}")
 
 
-def unit_of(table: TextTable, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
+def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
     """The unit of a column: of the recipe (``given``) or of the file's header, which must not contradict each other.
 
     Only dimensionless columns go without: a guess would be off by a power of ten. Raises `UnitError`.
@@ -114,7 +116,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
             raise UnknownName(f"column of a curve of kind {spec.kind!r}", name, wanted)
     absent = next((name for name in wanted if name not in spec.columns), None)
     if absent is not None:
-        table = read_tables(path)[0]
+        table = read_file(path, format=spec.format)[0]
         raise InputError(
             f"data.columns does not say which column is {absent!r}",
             remedy=f'write columns.{absent} = {{ name = "...", unit = "{wanted[absent][0]}" }}; '
@@ -134,7 +136,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
             once.append(part)
         else:  # the same readings twice add no evidence: their noise is not independent
             notes.append(f"record {number} repeats record {twin}, and is fitted once")
-    return Curve(
+    made = Curve(
         spec.kind,
         {name: np.concatenate([part[name] for part in once]) for name in wanted},
         parts[0].units,
@@ -145,6 +147,9 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         _reading(tables, [part.lines for part in parts], notes),
         {group: [label for part in once for label in part.groups[group]] for group in spec.groups},
     )
+    if "compliance" in spec.mask and spec.compliance is not None:
+        return select.below_limit(made, spec.compliance)
+    return made
 
 
 def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
@@ -152,9 +157,15 @@ def _repeats(one: Curve, other: Curve, names: Iterable[str]) -> bool:
     return len(one) == len(other) and all(np.allclose(one[n], other[n], rtol=1e-9, atol=0.0) for n in names)
 
 
-def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[TextTable, ...]:
+def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[Table, ...]:
     """The records that the recipe asks for; of several one has to be chosen, unless their order means nothing."""
-    tables = read_tables(path, Layout(names, spec.header, spec.missing, spec.decimal))
+    layout = Layout(names, spec.header, spec.missing, spec.decimal, "nan" in spec.mask)
+    tables = read_file(path, layout, format=spec.format)
+    if isinstance(spec.record, str) and spec.record != "all":
+        named = tuple(table for table in tables if table.name.casefold() == spec.record.casefold())
+        if not named:
+            raise UnknownName("record", spec.record, [table.name for table in tables if table.name], where=Where(path))
+        return named
     if isinstance(spec.record, int):
         if not 1 <= spec.record <= len(tables):
             raise DataError(
@@ -172,19 +183,37 @@ def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[
     return tables
 
 
-def _reading(tables: Sequence[TextTable], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
+def _selected(table: Table, spec: DataSpec) -> Table:
+    """The rows of a record that the recipe asks for, in its order."""
+    with at("data"):
+        if spec.spans:
+            with at("rows"):
+                table = select.lines(table, spec.spans)
+        if spec.where is not None:
+            with at("where"):
+                table = select.where(table, spec.where)
+        if spec.sequence is not None:
+            with at("sequence"):
+                within = [table.find(name) for name in spec.groups.values()]
+                table = select.ordered(table, spec.sequence, whole=spec.kind == "pulse train", within=within)
+    return table
+
+
+def _reading(tables: Sequence[Table], lines: Sequence[Sequence[int]], notes: Iterable[str]) -> Reading:
     return Reading(
         tuple(len(part) for part in lines),
         sum(len(table.rows) for table in tables),
         tuple((part[0], part[-1]) for part in lines),
         tuple(table.header_line for table in tables),
         tuple(dict.fromkeys(notes)),
+        tables[0].format,
     )
 
 
-def _columns(table: TextTable, spec: DataSpec) -> Curve:
+def _columns(table: Table, spec: DataSpec) -> Curve:
     """The curve of one record."""
     wanted, conditions = KINDS[spec.kind].wanted(spec.columns), spec.resolved_conditions()
+    whole, table = table, _selected(table, spec)
     indices = {name: table.find(spec.columns[name].name) for name in wanted}
     labels = {group: table.find(name) for group, name in spec.groups.items()}
     values, kept, said = table.complete(list(indices.values()))
@@ -218,7 +247,7 @@ def _columns(table: TextTable, spec: DataSpec) -> Curve:
     rows = [table.rows[k] for k in kept[first : first + n]]
     lines = tuple(row.line for row in rows)
     groups = {group: [row.cell(index) for row in rows] for group, index in labels.items()}
-    reading = _reading([table], [lines], notes)
+    reading = _reading([whole], [lines], notes)
     return Curve(spec.kind, columns, si, conditions, str(table.path), "-", lines, reading, groups)
 
 
@@ -228,7 +257,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
         raise InputError(
             f"reader 'ramps' cannot make a curve of kind {spec.kind!r}", remedy='write kind = "equal pulses"'
         )
-    tables, conditions = _records(path, spec, ()), spec.resolved_conditions()
+    tables, conditions = [_selected(table, spec) for table in _records(path, spec, ())], spec.resolved_conditions()
     given = spec.columns.get("read")
     places = [(table, index) for table in tables for index in _filled(table)]
     signs = [spec.polarity] * len(places) if isinstance(spec.polarity, int) else list(spec.polarity)
@@ -256,7 +285,7 @@ def read_ramps(path: Path, spec: DataSpec) -> Curve:
     return Curve(spec.kind, made.columns, made.units, conditions, str(path), fingerprint(path), reading=reading)
 
 
-def _filled(table: TextTable) -> list[int]:
+def _filled(table: Table) -> list[int]:
     """The columns of a table without those that a closing delimiter leaves: no title and no cell."""
     return [
         i

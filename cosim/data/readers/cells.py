@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from cosim import units
 from cosim.errors import DataError, Where
 from cosim.files import decoded, read_plain
 
@@ -30,7 +31,8 @@ SAMPLE = 2000  # lines that choose the delimiter
 
 _EXPONENT = r"(?:[eEdD][+-]?\d+)?"
 _NUMBER = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){_EXPONENT}")
-_EITHER = re.compile(rf"[+-]?(?:\d+[.,]?\d*|[.,]\d+|\d{{1,3}}(?:[.,]\d{{3}})+(?:[.,]\d*)?){_EXPONENT}")
+_EITHER = re.compile(rf"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+|\d{{1,3}}(?:[.,]\d{{3}})+(?:[.,]\d*)?){_EXPONENT}")
+_SUFFIXED = re.compile(rf"{_EITHER.pattern}\s*([a-zA-Zµμ\u03a9\u2126%][\w/·*^Ω%-]{{0,11}})")
 # "1,234" may be 1.234 or 1234; "0,234" and "12,5" may not.
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 # Thousands set apart by a narrow or unbreakable blank or an apostrophe mean nothing else.
@@ -92,8 +94,32 @@ def is_number(cell: str) -> bool:
 
 
 def with_suffix(cell: str) -> bool:
-    """Whether letters follow a number, as in "2.1m" or "3 mA"."""
-    return re.fullmatch(rf"{_EITHER.pattern}\s*[a-zA-Zµμ]{{1,4}}", plain(cell)) is not None
+    """Whether letters follow a number, as in "2.1m", "3 mA" or "3 monkeys"."""
+    return bool(suffix(cell))
+
+
+def suffix(cell: str) -> str:
+    """The letters behind a number: "m" of "2.1m", "mA" of "3 mA", "" of all that is not a number with letters."""
+    if cell[-1:].isdigit():  # the usual cell, at once
+        return ""
+    found = _SUFFIXED.fullmatch(plain(cell))
+    return found[1] if found else ""
+
+
+def is_prefix(suffix: str) -> bool:
+    """Whether letters behind a number are an SI prefix: "m" is milli there, not metre."""
+    return bool(suffix) and suffix in units.PREFIXES
+
+
+def factor(prefix: str) -> float:
+    """What an SI prefix stands for."""
+    return units.PREFIXES[prefix]
+
+
+def is_reading(cell: str) -> bool:
+    """Whether it is a number, alone or with an SI prefix or a unit behind it."""
+    behind = suffix(cell)
+    return is_prefix(behind) or units.is_unit(behind) if behind else is_number(cell)
 
 
 def is_failed(cell: str, missing: Callable[[str], bool]) -> bool:
@@ -122,7 +148,7 @@ def same(cell: str, mark: str | float) -> bool:
 
 def decimal_sign(cells: Iterable[str], delimiter: str, *, file: Path) -> str:
     """The decimal sign of all the ``cells``; raises `DataError` where they leave it open or contradict each other."""
-    numbers = [plain(cell) for cell in cells if is_number(cell)]
+    numbers = [number for cell in cells if is_number(number := plain(cell).removesuffix(suffix(cell)).rstrip())]
     commas = [text for text in numbers if "," in text]
     if not commas:
         return "."

@@ -10,20 +10,24 @@ import numpy as np
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows, only_port
+from cosim.fitting.forward import ExplicitForward, Index, Rows, each_row, only_port
 
 # Voltages (V) at which it is asked whether a static current depends on a parameter.
 PROBE = np.logspace(-2.0, 1.0, 7)
 
 
 class StaticForward(ExplicitForward):
-    """A static I–V curve of a device with one electrical port; its states, if any, stay at their initial values."""
+    """A static I–V curve of a device with one electrical port; its states, if any, stay at their initial values.
+
+    A column with a parameter's name is that parameter at each row.
+    """
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         self._device, self._port, self._v = device, only_port(device, curve), curve["voltage"]
         self._curve, self._rows = curve, rows
+        self._each = each_row(device, curve, ("voltage", "current"))
         self.params = device.params
-        self.active = tuple(entry.name for entry in device.params if self._acts(entry))
+        self.active = tuple(entry.name for entry in device.params if entry.name not in self._each and self._acts(entry))
 
     def _acts(self, entry: Param) -> bool:
         """Whether the current depends on a parameter: at its bounds or its default, at some voltage, in some state."""
@@ -45,7 +49,7 @@ class StaticForward(ExplicitForward):
 
     def evaluate(self, p: Values) -> Array:
         """The current (A) at each voltage."""
-        return np.asarray(self._current(self._v, p), dtype=float)
+        return np.asarray(self._current(self._v, p.with_(**self._each)), dtype=float)
 
     def guess(self, p: Values) -> Mapping[str, float]:
         """What the device reads off a static curve."""
@@ -60,8 +64,9 @@ class StaticForward(ExplicitForward):
             checks.check_loop(self._device, self._curve)
 
     def repeated(self, predicted: Array) -> Index:
-        """Rows at the same voltage."""
-        return np.unique(self._v, return_inverse=True)[1].astype(np.int64)
+        """Rows at the same voltage, under the same conditions."""
+        given = np.column_stack([self._v, *self._each.values()])
+        return np.unique(given, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """A loop that a device without a state cannot follow."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from cosim.data.recording import Curve
@@ -9,30 +13,46 @@ from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import Index, Rows, SequenceForward
+from cosim.fitting.forward import Index, Rows, SequenceForward, each_row
 
 # A prediction that moves by less of its range has not moved.
 SAME = 1e-9
+_TIMES = ("width", "rise", "fall")
 
 
 class PulseTrainForward(SequenceForward):
-    """The read value after each pulse of a train, from the device's pulse map (`trajectory`)."""
+    """The read value after each pulse of a train, from the device's pulse map (`trajectory`).
+
+    Columns ``width``, ``rise`` and ``fall`` are those of each pulse; a column with a parameter's name is that parameter
+    during each pulse, as a gate voltage, while reads are made with the parameter's own value.
+    """
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
         self._map = checks.pulse_map(device)
         super().__init__(device, curve, rows)
         self._v, self._read = curve["amplitude"], curve["read"]
         self._maps, self._observed = self._v.size, slice(1, None)
-        self._shape: PulseShape = curve.shape
+        times: dict[str, Any] = {name: curve.columns.get(name, curve.conditions.get(name, 0.0)) for name in _TIMES}
+        self._shape = PulseShape(**times) if "width" in curve.columns else replace(curve.shape, **times)
+        self._each = each_row(device, curve, ("amplitude", "read", *_TIMES))
+        self.active = tuple(name for name in self.active if name not in self._each)
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
             raise InputError("v_read is 0 V", remedy="give the voltage at which the state was read")
 
     def _after(self, w: Array, p: Values) -> Array:
-        return np.asarray(self._map(self._v, w, p, shape=self._shape)[0], dtype=float)
+        return np.asarray(self._map(self._v, w, p.with_(**self._each), shape=self._shape)[0], dtype=float)
 
     def _after_one(self, k: int, w: float, p: Values) -> float:
-        return float(self._map(self._v[k], w, p, shape=self._shape)[0])
+        here = p.with_(**{name: float(column[k]) for name, column in self._each.items()})
+        return float(self._map(self._v[k], w, here, shape=self._shape_by(lambda times: times[k]))[0])
+
+    def _shape_by(self, choose: Callable[[Array], float]) -> PulseShape:
+        """The shape of one pulse, where they differ."""
+        times = {name: getattr(self._shape, name) for name in _TIMES}
+        if all(isinstance(time, float) for time in times.values()):
+            return self._shape
+        return PulseShape(**{n: float(choose(t)) if isinstance(t, np.ndarray) else t for n, t in times.items()})
 
     def _observe(self, w: Array, p: Values) -> Array:
         """Read conductance (S) of the whole device in state ``w``."""
@@ -49,10 +69,10 @@ class PulseTrainForward(SequenceForward):
 
     def _direction(self, p: Values) -> int:
         """1 where positive pulses raise the model's read and negative ones lower it, -1 the other way; 0: neither."""
-        start = np.array([0.5, 0.5])
+        start, usual = np.array([0.5, 0.5]), self._shape_by(np.median)
         for factor in (1.0, 2.0, 4.0, 8.0):  # the threshold of `p` may lie above the amplitudes
             top = factor * float(np.abs(self._v).max())
-            after = np.asarray(self._map(np.array([top, -top]), start, p, shape=self._shape)[0], dtype=float)
+            after = np.asarray(self._map(np.array([top, -top]), start, p, shape=usual)[0], dtype=float)
             up, down = np.sign(self._observe(after, p) - self._observe(start, p))
             if up * down == -1.0:
                 return int(up)
