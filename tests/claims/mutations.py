@@ -142,6 +142,8 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
             typed = bench.file.devices[name].parameters if key in chosen.values else chosen.device
             yield f"{typed}.{key}", mutant
         for key, factor in chosen.plasticity.items():
+            if not re.search(rf"\b{name}\.{key}\b", text):
+                continue  # no instance takes a factor: only its name does
             wrong = {**chosen.plasticity, key: replace(factor, value=factor.value * (1.0 + BY))}
 
             def taught(bench: Testbench, name: str = name, wrong: Mapping[str, Any] = wrong) -> Testbench:
