@@ -10,7 +10,7 @@ import math
 from functools import cache
 
 import numpy as np
-from scipy.integrate import solve_ivp
+from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm
 from scipy.optimize import brentq
 
@@ -41,6 +41,7 @@ def power() -> Oracles:
         "largest_f": around(share_of(V_GATE - VTH), 0.01),
         "smallest_f": around(share_of(edge), 0.06),
         "largest_power": around(V_MAX**2 * 0.63 * 0.95 / R_ROD, 0.04),
+        "thermal_resistance": around(HEAT["own_at_rest"], 0.015),
     }
 
 
@@ -243,7 +244,20 @@ def crosstalk() -> Oracles:
             value * (watts if key.startswith("own") else 1.0), shares.get(key, 0.2 if key.startswith("cross") else 0.05)
         )
         for key, value in HEAT.items()
-    }
+    } | {"row_over_column": around(HEAT["crosstalk_row"] / HEAT["crosstalk_column"], 0.1)}
+
+
+def loop() -> Oracles:
+    """A ramp of 1 V/s at theta = 0.5 that does as much as Eq. 27's pulses up, and down, to w = 0.5."""
+
+    def ramp(pulse: float, row: tuple[float, float, float, float], sign: int, start: float) -> float:
+        pulses = quad(lambda w: 1.0 / ((w + BOTTOM) * drift(w, 0.5, row, sign)), start, 0.5)[0]
+        v_0 = slope_voltage(pulse)
+        return v_0 * math.acosh(1.0 + pulses * 280e-6 * math.sinh(pulse / v_0) / v_0)
+
+    down = ramp(V_RESET, RESET, -1, 1.0)
+    # the way down to -1.4 V begins at 2.4 s
+    return {"half_set": around(ramp(V_SET, SET, 1, 0.0), 0.006), "half_reset": around(2.4 + down, 0.01, of=down)}
 
 
 def spread() -> Oracles:
@@ -262,6 +276,7 @@ ORACLES: Table = {
     "1t1h1m_energy": energy,
     "1t1h1m_array_4x4": array,
     "thermal_crosstalk_3x3": crosstalk,
+    "reram_iv": loop,
     "reram_delta_g": steps,
     "reram_variability": spread,
 }
