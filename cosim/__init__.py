@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cosim.fitting.extract import extract
     from cosim.fitting.joint import extract_joint
     from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.law import fit_law
     from cosim.fitting.next_measurement import next_measurement
     from cosim.fitting.recipe import FitRecipe, JointRecipe
     from cosim.fitting.result import FitResult
@@ -86,6 +87,7 @@ _WHERE = {
     "device": "cosim.devices.registry",
     "extract": "cosim.fitting.extract",
     "extract_joint": "cosim.fitting.joint",
+    "fit_law": "cosim.fitting.law",
     "lint_file": "cosim.lint.lint",
     "load_images": "cosim.network.images",
     "load_surrogate": "cosim.surrogate.files:load",
@@ -138,6 +140,7 @@ __all__ = [
     "device",
     "extract",
     "extract_joint",
+    "fit_law",
     "lint_file",
     "load_images",
     "load_surrogate",

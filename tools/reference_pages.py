@@ -193,14 +193,18 @@ def recipes() -> str:
     from cosim.data import spec
     from cosim.data.kinds import KINDS
     from cosim.data.readers import READERS
-    from cosim.fitting import recipe
+    from cosim.fitting import circuit, priors, recipe
 
     def listed(columns: Mapping[str, tuple[str, ...]], between: str) -> str:
         return between.join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items())
 
     kinds = "\n".join(
         f"| `{kind}` | {listed({**entry.columns, **entry.instead}, ' or ' if entry.instead else ', ')}"
-        + (f"; others by their names in the device ({', '.join(entry.further)})" if entry.further else "")
+        + (
+            f"; others by their names in the {'device' if entry.forward else 'bench'} ({', '.join(entry.further)})"
+            if entry.further
+            else ""
+        )
         + " |"
         for kind, entry in KINDS.items()
     )
@@ -217,6 +221,8 @@ def recipes() -> str:
             + "\n",
             _chapter("`[start]`", recipe.StartSpec),
             _chapter("`[fit]`", recipe.FitSpec),
+            _chapter("`[fit.priors.NAME]`", priors.PriorSpec, level=3),
+            _chapter("`[circuit]`", circuit.CircuitSpec),
             _chapter("`[noise]`", recipe.NoiseSpec),
             _chapter("`[held_out]`", recipe.HeldOut),
             _chapter("`[ramps]`", recipe.RampLaw),

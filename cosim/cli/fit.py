@@ -1,159 +1,389 @@
-"""``cosim fit``: a recipe and a measured curve in, a parameter set with a verdict out."""
+"""``cosim fit``: a recipe and measured curves in, parameter sets with a verdict out; ``show``, ``compare``."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cosim.cli.paths import figure_file, require_file
 
 if TYPE_CHECKING:
+    from cosim.fitting.auto import Taken
     from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
+
+HELP = "Extract device parameters from measured curves, and say which of them they determine."
+MORE = (
+    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. "
+    "Exit code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is "
+    "identifiable."
+)
+ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".xls", ".xlsx", ".xlsm", ".ods", ".tdms", ".mat", ".raw")
+
+
+class _Group(TyperGroup):
+    """``cosim fit RECIPE`` is ``cosim fit run RECIPE``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("fit", help="Extract device parameters from a measured curve, and say which of them it determines.")(
-        fit
-    )
+    from cosim.cli.fit_results import compare, show
+
+    group = typer.Typer(name="fit", cls=_Group, help=HELP)
+    group.command("run", help=HELP + MORE)(fit)
+    group.command("show")(show)
+    group.command("compare")(compare)
+    app.add_typer(group)
 
 
 def fit(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe (.toml), or the name of a shipped one.")],
-    data: Annotated[Path | None, typer.Option("--data", help="A file in place of the recipe's own.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE [DATA]...",
+            help="A recipe (.toml) or the name of a shipped one, then files in place of its own; with --auto files and "
+            "folders alone.",
+        ),
+    ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Without a recipe: recognise what each file is, and what describes it.")
+    ] = False,
+    data: Annotated[list[Path] | None, typer.Option("--data", help="The same as DATA; may be repeated.")] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="Fit all files at once: initial states of each, the rest shared.")
+    ] = False,
+    sweep_rate: Annotated[
+        str | None, typer.Option("--sweep-rate", help="Of sweeps without a time column (--auto), e.g. '1 V/s'.")
+    ] = None,
     allow: Annotated[
         list[Path] | None, typer.Option("--allow", help="A further folder that the recipe may read; may be repeated.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write the parameter set here, and the result beside it (.json)."),
+        typer.Option(
+            "-o", "--output", help="Write the parameter set here (.toml), and the result beside it (.json); of several "
+            "results a folder.",
+        ),
     ] = None,
+    report: Annotated[Path | None, typer.Option("--report", "--html", help="Write a page with it all (.html).")] = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", callback=figure_file, help="Write the figure here (.png, .svg, .pdf).")
+    ] = None,
+    following: Annotated[
+        Path | None,
+        typer.Option("--next", help="Write the measurement that would tell most about what is left open (.csv)."),
     ] = None,
     profile: Annotated[
         bool,
         typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
     ] = False,
+    undetermined: Annotated[
+        bool, typer.Option("--undetermined", help="Write a parameter set even where nothing is identifiable.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Extract device parameters from a measured curve, and say which of them it determines.
+) -> None:  # fmt: skip
+    """Extract device parameters from measured curves, and say which of them they determine.
 
     Exit code 0 says that the law explains the curve better than a constant, not that its parameters mean anything: read
-    the verdict. Exit code 1 says that it does not; files that were asked for are written all the same, without errors.
+    the verdict. Exit code 1 says that it does not, that nothing could be fitted, or that a parameter set was asked for
+    and nothing is identifiable.
     """
-    from cosim.cli.output import print_json, to_json
+    from cosim.errors import InputError
+
+    given = [*(inputs or ()), *(str(path) for path in (data or ()))]
+    if not given:
+        raise InputError(
+            "nothing to fit", remedy="name a recipe and files, cosim fit RECIPE DATA, or cosim fit --auto FOLDER"
+        )
+    if report is not None:
+        require_file(report, ".html", ".htm", example="fit.html")
+    if following is not None:
+        require_file(following, ".csv", example="next.csv")
+    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json)
+    if auto:
+        if together or profile or allow:
+            raise InputError("--together, --profile and --allow need a recipe", remedy="leave them out, or --auto")
+        _auto(given, job, sweep_rate)
+    else:
+        if sweep_rate is not None:
+            raise InputError("--sweep-rate goes with --auto", remedy="a recipe names the column of the time")
+        _by_recipe(given[0], given[1:], job, allow=allow or (), profile=profile, together=together)
+    job.end()
+
+
+@dataclass
+class _Job:
+    """What is asked of a fit's results: each is printed and written as it comes, so that an interruption loses none."""
+
+    output: Path | None
+    report: Path | None
+    figure: Path | None
+    following: Path | None
+    undetermined: bool
+    as_json: bool
+    expected: int = 1
+    results: list[FitResult | JointResult] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    failed: bool = False
+
+    def begin(self, expected: int) -> None:
+        """Check the files that will be written, before the work."""
+        from cosim.errors import InputError
+
+        self.expected = expected
+        if self.output is not None:
+            if expected == 1:
+                require_file(self.output, ".toml", example="fit.toml")
+            elif self.output.suffix == ".toml" or self.output.is_file():
+                raise InputError(f"{expected} results do not go into {self.output}", remedy="name a folder: -o results")
+        if self.figure is not None and expected != 1:
+            raise InputError("--figure draws one result, and there are several", remedy="write --report page.html")
+        if self.following is not None and expected != 1:
+            raise InputError("--next is for one result, and there are several", remedy="fit one of the files")
+
+    def add(self, result: FitResult | JointResult, *, name: str = "") -> None:
+        """A result: show it, write its files."""
+        from cosim.cli.fit_results import print_result
+        from cosim.cli.output import advise
+        from cosim.fitting.law_result import LawResult
+        from cosim.fitting.write import write
+
+        self.results.append(result)
+        if not self.as_json:
+            print_result(result)
+        lawful = isinstance(result, LawResult)  # of no device: a constant is an answer too
+        self.failed = self.failed or not (lawful or result.verdict.useful)
+        if self.output is None:
+            return
+        path = self.output if self.expected == 1 else self.output / f"{name or result.recipe.name}.toml"
+        written, why = write(result, path, anyway=self.undetermined)
+        if why:
+            way = "" if lawful else "; --undetermined writes one all the same"
+            left = f"; {path} is of an earlier fit" if path.is_file() else ""
+            advise([f"{result.recipe.name}: no parameter set is written: {why}{way}{left}"])
+            self.failed = self.failed or not lawful
+        self.say(written)
+
+    def say(self, written: Sequence[Path]) -> None:
+        """Print what was written."""
+        for path in written if not self.as_json else ():
+            print(f"written     {path}")
+
+    def pages(self) -> None:
+        """Write the page and the figure of what there is so far."""
+        if self.report is not None and (self.results or self.taken):
+            from cosim.report.fit_page import page
+
+            self.say([page(self.results, self.taken).write(self.report)])
+        if self.figure is not None and self.results:
+            from cosim.report.style import save
+
+            self.say([save(self.results[0].figure(), self.figure)])
+        if self.following is not None and self.results:
+            self._follow(self.results[0], self.following)
+
+    def _follow(self, result: FitResult | JointResult, path: Path) -> None:
+        """Write the next measurement."""
+        from cosim.cli.output import advise
+        from cosim.errors import InputError
+        from cosim.fitting.joint_result import JointResult
+        from cosim.fitting.next_measurement import next_measurement
+
+        if isinstance(result, JointResult):
+            raise InputError("--next is for the fit of one recording", remedy="leave it out")
+        proposal = next_measurement(result)
+        if proposal is None:
+            advise(["no further measurement of this kind would narrow an interval: none is written"])
+            return
+        if not self.as_json and result.proposal is None:  # said already where something is left open
+            print(f"next        {proposal}")
+        self.say([proposal.write(path)])
+
+    def end(self) -> None:
+        """Write the page and the figure, print JSON, and end with the exit code."""
+        self.pages()
+        if self.as_json:
+            from cosim.cli.output import print_json
+
+            if self.taken:
+                print_json({"files": [one.to_json() for one in self.taken]})
+            elif len(self.results) == 1:
+                print_json(self.results[0].to_json())
+            else:
+                print_json({"results": [result.to_json() for result in self.results]})
+        if self.failed:
+            raise typer.Exit(1)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What was fitted when Ctrl-C comes stays: its page is written too."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            done = len(self.taken or self.results)
+            print(f"cosim: note: {done} of {self.expected} done, and kept", file=sys.stderr)
+            self.pages()
+            raise
+
+
+def _by_recipe(
+    recipe: str, files: list[str], job: _Job, *, allow: Sequence[Path], profile: bool, together: bool
+) -> None:
+    from cosim.errors import InputError
     from cosim.fitting.recipe import JointRecipe, load_recipe
 
-    if output is not None:
-        require_file(output, ".toml", example="fit.toml")
-    chosen = load_recipe(recipe, allow=allow or ())
-    result: FitResult | JointResult
-    if isinstance(chosen, JointRecipe):
-        from cosim.errors import InputError
+    chosen = load_recipe(recipe, allow=allow)
+    if together and isinstance(chosen, JointRecipe):
+        raise InputError("the recipe fits its observations together already", remedy="leave out --together")
+    if isinstance(chosen, JointRecipe) or together:
         from cosim.fitting.joint import extract_joint
 
-        if data is not None:
-            raise InputError("the recipe has several observations", remedy="name their files there, without --data")
-        with _progress(chosen.name) as step:
-            result = extract_joint(chosen, profile=profile, progress=step)
-        if not as_json:
-            for one in result.observations:
+        joint = chosen if isinstance(chosen, JointRecipe) else _joined(chosen, files)
+        names = [one.name for one in joint.observations]
+        if files and len(files) != len(names):
+            raise InputError(
+                f"{len(files)} files for the recipe's {len(names)} observations ({', '.join(names)})",
+                remedy="give one file for each, in this order, or none",
+            )
+        job.begin(1)
+        recordings = {
+            spec.name: joint.recording(spec, file) for spec, file in zip(joint.observations, files, strict=False)
+        }
+        with progress(joint.name) as step:
+            found = extract_joint(joint, recordings, profile=profile, progress=step)
+        if not job.as_json:
+            for one in found.observations:
                 print(f"read        {one.name}: {one.recording.reading or f'{len(one.recording)} rows'}")
-    else:
-        from cosim.fitting.extract import extract
+        job.add(found)
+        return
+    from cosim.data.doubts import doubts
+    from cosim.fitting.extract import extract
 
-        curve = chosen.curve(data)
-        if curve.reading is not None and not as_json:
-            print(f"read        {curve.reading}")  # before the fit, which may be what fails
-        with _progress(chosen.name) as step:
-            result = extract(chosen, curve, profile=profile, progress=step)
-    written = []
-    if output is not None:
-        from cosim.files import write_atomic
+    named: list[str | None] = [*files] or [None]
+    curves = [chosen.curve(file) for file in named]
+    job.begin(len(curves))
+    names = _named(chosen.name, [Path(file or "").stem for file in named])
+    with job.kept():
+        for curve, name in zip(curves, names, strict=True):
+            if not job.as_json:
+                from cosim.cli.output import advise
 
-        written.append(result.save(output))
-        written.append(write_atomic(output.with_suffix(".json"), to_json(result.to_json()) + "\n"))
-    if figure is not None:
-        from cosim.report.style import save
-
-        written.append(save(result.figure(), figure))
-    if as_json:
-        print_json(result.to_json())
-    else:
-        _show(result)
-        for path in written:
-            print(f"written     {path}")
-    if not result.verdict.useful:
-        raise typer.Exit(1)
+                if curve.reading is not None:
+                    print(f"read        {curve.reading}")  # before the fit, which may be what fails
+                advise(doubts(curve))
+            recipe_of = chosen if len(curves) == 1 else chosen.model_copy(update={"name": name})
+            with progress(recipe_of.name) as step:
+                result = extract(recipe_of, curve, profile=profile, progress=step)
+            job.add(result)
 
 
-def _show(result: FitResult | JointResult) -> None:
-    from cosim.cli.output import show_table
-    from cosim.fitting.joint_result import JointResult
-
-    def number(value: float | None, digits: int) -> str:
-        return "–" if value is None or math.isnan(value) else f"{value:.{digits}g}"
-
-    def interval(low: float, high: float) -> str:
-        if math.isinf(low) or math.isinf(high):  # an end that the curve does not give
-            return "–" if low == -high else f">= {number(low, 4)}" if math.isinf(high) else f"<= {number(high, 4)}"
-        return f"{number(low, 4)} .. {number(high, 4)}"
-
-    rows = [
-        [
-            row.name,
-            number(row.value, 6),
-            number(row.stderr, 2),
-            interval(*row.verdict.interval),
-            row.unit,
-            row.verdict.status,
-        ]
-        for row in result.rows()
-    ]
-    columns = ("parameter", "value", "std. error", "95 % interval", "unit", "verdict")
-    title = f"{result.recipe.name}: {result.recipe.device}, {result.points}"
-    show_table(title, columns, rows, right=(1, 2))
-    if isinstance(result, JointResult):
-        _show_joint(result)
-    else:
-        _show_one(result)
-    print(f"verdict     {result.verdict.summary}")
-    for sentence in result.verdict.sentences():
-        print(f"  - {sentence}")
-    print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
+def _named(name: str, stems: list[str]) -> list[str]:
+    """Names of parameter sets, one per file; numbered where two files have the same name."""
+    made = [f"{name}_{''.join(c if c.isalnum() else '_' for c in stem)}" for stem in stems]
+    return [f"{one}_{k + 1}" if made.count(one) > 1 else one for k, one in enumerate(made)]
 
 
-def _show_joint(result: JointResult) -> None:
-    for name, spread in result.spreads.items():
-        print(f"population  {name}: spread {spread}")
-    for name, (fitted, held) in result.errors().items():
-        tail = "" if held is None else f", {held:.3%} held out"
-        print(f"error       {name}: {fitted:.3%} RMS of the range{tail}")
-    for stage in result.stages[:-1]:
-        print(f"stage       {stage.title or 'earlier'}: {stage.verdict.summary}")
+def _joined(recipe: FitRecipe, files: list[str]) -> Any:
+    """The recipe over several files at once: an initial state for each file, everything else shared."""
+    from cosim.errors import InputError
+    from cosim.fitting.recipe import JointRecipe
+
+    if len(files) < 2:
+        raise InputError("--together needs two files or more", remedy="name them after the recipe")
+    if recipe.candidates:
+        raise InputError("--together cannot choose among candidates", remedy="write the chosen one under [fit]")
+    own = {state.initial for state in recipe.model.states}
+    body = recipe.data.model_dump(exclude_defaults=True, exclude={"file", "dataset"})
+    stems = [name.removeprefix("_") for name in _named("", [Path(file).stem for file in files])]
+    common = {"noise": recipe.noise, "held_out": recipe.held_out, "ramps": recipe.ramps}
+    joint = JointRecipe.model_validate(
+        {
+            "name": recipe.name,
+            "device": recipe.device,
+            "notes": recipe.notes,
+            "start": recipe.start,
+            "observations": [{**body, **common, "name": stem} for stem in stems],
+            "parameters": {
+                name: {"scope": "own" if name in own else "shared", "by": "observation" if name in own else "device"}
+                | ({"bounds": recipe.fit.bounds[name]} if name in recipe.fit.bounds else {})
+                for name in recipe.fit.vary
+            },
+            "path": recipe.path,
+        }
+    )
+    joint._allowed = recipe._allowed
+    return joint
 
 
-def _show_one(result: FitResult) -> None:
-    for trial in result.trials:
-        kept = "  ← kept" if trial.title == result.choice else ""
-        print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
-    if result.trials:
-        print("            (RMS of the range, cross-validated on the fitted part)")
-    ahead = "" if result.spread is None else " (each read from those before it)"
-    print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
-    if result.held_out_error is not None:
-        print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
+def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
+    from cosim import units
+    from cosim.cli.fit_results import print_taken
+    from cosim.cli.output import progress as bars
+    from cosim.data.recognise import recognise
+    from cosim.fitting.auto import fit_part
+
+    rate = None if sweep_rate is None else units.parse(sweep_rate, "V/s")
+    parts = [part for file in _files(given) for part in recognise(file, sweep_rate=rate)]
+    fits = sum(part.curve is not None for part in parts)
+    job.begin(fits if fits else 1)
+    with job.kept(), bars() as shown:
+        task = shown.add_task("files", total=len(parts))
+        for part in parts:
+            taken = fit_part(part, tell=lambda what, name=part.name: shown.update(task, description=f"{name}: {what}"))  # type: ignore[misc]
+            shown.advance(task)
+            job.taken.append(taken)
+            if not job.as_json:
+                print_taken(taken)
+            if taken.result is not None:
+                job.add(taken.result)
+                if job.output is not None and taken.part.columns and job.expected:
+                    from cosim.fitting.write import write_recipe
+
+                    folder = job.output if job.expected > 1 else job.output.parent
+                    job.say([write_recipe(taken.result, folder / f"{taken.result.recipe.name}_recipe.toml")])
+    if not any(taken.result is not None for taken in job.taken):
+        job.failed = True
+
+
+def _files(given: Sequence[str]) -> list[Path]:
+    """The files of what was named; of a folder those whose ending is one of a recording, in order of their names."""
+    from cosim.cli.output import advise
+    from cosim.errors import InputError, MissingFile
+
+    found: list[Path] = []
+    for name in given:
+        path = Path(name)
+        if not path.exists():
+            raise MissingFile(f"there is no file or folder {name!r}", remedy="check the path")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        kept = [entry for entry in inside if entry.suffix.lower() in ENDINGS]
+        left = [entry.name for entry in inside if entry not in kept]
+        if left:
+            advise([f"{path}: not a recording by its ending, left out: {', '.join(left)}"])
+        if not kept:
+            raise InputError(f"the folder {path} holds no recording", remedy=f"files end in {', '.join(ENDINGS)}")
+        found += kept
+    return found
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, float], None] | None]:
+def progress(name: str) -> Iterator[Callable[[int, float], None] | None]:
     """A line on the terminal with evaluations and chi-square; nothing in a pipe."""
     from rich.console import Console
 

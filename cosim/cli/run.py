@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from cosim.language.fourier import Fourier
 
 Assignments = Annotated[
-    list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE: a circuit parameter, with unit.")
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        help="NAME=VALUE: a circuit parameter, with unit; or a file (.toml) of them, as cosim fit -o writes.",
+    ),
 ]
 
 
@@ -102,7 +107,7 @@ def _bench(
     if form not in (None, "behavioural", "verilog-a"):
         raise UnknownName("form", str(form), ("behavioural", "verilog-a"))
     values = {}
-    for name, text in (_pair(entry, "--param") for entry in param):
+    for name, text in (pair for entry in param for pair in _parameters(entry)):
         if name not in bench.file.parameters:
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
@@ -280,6 +285,25 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not name.strip() or not value.strip():
         raise InputError(f"{option} {text!r} is not NAME=VALUE", remedy=f"write e.g. {option} w0=0.2")
     return name.strip(), value.strip()
+
+
+def _parameters(text: str) -> list[tuple[str, str]]:
+    """NAME=VALUE, or the ``[parameters]`` of a file."""
+    from cosim.errors import InputError, Where, at
+    from cosim.schema import Quantity, located
+    from cosim.toml_files import read_toml
+
+    if "=" in text or not text.endswith(".toml"):
+        return [_pair(text, "--param")]
+    table = read_toml(text, kind="file of parameters").get("parameters")
+    if not isinstance(table, dict) or not table:
+        raise InputError("the file has no parameters", where=Where(text), remedy="write [parameters]")
+    found = []
+    for name, given in table.items():
+        with located(Path(text)), at("parameters", name):
+            quantity = Quantity.model_validate(given)
+        found.append((name, f"{quantity.value!r} {quantity.unit}" if quantity.unit != "1" else repr(quantity.value)))
+    return found
 
 
 def _translated(path: Path, text: str, roots: tuple[Path, ...]) -> tuple[str, Path | None]:

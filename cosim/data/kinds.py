@@ -14,7 +14,7 @@ class CurveKind:
     Args:
         columns: the columns that it has to have, each with the units that it may be in.
         measured: the column that a fit predicts.
-        forward: module and class of the forward model, under `cosim.fitting.forwards`.
+        forward: module and class of the forward model, under `cosim.fitting.forwards`; "": a bench or a function is.
         applied: the column along which a misfit would show, beside the order of the rows; "": every applied one.
         ordered: whether the order of the rows is that of time: a loop, a train.
         drawn: the column that a figure is drawn over, and its label; without a column, over the number of the row.
@@ -88,6 +88,28 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
         "step table": CurveKind(
             {"step": ("S", "V", "1")}, "step", "step_table:StepForward", drawn=("", "row"), quantity="step",
             further=("S", "V", "K", "s", "1"), instead={"read": ("S", "V")},
+        ),
+        "values": CurveKind(
+            {"at": ("s", "V", "A", "Hz", "K", "1"), "value": ("V", "A", "S", "Ohm", "W", "J", "K", "s", "Hz", "1")},
+            "value", "", "at", drawn=("at", "place"), quantity="value",
+            further=("V", "A", "S", "K", "s", "1"),
+        ),
+        # Described by laws that belong to no device (`cosim.fitting.laws`).
+        "relaxation": CurveKind(
+            {"time": ("s",), "read": ("S", "1", "K", "V", "A")}, "read", "lawful:LawForward", "time",
+            drawn=("time", "time (s)"), quantity="read",
+        ),
+        "endurance": CurveKind(
+            {"cycle": ("1",), "read": ("S", "1", "V", "A")}, "read", "lawful:LawForward", "cycle",
+            drawn=("cycle", "cycle"), quantity="read",
+        ),
+        "paired pulses": CurveKind(
+            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "lawful:LawForward", "interval",
+            drawn=("interval", "interval (s)"), quantity="ratio of the second response to the first",
+        ),
+        "stdp window": CurveKind(
+            {"interval": ("s",), "change": ("1", "S", "A", "V")}, "change", "lawful:LawForward", "interval",
+            drawn=("interval", "interval (s)"), quantity="change",
         ),
     }
 )  # fmt: skip

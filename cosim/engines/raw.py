@@ -89,8 +89,9 @@ def stream_raw(
 ) -> Iterator[RawBlock]:
     """The plots of a raw file in blocks of ``block`` points (None: 8 MiB), for files that are larger than memory.
 
-    Each block has arrays of its own; a plot without points is one block. Arguments and errors are those of `read_raw`,
-    the errors raised as the reading reaches them, and `InputError` for a block without points.
+    Each block has arrays of its own; a plot without points is one block, and so is one of LTspice's. Arguments and
+    errors are those of `read_raw`, the errors raised as the reading reaches them, and `InputError` for a block without
+    points.
     """
     if block is not None and block < 1:
         raise InputError(f"a block of {block} points", remedy="give 1 or more")

@@ -122,7 +122,7 @@ def check_steps(device: DeviceModel, model: Array, curve: Curve) -> None:
         )
 
 
-def check_current(device: DeviceModel, model: Array, curve: Curve) -> None:
+def check_current(name: str, model: Array, curve: Curve) -> None:
     """Refuse a current that runs against the model's over the whole curve."""
     v, measured = curve["voltage"], curve["current"]
     if not np.all(np.isfinite(model)):
@@ -133,7 +133,7 @@ def check_current(device: DeviceModel, model: Array, curve: Curve) -> None:
     slope = _rank(v, measured) * _rank(v, model) if v.min() < 0.0 < v.max() else cosine
     if cosine < 0.0 and slope < 0.0 and max(_chance(cosine, v.size), _chance(slope, v.size)) < CERTAIN:
         raise DataError(
-            f"the current has the opposite sign of that into {device.name} (correlation {cosine:+.2f}), as the current "
+            f"the current has the opposite sign of that into {name} (correlation {cosine:+.2f}), as the current "
             "of a voltage source in SPICE, i(v1), has",
             where=curve.where,
             remedy="write columns.current.sign = -1, or sign = 1 where it is right",

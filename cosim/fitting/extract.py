@@ -14,10 +14,10 @@ from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
-from cosim.fitting.forward import forward_for
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL, judge
 from cosim.fitting.plateau import Plateau
+from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.published import unusual
@@ -25,6 +25,7 @@ from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
+from cosim.fitting.simulators import simulators
 from cosim.fitting.start import bounds_of, other_starts, start_of
 from cosim.fitting.uncertainty import band_of, covariance_of
 from cosim.schema import located
@@ -32,6 +33,8 @@ from cosim.schema import located
 FOLDS = 3
 # Fits that alternate with the estimate of the noise where rows are clipped.
 CENSORED_ROUNDS = 3
+# The same with priors, which may have moved the first fit far from the curve.
+PRIOR_ROUNDS = 6
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
 # Up to so many points an interval of a train with varying steps comes from the profile likelihood (our choice).
@@ -43,6 +46,7 @@ def extract(
     curve: Curve | None = None,
     *,
     profile: bool = False,
+    near: Values | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a device's parameters to a curve by Levenberg–Marquardt, and judge what the curve determines.
@@ -51,6 +55,7 @@ def extract(
         recipe: what varies, from where, within which bounds; the held-out part.
         curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
+        near: where a search has been already: the minimum there is taken, and no other looked for.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -60,8 +65,15 @@ def extract(
     >>> fit.training_error < 1e-3
     True
     """
+    with simulators():
+        measured = recipe.curve() if curve is None else curve
+        return _extract(recipe, measured, profile=profile, near=near, progress=progress)
+
+
+def _extract(
+    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, progress: Progress | None
+) -> FitResult:
     began = time.perf_counter()
-    curve = recipe.curve() if curve is None else curve
     _check_curve(recipe, curve)
     held_out = recipe.held_out.rows(curve)
     if held_out.all():
@@ -69,12 +81,12 @@ def extract(
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
     chosen, trials = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
             chosen, trials = _choose(recipe, curve, held_out, limit)
-            found = _fitted(recipe, curve, ~held_out, chosen, limit, progress=progress)
+            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
     found = _with_process(recipe, found, chosen)
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
@@ -91,7 +103,11 @@ def extract(
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
-    remarks += unusual(recipe.model, {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)})
+    remarks += weighed(problem, minimum.p, uncertainty)
+    if recipe.device:
+        fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
+        known = {entry.name for entry in recipe.model.params}
+        remarks += unusual(recipe.model, {name: value for name, value in fresh.items() if name in known})
     return FitResult(
         recipe=recipe,
         curve=curve,
@@ -138,9 +154,10 @@ def _fitted(
     choice: RampLaw,
     limit: Plateau | None,
     *,
+    near: Values | None,
     progress: Progress | None,
 ) -> _Found:
-    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, progress=progress)
+    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, progress=progress)
     known = recipe.noise.per_point(curve) is not None
     return _Found(minimum, problem, check_fit(problem, minimum.p, curve, noise_known=known), known)
 
@@ -148,7 +165,7 @@ def _fitted(
 def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
     """The fit with varying steps, where residuals of a pulse train ask for it and it leaves nothing but noise."""
     step, check, forward = recipe.noise.step, found.check, found.problem.forward
-    if not isinstance(forward, PulseTrainForward) or step == 0.0:
+    if not isinstance(forward, PulseTrainForward) or step == 0.0 or found.problem.priors:
         return found
     if step is None and (check.size < SMALL or not check.structured or not check.explains):
         return found
@@ -175,11 +192,16 @@ def _is_new(name: str, problem: Problem) -> bool:
 def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
     if curve.kind != recipe.data.kind:
         raise InputError(f"a curve of kind {curve.kind!r}; the recipe's is {recipe.data.kind!r}", where=curve.where)
-    if recipe.noise.step and curve.kind != "pulse train":
-        with located(recipe.path), at("noise", "step"):
-            raise InputError(
-                f"noise.step is for pulse trains, and the curve is of kind {curve.kind!r}", remedy="remove it"
-            )
+    if recipe.noise.step:
+        reason = ""
+        if curve.kind != "pulse train":
+            reason = f"noise.step is for pulse trains, and the curve is of kind {curve.kind!r}"
+        elif recipe.circuit is not None or recipe.fit.priors:
+            what = "through a circuit" if recipe.circuit is not None else "with priors"
+            reason = f"noise.step is not for a pulse train that is fitted {what}"
+        if reason:
+            with located(recipe.path), at("noise", "step"):
+                raise InputError(reason, remedy="remove it")
     parts = curve.parts()
     if len(parts) > 1:
         labels = ", ".join("/".join(labels.values()) for labels, _ in parts[:8])
@@ -194,7 +216,7 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
 
 def _check_against_device(recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_]) -> None:
     """Sign, order and kind of the whole curve, before its noise is taken for the law's fault."""
-    forward = forward_for(recipe.model, curve, ~held_out)
+    forward = recipe.forward_of(curve, ~held_out, recipe.ramps)
     stated = recipe.data.columns.values()
     forward.check(
         start_of(recipe, forward, {}, {})[0],
@@ -216,11 +238,11 @@ def _fit(
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
     measured = rows if limit is None else rows & ~limit.rows  # start values cannot be read off a clipped row
-    forward = forward_for(recipe.model, curve, measured, law={"course": choice.course, "start": choice.start})
+    forward = recipe.forward_of(curve, measured, choice)
     known = {entry.name for entry in forward.params}
     for name in vary:
         if name not in known:
-            raise UnknownName(f"parameter of {recipe.device} in a curve of kind {curve.kind!r}", name, known)
+            raise UnknownName(f"parameter of {recipe.subject} in a curve of kind {curve.kind!r}", name, known)
     twice = sorted({name for name in vary if vary.count(name) > 1})
     if twice:
         with located(recipe.path), at(*(() if isinstance(choice, Candidate) else ("fit", "vary"))):
@@ -253,7 +275,11 @@ def _fit(
     start, outside = start_of(recipe, forward, bounds, extra)
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
-    problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds)
+    with located(recipe.path):
+        # A prior is of every candidate that varies its parameter.
+        wanted = {name: spec for name, spec in recipe.fit.priors.items() if name in vary or name not in everywhere}
+        priors = priors_of(wanted, forward.params, vary)
+    problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds, priors=priors)
     idle = dead(problem, start)
     if len(idle) == len(vary):
         raise InputError(
@@ -262,17 +288,20 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is None:
-        best = search(moving, start, others=other_starts(recipe.model, start, vary), outside=outside, progress=progress)
+        others = other_starts(recipe.model, start, vary) if recipe.device else []
+        method = recipe.fit.method
+        best = search(moving, start, others=others, outside=outside, method=method, progress=progress)
     else:
         best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     _require_minimum(best)
-    if limit is None:
+    if limit is None and not (priors and noise is None):
         return best, problem
-    for _ in range(CENSORED_ROUNDS):  # the likelihood of a clipped row depends on the noise
+    for _ in range(CENSORED_ROUNDS if limit is not None else PRIOR_ROUNDS):
+        # The likelihood of a clipped row, and the weight of a prior, depend on the noise.
         sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
-        problem = replace(problem, rows=rows, sigma=sigma, side=limit.side)
+        problem = replace(problem, rows=rows, sigma=sigma, side=None if limit is None else limit.side)
         best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     return best, problem

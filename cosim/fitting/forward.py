@@ -56,11 +56,17 @@ class Forward(ABC):
         params: the parameters that it takes: the device's, and those that belong to the measurement only.
         active: the names among them that the prediction of this kind of curve can depend on.
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
+        tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
+        expensive: whether a prediction takes a simulation: then a search makes few of them.
+        stand_in: a fast model of the same curve, from whose minimum a search of an expensive one starts.
     """
 
     params: tuple[Param, ...]
     active: tuple[str, ...]
     choices: ClassVar[tuple[str, ...]] = ()
+    tolerance: float = 1e-10
+    expensive: ClassVar[bool] = False
+    stand_in: Forward | None = None
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         """The physical bounds of each parameter."""
@@ -69,6 +75,10 @@ class Forward(ABC):
     @abstractmethod
     def predict(self, p: Values) -> Array:
         """The measured column as the device would give it; (n,), in the column's unit."""
+
+    def predict_each(self, places: Sequence[Values]) -> list[Array]:
+        """`predict` at each of several places; (n,) each."""
+        return [self.predict(p) for p in places]
 
     @abstractmethod
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
@@ -99,6 +109,10 @@ class Forward(ABC):
         """The device parameters that ``values`` of `params` amount to."""
         return dict(values)
 
+    def provenance(self) -> dict[str, str]:
+        """What a prediction depends on beside curve, recipe and cosim: hashes and versions, by name."""
+        return {}
+
 
 class ExplicitForward(Forward):
     """A prediction without a memory from row to row: ``evaluate`` takes parameters (m, 1) and gives (m, n) or (n,)."""
@@ -118,6 +132,51 @@ class ExplicitForward(Forward):
         # Where none of the parameters acts, the prediction has no columns for them.
         both = np.broadcast_to(np.asarray(self.evaluate(shifted), dtype=float), (2 * k, predicted.size))
         return predicted, (both[:k] - both[k:]) / distance[:, None]
+
+
+class PointForward(Forward):
+    """A prediction for one place at a time: derivatives are differences of `predict_each`, all in one call.
+
+    Attributes:
+        difference: step of the differences, relative to a parameter's size.
+    """
+
+    difference: float = trajectory.DIFFERENCE
+
+    @abstractmethod
+    def predict_each(self, places: Sequence[Values]) -> list[Array]:
+        """The prediction at each place; (n,) each, NaN where there is none."""
+
+    def predict(self, p: Values) -> Array:
+        """The prediction; (n,)."""
+        return self.predict_each([p])[0]
+
+    def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
+        """Prediction and derivatives; (n,), (k, n).
+
+        A parameter is moved to one side only at a physical bound, and where the other side has no prediction.
+        """
+        by_name, places = {entry.name: entry for entry in self.params}, [p]
+        for name in names:
+            value, (low, high), default = float(p[name]), by_name[name].bounds, abs(by_name[name].default)
+            span = high - low if np.isfinite(high - low) else 1.0
+            step = self.difference * (abs(value) or default or span)
+            places += [p.with_(**{name: min(value + step, high)}), p.with_(**{name: max(value - step, low)})]
+        predicted, *moved = self.predict_each(places)
+        ends = [
+            (found, at) if np.all(np.isfinite(found)) else (predicted, p)
+            for found, at in zip(moved, places[1:], strict=True)
+        ]
+        slopes = np.full((len(names), predicted.size), np.nan)
+        for slope, name, (up, above), (down, below) in zip(slopes, names, ends[::2], ends[1::2], strict=True):
+            if (distance := float(above[name]) - float(below[name])) > 0.0:
+                with np.errstate(invalid="ignore"):  # where there is no prediction there is no derivative
+                    slope[:] = (up - down) / distance
+        return predicted, slopes
+
+    def guess(self, p: Values) -> Mapping[str, float]:
+        """Empty: nothing is known of the law but its values."""
+        return {}
 
 
 class SequenceForward(Forward):

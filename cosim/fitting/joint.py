@@ -23,16 +23,18 @@ from cosim.devices.registry import device as find_device
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
-from cosim.fitting.forward import forward_for
 from cosim.fitting.identify import LEVEL, judge
 from cosim.fitting.joint_result import JointResult, StageResult
+from cosim.fitting.methods import LEAST_SQUARES
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread, spreads
+from cosim.fitting.priors import Prior, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.recipe import JointRecipe, StageSpec
 from cosim.fitting.residuals import EXACT, Order, ResidualCheck, check_residuals, orders
 from cosim.fitting.result import Cost
 from cosim.fitting.search import dead, search
+from cosim.fitting.simulators import simulators
 from cosim.fitting.start import bounds_of, start_of
 from cosim.fitting.uncertainty import covariance_of
 from cosim.schema import located
@@ -69,7 +71,7 @@ def extract_joint(
     ['g_on[A]', 'v_sat', 'v_c', 'g_on[B]']
     """
     began = time.perf_counter()
-    with located(recipe.path):
+    with simulators(), located(recipe.path):
         observations = observe(recipe, recordings)
         _check_parameters(recipe, observations)
         done: list[StageResult] = []
@@ -96,9 +98,10 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
             for labels, recording in parts:
                 name = spec.name if len(parts) == 1 else f"{spec.name}/{'/'.join(labels.values())}"
                 held_out = spec.held_out.rows(recording)
-                device = recipe.model if spec.model is None else find_device(spec.model)
+                name_of = spec.model or recipe.device
+                device = find_device(name_of) if name_of or spec.circuit is None else None
                 law = {"course": spec.ramps.course, "start": spec.ramps.start}
-                forward = forward_for(device, recording, ~held_out, law=law)
+                forward = recipe.forward(recording, ~held_out, law=law, device=device, circuit=spec.circuit)
                 known = {entry.name for entry in forward.params}
                 vary = {n: p.bounds for n, p in recipe.parameters.items() if n in forward.active}
                 given = {n: ends for n, ends in vary.items() if ends is not None}
@@ -248,6 +251,7 @@ def _solve(
     )  # fmt: skip
     members = len(forward.members)
     bounds = _bounds(forward)
+    priors = _priors(forward)
     start = start.with_(**{name: min(max(float(start[name]), low), high) for name, (low, high) in bounds.items()})
     names = forward.active
     if int(seen.sum()) <= len(names):
@@ -274,6 +278,7 @@ def _solve(
             names,
             bounds,
             np.concatenate([side, np.zeros(members, dtype=np.int64)]) if limits and side.any() else None,
+            priors,
         )
 
     current = problem(limits=False)
@@ -284,8 +289,9 @@ def _solve(
             "value within the bounds",
             remedy="vary what they show",
         )
-    if search_on:
-        best = search(current, start, others=_elsewhere(forward, start), progress=progress)
+    if search_on or stage.method != LEAST_SQUARES:
+        others = _elsewhere(forward, start)
+        best = search(current, start, others=others, method=stage.method, progress=progress)
     else:
         best = current.minimise(start, progress=progress)
     spent = best.evaluations
@@ -316,9 +322,20 @@ def _bounds(forward: JointForward) -> dict[str, tuple[float, float]]:
     return found
 
 
+def _priors(forward: JointForward) -> tuple[Prior, ...]:
+    """Of each value of a parameter that has one; of a population, of its mean."""
+    entries, found = {entry.name: entry for entry in forward.params}, []
+    for name, unknown in forward.unknowns.items():
+        given = forward.specs[unknown.parameter].prior
+        if given is not None and (unknown.scope != "population" or not unknown.group):
+            with at("parameters", unknown.parameter, "prior"):
+                found.append(given.prior(name, entries[name]))
+    return tuple(found)
+
+
 def _elsewhere(forward: JointForward, start: Values) -> list[Values]:
     """Further starts that the devices propose."""
-    models = {one.model.name: one.model for one in forward.observations}
+    models = {one.model.name: one.model for one in forward.observations if one.model is not None}
     made = []
     for factors in (factors for device in models.values() for factors in device.elsewhere):
         changes = {
@@ -354,7 +371,7 @@ def _leverage(problem: Problem, p: Values) -> Array:
     length = np.linalg.norm(jacobian, axis=1)
     q = np.linalg.qr((jacobian[length > 0.0] / length[length > 0.0, None]).T)[0]
     leverage = np.zeros(problem.rows.size)
-    leverage[problem.rows] = np.sum(q**2, axis=1)
+    leverage[problem.rows] = np.sum(q**2, axis=1)[: int(problem.rows.sum())]  # without those of priors
     return leverage
 
 
@@ -363,7 +380,7 @@ def _spreads(problem: Problem, p: Values, size: Mapping[str, float]) -> dict[str
     assert isinstance(forward, JointForward)
     data = np.arange(problem.rows.size) < forward.measured_rows
     kept = data[problem.rows]
-    residual, jacobian = problem.residual(p)[kept], problem.jacobian(p)[:, kept]
+    residual, jacobian = (found[..., : kept.size][..., kept] for found in (problem.residual(p), problem.jacobian(p)))
     return spreads(forward, p, names=problem.names, residual=residual, jacobian=jacobian, size=size)
 
 
@@ -427,7 +444,8 @@ def _judged(stage: StageSpec, found: _Found, *, held: Sequence[str], profile: bo
     uncertainty = covariance_of(problem, minimum.p, scale=1.0)
     known = found.check.noise_known
     verdict = judge(problem, minimum, uncertainty, found.check, scale=1.0, noise_known=known, profile=profile)
-    parameters, remarks = list(verdict.parameters), list(verdict.remarks)
+    parameters = list(verdict.parameters)
+    remarks = [*verdict.remarks, *weighed(problem, minimum.p, uncertainty)]
     for j, entry in enumerate(parameters):
         of = entry.name.removesuffix(".mean")
         error = uncertainty.stderr(entry.name)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from cosim import __version__
 from cosim.devices.base import Values
+from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.fitting.identify import Identifiability
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
@@ -112,6 +113,11 @@ class JointResult:
 
         A set has a standard error where the verdict does not deny it; covariances are in the stages.
         """
+        if not self.recipe.device:
+            raise InputError(
+                f"{self.recipe.name} was fitted to no device, so that there is no parameter set of one",
+                remedy="take its values: rows(), to_json()",
+            )
         base = self.recipe.starting_set()
         known = {entry.name: entry for entry in self.recipe.model.params}
         source = "extracted from " + ", ".join(dict.fromkeys(o.recording.source or o.name for o in self.observations))
@@ -141,12 +147,27 @@ class JointResult:
         return made
 
     def save(self, path: str | Path) -> Path:
-        """Write all `parameter_sets` into one file, replacing it atomically."""
+        """Write all `parameter_sets` into one file, replacing it atomically; without a device the unknowns alone."""
         import tomllib
 
+        if not self.recipe.device:
+            return write_atomic(path, tomli_w.dumps(self._values()))
         sets = [tomllib.loads(found.to_toml())["sets"] for found in self.parameter_sets().values()]
         body = {name: table for one in sets for name, table in one.items()}
         return write_atomic(path, tomli_w.dumps({"device": self.recipe.device, "sets": body}))
+
+    def _values(self) -> dict[str, Any]:
+        """The unknowns as ``[parameters]`` of a bench: those of a group under ``[groups.GROUP]``."""
+        unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
+        found: dict[str, Any] = {"parameters": {}, "groups": {}}
+        for row in self.rows():
+            unknown = unknowns[row.name]
+            table = found["groups"].setdefault(unknown.group, {}) if unknown.group else found["parameters"]
+            table[unknown.parameter] = {"value": row.value, "unit": row.unit}
+        errors = {row.name: row.stderr for row in self.rows() if row.stderr is not None}
+        notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
+        fit = {"name": self.recipe.name, "notes": notes, "stderr": errors, "provenance": self.provenance()}
+        return {**found, "fit": fit}
 
     def _populations(self) -> list[str]:
         return [f"population of {name}: spread {spread}" for name, spread in self.spreads.items()]
@@ -154,7 +175,9 @@ class JointResult:
     def provenance(self) -> dict[str, str]:
         """Hashes and versions that make the result reproducible."""
         data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
-        return {**data, "recipe_sha256": self.recipe.fingerprint(), "cosim": __version__}
+        for one in self.observations:
+            data |= {f"{key} of {one.name}": value for key, value in one.forward.provenance().items()}
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), **made_with()}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
@@ -163,7 +186,7 @@ class JointResult:
         readings = {one.name: one.recording.reading for one in self.observations}
         return {
             "name": self.recipe.name,
-            "device": self.recipe.device,
+            "device": self.recipe.device or None,
             "parameters": {
                 row.name: {
                     "parameter": unknowns[row.name].parameter,

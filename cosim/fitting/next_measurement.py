@@ -15,8 +15,9 @@ Rows whose order means nothing are chosen one by one, each where it lowers the s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,9 @@ from cosim.data.kinds import KINDS
 from cosim.data.recording import Recording
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
+from cosim.files import write_atomic
 from cosim.fitting.designs import Design, designs
-from cosim.fitting.forward import Forward, SequenceForward, forward_for
+from cosim.fitting.forward import Forward, PointForward, SequenceForward
 from cosim.fitting.problem import Problem
 from cosim.fitting.result import FitResult
 from cosim.fitting.uncertainty import natural_size
@@ -37,6 +39,10 @@ from cosim.units import show
 REACHES, HALF, ROWS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0), 0.5, (100, 200)
 # Parameter values that a design is averaged over, of so many that are drawn, those that fit the curve best.
 DRAWS, DRAWN = 6, 60
+# An error that falls by less is not put into numbers.
+NO_BETTER = 0.8
+# Parameters that raise chi-square by no more than that of three standard deviations describe the curve too.
+LIKELY = 9.0
 # Designs within this part of the smallest error are equal: the larger determinant decides.
 EQUAL = 0.05
 # Groups of rows that a proposal of loose rows consists of, at most; the part of the information that is located.
@@ -56,6 +62,7 @@ class NextMeasurement:
         gain: of ln det M, all parameters together.
         tells: where the information about ``parameter`` would come from: column or state -> (low, high), SI.
         units: of ``tells``.
+        units_applied: of the columns of ``design``.
     """
 
     design: Design
@@ -66,6 +73,14 @@ class NextMeasurement:
     gain: float
     tells: Mapping[str, tuple[float, float]]
     units: Mapping[str, str]
+    units_applied: Mapping[str, str]
+
+    def write(self, path: str | Path) -> Path:
+        """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv)."""
+        head = ",".join(f"{name} ({self.units_applied[name]})" for name in self.design.columns)
+        rows = zip(*(column.tolist() for column in self.design.columns.values()), strict=True)
+        lines = (",".join(f"{value:.10g}" for value in row) for row in rows)
+        return write_atomic(path, "\n".join([head, *lines]) + "\n")
 
     def __str__(self) -> str:
         spans = [
@@ -73,6 +88,8 @@ class NextMeasurement:
             for name, (low, high) in self.tells.items()
         ]
         tells = f"; what tells {self.parameter} is at {', '.join(spans)}" if spans else ""
+        if self.after > NO_BETTER * self.before:  # the linear model at a bound says little about how much
+            return f"{self.design.title}: would tell most about {self.parameter}{tells}"
         still = "" if self.worst == self.parameter else f" (of {self.worst})"
         return (
             f"{self.design.title}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
@@ -93,7 +110,7 @@ def next_measurement(
         seed: of the parameters that a design is averaged over.
 
     Raises:
-        InputError: ``reach`` below 1 or not finite, fewer than one row.
+        InputError: ``reach`` below 1 or not finite, fewer than one row, a fit of a circuit or of a function.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> proposal = cosim.next_measurement(fit)
@@ -104,6 +121,12 @@ def next_measurement(
         raise InputError(f"reach = {reach:g}", remedy="give 1 to stay within what was applied, or more")
     if rows is not None and rows < 1:
         raise InputError(f"{rows} rows", remedy="give at least one")
+    if isinstance(fit.forward, PointForward):
+        raise InputError(
+            f"{fit.recipe.name} was fitted by {'simulations' if fit.forward.expensive else 'a function'}, for which "
+            "further measurements are not designed",
+            remedy="fit the device alone, where that is possible",
+        )
     study, count = _Study(fit, np.random.default_rng(seed)), rows or min(max(len(fit.curve), ROWS[0]), ROWS[1])
     best: NextMeasurement | None = None
     for far in REACHES if reach is None else (reach,):
@@ -139,10 +162,16 @@ class _Study:
         self._points = self._likely(rng)
 
     def _usual(self) -> Values:
-        """The fitted parameters; what the curve does not show at all has its default, wherever a search left it."""
+        """The fitted parameters; those that the curve does not hold where they are, flat or at a bound, by default."""
         fit, entries = self._fit, {entry.name: entry for entry in self._fit.forward.params}
-        idle = {name: entries[name].default for name in fit.uncertainty.flat}
-        return fit.values.with_(**{name: float(np.clip(value, *fit.bounds[name])) for name, value in idle.items()})
+
+        def usual(names: Iterable[str]) -> Values:
+            values = {name: float(np.clip(entries[name].default, *fit.bounds[name])) for name in names}
+            return fit.values.with_(**values)
+
+        both = usual([*fit.uncertainty.flat, *fit.uncertainty.at_bound])
+        likely = self._problem.chi_square(both) <= self._problem.chi_square(fit.values) + LIKELY
+        return both if likely else usual(fit.uncertainty.flat)
 
     def _likely(self, rng: np.random.Generator) -> list[Values]:
         """The fitted parameters, and others that describe the curve hardly worse."""
@@ -201,13 +230,12 @@ class _Study:
         tells, units = self._tells(design, forward, then[0], known[0][1], parameter)
         return NextMeasurement(
             design, parameter, float(before.max()), float(after.max()), names[int(np.argmax(after))],
-            float(np.mean(gains)), tells, units,
+            float(np.mean(gains)), tells, units, {name: fit.curve.units[name] for name in design.columns},
         )  # fmt: skip
 
     def _forward(self, curve: Recording) -> Forward:
         rows = np.append(self._problem.rows, np.zeros(len(curve) - self._problem.rows.size, dtype=bool))
-        law = {"course": self._law.course, "start": self._law.start}
-        return forward_for(self._fit.recipe.model, curve, rows, law=law)
+        return self._fit.recipe.forward_of(curve, rows, self._law)
 
     def _tells(
         self, design: Design, forward: Forward, information: Array, new: Array, parameter: str

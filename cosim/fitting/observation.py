@@ -34,7 +34,7 @@ class Observation:
         spec: of the recipe.
         recording: what was measured.
         labels: of its device, cycle and sweep.
-        model: of the device.
+        model: of the device; None: a circuit alone.
         forward: what that predicts.
         bounds: of the parameters that vary in a fit.
         held_out: (n,) true where a row is never fitted.
@@ -47,7 +47,7 @@ class Observation:
     spec: ObservationSpec
     recording: Recording
     labels: Mapping[Group, str]
-    model: DeviceModel
+    model: DeviceModel | None
     forward: Forward
     bounds: Mapping[str, tuple[float, float]]
     held_out: NDArray[np.bool_]
@@ -96,7 +96,7 @@ class JointForward(Forward):
     """
 
     def __init__(self, observations: Sequence[Observation], specs: Mapping[str, ParameterSpec]) -> None:
-        self.observations = tuple(observations)
+        self.observations, self.specs = tuple(observations), specs
         unknowns: dict[str, Unknown] = {}
         params: dict[str, Param] = {}
         # Of each observation: local name -> unknown, of what its forward model depends on.
@@ -131,10 +131,28 @@ class JointForward(Forward):
         """The parameters of the observation number ``k`` under the unknowns ``p``."""
         return self.observations[k].base.with_(**{name: p[unknown] for name, unknown in self.names[k].items()})
 
+    @property
+    def expensive(self) -> bool:  # type: ignore[override]
+        """Whether an observation is simulated."""
+        return any(one.forward.expensive for one in self.observations)
+
+    @property
+    def tolerance(self) -> float:  # type: ignore[override]
+        """That of the roughest observation."""
+        return max(one.forward.tolerance for one in self.observations)
+
     def predict(self, p: Values) -> Array:
         """Every observation, then every value of a population minus its mean; (n + members,)."""
         made = [one.forward.predict(self.local(k, p)) for k, one in enumerate(self.observations)]
         return np.concatenate([*made, [p[name] - p[f"{of}.mean"] for name, of in self.members]])
+
+    def predict_each(self, places: Sequence[Values]) -> list[Array]:
+        """`predict` at each place; of one observation after the other, so that each can simulate all places at once."""
+        made = [one.forward.predict_each([self.local(k, p) for p in places]) for k, one in enumerate(self.observations)]
+        return [
+            np.concatenate([*parts, [p[name] - p[f"{of}.mean"] for name, of in self.members]])
+            for p, *parts in zip(places, *made, strict=True)
+        ]
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction (n,) and derivatives by ``names`` (k, n); each observation computes only its own rows."""

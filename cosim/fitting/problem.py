@@ -24,8 +24,8 @@ from cosim.fitting.coordinates import Coordinates
 from cosim.fitting.forward import Forward
 from cosim.fitting.minimise import minimise
 from cosim.fitting.plateau import most_likely
+from cosim.fitting.priors import Prior
 
-TOLERANCE = 1e-10
 EVALUATIONS = 400  # a fit that is not done by then follows an endless valley
 # Relative to the coordinates' size; what is left is rounding.
 STEP = 1e-10
@@ -72,6 +72,7 @@ class Problem:
         bounds: of each of them; the search does not leave them.
         side: (n,) of rows at an instrument's limit: +1 where the true value is at least the measured one, −1 at most,
             0 elsewhere (`plateau`); None: no row is clipped. ``sigma`` has to be the noise itself then.
+        priors: what is known of parameters that vary, a row of the residual each; ``sigma`` as with ``side``.
     """
 
     forward: Forward
@@ -81,6 +82,7 @@ class Problem:
     names: tuple[str, ...]
     bounds: Mapping[str, tuple[float, float]]
     side: NDArray[np.int64] | None = None
+    priors: tuple[Prior, ...] = ()
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -89,16 +91,26 @@ class Problem:
 
     @property
     def points(self) -> int:
-        """Number of rows that take part and were measured, not clipped."""
-        return int(self.seen.sum())
+        """Number of rows that take part and were measured, not clipped; a prior on a varying parameter is one."""
+        return int(self.seen.sum()) + len(self._priors)
+
+    @property
+    def _priors(self) -> list[Prior]:
+        return [prior for prior in self.priors if prior.name in self.names]
 
     def residual(self, p: Values) -> Array:
-        """(prediction − measurement) / sigma of the rows that take part; of a clipped one, its likelihood's root."""
-        residual = (self.forward.predict(p) - self.measured) / self.sigma
+        """(prediction − measurement) / sigma of the rows that take part; of a clipped one, its likelihood's root.
+
+        Below them the priors: how far each parameter is from its centre, in standard deviations.
+        """
+        return self._residual(p, self.forward.predict(p))
+
+    def _residual(self, p: Values, predicted: Array) -> Array:
+        residual = (predicted - self.measured) / self.sigma
         if self.side is not None:
             clipped = self.side != 0
             residual[clipped] = most_likely(residual[clipped], self.side[clipped])[0]
-        return np.asarray(residual[self.rows])
+        return np.append(residual[self.rows], [prior.residual(p) for prior in self._priors])
 
     def jacobian(self, p: Values, names: Sequence[str] | None = None) -> Array:
         """Derivatives of `residual` by each parameter; (k, rows)."""
@@ -109,17 +121,29 @@ class Problem:
             clipped = self.side != 0
             residual = ((predicted - self.measured) / self.sigma)[clipped]
             derivatives[:, clipped] *= most_likely(residual, self.side[clipped])[1]
-        return np.asarray(derivatives[:, self.rows])
+        if not (priors := self._priors):
+            return np.asarray(derivatives[:, self.rows])
+        known = [[prior.slope(p) * (name == prior.name) for prior in priors] for name in wanted]
+        return np.concatenate([derivatives[:, self.rows], np.array(known).reshape(len(wanted), -1)], axis=1)
 
     def scale(self, p: Values) -> float:
         """Standard deviation of the measured rows' residuals, in units of ``sigma``."""
         residual = ((self.forward.predict(p) - self.measured) / self.sigma)[self.seen]
-        return math.sqrt(float(residual @ residual) / (residual.size - len(self.names)))
+        free = float(residual.size - len(self.names))
+        if priors := len(self._priors):  # a prior takes part of the parameters off the rows: its rows' leverage
+            jacobian = self.jacobian(p)
+            length = np.maximum(np.linalg.norm(jacobian, axis=1, keepdims=True), 1e-300)
+            free += float(np.sum(np.linalg.qr((jacobian / length).T)[0][-priors:] ** 2))
+        return math.sqrt(float(residual @ residual) / free)
 
     def chi_square(self, p: Values) -> float:
         """Sum of the squared residuals; infinite where the model is."""
-        residual = self.residual(p)
-        return float(residual @ residual) if np.all(np.isfinite(residual)) else math.inf
+        return _squares(self.residual(p))
+
+    def chi_squares(self, places: Sequence[Values]) -> list[float]:
+        """`chi_square` at each of several places."""
+        made = zip(places, self.forward.predict_each(places), strict=True)
+        return [_squares(self._residual(p, predicted)) for p, predicted in made]
 
     def without(self, *fixed: str) -> Problem:
         """The same problem with some parameters held."""
@@ -148,13 +172,14 @@ class Problem:
         self,
         start: Values,
         *,
-        tolerance: float = TOLERANCE,
+        tolerance: float | None = None,
         logarithmic: bool = True,
         evaluations: int = EVALUATIONS,
         progress: Progress | None = None,
     ) -> Minimum:
         """The minimum of chi-square that a trust region reaches from ``start``, to a relative ``tolerance``.
 
+        By default that is what the forward model's smoothness allows.
         ``logarithmic`` False searches in the parameters themselves: another path, which may end at another minimum.
         ``evaluations`` of the model are allowed between two changes of what is held at a bound.
 
@@ -166,7 +191,11 @@ class Problem:
         for _ in range(4 * len(self.names) + 4):
             free = self.without(*held)
             found, crossed = free._search(
-                p, tolerance=tolerance, logarithmic=logarithmic, evaluations=evaluations, progress=progress
+                p,
+                tolerance=max(tolerance or 0.0, self.forward.tolerance),
+                logarithmic=logarithmic,
+                evaluations=evaluations,
+                progress=progress,
             )
             p, spent = found.p, spent + found.evaluations
             if crossed:
@@ -193,7 +222,8 @@ class Problem:
 
     def bound_of(self, name: str, value: float) -> float | None:
         """The bound that a value lies on to within rounding, or None."""
-        return next((bound for bound in self.bounds[name] if abs(value - bound) <= 1e-12 * abs(bound)), None)
+        ends = (bound for bound in self.bounds[name] if math.isfinite(bound))
+        return next((bound for bound in ends if abs(value - bound) <= 1e-12 * abs(bound)), None)
 
     def _search(
         self, start: Values, *, tolerance: float, logarithmic: bool, evaluations: int, progress: Progress | None
@@ -215,7 +245,7 @@ class Problem:
             count += 1
             z, here = point(current)
             # Where chi-square is all but flat a step may overflow, which no model can evaluate.
-            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(self.points, math.nan)
+            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(first.size, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))
             return found
@@ -243,11 +273,16 @@ class Problem:
             warnings.simplefilter("ignore", RuntimeWarning)
             ended = minimise(
                 residual, dict(zip(self.names, begin, strict=True)), jacobian=jacobian, evaluations=evaluations,
-                method="least_squares", x_scale="jac", ftol=tolerance, xtol=STEP, gtol=None,
+                method="least_squares", x_scale="jac", ftol=tolerance, xtol=max(STEP, self.forward.tolerance),
+                gtol=None,
             )  # fmt: skip
             converged, message = not ended.aborted and ended.status > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed
+
+
+def _squares(residual: Array) -> float:
+    return float(residual @ residual) if np.all(np.isfinite(residual)) else math.inf
 
 
 def _listed(p: Values, names: Sequence[str]) -> str:

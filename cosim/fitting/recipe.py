@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from pydantic import Field, InstanceOf, PrivateAttr
 
 from cosim import resources, units
+from cosim.data.kinds import KINDS
 from cosim.data.recording import Curve, Group, Recording
 from cosim.data.spec import CONDITIONS, DataSpec, Quantities
 from cosim.devices.base import Array, DeviceModel
@@ -50,6 +51,10 @@ from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.files import resolved
+from cosim.fitting.circuit import CircuitSpec
+from cosim.fitting.forward import Forward, Rows, forward_for
+from cosim.fitting.methods import LEAST_SQUARES, Method
+from cosim.fitting.priors import PriorSpec
 from cosim.parameters import ParameterSet, in_file
 from cosim.schema import Table, located, validate
 from cosim.toml_files import read_toml
@@ -75,10 +80,15 @@ class FitSpec(Table):
     Args:
         vary: the parameters that the fit may change.
         bounds: lower and upper, by parameter; default: the device's. A plain number is SI.
+        priors: what is known of a parameter beforehand, each counted as an observation.
+        method: how the minimum is looked for: ``least_squares`` (from several starts), or any method of lmfit, such as
+            ``differential_evolution``, ``basinhopping`` or ``nelder``, or ``cma``; least squares go on from there.
     """
 
     vary: tuple[str, ...] = Field(min_length=1)
     bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
+    priors: dict[str, PriorSpec] = Field(default_factory=dict)
+    method: Method = LEAST_SQUARES
 
 
 class NoiseSpec(Table):
@@ -273,6 +283,23 @@ class Recipe(Table):
             parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
             return merged.for_device(self.device, others=parts) if parts else merged
 
+    def forward(
+        self, curve: Curve, rows: Rows, *, law: Mapping[str, str], device: DeviceModel | None = None,
+        circuit: CircuitSpec | None = None,
+    ) -> Forward:  # fmt: skip
+        """The model of a curve, of which ``rows`` are fitted: of ``device``, or of ``circuit`` where there is one."""
+        if circuit is None:
+            return forward_for(device or self.model, curve, rows, law=law)
+        from cosim.bench.testbench import Testbench
+        from cosim.fitting.forwards.circuit import CircuitForward
+
+        with located(self.path), at("circuit", "bench"):
+            file = self.inside(circuit.bench, f"bench {circuit.bench!r}") if circuit.path() else circuit.bench
+        bench = Testbench.load(file, allow=self._allowed)
+        model = device or (self.model if self.device else None)
+        with located(self.path):
+            return CircuitForward(bench, circuit, model, curve, rows)
+
     def _load_set(self, reference: str) -> ParameterSet:
         file, name = in_file(reference)
         if not file:
@@ -292,6 +319,8 @@ class FitRecipe(Recipe):
         name: of the parameter set that comes out.
         device: the model whose parameters are extracted (``cosim devices``).
         data: where the curve is.
+        circuit: the bench that was measured, where the curve is not that of the device alone; without ``device`` its
+            own parameters are fitted.
         start: values before the fit.
         fit: what varies.
         noise: of one read.
@@ -307,17 +336,39 @@ class FitRecipe(Recipe):
     ('access_transistor', 'i-v')
     """
 
+    device: str = ""
     data: DataSpec
+    circuit: CircuitSpec | None = None
     fit: FitSpec
     noise: NoiseSpec = NoiseSpec()
     held_out: HeldOut = HeldOut()
     ramps: RampLaw = RampLaw()
     candidates: tuple[Candidate, ...] = ()
 
+    # Private: a function is no part of a file.
+    _law: Callable[[Curve], Forward] | None = PrivateAttr(default=None)
+
     def check(self) -> None:
         """As of any recipe, and the conditions of the data."""
-        super().check()
+        if self.circuit is None or self.device:
+            super().check()
+        elif self.start.sets:
+            with at("start", "sets"):
+                raise InputError("start.sets needs the recipe's device", remedy='write device = "...", or start.values')
+        _require_circuit(self.data.kind, self.circuit)
         self.data.resolved_conditions()
+
+    @property
+    def subject(self) -> str:
+        """What is fitted, in words: the device, the bench without one, or a function."""
+        return self.device or ("a function" if self.circuit is None else f"bench {self.circuit.bench}")
+
+    def forward_of(self, curve: Curve, rows: Rows, choice: RampLaw) -> Forward:
+        """The model of the curve with one choice of the law."""
+        if self._law is not None:
+            return self._law(curve)
+        law = {"course": choice.course, "start": choice.start}
+        return self.forward(curve, rows, law=law, circuit=self.circuit)
 
     def curve(self, file: str | Path | None = None) -> Recording:
         """The measured curve; ``file`` replaces the one that the recipe names."""
@@ -341,6 +392,7 @@ class ObservationSpec(DataSpec):
         model: the device model of this observation, where it is another one than the recipe's; parameters of the same
             name are the same.
         values: what is different in this observation: values of parameters that do not vary, starts of those that do.
+        circuit: the bench that was measured, where the curve is not that of the device alone.
         noise: of one read; default: estimated for each observation from its residuals.
         held_out: the part that the fit does not see.
         ramps: choices for ramps of equal pulses.
@@ -349,6 +401,7 @@ class ObservationSpec(DataSpec):
     name: str
     labels: dict[Group, str] = Field(default_factory=dict)
     model: str | None = None
+    circuit: CircuitSpec | None = None
     values: Quantities = Field(default_factory=dict)
     noise: NoiseSpec = NoiseSpec()
     held_out: HeldOut = HeldOut()
@@ -364,11 +417,13 @@ class ParameterSpec(Table):
         by: the group: ``device`` (all observations of a device share the value), ``cycle`` (of a device), ``sweep`` (of
             a cycle) or ``observation``.
         bounds: lower and upper; default: the device's. A plain number is SI.
+        prior: what is known of each of its values beforehand (of a population: of its mean), counted as an observation.
     """
 
     scope: Literal["shared", "own", "population"] = "shared"
     by: Literal["observation", "device", "cycle", "sweep"] = "device"
     bounds: tuple[str | float, str | float] | None = None
+    prior: PriorSpec | None = None
 
 
 class StageSpec(Table):
@@ -379,12 +434,14 @@ class StageSpec(Table):
         vary: the parameters; default: all.
         observations: names or kinds of observations; default: all.
         part: first and last share of each recording's rows: ``[0, 0.5]`` is the first half.
+        method: how the minimum is looked for, as in ``fit``.
     """
 
     title: str = ""
     vary: tuple[str, ...] = ()
     observations: tuple[str, ...] = ()
     part: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
+    method: Method = LEAST_SQUARES
 
 
 class JointRecipe(Recipe):
@@ -392,7 +449,8 @@ class JointRecipe(Recipe):
 
     Args:
         name: of the parameter sets that come out.
-        device: the model whose parameters are extracted (``cosim devices``).
+        device: the model whose parameters are extracted (``cosim devices``); without it every observation has a
+            circuit.
         observations: what was measured.
         parameters: what varies, and for whom.
         stages: one fit after the other; default: a single one of everything.
@@ -406,9 +464,16 @@ class JointRecipe(Recipe):
     'device'
     """
 
+    device: str = ""
     observations: tuple[ObservationSpec, ...] = Field(min_length=1)
     parameters: dict[str, ParameterSpec] = Field(min_length=1)
     stages: tuple[StageSpec, ...] = (StageSpec(),)
+
+    @property
+    def subject(self) -> str:
+        """What is fitted, in words: the device, or the benches without one."""
+        benches = dict.fromkeys(spec.circuit.bench for spec in self.observations if spec.circuit is not None)
+        return self.device or f"bench {', '.join(benches)}"
 
     def set_name(self, group: str) -> str:
         """The name of the parameter set of a group; of ``""``: of what is shared."""
@@ -416,11 +481,13 @@ class JointRecipe(Recipe):
 
     def check(self) -> None:
         """As of any recipe; names of observations and parameters, and conditions."""
-        super().check()
+        if self.device or any(spec.circuit is None and spec.model is None for spec in self.observations):
+            super().check()
         names = [spec.name for spec in self.observations]
         for k, spec in enumerate(self.observations):
             with at("observations", k):
                 spec.resolved_conditions("conditions")
+                _require_circuit(spec.kind, spec.circuit)
                 if names.count(spec.name) > 1:
                     raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
                 if spec.model is not None and spec.model not in devices():
@@ -440,6 +507,14 @@ class JointRecipe(Recipe):
                         raise UnknownName("observation", name, known)
                 if not stage.part[0] < stage.part[1]:
                     raise InputError("part = [first, last] leaves no rows", remedy="write the smaller share first")
+
+
+def _require_circuit(kind: str, circuit: CircuitSpec | None) -> None:
+    if circuit is None and not KINDS[kind].forward:
+        raise InputError(
+            f"a curve of kind {kind!r} says nothing of a device alone",
+            remedy="name the bench that was measured: [circuit]",
+        )
 
 
 def load_recipe(path: str | Path, *, allow: Sequence[str | Path] = ()) -> FitRecipe | JointRecipe:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tomli_w
 from numpy.typing import NDArray
 
-from cosim import __version__
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, Values
-from cosim.fitting.forward import Forward
+from cosim.errors import InputError
+from cosim.files import write_atomic
+from cosim.fitting.criteria import Criteria, criteria
+from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
 from cosim.fitting.process import TrainNoise
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import ParameterSet, Quantity
@@ -26,6 +30,8 @@ from cosim.parameters import ParameterSet, Quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cosim.fitting.next_measurement import NextMeasurement
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
@@ -175,6 +181,27 @@ class FitResult:
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
+    def criteria(self) -> Criteria:
+        """AICc and BIC of the fitted rows, clipped ones left out."""
+        rows = ~self.held_out & ~self.clipped
+        k = len(self.names) + (self.spread is not None)
+        return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
+
+    @cached_property
+    def proposal(self) -> NextMeasurement | None:
+        """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
+        from cosim.fitting.next_measurement import next_measurement
+
+        told = ("identifiable", "conditional")
+        left_open = any(entry.status not in told for entry in self.verdict.parameters)
+        return next_measurement(self) if self.designed and self.verdict.useful and left_open else None
+
+    @property
+    def designed(self) -> bool:
+        """Whether further measurements can be designed: of a device's own curve, with no circuit around it."""
+        return not isinstance(self.forward, PointForward)
+
+    @property
     def points(self) -> str:
         """How many rows were fitted, held out and clipped, in words."""
         fitted, held = int((~self.held_out).sum()), int(self.held_out.sum())
@@ -182,8 +209,15 @@ class FitResult:
         return f"{fitted} points fitted, {held} held out{clipped}"
 
     def save(self, path: str | Path) -> Path:
-        """Write the `parameter_set` to ``path``, replacing it atomically."""
-        return self.parameter_set().save(path)
+        """Replace ``path`` atomically by the `parameter_set`; without a device by the ``[parameters]`` of a bench."""
+        if self.recipe.device:
+            return self.parameter_set().save(path)
+        units = {row.name: row for row in self.rows()}
+        values = {name: {"value": row.value, "unit": row.unit} for name, row in units.items()}
+        errors = {name: row.stderr for name, row in units.items() if row.stderr is not None}
+        notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
+        fit = {"name": self.recipe.name, "notes": notes, "stderr": errors, "provenance": self.provenance()}
+        return write_atomic(path, tomli_w.dumps({"parameters": values, "fit": fit}))
 
     def rows(self) -> list[ResultRow]:
         """One line per varied parameter."""
@@ -205,6 +239,11 @@ class FitResult:
         A value that stopped at a bound or that the curve does not determine is kept, without a standard error, and the
         notes say so; where the law explains no more than a constant, none has one.
         """
+        if not self.recipe.device:
+            raise InputError(
+                f"{self.recipe.name} was fitted to no device, so that there is no parameter set of one",
+                remedy="take its values: rows(), values, to_json()",
+            )
         base = self.recipe.starting_set()
         known = {entry.name for entry in self.recipe.model.params}
         source = f"extracted from {self.curve.source or 'a curve'}"
@@ -262,8 +301,8 @@ class FitResult:
             "data_sha256": self.curve.fingerprint,
             **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
-            "cosim": __version__,
-            "lmfit": version("lmfit"),
+            **made_with(),
+            **self.forward.provenance(),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -271,10 +310,13 @@ class FitResult:
         check = self.verdict.residuals
         return {
             "name": self.recipe.name,
-            "device": self.recipe.device,
+            "device": self.recipe.device or None,
             "choice": self.choice or None,
             "candidates": [{"title": t.title, "cross_validated_error": t.error, "note": t.note} for t in self.trials],
-            "parameters": {row.name: {**row.to_json(), "bounds": list(self.bounds[row.name])} for row in self.rows()},
+            "parameters": {
+                row.name: {**row.to_json(), "bounds": [number(end) for end in self.bounds[row.name]]}
+                for row in self.rows()
+            },
             "fixed": {name: float(value) for name, value in self.values.items() if name not in self.names},
             "correlation": {
                 "names": list(self.uncertainty.names),
@@ -301,6 +343,8 @@ class FitResult:
             "chi_square": number(self.chi_square),
             "training_error": number(self.training_error),
             "held_out_error": number(self.held_out_error),
+            "aicc": number(self.criteria.aicc),
+            "bic": number(self.criteria.bic),
             "residuals": {
                 "durbin_watson": number(check.durbin_watson),
                 "durbin_watson_p": number(check.neighbours),

@@ -17,6 +17,8 @@ from scipy.stats import qmc
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import spans_decades
+from cosim.fitting.explore import explore
+from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.residuals import EXACT, SUSPICIOUS, runs_test
 
@@ -27,6 +29,8 @@ SAME = 1e-6
 QUICK, GLANCES, CLOSE, APART = 1e-4, 60, 3e-3, 0.03
 # Points of the hypercube, of which so many are followed.
 POINTS, FOLLOWED = 64, 5
+# Of simulated ones so many.
+PURSUED = 2
 # Places at which a parameter that does nothing at the start is tried.
 PROBES = 8
 # Half of the points lie within this factor of the start, the others within the bounds.
@@ -41,20 +45,28 @@ def search(
     *,
     others: Sequence[Values] = (),
     outside: Values | None = None,
+    method: Method = LEAST_SQUARES,
     progress: Progress | None = None,
 ) -> Minimum:
-    """The lowest minimum that the starts lead to.
+    """The lowest minimum that the starts lead to, or that lies below where another ``method`` ends.
 
     Args:
         problem: the problem.
         start: all parameters, varied and fixed.
         others: further starts, worth trying before any others.
         outside: the values that parameters have where they do not vary; default: those of ``start``.
+        method: of `cosim.fitting.explore`.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
         FitError: the model gives no finite number at any start.
     """
+    if method != LEAST_SQUARES:
+        place, spent = explore(problem, start, method)
+        found = problem.minimise(place, progress=progress)
+        return replace(found, evaluations=found.evaluations + spent)
+    if problem.forward.expensive:
+        return _frugal(problem, start, others, progress)
     minima: list[Minimum] = []
     failures: list[FitError] = []
 
@@ -105,6 +117,37 @@ def search(
     return _lowest(minima)
 
 
+def _frugal(problem: Problem, start: Values, others: Sequence[Values], progress: Progress | None) -> Minimum:
+    """The search where each evaluation is a simulation: the best of some places is followed.
+
+    These are the starts, and with a fast model of the same curve its minimum. If what is found is doubtful, the best
+    places of the hypercube, which are simulated side by side, are followed as well.
+    """
+    places = [start, *others]
+    fast = problem.forward.stand_in
+    if fast is not None and (names := tuple(name for name in problem.names if name in fast.active)):
+        known = {entry.name for entry in fast.params}
+        part = replace(
+            problem, forward=fast, names=names, priors=tuple(q for q in problem.priors if q.name in names)
+        )  # fmt: skip
+        try:
+            found = search(part, Values({name: value for name, value in start.items() if name in known}))
+        except FitError:
+            pass  # it was to find a start, and there are others
+        else:
+            places.append(start.with_(**{name: found.p[name] for name in names}))
+    heights = problem.chi_squares(places)
+    best = problem.minimise(places[int(np.argmin(heights))], progress=progress)
+    spent = best.evaluations
+    if _doubtful(problem, best):
+        for place in scattered(problem, best.p, best=PURSUED):
+            found = problem.minimise(place, tolerance=QUICK, evaluations=GLANCES, progress=progress)
+            spent += found.evaluations
+            if found.chi_square < (1.0 - SAME) * best.chi_square:
+                best = problem.minimise(found.p, progress=progress)
+    return replace(best, evaluations=spent)
+
+
 def _lowest(minima: Sequence[Minimum]) -> Minimum:
     return min(minima, key=lambda m: m.chi_square)
 
@@ -127,6 +170,7 @@ def _doubtful(problem: Problem, minimum: Minimum) -> bool:
     """Whether residuals are structured, the fit is poor, or a parameter has no effect where it ended."""
     residual = problem.residual(minimum.p)
     measured = (problem.measured / problem.sigma)[problem.rows]
+    residual = residual[: measured.size]  # without the priors
     if float(np.sqrt(np.mean(residual**2))) <= EXACT * float(np.abs(measured).max()):
         return False
     if minimum.chi_square > UNEXPLAINED * float(np.sum((measured - measured.mean()) ** 2)):
@@ -146,8 +190,9 @@ def dead(problem: Problem, start: Values) -> tuple[str, ...]:
 
 def _acts(problem: Problem, place: Values, name: str, values: Array) -> bool:
     """Whether a residual changes as a parameter goes through ``values`` and its bounds; (n,)."""
+    ends = [bound for bound in problem.bounds[name] if np.isfinite(bound)]
     with np.errstate(all="ignore"):
-        first, *others = (problem.residual(place.with_(**{name: v})) for v in (*problem.bounds[name], *values))
+        first, *others = (problem.residual(place.with_(**{name: v})) for v in (*ends, *values))
     return any(np.any((first != other) & np.isfinite(first) & np.isfinite(other)) for other in others)
 
 
@@ -155,7 +200,7 @@ def scattered(problem: Problem, start: Values, *, points: int = POINTS, best: in
     """The ``best`` of ``points`` places of a Latin hypercube with the smallest chi-square."""
     places = _places(problem, start, points)
     with np.errstate(all="ignore"):
-        height = np.array([problem.chi_square(place) for place in places])
+        height = np.array(problem.chi_squares(places))
     return [places[j] for j in np.argsort(height, kind="stable")[:best] if np.isfinite(height[j])]
 
 

@@ -27,10 +27,10 @@ def start_of(
     Raises `InputError` where a value that the recipe gives is outside its bounds.
     """
     by_name = {entry.name: entry for entry in forward.params}
-    given = recipe.starting_set()
+    given = recipe.starting_set().values if recipe.device else {}
     start = {entry.name: entry.default for entry in forward.params}
-    start |= {name: quantity.value for name, quantity in given.values.items() if name in start}
-    places: dict[str, tuple[str, ...]] = {name: ("start", "sets") for name in given.values if name in start}
+    start |= {name: quantity.value for name, quantity in given.items() if name in start}
+    places: dict[str, tuple[str, ...]] = {name: ("start", "sets") for name in given if name in start}
     for name, value in {**recipe.start.values, **extra}.items():
         if name not in by_name:
             raise UnknownName("parameter", name, by_name)

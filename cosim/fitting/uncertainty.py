@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosim.devices.base import Array, Values
+from cosim.devices.base import DECADES, Array, Values
 from cosim.fitting.forward import Forward
 from cosim.fitting.problem import Problem
 
@@ -71,9 +71,11 @@ def natural_size(problem: Problem, name: str, value: float) -> float:
     low, high = problem.bounds[name]
     physical = problem.forward.bounds()[name]
     entry = next(entry for entry in problem.forward.params if entry.name == name)
-    if not physical[0] <= 0.0 <= physical[1] or (entry.is_scale and value):
-        return abs(value)
     default = abs(entry.default)
+    # Without a default, bounds decades above the value say nothing about its size either.
+    scale = entry.is_scale or (not default and high - low > DECADES * abs(value))
+    if not physical[0] <= 0.0 <= physical[1] or (scale and value):
+        return abs(value)
     return max(abs(value), min(default or high - low, high - low))
 
 

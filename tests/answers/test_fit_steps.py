@@ -42,7 +42,7 @@ def table(name: str, n: int = 12) -> tuple[Recording, Values, tuple[str, ...]]:
     event = next(one for one in maps.values() if set(one.inputs) & set(given))
     ranges = {**{k: field.range for k, field in event.states.items()}, "t_amb": (304, 320)}
     columns = {k: rng.uniform(*ranges[k], n) for k in given if k in ranges}
-    for k in event.inputs.keys() & given:  # near the ends of its range, where a device does most
+    for k in sorted(event.inputs.keys() & given):  # near the ends of its range, where a device does most
         columns[k] = rng.choice(event.inputs[k].range, n) * rng.uniform(0.8, 1.0, n)
     if "conductance" in given:
         left = next(state for state in event.states if state not in columns)

@@ -5,17 +5,35 @@ from __future__ import annotations
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.engines import ENGINES
+from claims.folder import FOLDER
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
 from claims.kills import KILLS_CLAIM
 from claims.line import LINE
 from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
+from claims.netlist_fit import NETLIST_FIT
 from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
+from claims.strd import STRD
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, NEXT)
+    for claim in (
+        LINE,
+        ENGINES,
+        OVERHEAD,
+        CAMPAIGN,
+        KILLS_CLAIM,
+        RARE,
+        HOSTILE,
+        MNIST,
+        HEAT,
+        MUTATIONS,
+        FOLDER,
+        NEXT,
+        STRD,
+        NETLIST_FIT,
+    )
 }

@@ -78,10 +78,10 @@ def test_the_virtual_lab_s_cell_is_the_published_device(cell):
 def test_another_file_for_a_recipe(tmp_path, capsys):
     text = find("fits", "virtual_lab/access_iv.csv").read_text()
     path = tmp_path / "mine.csv"
-    path.write_text(text.replace("(mA)", "(A)"))
+    path.write_text(text.replace("(mA)", "(uA)"))
     assert main(["fit", "virtual_lab/access", "--data", str(path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["parameters"]["g_on"]["value"] == pytest.approx(4.58, rel=1e-2)
+    assert told["parameters"]["g_on"]["value"] == pytest.approx(4.58e-6, rel=1e-2)
     assert told["provenance"]["data"] == str(path)
 
 

@@ -14,9 +14,11 @@ import pytest
 
 import reference_pages as reference
 from cosim.bench.file import BenchFile
+from cosim.bench.testbench import Testbench
 from cosim.campaign.plan import Plan
 from cosim.cli.app import VERBS, main
 from cosim.errors import InputError
+from cosim.fitting.priors import PriorSpec
 from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
 from cosim.schema import Number, Second, Table, Volt, validate
 from cosim.wording import tables, words
@@ -121,11 +123,21 @@ def test_the_bench_of_the_page_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_recipe_of_the_page_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mine.toml").write_text(example("recipes.md", of=2))
+    (tmp_path / "mine.toml").write_text(example("recipes.md", of=4))
     rows = "".join(f"{v / 10},{10 * v / 10 / (1 + abs(v) / 30):.6g}\n" for v in range(-5, 6))
     (tmp_path / "iv.csv").write_text("Voltage (V),Current (mA)\n" + rows)
     assert main(["fit", str(tmp_path / "mine.toml")]) == 0
     assert "g_on" in capsys.readouterr().out
+
+
+def test_the_netlist_recipe_of_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(example("recipes.md", of=4, number=2))
+    recipe = FitRecipe.load(tmp_path / "mine.toml")
+    priors = tomllib.loads(example("recipes.md", of=4, number=3))["fit"]["priors"]
+    assert recipe.circuit is not None
+    bench = Testbench.load(recipe.circuit.bench)
+    assert {recipe.circuit.read, recipe.circuit.drive} <= {*bench.file.measures, *bench.file.stimuli}
+    assert [PriorSpec.model_validate(given).kind for given in priors.values()] == ["normal", "lognormal"]
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
@@ -137,7 +149,7 @@ def test_commands_of_the_pages_exist(name: str) -> None:
 
 
 def test_the_joint_recipe_of_the_page_is_one(tmp_path: Path) -> None:
-    (tmp_path / "six.toml").write_text(example("recipes.md", of=2, number=1))
+    (tmp_path / "six.toml").write_text(example("recipes.md", of=4, number=1))
     recipe = load_recipe(tmp_path / "six.toml")
     assert isinstance(recipe, JointRecipe)
     assert [stage.title for stage in recipe.stages] == ["static", "all"]

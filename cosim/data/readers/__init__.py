@@ -106,8 +106,9 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
     """``table``: the columns that the recipe names."""
     wanted = KINDS[spec.kind].wanted(spec.columns)
     for name in spec.columns:
-        if name not in wanted:
-            others = [kind for kind, entry in KINDS.items() if set(spec.columns) == set(entry.wanted(spec.columns))]
+        # no parameter is called "time": with it the rows have an order, and the kind is another
+        if name not in wanted or (name == "time" and name not in KINDS[spec.kind].columns):
+            others = [kind for kind, entry in KINDS.items() if set(spec.columns) == set(entry.required(spec.columns))]
             if others:
                 raise InputError(
                     f"a curve of kind {spec.kind!r} has no column {name!r}",

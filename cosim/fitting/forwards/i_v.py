@@ -58,7 +58,7 @@ class StaticForward(ExplicitForward):
     def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
         """Refuse a current of the other sign, records that are not one curve, and a loop of a device with states."""
         if not sign:
-            checks.check_current(self._device, self.predict(p), self._curve)
+            checks.check_current(self._device.name, self.predict(p), self._curve)
         checks.check_records(self._curve)
         if self._device.states:
             checks.check_loop(self._device, self._curve)

@@ -78,7 +78,7 @@ class LoopForward(SequenceForward):
     def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
         """Refuse a current of the other sign."""
         if not sign:
-            checks.check_current(self.device, self.predict(p), self.curve)
+            checks.check_current(self.device.name, self.predict(p), self.curve)
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """An integration that the rows are too far apart for."""

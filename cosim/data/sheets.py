@@ -1,0 +1,156 @@
+"""The tables of a file as columns with units, read without a recipe: what `cosim.data.recognise` looks at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cosim import units
+from cosim.data.readers import fingerprint
+from cosim.data.readers.cells import COMMENT, is_number, lines_of, read_text
+from cosim.data.readers.formats import read_file
+from cosim.data.readers.tables import NumberTable, Table, in_title
+from cosim.data.recording import Curve, Reading
+from cosim.data.spec import CONDITIONS
+from cosim.devices.base import Array
+from cosim.errors import DataError, InputError, UnitError
+
+# Words of a title that say what a column is, where its unit does not.
+WORDS: Mapping[str, str] = {
+    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|interval|\bisi\b|\blag\b|spacing|delay",
+    "time": r"time|\bt\b|elapsed|timestamp",
+    "count": r"cycle|count|number|pulses?\b|\bn\b|\bno\b|index|#|switch",
+    "ratio": r"ratio|ppf|ppr|facilitation|a2/a1",
+    "change": r"Δ\s*[gw]|d[gw]\b|delta[ _]?[gw]|change|weight|step",
+    "gate": r"gate|\bv_?gs?\b",
+    "read voltage": r"read|v_?read",
+    "conductance": r"conductance|normali[sz]ed|\bg\b|g/g",
+}
+# Of files that name their columns and have no units: MATLAB's, LabVIEW's.
+SI_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("v", "voltage"), "V"), **dict.fromkeys(("i", "current"), "A"), **dict.fromkeys(("t", "time"), "s"),
+    **dict.fromkeys(("g", "conductance"), "S"), **dict.fromkeys(("r", "resistance"), "Ohm"),
+}  # fmt: skip
+# A voltage that moves by less than this part of its size is a constant read voltage.
+CONSTANT = 1e-3
+
+
+@dataclass(frozen=True)
+class Column:
+    """A numeric column of a file: its title without unit, its SI unit ("" where none is stated), its values (n,)."""
+
+    title: str
+    unit: str
+    values: Array
+    number: int
+
+    def says(self, word: str) -> bool:
+        """Whether the title has a word for a role."""
+        return re.search(WORDS[word], self.title, re.IGNORECASE) is not None
+
+    @property
+    def constant(self) -> bool:
+        """Whether it does not move."""
+        return float(np.ptp(self.values)) <= CONSTANT * float(np.abs(self.values).max())
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table of a file as columns, with the settings in its preamble (SI)."""
+
+    name: str
+    path: Path
+    columns: tuple[Column, ...]
+    lines: tuple[int, ...]
+    total: int
+    header: int | None
+    settings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    sweep_rate: float | None = None
+
+    def of(self, unit: str) -> list[Column]:
+        """The columns in a unit (SI)."""
+        return [column for column in self.columns if column.unit == unit]
+
+    def curve(
+        self, kind: str, columns: Mapping[str, Column | Array], si: Mapping[str, str], **conditions: float
+    ) -> Curve:
+        """A recording of a kind from its columns; rows in which one is blank are left out."""
+        arrays = {n: np.asarray(c.values if isinstance(c, Column) else c, dtype=float) for n, c in columns.items()}
+        kept = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
+        if not kept.any():
+            raise DataError("no row has a number in every column that is needed")
+        lines = tuple(np.asarray(self.lines)[kept].tolist()) if len(self.lines) == kept.size else ()
+        out = int(kept.size - kept.sum())
+        notes = (*self.notes, f"{out} rows without a number left out") if out else self.notes
+        ends = ((lines[0], lines[-1]),) if lines else ((0, 0),)
+        reading = Reading((int(kept.sum()),), self.total, ends, (self.header,), notes)
+        made = {name: array[kept] for name, array in arrays.items()}
+        source = self.path.name
+        return Curve(kind, made, si, conditions, source, fingerprint(self.path), lines, reading)
+
+
+def sheets_of(file: Path) -> list[Sheet]:
+    """The tables of a file with all their numeric columns; raises `DataError`, `MissingFile`."""
+    tables = read_file(file)
+    stated = settings(file)
+    many = len(tables) > 1
+    return [_sheet(f"{file.name}#{k}" if many else file.name, t, stated) for k, t in enumerate(tables, 1)]
+
+
+def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
+    columns, notes, words = [], list(table.notes), []
+    for index in range(table.width):
+        title = in_title(table.header[index])[0] if index < len(table.header) else ""
+        try:
+            values = table.columns([index])[0]
+        except DataError as error:
+            cells = [cell for row in table.rows if (cell := row.cell(index))]
+            if sum(map(is_number, cells)) > len(cells) / 2:
+                notes.append(f"column {table.label(index)} is not used: {error.message}")
+            elif cells:
+                words.append(table.label(index))
+            continue
+        unit = table.unit(index)
+        if not unit and isinstance(table, NumberTable) and title.casefold() in SI_NAMES:
+            unit = SI_NAMES[title.casefold()]
+            notes.append(f"{title}: in {unit}, which is assumed: such a file has no place for a unit")
+        try:
+            scale, si = units.dimension(unit)[0], units.si_unit(unit)
+        except UnitError:
+            scale, si = 1.0, ""
+        columns.append(Column(title or f"column {index + 1}", si if unit else "", values * scale, index + 1))
+    if words:
+        notes.append(f"columns of text are not used: {', '.join(words)}")
+    lines = tuple(row.line for row in table.rows)
+    return Sheet(name, table.path, tuple(columns), lines, len(table.rows), table.header_line, stated, tuple(notes))
+
+
+_SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")
+_NAMES: Mapping[str, str] = {
+    "v_read": r"v_?read|read voltage|v_?r\b", "width": r"width|duration|t_?pulse", "rise": r"rise", "fall": r"fall",
+}  # fmt: skip
+
+
+def settings(file: Path) -> dict[str, float]:
+    """Conditions that a file's comments state, as in ``# pulse width = 200 ns``; SI."""
+    found: dict[str, float] = {}
+    try:
+        lines = lines_of(read_text(file))
+    except InputError:
+        return {}
+    for line in lines[:200]:
+        if not line.lstrip().startswith(COMMENT):
+            continue
+        for label, value in _SETTING.findall(line):
+            for name, words in _NAMES.items():
+                if re.search(words, label, re.IGNORECASE) and name not in found:
+                    try:
+                        found[name] = units.parse(value, CONDITIONS[name])
+                    except UnitError:
+                        continue
+    return found

@@ -1,0 +1,209 @@
+"""Results as files: what a fit found, from which numbers, so that it can be shown, compared and judged again.
+
+A saved result is the JSON of `FitResult.to_json` with its recipe, its recording and all values beside it. It holds
+everything that the model needs: no data file has to be where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cosim.data.kinds import KINDS
+from cosim.data.recording import Curve
+from cosim.devices.base import Array, DeviceModel, Values
+from cosim.devices.registry import devices
+from cosim.errors import DataError, InputError, Where
+from cosim.files import read_plain
+from cosim.fitting.forward import Forward, forward_for
+from cosim.fitting.forwards.lawful import LawForward
+from cosim.fitting.joint_result import JointResult
+from cosim.fitting.laws import LAWS
+from cosim.fitting.problem import Problem
+from cosim.fitting.recipe import FitRecipe, RampLaw
+from cosim.fitting.result import FitResult
+from cosim.schema import validate
+
+# Our choice: far more than any recording that is fitted.
+LIMIT = 256 << 20
+
+
+def record(result: FitResult | JointResult) -> dict[str, Any]:
+    """A result as plain values for `json.dumps`; of a single recording with everything that its model needs."""
+    told = result.to_json()
+    if isinstance(result, JointResult):
+        return told
+    curve = result.curve
+    return told | {
+        "recipe": result.recipe.model_dump(mode="json", exclude_defaults=True),
+        "law": _law(result).model_dump(include=set(RampLaw.model_fields)),
+        "curve": {
+            "kind": curve.kind,
+            "columns": {name: column.tolist() for name, column in curve.columns.items()},
+            "units": dict(curve.units),
+            "conditions": dict(curve.conditions),
+            "source": curve.source,
+            "fingerprint": curve.fingerprint,
+        },
+        "values": {name: float(value) for name, value in result.values.items()},
+        "held_out": np.flatnonzero(result.held_out).tolist(),
+    }
+
+
+def _law(result: FitResult) -> RampLaw:
+    return next((one for one in result.recipe.candidates if one.title == result.choice), result.recipe.ramps)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A result from a file: ``told`` is its JSON, ``path`` the file."""
+
+    path: Path
+    told: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the parameter set, or of the law's result."""
+        return str(self.told["name"])
+
+    @property
+    def parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """Parameter → value, unit, stderr, interval_95, status, reason."""
+        found: Mapping[str, Mapping[str, Any]] = self.told["parameters"]
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether it holds its recording, and can predict."""
+        return "curve" in self.told
+
+    def curve(self) -> Curve:
+        """The recording that it was fitted to."""
+        if not self.complete:
+            raise InputError("the result does not hold its recording", where=Where(self.path))
+        body = self.told["curve"]
+        columns = {name: np.array(column, dtype=float) for name, column in body["columns"].items()}
+        return Curve(body["kind"], columns, body["units"], body["conditions"], body["source"], body["fingerprint"])
+
+    def held_out(self) -> Any:
+        """(n,) true where a row was not fitted."""
+        rows = np.zeros(len(self.curve()), dtype=bool)
+        rows[np.array(self.told["held_out"], dtype=int)] = True
+        return rows
+
+    def forward(self, curve: Curve) -> Forward:
+        """Its model of a recording of the same kind; raises `InputError` where it has none."""
+        kind, name = self.told["curve"]["kind"], self.told["device"]
+        if curve.kind != kind:
+            raise InputError(f"{self.name} describes a curve of kind {kind!r}, not {curve.kind!r}")
+        rows = np.ones(len(curve), dtype=bool)
+        law = next((law for law in LAWS.get(kind, ()) if law.name == name), None)
+        if law is not None:
+            return LawForward(law, curve, rows)
+        if name not in devices():
+            raise InputError(f"{name!r} is not a device here", where=Where(self.path))
+        return forward_for(devices()[name], curve, rows, law=self.told["law"])
+
+    def recipe(self) -> FitRecipe:
+        """The recipe that it was fitted by."""
+        return validate(FitRecipe, self.told["recipe"], text="", file=self.path, kind="result of a fit")
+
+    def predict(self, curve: Curve) -> Array:
+        """Its prediction of a recording (n,); what belongs to a measurement, an initial state, is fitted to it anew."""
+        forward = self.forward(curve)
+        p = Values({entry.name: self.told["values"].get(entry.name, entry.default) for entry in forward.params})
+        if curve.fingerprint != self.told["curve"]["fingerprint"]:
+            device = devices().get(self.told["device"])
+            own = [] if device is None else _initial(device, forward)
+            if own:
+                sigma = np.full(len(curve), float(np.std(curve.measured)) or 1.0)
+                bounds = {name: forward.bounds()[name] for name in own}
+                rows = np.ones(len(curve), dtype=bool)
+                p = Problem(forward, curve.measured, sigma, rows, tuple(own), bounds).minimise(p).p
+        return forward.predict(p)
+
+
+def _initial(device: DeviceModel, forward: Forward) -> list[str]:
+    """The parameters that are initial states, and act on this recording."""
+    return [state.initial for state in device.states if state.initial in forward.active]
+
+
+def load(path: str | Path) -> Saved:
+    """A saved result: the .json, or the parameter set (.toml) that lies beside it.
+
+    Raises `MissingFile`, `InputError`.
+    """
+    file = Path(path)
+    if file.suffix == ".toml":
+        file = file.with_suffix(".json")
+        if not file.is_file():
+            raise InputError(
+                f"{path} has no result beside it ({file.name})", remedy="fit again with -o, or name the .json"
+            )
+    raw = read_plain(file, limit=LIMIT, kind="result of a fit")
+    try:
+        told = json.loads(raw)
+        whole = isinstance(told, dict) and {"name", "device", "parameters", "verdict", "provenance"} <= told.keys()
+    except (ValueError, RecursionError):
+        whole, told = False, None
+    if not whole or not isinstance(told["parameters"], dict):
+        raise InputError("not the result of a fit", where=Where(file), remedy="name a .json that cosim fit -o wrote")
+    try:
+        saved = Saved(file, told)
+        if saved.complete:
+            saved.curve()
+            saved.held_out()
+            _ = [float(told["values"][name]) for name in told["parameters"]], told["recipe"], told["law"]
+        for entry in saved.parameters.values():
+            _ = float(entry["value"]), str(entry["unit"]), entry["stderr"], entry["interval_95"], str(entry["status"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, DataError) as error:
+        raise InputError(f"the result is damaged ({error})", where=Where(file), remedy="fit again") from None
+    return saved
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter of two results: z of their difference; None where one of them has no standard error."""
+
+    name: str
+    z: float | None
+
+
+def differences(one: Saved, other: Saved) -> list[Difference]:
+    """z = (a − b)/√(σa² + σb²) of every parameter that both have."""
+    found = []
+    for name in one.parameters:
+        if name not in other.parameters:
+            continue
+        a, b = one.parameters[name], other.parameters[name]
+        if a["stderr"] is None or b["stderr"] is None:
+            found.append(Difference(name, None))
+            continue
+        spread = math.hypot(a["stderr"], b["stderr"])
+        found.append(Difference(name, (a["value"] - b["value"]) / spread if spread else None))
+    return found
+
+
+def errors_on(results: list[Saved]) -> list[list[float | str]]:
+    """RMS error over the range of each result (row) on the recording of each (column); text where it cannot predict."""
+    table: list[list[float | str]] = []
+    curves = [one.curve() if one.complete else None for one in results]
+    for one in results:
+        row: list[float | str] = []
+        for curve in curves:
+            if curve is None or not one.complete:
+                row.append("no recording")
+                continue
+            if curve.kind not in KINDS or curve.kind != one.told["curve"]["kind"]:
+                row.append("another kind")
+                continue
+            residual = curve.measured - one.predict(curve)
+            row.append(float(np.sqrt(np.mean(residual**2))) / float(np.ptp(curve.measured)))
+        table.append(row)
+    return table

@@ -1,0 +1,306 @@
+"""The page of a fit: what was read, the fit and its residuals, what is determined, and what to do next."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from cosim.errors import CosimError
+from cosim.fitting.auto import TRIED
+from cosim.fitting.joint_result import JointResult
+from cosim.fitting.problem import Problem
+from cosim.fitting.result import FitResult
+from cosim.report import fit_figures as figures
+from cosim.report.html import Mark, Report
+from cosim.report.style import COLOURS, new_figure, plain, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cosim.devices.base import Array
+    from cosim.fitting.auto import Taken
+
+# Of a page: profiles are drawn for so many parameters, in so many seconds a result, at so many places each.
+PROFILED, SECONDS, PLACES = 9, 6.0, 9
+LAGS = 30
+LEVEL = 0.95
+
+
+def page(results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = ()) -> Report:
+    """One page of all results; of ``taken`` also what each file was taken for, and why."""
+    count = len(taken) if taken else len(results)
+    what = results[0].recipe.name if count == 1 and results else f"{count} recordings"
+    good = sum(result.verdict.trustworthy for result in results)
+    summary = (
+        results[0].verdict.summary if len(results) == 1 else f"{len(results)} fits, {good} of them without objection."
+    )
+    report = Report(f"Fit: {what}", summary)
+    if taken:
+        report.section("Recordings").table(
+            ("file", "taken for", "because", "kept", "verdict"),
+            [
+                (
+                    one.part.name,
+                    one.part.shape,
+                    one.part.why or one.part.refused,
+                    one.kept or "not fitted",
+                    one.why if one.result is None else one.result.verdict.summary,
+                )
+                for one in taken
+            ],
+        )
+        for one in taken:
+            report.section(one.part.name)
+            _taken(report, one)
+            if one.result is not None:
+                _fit(report, one.result)
+    else:
+        for result in results:
+            report.section(result.recipe.name)
+            if isinstance(result, JointResult):
+                _joint(report, result)
+            else:
+                _fit(report, result)
+    return report
+
+
+def _taken(report: Report, taken: Taken) -> None:
+    part = taken.part
+    report.text(f"Taken for: {part.shape}. {_sentence(part.why)}")
+    for note in part.notes:
+        report.text(_sentence(note), mark="note")
+    if taken.result is None:
+        report.text(f"Not fitted: {taken.why}.", mark="bad")
+    if taken.tried:
+        report.table(TRIED, taken.table())
+        report.text(f"{_sentence(taken.why)} Errors are shares of the range.")
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""
+
+
+def _fit(report: Report, result: FitResult) -> None:
+    verdict = result.verdict
+    mark: Mark = "good" if verdict.trustworthy else "bad" if not verdict.useful else "note"
+    report.text(f"{result.recipe.name}, {result.recipe.subject}: {verdict.summary}.", mark=mark)
+    if result.choice:
+        report.text(f"Law: {result.choice}.")
+    held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part"
+    report.text(f"{result.points}; RMS error {result.training_error:.3%} of the range on the fitted part{held}.")
+    _parameters(report, result)
+    report.figure(
+        _two(result, figures.plot_fit, figures.plot_parity),
+        "Measured and fitted; held-out rows are green, clipped ones grey. Right: the fit over the measurement.",
+    )
+    report.figure(
+        residuals_figure(result),
+        "Residuals in the order of the rows, against the prediction, and their autocorrelation: noise shows no "
+        "structure in any of them.",
+    )
+    drawn, left = profiles_figure(result)
+    if drawn is not None:
+        report.figure(
+            drawn,
+            "Profile likelihood: the rise of chi-square where a parameter is moved and all others make up for it. The "
+            "dashed line is the 95 % level, the dotted curve the parabola of the standard error.",
+        )
+    if left:
+        report.text(f"Without a profile, for time: {', '.join(left)}.", mark="note")
+    if len(result.uncertainty.names) > 1:
+        report.figure(figures.plot_correlation(result), "Correlation of the parameters' errors.")
+    _said(report, result)
+    _read(report, result)
+
+
+def _parameters(report: Report, result: FitResult | JointResult) -> None:
+    rows = []
+    for row in result.rows():
+        low, high = row.verdict.interval
+        ends = "–" if math.isnan(low) else f"{low:.4g} .. {high:.4g}"
+        stderr = "–" if row.stderr is None else f"{row.stderr:.2g}"
+        rows.append((row.name, f"{row.value:.6g}", stderr, ends, row.unit, row.verdict.status, row.verdict.source))
+    report.table(("parameter", "value", "std. error", "95 % interval", "unit", "verdict", "interval from"), rows)
+
+
+def _said(report: Report, result: FitResult | JointResult) -> None:
+    report.text("What the fit says:")
+    for sentence in result.verdict.sentences():
+        report.text(_sentence(sentence), mark="" if result.verdict.trustworthy else "bad")
+    for note in result.recipe.notes:
+        report.text(_sentence(note), mark="note")
+    report.text("What to do next:")
+    for sentence in next_steps(result):
+        report.text(_sentence(sentence))
+
+
+def next_steps(result: FitResult | JointResult) -> list[str]:
+    """What would help, from the verdict; one sentence each."""
+    verdict, check = result.verdict, result.verdict.residuals
+    if not verdict.useful:
+        return ["check the columns, their units and the sign of what was applied; then try another law"]
+    proposal = result.proposal if isinstance(result, FitResult) else None
+    said = [] if proposal is None else [f"measure {proposal}"]
+    if check.too_large:
+        said.append("state the noise that repeated reads show, or look for another law")
+    elif check.structured:
+        said.append(
+            "look at the residuals: a shape in them is what the law leaves out; try another law, or fit the part of "
+            "the recording where it holds"
+        )
+    for entry in verdict.parameters:
+        if entry.status == "at bound":
+            said.append(f"widen the bounds of {entry.name}, or hold it there")
+        elif entry.status in ("not identifiable", "weakly identifiable") and proposal is None:
+            said.append(f"measure where {entry.name} acts, or hold it at a value from elsewhere")
+    said += [f"to tell {pair.first} from {pair.second}: {pair.remedy}" for pair in verdict.pairs]
+    if isinstance(result, FitResult) and not result.held_out.any():
+        said.append(
+            "hold a part of the rows out ([held_out] in the recipe): an error on rows that were fitted proves little"
+        )
+    return list(dict.fromkeys(said)) or ["nothing stands in the way: use the set, within what was measured"]
+
+
+def _read(report: Report, result: FitResult) -> None:
+    curve = result.curve
+    if curve.reading is not None:
+        report.text(f"Read: {curve.reading}.", mark="note")
+    clipped = int(result.clipped.sum())
+    if clipped:
+        report.text(
+            f"{clipped} rows are at an instrument's limit; only that the true value lies beyond counts.", mark="note"
+        )
+    report.code("\n".join(f"{name:<14} {value}" for name, value in result.provenance().items()))
+
+
+def _joint(report: Report, result: JointResult) -> None:
+    report.text(f"{result.points}: {result.verdict.summary}.", mark="good" if result.verdict.trustworthy else "note")
+    _parameters(report, result)
+    report.figure(result.figure(), "Each observation with its prediction.")
+    rows = [
+        (name, f"{fitted:.3%}", "–" if held is None else f"{held:.3%}")
+        for name, (fitted, held) in result.errors().items()
+    ]
+    report.table(("observation", "RMS of the range, fitted", "held out"), rows)
+    if result.spreads:
+        report.table(("population", "spread"), [(name, str(spread)) for name, spread in result.spreads.items()])
+    _said(report, result)
+    report.code("\n".join(f"{name:<14} {value}" for name, value in result.provenance().items()))
+
+
+def _two(result: FitResult, left: object, right: object) -> Figure:
+    with styled():
+        figure = new_figure(10.0, 3.9)
+        grid = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
+        left(result, grid[0])  # type: ignore[operator]
+        right(result, grid[1])  # type: ignore[operator]
+    return figure
+
+
+def autocorrelation(residual: Array, lags: int) -> Array:
+    """Correlation of residuals (n,) with those k rows later, for k = 1 .. ``lags``; (lags,)."""
+    z = residual - residual.mean()
+    square = float(z @ z) or 1.0
+    return np.array([float(z[k:] @ z[:-k]) / square for k in range(1, lags + 1)])
+
+
+def residuals_figure(result: FitResult) -> Figure:
+    """Residuals over the order of the rows, against the prediction, and their autocorrelation."""
+    kept = ~result.clipped
+    fitted, held = kept & ~result.held_out, kept & result.held_out
+    factor, unit = figures.scaled(result.residuals[kept], result.curve.measured_unit)
+    scale, shown = figures.scaled(result.curve.measured, result.curve.measured_unit)
+    with styled():
+        figure = new_figure(10.0, 3.2)
+        order, against, lags = figure.subplots(1, 3)
+        row = np.arange(1, len(result.curve) + 1)
+        for rows, colour, name in ((fitted, figures.MEASURED, "fitted"), (held, figures.HELD, "held out")):
+            if rows.any():
+                y = result.residuals[rows] * factor
+                order.plot(row[rows], y, ".", ms=2.5, color=colour, label=name)
+                against.plot(result.predicted[rows] * scale, y, ".", ms=2.5, color=colour)
+        noise = 1.96 * float(np.median(result.sigma)) * factor
+        for ax in (order, against):
+            ax.axhline(0.0, color="0.4", lw=0.6)
+            for sign in (-1.0, 1.0):
+                ax.axhline(sign * noise, color="0.4", lw=0.8, ls="--")
+        order.set(xlabel="row", ylabel=f"measured − fit ({unit})")
+        order.legend(fontsize=7.5)
+        against.set(xlabel=f"prediction ({shown})", ylabel=f"measured − fit ({unit})")
+        residual = (result.residuals / result.sigma)[fitted]
+        count = min(LAGS, residual.size // 3)
+        if count >= 1:
+            found = autocorrelation(residual, count)
+            lags.bar(np.arange(1, count + 1), found, width=0.6, color=COLOURS[0])
+            limit = 1.96 / math.sqrt(residual.size)
+            for sign in (-1.0, 1.0):
+                lags.axhline(sign * limit, color="0.4", lw=0.8, ls="--")
+            lags.axhline(0.0, color="0.4", lw=0.6)
+            lags.set_ylim(min(-1.2 * limit, 1.1 * float(found.min())), max(1.2 * limit, 1.1 * float(found.max())))
+        lags.set(xlabel="lag (rows)", ylabel="autocorrelation")
+    return figure
+
+
+def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
+    """The profile likelihood of each parameter with a standard error, and the names that there was no time for."""
+    names = [row.name for row in result.rows() if row.stderr]
+    if not names or not result.verdict.useful or result.verdict.residuals.exact:
+        return None, []
+    rows = ~result.held_out & ~result.clipped
+    problem = Problem(result.forward, result.curve.measured, result.sigma, rows, result.names, result.bounds)
+    least = problem.chi_square(result.values)
+    level = float(stats.chi2.ppf(LEVEL, 1))
+    end = time.process_time() + SECONDS
+    found: dict[str, tuple[Array, Array]] = {}
+    left: list[str] = []
+    for name in names:
+        if len(found) >= PROFILED or time.process_time() > end:
+            left.append(name)
+            continue
+        found[name] = _profile(result, problem, name, least)
+    if not found:
+        return None, left
+    columns = min(3, len(found))
+    units = {entry.name: entry.unit for entry in result.forward.params}
+    with styled():
+        figure = new_figure(10.0 if columns == 3 else 3.6 * columns, 2.6 * -(-len(found) // columns))
+        grid = figure.subplots(-(-len(found) // columns), columns, squeeze=False).flat
+        for (name, (x, rise)), ax in zip(found.items(), grid, strict=False):
+            value, stderr = float(result.values[name]), result.uncertainty.stderr(name) or math.nan
+            unit = "" if units[name] == "1" else units[name]
+            factor, shown = figures.scaled(np.array([value]), unit) if unit in ("S", "A", "V", "s") else (1.0, unit)
+            fine = np.linspace(x.min(), x.max(), 60)
+            ax.plot(fine * factor, ((fine - value) / stderr) ** 2, ":", color="0.4")
+            ax.plot(x * factor, rise, "o-", ms=3, color=COLOURS[0])
+            ax.axhline(level, color="0.4", lw=0.8, ls="--")
+            ax.set_ylim(0.0, 3.0 * level)
+            ax.set(xlabel=f"{plain(name)}{f' ({shown})' if shown else ''}", ylabel="Δχ²")
+        for ax in list(figure.axes)[len(found) :]:
+            ax.set_axis_off()
+    return figure, left
+
+
+def _profile(result: FitResult, problem: Problem, name: str, least: float) -> tuple[Array, Array]:
+    """Values of a parameter within three standard errors and the bounds, and the rise of chi-square at each."""
+    value, stderr = float(result.values[name]), result.uncertainty.stderr(name) or 0.0
+    low, high = result.bounds[name]
+    places = np.clip(value + stderr * np.linspace(-3.0, 3.0, PLACES), low, high)
+    rest = problem.without(name)
+    rise = np.full(PLACES, math.nan)
+    middle = int(np.argmin(np.abs(places - value)))
+    for side in (range(middle, -1, -1), range(middle, PLACES)):
+        start = result.values
+        for k in side:
+            try:
+                found = rest.minimise(start.with_(**{name: float(places[k])}), tolerance=1e-5, evaluations=60)
+            except CosimError:
+                break
+            start, rise[k] = found.p, max(found.chi_square - least, 0.0)
+    good = np.isfinite(rise)
+    return places[good], rise[good]
