@@ -199,7 +199,12 @@ def recipes() -> str:
         return between.join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items())
 
     kinds = "\n".join(
-        f"| `{kind}` | {listed({**entry.columns, **entry.instead}, ' or ' if entry.instead else ', ')}"
+        f"| `{kind}` | "
+        + "".join(
+            f"{listed({n: u}, '')}, " for n, u in {**entry.columns, **entry.beside}.items() if n != entry.measured
+        )
+        + listed({entry.measured: entry.columns[entry.measured], **entry.instead}, " or ")
+        + (f" or `read_NAME` ({', '.join(entry.named)})" if entry.named else "")
         + (
             f"; others by their names in the {'device' if entry.forward else 'bench'} ({', '.join(entry.further)})"
             if entry.further

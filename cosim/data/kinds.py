@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+# Of a measured column that names a quantity of the device: ``read_temperature``.
+READ = "read_"
+OF_A_DEVICE = ("S", "V", "A", "K", "1")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class CurveKind:
             table of steps also states and parameters; parameters alone for an i-v curve, for a pulse train also
             ``width``, ``rise`` and ``fall`` of each pulse; (): none.
         instead: columns of which one may take the place of the measured one, each with its units.
+        named: units of a column ``read_NAME`` in the place of the measured one, where NAME is a quantity of the device;
+            (): none.
+        beside: columns that the usual measured one needs beside it, each with its units.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -34,15 +41,23 @@ class CurveKind:
     quantity: str = "read conductance"
     further: tuple[str, ...] = ()
     instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def measured_of(self, names: Iterable[str]) -> str:
+    def measured_of(self, names: Collection[str]) -> str:
         """Which of the columns ``names`` was measured; the usual one where none was."""
-        return next((name for name in (self.measured, *self.instead) if name in names), self.measured)
+        named = [name for name in names if self.named and name.startswith(READ)]
+        return next((n for n in (self.measured, *self.instead, *named) if n in names), self.measured)
 
     def required(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
         """The columns that it has to have, where it has ``names``, each with the units that it may be in."""
         usual, found = self.measured, self.measured_of(names)
-        return {found if name == usual else name: self.instead.get(found, u) for name, u in self.columns.items()}
+        if found == usual:
+            return {**self.columns, **self.beside}
+        return {
+            found if name == usual else name: self.instead.get(found, self.named) if name == usual else allowed
+            for name, allowed in self.columns.items()
+        }
 
     def wanted(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Its columns, and those of ``names`` that it may have besides, each with the units that it may be in."""
@@ -51,13 +66,9 @@ class CurveKind:
 
     def role(self, column: str) -> str:
         """What a column is: "measured", "time", "order" (of pulses and their ramps) or "applied"."""
-        known = {
-            **dict.fromkeys((self.measured, *self.instead), "measured"),
-            "time": "time",
-            "ramp": "order",
-            "pulse": "order",
-        }
-        return known.get(column, "applied")
+        if self.measured_of((column,)) == column:
+            return "measured"
+        return {"time": "time", **dict.fromkeys(("ramp", "pulse", "sequence"), "order")}.get(column, "applied")
 
 
 # Units of parameters that differ from row to row, and of a pulse's times.
@@ -82,12 +93,22 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
             "current", "loop:LoopForward", "voltage", True, drawn=("voltage", "voltage (V)"), quantity="current",
         ),
         "transient": CurveKind(
-            {"time": ("s",), "voltage": ("V",), "current": ("A",)}, "current", "transient:TransientForward", "time",
-            drawn=("time", "time (s)"), quantity="current", further=("V", "K"),
+            {"time": ("s",), "current": ("A",)}, "current", "transient:TransientForward", "time",
+            drawn=("time", "time (s)"), quantity="current", further=("V", "K"), named=OF_A_DEVICE,
+            beside={"voltage": ("V",)},
         ),
         "step table": CurveKind(
             {"step": ("S", "V", "1")}, "step", "step_table:StepForward", drawn=("", "row"), quantity="step",
             further=("S", "V", "K", "s", "1"), instead={"read": ("S", "V")},
+        ),
+        "events": CurveKind(
+            {"read": ("S", "V")}, "read", "events:EventsForward", ordered=True, drawn=("", "row"), quantity="read",
+            further=("S", "V", "K", "s", "1"), named=OF_A_DEVICE,
+        ),
+        "pulse pairs": CurveKind(
+            {"delay": ("s",), "step": ("S", "V", "1")}, "step", "pulse_pairs:PairForward", "delay",
+            drawn=("delay", "delay (s)"), quantity="step", further=("S", "V", "K", "s", "1"),
+            instead={"read": ("S", "V")}, named=OF_A_DEVICE,
         ),
         "values": CurveKind(
             {"at": ("s", "V", "A", "Hz", "K", "1"), "value": ("V", "A", "S", "Ohm", "W", "J", "K", "s", "Hz", "1")},

@@ -9,6 +9,9 @@ The kinds, each with the columns that it has to have (`cosim.data.kinds`):
 * ``i-v``: a static curve, ``voltage`` (V) and ``current`` (A), whose order means nothing.
 * ``loop``: ``time`` (s, increasing), ``voltage`` (V) and ``current`` (A) of a sweep that moves the state.
 * ``transient``: ``time``, ``voltage`` and ``current`` at one port of any device, and one for each other driven port.
+* ``events``: one row per event or several equal ones, in order, and what was read (``read``) after it; columns as of a
+  table of steps, with ``sequence`` and ``count`` (`cosim.fitting.forwards.events`).
+* ``pulse pairs``: ``delay`` (s) of a postsynaptic pulse after a presynaptic one, and the ``step`` that the pair makes.
 * ``step table``: one row per event, in any order: ``step``, the change of what the device reads (S or V, or 1 where it
   is relative to the start), or ``read`` (S or V), what it reads afterwards; with columns named after what they are of
   the device (`cosim.fitting.forwards.step_table`): where the event started, its inputs, its conditions.
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 else:
     Kind = Literal[tuple(KINDS)]
 Group = Literal["device", "cycle", "sweep"]
+PULSES = ("pre", "post")
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Recording:
         lines: line of each row in its file, for messages; empty where there is no file.
         reading: what was read from the file; None if it did not come from one.
         groups: of which device, cycle or sweep each row is; (n,) words each.
+        pulses: the corners (s, V) of the ``pre`` and the ``post`` pulse of a pair, each with its own zero of time.
 
     Raises:
         UnknownName, DataError: an unknown kind, or a column that is missing, of another length or not finite.
@@ -116,6 +121,7 @@ class Recording:
         lines: Sequence[int] = (),
         reading: Reading | None = None,
         groups: Mapping[Group, Sequence[str]] = MappingProxyType({}),
+        pulses: Mapping[str, Sequence[Sequence[float]]] = MappingProxyType({}),
     ) -> None:
         self.kind, self.source, self.lines, self.reading = kind, source, tuple(lines), reading
         if kind not in KINDS:
@@ -149,6 +155,9 @@ class Recording:
         self.units = MappingProxyType({name: units[name] for name in arrays})
         self.conditions = MappingProxyType({name: float(value) for name, value in conditions.items()})
         self.groups = MappingProxyType({group: tuple(labels) for group, labels in groups.items()})
+        self.pulses = MappingProxyType(
+            {name: tuple((float(t), float(v)) for t, v in corners) for name, corners in pulses.items()}
+        )
         self.fingerprint = fingerprint or self._hash()
 
     @cached_property
@@ -160,7 +169,7 @@ class Recording:
         return xarray.Dataset(
             {n: ("row", c, {"units": self.units[n], "role": role(n)}) for n, c in self.columns.items()},
             {group: ("row", np.array(labels)) for group, labels in self.groups.items()},
-            {"kind": self.kind, "source": self.source, **self.conditions},
+            {"kind": self.kind, "source": self.source, **self.conditions, **self.pulses},
         )
 
     @classmethod
@@ -171,11 +180,23 @@ class Recording:
         columns = {str(name): column.values for name, column in data.data_vars.items()}
         units = {str(name): column.attrs.get("units", "") for name, column in data.data_vars.items()}
         groups = {group: data[group].values.astype(str).tolist() for group in get_args(Group) if group in data.coords}
-        return cls(kind, columns, units, attributes, source, groups=groups)
+        pulses = {name: attributes.pop(name) for name in PULSES if name in attributes}
+        return cls(kind, columns, units, attributes, source, groups=groups, pulses=pulses)
 
     def with_(self, **changes: Any) -> Recording:
         """A copy with other arguments of the constructor."""
-        names = ("kind", "columns", "units", "conditions", "source", "fingerprint", "lines", "reading", "groups")
+        names = [
+            "kind",
+            "columns",
+            "units",
+            "conditions",
+            "source",
+            "fingerprint",
+            "lines",
+            "reading",
+            "groups",
+            "pulses",
+        ]
         return type(self)(**{name: getattr(self, name) for name in names} | changes)
 
     def _hash(self) -> str:

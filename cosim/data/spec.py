@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from cosim import units
 from cosim.data.recording import Group, Kind
-from cosim.errors import UnknownName, at
+from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.schema import Table
 
 CONDITIONS: Mapping[str, str] = {"v_read": "V", "width": "s", "rise": "s", "fall": "s"}
@@ -45,11 +46,13 @@ class DataSpec(Table):
         file: of the curve, from the recipe's folder.
         dataset: a named curve in place of a file (``cosim datasets``).
         reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
-            steps).
+            steps), ``mean steps`` (their mean at each conductance).
         format: of the file, which is otherwise told by its content.
         columns: which column is which quantity.
         groups: columns whose text says of which ``device``, ``cycle`` or ``sweep`` a row is.
         conditions: ``v_read``, ``width``, ``rise``, ``fall`` of the pulses, with units: ``"200 ns"``.
+        pulses: of pairs: the corners of the ``pre`` and the ``post`` pulse, each with its own zero of time:
+            ``pulses.post = [["0 ms", "0 V"], ["2 ms", "1.5 V"], ["4 ms", "0 V"]]``.
         polarity: of equal pulses: 1 where a ramp potentiates, -1 where it depresses; one for all ramps, or one each.
         compliance: the instrument's limit, with a unit: values that reach it are clipped, not measured. ``"none"``
             where equal values at an end of the range are the device's own; without it they are taken for a limit.
@@ -77,6 +80,7 @@ class DataSpec(Table):
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     groups: dict[Group, str | int] = Field(default_factory=dict)
     conditions: Quantities = Field(default_factory=dict)
+    pulses: dict[Literal["pre", "post"], tuple[tuple[str | float, str | float], ...]] = Field(default_factory=dict)
     polarity: Literal[1, -1] | tuple[Literal[1, -1], ...] = 1
     compliance: str | float | None = None
     missing: tuple[str | float, ...] = ()
@@ -119,4 +123,20 @@ class DataSpec(Table):
                 if name not in CONDITIONS:
                     raise UnknownName("condition", name, CONDITIONS)
                 found[name] = units.parse(value, CONDITIONS[name])
+        return found
+
+    def resolved_pulses(self) -> dict[str, list[tuple[float, float]]]:
+        """The corners of each pulse of a pair (s, V); raises `UnitError`, and `InputError` where their times fall."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for name, corners in self.pulses.items():
+            for value in (value for corner in corners for value in corner):
+                if isinstance(value, float) and value:  # zero needs no unit
+                    raise UnitError(f"{value:g} of pulses.{name} has no unit", remedy='write e.g. ["1 ms", "2 V"]')
+            found[name] = [(units.parse(t, "s"), units.parse(v, "V")) for t, v in corners]
+            times = [t for t, _ in found[name]]
+            if len(times) < 2 or any(late < early for early, late in pairwise(times)):
+                raise InputError(
+                    f"pulses.{name} needs at least two corners, in order of time",
+                    remedy='write them as [["0 ms", "0 V"], ["1 ms", "2 V"], ["2 ms", "0 V"]]',
+                )
         return found

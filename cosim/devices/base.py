@@ -204,6 +204,8 @@ class DeviceModel(ABC):
     params: ClassVar[tuple[Param, ...]]
     # What `readout` gives, name -> unit.
     readings: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # What a recording may show beside currents, readings and states, name -> unit: `observe` gives it.
+    observables: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # Parameters that only set the scale of others: no curve determines them.
     conventions: ClassVar[tuple[str, ...]] = ()
     # Factors on start values from which a fit is tried again: what a curve shows least at first sight.
@@ -231,6 +233,11 @@ class DeviceModel(ABC):
     def nodes(self) -> tuple[str, ...]:
         """The terminals in order, each once."""
         return tuple(dict.fromkeys(node for port in self.ports for node in port.nodes))
+
+    @property
+    def visible(self) -> dict[str, str]:
+        """The unit of each quantity that `observe` gives."""
+        return {**{state.name: state.unit for state in self.states}, **self.readings, **self.observables}
 
     @property
     def all_states(self) -> tuple[State, ...]:
@@ -289,6 +296,10 @@ class DeviceModel(ABC):
     def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
         """What a read that disturbs nothing gives in the states ``x``: a value for each of `readings`."""
         return {}
+
+    def observe(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The `observables`, and with them all that a waveform may be measured of: readings and states."""
+        return {**self.readout(x, p), **x}
 
     def full_scales(self, p: Values) -> Mapping[str, float]:
         """Reading -> what its errors and weights are shares of: its largest magnitude at the ends of the states."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -136,6 +137,9 @@ def sweep(
     segments: Sequence[Segment],
     x0: Mapping[str, Operand],
     tolerance: float = 1e-5,
+    rates: Callable[[Mapping[str, Operand], Values, Values], Mapping[str, Operand]] | None = None,
+    scales: Mapping[str, float] = MappingProxyType({}),
+    energy: bool = True,
 ) -> tuple[dict[str, Array], Array]:
     """Integrate many instances of a device through a waveform at once.
 
@@ -145,12 +149,15 @@ def sweep(
         segments: the waveform; each instance may have its own lengths and values.
         x0: the device's states at the beginning; everything broadcasts to the shape of the result.
         tolerance: error of a step, as a fraction of each state's range; every instance takes the same steps.
+        rates: of the states; default: the device's own, with its events.
+        scales: state -> what counts as its range, where its bounds do not.
+        energy: whether to integrate it, which costs as much as the rates where a current is implicit; else it is 0.
 
     Returns:
         The states at the end, and the energy (J) taken in by the electrical ports.
     """
     ports = [port.name for port in device.ports]
-    taking = [port.name for port in device.ports if port.nature == "electrical"]
+    taking = [port.name for port in device.ports if port.nature == "electrical" and energy]
     given = [*x0.values(), *p.values()]
     given += [v for s in segments for v in (s.length, *s.begin.values(), *s.end.values())]
     shape = np.broadcast_shapes(*(np.shape(value) for value in given))
@@ -159,11 +166,12 @@ def sweep(
         return np.broadcast_to(np.asarray(value, dtype=float), shape).reshape(-1)
 
     names = [state.name for state in device.all_states]
-    spans = np.array([state.bounds[1] - state.bounds[0] for state in device.all_states])
+    spans = np.array([scales.get(state.name, state.bounds[1] - state.bounds[0]) for state in device.all_states])
     spans = np.where(np.isfinite(spans), spans, 1.0)
+    drift = rates or device.total_rates
     values = Values({name: value if np.ndim(value) == 0 else flat(value) for name, value in p.items()})
     y = np.stack([flat(x0[name]) if name in x0 else np.zeros(int(np.prod(shape))) for name in names])
-    energy = np.zeros(y.shape[1])
+    spent = np.zeros(y.shape[1])
     for segment in segments:
         length = flat(segment.length)
         ends = [(flat(segment.begin.get(name, 0.0)), flat(segment.end.get(name, 0.0))) for name in ports]
@@ -177,20 +185,22 @@ def sweep(
             length: Array = length,
             across: Callable[[Operand], dict[str, Operand]] = across,
         ) -> Array:
-            rates = device.total_rates(across(s), Values(dict(zip(names, state, strict=True))), values)
-            return np.stack([np.broadcast_to(rates[name] * length, state.shape[1:]) for name in names])
+            found = drift(across(s), Values(dict(zip(names, state, strict=True))), values)
+            return np.stack([np.broadcast_to(found[name] * length, state.shape[1:]) for name in names])
 
         def power(
             s: float, state: Array, across: Callable[[Operand], dict[str, Operand]] = across, length: Array = length
         ) -> Array:
+            if not taking:
+                return np.zeros(length.size)
             now = across(s)
             flows = device.through(now, Values(dict(zip(names, state, strict=True))), values)
             return np.asarray(sum((now[name] * flows[name] for name in taking), np.zeros(length.size))) * length
 
         # a step too long may overflow before it is refused
         with np.errstate(over="ignore", invalid="ignore"):
-            y, energy = _rodas(rate, power, y=y, energy=energy, spans=spans, tolerance=tolerance)
-    return {name: y[k].reshape(shape) for k, name in enumerate(names)}, energy.reshape(shape)
+            y, spent = _rodas(rate, power, y=y, energy=spent, spans=spans, tolerance=tolerance)
+    return {name: y[k].reshape(shape) for k, name in enumerate(names)}, spent.reshape(shape)
 
 
 def _rodas(

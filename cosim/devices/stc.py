@@ -100,6 +100,7 @@ class StcSynapse(DeviceModel):
     source = "Nicholson 2024, Eqs. 4-6, Fig. 8"
     passive = False  # it drives its weight output
     readings = MappingProxyType({"weight": "V"})
+    observables = MappingProxyType(dict.fromkeys(("calcium", "potentiation", "depression", "recovery"), "A"))
     ports = PORTS
     states = (
         State("ca", "ca_init", (0.0, 16.0), description="calcium current over I_THPOT"),
@@ -172,6 +173,16 @@ class StcSynapse(DeviceModel):
     def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
         """The total weight (V)."""
         return {"weight": self.weight(x, p)}
+
+    def observe(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The circuit's currents (A), too."""
+        return {
+            **super().observe(across, x, p),
+            "calcium": p.i_th_p * x.ca,
+            "potentiation": self.potentiation(x, p),
+            "depression": self.depression(x, p),
+            "recovery": self.recovery(x, p),
+        }
 
     def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
         """Calcium between rest and both inputs held high; mirrors between their low and their tail currents."""

@@ -135,6 +135,7 @@ class ThermalReram(DeviceModel):
         Param("rise_slow0", 0.0, "K", (-300.0, 1e4), "initial rise of the slow pole"),
     )
     readings = MappingProxyType({"conductance": "S"})
+    observables = MappingProxyType({"temperature": "K", "rise": "K", "heater_rise": "K"})
     passive = False  # its thermal port gives back stored heat; both electrical ports only take power
 
     def temperature(self, x: Values, p: Values) -> Operand:
@@ -144,6 +145,15 @@ class ThermalReram(DeviceModel):
     def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
         """Conductance (S) of the cell at its temperature."""
         return {"conductance": self.conductance(x, p)}
+
+    def observe(self, across: Mapping[str, Operand], x: Values, p: Values) -> Mapping[str, Operand]:
+        """The filament's temperature and rise, and the rise of the heater's rod (K), too."""
+        return {
+            **super().observe(across, x, p),
+            "temperature": self.temperature(x, p),
+            "rise": x.rise_fast + x.rise_slow,
+            "heater_rise": self.heater_rise(across, x, p),
+        }
 
     def state_ranges(self, p: Values) -> Mapping[str, tuple[float, float]]:
         """Rises up to the full scale."""

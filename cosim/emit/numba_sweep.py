@@ -87,69 +87,157 @@ def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) ->
         outputs = event_map.reading(Values(held), here, Node("name", "energy"))
     end = [*held.values(), *(outputs[name] for name in event_map.outputs)]
     return (
-        _function("a, y, q, out", {f"out[{k}]": rates[name] for k, name in enumerate(states)}),
-        _function("a, y, q", {"power": power}, give="power"),
-        _function("u, q, lengths, drive", pieces),
-        _function("y, q, energy, out", {f"out[{k}]": value for k, value in enumerate(end)}),
+        function("a, y, q, out", {f"out[{k}]": rates[name] for k, name in enumerate(states)}),
+        function("a, y, q", {"power": power}, give="power"),
+        function("u, q, lengths, drive", pieces),
+        function("y, q, energy, out", {f"out[{k}]": value for k, value in enumerate(end)}),
     )
 
 
-def _function(arguments: str, targets: Mapping[str, Operand], *, give: str = "") -> str:
+def function(arguments: str, targets: Mapping[str, Operand], *, give: str = "") -> str:
+    """The text of a function that computes ``targets``, and returns the one named ``give``."""
     body, found = assignments({target: Node.of(value) for target, value in targets.items()})
     lines = [*body, *(f"{target} = {found[target]}" for target in targets), *([f"return {give}"] if give else [])]
     return "\n".join([f"def kernel({arguments}):", *(f"    {line}" for line in lines), ""])
 
 
 @cache
+def one_step() -> tuple[Callable[..., None], Callable[..., float], Callable[..., Array]]:
+    """A step of Rodas3 of one instance, compiled: the rates with their slopes at its start, the step, a workspace.
+
+    Both write into the arrays that they are given; the step returns its error as a part of the states' ranges.
+    """
+    numba = optional("numba", extra="fast", needed_by="a compiled map")
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def solve(matrix: Array, right: Array, anew: bool, pivots: Array) -> bool:
+        """``right`` becomes the solution; ``matrix`` its LU factors where it comes ``anew``, and is taken as such."""
+        n = right.size
+        if anew:
+            for k in range(n):
+                best = k
+                for i in range(k + 1, n):
+                    if abs(matrix[i, k]) > abs(matrix[best, k]):
+                        best = i
+                pivots[k] = best
+                if not 0.0 < abs(matrix[best, k]) < np.inf:
+                    return False
+                for j in range(n):
+                    matrix[k, j], matrix[best, j] = matrix[best, j], matrix[k, j]
+                for i in range(k + 1, n):
+                    matrix[i, k] /= matrix[k, k]
+                    for j in range(k + 1, n):
+                        matrix[i, j] -= matrix[i, k] * matrix[k, j]
+        for k in range(n):
+            best = int(pivots[k])
+            right[k], right[best] = right[best], right[k]
+        for k in range(n):
+            for j in range(k):
+                right[k] -= matrix[k, j] * right[j]
+        for k in range(n - 1, -1, -1):
+            for j in range(k + 1, n):
+                right[k] -= matrix[k, j] * right[j]
+            right[k] /= matrix[k, k]
+        return True
+
+    # Loops over scalars, and a solver by hand: numba takes seconds to compile each expression of arrays.
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def slopes(
+        rates: Any, y: Array, begin: Array, rise: Array, length: float, s: float, q: Array, spans: Array,
+        first: Array, slope: Array, forced: Array, work: Array,
+    ) -> None:  # fmt: skip
+        n, now, rate = y.size, work[0], work[1]
+        for k in range(begin.size):
+            now[k] = begin[k] + s * rise[k]
+        rates(now, y, q, first)
+        for i in range(n):
+            first[i] *= length
+        for k in range(n):
+            here = y[k]
+            moved = here + DIFFERENCE * (-spans[k] if here > 0.5 * spans[k] else spans[k])
+            y[k] = moved
+            rates(now, y, q, rate)
+            y[k] = here
+            for i in range(n):
+                slope[i, k] = (rate[i] * length - first[i]) / (moved - here)
+        ahead = min(DIFFERENCE, 1.0 - s)
+        if ahead == 0.0:
+            ahead = -DIFFERENCE
+        for k in range(begin.size):
+            now[k] = begin[k] + (s + ahead) * rise[k]
+        rates(now, y, q, rate)
+        for i in range(n):
+            forced[i] = (rate[i] * length - first[i]) / ahead
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def step(
+        rates: Any, y: Array, begin: Array, rise: Array, length: float, s: float, h: float, q: Array, spans: Array,
+        first: Array, slope: Array, forced: Array, after: Array, work: Array, matrix: Array, stages: Array,
+    ) -> float:  # fmt: skip
+        n, now, rate = y.size, work[0], work[1]
+        for i in range(n):
+            for k in range(n):
+                matrix[i, k] = -slope[i, k]
+            matrix[i, i] += 1.0 / (h * GAMMA)
+        for stage in range(4):
+            for i in range(n):
+                after[i] = y[i]
+                for j in range(stage):
+                    after[i] += _A[stage, j] * stages[j, i]
+            if stage < 2:
+                for i in range(n):
+                    rate[i] = first[i]
+            else:
+                for k in range(begin.size):
+                    now[k] = begin[k] + (s + _TIMES[stage] * h) * rise[k]
+                rates(now, after, q, rate)
+                for i in range(n):
+                    rate[i] *= length
+            for i in range(n):
+                right = rate[i] + _WEIGHTS[stage] * h * forced[i]
+                for j in range(stage):
+                    right += _C[stage, j] / h * stages[j, i]
+                stages[stage, i] = right
+            if not solve(matrix, stages[stage], stage == 0, work[2]):
+                return np.nan
+        error = 0.0
+        for i in range(n):
+            after[i] = y[i] + 2.0 * stages[0, i] + stages[2, i] + stages[3, i]
+            part = abs(stages[3, i]) / spans[i]
+            if not part <= error:  # one that is no number as well
+                error = part
+        return error
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def workspace(states: int, ports: int) -> Array:
+        return np.empty((3, max(states, ports)))
+
+    return slopes, step, workspace
+
+
+@cache
 def _loop() -> Callable[..., int]:
     """The integrator, compiled: instance by instance, segment by segment; the first that fails, or −1."""
     numba = optional("numba", extra="fast", needed_by="a compiled map")
+    slopes, step, workspace = one_step()
 
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
     def follow(
         rates: Any, power: Any, y: Array, drive: Array, length: float, q: Array, spans: Array, tolerance: float
     ) -> float:
         n = y.size
-        first, last, rate, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-        slope, stages = np.empty((n, n)), np.zeros((4, n))
+        first, last, forced, after = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        slope, matrix, stages, work = np.empty((n, n)), np.empty((n, n)), np.zeros((4, n)), workspace(n, drive.shape[0])
         begin, rise = drive[:, 0], drive[:, 1] - drive[:, 0]
         s, h, energy = 0.0, 0.05, 0.0
         taken = power(begin, y, q) * length
         for _ in range(MAX_STEPS):
             h = min(h, 1.0 - s)
-            now = begin + s * rise
-            rates(now, y, q, first)
-            first *= length
-            for k in range(n):
-                step = DIFFERENCE * (-spans[k] if y[k] > 0.5 * spans[k] else spans[k])
-                moved[:] = y
-                moved[k] += step
-                rates(now, moved, q, rate)
-                slope[:, k] = (rate * length - first) / step
-            ahead = min(DIFFERENCE, 1.0 - s)
-            if ahead == 0.0:
-                ahead = -DIFFERENCE
-            rates(begin + (s + ahead) * rise, y, q, rate)
-            forced = (rate * length - first) / ahead
-            matrix = np.eye(n) / (h * GAMMA) - slope
-            if not np.all(np.isfinite(matrix)):
-                break
-            inverse = np.linalg.inv(matrix)
-            for i in range(4):
-                moved[:] = y
-                for j in range(i):
-                    moved += _A[i, j] * stages[j]
-                if i < 2:
-                    rate[:] = first
-                else:
-                    rates(begin + (s + _TIMES[i] * h) * rise, moved, q, rate)
-                    rate *= length
-                for j in range(i):
-                    rate += _C[i, j] / h * stages[j]
-                rate += _WEIGHTS[i] * h * forced
-                stages[i] = inverse @ rate
-            after = y + 2.0 * stages[0] + stages[2] + stages[3]
-            error = np.max(np.abs(stages[3]) / spans) / tolerance
+            slopes(rates, y, begin, rise, length, s, q, spans, first, slope, forced, work)
+            error = step(
+                rates, y, begin, rise, length, s, h, q, spans, first, slope, forced, after, work, matrix, stages
+            )
+            error /= tolerance
             if not np.isfinite(error):
                 h *= 0.1
             elif error <= 1.0:

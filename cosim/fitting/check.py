@@ -15,13 +15,14 @@ def check_fit(problem: Problem, p: Values, curve: Curve, *, noise_known: bool) -
     """The tests on the residuals at ``p``; clipped rows take no part."""
     seen, sigma = problem.seen, problem.sigma
     predicted, derivatives = problem.forward.linearise(p, problem.names)
-    repeated = problem.forward.repeated(predicted)
+    # Repeated rows scatter less than others where neighbours are alike.
+    repeated = problem.forward.repeated(predicted) if problem.whiten is None else None
     return check_residuals(
-        ((predicted - problem.measured) / sigma)[seen],
-        (derivatives / sigma)[:, seen],
+        problem.independent(((predicted - problem.measured) / sigma)[seen]),
+        problem.independent((derivatives / sigma)[:, seen]),
         orders=tuple(order.of(seen) for order in orders(curve)),
         measured=(problem.measured / sigma)[seen],
-        null=_without_law(problem, curve),
+        null=problem.independent(_without_law(problem, curve)),
         repeated=None if repeated is None else repeated[seen],
         noise_known=noise_known,
     )

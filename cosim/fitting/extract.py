@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,13 @@ from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
-from cosim.fitting.forwards.pulse_train import PulseTrainForward
-from cosim.fitting.identify import SMALL, judge
+from cosim.fitting.identify import judge
+from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.published import unusual
 from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
-from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
 from cosim.fitting.simulators import simulators
@@ -31,14 +29,16 @@ from cosim.fitting.uncertainty import band_of, covariance_of
 from cosim.schema import located
 
 FOLDS = 3
+# A relative difference of two chi-squares that is rounding.
+SAME = 1e-12
 # Fits that alternate with the estimate of the noise where rows are clipped.
 CENSORED_ROUNDS = 3
 # The same with priors, which may have moved the first fit far from the curve.
 PRIOR_ROUNDS = 6
+# Fits in smaller and smaller steps of integration, at most.
+FINER_ROUNDS = 3
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
-# Up to so many points an interval of a train with varying steps comes from the profile likelihood (our choice).
-PROFILED = 2000
 
 
 def extract(
@@ -80,29 +80,29 @@ def _extract(
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
-    chosen, trials = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
+    chosen, trials, tried = _choose(recipe, curve, held_out, limit)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
-            chosen, trials = _choose(recipe, curve, held_out, limit)
-            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
-    found = _with_process(recipe, found, chosen)
+            chosen, trials, tried = _choose(recipe, curve, held_out, limit)
+            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
+    found = explain(
+        found, recipe.noise, curve,
+        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, progress=progress),
+        starts=lambda: _starts(recipe, found.problem, chosen),
+    )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
-    # Standard errors suppose a linear model and few parameters; noise in the steps breaks both assumptions.
-    profile = profile or (found.spread is not None and problem.points <= PROFILED)
-    assumed = ""
-    if found.spread is not None and recipe.noise.step is None:
-        assumed = f"the steps vary from pulse to pulse by {found.spread.step:.0%}"
     verdict = judge(
         problem, minimum, uncertainty, found.check,
-        scale=scale, noise_known=found.noise_known, profile=profile, assumed=assumed,
+        scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
+        outliers=int(found.left.sum()),
     )  # fmt: skip
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
-    remarks += [] if found.spread is None else [found.spread.sentence(curve, assumed=bool(assumed))]
+    remarks += found.remarks(curve)
     remarks += weighed(problem, minimum.p, uncertainty)
     if recipe.device:
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
@@ -122,6 +122,7 @@ def _extract(
         band=band_of(forward, minimum.p, uncertainty),
         held_out=held_out,
         clipped=np.zeros(len(curve), dtype=bool) if limit is None else limit.rows,
+        left_out=found.left,
         sigma=problem.sigma * scale,
         noise_known=found.noise_known,
         spread=found.spread,
@@ -129,22 +130,6 @@ def _extract(
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
     )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A minimum with the check of its residuals; ``spread`` where the steps of a pulse train vary."""
-
-    minimum: Minimum
-    problem: Problem
-    check: ResidualCheck
-    noise_known: bool
-    spread: TrainNoise | None = None
-
-    @property
-    def scale(self) -> float:
-        """What the problem's sigma has to be multiplied with to be the noise."""
-        return 1.0 if self.noise_known else self.problem.scale(self.minimum.p)
 
 
 def _fitted(
@@ -155,33 +140,20 @@ def _fitted(
     limit: Plateau | None,
     *,
     near: Values | None,
+    tried: Minimum | None,
     progress: Progress | None,
-) -> _Found:
-    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, progress=progress)
+) -> Found:
+    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, tried=tried, progress=progress)
     known = recipe.noise.per_point(curve) is not None
-    return _Found(minimum, problem, check_fit(problem, minimum.p, curve, noise_known=known), known)
-
-
-def _with_process(recipe: FitRecipe, found: _Found, choice: RampLaw) -> _Found:
-    """The fit with varying steps, where residuals of a pulse train ask for it and it leaves nothing but noise."""
-    step, check, forward = recipe.noise.step, found.check, found.problem.forward
-    if not isinstance(forward, PulseTrainForward) or step == 0.0 or found.problem.priors:
-        return found
-    if step is None and (check.size < SMALL or not check.structured or not check.explains):
-        return found
-    curve = forward.curve
-    extra = choice.values if isinstance(choice, Candidate) else {}
-    start = start_of(recipe, forward, found.problem.bounds, extra)[0]
-    noise, given = recipe.noise.per_point(curve), None if step == "fit" else step
-    minimum, problem, spread = fit_train(
-        found.problem, [start, *other_starts(recipe.model, start, found.problem.names)], noise=noise, step=given
-    )
-    known = noise is not None and given is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
-    if step is None and not (check.white and minimum.converged):
-        return found
-    _require_minimum(minimum)
-    return _Found(minimum, problem, check, known, spread)
+    return Found(minimum, problem, check, known, np.zeros(len(curve), dtype=bool))
+
+
+def _starts(recipe: FitRecipe, problem: Problem, choice: RampLaw) -> list[Values]:
+    """Where a train with varying steps is looked for."""
+    extra = choice.values if isinstance(choice, Candidate) else {}
+    start = start_of(recipe, problem.forward, problem.bounds, extra)[0]
+    return [start, *other_starts(recipe.model, start, problem.names)]
 
 
 def _is_new(name: str, problem: Problem) -> bool:
@@ -233,9 +205,13 @@ def _fit(
     *,
     limit: Plateau | None = None,
     near: Values | None = None,
+    tried: Minimum | None = None,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
-    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
+    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``.
+
+    ``tried`` is what an earlier search found: it is taken where it was of the same problem.
+    """
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
     measured = rows if limit is None else rows & ~limit.rows  # start values cannot be read off a clipped row
     forward = recipe.forward_of(curve, measured, choice)
@@ -287,14 +263,22 @@ def _fit(
             remedy="vary a parameter that the curve shows",
         )
     moving = problem.without(*idle)
-    if near is None:
+    if near is not None:
+        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+    elif tried is not None and _same(moving, tried):
+        best = tried
+    else:
         others = other_starts(recipe.model, start, vary) if recipe.device else []
         method = recipe.fit.method
         best = search(moving, start, others=others, outside=outside, method=method, progress=progress)
-    else:
-        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
+    for _ in range(FINER_ROUNDS):
+        finer = problem.forward.finer(best.p)
+        if finer is None:
+            break
+        problem = replace(problem, forward=finer)
+        best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
         return best, problem
@@ -305,6 +289,11 @@ def _fit(
         best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     return best, problem
+
+
+def _same(problem: Problem, tried: Minimum) -> bool:
+    """Whether a minimum is that of a problem: the same chi-square of the same rows, to within rounding."""
+    return abs(problem.chi_square(tried.p) - tried.chi_square) <= SAME * tried.chi_square
 
 
 def _require_minimum(found: Minimum) -> None:
@@ -325,31 +314,35 @@ def _no_effect(names: Sequence[str]) -> str:
 
 def _choose(
     recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_], limit: Plateau | None
-) -> tuple[RampLaw, tuple[Trial, ...]]:
-    """The candidate with the smallest cross-validated error on the training part; held-out rows are not looked at."""
+) -> tuple[RampLaw, tuple[Trial, ...], Minimum | None]:
+    """The candidate with the smallest cross-validated error on the training part, and its minimum there.
+
+    Held-out rows are not looked at.
+    """
     if not recipe.candidates:
-        return recipe.ramps, ()
+        return recipe.ramps, (), None
     kept = ~held_out if limit is None else ~held_out & ~limit.rows
     inner = curve.select(kept)
-    trials = [_try(recipe, inner, candidate) for candidate in recipe.candidates]
+    trials, minima = zip(*(_try(recipe, inner, candidate) for candidate in recipe.candidates), strict=True)
     found = [(trial.error, index) for index, trial in enumerate(trials) if trial.error is not None]
     if not found:
         raise FitError(f"no candidate has a minimum; {trials[0].title}: {trials[0].note}", remedy="narrow the bounds")
-    return recipe.candidates[min(found)[1]], tuple(trials)
+    best = min(found)[1]
+    return recipe.candidates[best], trials, minima[best]
 
 
-def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> Trial:
-    """Cross-validation of one candidate: the held-out rule again, turned, within the training part.
+def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> tuple[Trial, Minimum | None]:
+    """Cross-validation of one candidate: the held-out rule again, turned, within the training part; and its minimum.
 
     One search over the whole part says where the minimum is; each fold's is looked for from there.
     """
     errors = []
     try:
-        whole = _fit(recipe, curve, np.ones(len(curve), dtype=bool), candidate)[0].p
+        whole = _fit(recipe, curve, np.ones(len(curve), dtype=bool), candidate)[0]
         for out in recipe.held_out.folds(curve, FOLDS):
-            found, problem = _fit(recipe, curve, ~out, candidate, near=whole)
+            found, problem = _fit(recipe, curve, ~out, candidate, near=whole.p)
             predicted = problem.forward.predict(found.p)
             errors.append(rms_over_range(curve.measured[out] - predicted[out], curve.measured[out]))
     except FitError as error:
-        return Trial(candidate.title, None, error.message)
-    return Trial(candidate.title, float(np.mean(errors)))
+        return Trial(candidate.title, None, error.message), None
+    return Trial(candidate.title, float(np.mean(errors))), whole

@@ -33,6 +33,10 @@ GOOD = 0.05
 LEVEL = 0.95
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
 STRAIGHT = 0.1
+# Chi-square may rise by this factor more or less than it would for a straight law: 10 % in the interval's half-width.
+BENT = 1.2
+# Below so many points intervals come from the profile likelihood.
+FEW = 100
 # A misfit below this part of the range is called small, though it is not noise.
 SMALL = 1e-3
 
@@ -95,7 +99,8 @@ class Pair:
 class Identifiability:
     """The judgement on a fit: by parameter, by pair and product, and on the residuals.
 
-    ``assumed``: an assumption, not stated in the recipe, under which the residuals are noise.
+    ``assumed``: an assumption, not stated in the recipe, under which the residuals are noise. ``outliers``: how many
+    rows were left out as such.
     """
 
     parameters: tuple[ParameterVerdict, ...]
@@ -104,6 +109,7 @@ class Identifiability:
     remarks: tuple[str, ...] = ()
     products: tuple[Combination, ...] = ()
     assumed: str = ""
+    outliers: int = 0
 
     def __getitem__(self, name: str) -> ParameterVerdict:
         return next(entry for entry in self.parameters if entry.name == name)
@@ -142,6 +148,8 @@ class Identifiability:
                 if few
                 else "the residuals are noise"
             )
+            if self.outliers:
+                tail += f" but for {self.outliers} {'outlier' if self.outliers == 1 else 'outliers'}"
             return f"{count}; {tail}"
         if check.size < SMALL:
             model = f"the model describes what was measured to {check.size:.1g} of its range, but the rest is not noise"
@@ -172,11 +180,14 @@ def judge(
     noise_known: bool,
     profile: bool = False,
     assumed: str = "",
+    outliers: int = 0,
 ) -> Identifiability:
     """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
 
     ``scale`` multiplies the sigma of the problem, as for the ``uncertainty``; ``noise_known``: intervals from the
-    normal law instead of Student's t; ``assumed``: as in `Identifiability`.
+    normal law instead of Student's t; ``assumed``, ``outliers``: as in `Identifiability`. Below `FEW` points, and where
+    chi-square does not rise as it would for a straight law, intervals come from the profile likelihood in any case;
+    of a curve that is simulated, where an error is large or reaches a bound.
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
@@ -185,17 +196,20 @@ def judge(
             (),
             check,
         )
-    free = problem.points - len(problem.names)
-    height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, free))
+    profile = profile or (problem.points < FEW and not problem.forward.expensive)
+    height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, problem.free))
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
     for name in problem.names:
         profiled = None
-        if not check.exact and (profile or not _guided(problem, minimum.p, uncertainty, name, height)):
+        guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
+        if not check.exact and not guided:
             profiled = likelihood.interval(
-                problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height
-            )
+                problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height,
+                # a guess along a straight ridge can end in another minimum where something is held at a bound
+                ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
+            )  # fmt: skip
             if profiled.lower_chi_square is not None:
                 remarks.append(
                     f"a better minimum (chi-square {profiled.lower_chi_square:.4g} after {minimum.chi_square:.4g}) was "
@@ -210,19 +224,36 @@ def judge(
         held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
         remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
     products = known_products(uncertainty, minimum.p, height=height)
-    return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed)
+    return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed, outliers)
 
 
-def _guided(problem: Problem, p: Values, uncertainty: Uncertainty, name: str, height: float) -> bool:
-    """Whether a standard error, where there is one, may stand for an interval.
+def _guided(
+    problem: Problem, minimum: Minimum, uncertainty: Uncertainty, name: str, *, height: float, scale: float
+) -> bool:
+    """Whether a standard error may stand for an interval.
 
-    It may not where it is large, where it reaches beyond the bounds, or where another parameter is held at a bound.
+    It may where chi-square rises, to both ends of the interval and with all others moving along as a straight law has
+    it, by as much as it would for one. Not where the error is large, where the interval reaches beyond the bounds, or
+    where another parameter is held at one. A parameter without any effect has neither.
     """
-    stderr, value, (low, high) = uncertainty.stderr(name), float(p[name]), problem.bounds[name]
-    if stderr is None:
+    if name in uncertainty.flat:
         return True
-    small = stderr <= STRAIGHT * natural_size(problem, name, value) and name not in uncertainty.conditional
-    return small and low <= value - height * stderr <= value + height * stderr <= high
+    p, stderr = minimum.p, uncertainty.stderr(name)
+    if stderr is None or name in uncertainty.conditional or name in problem.forward.uneven:
+        return False
+    if stderr > STRAIGHT * natural_size(problem, name, float(p[name])):
+        return False
+    ridge = uncertainty.ridge(name)
+    for step in (-height * stderr, height * stderr):
+        there = p.with_(**{other: float(p[other]) + slope * step for other, slope in ridge.items()})
+        if any(not problem.bounds[other][0] <= float(there[other]) <= problem.bounds[other][1] for other in ridge):
+            return False
+        if problem.forward.expensive:  # of the others' minimum there a simulation's own error would be profiled
+            continue
+        rise = (problem.chi_square(there) - minimum.chi_square) / (height * scale) ** 2
+        if not 1.0 / BENT < rise < BENT:
+            return False
+    return True
 
 
 def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def fit_law(
     name: str = "law",
     progress: Progress | None = None,
 ) -> FitResult:
-    """Fit any law to values, with the search, the intervals and the verdict of a device's `extract`.
+    """Fit any law to values, with the search, the intervals and the verdict of a device's `extract`; every row counts.
 
     Args:
         law: called as ``law(x, **parameters)``; gives (n,) values. Its derivatives are differences.
@@ -123,12 +123,12 @@ def fit_law(
                 remedy="move the start or the bounds",
             )
     params = [Param(key, float(value), "1", ends[key], f"of {name}") for key, value in start.items()]
-    noise = NoiseSpec()
+    noise = NoiseSpec(outliers="keep")  # the caller chose the rows
     if sigma is not None:
         rows = np.broadcast_to(np.asarray(sigma, dtype=float), (n,)).copy()
         if not np.all(rows > 0.0):
             raise InputError("a standard deviation is not above zero", remedy="leave out what has none")
-        noise = _Sigma()
+        noise = _Sigma(outliers="keep")
         noise._rows = rows
     fit = {"vary": tuple(vary or start), "priors": dict(priors or {}), "method": method}
     recipe = FitRecipe.model_validate({"name": name, "data": {"kind": "values"}, "fit": fit, "noise": noise})

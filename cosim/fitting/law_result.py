@@ -63,6 +63,7 @@ def law_result(recipe: FitRecipe, curve: Curve, rows: NDArray[np.bool_], law: La
         band=band_of(forward, minimum.p, uncertainty),
         held_out=~rows,
         clipped=np.zeros(len(curve), dtype=bool),
+        left_out=np.zeros(len(curve), dtype=bool),
         sigma=problem.sigma * scale,
         noise_known=False,
         spread=None,

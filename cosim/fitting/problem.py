@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,17 @@ GAIN = 1e-10
 # What is left of a scale where it is all but zero.
 VANISHED = 1e-12
 Progress = Callable[[int, float], None]
+
+
+class Whitening(Protocol):
+    """From residuals (..., rows) with correlated noise to independent ones (`cosim.fitting.correlated`)."""
+
+    def __call__(self, z: Array) -> Array:
+        """Residuals, or their derivatives, as independent ones."""
+
+    @property
+    def worth(self) -> float:
+        """How many independent rows one of these is worth for an estimate of the variance."""
 
 
 class _Crossed(Exception):
@@ -73,6 +85,7 @@ class Problem:
         side: (n,) of rows at an instrument's limit: +1 where the true value is at least the measured one, −1 at most,
             0 elsewhere (`plateau`); None: no row is clipped. ``sigma`` has to be the noise itself then.
         priors: what is known of parameters that vary, a row of the residual each; ``sigma`` as with ``side``.
+        whiten: makes residuals (..., rows) with correlated noise independent; None: they are.
     """
 
     forward: Forward
@@ -83,6 +96,7 @@ class Problem:
     bounds: Mapping[str, tuple[float, float]]
     side: NDArray[np.int64] | None = None
     priors: tuple[Prior, ...] = ()
+    whiten: Whitening | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -110,7 +124,12 @@ class Problem:
         if self.side is not None:
             clipped = self.side != 0
             residual[clipped] = most_likely(residual[clipped], self.side[clipped])[0]
-        return np.append(residual[self.rows], [prior.residual(p) for prior in self._priors])
+        rows = self.independent(np.asarray(residual[self.rows]))
+        return np.append(rows, [prior.residual(p) for prior in self._priors])
+
+    def independent(self, z: Array) -> Array:
+        """Residuals (..., rows), or their derivatives, as they are where the noise of each row is its own."""
+        return z if self.whiten is None else self.whiten(z)
 
     def jacobian(self, p: Values, names: Sequence[str] | None = None) -> Array:
         """Derivatives of `residual` by each parameter; (k, rows)."""
@@ -121,20 +140,27 @@ class Problem:
             clipped = self.side != 0
             residual = ((predicted - self.measured) / self.sigma)[clipped]
             derivatives[:, clipped] *= most_likely(residual, self.side[clipped])[1]
+        rows = self.independent(np.asarray(derivatives[:, self.rows]))
         if not (priors := self._priors):
-            return np.asarray(derivatives[:, self.rows])
+            return rows
         known = [[prior.slope(p) * (name == prior.name) for prior in priors] for name in wanted]
-        return np.concatenate([derivatives[:, self.rows], np.array(known).reshape(len(wanted), -1)], axis=1)
+        return np.concatenate([rows, np.array(known).reshape(len(wanted), -1)], axis=1)
 
     def scale(self, p: Values) -> float:
         """Standard deviation of the measured rows' residuals, in units of ``sigma``."""
-        residual = ((self.forward.predict(p) - self.measured) / self.sigma)[self.seen]
+        residual = self.independent(((self.forward.predict(p) - self.measured) / self.sigma)[self.seen])
         free = float(residual.size - len(self.names))
         if priors := len(self._priors):  # a prior takes part of the parameters off the rows: its rows' leverage
             jacobian = self.jacobian(p)
             length = np.maximum(np.linalg.norm(jacobian, axis=1, keepdims=True), 1e-300)
             free += float(np.sum(np.linalg.qr((jacobian / length).T)[0][-priors:] ** 2))
         return math.sqrt(float(residual @ residual) / free)
+
+    @property
+    def free(self) -> float:
+        """Degrees of freedom of the noise's variance: of correlated rows, what so many independent ones have."""
+        worth = 1.0 if self.whiten is None else self.whiten.worth
+        return max(worth * self.points - len(self.names), 1.0)
 
     def chi_square(self, p: Values) -> float:
         """Sum of the squared residuals; infinite where the model is."""
@@ -148,6 +174,12 @@ class Problem:
     def without(self, *fixed: str) -> Problem:
         """The same problem with some parameters held."""
         return replace(self, names=tuple(name for name in self.names if name not in fixed))
+
+    def held(self, name: str, p: Values) -> Problem:
+        """The same problem with ``name`` held at its value in ``p``, and the noise that the rows have there."""
+        made = self.forward.noise_at(p) if name in self.forward.uneven else None
+        rest = self.without(name)
+        return rest if made is None else replace(rest, forward=made[0], sigma=made[1])
 
     def size(self, name: str, value: float) -> float:
         """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range."""

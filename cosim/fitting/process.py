@@ -16,6 +16,10 @@ of what lies beyond, as a truncated normal has it (Allik et al., IEEE Trans. Con
 24, 365 (2016)). Left out,
 clipped reads leave those that the noise kept below the limit, and the range comes out too small.
 
+A state that ends at a bound stays there: its mean and variance before a read are those of the normal distribution with
+what lies beyond 0 and 1 moved to these (`clipped`). Without it a strong pulse, which leads to a bound more often than
+beyond, seems weaker than it is.
+
 A gain is kept as κ in ŵ + κ (y − G(ŵ))/(G(1) − G(0)), so that it means the same when the range of the reads changes.
 """
 
@@ -28,6 +32,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import ndtr
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
@@ -63,7 +68,15 @@ class TrainNoise:
 
 
 class FilteredTrain(PulseTrainForward):
-    """Predicts each read from those before it; ``gain`` (n,) κ of each read, 0 where it is not used."""
+    """Predicts each read from those before it.
+
+    Args:
+        device, curve, rows: as of any train.
+        gain: (n,) κ of each read, 0 where it is not used.
+        side: (n,) of clipped reads.
+        sigma: (n,) deviations (S) of the innovations.
+        width: (n,) standard deviation of the state before each read, were it not for its bounds.
+    """
 
     def __init__(
         self,
@@ -74,6 +87,7 @@ class FilteredTrain(PulseTrainForward):
         gain: Array,
         side: Side | None = None,
         sigma: float | Array = 1.0,
+        width: float | Array = 0.0,
     ) -> None:
         super().__init__(device, curve, rows)
         self.side = np.zeros(rows.size, dtype=np.int64) if side is None else np.where(rows, side, 0)
@@ -83,6 +97,11 @@ class FilteredTrain(PulseTrainForward):
         self._before_read = np.concatenate([[0.0], self._read[:-1]])
         self._limit = np.concatenate([[0], self.side[:-1]])
         self._sigma = np.concatenate([[1.0], np.broadcast_to(sigma, rows.shape)[:-1]])
+        self._width = np.broadcast_to(width, rows.shape)
+        # What the variances of its innovations are made of, once it is fitted.
+        self._noise: tuple[TrainNoise, Array] | None = None
+        # The initial state is known from the first read alone, whose noise is that of the step from there.
+        self.uneven = (self._state.initial,)
 
     @classmethod
     def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array, side: Side | None = None) -> FilteredTrain:
@@ -103,18 +122,30 @@ class FilteredTrain(PulseTrainForward):
         return np.asarray(np.clip(w + self._before[at] * error / self.span(p), 0.0, 1.0))
 
     def _after(self, w: Array, p: Values) -> Array:
-        return super()._after(self._corrected(w, p), p)
+        return clipped(super()._after(self._corrected(w, p), p), self._width)[0]
 
     def _after_one(self, k: int, w: float, p: Values) -> float:
-        return super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
+        after = super()._after_one(k, float(self._corrected(np.array([w]), p, at=slice(k, k + 1))[0]), p)
+        return float(clipped(np.array(after), self._width[k])[0])
 
     def repeated(self, predicted: Array) -> Index | None:
         """None: each prediction uses the read before it."""
         return None
 
-    def with_gain(self, gain: Array, sigma: Array) -> FilteredTrain:
-        """The same train with other gains, and deviations (S) of the innovations."""
-        made = FilteredTrain(self.device, self.curve, self.fitted, gain=gain, side=self.side, sigma=sigma)
+    def noise_at(self, p: Values) -> tuple[FilteredTrain, Array] | None:
+        """The train with the gains that its noise has at ``p``, and its innovations' deviations (n,)."""
+        if self._noise is None:
+            return None
+        sigma, gain, width = self.linear(p).filtered(*self._noise, self.fitted)
+        made = self.with_gain(gain, sigma, width)
+        made._noise = self._noise
+        return made, sigma
+
+    def with_gain(self, gain: Array, sigma: Array, width: Array) -> FilteredTrain:
+        """The same train with other gains, deviations (S) of the innovations, and widths of the states."""
+        made = FilteredTrain(
+            self.device, self.curve, self.fitted, gain=gain, side=self.side, sigma=sigma, width=width
+        )  # fmt: skip
         made._states = self._states
         return made
 
@@ -126,29 +157,32 @@ class FilteredTrain(PulseTrainForward):
         predicted, read = trajectory.slopes(lambda w: self._observe(w, p), states[1:])
         span = float(self.span(p)[0])
         beyond = np.where(self.side == 0, math.nan, self.side * (predicted - self._read) / span)
-        return Linear(after - corrected, slope, read / span, beyond, span)
+        return Linear(after, after - corrected, slope, read / span, beyond, span)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Along a train, all (n,): the step of each pulse, its slope ∂f/∂w, G'/``span`` of each read, and how far over its
-    limit a clipped one is predicted, over ``span`` (NaN where it is not clipped).
+    """Along a train, all (n,): the state ``after`` each pulse, its step, its slope ∂f/∂w, G'/``span`` of each read, and
+    how far over its limit a clipped one is predicted, over ``span`` (NaN where it is not clipped).
     """
 
+    after: Array
     step: Array
     slope: Array
     read: Array
     beyond: Array
     span: float
 
-    def filtered(self, spread: TrainNoise, noise: Array, rows: Rows) -> tuple[Array, Array]:
-        """Standard deviation √S (S) of each innovation and gain κ of each read, which has ``noise`` (S); all (n,).
+    def filtered(self, spread: TrainNoise, noise: Array, rows: Rows) -> tuple[Array, Array, Array]:
+        """Standard deviation √S (S) of each innovation, gain κ of each read, which has ``noise`` (S), and width of the
+        state before it; all (n,).
 
         The initial state is a parameter and has no variance.
         """
         left = 0.0  # of the state's variance after the last read
-        variance, gain = list[float](), list[float]()
+        variance, gain, width = list[float](), list[float](), list[float]()
         columns = (
+            self.after,
             self.slope**2,
             (spread.step * self.step) ** 2,
             self.read,
@@ -156,8 +190,9 @@ class Linear:
             self.beyond,
             rows,
         )
-        for slope, process, read, own, beyond, used in zip(*(column.tolist() for column in columns), strict=True):
-            state = slope * left + process
+        for after, slope, process, read, own, beyond, used in zip(*(c.tolist() for c in columns), strict=True):
+            width.append(math.sqrt(slope * left + process))
+            state = float(clipped(after, width[-1])[1])
             variance.append(read**2 * state + own)
             gain.append(read * state / variance[-1] if used else 0.0)
             known = 1.0
@@ -166,7 +201,27 @@ class Linear:
                 rate = float(hazard(np.array(z)))
                 known = rate * (rate + z)
             left = max(1.0 - known * gain[-1] * read, 0.0) * state
-        return self.span * np.sqrt(variance), np.array(gain)
+        return self.span * np.sqrt(variance), np.array(gain), np.array(width)
+
+
+def clipped(mean: Array | float, width: Array | float) -> tuple[Array, Array]:
+    """Mean and variance of a normal variable whose values below 0 are moved to 0, and those above 1 to 1."""
+    s = np.maximum(width, 1e-9)
+    low, high = (0.0 - mean) / s, (1.0 - mean) / s
+    below, within, above = ndtr(low), ndtr(high) - ndtr(low), ndtr(-high)
+    first, last = _density(low), _density(high)
+    centre = mean * within + s * (first - last) + above
+    square = (
+        s**2 * (within + low * first - high * last)
+        + below * mean**2
+        + above * (1.0 - mean) ** 2
+        - (centre - mean) ** 2  # all about ``mean``, for precision where the width is small
+    )
+    return np.asarray(centre), np.asarray(np.maximum(square, 0.0))
+
+
+def _density(z: Array | float) -> Array:
+    return np.asarray(np.exp(-0.5 * np.square(z)) / math.sqrt(2.0 * math.pi))
 
 
 def fit_train(
@@ -198,8 +253,8 @@ def fit_train(
         spread = _most_likely(
             forward, best.p, problem.measured, base, start=spread, read=noise is None, step=step is None
         )
-        sigma, gain = forward.linear(best.p).filtered(spread, base, problem.rows)
-        forward = forward.with_gain(gain, sigma)
+        sigma, gain, width = forward.linear(best.p).filtered(spread, base, problem.rows)
+        forward = forward.with_gain(gain, sigma, width)
         found = replace(problem, forward=forward, sigma=sigma)
         last, best = best, found.minimise(best.p)
         uncertainty = covariance_of(found, best.p, scale=1.0)
@@ -208,6 +263,7 @@ def fit_train(
             break
     else:
         best = replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds")
+    forward._noise = spread, base
     return best, found, TrainNoise(spread.step, spread.read * float(np.median(base[rows])))
 
 
@@ -225,8 +281,8 @@ def _most_likely(
         return TrainNoise(next(free) if step else start.step, next(free) if read else start.read)
 
     def cost(x: Array) -> float:
-        sigma, gain = linear.filtered(spread(x), noise, rows)
-        z = (forward.with_gain(gain, sigma).predict(p) - measured) / sigma
+        sigma, gain, width = linear.filtered(spread(x), noise, rows)
+        z = (forward.with_gain(gain, sigma, width).predict(p) - measured) / sigma
         z[clipped] = most_likely(z[clipped], side[clipped])[0]
         return float(z[rows] @ z[rows] + 2.0 * np.sum(np.log(sigma[rows & ~clipped])))
 

@@ -10,8 +10,9 @@ only a one-sided limit, or none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -42,7 +43,14 @@ class Interval:
 
 
 def interval(
-    problem: Problem, minimum: Minimum, name: str, *, stderr: float | None, scale: float, height: float
+    problem: Problem,
+    minimum: Minimum,
+    name: str,
+    *,
+    stderr: float | None,
+    scale: float,
+    height: float,
+    ridge: Mapping[str, float] = MappingProxyType({}),
 ) -> Interval:
     """The profile-likelihood interval of one parameter.
 
@@ -53,12 +61,13 @@ def interval(
         stderr: its standard error, for the first guess of the ends; None: a twentieth of its natural size.
         scale: the factor between the problem's sigma and the noise's.
         height: Student's t of the level (1.96 for 95 % and known noise).
+        ridge: how far other parameters move for a unit of this one, as a first guess.
     """
     value = float(minimum.p[name])
     frame = problem.without(*(other for other in problem.names if other != name)).coordinates(minimum.p)
     slope = float(frame.slope(np.array([value]))[0])
     width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
-    rest, floor = problem.without(name), minimum.chi_square
+    floor = minimum.chi_square
 
     def height_at(z: float, start: Values) -> tuple[float, Minimum | None]:
         """The profile's excess over the level at a coordinate, and the others' minimum there.
@@ -66,8 +75,11 @@ def interval(
         A smaller chi-square that is met on the way is the minimum from there on.
         """
         nonlocal floor
+        here = float(frame.x(np.array([z]))[0])
+        moved = {other: float(start[other]) + by * (here - float(start[name])) for other, by in ridge.items()}
+        begin = start.with_(**(moved | {name: here}))
         try:
-            found = rest.minimise(start.with_(**{name: float(frame.x(np.array([z]))[0])}), tolerance=TOLERANCE)
+            found = problem.held(name, begin).minimise(begin, tolerance=TOLERANCE)
         except FitError:  # where the model is not finite the curve excludes the value
             return math.inf, None
         if found.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:

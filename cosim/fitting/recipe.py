@@ -101,12 +101,19 @@ class NoiseSpec(Table):
         step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
             steps vary, and by how much is fitted; 0: they do not. By default it is fitted where the residuals of a
             pulse train are not noise, and the parameters are then conditional on it.
+        correlation: of the noise of rows that follow each other, from -1 to 1; ``"fit"``: it is fitted; 0: there is
+            none. By default it is fitted where the residuals show structure in time and none along what was applied,
+            and the parameters are then conditional on it.
+        outliers: ``"leave out"`` the rows that lie further from the law than the noise of the others allows, and name
+            them; or ``"keep"`` them.
     """
 
     sigma: str | float | None = None
     of_range: float | None = Field(default=None, gt=0)
     relative: float | None = Field(default=None, gt=0)
     step: Literal["fit"] | Annotated[float, Field(ge=0)] | None = None
+    correlation: Literal["fit"] | Annotated[float, Field(gt=-1, lt=1)] | None = None
+    outliers: Literal["keep", "leave out"] = "leave out"
 
     def per_point(self, curve: Curve) -> Array | None:
         """Standard deviation of each measured value (n,) in the column's unit; None: not known."""
@@ -270,7 +277,7 @@ class Recipe(Table):
         if spec.dataset is not None:
             from cosim.data.datasets import load
 
-            return load(spec.dataset)
+            return load(spec.dataset, spec=spec)
         if spec.file is None:
             raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
         # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.
@@ -357,6 +364,8 @@ class FitRecipe(Recipe):
                 raise InputError("start.sets needs the recipe's device", remedy='write device = "...", or start.values')
         _require_circuit(self.data.kind, self.circuit)
         self.data.resolved_conditions()
+        with at("data", "pulses"):
+            self.data.resolved_pulses()
 
     @property
     def subject(self) -> str:
@@ -487,6 +496,7 @@ class JointRecipe(Recipe):
         for k, spec in enumerate(self.observations):
             with at("observations", k):
                 spec.resolved_conditions("conditions")
+                spec.resolved_pulses()
                 _require_circuit(spec.kind, spec.circuit)
                 if names.count(spec.name) > 1:
                     raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")

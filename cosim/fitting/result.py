@@ -128,6 +128,7 @@ class FitResult:
         band: (n,) standard error of ``predicted``, from that of the parameters.
         held_out: (n,) true where a row was not fitted.
         clipped: (n,) true where a read is at an instrument's limit.
+        left_out: (n,) true where a row is an outlier, and was not fitted.
         sigma: (n,) standard deviation of a read, as stated or as estimated from the residuals.
         noise_known: whether it was stated.
         spread: of the steps and reads of a train whose steps vary from pulse to pulse: then each row of ``predicted``
@@ -154,6 +155,7 @@ class FitResult:
     band: Array = field(repr=False)
     held_out: NDArray[np.bool_] = field(repr=False)
     clipped: NDArray[np.bool_] = field(repr=False)
+    left_out: NDArray[np.bool_] = field(repr=False)
     sigma: Array = field(repr=False)
     noise_known: bool
     spread: TrainNoise | None
@@ -168,8 +170,8 @@ class FitResult:
 
     @property
     def training_error(self) -> float:
-        """RMS error of the fitted rows over their range, clipped ones left out."""
-        rows = ~self.held_out & ~self.clipped
+        """RMS error of the fitted rows over their range, without clipped ones."""
+        rows = ~self.held_out & ~self.clipped & ~self.left_out
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
@@ -204,9 +206,11 @@ class FitResult:
     @property
     def points(self) -> str:
         """How many rows were fitted, held out and clipped, in words."""
-        fitted, held = int((~self.held_out).sum()), int(self.held_out.sum())
+        fitted, held = int((~self.held_out & ~self.left_out).sum()), int(self.held_out.sum())
         clipped = f", {int(self.clipped.sum())} of all clipped" if self.clipped.any() else ""
-        return f"{fitted} points fitted, {held} held out{clipped}"
+        count = int(self.left_out.sum())
+        left = f", {count} {'outlier' if count == 1 else 'outliers'} left out" if count else ""
+        return f"{fitted} points fitted, {held} held out{clipped}{left}"
 
     def save(self, path: str | Path) -> Path:
         """Replace ``path`` atomically by the `parameter_set`; without a device by the ``[parameters]`` of a bench."""

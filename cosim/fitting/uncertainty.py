@@ -54,6 +54,13 @@ class Uncertainty:
         index = self.names.index(name)
         return float(np.sqrt(self.covariance[index, index]))
 
+    def ridge(self, name: str) -> dict[str, float]:
+        """How far each parameter moves for a unit of ``name`` where a straight law's chi-square rises least; SI."""
+        if name not in self.names:
+            return {name: 1.0}
+        column = self.covariance[:, self.names.index(name)]
+        return dict(zip(self.names, (column / column[self.names.index(name)]).tolist(), strict=True))
+
     @property
     def correlation(self) -> Array:
         """Correlation coefficients; (k, k)."""
@@ -131,6 +138,14 @@ def _directions(jacobian: Array) -> tuple[Array, Array, Array]:
     _, singular, directions = np.linalg.svd(jacobian / length, full_matrices=False)
     idle = singular < FLAT * singular[0]
     return directions[~idle] / singular[~idle, None], length, directions[idle]
+
+
+def leverage(problem: Problem, p: Values) -> Array:
+    """How much of each fitted row's noise the fit follows, 0 to 1; (rows,)."""
+    jacobian = problem.jacobian(p)
+    length = np.linalg.norm(jacobian, axis=1)
+    left, singular, _ = np.linalg.svd((jacobian[length > 0.0] / length[length > 0.0, None]).T, full_matrices=False)
+    return np.asarray(np.sum(left[:, singular > FLAT * singular.max(initial=0.0)] ** 2, axis=1))
 
 
 def band_of(forward: Forward, p: Values, uncertainty: Uncertainty) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cosim.data.kinds import KINDS
+from cosim.data.kinds import KINDS, READ
 from cosim.report.style import COLOURS, axes, new_figure, plain, styled
 
 if TYPE_CHECKING:
@@ -203,8 +203,9 @@ def _abscissa(curve: Curve) -> Array:
 
 
 def _labels(ax: Axes, curve: Curve, unit: str) -> None:
-    kind = KINDS[curve.kind]
-    ax.set(xlabel=kind.drawn[1], ylabel=f"{kind.quantity} ({unit})")
+    kind, name = KINDS[curve.kind], curve.measured_name
+    quantity = name.removeprefix(READ).replace("_", " ") if name.startswith(READ) else kind.quantity
+    ax.set(xlabel=kind.drawn[1], ylabel=f"{quantity} ({unit})")
 
 
 def _window(result: FitResult) -> NDArray[np.bool_]:

@@ -28,7 +28,8 @@ def recorded(noise: float = 0.005) -> tuple[Recording, Values]:
     heater = 0.25 * np.array([0, 1, 1, 1, 1, 1, 1, 0, 0, 0.5, 0.5])
     fine = np.unique(np.concatenate([t, np.linspace(0.0, 1e-6, 11)]))
     drives = {"cell": np.interp(fine, t, cell), "heater": np.interp(fine, t, heater)}
-    current = integrate(model, p, t=fine, across=drives).through["cell"]
+    # without a contact no heat flows through the thermal port: it is open, as a fit takes one without a column
+    current = integrate(model, p.with_(contact=0.0), t=fine, across=drives).through["cell"]
     current = current * (1.0 + noise * np.random.default_rng(0).standard_normal(fine.size))
     columns = {"time": fine, "voltage": drives["cell"], "current": current, "heater": drives["heater"]}
     return Recording("transient", columns, UNITS), p
@@ -56,7 +57,7 @@ def test_it_is_what_another_integrator_gives() -> None:
     curve, p = recorded(0.0)
 
     predicted = TransientForward(device("thermal_reram"), curve, np.ones(len(curve), dtype=bool)).predict(p)
-    # steps to 1e-5 of each state's range, which is 1e4 K for the rises: 0.1 K of some 20 K, and of w
+    # steps to 1e-5 of each state's usual range
     np.testing.assert_allclose(predicted, curve.measured, rtol=1e-3)
 
 
@@ -90,3 +91,54 @@ def test_the_events_of_an_ecram_are_followed() -> None:
     for name, change in zip(names, step, strict=True):
         # the second order of 5 % is 0.25 %, and steps to 1e-5
         assert 1.05 * p[name] + change == pytest.approx(p[name], rel=0.01), name
+
+
+def _compiled_or_not(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> tuple[np.ndarray, np.ndarray]:
+    curve, p = recorded(0.0)
+    monkeypatch.setattr("cosim.fitting.forwards.transient.LONG", 0 if compiled else 10**9)
+    forward = TransientForward(device("thermal_reram"), curve, np.ones(len(curve), dtype=bool))
+    assert (forward._text is not None) is compiled
+    return forward.linearise(p, ("a_set", "tau_slow"))
+
+
+@pytest.mark.needs("numba")
+def test_compiled_rates_take_the_same_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (_compiled_or_not(monkeypatch, compiled) for compiled in (True, False))
+    np.testing.assert_allclose(one[0], other[0], rtol=1e-4)  # steps of 1e-5 each
+    for row, expected in zip(one[1], other[1], strict=True):
+        # of other steps, whose errors add up along the recording
+        np.testing.assert_allclose(row, expected, atol=5e-3 * np.max(np.abs(expected)))
+
+
+@pytest.mark.needs("numba")
+def test_a_long_recording_of_an_ecram_takes_milliseconds() -> None:
+    """Compiled once; in numpy a prediction of these 25 rows takes half a second."""
+    import time
+
+    model, p = device("ecram"), ParameterSet.load("ecram:fast").resolved()
+    spikes = np.add.outer(np.array([1.0, 3.0, 30.0]) * 1e-6, np.array([0.0, 1e-9, 11e-9, 12e-9])).ravel()
+    t = np.unique(np.concatenate([spikes, np.linspace(0.0, 60e-6, 13)]))
+    gate = np.interp(t, spikes, np.tile([0.0, 1.2, 1.2, 0.0], 3))
+    columns = {"time": t, "voltage": np.full(t.size, 0.1), "current": np.zeros(t.size), "gate": gate}
+    curve = Recording("transient", columns, {"time": "s", "voltage": "V", "current": "A", "gate": "V"})
+    forward = TransientForward(model, curve, np.ones(t.size, dtype=bool))
+    forward.predict(p)
+    began = time.process_time()
+    forward.predict(p.with_(dr=1.01 * p.dr))
+    assert time.process_time() - began < 0.05  # 1 ms on an idle machine
+
+
+def test_the_rise_under_a_heater_is_that_of_two_poles() -> None:
+    """Against the closed form, at an open thermal port; the columns are those of a heat solver's step response."""
+    model = device("thermal_reram")
+    p = model.defaults()
+    t = np.concatenate([[0.0], np.geomspace(1e-10, 5e-6, 40)])
+    columns = {"time": t, "heater": np.full(t.size, 0.1), "read_rise": np.zeros(t.size)}
+    curve = Recording("transient", columns, {"time": "s", "heater": "V", "read_rise": "K"})
+    found = TransientForward(model, curve, np.ones(t.size, dtype=bool)).predict(p)
+    power = 0.1**2 / p.r_heater
+    poles = ((p.r_fast, p.tau_fast), (p.r_slow, p.tau_slow))
+    np.testing.assert_allclose(found, power * sum(r * -np.expm1(-t / tau) for r, tau in poles), atol=2e-4)
+    volts = curve.with_(units={**curve.units, "read_rise": "V"}, fingerprint="")
+    with pytest.raises(InputError, match=r"'read_rise' in V is nothing .* read_temperature \(K\)"):
+        TransientForward(model, volts, np.ones(t.size, dtype=bool))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
+from claims.coverage_rows import COVERAGE
 from claims.engines import ENGINES
+from claims.fits import FITS_CLAIM
 from claims.folder import FOLDER
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
@@ -21,19 +23,7 @@ from claims.strd import STRD
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
-        LINE,
-        ENGINES,
-        OVERHEAD,
-        CAMPAIGN,
-        KILLS_CLAIM,
-        RARE,
-        HOSTILE,
-        MNIST,
-        HEAT,
-        MUTATIONS,
-        FOLDER,
-        NEXT,
-        STRD,
-        NETLIST_FIT,
+        LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM,
     )
-}
+}  # fmt: skip

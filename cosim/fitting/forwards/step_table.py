@@ -21,7 +21,7 @@ from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.maps import EventMap
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows
+from cosim.fitting.forward import ExplicitForward, Forward, Index, Rows
 
 # Of a state's range: 2^-50 is left of it.
 BISECTIONS = 50
@@ -30,36 +30,27 @@ BISECTIONS = 50
 class StepForward(ExplicitForward):
     """The outcome of one event per row (module docstring)."""
 
+    @classmethod
+    def suited(cls, curve: Recording) -> type[Forward]:
+        """A table that says nothing of its pulses is one of unknown ones."""
+        from cosim.fitting.forwards.unknown_pulse import UnknownPulseForward
+
+        return UnknownPulseForward if curve.columns.keys() == {"conductance", "step"} else cls
+
     def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
         self.device, self.curve, self.fitted, self.params = device, curve, rows, device.params
         maps = device.maps(device.defaults())
         if not maps or not device.readings:
             raise InputError(f"{device.name} has no event map that ends in a reading", remedy="fit another device")
-        units = {
-            "states": {state.name: state.unit for state in device.states},
-            "readings": dict(device.readings),
-            "inputs": {name: field.unit for one in maps.values() for name, field in one.inputs.items()},
-            "parameters": {entry.name: entry.unit for entry in device.params},
-        }
-        found: dict[str, dict[str, Array]] = {part: {} for part in units}
-        for name in curve.columns.keys() - {curve.measured_name}:
-            part = next((part for part, known in units.items() if known.get(name) == curve.units[name]), None)
-            if part is None:
-                parts = (f"{part} {_listed(known)}" for part, known in units.items() if part != "parameters")
-                raise InputError(
-                    f"column {name!r} in {curve.units[name]} is nothing that a step of {device.name} depends on",
-                    where=curve.where,
-                    remedy=f"it has the {'; '.join(parts)}; and its parameters",
-                )
-            found[part][name] = curve[name]
+        found = of_device(device, curve, maps, spare=(curve.measured_name,))
         self._states, self._readings, self._inputs, self._conditions = found.values()
         event = next((k for k, one in maps.items() if self._inputs and one.inputs.keys() >= self._inputs.keys()), None)
         if event is None:
             has = "; ".join(
-                f"{name}: {_listed({k: f.unit for k, f in one.inputs.items()})}" for name, one in maps.items()
+                f"{name}: {listed({k: f.unit for k, f in one.inputs.items()})}" for name, one in maps.items()
             )
             raise InputError(
-                f"{_listed(self._inputs) or 'nothing'} among the columns is what an event map of {device.name} takes",
+                f"{listed(self._inputs) or 'nothing'} among the columns is what an event map of {device.name} takes",
                 where=curve.where,
                 remedy=f"give the inputs of one of its maps: {has}",
             )
@@ -148,5 +139,30 @@ class StepForward(ExplicitForward):
         return tuple(said)
 
 
-def _listed(units: Mapping[str, object]) -> str:
+def of_device(
+    device: DeviceModel, curve: Recording, maps: Mapping[str, EventMap], *, spare: Sequence[str]
+) -> dict[str, dict[str, Array]]:
+    """The columns by what they are of the device: states, readings, inputs of ``maps``, parameters; but ``spare``."""
+    units = {
+        "states": {state.name: state.unit for state in device.states},
+        "readings": dict(device.readings),
+        "inputs": {name: field.unit for one in maps.values() for name, field in one.inputs.items()},
+        "parameters": {entry.name: entry.unit for entry in device.params},
+    }
+    found: dict[str, dict[str, Array]] = {part: {} for part in units}
+    for name in curve.columns.keys() - {*spare}:
+        part = next((part for part, known in units.items() if known.get(name) == curve.units[name]), None)
+        if part is None:
+            parts = (f"{part} {listed(known)}" for part, known in units.items() if known and part != "parameters")
+            raise InputError(
+                f"column {name!r} in {curve.units[name]} is nothing that an event of {device.name} depends on",
+                where=curve.where,
+                remedy=f"it has the {'; '.join(parts)}; and its parameters",
+            )
+        found[part][name] = curve[name]
+    return found
+
+
+def listed(units: Mapping[str, object]) -> str:
+    """Names with their units, where they have any, in one line."""
     return ", ".join(f"{name} ({unit})" if isinstance(unit, str) else name for name, unit in units.items())

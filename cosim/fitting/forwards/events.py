@@ -1,0 +1,147 @@
+"""Sequences of events: pulses, spikes and rests in the order in which they came, and what was read after each row.
+
+Beside ``read`` (the device's first reading; ``read_NAME`` another one, or a state), a column has the name and the unit
+of what it is of the device: an input of one of its event maps (`DeviceModel.maps`), or a parameter, a condition that
+differs from row to row. A row stands for one event of each map of which it has an input other than zero, in the order
+of the device's maps: a pulse, then a rest. A row of zeros only reads.
+
+``count`` repeats the events of a row so many times before the read: a burst, or a train of one frequency. Where the
+number in ``sequence`` changes, the device starts again in its initial state: one pair of pulses for each interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.data.kinds import READ
+from cosim.data.recording import Recording
+from cosim.devices.base import Array, DeviceModel, Values
+from cosim.devices.maps import EventMap
+from cosim.errors import DataError, InputError
+from cosim.fitting.forward import ExplicitForward, Rows
+from cosim.fitting.forwards.step_table import listed, of_device
+
+ORDER = ("sequence", "count")
+
+
+def seen_of(device: DeviceModel, curve: Recording) -> str:
+    """The quantity of the device that was read; raises `InputError` where the device does not show it in this unit."""
+    name = curve.measured_name.removeprefix(READ)
+    name = name if curve.measured_name.startswith(READ) else next(iter(device.readings), "")
+    relative = curve.measured_name == "step" and curve.measured_unit == "1"  # over the reading before it
+    if device.visible.get(name, "") != curve.measured_unit and not (relative and name):
+        raise InputError(
+            f"{curve.measured_name} is in {curve.measured_unit}, and {device.name} shows {listed(device.visible)}",
+            where=curve.where,
+            remedy=f"name what was read, as in columns.{READ}{next(iter(device.visible), 'NAME')}, and its unit",
+        )
+    return name
+
+
+def counts(curve: Recording) -> NDArray[np.int64]:
+    """How often each row's events came; (n,); raises `DataError` where that is not a whole number."""
+    given = curve["count"] if "count" in curve.columns else np.ones(len(curve))
+    bad = np.flatnonzero((given < 0) | (given != np.round(given)))
+    if bad.size:
+        row = curve.lines[bad[0]] if curve.lines else int(bad[0]) + 1
+        raise DataError(
+            f"count of row {row} is {given[bad[0]]:g}", where=curve.where, remedy="give a whole number, 0 or above"
+        )
+    return given.astype(np.int64)
+
+
+class EventsForward(ExplicitForward):
+    """What is read after each row of a sequence of events (module docstring)."""
+
+    def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
+        self.device, self.curve, self.fitted, self.params = device, curve, rows, device.params
+        maps = device.maps(device.defaults())
+        found = of_device(device, curve, maps, spare=(curve.measured_name, *ORDER))
+        starts = [*found["states"], *found["readings"]]
+        if starts:
+            raise InputError(
+                f"column {starts[0]!r} says where an event starts, and each one of a sequence starts where the one "
+                "before it ended",
+                where=curve.where,
+                remedy="vary the initial state, or write kind = 'step table' for events that start anew",
+            )
+        self._conditions = found["parameters"]
+        self._inputs: dict[str, dict[str, Array]] = {}
+        for name, one in maps.items():
+            taken = {entry for inputs in self._inputs.values() for entry in inputs}
+            own = {entry: found["inputs"][entry] for entry in one.inputs if entry in found["inputs"].keys() - taken}
+            if own:
+                self._inputs[name] = own
+        if not self._inputs:
+            has = "; ".join(f"{name}: {listed({k: f.unit for k, f in m.inputs.items()})}" for name, m in maps.items())
+            raise InputError(
+                f"no column is an input of an event map of {device.name}",
+                where=curve.where,
+                remedy=f"give the inputs of its maps: {has}" if has else "fit another device",
+            )
+        self._shape = curve.shape if any("width" in maps[name].fixed for name in self._inputs) else None
+        self._seen = seen_of(device, curve)
+        self._count = counts(curve)
+        sequence = curve["sequence"] if "sequence" in curve.columns else np.zeros(len(curve))
+        first = np.flatnonzero(np.diff(sequence, prepend=np.nan) != 0.0)
+        self._sequences = np.split(np.arange(len(curve)), first[1:])
+        fixed = {*device.conventions, *self._conditions}
+        self.active = tuple(entry.name for entry in device.params if entry.name not in fixed)
+
+    def evaluate(self, p: Values) -> Array:
+        """What is read of each row; all sequences are followed at once."""
+        scalars = Values({name: float(np.ravel(value)[0]) for name, value in p.items()})
+        maps = self.device.maps(scalars, shape=self._shape)
+        sets = max(np.size(value) for value in p.values())
+        found = np.empty((sets, len(self.curve)))
+        x = {
+            state.name: np.broadcast_to(np.float64(p[state.initial]), (sets, len(self._sequences))).copy()
+            for state in self.device.states
+        }
+        for j in range(max(map(len, self._sequences))):
+            running = np.array([k for k, rows in enumerate(self._sequences) if len(rows) > j])
+            rows = np.array([self._sequences[k][j] for k in running])
+            for again in range(int(self._count[rows].max())):
+                for name in self._inputs:
+                    self._happen(maps[name], x, p, rows=rows, running=running, again=again)
+            here, now = Values({name: value[:, running] for name, value in x.items()}), self._at(p, rows)
+            ports = {port.name: 0.0 for port in self.device.ports}
+            found[:, rows] = self.device.observe(ports, here, now)[self._seen]
+        return found[0] if sets == 1 else found
+
+    def _at(self, p: Values, rows: NDArray[np.int64]) -> Values:
+        return p.with_(**{name: column[rows] for name, column in self._conditions.items()})
+
+    def _happen(
+        self,
+        event: EventMap,
+        x: dict[str, Array],
+        p: Values,
+        *,
+        rows: NDArray[np.int64],
+        running: NDArray[np.int64],
+        again: int,
+    ) -> None:
+        """Move the states of the sequences in which the event comes in this round."""
+        given = {name: column[rows] for name, column in self._inputs[event.name].items()}
+        comes = (self._count[rows] > again) & np.any([column != 0.0 for column in given.values()], axis=0)
+        if not comes.any():
+            return
+        which = running[comes]
+        inputs = {name: given[name][comes] if name in given else 0.0 for name in event.inputs}
+        before = Values({name: value[:, which] for name, value in x.items()})
+        after = event(before, Values(inputs), self._at(p, rows[comes]))[0]
+        for name, value in x.items():
+            value[:, which] = after[name]
+
+    def guess(self, p: Values) -> Mapping[str, float]:
+        """What the device reads off such a recording."""
+        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
+
+    def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
+        """Which maps were taken."""
+        order = ", then ".join(repr(name) for name in self._inputs)
+        return (f"each row is an event of the map {order} of {self.device.name}",)

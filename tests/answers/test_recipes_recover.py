@@ -1,0 +1,90 @@
+"""Each shipped recipe with a curve of its own finds the device that made the curve; no device with a map has none."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from cosim.devices.base import Values
+from cosim.devices.registry import devices
+from cosim.fitting.extract import extract
+from cosim.fitting.joint import extract_joint
+from cosim.fitting.recipe import JointRecipe, load_recipe
+from cosim.parameters import ParameterSet
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "virtual_lab.py"
+
+
+def _tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("virtual_lab", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+LABS = _tool().LABS
+# Recipe -> the lab of its curve, or the published set of the device that a circuit's curve is of.
+RECIPES: dict[str, str] = {
+    "threshold_memristor": "threshold_pulses",
+    "vteam_loop": "vteam_loop",
+    "yakopcic_loop": "yakopcic_loop",
+    "filament_loop": "filament_loop",
+    "ecram_relaxation": "ecram_relaxation",
+    "ecram_paired_pulse": "ecram_pairs",
+    "ecram_frequency": "ecram_trains",
+    "quantum_dot_stdp": "hebbian",
+    "thermal_poles": "thermal_poles",
+    "stc_equations": "stc_equations",
+    "stc_waveforms": "stc_waveforms",
+    "virtual_lab/cell": "threshold_memristor:tio2",
+    "virtual_lab/quantum_dot": "quantum_dot_memristor:qd_2016",
+    "virtual_lab/thermal_steps": "thermal_reram:published",
+}
+SLOW = {
+    "stc_waveforms", "vteam_loop", "yakopcic_loop", "filament_loop", "virtual_lab/quantum_dot", "quantum_dot_stdp",
+    "virtual_lab/thermal_steps",
+}  # fmt: skip
+TOLD = ("identifiable", "weakly identifiable")
+
+
+def truth(source: str) -> Values:
+    return LABS[source].p if source in LABS else ParameterSet.load(source).resolved()
+
+
+def test_no_device_with_a_map_lacks_a_recipe() -> None:
+    found = {load_recipe(name).device for name in RECIPES}
+    assert found == {name for name, model in devices().items() if model.maps(model.defaults())}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RECIPES])
+def test_the_device_is_found_again(name: str) -> None:
+    recipe, true = load_recipe(name), truth(RECIPES[name])
+    fit = extract_joint(recipe) if isinstance(recipe, JointRecipe) else extract(recipe)
+    inside = []
+    for row in fit.rows():
+        assert row.verdict.status in TOLD, (row.name, row.verdict.status)
+        low, high = row.verdict.interval
+        reach = 0.5 * (high - low)
+        # of some eighty 95 % intervals four miss, and none by as much again
+        assert low - reach <= true[row.name] <= high + reach, (row.name, low, true[row.name], high)
+        inside.append(low <= true[row.name] <= high)
+    assert np.mean(inside) > 0.6, name
+    assert fit.verdict.useful
+
+
+@pytest.mark.parametrize("lab", ["threshold_pulses", "ecram_pairs", "ecram_trains", "ecram_relaxation", "hebbian"])
+def test_the_shipped_curve_is_the_lab_s(lab: str) -> None:
+    shipped = (TOOL.parent.parent / "fits" / "virtual_lab" / f"{lab}.csv").read_text(encoding="utf-8").splitlines()
+    made = LABS[lab].text(lab).splitlines()
+    assert made[:2] == shipped[:2]
+    one, other = (np.array([line.split(",") for line in lines[2:]], dtype=float) for lines in (made, shipped))
+    np.testing.assert_allclose(one, other, rtol=1e-5)  # six digits are written
