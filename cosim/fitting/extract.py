@@ -20,7 +20,8 @@ from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.published import unusual
-from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
 from cosim.fitting.simulators import simulators
@@ -107,7 +108,7 @@ def _extract(
     return FitResult(
         recipe=recipe,
         curve=curve,
-        choice=chosen.title if isinstance(chosen, Candidate) else "",
+        choice=chosen.title if isinstance(chosen, Candidate) else forward.formula,
         trials=trials,
         forward=forward,
         names=problem.names,

@@ -59,6 +59,7 @@ class Forward(ABC):
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
         tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
         expensive: whether a prediction takes a simulation: then a search makes few of them.
+        formula: the law as it is written, where it is a closed form.
         stand_in: a fast model of the same curve, from whose minimum a search of an expensive one starts.
     """
 
@@ -68,6 +69,7 @@ class Forward(ABC):
     choices: ClassVar[tuple[str, ...]] = ()
     tolerance: float = 1e-10
     expensive: ClassVar[bool] = False
+    formula: str = ""
     stand_in: Forward | None = None
 
     def noise_at(self, p: Values) -> tuple[Forward, Array] | None:

@@ -24,13 +24,13 @@ from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.check import check_fit
 from cosim.fitting.identify import LEVEL, judge
+from cosim.fitting.joint_recipe import JointRecipe, StageSpec
 from cosim.fitting.joint_result import JointResult, StageResult
 from cosim.fitting.methods import LEAST_SQUARES
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread, spreads
 from cosim.fitting.priors import Prior, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.recipe import JointRecipe, StageSpec
 from cosim.fitting.residuals import EXACT, Order, ResidualCheck, check_residuals, orders
 from cosim.fitting.result import Cost
 from cosim.fitting.search import dead, search

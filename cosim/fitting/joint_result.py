@@ -14,11 +14,11 @@ from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.fitting.identify import Identifiability
+from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.provenance import made_with
-from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty

@@ -26,7 +26,7 @@ from cosim.fitting.identify import SMALL
 from cosim.fitting.outliers import Rows
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.process import TrainNoise, fit_train
-from cosim.fitting.recipe import NoiseSpec
+from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.fitting.residuals import SUSPICIOUS, Order, ResidualCheck, check_residuals, orders
 from cosim.fitting.uncertainty import leverage
 

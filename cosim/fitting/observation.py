@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from cosim.data.recording import Group, Recording
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.fitting.forward import Forward
+from cosim.fitting.joint_recipe import ObservationSpec, ParameterSpec
 from cosim.fitting.plateau import Plateau
-from cosim.fitting.recipe import ObservationSpec, ParameterSpec
 
 
 @dataclass(frozen=True)

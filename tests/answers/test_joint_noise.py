@@ -16,10 +16,10 @@ from cosim.devices.registry import device
 from cosim.errors import InputError
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.joint import extract_joint
+from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.observation import JointForward, Unknown
 from cosim.fitting.population import spreads
-from cosim.fitting.recipe import JointRecipe
 from cosim.parameters import ParameterSet
 
 CELL, TRUTH = device("threshold_memristor"), ParameterSet.load("tio2").resolved()
