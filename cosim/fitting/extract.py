@@ -160,6 +160,9 @@ def _is_new(name: str, problem: Problem) -> bool:
 def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
     if curve.kind != recipe.data.kind:
         raise InputError(f"a curve of kind {curve.kind!r}; the recipe's is {recipe.data.kind!r}", where=curve.where)
+    if recipe.noise.correlation and recipe.fit.priors:
+        with located(recipe.path), at("noise", "correlation"):
+            raise InputError("noise.correlation is not for a fit with priors", remedy="remove it, or the priors")
     if recipe.noise.step:
         reason = ""
         if curve.kind != "pulse train":

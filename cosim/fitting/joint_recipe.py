@@ -131,10 +131,6 @@ class JointRecipe(Recipe):
                     raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
                 if spec.model is not None and spec.model not in devices():
                     raise UnknownName("device", spec.model, devices())
-                if spec.noise.step:
-                    raise InputError(
-                        "noise.step is for a pulse train that is fitted alone", remedy="remove it, or write [data]"
-                    )
         known = {*names, *(spec.kind for spec in self.observations)}
         for k, stage in enumerate(self.stages):
             with at("stages", k):

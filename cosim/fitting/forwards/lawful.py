@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, Param, Values
 from cosim.errors import InputError
-from cosim.fitting.forward import Index, PointForward, Rows
+from cosim.fitting.forward import Index, PointForward, Rows, alike
 from cosim.fitting.laws import LAWS
 
 
@@ -68,7 +68,6 @@ def law_forward(name: str, curve: Curve, rows: Rows) -> LawForward:
     law = next(one for one in LAWS[curve.kind] if one.name == name)
     x, units = curve[law.over], (curve.units[law.over], curve.measured_unit)
     params = law.params(x[rows], curve.measured[rows], *units)
-    repeats = np.unique(x, return_inverse=True)[1].astype(np.int64)
     return LawForward(
-        lambda p: law.value(x, p), size=len(curve), params=params, formula=law.formula, repeats=repeats
+        lambda p: law.value(x, p), size=len(curve), params=params, formula=law.formula, repeats=alike([x])
     )  # fmt: skip
