@@ -34,6 +34,8 @@ FOLDS = 3
 CENSORED_ROUNDS = 3
 # The same with priors, which may have moved the first fit far from the curve.
 PRIOR_ROUNDS = 6
+# Fits in smaller and smaller steps of integration, at most.
+FINER_ROUNDS = 3
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
 
@@ -266,6 +268,12 @@ def _fit(
         best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
+    for _ in range(FINER_ROUNDS):
+        finer = problem.forward.finer(best.p)
+        if finer is None:
+            break
+        problem = replace(problem, forward=finer)
+        best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
         return best, problem

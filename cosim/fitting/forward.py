@@ -114,6 +114,10 @@ class Forward(ABC):
         """What this kind of curve cannot determine, however good the fit, when ``names`` vary and end at ``p``."""
         return ()
 
+    def finer(self, p: Values) -> Forward | None:
+        """The same prediction in smaller steps, where its own are too large at ``p``; None where they are not."""
+        return None
+
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
         """The device parameters that ``values`` of `params` amount to."""
         return dict(values)
