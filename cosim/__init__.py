@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from cosim.fitting.experiment import pulse_experiment
     from cosim.fitting.extract import extract
     from cosim.fitting.joint import extract_joint
+    from cosim.fitting.joint_recipe import JointRecipe
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.law import fit_law
     from cosim.fitting.next_measurement import next_measurement
-    from cosim.fitting.recipe import FitRecipe, JointRecipe
+    from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
@@ -60,7 +61,7 @@ _WHERE = {
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
-    "JointRecipe": "cosim.fitting.recipe",
+    "JointRecipe": "cosim.fitting.joint_recipe",
     "JointResult": "cosim.fitting.joint_result",
     "ImageSet": "cosim.network.images",
     "ImageTask": "cosim.network.images",

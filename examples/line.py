@@ -13,7 +13,7 @@ import numpy as np
 import cosim
 from cosim.bench.testbench import TIGHT
 from cosim.fitting.experiment import Experiment
-from cosim.fitting.recipe import NoiseSpec
+from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.network.run import SeedResult
 from cosim.report import style
 from cosim.report.comparison import Row, oracle

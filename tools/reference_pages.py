@@ -193,7 +193,7 @@ def recipes() -> str:
     from cosim.data import spec
     from cosim.data.kinds import KINDS
     from cosim.data.readers import READERS
-    from cosim.fitting import circuit, priors, recipe
+    from cosim.fitting import circuit, joint_recipe, priors, recipe, recipe_tables
 
     def listed(columns: Mapping[str, tuple[str, ...]], between: str) -> str:
         return between.join(f"`{name}` ({' or '.join(allowed)})" for name, allowed in columns.items())
@@ -224,18 +224,18 @@ def recipes() -> str:
             "### `conditions`\n\n| key | unit |\n|---|---|\n"
             + "".join(f"| `{name}` | {unit} |\n" for name, unit in spec.CONDITIONS.items())
             + "\n",
-            _chapter("`[start]`", recipe.StartSpec),
-            _chapter("`[fit]`", recipe.FitSpec),
+            _chapter("`[start]`", recipe_tables.StartSpec),
+            _chapter("`[fit]`", recipe_tables.FitSpec),
             _chapter("`[fit.priors.NAME]`", priors.PriorSpec, level=3),
             _chapter("`[circuit]`", circuit.CircuitSpec),
-            _chapter("`[noise]`", recipe.NoiseSpec),
-            _chapter("`[held_out]`", recipe.HeldOut),
-            _chapter("`[ramps]`", recipe.RampLaw),
-            _chapter("`[[candidates]]`", recipe.Candidate),
-            _chapter("A file with several observations", recipe.JointRecipe),
-            _chapter("`[[observations]]`", recipe.ObservationSpec),
-            _chapter("`[parameters.NAME]`", recipe.ParameterSpec),
-            _chapter("`[[stages]]`", recipe.StageSpec),
+            _chapter("`[noise]`", recipe_tables.NoiseSpec),
+            _chapter("`[held_out]`", recipe_tables.HeldOut),
+            _chapter("`[ramps]`", recipe_tables.RampLaw),
+            _chapter("`[[candidates]]`", recipe_tables.Candidate),
+            _chapter("A file with several observations", joint_recipe.JointRecipe),
+            _chapter("`[[observations]]`", joint_recipe.ObservationSpec),
+            _chapter("`[parameters.NAME]`", joint_recipe.ParameterSpec),
+            _chapter("`[[stages]]`", joint_recipe.StageSpec),
         ]
     )
 

@@ -158,23 +158,22 @@ class _Job:
         """A result: show it, write its files."""
         from cosim.cli.fit_results import print_result
         from cosim.cli.output import advise
-        from cosim.fitting.law_result import LawResult
-        from cosim.fitting.write import write
+        from cosim.fitting.write import lawful, write
 
         self.results.append(result)
         if not self.as_json:
             print_result(result)
-        lawful = isinstance(result, LawResult)  # of no device: a constant is an answer too
-        self.failed = self.failed or not (lawful or result.verdict.useful)
+        answer = lawful(result)
+        self.failed = self.failed or not (answer or result.verdict.useful)
         if self.output is None:
             return
         path = self.output if self.expected == 1 else self.output / f"{name or result.recipe.name}.toml"
         written, why = write(result, path, anyway=self.undetermined)
         if why:
-            way = "" if lawful else "; --undetermined writes one all the same"
+            way = "" if answer else "; --undetermined writes one all the same"
             left = f"; {path} is of an earlier fit" if path.is_file() else ""
             advise([f"{result.recipe.name}: no parameter set is written: {why}{way}{left}"])
-            self.failed = self.failed or not lawful
+            self.failed = self.failed or not answer
         self.say(written)
 
     def say(self, written: Sequence[Path]) -> None:
@@ -243,7 +242,7 @@ def _by_recipe(
     recipe: str, files: list[str], job: _Job, *, allow: Sequence[Path], profile: bool, together: bool
 ) -> None:
     from cosim.errors import InputError
-    from cosim.fitting.recipe import JointRecipe, load_recipe
+    from cosim.fitting.joint_recipe import JointRecipe, load_recipe
 
     chosen = load_recipe(recipe, allow=allow)
     if together and isinstance(chosen, JointRecipe):
@@ -299,7 +298,7 @@ def _named(name: str, stems: list[str]) -> list[str]:
 def _joined(recipe: FitRecipe, files: list[str]) -> Any:
     """The recipe over several files at once: an initial state for each file, everything else shared."""
     from cosim.errors import InputError
-    from cosim.fitting.recipe import JointRecipe
+    from cosim.fitting.joint_recipe import JointRecipe
 
     if len(files) < 2:
         raise InputError("--together needs two files or more", remedy="name them after the recipe")

@@ -132,7 +132,7 @@ def show(
             ]
             for name, entry in saved.parameters.items()
         ]
-        show_table(f"{saved.name}: {told['device']}", COLUMNS, rows, right=(1, 2))
+        show_table(f"{saved.name}: {told['device'] or told.get('law') or 'a function'}", COLUMNS, rows, right=(1, 2))
         for name, held in (("error", "training_error"), ("held out", "held_out_error")):
             if told.get(held) is not None:
                 print(f"{name:<12}{told[held]:.3%} RMS of the range")

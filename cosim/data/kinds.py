@@ -18,7 +18,7 @@ class CurveKind:
     Args:
         columns: the columns that it has to have, each with the units that it may be in.
         measured: the column that a fit predicts.
-        forward: module and class of the forward model, under `cosim.fitting.forwards`; "": a bench or a function is.
+        forward: module and class of the forward model, under `cosim.fitting.forwards`; "": a device alone has none.
         applied: the column along which a misfit would show, beside the order of the rows; "": every applied one.
         ordered: whether the order of the rows is that of time: a loop, a train.
         drawn: the column that a figure is drawn over, and its label; without a column, over the number of the row.
@@ -117,19 +117,19 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
         ),
         # Described by laws that belong to no device (`cosim.fitting.laws`).
         "relaxation": CurveKind(
-            {"time": ("s",), "read": ("S", "1", "K", "V", "A")}, "read", "lawful:LawForward", "time",
+            {"time": ("s",), "read": ("S", "1", "K", "V", "A")}, "read", "", "time",
             drawn=("time", "time (s)"), quantity="read",
         ),
         "endurance": CurveKind(
-            {"cycle": ("1",), "read": ("S", "1", "V", "A")}, "read", "lawful:LawForward", "cycle",
+            {"cycle": ("1",), "read": ("S", "1", "V", "A")}, "read", "", "cycle",
             drawn=("cycle", "cycle"), quantity="read",
         ),
         "paired pulses": CurveKind(
-            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "lawful:LawForward", "interval",
+            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "", "interval",
             drawn=("interval", "interval (s)"), quantity="ratio of the second response to the first",
         ),
         "stdp window": CurveKind(
-            {"interval": ("s",), "change": ("1", "S", "A", "V")}, "change", "lawful:LawForward", "interval",
+            {"interval": ("s",), "change": ("1", "S", "A", "V")}, "change", "", "interval",
             drawn=("interval", "interval (s)"), quantity="change",
         ),
     }

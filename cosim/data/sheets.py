@@ -26,6 +26,8 @@ WORDS: Mapping[str, str] = {
     "count": r"cycle|count|number|pulses?\b|\bn\b|\bno\b|index|#|switch",
     "ratio": r"ratio|ppf|ppr|facilitation|a2/a1",
     "change": r"Δ\s*[gw]|d[gw]\b|delta[ _]?[gw]|change|weight|step",
+    "sequence": r"pair|sequence|burst",
+    "rest": r"\brest\b|pause",
     "gate": r"gate|\bv_?gs?\b",
     "read voltage": r"read|v_?read",
     "conductance": r"conductance|normali[sz]ed|\bg\b|g/g",
@@ -75,6 +77,13 @@ class Sheet:
     def of(self, unit: str) -> list[Column]:
         """The columns in a unit (SI)."""
         return [column for column in self.columns if column.unit == unit]
+
+    def titles(self, columns: Mapping[str, Column]) -> dict[str, str]:
+        """What a recipe calls ``columns``, the first of which a law is over; empty where it would read other rows."""
+        there = {(column.number, column.title) for column in self.columns}
+        known = all((column.number, column.title) in there and column.unit for column in columns.values())
+        ordered = np.all(np.diff(next(iter(columns.values())).values) >= 0.0)
+        return {name: column.title for name, column in columns.items()} if known and ordered else {}
 
     def curve(
         self, kind: str, columns: Mapping[str, Column | Array], si: Mapping[str, str], **conditions: float

@@ -7,8 +7,6 @@ from dataclasses import replace
 from cosim.devices.base import Values
 from cosim.errors import InputError, Where
 from cosim.fitting.extract import extract
-from cosim.fitting.forwards.lawful import LawForward
-from cosim.fitting.law_result import law_result
 from cosim.fitting.result import FitResult
 from cosim.fitting.saved import Saved
 
@@ -20,9 +18,8 @@ def judged_again(saved: Saved) -> FitResult:
             "a joint result does not hold its recordings", where=Where(saved.path), remedy="fit again with --report"
         )
     curve, recipe, values = saved.curve(), saved.recipe(), Values(saved.told["values"])
-    forward = saved.forward(curve)
-    if isinstance(forward, LawForward):
-        return law_result(recipe, curve, ~saved.held_out(), forward.law, values)
+    # What has but one value is read off the recording again.
+    free = [name for name, (low, high) in saved.forward(curve).bounds().items() if low < high]
     kept = next((one for one in recipe.candidates if one.title == saved.told["choice"]), None)
     if kept is not None:  # chosen already
         body = recipe.model_dump(exclude_defaults=True) | {
@@ -31,7 +28,7 @@ def judged_again(saved: Saved) -> FitResult:
         }
         recipe = recipe.model_validate(body | {"ramps": {"course": kept.course, "start": kept.start}})
     start = recipe.start.model_copy(
-        update={"values": {n: float(v) for n, v in values.items()}, "from_data": False, "sets": ()}
+        update={"values": {n: float(values[n]) for n in free}, "from_data": False, "sets": ()}
     )
     found = extract(recipe.model_copy(update={"start": start}), curve, near=values)
     return replace(found, recipe=recipe)

@@ -30,23 +30,25 @@ class Whitening:
     """From rows with correlated noise to independent ones of the same variance.
 
     Args:
-        r: correlation of rows that follow each other.
+        r: correlation of rows that follow each other; of several observations (n,), that of each row's.
+        rows: (n,) the m rows that are fitted.
         before: (m,) for each row the one before it; itself where there is none.
         gap: (m,) how many rows it is away, 1 for neighbours; 0 where there is none before.
         order: of all n rows, those that are not fitted, too.
     """
 
-    r: float
+    r: float | Array
+    rows: Rows
     before: Index
     gap: Index
     order: Order
 
     @classmethod
-    def of(cls, r: float, order: Order, rows: Rows) -> Whitening:
+    def of(cls, r: float | Array, order: Order, rows: Rows) -> Whitening:
         """That of the ``rows`` (n,) that are fitted, along the ``order`` of all n."""
         before, gap = _before(order, rows)
         position = np.cumsum(rows) - 1
-        return cls(r, position[before[rows]], gap[rows], order)
+        return cls(r, rows, position[before[rows]], gap[rows], order)
 
     def innovations(self, z: Array, rows: Rows) -> Array:
         """Residuals (n,) of all rows, each less what the last fitted row before it says; ``rows`` (n,) are fitted."""
@@ -55,9 +57,14 @@ class Whitening:
         return np.asarray((z - kept * z[before]) / np.sqrt(1.0 - kept**2))
 
     @property
+    def of_rows(self) -> Array:
+        """r of each of all rows; (n,)."""
+        return np.broadcast_to(self.r, self.rows.shape)
+
+    @property
     def kept(self) -> Array:
         """r^d of each row, 0 where there is none before; (m,)."""
-        return np.where(self.gap > 0, self.r**self.gap, 0.0)
+        return np.where(self.gap > 0, self.of_rows[self.rows] ** self.gap, 0.0)
 
     def __call__(self, z: Array) -> Array:
         """Residuals or their derivatives (..., m), each less what the row before it says."""
@@ -67,7 +74,8 @@ class Whitening:
     @property
     def worth(self) -> float:
         """How many independent rows one of these is worth for an estimate of the variance."""
-        return (1.0 - self.r**2) / (1.0 + self.r**2)
+        r = self.of_rows[self.rows]
+        return float(np.mean((1.0 - r**2) / (1.0 + r**2)))
 
     @property
     def log_determinant(self) -> float:
@@ -111,15 +119,15 @@ def fit_correlated(problem: Problem, start: Values, *, order: Order, r: float | 
     for _ in range(ROUNDS):
         last = found.r
         if r is None:
-            found = replace(found, r=_most_likely(found, white.residual(best.p), white.jacobian(best.p)))
+            found = replace(found, r=most_likely(found, white.residual(best.p), white.jacobian(best.p)))
         problem = replace(white, whiten=found)
         best = problem.minimise(best.p)
-        if r is not None or abs(found.r - last) < SETTLED:
+        if r is not None or abs(float(found.r - last)) < SETTLED:
             return best, problem
     return replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds"), problem
 
 
-def _most_likely(whitening: Whitening, residual: Array, jacobian: Array) -> float:
+def most_likely(whitening: Whitening, residual: Array, jacobian: Array) -> float:
     """The correlation that makes ``residual`` (m,), of a model with derivatives ``jacobian`` (k, m), most likely."""
     length = np.linalg.norm(jacobian, axis=1)
     columns = jacobian[length > 0.0] / length[length > 0.0, None]

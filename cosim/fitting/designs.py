@@ -4,6 +4,7 @@ A `Design` is rows that continue a curve: the state goes on from where the curve
 the roles of the curve's columns (`cosim.data.kinds`), not from a device:
 
 * rows in time: the same drive once more, weaker or stronger, faster or slower;
+* events in order: the same ones once more, larger or smaller, closer together or further apart;
 * pulses in order: blocks of either polarity, one polarity alone, and pulses of random size;
 * ramps of equal pulses: longer ones, and those of the other polarity;
 * rows in any order: points spread over the box of what was applied, of which those that tell most are taken
@@ -79,6 +80,8 @@ def designs(curve: Recording, *, reach: float, rows: int) -> list[Design]:
     make: Callable[..., Iterator[Design]]
     if "time" in roles.values():
         make = _drives
+    elif curve.kind == "events":
+        make = _events
     elif "order" in roles.values():
         make = _ramps
     elif KINDS[curve.kind].ordered:
@@ -103,6 +106,20 @@ def _drives(curve: Recording, applied: Sequence[str], *, reach: float, rows: int
         what = "the same drive again" if sign > 0.0 else "the drive with the other polarity"
         much = "" if size == 1.0 else f", {size:g} times the voltage"
         yield Design(f"{what}{much}{how}", columns)
+
+
+def _events(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
+    """The events once more, up to ``rows`` of them, scaled in size and in time."""
+    part = slice(0, rows)
+    sizes = _sizes(reach) if any(curve.units[name] == "V" for name in applied) else (1.0,)
+    for size, pace in product(sizes, PACES):
+        by = {"V": size, "s": pace}
+        columns = {name: by.get(curve.units[name], 1.0) * curve[name][part] for name in applied}
+        if "sequence" in curve.columns:
+            columns["sequence"] = curve["sequence"][part] + 1.0 + float(np.ptp(curve["sequence"]))
+        much = "" if size == 1.0 else f", {size:g} times the voltage"
+        how = "" if pace == 1.0 else f", {pace:g} times the intervals"
+        yield Design(f"the same events again{much}{how}", columns)
 
 
 def _pulses(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:

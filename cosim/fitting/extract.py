@@ -20,7 +20,8 @@ from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.published import unusual
-from cosim.fitting.recipe import Candidate, FitRecipe, RampLaw
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import dead, search
 from cosim.fitting.simulators import simulators
@@ -111,7 +112,7 @@ def _extract(
     return FitResult(
         recipe=recipe,
         curve=curve,
-        choice=chosen.title if isinstance(chosen, Candidate) else "",
+        choice=chosen.title if isinstance(chosen, Candidate) else forward.formula,
         trials=trials,
         forward=forward,
         names=problem.names,
@@ -164,6 +165,9 @@ def _is_new(name: str, problem: Problem) -> bool:
 def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
     if curve.kind != recipe.data.kind:
         raise InputError(f"a curve of kind {curve.kind!r}; the recipe's is {recipe.data.kind!r}", where=curve.where)
+    if recipe.noise.correlation and recipe.fit.priors:
+        with located(recipe.path), at("noise", "correlation"):
+            raise InputError("noise.correlation is not for a fit with priors", remedy="remove it, or the priors")
     if recipe.noise.step:
         reason = ""
         if curve.kind != "pulse train":

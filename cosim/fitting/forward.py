@@ -59,6 +59,7 @@ class Forward(ABC):
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
         tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
         expensive: whether a prediction takes a simulation: then a search makes few of them.
+        formula: the law as it is written, where it is a closed form.
         stand_in: a fast model of the same curve, from whose minimum a search of an expensive one starts.
     """
 
@@ -68,6 +69,7 @@ class Forward(ABC):
     choices: ClassVar[tuple[str, ...]] = ()
     tolerance: float = 1e-10
     expensive: ClassVar[bool] = False
+    formula: str = ""
     stand_in: Forward | None = None
 
     @classmethod
@@ -204,7 +206,19 @@ class PointForward(Forward):
         return {}
 
 
-class SequenceForward(Forward):
+class DeviceForward(Forward):
+    """A device's prediction of a curve, of which the rows ``fitted`` (n,) are looked at."""
+
+    device: DeviceModel
+    curve: Curve
+    fitted: Rows
+
+    def guess(self, p: Values) -> Mapping[str, float]:
+        """Start values that the device reads off such a curve."""
+        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
+
+
+class SequenceForward(DeviceForward):
     """A prediction that follows the device's only state from row to row, solved for all rows at once (`trajectory`)."""
 
     def __init__(self, device: DeviceModel, curve: Curve, rows: Rows) -> None:
@@ -269,9 +283,10 @@ class SequenceForward(Forward):
         seen = self._observe(np.broadcast_to(w, (2 * k, w.size)), shifted)
         return read, gain * sensitivity + (seen[:k] - seen[k:]) / distance[:, None]
 
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """Start values that the device reads off such a curve."""
-        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
+
+def alike(columns: Sequence[Array]) -> Index:
+    """A number for each row (n,), the same where all ``columns`` (n,) agree."""
+    return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def each_row(device: DeviceModel, curve: Curve, taken: Sequence[str]) -> dict[str, Array]:

@@ -14,11 +14,11 @@ from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.fitting.identify import Identifiability
+from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.provenance import made_with
-from cosim.fitting.recipe import JointRecipe
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
@@ -77,7 +77,9 @@ class JointResult:
         """How many rows of how many observations, in words."""
         held = sum(int(one.held_out.sum()) for one in self.observations)
         total = sum(len(one.recording) for one in self.observations)
-        return f"{len(self.observations)} observations, {total - held} points, {held} held out"
+        left = sum(int(one.left_out.sum()) for one in self.observations)
+        tail = f", {left} {'outlier' if left == 1 else 'outliers'} left out" if left else ""
+        return f"{len(self.observations)} observations, {total - held - left} points, {held} held out{tail}"
 
     def rows(self) -> list[ResultRow]:
         """One line per unknown, from the last stage that varied it."""
@@ -103,7 +105,7 @@ class JointResult:
         found = {}
         for one in self.observations:
             residual, y, out = one.recording.measured - self.predicted(one), one.recording.measured, one.held_out
-            kept = ~out & (one.side == 0)
+            kept = ~out & (one.side == 0) & ~one.left_out
             held = rms_over_range(residual[out], y[out]) if out.any() else None
             found[one.name] = (rms_over_range(residual[kept], y[kept]), held)
         return found
@@ -184,6 +186,7 @@ class JointResult:
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         checks = self.stages[-1].checks
         readings = {one.name: one.recording.reading for one in self.observations}
+        left = {one.name: int(one.left_out.sum()) for one in self.observations}
         return {
             "name": self.recipe.name,
             "device": self.recipe.device or None,
@@ -205,6 +208,7 @@ class JointResult:
                     "reading": None if (reading := readings[name]) is None else reading.to_json(),
                     "error": number(fitted),
                     "held_out_error": number(held),
+                    "outliers": left[name],
                     "white": None if (check := checks.get(name)) is None else check.white,
                     # null where the noise was estimated from the residuals: it would be 1 by construction
                     "reduced_chi_square": number(check.reduced_chi_square) if check and check.noise_known else None,

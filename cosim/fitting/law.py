@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import PrivateAttr
 
 from cosim.data.recording import Recording
-from cosim.devices.base import Array, Param, Values
+from cosim.devices.base import Array, Param
 from cosim.errors import DataError, InputError
 from cosim.fitting.extract import extract
-from cosim.fitting.forward import PointForward
+from cosim.fitting.forwards.lawful import LawForward
 from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.priors import PriorSpec
 from cosim.fitting.problem import Progress
-from cosim.fitting.recipe import FitRecipe, NoiseSpec
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.fitting.result import FitResult
 
 Law = Callable[..., ArrayLike]
-
-
-class LawForward(PointForward):
-    """The values of a function ``law(x, **parameters)``; where it raises `ArithmeticError` it has none (NaN)."""
-
-    # A closed form is smooth to its rounding, and a valley may be so flat that chi-square's tenth digit says little.
-    tolerance = 1e-15
-
-    def __init__(self, law: Law, x: Any, *, size: int, params: Sequence[Param]) -> None:
-        self._law, self._x, self._size = law, x, size
-        self.params = tuple(params)
-        self.active = tuple(entry.name for entry in params)
-
-    def predict_each(self, places: Sequence[Values]) -> list[Array]:
-        """One call of the function for each place; (n,) each."""
-        return [self._called(p) for p in places]
-
-    def _called(self, p: Values) -> Array:
-        try:
-            with np.errstate(all="ignore"):
-                found = np.asarray(self._law(self._x, **{name: p[name] for name in self.active}), dtype=float)
-        except ArithmeticError:
-            return np.full(self._size, np.nan)
-        if found.shape not in ((self._size,), ()):
-            raise InputError(
-                f"the law gives values of shape {found.shape}, and {self._size} were measured",
-                remedy="return one value for each measured one",
-            )
-        return np.broadcast_to(found, (self._size,)).copy()
 
 
 class _Sigma(NoiseSpec):
@@ -132,5 +103,6 @@ def fit_law(
         noise._rows = rows
     fit = {"vary": tuple(vary or start), "priors": dict(priors or {}), "method": method}
     recipe = FitRecipe.model_validate({"name": name, "data": {"kind": "values"}, "fit": fit, "noise": noise})
-    recipe._law = lambda _: LawForward(law, places if plain else given, size=n, params=params)
+    at = places if plain else given
+    recipe._law = lambda _: LawForward(lambda p: law(at, **{key: p[key] for key in start}), size=n, params=params)
     return extract(recipe, curve, profile=profile, progress=progress)

@@ -299,3 +299,12 @@ LAWS: Mapping[str, tuple[Law, ...]] = MappingProxyType(
         "loop": _CONDUCTION,
     }
 )
+# What a device needs to be told beyond such a curve, of which it takes none by itself.
+DEVICES_TAKE: Mapping[str, str] = MappingProxyType(
+    {
+        "relaxation": "a device takes kind = 'events', with what happened before each read: interval, amplitude",
+        "endurance": "no device here wears out",
+        "paired pulses": "a device takes kind = 'events', with the read after each pulse: sequence, interval, read",
+        "stdp window": "a device takes kind = 'pulse pairs', with the shape of both pulses: data.pulses",
+    }
+)

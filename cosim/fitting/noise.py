@@ -26,7 +26,7 @@ from cosim.fitting.identify import SMALL
 from cosim.fitting.outliers import Rows
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.process import TrainNoise, fit_train
-from cosim.fitting.recipe import NoiseSpec
+from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.fitting.residuals import SUSPICIOUS, Order, ResidualCheck, check_residuals, orders
 from cosim.fitting.uncertainty import leverage
 
@@ -83,7 +83,7 @@ class Found:
         if self.spread is not None:
             said.append(self.spread.sentence(curve, assumed=assumed))
         if isinstance(self.problem.whiten, Whitening):
-            said.append(correlated.sentence(self.problem.whiten.r, assumed=assumed))
+            said.append(correlated.sentence(float(self.problem.whiten.r), assumed=assumed))
         if self.left.any():
             said.append(outliers.sentence(self.left, curve, self.deviations / self.scale))
         return said
@@ -178,7 +178,7 @@ def _correlating(plain: Found, stated: NoiseSpec, curve: Curve) -> Found:
         )
         check = check_fit(made, minimum.p, curve, noise_known=plain.noise_known)
         assert isinstance(made.whiten, Whitening)
-        assumed = f"the noise of neighbouring reads is correlated ({made.whiten.r:.2f})" if r is None else ""
+        assumed = f"the noise of neighbouring reads is correlated ({float(made.whiten.r):.2f})" if r is None else ""
         return replace(plain, minimum=minimum, problem=made, check=check, assumed=assumed)
 
     first = fit(problem.rows, plain.minimum.p)

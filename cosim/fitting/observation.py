@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from cosim.data.recording import Group, Recording
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.fitting.forward import Forward
+from cosim.fitting.joint_recipe import ObservationSpec, ParameterSpec
 from cosim.fitting.plateau import Plateau
-from cosim.fitting.recipe import ObservationSpec, ParameterSpec
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Observation:
         noise: (n,) standard deviation of each row where it was stated; None: it is estimated.
         base: every parameter of the forward model, as far as the fit does not change it.
         limit: rows at an instrument's limit.
+        left: (n,) true where a row is an outlier, and was not fitted; None: none is.
     """
 
     name: str
@@ -54,6 +55,12 @@ class Observation:
     noise: Array | None
     base: Values
     limit: Plateau | None = None
+    left: NDArray[np.bool_] | None = None
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """(n,) true where a row is an outlier."""
+        return np.zeros(len(self.recording), dtype=bool) if self.left is None else self.left
 
     def key(self, by: str) -> tuple[str, ...]:
         """Its labels down to a level: device, cycle and sweep, as far as it has them; or its own name."""

@@ -132,8 +132,18 @@ class Problem:
         return z if self.whiten is None else self.whiten(z)
 
     def jacobian(self, p: Values, names: Sequence[str] | None = None) -> Array:
-        """Derivatives of `residual` by each parameter; (k, rows)."""
+        """Derivatives of `residual` by each parameter; (k, rows). Raises `FitError` where one is not finite."""
         wanted = self.names if names is None else tuple(names)
+        found = self.slopes(p, wanted)
+        if bad := [name for name, row in zip(wanted, found, strict=True) if not np.all(np.isfinite(row))]:
+            raise FitError(
+                f"the model has no finite derivative by {' and '.join(bad)} at {_listed(p, wanted)}",
+                remedy=f"narrow the bounds of {' and '.join(bad)}, or start closer",
+            )
+        return found
+
+    def slopes(self, p: Values, wanted: tuple[str, ...]) -> Array:
+        """`jacobian` by ``wanted``, with what is not finite."""
         predicted, derivatives = self.forward.linearise(p, wanted)
         derivatives = derivatives / self.sigma
         if self.side is not None:

@@ -36,179 +36,26 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, InstanceOf, PrivateAttr
 
 from cosim import resources, units
 from cosim.data.kinds import KINDS
-from cosim.data.recording import Curve, Group, Recording
-from cosim.data.spec import CONDITIONS, DataSpec, Quantities
-from cosim.devices.base import Array, DeviceModel
+from cosim.data.recording import Curve, Recording
+from cosim.data.spec import CONDITIONS, DataSpec
+from cosim.devices.base import DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
 from cosim.errors import InputError, UnitError, UnknownName, at
 from cosim.files import resolved
 from cosim.fitting.circuit import CircuitSpec
 from cosim.fitting.forward import Forward, Rows, forward_for
-from cosim.fitting.methods import LEAST_SQUARES, Method
-from cosim.fitting.priors import PriorSpec
+from cosim.fitting.laws import DEVICES_TAKE, LAWS
+from cosim.fitting.recipe_tables import Candidate, FitSpec, HeldOut, NoiseSpec, RampLaw, StartSpec
 from cosim.parameters import ParameterSet, in_file
 from cosim.schema import Table, located, validate
 from cosim.toml_files import read_toml
-
-
-class StartSpec(Table):
-    """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows.
-
-    Args:
-        sets: parameter sets, later ones win: a name, or a file from the recipe's folder.
-        values: of single parameters, over the sets'; a plain number is SI.
-        from_data: whether what the curve shows (range, threshold) is read off it before the fit.
-    """
-
-    sets: tuple[str, ...] = ()
-    values: Quantities = Field(default_factory=dict)
-    from_data: bool = True
-
-
-class FitSpec(Table):
-    """Which parameters vary, and within which bounds; the others keep their start values.
-
-    Args:
-        vary: the parameters that the fit may change.
-        bounds: lower and upper, by parameter; default: the device's. A plain number is SI.
-        priors: what is known of a parameter beforehand, each counted as an observation.
-        method: how the minimum is looked for: ``least_squares`` (from several starts), or any method of lmfit, such as
-            ``differential_evolution``, ``basinhopping`` or ``nelder``, or ``cma``; least squares go on from there.
-    """
-
-    vary: tuple[str, ...] = Field(min_length=1)
-    bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
-    priors: dict[str, PriorSpec] = Field(default_factory=dict)
-    method: Method = LEAST_SQUARES
-
-
-class NoiseSpec(Table):
-    """What is known about the noise of one read; the parts add in quadrature. Empty: estimated from the residuals.
-
-    Args:
-        sigma: standard deviation of a read, with a unit.
-        of_range: as a share of the curve's range.
-        relative: as a share of the value.
-        step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
-            steps vary, and by how much is fitted; 0: they do not. By default it is fitted where the residuals of a
-            pulse train are not noise, and the parameters are then conditional on it.
-        correlation: of the noise of rows that follow each other, from -1 to 1; ``"fit"``: it is fitted; 0: there is
-            none. By default it is fitted where the residuals show structure in time and none along what was applied,
-            and the parameters are then conditional on it.
-        outliers: ``"leave out"`` the rows that lie further from the law than the noise of the others allows, and name
-            them; or ``"keep"`` them.
-    """
-
-    sigma: str | float | None = None
-    of_range: float | None = Field(default=None, gt=0)
-    relative: float | None = Field(default=None, gt=0)
-    step: Literal["fit"] | Annotated[float, Field(ge=0)] | None = None
-    correlation: Literal["fit"] | Annotated[float, Field(gt=-1, lt=1)] | None = None
-    outliers: Literal["keep", "leave out"] = "leave out"
-
-    def per_point(self, curve: Curve) -> Array | None:
-        """Standard deviation of each measured value (n,) in the column's unit; None: not known."""
-        y = curve.measured
-        variance = np.zeros(y.size)
-        if self.sigma is not None:
-            sigma = units.parse(self.sigma, curve.measured_unit)
-            if sigma <= 0.0:
-                raise InputError(f"noise.sigma = {self.sigma} is not positive", remedy="give a standard deviation")
-            variance += sigma**2
-        if self.of_range is not None:
-            variance += (self.of_range * float(np.ptp(y))) ** 2
-        if self.relative is not None:
-            variance += (self.relative * y) ** 2
-        if not variance.any():
-            return None
-        if not variance.all():
-            raise InputError("the noise of a point is zero", remedy="add sigma or of_range to noise.relative")
-        return np.asarray(np.sqrt(variance), dtype=float)
-
-
-class HeldOut(Table):
-    """The part of the curve that the fit does not see.
-
-    ``last``: the last ``fraction`` of the rows (a forecast). ``blocks``: every ``every``-th block of ``length`` rows
-    (an interpolation). ``ramps``: every ``every``-th ramp (a new ramp of the same device). ``points``: every
-    ``every``-th row. ``none``.
-
-    Args:
-        rule: which rows.
-        fraction: of ``last``.
-        every: of ``blocks``, ``ramps``, ``points``: 4 is each fourth.
-        length: of a block, in rows.
-    """
-
-    rule: Literal["last", "blocks", "ramps", "points", "none"] = "none"
-    fraction: float = Field(default=0.2, gt=0, lt=1)
-    every: int = Field(default=4, ge=2)
-    length: int = Field(default=50, ge=1)
-
-    def rows(self, curve: Curve) -> NDArray[np.bool_]:
-        """True where a row is held out; (n,)."""
-        n = len(curve)
-        if self.rule == "none":
-            return np.zeros(n, dtype=bool)
-        if self.rule == "last":
-            return np.asarray(np.arange(n) >= n - max(1, round(self.fraction * n)))
-        return np.asarray(self._groups(curve) % self.every == self.every // 2)
-
-    def folds(self, curve: Curve, count: int) -> list[NDArray[np.bool_]]:
-        """The rule again, within a curve that is left of it: ``count`` masks (n,) for cross-validation."""
-        if self.rule == "last":
-            return [self.rows(curve)]
-        if self.rule == "none":
-            raise InputError("candidates are compared on held-out rows", remedy="write a [held_out] rule")
-        number = np.unique(self._groups(curve), return_inverse=True)[1]
-        return [np.asarray(number % count == phase) for phase in range(count)]
-
-    def _groups(self, curve: Curve) -> NDArray[np.int64]:
-        """The number of the ramp, block or row that is held out as a whole; (n,)."""
-        index = np.arange(len(curve))
-        if self.rule == "ramps":
-            if curve.kind != "equal pulses":
-                raise InputError(f"held_out.rule = 'ramps' with a curve of kind {curve.kind!r}", remedy="take 'blocks'")
-            return np.unique(curve["ramp"], return_inverse=True)[1].astype(np.int64)
-        if self.rule == "blocks":
-            index = index if curve.kind != "equal pulses" else curve["pulse"].astype(np.int64)
-            return np.asarray(index // self.length, dtype=np.int64)
-        return index
-
-
-class RampLaw(Table):
-    """Choices for ramps of equal pulses (`ramps.RampForward`).
-
-    Args:
-        course: whether the step shrinks or grows along a ramp.
-        start: where the model begins a ramp.
-    """
-
-    course: Literal["saturating", "accelerating"] = "saturating"
-    start: Literal["first read", "shared", "shifted"] = "first read"
-
-
-class Candidate(RampLaw):
-    """One of several choices, of which cross-validation on the training part keeps the best.
-
-    Args:
-        title: what it is called in tables.
-        vary: as in ``fit``.
-        values: as in ``start``.
-    """
-
-    title: str
-    vary: tuple[str, ...] = Field(min_length=1)
-    values: Quantities = Field(default_factory=dict)
 
 
 class Recipe(Table):
@@ -231,7 +78,7 @@ class Recipe(Table):
         ``allow`` are folders, beside the recipe's own, that its files may lie in: a recipe cannot grant itself more.
         Raises `MissingFile`, `UnknownName`, or an `InputError` that names the key.
         """
-        file = _file(path)
+        file = recipe_file(path)
         body = read_toml(file, kind="fit recipe")
         text = file.read_text(encoding="utf-8")
         recipe = validate(cls, {**body, "path": file}, text=text, file=file, kind="fit recipe")
@@ -328,6 +175,7 @@ class FitRecipe(Recipe):
         data: where the curve is.
         circuit: the bench that was measured, where the curve is not that of the device alone; without ``device`` its
             own parameters are fitted.
+        law: in place of a device, a closed form for curves of this kind: ``"one exponential"`` of a relaxation.
         start: values before the fit.
         fit: what varies.
         noise: of one read.
@@ -346,6 +194,7 @@ class FitRecipe(Recipe):
     device: str = ""
     data: DataSpec
     circuit: CircuitSpec | None = None
+    law: str = ""
     fit: FitSpec
     noise: NoiseSpec = NoiseSpec()
     held_out: HeldOut = HeldOut()
@@ -357,12 +206,18 @@ class FitRecipe(Recipe):
 
     def check(self) -> None:
         """As of any recipe, and the conditions of the data."""
-        if self.circuit is None or self.device:
+        if self.device or not (self.circuit or self.law):
             super().check()
         elif self.start.sets:
             with at("start", "sets"):
                 raise InputError("start.sets needs the recipe's device", remedy='write device = "...", or start.values')
-        _require_circuit(self.data.kind, self.circuit)
+        if self.law and (self.device or self.circuit):
+            with at("law"):
+                raise InputError(
+                    f"both a law and a {'device' if self.device else 'circuit'} are to describe the curve",
+                    remedy="leave out one of them",
+                )
+        require_model(self.data.kind, self.circuit, self.law)
         self.data.resolved_conditions()
         with at("data", "pulses"):
             self.data.resolved_pulses()
@@ -370,12 +225,18 @@ class FitRecipe(Recipe):
     @property
     def subject(self) -> str:
         """What is fitted, in words: the device, the bench without one, or a function."""
-        return self.device or ("a function" if self.circuit is None else f"bench {self.circuit.bench}")
+        if self.circuit is not None:
+            return self.device or f"bench {self.circuit.bench}"
+        return self.device or (f"the law '{self.law}'" if self.law else "a function")
 
     def forward_of(self, curve: Curve, rows: Rows, choice: RampLaw) -> Forward:
         """The model of the curve with one choice of the law."""
         if self._law is not None:
             return self._law(curve)
+        if self.law:
+            from cosim.fitting.forwards.lawful import law_forward
+
+            return law_forward(self.law, curve, rows)
         law = {"course": choice.course, "start": choice.start}
         return self.forward(curve, rows, law=law, circuit=self.circuit)
 
@@ -392,149 +253,25 @@ class FitRecipe(Recipe):
         return self.model_copy(update=changes)
 
 
-class ObservationSpec(DataSpec):
-    """One measured recording of a joint fit: everything of ``[data]``, and which device it belongs to.
-
-    Args:
-        name: of the observation; a file with columns of ``groups`` becomes one observation for each combination.
-        labels: the ``device``, ``cycle`` or ``sweep`` of the whole file; default device: the observation's name.
-        model: the device model of this observation, where it is another one than the recipe's; parameters of the same
-            name are the same.
-        values: what is different in this observation: values of parameters that do not vary, starts of those that do.
-        circuit: the bench that was measured, where the curve is not that of the device alone.
-        noise: of one read; default: estimated for each observation from its residuals.
-        held_out: the part that the fit does not see.
-        ramps: choices for ramps of equal pulses.
-    """
-
-    name: str
-    labels: dict[Group, str] = Field(default_factory=dict)
-    model: str | None = None
-    circuit: CircuitSpec | None = None
-    values: Quantities = Field(default_factory=dict)
-    noise: NoiseSpec = NoiseSpec()
-    held_out: HeldOut = HeldOut()
-    ramps: RampLaw = RampLaw()
-
-
-class ParameterSpec(Table):
-    """A parameter that varies in a joint fit.
-
-    Args:
-        scope: ``shared``: one value for all observations; ``own``: a value for each group; ``population``: a value for
-            each group, drawn from a normal distribution whose mean and spread are estimated.
-        by: the group: ``device`` (all observations of a device share the value), ``cycle`` (of a device), ``sweep`` (of
-            a cycle) or ``observation``.
-        bounds: lower and upper; default: the device's. A plain number is SI.
-        prior: what is known of each of its values beforehand (of a population: of its mean), counted as an observation.
-    """
-
-    scope: Literal["shared", "own", "population"] = "shared"
-    by: Literal["observation", "device", "cycle", "sweep"] = "device"
-    bounds: tuple[str | float, str | float] | None = None
-    prior: PriorSpec | None = None
-
-
-class StageSpec(Table):
-    """One stage of a joint fit. It starts where the one before it ended; what it does not vary is held there.
-
-    Args:
-        title: what it is called.
-        vary: the parameters; default: all.
-        observations: names or kinds of observations; default: all.
-        part: first and last share of each recording's rows: ``[0, 0.5]`` is the first half.
-        method: how the minimum is looked for, as in ``fit``.
-    """
-
-    title: str = ""
-    vary: tuple[str, ...] = ()
-    observations: tuple[str, ...] = ()
-    part: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
-    method: Method = LEAST_SQUARES
-
-
-class JointRecipe(Recipe):
-    """Several observations fitted together, with shared, per-group and population parameters, in one or more stages.
-
-    Args:
-        name: of the parameter sets that come out.
-        device: the model whose parameters are extracted (``cosim devices``); without it every observation has a
-            circuit.
-        observations: what was measured.
-        parameters: what varies, and for whom.
-        stages: one fit after the other; default: a single one of everything.
-        start: values before the fit.
-        notes: sentences that go into the parameter sets.
-        path, given: as in `FitRecipe`.
-
-    >>> body = {"name": "two", "device": "vteam", "observations": [{"name": "A", "kind": "loop", "file": "a.csv"}]}
-    >>> recipe = cosim.JointRecipe.model_validate({**body, "parameters": {"k_on": {"scope": "own"}}})
-    >>> recipe.parameters["k_on"].by
-    'device'
-    """
-
-    device: str = ""
-    observations: tuple[ObservationSpec, ...] = Field(min_length=1)
-    parameters: dict[str, ParameterSpec] = Field(min_length=1)
-    stages: tuple[StageSpec, ...] = (StageSpec(),)
-
-    @property
-    def subject(self) -> str:
-        """What is fitted, in words: the device, or the benches without one."""
-        benches = dict.fromkeys(spec.circuit.bench for spec in self.observations if spec.circuit is not None)
-        return self.device or f"bench {', '.join(benches)}"
-
-    def set_name(self, group: str) -> str:
-        """The name of the parameter set of a group; of ``""``: of what is shared."""
-        return f"{self.name}_{group.replace('/', '_')}" if group else self.name
-
-    def check(self) -> None:
-        """As of any recipe; names of observations and parameters, and conditions."""
-        if self.device or any(spec.circuit is None and spec.model is None for spec in self.observations):
-            super().check()
-        names = [spec.name for spec in self.observations]
-        for k, spec in enumerate(self.observations):
-            with at("observations", k):
-                spec.resolved_conditions("conditions")
-                spec.resolved_pulses()
-                _require_circuit(spec.kind, spec.circuit)
-                if names.count(spec.name) > 1:
-                    raise InputError(f"two observations are named {spec.name!r}", remedy="give each a different name")
-                if spec.model is not None and spec.model not in devices():
-                    raise UnknownName("device", spec.model, devices())
-                if spec.noise.step:
-                    raise InputError(
-                        "noise.step is for a pulse train that is fitted alone", remedy="remove it, or write [data]"
-                    )
-        known = {*names, *(spec.kind for spec in self.observations)}
-        for k, stage in enumerate(self.stages):
-            with at("stages", k):
-                for name in stage.vary:
-                    if name not in self.parameters:
-                        raise UnknownName("parameter of the recipe", name, self.parameters)
-                for name in stage.observations:
-                    if name not in known:
-                        raise UnknownName("observation", name, known)
-                if not stage.part[0] < stage.part[1]:
-                    raise InputError("part = [first, last] leaves no rows", remedy="write the smaller share first")
-
-
-def _require_circuit(kind: str, circuit: CircuitSpec | None) -> None:
-    if circuit is None and not KINDS[kind].forward:
+def require_model(kind: str, circuit: CircuitSpec | None, law: str = "") -> None:
+    """Raise `InputError` or `UnknownName` where nothing that the recipe names describes a curve of a ``kind``."""
+    names = [one.name for one in LAWS.get(kind, ())]
+    if law and law not in names:
+        with at("law"):
+            raise UnknownName(f"law of a curve of kind {kind!r}", law, names)
+    if law or circuit is not None or KINDS[kind].forward:
+        return
+    if names:
         raise InputError(
-            f"a curve of kind {kind!r} says nothing of a device alone",
-            remedy="name the bench that was measured: [circuit]",
+            f"a curve of kind {kind!r} is described by a law, not by a device",
+            remedy=f"write law = {names[-1]!r} in place of device ({', '.join(names)}); {DEVICES_TAKE[kind]}",
         )
+    raise InputError(
+        f"a curve of kind {kind!r} says nothing of a device alone", remedy="name the bench that was measured: [circuit]"
+    )
 
 
-def load_recipe(path: str | Path, *, allow: Sequence[str | Path] = ()) -> FitRecipe | JointRecipe:
-    """The recipe in a file: a joint one where it has ``[[observations]]``; raises as `Recipe.load`."""
-    file = _file(path)
-    joint = "observations" in read_toml(file, kind="fit recipe")
-    return (JointRecipe if joint else FitRecipe).load(file, allow=allow)
-
-
-def _file(path: str | Path) -> Path:
+def recipe_file(path: str | Path) -> Path:
     """A recipe's file; that of the shipped recipe where it is a name."""
     file = Path(path)
     return file if file.suffix == ".toml" or file.exists() else resources.find("fits", str(path), suffix=".toml")

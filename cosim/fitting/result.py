@@ -315,6 +315,7 @@ class FitResult:
         return {
             "name": self.recipe.name,
             "device": self.recipe.device or None,
+            "law": self.recipe.law or None,
             "choice": self.choice or None,
             "candidates": [{"title": t.title, "cross_validated_error": t.error, "note": t.note} for t in self.trials],
             "parameters": {

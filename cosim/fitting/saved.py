@@ -21,14 +21,12 @@ from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.registry import devices
 from cosim.errors import DataError, InputError, Where
 from cosim.files import read_plain
-from cosim.fitting.forward import Forward, forward_for
-from cosim.fitting.forwards.lawful import LawForward
+from cosim.fitting.forward import Forward
 from cosim.fitting.joint_result import JointResult
-from cosim.fitting.laws import LAWS
 from cosim.fitting.problem import Problem
-from cosim.fitting.recipe import FitRecipe, RampLaw
+from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
-from cosim.schema import validate
+from cosim.schema import located, validate
 
 # Our choice: far more than any recording that is fitted.
 LIMIT = 256 << 20
@@ -42,7 +40,6 @@ def record(result: FitResult | JointResult) -> dict[str, Any]:
     curve = result.curve
     return told | {
         "recipe": result.recipe.model_dump(mode="json", exclude_defaults=True),
-        "law": _law(result).model_dump(include=set(RampLaw.model_fields)),
         "curve": {
             "kind": curve.kind,
             "columns": {name: column.tolist() for name, column in curve.columns.items()},
@@ -54,10 +51,6 @@ def record(result: FitResult | JointResult) -> dict[str, Any]:
         "values": {name: float(value) for name, value in result.values.items()},
         "held_out": np.flatnonzero(result.held_out).tolist(),
     }
-
-
-def _law(result: FitResult) -> RampLaw:
-    return next((one for one in result.recipe.candidates if one.title == result.choice), result.recipe.ramps)
 
 
 @dataclass(frozen=True)
@@ -98,17 +91,14 @@ class Saved:
         return rows
 
     def forward(self, curve: Curve) -> Forward:
-        """Its model of a recording of the same kind; raises `InputError` where it has none."""
-        kind, name = self.told["curve"]["kind"], self.told["device"]
+        """Its model of a recording of the same kind; raises `InputError`, `UnknownName` where it has none."""
+        kind, recipe = self.told["curve"]["kind"], self.recipe()
         if curve.kind != kind:
             raise InputError(f"{self.name} describes a curve of kind {kind!r}, not {curve.kind!r}")
-        rows = np.ones(len(curve), dtype=bool)
-        law = next((law for law in LAWS.get(kind, ()) if law.name == name), None)
-        if law is not None:
-            return LawForward(law, curve, rows)
-        if name not in devices():
-            raise InputError(f"{name!r} is not a device here", where=Where(self.path))
-        return forward_for(devices()[name], curve, rows, law=self.told["law"])
+        with located(self.path):
+            recipe.check()
+        kept = next((one for one in recipe.candidates if one.title == self.told["choice"]), recipe.ramps)
+        return recipe.forward_of(curve, np.ones(len(curve), dtype=bool), kept)
 
     def recipe(self) -> FitRecipe:
         """The recipe that it was fitted by."""
@@ -159,7 +149,7 @@ def load(path: str | Path) -> Saved:
         if saved.complete:
             saved.curve()
             saved.held_out()
-            _ = [float(told["values"][name]) for name in told["parameters"]], told["recipe"], told["law"]
+            _ = [float(told["values"][name]) for name in told["parameters"]], told["recipe"], told["choice"]
         for entry in saved.parameters.values():
             _ = float(entry["value"]), str(entry["unit"]), entry["stderr"], entry["interval_95"], str(entry["status"])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, DataError) as error:

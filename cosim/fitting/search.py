@@ -175,12 +175,13 @@ def _doubtful(problem: Problem, minimum: Minimum) -> bool:
         return False
     if minimum.chi_square > UNEXPLAINED * float(np.sum((measured - measured.mean()) ** 2)):
         return True
-    return bool(runs_test(residual) < SUSPICIOUS) or not problem.jacobian(minimum.p).any(axis=1).all()
+    return bool(runs_test(residual) < SUSPICIOUS) or not problem.slopes(minimum.p, problem.names).any(axis=1).all()
 
 
 def dead(problem: Problem, start: Values) -> tuple[str, ...]:
     """The varying parameters that change no fitted row, from the start or from anywhere else, whatever their value."""
-    idle = [name for name, row in zip(problem.names, problem.jacobian(start), strict=True) if not np.any(row)]
+    slopes = problem.slopes(start, problem.names)
+    idle = [name for name, row in zip(problem.names, slopes, strict=True) if not np.any(row)]
     if not idle:
         return ()
     places = _places(problem, start, PROBES)

@@ -9,17 +9,21 @@ import tomli_w
 
 from cosim.files import write_atomic
 from cosim.fitting.joint_result import JointResult
-from cosim.fitting.law_result import LawResult
 from cosim.fitting.result import FitResult
 from cosim.fitting.saved import record
 
 DETERMINED = ("identifiable", "conditional", "weakly identifiable")
 
 
+def lawful(result: FitResult | JointResult) -> bool:
+    """Whether it is a law that belongs to no device: it has no parameter set, and a constant is an answer too."""
+    return isinstance(result, FitResult) and bool(result.recipe.law)
+
+
 def nothing_determined(result: FitResult | JointResult) -> str:
     """Why there is no parameter set to write; "" where at least one parameter is determined."""
-    if isinstance(result, LawResult):
-        return f"'{result.recipe.device}' is a law that belongs to no device"
+    if lawful(result):
+        return f"{result.recipe.subject} belongs to no device"
     if not result.verdict.useful:
         return "the law explains no more than a constant"
     if not any(row.verdict.status in DETERMINED for row in result.rows()):
@@ -34,7 +38,7 @@ def write(result: FitResult | JointResult, path: Path, *, anyway: bool = False) 
     """
     why = nothing_determined(result)
     told = json.dumps(record(result), indent=2, allow_nan=False, default=_plain)
-    if why and (not anyway or isinstance(result, LawResult)):
+    if why and (not anyway or lawful(result)):
         return [write_atomic(path.with_suffix(".json"), told + "\n")], why
     return [result.save(path), write_atomic(path.with_suffix(".json"), told + "\n")], ""
 

@@ -12,8 +12,10 @@ from cosim.data.recognise import recognise
 from cosim.data.recording import Curve
 from cosim.data.segments import ramps, sweeps
 from cosim.devices.registry import device
+from cosim.errors import CosimError
 from cosim.fitting.auto import fit_part
 from cosim.fitting.forward import forward_for
+from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
 
 
@@ -268,7 +270,9 @@ def test_a_folder_becomes_sets_results_and_one_page(folder, tmp_path, capsys):
     ):
         assert words in said.out
     assert "notes.md" in said.err
-    assert sorted(path.name for path in out.iterdir()) == ["a.json", "a.toml", "a_recipe.toml", "b.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.json", "a.toml", "a_recipe.toml", "b.json", "b_recipe.toml",
+    ]  # fmt: skip
     assert "belongs to no device" in said.err  # of b: a law has no parameter set
     made = ParameterSet.load(f"{out / 'a.toml'}:a")
     assert {"data_sha256", "recipe_sha256", "code_sha256", "format", "cosim"} <= made.provenance.keys()
@@ -282,6 +286,58 @@ def test_a_folder_becomes_sets_results_and_one_page(folder, tmp_path, capsys):
     for name, quantity in made.values.items():
         # the same rows and start; two minimisations to 1e-10 in chi-square
         assert again["parameters"][name]["value"] == pytest.approx(quantity.value, rel=1e-4)
+
+
+def test_a_law_has_a_recipe_that_fits_it_again(tmp_path, capsys):
+    """By the loop of every fit: its held-out rows, its outliers, its page."""
+    data, out = tmp_path / "b.csv", tmp_path / "b.toml"
+    y = 1e-5 * (1.0 + np.exp(-T / 800.0)) + 3e-8 * rng(13).standard_normal(T.size)
+    y[31] += 4e-7  # a fitted row
+    data.write_text("Time (s),G (S)\n" + rows(T, y))
+    assert main(["fit", "--auto", str(data), "-o", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "no device is tried: a device takes kind = 'events'" in said.out
+    assert "an outlier" in said.out
+    again, page = tmp_path / "again.toml", tmp_path / "page.html"
+    assert main(["fit", str(tmp_path / "b_recipe.toml"), str(data), "-o", str(again), "--report", str(page)]) == 0
+    one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (out, again))
+    assert one["law"] == other["law"] in ("one exponential", "stretched exponential")
+    assert other["points"]["held_out"] == 10
+    for name, entry in one["parameters"].items():
+        # the same rows and start; two minimisations
+        assert other["parameters"][name]["value"] == pytest.approx(entry["value"], rel=1e-6)
+    assert "·exp(−" in page.read_text()
+    assert main(["fit", "show", str(again.with_suffix(".json")), "--html", str(page)]) == 0
+    assert main(["fit", "compare", str(out.with_suffix(".json")), str(again.with_suffix(".json"))]) == 0
+
+
+def test_events_go_to_the_devices_that_take_them(tmp_path):
+    from cosim.resources import find
+
+    part = recognise(find("fits", "virtual_lab/ecram_pairs.csv"))[0]
+    assert part.shape == part.curve.kind == "events"
+    assert set(part.columns) == {"interval", "read", "sequence"}
+    found = fit_part(part)
+    assert found.kept == "ecram"
+    assert found.result.verdict.useful
+    if found.result.proposal is not None:
+        assert "the same events again" in str(found.result.proposal)
+
+
+RECIPES = {
+    "device": ({"device": "ecram"}, "is described by a law, not by a device"),
+    "unknown": ({"law": "ohmic"}, "unknown law 'ohmic' of a curve of kind 'relaxation'"),
+    "both": ({"law": "constant", "device": "ecram"}, "both a law and a device"),
+}
+
+
+@pytest.mark.parametrize("case", RECIPES)
+def test_a_law_stands_in_the_place_of_a_device(case):
+    more, words = RECIPES[case]
+    recipe = FitRecipe.model_validate({"name": "a", "data": {"kind": "relaxation"}, "fit": {"vary": ["level"]}, **more})
+    with pytest.raises(CosimError) as caught:
+        recipe.check()
+    assert words in str(caught.value)
 
 
 def test_auto_as_json_is_json_alone(folder, capsys):

@@ -18,7 +18,8 @@ from cosim.errors import CosimError
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.circuit import CircuitForward
 from cosim.fitting.joint import extract_joint
-from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
+from cosim.fitting.recipe import FitRecipe
 
 pytestmark = pytest.mark.spice
 

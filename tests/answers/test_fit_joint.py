@@ -18,8 +18,8 @@ from cosim.devices.registry import device
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.joint import extract_joint
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
 from cosim.fitting.joint_result import JointResult
-from cosim.fitting.recipe import JointRecipe, load_recipe
 from cosim.parameters import ParameterSet
 
 CELL, TRUTH = device("threshold_memristor"), ParameterSet.load("tio2").resolved()

@@ -15,10 +15,11 @@ from cosim.devices.base import Array
 from cosim.errors import CosimError
 from cosim.fitting.extract import extract
 from cosim.fitting.joint import extract_joint
+from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.law import fit_law
 from cosim.fitting.methods import Method
 from cosim.fitting.priors import PriorSpec
-from cosim.fitting.recipe import FitRecipe, JointRecipe
+from cosim.fitting.recipe import FitRecipe
 
 CERTIFIED = {problem.name: problem for problem in problems()}
 
@@ -194,6 +195,8 @@ class TestPriors:
         ({"y": np.ones(12)}, "is constant"),
         ({"law": lambda x, a, b: np.ones(5)}, "the law gives values of shape (5,), and 12 were measured"),
         ({"law": lambda x, a, b: x / 0}, "no finite number"),
+        # finite where it starts, with no derivative by b there
+        ({"law": lambda x, a, b: a * x + (b if b == TestPriors.start["b"] else math.nan)}, "derivative by b at a ="),
         ({"priors": {"b": PriorSpec(value=-1.0, sigma=1.0)}, "vary": ["a"]}, "b has a prior but does not vary"),
         ({"priors": {"b": PriorSpec(kind="lognormal", value=-1.0, factor=2.0)}}, "is not above zero"),
     ],

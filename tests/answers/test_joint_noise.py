@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -14,12 +14,14 @@ from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device
 from cosim.errors import InputError
+from cosim.fitting.extract import extract
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.joint import extract_joint
+from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.observation import JointForward, Unknown
 from cosim.fitting.population import spreads
-from cosim.fitting.recipe import JointRecipe
+from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
 
 CELL, TRUTH = device("threshold_memristor"), ParameterSet.load("tio2").resolved()
@@ -38,12 +40,19 @@ A, B = train(TRUTH, 1), train(TRUTH.with_(theta_p=TRUTH.theta_p + 0.04), 2)
 OWN = {"alpha_p": {"scope": "own"}, "theta_p": {"scope": "own"}}
 
 
-def fitted(stated: dict[str, str | None], data: dict[str, Recording]) -> JointResult:
+def fitted(
+    stated: Mapping[str, str | None],
+    data: dict[str, Recording],
+    *,
+    noise: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    compliance: str | None = None,
+) -> JointResult:
     listed = [
         {
             "name": name,
             "kind": "pulse train",
-            **({} if stated.get(name) is None else {"noise": {"sigma": stated[name]}}),
+            "compliance": compliance if name == "A" else None,
+            "noise": {**noise.get(name, {}), "sigma": stated.get(name)},
         }
         for name in data
     ]
@@ -56,6 +65,12 @@ def errors(found: JointResult, name: str) -> list[float]:
     return [rows[f"{parameter}[{name}]"].stderr or 0.0 for parameter in OWN]
 
 
+ALONE_BODY = {
+    "name": "one",
+    "device": "threshold_memristor",
+    "data": {"kind": "pulse train"},
+    "start": {"sets": ["tio2"]},
+}
 ALONE = fitted({}, {"B": B})
 
 
@@ -79,6 +94,69 @@ def test_a_stated_noise_is_held_against_the_residuals_of_its_observation() -> No
     assert told["B"]["reduced_chi_square"] is None
     assert not found.verdict.trustworthy
     assert fitted({"A": f"{SIGMA:.17g} S"}, {"A": A, "B": B}).verdict.trustworthy
+
+
+def alike(data: Recording, r: float, seed: int) -> Recording:
+    """The same train under noise of the same size whose neighbours are correlated by ``r``."""
+    z = np.random.default_rng(seed).standard_normal(len(data))
+    for k in range(1, z.size):
+        z[k] = r * z[k - 1] + np.sqrt(1.0 - r**2) * z[k]
+    clean = PulseTrainForward(CELL, data, np.ones(len(data), dtype=bool)).predict(TRUTH)
+    return data.with_measured(clean + SIGMA * z)
+
+
+def test_correlated_noise_is_that_of_its_observation() -> None:
+    drifting = alike(A, 0.7, 3)
+    found = fitted({}, {"A": drifting, "B": B}, noise={"A": {"correlation": "fit"}})
+    said = " ".join(found.verdict.sentences())
+    told = float(said.split("A: the noise of neighbouring reads is correlated (")[1].split(")")[0])
+    assert told == pytest.approx(0.7, abs=0.25)  # 80 rows: 0.09, less what the parameters take
+    assert "B: the noise of neighbouring" not in said
+    assert found.verdict.residuals.white
+    assert errors(found, "B") == pytest.approx(errors(ALONE, "B"), rel=0.02)
+    alone = extract(
+        FitRecipe.model_validate({**ALONE_BODY, "fit": {"vary": list(OWN)}, "noise": {"correlation": "fit"}}), drifting
+    )
+    # the same model of the noise; of an observation it is estimated in turns with the fit, of one curve within it
+    for name, error in zip(OWN, errors(found, "A"), strict=True):
+        assert error == pytest.approx(alone.uncertainty.stderr(name), rel=0.1)
+
+
+def test_outliers_are_those_of_their_observation() -> None:
+    values = A.measured.copy()
+    values[[20, 50]] += 12.0 * SIGMA
+    spoiled = A.with_measured(values)
+    found, clean = fitted({}, {"A": spoiled, "B": B}), fitted({}, {"A": A, "B": B})
+    assert [np.flatnonzero(one.left_out).tolist() for one in found.observations] == [[20, 50], []]
+    said = " ".join(found.verdict.sentences())
+    assert "A: 2 of 80 values are outliers (rows 21, 51;" in said
+    assert "2 outliers left out" in found.points
+    assert found.to_json()["observations"]["A"]["outliers"] == 2
+    assert errors(found, "A") == pytest.approx(errors(clean, "A"), rel=0.1)
+    assert errors(found, "B") == pytest.approx(errors(clean, "B"), rel=0.01)
+    kept = fitted({}, {"A": spoiled, "B": B}, noise={"A": {"outliers": "keep"}})
+    assert not any(one.left_out.any() for one in kept.observations)
+    assert errors(kept, "A")[0] > 1.3 * errors(clean, "A")[0]
+
+
+@pytest.mark.parametrize(
+    ("noise", "compliance", "says"),
+    [
+        ({"step": "fit"}, None, "noise.step is for a pulse train that is fitted alone"),
+        ({"correlation": 0.5}, "100 uS", "A has clipped values, and correlated noise is not for these"),
+    ],
+)
+def test_noise_that_does_not_apply_is_refused(noise: dict[str, object], compliance: str | None, says: str) -> None:
+    data = A if compliance is None else A.with_measured(np.minimum(A.measured, 100e-6))
+    with pytest.raises(InputError, match=says):
+        fitted({}, {"A": data, "B": B}, noise={"A": noise}, compliance=compliance)
+
+
+def test_correlated_noise_with_priors_is_refused() -> None:
+    fit = {"vary": ["theta_p"], "priors": {"theta_p": {"value": "1.4 V", "sigma": "0.1 V"}}}
+    recipe = FitRecipe.model_validate({**ALONE_BODY, "fit": fit, "noise": {"correlation": 0.5}})
+    with pytest.raises(InputError, match="not for a fit with priors"):
+        extract(recipe, A)
 
 
 def labelled(*labels: tuple[str, str], by: str = "cycle") -> JointResult:

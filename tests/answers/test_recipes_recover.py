@@ -13,7 +13,7 @@ from cosim.devices.base import Values
 from cosim.devices.registry import devices
 from cosim.fitting.extract import extract
 from cosim.fitting.joint import extract_joint
-from cosim.fitting.recipe import JointRecipe, load_recipe
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
 from cosim.parameters import ParameterSet
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "virtual_lab.py"

@@ -26,7 +26,8 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array
 from cosim.fitting.extract import extract
 from cosim.fitting.joint import extract_joint
-from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
+from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
 from cosim.parameters import ParameterSet
 from cosim.resources import find

@@ -40,7 +40,7 @@ from cosim.engines.worker import sandbox
 from cosim.engines.worker.pool import Answer, Pool
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, Where
 from cosim.files import decoded
-from cosim.fitting.recipe import JointRecipe, load_recipe
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
 from cosim.language import netlist
 from cosim.parameters import ParameterSet
 from cosim.surrogate import files as surrogates

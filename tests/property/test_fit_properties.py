@@ -16,7 +16,8 @@ from cosim.fitting.extract import extract
 from cosim.fitting.forward import perturbed
 from cosim.fitting.forwards.equal_pulses import RampForward
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
-from cosim.fitting.recipe import FitRecipe, HeldOut
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import HeldOut
 from cosim.fitting.residuals import runs_test
 
 CELL = device("cell_1t1r")

@@ -9,7 +9,8 @@ import pytest
 from cosim.cli.app import main
 from cosim.data.readers import cells
 from cosim.errors import InputError
-from cosim.fitting.recipe import FitRecipe, load_recipe
+from cosim.fitting.joint_recipe import load_recipe
+from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
 
 RECIPE = """

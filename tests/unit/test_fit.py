@@ -17,7 +17,8 @@ from cosim.errors import DataError, InputError, UnitError, UnknownName
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.problem import Problem
-from cosim.fitting.recipe import FitRecipe, HeldOut
+from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import HeldOut
 from cosim.parameters import ParameterSet
 
 CELL = device("cell_1t1r")

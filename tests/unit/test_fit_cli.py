@@ -12,7 +12,8 @@ from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.errors import CosimError
 from cosim.fitting.extract import extract
-from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
+from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet
 from cosim.report import fit_figures
 from cosim.resources import find, folder, listing

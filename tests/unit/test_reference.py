@@ -18,8 +18,9 @@ from cosim.bench.testbench import Testbench
 from cosim.campaign.plan import Plan
 from cosim.cli.app import VERBS, main
 from cosim.errors import InputError
+from cosim.fitting.joint_recipe import JointRecipe, load_recipe
 from cosim.fitting.priors import PriorSpec
-from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
+from cosim.fitting.recipe import FitRecipe
 from cosim.schema import Number, Second, Table, Volt, validate
 from cosim.wording import tables, words
 

@@ -11,7 +11,7 @@ number in ``sequence`` changes, the device starts again in its initial state: on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.maps import EventMap
 from cosim.errors import DataError, InputError
-from cosim.fitting.forward import ExplicitForward, Rows
+from cosim.fitting.forward import DeviceForward, ExplicitForward, Rows
 from cosim.fitting.forwards.step_table import listed, of_device
 
 ORDER = ("sequence", "count")
@@ -53,7 +53,7 @@ def counts(curve: Recording) -> NDArray[np.int64]:
     return given.astype(np.int64)
 
 
-class EventsForward(ExplicitForward):
+class EventsForward(DeviceForward, ExplicitForward):
     """What is read after each row of a sequence of events (module docstring)."""
 
     def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
@@ -136,10 +136,6 @@ class EventsForward(ExplicitForward):
         after = event(before, Values(inputs), self._at(p, rows[comes]))[0]
         for name, value in x.items():
             value[:, which] = after[name]
-
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """What the device reads off such a recording."""
-        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """Which maps were taken."""

@@ -10,7 +10,7 @@ import numpy as np
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Param, Values
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows, each_row, only_port
+from cosim.fitting.forward import ExplicitForward, Index, Rows, alike, each_row, only_port
 
 # Voltages (V) at which it is asked whether a static current depends on a parameter.
 PROBE = np.logspace(-2.0, 1.0, 7)
@@ -65,8 +65,7 @@ class StaticForward(ExplicitForward):
 
     def repeated(self, predicted: Array) -> Index:
         """Rows at the same voltage, under the same conditions."""
-        given = np.column_stack([self._v, *self._each.values()])
-        return np.unique(given, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        return alike([self._v, *self._each.values()])
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """A loop that a device without a state cannot follow."""

@@ -1,41 +1,73 @@
-"""Closed forms of one column that belong to no device (`cosim.fitting.laws`)."""
+"""Closed forms without a device: a law of `cosim.fitting.laws` over one column of a curve, or any function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cosim.data.recording import Curve
-from cosim.devices.base import Array, DeviceModel, Values
+from cosim.devices.base import Array, Param, Values
 from cosim.errors import InputError
-from cosim.fitting.forward import ExplicitForward, Index, Rows
-from cosim.fitting.laws import Law
+from cosim.fitting.forward import Index, PointForward, Rows, alike
+from cosim.fitting.laws import LAWS
 
 
-class LawForward(ExplicitForward):
-    """A law over one column of a curve; its parameters start at what the fitted ``rows`` show."""
+class LawForward(PointForward):
+    """The values (n,) of a function of the parameters; where it raises `ArithmeticError` it has none (NaN).
 
-    def __init__(self, law: Law | DeviceModel, curve: Curve, rows: Rows) -> None:
-        if not isinstance(law, Law):
+    Args:
+        value: the function; one number stands for every row.
+        size: n.
+        params: its parameters; one whose bounds agree does not vary.
+        formula: as it is written.
+        repeats: (n,) a number for each row, the same where rows repeat each other.
+    """
+
+    # A closed form is smooth to its rounding, and a valley may be so flat that chi-square's tenth digit says little.
+    tolerance = 1e-15
+
+    def __init__(
+        self,
+        value: Callable[[Values], ArrayLike],
+        *,
+        size: int,
+        params: Sequence[Param],
+        formula: str = "",
+        repeats: Index | None = None,
+    ) -> None:
+        self._value, self._size, self._repeats = value, size, repeats
+        self.params, self.formula = tuple(params), formula
+        self.active = tuple(entry.name for entry in params if entry.bounds[0] < entry.bounds[1])
+
+    def predict_each(self, places: Sequence[Values]) -> list[Array]:
+        """One call of the function for each place; (n,) each."""
+        return [self._called(p) for p in places]
+
+    def _called(self, p: Values) -> Array:
+        try:
+            with np.errstate(all="ignore"):
+                found = np.asarray(self._value(p), dtype=float)
+        except ArithmeticError:
+            return np.full(self._size, np.nan)
+        if found.shape not in ((self._size,), ()):
             raise InputError(
-                f"a curve of kind {curve.kind!r} is described by laws that belong to no device, not by {law.name}",
-                where=curve.where,
-                remedy="run cosim fit --auto on the file, or fit what the device was driven with (kind = 'transient')",
+                f"the law gives values of shape {found.shape}, and {self._size} were measured",
+                remedy="return one value for each measured one",
             )
-        self.law, self._x = law, curve[law.over]
-        units = (curve.units[law.over], curve.measured_unit)
-        self.params = tuple(law.params(self._x[rows], curve.measured[rows], *units))
-        self.active = tuple(entry.name for entry in self.params if entry.bounds[0] < entry.bounds[1])
+        return np.broadcast_to(found, (self._size,)).copy()
 
-    def evaluate(self, p: Values) -> Array:
-        """The law at each row."""
-        return self.law.value(self._x, p)
+    def repeated(self, predicted: Array) -> Index | None:
+        """Rows at the same place, where that is known."""
+        return self._repeats
 
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """Nothing beyond the defaults, which are read off the curve already."""
-        return {}
 
-    def repeated(self, predicted: Array) -> Index:
-        """Rows at the same place."""
-        return np.unique(self._x, return_inverse=True)[1].astype(np.int64)
+def law_forward(name: str, curve: Curve, rows: Rows) -> LawForward:
+    """A law for curves of this kind, by its name; its parameters start at what the ``rows`` (n,) show."""
+    law = next(one for one in LAWS[curve.kind] if one.name == name)
+    x, units = curve[law.over], (curve.units[law.over], curve.measured_unit)
+    params = law.params(x[rows], curve.measured[rows], *units)
+    return LawForward(
+        lambda p: law.value(x, p), size=len(curve), params=params, formula=law.formula, repeats=alike([x])
+    )  # fmt: skip

@@ -21,16 +21,15 @@ from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.integrate import Segment, sweep
 from cosim.devices.maps import ARMED
 from cosim.errors import InputError
-from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows, only_port
+from cosim.fitting.forward import Rows, only_port
 from cosim.fitting.forwards.events import counts, seen_of
-from cosim.fitting.forwards.step_table import of_device
+from cosim.fitting.forwards.step_table import TableForward, of_device
 
 # Of a step, as a fraction of a state's range (our choice).
 TOLERANCE = 1e-5
 
 
-class PairForward(ExplicitForward):
+class PairForward(TableForward):
     """The outcome of one pair, or several equal ones, per row (module docstring)."""
 
     def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
@@ -76,20 +75,6 @@ class PairForward(ExplicitForward):
 
     def _read(self, x: Values, p: Values) -> Operand:
         return self.device.observe({port.name: 0.0 for port in self.device.ports}, x, p)[self._seen]
-
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """What the device reads off such a window."""
-        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
-
-    def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
-        """Refuse steps that run against the device's."""
-        if not sign and self.curve.measured_name == "step":
-            checks.check_steps(self.device, self.predict(p), self.curve)
-
-    def repeated(self, predicted: Array) -> Index:
-        """Rows of the same delay and conditions."""
-        given = [self.curve[name] for name in self.curve.columns if name != self.curve.measured_name]
-        return np.unique(np.column_stack(given), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _segments(curve: Recording, weights: Mapping[str, Mapping[str, float]]) -> list[Segment]:

@@ -21,13 +21,26 @@ from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.maps import EventMap
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Forward, Index, Rows
+from cosim.fitting.forward import DeviceForward, ExplicitForward, Forward, Index, Rows, alike
 
 # Of a state's range: 2^-50 is left of it.
 BISECTIONS = 50
 
 
-class StepForward(ExplicitForward):
+class TableForward(DeviceForward, ExplicitForward):
+    """Rows in any order, each of which starts anew."""
+
+    def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
+        """Refuse steps that run against the device's."""
+        if not sign and self.curve.measured_name == "step":
+            checks.check_steps(self.device, self.predict(p), self.curve)
+
+    def repeated(self, predicted: Array) -> Index:
+        """Rows of the same start, inputs and conditions."""
+        return alike([self.curve[name] for name in self.curve.columns if name != self.curve.measured_name])
+
+
+class StepForward(TableForward):
     """The outcome of one event per row (module docstring)."""
 
     @classmethod
@@ -113,20 +126,6 @@ class StepForward(ExplicitForward):
             if self.curve.measured_unit != self.device.readings[self._reading]:
                 after = after / before
         return np.asarray(after, dtype=float)
-
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """What the device reads off such a table."""
-        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
-
-    def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
-        """Refuse steps that run against the device's."""
-        if not sign and self.curve.measured_name == "step":
-            checks.check_steps(self.device, self.predict(p), self.curve)
-
-    def repeated(self, predicted: Array) -> Index:
-        """Rows of the same start, inputs and conditions."""
-        given = [self.curve[name] for name in self.curve.columns if name != self.curve.measured_name]
-        return np.unique(np.column_stack(given), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """Which map was taken, and starts that the device cannot have."""

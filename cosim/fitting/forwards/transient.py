@@ -23,7 +23,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.integrate import Segment, sweep
 from cosim.errors import DataError, EmitError, InputError, SimulationError
-from cosim.fitting.forward import Forward, Rows, perturbed
+from cosim.fitting.forward import DeviceForward, Rows, perturbed
 
 # Of a step, as a fraction of the range that each state usually has (our choice).
 TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ TOLERANCE = 1e-5
 LONG = 20
 
 
-class TransientForward(Forward):
+class TransientForward(DeviceForward):
     """What a device with any number of ports and states shows over time (module docstring)."""
 
     def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
@@ -168,7 +168,3 @@ class TransientForward(Forward):
         columns = {name: np.append(p[name], shifted[name]) for name in names}
         found = self._shown(p.with_(**columns), 2 * k + 1)
         return found[0], (found[1 : k + 1] - found[k + 1 :]) / distance[:, None]
-
-    def guess(self, p: Values) -> Mapping[str, float]:
-        """What the device reads off such a recording."""
-        return self.device.guess(self.curve.kind, self.curve.columns, rows=self.fitted, p=p)
