@@ -23,7 +23,7 @@ from cosim.fitting.uncertainty import natural_size
 
 # Relative to the wanted height of the profile; an interval is then good to about 1 % of its half-width.
 CLOSE = 0.02
-ROUNDS = 16
+ROUNDS = 24
 # Places from which the others' minimum is looked for where the profile seems to be far above the level.
 PATHS = 3
 # Of chi-square, relative: a hundredth of the height at 1000 points.
@@ -74,16 +74,19 @@ def interval(
     at = float(frame.z(np.array([value]))[0])
     places = {at: minimum.p}
 
-    def height_at(z: float) -> float:
+    def height_at(z: float, *, every: bool = False) -> float:
         """The profile's excess over the level at a coordinate, from the others' minimum there.
 
         It is looked for from the nearest place that is known, along the ridge or not, and where it seems to lie far
-        above the level from other places too: a search that ends in another valley cuts an interval short. A smaller
-        chi-square that is met on the way is the minimum from there on.
+        above the level, or on request, from ``every`` other near place: a search that ends in another valley cuts an
+        interval short. A smaller chi-square that is met on the way is the minimum from there on.
         """
         nonlocal floor
+        if every:  # what is further out may lie in the other valley as well
+            for known in [known for known in places if (known - z) * (z - at) > 0.0]:
+                del places[known]
         here = float(frame.x(np.array([z]))[0])
-        near = sorted(places, key=lambda known: abs(known - z))
+        near = sorted(places.keys() - {z}, key=lambda known: abs(known - z))
         begins = [places[known].with_(**{name: here}) for known in near[:PATHS]]
         along = begins[0].with_(**_along(problem, places[near[0]], name, here, ridge))
         held, best = problem.held(name, along), None
@@ -95,7 +98,7 @@ def interval(
             except FitError:  # where the model is not finite the curve excludes the value
                 continue
             best = found if best is None or found.chi_square < best.chi_square else best
-            if math.sqrt(max(best.chi_square - floor, 0.0)) / scale < 2.0 * height:
+            if not every and math.sqrt(max(best.chi_square - floor, 0.0)) / scale < 2.0 * height:
                 break
         if best is None:
             return math.inf
@@ -126,19 +129,20 @@ def _finite(value: float) -> float:
 
 
 def _end(
-    height_at: Callable[[float], float], *, at: float, side: float, bound: float, width: float, height: float
+    height_at: Callable[..., float], *, at: float, side: float, bound: float, width: float, height: float
 ) -> float | None:
     """One end, None where it is open: the Illinois method on τ − height, kept between inside and outside.
 
-    It bisects towards what lies far outside, where τ is no guide. Where τ jumps, or nothing is close enough in the end,
+    It bisects towards what lies far outside, where τ is no guide. A profile does not jump: where it seems to, the
+    search outside ended in another valley and is done again from inside. Where nothing is close enough in the end,
     the end is the place outside: an interval may be a little wide, but not narrow.
     """
     origin, inside, below, outside, above, step = at, at, -height, math.nan, math.nan, width
-    last = 0
+    last, tried = 0, math.nan
     at += side * width
     for _ in range(ROUNDS):
         at = min(at, bound) if side > 0 else max(at, bound)
-        excess = height_at(at)
+        excess = height_at(at, every=at == tried)
         if excess == -math.inf:
             excess, outside, above, last = -height, math.nan, math.nan, 0
         if abs(excess) <= CLOSE * height:
@@ -155,7 +159,10 @@ def _end(
             step *= 2.0
             at = inside + side * step
         elif abs(outside - inside) <= CLOSE * abs(outside - origin):
-            break
+            if outside == tried:
+                break
+            at = tried = outside
+            outside, above, step = math.nan, math.nan, 0.5 * width
         else:
             fraction = 0.5 if above > height else -below / (above - below)
             at = inside + (outside - inside) * min(max(fraction, 0.1), 0.9)
