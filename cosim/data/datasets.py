@@ -30,6 +30,8 @@ from cosim.packages import optional
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
+# What a recipe may say otherwise of a named curve.
+_CHANGEABLE = DataSpec.model_fields.keys() - {"file", "dataset"}
 TIMEOUT = 20.0  # s per attempt: without a network the failure should be quick
 
 
@@ -235,11 +237,12 @@ def locate(name: str) -> Location:
     return Location(entry, *here) if here else Location(entry, "network", None)
 
 
-def load(name: str, *, unverified: bool = False) -> Curve:
+def load(name: str, *, spec: DataSpec | None = None, unverified: bool = False) -> Curve:
     """A measured curve by its name.
 
     Args:
         name: of the registry.
+        spec: what is read otherwise than the registry says: the keys that are set, such as ``rows`` or ``reader``.
         unverified: accept a file whose hash is not recorded; its source then ends in "(unverified)".
 
     Raises:
@@ -249,7 +252,8 @@ def load(name: str, *, unverified: bool = False) -> Curve:
     if entry.file is None:
         raise DataError(f"{name} is a set of images, not a curve", remedy=f"call cosim.data.datasets.{_LOADER[name]}()")
     path = _path_of(entry.file, unverified=unverified)
-    curve = read_curve(path, entry.file.spec)
+    changed = {} if spec is None else {key: getattr(spec, key) for key in spec.model_fields_set & _CHANGEABLE}
+    curve = read_curve(path, entry.file.spec.model_copy(update=changed))
     mark = "" if entry.file.sha256 else " (unverified)"
     source = f"{entry.file.repository} {entry.file.path} at {entry.file.commit[:7]}{mark}"
     return curve.with_(source=source)

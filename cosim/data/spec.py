@@ -46,7 +46,7 @@ class DataSpec(Table):
         file: of the curve, from the recipe's folder.
         dataset: a named curve in place of a file (``cosim datasets``).
         reader: ``table`` (a column per quantity), ``ramps`` (a column per ramp), ``steps`` (CrossSim's tables of
-            steps).
+            steps), ``mean steps`` (their mean at each conductance).
         format: of the file, which is otherwise told by its content.
         columns: which column is which quantity.
         groups: columns whose text says of which ``device``, ``cycle`` or ``sweep`` a row is.

@@ -66,6 +66,9 @@ class AccessTransistor(DeviceModel):
         """The conductance from the points of an I–V curve that are nearest to zero volts."""
         if kind != "i-v":
             return {}
-        v, current = columns["voltage"][rows], columns["current"][rows]
+        driven = rows & (columns["voltage"] != 0.0)
+        v, current = columns["voltage"][driven], columns["current"][driven]
+        if not v.size:
+            return {}
         near = np.argsort(np.abs(v))[: max(5, v.size // 20)]
         return {"g_on": abs(float(v[near] @ current[near] / (v[near] @ v[near])))}

@@ -28,6 +28,8 @@ from cosim.units import show
 
 # Of the largest value applied: the sizes that are tried (times ``reach`` at the top).
 SIZES = (0.4, 0.55, 0.7, 0.85, 1.0)
+# Units of what an instrument applies; states, times and temperatures stay where the curve has them.
+DRIVES = ("V", "A")
 # A drive is tried faster and slower by these factors.
 PACES = (0.1, 0.3, 1.0, 3.0, 10.0)
 # Points that are spread over the box of what was applied, on so many steps of each column; a column with no more than
@@ -87,8 +89,8 @@ def designs(curve: Recording, *, reach: float, rows: int) -> list[Design]:
 
 
 def _drives(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
-    """The whole drive once more at ``rows`` of its rows, scaled in size and time."""
-    part = np.unique(np.linspace(0.0, len(curve) - 1.0, rows).round().astype(int))
+    """The whole drive once more at some ``rows`` of its rows, scaled in size and time."""
+    part = slice(None, None, max(round(len(curve) / rows), 1))  # one stride, so that the steps stay even
     driven = [name for name in applied if curve.units[name] == "V"]
     one_sided = all(curve[name].min() * curve[name].max() >= 0.0 for name in driven)
     t = curve["time"][part] - curve["time"][part][0]
@@ -144,7 +146,8 @@ def _ramps(curve: Recording, applied: Sequence[str], *, reach: float, rows: int)
 def _points(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
     del rows
     spread = np.unique(np.round(qmc.Sobol(len(applied), seed=0).random(POINTS) * STEPS) / STEPS, axis=0)
-    columns = {name: _spread(curve[name], spread[:, k], reach=reach) for k, name in enumerate(applied)}
+    reaches = {name: reach if curve.units[name] in DRIVES else 1.0 for name in applied}
+    columns = {name: _spread(curve[name], spread[:, k], reach=reaches[name]) for k, name in enumerate(applied)}
     yield Design("rows", columns, loose=True)
 
 

@@ -29,10 +29,14 @@ from cosim.fitting.uncertainty import band_of, covariance_of
 from cosim.schema import located
 
 FOLDS = 3
+# A relative difference of two chi-squares that is rounding.
+SAME = 1e-12
 # Fits that alternate with the estimate of the noise where rows are clipped.
 CENSORED_ROUNDS = 3
 # The same with priors, which may have moved the first fit far from the curve.
 PRIOR_ROUNDS = 6
+# Fits in smaller and smaller steps of integration, at most.
+FINER_ROUNDS = 3
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
 
@@ -76,16 +80,16 @@ def _extract(
         raise InputError("held_out leaves no row to fit", remedy="hold out less")
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
-    chosen, trials = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
+    chosen, trials, tried = _choose(recipe, curve, held_out, limit)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
-            chosen, trials = _choose(recipe, curve, held_out, limit)
-            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, progress=progress)
+            chosen, trials, tried = _choose(recipe, curve, held_out, limit)
+            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
     found = explain(
         found, recipe.noise, curve,
-        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, progress=progress),
+        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, progress=progress),
         starts=lambda: _starts(recipe, found.problem, chosen),
     )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
@@ -136,9 +140,10 @@ def _fitted(
     limit: Plateau | None,
     *,
     near: Values | None,
+    tried: Minimum | None,
     progress: Progress | None,
 ) -> Found:
-    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, progress=progress)
+    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, tried=tried, progress=progress)
     known = recipe.noise.per_point(curve) is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
     return Found(minimum, problem, check, known, np.zeros(len(curve), dtype=bool))
@@ -200,9 +205,13 @@ def _fit(
     *,
     limit: Plateau | None = None,
     near: Values | None = None,
+    tried: Minimum | None = None,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
-    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``."""
+    """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``.
+
+    ``tried`` is what an earlier search found: it is taken where it was of the same problem.
+    """
     vary, extra = (choice.vary, choice.values) if isinstance(choice, Candidate) else (recipe.fit.vary, {})
     measured = rows if limit is None else rows & ~limit.rows  # start values cannot be read off a clipped row
     forward = recipe.forward_of(curve, measured, choice)
@@ -254,14 +263,22 @@ def _fit(
             remedy="vary a parameter that the curve shows",
         )
     moving = problem.without(*idle)
-    if near is None:
+    if near is not None:
+        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+    elif tried is not None and _same(moving, tried):
+        best = tried
+    else:
         others = other_starts(recipe.model, start, vary) if recipe.device else []
         method = recipe.fit.method
         best = search(moving, start, others=others, outside=outside, method=method, progress=progress)
-    else:
-        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
+    for _ in range(FINER_ROUNDS):
+        finer = problem.forward.finer(best.p)
+        if finer is None:
+            break
+        problem = replace(problem, forward=finer)
+        best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
         return best, problem
@@ -272,6 +289,11 @@ def _fit(
         best = problem.without(*idle).minimise(best.p, progress=progress)
     _require_minimum(best)
     return best, problem
+
+
+def _same(problem: Problem, tried: Minimum) -> bool:
+    """Whether a minimum is that of a problem: the same chi-square of the same rows, to within rounding."""
+    return abs(problem.chi_square(tried.p) - tried.chi_square) <= SAME * tried.chi_square
 
 
 def _require_minimum(found: Minimum) -> None:
@@ -292,31 +314,35 @@ def _no_effect(names: Sequence[str]) -> str:
 
 def _choose(
     recipe: FitRecipe, curve: Curve, held_out: NDArray[np.bool_], limit: Plateau | None
-) -> tuple[RampLaw, tuple[Trial, ...]]:
-    """The candidate with the smallest cross-validated error on the training part; held-out rows are not looked at."""
+) -> tuple[RampLaw, tuple[Trial, ...], Minimum | None]:
+    """The candidate with the smallest cross-validated error on the training part, and its minimum there.
+
+    Held-out rows are not looked at.
+    """
     if not recipe.candidates:
-        return recipe.ramps, ()
+        return recipe.ramps, (), None
     kept = ~held_out if limit is None else ~held_out & ~limit.rows
     inner = curve.select(kept)
-    trials = [_try(recipe, inner, candidate) for candidate in recipe.candidates]
+    trials, minima = zip(*(_try(recipe, inner, candidate) for candidate in recipe.candidates), strict=True)
     found = [(trial.error, index) for index, trial in enumerate(trials) if trial.error is not None]
     if not found:
         raise FitError(f"no candidate has a minimum; {trials[0].title}: {trials[0].note}", remedy="narrow the bounds")
-    return recipe.candidates[min(found)[1]], tuple(trials)
+    best = min(found)[1]
+    return recipe.candidates[best], trials, minima[best]
 
 
-def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> Trial:
-    """Cross-validation of one candidate: the held-out rule again, turned, within the training part.
+def _try(recipe: FitRecipe, curve: Curve, candidate: Candidate) -> tuple[Trial, Minimum | None]:
+    """Cross-validation of one candidate: the held-out rule again, turned, within the training part; and its minimum.
 
     One search over the whole part says where the minimum is; each fold's is looked for from there.
     """
     errors = []
     try:
-        whole = _fit(recipe, curve, np.ones(len(curve), dtype=bool), candidate)[0].p
+        whole = _fit(recipe, curve, np.ones(len(curve), dtype=bool), candidate)[0]
         for out in recipe.held_out.folds(curve, FOLDS):
-            found, problem = _fit(recipe, curve, ~out, candidate, near=whole)
+            found, problem = _fit(recipe, curve, ~out, candidate, near=whole.p)
             predicted = problem.forward.predict(found.p)
             errors.append(rms_over_range(curve.measured[out] - predicted[out], curve.measured[out]))
     except FitError as error:
-        return Trial(candidate.title, None, error.message)
-    return Trial(candidate.title, float(np.mean(errors)))
+        return Trial(candidate.title, None, error.message), None
+    return Trial(candidate.title, float(np.mean(errors))), whole

@@ -70,6 +70,12 @@ class Forward(ABC):
     expensive: ClassVar[bool] = False
     stand_in: Forward | None = None
 
+    @classmethod
+    def suited(cls, curve: Curve) -> type[Forward]:
+        """The class for a curve of its kind, which may depend on the columns that the curve has."""
+        del curve
+        return cls
+
     def noise_at(self, p: Values) -> tuple[Forward, Array] | None:
         """The model and the rows' noise (n,) at ``p``, where an `uneven` parameter is; None: the same everywhere."""
         del p
@@ -90,6 +96,10 @@ class Forward(ABC):
     @abstractmethod
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """The prediction (n,) and its derivative by each of ``names`` (k, n)."""
+
+    def families(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """``names`` by what a simpler law would leave out at once: each alone."""
+        return [(name,) for name in names]
 
     @abstractmethod
     def guess(self, p: Values) -> Mapping[str, float]:
@@ -112,6 +122,10 @@ class Forward(ABC):
         """What this kind of curve cannot determine, however good the fit, when ``names`` vary and end at ``p``."""
         return ()
 
+    def finer(self, p: Values) -> Forward | None:
+        """The same prediction in smaller steps, where its own are too large at ``p``; None where they are not."""
+        return None
+
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
         """The device parameters that ``values`` of `params` amount to."""
         return dict(values)
@@ -124,13 +138,17 @@ class Forward(ABC):
 class ExplicitForward(Forward):
     """A prediction without a memory from row to row: ``evaluate`` takes parameters (m, 1) and gives (m, n) or (n,)."""
 
+    _last: tuple[Values, Array] | None = None
+
     @abstractmethod
     def evaluate(self, p: Values) -> Array:
         """The prediction for parameters that broadcast against the rows."""
 
     def predict(self, p: Values) -> Array:
-        """The prediction; (n,)."""
-        return np.asarray(self.evaluate(p), dtype=float)
+        """The prediction; (n,). The last one is kept: derivatives follow it at the same place."""
+        if self._last is None or self._last[0] != p:
+            self._last = p, np.asarray(self.evaluate(p), dtype=float)
+        return self._last[1]
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction and derivatives; (n,), (k, n)."""
@@ -196,6 +214,7 @@ class SequenceForward(Forward):
         self.params = device.params
         self.active = tuple(entry.name for entry in device.params if entry.name not in device.conventions)
         self._states: Array | None = None
+        self._solved: tuple[Values, Array, Array] | None = None
 
     # How many maps lead to the states, and which states are observed.
     _maps: int
@@ -214,13 +233,16 @@ class SequenceForward(Forward):
         """What is measured of each observed state; (m, n) -> (m, n)."""
 
     def _solve(self, p: Values) -> tuple[Array, Array]:
+        """All states at ``p`` and the slopes from each to the next; kept: derivatives follow the prediction there."""
+        if self._solved is not None and self._solved[0] == p:
+            return self._solved[1:]
         w0 = float(p[self._state.initial])
         guess = np.full(self._maps + 1, w0) if self._states is None else self._states.copy()
         states, slope, converged = trajectory.solve(partial(self._after, p=p), w0, guess=guess)
         if not converged:
             states = trajectory.sequential(partial(self._after_one, p=p), w0, self._maps)
             slope = trajectory.slopes(partial(self._after, p=p), states[:-1])[1]
-        self._states = states
+        self._states, self._solved = states, (p, states, slope)
         return states, slope
 
     def states(self, p: Values) -> Array:
@@ -303,6 +325,6 @@ def forward_for(device: DeviceModel, curve: Curve, rows: Rows, *, law: Mapping[s
     ``law`` holds choices of the kind, if it has any (``[ramps]`` of a recipe).
     """
     module, _, name = KINDS[curve.kind].forward.partition(":")
-    made = getattr(import_module(f"cosim.fitting.forwards.{module}"), name)
+    made = getattr(import_module(f"cosim.fitting.forwards.{module}"), name).suited(curve)
     found: Forward = made(device, curve, rows, **{name: law[name] for name in made.choices if law and name in law})
     return found

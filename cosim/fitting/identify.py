@@ -186,7 +186,8 @@ def judge(
 
     ``scale`` multiplies the sigma of the problem, as for the ``uncertainty``; ``noise_known``: intervals from the
     normal law instead of Student's t; ``assumed``, ``outliers``: as in `Identifiability`. Below `FEW` points, and where
-    chi-square does not rise as it would for a straight law, intervals come from the profile likelihood in any case.
+    chi-square does not rise as it would for a straight law, intervals come from the profile likelihood in any case;
+    of a curve that is simulated, where an error is large or reaches a bound.
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
@@ -195,7 +196,7 @@ def judge(
             (),
             check,
         )
-    profile = profile or problem.points < FEW
+    profile = profile or (problem.points < FEW and not problem.forward.expensive)
     height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, problem.free))
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
@@ -247,6 +248,8 @@ def _guided(
         there = p.with_(**{other: float(p[other]) + slope * step for other, slope in ridge.items()})
         if any(not problem.bounds[other][0] <= float(there[other]) <= problem.bounds[other][1] for other in ridge):
             return False
+        if problem.forward.expensive:  # of the others' minimum there a simulation's own error would be profiled
+            continue
         rise = (problem.chi_square(there) - minimum.chi_square) / (height * scale) ** 2
         if not 1.0 / BENT < rise < BENT:
             return False

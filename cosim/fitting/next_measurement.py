@@ -27,7 +27,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
-from cosim.fitting.designs import Design, designs
+from cosim.fitting.designs import DRIVES, Design, designs
 from cosim.fitting.forward import Forward, PointForward, SequenceForward
 from cosim.fitting.problem import Problem
 from cosim.fitting.result import FitResult
@@ -39,6 +39,8 @@ from cosim.units import show
 REACHES, HALF, ROWS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0), 0.5, (100, 200)
 # Parameter values that a design is averaged over, of so many that are drawn, those that fit the curve best.
 DRAWS, DRAWN = 6, 60
+# More than what was applied by this factor is said.
+BEYOND = 1.01
 # An error that falls by less is not put into numbers.
 NO_BETTER = 0.8
 # Parameters that raise chi-square by no more than that of three standard deviations describe the curve too.
@@ -63,6 +65,7 @@ class NextMeasurement:
         tells: where the information about ``parameter`` would come from: column or state -> (low, high), SI.
         units: of ``tells``.
         units_applied: of the columns of ``design``.
+        reach: the largest voltage or current that it applies, over the largest of the curve.
     """
 
     design: Design
@@ -74,6 +77,7 @@ class NextMeasurement:
     tells: Mapping[str, tuple[float, float]]
     units: Mapping[str, str]
     units_applied: Mapping[str, str]
+    reach: float
 
     def write(self, path: str | Path) -> Path:
         """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv)."""
@@ -84,15 +88,18 @@ class NextMeasurement:
 
     def __str__(self) -> str:
         spans = [
-            f"{name} = {show(low, self.units[name], digits=2)} .. {show(high, self.units[name], digits=2)}"
+            f"{name} = {show(low, self.units[name], digits=3)} .. {show(high, self.units[name], digits=3)}"
             for name, (low, high) in self.tells.items()
         ]
+        what = self.design.title + ("" if self.design.loose else ", on the device as the recording left it")
         tells = f"; what tells {self.parameter} is at {', '.join(spans)}" if spans else ""
+        if self.reach > BEYOND:
+            tells += f"; this is up to {self.reach:.2g} times what was applied so far: see that the device bears it"
         if self.after > NO_BETTER * self.before:  # the linear model at a bound says little about how much
-            return f"{self.design.title}: would tell most about {self.parameter}{tells}"
+            return f"{what}: would tell most about {self.parameter}{tells}"
         still = "" if self.worst == self.parameter else f" (of {self.worst})"
         return (
-            f"{self.design.title}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
+            f"{what}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
             f"about {self.after:.2g}{still}{tells}"
         )
 
@@ -231,6 +238,7 @@ class _Study:
         return NextMeasurement(
             design, parameter, float(before.max()), float(after.max()), names[int(np.argmax(after))],
             float(np.mean(gains)), tells, units, {name: fit.curve.units[name] for name in design.columns},
+            _reach(design, fit.curve),
         )  # fmt: skip
 
     def _forward(self, curve: Recording) -> Forward:
@@ -254,6 +262,12 @@ class _Study:
             places, units = {**places, forward.state_name: state}, {**units, forward.state_name: "1"}
         found = {name: (float(column[heavy].min()), float(column[heavy].max())) for name, column in places.items()}
         return {n: ends for n, ends in found.items() if np.ptp(places[n]) > 0.0}, units
+
+
+def _reach(design: Design, curve: Recording) -> float:
+    driven = [name for name in design.columns if curve.units[name] in DRIVES and np.any(curve[name])]
+    factors = [float(np.abs(design.columns[name]).max() / np.abs(curve[name]).max()) for name in driven]
+    return max(factors, default=1.0)
 
 
 def _bounded(new: Array, information: Array, *, most: float) -> Array:
@@ -299,4 +313,4 @@ def _named(design: Design, chosen: NDArray[np.int64], curve: Recording) -> Desig
 
     parts = [f"{counts[i]} at {place(int(sites[i]))}" for i in most]
     tail = f" and {sites.size - most.size} more places" if sites.size > most.size else ""
-    return Design(f"{chosen.size} rows: {'; '.join(parts)}{tail}", columns)
+    return Design(f"{chosen.size} rows: {'; '.join(parts)}{tail}", columns, loose=True)

@@ -169,6 +169,13 @@ class JointForward(Forward):
                     derivatives[place[unknown], row] = sign
         return np.concatenate([*made, [p[name] - p[f"{of}.mean"] for name, of in self.members]]), derivatives
 
+    def families(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """A parameter's values of all groups together."""
+        found: dict[str, list[str]] = {}
+        for name in names:
+            found.setdefault(self.unknowns[name].parameter, []).append(name)
+        return [tuple(family) for family in found.values()]
+
     def guess(self, p: Values) -> Mapping[str, float]:
         """Empty: the start values that a recording shows are already in its observation's ``base``."""
         return {}

@@ -24,11 +24,11 @@ def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
     A cell's parameters are those of its parts: the same name, unit and meaning. Of what no set has, a conductance,
     resistance or current is held against its default.
     """
-    said = []
+    said, shipped = [], shipped_sets()
     for name, value in values.items():
         entry = model.param(name)
         known = []
-        for (other, label), published in shipped_sets().items():
+        for (other, label), published in shipped.items():
             match = next((own for own in device(other).params if own.name == name), None)
             if match is None or name not in published.values or value <= 0.0 or entry.unit == "1":
                 continue

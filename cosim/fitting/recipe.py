@@ -277,7 +277,7 @@ class Recipe(Table):
         if spec.dataset is not None:
             from cosim.data.datasets import load
 
-            return load(spec.dataset)
+            return load(spec.dataset, spec=spec)
         if spec.file is None:
             raise InputError("the recipe names no data", remedy="write data.file or data.dataset, or give a file")
         # As the recipe calls it: a parameter set does not carry the folders of the machine that made it.

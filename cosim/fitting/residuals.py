@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -308,9 +308,14 @@ def calibrated(test: Callable[[Array], Array], residual: Array, *, basis: Array)
     chance = float(test(residual))
     if chance >= SUSPICIOUS or residual.size > FEW:
         return chance
-    noise = np.random.default_rng(0).standard_normal((DRAWS, residual.size))
-    noise -= (noise @ basis) @ basis.T
+    noise = _drawn(residual.size)
+    noise = noise - (noise @ basis) @ basis.T
     return (1.0 + int(np.count_nonzero(test(noise) <= chance))) / (DRAWS + 1.0)
+
+
+@lru_cache(maxsize=1)  # several tests ask for the same size
+def _drawn(n: int) -> Array:
+    return np.random.default_rng(0).standard_normal((DRAWS, n))
 
 
 def ljung_box(residual: Array, *, group: Index, lags: int = LAGS) -> Array:

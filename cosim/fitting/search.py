@@ -103,8 +103,8 @@ def search(
         return _lowest(minima)
     if len(problem.names) > 1:
         apart = start if outside is None else outside
-        for name in problem.names:
-            glance(problem.without(name), start.with_(**{name: apart[name]}))
+        for together in problem.forward.families(problem.names):
+            glance(problem.without(*together), start.with_(**{name: apart[name] for name in together}))
     for point in scattered(problem, start):
         glance(problem, point)
     if not minima:

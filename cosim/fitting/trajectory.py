@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import solve_banded
+from scipy.linalg.lapack import dtbtrs
 
 from cosim.devices.base import Array
 
@@ -28,9 +28,9 @@ ITERATIONS = 60
 
 def accumulate(slope: Array, source: Array) -> Array:
     """The recursion y_0 = source_0, y_{k+1} = slope_k y_k + source_{k+1}; (n,), (n + 1, m) -> (n + 1, m)."""
-    band = np.ones((2, source.shape[0]))
+    band = np.empty((2, source.shape[0]), order="F")  # its diagonal, of ones, is not read
     band[1, :-1] = -slope
-    return np.asarray(solve_banded((1, 0), band, source, check_finite=False))
+    return np.asarray(dtbtrs(band, source, uplo="L", diag="U")[0])
 
 
 def sequential(step: Callable[[int, float], float], w0: float, n: int) -> Array:

@@ -93,3 +93,11 @@ def test_the_widest_interval_counts_an_open_end_to_the_bound() -> None:
     width, name = widest(fit, case.p)
     assert name == "v_c"
     assert width == pytest.approx((1000.0 - 0.05) / float(case.p["v_c"]), rel=0.05)
+
+
+def test_a_curve_may_repeat_zero_volts() -> None:
+    """Rows at 0 V tell no conductance; the guess is read off the others."""
+    v = np.concatenate([np.zeros(40), np.linspace(0.1, 0.5, 20)])
+    case = Case("zeros", "access_transistor", "", lambda rng: Recording.i_v(v, 0.0 * v), ("g_on",), noise=0.001)
+    fit = _fitted(case)
+    assert float(fit.values["g_on"]) == pytest.approx(float(case.p["g_on"]), rel=0.01)

@@ -2,7 +2,8 @@
 
 Each case is a curve that leaves something open: too weak, of one polarity, too short, too narrow. Its parameters are
 known. The curve is fitted; the proposed rows are measured on the same device, with the same noise, and both are fitted
-together; once more if the widest interval is not half as wide as before.
+together; once more if the widest interval is not half as wide as before. The last intervals have to hold the truth, and
+beside the proposals stand designs drawn at random from those that they were chosen from, of the same number of rows.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from claims.base import Claim, Figures, Report
 from cosim.data.recording import Recording
 from cosim.devices.base import Array, Values
 from cosim.devices.registry import device as find_device
+from cosim.fitting.designs import Design, designs
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import forward_for
-from cosim.fitting.next_measurement import next_measurement
+from cosim.fitting.next_measurement import NextMeasurement, next_measurement
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
 from cosim.parameters import ParameterSet
@@ -91,8 +93,8 @@ def widest(fit: FitResult, p: Values) -> tuple[float, str]:
     return max(found)
 
 
-def tried(case: Case, seed: int) -> dict[str, Any]:
-    """One case: widest intervals before and after each try."""
+def tried(case: Case, seed: int, *, drawn: bool = False) -> dict[str, Any]:
+    """One case: widest intervals before and after each try; ``drawn``: a random design in place of the proposal."""
     rng = np.random.default_rng(seed)
     curve = case.curve(rng)
     sigma = case.noise * float(np.ptp(case.measured(curve, 0.0, rng)))
@@ -105,15 +107,28 @@ def tried(case: Case, seed: int) -> dict[str, Any]:
         if proposal is None:
             break
         said.append(str(proposal))
-        joined = proposal.design.after(curve)
+        design = _random(curve, proposal, rng) if drawn else proposal.design
+        joined = design.after(curve)
         new = case.measured(joined, sigma, rng)[len(curve) :]
-        curve = proposal.design.after(curve, new)
+        curve = design.after(curve, new)
         fit = extract(case.recipe(curve), curve)
         widths.append(widest(fit, case.p)[0])
         if widths[-1] <= HALF * first:
             break
-    return {"case": case.name, "seed": seed, "parameter": name, "widths": widths, "said": said,
-            "halved": widths[-1] <= HALF * first and len(widths) > 1}  # fmt: skip
+    held = [low <= float(case.p[row.name]) <= high for row in fit.rows() for low, high in [row.verdict.interval]]
+    bounded = first * abs(float(case.p[name])) >= 0.5 * (fit.bounds[name][1] - fit.bounds[name][0])
+    return {"case": case.name, "seed": seed, "parameter": name, "widths": widths, "said": said, "held": held,
+            "only_its_bounds": bounded, "halved": widths[-1] <= HALF * first and len(widths) > 1}  # fmt: skip
+
+
+def _random(curve: Recording, proposal: NextMeasurement, rng: np.random.Generator) -> Design:
+    """One of the designs within the proposal's reach, with as many rows."""
+    found = designs(curve, reach=max(proposal.reach, 1.0), rows=len(proposal.design))
+    one = found[rng.integers(len(found))]
+    if not one.loose:
+        return one
+    chosen = rng.integers(len(one), size=len(proposal.design))
+    return Design(one.title, {name: column[chosen] for name, column in one.columns.items()})
 
 
 def _train(amplitudes: Callable[[np.random.Generator], Array]) -> Callable[[np.random.Generator], Recording]:
@@ -168,19 +183,31 @@ CASES: tuple[Case, ...] = (
 
 
 def measure(tell: Report) -> Figures:
-    """Share of the cases whose widest interval is halved within two proposed measurements."""
-    rows = []
+    """Share of the cases whose widest interval is halved within two proposed measurements, and what holds the truth."""
+    rows, others = [], []
     for case in CASES:
         for seed in SEEDS:
             rows.append(tried(case, seed))
+            others.append(tried(case, seed, drawn=True))
             widths = " -> ".join(f"{width:.3g}" for width in rows[-1]["widths"])
             tell(f"{case.name}, seed {seed}: {rows[-1]['parameter']} {widths}")
-    return {"cases": len(rows), "halved": sum(row["halved"] for row in rows) / len(rows), "rows": rows}
+    held = [one for row in rows for one in row.pop("held")]
+    finite = [row["halved"] for row in rows if not row["only_its_bounds"]]
+    return {
+        "cases": len(rows),
+        "halved": sum(row["halved"] for row in rows) / len(rows),
+        "halved_where_an_interval_was_there": sum(finite) / max(len(finite), 1),
+        "halved_by_random_designs": sum(row["halved"] for row in others) / len(others),
+        "intervals": len(held),
+        "held": sum(held) / len(held),
+        "rows": rows,
+    }
 
 
 NEXT = Claim(
     "next",
     "the measurement that a fit proposes halves the widest interval within two tries, in 9 of 10 cases",
     measure,
-    {"halved": (0.9, None)},
+    # Of 85 independent intervals at 95 %, fewer than 88 % hold the truth once in a hundred times.
+    {"halved": (0.9, None), "held": (0.88, None)},
 )

@@ -6,6 +6,7 @@ from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.coverage_rows import COVERAGE
 from claims.engines import ENGINES
+from claims.fits import FITS_CLAIM
 from claims.folder import FOLDER
 from claims.heat import HEAT
 from claims.hostile import HOSTILE
@@ -23,6 +24,6 @@ CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM,
     )
 }  # fmt: skip

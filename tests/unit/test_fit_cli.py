@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.errors import CosimError
 from cosim.fitting.extract import extract
-from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe import FitRecipe, JointRecipe, load_recipe
 from cosim.parameters import ParameterSet
 from cosim.report import fit_figures
 from cosim.resources import find, folder, listing
@@ -28,10 +29,13 @@ def cell():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_is_one(name):
-    recipe = FitRecipe.load(find("fits", name))
-    known = {entry.name for entry in recipe.model.params}
+    recipe = load_recipe(find("fits", name))
+    joint = isinstance(recipe, JointRecipe)
+    known = {entry.name for entry in recipe.model.params} if recipe.device else set()
+    for circuit in [one.circuit for one in recipe.observations] if joint else [recipe.circuit]:
+        known |= set() if circuit is None else Testbench.load(circuit.bench).file.parameters.keys()
     own = {"low", "high"} | {f"{stem}_{sign}" for stem in ("strength", "start") for sign in "pn"}
-    assert set(recipe.fit.vary) <= known | own
+    assert set(recipe.parameters if joint else recipe.fit.vary) <= known | own
 
 
 def test_fit_writes_what_the_next_step_reads(tmp_path, capsys):

@@ -97,6 +97,8 @@ class ChangeLine(_Cells):
     def evaluate(self, point: Point) -> float:
         """Dimensionless; 1 is a straight line."""
         x, y = np.asarray(self.against), self.changes(point)
+        if np.ptp(y) == 0.0:
+            raise InputError("every cell changes by the same amount", remedy="write the cells with different pulses")
         residual = y - x * (x @ y) / (x @ x)
         return float(1.0 - np.sum(residual**2) / np.sum((y - y.mean()) ** 2))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -297,7 +298,7 @@ def _filled(table: Table) -> list[int]:
 
 
 def read_steps(path: Path, spec: DataSpec) -> Curve:
-    """``steps``: a table of conductance steps, as long columns."""
+    """``steps``: a table of conductance steps, as long columns; ``mean steps``: the mean over its distribution."""
     lines = [(i, line) for i, line in enumerate(lines_of(read_text(path)), 1) if line.strip()]
 
     def numbers(line: int, text: str) -> list[float]:
@@ -317,13 +318,19 @@ def read_steps(path: Path, spec: DataSpec) -> Curve:
             raise DataError(f"row {line} has {len(row)} steps for {len(conductance)} conductances", where=Where(path))
     if len(rows) != len(cdf):
         raise DataError(f"{len(rows)} rows for {len(cdf)} points of the CDF", where=Where(path))
-    grid = np.meshgrid(np.array(cdf), np.array(conductance), indexing="ij")
-    columns = {"conductance": grid[1].ravel(), "cdf": grid[0].ravel(), "step": np.array(rows).ravel()}
     reading = Reading((len(rows),), len(rows), ((lines[3][0], lines[-1][0]),), (lines[0][0],))
     si = {"conductance": "S", "cdf": "1", "step": "S"}
+    if spec.reader == "mean steps":
+        said = f"step: mean over the {len(cdf)} quantiles at each of the {len(conductance)} conductances"
+        columns = {"conductance": np.array(conductance), "step": np.trapezoid(np.array(rows), cdf, axis=0)}
+        reading = replace(reading, notes=(said,))
+    else:
+        grid = np.meshgrid(np.array(cdf), np.array(conductance), indexing="ij")
+        columns = {"conductance": grid[1].ravel(), "cdf": grid[0].ravel(), "step": np.array(rows).ravel()}
+    si = {name: si[name] for name in columns}
     return Curve("step table", columns, si, {}, str(path), fingerprint(path), reading=reading)
 
 
 READERS: Mapping[str, Callable[[Path, DataSpec], Curve]] = MappingProxyType(
-    {"table": read_columns, "ramps": read_ramps, "steps": read_steps}
+    {"table": read_columns, "ramps": read_ramps, "steps": read_steps, "mean steps": read_steps}
 )

@@ -1,7 +1,7 @@
 r"""Ramps of equal pulses whose amplitude nobody stated: the published law's course, and what it can tell.
 
 With a constant overdrive a threshold law (`cosim.devices.threshold`) is u(n) after n pulses of strength
-s = K(V)·t/t_event, and the device's closed form, its ``advance_by``, is that course for n·s. θ and α enter
+s = K(V)·t/t_event, and the device's closed form, its ``depress``, is that course for n·s. θ and α enter
 through s alone: such a curve does not determine them, nor t_event.
 
 The read value goes from ``low`` to ``high`` (S, or 1 where it is normalised) with the state. Of a ramp that runs in one
@@ -12,15 +12,15 @@ scaled, with s·scale^(1−γ). Then the near bound is a convention (the lowest 
 from the near bound: the steps grow along the ramp, which the published law cannot say with γ >= 0. Such a γ is not a
 parameter of the device and is not written to its parameter set.
 
-``start`` (our choice): ``first read`` takes each ramp's initial state from its first read; ``shared`` fits one initial
-state for all ramps of a polarity; ``shifted`` does so too and moves each ramp's reads to its first one, as a
-conductance in parallel that differs from ramp to ramp would.
+``start`` (our choice): ``first read`` takes each ramp's initial state from its first read, or from a column ``before``
+with what was read before its pulses; ``shared`` fits one initial state for all ramps of a polarity; ``shifted`` does so
+too and moves each ramp's reads to its first one, as a conductance in parallel that differs from ramp to ramp would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from cosim.devices.base import Array, DeviceModel, Operand, Param, Values
 from cosim.devices.registry import devices
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Rows
+from cosim.fitting.forward import ExplicitForward, Index, Rows
 
 # Far enough from a bound that u^γ is on its power law (`cosim.devices.threshold.EDGE`).
 INSIDE = 1e-3
@@ -41,8 +41,8 @@ REACH = 2.0
 class Saturating(Protocol):
     """A device with one state, the closed form of its course under a constant drive, and an ohmic law."""
 
-    def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:
-        """The state after the drives ``up`` and ``down`` (dimensionless)."""
+    def depress(self, w: Operand, p: Values, *, down: Operand) -> Operand:
+        """The state after the drive ``down`` (dimensionless) with the non-linearity ``gamma_n``."""
         ...
 
     def conductance(self, x: Values, p: Values) -> Operand:
@@ -53,7 +53,7 @@ class Saturating(Protocol):
 class RampForward(ExplicitForward):
     """Reads along ramps of equal pulses (module docstring)."""
 
-    choices = ("course", "start")
+    choices: ClassVar[tuple[str, ...]] = ("course", "start")
 
     def __init__(
         self, device: DeviceModel, curve: Curve, rows: Rows, *, course: str = "saturating", start: str = "first read"
@@ -69,11 +69,13 @@ class RampForward(ExplicitForward):
         self._up = curve["polarity"] > 0
         ramp = np.unique(curve["ramp"], return_inverse=True)[1]
         first = np.array([np.flatnonzero(ramp == r)[np.argmin(self._n[ramp == r])] for r in range(ramp.max() + 1)])
-        self._first = self._read[first][ramp]
-        self._rows = rows
+        self._first, self._rows = self._read[first][ramp], rows
         fitted = self._read[rows]
+        if "before" in curve.columns:
+            self._first = curve["before"]
+            fitted = np.concatenate([fitted, self._first[rows]])
         unit, span = curve.measured_unit, float(np.ptp(fitted))
-        bottom, top = float(fitted.min()), float(fitted.max())
+        bottom, top = self._ends = float(fitted.min()), float(fitted.max())
         signs = [sign for sign, seen in (("p", self._up.any()), ("n", (~self._up).any())) if seen]
         name = {"p": "potentiation", "n": "depression"}
         floor = bottom - REACH * span
@@ -97,47 +99,62 @@ class RampForward(ExplicitForward):
         self.params = tuple(own)
         self.active = tuple(entry.name for entry in own)
         self._unit = unit
-        self._missing_sign = {"p": "n", "n": "p"}[signs[0]] if len(signs) == 1 else None
         # Ramps that share their start run the same course, which is computed once for each number of pulses.
-        key = np.column_stack([self._n, self._up]) if self._shared else np.arange(self._n.size)[:, None]
-        _, once, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-        self._once, self._back = once, back.reshape(-1)
+        self._once: slice | Index = slice(None)
+        self._back: slice | Index = slice(None)
+        if self._shared:
+            key = np.column_stack([self._n, self._up])
+            _, once, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
+            self._once, self._back = once, back.reshape(-1)
+        self._signs = signs
+
+    def _each(self, p: Values, stem: str) -> Operand:
+        """A parameter of each course's direction: (courses,), or one value where they all have the same direction."""
+        if len(self._signs) == 1:
+            return p[f"{stem}_{self._signs[0]}"]
+        return np.where(self._up[self._once], p[f"{stem}_p"], p[f"{stem}_n"])
 
     def _start(self, p: Values) -> Array:
+        """The state before each course's first pulse."""
         if self._shared:
-            return np.asarray(np.where(self._up, p.get("start_p", 0.0), p.get("start_n", 0.0)), dtype=float)
+            return np.asarray(self._each(p, "start"), dtype=float)
         return np.asarray(np.clip((self._first - p.low) / (p.high - p.low), 0.0, 1.0), dtype=float)
+
+    def _courses(self, p: Values) -> Array:
+        """The state of each row, or of each course that rows share; (n,), or (m, n) with parameters (m, 1)."""
+        w, up, n = self._start(p), self._up[self._once], self._n[self._once]
+        # `depress` serves both directions, whose courses are mirror images.
+        sides = up != self._accelerating
+        mirrored = bool(sides[0]) if len(self._signs) == 1 else sides
+        w, gamma, strength = _mirrored(w, mirrored), self._each(p, "gamma"), self._each(p, "strength")
+        if self._accelerating:
+            w, strength = np.maximum(w, INSIDE), -strength
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = self._device.depress(w, Values({"gamma_n": gamma}), down=strength * n)
+        after = np.where(np.isfinite(after), np.minimum(after, 1.0), 1.0)  # a course that has run into the far bound
+        return np.asarray(_mirrored(after, mirrored), dtype=float)
 
     def states(self, p: Values) -> Array:
         """The state of each row; (n,), or (m, n) with parameters (m, 1)."""
-        start, up, n = self._start(p), self._up[self._once], self._n[self._once]
-        # `advance_by` serves both directions from the side of depression, which is the mirror image of potentiation.
-        mirrored = up != self._accelerating
-        w = np.where(mirrored, 1.0 - start[..., self._once], start[..., self._once])
-        gamma = np.where(up, p.get("gamma_p", 1.0), p.get("gamma_n", 1.0))
-        strength = np.where(up, p.get("strength_p", 0.0), p.get("strength_n", 0.0))
-        if self._accelerating:
-            w, strength = np.maximum(w, INSIDE), -strength
-        w, gamma, strength = np.broadcast_arrays(w, gamma, strength)
-        with np.errstate(over="ignore", invalid="ignore"):
-            after = self._device.advance_by(
-                w, Values({"gamma_p": gamma, "gamma_n": gamma}), up=np.zeros_like(n), down=strength * n
-            )
-        after = np.where(np.isfinite(after), np.minimum(after, 1.0), 1.0)  # a course that has run into the far bound
-        return np.asarray(np.where(mirrored, 1.0 - after, after), dtype=float)[..., self._back]
+        return self._of_rows(self._courses(p))
 
     def evaluate(self, p: Values) -> Array:
         """The value read at each row (unit of the curve)."""
         # The device's ohmic law in the curve's own unit: G_max = high, G_max/ratio = low.
         span = Values({"g_max": p.high, "ratio": p.high / np.where(p.low == 0.0, 1e-300, p.low)})
-        read = self._device.conductance(Values({"w": self.states(p)}), span)
+        read = self._of_rows(self._device.conductance(Values({"w": self._courses(p)}), span))
         if self._shifted:
-            read = read + self._first - self._device.conductance(Values({"w": self._start(p)}), span)
-        return np.asarray(read, dtype=float)
+            read = read + self._first - self._of_rows(self._device.conductance(Values({"w": self._start(p)}), span))
+        return read
+
+    def _of_rows(self, found: Operand) -> Array:
+        """What each course has, for each of its rows; one value is that of all of them."""
+        each = np.asarray(found, dtype=float)
+        return each if each.ndim == 0 or each.shape[-1] == 1 else each[..., self._back]
 
     def guess(self, p: Values) -> dict[str, float]:
         """Bounds from the extreme reads, strengths from the mean course."""
-        bottom, top = float(self._read[self._rows].min()), float(self._read[self._rows].max())
+        bottom, top = self._ends
         span = top - bottom
         # A bound that the law leaves or reaches lies outside of what was read.
         outside = 0.05 * span
@@ -184,3 +201,10 @@ class RampForward(ExplicitForward):
         if self._unit == "S" and values["low"] > 0.0:
             done |= {"g_max": values["high"], "ratio": values["high"] / values["low"]}
         return done
+
+
+def _mirrored(w: Array, which: bool | Rows) -> Array:
+    """1 − w where ``which`` is true."""
+    if isinstance(which, bool):
+        return 1.0 - w if which else w
+    return np.where(which, 1.0 - w, w)

@@ -7,13 +7,14 @@ voltage h/2 ahead:
     x ← x + h φ(J h) r(v(t + h/2), x),   J = ∂r/∂x,   φ(u) = (e^u − 1)/u
 
 It is of second order, exact where r is linear in x, as at the wall of a window, and stable however fast the state is
-there. Steps are fixed by the rows alone, so that the prediction is a continuous function of the parameters; what
-halving them changes is measured at the end of a fit (`LoopForward.remarks`). All rows are solved at once
-(`trajectory`).
+there. Steps do not depend on the parameters, so that the prediction is a continuous function of them; where halving
+them changes the current at a minimum, the fit goes on with smaller ones (`LoopForward.finer`). All rows are solved at
+once (`trajectory`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ from cosim.fitting.forward import Rows, SequenceForward
 
 # Steps along a whole loop, and at least so many between two rows (our choice).
 STEPS, LEAST = 1024, 2
+# Where they are too large at a minimum, smaller ones are taken, down to this many along a loop.
+MOST = 32768
 # Of the slope of the rate by the state.
 DIFFERENCE = 1e-6
 # An integration error above this part of the current's range is said.
@@ -80,12 +83,27 @@ class LoopForward(SequenceForward):
         if not sign:
             checks.check_current(self.device.name, self.predict(p), self.curve)
 
+    def _error(self, p: Values) -> float:
+        """What halving the steps changes of the current, over its range."""
+        current = self.predict(p)
+        return float(np.max(np.abs(self._in(2 * self._steps).predict(p) - current))) / float(np.ptp(current))
+
+    def _in(self, steps: int) -> LoopForward:
+        made = LoopForward(self.device, self.curve, self.fitted)
+        made._steps = steps
+        return made
+
+    def finer(self, p: Values) -> LoopForward | None:
+        """In so many more steps as a second-order rule needs; None where they suffice, or are as many as allowed."""
+        error = self._error(p)
+        if error <= COARSE or self._steps * self._maps >= MOST:
+            return None
+        wanted = math.ceil(self._steps * min(math.sqrt(2.0 * error / COARSE), 8.0))
+        return self._in(min(max(wanted, 2 * self._steps), max(MOST // self._maps, self._steps + 1)))
+
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """An integration that the rows are too far apart for."""
-        finer = LoopForward(self.device, self.curve, self.fitted)
-        finer._steps = 2 * self._steps
-        current = self.predict(p)
-        error = float(np.max(np.abs(finer.predict(p) - current))) / float(np.ptp(current))
+        error = self._error(p)
         if error <= COARSE:
             return ()
         return (

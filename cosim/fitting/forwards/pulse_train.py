@@ -10,7 +10,7 @@ import numpy as np
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
-from cosim.devices.pulse import PulseShape
+from cosim.devices.pulse import ClosedPulse, PulseShape
 from cosim.errors import InputError
 from cosim.fitting import checks
 from cosim.fitting.forward import Index, Rows, SequenceForward, each_row
@@ -36,12 +36,17 @@ class PulseTrainForward(SequenceForward):
         self._shape = PulseShape(**times) if "width" in curve.columns else replace(curve.shape, **times)
         self._each = each_row(device, curve, ("amplitude", "read", *_TIMES))
         self.active = tuple(name for name in self.active if name not in self._each)
+        cell = device.pulse_cell()
+        self._closed = None if cell is None else ClosedPulse(cell, "rate", self._shape)
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
             raise InputError("v_read is 0 V", remedy="give the voltage at which the state was read")
 
     def _after(self, w: Array, p: Values) -> Array:
-        return np.asarray(self._map(self._v, w, p.with_(**self._each), shape=self._shape)[0], dtype=float)
+        here = p.with_(**self._each) if self._each else p
+        if self._closed is not None:  # without the energy
+            return np.asarray(self._closed.part(self._v, w, here, energy=False)[0], dtype=float)
+        return np.asarray(self._map(self._v, w, here, shape=self._shape)[0], dtype=float)
 
     def _after_one(self, k: int, w: float, p: Values) -> float:
         here = p.with_(**{name: float(column[k]) for name, column in self._each.items()})

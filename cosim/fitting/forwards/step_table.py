@@ -21,7 +21,7 @@ from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.maps import EventMap
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows
+from cosim.fitting.forward import ExplicitForward, Forward, Index, Rows
 
 # Of a state's range: 2^-50 is left of it.
 BISECTIONS = 50
@@ -29,6 +29,13 @@ BISECTIONS = 50
 
 class StepForward(ExplicitForward):
     """The outcome of one event per row (module docstring)."""
+
+    @classmethod
+    def suited(cls, curve: Recording) -> type[Forward]:
+        """A table that says nothing of its pulses is one of unknown ones."""
+        from cosim.fitting.forwards.unknown_pulse import UnknownPulseForward
+
+        return UnknownPulseForward if curve.columns.keys() == {"conductance", "step"} else cls
 
     def __init__(self, device: DeviceModel, curve: Recording, rows: Rows) -> None:
         self.device, self.curve, self.fitted, self.params = device, curve, rows, device.params

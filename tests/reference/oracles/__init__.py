@@ -4,13 +4,13 @@ A module per system. Nothing here runs a simulator, and nothing takes a law from
 where it takes a number from a set.
 """
 
-from reference.oracles import ecram, loops, quantum_dot, stc, stc_equations, thermal, vdsp
+from reference.oracles import ecram, loops, quantum_dot, stc, stc_equations, thermal, transistors, vdsp
 from reference.oracles.base import Oracle, Table
 
 __all__ = ["ORACLES", "Oracle"]
 
 ORACLES: Table = {
     name: compute
-    for module in (ecram, loops, quantum_dot, stc, stc_equations, thermal, vdsp)
+    for module in (ecram, loops, quantum_dot, stc, stc_equations, thermal, transistors, vdsp)
     for name, compute in module.ORACLES.items()
 }

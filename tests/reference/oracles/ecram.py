@@ -13,6 +13,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from reference.oracles.base import Oracle, Oracles, Table, around, between
+from reference.oracles.transistors import node
 
 DR, W0 = 1500.0, 0.217051
 FAST, SLOW = ((1.0, 20e-6),), ((0.7, 20e-3), (0.3, 200e-3))
@@ -106,11 +107,18 @@ def relaxation() -> Oracles:
     }
 
 
-def frequency() -> Oracles:
-    """u at the last of 30 spikes."""
+def facilitations(fastest: float, slowest: float) -> Oracles:
+    """u at the last of 30 spikes, for two intervals (s)."""
     r0 = resistance(W0)
-    u = {x: fall(train(0.0, x, 30), 29 * x, r0=r0) / (r0 - 2e3) for x in (0.07e-6, 2e-6)}
-    return {"facilitation_fastest": around(u[0.07e-6], 0.01), "facilitation_slowest": around(u[2e-6], 0.01)}
+    return {
+        f"facilitation_{name}": around(fall(train(0.0, interval, 30), 29 * interval, r0=r0) / (r0 - 2e3), 0.01)
+        for name, interval in (("fastest", fastest), ("slowest", slowest))
+    }
+
+
+def frequency() -> Oracles:
+    """From before the summit of the excitability to where it ends."""
+    return facilitations(0.07e-6, 2e-6)
 
 
 def ratio(r0: float, interval: float, series: float) -> float:
@@ -134,6 +142,7 @@ def paired_pulse() -> Oracles:
     }
 
 
+INPUT = node(0.2556e-12, 2 * 1.42e-6)  # F: gates of the switch, 1 x 0.18 um, and of the pull-up, 0.42 x 0.18 um
 BIAS = 1.2 * (4 * 100e-9 + 75e-9) / 8  # W: four references of i/8 and one of i_leak/8
 
 
@@ -142,19 +151,44 @@ def energy() -> Oracles:
 
     The leak's charge comes through a mirror of 1:3, which takes a third more from the supply.
     """
-    oxide = 3.9 * 8.854e-12 / 4.1e-9
-    transistors = (1.0 + 0.42) * 0.18e-12 * oxide + 2 * (1.0 + 0.42) * 1e-6 * 3e-10  # channel and both overlaps
     slow = 9 * 2e-6 * (BIAS + 1.2 * 75e-9 * 4 / 3)
     return {
-        "drive_per_input": between(5e-15 * 1.2**2, (10e-15 + transistors) * 1.2**2),
+        "drive_per_input": between(5e-15 * 1.2**2, (10e-15 + INPUT) * 1.2**2),
         "bias_power": around(BIAS, 0.05),
         "energy_beyond": between(slow, slow + 2e-12),
+        **facilitations(0.1e-6, 1.4e-6),
     }
+
+
+def charged(least: float, parasitic: float, current: float = 20e-9) -> Oracle:
+    """V/s on a capacitor with, and without, what transistors add to its node."""
+    return between(current / (least + parasitic), current / least)
+
+
+def stage(length: float) -> float:
+    """What a delay stage's drains, 0.8 and 0.4 um wide, and the gates behind it, as wide, add to c_d (F)."""
+    return node(1.2e-6 * length, 3 * 1.2e-6, areas=0.6e-12, perimeters=3.2e-6)
 
 
 def delay() -> Oracles:
     """A constant current charges a capacitor: R² of the width against 1/i is 1."""
-    return {"agreement": Oracle(0.99, None, 0.01)}
+    # gates of 0.8 and 0.4 x 0.18 um; drains of leak (eight of 0.25 um) and reset (1 um)
+    membrane = node(0.216e-12, (2 * 1.2 + 2.0 + 1.0) * 1e-6, areas=1.5e-12, perimeters=12e-6)
+    return {
+        "agreement": Oracle(0.99, None, 0.01),
+        "charging": charged(20e-15, stage(0.18e-6)),
+        "charging_membrane": charged(0.5e-12, membrane),
+        "charging_input": charged(10e-15, INPUT),
+    }
+
+
+def feedback() -> Oracles:
+    """What the delay stage discharges; c_m, c_fb, gates of 0.5 x 0.5 and 0.5 x 0.18 um, drains of leak and reset."""
+    membrane = node(0.34e-12, (2 * 0.5 + 2 * 0.5 + 0.5 + 1.0) * 1e-6, areas=0.75e-12, perimeters=3.5e-6)
+    return {
+        "capacitance": between(80e-15, 80e-15 + stage(0.36e-6)),
+        "climb": charged(0.5e-12 + 30e-15, membrane),
+    }
 
 
 ORACLES: Table = {
@@ -166,4 +200,5 @@ ORACLES: Table = {
     "ecram_paired_pulse": paired_pulse,
     "ecram_lif_energy": energy,
     "ecram_lif_delay": delay,
+    "ecram_feedback_delay": feedback,
 }

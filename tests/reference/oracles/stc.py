@@ -93,13 +93,13 @@ def weight(stronger: float = 1.0, share: float = 0.12) -> Oracle:
 
 
 def offset() -> Oracles:
-    """A subthreshold mirror with an offset; turned, the weight lies between V_H0 and twice the change below."""
+    """A subthreshold mirror with an offset."""
     three, turned = (math.exp(v / (SLOPE * U_T)) for v in (23e-3, 75e-3))
-    change = (TAILP * PAIR.above(THP) - turned * TAILD * PAIR.above(THD)) / C
+    potentiation, depression = TAILP * PAIR.above(THP) / C, turned * TAILD * PAIR.above(THD) / C
     return {
         "stronger": around(three, 0.1),
         "weight_three_sigma": weight(three, 0.15),
-        "weight_turned": between(H0 + 2 * change, H0),
+        "weight_turned": around(H0 + potentiation - depression, 0.15, of=depression),
     }
 
 
@@ -181,14 +181,29 @@ def consolidation() -> Oracles:
     }
 
 
+def leg(volts: float) -> float:
+    """What a leg of a bump circuit with S = 4 takes of its current (T. Delbruck 1991)."""
+    u = volts / (2.0 * SLOPE * U_T)
+    return math.exp(u) / (2.0 * math.cosh(u) + 4.0 / (2.0 * math.cosh(u)))
+
+
+def tagged(volts: float) -> float:
+    """The comparator behind it: a logistic of slope 80 in the logarithm of the leg's current."""
+    return 1.0 / (1.0 + (leg(volts) / leg(TAG)) ** -80.0)
+
+
 def late() -> Oracles:
     """A ramp of 0.1 V/s from 1 s on, back from 11 s; then Eq. 4 from the protein on and below the other tag."""
     slope, grown = 0.1, -math.expm1(-1.0)
     up, up_ends, down = 1.0 + TAG / slope, 11.0 + (VDD - H0 - TAG) / slope, 11.0 + (VDD - H0 + TAG) / slope
     protein, shared = 1.0 + PRO / slope, 1.0 + (PRO - 0.2) / slope
     top = -math.expm1(-(2000.0 - protein) / TAU_Z)
+    start, end = (brentq(lambda v, level=level: tagged(v) - level, 0.0, 0.1, xtol=1e-9) for level in (0.1, 0.9))
     return {
         "tag_up": around(up, 0.02, of=TAG / slope),
+        "tag_up_takes": around((end - start) / slope, 0.05),
+        "leg_at_rest": around(leg(0.0), 0.01),
+        "leg_above": around(leg(0.1), 0.01),
         "tag_up_ends": around(up_ends, 0.02, of=TAG / slope),
         "tag_down": around(down, 0.02, of=TAG / slope),
         "protein": between(protein - 10e-3, protein + 10e-3),
