@@ -298,7 +298,8 @@ def _judge_one(
                 f"{name} stopped at its physical limit {bound:.4g}: the law wants to go beyond it; fix {name} there"
             )
         return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "")
-    if name in uncertainty.flat:
+    limited = profiled is not None and not all(math.isinf(end) for end in ends)
+    if name in uncertainty.flat and not limited:
         others = [other for other in uncertainty.flat if other != name]
         tail = f" together with {', '.join(others)}" if others else ""
         reason = f"{name} can be moved{tail} without changing the prediction: fix it"
@@ -321,9 +322,10 @@ def _judge_one(
     of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
     if relative > 1.0:
-        error = "a standard error" if profiled is None else "an error"
-        much = f"{relative:.0%} of" if relative < 10.0 else "more than ten times"
-        reason = f"{name} has {error} of {much} {of}: the curve does not determine it; fix it"
+        reason = (
+            f"{name} is not determined by these data: any value from {ends[0]:.3g} to {ends[1]:.3g} fits within the "
+            "noise; fix it, or measure where it acts"
+        )
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
     if partner is not None:
         relative, of = max(relative, partner.alone[name == partner.second]), "its value"

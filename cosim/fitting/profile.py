@@ -23,7 +23,9 @@ from cosim.fitting.uncertainty import natural_size
 
 # Relative to the wanted height of the profile; an interval is then good to about 1 % of its half-width.
 CLOSE = 0.02
-ROUNDS = 12
+ROUNDS = 24
+# Places from which the others' minimum is looked for where the profile seems to be far above the level.
+PATHS = 3
 # Of chi-square, relative: a hundredth of the height at 1000 points.
 TOLERANCE = 1e-5
 # A drop of chi-square by this much of a standard deviation squared is another minimum, not rounding.
@@ -69,64 +71,99 @@ def interval(
     width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
     floor = minimum.chi_square
 
-    def height_at(z: float, start: Values) -> tuple[float, Minimum | None]:
-        """The profile's excess over the level at a coordinate, and the others' minimum there.
+    at = float(frame.z(np.array([value]))[0])
+    places = {at: minimum.p}
 
-        A smaller chi-square that is met on the way is the minimum from there on.
+    def height_at(z: float, *, every: bool = False) -> float:
+        """The profile's excess over the level at a coordinate, from the others' minimum there.
+
+        It is looked for from the nearest place that is known, along the ridge or not, and where it seems to lie far
+        above the level, or on request, from ``every`` other near place: a search that ends in another valley cuts an
+        interval short. A smaller chi-square that is met on the way is the minimum from there on.
         """
         nonlocal floor
+        if every:  # what is further out may lie in the other valley as well
+            for known in [known for known in places if (known - z) * (z - at) > 0.0]:
+                del places[known]
         here = float(frame.x(np.array([z]))[0])
-        moved = {other: float(start[other]) + by * (here - float(start[name])) for other, by in ridge.items()}
-        begin = start.with_(**(moved | {name: here}))
-        try:
-            found = problem.held(name, begin).minimise(begin, tolerance=TOLERANCE)
-        except FitError:  # where the model is not finite the curve excludes the value
-            return math.inf, None
-        if found.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
-            floor = found.chi_square
-            return -math.inf, found
-        return math.sqrt(max(found.chi_square - floor, 0.0)) / scale - height, found
+        near = sorted(places.keys() - ({z} if every else set()), key=lambda known: abs(known - z))
+        begins = [places[known].with_(**{name: here}) for known in near[:PATHS]]
+        along = begins[0].with_(**_along(problem, places[near[0]], name, here, ridge))
+        held, best = problem.held(name, along), None
+        if along != begins[0]:
+            begins = [*sorted((along, begins[0]), key=lambda p: _finite(held.chi_square(p))), *begins[1:]]
+        for begin in begins:
+            try:
+                found = held.minimise(begin, tolerance=TOLERANCE)
+            except FitError:  # where the model is not finite the curve excludes the value
+                continue
+            best = found if best is None or found.chi_square < best.chi_square else best
+            if not every and math.sqrt(max(best.chi_square - floor, 0.0)) / scale < 2.0 * height:
+                break
+        if best is None:
+            return math.inf
+        places[z] = best.p
+        if best.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
+            floor = best.chi_square
+            return -math.inf
+        return math.sqrt(max(best.chi_square - floor, 0.0)) / scale - height
 
-    at, ends, better = float(frame.z(np.array([value]))[0]), [], None
+    ends, better = [], minimum.chi_square
     for side, bound in zip((-1.0, 1.0), frame.box, strict=True):
         floor = minimum.chi_square
-        z, lower = _end(height_at, minimum.p, at=at, side=side, bound=float(bound[0]), width=width, height=height)
+        z = _end(height_at, at=at, side=side, bound=float(bound[0]), width=width, height=height)
         ends.append(side * math.inf if z is None else float(frame.x(np.array([z]))[0]))
-        better = lower if lower is not None and (better is None or lower < better) else better
-    return Interval(ends[0], ends[1], better)
+        better = min(better, floor)
+    return Interval(ends[0], ends[1], better if better < minimum.chi_square else None)
+
+
+def _along(problem: Problem, start: Values, name: str, here: float, ridge: Mapping[str, float]) -> dict[str, float]:
+    """The others where a straight ridge through ``start`` has them with ``name`` at ``here``, within their bounds."""
+    step = here - float(start[name])
+    moved = {other: float(start[other]) + slope * step for other, slope in ridge.items() if other != name}
+    return {other: min(max(v, problem.bounds[other][0]), problem.bounds[other][1]) for other, v in moved.items()}
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
 
 
 def _end(
-    height_at: Callable[[float, Values], tuple[float, Minimum | None]],
-    start: Values,
-    *,
-    at: float,
-    side: float,
-    bound: float,
-    width: float,
-    height: float,
-) -> tuple[float | None, float | None]:
-    """One end, None where it is open: the secant method on τ − height, kept between inside and outside."""
-    inside, below, outside, above, step = at, -height, math.nan, math.nan, width
-    better: float | None = None
+    height_at: Callable[..., float], *, at: float, side: float, bound: float, width: float, height: float
+) -> float | None:
+    """One end, None where it is open: the Illinois method on τ − height, kept between inside and outside.
+
+    It bisects towards what lies far outside, where τ is no guide. A profile does not jump: where it seems to, the
+    search outside ended in another valley and is done again from inside. Where nothing is close enough in the end,
+    the end is the place outside: an interval may be a little wide, but not narrow.
+    """
+    origin, inside, below, outside, above, step = at, at, -height, math.nan, math.nan, width
+    last, tried = 0, math.nan
     at += side * width
     for _ in range(ROUNDS):
         at = min(at, bound) if side > 0 else max(at, bound)
-        excess, found = height_at(at, start)
-        if found is not None and excess == -math.inf:
-            better, excess, outside, above = found.chi_square, -height, math.nan, math.nan
+        excess = height_at(at, every=at == tried)
+        if excess == -math.inf:
+            excess, outside, above, last = -height, math.nan, math.nan, 0
         if abs(excess) <= CLOSE * height:
-            return at, better
-        if excess < 0.0 and found is not None:
+            return at
+        if excess < 0.0:
             if at == bound:
-                return None, better
-            inside, below, start = at, excess, found.p
+                return None
+            above = 0.5 * above if last < 0 else above
+            inside, below, last = at, excess, -1
         else:
-            outside, above = at, excess
+            below = 0.5 * below if last > 0 else below
+            outside, above, last = at, excess, 1
         if math.isnan(outside):  # nothing outside yet: go on in growing steps, the profile is flatter than thought
             step *= 2.0
             at = inside + side * step
+        elif abs(outside - inside) <= CLOSE * abs(outside - origin):
+            if outside == tried:
+                break
+            at = tried = outside
+            outside, above, step = math.nan, math.nan, 0.5 * width
         else:
-            fraction = 0.5 if math.isinf(above) else -below / (above - below)
+            fraction = 0.5 if above > height else -below / (above - below)
             at = inside + (outside - inside) * min(max(fraction, 0.1), 0.9)
-    return (None if math.isnan(outside) else at), better
+    return None if math.isnan(outside) else outside

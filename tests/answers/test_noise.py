@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from claims import clipper, coverage_rows
 from claims.coverage_rows import TRUTH, TrainLab
@@ -142,15 +143,36 @@ def test_the_clipper_names_its_weak_parameters(diodes):
         assert low <= clipper.TRUTH[name] <= high, name
         assert found.verdict[name].source == "profile likelihood"
     assert found.verdict["i_s1"].status == "not identifiable"
+    low, high = found.verdict["i_s1"].interval
+    assert f"any value from {low:.3g} to {high:.3g} fits within the noise" in found.verdict["i_s1"].reason
     assert found.verdict["n_1"].status == "weakly identifiable"
     assert found.verdict["r_2"].status == "identifiable"
+
+
+@pytest.mark.parametrize(("seed", "name"), [(1, "ratio"), (29, "alpha_p"), (36, "alpha_p"), (50, "theta_n")])
+def test_an_interval_does_not_end_where_a_search_does(seed, name):
+    """A value at which the others, looked for from the truth, leave a chi-square below the level lies inside."""
+    one = coverage_rows.row("30 pulses")
+    curve = one.lab(np.random.default_rng(seed))
+    found = extract(one.recipe, curve)
+    truth = found.values.with_(**one.truth)
+    problem = Problem(
+        found.forward, curve.measured, found.sigma, np.ones(len(curve), dtype=bool), found.names, dict(found.bounds)
+    )
+    level = problem.chi_square(found.values) + stats.t.ppf(0.975, problem.free) ** 2
+    assert problem.without(name).minimise(truth).chi_square < level
+    entry = found.verdict[name]
+    assert entry.interval[0] <= one.truth[name] <= entry.interval[1]
+    assert (entry.status == "not identifiable") == (seed == 1)
+    if seed == 1:  # flat where it ended, at its bound, and limited by the curve all the same
+        low, high = entry.interval
+        assert f"ratio is not determined by these data: any value from {low:.3g} to {high:.3g} fits" in entry.reason
 
 
 @pytest.mark.needs("iminuit")
 def test_profiles_agree_with_minos(diodes):
     """MINUIT's MINOS on the same chi-square, scaled as our noise and raised by Student's t squared."""
     from iminuit import Minuit
-    from scipy import stats
 
     curve = clipper.lab(np.random.default_rng(2))
     found = extract(clipper.recipe(), curve)
