@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def explore(problem: Problem, start: Values, method: Method) -> tuple[Values, in
         try:
             first = dict(zip(problem.names, begin.tolist(), strict=True))
             options = OPTIONS.get(method, {})
-            minimise(residual, first, bounds=box, evaluations=EVALUATIONS, method=method, **options)
+            with _seeded():
+                minimise(residual, first, bounds=box, evaluations=EVALUATIONS, method=method, **options)
         except ValueError as error:
             if not math.isfinite(lowest):
                 raise FitError(f"{method} finds no place with a finite number: {error}") from None
@@ -87,6 +89,17 @@ def explore(problem: Problem, start: Values, method: Method) -> tuple[Values, in
             remedy="narrow the bounds or start closer",
         )
     return best, count
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """numpy's global generator, from which ampgo draws and for which it takes no seed, seeded and put back."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(SEED)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def _z(problem: Problem, p: Values, frame: Coordinates) -> Array:

@@ -88,6 +88,7 @@ def _extract(
         if limit is not None:
             chosen, trials, tried = _choose(recipe, curve, held_out, limit)
             found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
+    plain = found.problem
     found = explain(
         found, recipe.noise, curve,
         again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, progress=progress),
@@ -96,6 +97,9 @@ def _extract(
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
     scale = found.scale
     uncertainty = covariance_of(problem, minimum.p, scale=scale)
+    if uncertainty.flat:
+        minimum = replace(minimum, p=_settled(problem, minimum.p, uncertainty.flat, _starts(recipe, plain, chosen)[0]))
+        uncertainty = covariance_of(problem, minimum.p, scale=scale)
     verdict = judge(
         problem, minimum, uncertainty, found.check,
         scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
@@ -107,7 +111,8 @@ def _extract(
     remarks += weighed(problem, minimum.p, uncertainty)
     if recipe.device:
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
-        known = {entry.name for entry in recipe.model.params}
+        # A value that the curve does not give says nothing about its unit.
+        known = {entry.name for entry in recipe.model.params} - {*uncertainty.flat, *uncertainty.at_bound}
         remarks += unusual(recipe.model, {name: value for name, value in fresh.items() if name in known})
     return FitResult(
         recipe=recipe,
@@ -155,6 +160,15 @@ def _starts(recipe: FitRecipe, problem: Problem, choice: RampLaw) -> list[Values
     extra = choice.values if isinstance(choice, Candidate) else {}
     start = start_of(recipe, problem.forward, problem.bounds, extra)[0]
     return [start, *other_starts(recipe.model, start, problem.names)]
+
+
+def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) -> Values:
+    """``p`` with each of the ``flat`` parameters back at its start, where that changes no fitted row."""
+    for name in flat:
+        back = p.with_(**{name: start[name]})
+        if np.array_equal(problem.residual(back), problem.residual(p)):
+            p = back
+    return p
 
 
 def _is_new(name: str, problem: Problem) -> bool:

@@ -22,6 +22,7 @@ from cosim.fitting import profile as likelihood
 from cosim.fitting.combinations import Combination, known_products
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
+from cosim.fitting.search import idle_at
 from cosim.fitting.uncertainty import Uncertainty, natural_size
 
 # A standard error above this part of the natural size: the curve shows the parameter, and does not determine it.
@@ -52,8 +53,9 @@ class ParameterVerdict:
         status: the verdict in two words; "conditional": identifiable on a condition that the residuals deny or
             cannot prove (`Identifiability.summary`).
         reason: one sentence that explains the verdict.
-        interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval.
-        source: of the interval: "profile likelihood", "standard error" or "".
+        interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval. Of a parameter
+            without effect, alone or against another one, its bounds.
+        source: of the interval: "profile likelihood", "standard error", "bounds" or "".
     """
 
     name: str
@@ -201,7 +203,12 @@ def judge(
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
+    idle = idle_at(problem, minimum.p, uncertainty.flat)
     for name in problem.names:
+        if name in idle:
+            reason = f"{name} has no effect on what was measured: any value within its bounds fits; fix it"
+            entries.append(ParameterVerdict(name, "not identifiable", reason, problem.bounds[name], "bounds"))
+            continue
         profiled = None
         guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
         if not check.exact and not guided:
@@ -234,10 +241,8 @@ def _guided(
 
     It may where chi-square rises, to both ends of the interval and with all others moving along as a straight law has
     it, by as much as it would for one. Not where the error is large, where the interval reaches beyond the bounds, or
-    where another parameter is held at one. A parameter without any effect has neither.
+    where another parameter is held at one.
     """
-    if name in uncertainty.flat:
-        return True
     p, stderr = minimum.p, uncertainty.stderr(name)
     if stderr is None or name in uncertainty.conditional or name in problem.forward.uneven:
         return False
@@ -298,16 +303,14 @@ def _judge_one(
                 f"{name} stopped at its physical limit {bound:.4g}: the law wants to go beyond it; fix {name} there"
             )
         return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "")
-    limited = profiled is not None and not all(math.isinf(end) for end in ends)
-    if name in uncertainty.flat and not limited:
+    open_ends = [math.isinf(end) for end in ends]
+    if name in uncertainty.flat and (profiled is None or all(open_ends)):
         others = [other for other in uncertainty.flat if other != name]
         tail = f" together with {', '.join(others)}" if others else ""
         reason = f"{name} can be moved{tail} without changing the prediction: fix it"
-        return ParameterVerdict(
-            name, "not identifiable", reason, ends if profiled else nothing, source if profiled else ""
-        )
-    if profiled is not None and (math.isinf(ends[0]) or math.isinf(ends[1])):
-        if math.isinf(ends[0]) and math.isinf(ends[1]):
+        return ParameterVerdict(name, "not identifiable", reason, problem.bounds[name], "bounds")
+    if profiled is not None and any(open_ends):
+        if all(open_ends):
             limit = "within its bounds the curve does not limit it at all"
         elif math.isinf(ends[1]):
             limit = f"the curve only says that it is above {ends[0]:.4g}"

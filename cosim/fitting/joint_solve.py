@@ -235,12 +235,12 @@ def _whitening(forward: JointForward, problem: Problem, p: Values, seen: Rows) -
 def screened(found: Found, again: Callable[[Rows], Found]) -> tuple[Found, Rows]:
     """The fit without outliers, looked for in each observation by the noise of that one, and which rows they are; (n,).
 
-    None are looked for where rows are clipped, priors count, or the law leaves more than noise.
+    None are looked for where rows are clipped, or the law leaves more than noise.
     """
     forward, n = found.forward, found.forward.measured_rows
     rows, check = found.problem.rows[:n], found.check
     wanted = [one.spec.noise.outliers == "leave out" for one in forward.observations]
-    if not any(wanted) or found.problem.side is not None or found.problem.priors or check.exact or check.size < SMALL:
+    if not any(wanted) or found.problem.side is not None or check.exact or check.size < SMALL:
         return found, np.zeros(n, dtype=bool)
     if check.structured and check.explains:
         return found, np.zeros(n, dtype=bool)

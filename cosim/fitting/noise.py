@@ -62,11 +62,11 @@ class Found:
 
     @property
     def likelihood(self) -> float:
-        """−2 ln of the curve's likelihood, up to a constant, at the most likely scale of the noise."""
+        """−2 ln of the fitted rows' likelihood, up to a constant, at the most likely scale of the noise."""
         problem, points = self.problem, self.problem.points
         whiten, sigma = problem.whiten, problem.sigma[problem.seen]
         squares = problem.chi_square(self.minimum.p)
-        size = squares if self.noise_known else points * math.log(squares / points)
+        size = squares if self.noise_known else points * (1.0 + math.log(squares / points))
         correlation = whiten.log_determinant if isinstance(whiten, Whitening) else 0.0
         return size + 2.0 * float(np.sum(np.log(sigma))) + correlation
 
@@ -109,8 +109,6 @@ def explain(
     Raises:
         InputError: what is stated of the noise does not apply to the curve; FitError: no minimum under it.
     """
-    if found.problem.priors:  # rows of the residual that no noise model is for
-        return found
     plain, screen = found, stated.outliers == "leave out" and found.problem.side is None
     if stated.step is not None and stated.step != 0.0:
         return _stepping(plain, stated, curve, starts=starts)
@@ -123,20 +121,37 @@ def explain(
     if not found.check.structured or not found.check.explains:
         return found
     tried = []
-    if stated.correlation is None and _in_time_alone(plain, curve):
+    alone = not plain.problem.priors  # which are rows of the residual that no model of the noise is for
+    if alone and stated.correlation is None and _in_time_alone(plain, curve):
         one = _correlating(replace(plain, minimum=found.minimum), stated, curve)
         # Steps that vary leave more noise in some rows than in others: then it is not normal.
         if one.check.white and one.minimum.converged and one.check.normal >= SUSPICIOUS:
             tried.append(one)
             if one.check.normal >= NORMAL:
                 return one
-    if stated.step is None and isinstance(plain.problem.forward, PulseTrainForward):
+    if alone and stated.step is None and isinstance(plain.problem.forward, PulseTrainForward):
         one = _stepping(plain, stated, curve, starts=starts)
         if one.check.white and one.minimum.converged:
             tried.append(one)
     if not tried and screen:
         return _without_outliers(found, curve, again=again)
-    return min(tried, key=lambda one: one.likelihood, default=found)
+    return _likelier(tried, plain, stated, curve) if tried else found
+
+
+def _likelier(tried: Sequence[Found], plain: Found, stated: NoiseSpec, curve: Curve) -> Found:
+    """The fit under whose noise the curve is most likely, by the rows that are an outlier under none of them."""
+    both = ~np.any([one.left for one in tried], axis=0)
+    keep, rows = stated.model_copy(update={"outliers": "keep"}), plain.problem.rows & both
+
+    def deviance(one: Found) -> float:
+        if np.array_equal(one.problem.rows, rows):
+            return one.likelihood
+        begin = replace(plain, minimum=one.minimum, problem=replace(plain.problem, rows=rows))
+        if one.spread is None:
+            return _correlating(begin, keep, curve).likelihood
+        return _stepping(begin, keep, curve, starts=lambda: [one.minimum.p]).likelihood
+
+    return tried[0] if len(tried) == 1 else min(tried, key=deviance)
 
 
 def _require_minimum(found: Found) -> Found:
@@ -153,7 +168,8 @@ def _without_outliers(found: Found, curve: Curve, *, again: Callable[[Rows], Fou
         problem = one.problem
         seen = problem.seen
         z = one.deviations
-        z[seen] /= np.sqrt(np.maximum(1.0 - leverage(problem, one.minimum.p), 0.1))
+        taken = leverage(problem, one.minimum.p)[: int(seen.sum())]  # without that of priors
+        z[seen] /= np.sqrt(np.maximum(1.0 - taken, 0.1))
         return outliers.beyond(z, kept, parameters=len(problem.names), known=one.noise_known)
 
     rows = found.problem.rows

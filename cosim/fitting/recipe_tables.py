@@ -58,10 +58,10 @@ class NoiseSpec(Table):
         relative: as a share of the value.
         step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
             steps vary, and by how much is fitted; 0: they do not. By default it is fitted where the residuals of a
-            pulse train are not noise, and the parameters are then conditional on it.
+            pulse train are not noise, and the parameters are then conditional on it. Not beside priors.
         correlation: of the noise of rows that follow each other, from -1 to 1; ``"fit"``: it is fitted; 0: there is
             none. By default it is fitted where the residuals show structure in time and none along what was applied,
-            and the parameters are then conditional on it.
+            and the parameters are then conditional on it. Not beside priors.
         outliers: ``"leave out"`` the rows that lie further from the law than the noise of the others allows, and name
             them; or ``"keep"`` them.
     """

@@ -193,8 +193,17 @@ def _acts(problem: Problem, place: Values, name: str, values: Array) -> bool:
     """Whether a residual changes as a parameter goes through ``values`` and its bounds; (n,)."""
     ends = [bound for bound in problem.bounds[name] if np.isfinite(bound)]
     with np.errstate(all="ignore"):
-        first, *others = (problem.residual(place.with_(**{name: v})) for v in (*ends, *values))
-    return any(np.any((first != other) & np.isfinite(first) & np.isfinite(other)) for other in others)
+        rows = np.array([problem.residual(place.with_(**{name: v})) for v in (place[name], *ends, *values)])
+    rows[~np.isfinite(rows)] = np.nan
+    return bool(np.any(np.fmin.reduce(rows) < np.fmax.reduce(rows)))
+
+
+def idle_at(problem: Problem, place: Values, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the varying ``names`` that change no fitted row as they move away from ``place``, each alone."""
+    tried = _places(problem, place, PROBES) if names else []
+    return tuple(
+        name for name in names if not _acts(problem, place, name, np.array([p[name] for p in tried], dtype=float))
+    )
 
 
 def scattered(problem: Problem, start: Values, *, points: int = POINTS, best: int = FOLLOWED) -> list[Values]:

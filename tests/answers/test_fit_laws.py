@@ -74,6 +74,25 @@ def test_a_global_search_finds_what_a_local_one_does_not(method: Method) -> None
     assert dict(again.values) == dict(found.values)  # seeded
 
 
+def test_ampgo_is_seeded_and_leaves_numpy_s_generator_alone() -> None:
+    places: list[list[float]] = []
+    for other in (1, 2):
+        np.random.seed(other)  # noqa: NPY002
+        drawn = np.random.random()  # noqa: NPY002
+        np.random.seed(other)  # noqa: NPY002
+        places.append([])
+
+        def noted(x: Array, size: float, frequency: float, phase: float) -> Array:
+            places[-1].append(frequency)
+            return wave(x, size, frequency, phase)
+
+        start = {"size": 0.5, "frequency": 0.4, "phase": 0.0}
+        bounds = {"size": (0.1, 3.0), "frequency": (0.1, 4.0), "phase": (-math.pi, math.pi)}
+        fit_law(noted, X, WAVE, start=start, bounds=bounds, method="ampgo")
+        assert np.random.random() == drawn  # noqa: NPY002
+    assert places[0] == places[1]
+
+
 @pytest.mark.parametrize("method", sorted(set(get_args(Method)) - {"cma"}))
 def test_every_method_ends_at_the_minimum(method: Method) -> None:
     t = np.linspace(0.0, 5.0, 30)

@@ -250,6 +250,24 @@ def test_the_published_sets_of_a_cell_are_its_memristor_s():
     assert "theta_p = 900 V is 628 times the largest" in unusual(cell, {"theta_p": 900.0})[0]
 
 
+@pytest.mark.parametrize("n", [60, 200])
+def test_a_parameter_without_effect_has_its_bounds_and_its_start(n):
+    """Pulses of one polarity: the search had moved alpha_p to a bound, and doubted the unit of the column for it."""
+    rng = np.random.default_rng(0)
+    clean = NumpyLab("threshold_memristor", TRUTH, noise=0.0).clean(rng.uniform(0.0, 2.4, n))
+    curve = clean.with_measured(clean.measured + 1e-6 * rng.standard_normal(n))
+    result = extract(recipe(Answer(curve, ("theta_p", "alpha_p", "g_max", "theta_n", "alpha_n", "gamma_n"))), curve)
+    text = " | ".join(result.verdict.sentences())
+    for name in ("theta_p", "alpha_p"):
+        entry = result.verdict[name]
+        assert (entry.status, entry.source) == ("not identifiable", "bounds")
+        assert entry.interval == result.bounds[name]
+        assert result.values[name] == DEVICE.defaults()[name]
+        assert f"{name} has no effect on what was measured: any value within its bounds fits; fix it" in text
+    assert "check the unit" not in text
+    assert result.verdict["theta_n"].interval[1] < 2.0
+
+
 # --- the tests behind it ----------------------------------------------------------------------------------------
 
 

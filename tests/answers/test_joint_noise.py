@@ -159,6 +159,17 @@ def test_correlated_noise_with_priors_is_refused() -> None:
         extract(recipe, A)
 
 
+def test_outliers_are_left_out_beside_a_prior() -> None:
+    spoilt = A.measured.copy()
+    spoilt[40] += 40 * SIGMA
+    listed = [{"name": name, "kind": "pulse train"} for name in ("A", "B")]
+    shared = {"theta_p": {"scope": "own"}, "alpha_p": {"prior": {"value": "0.7 1/V", "sigma": "0.1 1/V"}}}
+    body = {"name": "two", "device": "threshold_memristor", "observations": listed, "parameters": shared}
+    recipe = JointRecipe.model_validate({**body, "start": {"sets": ["tio2"]}})
+    said = " ".join(extract_joint(recipe, {"A": A.with_measured(spoilt), "B": B}).verdict.sentences())
+    assert "1 of 80 values is an outlier (row 41; " in said
+
+
 def labelled(*labels: tuple[str, str], by: str = "cycle") -> JointResult:
     listed = [
         {"name": f"N{k}", "kind": "pulse train", "labels": {"device": device, "cycle": cycle}}
