@@ -11,7 +11,7 @@ import numpy as np
 
 from cosim import units
 from cosim.data.recording import Curve
-from cosim.data.segments import Segment, noise_of, sweeps, turning_points
+from cosim.data.segments import Segment, noise_of, ramps, sweeps, turning_points
 from cosim.data.sheets import Column, Sheet
 from cosim.data.spec import CONDITIONS
 from cosim.devices.base import Array
@@ -219,13 +219,34 @@ def endurance(sheet: Sheet, count: Column | None, reads: Sequence[tuple[Column, 
 
 
 def relaxation(sheet: Sheet, time: Column, y: Column, unit: str, why: str) -> Part:
-    """A read that is left to itself; what comes before its extreme is the drive and is left out."""
-    t, notes = time.values, sheet.notes
-    order = np.argsort(t, kind="stable")
-    first, far = float(np.nanmin(t)), float(np.nanmax(t))
-    if not 0.0 <= first <= 0.5 * (far - first):  # a clock's time, not that since the drive
-        t, notes = t - first, (*notes, f"the time counts from the first row, {units.show(first, 's')}")
-    curve = sheet.curve("relaxation", {"time": t[order], "read": y.values[order]}, {"time": "s", "read": unit})
-    shape = {"K": "heat transient"}.get(unit, "retention" if np.nanmax(t) - np.nanmin(t) > 1.0 else "relaxation")
-    columns = sheet.titles({"time": time, "read": y}) if t is time.values else {}
-    return Part(sheet.name, sheet.path, shape, why, curve, notes=notes, columns=columns)
+    """A read that is left to itself; what comes before the trigger or its extreme is the drive, left out and said."""
+    order = np.argsort(time.values, kind="stable")
+    order = order[np.isfinite(time.values[order]) & np.isfinite(y.values[order])]
+    t, notes = time.values[order], list(sheet.notes)
+    if blank := time.values.size - t.size:
+        notes.append(f"{_rows(blank)} without a number left out")
+    whole = len(notes)
+    before = int(np.count_nonzero(t < 0.0))
+    if before and t.size - before >= 4:
+        order, t = order[before:], t[before:]
+        notes.append(f"{_rows(before)} before t = 0 left out: {time.title} counts from a trigger (write its title as "
+                     "'dt' if it is the interval of two spikes)")  # fmt: skip
+    turned = ramps(y.values[order]) if t.size else []
+    if len(turned) == 2 and len(turned[1]) >= 4:
+        start = turned[1].start
+        notes.append(
+            f"{_rows(start)} before {y.title} turns, at {units.show(float(t[start]), 's')}, left out as the drive; the "
+            "time counts from there"
+        )
+        order, t = order[start:], t[start:] - t[start]
+    elif t.size and not 0.0 <= t[0] <= 0.5 * (t[-1] - t[0]):  # a clock's time, not that since the drive
+        notes.append(f"the time counts from the first row, {units.show(float(t[0]), 's')}")
+        t = t - t[0]
+    curve = sheet.only(order).curve("relaxation", {"time": t, "read": y.values[order]}, {"time": "s", "read": unit})
+    shape = {"K": "heat transient"}.get(unit, "retention" if np.ptp(t) > 1.0 else "relaxation")
+    columns = sheet.titles({"time": time, "read": y}) if len(notes) == whole else {}
+    return Part(sheet.name, sheet.path, shape, why, curve, notes=tuple(notes), columns=columns)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count > 1)}"

@@ -19,7 +19,7 @@ import numpy as np
 from cosim import units
 from cosim.data.doubts import doubts
 from cosim.data.parts import ASSUMED, Part, endurance, equal, in_time, no, relaxation, sweep, train
-from cosim.data.segments import Segment, is_stepped, is_swept, ramps
+from cosim.data.segments import Segment, is_flat, is_stepped, is_swept, ramps
 from cosim.data.sheets import Column, Sheet, sheets_of
 from cosim.devices.base import Array
 from cosim.errors import CosimError
@@ -27,6 +27,8 @@ from cosim.errors import CosimError
 CYCLES = re.compile(r"cycle|endurance|switch", re.IGNORECASE)
 # A resistance state that differs from the other by this factor of its spread is another state.
 APART = 3.0
+# Of more reads over one time the others are not looked at, which is said.
+RELAXING = 4
 
 
 def recognise(path: str | Path, *, sweep_rate: float | None = None) -> list[Part]:
@@ -91,7 +93,12 @@ def _reads(sheet: Sheet) -> list[tuple[Column, str]]:
 
 def _interval(sheet: Sheet) -> list[Part]:
     """Changes over the interval of two pulses: windows of STDP, pairs of pulses; what was read after each of them."""
-    intervals = [column for column in sheet.of("s") if column.says("interval") or np.nanmin(column.values) < 0.0]
+    volts, amps = sheet.of("V"), sheet.of("A")
+    if amps and any(not column.constant for column in volts):  # a recording in time, whose trigger is at zero
+        return []
+    intervals = [column for column in sheet.of("s") if column.says("interval")]
+    if not intervals and not (volts and amps):
+        intervals = [column for column in sheet.of("s") if not column.says("time") and _jumps(column.values)]
     if not intervals:
         return []
     x = intervals[0]
@@ -109,11 +116,18 @@ def _interval(sheet: Sheet) -> list[Part]:
     unit = y.unit or "1"
     order = np.argsort(x.values, kind="stable")
     kind, name = ("stdp window", "change") if signed else ("paired pulses", "ratio")
-    curve = sheet.curve(kind, {"interval": x.values[order], name: y.values[order]}, {"interval": "s", name: unit})
+    curve = sheet.only(order).curve(
+        kind, {"interval": x.values[order], name: y.values[order]}, {"interval": "s", name: unit}
+    )
     shape = "STDP window" if signed else "paired pulses"
     why = f"{y.title} over {x.title} of both signs" if signed else f"{y.title} over the interval {x.title}"
     columns = sheet.titles({"interval": x, name: y})
     return [Part(sheet.name, sheet.path, shape, why, curve, notes=sheet.notes, columns=columns)]
+
+
+def _jumps(x: Array) -> bool:
+    """Whether values of both signs come in no order of time."""
+    return bool(np.nanmin(x) < 0.0 < np.nanmax(x) and np.any(np.diff(x[np.isfinite(x)]) < 0.0))
 
 
 def _events(sheet: Sheet, columns: dict[str, Column], *, numbered: list[Column], rests: list[Column]) -> Part:
@@ -212,7 +226,10 @@ def _counted(sheet: Sheet) -> list[Part]:
         if cycles:
             return endurance(sheet, counts[0], [reads[0]], f"{reads[0][0].title} over {counts[0].title}")
         over = f" over {counts[0].title}" if counts else ""
-        return [equal(sheet, *reads[0], ramps(y), f"{reads[0][0].title}{over} rises and falls in stretches")]
+        found = ramps(y)
+        if counts and len(found) < 2 and is_flat(y):
+            return endurance(sheet, counts[0], reads, f"{reads[0][0].title}{over} neither rises nor falls")
+        return [equal(sheet, *reads[0], found, f"{reads[0][0].title}{over} rises and falls in stretches")]
     states = _apart([column for column, _ in reads])
     if cycles or (states and len(reads) == 2 and counts):
         titles = " and ".join(column.title for column, _ in reads)
@@ -280,9 +297,12 @@ def _timed(sheet: Sheet) -> list[Part]:
     if len(turned) > 2:
         why = f"{reads[0][0].title} turns {len(turned) - 1} times over {time.title}"
         return [no(sheet, "waveform", "without what drove it nothing can be fitted; add the drive as a column", why)]
+    if len(reads) > RELAXING:
+        left = ", ".join(column.title for column, _ in reads[RELAXING:])
+        sheet = replace(sheet, notes=(*sheet.notes, f"only the first {RELAXING} reads are looked at, not {left}"))
     return [
         relaxation(sheet, time, column, unit, f"{column.title} over {time.title}, without a drive in the file")
-        for column, unit in reads[:4]
+        for column, unit in reads[:RELAXING]
     ]
 
 

@@ -7,10 +7,12 @@ shares are our choice.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import ndtri
 
 from cosim.devices.base import Array
 
@@ -18,8 +20,10 @@ from cosim.devices.base import Array
 RIPPLE = 0.05
 # A sweep's steps are smaller than this part of its range; pulses of random amplitude jump.
 SMOOTH = 0.15
-# Standard deviations of its noise that a read has to turn by.
-CLEAR = 5.0
+# Chance that noise about a constant is taken for ramps, and the part of the range that a ramp goes at least.
+CHANCE, SWING = 1e-3, 0.3
+# Of fewer reads even a strict order may be chance.
+ENOUGH = 12
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def noise_of(y: Array) -> float:
 
 
 def turning_points(y: Array, least: float) -> list[int]:
-    """Rows at which ``y`` (n,) turns by more than ``least``, with the first and the last row."""
+    """Rows between two swings of ``y`` (n,) of more than ``least`` each, with the first and the last row."""
     found, high, low, rising = [0], 0, 0, 0
     for k in range(1, y.size):
         if y[k] > y[high]:
@@ -57,11 +61,11 @@ def turning_points(y: Array, least: float) -> list[int]:
         if y[k] < y[low]:
             low = k
         if rising >= 0 and y[high] - y[k] > least:
-            if rising > 0 or high > 0:
+            if rising > 0:
                 found.append(high)
             rising, low, high = -1, k, k
         elif rising <= 0 and y[k] - y[low] > least:
-            if rising < 0 or low > 0:
+            if rising < 0:
                 found.append(low)
             rising, high, low = 1, k, k
     return [*dict.fromkeys(found), y.size - 1] if found[-1] != y.size - 1 else found
@@ -74,21 +78,51 @@ def sweeps(v: Array) -> list[Segment]:
 
 
 def ramps(y: Array) -> list[Segment]:
-    """The stretches of a read that rise or fall: what trains of potentiation and depression leave."""
+    """The stretches of a read that rise or fall: what trains of potentiation and depression leave.
+
+    A turn is a swing that no two of n reads of a constant differ by through noise; where the reads between the turns
+    do not follow their stretch either, the course has no turn: it is one stretch.
+    """
     span = float(np.ptp(y))
+    if not span:
+        return []
     noise = noise_of(y)
-    points = turning_points(y, max(CLEAR * noise, 0.3 * span))
+    pairs = y.size * (y.size - 1)
+    points = turning_points(y, max(math.sqrt(2.0) * noise * float(ndtri(1.0 - CHANCE / pairs)), SWING * span))
     # Where a course is flat its extreme is luck: the turn is the last row that is as good.
     for k in range(1, len(points) - 1):
         reach = y[points[k] : points[k + 1]]
         level = np.abs(reach - reach[0]) <= 3.0 * noise
         points[k] += int(np.flatnonzero(level)[-1]) if level.any() else 0
-    return _segments(y, points) if span else []
+    found = _segments(y, points)
+    return found if len(found) < 2 or follows(y, found) else _segments(y, [0, y.size - 1])
+
+
+def follows(y: Array, found: Sequence[Segment]) -> bool:
+    """Whether reads go the way of their stretches by more than chance: Kendall's S, summed over all of them.
+
+    The ends of a stretch take no part: they were chosen for being extreme.
+    """
+    total = variance = 0.0
+    for one in found:
+        inner = y[one.start + 1 : min(one.stop, y.size - 1)]
+        n = inner.size
+        order = np.sign(inner[None, :] - inner[:, None])[np.triu_indices(n, 1)]
+        total += float(order.sum()) * (1.0 if one.rising else -1.0)
+        variance += n * (n - 1) * (2 * n + 5) / 18.0
+    return total > float(ndtri(1.0 - CHANCE)) * math.sqrt(variance)
 
 
 def _segments(y: Array, points: list[int]) -> list[Segment]:
     last = len(points) - 2
     return [Segment(a, b + (k == last), float(y[a]), float(y[b])) for k, (a, b) in enumerate(pairwise(points)) if b > a]
+
+
+def is_flat(y: Array) -> bool:
+    """Whether reads neither rise nor fall by more than chance; too few of them to tell are not flat."""
+    known = y[np.isfinite(y)]
+    up, down = (Segment(0, known.size, -sign, sign) for sign in (1.0, -1.0))
+    return known.size >= ENOUGH and not follows(known, [up]) and not follows(known, [down])
 
 
 def is_swept(v: Array) -> bool:

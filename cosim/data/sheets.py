@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim import units
 from cosim.data.readers import fingerprint
@@ -21,7 +23,7 @@ from cosim.errors import DataError, InputError, UnitError
 
 # Words of a title that say what a column is, where its unit does not.
 WORDS: Mapping[str, str] = {
-    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|interval|\bisi\b|\blag\b|spacing|delay",
+    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|interval|\bisi\b|\blag\b|spacing|delay|timing|\bt_?(post|pre)",
     "time": r"time|\bt\b|elapsed|timestamp",
     "count": r"cycle|count|number|pulses?\b|\bn\b|\bno\b|index|#|switch",
     "ratio": r"ratio|ppf|ppr|facilitation|a2/a1",
@@ -84,6 +86,11 @@ class Sheet:
         known = all((column.number, column.title) in there and column.unit for column in columns.values())
         ordered = np.all(np.diff(next(iter(columns.values())).values) >= 0.0)
         return {name: column.title for name, column in columns.items()} if known and ordered else {}
+
+    def only(self, rows: NDArray[Any]) -> Sheet:
+        """The sheet whose lines are those of ``rows``, by index or mask; its columns are as they were."""
+        known = len(self.lines) and len(self.lines) == max(column.values.size for column in self.columns)
+        return replace(self, lines=tuple(np.asarray(self.lines)[rows].tolist()) if known else ())
 
     def curve(
         self, kind: str, columns: Mapping[str, Column | Array], si: Mapping[str, str], **conditions: float

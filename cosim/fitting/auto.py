@@ -1,10 +1,11 @@
 """Fits without a recipe: which device, or which law, describes a recording that was recognised.
 
 Every device whose forward model takes a recording of that kind is a candidate, and so is every law of `laws`. Each is
-tried in turn on a part of the rows, for a limited time; they are compared by AICc and BIC on the same rows, and by the
-error of rows that no candidate has seen. Of those whose held-out error is the smallest within its own uncertainty the
-lowest AICc is kept (our choice), a device before a law where the two are as good. What a recording does not determine
-is held where the trial left it, and said; the kept candidate is then fitted to all rows and judged as any other fit.
+tried in turn on a part of the rows, without those that an instrument held at its limit, for a limited number of
+evaluations; they are compared by AICc and BIC on the same rows, and by the error of rows that no candidate has seen. Of
+those whose held-out error is the smallest within its own uncertainty the lowest AICc is kept (our choice), a device
+before a law where the two are as good. What a recording does not determine is held where the trial left it, and said;
+the kept candidate is then fitted to all rows and judged as any other fit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cosim.data.parts import Part
 from cosim.data.recording import Curve
 from cosim.data.spec import CONDITIONS, ColumnSpec, DataSpec
 from cosim.errors import CosimError, DataError, InputError
-from cosim.fitting import plausible
+from cosim.fitting import plateau, plausible
 from cosim.fitting.extract import extract
 from cosim.fitting.laws import DEVICES_TAKE
 from cosim.fitting.recipe import FitRecipe
@@ -29,11 +30,11 @@ from cosim.fitting.recipe_tables import FitSpec, HeldOut, StartSpec
 from cosim.fitting.result import FitResult
 from cosim.fitting.trials import (
     TRIAL_ROWS,
-    Late,
     Trial,
     Tried,
     candidates,
     determined,
+    goes_on,
     held_out_of,
     ranked,
     reason,
@@ -75,7 +76,7 @@ class Taken:
                 "–" if one.held_out is None else f"{one.held_out:.3%}",
                 f"{known.aicc - least:.1f}" if math.isfinite(known.aicc) else "–",
                 f"{known.bic - lowest:.1f}",
-                "← kept" if one.title == self.kept else "",
+                "; ".join(said for said in ("← kept" if one.title == self.kept else "", one.note) if said),
             ]
             for one, known in sorted(found, key=lambda pair: pair[1].aicc)
         ]
@@ -112,16 +113,21 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
     except DataError as error:
         return Taken(part, why=str(error))
     held = held_out_of(curve)
-    small, small_held = thinned(curve, held.rows(curve), TRIAL_ROWS)
+    limit = plateau.found(curve)
+    clipped = np.zeros(len(curve), dtype=bool) if limit is None else limit.rows
+    chosen = thinned(curve, TRIAL_ROWS)
+    small, small_held = curve.select(chosen), held.rows(curve)[chosen]
+    if goes_on(curve) and len(small) < len(curve):
+        small_held = HeldOut(rule="last", fraction=0.2).rows(small)
     trials: list[Trial] = []
     tried: list[Tried] = []
     for candidate in candidates(curve):
         if tell is not None:
             tell(candidate.title)
         try:
-            found = try_out(candidate, small, small_held)
-        except (CosimError, Late, ValueError, ArithmeticError) as error:
-            why = "no minimum within its time" if isinstance(error, Late) else getattr(error, "message", str(error))
+            found = try_out(candidate, small, small_held, clipped[chosen])
+        except (CosimError, ValueError, ArithmeticError) as error:
+            why = getattr(error, "message", str(error))
             if not isinstance(error, InputError) or isinstance(error, DataError):  # the others do not apply at all
                 tried.append(Tried(candidate.title, candidate.device, note=why))
             continue
@@ -134,6 +140,8 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
         return Taken(part, tried=tuple(tried), why=why, seconds=time.perf_counter() - began)
     order = ranked(trials)
     why = reason(order, len(small) < len(curve))
+    if limit is not None:
+        part = replace(part, notes=(*part.notes, f"candidates are compared without these: {limit.sentence(curve)}"))
     result: FitResult | None = None
     kept = ""
     for trial in order[:3]:
@@ -167,7 +175,7 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
     thin = curve
     if curve.kind == "loop" and len(curve) > FINAL_ROWS:
         notes.append(f"of {len(curve)} rows each {-(-len(curve) // FINAL_ROWS)}th was fitted, for time")
-        thin = thinned(curve, np.zeros(len(curve), dtype=bool), FINAL_ROWS)[0]
+        thin = curve.select(thinned(curve, FINAL_ROWS))
         thin = thin.with_(fingerprint=curve.fingerprint, source=curve.source)
     recipe = _with_held(recipe, kept, start, notes)
     result = extract(recipe, thin, near=trial.minimum.p)

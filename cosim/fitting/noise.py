@@ -21,9 +21,9 @@ from cosim.errors import FitError, InputError, at
 from cosim.fitting import correlated, outliers
 from cosim.fitting.check import check_fit
 from cosim.fitting.correlated import Whitening
+from cosim.fitting.forward import Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL
-from cosim.fitting.outliers import Rows
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.recipe_tables import NoiseSpec

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array
+from cosim.fitting.forward import Rows
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, Order
 
 # Chance of an outlier in a curve that has none.
@@ -33,7 +33,6 @@ LARGEST = 0.5
 ROUNDS = 8
 SHOWN = 8
 
-Rows = NDArray[np.bool_]
 Fit = TypeVar("Fit")
 
 

@@ -217,13 +217,14 @@ class Problem:
         tolerance: float | None = None,
         logarithmic: bool = True,
         evaluations: int = EVALUATIONS,
+        total: int | None = None,
         progress: Progress | None = None,
     ) -> Minimum:
         """The minimum of chi-square that a trust region reaches from ``start``, to a relative ``tolerance``.
 
         By default that is what the forward model's smoothness allows.
         ``logarithmic`` False searches in the parameters themselves: another path, which may end at another minimum.
-        ``evaluations`` of the model are allowed between two changes of what is held at a bound.
+        ``evaluations`` of the model are allowed between two changes of what is held at a bound, ``total`` in all.
 
         Raises `FitError` where the model gives no finite number at the start.
         """
@@ -236,10 +237,12 @@ class Problem:
                 p,
                 tolerance=max(tolerance or 0.0, self.forward.tolerance),
                 logarithmic=logarithmic,
-                evaluations=evaluations,
+                evaluations=evaluations if total is None else min(evaluations, total - spent),
                 progress=progress,
             )
             p, spent = found.p, spent + found.evaluations
+            if total is not None and spent >= total and (crossed or not found.converged):
+                return replace(found, evaluations=spent, converged=False)
             if crossed:
                 held |= crossed
                 continue

@@ -207,10 +207,10 @@ class FitResult:
     def points(self) -> str:
         """How many rows were fitted, held out and clipped, in words."""
         fitted, held = int((~self.held_out & ~self.left_out).sum()), int(self.held_out.sum())
-        clipped = f", {int(self.clipped.sum())} of all clipped" if self.clipped.any() else ""
+        clipped = f"; of all {self.clipped.size}, {int(self.clipped.sum())} are clipped" if self.clipped.any() else ""
         count = int(self.left_out.sum())
         left = f", {count} {'outlier' if count == 1 else 'outliers'} left out" if count else ""
-        return f"{fitted} points fitted, {held} held out{clipped}{left}"
+        return f"{fitted} points fitted, {held} held out{left}{clipped}"
 
     def save(self, path: str | Path) -> Path:
         """Replace ``path`` atomically by the `parameter_set`; without a device by the ``[parameters]`` of a bench."""

@@ -6,13 +6,11 @@ The rules, and why, are in `cosim.fitting.auto`.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cosim.data.kinds import KINDS
 from cosim.data.recording import Curve
@@ -20,6 +18,7 @@ from cosim.devices.base import Values
 from cosim.devices.registry import device, devices
 from cosim.errors import FitError
 from cosim.fitting.criteria import Criteria, criteria
+from cosim.fitting.forward import Rows
 from cosim.fitting.laws import CONSTANT, LAWS
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.recipe import FitRecipe
@@ -28,9 +27,9 @@ from cosim.fitting.search import search
 from cosim.fitting.start import bounds_of, other_starts, start_of
 from cosim.fitting.uncertainty import natural_size
 
-# Rows that a trial of a device looks at, and seconds that it may take.
-TRIAL_ROWS, TRIAL_SECONDS = 240, 4.0
-# A trial of a state that is followed row by row ends at this change of chi-square, or after so many evaluations.
+# Rows that a trial of a device looks at, and how many it may predict: so many evaluations times rows, on any machine.
+TRIAL_ROWS, TRIAL_PREDICTED = 240, 60_000
+# Each start ends at this change of chi-square, or after so many evaluations; the first has them whatever the rows.
 TRIAL_TOLERANCE, TRIAL_EVALUATIONS = 1e-4, 40
 # A candidate may have so many standard errors more of held-out error than the best and still be kept for its AICc; of
 # an RMS of n rows that is 1/√(2n).
@@ -56,7 +55,8 @@ _RAMPS: Choices = tuple(
 class Tried:
     """A candidate: a ``device``'s name with its choice of the law, or a law's.
 
-    ``error`` and ``held_out`` are RMS errors over the range; ``note`` says why there is none.
+    ``error`` and ``held_out`` are RMS errors over the range; ``note`` says why there is none, or that the trial was cut
+    short.
     """
 
     title: str
@@ -82,10 +82,6 @@ class Tried:
         }
 
 
-class Late(Exception):
-    """A trial has used up its time."""
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A ``device``, with its choice of the law of ``ramps``, or a ``law`` that belongs to none, and a ``title``."""
@@ -103,12 +99,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate's minimum on the rows of the trial."""
+    """A candidate's minimum on the rows of the trial, with the number of rows ``held`` out of it."""
 
     tried: Tried
     candidate: Candidate
     problem: Problem
     minimum: Minimum
+    held: int
 
 
 def candidates(curve: Curve) -> list[Candidate]:
@@ -140,77 +137,89 @@ def held_out_of(curve: Curve) -> HeldOut:
     return HeldOut(rule="points", every=4)
 
 
-def thinned(curve: Curve, held: NDArray[np.bool_], rows: int) -> tuple[Curve, NDArray[np.bool_]]:
-    """At most about ``rows`` rows of a curve: each k-th where rows do not depend on each other, else the first ones."""
+def thinned(curve: Curve, rows: int) -> Rows:
+    """At most about ``rows`` rows (n,): each k-th where rows do not depend on each other, else the first ones."""
     n = len(curve)
     if n <= rows or curve.kind == "equal pulses" or not KINDS[curve.kind].forward:
-        return curve, held
-    if curve.kind in ("pulse train", "events"):  # each row goes on from the one before
-        kept = np.arange(n) < max(rows, n // 2)
-        return curve.select(kept), HeldOut(rule="last", fraction=0.2).rows(curve.select(kept))
-    kept = np.arange(n) % -(-n // rows) == 0
-    return curve.select(kept), held[kept]
+        return np.ones(n, dtype=bool)
+    if goes_on(curve):
+        return np.asarray(np.arange(n) < max(rows, n // 2))
+    return np.asarray(np.arange(n) % -(-n // rows) == 0)
 
 
-def try_out(candidate: Candidate, curve: Curve, held: NDArray[np.bool_]) -> Trial:
-    """A candidate on the rows of the trial. Raises `Late`, `CosimError`, or what scipy raises at infinite numbers."""
+def goes_on(curve: Curve) -> bool:
+    """Whether each row goes on from the one before, so that none between them can be missed."""
+    return curve.kind in ("pulse train", "events")
+
+
+def try_out(candidate: Candidate, curve: Curve, held: Rows, clipped: Rows) -> Trial:
+    """A candidate on the rows of the trial, of which ``clipped`` ones neither count for nor against any.
+
+    Raises `CosimError`, or what scipy raises at infinite numbers.
+    """
     recipe = candidate.recipe(curve, "trial", ("all",))
-    forward = recipe.forward_of(curve, ~held, recipe.ramps)
+    fitted, held = ~held & ~clipped, held & ~clipped
+    forward = recipe.forward_of(curve, fitted, recipe.ramps)
     y = curve.measured
     names = forward.active
-    if int((~held).sum()) <= len(names) + 1:
-        names = names[: max(1, int((~held).sum()) - 2)]
+    count = int(fitted.sum())
+    if count <= len(names) + 1:
+        names = names[: max(1, count - 2)]
     bounds = bounds_of(forward, names, {})
     start = start_of(recipe, forward, bounds, {})[0]
     forward.check(start)
-    problem = Problem(forward, y, np.full(y.size, float(np.std(y[~held]))), ~held, names, bounds)
+    problem = Problem(forward, y, np.full(y.size, float(np.std(y[fitted]))), fitted, names, bounds)
     acting = [name for name, row in zip(names, problem.slopes(start, names), strict=True) if np.any(row)]
     problem = replace(problem, names=tuple(acting) or names)
     if candidate.law:
-        minimum = search(problem, start)
+        minimum, note = search(problem, start), ""
     else:
         others = other_starts(device(candidate.device), start, names)
-        minimum = _within(problem, [start, *others], TRIAL_SECONDS)
+        minimum, note = _within(problem, [start, *others], TRIAL_PREDICTED // len(curve))
     predicted = forward.predict(minimum.p)
     if not np.all(np.isfinite(predicted)):
         raise FitError("the model gives no finite number")
-    residual, span = y - predicted, float(np.ptp(y))
+    residual, span = y - predicted, float(np.ptp(y[~clipped]))
     # The range of all rows: that of a few held-out ones would be luck.
     held_error = float(np.sqrt(np.mean(residual[held] ** 2))) / span if held.any() else None
-    error = float(np.sqrt(np.mean(residual[~held] ** 2))) / span
-    found = criteria(residual[~held], np.ones(int((~held).sum())), parameters=len(problem.names), noise_known=False)
-    tried = Tried(candidate.title, candidate.device, len(problem.names), error, held_error, found)
-    return Trial(tried, candidate, problem, minimum)
+    error = float(np.sqrt(np.mean(residual[fitted] ** 2))) / span
+    found = criteria(residual[fitted], np.ones(count), parameters=len(problem.names), noise_known=False)
+    tried = Tried(candidate.title, candidate.device, len(problem.names), error, held_error, found, note)
+    return Trial(tried, candidate, problem, minimum, int(held.sum()))
 
 
-def _within(problem: Problem, starts: list[Values], seconds: float) -> Minimum:
-    """The lowest minimum that the starts lead to within ``seconds``; the last ones count for what they have reached."""
-    end = time.process_time() + seconds
+def _within(problem: Problem, starts: list[Values], evaluations: int) -> tuple[Minimum, str]:
+    """The lowest place that the starts lead to within so many evaluations, and what was cut short; "".
+
+    Raises `FitError` or `ValueError` where no start leads anywhere.
+    """
     best: Minimum | None = None
+    failed: Exception = FitError("the model gives no finite number")
+    spent, left = 0, max(evaluations, TRIAL_EVALUATIONS)
     for start in starts:
-
-        def step(count: int, chi_square: float) -> None:
-            del count, chi_square
-            if time.process_time() > end:
-                raise Late
-
-        try:
-            found = problem.minimise(start, tolerance=TRIAL_TOLERANCE, evaluations=TRIAL_EVALUATIONS, progress=step)
-        except Late:
+        if spent >= left:
             break
-        except (FitError, ValueError):
+        try:
+            found = problem.minimise(
+                start, tolerance=TRIAL_TOLERANCE, evaluations=TRIAL_EVALUATIONS, total=left - spent
+            )
+        except (FitError, ValueError) as error:
+            failed = error
             continue
+        spent += found.evaluations
         if best is None or found.chi_square < best.chi_square:
             best = found
     if best is None:
-        raise Late
-    return best
+        raise failed
+    if best.converged and spent < left:
+        return best, ""
+    return best, f"cut short after {spent} evaluations: it counts for the best place that it reached"
 
 
 def ranked(trials: list[Trial]) -> list[Trial]:
     """The trials, the one to keep first (module docstring)."""
     held = [t.tried.held_out for t in trials if t.tried.held_out is not None and math.isfinite(t.tried.held_out)]
-    rows = int((~trials[0].problem.rows).sum())
+    rows = trials[0].held
     limit = (1.0 + CLOSE / math.sqrt(2.0 * max(rows, 1))) * min(held) + 1e-12 if held else math.inf
 
     def aicc(trial: Trial) -> float:

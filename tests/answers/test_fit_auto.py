@@ -49,6 +49,7 @@ N = np.arange(100.0)
 UP_DOWN = 20.0 + 10.0 * np.interp(N % 40, [0.0, 20.0, 40.0], [0.0, 1.0, 0.0])
 DT = np.concatenate([-np.geomspace(100.0, 1.0, 15), np.geomspace(1.0, 100.0, 15)])
 RANDOM = rng(1).uniform(0.5, 2.5, 60) * rng(2).choice([-1.0, 1.0], 60)
+NOISE = rng(8).standard_normal(100)
 
 # text of a file -> what it is taken for, the kind of its recording (None: nothing is fitted), words of the explanation
 FILES = {
@@ -120,6 +121,43 @@ FILES = {
         "paired pulses",
         "Interval",
     ),
+    "an oscilloscope that triggered late": (
+        loop_file().replace("t (s)", "X (s)").replace("\n0,", "\n-0.05,", 1),
+        "hysteresis loop",
+        "loop",
+        "differ by",
+    ),
+    "a baseline before the trigger": (
+        "Time (s),G (S)\n-0.01,1e-6\n" + rows(T, 1e-6 * T**-0.05),
+        "retention",
+        "relaxation",
+        "1 row before t = 0 left out",
+    ),
+    "a baseline at a constant voltage": (
+        "Time (s),V (V),I (A)\n-0.01,0.1,1e-9\n" + rows(T, 0.1 + 0.0 * T, 1e-6 * T**-0.05),
+        "retention",
+        "relaxation",
+        "1 row before t = 0 left out",
+    ),
+    "a rise that the drive made, then the decay": (
+        "Time (s),G (S)\n" + rows(N, 1e-6 * np.where(N < 20, 1.0 + N / 20.0, 1.0 + np.exp(-(N - 20.0) / 30.0))),
+        "retention",
+        "relaxation",
+        "20 rows before G turns, at 20 s, left out as the drive",
+    ),
+    "intervals in no order": (
+        "X (ms),G (S)\n" + rows(DT[::-1], 1e-6 * np.sign(DT)),
+        "STDP window",
+        "stdp window",
+        "both signs",
+    ),
+    "noise over time": ("Time (s),G (S)\n" + rows(N, 1e-6 + 1e-8 * NOISE), "retention", "relaxation", "G over Time"),
+    "noise over a count": (
+        "Pulse number,G (S)\n" + rows(N, 1e-6 + 1e-8 * NOISE),
+        "endurance",
+        "endurance",
+        "neither rises nor falls",
+    ),
     "a window of both signs": (
         "dt (ms),dG/G (%)\n" + rows(DT, np.sign(DT) * 90.0 * np.exp(-np.abs(DT) / 20.0)),
         "STDP window",
@@ -181,6 +219,24 @@ def test_a_flat_top_with_noise_turns_at_its_last_read():
     assert not second.rising
 
 
+COURSES = {"flat": 0.0 * N, "drift": N / 30.0, "decay": -2.0 * np.log(N + 1.0)}
+
+
+@pytest.mark.parametrize("course", COURSES)
+@pytest.mark.parametrize("n", [40, 100])
+def test_noise_is_not_taken_for_ramps(course, n):
+    """The chance is at most 1e-3 on a flat course, and some 3e-3 on a decay: 2 of 200 or fewer."""
+    turned = [len(ramps(COURSES[course][:n] + rng(100 + k).standard_normal(n))) > 1 for k in range(200)]
+    assert sum(turned) <= (0 if course == "flat" else 2)
+
+
+@pytest.mark.parametrize("length", [6, 10, 20, 40])
+def test_noisy_ramps_turn_where_they_turn(length):
+    for k in range(20):
+        y = np.concatenate([np.linspace(0.0, 1.0, length), np.linspace(1.0, 0.0, length)] * 2)
+        assert len(ramps(y + 0.03 * rng(300 + k).standard_normal(y.size))) == 4
+
+
 # --- what describes it ------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +292,33 @@ def test_a_device_beats_the_laws_and_its_rivals_are_named(tmp_path):
         one = next(one for one in found.tried if one.title == rival)
         assert one.found.aicc > found.result.criteria.aicc or one.parameters > 3
     assert "AICc" in found.why
+
+
+def test_candidates_are_compared_without_clipped_rows(tmp_path):
+    """A resistor whose current stopped at the compliance is as ohmic as without it."""
+    v = np.linspace(-2.0, 2.0, 81)
+    found = taken(
+        tmp_path, "V (V),I (A)\n" + rows(v, np.clip(v / 100 + 2e-5 * rng(14).standard_normal(81), -0.01, 0.01))
+    )
+    tried = {one.title: one for one in found.tried}
+    assert tried["ohmic"].error < 0.002
+    assert tried["ohmic"].found.aicc < tried["cell_1t1r"].found.aicc
+    assert found.kept != "cell_1t1r"
+    assert any("compared without these" in note for note in found.part.notes)
+    assert f"of all 81, {int(found.result.clipped.sum())} are clipped" in found.result.points
+
+
+def test_a_trial_that_is_cut_short_says_so_and_keeps_its_place(tmp_path, monkeypatch):
+    """By evaluations: the same on a slow machine, whose clock is not looked at."""
+    from cosim.fitting import trials
+
+    monkeypatch.setattr(trials, "TRIAL_PREDICTED", 1)
+    monkeypatch.setattr(trials, "TRIAL_EVALUATIONS", 3)
+    found = taken(tmp_path, "V (V),I (A)\n" + rows(*triode()))
+    one = next(one for one in found.tried if one.title == "cell_1t1r")
+    assert one.found is not None
+    assert one.note.startswith("cut short after")
+    assert any("cut short" in row[-1] for row in found.table())
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
