@@ -66,6 +66,45 @@ def test_rows_are_selected(tmp_path: Path, case: str) -> None:
     assert read(tmp_path, CELLS, **more) == wanted
 
 
+PREFIXED = "V (V),I\n0.1,900u\n0.2,2.1m\n0.3,3.5m\n0.4,12m\n"
+GAPS = "V (V),I (mA)\n0.1,1\n0.2,OVLD\n0.3,9.9e37\n0.4,4\n0.5,\n0.6,0.5\n"
+BARE = {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I", "unit": "A"}}}
+MILLI = {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I", "unit": "mA"}}}
+
+# text of a file, columns, condition, and the current (mA) of the rows that are read
+COMPARED: dict[str, tuple[str, dict[str, object], str, list[float]]] = {
+    "decimal commas": ("V (V);I (mA)\n0,5;1,5\n1,25;2\n3;4,75\n", IV, "V < 2", [1.5, 2.0]),
+    "decimal commas, three digits": ("V (V);I (mA)\n0,500;1,5\n1,250;2\n3,000;4,75\n", IV, "V > 1", [2.0, 4.75]),
+    "decimal commas, with a unit": ("V (V);I (mA)\n0,5;1,5\n1,25;2\n3;4,75\n", IV, "V >= 1250 mV", [2.0, 4.75]),
+    "decimal commas between tabs": ("V (V)\tI (mA)\n1,250\t1,5\n2,500\t2\n", IV, "V < 2", [1.5]),
+    "prefixes in cells and constant": (PREFIXED, BARE, "I > 1m", [2.1, 3.5, 12.0]),
+    "prefixes in cells alone": (PREFIXED, BARE, "I <= 0.0035", [0.9, 2.1, 3.5]),
+    "prefixes in cells, a unit": (PREFIXED, BARE, "I < 3500 uA and I != 900u", [2.1]),
+    "a prefix in another unit": ("V (V),I (mA)\n1,0.5\n2,2\n", IV, "I > 1m", [2.0]),
+    "a unit of the recipe": ("V (V),I\n1,0.5\n2,2\n", MILLI, "I > 1000 uA", [2.0]),
+    "equal when scaled": ("V (V),I\n1,900u\n2,2m\n", BARE, "I == 0.9m", [0.9]),
+    "units in cells": ("V,I\n1V,900uA\n2V,2mA\n", IV, "I > 1m", [2.0]),
+}
+
+
+@pytest.mark.parametrize("case", COMPARED)
+def test_the_numbers_of_the_fit_are_compared(tmp_path: Path, case: str) -> None:
+    text, body, condition, wanted = COMPARED[case]
+    assert read(tmp_path, text, body, where=condition) == wanted
+
+
+def test_rows_without_a_number_to_compare_are_said(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(GAPS)
+    curve = read_curve(tmp_path / "x.csv", DataSpec.model_validate({**IV, "where": "I < 2 and V < 1"}))
+    assert curve["current"].tolist() == [1e-3, 0.5e-3]
+    assert "3 rows left out (lines 3–4 and 6): no number in column 'I (mA)', as I < 2 needs" in str(curve.reading)
+
+
+def test_a_missing_reading_has_a_decimal_comma_too(tmp_path: Path) -> None:
+    text = "V (V);I (mA)\n0,5;1,5\n1,0;-999,0\n1,5;2,5\n"
+    assert read(tmp_path, text, missing=[-999.0]) == [1.5, 2.5]
+
+
 def test_what_was_selected_is_said(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(CELLS)
@@ -107,6 +146,9 @@ def test_rows_without_a_number_are_masked_where_asked(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "nobody is there": (CELLS, {"where": "cell == 99"}, "no row has cell == 99; the column holds 1452, A7, 1453"),
     "no such column": (CELLS, {"where": "cel == 99"}, "unknown column 'cel'; did you mean cell?"),
+    "beyond all numbers": (CELLS, {"where": "V > 100"}, "the column's numbers lie between 0 and 0.4"),
+    "a decimal comma": (CELLS, {"where": "V > 0,1"}, "where: '0,1' has a comma; write a decimal point"),
+    "a unit against none": ("V (V),I\n1,1\n", {"where": "I > 1 mA"}, "'1 mA' has a unit, and column 'I' has none"),
     "an assignment": (CELLS, {"where": "cell = 99"}, "where: '=' is not an operator"),
     "a call": (CELLS, {"where": "__import__('os').system('x')"}, "is not a comparison of a column with a value"),
     "or": (CELLS, {"where": "cell == 1 or cell == 2"}, "is not a comparison of a column with a value"),

@@ -90,3 +90,26 @@ def test_repetitions_of_a_keithley_4200_are_records(tmp_path: Path) -> None:
 def test_every_format_has_a_file_here() -> None:
     titles = {FORMATS[name].title for name in FORMATS if name != "text"}
     assert titles == {made.title for made in MAKERS.values()} - {""}
+
+
+# A 4200's titles, and the unit that each implies.
+TITLES = {
+    "DrainI": "A", "GateV": "V", "AV": "V", "SMU1I": "A", "DrainI(2)": "A", "I": "A", "Time": "s", "StressTime": "s",
+    "Cp_GB": "F", "Gp_GB": "S", "F_GB": "Hz", "DCV_GB": "V", "Rs": "Ohm", "PulseNumber": "", "Phi": "", "Half": "",
+    "Chi": "", "Lifetime": "", "LogI": "", "SqrtI": "", "dIdV": "", "Vi": "", "Temperature": "",
+}  # fmt: skip
+
+
+def test_titles_of_a_keithley_4200_imply_units(tmp_path: Path) -> None:
+    xlwt = pytest.importorskip("xlwt")
+    pytest.importorskip("python_calamine")
+    book = xlwt.Workbook()
+    data = book.add_sheet("Data")
+    book.add_sheet("Settings").write(0, 0, "Test Name")
+    for column, title in enumerate(TITLES):
+        data.write(0, column, title)
+        for row in (1, 2, 3):
+            data.write(row, column, 0.5 * row)
+    book.save(str(tmp_path / "a.xls"))
+    (table,) = read_file(tmp_path / "a.xls")
+    assert {title: table.unit(k) for k, title in enumerate(table.header)} == TITLES

@@ -188,13 +188,14 @@ def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[
 
 def _selected(table: Table, spec: DataSpec) -> Table:
     """The rows of a record that the recipe asks for, in its order."""
+    stated = {table.find(column.name): column.unit for column in spec.columns.values() if column.unit}
     with at("data"):
         if spec.spans:
             with at("rows"):
                 table = select.lines(table, spec.spans)
         if spec.where is not None:
             with at("where"):
-                table = select.where(table, spec.where)
+                table = select.where(table, spec.where, stated=stated)
         if spec.sequence is not None:
             with at("sequence"):
                 within = [table.find(name) for name in spec.groups.values()]

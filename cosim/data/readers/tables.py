@@ -50,7 +50,7 @@ class Layout:
 
     def is_missing(self, cell: str) -> bool:
         """Whether the user named the cell as missing."""
-        return bool(self.missing) and any(text.same(cell, mark) for mark in self.missing)
+        return bool(self.missing) and any(text.same(cell, mark, self.decimal) for mark in self.missing)
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class Table:
     format: str = ""
 
     @property
+    def lines(self) -> Sequence[int]:
+        """The line of each row in the file."""
+        return self.rows.lines if isinstance(self.rows, Points) else tuple(row.line for row in self.rows)
+
+    @property
     def width(self) -> int:
         """Number of columns."""
         return max(len(self.header), max((len(row.cells) for row in self.rows), default=0))
@@ -142,6 +147,10 @@ class Table:
 
     def values(self, indices: Sequence[int]) -> Array:
         """Columns (k, n), NaN where a cell is empty or named as missing; every other cell has to be a number."""
+        raise NotImplementedError
+
+    def readings(self, column: int) -> Array:
+        """A column (n,) as numbers, NaN where a cell is none, whatever else it is."""
         raise NotImplementedError
 
     def columns(self, indices: Sequence[int]) -> Array:
@@ -212,16 +221,19 @@ class TextTable(Table):
         suffix = text.suffix(cell)
         return "" if not suffix or text.is_prefix(suffix) else units.si_unit(suffix)
 
-    def _number(self, row: TextRow, column: int, decimal: str) -> float:
-        """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
+    def _reading(self, row: TextRow, column: int, decimal: str) -> float | None:
+        """The number in a cell; NaN where it is empty or named as missing, None where it is anything else."""
         cell = row.cell(column)
         if self.layout.is_missing(cell):
             return float("nan")
         value = text.number(cell, decimal)
         if value is None and cell.lower() in text.EMPTY:
             return float("nan")
-        if value is None and text.is_reading(cell):
-            value = self._scaled(row, column, decimal)
+        return self._scaled(row, column, decimal) if value is None and text.is_reading(cell) else value
+
+    def _number(self, row: TextRow, column: int, decimal: str) -> float:
+        """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
+        cell, value = row.cell(column), self._reading(row, column, decimal)
         if value is None:
             raise self.bad(row, column, f"{cell!r} is not a number")
         if abs(value) > text.OVERFLOW:
@@ -249,10 +261,20 @@ class TextTable(Table):
             )
         return value * (other / scale)
 
+    def _decimal(self, indices: Sequence[int]) -> str:
+        asked = (row.cell(index) for row in self.rows for index in indices)
+        return self.layout.decimal or text.decimal_sign(asked, self.delimiter, file=self.path)
+
+    def readings(self, column: int) -> Array:
+        """A column (n,); see `Table.readings`. A column that is asked for has the decimal sign of all that are."""
+        asked = [self.find(name) for name in self.layout.names]
+        decimal = self._decimal(asked if column in asked else [column])
+        read = (self._reading(row, column, decimal) for row in self.rows)
+        return np.array([np.nan if value is None or abs(value) > text.OVERFLOW else value for value in read])
+
     def values(self, indices: Sequence[int]) -> Array:
         """Columns (k, n); see `Table.values`."""
-        asked = [row.cell(index) for row in self.rows for index in indices]
-        decimal = self.layout.decimal or text.decimal_sign(asked, self.delimiter, file=self.path)
+        decimal = self._decimal(indices)
         found = [[self._number(row, index, decimal) for index in indices] for row in self.rows]
         return np.array(found, dtype=float).reshape(len(self.rows), len(indices)).T
 
@@ -270,10 +292,11 @@ class Points(Sequence[TextRow]):
     """The rows of columns of numbers, numbered from 1, as text where one is looked at."""
 
     def __init__(self, columns: Sequence[Array]) -> None:
-        self._columns, self._lines = columns, np.arange(1, len(columns[0]) + 1) if columns else np.arange(0)
+        self._columns = columns
+        self.lines: Sequence[int] = range(1, len(columns[0]) + 1 if columns else 1)
 
     def __len__(self) -> int:
-        return self._lines.size
+        return len(self.lines)
 
     @overload
     def __getitem__(self, at: int) -> TextRow: ...
@@ -282,12 +305,12 @@ class Points(Sequence[TextRow]):
     def __getitem__(self, at: int | slice) -> TextRow | list[TextRow]:
         if isinstance(at, slice):
             return [self[k] for k in range(len(self))[at]]
-        return TextRow(int(self._lines[at]), tuple(_shown(column[at]) for column in self._columns))
+        return TextRow(self.lines[at], tuple(_shown(column[at]) for column in self._columns))
 
     def only(self, rows: NDArray[np.intp]) -> Points:
         """Some of the rows, with their numbers."""
         found = Points([column[rows] for column in self._columns])
-        found._lines = self._lines[rows]
+        found.lines = [self.lines[k] for k in rows.tolist()]
         return found
 
 
@@ -324,6 +347,10 @@ class NumberTable(Table):
                 found[found == value] = np.nan
         return found
 
+    def readings(self, column: int) -> Array:
+        """A column (n,); see `Table.readings`."""
+        return np.asarray(self.values([column])[0])
+
     def only(self, rows: NDArray[np.intp], *notes: str) -> Self:
         """The rows with these indices, in this order, and further ``notes``."""
         points = self.rows.only(rows) if isinstance(self.rows, Points) else self.rows
@@ -354,7 +381,7 @@ def several(tables: Sequence[Table]) -> str:
     """The records of a file in words."""
     listed = "; ".join(
         f"record {i}{f' ({table.name})' if table.name else ''}: {len(table.rows)} rows, "
-        f"{text.spans(row.line for row in table.rows)}, columns {', '.join(title for title in table.header if title)}"
+        f"{text.spans(table.lines)}, columns {', '.join(title for title in table.header if title)}"
         for i, table in enumerate(tables, 1)
     )
     return f"the file holds {len(tables)} records ({listed})"
