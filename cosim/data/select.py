@@ -136,7 +136,7 @@ def _met(table: Table, column: int, one: Comparison, unit: str) -> tuple[NDArray
     if wanted is not None:
         apart = table.readings(column) - wanted
         apart[np.abs(apart) <= ROUNDING * abs(wanted)] = 0.0
-        return compare(apart, 0.0), np.isnan(apart) & (not equality)
+        return np.asarray(compare(apart, 0.0), dtype=bool), np.isnan(apart) & (not equality)
     if not equality and text.is_reading(one.value) and not one.quoted:
         raise InputError(
             f"where: {one.value!r} has a unit, and column {table.label(column)} has none",
@@ -254,7 +254,7 @@ def below_limit(recording: Recording, compliance: str | float) -> Recording:
     note = f"{gone.size} {'row' if gone.size == 1 else 'rows'} left out ({said}): at compliance = {compliance}"
     if reading is not None:
         reading = replace(
-            reading.part([recording.lines[k] for k in np.flatnonzero(kept)], int(kept.sum())),
+            reading.part([recording.lines[k] for k in np.flatnonzero(kept).tolist()], int(kept.sum())),
             notes=(*reading.notes, note),
         )
     return recording.select(kept).with_(reading=reading, fingerprint=recording.fingerprint)

@@ -27,6 +27,7 @@ FAILED = EMPTY - {""} | {
 OVERFLOW = 9.8e37
 # Our choice: more than a fit can use, and what memory holds as cells.
 MAX_BYTES, MAX_LINES = 512 << 20, 10_000_000
+MAX_VALUES = 10_000_000  # numbers of a binary file, which can claim more than it has bytes
 SAMPLE = 2000  # lines that choose the delimiter
 
 _EXPONENT = r"(?:[eEdD][+-]?\d+)?"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ class Table:
         place = f"row {row.line}, column {self.label(column)}: {message}"
         return DataError(place, where=Where(self.path), remedy=remedy)
 
-    def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
+    def complete(self, indices: Sequence[int]) -> tuple[Array, Sequence[int], tuple[str, ...]]:
         """Columns without the rows in which one is missing: (k, n), the index of each row kept, and what was left out.
 
         A row is left out where a cell is named as missing, or at the end where nothing is filled in; raises `DataError`
@@ -207,6 +207,8 @@ class Table:
             f"{len(lines)} {'row' if len(lines) == 1 else 'rows'} left out ({text.spans(lines)}): {why}"
             for why, lines in left.items()
         )
+        if not gaps.any():
+            return values, range(gaps.size), said
         kept = np.flatnonzero(~gaps)
         return values[:, kept], tuple(kept.tolist()), said
 
@@ -278,7 +280,7 @@ class TextTable(Table):
         found = [[self._number(row, index, decimal) for index in indices] for row in self.rows]
         return np.array(found, dtype=float).reshape(len(self.rows), len(indices)).T
 
-    def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
+    def complete(self, indices: Sequence[int]) -> tuple[Array, Sequence[int], tuple[str, ...]]:
         """As `Table.complete`; and says where suffixes were read as SI prefixes."""
         values, kept, said = super().complete(indices)
         for index in indices:
@@ -356,6 +358,23 @@ class NumberTable(Table):
         points = self.rows.only(rows) if isinstance(self.rows, Points) else self.rows
         numbers = tuple(column[rows] for column in self.numbers)
         return replace(self, rows=points, numbers=numbers, notes=(*self.notes, *notes))
+
+
+def check_count(count: int, path: Path) -> None:
+    """Refuse a binary file's numbers before they are made columns; raises `DataError`."""
+    if count > text.MAX_VALUES:
+        raise DataError(
+            f"holds {count} numbers, more than {text.MAX_VALUES}",
+            where=Where(path),
+            remedy="save the columns and rows to be fitted alone",
+        )
+
+
+def real_columns(title: str, values: NDArray[Any]) -> dict[str, Array]:
+    """A vector (n,) as columns: itself, or ``re(title)`` and ``im(title)`` where it has an imaginary part."""
+    if np.iscomplexobj(values) and values.imag.any():
+        return {f"re({title})": values.real.astype(float), f"im({title})": values.imag.astype(float)}
+    return {title: values.real.astype(float, copy=False)}
 
 
 def in_title(title: str) -> tuple[str, str]:
