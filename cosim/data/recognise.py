@@ -124,9 +124,12 @@ def _reads(sheet: Sheet) -> list[tuple[Column, str]]:
 
 
 def _interval(sheet: Sheet) -> list[Part]:
-    """Changes over the interval of two pulses: windows of STDP, pairs of pulses."""
-    intervals = [column for column in sheet.of("s") if column.says("interval") or np.nanmin(column.values) < 0.0]
-    if not intervals:
+    """Changes over the interval of two pulses: windows of STDP, pairs of pulses.
+
+    A time before a trigger is negative too; it is an interval by its title, or where its rows go back and forth.
+    """
+    intervals = [column for column in sheet.of("s") if column.says("interval") or _unordered(column)]
+    if not intervals or (sheet.of("V") and sheet.of("A")):
         return []
     x = intervals[0]
     signed = bool(np.nanmin(x.values) < 0.0 < np.nanmax(x.values))
@@ -147,6 +150,12 @@ def _interval(sheet: Sheet) -> list[Part]:
             sheet.name, sheet.path, "paired pulses", f"{y.title} over the interval {x.title}", curve, notes=sheet.notes
         )
     ]
+
+
+def _unordered(column: Column) -> bool:
+    """Whether it has both signs, in no order that a time has."""
+    steps = np.diff(column.values[np.isfinite(column.values)])
+    return bool(np.nanmin(column.values) < 0.0 and (steps < 0.0).any() and not column.says("time"))
 
 
 def _driven(sheet: Sheet) -> list[Part]:
@@ -472,7 +481,12 @@ def _relaxation(sheet: Sheet, time: Column, y: Column, unit: str, why: str) -> P
     """A read that is left to itself; what comes before its extreme is the drive and is left out."""
     t, notes = time.values, sheet.notes
     order = np.argsort(t, kind="stable")
-    first, far = float(np.nanmin(t)), float(np.nanmax(t))
+    early = int(np.count_nonzero(t < 0.0))
+    if early and np.count_nonzero(t >= 0.0) >= 4:
+        order, notes = order[early:], (*notes, f"{early} row{'s' * (early > 1)} before the time 0 left out")
+    if len(sheet.lines) == t.size and not np.array_equal(order, np.arange(t.size)):
+        sheet = replace(sheet, lines=np.asarray(sheet.lines)[order].tolist())
+    first, far = float(np.nanmin(t[order])), float(np.nanmax(t))
     if not 0.0 <= first <= 0.5 * (far - first):  # a clock's time, not that since the drive
         t, notes = t - first, (*notes, f"the time counts from the first row, {units.show(first, 's')}")
     curve = sheet.curve("relaxation", {"time": t[order], "read": y.values[order]}, {"time": "s", "read": unit})

@@ -21,7 +21,7 @@ from cosim.errors import DataError, InputError, UnitError
 
 # Words of a title that say what a column is, where its unit does not.
 WORDS: Mapping[str, str] = {
-    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|interval|\bisi\b|\blag\b|spacing|delay",
+    "interval": r"Δ\s*t|delta[ _]?t|\bdt\b|t_?(?:post|pre)\b|spike timing|interval|\bisi\b|\blag\b|spacing|delay",
     "time": r"time|\bt\b|elapsed|timestamp",
     "count": r"cycle|count|number|pulses?\b|\bn\b|\bno\b|index|#|switch",
     "ratio": r"ratio|ppf|ppr|facilitation|a2/a1",

@@ -72,12 +72,13 @@ def hysteresis(path: Path) -> None:
 
 
 def pulses_in_time(path: Path) -> None:
-    """An oscilloscope with a device under four pulses and reads between them."""
+    """An oscilloscope with a device under four pulses and reads between them, triggered in the middle."""
     t = np.linspace(0.0, 1.0, 121)
     v = np.full(t.size, 0.1)
     for k, level in enumerate((-1.0, 0.9, -1.3, 1.2)):
         v[(t >= 0.1 + 0.22 * k) & (t < 0.2 + 0.22 * k)] = level
-    MAKERS["Tektronix MSO"].write(path, _loop(t, v, 2))
+    recorded = _loop(t, v, 2)
+    MAKERS["Tektronix MSO"].write(path, Sweep(t - 0.5, recorded.voltage, recorded.current))
 
 
 TRIODE = {"g_on": 4e-3, "v_sat": 2.0, "v_c": 2.5}
