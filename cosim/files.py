@@ -88,7 +88,9 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
     try:
         with open_plain(path, kind=kind) as file:
             size = os.fstat(file.fileno()).st_size
-            data = b"" if size > limit else file.read(limit + 1)
+            data = b"" if size > limit else file.read(size + 1)  # reading reserves what it may read
+            if len(data) > size:  # it grows, or the system does not know its size
+                data += file.read(limit + 1 - len(data))
     except InputError:  # MissingFile is an OSError
         raise
     except OSError as error:

@@ -123,7 +123,8 @@ class Recording:
         groups: Mapping[Group, Sequence[str]] = MappingProxyType({}),
         pulses: Mapping[str, Sequence[Sequence[float]]] = MappingProxyType({}),
     ) -> None:
-        self.kind, self.source, self.lines, self.reading = kind, source, tuple(lines), reading
+        self.kind, self.source, self.reading = kind, source, reading
+        self.lines: Sequence[int] = lines if isinstance(lines, range) else tuple(lines)  # a range of a large table
         if kind not in KINDS:
             raise UnknownName("curve kind", kind, KINDS)
         for name, allowed in KINDS[kind].required(columns).items():

@@ -1,8 +1,9 @@
 """Which rows of a record are read: by their lines, by a condition on their cells, in the order of a column.
 
 A condition is comparisons joined by ``and``: ``cell == 1452 and V > 100 mV``. On the left stands a column, by its
-title (in quotes where it holds an operator or "and") or its number; on the right a number, with a unit or without, or
-a text. Two numbers are compared as numbers, everything else as text in any case. Nothing is evaluated.
+title (in quotes where it holds an operator or "and") or its number; on the right a number, with a unit, an SI prefix or
+neither, or a text. With a number the numbers are compared that a fit would see, with a text the cells as text in any
+case. Nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from cosim.errors import DataError, InputError, UnitError, Where
 Rows = NDArray[np.intp]
 # A stated limit holds values from this part of it on: a unit in compliance regulates to about a thousandth.
 REACHED = 0.999
+# Our choice: numbers that differ by less than this part are one number, written or scaled in two ways.
+ROUNDING = 1e-12
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
     {"==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 )
@@ -90,65 +93,80 @@ def _comparison(term: Sequence[str], condition: str) -> Comparison:
     return Comparison(plain[0], symbol, plain[1], quoted=right[0][0] in "\"'")
 
 
-def where(table: Table, condition: str) -> Table:
-    """The rows that meet a condition; raises `InputError`, `UnknownName`, and `DataError` where none does."""
+def where(table: Table, condition: str, *, stated: Mapping[int, str] = MappingProxyType({})) -> Table:
+    """The rows that meet a condition; raises `InputError`, `UnknownName`, and `DataError` where none does.
+
+    ``stated`` are units by column that the file does not have. A row without a number in a column whose order is asked
+    for is left out, and a note says so.
+    """
     kept = np.ones(len(table.rows), dtype=bool)
+    notes = []
     for one in parse(condition):
         column = _column(table, one.column)
-        test = _test(table, column, one)
-        found = np.array([test(row.cell(column)) for row in table.rows], dtype=bool)
+        found, unread = _met(table, column, one, stated.get(column) or table.unit(column))
         if not found.any():
-            held = list(dict.fromkeys(row.cell(column) for row in table.rows))
-            more = f" and {len(held) - 12} others" if len(held) > 12 else ""
-            raise DataError(
-                f"no row has {one}",
-                where=Where(table.path),
-                remedy=f"the column holds {', '.join(held[:12])}{more}",
-            )
+            raise DataError(f"no row has {one}", where=Where(table.path), remedy=_held(table, column, one))
+        if (left := np.flatnonzero(kept & unread)).size:
+            rows = f"{left.size} {'row' if left.size == 1 else 'rows'}"
+            said = text.spans(table.lines[int(k)] for k in left)
+            notes.append(f"{rows} left out ({said}): no number in column {table.label(column)}, as {one} needs")
         kept &= found
     if not kept.any():
         raise DataError(f"no row has {condition}", where=Where(table.path), remedy="each part alone is met by some")
-    return table.only(np.flatnonzero(kept), f"{np.count_nonzero(kept)} rows where {condition}")
+    return table.only(np.flatnonzero(kept), f"{np.count_nonzero(kept)} rows where {condition}", *notes)
+
+
+def _held(table: Table, column: int, one: Comparison) -> str:
+    if one.symbol not in ("==", "!=") and np.isfinite(values := table.readings(column)).any():
+        return f"the column's numbers lie between {np.nanmin(values):g} and {np.nanmax(values):g}"
+    held = list(dict.fromkeys(row.cell(column) for row in table.rows))
+    more = f" and {len(held) - 12} others" if len(held) > 12 else ""
+    return f"the column holds {', '.join(held[:12])}{more}"
 
 
 def _column(table: Table, name: str) -> int:
     return table.find(int(name) if name.isdecimal() and name not in table.header else name)
 
 
-def _test(table: Table, column: int, one: Comparison) -> Callable[[str], bool]:
+def _met(table: Table, column: int, one: Comparison, unit: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows (n,) meet a comparison, and which have no number where an order needs one."""
     compare, mark = _OPERATORS[one.symbol], one.value.strip().casefold()
-    wanted = None if one.quoted else _number(table, column, one.value)
-    if wanted is None:
-        if one.symbol not in ("==", "!="):
-            raise InputError(f"where: {one.value!r} in {str(one)!r} is not a number", remedy="compare text by == or !=")
-        return lambda cell: compare(cell.strip().casefold(), mark)
+    equality = one.symbol in ("==", "!=")
+    wanted = None if one.quoted else _number(one.value, unit)
+    if wanted is not None:
+        apart = table.readings(column) - wanted
+        apart[np.abs(apart) <= ROUNDING * abs(wanted)] = 0.0
+        return np.asarray(compare(apart, 0.0), dtype=bool), np.isnan(apart) & (not equality)
+    if not equality and text.is_reading(one.value) and not one.quoted:
+        raise InputError(
+            f"where: {one.value!r} has a unit, and column {table.label(column)} has none",
+            remedy="state the column's unit, or write a plain number",
+        )
+    if not equality:
+        raise InputError(f"where: {one.value!r} in {str(one)!r} is not a number", remedy="compare text by == or !=")
+    found = np.array([compare(row.cell(column).strip().casefold(), mark) for row in table.rows], dtype=bool)
+    return found, np.zeros(found.size, dtype=bool)
 
-    def numbers(cell: str) -> bool:
-        value = text.number(cell, table.layout.decimal or ".")
-        if value is None and "," in cell:
-            value = text.number(cell, ",")
-        return one.symbol == "!=" if value is None else compare(value, wanted)
 
-    return numbers
-
-
-def _number(table: Table, column: int, value: str) -> float | None:
-    """A value as a number in the column's unit; None where it is a text."""
-    plain = text.number(value, ".")
+def _number(value: str, unit: str) -> float | None:
+    """A value as a number in a column's unit; None where it is a text."""
+    if "," in value and text.is_reading(value):
+        raise InputError(f"where: {value!r} has a comma", remedy="write a decimal point, or quotes around a text")
+    plain, suffix = text.number(value, "."), text.suffix(value)
     if plain is not None or not text.is_reading(value):
         return plain
-    own = table.unit(column)
+    if not unit:  # "3A" is a name in a column without a unit
+        bare = text.number(value.strip().removesuffix(suffix), ".")
+        return bare * text.factor(suffix) if bare is not None and text.is_prefix(suffix) else None
     try:
-        return float(units.in_unit(units.parse(value, own), own))
+        return float(units.in_unit(units.parse(value, unit), unit))
     except UnitError as error:
-        if not own:
-            return None  # "3A" is a name in a column without a unit
         raise InputError(f"where: {error.message}", remedy=error.remedy) from None
 
 
 def lines(table: Table, spans: Sequence[tuple[int, int]]) -> Table:
     """The rows in these lines of the file, ends included; raises `InputError`, and `DataError` where none is there."""
-    number = np.array([row.line for row in table.rows])
+    number = np.asarray(table.lines)
     kept = np.zeros(number.size, dtype=bool)
     for first, last in spans:
         if not 1 <= first <= last:
@@ -236,7 +254,7 @@ def below_limit(recording: Recording, compliance: str | float) -> Recording:
     note = f"{gone.size} {'row' if gone.size == 1 else 'rows'} left out ({said}): at compliance = {compliance}"
     if reading is not None:
         reading = replace(
-            reading.part([recording.lines[k] for k in np.flatnonzero(kept)], int(kept.sum())),
+            reading.part([recording.lines[k] for k in np.flatnonzero(kept).tolist()], int(kept.sum())),
             notes=(*reading.notes, note),
         )
     return recording.select(kept).with_(reading=reading, fingerprint=recording.fingerprint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Sheet:
     name: str
     path: Path
     columns: tuple[Column, ...]
-    lines: tuple[int, ...]
+    lines: Sequence[int]
     total: int
     header: int | None
     settings: Mapping[str, float] = field(default_factory=dict)
@@ -100,7 +100,9 @@ class Sheet:
         kept = np.all([np.isfinite(array) for array in arrays.values()], axis=0)
         if not kept.any():
             raise DataError("no row has a number in every column that is needed")
-        lines = tuple(np.asarray(self.lines)[kept].tolist()) if len(self.lines) == kept.size else ()
+        lines: Sequence[int] = self.lines if len(self.lines) == kept.size else ()
+        if lines and not kept.all():
+            lines = np.asarray(lines)[kept].tolist()
         out = int(kept.size - kept.sum())
         notes = (*self.notes, f"{out} rows without a number left out") if out else self.notes
         ends = ((lines[0], lines[-1]),) if lines else ((0, 0),)
@@ -125,6 +127,9 @@ def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
         try:
             values = table.columns([index])[0]
         except DataError as error:
+            if isinstance(table, NumberTable):
+                notes.append(f"{error.message}, and is not used")
+                continue
             cells = [cell for row in table.rows if (cell := row.cell(index))]
             if sum(map(is_number, cells)) > len(cells) / 2:
                 notes.append(f"column {table.label(index)} is not used: {error.message}")
@@ -142,8 +147,8 @@ def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
         columns.append(Column(title or f"column {index + 1}", si if unit else "", values * scale, index + 1))
     if words:
         notes.append(f"columns of text are not used: {', '.join(words)}")
-    lines = tuple(row.line for row in table.rows)
-    return Sheet(name, table.path, tuple(columns), lines, len(table.rows), table.header_line, stated, tuple(notes))
+    total, head = len(table.rows), table.header_line
+    return Sheet(name, table.path, tuple(columns), table.lines, total, head, stated, tuple(notes))
 
 
 _SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")

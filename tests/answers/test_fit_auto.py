@@ -164,6 +164,31 @@ FILES = {
         "stdp window",
         "both signs",
     ),
+    "intervals back and forth, without a word": (
+        "x (ms),dG/G (%)\n" + rows(DT[::-1], np.sign(DT) * 90.0 * np.exp(-np.abs(DT) / 20.0)),
+        "STDP window",
+        "stdp window",
+        "both signs",
+    ),
+    "an oscilloscope with rows before its trigger": (
+        "t (s),V (V),I (A)\n"
+        + rows(N - 50.0, np.repeat([0.1, 1.0, 0.1, -1.0, 0.1], 20), 1e-6 * np.repeat([1.0, 12.0, 2.0, -9.0, 1.2], 20)),
+        "transient",
+        "loop",
+        "rests on levels",
+    ),
+    "a sweep with rows before its trigger": (
+        "Delay (s),V (V),I (A)\n" + rows(np.linspace(-0.5, 0.5, triode()[0].size), *triode()),
+        "I-V sweep",
+        "i-v",
+        "1 sweep",
+    ),
+    "retention with a row before its trigger": (
+        "t (s),G (uS)\n" + rows(np.append(-0.01, T), np.append(20.0, 50.0 * T**-0.05)),
+        "retention",
+        "relaxation",
+        "1 row before t = 0 left out",
+    ),
     "a gate that is swept": (
         "Vg (V),Vd (V),Id (A)\n" + rows(N / 50.0, 0.1 + 0.0 * N, 1e-6 * N),
         "transfer curve",
@@ -195,6 +220,15 @@ def test_a_file_is_taken_for_what_it_is(name, tmp_path):
     assert {None if part.curve is None else part.curve.kind for part in found} == {kind}
     assert words in " ".join([found[0].why, found[0].refused, *found[0].notes])
     assert all((part.curve is None) == bool(part.refused) for part in found)
+
+
+def test_rows_before_a_trigger_are_not_fitted(tmp_path):
+    file = tmp_path / "data.csv"
+    file.write_text("t (ms),G (uS)\n" + rows([-10.0, *T[::-1]], [20.0, *(50.0 * T[::-1] ** -0.05)]))
+    (part,) = recognise(file)
+    np.testing.assert_allclose(part.curve["time"], 1e-3 * T, rtol=1e-5)
+    np.testing.assert_allclose(part.curve.measured, 50e-6 * T**-0.05, rtol=1e-5)
+    assert part.curve.lines == tuple(range(T.size + 2, 2, -1))
 
 
 def test_sweep_rate_makes_the_time_of_a_loop(tmp_path):

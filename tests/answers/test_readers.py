@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,7 +19,11 @@ from cosim.data.spec import DataSpec
 from cosim.errors import CosimError, DataError, EngineMissing, InputError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
+from cosim.packages import process_unchanged
 from instruments import MAKERS, sweep
+
+with process_unchanged():
+    from scipy.io import savemat
 
 IV = {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I"}}}
 G_ON = {"name": "r", "device": "access_transistor", "fit": {"vary": ["g_on"]}}
@@ -66,6 +71,45 @@ def test_rows_are_selected(tmp_path: Path, case: str) -> None:
     assert read(tmp_path, CELLS, **more) == wanted
 
 
+PREFIXED = "V (V),I\n0.1,900u\n0.2,2.1m\n0.3,3.5m\n0.4,12m\n"
+GAPS = "V (V),I (mA)\n0.1,1\n0.2,OVLD\n0.3,9.9e37\n0.4,4\n0.5,\n0.6,0.5\n"
+BARE = {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I", "unit": "A"}}}
+MILLI = {"kind": "i-v", "columns": {"voltage": {"name": "V"}, "current": {"name": "I", "unit": "mA"}}}
+
+# text of a file, columns, condition, and the current (mA) of the rows that are read
+COMPARED: dict[str, tuple[str, dict[str, object], str, list[float]]] = {
+    "decimal commas": ("V (V);I (mA)\n0,5;1,5\n1,25;2\n3;4,75\n", IV, "V < 2", [1.5, 2.0]),
+    "decimal commas, three digits": ("V (V);I (mA)\n0,500;1,5\n1,250;2\n3,000;4,75\n", IV, "V > 1", [2.0, 4.75]),
+    "decimal commas, with a unit": ("V (V);I (mA)\n0,5;1,5\n1,25;2\n3;4,75\n", IV, "V >= 1250 mV", [2.0, 4.75]),
+    "decimal commas between tabs": ("V (V)\tI (mA)\n1,250\t1,5\n2,500\t2\n", IV, "V < 2", [1.5]),
+    "prefixes in cells and constant": (PREFIXED, BARE, "I > 1m", [2.1, 3.5, 12.0]),
+    "prefixes in cells alone": (PREFIXED, BARE, "I <= 0.0035", [0.9, 2.1, 3.5]),
+    "prefixes in cells, a unit": (PREFIXED, BARE, "I < 3500 uA and I != 900u", [2.1]),
+    "a prefix in another unit": ("V (V),I (mA)\n1,0.5\n2,2\n", IV, "I > 1m", [2.0]),
+    "a unit of the recipe": ("V (V),I\n1,0.5\n2,2\n", MILLI, "I > 1000 uA", [2.0]),
+    "equal when scaled": ("V (V),I\n1,900u\n2,2m\n", BARE, "I == 0.9m", [0.9]),
+    "units in cells": ("V,I\n1V,900uA\n2V,2mA\n", IV, "I > 1m", [2.0]),
+}
+
+
+@pytest.mark.parametrize("case", COMPARED)
+def test_the_numbers_of_the_fit_are_compared(tmp_path: Path, case: str) -> None:
+    text, body, condition, wanted = COMPARED[case]
+    assert read(tmp_path, text, body, where=condition) == wanted
+
+
+def test_rows_without_a_number_to_compare_are_said(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(GAPS)
+    curve = read_curve(tmp_path / "x.csv", DataSpec.model_validate({**IV, "where": "I < 2 and V < 1"}))
+    assert curve["current"].tolist() == [1e-3, 0.5e-3]
+    assert "3 rows left out (lines 3–4 and 6): no number in column 'I (mA)', as I < 2 needs" in str(curve.reading)
+
+
+def test_a_missing_reading_has_a_decimal_comma_too(tmp_path: Path) -> None:
+    text = "V (V);I (mA)\n0,5;1,5\n1,0;-999,0\n1,5;2,5\n"
+    assert read(tmp_path, text, missing=[-999.0]) == [1.5, 2.5]
+
+
 def test_what_was_selected_is_said(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(CELLS)
@@ -107,6 +151,9 @@ def test_rows_without_a_number_are_masked_where_asked(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "nobody is there": (CELLS, {"where": "cell == 99"}, "no row has cell == 99; the column holds 1452, A7, 1453"),
     "no such column": (CELLS, {"where": "cel == 99"}, "unknown column 'cel'; did you mean cell?"),
+    "beyond all numbers": (CELLS, {"where": "V > 100"}, "the column's numbers lie between 0 and 0.4"),
+    "a decimal comma": (CELLS, {"where": "V > 0,1"}, "where: '0,1' has a comma; write a decimal point"),
+    "a unit against none": ("V (V),I\n1,1\n", {"where": "I > 1 mA"}, "'1 mA' has a unit, and column 'I' has none"),
     "an assignment": (CELLS, {"where": "cell = 99"}, "where: '=' is not an operator"),
     "a call": (CELLS, {"where": "__import__('os').system('x')"}, "is not a comparison of a column with a value"),
     "or": (CELLS, {"where": "cell == 1 or cell == 2"}, "is not a comparison of a column with a value"),
@@ -295,6 +342,31 @@ def _mat_deep() -> bytes:
     return _mat(inner)
 
 
+def _mat_zeros() -> bytes:
+    """Eleven million bytes of zero in a few kilobytes."""
+    size = 11_000_000
+    name = struct.pack("<HH", 1, 1) + b"V\0\0\0"
+    body = struct.pack("<IIII", 6, 8, 9, 0) + struct.pack("<IIII", 5, 8, size, 1) + name
+    body += struct.pack("<II", 2, size) + bytes(size + -size % 8)
+    packed = zlib.compress(struct.pack("<II", 14, len(body)) + body, 9)
+    return _mat(struct.pack("<II", 15, len(packed)) + packed)
+
+
+def _tdms_many() -> bytes:
+    import nptdms
+
+    out = io.BytesIO()
+    with nptdms.TdmsWriter(out) as file:
+        parts = [nptdms.ChannelObject("g", name, np.zeros(5_100_000, dtype=np.int8)) for name in "ab"]
+        file.write_segment(parts)
+    return out.getvalue()
+
+
+def _raw_many() -> bytes:
+    head = "Title: x\nPlotname: Transient Analysis\nFlags: real\nNo. Variables: 1\nNo. Points: 10000001\nVariables:\n"
+    return f"{head}\t0\ttime\ttime\nBinary:\n".encode() + bytes(8 * 10_000_001)
+
+
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a workbook that unpacks to 9 MiB": (_bomb, "unpacks to more than 8 MiB"),
     "a cell in the last corner of a sheet": (_corner, "spans 1048576 rows and 16384 columns"),
@@ -302,6 +374,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "an archive that is no workbook": (lambda: _archive({"a.csv": b"1,2\n"}), "is an archive, not a workbook"),
     "a MATLAB file that unpacks to 9 MiB": (_mat_bomb, "unpacks to more than 8 MiB"),
     "a MATLAB file of 20000 nested structures": (_mat_deep, "nested too deep"),
+    "a MATLAB file of 11 million bytes of zero": (_mat_zeros, "holds 11000000 numbers, more than 10000000"),
+    "a TDMS file of 10 million bytes": (_tdms_many, "holds 10200000 numbers, more than 10000000"),
+    "a raw file of 10 million points": (_raw_many, "numbers, more than 10000000; save the columns and rows"),
     "MATLAB 7.3": (lambda: b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n", "'-v7'"),
     "HDF5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(100), "version 7.3, which is HDF5"),
     "a TDMS file of 2^60 values": (
@@ -326,7 +401,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     make, message = HOSTILE[case]
     for module in (excel, mat):
-        monkeypatch.setattr(module, "MAX_UNPACKED", 8 << 20)
+        monkeypatch.setattr(module, "MAX_UNPACKED", (8 << 20) if "9 MiB" in case else module.MAX_UNPACKED)
     if "workbook" in case or "sheet" in case:
         pytest.importorskip("python_calamine")
     if "TDMS" in case:
@@ -338,6 +413,22 @@ def test_hostile_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert message in str(caught.value)
     assert "hostile.bin" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_binary_file_takes_little_more_than_its_numbers(tmp_path: Path) -> None:
+    from cosim.data.sheets import sheets_of
+
+    n = 400_000
+    vectors = {name: np.arange(n) % 7 for name in ("V", "I")}
+    savemat(tmp_path / "x.mat", {k: v.astype(np.int8) for k, v in vectors.items()}, do_compression=True)
+    body = {"kind": "i-v", "columns": {"voltage": {"name": "V", "unit": "V"}, "current": {"name": "I", "unit": "A"}}}
+    tracemalloc.start()
+    curve = read_curve(tmp_path / "x.mat", DataSpec.model_validate(body))
+    sheets = sheets_of(tmp_path / "x.mat")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(curve), sheets[0].lines[n - 1]) == (n, n)
+    assert peak < 12 * 8 * n  # columns, their copies in SI and their masks; numbered lines as objects take 40 n each
 
 
 @pytest.mark.parametrize(("name", "package"), [("Excel", "python-calamine"), ("TDMS", "nptdms")])

@@ -146,7 +146,7 @@ def read_columns(path: Path, spec: DataSpec) -> Curve:
         parts[0].conditions,
         str(path),
         fingerprint(path),
-        tuple(line for part in once for line in part.lines),
+        once[0].lines if len(once) == 1 else [line for part in once for line in part.lines],
         _reading(tables, [part.lines for part in parts], notes),
         {group: [label for part in once for label in part.groups[group]] for group in spec.groups},
     )
@@ -188,13 +188,14 @@ def _records(path: Path, spec: DataSpec, names: tuple[str | int, ...]) -> tuple[
 
 def _selected(table: Table, spec: DataSpec) -> Table:
     """The rows of a record that the recipe asks for, in its order."""
+    stated = {table.find(column.name): column.unit for column in spec.columns.values() if column.unit}
     with at("data"):
         if spec.spans:
             with at("rows"):
                 table = select.lines(table, spec.spans)
         if spec.where is not None:
             with at("where"):
-                table = select.where(table, spec.where)
+                table = select.where(table, spec.where, stated=stated)
         if spec.sequence is not None:
             with at("sequence"):
                 within = [table.find(name) for name in spec.groups.values()]
@@ -247,9 +248,9 @@ def _columns(table: Table, spec: DataSpec) -> Curve:
         if column.shift:
             side = f"{abs(column.shift)} {'below' if column.shift > 0 else 'above'}"
             notes.append(f"{name}: of the row {side}; {first + last} of the rows left out for it")
-    rows = [table.rows[k] for k in kept[first : first + n]]
-    lines = tuple(row.line for row in rows)
-    groups = {group: [row.cell(index) for row in rows] for group, index in labels.items()}
+    rows, lines = kept[first : first + n], table.lines
+    lines = lines[rows.start : rows.stop] if isinstance(rows, range) else [lines[k] for k in rows]
+    groups = {group: [table.rows[k].cell(index) for k in rows] for group, index in labels.items()}
     reading = _reading([whole], [lines], notes)
     return Curve(spec.kind, columns, si, conditions, str(table.path), "-", lines, reading, groups)
 

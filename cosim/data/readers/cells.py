@@ -27,6 +27,7 @@ FAILED = EMPTY - {""} | {
 OVERFLOW = 9.8e37
 # Our choice: more than a fit can use, and what memory holds as cells.
 MAX_BYTES, MAX_LINES = 512 << 20, 10_000_000
+MAX_VALUES = 10_000_000  # numbers of a binary file, which can claim more than it has bytes
 SAMPLE = 2000  # lines that choose the delimiter
 
 _EXPONENT = r"(?:[eEdD][+-]?\d+)?"
@@ -138,12 +139,15 @@ def number(cell: str, decimal: str) -> float | None:
     return float(text.lower().replace("d", "e")) if _NUMBER.fullmatch(text) else None
 
 
-def same(cell: str, mark: str | float) -> bool:
-    """Whether a cell is what a user wrote for a missing reading: the same text in any case, or the same number."""
+def same(cell: str, mark: str | float, decimal: str | None) -> bool:
+    """Whether a cell is what a user wrote for a missing reading: the same text in any case, or the same number.
+
+    Where the cell's ``decimal`` sign is not stated, it may be either.
+    """
     if isinstance(mark, str) and cell.strip().casefold() == mark.strip().casefold():
         return True
     wanted = number(mark, ".") if isinstance(mark, str) else float(mark)
-    return wanted is not None and number(cell, ".") == wanted
+    return wanted is not None and any(number(cell, sign) == wanted for sign in decimal or ".,")
 
 
 def decimal_sign(cells: Iterable[str], delimiter: str, *, file: Path) -> str:
@@ -167,9 +171,10 @@ def decimal_sign(cells: Iterable[str], delimiter: str, *, file: Path) -> str:
 
 def spans(lines: Iterable[int]) -> str:
     """Line numbers in words: "line 4", "lines 2–21 and 30"."""
-    ordered = sorted(lines)
-    runs: list[list[int]] = []
-    for line in ordered:
+    whole = isinstance(lines, range) and len(lines) > 0  # of a table that may be large
+    ordered = lines if isinstance(lines, range) else sorted(lines)
+    runs: list[list[int]] = [[ordered[0], ordered[-1]]] if whole else []
+    for line in () if whole else ordered:
         if runs and line == runs[-1][1] + 1:
             runs[-1][1] = line
         else:

@@ -1,12 +1,15 @@
 """Keithley 4200 (Clarius, KITE): a workbook with a sheet ``Data``, one ``AppendN`` for each repetition, ``Settings``.
 
-``Data`` has a title per column and no units: ``DrainI``, ``DrainV``, ``GateV``, ``Time``, whose last letters say what
-they are. ``Settings`` lists, for each terminal, what it forced and its compliance, which is passed on as a note.
+``Data`` has a title per column and no units: ``DrainI``, ``DrainV``, ``GateV``, ``Time``. A terminal's name and a
+quantity's letter, or the whole title of a capacitance meter, say the unit; of any other title ("PulseNumber", "LogI",
+"Phi") nothing is concluded. ``Settings`` lists, for each terminal, what it forced and its compliance, which is passed
+on as a note.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +18,13 @@ from cosim.data.readers.table import TextFile
 from cosim.data.readers.tables import Layout, TextTable
 
 _DATA = re.compile(r"data|append\d*|run\d+", re.IGNORECASE)
-# By the end of a title, longest first: capacitance meters write Cp_GB, Gp_GB, F_GB.
-_ENDS = {"time": "s", "cp": "F", "cs": "F", "gp": "S", "rs": "Ohm", "i": "A", "v": "V", "r": "Ohm", "f": "Hz"}
+# What an analysis wrote over a current or a voltage is in another unit.
+_MADE = re.compile(r"log|ln|sqrt|norm|ratio|rel", re.IGNORECASE)
+_TITLES: Mapping[str, str] = {
+    r"(?:[A-Z]\w*[a-z0-9]|[A-Z]|DC|AC)?I": "A", r"(?:[A-Z]\w*[a-z0-9]|[A-Z]|DC|AC)?V": "V",
+    r"(?:[A-Z]\w*[a-z0-9])?Time|TIME|time": "s", r"(?:[A-Z]\w*[a-z0-9]|[A-Z])?R|R[sp]": "Ohm",
+    r"C[sp]": "F", r"G[sp]": "S", r"F|Freq|Frequency": "Hz",
+}  # fmt: skip
 
 
 def is_it(files: list[TextFile]) -> bool:
@@ -33,8 +41,10 @@ def tables(path: Path, files: list[TextFile], layout: Layout, *, format: str) ->
 
 
 def _unit(title: str) -> str:
-    word = re.sub(r"(\(\d+\)|_\w+)$", "", title.strip()).casefold()
-    return next((unit for end, unit in _ENDS.items() if word.endswith(end)), "")
+    word = re.sub(r"(\(\d+\)|_\w+)$", "", title.strip())  # of a step, of a capacitance meter: "DrainI(2)", "Cp_GB"
+    if _MADE.match(word):
+        return ""
+    return next((unit for pattern, unit in _TITLES.items() if re.fullmatch(pattern, word)), "")
 
 
 def _limits(settings: TextFile) -> list[str]:

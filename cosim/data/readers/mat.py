@@ -1,7 +1,8 @@
 """MATLAB ``.mat``, versions 4 to 7, by scipy: vectors of one length are the columns of a record.
 
 A matrix with at least as many rows as columns gives a record of columns ``name_1``, ``name_2``, …; so does a structure,
-with a column per field. Version 7.3 is HDF5, and is refused with the remedy.
+with a column per field. Complex ones have columns ``re(name)`` and ``im(name)``. What gives no column is named in a
+note. Version 7.3 is HDF5, and is refused with the remedy.
 """
 
 from __future__ import annotations
@@ -10,27 +11,40 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.data.readers.cells import MAX_BYTES
-from cosim.data.readers.tables import Layout, NumberTable
+from cosim.data.readers.tables import Layout, NumberTable, check_count, real_columns
 from cosim.devices.base import Array
 from cosim.errors import DataError, Where
 from cosim.files import read_plain
 from cosim.packages import process_unchanged
 
 # Our choice. Structures within structures: deeper ones would exhaust the stack of the library.
-MAX_UNPACKED, MAX_DEPTH, MAX_ELEMENTS = 512 << 20, 8, 1_000_000
+MAX_UNPACKED, MAX_DEPTH, MAX_ELEMENTS = 128 << 20, 8, 1_000_000
 _MATRIX, _COMPRESSED = 14, 15
 
 
 def begins(head: bytes) -> bool:
-    """Whether its header names MATLAB, or it is HDF5."""
-    return head.startswith((b"MATLAB ", b"\x89HDF\r\n\x1a\n"))
+    """Whether its header names MATLAB, or it is HDF5, or begins with a matrix as in version 4."""
+    return head.startswith((b"MATLAB ", b"\x89HDF\r\n\x1a\n")) or _is_version_4(head)
+
+
+def _is_version_4(head: bytes) -> bool:
+    """Whether a matrix begins: its type (order of bytes, a zero, precision, kind), size, imaginary flag and name."""
+    if len(head) < 22:
+        return False
+    order, kind = ("<", 0) if head[0] or not head[2:4].strip(b"\0") else (">", 1000)
+    stated, rows, columns, imaginary, length = struct.unpack_from(f"{order}5i", head)
+    known = stated - kind in {10 * precision + form for precision in range(6) for form in range(3)}
+    sized = rows >= 0 and columns >= 0 and imaginary in (0, 1) and 2 <= length <= 64
+    name = head[20 : 20 + length] if known and sized else b""
+    return name.endswith(b"\0") and name[:-1].decode("latin-1").isidentifier()
 
 
 def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
@@ -45,7 +59,8 @@ def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
             where=Where(path),
             remedy="save it with save('file.mat', '-v7')",
         )
-    _check(path, data)
+    if not _is_version_4(data[:100]):  # which packs nothing
+        _check(path, data)
     stream: Any = io.BytesIO(data)  # whose stubs know paths alone
     try:
         with warnings.catch_warnings():
@@ -59,30 +74,56 @@ def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
             f"cannot be read as a MATLAB file: {said}", where=Where(path), remedy="it may be cut off: copy it again"
         ) from None
     variables = {name: value for name, value in found.items() if not name.startswith("__")}
-    made = _records(variables, "")
+    unused: list[str] = []
+    made = _records(variables, "", unused, path)
     if not made:
         raise DataError(
-            f"holds no vectors of numbers, only {', '.join(map(repr, list(variables)[:20])) or 'nothing'}",
+            f"holds no vectors of numbers, only {_listed(unused) or 'nothing'}",
             where=Where(path),
             remedy="save the columns as vectors, or as fields of a structure; a table object needs table2struct(T, "
             "'ToScalar', true)",
         )
-    return tuple(NumberTable.of(path, columns, units={}, layout=layout, name=name) for name, columns in made)
+    notes = (f"not used: {_listed(unused)}",) if unused else ()
+    return tuple(
+        NumberTable.of(path, columns, units={}, layout=layout, name=name, notes=notes) for name, columns in made
+    )
 
 
-def _records(variables: Mapping[str, Any], name: str) -> list[tuple[str, dict[str, Array]]]:
-    """(name, columns) of all vectors of each length, of each matrix and of each structure."""
+def _listed(unused: Sequence[str]) -> str:
+    return ", ".join(unused[:20]) + (f" and {len(unused) - 20} others" if len(unused) > 20 else "")
+
+
+def _records(
+    variables: Mapping[str, Any], name: str, unused: list[str], path: Path
+) -> list[tuple[str, dict[str, Array]]]:
+    """(name, columns) of all vectors of each length, of each matrix and structure; ``unused`` gets what is neither."""
     vectors: dict[int, dict[str, Array]] = {}
     made = []
+    check_count(sum(v.size for v in variables.values() if isinstance(v, np.ndarray) and v.dtype.kind in "biufc"), path)
     for title, value in variables.items():
         array = np.asarray(value)
         if array.dtype.names and array.ndim == 0:
-            made += _records({field: array[field].item() for field in array.dtype.names}, title)
-        elif array.dtype.kind in "biuf" and array.ndim == 1 and array.size > 1:
-            vectors.setdefault(array.size, {})[title] = array.astype(float)
-        elif array.dtype.kind in "biuf" and array.ndim == 2 and array.shape[0] >= array.shape[1]:
-            made.append((title, {f"{title}_{k}": column.astype(float) for k, column in enumerate(array.T, 1)}))
+            fields = {field: array[field].item() for field in array.dtype.names}
+            made += _records(fields, f"{name}.{title}" if name else title, unused, path)
+        elif array.dtype.kind in "biufc" and array.ndim == 1 and array.size > 1:
+            vectors.setdefault(array.size, {}).update(real_columns(title, array))
+        elif array.dtype.kind in "biufc" and array.ndim == 2 and array.shape[0] >= array.shape[1]:
+            columns = [real_columns(f"{title}_{k}", column) for k, column in enumerate(array.T, 1)]
+            made.append((title, {label: column for part in columns for label, column in part.items()}))
+        else:
+            unused.append(f"{f'{name}.{title}' if name else title} ({_described(array)})")
     return [(name, columns) for _, columns in sorted(vectors.items(), reverse=True)] + made
+
+
+def _described(array: NDArray[Any]) -> str:
+    if array.dtype.names:
+        return "an array of structures"
+    if array.dtype.kind not in "biufc":
+        return "text" if array.dtype.kind in "US" else "an object or a cell array"
+    if array.size <= 1:
+        return "a single number" if array.size else "empty"
+    size = " × ".join(map(str, array.shape))
+    return f"{size}, wider than tall: save its transpose" if array.ndim == 2 else size
 
 
 def _check(path: Path, data: bytes) -> None:

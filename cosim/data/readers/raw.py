@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cosim.data.readers.tables import Layout, NumberTable
+from cosim.data.readers.tables import Layout, NumberTable, check_count, real_columns
 from cosim.devices.base import Array
-from cosim.engines.raw import RawPlot, read_raw
+from cosim.engines.raw import RawBlock, stream_raw
 
 _TYPES = {"time": "s", "voltage": "V", "frequency": "Hz", "resistance": "Ohm", "power": "W"}
 
@@ -27,20 +27,26 @@ def begins(head: bytes) -> bool:
 
 def tables(path: Path, layout: Layout) -> tuple[NumberTable, ...]:
     """The plots; raises `DataError`."""
-    return tuple(table for plot in read_raw(path) if plot.values for table in _of(path, plot, layout))
+    plots: dict[int, list[RawBlock]] = {}
+    count = 0
+    for block in stream_raw(path):
+        count += sum(values.size for values in block.values)
+        check_count(count, path)
+        plots.setdefault(block.plot, []).append(block)
+    return tuple(table for plot in plots.values() if plot[0].values for table in _of(path, plot, layout))
 
 
-def _of(path: Path, plot: RawPlot, layout: Layout) -> list[NumberTable]:
+def _of(path: Path, blocks: list[RawBlock], layout: Layout) -> list[NumberTable]:
     columns: dict[str, Array] = {}
     units: dict[str, str] = {}
-    notes, length = [], len(plot.values[0])
-    for name, kind, values in zip(plot.names, plot.types, plot.values, strict=True):
+    plot = blocks[0]
+    vectors = [np.concatenate(parts) for parts in zip(*(block.values for block in blocks), strict=True)]
+    notes, length = [], len(vectors[0])
+    for name, kind, values in zip(plot.names, plot.types, vectors, strict=True):
         if len(values) != length:
             notes.append(f"{name} has {len(values)} of {length} values, and is left out")
             continue
-        parts = {name: values.real}
-        if np.iscomplexobj(values) and values.imag.any():
-            parts = {f"re({name})": values.real, f"im({name})": values.imag}
+        parts = real_columns(name, values)
         columns.update(parts)
         units.update(dict.fromkeys(parts, "A" if "current" in kind else _TYPES.get(kind, "")))
     whole = NumberTable.of(path, columns, units=units, layout=layout, notes=tuple(notes), name=plot.name)

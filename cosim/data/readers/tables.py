@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Layout:
 
     def is_missing(self, cell: str) -> bool:
         """Whether the user named the cell as missing."""
-        return bool(self.missing) and any(text.same(cell, mark) for mark in self.missing)
+        return bool(self.missing) and any(text.same(cell, mark, self.decimal) for mark in self.missing)
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class Table:
     format: str = ""
 
     @property
+    def lines(self) -> Sequence[int]:
+        """The line of each row in the file."""
+        return self.rows.lines if isinstance(self.rows, Points) else tuple(row.line for row in self.rows)
+
+    @property
     def width(self) -> int:
         """Number of columns."""
         return max(len(self.header), max((len(row.cells) for row in self.rows), default=0))
@@ -144,6 +149,10 @@ class Table:
         """Columns (k, n), NaN where a cell is empty or named as missing; every other cell has to be a number."""
         raise NotImplementedError
 
+    def readings(self, column: int) -> Array:
+        """A column (n,) as numbers, NaN where a cell is none, whatever else it is."""
+        raise NotImplementedError
+
     def columns(self, indices: Sequence[int]) -> Array:
         """As `values`; raises `DataError` for a column without numbers too."""
         found = self.values(indices)
@@ -169,7 +178,7 @@ class Table:
         place = f"row {row.line}, column {self.label(column)}: {message}"
         return DataError(place, where=Where(self.path), remedy=remedy)
 
-    def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
+    def complete(self, indices: Sequence[int]) -> tuple[Array, Sequence[int], tuple[str, ...]]:
         """Columns without the rows in which one is missing: (k, n), the index of each row kept, and what was left out.
 
         A row is left out where a cell is named as missing, or at the end where nothing is filled in; raises `DataError`
@@ -198,6 +207,8 @@ class Table:
             f"{len(lines)} {'row' if len(lines) == 1 else 'rows'} left out ({text.spans(lines)}): {why}"
             for why, lines in left.items()
         )
+        if not gaps.any():
+            return values, range(gaps.size), said
         kept = np.flatnonzero(~gaps)
         return values[:, kept], tuple(kept.tolist()), said
 
@@ -212,16 +223,19 @@ class TextTable(Table):
         suffix = text.suffix(cell)
         return "" if not suffix or text.is_prefix(suffix) else units.si_unit(suffix)
 
-    def _number(self, row: TextRow, column: int, decimal: str) -> float:
-        """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
+    def _reading(self, row: TextRow, column: int, decimal: str) -> float | None:
+        """The number in a cell; NaN where it is empty or named as missing, None where it is anything else."""
         cell = row.cell(column)
         if self.layout.is_missing(cell):
             return float("nan")
         value = text.number(cell, decimal)
         if value is None and cell.lower() in text.EMPTY:
             return float("nan")
-        if value is None and text.is_reading(cell):
-            value = self._scaled(row, column, decimal)
+        return self._scaled(row, column, decimal) if value is None and text.is_reading(cell) else value
+
+    def _number(self, row: TextRow, column: int, decimal: str) -> float:
+        """One cell; NaN where it is empty or named as missing; raises `DataError` with row and column."""
+        cell, value = row.cell(column), self._reading(row, column, decimal)
         if value is None:
             raise self.bad(row, column, f"{cell!r} is not a number")
         if abs(value) > text.OVERFLOW:
@@ -249,14 +263,24 @@ class TextTable(Table):
             )
         return value * (other / scale)
 
+    def _decimal(self, indices: Sequence[int]) -> str:
+        asked = (row.cell(index) for row in self.rows for index in indices)
+        return self.layout.decimal or text.decimal_sign(asked, self.delimiter, file=self.path)
+
+    def readings(self, column: int) -> Array:
+        """A column (n,); see `Table.readings`. A column that is asked for has the decimal sign of all that are."""
+        asked = [self.find(name) for name in self.layout.names]
+        decimal = self._decimal(asked if column in asked else [column])
+        read = (self._reading(row, column, decimal) for row in self.rows)
+        return np.array([np.nan if value is None or abs(value) > text.OVERFLOW else value for value in read])
+
     def values(self, indices: Sequence[int]) -> Array:
         """Columns (k, n); see `Table.values`."""
-        asked = [row.cell(index) for row in self.rows for index in indices]
-        decimal = self.layout.decimal or text.decimal_sign(asked, self.delimiter, file=self.path)
+        decimal = self._decimal(indices)
         found = [[self._number(row, index, decimal) for index in indices] for row in self.rows]
         return np.array(found, dtype=float).reshape(len(self.rows), len(indices)).T
 
-    def complete(self, indices: Sequence[int]) -> tuple[Array, tuple[int, ...], tuple[str, ...]]:
+    def complete(self, indices: Sequence[int]) -> tuple[Array, Sequence[int], tuple[str, ...]]:
         """As `Table.complete`; and says where suffixes were read as SI prefixes."""
         values, kept, said = super().complete(indices)
         for index in indices:
@@ -270,10 +294,11 @@ class Points(Sequence[TextRow]):
     """The rows of columns of numbers, numbered from 1, as text where one is looked at."""
 
     def __init__(self, columns: Sequence[Array]) -> None:
-        self._columns, self._lines = columns, np.arange(1, len(columns[0]) + 1) if columns else np.arange(0)
+        self._columns = columns
+        self.lines: Sequence[int] = range(1, len(columns[0]) + 1 if columns else 1)
 
     def __len__(self) -> int:
-        return self._lines.size
+        return len(self.lines)
 
     @overload
     def __getitem__(self, at: int) -> TextRow: ...
@@ -282,12 +307,12 @@ class Points(Sequence[TextRow]):
     def __getitem__(self, at: int | slice) -> TextRow | list[TextRow]:
         if isinstance(at, slice):
             return [self[k] for k in range(len(self))[at]]
-        return TextRow(int(self._lines[at]), tuple(_shown(column[at]) for column in self._columns))
+        return TextRow(self.lines[at], tuple(_shown(column[at]) for column in self._columns))
 
     def only(self, rows: NDArray[np.intp]) -> Points:
         """Some of the rows, with their numbers."""
         found = Points([column[rows] for column in self._columns])
-        found._lines = self._lines[rows]
+        found.lines = [self.lines[k] for k in rows.tolist()]
         return found
 
 
@@ -324,11 +349,32 @@ class NumberTable(Table):
                 found[found == value] = np.nan
         return found
 
+    def readings(self, column: int) -> Array:
+        """A column (n,); see `Table.readings`."""
+        return np.asarray(self.values([column])[0])
+
     def only(self, rows: NDArray[np.intp], *notes: str) -> Self:
         """The rows with these indices, in this order, and further ``notes``."""
         points = self.rows.only(rows) if isinstance(self.rows, Points) else self.rows
         numbers = tuple(column[rows] for column in self.numbers)
         return replace(self, rows=points, numbers=numbers, notes=(*self.notes, *notes))
+
+
+def check_count(count: int, path: Path) -> None:
+    """Refuse a binary file's numbers before they are made columns; raises `DataError`."""
+    if count > text.MAX_VALUES:
+        raise DataError(
+            f"holds {count} numbers, more than {text.MAX_VALUES}",
+            where=Where(path),
+            remedy="save the columns and rows to be fitted alone",
+        )
+
+
+def real_columns(title: str, values: NDArray[Any]) -> dict[str, Array]:
+    """A vector (n,) as columns: itself, or ``re(title)`` and ``im(title)`` where it has an imaginary part."""
+    if np.iscomplexobj(values) and values.imag.any():
+        return {f"re({title})": values.real.astype(float), f"im({title})": values.imag.astype(float)}
+    return {title: values.real.astype(float, copy=False)}
 
 
 def in_title(title: str) -> tuple[str, str]:
@@ -354,7 +400,7 @@ def several(tables: Sequence[Table]) -> str:
     """The records of a file in words."""
     listed = "; ".join(
         f"record {i}{f' ({table.name})' if table.name else ''}: {len(table.rows)} rows, "
-        f"{text.spans(row.line for row in table.rows)}, columns {', '.join(title for title in table.header if title)}"
+        f"{text.spans(table.lines)}, columns {', '.join(title for title in table.header if title)}"
         for i, table in enumerate(tables, 1)
     )
     return f"the file holds {len(tables)} records ({listed})"
