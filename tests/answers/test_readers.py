@@ -349,3 +349,26 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, made.needs, None)
     with pytest.raises(EngineMissing, match=rf"reading the .* needs the package {package}.*cosim-spice\[instruments\]"):
         read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "given", "scale", "said"),
+    [
+        ("DataName, Vd, Id, Index", "", 1.0, "Vd in V, Id in A is assumed where no unit is stated"),
+        ("DataName, Vd, Id, Index", "mA", 1e-3, "Vd in V, Id in A is assumed where no unit is stated"),
+        ("DataName, Vd, Id, Index\nDataUnit, V, A,", "", 1.0, ""),
+        ("DataName, Vd, Id, Index\nDataUnit, V, mA,", "", 1e-3, ""),
+    ],
+)
+def test_easyexpert_without_units_is_in_volts_and_amperes(
+    tmp_path: Path, head: str, given: str, scale: float, said: str
+) -> None:
+    file = tmp_path / "b1500.csv"
+    rows = "".join(f"DataValue, {k / 10}, {k * 1e-5!r}, {k}\n" for k in range(1, 6))
+    file.write_text(f"SetupTitle, Id-Vd\nDimension1, 5, 5, 5\n{head}\n{rows}")
+    columns = {"voltage": {"name": "Vd"}, "current": {"name": "Id", **({"unit": given} if given else {})}}
+    curve = read_curve(file, DataSpec.model_validate({"kind": "i-v", "columns": columns}))
+    np.testing.assert_allclose(curve["voltage"], np.arange(1, 6) / 10)
+    np.testing.assert_allclose(curve["current"], scale * 1e-5 * np.arange(1, 6))
+    assert "read as Keysight EasyEXPERT" in str(curve.reading)
+    assert said in str(curve.reading) if said else "assumed" not in str(curve.reading)
