@@ -14,6 +14,7 @@ import pytest
 
 from cosim.data.readers import excel, mat, read_curve
 from cosim.data.readers.formats import read_file
+from cosim.data.sheets import sheets_of
 from cosim.data.spec import DataSpec
 from cosim.errors import CosimError, DataError, EngineMissing, InputError
 from cosim.fitting.extract import extract
@@ -372,3 +373,11 @@ def test_easyexpert_without_units_is_in_volts_and_amperes(
     np.testing.assert_allclose(curve["current"], scale * 1e-5 * np.arange(1, 6))
     assert "read as Keysight EasyEXPERT" in str(curve.reading)
     assert said in str(curve.reading) if said else "assumed" not in str(curve.reading)
+
+
+def test_a_sheet_says_which_format_was_recognised(tmp_path: Path) -> None:
+    file = tmp_path / "b1500.csv"
+    file.write_text("DataName, Vd, Id\n" + "".join(f"DataValue, {k}, {k}\n" for k in range(5)))
+    assert "read as Keysight EasyEXPERT" in sheets_of(file)[0].notes
+    file.write_text("V (V),I (A)\n" + "".join(f"{k},{k}\n" for k in range(5)))
+    assert not any("read as" in note for note in sheets_of(file)[0].notes)
