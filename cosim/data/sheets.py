@@ -121,7 +121,8 @@ def sheets_of(file: Path) -> list[Sheet]:
 
 
 def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
-    columns, notes, words = [], list(table.notes), []
+    columns, words = [], []
+    notes = [*([f"read as {table.format}"] if table.format else []), *table.notes]
     for index in range(table.width):
         title = in_title(table.header[index])[0] if index < len(table.header) else ""
         try:

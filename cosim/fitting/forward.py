@@ -24,6 +24,8 @@ from cosim.fitting import trajectory
 
 Rows = NDArray[np.bool_]
 Index = NDArray[np.int64]
+# Whose the bounds of a parameter are (`Param.source`) where they are not physical.
+THE_DATA, THE_CALLER = "the data", "the caller"
 
 
 def perturbed(p: Values, names: Sequence[str], params: Sequence[Param], *, ndim: int = 1) -> tuple[Values, Array]:

@@ -20,6 +20,7 @@ from scipy import stats
 from cosim.devices.base import Values
 from cosim.fitting import profile as likelihood
 from cosim.fitting.combinations import Combination, known_products
+from cosim.fitting.forward import THE_CALLER, THE_DATA
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
 from cosim.fitting.search import idle_at
@@ -56,6 +57,7 @@ class ParameterVerdict:
         interval: 95 % interval; infinite ends where there is no limit, NaN where there is no interval. Of a parameter
             without effect, alone or against another one, its bounds.
         source: of the interval: "profile likelihood", "standard error", "bounds" or "".
+        remedy: of a parameter at a bound: what to do about it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ParameterVerdict:
     reason: str
     interval: tuple[float, float]
     source: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Pair:
         return (
             f"{self.first} and {self.second} cannot be told apart (correlation {self.correlation:+.3f}): "
             f"{self.first}·{self.second}^{self.power:.2f} is known to {self.known:.1%}, they alone to "
-            f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them, or {self.remedy}"
+            f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them"
         )
 
     @property
@@ -162,12 +165,16 @@ class Identifiability:
         would = f" ({conditional} would be if the model were right)" if conditional else ""
         return f"{count}{would}: {model}; parameter errors are not to be trusted"
 
-    def sentences(self) -> list[str]:
-        """Every objection to the fit, or one sentence that says there is none."""
+    def sentences(self, *, remedies: bool = True) -> list[str]:
+        """Every objection to the fit, or one sentence that says there is none.
+
+        ``remedies``: whether to say which kind of measurement would tell the parameters of a pair apart.
+        """
         if not self.residuals.explains:
             return [*self.residuals.sentences(), *self.remarks]
         said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
-        said += [str(pair) for pair in self.pairs] + [str(product) for product in self.products]
+        said += [f"{pair}, or {pair.remedy}" if remedies else str(pair) for pair in self.pairs]
+        said += [str(product) for product in self.products]
         said += self.residuals.sentences() + list(self.remarks)
         return said or [f"every parameter is determined by what was measured: {self.summary}"]
 
@@ -297,12 +304,19 @@ def _judge_one(
     if name in uncertainty.at_bound:
         bound = uncertainty.at_bound[name]
         side = "lower" if bound == problem.bounds[name][0] else "upper"
-        reason = f"{name} stopped at its {side} bound {bound:.4g}: widen the bound, or fix {name}"
-        if bound in problem.forward.bounds()[name]:
-            reason = (
-                f"{name} stopped at its physical limit {bound:.4g}: the law wants to go beyond it; fix {name} there"
-            )
-        return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "")
+        why, remedy = (
+            f"its {side} bound {bound:.4g}: widen the bound, or fix {name}",
+            f"widen the bounds of {name}, or fix it",
+        )
+        entry = next(one for one in problem.forward.params if one.name == name)
+        if bound in entry.bounds and entry.source != THE_CALLER:
+            what, remedy = f"its physical limit {bound:.4g}", f"fix {name} at {bound:.4g}"
+            if entry.source == THE_DATA and bound != 0.0:
+                what = f"the {side} end {bound:.4g} of the range that the measured values set"
+                remedy += ", or try another law"
+            why = f"{what}: the law wants to go beyond it; {remedy}"
+        reason = f"{name} stopped at {why}"
+        return ParameterVerdict(name, "at bound", reason, ends, source if profiled else "", remedy)
     open_ends = [math.isinf(end) for end in ends]
     if name in uncertainty.flat and (profiled is None or all(open_ends)):
         others = [other for other in uncertainty.flat if other != name]

@@ -12,6 +12,7 @@ from cosim.data.recording import Recording
 from cosim.devices.base import Array, Param
 from cosim.errors import DataError, InputError
 from cosim.fitting.extract import extract
+from cosim.fitting.forward import THE_CALLER
 from cosim.fitting.forwards.lawful import LawForward
 from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.priors import PriorSpec
@@ -93,7 +94,7 @@ def fit_law(
                 f"the start of {key}, {value:g}, is outside its bounds {ends[key][0]:g}..{ends[key][1]:g}",
                 remedy="move the start or the bounds",
             )
-    params = [Param(key, float(value), "1", ends[key], f"of {name}") for key, value in start.items()]
+    params = [Param(key, float(value), "1", ends[key], f"of {name}", THE_CALLER) for key, value in start.items()]
     noise = NoiseSpec(outliers="keep")  # the caller chose the rows
     if sigma is not None:
         rows = np.broadcast_to(np.asarray(sigma, dtype=float), (n,)).copy()

@@ -19,6 +19,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim.devices.base import Array, Param, Values
+from cosim.fitting.forward import THE_DATA
 
 CONSTANT = "constant"
 Build = Callable[[Array, Array, str, str], Sequence[Param]]
@@ -52,7 +53,7 @@ def _level(name: str, y: Array, unit: str, text: str, value: float | None = None
     """A parameter in the unit of y, of either sign, within a hundred ranges of the data."""
     value = float(np.median(y)) if value is None else value
     reach = 100.0 * (_size(y) + float(np.abs(y).max()))
-    return Param(name, value, unit, (-reach, reach), text, "the data")
+    return Param(name, value, unit, (-reach, reach), text, THE_DATA)
 
 
 def _time(name: str, x: Array, share: float, unit: str, text: str) -> Param:
@@ -60,11 +61,11 @@ def _time(name: str, x: Array, share: float, unit: str, text: str) -> Param:
     far = np.abs(x[x != 0.0])
     low, high = 1e-3 * float(far.min()), 1e3 * float(far.max())
     middle = float(far.max()) ** share * float(far.min()) ** (1.0 - share)
-    return Param(name, min(max(middle, low), high), unit, (low, high), text, "the data")
+    return Param(name, min(max(middle, low), high), unit, (low, high), text, THE_DATA)
 
 
 def _plain(name: str, value: float, bounds: tuple[float, float], text: str) -> Param:
-    return Param(name, value, "1", bounds, text, "the data")
+    return Param(name, value, "1", bounds, text, THE_DATA)
 
 
 def _ends(x: Array, y: Array) -> tuple[float, float]:
@@ -127,7 +128,7 @@ def _power(over: str) -> Law:
         return [
             _level("first", y, yu, "value at the first x above 0", first),
             _plain("exponent", min(max(slope, -4.9), 4.9), (-5.0, 5.0), "drift exponent"),
-            Param("reference", reference, xu, (reference, reference), "x at which it is 'first'", "the data"),
+            Param("reference", reference, xu, (reference, reference), "x at which it is 'first'", THE_DATA),
         ]
 
     def value(x: Array, p: Values) -> Array:
@@ -144,7 +145,7 @@ def _logarithm(over: str) -> Law:
         return [
             _level("first", y, yu, "value at the first x above 0", first),
             _level("per_decade", y, yu, "change per decade", (last - first) / decades),
-            Param("reference", reference, xu, (reference, reference), "x at which it is 'first'", "the data"),
+            Param("reference", reference, xu, (reference, reference), "x at which it is 'first'", THE_DATA),
         ]
 
     def value(x: Array, p: Values) -> Array:
@@ -159,7 +160,7 @@ def _line(over: str) -> Law:
         slope = (last - first) / (float(np.ptp(x)) or 1.0)
         reach = 1e3 * (_size(y) / (float(np.ptp(x)) or 1.0))
         unit = yu if xu == "1" else f"1/{xu}" if yu == "1" else f"{yu}/{xu}"
-        drift = Param("slope", slope, unit, (-reach, reach), "change per x", "the data")
+        drift = Param("slope", slope, unit, (-reach, reach), "change per x", THE_DATA)
         return [_level("first", y, yu, "value at 0", first), drift]
 
     return Law("straight line", "first + slope·x", over, params, lambda x, p: np.asarray(p.first + p.slope * x))
@@ -231,7 +232,7 @@ def _conductance(x: Array, y: Array) -> float:
 
 def _scale(name: str, value: float, unit: str, text: str) -> Param:
     size = abs(value) or 1e-12
-    return Param(name, value or size, unit, (-1e4 * size, 1e4 * size), text, "the data")
+    return Param(name, value or size, unit, (-1e4 * size, 1e4 * size), text, THE_DATA)
 
 
 def _ohmic() -> Law:
@@ -247,7 +248,7 @@ def _hopping() -> Law:
         top = float(np.abs(x).max())
         return [
             _scale("g", _conductance(x, y), "S", "conductance at small voltages"),
-            Param("v_0", 0.5 * top, "V", (0.02 * top, 100.0 * top), "voltage at which it bends", "the data"),
+            Param("v_0", 0.5 * top, "V", (0.02 * top, 100.0 * top), "voltage at which it bends", THE_DATA),
         ]
 
     def value(x: Array, p: Values) -> Array:
@@ -260,7 +261,7 @@ def _space_charge() -> Law:
     def params(x: Array, y: Array, xu: str, yu: str) -> list[Param]:
         top = float(np.abs(x).max())
         g = _conductance(x, y)
-        fixed = Param("v_1", top, "V", (top, top), "the largest voltage", "the data")
+        fixed = Param("v_1", top, "V", (top, top), "the largest voltage", THE_DATA)
         return [
             _scale("i_1", g * top, "A", "current of the power law at v_1"),
             _plain("exponent", 2.0, (0.3, 20.0), "exponent of the voltage"),

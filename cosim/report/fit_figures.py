@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.data.kinds import KINDS, READ
-from cosim.report.style import COLOURS, axes, new_figure, plain, styled
+from cosim.report.style import COLOURS, axes, new_figure, plain, spans_decades, styled
+from cosim.units import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 # A pulse train jumps at every pulse: more of them in one frame are only ink.
 PULSES_SHOWN = 120
-RAMPS_SHOWN = 4
+RAMPS_SHOWN = 2  # of each polarity, beside a held-out one
 MEASURED, FIT, HELD, CLIPPED = COLOURS[0], COLOURS[1], COLOURS[2], "0.6"
 SIGMAS = 1.96
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k"}
@@ -88,6 +90,7 @@ def plot_residuals(result: FitResult, ax: Axes | None = None) -> Axes:
     for sign in (-1.0, 1.0):
         ax.axhline(sign * noise, color="0.4", lw=0.8, ls="--", label=f"±1.96 σ, {given}" if sign > 0 else None)
     ax.axhline(0.0, color="0.4", lw=0.6)
+    _scale(ax, result.curve)
     ax.set(xlabel=KINDS[result.curve.kind].drawn[1], ylabel=f"measured − fit ({unit})")
     ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=3, fontsize=7.5, borderaxespad=0.0)
     return ax
@@ -157,7 +160,7 @@ def fit_figure(result: FitResult) -> Figure:
         plot_residuals(result, grid[1, 0])
         plot_parity(result, grid[0, 1])
         plot_correlation(result, grid[1, 1])
-        choice = f"\n{result.choice}" if result.choice else ""
+        choice = f"\n{chosen(result)}" if result.choice else ""
         figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
     return figure
 
@@ -197,26 +200,57 @@ def symbol(name: str) -> str:
     return f"{_GREEK[stem]}$_{suffix}$" if stem in _GREEK and len(suffix) == 1 else name
 
 
+def chosen(result: FitResult) -> str:
+    """The law or the candidate that was kept; of a formula also what x is, and the values that did not vary."""
+    forward = result.forward
+    if not result.choice or result.choice != getattr(forward, "formula", ""):
+        return result.choice
+    column = KINDS[result.curve.kind].drawn[0]
+    held = [
+        f"{entry.name} = {show(float(result.values[entry.name]), entry.unit, digits=4)}"
+        for entry in forward.params
+        if entry.name not in result.names
+    ]
+    told = [*([f"x is the {column}"] if re.search(r"\bx\b", result.choice) else []), *held]
+    return f"{result.choice}{', where ' if told else ''}{' and '.join(told)}"
+
+
 def _abscissa(curve: Curve) -> Array:
     column = KINDS[curve.kind].drawn[0]
     return curve[column] if column else np.arange(1.0, len(curve) + 1.0)
 
 
 def _labels(ax: Axes, curve: Curve, unit: str) -> None:
+    _scale(ax, curve)
     kind, name = KINDS[curve.kind], curve.measured_name
     quantity = name.removeprefix(READ).replace("_", " ") if name.startswith(READ) else kind.quantity
     ax.set(xlabel=kind.drawn[1], ylabel=f"{quantity} ({unit})")
+
+
+def _scale(ax: Axes, curve: Curve) -> None:
+    """A logarithmic abscissa where rows are spread over decades; what is at 0 stays on it."""
+    x = np.unique(_abscissa(curve))
+    above = x[x > 0.0]
+    steps = np.diff(x)
+    even = steps.size > 0 and float(steps.max()) < 1.5 * float(np.median(steps))
+    if curve.kind == "loop" or x[0] < 0.0 or not KINDS[curve.kind].drawn[0] or not spans_decades(above):
+        return
+    if even and curve.kind not in ("relaxation", "endurance"):  # a sweep or a trace in equal steps
+        return
+    if x[0] > 0.0:
+        ax.set_xscale("log")
+    else:
+        ax.set_xscale("symlog", linthresh=float(above[0]), linscale=0.3)
 
 
 def _window(result: FitResult) -> NDArray[np.bool_]:
     """The rows that a frame can show: a train's stretch around its first held-out row, or a few of many ramps."""
     n = len(result.curve)
     if result.curve.kind == "equal pulses":
-        ramp = result.curve["ramp"]
-        some = np.unique(ramp)
-        if some.size > RAMPS_SHOWN:
-            held = np.unique(ramp[result.held_out])[:1]
-            some = np.union1d(some[:: -(-some.size // (RAMPS_SHOWN - 1))], held)
+        ramp, up = result.curve["ramp"], result.curve["polarity"] > 0
+        some = np.unique(ramp[result.held_out])[:1]
+        for way in (np.unique(ramp[up]), np.unique(ramp[~up])):
+            some = np.union1d(some, way[:: -(-way.size // RAMPS_SHOWN)] if way.size > RAMPS_SHOWN else way)
         return np.asarray(np.isin(ramp, some))
     if result.curve.kind != "pulse train" or n <= PULSES_SHOWN:
         return np.ones(n, dtype=bool)
@@ -230,7 +264,7 @@ def _lines(curve: Curve, shown: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     """The rows of each line of a curve: one per ramp."""
     if curve.kind != "equal pulses":
         return [shown]
-    return [shown & (curve["ramp"] == ramp) for ramp in np.unique(curve["ramp"])]
+    return [shown & (curve["ramp"] == ramp) for ramp in np.unique(curve["ramp"][shown])]
 
 
 def _measured(ax: Axes, curve: Curve, y: Array, rows: NDArray[np.bool_], colour: str, name: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,19 +72,25 @@ def page(results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = ()
 
 def _taken(report: Report, taken: Taken) -> None:
     part = taken.part
-    report.text(f"Taken for: {part.shape}. {_sentence(part.why)}")
+    titles = (*part.columns.values(), part.name)
+    report.text(f"Taken for: {part.shape}. {_sentence(part.why, titles)}")
     for note in part.notes:
-        report.text(_sentence(note), mark="note")
+        report.text(_sentence(note, titles), mark="note")
     if taken.result is None:
         report.text(f"Not fitted: {taken.why}.", mark="bad")
     if taken.tried:
         report.table(TRIED, taken.table())
-        report.text(f"{_sentence(taken.why)} Errors are shares of the range.")
+        report.text(f"{_sentence(taken.why, titles)} Errors are shares of the range.")
 
 
-def _sentence(text: str) -> str:
+def _sentence(text: str, names: Collection[str] = ()) -> str:
+    """``text`` as a sentence; at its beginning one of ``names``, or what is written like a name, stays as it is."""
     text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""
+    if not text:
+        return ""
+    first = text.split()[0]
+    named = re.search(r"[\d_.=]", first) or any(re.match(rf"{re.escape(name)}(?!\w)", text) for name in names if name)
+    return f"{text if named else text[:1].upper() + text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _fit(report: Report, result: FitResult) -> None:
@@ -91,7 +98,7 @@ def _fit(report: Report, result: FitResult) -> None:
     mark: Mark = "good" if verdict.trustworthy else "bad" if not verdict.useful else "note"
     report.text(f"{result.recipe.name}, {result.recipe.subject}: {verdict.summary}.", mark=mark)
     if result.choice:
-        report.text(f"Law: {result.choice}.")
+        report.text(f"Law: {figures.chosen(result)}.")
     held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part"
     report.text(f"{result.points}; RMS error {result.training_error:.3%} of the range on the fitted part{held}.")
     _parameters(report, result)
@@ -130,14 +137,18 @@ def _parameters(report: Report, result: FitResult | JointResult) -> None:
 
 
 def _said(report: Report, result: FitResult | JointResult) -> None:
+    names = [row.name for row in result.rows()]
+    if isinstance(result, FitResult):
+        names = [entry.name for entry in result.forward.params]
+    proposed = isinstance(result, FitResult) and result.proposal is not None
     report.text("What the fit says:")
-    for sentence in result.verdict.sentences():
-        report.text(_sentence(sentence), mark="" if result.verdict.trustworthy else "bad")
+    for sentence in result.verdict.sentences(remedies=not proposed):
+        report.text(_sentence(sentence, names), mark="" if result.verdict.trustworthy else "bad")
     for note in result.recipe.notes:
-        report.text(_sentence(note), mark="note")
+        report.text(_sentence(note, names), mark="note")
     report.text("What to do next:")
     for sentence in next_steps(result):
-        report.text(_sentence(sentence))
+        report.text(_sentence(sentence, names))
 
 
 def next_steps(result: FitResult | JointResult) -> list[str]:
@@ -156,15 +167,16 @@ def next_steps(result: FitResult | JointResult) -> list[str]:
         )
     for entry in verdict.parameters:
         if entry.status == "at bound":
-            said.append(f"widen the bounds of {entry.name}, or hold it there")
+            said.append(entry.remedy)
         elif entry.status in ("not identifiable", "weakly identifiable") and proposal is None:
             said.append(f"measure where {entry.name} acts, or hold it at a value from elsewhere")
-    said += [f"to tell {pair.first} from {pair.second}: {pair.remedy}" for pair in verdict.pairs]
+    if proposal is None:  # which weighs all parameters, and not one pair
+        said += [f"to tell {pair.first} from {pair.second}: {pair.remedy}" for pair in verdict.pairs]
     if isinstance(result, FitResult) and not result.held_out.any():
         said.append(
             "hold a part of the rows out ([held_out] in the recipe): an error on rows that were fitted proves little"
         )
-    return list(dict.fromkeys(said)) or ["nothing stands in the way: use the set, within what was measured"]
+    return list(dict.fromkeys(said)) or ["nothing stands in the way: use the values, within what was measured"]
 
 
 def _read(report: Report, result: FitResult) -> None:

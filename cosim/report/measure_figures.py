@@ -18,6 +18,7 @@ from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.devices.base import Array
 from cosim.report import style
 from cosim.report.panels import described, labelled, level, prefixed, ratio, scaling
+from cosim.report.style import spans_decades
 from cosim.statistics.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PANELS, CURVES, RUNS = 12, 7, 6
 MARKED = 60  # points of a curve, beyond which marks would be all that is seen of it
-_DECADES = 2.0  # from which on an axis of positive values is logarithmic
 _LIMIT, _KEPT, _BROKEN = "#B00020", style.COLOURS[2], style.COLOURS[1]
 
 
@@ -177,7 +177,7 @@ def _over_sweep(panel: Axes, swept: Swept) -> None:
                 )
         if len(curves) > CURVES:
             title = f"{title}, {CURVES} of {len(curves)} curves"
-    if _spans(y):
+    if spans_decades(y):
         panel.set_yscale("log")
     level(panel)
     limit_lines(panel, swept.low, swept.high, factor=1.0 / scale)
@@ -198,7 +198,7 @@ def _abscissa(panel: Axes, key: str, column: Sequence[float] | Sequence[str], un
         return np.array([names.index(str(name)) for name in column], dtype=float)
     x, x_unit = prefixed(np.asarray(column, dtype=float), unit)
     panel.set_xlabel(labelled(key.replace("_", " "), x_unit))
-    if _spans(x):
+    if spans_decades(x):
         panel.set_xscale("log")
     return x
 
@@ -247,15 +247,6 @@ def _swept(result: BenchResult, name: str, measured: Measured) -> Swept:
     if places is None:
         return found
     return replace(found, over={places[0]: list(places[1])}, units={places[0]: places[2]})
-
-
-def _spans(values: Array) -> bool:
-    """Whether values are spread over decades: not where a single step makes most of them."""
-    finite = np.unique(values[np.isfinite(values)])
-    if finite.size < 2 or finite[0] <= 0.0:
-        return False
-    steps = np.diff(np.log10(finite))
-    return bool(steps.sum() >= _DECADES and (finite.size == 2 or steps.max() <= 0.5 * steps.sum()))
 
 
 def _share(measured: Measured) -> float | None:

@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from cosim.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cosim.devices.base import Array
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SETTINGS = {
@@ -27,6 +31,17 @@ SETTINGS = {
     "legend.frameon": False,
     "savefig.bbox": "tight",
 }
+
+_DECADES = 2.0  # from which on an axis of positive values is logarithmic
+
+
+def spans_decades(values: Array) -> bool:
+    """Whether values are spread over decades: not where a single step makes most of them."""
+    finite = np.unique(values[np.isfinite(values)])
+    if finite.size < 2 or finite[0] <= 0.0:
+        return False
+    steps = np.diff(np.log10(finite))
+    return bool(steps.sum() >= _DECADES and (finite.size == 2 or steps.max() <= 0.5 * steps.sum()))
 
 
 @contextmanager

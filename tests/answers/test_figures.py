@@ -9,7 +9,7 @@ import xarray
 from cosim.bench.testbench import Testbench
 from cosim.report import panels
 from cosim.report.bench_figures import bench_figure
-from cosim.report.measure_figures import _spans
+from cosim.report.style import spans_decades
 
 
 def vectors(**columns: np.ndarray) -> xarray.Dataset:
@@ -53,7 +53,7 @@ def test_of_many_vectors_the_shown_ones_are_spread() -> None:
     ],
 )
 def test_decades_are_what_values_are_spread_over(values: list[float], spread: bool) -> None:
-    assert _spans(np.array(values)) is spread
+    assert spans_decades(np.array(values)) is spread
 
 
 BENCH = """

@@ -15,6 +15,7 @@ import pytest
 
 from cosim.data.readers import excel, mat, read_curve
 from cosim.data.readers.formats import read_file
+from cosim.data.sheets import sheets_of
 from cosim.data.spec import DataSpec
 from cosim.errors import CosimError, DataError, EngineMissing, InputError
 from cosim.fitting.extract import extract
@@ -440,3 +441,34 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, made.needs, None)
     with pytest.raises(EngineMissing, match=rf"reading the .* needs the package {package}.*cosim-spice\[instruments\]"):
         read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "given", "scale", "said"),
+    [
+        ("DataName, Vd, Id, Index", "", 1.0, "Vd in V, Id in A is assumed where no unit is stated"),
+        ("DataName, Vd, Id, Index", "mA", 1e-3, "Vd in V, Id in A is assumed where no unit is stated"),
+        ("DataName, Vd, Id, Index\nDataUnit, V, A,", "", 1.0, ""),
+        ("DataName, Vd, Id, Index\nDataUnit, V, mA,", "", 1e-3, ""),
+    ],
+)
+def test_easyexpert_without_units_is_in_volts_and_amperes(
+    tmp_path: Path, head: str, given: str, scale: float, said: str
+) -> None:
+    file = tmp_path / "b1500.csv"
+    rows = "".join(f"DataValue, {k / 10}, {k * 1e-5!r}, {k}\n" for k in range(1, 6))
+    file.write_text(f"SetupTitle, Id-Vd\nDimension1, 5, 5, 5\n{head}\n{rows}")
+    columns = {"voltage": {"name": "Vd"}, "current": {"name": "Id", **({"unit": given} if given else {})}}
+    curve = read_curve(file, DataSpec.model_validate({"kind": "i-v", "columns": columns}))
+    np.testing.assert_allclose(curve["voltage"], np.arange(1, 6) / 10)
+    np.testing.assert_allclose(curve["current"], scale * 1e-5 * np.arange(1, 6))
+    assert "read as Keysight EasyEXPERT" in str(curve.reading)
+    assert said in str(curve.reading) if said else "assumed" not in str(curve.reading)
+
+
+def test_a_sheet_says_which_format_was_recognised(tmp_path: Path) -> None:
+    file = tmp_path / "b1500.csv"
+    file.write_text("DataName, Vd, Id\n" + "".join(f"DataValue, {k}, {k}\n" for k in range(5)))
+    assert "read as Keysight EasyEXPERT" in sheets_of(file)[0].notes
+    file.write_text("V (V),I (A)\n" + "".join(f"{k},{k}\n" for k in range(5)))
+    assert not any("read as" in note for note in sheets_of(file)[0].notes)

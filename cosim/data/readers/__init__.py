@@ -76,7 +76,7 @@ def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[s
 
     Only dimensionless columns go without: a guess would be off by a power of ten. Raises `UnitError`.
     """
-    own = table.unit(index)
+    own = "" if given and table.assumes(index) else table.unit(index)
     if own and given and table.channels and not _alike(own, given):
         return given  # of an oscilloscope's channel, which counts volts whatever its probe makes of them
     if own and given and not _same(own, given):

@@ -2,15 +2,26 @@
 
 ``SetupTitle``, ``PrimitiveTest``, ``TestParameter``, ``MetaData`` and ``AnalysisSetup`` describe a test; ``Dimension1``
 and ``Dimension2`` announce its rows; ``DataName`` begins a record, ``DataUnit`` has its units, ``DataValue`` its rows.
-Its export as text writes the same tags as two words.
+Its export as text writes the same tags as two words. A file without ``DataUnit`` is in V, A and s, as the instrument
+measures: which column is which its name tells (`_unit`), and that it was assumed is noted.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from cosim.data.readers.table import Record, TextFile
 from cosim.data.readers.tables import TextRow
+
+# V1, Vd, Vgs, V_drain, and the same of I; not Index, Value or Version.
+_TERMINAL = re.compile(r"([VI])(\d{1,2}|_?[A-Za-z]{1,2}\d?|_?(drain|gate|source|bulk|sub|base|collector|emitter)\d?)?")
+
+
+def _unit(title: str) -> str:
+    """The unit of a column by its name: V and I of a terminal, or the time; "" for any other."""
+    found = _TERMINAL.fullmatch(title.strip())
+    return {"V": "V", "I": "A"}[found[1]] if found else "s" if title.strip().casefold() == "time" else ""
 
 
 def _tag(row: TextRow) -> str:
@@ -49,5 +60,15 @@ def prepare(file: TextFile) -> TextFile:
             unit_row = rest
         elif tag == "datavalue":
             body.append(rest)
-    notes = tuple(f"the file states {name} = {value}" for name, value in limits.items())
-    return replace(file, records=made, notes=(*file.notes, *notes))
+    notes = [f"the file states {name} = {value}" for name, value in limits.items()]
+    bare = dict.fromkeys(
+        title
+        for one in made
+        for k, title in enumerate(one.header.cells if one.header else ())
+        if one.unit_row is None or not one.unit_row.cell(k)
+    )
+    if assumed := [f"{title} in {unit}" for title in bare if (unit := _unit(title))]:
+        notes.append(
+            f"a Keysight EasyEXPERT file without DataUnit: {', '.join(assumed)} is assumed where no unit is stated"
+        )
+    return replace(file, records=made, notes=(*file.notes, *notes), implied=_unit, assumed=True)

@@ -46,7 +46,7 @@ class TextFile:
         delimiter: between cells; "" for blanks.
         rows: lines that are neither blank nor comments.
         remarks: comments.
-        channels, implied: as of a `Table`.
+        channels, implied, assumed: as of a `Table`.
         records: where the rows are tagged: already divided.
         notes: what was done to the rows.
         name: of the sheet.
@@ -58,6 +58,7 @@ class TextFile:
     remarks: Sequence[TextRow] = ()
     channels: bool = False
     implied: Callable[[str], str] | None = None
+    assumed: bool = False
     records: Sequence[Record] = ()
     notes: tuple[str, ...] = ()
     name: str = ""
@@ -253,7 +254,7 @@ def _table(source: TextFile, record: Record, layout: Layout, format: str) -> Tex
         file, titles, names, tuple(body), delimiter, header.line if header else None, layout,
         (*source.notes, *notes), channels,
         implied={title: source.implied(title) for title in titles} if source.implied else {},
-        name=record.name or source.name, format=format,
+        assumed=source.assumed, name=record.name or source.name, format=format,
     )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ class Table:
         notes: what was left out.
         channels: whether its columns are an oscilloscope's, which counts volts whatever its probe makes of them.
         implied: units by title that the instrument does not write, and always means.
+        assumed: whether ``implied`` is but likely, so that a recipe may state another unit.
         name: of the record: a sheet, a group, a plot.
         format: title of the format that it came in; "" for plain text.
     """
@@ -95,6 +96,7 @@ class Table:
     notes: tuple[str, ...] = ()
     channels: bool = False
     implied: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    assumed: bool = False
     name: str = ""
     format: str = ""
 
@@ -141,6 +143,11 @@ class Table:
             return self.units[column]
         title = self.header[column] if column < len(self.header) else ""
         return in_title(title)[1] or self.implied.get(title, "") or self._in_cells(column)
+
+    def assumes(self, column: int) -> bool:
+        """Whether the `unit` of a column is assumed."""
+        stated = column < len(self.units) and bool(self.units[column])
+        return self.assumed and not stated and self.implied.get(self.header[column], "") != ""
 
     def _in_cells(self, column: int) -> str:
         return ""

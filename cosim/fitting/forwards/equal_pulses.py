@@ -1,4 +1,4 @@
-r"""Ramps of equal pulses whose amplitude nobody stated: the published law's course, and what it can tell.
+r"""Ramps of equal pulses, whose amplitude does not enter: the published law's course, and what it can tell.
 
 With a constant overdrive a threshold law (`cosim.devices.threshold`) is u(n) after n pulses of strength
 s = K(V)·t/t_event, and the device's closed form, its ``depress``, is that course for n·s. θ and α enter
@@ -29,7 +29,7 @@ from cosim.devices.base import Array, DeviceModel, Operand, Param, Values
 from cosim.devices.registry import devices
 from cosim.errors import InputError
 from cosim.fitting import checks
-from cosim.fitting.forward import ExplicitForward, Index, Rows
+from cosim.fitting.forward import THE_DATA, ExplicitForward, Index, Rows
 
 # Far enough from a bound that u^γ is on its power law (`cosim.devices.threshold.EDGE`).
 INSIDE = 1e-3
@@ -60,9 +60,7 @@ class RampForward(ExplicitForward):
     ) -> None:
         if not isinstance(device, Saturating):
             known = " or ".join(repr(name) for name, other in devices().items() if isinstance(other, Saturating))
-            raise InputError(
-                f"ramps of unknown amplitude say nothing about {device.name}", remedy=f"write device = {known}"
-            )
+            raise InputError(f"ramps of equal pulses say nothing about {device.name}", remedy=f"write device = {known}")
         self._device, self._accelerating, self._curve = device, course == "accelerating", curve
         self._shared, self._shifted = start in ("shared", "shifted"), start == "shifted"
         self._n, self._read = curve["pulse"], curve["read"]
@@ -86,8 +84,8 @@ class RampForward(ExplicitForward):
         if not self._shared:
             ceiling, bed = max(bottom, float(self._first[rows].min())), min(top, float(self._first[rows].max()))
         own = [
-            Param("low", bottom, unit, (floor, ceiling), "value read at w = 0", role="range"),
-            Param("high", top, unit, (bed, top + REACH * span), "value read at w = 1", role="range"),
+            Param("low", bottom, unit, (floor, ceiling), "value read at w = 0", THE_DATA, "range"),
+            Param("high", top, unit, (bed, top + REACH * span), "value read at w = 1", THE_DATA, "range"),
         ]
         for s in signs:
             own += [
@@ -178,8 +176,8 @@ class RampForward(ExplicitForward):
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """Which parameters such ramps cannot give, and which value is a convention."""
         said = [
-            "the amplitude of the pulses is not known: theta, alpha and t_event act through the strength of one pulse "
-            "alone and cannot be determined from this curve"
+            "the pulses of a ramp are equal: theta, alpha and t_event act through the strength of one pulse alone and "
+            "cannot be determined from this curve, whatever the amplitude"
         ]
         if self._accelerating:
             said.append(
@@ -188,9 +186,12 @@ class RampForward(ExplicitForward):
             )
         held = [name for name in ("low", "high") if name not in names]
         if held:
-            said.append(
-                f"{' and '.join(held)}: not fitted but taken from the reads; strength and start belong to that choice"
-            )
+            usual = {
+                entry.name: (entry.default, self.guess(p)[entry.name]) for entry in self.params if entry.name in held
+            }
+            how = "taken from the reads" if all(float(p[name]) in usual[name] for name in held) else "held"
+            values = " and ".join(f"{name} = {float(p[name]):.4g}" for name in held)
+            said.append(f"{values}: not fitted but {how}; strength and start belong to that choice")
         if self._unit == "1":
             said.append("the reads are normalised: they do not determine g_max and ratio")
         return tuple(said)
