@@ -126,16 +126,16 @@ class ParameterSet:
         """What whoever uses the set has to know, a sentence each: what is not from its data, and its cautions."""
         model = find_device(self.device)
         lacking = {
-            entry.name: (entry.default, default_source(self.device, entry.name))
+            entry.name: (entry.default, entry.unit, default_source(self.device, entry.name))
             for entry in model.params
             if entry.name not in self.values
         }
         held = {
-            name: (quantity.value, quantity.source)
+            name: (quantity.value, model.param(name).unit, quantity.source)
             for name, quantity in self.values.items()
             if quantity.source.startswith(NOT_FITTED)
         }
-        said = [f"{self.name}: not from its data: {listed(self.device, lacking | held)}"] if lacking or held else []
+        said = [f"{self.name}: not from its data: {listed(lacking | held)}"] if lacking or held else []
         return said + [f"{self.name}: {note}" for note in self.notes if note.startswith(CAUTION)]
 
     def with_values(self, changes: Mapping[str, float | Quantity], *, name: str | None = None) -> ParameterSet:
@@ -249,11 +249,11 @@ def default_source(device: str, name: str) -> str:
     return f"default of {device}"
 
 
-def listed(device: str, values: Mapping[str, tuple[float, str]]) -> str:
-    """Values of a device's parameters (SI) and where they come from, in words; those of one source together."""
-    model, by_source = find_device(device), dict[str, list[str]]()
-    for name, (value, source) in values.items():
-        by_source.setdefault(source, []).append(f"{name} = {units.show(value, model.param(name).unit)}")
+def listed(values: Mapping[str, tuple[float, str, str]]) -> str:
+    """Values (SI), each with its unit and where it comes from, in words; those of one source together."""
+    by_source: dict[str, list[str]] = {}
+    for name, (value, unit, source) in values.items():
+        by_source.setdefault(source, []).append(f"{name} = {units.show(value, unit)}")
     return "; ".join(f"{', '.join(names)} ({source})" for source, names in by_source.items())
 
 

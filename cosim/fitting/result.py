@@ -26,7 +26,7 @@ from cosim.fitting.process import TrainNoise
 from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
-from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity
+from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -231,6 +231,19 @@ class FitResult:
         left = f", {count} {'outlier' if count == 1 else 'outliers'} left out" if count else ""
         return f"{fitted} points fitted, {held} held out{clipped}{left}"
 
+    @property
+    def held(self) -> dict[str, tuple[float, str, str]]:
+        """Value (SI), unit and origin of each parameter that the fit did not vary."""
+        return {
+            entry.name: (
+                float(self.values[entry.name]),
+                entry.unit,
+                self.recipe.origin(entry.name, float(self.values[entry.name])),
+            )
+            for entry in self.forward.params
+            if entry.name not in self.names
+        }
+
     def save(self, path: str | Path) -> Path:
         """Replace ``path`` atomically by the `parameter_set`; without a device by the ``[parameters]`` of a bench."""
         if self.recipe.device:
@@ -274,13 +287,14 @@ class FitResult:
         names, covariance = self._finished_covariance(list(finished))
         if not self.verdict.useful:
             names, covariance = [], np.empty((0, 0))
-        values = not_fitted(base)
+        values, not_varied = not_fitted(base), self.held
         for name, value in finished.items():
             held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:
                 continue
             stderr = math.sqrt(covariance[names.index(name), names.index(name)]) if name in names else None
-            values[name] = Quantity(float(value), stderr, NOT_FITTED if held else source)
+            kept = f"{NOT_FITTED}; {not_varied[name][2]}" if name in not_varied else NOT_FITTED
+            values[name] = Quantity(float(value), stderr, kept if held else source)
         extras = {name: float(self.values[name]) for name in self.names if name not in known}
         notes = [*self.recipe.notes, *findings(self.verdict, {"": self.recipe.data.columns})]
         if extras:
@@ -342,6 +356,7 @@ class FitResult:
                 for row in self.rows()
             },
             "fixed": {name: float(value) for name, value in self.values.items() if name not in self.names},
+            "held": listed(self.held) or None,
             "correlation": {
                 "names": list(self.uncertainty.names),
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],
