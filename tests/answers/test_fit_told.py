@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from cosim.cli.app import main
 from cosim.devices.registry import device
 from cosim.fitting.extract import extract
+from cosim.fitting.published import unusual
 from cosim.fitting.recipe import FitRecipe
 from cosim.parameters import ParameterSet, Quantity
 
@@ -121,3 +124,67 @@ def test_a_verdict_that_denies_its_values_is_a_caution(bend, cautious, curve):
     found = extract(chosen, measured)
     assert found.verdict.trustworthy is not cautious
     assert any(found.verdict.summary in note for note in found.parameter_set().reservations()) is cautious
+
+
+def test_what_was_held_is_listed_with_its_origin(curve, tmp_path, capsys):
+    file = recipe(curve, vary=["g_on"], values='v_sat = "2 V"')
+    out = tmp_path / "fit.toml"
+    assert main(["fit", str(file), str(curve), "-o", str(out)]) == 0
+    words = "held        v_sat = 2 V (start.values); v_c = 3 V (default of access_transistor)"
+    assert words in capsys.readouterr().out
+    main(["fit", "show", str(out)])
+    assert words in capsys.readouterr().out
+    sources = {name: quantity.source for name, quantity in ParameterSet.load(out).values.items()}
+    assert sources["v_c"] == "not fitted; default of access_transistor"
+    (tmp_path / "other.toml").write_text('device = "access_transistor"\n[sets.other.values]\nv_c = { value = 3.0 }\n')
+    chosen = FitRecipe.load(recipe(curve, vary=["g_on"], sets=["other.toml"]))
+    assert extract(chosen, chosen.curve(curve)).held["v_c"] == (3.0, "V", "other")
+
+
+def test_rates_and_lengths_say_nothing_of_a_column_s_unit():
+    assert unusual(device("vteam"), {"k_off": 6e-12, "length": 1e-12}) == []
+    assert "v_off = 60 V is" in unusual(device("vteam"), {"v_off": 60.0})[0]
+    assert "r_on = 2 GOhm" in unusual(device("vteam"), {"r_on": 2e9})[0]
+
+
+@pytest.fixture
+def retention(tmp_path):
+    t = np.logspace(0.0, 4.0, 40)
+    g = 1e-5 * (1.0 + np.exp(-t / 800.0)) + 3e-8 * np.random.default_rng(13).standard_normal(t.size)
+    path = tmp_path / "lab" / "b.csv"
+    path.parent.mkdir()
+    path.write_text("Time (s),G (S)\n" + "".join(f"{a:.6g},{b:.8g}\n" for a, b in zip(t, g, strict=True)))
+    return path
+
+
+def test_one_file_goes_into_a_folder_with_a_recipe_that_finds_it(retention, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["fit", "--auto", str(retention), "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["b.json", "b_recipe.toml"]
+    capsys.readouterr()
+    assert main(["fit", str(out / "b_recipe.toml"), "--allow", str(retention.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["law"] == json.loads((out / "b.json").read_text())["law"]
+
+
+def test_an_interruption_counts_what_was_fitted(retention, tmp_path, capsys, monkeypatch):
+    from cosim.fitting import auto
+
+    real = auto.fit_part
+
+    def interrupted(part, **told):
+        if part.name.startswith("c"):
+            raise KeyboardInterrupt
+        return real(part, **told)
+
+    monkeypatch.setattr(auto, "fit_part", interrupted)
+    folder = retention.parent
+    (folder / "a.csv").write_text("Name,Note\nx,y\n")
+    for later in "cd":
+        (folder / f"{later}.csv").write_text(retention.read_text())
+    out = tmp_path / "out"
+    main(["fit", "--auto", str(folder), "-o", str(out)])
+    assert "1 of 3 fitted, and kept" in capsys.readouterr().err
+    assert (out / "b.json").exists()
+    retention.unlink()
+    main(["fit", "--auto", str(folder), "-o", str(tmp_path / "none")])
+    assert "nothing fitted yet" in capsys.readouterr().err
