@@ -17,6 +17,8 @@ Files are TOML; one file holds the sets of one device::
 ``plasticity`` holds the factors of a learning rule that were chosen for this device, plain numbers above zero. They
 belong to the set: a copy with another name or other values keeps them.
 
+A note that begins with ``caution:`` is printed wherever the set is used.
+
 A set is named ``tio2`` (shipped), ``threshold_memristor:tio2``, ``path/file.toml`` (its only set) or
 ``path/file.toml:tio2``.
 """
@@ -43,6 +45,11 @@ from cosim.devices.registry import devices
 from cosim.errors import InputError, UnknownName, Where
 from cosim.files import write_atomic
 from cosim.toml_files import read_toml
+
+# How a note begins that whoever uses the set has to read.
+CAUTION = "caution: "
+# How the source of a value begins that a fit did not vary.
+NOT_FITTED = "not fitted"
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,22 @@ class ParameterSet:
             return self._checked
         return find_device(self.device).values({**{n: q.value for n, q in self.values.items()}, **changes})
 
+    def reservations(self) -> list[str]:
+        """What whoever uses the set has to know, a sentence each: what is not from its data, and its cautions."""
+        model = find_device(self.device)
+        lacking = {
+            entry.name: (entry.default, entry.unit, default_source(self.device, entry.name))
+            for entry in model.params
+            if entry.name not in self.values
+        }
+        held = {
+            name: (quantity.value, model.param(name).unit, quantity.source)
+            for name, quantity in self.values.items()
+            if quantity.source.startswith(NOT_FITTED)
+        }
+        said = [f"{self.name}: not from its data: {listed(lacking | held)}"] if lacking or held else []
+        return said + [f"{self.name}: {note}" for note in self.notes if note.startswith(CAUTION)]
+
     def with_values(self, changes: Mapping[str, float | Quantity], *, name: str | None = None) -> ParameterSet:
         """A copy with some values changed; a plain number has no standard error and no source. Drops the covariance."""
         merged = dict(self.values)
@@ -151,9 +174,9 @@ class ParameterSet:
             merged |= {name: quantity for name, quantity in part.values.items() if name in known}
         sources = "; ".join(dict.fromkeys(part.source for part in (self, *others) if part.source))
         factors = {name: factor for part in (self, *others) for name, factor in part.plasticity.items()}
-        return ParameterSet(
-            device, self.name, merged, sources, self.notes, provenance=self.provenance, plasticity=factors
-        )
+        cautions = [note for part in others for note in part.notes if note.startswith(CAUTION)]
+        notes = tuple(dict.fromkeys((*self.notes, *cautions)))
+        return ParameterSet(device, self.name, merged, sources, notes, provenance=self.provenance, plasticity=factors)
 
     def fingerprint(self) -> str:
         """SHA-256 of device and resolved values; independent of notes and sources."""
@@ -215,6 +238,23 @@ class ParameterSet:
         """The set called ``name`` in a file, or its only one; raises as `load`."""
         sets = read_sets(path)
         return _only(sets, str(path)) if name is None else _named(sets, name, str(path))
+
+
+def default_source(device: str, name: str) -> str:
+    """Where a device's default comes from: itself, and the first published set that has the same value."""
+    default = find_device(device).param(name).default
+    for (other, label), published in shipped_sets().items():
+        if other == device and name in published.values and published.values[name].value == default:
+            return f"default, that of {label}"
+    return f"default of {device}"
+
+
+def listed(values: Mapping[str, tuple[float, str, str]]) -> str:
+    """Values (SI), each with its unit and where it comes from, in words; those of one source together."""
+    by_source: dict[str, list[str]] = {}
+    for name, (value, unit, source) in values.items():
+        by_source.setdefault(source, []).append(f"{name} = {units.show(value, unit)}")
+    return "; ".join(f"{', '.join(names)} ({source})" for source, names in by_source.items())
 
 
 def in_file(reference: str) -> tuple[str, str | None]:

@@ -135,17 +135,19 @@ class _Job:
     undetermined: bool
     as_json: bool
     expected: int = 1
+    into_folder: bool = False
     results: list[FitResult | JointResult] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     failed: bool = False
 
-    def begin(self, expected: int) -> None:
-        """Check the files that will be written, before the work."""
+    def begin(self, expected: int, *, folder: bool = False) -> None:
+        """Check the files that will be written, before the work; with ``folder`` one result may go into a folder."""
         from cosim.errors import InputError
 
         self.expected = expected
+        self.into_folder = expected != 1 or (folder and self.output is not None and self.output.suffix != ".toml")
         if self.output is not None:
-            if expected == 1:
+            if not self.into_folder:
                 require_file(self.output, ".toml", example="fit.toml")
             elif self.output.suffix == ".toml" or self.output.is_file():
                 raise InputError(f"{expected} results do not go into {self.output}", remedy="name a folder: -o results")
@@ -167,7 +169,7 @@ class _Job:
         self.failed = self.failed or not (answer or result.verdict.useful)
         if self.output is None:
             return
-        path = self.output if self.expected == 1 else self.output / f"{name or result.recipe.name}.toml"
+        path = self.output / f"{name or result.recipe.name}.toml" if self.into_folder else self.output
         written, why = write(result, path, anyway=self.undetermined)
         if why:
             way = "" if answer else "; --undetermined writes one all the same"
@@ -232,8 +234,8 @@ class _Job:
         try:
             yield
         except KeyboardInterrupt:
-            done = len(self.taken or self.results)
-            print(f"cosim: note: {done} of {self.expected} done, and kept", file=sys.stderr)
+            done = f"{len(self.results)} of {self.expected} fitted, and kept" if self.results else "nothing fitted yet"
+            print(f"cosim: note: {done}", file=sys.stderr)
             self.pages()
             raise
 
@@ -330,6 +332,7 @@ def _joined(recipe: FitRecipe, files: list[str]) -> Any:
 def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     from cosim import units
     from cosim.cli.fit_results import print_taken
+    from cosim.cli.output import advise
     from cosim.cli.output import progress as bars
     from cosim.data.recognise import recognise
     from cosim.fitting.auto import fit_part
@@ -337,7 +340,7 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     rate = None if sweep_rate is None else units.parse(sweep_rate, "V/s")
     parts = [part for file in _files(given) for part in recognise(file, sweep_rate=rate)]
     fits = sum(part.curve is not None for part in parts)
-    job.begin(fits if fits else 1)
+    job.begin(fits if fits else 1, folder=True)
     with job.kept(), bars() as shown:
         task = shown.add_task("files", total=len(parts))
         for part in parts:
@@ -348,11 +351,14 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 print_taken(taken)
             if taken.result is not None:
                 job.add(taken.result)
-                if job.output is not None and taken.part.columns and job.expected:
+                if job.output is not None and not taken.part.columns:
+                    advise([f"{taken.result.recipe.name}: no recipe is written: its rows were cut out of the file"])
+                elif job.output is not None:
                     from cosim.fitting.write import write_recipe
 
-                    folder = job.output if job.expected > 1 else job.output.parent
-                    job.say([write_recipe(taken.result, folder / f"{taken.result.recipe.name}_recipe.toml")])
+                    folder = job.output if job.into_folder else job.output.parent
+                    file = folder / f"{taken.result.recipe.name}_recipe.toml"
+                    job.say([write_recipe(taken.result, file, data=part.path)])
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
 

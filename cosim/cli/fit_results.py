@@ -76,6 +76,8 @@ def _print_joint(result: JointResult) -> None:
 
 
 def _print_one(result: FitResult) -> None:
+    from cosim.parameters import listed
+
     for trial in result.trials:
         kept = "  ← kept" if trial.title == result.choice else ""
         print(f"candidate   {trial.text:>8}  {trial.title}{kept}")
@@ -85,6 +87,8 @@ def _print_one(result: FitResult) -> None:
     print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
     if result.held_out_error is not None:
         print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
+    if result.held:
+        print(f"held        {listed(result.held)}")
     print(f"criteria    AICc {result.criteria.aicc:.5g}, BIC {result.criteria.bic:.5g}")
 
 
@@ -136,6 +140,8 @@ def show(
         for name, held in (("error", "training_error"), ("held out", "held_out_error")):
             if told.get(held) is not None:
                 print(f"{name:<12}{told[held]:.3%} RMS of the range")
+        if told.get("held"):
+            print(f"held        {told['held']}")
         print(f"verdict     {told['verdict']}")
         for sentence in told["remarks"]:
             print(f"  - {sentence}")

@@ -134,8 +134,8 @@ def _scales(name: str, text: str) -> dict[str, float]:
 
 
 def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> Surrogate:
+    from cosim.cli.sets import load_set
     from cosim.cli.surrogate import map_of_law
-    from cosim.parameters import ParameterSet
     from cosim.surrogate.files import load
     from cosim.surrogate.model import Surrogate
 
@@ -153,7 +153,7 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
                 remedy="make it with 'cosim surrogate train', or take --uncertified",
             )
         return found
-    return Surrogate(ParameterSet.load(parameters or "tio2"), map_of_law(law or "rate"))
+    return Surrogate(load_set(parameters or "tio2"), map_of_law(law or "rate"))
 
 
 @contextmanager

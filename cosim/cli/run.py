@@ -101,7 +101,7 @@ def _bench(
     from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
-    from cosim.parameters import ParameterSet
+    from cosim.parameters import ParameterSet, in_file
 
     bench = Testbench.load(what, allow=allow)
     if form not in (None, "behavioural", "verilog-a"):
@@ -111,10 +111,16 @@ def _bench(
         if name not in bench.file.parameters:
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
-    sets = {name: ParameterSet.load(text) for name, text in (_pair(entry, "--device") for entry in device)}
+    chosen = dict(_pair(entry, "--device") for entry in device)
+    sets = {name: ParameterSet.load(text) for name, text in chosen.items()}
     if values or sets:
         bench = bench.varied()
     bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
+    for name, found in bench.sets.items():
+        use = bench.file.devices[name]
+        references = (chosen[name],) if name in chosen else (use.parameters or "", *use.also)
+        if any(in_file(reference)[0] for reference in references):
+            advise(f"{name}: {sentence}" for sentence in found.reservations())
     advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)
     advise(of_random(done.result))

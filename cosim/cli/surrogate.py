@@ -95,7 +95,7 @@ def train(
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
     from cosim.cli.output import counting
-    from cosim.parameters import ParameterSet
+    from cosim.cli.sets import load_set
     from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import save
@@ -107,9 +107,7 @@ def train(
     for one, other in (((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))):
         if one[0] and other[0]:
             raise InputError(f"{one[1]} and {other[1]} exclude each other", remedy="take one of them")
-    chosen = ParameterSet.load(parameters)
-    if device:
-        chosen = chosen.for_device(device)
+    chosen = load_set(parameters, device=device)
     name = map_of_law(law) if law else event
     draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
     ranges = {} if span == ("", "") else {"amplitude": _span(*span)}
@@ -300,13 +298,13 @@ def _opened(event_map: EventMap, against: str, reference: str) -> Iterator[Refer
     """What a map is held against, by its name; its simulator, if any, is closed at the end."""
     from cosim import resources
     from cosim.bench.testbench import Testbench
+    from cosim.cli.sets import load_set
     from cosim.engines.registry import open_simulator
     from cosim.errors import UnknownName
-    from cosim.parameters import ParameterSet
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.references import Equations, reference_for
 
-    device = ParameterSet.load(reference).for_device(event_map.device.name) if reference else None
+    device = load_set(reference, device=event_map.device.name) if reference else None
     if against == "integration":
         yield Equations(device=device)
         return

@@ -20,9 +20,9 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.provenance import made_with
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, judgement, not_fitted, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
-from cosim.parameters import ParameterSet, Quantity
+from cosim.parameters import NOT_FITTED, ParameterSet, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,10 +125,11 @@ class JointResult:
         source = "extracted from " + ", ".join(dict.fromkeys(o.recording.source or o.name for o in self.observations))
         unknowns = {name: unknown for stage in self.stages for name, unknown in stage.forward.unknowns.items()}
         rows = {row.name: row for row in self.rows()}
-        notes = (*self.recipe.notes, self.verdict.summary, *self.verdict.sentences(), *self._populations())
+        columns = {spec.name: spec.columns for spec in self.recipe.observations}
+        notes = (*self.recipe.notes, *findings(self.verdict, columns), *self._populations())
         start = not_fitted(base)
         start |= {
-            name: Quantity(float(value), None, "not fitted")
+            name: Quantity(float(value), None, NOT_FITTED)
             for one in self.observations
             if one.spec.model is None
             for name, value in one.base.items()

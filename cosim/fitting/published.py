@@ -1,6 +1,7 @@
 """Fitted values against the published sets, or against defaults where there is none.
 
-A unit that is off by a power of ten shows in this comparison only.
+A unit that is off by a power of ten shows in this comparison only. Rates, lengths and times are not compared: they
+scale with the speed of a sweep or with a length that the device only assumes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from cosim.parameters import shipped_sets
 FAR = 100.0
 # Units of a current and of what divides it by a voltage: a default tells their order of magnitude.
 _SCALES = ("S", "Ohm", "A")
+# Units that a wrong unit of a measured column moves, whatever the course of the measurement.
+_MEASURED = (*_SCALES, "V")
 
 
 def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
@@ -27,16 +30,18 @@ def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
     said, shipped = [], shipped_sets()
     for name, value in values.items():
         entry = model.param(name)
+        if entry.unit not in _MEASURED or value <= 0.0:
+            continue
         known = []
         for (other, label), published in shipped.items():
             match = next((own for own in device(other).params if own.name == name), None)
-            if match is None or name not in published.values or value <= 0.0 or entry.unit == "1":
+            if match is None or name not in published.values:
                 continue
             if (match.unit, match.description) == (entry.unit, entry.description):
                 known.append((published.values[name].value, f"{other}:{label}"))
         known = [(size, label) for size, label in known if size > 0.0]
         what = "published value"
-        if not known and entry.unit in _SCALES and entry.default > 0.0 and value > 0.0:
+        if not known and entry.unit in _SCALES and entry.default > 0.0:
             known, what = [(entry.default, f"default of {model.name}")], "usual value"
         if not known:
             continue

@@ -53,7 +53,7 @@ from cosim.fitting.circuit import CircuitSpec
 from cosim.fitting.forward import Forward, Rows, forward_for
 from cosim.fitting.laws import DEVICES_TAKE, LAWS
 from cosim.fitting.recipe_tables import Candidate, FitSpec, HeldOut, NoiseSpec, RampLaw, StartSpec
-from cosim.parameters import ParameterSet, in_file
+from cosim.parameters import ParameterSet, default_source, in_file
 from cosim.schema import Table, located, validate
 from cosim.toml_files import read_toml
 
@@ -136,6 +136,20 @@ class Recipe(Table):
         with located(self.path), at("start", "sets"):
             parts = [*(self._load_set(reference) for reference in self.start.sets), *self.given]
             return merged.for_device(self.device, others=parts) if parts else merged
+
+    def origin(self, name: str, value: float) -> str:
+        """Where the ``value`` (SI) of a parameter comes from that no fit varied, in words."""
+        if name in self.start.values:
+            return "start.values"
+        if self.device:
+            parts = [*self.given[::-1], *(self._load_set(reference) for reference in self.start.sets[::-1])]
+            source = next((part.name for part in parts if name in part.values), "")
+            if source:
+                return source
+            entry = next((entry for entry in self.model.params if entry.name == name), None)
+            if entry is not None and entry.default == value:
+                return default_source(self.device, name)
+        return "taken from the curve, or by definition"
 
     def forward(
         self, curve: Curve, rows: Rows, *, law: Mapping[str, str], device: DeviceModel | None = None,

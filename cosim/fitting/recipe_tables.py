@@ -21,6 +21,9 @@ from cosim.schema import Table
 class StartSpec(Table):
     """Values before the fit: published or extracted sets, single values over them, and what the curve itself shows.
 
+    Without ``sets`` a parameter starts at the device's default. What is not in ``fit.vary`` is held at its value here;
+    the result lists it (``held``).
+
     Args:
         sets: parameter sets, later ones win: a name, or a file from the recipe's folder.
         values: of single parameters, over the sets'; a plain number is SI.

@@ -15,6 +15,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from cosim.data.recording import Curve
+from cosim.data.spec import ColumnSpec
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
@@ -25,7 +26,7 @@ from cosim.fitting.process import TrainNoise
 from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
-from cosim.parameters import ParameterSet, Quantity
+from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,10 +65,28 @@ def judgement(verdict: Identifiability, cost: Cost) -> dict[str, Any]:
     }
 
 
+def findings(verdict: Identifiability, columns: Mapping[str, Mapping[str, ColumnSpec]]) -> list[str]:
+    """The notes of a set on its verdict, and on what was turned of ``columns``: of each recording, by its name."""
+    turned = [
+        f"{name}{f' of {recording}' if recording else ''}"
+        for recording, specs in columns.items()
+        for name, spec in specs.items()
+        if spec.sign == -1
+    ]
+    said = []
+    if turned:
+        said.append(
+            f"{CAUTION}the sign of {', '.join(turned)} was turned (sign = -1): this set has the polarity of the turned "
+            "numbers, not of the file's"
+        )
+    summary = verdict.summary if verdict.trustworthy else f"{CAUTION}{verdict.summary}"
+    return [*said, summary, *verdict.sentences()]
+
+
 def not_fitted(base: ParameterSet) -> dict[str, Quantity]:
     """The values that a fit starts from, each with a source that says so."""
     return {
-        name: Quantity(entry.value, entry.stderr, f"not fitted; {entry.source or base.source}")
+        name: Quantity(entry.value, entry.stderr, f"{NOT_FITTED}; {entry.source or base.source}")
         for name, entry in base.values.items()
     }
 
@@ -212,6 +231,19 @@ class FitResult:
         left = f", {count} {'outlier' if count == 1 else 'outliers'} left out" if count else ""
         return f"{fitted} points fitted, {held} held out{left}{clipped}"
 
+    @property
+    def held(self) -> dict[str, tuple[float, str, str]]:
+        """Value (SI), unit and origin of each parameter that the fit did not vary."""
+        return {
+            entry.name: (
+                float(self.values[entry.name]),
+                entry.unit,
+                self.recipe.origin(entry.name, float(self.values[entry.name])),
+            )
+            for entry in self.forward.params
+            if entry.name not in self.names
+        }
+
     def save(self, path: str | Path) -> Path:
         """Replace ``path`` atomically by the `parameter_set`; without a device by the ``[parameters]`` of a bench."""
         if self.recipe.device:
@@ -255,15 +287,16 @@ class FitResult:
         names, covariance = self._finished_covariance(list(finished))
         if not self.verdict.useful:
             names, covariance = [], np.empty((0, 0))
-        values = not_fitted(base)
+        values, not_varied = not_fitted(base), self.held
         for name, value in finished.items():
             held = name not in names and name not in self.names
             if held and name in values and values[name].value == value:
                 continue
             stderr = math.sqrt(covariance[names.index(name), names.index(name)]) if name in names else None
-            values[name] = Quantity(float(value), stderr, "not fitted" if held else source)
+            kept = f"{NOT_FITTED}; {not_varied[name][2]}" if name in not_varied else NOT_FITTED
+            values[name] = Quantity(float(value), stderr, kept if held else source)
         extras = {name: float(self.values[name]) for name in self.names if name not in known}
-        notes = [*self.recipe.notes, self.verdict.summary, *self.verdict.sentences()]
+        notes = [*self.recipe.notes, *findings(self.verdict, {"": self.recipe.data.columns})]
         if extras:
             listed = ", ".join(f"{name} = {value:.4g}" for name, value in extras.items())
             notes.append(f"these belong to the measurement, not to the device: {listed}")
@@ -323,6 +356,7 @@ class FitResult:
                 for row in self.rows()
             },
             "fixed": {name: float(value) for name, value in self.values.items() if name not in self.names},
+            "held": listed(self.held) or None,
             "correlation": {
                 "names": list(self.uncertainty.names),
                 "matrix": self.uncertainty.correlation.tolist() if self.uncertainty.names else [],

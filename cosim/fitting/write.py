@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import tomli_w
@@ -43,9 +44,10 @@ def write(result: FitResult | JointResult, path: Path, *, anyway: bool = False) 
     return [result.save(path), write_atomic(path.with_suffix(".json"), told + "\n")], ""
 
 
-def write_recipe(result: FitResult, path: Path) -> Path:
-    """The recipe of a result as a file that `cosim fit` takes; paths in it count from its folder."""
+def write_recipe(result: FitResult, path: Path, *, data: Path) -> Path:
+    """The recipe of a result as a file that `cosim fit` takes, with ``data`` as its file, from the recipe's folder."""
     body = result.recipe.model_dump(mode="json", exclude_defaults=True)
+    body["data"]["file"] = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     return write_atomic(path, tomli_w.dumps(body))
 
 
