@@ -194,8 +194,11 @@ def test_a_fit_that_explains_nothing_has_exit_code_1(tmp_path, capsys):
         'conditions = { v_read = "0.2 V", width = "200 ns", rise = "5 ns", fall = "5 ns" }\n'
         '[fit]\nvary = ["theta_p", "theta_n", "g_max"]\n'
     )
-    assert main(["fit", str(tmp_path / "noise.toml"), "-o", str(tmp_path / "set.toml")]) == 1
+    asked = ["fit", str(tmp_path / "noise.toml"), "-o", str(tmp_path / "set.toml")]
+    assert main(asked) == 1
     assert "0 of 3 parameters identifiable: the law explains no more than a constant" in capsys.readouterr().out
+    assert not (tmp_path / "set.toml").exists()
+    assert main([*asked, "--undetermined"]) == 1
     assert "stderr" not in (tmp_path / "set.toml").read_text()
 
 

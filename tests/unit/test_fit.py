@@ -334,7 +334,7 @@ vary = ["g_on"]
         ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1',
          "unknown key 'q' in fit recipe; known: bounds, method, priors, vary$"),
         ('name = "r"', 'name = "r"\nq = 1',
-         "'q' in fit recipe; known: candidates, circuit, data, device, fit, held_out, name, noise, notes,"),
+         "'q' in fit recipe; known: candidates, circuit, data, device, fit, held_out, law, name, noise, notes,"),
         ('file = "iv.csv"', 'file = "iv.csv"\ndataset = "gong2018"', "file or dataset, not both"),
         ('device = "access_transistor"', 'device = "acess"', "unknown device"),
         ('[fit]', '[data.conditions]\nv_red = "1 V"\n[fit]', "unknown condition 'v_red'"),
