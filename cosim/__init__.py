@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cosim.network.run import System, run_network
     from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
     from cosim.parameters import ParameterSet, Quantity
+    from cosim.statistics.groups import distributions
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import load as load_surrogate
     from cosim.surrogate.files import save as save_surrogate
@@ -86,6 +87,7 @@ _WHERE = {
     "VdspSystem": "cosim.network.systems.vdsp",
     "campaign_frame": "cosim.campaign.results:frame",
     "device": "cosim.devices.registry",
+    "distributions": "cosim.statistics.groups",
     "extract": "cosim.fitting.extract",
     "extract_joint": "cosim.fitting.joint",
     "fit_law": "cosim.fitting.law",
@@ -139,6 +141,7 @@ __all__ = [
     "VdspSystem",
     "campaign_frame",
     "device",
+    "distributions",
     "extract",
     "extract_joint",
     "fit_law",

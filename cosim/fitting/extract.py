@@ -23,7 +23,7 @@ from cosim.fitting.published import unusual
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
-from cosim.fitting.search import dead, search
+from cosim.fitting.search import SAME_ROW, dead, search
 from cosim.fitting.simulators import simulators
 from cosim.fitting.start import bounds_of, other_starts, start_of
 from cosim.fitting.uncertainty import band_of, covariance_of
@@ -166,7 +166,7 @@ def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) ->
     """``p`` with each of the ``flat`` parameters back at its start, where that changes no fitted row."""
     for name in flat:
         back = p.with_(**{name: start[name]})
-        if np.array_equal(problem.residual(back), problem.residual(p)):
+        if np.allclose(problem.residual(back), problem.residual(p), rtol=SAME_ROW, atol=0.0):
             p = back
     return p
 

@@ -33,6 +33,8 @@ POINTS, FOLLOWED = 64, 5
 PURSUED = 2
 # Places at which a parameter that does nothing at the start is tried.
 PROBES = 8
+# A residual that changes by no more of itself has not changed: trains are solved to 1e-12 of the state.
+SAME_ROW = 1e-9
 # Half of the points lie within this factor of the start, the others within the bounds.
 NEAR, FAR = 30.0, 1e4
 # A law that leaves more than this share of the measured values' variance is searched on.
@@ -195,7 +197,8 @@ def _acts(problem: Problem, place: Values, name: str, values: Array) -> bool:
     with np.errstate(all="ignore"):
         rows = np.array([problem.residual(place.with_(**{name: v})) for v in (place[name], *ends, *values)])
     rows[~np.isfinite(rows)] = np.nan
-    return bool(np.any(np.fmin.reduce(rows) < np.fmax.reduce(rows)))
+    low, high = np.fmin.reduce(rows), np.fmax.reduce(rows)
+    return bool(np.any(high - low > SAME_ROW * np.maximum(np.abs(low), np.abs(high))))
 
 
 def idle_at(problem: Problem, place: Values, names: Sequence[str]) -> tuple[str, ...]:
