@@ -56,12 +56,13 @@ def print_result(result: FitResult | JointResult) -> None:
     else:
         _print_one(result)
     print(f"verdict     {result.verdict.summary}")
-    for sentence in result.verdict.sentences():
+    proposal = None if isinstance(result, JointResult) else result.proposal
+    for sentence in result.verdict.sentences(remedies=proposal is None):
         print(f"  - {sentence}")
     for note in result.recipe.notes:
         print(f"note        {note}")
-    if not isinstance(result, JointResult) and result.proposal is not None:
-        print(f"next        {result.proposal}")
+    if proposal is not None:
+        print(f"next        {proposal}")
     print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
 
 
