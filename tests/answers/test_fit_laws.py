@@ -219,7 +219,7 @@ class TestPriors:
         ({"priors": {"b": PriorSpec(value=-1.0, sigma=1.0)}, "vary": ["a"]}, "b has a prior but does not vary"),
         ({"priors": {"b": PriorSpec(kind="lognormal", value=-1.0, factor=2.0)}}, "is not above zero"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_what_cannot_be_fitted_is_said(arguments: dict[str, Any], said: str) -> None:
     given = {"law": line, "x": TestPriors.x, "y": TestPriors.y, "start": TestPriors.start, **arguments}
