@@ -207,9 +207,9 @@ def equations(page: Page) -> None:
         ]),
         Panel("Calcium of one pair", "time (ms)", "calcium (1)",
               [wave(known.waveforms_of("single")[0], "v(xs.c)", ("ms", "1"))]),
-        Panel("Early phase over hours", "time (ks)", "weight (mV)", [wave(hours, "v(xh.h)", ("ks", "mV"))]),
+        Panel("Early phase over hours", "time (ks)", "weight (mV)", [wave(hours, "v(xs.h)", ("ks", "mV"))]),
         Panel("Late phase over an hour", "time (ks)", "late weight (1)",
-              [wave(hours.sel(time=slice(0.0, 3600.0)), "v(xh.z)", ("ks", "1"))]),
+              [wave(hours.sel(time=slice(0.0, 3600.0)), "v(xs.z)", ("ks", "1"))]),
     )  # fmt: skip
     names = (("Eqs. 2 to 5, × 10", "v(equations_h)", "v(xq.z)", "--"), ("transistors", "v(circuit_h)", "v(z)", "-"))
     page.draw(

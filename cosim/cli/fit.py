@@ -112,6 +112,8 @@ def fit(
         require_file(report, ".html", ".htm", example="fit.html")
     if following is not None:
         require_file(following, ".csv", example="next.csv")
+    if output is not None and not auto and len(given) <= 2:  # one result, whose files are looked at before any other
+        require_file(output, ".toml", example="fit.toml")
     job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json)
     if auto:
         if together or profile or allow:

@@ -6,7 +6,7 @@ the roles of the curve's columns (`cosim.data.kinds`), not from a device:
 * rows in time: the same drive once more, weaker or stronger, faster or slower;
 * events in order: the same ones once more, larger or smaller, closer together or further apart;
 * pulses in order: blocks of either polarity, one polarity alone, and pulses of random size;
-* ramps of equal pulses: longer ones, and those of the other polarity;
+* ramps of equal pulses: longer ones of the polarities that there are, for another one has parameters of its own;
 * rows in any order: points spread over the box of what was applied, of which those that tell most are taken
   (`cosim.fitting.next_measurement`).
 
@@ -149,7 +149,7 @@ def _pulses(curve: Recording, applied: Sequence[str], *, reach: float, rows: int
 def _ramps(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
     del applied
     longest, last = float(curve["pulse"].max()), float(curve["ramp"].max())
-    for sign, factor in product((1.0, -1.0), (1.0, reach, 2.0 * reach)):
+    for sign, factor in product(np.unique(np.sign(curve["polarity"])).tolist(), (1.0, reach, 2.0 * reach)):
         count = min(int(factor * longest) + 1, max(2 * rows, int(longest) + 1))
         columns = {
             "ramp": np.full(count, last + 1.0),

@@ -112,7 +112,7 @@ def _extract(
     if recipe.device:
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
         # A value that the curve does not give says nothing about its unit.
-        known = {entry.name for entry in recipe.model.params} - {*uncertainty.flat, *uncertainty.at_bound}
+        known = {entry.name for entry in recipe.model.params} - {*uncertainty.flat}
         remarks += unusual(recipe.model, {name: value for name, value in fresh.items() if name in known})
     return FitResult(
         recipe=recipe,
