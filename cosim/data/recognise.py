@@ -65,7 +65,7 @@ def _parts(sheet: Sheet) -> list[Part]:
     remedy = "write a recipe (docs/recipes.md)"
     if without:
         remedy = f"state the units in the header, as in '{without[0]} (V)', or write a recipe"
-    return [no(sheet, "not recognised", f"columns {said} are none of the measurements that are known here; {remedy}")]
+    return [no(sheet, "not recognised", f"columns {said} are of no known measurement; {remedy}")]
 
 
 def _checked(part: Part) -> Part:

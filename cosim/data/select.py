@@ -170,7 +170,7 @@ def lines(table: Table, spans: Sequence[tuple[int, int]]) -> Table:
     kept = np.zeros(number.size, dtype=bool)
     for first, last in spans:
         if not 1 <= first <= last:
-            raise InputError(f"rows = [{first}, {last}] are no lines of a file", remedy="write the first line first")
+            raise InputError(f"rows = [{first}, {last}] is not a range of lines", remedy="write the first line first")
         kept |= (number >= first) & (number <= last)
     shown = " and ".join(f"{first}–{last}" for first, last in spans)
     if not kept.any():

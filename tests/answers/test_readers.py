@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "order of texts": (CELLS, {"where": "Status > C"}, "'C' in 'Status > C' is not a number"),
     "another quantity": (CELLS, {"where": "V > 3 mA"}, "it is a current (A)"),
     "beyond the end": (CELLS, {"rows": [90, 99]}, "no row of the table stands in lines 90–99; its rows stand in lines"),
-    "backwards": (CELLS, {"rows": [9, 2]}, "rows = [9, 2] are no lines of a file"),
+    "backwards": (CELLS, {"rows": [9, 2]}, "rows = [9, 2] is not a range of lines"),
     "everything at the limit": (
         CELLS,
         {"where": "n == 4", "compliance": "0.1 mA", "mask": ["compliance"]},

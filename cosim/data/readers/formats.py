@@ -1,7 +1,7 @@
 """The registry of file formats: what a file is told by, never by its name, and what reads it.
 
 A format is an entry here and a module beside it: of a binary file ``begins`` and ``tables``, of a text file
-``recognise`` and ``prepare``. What is none of them is read as plain text (`table`).
+``recognise`` and ``prepare``. Anything else is read as plain text (`table`).
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Table:
         raise NotImplementedError
 
     def readings(self, column: int) -> Array:
-        """A column (n,) as numbers, NaN where a cell is none, whatever else it is."""
+        """A column (n,) as numbers, NaN where a cell is not one."""
         raise NotImplementedError
 
     def columns(self, indices: Sequence[int]) -> Array:
