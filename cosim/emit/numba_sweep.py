@@ -204,7 +204,7 @@ def one_step() -> tuple[Callable[..., None], Callable[..., float], Callable[...,
         for i in range(n):
             after[i] = y[i] + 2.0 * stages[0, i] + stages[2, i] + stages[3, i]
             part = abs(stages[3, i]) / spans[i]
-            if not part <= error:  # one that is no number as well
+            if not part <= error:  # NaN too
                 error = part
         return error
 

@@ -64,7 +64,7 @@ def main() -> None:
     answer: object
     try:
         answer = read(sys.stdin.buffer.read())
-    except BaseException as error:  # a panic of the library is no Exception; this process ends in any case
+    except BaseException as error:  # a panic of the library is not an Exception; this process ends in any case
         lines = str(error).splitlines()
         code, answer = REFUSED, lines[0][:120] if lines else type(error).__name__
     json.dump(answer, sys.stdout)
