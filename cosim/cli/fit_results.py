@@ -159,7 +159,7 @@ def show(
 
 
 def _ends(entry: Mapping[str, Any]) -> tuple[float, float]:
-    """The interval of a saved parameter; an end that JSON has as null is open, and with two of them there is no interval."""
+    """The interval of a saved parameter; null is an open end, and where both are there is no interval."""
     low, high = entry["interval_95"]
     if low is None and high is None:
         return math.nan, math.nan
