@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from claims.base import Claim, Figures, Report
-from claims.coverage_rows import Draw, draws, fingerprint, names, row
+from claims.coverage_rows import CLIPPER, Draw, draws, fingerprint, names
 from cosim.campaign.cache import own_folder
 from cosim.campaign.executors import cores
 from cosim.errors import InputError, UnknownName
@@ -40,6 +40,8 @@ from cosim.statistics.yields import interval
 
 DRAWS, CHUNK, ROUND = 1000, 5, 20
 POOLED, EACH = (0.93, 0.97), (0.90, 0.98)
+# What the curves of a row do not determine, and a verdict has to name.
+WEAK = {CLIPPER: ("i_s1", "i_s2")}
 FOLDER, ROWS, COUNT = "COSIM_COVERAGE", "COSIM_COVERAGE_ROWS", "COSIM_COVERAGE_DRAWS"
 
 
@@ -179,7 +181,9 @@ def asked() -> tuple[list[str], int, Path]:
 
 def judged(made: dict[str, Outcomes]) -> Figures:
     """Each row's figures, and what the claim is held against."""
-    table = {name: summary(list(one.draws.values()), weak=row(name).weak) for name, one in made.items() if one.draws}
+    table = {
+        name: summary(list(one.draws.values()), weak=WEAK.get(name, ())) for name, one in made.items() if one.draws
+    }
     count = sum(entry["ranges"] for entry in table.values())
     short = [name for name in names() if name not in table or table[name]["draws"] < DRAWS]
     return {

@@ -99,12 +99,11 @@ CLIPPER, EQUAL = "clipper", "equal pulses"
 
 @dataclass(frozen=True)
 class Row:
-    """A recipe, a laboratory and its truth; ``weak``: what its curves do not determine, and a verdict has to name."""
+    """A recipe, a laboratory and its truth."""
 
     recipe: FitRecipe
     lab: Lab
     truth: Mapping[str, float]
-    weak: tuple[str, ...] = ()
 
 
 def shipped() -> list[str]:
@@ -152,7 +151,7 @@ def row(name: str) -> Row:
         return Row(FitRecipe.model_validate(body), noisy(clean, sigma=0.02 * RAMPS["high"]), RAMPS)
     if name == CLIPPER:
         devices()["clipper"] = clipper.Clipper()
-        return Row(clipper.recipe(), clipper.lab, clipper.TRUTH, weak=("i_s1", "i_s2"))
+        return Row(clipper.recipe(), clipper.lab, clipper.TRUTH)
     recipe = FitRecipe.load(name)
     fitted = extract(recipe)
     clean = fitted.curve.with_measured(fitted.forward.predict(fitted.values))
