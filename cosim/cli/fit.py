@@ -201,12 +201,8 @@ class _Job:
     def _follow(self, result: FitResult | JointResult, path: Path) -> None:
         """Write the next measurement."""
         from cosim.cli.output import advise
-        from cosim.errors import InputError
-        from cosim.fitting.joint_result import JointResult
         from cosim.fitting.next_measurement import next_measurement
 
-        if isinstance(result, JointResult):
-            raise InputError("--next is for the fit of one recording", remedy="leave it out")
         proposal = next_measurement(result)
         if proposal is None:
             advise(["no further measurement of this kind would narrow an interval: none is written"])

@@ -56,7 +56,7 @@ def print_result(result: FitResult | JointResult) -> None:
     else:
         _print_one(result)
     print(f"verdict     {result.verdict.summary}")
-    proposal = None if isinstance(result, JointResult) else result.proposal
+    proposal = result.proposal
     for sentence in result.verdict.sentences(remedies=proposal is None):
         print(f"  - {sentence}")
     for note in result.recipe.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import tomli_w
 from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
+from cosim.fitting.forward import PointForward
 from cosim.fitting.identify import Identifiability
 from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
@@ -20,12 +22,14 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.provenance import made_with
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, proposed, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import NOT_FITTED, ParameterSet, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cosim.fitting.next_measurement import NextMeasurement
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ class JointResult:
     def verdict(self) -> Identifiability:
         """That of the last stage."""
         return self.stages[-1].verdict
+
+    @cached_property
+    def proposal(self) -> NextMeasurement | None:
+        """What to measure next, and of which observation; None where nothing is open, or where it takes simulations."""
+        by_function = any(isinstance(one.forward, PointForward) for one in self.stages[-1].forward.observations)
+        return None if by_function else proposed(self, self.verdict)
 
     @property
     def points(self) -> str:

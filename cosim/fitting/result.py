@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.fitting.joint_result import JointResult
     from cosim.fitting.next_measurement import NextMeasurement
 
 
@@ -106,6 +107,15 @@ class Trial:
     def text(self) -> str:
         """The error, or why it could not be computed."""
         return self.note if self.error is None else f"{self.error:.3%}"
+
+
+def proposed(result: FitResult | JointResult, verdict: Identifiability) -> NextMeasurement | None:
+    """What to measure next where a parameter is left open; None where none is, or nothing would help."""
+    from cosim.fitting.next_measurement import next_measurement
+
+    told = ("identifiable", "conditional")
+    left_open = any(entry.status not in told for entry in verdict.parameters)
+    return next_measurement(result) if verdict.useful and left_open else None
 
 
 @dataclass(frozen=True)
@@ -211,16 +221,7 @@ class FitResult:
     @cached_property
     def proposal(self) -> NextMeasurement | None:
         """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
-        from cosim.fitting.next_measurement import next_measurement
-
-        told = ("identifiable", "conditional")
-        left_open = any(entry.status not in told for entry in self.verdict.parameters)
-        return next_measurement(self) if self.designed and self.verdict.useful and left_open else None
-
-    @property
-    def designed(self) -> bool:
-        """Whether further measurements can be designed: of a device's own curve, with no circuit around it."""
-        return not isinstance(self.forward, PointForward)
+        return proposed(self, self.verdict) if not isinstance(self.forward, PointForward) else None
 
     @property
     def points(self) -> str:

@@ -140,7 +140,7 @@ def _said(report: Report, result: FitResult | JointResult) -> None:
     names = [row.name for row in result.rows()]
     if isinstance(result, FitResult):
         names = [entry.name for entry in result.forward.params]
-    proposed = isinstance(result, FitResult) and result.proposal is not None
+    proposed = result.proposal is not None
     report.text("What the fit says:")
     for sentence in result.verdict.sentences(remedies=not proposed):
         report.text(_sentence(sentence, names), mark="" if result.verdict.trustworthy else "bad")
@@ -156,7 +156,7 @@ def next_steps(result: FitResult | JointResult) -> list[str]:
     verdict, check = result.verdict, result.verdict.residuals
     if not verdict.useful:
         return ["check the columns, their units and the sign of what was applied; then try another law"]
-    proposal = result.proposal if isinstance(result, FitResult) else None
+    proposal = result.proposal
     said = [] if proposal is None else [f"measure {proposal}"]
     if check.too_large:
         said.append("state the noise that repeated reads show, or look for another law")
