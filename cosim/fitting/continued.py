@@ -15,7 +15,6 @@ from cosim.errors import InputError
 from cosim.fitting.forward import Forward, PointForward, Rows, forward_for
 from cosim.fitting.forwards.circuit import CircuitForward
 from cosim.fitting.joint_result import JointResult
-from cosim.fitting.priors import priors_of
 from cosim.fitting.problem import Problem
 from cosim.fitting.runs import Runs
 from cosim.fitting.uncertainty import Uncertainty
@@ -84,14 +83,10 @@ def fitted(fit: FitResult | JointResult) -> Fitted:
 def _single(fit: FitResult) -> Fitted:
     recipe = fit.recipe
     law = next((c for c in recipe.candidates if c.title == fit.choice), recipe.ramps)
-    priors = {name: spec for name, spec in recipe.fit.priors.items() if name in fit.names}
-    problem = Problem(
-        fit.forward, fit.curve.measured, fit.sigma, ~fit.held_out & ~fit.clipped, fit.names, fit.bounds,
-        priors=priors_of(priors, fit.forward.params, fit.names),
-    )  # fmt: skip
+    problem = fit.problem
     device = recipe.model if recipe.device else None
     one = _continued(
-        "", fit.forward, fit.curve, problem.rows, float(np.median(fit.sigma)), {name: name for name in fit.names},
+        "", fit.forward, fit.curve, problem.seen, float(np.median(fit.sigma)), {name: name for name in fit.names},
         lambda p: p, device, lambda curve, rows: recipe.forward_of(curve, rows, law), what=recipe.name,
     )  # fmt: skip
     return Fitted(problem, fit.values, fit.uncertainty, frozenset(), (one,))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.fitting.next_measurement import NextMeasurement
+    from cosim.fitting.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """The result of `extract_joint`: the recipe, its observations, its stages, and the cost.
+    """The result of `extract_joint`: the recipe, its observations, its stages, the cost, and samples if asked for.
 
     >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
     True
@@ -70,6 +71,7 @@ class JointResult:
     observations: tuple[Observation, ...] = field(repr=False)
     stages: tuple[StageResult, ...]
     cost: Cost
+    posterior: Posterior | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> Identifiability:
@@ -236,6 +238,7 @@ class JointResult:
                 for stage in self.stages
             ],
             **judgement(self.verdict, self.cost),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_json()}),
             "provenance": self.provenance(),
         }
 

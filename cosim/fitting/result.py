@@ -22,6 +22,7 @@ from cosim.files import write_atomic
 from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
+from cosim.fitting.problem import Problem
 from cosim.fitting.process import TrainNoise
 from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.next_measurement import NextMeasurement
+    from cosim.fitting.posterior import Posterior
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
@@ -165,6 +167,8 @@ class FitResult:
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
+        problem: the last one that was solved, ``sigma`` being the noise.
+        posterior: its samples, where they were asked for.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
@@ -191,6 +195,8 @@ class FitResult:
     chi_square: float
     verdict: Identifiability
     cost: Cost
+    problem: Problem = field(repr=False)
+    posterior: Posterior | None = field(default=None, repr=False)
 
     @property
     def residuals(self) -> Array:
@@ -399,6 +405,7 @@ class FitResult:
                 "reduced_chi_square": number(check.reduced_chi_square),
             },
             **judgement(self.verdict, self.cost),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_json()}),
             "provenance": self.provenance(),
         }
 
