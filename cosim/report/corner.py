@@ -55,6 +55,8 @@ def corner_figure(found: Posterior) -> Figure:
                     counts = np.histogram2d(data[j], data[i], bins=(edges[j], edges[i]))[0].T
                     ax.pcolormesh(edges[j], edges[i], counts, cmap="Blues", rasterized=True)
                     _regions(ax, edges[j], edges[i], counts)
+                if ax.get_xscale() == "linear":
+                    ax.locator_params(axis="x", nbins=3)
                 ax.tick_params(labelsize=6, labelbottom=i == k - 1, labelleft=j == 0 and i > 0)
                 if i == k - 1:
                     ax.set_xlabel(plain(f"{names[j]} ({found.units[j]})"), fontsize=7)
