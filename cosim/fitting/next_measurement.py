@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.fitting.designs import Design
@@ -129,7 +131,8 @@ def next_measurement(
     if rows is not None and rows < 1:
         raise InputError(f"{rows} rows", remedy="give at least one")
     best: NextMeasurement | None = None
-    with simulators():
+    # Parameters that are drawn may lie where a device has no current: what is not finite there is not looked at.
+    with simulators(), np.errstate(all="ignore"):
         study = Study(fit, seed=seed, rows=rows)
         for far in REACHES if reach is None else (reach,):
             better = [one for one in study.judged(reach=far) if one.after < one.before]

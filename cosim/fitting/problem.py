@@ -192,10 +192,14 @@ class Problem:
         return rest if made is None else replace(rest, forward=made[0], sigma=made[1])
 
     def size(self, name: str, value: float) -> float:
-        """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range."""
+        """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range.
+
+        Without any of them it is 1.
+        """
         low, high = self.bounds[name]
         default = next(abs(entry.default) for entry in self.forward.params if entry.name == name)
-        return abs(value) or min(default or high - low, high - low)
+        found = abs(value) or min(default or high - low, high - low)
+        return found if math.isfinite(found) else 1.0
 
     def coordinates(self, start: Values, *, logarithmic: bool = True) -> Coordinates:
         """The coordinates of a search from ``start``."""

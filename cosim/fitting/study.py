@@ -94,9 +94,11 @@ class Study:
             values = {name: float(np.clip(entries[name].default, *self._bounds[name])) for name in names}
             return fit.values.with_(**values)
 
-        both = usual([*fit.uncertainty.flat, *fit.uncertainty.at_bound])
-        likely = problem.chi_square(both) <= problem.chi_square(fit.values) + LIKELY
-        return both if likely else usual(fit.uncertainty.flat)
+        most = problem.chi_square(fit.values) + LIKELY
+        for names in ([*fit.uncertainty.flat, *fit.uncertainty.at_bound], fit.uncertainty.flat):
+            if problem.chi_square(place := usual(names)) <= most:
+                return place
+        return fit.values
 
     def _likely(self, rng: np.random.Generator) -> list[Values]:
         """The fitted parameters, and others that describe the curves hardly worse; of simulated ones no others."""
@@ -111,8 +113,7 @@ class Study:
             step = self._sizes * (rng.standard_normal(len(self._names)) @ spread)
             values = np.clip(middle + step, low, high)
             p = best.with_(**dict(zip(self._names, values.tolist(), strict=True)))
-            with np.errstate(all="ignore"):
-                chi_square = self._problem.chi_square(p)
+            chi_square = self._problem.chi_square(p)
             if math.isfinite(chi_square):
                 found.append((chi_square, p))
         found.sort(key=lambda entry: entry[0])
@@ -120,8 +121,7 @@ class Study:
 
     def _information(self, p: Values) -> Array:
         """(k, k) of the fitted rows, of what was known beforehand, and of the bounds."""
-        with np.errstate(all="ignore"):
-            slopes = self._problem.slopes(p, self._names)
+        slopes = self._problem.slopes(p, self._names)
         jacobian = np.nan_to_num(slopes * self._sizes[:, None])
         return np.asarray(jacobian @ jacobian.T + np.diag(self._bounds_know))
 
@@ -130,8 +130,7 @@ class Study:
         local, found = one.local(p), np.zeros((len(self._names), count))
         asked = [name for name, unknown in one.names.items() if name in forward.active and unknown in self._names]
         at = Values({entry.name: local[entry.name] for entry in forward.params})
-        with np.errstate(all="ignore"):
-            slopes = forward.linearise(at, asked)[1][:, -count:]
+        slopes = forward.linearise(at, asked)[1][:, -count:]
         place = [self._names.index(one.names[name]) for name in asked]
         found[place] = np.nan_to_num(slopes * self._sizes[place][:, None] / one.noise)
         return found
