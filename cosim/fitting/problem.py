@@ -174,12 +174,14 @@ class Problem:
 
     def chi_square(self, p: Values) -> float:
         """Sum of the squared residuals; infinite where the model is."""
-        return _squares(self.residual(p))
+        with np.errstate(all="ignore"):  # that there is none is the answer
+            return _squares(self.residual(p))
 
     def chi_squares(self, places: Sequence[Values]) -> list[float]:
         """`chi_square` at each of several places."""
-        made = zip(places, self.forward.predict_each(places), strict=True)
-        return [_squares(self._residual(p, predicted)) for p, predicted in made]
+        with np.errstate(all="ignore"):
+            made = zip(places, self.forward.predict_each(places), strict=True)
+            return [_squares(self._residual(p, predicted)) for p, predicted in made]
 
     def without(self, *fixed: str) -> Problem:
         """The same problem with some parameters held."""
