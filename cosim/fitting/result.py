@@ -23,7 +23,7 @@ from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
 from cosim.fitting.process import TrainNoise
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import made_with, measured_range
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity, listed
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.fitting.heteroscedastic import Growing
     from cosim.fitting.next_measurement import NextMeasurement
 
 
@@ -155,6 +156,7 @@ class FitResult:
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
+        growing: the noise that the recipe should state, where it grows with the reading.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
@@ -181,6 +183,7 @@ class FitResult:
     chi_square: float
     verdict: Identifiability
     cost: Cost
+    growing: Growing | None = None
 
     @property
     def residuals(self) -> Array:
@@ -338,6 +341,7 @@ class FitResult:
             "data_sha256": self.curve.fingerprint,
             **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
+            **measured_range([self.curve]),
             **made_with(),
             **self.forward.provenance(),
         }
