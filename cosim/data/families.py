@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from cosim import units
+from cosim.data.segments import sweeps
 from cosim.data.sheets import Column, Sheet
 from cosim.devices.base import Array
 from cosim.devices.registry import devices
 
 # A curve has at least so many rows; the rows of a level differ by less than this part of the steps between levels.
 ROWS, FLAT = 4, 0.02
+# A voltage that varies by less than this part of its size is a constant one.
+SWING = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,11 @@ def family(moving: list[Column], others: list[Column]) -> Family | None:
 
 
 def _moves(v: Array) -> bool:
-    """Whether a voltage goes over a range in steps that are small against it, or comes back."""
+    """Whether a voltage is swept, there or there and back, and not a constant one with noise."""
     span = float(np.ptp(v))
-    return span > 0.0 and float(np.median(np.abs(np.diff(v)))) > 0.0 and np.unique(v).size >= ROWS
+    if span <= SWING * float(np.abs(v).max()) or np.unique(v).size < ROWS:
+        return False
+    return len(sweeps(v)) <= max(2, v.size // 8)
 
 
 def _runs(x: Array) -> list[int] | None:

@@ -170,7 +170,7 @@ def _driven(sheet: Sheet) -> list[Part]:
     time = times[0] if times else None
     if not moving:
         return _at_rest(sheet, volts[0], amps[0], time)
-    others = [c for unit in ("K", "S", "Ohm", "1") for c in sheet.of(unit) if not c.constant]
+    others = [c for unit in ("K", "S", "Ohm") for c in sheet.of(unit) if not c.constant]
     if (curves := family(moving, others)) is not None:
         return _family(sheet, curves, next((c for c in amps if not c.says("gate")), amps[0]), time)
     v = next((column for column in moving if not column.says("gate")), moving[0])

@@ -47,7 +47,7 @@ from cosim.fitting.trials import (
 
 # Rows that the final fit of a state that is followed looks at; of more, each k-th, which is said.
 FINAL_ROWS = 2000
-# A loop of which every device leaves more than this part of the range is tried the other way round (our choice).
+# A loop of which every candidate leaves more than this part of the range is tried the other way round (our choice).
 POOR = 0.02
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
 ROUNDS = 3
@@ -176,19 +176,24 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
 
 def _limit(part: Part, curve: Curve) -> plateau.Plateau | None:
     """Rows at the compliance that the file states, or else at equal values at an end of the range."""
+    return _stated(part, curve) or plateau.found(curve)
+
+
+def _stated(part: Part, curve: Curve) -> plateau.Plateau | None:
+    """Rows at the compliance that the file states; None where no row reaches it, or another limit held the current."""
     if part.compliance is not None and curve.measured_unit == "A":
-        with suppress(InputError):  # no row reaches it, or it was not what held the current
+        with suppress(InputError):
             return plateau.stated(curve, part.compliance)
-    return plateau.found(curve)
+    return None
 
 
 def _mirrored(trials: Sequence[Trial]) -> list[Candidate]:
-    """The devices to try on a loop that runs through the origin the other way: all, where none describes it as it is.
+    """The devices to try on a loop with voltage and current turned: all, where nothing describes it as it is.
 
     A device whose polarity is the opposite of the one that was measured has no parameters that describe the loop.
     """
     plain = [trial for trial in trials if trial.candidate.device]
-    if not plain or any(t.candidate.turned for t in plain) or min(t.tried.error for t in plain) < POOR:
+    if not plain or any(t.candidate.turned for t in plain) or min(t.tried.error for t in trials) < POOR:
         return []
     return [trial.candidate.turn("voltage", "current") for trial in plain]
 
@@ -230,6 +235,8 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
         notes.append(f"of {len(curve)} rows each {-(-len(curve) // FINAL_ROWS)}th was fitted, for time")
         thin = curve.select(thinned(curve, FINAL_ROWS))
         thin = thin.with_(fingerprint=curve.fingerprint, source=curve.source)
+    if part.data.get("compliance") and _stated(part, thin) is None:  # of every k-th row none reaches it
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"compliance": None})})
     recipe = _with_held(recipe, kept, start, notes)
     loose = _loose(trial, kept)
     result = extract(recipe, thin, near=trial.minimum.p, loose=loose)

@@ -313,7 +313,7 @@ def test_fits_of_many_devices_become_a_campaign(tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "theta_p: normal" in said or "theta_p: lognormal" in said
-    assert "correlation devices.memristor.theta_p and devices.memristor.g_max: +0." in said
+    assert "correlation theta_p and g_max: +0." in said
     assert main(["campaign", "run", str(plan), "-o", str(tmp_path / "c"), "-j", "0", "--no-cache"]) in (0, 1)
     from cosim.campaign.plan import check_spreads, load_bench, read_plan
 
@@ -392,3 +392,12 @@ def test_what_two_pulses_left_makes_their_ratio(tmp_path):
     assert part.shape == "paired pulses"
     assert part.curve["ratio"] == pytest.approx((3.0 + 1e-2 * wait) / (2.0 + 1e-2 * wait), rel=1e-5)
     assert "the ratio is A2 over A1" in part.notes
+
+
+def test_a_noisy_read_voltage_beside_a_stepped_gate_is_no_family(tmp_path):
+    t = np.arange(60.0)
+    gate = np.repeat([0.0, 1.0, 2.0], 20)
+    path = tmp_path / "a.csv"
+    read = 0.1 * (1.0 + 5e-3 * rng(12).standard_normal(60))
+    path.write_text("t (s),VD (V),VG (V),ID (A)\n" + rows(t, read, gate, 1e-6 * (1.0 + gate) * read))
+    assert not [part for part in recognise(path) if part.where]
