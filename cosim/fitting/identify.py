@@ -324,7 +324,10 @@ def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]
     bounds = zip(ends, problem.bounds[name], physical, strict=True)
     low, high = (
         limit
-        if math.isinf(end) and bound == limit and abs(limit - value) <= size and not 0.0 < DECADES * limit / value < 1.0
+        if math.isinf(end)
+        and bound == limit
+        and abs(limit - value) <= size
+        and not 0.0 < DECADES * limit * math.copysign(1.0, value) < abs(value)
         else end
         for end, bound, limit in bounds
     )
