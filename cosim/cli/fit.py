@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 HELP = "Extract device parameters from measured curves, and say which of them they determine."
 MORE = (
-    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. "
+    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`, and "
+    "of many devices' `cosim fit distributions FOLDER -o plan.toml`. "
     "Exit code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is "
     "identifiable."
 )
@@ -40,12 +41,14 @@ class _Group(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
+    from cosim.cli.fit_distributions import distributions
     from cosim.cli.fit_results import compare, show
 
     group = typer.Typer(name="fit", cls=_Group, help=HELP)
     group.command("run", help=HELP + MORE)(fit)
     group.command("show")(show)
     group.command("compare")(compare)
+    group.command("distributions")(distributions)
     app.add_typer(group)
 
 
@@ -346,7 +349,6 @@ def _joined(recipe: FitRecipe, files: list[str]) -> Any:
 def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     from cosim import units
     from cosim.cli.fit_results import print_taken
-    from cosim.cli.output import advise
     from cosim.cli.output import progress as bars
     from cosim.data.recognise import recognise
     from cosim.fitting.auto import fit_part
@@ -365,14 +367,14 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 print_taken(taken)
             if taken.result is not None:
                 job.add(taken.result)
-                if job.output is not None and not taken.part.columns:
-                    advise([f"{taken.result.recipe.name}: no recipe is written: its rows were cut out of the file"])
-                elif job.output is not None:
-                    from cosim.fitting.write import write_recipe
+                if job.output is not None:
+                    from cosim.fitting.write import write_recipe, write_rows
 
                     folder = job.output if job.into_folder else job.output.parent
-                    file = folder / f"{taken.result.recipe.name}_recipe.toml"
-                    job.say([write_recipe(taken.result, file, data=part.path)])
+                    name, cut = taken.result.recipe.name, not taken.part.columns
+                    measured = write_rows(taken.result, folder / f"{name}_rows.csv") if cut else part.path
+                    file = folder / f"{name}_recipe.toml"
+                    job.say([*([measured] if cut else []), write_recipe(taken.result, file, data=measured, cut=cut)])
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
 

@@ -82,6 +82,10 @@ def _print_posterior(found: Posterior) -> None:
 
 
 def _print_joint(result: JointResult) -> None:
+    from cosim.parameters import listed
+
+    if result.held:
+        print(f"held        {listed(result.held)}")
     for name, spread in result.spreads.items():
         print(f"population  {name}: spread {spread}")
     for name, (fitted, held) in result.errors().items():

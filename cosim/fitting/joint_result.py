@@ -20,11 +20,11 @@ from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import made_with, measured_range
 from cosim.fitting.residuals import ResidualCheck
 from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, proposed, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
-from cosim.parameters import NOT_FITTED, ParameterSet, Quantity
+from cosim.parameters import NOT_FITTED, ParameterSet, Quantity, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,6 +102,23 @@ class JointResult:
                 stderr = stage.uncertainty.stderr(name) if stage.verdict.useful else None
                 found[name] = ResultRow(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
         return list(found.values())
+
+    @property
+    def held(self) -> dict[str, tuple[float, str, str]]:
+        """The parameters that no stage varied: value (SI), unit and origin; named by observation where they differ."""
+        varied = {unknown.parameter for stage in self.stages for unknown in stage.forward.unknowns.values()}
+        found: dict[str, dict[str, tuple[float, str, str]]] = {}
+        for one in self.observations:
+            for entry in one.forward.params:
+                if entry.name not in varied:
+                    value = float(one.base[entry.name])
+                    origin = self.recipe.origin(entry.name, value)
+                    found.setdefault(entry.name, {})[one.name] = value, entry.unit, origin
+        told: dict[str, tuple[float, str, str]] = {}
+        for name, by in found.items():
+            same = len({value for value, *_ in by.values()}) == 1
+            told |= {name: next(iter(by.values()))} if same else {f"{name} of {one}": it for one, it in by.items()}
+        return told
 
     @property
     def spreads(self) -> dict[str, PopulationSpread]:
@@ -192,7 +209,8 @@ class JointResult:
         data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
         for one in self.observations:
             data |= {f"{key} of {one.name}": value for key, value in one.forward.provenance().items()}
-        return {**data, "recipe_sha256": self.recipe.fingerprint(), **made_with()}
+        applied = measured_range(one.recording for one in self.observations)
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), **applied, **made_with()}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
@@ -228,6 +246,7 @@ class JointResult:
                 }
                 for name, (fitted, held) in self.errors().items()
             },
+            "held": listed(self.held) or None,
             "stages": [
                 {
                     "title": stage.title,

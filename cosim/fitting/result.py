@@ -24,7 +24,7 @@ from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
 from cosim.fitting.problem import Problem
 from cosim.fitting.process import TrainNoise
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import made_with, measured_range
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity, listed
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.fitting.heteroscedastic import Growing
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.next_measurement import NextMeasurement
     from cosim.fitting.posterior import Posterior
@@ -169,6 +170,7 @@ class FitResult:
         cost: evaluations and time.
         problem: the last one that was solved, ``sigma`` being the noise.
         posterior: its samples, where they were asked for.
+        growing: the noise that the recipe should state, where it grows with the reading.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
@@ -197,6 +199,7 @@ class FitResult:
     cost: Cost
     problem: Problem = field(repr=False)
     posterior: Posterior | None = field(default=None, repr=False)
+    growing: Growing | None = None
 
     @property
     def residuals(self) -> Array:
@@ -345,6 +348,7 @@ class FitResult:
             "data_sha256": self.curve.fingerprint,
             **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
+            **measured_range([self.curve]),
             **made_with(),
             **self.forward.provenance(),
         }

@@ -16,6 +16,7 @@ from cosim.fitting.auto import TRIED
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.problem import Problem
 from cosim.fitting.result import FitResult
+from cosim.parameters import listed
 from cosim.report import fit_figures as figures
 from cosim.report.html import Mark, Report
 from cosim.report.style import COLOURS, new_figure, plain, styled
@@ -153,6 +154,8 @@ def _parameters(report: Report, result: FitResult | JointResult) -> None:
         stderr = "–" if row.stderr is None else f"{row.stderr:.2g}"
         rows.append((row.name, f"{row.value:.6g}", stderr, ends, row.unit, row.verdict.status, row.verdict.source))
     report.table(("parameter", "value", "std. error", "95 % interval", "unit", "verdict", "interval from"), rows)
+    if result.held:
+        report.text(f"Held: {listed(result.held)}.", mark="note")
 
 
 def _said(report: Report, result: FitResult | JointResult) -> None:
