@@ -172,7 +172,7 @@ def _starts(recipe: FitRecipe, problem: Problem, choice: RampLaw) -> list[Values
     """Where a train with varying steps is looked for."""
     extra = choice.values if isinstance(choice, Candidate) else {}
     start = start_of(recipe, problem.forward, problem.bounds, extra)[0]
-    return [start, *other_starts(recipe.model, start, problem.names)]
+    return [start, *(other_starts(recipe.model, start, problem.names) if recipe.device else ())]
 
 
 def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import lmfit
@@ -11,6 +12,19 @@ import numpy as np
 from cosim.devices.base import Array, Values
 
 UNBOUNDED = (-np.inf, np.inf)
+
+
+class _Plain(lmfit.Parameters):  # type: ignore[misc]
+    """Parameters without constraints: copies share one interpreter, the making of which takes longer than a fit."""
+
+    def __init__(self) -> None:
+        dict.__init__(self)
+        self._asteval = _interpreter()
+
+
+@cache
+def _interpreter() -> Any:
+    return lmfit.Parameters()._asteval
 
 
 def minimise(
@@ -37,7 +51,7 @@ def minimise(
     Returns:
         lmfit's result; `estimates` are its values with their standard errors.
     """
-    parameters = lmfit.Parameters()
+    parameters = _Plain()
     # lmfit takes identifiers only: "theta[A1]" gets another name there.
     names = {name if name.isidentifier() else f"x{k}_": name for k, name in enumerate(start)}
     for label, name in names.items():
