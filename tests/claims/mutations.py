@@ -104,7 +104,7 @@ def answer(bench: Testbench, simulator: Simulator) -> Answer:
         return Answer(failed=run.result.reason or run.result.outcome.value)
     found = {name: run.measures[name] for name in bench.file.limits if name in run.measures}
     red = {name for name in bench.file.limits if name not in found or found[name].verdict is not Verdict.PASS}
-    kinds = {name: bench.file.measures[name].kind for name in found}
+    kinds = {name: str(dict(bench.file.measures[name])["kind"]) for name in found}
     return replace(judged(found, kinds), red=frozenset(red))
 
 

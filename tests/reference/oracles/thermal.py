@@ -36,9 +36,16 @@ def share_of(overdrive: float) -> float:
 
 
 def power() -> Oracles:
-    """Where the gate's 3.3 V end; where a square-law channel leaves triode, V_OV = V_H2 at psi = 1; Eq. 21."""
+    """Eq. 21; where 3.3 V end, where a square-law channel leaves triode (V_OV = V_H2), how far off Eq. 22 is there."""
     edge = brentq(lambda v: V_MAX - v - R_ROD * K * v * v / 2.0, 0.0, V_MAX)
+    bench = Testbench.load("1t1h1m_power")
+    sweep = {name: [q.value for q in values] for name, values in bench.file.plan["published"].sweep.items()}
+    points = [(f, psi) for f in sweep["f"] for psi in sweep["psi"]]
+    heat = np.array([scaled(0.63 * f, psi, correction=0.0, v_max=0.215, line=0.0) for f, psi in points])
+    asked = np.prod(points, axis=1)
+    off = np.abs(heat * (asked @ asked) / ((asked @ heat) * asked) - 1.0)
     return {
+        "largest_error_published": around(float(off.max()), 0.1),
         "largest_f": around(share_of(V_GATE - VTH), 0.01),
         "smallest_f": around(share_of(edge), 0.06),
         "largest_power": around(V_MAX**2 * 0.63 * 0.95 / R_ROD, 0.04),
@@ -170,11 +177,11 @@ def ideal(f: float, psi: float) -> float:
     return V_MAX**2 * f * psi / R_ROD
 
 
-def scaled(f: float, psi: float, *, correction: float = 0.7) -> float:
+def scaled(f: float, psi: float, *, correction: float = 0.7, v_max: float = V_MAX, line: float = 10.0) -> float:
     """The same behind the channel, at the gate that asks for the conductance of Eq. 22 and half of the drop."""
     x = math.sqrt(f) / (R_ROD * K * (1.0 - math.sqrt(f)))
-    over = x / (1.0 - M * x) + 0.5 * correction * V_MAX * (1.0 - math.sqrt(f))
-    given, r = V_MAX * math.sqrt(psi), R_ROD + 10.0
+    over = x / (1.0 - M * x) + 0.5 * correction * v_max * (1.0 - math.sqrt(f))
+    given, r = v_max * math.sqrt(psi), R_ROD + line
     drop = brentq(lambda v: channel(v, over) - (given - v) / r, 0.0, given) if given > 0.0 else 0.0
     return float(R_ROD * ((given - drop) / r) ** 2)
 
