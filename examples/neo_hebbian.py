@@ -110,7 +110,7 @@ def cell(page: Page) -> None:
         eligibility_line="R² of the eligibility against ψ",
         update_line="R² of the update against the eligibility",
         asymmetry="sum of the largest rise and fall",
-        largest="largest update",
+        largest="largest update", warmest="largest rise of the heated cell over the other",
         fall_over_rise="fall over rise of a pair that holds +0.2",
     )  # fmt: skip
     page.compare(

@@ -129,20 +129,21 @@ END, WRITTEN = 815e-9, 822e-9  # s: of a frame, and the middle of the write puls
 
 
 def phases() -> Oracles:
-    """A frame of 20 e-updates with the powers of Eqs. 21 and 22, and Eq. 27 at the rise that they leave."""
+    """A frame of 20 e-updates with the power behind the channel, and Eq. 27 at the rise that they leave."""
     stimuli = Testbench.load("1t1h1m_phases").file.stimuli
     f, psi = (np.array(stimuli[name].values) for name in ("f", "psi"))  # type: ignore[union-attr]
-    rise, at_write = frame(V_MAX**2 * f * psi / R_ROD, until=END, after=WRITTEN)
-    return {"accumulated": around(rise, 0.06), "update": around(write(0.3, at_write), 0.05)}
+    rise, at_write = frame(np.array([scaled(a, b) for a, b in zip(f, psi, strict=True)]), until=END, after=WRITTEN)
+    return {"accumulated": around(rise, 0.02), "update": around(write(0.3, at_write), 0.03)}
 
 
 def pair() -> Oracles:
     """Heated is the cell that holds more, or the one that holds less; the other, cold one does not move."""
-    _, rise = frame(np.full(20, V_MAX**2 * 0.55 / R_ROD), until=END, after=WRITTEN)
+    end, rise = frame(np.full(20, scaled(0.55, 1.0)), until=END, after=WRITTEN)
     assert write(0.3, 0.0) == 0.0
     return {
-        "largest": around(write(0.3, rise), 0.05),
-        "fall_over_rise": around(-write(0.2, rise) / write(0.4, rise), 0.02),
+        "warmest": around(end, 0.02),
+        "largest": around(write(0.3, rise), 0.03),
+        "fall_over_rise": around(-write(0.2, rise) / write(0.4, rise), 0.01),
     }
 
 
