@@ -150,6 +150,7 @@ def array(page: Page) -> None:
         largest_eligibility="eligibility of the warmest pair",
         largest_update="update of its heated cell",
         unheated_update="largest update of a cell without power",
+        fast_decay="fast part of the rise over that 2 ns later",
         frame_disturb="change of w by 10 e-updates",
         own_early="rise of A after 2 ns",
         own="rise of A after 60 ns",

@@ -56,6 +56,7 @@ def calcium(page: Page) -> None:
            for name, what in (("deviation", "the peak"), ("pointwise", "its value"))
            for end in ("", "_2pa", "_3pa", "_10pa")},
         deviation_10pa_trimmed="DPI − Eq. 6 over the peak, sized for I_TH = 10 pA",
+        calcium_post="calcium before the presynaptic spike",
         trip="trip point of potentiation",
         trip_d="trip point of depression",
         tail="whole current of potentiation",

@@ -123,6 +123,7 @@ def integrator() -> Oracles:
     exact = Oracle(None, 0.03, 0.03)  # the deviation of Eq. 6 from itself is none
     return {
         "rest": around(REST, 0.03),
+        "calcium_post": around(PAIR(3.9e-3), 0.03),
         "peak": around(PAIR.peak, 0.03),
         **{f"{kind}{at}": exact for kind in ("deviation", "pointwise") for at in ("", "_2pa", "_3pa")},
         "deviation_10pa_trimmed": exact,

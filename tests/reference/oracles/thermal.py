@@ -224,7 +224,9 @@ def array() -> Oracles:
     name = "stack_250nm_modified"
     heated = np.array([[side > 0.0 for psi in PSI_PAIRS for side in (psi, -psi)]] * len(F_ROWS))
     rise = warmed(name, WRITE, scaled)
+    tau = ParameterSet.load(f"thermal_reram:{name}_array").resolved().tau_fast
     return {
+        "fast_decay": around(math.exp(2e-9 / tau), 0.03),
         "largest_eligibility": around(float(eligibilities(name, scaled).max()), 0.05),
         "largest_update": around(write(0.3, float(rise[heated].max())), 0.05),
         "unheated_update": around(write(0.3, float(rise[~heated].max())), 0.05),
