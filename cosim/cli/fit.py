@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +90,10 @@ def fit(
         bool,
         typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
     ] = False,
+    posterior: Annotated[
+        bool,
+        typer.Option("--posterior", help="Sample what the parameters may be (emcee, extra 'posterior'): minutes."),
+    ] = False,
     undetermined: Annotated[
         bool, typer.Option("--undetermined", help="Write a parameter set even where nothing is identifiable.")
     ] = False,
@@ -114,10 +118,16 @@ def fit(
         require_file(following, ".csv", example="next.csv")
     if output is not None and not auto and len(given) <= 2:  # one result, whose files are looked at before any other
         require_file(output, ".toml", example="fit.toml")
-    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json)
+    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json, posterior=posterior)
+    if posterior:
+        from cosim.packages import optional
+
+        optional("emcee", extra="posterior", needed_by="--posterior")
     if auto:
-        if together or profile or allow:
-            raise InputError("--together, --profile and --allow need a recipe", remedy="leave them out, or --auto")
+        if together or profile or allow or posterior:
+            raise InputError(
+                "--together, --profile, --posterior and --allow need a recipe", remedy="leave them out, or --auto"
+            )
         _auto(given, job, sweep_rate)
     else:
         if sweep_rate is not None:
@@ -136,6 +146,7 @@ class _Job:
     following: Path | None
     undetermined: bool
     as_json: bool
+    posterior: bool = False
     expected: int = 1
     into_folder: bool = False
     results: list[FitResult | JointResult] = field(default_factory=list)
@@ -164,6 +175,11 @@ class _Job:
         from cosim.cli.output import advise
         from cosim.fitting.write import lawful, write
 
+        if self.posterior and result.verdict.useful:
+            from cosim.fitting.posterior import posterior
+
+            with progress(f"the posterior of {result.recipe.name}") as step:
+                result = replace(result, posterior=posterior(result, progress=step))
         self.results.append(result)
         if not self.as_json:
             print_result(result)
@@ -201,12 +217,8 @@ class _Job:
     def _follow(self, result: FitResult | JointResult, path: Path) -> None:
         """Write the next measurement."""
         from cosim.cli.output import advise
-        from cosim.errors import InputError
-        from cosim.fitting.joint_result import JointResult
         from cosim.fitting.next_measurement import next_measurement
 
-        if isinstance(result, JointResult):
-            raise InputError("--next is for the fit of one recording", remedy="leave it out")
         proposal = next_measurement(result)
         if proposal is None:
             advise(["no further measurement of this kind would narrow an interval: none is written"])

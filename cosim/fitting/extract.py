@@ -135,6 +135,7 @@ def _extract(
         chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
+        problem=replace(problem, sigma=problem.sigma * scale),
     )
 
 

@@ -37,6 +37,9 @@ LEVEL = 0.95
 STRAIGHT = 0.1
 # Chi-square may rise by this factor more or less than it would for a straight law: 10 % in the interval's half-width.
 BENT = 1.2
+# A minimum that is lower by less than this, in units of the noise's variance, lies within a third of a standard error
+# (our choice).
+BETTER = 0.1
 # Below so many points intervals come from the profile likelihood.
 FEW = 100
 # A misfit below this part of the range is called small, though it is not noise.
@@ -224,9 +227,10 @@ def judge(
                 # a guess along a straight ridge can end in another minimum where something is held at a bound
                 ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
             )  # fmt: skip
-            if profiled.lower_chi_square is not None:
+            lower = profiled.lower_chi_square
+            if lower is not None and minimum.chi_square - lower > BETTER * scale**2:
                 remarks.append(
-                    f"a better minimum (chi-square {profiled.lower_chi_square:.4g} after {minimum.chi_square:.4g}) was "
+                    f"a better minimum (chi-square {lower:.4g} after {minimum.chi_square:.4g}) was "
                     f"met while {name} was varied: start again from other values"
                 )
         entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)

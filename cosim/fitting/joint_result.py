@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import tomli_w
 from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
+from cosim.fitting.forward import PointForward
 from cosim.fitting.identify import Identifiability
 from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
@@ -20,12 +22,15 @@ from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
 from cosim.fitting.provenance import made_with
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, proposed, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import NOT_FITTED, ParameterSet, Quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cosim.fitting.next_measurement import NextMeasurement
+    from cosim.fitting.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """The result of `extract_joint`: the recipe, its observations, its stages, and the cost.
+    """The result of `extract_joint`: the recipe, its observations, its stages, the cost, and samples if asked for.
 
     >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
     True
@@ -66,11 +71,18 @@ class JointResult:
     observations: tuple[Observation, ...] = field(repr=False)
     stages: tuple[StageResult, ...]
     cost: Cost
+    posterior: Posterior | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> Identifiability:
         """That of the last stage."""
         return self.stages[-1].verdict
+
+    @cached_property
+    def proposal(self) -> NextMeasurement | None:
+        """What to measure next, and of which observation; None where nothing is open, or where it takes simulations."""
+        by_function = any(isinstance(one.forward, PointForward) for one in self.stages[-1].forward.observations)
+        return None if by_function else proposed(self, self.verdict)
 
     @property
     def points(self) -> str:
@@ -226,6 +238,7 @@ class JointResult:
                 for stage in self.stages
             ],
             **judgement(self.verdict, self.cost),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_json()}),
             "provenance": self.provenance(),
         }
 

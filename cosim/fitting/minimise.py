@@ -14,7 +14,7 @@ UNBOUNDED = (-np.inf, np.inf)
 
 
 def minimise(
-    residual: Callable[[Values], Array],
+    residual: Callable[[Values], Array | float],
     start: Mapping[str, float],
     *,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -26,7 +26,7 @@ def minimise(
     """The least squares of ``residual`` (n,) from ``start``.
 
     Args:
-        residual: of the parameters, weighted.
+        residual: of the parameters, weighted; for emcee the logarithm of a density.
         start: value of each parameter that varies.
         bounds: lower and upper, by parameter; default: none.
         jacobian: derivatives of the residual as the method wants them; default: by differences.
