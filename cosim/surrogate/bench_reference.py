@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -101,6 +101,10 @@ class BenchReference:
         """The numeric options of the bench's deck."""
         options = self.bench.deck().options
         return MappingProxyType({key: float(x) for key, x in options.items() if isinstance(x, int | float)})
+
+    def tightened(self) -> BenchReference:
+        """The bench at tightened tolerances and half its largest step."""
+        return replace(self, bench=self.bench.tightened())
 
     def found(self, event_map: EventMap) -> BenchMap:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
