@@ -110,6 +110,13 @@ class BenchReference:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
         names = sorted(self.bench.file.maps, key=lambda name: name != event_map.name)
         maps = [BenchMap.load(self.bench, name) for name in names] or [BenchMap.load(self.bench)]
+        if not any(one.states for one in maps):
+            with located(self.bench.source), at("maps"):
+                raise InputError(
+                    f"no map of bench {self.bench.name} names a state, and a surrogate follows states from event to "
+                    "event",
+                    remedy="write states.NAME = { parameter = ..., measure = ..., range = [...] } into [maps.NAME]",
+                )
         differing = [_differences(event_map, one) for one in maps]
         nearest = min(range(len(maps)), key=lambda k: len(differing[k]))
         if not differing[nearest]:

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cosim import __version__
+from cosim import __version__, units
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap, Field
 from cosim.errors import InputError, UnknownName
@@ -296,14 +296,7 @@ def certify(
             f"limit of its error: a surrogate that never moved would pass",
             remedy="certify amplitudes beyond the thresholds, or longer pulses",
         )
-    for name in event_map.outputs:
-        values = data[name].values
-        if np.ptp(values) <= CONSTANT * np.max(np.abs(values)):
-            raise InputError(
-                f"the output {name} of the map {event_map.name} does not depend on any input or state: it was "
-                f"{float(values[0]):.4g} {event_map.outputs[name].unit} in all of {values.size} events",
-                remedy="leave it out of the map, or certify other amplitudes",
-            )
+    require_dependence(event_map, data)
     of_event = {
         name: np.repeat([own.get(name, float(nominal[name])) for own in drawn], trains.sizes) for name in deviating
     }
@@ -357,6 +350,19 @@ def certify(
         seconds_per_event=held.seconds_per_pulse,
     )
     return surrogate.with_(certificate=certificate), held
+
+
+def require_dependence(event_map: EventMap, data: xr.Dataset) -> None:
+    """Raises `InputError` for an output that is the same in all events, which no surrogate could get wrong."""
+    for name, entry in event_map.outputs.items():
+        values = np.asarray(data[name].values)
+        if values.size > 1 and np.ptp(values) <= CONSTANT * np.max(np.abs(values)):
+            shown = units.show(float(values[0]), "" if entry.unit == "1" else entry.unit)
+            raise InputError(
+                f"the output {name} of the map {event_map.name} does not depend on any input or state: it was {shown} "
+                f"in all of {values.size} events",
+                remedy="leave it out of the map, or take amplitudes that move it",
+            )
 
 
 def coordinates(event_map: EventMap, data: Mapping[str, Any] | xr.Dataset, box: Mapping[str, Range]) -> Array:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
+from cosim.surrogate import files
+from cosim.surrogate.active import FIRST, Budget, learn
 from cosim.surrogate.base import Certificate, kind_of, read_limits
 from cosim.surrogate.certify import certify, random_inputs
 from cosim.surrogate.conformal import LEVELS, Band, half_width, width_after
 from cosim.surrogate.density import covered_share, drawn_share, near_enough
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Equations
+from cosim.surrogate.train import load_samples, save_samples, train
 
 TIO2 = ParameterSet.load("tio2")
 CELL = Surrogate(TIO2)
@@ -296,3 +302,174 @@ def test_rests_are_certified_with_the_surrogate() -> None:
 
 def test_a_device_without_a_rest_map_keeps_its_states() -> None:
     np.testing.assert_array_equal(CELL.rest(Values({"w": [0.2, 0.4]}), 1e3).w, [0.2, 0.4])
+
+
+# -- asking outside the domain -----------------------------------------------------------------------------------------
+
+
+def test_what_the_reference_answered_becomes_training_samples(tmp_path: Path) -> None:
+    cell = certify(CELL, Scalar(), pulses=100, ranges={"amplitude": (-1.8, 1.9)})[0]
+    asking = cell.with_(policy="ask", reference=Scalar())
+    asking.step(Values({"w": np.array([0.2, 0.5, 0.6])}), Values({"amplitude": np.array([-2.2, 1.0, 2.3])}))
+    asking.update(0.5, -2.1)
+    file = save_samples(tmp_path / "more.npz", asking.answers, asking.map)
+    found = load_samples(file, asking.map)
+    np.testing.assert_array_equal(found["amplitude"], [-2.2, 2.3, -2.1])
+    np.testing.assert_array_equal(found["w_before"], [0.2, 0.6, 0.5])
+    p = TIO2.resolved()
+    assert found["w"].values[0] == pytest.approx(0.2 + 0.8**p.gamma_p * math.expm1(p.alpha_p * (2.2 - p.theta_p)))
+    save_samples(file, asking.answers, asking.map)
+    assert load_samples(file, asking.map).sizes[EVENT] == 6
+    with pytest.raises(InputError, match="no samples to write"):
+        save_samples(file, [], asking.map)
+
+
+def test_one_name_for_what_happens_outside() -> None:
+    with pytest.raises(UnknownName, match="unknown policy 'guess' outside the domain"):
+        Surrogate(TIO2, policy="guess")
+    with pytest.raises(InputError, match="policy='ask' needs a reference"):
+        Surrogate(TIO2, policy="ask")
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+ALLOWED = read_limits({}, states=CELL.map.states, outputs=CELL.map.outputs)
+
+
+def test_learning_ends_where_the_limits_are_kept_or_the_budget_is_spent() -> None:
+    loose = dict.fromkeys(ALLOWED, 1.0)
+    _, samples, said = learn(CELL, Scalar(), allowed=loose, budget=Budget(events=400))
+    assert samples.sizes[EVENT] == FIRST + 20
+    assert "80 events in" in said
+    assert "the limits were kept by the last of them" in said
+    _, samples, said = learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=70))
+    assert samples.sizes[EVENT] == 70
+    assert "60 of a Latin hypercube and 10 where the error was largest: the budget was spent, with the last" in said
+    assert learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(seconds=1e-9))[1].sizes[EVENT] == FIRST
+    # on events that neither has seen
+    made = learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=400))[0]
+    plain, better = (certify(one, Scalar(), pulses=300, seed=5)[0].certificate.errors["w"] for one in (CELL, made))
+    assert better.p95 < 0.01 < 0.1 < plain.p95
+
+
+class Bent(Scalar):
+    """The device's own equations, but for one corner in which nothing moves."""
+
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        w, path, own = float(events["w_before"]), [], Surrogate(parameters)
+        for v in events["amplitude"].values.tolist():
+            w = w if w < 0.3 and v < -2.0 else float(own.update(w, v))
+            path.append(w)
+        found = super().respond(parameters, event_map, events)
+        return found.assign(w=(EVENT, np.array(path)))
+
+
+def test_samples_go_where_the_error_is_largest() -> None:
+    limits = {**ALLOWED, "conductance": 1.0, "energy": 1.0}
+    samples = learn(CELL, Bent(), allowed=limits, budget=Budget(events=FIRST + 60))[1]
+    chosen = samples.isel({EVENT: slice(FIRST, None)})
+    near = (chosen["w_before"].values < 0.4) & (chosen["amplitude"].values < -1.8)
+    assert np.mean(near) > 0.3  # the corner takes an eighth of the box
+
+
+def test_an_output_that_depends_on_nothing_is_refused() -> None:
+    class Flat(Scalar):
+        def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+            found = super().respond(parameters, event_map, events)
+            return found.assign(energy=(EVENT, np.full(events.sizes[EVENT], 3e-12)))
+
+    sentence = (
+        "the output energy of the map pulse does not depend on any input or state: it was 3 pJ in all of 100 events"
+    )
+    with pytest.raises(InputError, match=sentence):
+        certify(CELL, Flat(), pulses=100)
+    with pytest.raises(InputError, match="in all of 60 events; leave it out"):
+        learn(CELL, Flat(), allowed=ALLOWED, budget=Budget(events=60))
+
+
+# -- files and the command line ----------------------------------------------------------------------------------------
+
+
+def test_show_runs_nothing_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell, held = train(TIO2, Scalar(), pulses=100)
+    files.save(cell, "cell.npz", held=held)
+    assert main(["surrogate", "show", "cell.npz", "--figure", "f.png"]) == 1  # the rate law is not the published map
+    said = capsys.readouterr().out
+    assert "against     python, 100 held-out pulses" in said
+    assert "intervals   95 % after 1 event (100 runs): w ±" in said
+    assert "\nfails: w: " in said
+    assert Path("f.png").stat().st_size > 10_000
+    kept = files.load_held("cell.npz")
+    np.testing.assert_array_equal(kept["w_surrogate"], held["w_surrogate"])
+    assert kept.full_scale("w") == 1.0
+    assert main(["surrogate", "show", "cell.npz", "--json"]) == 1
+    assert Certificate.from_dict(json.loads(capsys.readouterr().out)) == cell.certificate
+    files.save(cell, "bare.npz")
+    assert main(["surrogate", "show", "bare.npz", "--figure", "f.png"]) == 2
+    assert "bare.npz keeps no held-out events to draw; draw new ones" in capsys.readouterr().err
+    files.save(CELL, "none.npz")
+    assert main(["surrogate", "show", "none.npz"]) == 2
+    assert "the surrogate in none.npz has no certificate to show; make it with" in capsys.readouterr().err
+
+
+def test_a_certificate_of_another_version_and_a_pickle_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, old, new, pickled = files.VERSION, *(tmp_path / f"{name}.npz" for name in ("old", "new", "pickled"))
+    for path, version in ((old, now - 1), (new, now + 1)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "VERSION", version)
+            files.save(CELL, path)
+    np.savez(pickled, document=np.array([{"a": 1}], dtype=object))
+    for path, sentence in (
+        (
+            old,
+            f"the surrogate file has version {now - 1}, whose certificates lack what this cosim checks; make it again",
+        ),
+        (new, f"the surrogate file has version {now + 1}, this cosim reads up to {now}; use a newer cosim"),
+        (pickled, "this surrogate file has Python objects (a pickle) in it, which could run code and are not read"),
+    ):
+        assert main(["surrogate", "show", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said
+        assert said.count("\n") == 1
+
+
+TRAIN = ("surrogate", "train", "--against", "integration", "--pulses", "60", "-o", "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([*TRAIN, "--budget", "0 s"], "--budget 0 s is no time to work in; give one above zero, e.g. '5 min'"),
+        ([*TRAIN, "--budget", "5 V"], "5 V"),
+        ([*TRAIN, "--budget", "5 min", "--samples", "s.npz"], "--samples and --budget exclude each other"),
+        ([*TRAIN, "--keep", "s.npz"], "--keep without --learn or --budget keeps nothing; give one of them"),
+        ([*TRAIN, "--rollouts", "-1"], "a certificate cannot have -1 free runs more; give 0 or more"),
+        (["network", "run", "vdsp", "-o", "n", "--policy", "gess"], "unknown policy 'gess' outside the domain"),
+        (["network", "run", "vdsp", "-o", "n", "--answers", "x.npz"], "--answers x.npz needs --policy ask"),
+    ],
+)
+def test_bad_words(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_train_says_what_was_spent_and_check_what_is_covered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*TRAIN, "--budget", "5 min", "--keep", "kept.npz"]) == 0
+    said = capsys.readouterr().out
+    assert "of a Latin hypercube and 20 where the error was largest: the limits were kept" in said
+    assert load_samples("kept.npz", CELL.map).sizes[EVENT] == FIRST + 20
+    assert main(["surrogate", "check", "a.npz", "--against", "integration", "--pulses", "60"]) == 0
+    assert "coverage    of the certificate's 95 % intervals after 1 event: w " in capsys.readouterr().out
