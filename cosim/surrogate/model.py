@@ -181,13 +181,15 @@ class Surrogate:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    def step(self, state: Values, inputs: Values) -> tuple[Values, Values]:
+    def step(self, state: Values, inputs: Values, *, out: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
         """One event on every instance.
 
         Args:
             state: each of the map's states, any shape; inputs and instances' parameters broadcast with them, e.g. a
                 voltage (rows, 1) that a row shares.
             inputs: each of the map's inputs, in its unit.
+            out: arrays of the result's shape and `dtype` by the name of a state or an output, into which it is written,
+                e.g. the states themselves: new memory costs a large array more than its arithmetic.
 
         Returns:
             The states after the event, and the map's outputs: what a read gives after it, and the ``energy`` (J) that
@@ -197,7 +199,8 @@ class Surrogate:
             UnknownName, InputError: a state or an input is unknown or missing.
             DomainError: outside the certificate's domain, where ``policy`` is "raise".
         """
-        return self._event(state, inputs, energy=True)
+        after, outputs = self._event(state, inputs, energy=True, out=out)
+        return Values(after), Values(outputs)
 
     def update(self, state: ArrayLike, drive: ArrayLike) -> Array:
         """`step` without its outputs, for a map with one state and one input: the states after one event."""
@@ -207,7 +210,7 @@ class Surrogate:
 
     def advance(self, state: Values, inputs: Values) -> Values:
         """`step` without its outputs."""
-        return self._event(state, inputs, energy=False)[0]
+        return Values(self._event(state, inputs, energy=False)[0])
 
     def read(self, state: Values) -> Values:
         """What a read that disturbs nothing gives in these states, e.g. the ``conductance`` (S)."""
@@ -297,7 +300,9 @@ class Surrogate:
         """What errors and weights of a reading are shares of, with nominal parameters."""
         return self.map.device.full_scales(self.parameters.resolved())[reading]
 
-    def _event(self, state: Values, inputs: Values, *, energy: bool) -> tuple[Values, Values]:
+    def _event(
+        self, state: Values, inputs: Values, *, energy: bool, out: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
         require_names("input", inputs, {name: entry.unit for name, entry in self.map.inputs.items()})
         x, u = (
@@ -307,18 +312,37 @@ class Surrogate:
         own = (values.shape for values in self.instances.values())
         shape = np.broadcast_shapes(*(values.shape for values in (*x.values(), *u.values())), *own)
         beyond = self.outside_domain(x, u)
+        ready = self._ready(out, shape) if out else {}
+        if beyond is not None and ready:
+            x = {name: values.copy() for name, values in x.items()}  # the reference is asked for what was there
         if self.kernel is not None:
-            w, spent = self.kernel.run(x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy)
-            after, outputs = {self.kernel.state: w}, self._outputs({self.kernel.state: w}, spent)
+            w, found = self.kernel.run(
+                x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy, out=ready
+            )
+            after, outputs = {self.kernel.state: w}, found or {}
         else:
             after, outputs = self._whole(x, u, shape)
+            for part in (after, outputs):
+                for name in part.keys() & ready.keys():
+                    ready[name][...] = part[name]
+                    part[name] = ready[name]
         if beyond is not None:
             self._ask(np.broadcast_to(beyond, shape), x, u, after, outputs)
-        return Values(after), Values(outputs)
+        return after, outputs
 
-    def _outputs(self, after: Mapping[str, Array], energy: Array | None) -> dict[str, Array]:
-        """Outputs of a pulse from `kernel`; empty where the energy was not asked for."""
-        return {} if energy is None else {**self.read(Values(after)), ENERGY: energy}
+    def _ready(self, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
+        """The arrays to write into; raises `UnknownName` and `InputError` for those that do not fit."""
+        known = [*self.map.states, *self.map.outputs]
+        for name, values in out.items():
+            if name not in known:
+                raise UnknownName("quantity of the surrogate", name, known)
+            if values.shape != shape or values.dtype != self.dtype or not values.flags.c_contiguous:
+                raise InputError(
+                    f"the array for {name} is {values.dtype} of shape {values.shape}, and the result {self.dtype} of "
+                    f"shape {shape}",
+                    remedy="give a contiguous array of that kind",
+                )
+        return dict(out)
 
     def _whole(
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]

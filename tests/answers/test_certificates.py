@@ -16,7 +16,7 @@ from cosim.devices.base import Values
 from cosim.devices.maps import EventMap
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
-from cosim.surrogate import files
+from cosim.surrogate import files, pulse_kernel
 from cosim.surrogate.active import FIRST, Budget, learn
 from cosim.surrogate.base import Certificate, kind_of, read_limits
 from cosim.surrogate.certify import certify, random_inputs
@@ -385,6 +385,54 @@ def test_an_output_that_depends_on_nothing_is_refused() -> None:
         certify(CELL, Flat(), pulses=100)
     with pytest.raises(InputError, match="in all of 60 events; leave it out"):
         learn(CELL, Flat(), allowed=ALLOWED, budget=Budget(events=60))
+
+
+# -- large arrays ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    w, v = rng.random((400, 300)).astype(dtype), rng.uniform(-2.4, 2.4, (400, 1)).astype(dtype)
+    cell = Surrogate(TIO2, dtype=dtype)
+    answers = []
+    for threads in (1, 3):
+        monkeypatch.setattr(pulse_kernel, "MOST_THREADS", threads)
+        monkeypatch.setattr(pulse_kernel, "_cores", lambda: 3)
+        answers.append(cell.step(Values({"w": w}), Values({"amplitude": v})))
+    state, energy = w.copy(), np.empty_like(w)
+    after, outputs = cell.step(Values({"w": state}), Values({"amplitude": v}), out={"w": state, "energy": energy})
+    assert np.shares_memory(after.w, state)
+    assert np.shares_memory(outputs.energy, energy)
+    for other in answers:
+        np.testing.assert_array_equal(state, other[0].w)
+        for name in ("energy", "conductance"):
+            np.testing.assert_array_equal(outputs[name], other[1][name])
+    with pytest.raises(InputError, match="the array for energy is float16 of shape"):
+        cell.step(Values({"w": w}), Values({"amplitude": v}), out={"energy": energy.astype("float16")})
+    with pytest.raises(UnknownName, match="quantity 'q'"):
+        cell.step(Values({"w": w}), Values({"amplitude": v}), out={"q": energy})
+
+
+def test_what_fails_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse_kernel, "_cores", lambda: 2)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("here")
+
+    monkeypatch.setattr(pulse_kernel.PulseKernel, "_law", broken)
+    with pytest.raises(ZeroDivisionError, match="here"):
+        CELL.update(np.full((400, 300), 0.5), np.full((400, 1), 2.0))
+
+
+def test_an_integrated_map_writes_into_given_arrays_too() -> None:
+    cell = Surrogate(ParameterSet.load("vteam_2015"))
+    x = np.full(3, 0.5)
+    after, _ = cell.step(Values({"x": x}), Values({"amplitude": np.array([-0.2, 0.0, 0.1])}), out={"x": x})
+    assert after.x is x
+    np.testing.assert_array_equal(
+        x, cell.advance(Values({"x": np.full(3, 0.5)}), Values({"amplitude": np.array([-0.2, 0.0, 0.1])})).x
+    )
 
 
 # -- files and the command line ----------------------------------------------------------------------------------------
