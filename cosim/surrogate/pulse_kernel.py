@@ -154,7 +154,7 @@ def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, size:
 
     numpy lets go of Python's lock within each of its calls, so that threads work side by side.
     """
-    count = min(_cores(), MOST_THREADS, len(blocks), size // WORTH_A_THREAD)
+    count = min(cores(), MOST_THREADS, len(blocks), size // WORTH_A_THREAD)
     if count < 2:
         work(blocks)
         return
@@ -185,6 +185,6 @@ def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, size:
         raise failed[0]
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

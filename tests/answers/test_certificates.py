@@ -398,7 +398,7 @@ def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str, mon
     answers = []
     for threads in (1, 3):
         monkeypatch.setattr(pulse_kernel, "MOST_THREADS", threads)
-        monkeypatch.setattr(pulse_kernel, "_cores", lambda: 3)
+        monkeypatch.setattr(pulse_kernel, "cores", lambda: 3)
         answers.append(cell.step(Values({"w": w}), Values({"amplitude": v})))
     state, energy = w.copy(), np.empty_like(w)
     after, outputs = cell.step(Values({"w": state}), Values({"amplitude": v}), out={"w": state, "energy": energy})
@@ -415,7 +415,7 @@ def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str, mon
 
 
 def test_what_fails_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse_kernel, "_cores", lambda: 2)
+    monkeypatch.setattr(pulse_kernel, "cores", lambda: 2)
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("here")
