@@ -147,9 +147,12 @@ def correct(surrogate: Surrogate, samples: xr.Dataset, *, rng: np.random.Generat
 
 
 def _rms(surrogate: Surrogate, data: xr.Dataset) -> float:
-    """Over all states, as a share of their ranges."""
+    """Over all states, as shares of their ranges, and the energy, as one of its largest."""
     found = stepped(surrogate, data)
-    errors = [(found[name] - data[name].values) / entry.span for name, entry in surrogate.map.states.items()]
+    scales = {name: entry.span for name, entry in surrogate.map.states.items()}
+    if ENERGY in found:
+        scales[ENERGY] = float(np.max(np.abs(data[ENERGY].values))) or 1.0
+    errors = [(found[name] - data[name].values) / scale for name, scale in scales.items()]
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
