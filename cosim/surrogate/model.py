@@ -69,6 +69,7 @@ class Surrogate:
         policy: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
             ``reference``.
         reference: answers for single instances outside the domain.
+        threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
@@ -88,6 +89,7 @@ class Surrogate:
     certificate: Certificate | None = None
     policy: Policy = "raise"
     reference: Reference | None = field(default=None, compare=False)
+    threads: int = field(default=1, compare=False)
     answers: list[xr.Dataset] = field(default_factory=list, compare=False, repr=False)
     dtype: Literal["float64", "float32"] = "float64"
     map: EventMap = field(init=False, repr=False, compare=False)
@@ -100,6 +102,8 @@ class Surrogate:
             raise UnknownName("policy outside the domain", self.policy, POLICIES)
         if self.policy == "ask" and self.reference is None:
             raise InputError("policy='ask' needs a reference", remedy="give reference=..., or take 'raise' or 'warn'")
+        if self.threads < 1:
+            raise InputError(f"{self.threads} threads do no work", remedy="give 1 or more")
         kind = np.dtype(self.dtype)
         if kind not in (np.float64, np.float32):
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
@@ -317,7 +321,7 @@ class Surrogate:
             x = {name: values.copy() for name, values in x.items()}  # the reference is asked for what was there
         if self.kernel is not None:
             w, found = self.kernel.run(
-                x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy, out=ready
+                x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy, out=ready, threads=self.threads
             )
             after, outputs = {self.kernel.state: w}, found or {}
         else:

@@ -7,7 +7,6 @@ cells, where the calls of numpy cost more than their arithmetic, the same laws r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from cosim.surrogate.correction import Correction
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
-MOST_THREADS = 8
 WORTH_A_THREAD = 50_000  # cells: what takes about as long as three threads to start
 # (states, voltages, results, rows of instances' parameters): one pulse on each cell.
 Kernel = Callable[[Array, Array, Array, Array], None]
@@ -62,9 +60,11 @@ class PulseKernel:
         shape: tuple[int, ...],
         energy: bool,
         out: Mapping[str, Array] = MappingProxyType({}),
+        threads: int = 1,
     ) -> tuple[Array, dict[str, Array] | None]:
         """One pulse on ``w`` by ``v``, which broadcast to ``shape``: the states after it, and on demand its energy (J)
-        and what a read gives after it, by name; in the arrays of ``out``, where it has one."""
+        and what a read gives after it, by name; in the arrays of ``out``, where it has one.
+        ``threads`` that work on it side by side, at most."""
         w = np.broadcast_to(w, shape)
         # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
         shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
@@ -97,7 +97,7 @@ class PulseKernel:
                     for name, read in device.readout(Values({self.state: now}), p).items():
                         found[name][block] = read
 
-        _together(work, blocks, size=flat.size)
+        _together(work, blocks, count=min(threads, len(blocks), flat.size // WORTH_A_THREAD))
         return after.reshape(shape), {name: x.reshape(shape) for name, x in found.items()} if energy else None
 
     def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[int, NDArray[np.intp]]]:
@@ -149,12 +149,11 @@ class PulseKernel:
         return kernel
 
 
-def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, size: int) -> None:
-    """Do ``work`` on all ``blocks``, on as many cores as are worth a thread that lives for this call alone.
+def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, count: int) -> None:
+    """Do ``work`` on all ``blocks`` by ``count`` threads, this one and others that live for this call alone.
 
     numpy lets go of Python's lock within each of its calls, so that threads work side by side.
     """
-    count = min(cores(), MOST_THREADS, len(blocks), size // WORTH_A_THREAD)
     if count < 2:
         work(blocks)
         return
@@ -183,8 +182,3 @@ def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, size:
         thread.join()
     if failed:
         raise failed[0]
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -391,15 +391,11 @@ def test_an_output_that_depends_on_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str) -> None:
     rng = np.random.default_rng(3)
     w, v = rng.random((400, 300)).astype(dtype), rng.uniform(-2.4, 2.4, (400, 1)).astype(dtype)
     cell = Surrogate(TIO2, dtype=dtype)
-    answers = []
-    for threads in (1, 3):
-        monkeypatch.setattr(pulse_kernel, "MOST_THREADS", threads)
-        monkeypatch.setattr(pulse_kernel, "cores", lambda: 3)
-        answers.append(cell.step(Values({"w": w}), Values({"amplitude": v})))
+    answers = [cell.with_(threads=n).step(Values({"w": w}), Values({"amplitude": v})) for n in (1, 3)]
     state, energy = w.copy(), np.empty_like(w)
     after, outputs = cell.step(Values({"w": state}), Values({"amplitude": v}), out={"w": state, "energy": energy})
     assert np.shares_memory(after.w, state)
@@ -415,14 +411,17 @@ def test_results_go_into_given_arrays_and_threads_change_nothing(dtype: str, mon
 
 
 def test_what_fails_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse_kernel, "cores", lambda: 2)
-
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("here")
 
     monkeypatch.setattr(pulse_kernel.PulseKernel, "_law", broken)
     with pytest.raises(ZeroDivisionError, match="here"):
-        CELL.update(np.full((400, 300), 0.5), np.full((400, 1), 2.0))
+        CELL.with_(threads=2).update(np.full((400, 300), 0.5), np.full((400, 1), 2.0))
+
+
+def test_no_threads_are_none() -> None:
+    with pytest.raises(InputError, match="0 threads do no work; give 1 or more"):
+        Surrogate(TIO2, threads=0)
 
 
 def test_an_integrated_map_writes_into_given_arrays_too() -> None:
