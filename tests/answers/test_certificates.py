@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap
+from cosim.engines.simulator import Simulator
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate import files, pulse_kernel
 from cosim.surrogate.active import FIRST, Budget, learn
 from cosim.surrogate.base import Certificate, kind_of, read_limits
+from cosim.surrogate.bench_reference import BenchReference
 from cosim.surrogate.certify import certify, random_inputs
 from cosim.surrogate.conformal import LEVELS, Band, half_width, width_after
 from cosim.surrogate.density import covered_share, drawn_share, near_enough
@@ -520,3 +523,34 @@ def test_train_says_what_was_spent_and_check_what_is_covered(
     assert load_samples("kept.npz", CELL.map).sizes[EVENT] == FIRST + 20
     assert main(["surrogate", "check", "a.npz", "--against", "integration", "--pulses", "60"]) == 0
     assert "coverage    of the certificate's 95 % intervals after 1 event: w " in capsys.readouterr().out
+
+
+STATELESS = """title = "a divider"
+circuit = '''
+V1 in 0 {v}
+R1 in out 1k
+R2 out 0 1k
+'''
+[parameters]
+v = "0.1 V"
+[analysis]
+kind = "op"
+[measures.half]
+kind = "final"
+of = "v(out)"
+unit = "V"
+[maps.read]
+inputs.amplitude = { parameter = "v", range = ["-1 V", "1 V"] }
+outputs.half = "half"
+"""
+
+
+def test_a_bench_without_named_states_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "divider.toml").write_text(STATELESS)
+    reference = BenchReference(Testbench.load(tmp_path / "divider.toml"), Simulator.__new__(Simulator))
+    with pytest.raises(InputError) as error:
+        reference.found(CELL.map)
+    assert "no map of bench divider names a state, and a surrogate follows states from event to event" in str(
+        error.value
+    )
+    assert "write states.NAME = " in str(error.value)
