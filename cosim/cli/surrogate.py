@@ -106,7 +106,7 @@ def train(
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
-    from cosim.cli.output import counting
+    from cosim.cli.output import advise, counting
     from cosim.cli.sets import load_set
     from cosim.surrogate.active import MOST, Budget
     from cosim.surrogate.active import learn as learned
@@ -114,6 +114,7 @@ def train(
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.conformal import LENGTHS
     from cosim.surrogate.files import save
+    from cosim.surrogate.measured import beyond_measured
     from cosim.surrogate.model import Surrogate, find_map
     from cosim.surrogate.train import load_samples, save_samples
     from cosim.surrogate.train import train as certified
@@ -158,6 +159,8 @@ def train(
     assert surrogate.certificate is not None
     for sentence in surrogate.uncovered():
         print(f"covered     {sentence}: give more --pulses")
+    if further := beyond_measured(surrogate.certificate.domain, chosen.provenance):
+        advise([further])
     print(f"written     {output}")
     _verdict(surrogate.certificate)
     if surrogate.certificate.broken:
