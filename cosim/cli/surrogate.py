@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,8 +53,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
+BENCH = (
+    "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
+    "physics of the device that the map names, or learned, whichever follows it best. Default: --parameters."
+)
+
+
 def train(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.npz).")],
+    bench: Annotated[str, typer.Argument(metavar="[BENCH]", help=BENCH, show_default=False)] = "",
     parameters: Annotated[
         str, typer.Option("--parameters", help="Parameter set: a shipped one's name, FILE.toml or FILE.toml:NAME.")
     ] = "tio2",
@@ -66,6 +76,8 @@ def train(
         typer.Option(help="SPICE samples (.npz: e.g. w_before, amplitude, w_after, energy) to correct with."),
     ] = None,
     learn: Annotated[int, typer.Option(help="Collect so many pulses in --against, and correct with them.")] = 0,
+    most: Annotated[int, typer.Option("--most-samples", help="Of BENCH: learn from so many events at most.")] = 1024,
+    budget: Annotated[str, typer.Option(help="Of BENCH: sample for so long at most.")] = "5 min",
     law: Annotated[
         str, typer.Option(help="rate or published: short for --map pulse and --map published.", show_default=False)
     ] = "",
@@ -90,7 +102,7 @@ def train(
         Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
     ] = None,
 ) -> None:
-    """Make a surrogate from a parameter set, and certify it on pulses held out from its making.
+    """Make a surrogate of a bench or from a parameter set, and certify it on events held out from its making.
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
@@ -104,6 +116,14 @@ def train(
     from cosim.surrogate.train import train as certified
 
     require_file(output, ".npz", example="cell.npz")
+    if bench:
+        _refuse(context, OF_SETS, f"with the bench {bench}")
+        _of_bench(
+            bench, output, event=event, most=most, budget=units.parse(budget, "s"), pulses=pulses, seed=seed,
+            limits=_shares("--limit", limit), figure=figure,
+        )  # fmt: skip
+        return
+    _refuse(context, OF_BENCHES, "without a bench")
     for one, other in (((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))):
         if one[0] and other[0]:
             raise InputError(f"{one[1]} and {other[1]} exclude each other", remedy="take one of them")
@@ -114,15 +134,15 @@ def train(
     shares, limits = _shares("--spread", spread), _shares("--limit", limit)
     read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
     given = None if samples is None else load_samples(samples, draft.map)
-    with _opened(draft.map, against, reference) as bench:
-        if isinstance(bench, BenchReference):
-            ranges = {**bench.ranges(draft.map), **ranges}
+    with _opened(draft.map, against, reference) as answering:
+        if isinstance(answering, BenchReference):
+            ranges = {**answering.ranges(draft.map), **ranges}
         if learn:
             with counting(f"collecting samples in {against}", learn, "pulses") as tell:
-                given = collect(draft, bench, seed=seed, pulses=learn, ranges=ranges, tell=tell)
+                given = collect(draft, answering, seed=seed, pulses=learn, ranges=ranges, tell=tell)
         with counting(f"certifying against {against}", pulses, "pulses") as tell:
             surrogate, held = certified(
-                draft, bench, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
+                draft, answering, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
                 tell=tell,
             )  # fmt: skip
     save(surrogate, output)
@@ -140,6 +160,71 @@ def train(
                 if not (samples or learn)
                 else "take more samples to correct it by"
             ),
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+# Options of `train` that only one of its subjects has, by the name of their variable.
+OF_SETS: Mapping[str, str] = MappingProxyType(
+    {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn", "law": "--law",
+     "against": "--against", "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
+     "reference": "--reference"}
+)  # fmt: skip
+OF_BENCHES: Mapping[str, str] = MappingProxyType({"most": "--most-samples", "budget": "--budget"})
+
+
+def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> None:
+    """Raises `InputError` for an option that has no meaning here."""
+    for name, option in options.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
+
+
+def _of_bench(
+    bench: str,
+    output: Path,
+    *,
+    event: str,
+    most: int,
+    budget: float,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+    figure: Path | None,
+) -> None:
+    """`train` of a bench: sampled, learned, certified on further events."""
+    from cosim.bench.testbench import Testbench
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.certify import certify
+    from cosim.surrogate.files import save
+    from cosim.surrogate.learn import learn
+
+    whole = Testbench.load(bench)
+    with open_simulator(workers=os.cpu_count() or 1) as simulator:
+        with counting(f"sampling {whole.name}", most, "events") as tell:
+            found = learn(
+                whole, simulator, event=event, seed=seed, samples=most, budget=budget, limits=limits, tell=tell
+            )
+        with counting(f"certifying against {whole.name}", pulses, "events") as tell:
+            surrogate, held = certify(
+                found.surrogate, found.reference, seed=seed, pulses=pulses, limits=limits, notes=found.notes, tell=tell
+            )
+    save(surrogate, output)
+    _show(surrogate, held, figure)
+    assert surrogate.certificate is not None
+    for sentence in surrogate.uncovered():
+        print(f"covered     {sentence}: give more --pulses")
+    print(f"written     {output}")
+    _verdict(surrogate.certificate)
+    if surrogate.certificate.broken:
+        spent = next((note for note in found.notes if " spent before " in note), "")
+        print(
+            f"cosim: {output} misses its limits, and networks refuse it without --uncertified"
+            + (f"; {spent}" if spent else "")
+            + "; give more --most-samples and --budget, or narrower ranges in the map",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -213,7 +298,7 @@ def check(
     ranges = {} if old is None else old.domain.inputs
     with (
         counting(f"checking against {against}", pulses, "pulses") as tell,
-        _opened(stored.map, against, reference) as bench,
+        _opened_again(stored, against, reference) as bench,
     ):
         fresh, held = certify(stored, bench, seed=seed, pulses=pulses, ranges=ranges, limits=allowed, tell=tell)
     assert fresh.certificate is not None
@@ -291,6 +376,30 @@ def _shares(option: str, given: list[str] | None) -> dict[str, float]:
             raise InputError(f"{option} {entry!r} has no value", remedy=f"write e.g. {option} {EXAMPLE[option]}")
         found[name.strip()] = units.parse(value, "1")
     return found
+
+
+@contextmanager
+def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[Reference]:
+    """What a surrogate from a file is held against: that of a circuit against its bench, unless another is named."""
+    from cosim.bench.events import BenchMap
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.circuit import CircuitReference, CircuitSet
+
+    chosen = stored.parameters
+    if not isinstance(chosen, CircuitSet):
+        with _opened(stored.map, against, reference) as found:
+            yield found
+        return
+    if against == "integration" or reference:
+        raise InputError(
+            f"the circuit {chosen.name} has no equations and no parameter set",
+            remedy="leave out --reference, and give --against a bench, or nothing",
+        )
+    path = chosen.bench if against == "ngspice" else against
+    if path.endswith(".toml") and not Path(path).exists():
+        raise InputError(f"the bench {path} is not there any more", remedy="give it as --against FILE.toml")
+    with open_simulator() as simulator:
+        yield CircuitReference(BenchMap.load(path, chosen.event), simulator)
 
 
 @contextmanager

@@ -51,10 +51,10 @@ class Crossbar:
             surrogate: of a map that gives a conductance, and whose inputs but one are ``held``.
             state: by name, (inputs, outputs) each; of a cell with one state, that one.
             held: inputs that are the same in every event, e.g. ``{"heater": 0.1}``.
-            compiled: run the map through numba, unless it has a correction and is not a closed pulse.
+            compiled: run the map through numba, unless it is not a closed pulse and something of it was learned.
         """
         event_map = surrogate.map
-        if READING not in event_map.outputs:
+        if READING not in event_map.device.readings:
             raise InputError(
                 f"the map {event_map.name} of {surrogate.device} gives no {READING}, which a crossbar reads",
                 remedy="take a device that has one",
@@ -92,7 +92,7 @@ class Crossbar:
         if compiled and surrogate.dtype == "float64":
             if surrogate.kernel is not None:
                 self._kernel = surrogate.kernel.compiled()
-            elif surrogate.correction is None:
+            elif surrogate.correction is None and surrogate.learned is None:
                 self._map_kernel = map_kernel(event_map, surrogate.values, own=names)
         # By column, then by parameter in the order of the kernel.
         own = [np.broadcast_to(surrogate.instances[name], shape) for name in names]
