@@ -63,6 +63,13 @@ def run(
     scale_d: Annotated[str, typer.Option(help="Scale factor of depression, as above.")] = "",
     deviation: Annotated[str, typer.Option(help="Standard deviation of the thresholds from cell to cell.")] = "0 %",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
+    spice_check: Annotated[
+        int,
+        typer.Option(
+            help="Send what so many cells of each seed saw, chosen at random, through SPICE again, and compare.",
+            show_default=False,
+        ),
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
@@ -89,6 +96,7 @@ def run(
         ImageTask(chosen.first(images) if images else chosen, epochs or usual),
         backend=backend,
         uncertified=uncertified,
+        spice_check=spice_check,
     )
     carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
 

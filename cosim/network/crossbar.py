@@ -14,6 +14,7 @@ import numpy as np
 from cosim.devices.base import Array, Values
 from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
+from cosim.network.spice_check import Watch
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
 
@@ -28,6 +29,7 @@ class Crossbar:
         state: each state of the cells, (inputs, outputs).
         weight: (inputs, outputs) shares of the full scale of the conductance, kept up to date.
         pulses: programming pulses that moved a cell so far.
+        watch: notes the events of some cells; None: of none.
 
     >>> import numpy as np
     >>> from cosim.network.crossbar import Crossbar
@@ -98,6 +100,7 @@ class Crossbar:
         own = [np.broadcast_to(surrogate.instances[name], shape) for name in names]
         self._own = np.ascontiguousarray(np.array(own).reshape(len(own), *shape).transpose(2, 0, 1))
         self.pulses = 0
+        self.watch: Watch | None = None
         self.weight = np.ascontiguousarray(self._read(surrogate, self.state))
 
     def _read(self, cells: Surrogate, state: Mapping[str, Array]) -> Array:
@@ -121,9 +124,13 @@ class Crossbar:
         for name, x in given.items():
             self.state[name][:] = x
         self.weight[:] = self._read(self.surrogate, self.state)
+        if self.watch is not None:
+            self.watch.restart(self)
 
     def program(self, column: int, drive: Array) -> None:
         """One event on the cells of one column, with ``drive`` (inputs,) on their rows: volts, as a rule."""
+        if self.watch is not None:
+            self.watch.note(column, drive)
         cells = self._columns[column]
         before = {name: x[:, column].copy() for name, x in self.state.items()}
         inputs: dict[str, Array] = {self.drive: drive, **self.held}

@@ -43,6 +43,7 @@ from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.learned import Law
+from cosim.surrogate.neuron import NeuronLaw, law_of
 from cosim.surrogate.pulse_kernel import PulseKernel
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Surrogate:
     shape: PulseShape | None = None
     instances: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     correction: Correction | None = None
-    learned: Law | None = None
+    learned: Law | NeuronLaw | None = None
     reading: Law | None = None
     certificate: Certificate | None = None
     outside: Outside = "raise"
@@ -188,8 +189,9 @@ class Surrogate:
             facts |= {name: {**law.document(), "arrays": found}}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _laws(self) -> list[tuple[str, Law]]:
-        return [(n, law) for n, law in (("learned", self.learned), ("reading", self.reading)) if law is not None]
+    def _laws(self) -> list[tuple[str, Law | NeuronLaw]]:
+        laws: tuple[tuple[str, Law | NeuronLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
+        return [(name, law) for name, law in laws if law is not None]
 
     def select(self, index: Any) -> Self:
         """The surrogate of some of the instances: ``index`` as for an array of the states' shape."""
@@ -406,7 +408,7 @@ class Surrogate:
             shape=None if shape is None else PulseShape(**{k: float(shape[k]) for k in ("width", "rise", "fall")}),
             instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},
             correction=correction,
-            learned=Law.rebuilt(document["learned"], arrays, "learned") if "learned" in document else None,
+            learned=law_of(document["learned"], arrays, "learned") if "learned" in document else None,
             reading=Law.rebuilt(document["reading"], arrays, "reading") if "reading" in document else None,
             certificate=certificate,
             dtype=document["dtype"],

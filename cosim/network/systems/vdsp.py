@@ -28,8 +28,9 @@ from cosim.network.images import ImageTask
 from cosim.network.layers import Layers, layers
 from cosim.network.neurons import ALIF, LIF
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
-from cosim.network.readout import PROTOCOL
+from cosim.network.readout import PROTOCOL, Evaluation
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
+from cosim.network.spice_check import Watch, replay
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -128,7 +129,8 @@ def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
 class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
-    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true.
+    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true. ``spice_check`` cells of
+    each seed, chosen at random, see their events again in SPICE at the end (`cosim.network.spice_check`).
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -144,8 +146,13 @@ class VdspSystem(System):
     task: ImageTask
     backend: str = "auto"
     uncertified: bool = False
+    spice_check: int = 0
 
     def __post_init__(self) -> None:
+        if self.spice_check < 0:
+            raise InputError(
+                f"{self.spice_check} cells cannot be checked in SPICE", remedy="give --spice-check a number above zero"
+            )
         threshold_cell(self.surrogate)
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
@@ -216,6 +223,8 @@ class VdspSystem(System):
                 f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images with read-out "
                 f"{found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
+            if "spice_check" in found:
+                out += _checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
@@ -238,6 +247,8 @@ class VdspRun:
             backend=system.backend,
         )
         self._untouched = self.network.crossbar.w.copy()
+        if system.spice_check:
+            self.network.crossbar.watch = Watch(self.network.crossbar, system.spice_check, streams(Purpose.CHECK))
         self._spikes: list[float] = []  # per image, of each batch
 
     def learn(self, batch: int) -> None:
@@ -259,18 +270,49 @@ class VdspRun:
                 remedy="lower the threshold of the output neurons",
             )
         crossbar = self.network.crossbar
-        reading = self.system.task.read(
-            lambda images, rng, protocol: self.network.respond(images, rng, protocol=protocol), self.streams
-        )
+        reading = self._read()
+        checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
         trained = np.any(crossbar.w != self._untouched, axis=0)
         return (
-            {**reading.to_dict(), "spikes_per_image": list(self._spikes), "programming_pulses": crossbar.pulses},
+            {
+                **reading.to_dict(),
+                "spikes_per_image": list(self._spikes),
+                "programming_pulses": crossbar.pulses,
+                **checked,
+            },
             {
                 "w": crossbar.w.copy(),
                 "weight": crossbar.weight.copy(),
                 "labels": np.where(trained, reading.labels, -1),
             },
         )
+
+    def _read(self) -> Evaluation:
+        return self.system.task.read(
+            lambda images, rng, protocol: self.network.respond(images, rng, protocol=protocol), self.streams
+        )
+
+    def _checked(self, watch: Watch) -> dict[str, Any]:
+        """The chosen cells in SPICE, and what the read-outs make of differences like theirs in every cell."""
+        from cosim.engines.registry import open_simulator
+        from cosim.surrogate.references import reference_for
+
+        crossbar, surrogate = self.network.crossbar, self.system.surrogate
+        with open_simulator() as simulator:
+            reference = reference_for(surrogate.map, simulator)
+            found = replay(crossbar.surrogate, watch, reference, drive=crossbar.drive, held=crossbar.held)
+        whole = {name: x.copy() for name, x in crossbar.state.items()}
+        pick = self.streams(Purpose.CHECK, 1).integers(len(watch.cells), size=crossbar.shape)
+        moved = {
+            name: np.clip(x - (found.network[name] - found.spice[name])[pick], *surrogate.map.bounds(name))
+            for name, x in whole.items()
+        }
+        crossbar.watch = None
+        crossbar.load(moved)
+        other = self._read().to_dict()["accuracy_on_test_images"]
+        crossbar.load(whole)
+        crossbar.watch = watch
+        return {**found.to_dict(), "accuracy_with_such_differences": other}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
@@ -429,6 +471,19 @@ class VdspNetwork:
             s.output.threshold, math.exp(-s.dt / s.output.tau_threshold), jump, s.output.refractory / s.dt,
             clamp / s.dt, stop,
         )  # fmt: skip
+
+
+def _checked_lines(found: Mapping[str, Any], accuracy: Mapping[str, float], read_out: str) -> list[str]:
+    """A spot check in words."""
+    largest = ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in found["largest"].items())
+    moving = found["moving"]
+    there = found["accuracy_with_such_differences"][read_out] - accuracy[read_out]
+    return [
+        f"spice check {len(moving)} cells in {found['against']}, {min(moving)} to {max(moving)} events that moved each"
+        + ("" if found["whole"] else " (the first of more)")
+        + f": largest difference {largest} of the range; such differences in every cell change read-out {read_out} by "
+        f"{100.0 * there:+.2f} points"
+    ]
 
 
 _STATE = ("v_in", "hold_in", "v_out", "hold_out", "raised")

@@ -1,0 +1,330 @@
+"""Event neurons of benches: random trains of spikes through the circuit, the law that they give, and its certificate.
+
+The certificate is made on trains that took no part in the fit, through which the law follows itself from rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+
+from cosim import __version__
+from cosim.bench.stimulus_kinds import Knots, Spikes
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
+from cosim.devices.maps import Field
+from cosim.engines.prepare import fingerprint
+from cosim.engines.simulator import Deck, Simulator
+from cosim.errors import InputError, SimulationError
+from cosim.surrogate.base import FREE_RUN, Certificate, Domain, ErrorSummary, read_limits
+from cosim.surrogate.certify import growth
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.files import array_digest
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, fit_neuron, matched, run_neurons, spikes_of
+
+SPIKES = "spikes"
+LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
+BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
+
+
+@dataclass(frozen=True)
+class NeuronBench:
+    """Where a bench has its neuron.
+
+    Args:
+        bench: its name as for `Testbench.load`.
+        stimulus: of kind "spikes": its width, edge and amplitude are those of an input spike.
+        membrane, output: voltages. A spike is a rise of ``output`` through ``level`` (V).
+        reset: the voltage that holds the membrane at its reset while it is above ``reset_level`` (V).
+        supplies: pairs of volts and the current of the source that gives them; ``drive`` the current of the input's,
+            of which only what it gives counts.
+        facilitation: a share in 0..1; "": the circuit has none.
+        analysis: a transient of the bench, whose options are taken; default: its first.
+    """
+
+    bench: str
+    stimulus: str
+    membrane: str
+    output: str
+    reset: str
+    supplies: tuple[tuple[float, str], ...]
+    drive: str
+    facilitation: str = ""
+    level: float = 0.6
+    reset_level: float = 0.45
+    analysis: str = ""
+
+    def testbench(self, inputs: Array) -> Testbench:
+        """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
+        whole = Testbench.load(self.bench)
+        file = whole.file
+        given = file.stimuli.get(self.stimulus)
+        if not isinstance(given, Spikes):
+            raise InputError(
+                f"the stimulus {self.stimulus} of bench {whole.name} is not of kind spikes", remedy="name one that is"
+            )
+        shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
+                 (2.0 * given.edge + given.width, given.base))  # fmt: skip
+        points = [("0 s", f"{given.base!r} V")]
+        points += [(f"{t + offset!r} s", f"{v!r} V") for t, offset, v in
+                   ((float(t), offset, v) for t in inputs[:-1] for offset, v in shape)]  # fmt: skip
+        train = Knots.model_validate({"kind": "pwl", "points": points})
+        entry = file.plan[self.analysis or next(iter(file.plan))]
+        saved = [self.membrane, self.output, self.reset, self.drive, *(current for _, current in self.supplies)]
+        changes = {
+            "stimuli": {**file.stimuli, self.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
+            "maps": {}, "corners": {}, "monte_carlo": None,
+            "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": float(inputs[-1])})},
+            "save": (*saved, *([self.facilitation] if self.facilitation else [])),
+        }  # fmt: skip
+        return replace(whole, file=file.model_copy(update=changes))
+
+    def deck(self) -> Deck:
+        """Of the bench as it stands."""
+        whole = Testbench.load(self.bench)
+        return whole.deck(self.analysis or next(iter(whole.file.plan)))
+
+    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
+        """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
+        done = self.testbench(inputs).run(simulator)
+        if not done.result.ok:
+            raise SimulationError(
+                f"bench {self.bench} gave no answer to a train of spikes: {done.result.reason}",
+                outcome=done.result.outcome.value,
+            )
+        data = done.waveforms
+        t = np.asarray(data["time"].values, dtype=float)
+        x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
+        power = sum(-volts * x[current] for volts, current in self.supplies)
+        power = power + np.maximum(-self.supplies[0][0] * x[self.drive], 0.0)
+        energy = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(t))])
+        spikes, begins, ends = (
+            _crossings(t, x[self.output], self.level),
+            _crossings(t, x[self.reset], self.reset_level),
+            _crossings(t, -x[self.reset], -self.reset_level),
+        )
+        kept, reset, ready = [], [], []
+        for spike in spikes:
+            begin = begins[begins > spike][:1]
+            end = ends[ends > begin[0]][:1] if begin.size else begin
+            if not end.size:  # the train ends within this spike
+                inputs = inputs[inputs < spike]
+                break
+            kept.append(spike)
+            reset.append(begin[0])
+            ready.append(end[0])
+        return SpikeTrain(
+            inputs, t, x[self.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
+            x[self.facilitation] if self.facilitation else None,
+        )  # fmt: skip
+
+
+def _crossings(t: Array, v: Array, level: float) -> Array:
+    """(k,) s: where ``v`` rises through ``level``."""
+    k = np.flatnonzero((v[:-1] < level) & (v[1:] >= level))
+    found: Array = t[k] + (level - v[k]) / (v[k + 1] - v[k]) * (t[k + 1] - t[k])
+    return found
+
+
+def random_inputs(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
+    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
+    intervals = shortest + rng.exponential(mean - shortest, count)
+    return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+@dataclass(frozen=True)
+class NeuronErrors:
+    """How a law that follows itself through a train differs from the circuit.
+
+    Args:
+        f1: of the output spikes; a match lies within 5 % of the mean output interval.
+        latency: relative rms error of the matched spikes' latencies, and worst.
+        membrane, facilitation: largest and rms error of the states at the inputs, shares of full scale.
+        energy: relative error of the energy of all events together, and rms of blocks of ten over their mean.
+        spikes: the circuit's and the law's, (s,) each.
+        states: (2, n) V, the circuit's and the law's membrane at the inputs.
+        errors: (n,) each, SI: of v, u and, over ten events, energy; of the matched latencies.
+    """
+
+    f1: float
+    latency: tuple[float, float]
+    membrane: tuple[float, float]
+    facilitation: tuple[float, float]
+    energy: tuple[float, float]
+    spikes: tuple[Array, Array]
+    states: Array
+    errors: Mapping[str, Array]
+
+
+def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
+    """`NeuronErrors` of a train that took no part in the fit. Raises `InputError` for one without two spikes."""
+    if train.spikes.size < 2:
+        raise InputError("the train has fewer than two output spikes", remedy="drive the neuron faster")
+    (found,) = run_neurons(law, [train])
+    ours = spikes_of(train, found)
+    tolerance = MATCH * float(np.diff(train.spikes).mean())
+    pairs = matched(train.spikes, ours, tolerance)
+    f1 = 2.0 * len(pairs) / (train.spikes.size + ours.size)
+    cause = train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1]
+    if not pairs:
+        raise InputError("no spike of the law matches one of the circuit", remedy="train it on trains like this one")
+    late = np.array([(ours[j] - train.spikes[i]) for i, j in pairs])
+    span = np.array([max(train.spikes[i] - cause[i], 1e-12) for i, _ in pairs])
+    there = train.at(train.inputs)
+    top = float(train.membrane.max())
+    states = {name: found[name] - there[name][:-1] for name in ("v", "u")}
+    drawn = np.diff(there["energy"])
+    blocks = drawn.size // 10 * 10
+    ten = [part[:blocks].reshape(-1, 10).sum(axis=1) for part in (drawn, found["energy"])]
+    scale = float(np.sqrt(np.mean(span**2)))
+    return NeuronErrors(
+        f1,
+        (float(np.sqrt(np.mean(late**2))) / scale, float(np.max(np.abs(late))) / scale),
+        (float(np.max(np.abs(states["v"]))) / top, float(np.sqrt(np.mean(states["v"] ** 2))) / top),
+        (float(np.max(np.abs(states["u"]))), float(np.sqrt(np.mean(states["u"] ** 2)))),
+        (
+            abs(float(found["energy"].sum() / drawn.sum()) - 1.0),
+            float(np.sqrt(np.mean((ten[1] - ten[0]) ** 2)) / np.mean(ten[0])),
+        ),
+        (train.spikes, ours),
+        np.stack([there["v"][:-1], found["v"]]),
+        {**states, "latency": late, "energy": ten[1] - ten[0]},
+    )
+
+
+@dataclass(frozen=True)
+class TrainedNeuron:
+    """A certified event neuron, with the errors on each held-out train, and the seconds of SPICE for each event."""
+
+    surrogate: Surrogate
+    held_out: tuple[NeuronErrors, ...]
+    trains: tuple[SpikeTrain, ...]
+    seconds: float
+    seconds_per_event: float
+
+
+def train_neuron(
+    neuron: NeuronBench,
+    simulator: Simulator,
+    *,
+    means: Sequence[float],
+    shortest: float,
+    count: int = 100,
+    held_out: int = 2,
+    seed: int = 0,
+    limits: Mapping[str, float] = LIMITS,
+) -> TrainedNeuron:
+    """Record, fit and certify an event neuron.
+
+    Args:
+        neuron: where it is.
+        simulator: runs the trains.
+        means: mean input intervals (s); a train of ``count`` spikes is recorded for each.
+        shortest: interval (s).
+        count: of spikes of a train.
+        held_out: trains of the certificate; their mean interval is the geometric mean of ``means``.
+        seed: of the trains.
+        limits: shares of full scale, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
+    """
+    rng = np.random.default_rng([seed, 10])
+    begin = time.perf_counter()
+    made = [neuron.record(random_inputs(rng, mean=m, shortest=shortest, count=count), simulator) for m in means]
+    spent = time.perf_counter() - begin
+    law = fit_neuron(made, seed=seed)
+    fresh = np.random.default_rng([seed, 11])
+    middle = float(np.exp(np.mean(np.log(means))))
+    held = [
+        neuron.record(random_inputs(fresh, mean=middle, shortest=shortest, count=count), simulator)
+        for _ in range(held_out)
+    ]
+    longest = max(float(train.intervals.max()) for train in (*made, *held))
+    chosen = neuron_set(neuron, law, shortest=shortest, longest=longest)
+    plain = Surrogate(chosen, learned=law)
+    errors = tuple(check_neuron(law, train) for train in held)
+    certificate = _certificate(plain, neuron, simulator, held, errors, seed=seed, limits=limits)
+    each = spent / max(sum(train.intervals.size for train in made), 1)
+    return TrainedNeuron(plain.with_(certificate=certificate), errors, tuple(held), spent, each)
+
+
+def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:
+    """The fields of an event of a neuron."""
+    whole = Testbench.load(neuron.bench)
+    top = float(law.grid[-1])
+    return CircuitSet(
+        CIRCUIT, whole.name, {}, source=f"the bench {whole.name}",
+        inputs=MappingProxyType({"interval": Field("s", (shortest, longest))}),
+        states=MappingProxyType(
+            {"v": Field("V", (0.0, top)), "u": Field("1", (0.0, 1.0)), "n": Field("1", (0.0, 1.0)),
+             "dead": Field("s", (0.0, law.numbers["dead"]))}
+        ),
+        outputs=MappingProxyType({SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}),
+        event="spike", bench=str(whole.source),
+        netlist=hashlib.sha256(fingerprint(neuron.deck()).encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def _certificate(
+    plain: Surrogate,
+    neuron: NeuronBench,
+    simulator: Simulator,
+    held: Sequence[SpikeTrain],
+    found: Sequence[NeuronErrors],
+    *,
+    seed: int,
+    limits: Mapping[str, float],
+) -> Certificate:
+    chosen = cast(CircuitSet, plain.parameters)
+    together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
+    drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
+    spans = [
+        train.spikes - train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1] for train in held
+    ]
+    scales = {
+        "v": chosen.states["v"].span, "u": 1.0, "energy": BLOCK * float(np.mean(drawn)),
+        "latency": float(np.sqrt(np.mean(np.concatenate(spans) ** 2))),
+    }  # fmt: skip
+    units = {"v": "V", "u": "", "energy": "J", "latency": "s"}
+    errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
+    missed = 1.0 - float(np.mean([one.f1 for one in found]))
+    errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
+    allowed = read_limits(limits, states=("v", "u"), outputs=(SPIKES, "latency", "energy"))
+    free = tuple(one.states / scales["v"] for one in found)
+    intervals = np.concatenate([train.intervals for train in held])
+    return Certificate(
+        errors=MappingProxyType(errors),
+        rollout=growth(free),
+        domain=Domain(
+            MappingProxyType({"interval": (float(intervals.min()), float(intervals.max()))}),
+            MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
+            units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
+        ),
+        pulses=int(intervals.size),
+        against=simulator.version(),
+        reference=f"trains of random spikes through the circuit of {chosen.name}",
+        extraction="included",
+        limits=MappingProxyType({name: share for name, share in allowed.items() if name in errors or name == FREE_RUN}),
+        netlist=chosen.netlist,
+        data=array_digest(*(train.spikes for train in held), *(train.membrane for train in held)),
+        parameters=chosen.fingerprint(),
+        surrogate=plain.fingerprint(),
+        tolerances=MappingProxyType(
+            {key: float(x) for key, x in neuron.deck().options.items() if isinstance(x, int | float)}
+        ),
+        seed=str(seed),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        notes=(
+            "law: an integrate-and-fire neuron, its parts from the waveforms"
+            + ("" if cast(NeuronLaw, plain.learned).late is None else ", with a learned remainder of the latency"),
+            f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
+            f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+        ),
+    )
