@@ -28,7 +28,7 @@ from cosim.bench.testbench import Testbench
 from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import devices
-from cosim.errors import EngineMissing, InputError, SimulationError
+from cosim.errors import FitError, InputError, SimulationError
 from cosim.surrogate.base import read_limits
 from cosim.surrogate.bench_reference import BenchReference, differences
 from cosim.surrogate.certify import LOGARITHMIC, Tell, stepped
@@ -238,10 +238,12 @@ def candidates(
     targets = {name: data[name].values - w for name, w in before.items()}
     spare = reading.law.targets if reading is not None else ()
     targets |= {name: data[name].values for name in chosen.outputs if name not in spare}
+    lost: FitError | None = None
     for kind in kinds:
         try:
             own = fit(fields, targets, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=[kind], ranges=ranges)
-        except EngineMissing:  # the others are compared without it, and the notes name those that were
+        except FitError as error:  # the others are compared without it, and the notes name those that were
+            lost = error
             continue
         if own.law.kind == kind:
             law = None if reading is None else reading.law
@@ -249,6 +251,8 @@ def candidates(
             found.append(
                 _Candidate(f"learned ({kind})", errors, partial(Surrogate, chosen, learned=own.law, reading=law))
             )
+    if lost is not None and not found:
+        raise lost
     return found
 
 

@@ -438,7 +438,7 @@ def fit(
 
     ``scales`` are the targets' full scales, which errors count as shares of; ``ranges`` (SI) of fields are where the
     law is to hold, at least: the samples need not reach their ends. A kind whose package is not installed is
-    left out. Raises `FitError` for too few samples.
+    left out. Raises `FitError` for too few samples, and where no kind is left.
     """
     names, wanted = tuple(fields), tuple(targets)
     x = np.stack([np.asarray(fields[name], dtype=float) for name in names], axis=1)
@@ -477,7 +477,11 @@ def fit(
                 errors[kind] = error
             if best is None or error < best[0] * (WORTH if kind != best[1] else 1.0):
                 best, each = (error, kind, how), rms
-    assert best is not None  # a polynomial of degree 1 is always tried
+    if best is None:
+        raise FitError(
+            f"no law of kind {' or '.join(kinds)} can be learned of {len(names)} fields here",
+            remedy=f"splines take at most {MOST_SPLINE_FIELDS} fields; trees and networks: pip install 'cosim-spice[train]'",
+        )
     _, kind, how = best
     model = KINDS[kind].trained(inside, z, **how)
     law = Law(kind, names, ends, logarithmic, wanted, offset, scale, model)

@@ -42,8 +42,8 @@ from cosim.surrogate.base import (
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.laws import AnyLaw, law_of
 from cosim.surrogate.learned import Law
-from cosim.surrogate.neuron import NeuronLaw, law_of
 from cosim.surrogate.pulse_kernel import PulseKernel
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Surrogate:
     shape: PulseShape | None = None
     instances: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     correction: Correction | None = None
-    learned: Law | NeuronLaw | None = None
+    learned: AnyLaw | None = None
     reading: Law | None = None
     certificate: Certificate | None = None
     outside: Outside = "raise"
@@ -189,8 +189,8 @@ class Surrogate:
             facts |= {name: {**law.document(), "arrays": found}}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _laws(self) -> list[tuple[str, Law | NeuronLaw]]:
-        laws: tuple[tuple[str, Law | NeuronLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
+    def _laws(self) -> list[tuple[str, AnyLaw]]:
+        laws: tuple[tuple[str, AnyLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
         return [(name, law) for name, law in laws if law is not None]
 
     def select(self, index: Any) -> Self:

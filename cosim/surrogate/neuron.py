@@ -454,9 +454,3 @@ def matched(one: Array, other: Array, tolerance: float) -> list[tuple[int, int]]
             pairs.append((i, j))
             j += 1
     return pairs
-
-
-def law_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prefix: str) -> Law | NeuronLaw:
-    """A law from its document and arrays, of either kind; raises KeyError or ValueError for what cannot be one."""
-    kind = NeuronLaw if document["kind"] == NeuronLaw.kind else Law
-    return kind.rebuilt(document, arrays, prefix)

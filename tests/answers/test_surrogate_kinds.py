@@ -125,6 +125,9 @@ def test_the_best_kind_is_taken_and_the_others_are_named() -> None:
 def test_laws_refuse_what_cannot_be_learned_or_read() -> None:
     with pytest.raises(FitError, match="20 samples are too few"):
         fit({"a": X["a"][:20]}, {"y": X["a"][:20]}, scales={"y": 1.0}, rng=np.random.default_rng(0))
+    many = {name: X["a"] ** k for k, name in enumerate("bcde", 1)}
+    with pytest.raises(FitError, match="no law of kind spline can be learned of 4 fields"):
+        fit(many, {"y": X["a"]}, scales={"y": 1.0}, rng=np.random.default_rng(0), kinds=["spline"])
     with pytest.raises(InputError, match="every sample has a = 1"):
         fit({"a": np.ones(50)}, {"y": X["a"][:50]}, scales={"y": 1.0}, rng=np.random.default_rng(0))
     for kind in KINDS:

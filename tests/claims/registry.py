@@ -19,11 +19,12 @@ from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.strd import STRD
+from claims.surrogates import SURROGATES
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE, FITS_CLAIM,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES,
     )
 }  # fmt: skip
