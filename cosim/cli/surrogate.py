@@ -20,6 +20,7 @@ from cosim.cli.paths import figure_file, require_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
+    from cosim.bench.testbench import Testbench
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from cosim.surrogate.references import Reference
 
 LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
+SPIKES = 100  # of a train through a neuron
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
     "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
 )
-MAP = "Event map of the device, e.g. spike or rest; default: its usual one."
+MAP = "Event map of the device, e.g. spike or rest; of BENCH: its map or neuron. Default: the usual or first one."
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
     "extraction is then not tested."
@@ -55,7 +57,8 @@ def register(app: typer.Typer) -> None:
 
 BENCH = (
     "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
-    "physics of the device that the map names, or learned, whichever follows it best. Default: --parameters."
+    "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron, "
+    "[neurons.NAME]. Default: --parameters."
 )
 
 
@@ -165,6 +168,49 @@ def train(
         raise typer.Exit(1)
 
 
+def _neuron(
+    whole: Testbench,
+    output: Path,
+    *,
+    event: str,
+    most: int,
+    budget: float,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+) -> None:
+    """`train` of a bench's neuron, on trains of `SPIKES` input spikes; at least two of them, and one held out."""
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.files import save
+    from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
+
+    neuron = NeuronBench.load(whole, event)
+    trains, held = max(round(most / SPIKES), 2), max(round(pulses / SPIKES), 1)
+    with (
+        open_simulator() as simulator,
+        counting(f"trains through {whole.name}", trains + held, "trains") as tell,
+    ):
+        made = train_neuron(
+            neuron, simulator, trains=trains, count=SPIKES, budget=budget, held_out=held, seed=seed, limits=limits,
+            tell=tell,
+        )  # fmt: skip
+    certificate = made.surrogate.certificate
+    assert certificate is not None
+    save(made.surrogate, output)
+    for line in certificate.lines():
+        print(line)
+    print(f"written     {output}")
+    _verdict(certificate)
+    if certificate.broken:
+        print(
+            f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
+            "--most-samples and --budget, or narrower intervals in the bench's neuron",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
 # Options of `train` that only one of its subjects has, by the name of their variable.
 OF_SETS: Mapping[str, str] = MappingProxyType(
     {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn", "law": "--law",
@@ -203,6 +249,9 @@ def _of_bench(
     from cosim.surrogate.learn import learn
 
     whole = Testbench.load(bench)
+    if event in whole.file.neurons or (not event and whole.file.neurons and not whole.file.maps):
+        _neuron(whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits)
+        return
     with open_simulator(workers=os.cpu_count() or 1) as simulator:
         with counting(f"sampling {whole.name}", most, "events") as tell:
             found = learn(
@@ -384,8 +433,14 @@ def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[R
     from cosim.bench.events import BenchMap
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.circuit import CircuitReference, CircuitSet
+    from cosim.surrogate.learned import Law
 
     chosen = stored.parameters
+    if stored.learned is not None and not isinstance(stored.learned, Law):
+        raise InputError(
+            f"a neuron's events cannot start anywhere, as a check's do: {chosen.name} is held against whole trains",
+            remedy=f"train it again with another --seed: cosim surrogate train {chosen.name} --seed 1",
+        )
     if not isinstance(chosen, CircuitSet):
         with _opened(stored.map, against, reference) as found:
             yield found

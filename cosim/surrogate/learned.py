@@ -480,7 +480,8 @@ def fit(
     if best is None:
         raise FitError(
             f"no law of kind {' or '.join(kinds)} can be learned of {len(names)} fields here",
-            remedy=f"splines take at most {MOST_SPLINE_FIELDS} fields; trees and networks: pip install 'cosim-spice[train]'",
+            remedy=f"splines take at most {MOST_SPLINE_FIELDS} fields; trees and networks need scikit-learn: "
+            "pip install 'cosim-spice[train]'",
         )
     _, kind, how = best
     model = KINDS[kind].trained(inside, z, **how)

@@ -16,6 +16,8 @@ from typing import cast
 import numpy as np
 
 from cosim import __version__
+from cosim.bench.maps import known
+from cosim.bench.neurons import NeuronFile
 from cosim.bench.stimulus_kinds import Knots, Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
@@ -24,7 +26,7 @@ from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, Certificate, Domain, ErrorSummary, read_limits
-from cosim.surrogate.certify import growth
+from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -32,84 +34,83 @@ from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, fit_neuron, mat
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
+TRAINS = 6
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
 @dataclass(frozen=True)
 class NeuronBench:
-    """Where a bench has its neuron.
+    """A neuron of a bench, ready to be driven.
 
     Args:
-        bench: its name as for `Testbench.load`.
-        stimulus: of kind "spikes": its width, edge and amplitude are those of an input spike.
-        membrane, output: voltages. A spike is a rise of ``output`` through ``level`` (V).
-        reset: the voltage that holds the membrane at its reset while it is above ``reset_level`` (V).
-        supplies: pairs of volts and the current of the source that gives them; ``drive`` the current of the input's,
-            of which only what it gives counts.
-        facilitation: a share in 0..1; "": the circuit has none.
-        analysis: a transient of the bench, whose options are taken; default: its first.
+        bench: the whole bench.
+        name: of the neuron.
+        given: as the bench has it.
     """
 
-    bench: str
-    stimulus: str
-    membrane: str
-    output: str
-    reset: str
-    supplies: tuple[tuple[float, str], ...]
-    drive: str
-    facilitation: str = ""
-    level: float = 0.6
-    reset_level: float = 0.45
-    analysis: str = ""
+    bench: Testbench
+    name: str
+    given: NeuronFile
+
+    @classmethod
+    def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
+        """A neuron of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
+        bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
+        neurons = bench.file.neurons
+        if not neurons:
+            raise InputError(f"bench {bench.name} has no neuron", remedy="write [neurons.NAME]")
+        name = name or next(iter(neurons))
+        known(f"neuron of bench {bench.name}", name, neurons)
+        return cls(bench, name, neurons[name])
+
+    @property
+    def analysis(self) -> str:
+        """The transient that it takes."""
+        return self.given.analysis or next(iter(self.bench.file.plan))
 
     def testbench(self, inputs: Array) -> Testbench:
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
-        whole = Testbench.load(self.bench)
-        file = whole.file
-        given = file.stimuli.get(self.stimulus)
-        if not isinstance(given, Spikes):
-            raise InputError(
-                f"the stimulus {self.stimulus} of bench {whole.name} is not of kind spikes", remedy="name one that is"
-            )
+        file = self.bench.file
+        given = cast(Spikes, file.stimuli[self.given.stimulus])
         shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
                  (2.0 * given.edge + given.width, given.base))  # fmt: skip
         points = [("0 s", f"{given.base!r} V")]
         points += [(f"{t + offset!r} s", f"{v!r} V") for t, offset, v in
                    ((float(t), offset, v) for t in inputs[:-1] for offset, v in shape)]  # fmt: skip
         train = Knots.model_validate({"kind": "pwl", "points": points})
-        entry = file.plan[self.analysis or next(iter(file.plan))]
-        saved = [self.membrane, self.output, self.reset, self.drive, *(current for _, current in self.supplies)]
+        entry = file.plan[self.analysis]
         changes = {
-            "stimuli": {**file.stimuli, self.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
-            "maps": {}, "corners": {}, "monte_carlo": None,
+            "stimuli": {**file.stimuli, self.given.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
+            "maps": {}, "neurons": {}, "corners": {}, "monte_carlo": None,
             "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": float(inputs[-1])})},
-            "save": (*saved, *([self.facilitation] if self.facilitation else [])),
+            "save": tuple(self.given.vectors),
         }  # fmt: skip
-        return replace(whole, file=file.model_copy(update=changes))
+        return replace(self.bench, file=file.model_copy(update=changes))
 
     def deck(self) -> Deck:
         """Of the bench as it stands."""
-        whole = Testbench.load(self.bench)
-        return whole.deck(self.analysis or next(iter(whole.file.plan)))
+        return self.bench.deck(self.analysis)
 
     def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
         """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
         done = self.testbench(inputs).run(simulator)
         if not done.result.ok:
             raise SimulationError(
-                f"bench {self.bench} gave no answer to a train of spikes: {done.result.reason}",
+                f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
                 outcome=done.result.outcome.value,
             )
         data = done.waveforms
         t = np.asarray(data["time"].values, dtype=float)
         x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
-        power = sum(-volts * x[current] for volts, current in self.supplies)
-        power = power + np.maximum(-self.supplies[0][0] * x[self.drive], 0.0)
+        given = self.given
+        power = -sum(x[voltage] * x[current] for voltage, current in given.supplies) * np.ones_like(t)
+        if given.drive is not None:
+            power = power + np.maximum(-x[given.drive[0]] * x[given.drive[1]], 0.0)
         energy = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(t))])
         spikes, begins, ends = (
-            _crossings(t, x[self.output], self.level),
-            _crossings(t, x[self.reset], self.reset_level),
-            _crossings(t, -x[self.reset], -self.reset_level),
+            _crossings(t, x[given.output], given.level),
+            _crossings(t, x[given.reset], given.reset_level),
+            _crossings(t, -x[given.reset], -given.reset_level),
         )
         kept, reset, ready = [], [], []
         for spike in spikes:
@@ -122,8 +123,8 @@ class NeuronBench:
             reset.append(begin[0])
             ready.append(end[0])
         return SpikeTrain(
-            inputs, t, x[self.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
-            x[self.facilitation] if self.facilitation else None,
+            inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
+            x[given.facilitation] if given.facilitation else None,
         )  # fmt: skip
 
 
@@ -215,48 +216,72 @@ def train_neuron(
     neuron: NeuronBench,
     simulator: Simulator,
     *,
-    means: Sequence[float],
-    shortest: float,
+    trains: int = TRAINS,
     count: int = 100,
+    budget: float = np.inf,
     held_out: int = 2,
     seed: int = 0,
-    limits: Mapping[str, float] = LIMITS,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
 ) -> TrainedNeuron:
     """Record, fit and certify an event neuron.
 
     Args:
         neuron: where it is.
         simulator: runs the trains.
-        means: mean input intervals (s); a train of ``count`` spikes is recorded for each.
-        shortest: interval (s).
-        count: of spikes of a train.
-        held_out: trains of the certificate; their mean interval is the geometric mean of ``means``.
+        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's.
+        budget: seconds after which no further train to learn from is recorded, but for the first two.
+        held_out: trains of the certificate, whose mean interval is in the middle of those.
         seed: of the trains.
-        limits: shares of full scale, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
+        limits: shares of full scale over `LIMITS`, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
+        tell: called with the trains that are done and all of them.
     """
+    shortest, longest = neuron.given.intervals
+    means = np.geomspace(min(5.0 * shortest, longest), longest, trains)
     rng = np.random.default_rng([seed, 10])
     begin = time.perf_counter()
-    made = [neuron.record(random_inputs(rng, mean=m, shortest=shortest, count=count), simulator) for m in means]
+    made: list[SpikeTrain] = []
+    # slow and fast trains in turn: a budget that is spent early leaves both
+    for number, k in enumerate(np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else ()):
+        if number >= 2 and time.perf_counter() - begin >= budget:
+            break
+        if tell is not None:
+            tell(number, trains + held_out)
+        inputs = random_inputs(rng, mean=float(means[k]), shortest=shortest, count=count)
+        made.append(neuron.record(inputs, simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
-    fresh = np.random.default_rng([seed, 11])
-    middle = float(np.exp(np.mean(np.log(means))))
-    held = [
-        neuron.record(random_inputs(fresh, mean=middle, shortest=shortest, count=count), simulator)
-        for _ in range(held_out)
-    ]
-    longest = max(float(train.intervals.max()) for train in (*made, *held))
-    chosen = neuron_set(neuron, law, shortest=shortest, longest=longest)
+    if tell is not None:
+        tell(trains, trains + held_out)
+    held = held_out_trains(neuron, simulator, trains=held_out, count=count, seed=seed)
+    if tell is not None:
+        tell(trains + held_out, trains + held_out)
+    most = max(float(train.intervals.max()) for train in (*made, *held))
+    chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
     errors = tuple(check_neuron(law, train) for train in held)
-    certificate = _certificate(plain, neuron, simulator, held, errors, seed=seed, limits=limits)
+    notes = (
+        () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
+    )
+    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(plain.with_(certificate=certificate), errors, tuple(held), spent, each)
 
 
+def held_out_trains(
+    neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int
+) -> list[SpikeTrain]:
+    """Random trains of the neuron, from a stream of ``seed`` that training does not use."""
+    rng, (shortest, longest) = np.random.default_rng([seed, 11]), neuron.given.intervals
+    middle = float(np.sqrt(min(5.0 * shortest, longest) * longest))
+    return [
+        neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator) for _ in range(trains)
+    ]
+
+
 def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:
     """The fields of an event of a neuron."""
-    whole = Testbench.load(neuron.bench)
+    whole = neuron.bench
     top = float(law.grid[-1])
     return CircuitSet(
         CIRCUIT, whole.name, {}, source=f"the bench {whole.name}",
@@ -266,12 +291,12 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
              "dead": Field("s", (0.0, law.numbers["dead"]))}
         ),
         outputs=MappingProxyType({SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}),
-        event="spike", bench=str(whole.source),
+        event=neuron.name, bench=str(whole.source),
         netlist=hashlib.sha256(fingerprint(neuron.deck()).encode()).hexdigest(),
     )  # fmt: skip
 
 
-def _certificate(
+def certificate_of(
     plain: Surrogate,
     neuron: NeuronBench,
     simulator: Simulator,
@@ -280,7 +305,9 @@ def _certificate(
     *,
     seed: int,
     limits: Mapping[str, float],
+    notes: tuple[str, ...] = (),
 ) -> Certificate:
+    """The certificate of a neuron's surrogate by its errors on held-out trains."""
     chosen = cast(CircuitSet, plain.parameters)
     together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
     drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
@@ -295,7 +322,7 @@ def _certificate(
     errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
     missed = 1.0 - float(np.mean([one.f1 for one in found]))
     errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
-    allowed = read_limits(limits, states=("v", "u"), outputs=(SPIKES, "latency", "energy"))
+    allowed = read_limits({**LIMITS, **limits}, states=("v", "u"), outputs=(SPIKES, "latency", "energy"))
     free = tuple(one.states / scales["v"] for one in found)
     intervals = np.concatenate([train.intervals for train in held])
     return Certificate(
@@ -326,5 +353,6 @@ def _certificate(
             + ("" if cast(NeuronLaw, plain.learned).late is None else ", with a learned remainder of the latency"),
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+            *notes,
         ),
     )

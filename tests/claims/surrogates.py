@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from claims.base import Claim, Figures, Report
-from claims.surrogates_kinds import LIMITS, MEANS, SHORTEST
+from claims.surrogates_kinds import LIMITS
 from claims.surrogates_kinds import measure as kinds
 
 
@@ -16,6 +16,4 @@ SURROGATES = Claim(
     "surrogates of a cell, of two neurons and of a filter, learned from SPICE, follow it on trains held out",
     _measure,
     LIMITS,
-    long=False,
-    settings=lambda: {"means": list(MEANS), "shortest": SHORTEST},
 )

@@ -21,20 +21,7 @@ from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, train_neuro
 
 INSTANCES = 20_000
 SEED = 0
-MEANS = (0.3e-6, 0.4e-6, 0.5e-6, 0.6e-6, 0.8e-6, 1.0e-6)  # s, of the input intervals
-SHORTEST = 60e-9
-NEURONS = MappingProxyType(
-    {
-        "delay_lif": NeuronBench(
-            "ecram_lif_energy", "input", "v(mem)", "v(out)", "v(xn.d2)", ((1.2, "i(vdd)"), (1.2, "i(vdb)")), "i(vin)",
-            "v(xs.xe.m_fast)", analysis="rates",
-        ),
-        "feedback_lif": NeuronBench(
-            "ecram_feedback_stp", "input", "v(mem)", "v(spike)", "v(xn.rst)", ((1.2, "i(vdd)"),), "i(vin)",
-            "v(xs.xe.m_fast)", analysis="facilitated",
-        ),
-    }
-)  # fmt: skip
+NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
 # Benches with a map: samples and held-out events.
 BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (256, 60)})
 
@@ -77,7 +64,7 @@ def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
 
 def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     """A neuron of `NEURONS`, and what it reaches."""
-    made = train_neuron(NEURONS[name], simulator, means=MEANS, shortest=SHORTEST, seed=SEED)
+    made = train_neuron(NeuronBench.load(NEURONS[name]), simulator, seed=SEED)
     certificate = made.surrogate.certificate
     assert certificate is not None
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
