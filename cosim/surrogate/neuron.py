@@ -260,7 +260,7 @@ def _late(law: NeuronLaw, trains: Sequence[SpikeTrain], *, seed: int) -> Law | N
     target = np.array(rest)
     if target.size < 50:
         return None
-    found_ = fit(fields, {"late": target}, scales={"late": float(np.std(target))}, rng=np.random.default_rng([seed, 9]),
+    found_ = fit(fields, {"late": target}, scales={"late": float(np.sqrt(np.mean(target**2)))}, rng=np.random.default_rng([seed, 9]),
                  kinds=("polynomial", "network"))  # fmt: skip
     return found_.law if found_.held["late"] < 0.9 else None
 
