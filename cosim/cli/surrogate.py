@@ -249,7 +249,7 @@ def _of_bench(
     from cosim.surrogate.learn import learn
 
     whole = Testbench.load(bench)
-    if event in whole.file.neurons or (not event and whole.file.neurons and not whole.file.maps):
+    if event in whole.file.neurons or (whole.file.neurons and not whole.file.maps):
         _neuron(whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits)
         return
     with open_simulator(workers=os.cpu_count() or 1) as simulator:

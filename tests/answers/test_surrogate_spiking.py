@@ -8,6 +8,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from cosim import resources
+from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import Field
 from cosim.errors import FitError, InputError
@@ -148,3 +150,43 @@ def test_levels_have_no_gaps() -> None:
     odd = FilterTrain(train.begin, np.where(train.level == 1, 5, train.level), train.state)
     with pytest.raises(FitError, match="a level of the input does not occur"):
         fit_filter([odd], tau=4e-3)
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("old", "new", "words", "message"),
+    [
+        ("", "", ["--map", "lof"], "did you mean lif"),
+        ('stimulus = "input"\nmembrane', 'stimulus = "imput"\nmembrane', [], "did you mean input"),
+        ('intervals = ["60 ns", "1 us"]', 'intervals = ["1 us", "60 ns"]', [], "leave no room for random trains"),
+        ('analysis = "facilitated"\nstimulus', "stimulus", [], "does not say which analysis to take"),
+        ('amplitude = "1.2 V"', 'amplitude = "1 mV"', ["--most-samples", "200"], "spikes 0 times in all trains"),
+    ],
+)
+def test_bad_neurons(
+    old: str, new: str, words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = resources.find("netlists", "ecram_feedback_stp.toml").read_text()
+    assert old in text
+    bench = tmp_path / "neuron.toml"
+    bench.write_text(text.replace(old, new) if old else text)
+    assert main(["surrogate", "train", str(bench), "-o", str(tmp_path / "x.npz"), *words]) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.spice
+@pytest.mark.slow
+def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "neuron.npz"
+    words = ["--most-samples", "200", "--pulses", "100", "--limit", "latency=50%", "--limit", "energy=50%"]
+    code = main(["surrogate", "train", "ecram_feedback_stp", "-o", str(file), *words])
+    shown = capsys.readouterr().out
+    assert "trains of random spikes through the circuit of ecram_feedback_stp" in shown
+    made = load(file)
+    assert made.certificate is not None
+    assert made.certificate.errors["spikes"].max <= 0.05  # two trains to learn from
+    assert made.certificate.errors["u"].max < 0.005
+    assert code == (1 if made.certificate.broken else 0)
+    assert main(["surrogate", "check", str(file)]) == 2
+    assert "is held against whole trains; train it again with another --seed" in capsys.readouterr().err
