@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import FitError
-from cosim.surrogate.learned import Law, fit
+from cosim.surrogate.learned import WORTH, Law, fit
 
 NUMBERS = ("step", "tau", "width", "dead", "bump", "relax", "forget", "rest_power", "spike_energy")
 CELLS = 240  # of the tables over the membrane's range
 AFTER = 5e-9  # s after an input's edge at which its kick is complete, unless the train says otherwise
 LEAST_SPIKES = 10
+LEAST_MATCHED, OUTLIER = 50, 6.0  # spikes to learn latencies from; in median deviations
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "dead"), ("spikes", "latency", "energy")
 RELAX = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)  # what is tried for τ_r, in median latencies
@@ -238,13 +239,12 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
         *(law(best, dead=x) for x in numbers["dead"] * np.linspace(0.85, 1.15, 13) if x > numbers["width"]),
     ]
     made = min(choices, key=lambda one: score(one, trains))
-    late = _late(made, trains, seed=seed)
-    finer = made if late is None else replace(made, late=late)
-    return min((made, finer), key=lambda one: score(one, trains))
+    finer = [replace(made, late=late) for late in _late(made, trains, seed=seed)]
+    return min((made, *finer), key=lambda one: score(one, trains))
 
 
-def _late(law: NeuronLaw, trains: Sequence[SpikeTrain], *, seed: int) -> Law | None:
-    """What the law leaves out of the latencies, by what an event with a spike begins with; None: too few spikes."""
+def _late(law: NeuronLaw, trains: Sequence[SpikeTrain], *, seed: int) -> list[Law]:
+    """What the law leaves out of the latencies, by what an event with a spike begins with; [] for too few spikes."""
     columns: dict[str, list[float]] = {name: [] for name in (*law.fields[:3], "latency")}
     rest = []
     for train, found in zip(trains, run_neurons(law, trains), strict=True):
@@ -258,11 +258,20 @@ def _late(law: NeuronLaw, trains: Sequence[SpikeTrain], *, seed: int) -> Law | N
             rest.append(train.spikes[i] - ours[j])
     fields = {name: np.array(column) for name, column in columns.items() if len(column) and np.ptp(column) > 0.0}
     target = np.array(rest)
-    if target.size < 50:
-        return None
-    found_ = fit(fields, {"late": target}, scales={"late": float(np.sqrt(np.mean(target**2)))}, rng=np.random.default_rng([seed, 9]),
-                 kinds=("polynomial", "network"))  # fmt: skip
-    return found_.law if found_.held["late"] < 0.9 else None
+    if target.size < LEAST_MATCHED:
+        return []
+    away = np.abs(target - np.median(target))
+    laws = []
+    # of all, and without those that the law makes in another way than the circuit
+    for kept in (np.ones(target.size, dtype=bool), away <= OUTLIER * np.median(away)):
+        fields = {name: np.array(column)[kept] for name, column in columns.items()}
+        fields = {name: column for name, column in fields.items() if np.ptp(column) > 0.0}
+        scale = float(np.sqrt(np.mean(target[kept] ** 2)))
+        made = fit(fields, {"late": target[kept]}, scales={"late": scale}, rng=np.random.default_rng([seed, 9]),
+                   kinds=("polynomial", "network"))  # fmt: skip
+        if made.held["late"] < WORTH:
+            laws.append(made.law)
+    return laws
 
 
 def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
 from claims.base import Figures, Report
+from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Values
 from cosim.engines.registry import open_simulator
-from cosim.engines.simulator import Simulator
+from cosim.engines.simulator import Deck, Simulator
 from cosim.surrogate.certify import certify
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
-from cosim.surrogate.learn import learn
+from cosim.surrogate.learn import design, learn, sample
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, train_neuron
+from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, random_inputs, train_neuron
 
 INSTANCES = 20_000
+EVENTS = 100  # by which ngspice's time is measured
 SEED = 0
 NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
 # Benches with a map: samples and held-out events.
@@ -45,8 +49,22 @@ LIMITS = MappingProxyType(
 )
 
 
+def spice_seconds(run: Callable[[Simulator], object]) -> float:
+    """CPU seconds that ngspice's process takes for ``run``, without its start."""
+
+    def spent(work: Callable[[Simulator], object]) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with open_simulator() as simulator:
+            simulator.run(Deck("one source\nv1 a 0 1\n.op"))
+            work(simulator)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return max(spent(run) - spent(lambda simulator: None), 0.0)
+
+
 def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
-    """Seconds of an event of one of ``count`` instances, in the steady state: the median of several steps."""
+    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps."""
     rng = np.random.default_rng(SEED)
     known = {**surrogate.map.states, **surrogate.map.inputs}
     drawn = {}
@@ -56,9 +74,9 @@ def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
     x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
     times = []
     for _ in range(7):
-        begin = time.perf_counter()
+        begin = time.process_time()
         surrogate.step(x, u)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return float(np.median(times[1:])) / count
 
 
@@ -74,7 +92,10 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
         for part, value in (("median", np.median(shares)), ("p95", np.quantile(shares, 0.95)), ("max", shares.max())):
             found[f"{name}_{error}_{part}_percent"] = round(float(value), 3)
     found[f"{name}_spice_seconds"] = round(made.seconds, 1)
-    found[f"{name}_speed_up"] = round(made.seconds_per_event / step_seconds(made.surrogate))
+    one = NeuronBench.load(NEURONS[name])
+    inputs = random_inputs(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
+    each = spice_seconds(lambda fresh: one.record(inputs, fresh)) / EVENTS
+    found[f"{name}_speed_up"] = round(each / step_seconds(made.surrogate))
     return made, found
 
 
@@ -82,8 +103,8 @@ PERIODS = ((17e-3, 5.3e-3), (9e-3, 4.1e-3), (23e-3, 7.1e-3))  # s, pre and post;
 PULSE, SPIKES, STOP, BETWEEN = 792.3e-6, 14, 0.25, 3e-3
 
 
-def dpi_train(simulator: Simulator, *, pre: float, post: float) -> tuple[FilterTrain, float]:
-    """The STC synapse's integrator under trains of both inputs, and the seconds of SPICE for each event."""
+def dpi_train(simulator: Simulator, *, pre: float, post: float) -> FilterTrain:
+    """The STC synapse's integrator under trains of both inputs."""
     whole = Testbench.load("stc_dpi")
     file = whole.file
     circuit = file.circuit
@@ -91,22 +112,21 @@ def dpi_train(simulator: Simulator, *, pre: float, post: float) -> tuple[FilterT
         circuit = circuit.replace(f"{start} 1u 1u 791.3u 1)", f"{start} 1u 1u 791.3u {period} {SPIKES})")
     entry = file.plan["one"].model_copy(update={"stop": STOP, "max_step": 50e-6})
     changes = {"circuit": circuit, "analyses": {"one": entry}, "measures": {}, "limits": {}, "save": ("i(vout)",)}
-    begin = time.perf_counter()
     data = replace(whole, file=file.model_copy(update=changes)).run(simulator).waveforms
-    seconds = time.perf_counter() - begin
     number = np.arange(SPIKES, dtype=np.float64)
     starts = [(first + 0.5e-6 + period * number, PULSE) for first, period in ((4e-3, pre), (2e-3, post))]
-    train = pulse_train(
+    return pulse_train(
         data["time"].values, data["i(vout)"].values, starts, points=np.arange(1e-3, STOP, BETWEEN).tolist()
     )
-    return train, seconds / train.level.size
 
 
 def dpi(simulator: Simulator) -> Figures:
     """The filter of the STC synapse: its calcium current, and what the surrogate reaches on a train held out."""
     found = [dpi_train(simulator, pre=pre, post=post) for pre, post in PERIODS]
-    law = fit_filter([train for train, _ in found[:-1]], tau=4.88e-3)
-    held, each = found[-1]
+    law = fit_filter(found[:-1], tau=4.88e-3)
+    held = found[-1]
+    pre, post = PERIODS[-1]
+    each = spice_seconds(lambda fresh: dpi_train(fresh, pre=pre, post=post)) / held.level.size
     shares = 100.0 * np.abs(run_filter(law, held) - held.state) / float(held.state.max())
     rng = np.random.default_rng(SEED)
     values = {
@@ -116,9 +136,9 @@ def dpi(simulator: Simulator) -> Figures:
     }
     times = []
     for _ in range(7):
-        begin = time.perf_counter()
+        begin = time.process_time()
         law(values)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     parts = {"median": np.median(shares), "p95": np.quantile(shares, 0.95), "max": shares.max()}
     return {
         **{f"stc_dpi_state_{part}_percent": round(float(value), 3) for part, value in parts.items()},
@@ -139,7 +159,8 @@ def bench(name: str, simulator: Simulator) -> Figures:
         found[f"{name}_{error}_rms_percent"] = round(summary.rms_percent, 3)
         found[f"{name}_{error}_max_percent"] = round(summary.max_percent, 3)
     found[f"{name}_spice_seconds"] = round(made.seconds, 1)
-    each = made.seconds / made.samples.sizes["event"]
+    few = design(BenchMap.load(name), count=EVENTS, seed=SEED)
+    each = spice_seconds(lambda fresh: sample(BenchMap.load(name), fresh, few)) / EVENTS
     found[f"{name}_speed_up"] = round(each / step_seconds(surrogate))
     return found
 
