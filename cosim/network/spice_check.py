@@ -155,3 +155,16 @@ def replay(
     spans = {name: entry.span for name, entry in event_map.states.items()}
     seen_all = np.array([len(drives) for drives in watch.drives])
     return SpiceCheck(watch.cells, seen_all, moving, network, spice, spans, reference.engine, whole)
+
+
+def checked_lines(found: Mapping[str, Any], accuracy: Mapping[str, float], read_out: str) -> list[str]:
+    """A spot check, as in a seed's results, in words; ``accuracy`` by read-out is that of the network as it is."""
+    largest = ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in found["largest"].items())
+    moving = found["moving"]
+    there = found["accuracy_with_such_differences"][read_out] - accuracy[read_out]
+    return [
+        f"spice check {len(moving)} cells in {found['against']}, {min(moving)} to {max(moving)} events that moved each"
+        + ("" if found["whole"] else " (the first of more)")
+        + f": largest difference {largest} of the range; such differences in every cell change read-out {read_out} by "
+        f"{100.0 * there:+.2f} points"
+    ]

@@ -30,7 +30,7 @@ from cosim.network.neurons import ALIF, LIF
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL, Evaluation
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
-from cosim.network.spice_check import Watch, replay
+from cosim.network.spice_check import Watch, checked_lines, replay
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -224,7 +224,7 @@ class VdspSystem(System):
                 f"{found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
             if "spice_check" in found:
-                out += _checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
+                out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
@@ -471,19 +471,6 @@ class VdspNetwork:
             s.output.threshold, math.exp(-s.dt / s.output.tau_threshold), jump, s.output.refractory / s.dt,
             clamp / s.dt, stop,
         )  # fmt: skip
-
-
-def _checked_lines(found: Mapping[str, Any], accuracy: Mapping[str, float], read_out: str) -> list[str]:
-    """A spot check in words."""
-    largest = ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in found["largest"].items())
-    moving = found["moving"]
-    there = found["accuracy_with_such_differences"][read_out] - accuracy[read_out]
-    return [
-        f"spice check {len(moving)} cells in {found['against']}, {min(moving)} to {max(moving)} events that moved each"
-        + ("" if found["whole"] else " (the first of more)")
-        + f": largest difference {largest} of the range; such differences in every cell change read-out {read_out} by "
-        f"{100.0 * there:+.2f} points"
-    ]
 
 
 _STATE = ("v_in", "hold_in", "v_out", "hold_out", "raised")
