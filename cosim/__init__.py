@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.law import fit_law
     from cosim.fitting.next_measurement import next_measurement
+    from cosim.fitting.posterior import posterior
     from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
     from cosim.network.run import System, run_network
     from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
+    from cosim.network.wires import WiredSolution, Wires, cell_current, effective_conductance, solve_wired
     from cosim.parameters import ParameterSet, Quantity
     from cosim.statistics.groups import distributions
     from cosim.surrogate.bench_reference import BenchReference
@@ -85,9 +87,13 @@ _WHERE = {
     "Values": "cosim.devices.base",
     "VdspSettings": "cosim.network.systems.vdsp",
     "VdspSystem": "cosim.network.systems.vdsp",
+    "WiredSolution": "cosim.network.wires",
+    "Wires": "cosim.network.wires",
     "campaign_frame": "cosim.campaign.results:frame",
+    "cell_current": "cosim.network.wires",
     "device": "cosim.devices.registry",
     "distributions": "cosim.statistics.groups",
+    "effective_conductance": "cosim.network.wires",
     "extract": "cosim.fitting.extract",
     "extract_joint": "cosim.fitting.joint",
     "fit_law": "cosim.fitting.law",
@@ -96,10 +102,12 @@ _WHERE = {
     "load_surrogate": "cosim.surrogate.files:load",
     "next_measurement": "cosim.fitting.next_measurement",
     "open_simulator": "cosim.engines.registry",
+    "posterior": "cosim.fitting.posterior",
     "pulse_experiment": "cosim.fitting.experiment",
     "read_curve": "cosim.data.readers",
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
+    "solve_wired": "cosim.network.wires",
     "train": "cosim.surrogate.train",
     "validate_all": "cosim.bench.validate",
     "validate_bench": "cosim.bench.validate",
@@ -139,9 +147,13 @@ __all__ = [
     "Values",
     "VdspSettings",
     "VdspSystem",
+    "WiredSolution",
+    "Wires",
     "campaign_frame",
+    "cell_current",
     "device",
     "distributions",
+    "effective_conductance",
     "extract",
     "extract_joint",
     "fit_law",
@@ -150,10 +162,12 @@ __all__ = [
     "load_surrogate",
     "next_measurement",
     "open_simulator",
+    "posterior",
     "pulse_experiment",
     "read_curve",
     "run_network",
     "save_surrogate",
+    "solve_wired",
     "train",
     "validate_all",
     "validate_bench",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,6 +62,10 @@ def run(
     ] = "",
     scale_d: Annotated[str, typer.Option(help="Scale factor of depression, as above.")] = "",
     deviation: Annotated[str, typer.Option(help="Standard deviation of the thresholds from cell to cell.")] = "0 %",
+    wires: Annotated[
+        str,
+        typer.Option(help="Resistance of a wire between two cells, e.g. '2 Ohm', when the trained network is read."),
+    ] = "",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     spice_check: Annotated[
         int,
@@ -85,7 +89,12 @@ def run(
 
         chosen = load_images(data)
     settings, usual = vdsp_preset(data)
-    changes: dict[str, float | int] = {"deviation": units.parse(deviation, "1")}
+    changes: dict[str, Any] = {"deviation": units.parse(deviation, "1")}
+    if wires:
+        from cosim.network.wires import Wires
+
+        segment = units.parse(wires, "Ohm")
+        changes["wires"] = Wires(row=segment, column=segment)
     if neurons:
         changes["neurons"] = neurons
     for name, text in (("scale_p", scale_p), ("scale_d", scale_d)):

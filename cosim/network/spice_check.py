@@ -82,6 +82,14 @@ class SpiceCheck:
         found: Array = (self.network[name] - self.spice[name]) / self.spans[name]
         return found
 
+    def spread(self, state: Mapping[str, Array], surrogate: Surrogate, rng: np.random.Generator) -> dict[str, Array]:
+        """The states of all cells, each moved by the difference of one of the chosen cells, which ``rng`` picks."""
+        pick = rng.integers(len(self.cells), size=next(iter(state.values())).shape)
+        return {
+            name: np.clip(x - (self.network[name] - self.spice[name])[pick], *surrogate.map.bounds(name))
+            for name, x in state.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
-from claims.coverage_rows import COVERAGE
+from claims.coverage_claim import COVERAGE
 from claims.engines import ENGINES
 from claims.fits import FITS_CLAIM
 from claims.folder import FOLDER
@@ -20,11 +20,12 @@ from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.strd import STRD
 from claims.surrogates import SURROGATES
+from claims.wires import WIRES_CLAIM
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, WIRES_CLAIM,
     )
 }  # fmt: skip

@@ -31,6 +31,7 @@ from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_
 from cosim.network.readout import PROTOCOL, Evaluation
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.spice_check import Watch, checked_lines, replay
+from cosim.network.wires import Wires
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -56,6 +57,8 @@ class VdspSettings:
         test_presentation: of an image for the read-outs S, P and NB, in ms.
         deviation: relative standard deviation of both thresholds from cell to cell; a certificate's ``spread`` of the
             same figure covers it.
+        wires: resistances of the crossbar's wires when the trained network is read; None: none. Learning is without
+            them, as it solves no array at each pulse.
 
     >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
     0.1
@@ -79,6 +82,7 @@ class VdspSettings:
     anneal_steps: int = 20
     test_presentation: float = 100.0
     deviation: float = 0.0
+    wires: Wires | None = None
 
     def __post_init__(self) -> None:
         if self.neurons < 1 or self.anneal_steps < 1:
@@ -130,7 +134,7 @@ class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
     A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true. ``spice_check`` cells of
-    each seed, chosen at random, see their events again in SPICE at the end (`cosim.network.spice_check`).
+    each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -270,7 +274,7 @@ class VdspRun:
                 remedy="lower the threshold of the output neurons",
             )
         crossbar = self.network.crossbar
-        reading = self._read()
+        reading, seen = self._read()
         checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
         trained = np.any(crossbar.w != self._untouched, axis=0)
         return (
@@ -282,15 +286,23 @@ class VdspRun:
             },
             {
                 "w": crossbar.w.copy(),
-                "weight": crossbar.weight.copy(),
+                "weight": seen,
                 "labels": np.where(trained, reading.labels, -1),
             },
         )
 
-    def _read(self) -> Evaluation:
-        return self.system.task.read(
+    def _read(self) -> tuple[Evaluation, Array]:
+        """What the read-outs make of the images, and the weights through which they were shown: behind the wires."""
+        crossbar, wires = self.network.crossbar, self.system.settings.wires
+        learned = crossbar.weight.copy()
+        if wires is not None:
+            crossbar.weight[:] = crossbar.wired(wires)
+        reading = self.system.task.read(
             lambda images, rng, protocol: self.network.respond(images, rng, protocol=protocol), self.streams
         )
+        seen = crossbar.weight.copy()
+        crossbar.weight[:] = learned
+        return reading, seen
 
     def _checked(self, watch: Watch) -> dict[str, Any]:
         """The chosen cells in SPICE, and what the read-outs make of differences like theirs in every cell."""
@@ -302,16 +314,10 @@ class VdspRun:
             reference = reference_for(surrogate.map, simulator)
             found = replay(crossbar.surrogate, watch, reference, drive=crossbar.drive, held=crossbar.held)
         whole = {name: x.copy() for name, x in crossbar.state.items()}
-        pick = self.streams(Purpose.CHECK, 1).integers(len(watch.cells), size=crossbar.shape)
-        moved = {
-            name: np.clip(x - (found.network[name] - found.spice[name])[pick], *surrogate.map.bounds(name))
-            for name, x in whole.items()
-        }
         crossbar.watch = None
-        crossbar.load(moved)
-        other = self._read().to_dict()["accuracy_on_test_images"]
+        crossbar.load(found.spread(whole, surrogate, self.streams(Purpose.CHECK, 1)))
+        other = self._read()[0].to_dict()["accuracy_on_test_images"]
         crossbar.load(whole)
-        crossbar.watch = watch
         return {**found.to_dict(), "accuracy_with_such_differences": other}
 
     def state(self) -> dict[str, NDArray[Any]]:
