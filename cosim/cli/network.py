@@ -75,6 +75,13 @@ def run(
         typer.Option(help="Resistance of a wire between two cells, e.g. '2 Ohm', when the trained network is read."),
     ] = "",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
+    spice_check: Annotated[
+        int,
+        typer.Option(
+            help="Send what so many cells of each seed saw, chosen at random, through SPICE again, and compare.",
+            show_default=False,
+        ),
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
@@ -114,6 +121,7 @@ def run(
             ImageTask(chosen.first(images) if images else chosen, epochs or usual),
             backend=backend,
             uncertified=uncertified,
+            spice_check=spice_check,
         )
         try:
             carry_out(network, output, seeds=numbers, resume=resume, figures=figures)

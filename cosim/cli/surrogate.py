@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +20,7 @@ from cosim.cli.paths import figure_file, require_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
+    from cosim.bench.testbench import Testbench
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
@@ -27,17 +30,22 @@ if TYPE_CHECKING:
     from cosim.surrogate.references import Reference
 
 LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
+SPIKES = 100  # of a train through a neuron
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
     "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
 )
-MAP = "Event map of the device, e.g. spike or rest; default: its usual one."
+MAP = "Event map of the device, e.g. spike or rest; of BENCH: its map or neuron. Default: the usual or first one."
 LEARN = (
     "Collect up to so many samples in --against to correct with: a Latin hypercube, then where the error is largest, "
     "until the limits are kept."
 )
-BUDGET = "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then."
+USUAL_BUDGET = "5 min"
+BUDGET = (
+    "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
+    f"how long it is sampled, {USUAL_BUDGET} by default."
+)
 ROLLOUTS = "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events."
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
@@ -58,8 +66,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
+BENCH = (
+    "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
+    "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron, "
+    "[neurons.NAME]. Default: --parameters."
+)
+
+
 def train(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.npz).")],
+    bench: Annotated[str, typer.Argument(metavar="[BENCH]", help=BENCH, show_default=False)] = "",
     parameters: Annotated[
         str, typer.Option("--parameters", help="Parameter set: a shipped one's name, FILE.toml or FILE.toml:NAME.")
     ] = "tio2",
@@ -73,6 +90,7 @@ def train(
         typer.Option(help="SPICE samples (.npz: e.g. w_before, amplitude, w_after, energy) to correct with."),
     ] = None,
     learn: Annotated[int, typer.Option(help=LEARN)] = 0,
+    most: Annotated[int, typer.Option("--most-samples", help="Of BENCH: learn from so many events at most.")] = 1024,
     budget: Annotated[str, typer.Option(help=BUDGET, show_default=False)] = "",
     keep: Annotated[
         Path | None, typer.Option(help="Add the samples that were collected to this file (.npz), for --samples.")
@@ -102,7 +120,7 @@ def train(
         Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
     ] = None,
 ) -> None:
-    """Make a surrogate from a parameter set, and certify it on pulses held out from its making.
+    """Make a surrogate of a bench or from a parameter set, and certify it on events held out from its making.
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
@@ -120,6 +138,14 @@ def train(
     from cosim.surrogate.train import train as certified
 
     require_file(output, ".npz", example="cell.npz")
+    if bench:
+        _refuse(context, OF_SETS, f"with the bench {bench}")
+        _of_bench(
+            bench, output, event=event, most=most, budget=_budget(budget or USUAL_BUDGET), pulses=pulses, seed=seed,
+            limits=_shares("--limit", limit), figure=figure,
+        )  # fmt: skip
+        return
+    _refuse(context, OF_BENCHES, "without a bench")
     pairs = ((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))
     for one, other in (*pairs, ((samples, "--samples"), (budget, "--budget"))):
         if one[0] and other[0]:
@@ -137,21 +163,21 @@ def train(
             raise InputError("--keep without --learn or --budget keeps nothing", remedy="give one of them")
     notes: tuple[str, ...] = ()
     given = None if samples is None else load_samples(samples, draft.map)
-    with _opened(draft.map, against, reference) as bench:
-        if isinstance(bench, BenchReference):
-            ranges = {**bench.ranges(draft.map), **ranges}
+    with _opened(draft.map, against, reference) as answering:
+        if isinstance(answering, BenchReference):
+            ranges = {**answering.ranges(draft.map), **ranges}
         if learn or budget:
             spend = Budget(learn or MOST, seconds, reserve=pulses + LENGTHS[-1] * rollouts)
             with counting(f"collecting samples in {against}", spend.events, "pulses") as tell:
                 draft, collected, sentence = learned(
-                    draft, bench, allowed=allowed, budget=spend, seed=seed, ranges=ranges, tell=tell
+                    draft, answering, allowed=allowed, budget=spend, seed=seed, ranges=ranges, tell=tell
                 )
             notes = (sentence,)
             if keep is not None:
                 save_samples(keep, collected, draft.map)
         with counting(f"certifying against {against}", pulses + LENGTHS[-1] * rollouts, "pulses") as tell:
             surrogate, held = certified(
-                draft, bench, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
+                draft, answering, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
                 rollouts=rollouts, notes=notes, tell=tell,
             )  # fmt: skip
     save(surrogate, output, held=held)
@@ -171,6 +197,118 @@ def train(
                 if not (samples or learn or budget)
                 else "take more samples to correct it by"
             ),
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def _neuron(
+    whole: Testbench,
+    output: Path,
+    *,
+    event: str,
+    most: int,
+    budget: float,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+) -> None:
+    """`train` of a bench's neuron, on trains of `SPIKES` input spikes; at least two of them, and one held out."""
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.files import save
+    from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
+
+    neuron = NeuronBench.load(whole, event)
+    trains, held = max(round(most / SPIKES), 2), max(round(pulses / SPIKES), 1)
+    with (
+        open_simulator() as simulator,
+        counting(f"trains through {whole.name}", trains + held, "trains") as tell,
+    ):
+        made = train_neuron(
+            neuron, simulator, trains=trains, count=SPIKES, budget=budget, held_out=held, seed=seed, limits=limits,
+            tell=tell,
+        )  # fmt: skip
+    certificate = made.surrogate.certificate
+    assert certificate is not None
+    save(made.surrogate, output)
+    for line in certificate.lines():
+        print(line)
+    print(f"written     {output}")
+    _verdict(certificate)
+    if certificate.broken:
+        print(
+            f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
+            "--most-samples and --budget, or narrower intervals in the bench's neuron",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+# Options of `train` that only one of its subjects has, by the name of their variable.
+OF_SETS: Mapping[str, str] = MappingProxyType(
+    {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn", "law": "--law",
+     "against": "--against", "keep": "--keep", "rollouts": "--rollouts",
+     "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
+     "reference": "--reference"}
+)  # fmt: skip
+OF_BENCHES: Mapping[str, str] = MappingProxyType({"most": "--most-samples"})
+
+
+def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> None:
+    """Raises `InputError` for an option that has no meaning here."""
+    for name, option in options.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
+
+
+def _of_bench(
+    bench: str,
+    output: Path,
+    *,
+    event: str,
+    most: int,
+    budget: float,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+    figure: Path | None,
+) -> None:
+    """`train` of a bench: sampled, learned, certified on further events."""
+    from cosim.bench.testbench import Testbench
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.certify import certify
+    from cosim.surrogate.files import save
+    from cosim.surrogate.learn import learn
+
+    whole = Testbench.load(bench)
+    if event in whole.file.neurons or (whole.file.neurons and not whole.file.maps):
+        _neuron(whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits)
+        return
+    with open_simulator(workers=os.cpu_count() or 1) as simulator:
+        with counting(f"sampling {whole.name}", most, "events") as tell:
+            found = learn(
+                whole, simulator, event=event, seed=seed, samples=most, budget=budget, limits=limits, tell=tell
+            )
+        with counting(f"certifying against {whole.name}", pulses, "events") as tell:
+            surrogate, held = certify(
+                found.surrogate, found.reference, seed=seed, pulses=pulses, limits=limits, notes=found.notes, tell=tell
+            )
+    save(surrogate, output)
+    _show(surrogate, held, figure)
+    assert surrogate.certificate is not None
+    for sentence in surrogate.uncovered():
+        print(f"covered     {sentence}: give more --pulses")
+    print(f"written     {output}")
+    _verdict(surrogate.certificate)
+    if surrogate.certificate.broken:
+        spent = next((note for note in found.notes if " spent before " in note), "")
+        print(
+            f"cosim: {output} misses its limits, and networks refuse it without --uncertified"
+            + (f"; {spent}" if spent else "")
+            + "; give more --most-samples and --budget, or narrower ranges in the map",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -252,7 +390,7 @@ def check(
     ranges = {} if old is None else old.domain.inputs
     with (
         counting(f"checking against {against}", pulses, "pulses") as tell,
-        _opened(stored.map, against, reference) as bench,
+        _opened_again(stored, against, reference) as bench,
     ):
         fresh, held = certify(stored, bench, seed=seed, pulses=pulses, ranges=ranges, limits=allowed, tell=tell)
     assert fresh.certificate is not None
@@ -381,6 +519,36 @@ def _shares(option: str, given: list[str] | None) -> dict[str, float]:
             raise InputError(f"{option} {entry!r} has no value", remedy=f"write e.g. {option} {EXAMPLE[option]}")
         found[name.strip()] = units.parse(value, "1")
     return found
+
+
+@contextmanager
+def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[Reference]:
+    """What a surrogate from a file is held against: that of a circuit against its bench, unless another is named."""
+    from cosim.bench.events import BenchMap
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.circuit import CircuitReference, CircuitSet
+    from cosim.surrogate.learned import Law
+
+    chosen = stored.parameters
+    if stored.learned is not None and not isinstance(stored.learned, Law):
+        raise InputError(
+            f"a neuron's events cannot start anywhere, as a check's do: {chosen.name} is held against whole trains",
+            remedy=f"train it again with another --seed: cosim surrogate train {chosen.name} --seed 1",
+        )
+    if not isinstance(chosen, CircuitSet):
+        with _opened(stored.map, against, reference) as found:
+            yield found
+        return
+    if against == "integration" or reference:
+        raise InputError(
+            f"the circuit {chosen.name} has no equations and no parameter set",
+            remedy="leave out --reference, and give --against a bench, or nothing",
+        )
+    path = chosen.bench if against == "ngspice" else against
+    if path.endswith(".toml") and not Path(path).exists():
+        raise InputError(f"the bench {path} is not there any more", remedy="give it as --against FILE.toml")
+    with open_simulator() as simulator:
+        yield CircuitReference(BenchMap.load(path, chosen.event), simulator)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
 
-def _differences(event_map: EventMap, one: BenchMap) -> list[str]:
+def differences(event_map: EventMap, one: BenchMap) -> list[str]:
     """What keeps a bench's map from standing for a device's, each as a part of a sentence; empty where it can."""
     found = []
     readings = event_map.device.readings.keys()
@@ -117,7 +117,7 @@ class BenchReference:
                     "event",
                     remedy="write states.NAME = { parameter = ..., measure = ..., range = [...] } into [maps.NAME]",
                 )
-        differing = [_differences(event_map, one) for one in maps]
+        differing = [differences(event_map, one) for one in maps]
         nearest = min(range(len(maps)), key=lambda k: len(differing[k]))
         if not differing[nearest]:
             return maps[nearest]

@@ -1,7 +1,9 @@
-"""Surrogate: an event map of a device, a learned correction where it pays, and a certificate of how good it is.
+"""Surrogate: an event map of a device or a circuit, what was learned of it, and a certificate of how good it is.
 
-``step(state, inputs) -> (state, outputs)`` in numpy, for any number of instances at once: the device's own physics
-(`cosim.devices.maps`), closed or integrated. Closed pulses go by `cosim.surrogate.pulse_kernel`, which is faster.
+``step(state, inputs) -> (state, outputs)`` in numpy, for any number of instances at once. The law is the device's own
+physics (`cosim.devices.maps`), closed or integrated, alone, with a correction or with a learned remainder; of a circuit
+without such physics it is learned (`cosim.surrogate.learned`). Closed pulses go by `cosim.surrogate.pulse_kernel`,
+which is faster.
 """
 
 from __future__ import annotations
@@ -38,10 +40,13 @@ from cosim.surrogate.base import (
     set_of,
     widened,
 )
+from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.laws import AnyLaw, law_of
+from cosim.surrogate.learned import Law
 from cosim.surrogate.pulse_kernel import PulseKernel
 
 if TYPE_CHECKING:
@@ -65,6 +70,9 @@ class Surrogate:
         shape: of its pulses; None: the device's own.
         instances: parameters that differ from instance to instance; each broadcasts to the shape of the states.
         correction: learned from samples; None: the map alone.
+        learned: of a circuit (`cosim.surrogate.circuit.CircuitSet`) the law itself: the change of each state, and each
+            output; of a device what its map leaves out of them.
+        reading: of a circuit: the outputs that depend on the states alone.
         certificate: None: not certified; the domain is then the states' bounds.
         policy: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
             ``reference``.
@@ -86,6 +94,8 @@ class Surrogate:
     shape: PulseShape | None = None
     instances: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     correction: Correction | None = None
+    learned: AnyLaw | None = None
+    reading: Law | None = None
     certificate: Certificate | None = None
     policy: Policy = "raise"
     reference: Reference | None = field(default=None, compare=False)
@@ -96,7 +106,7 @@ class Surrogate:
     values: Values = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "map", find_map(self.parameters, self.name, shape=self.shape))
+        object.__setattr__(self, "map", self._found_map())
         object.__setattr__(self, "name", self.map.name)
         if self.policy not in POLICIES:
             raise UnknownName("policy outside the domain", self.policy, POLICIES)
@@ -123,6 +133,29 @@ class Surrogate:
             complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
             complain(complaint, kind="parameter", policy=self.policy)
 
+    def _found_map(self) -> EventMap:
+        if not isinstance(self.parameters, CircuitSet):
+            found = find_map(self.parameters, self.name, shape=self.shape)
+        else:
+            found = self.parameters.event_map(self._circuit, self.reading)
+        if self.learned is not None:
+            wanted = {*found.states, *found.outputs} - set(self.reading.targets if self.reading is not None else ())
+            if set(self.learned.fields) - {*found.states, *found.inputs} or set(self.learned.targets) - wanted:
+                raise InputError(f"the learned law has other fields than the map {found.name}")
+            if isinstance(self.parameters, CircuitSet) and set(self.learned.targets) != wanted:
+                raise InputError(f"the learned law lacks {', '.join(sorted(wanted - set(self.learned.targets)))}")
+        elif isinstance(self.parameters, CircuitSet):
+            raise InputError(f"the circuit {self.parameters.name} has no law", remedy="make it with cosim.learn")
+        return found
+
+    def _circuit(self, state: Values, inputs: Values, p: Values) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """The learned law of a circuit, as `EventMap.closed`."""
+        assert self.learned is not None
+        found = self.learned({**state, **inputs})
+        after = {name: np.asarray(w) + found.pop(name) for name, w in state.items()}
+        read = {} if self.reading is None else self.reading(after)
+        return after, {**found, **read}
+
     @property
     def _slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
@@ -137,7 +170,7 @@ class Surrogate:
     def kernel(self) -> PulseKernel | None:
         """What evaluates a closed pulse; None: the map itself does."""
         pulse = self.map.pulse
-        if pulse is None:
+        if pulse is None or self.learned is not None:
             return None
         negative, positive = (float(np.min(v, initial=np.inf)) for v in pulse.cell.thresholds(self.values))
         names = (next(iter(self.map.states)), next(iter(self.map.inputs)))
@@ -154,11 +187,11 @@ class Surrogate:
         """A copy with other ``dtype``, ``policy``, ``instances``, ...
 
         Another map, shape or parameter set than the certified drops certificate and correction; another correction
-        drops the certificate.
+        or law drops the certificate.
         """
         if any(name in changes and changes[name] != getattr(self, name) for name in ("name", "shape", "parameters")):
-            changes = {"certificate": None, "correction": None, **changes}
-        elif "correction" in changes and changes["correction"] is not self.correction:
+            changes = {"certificate": None, "correction": None, "learned": None, "reading": None, **changes}
+        elif any(n in changes and changes[n] is not getattr(self, n) for n in ("correction", "learned", "reading")):
             changes = {"certificate": None, **changes}
         return replace(self, **changes)
 
@@ -171,7 +204,14 @@ class Surrogate:
             "parameters": self.parameters.fingerprint(),
             "correction": {name: array_digest(values) for name, values in learned.items()},
         }
+        for name, law in self._laws():
+            found = {key: array_digest(values) for key, values in law.arrays(name).items()}
+            facts |= {name: {**law.document(), "arrays": found}}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _laws(self) -> list[tuple[str, AnyLaw]]:
+        laws: tuple[tuple[str, AnyLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
+        return [(name, law) for name, law in laws if law is not None]
 
     def select(self, index: Any) -> Self:
         """The surrogate of some of the instances: ``index`` as for an array of the states' shape."""
@@ -360,6 +400,11 @@ class Surrogate:
             after = Values({n: np.clip(w + (after[n] - w) * gains[n], *self.map.bounds(n)) for n, w in before.items()})
             spent = outputs[ENERGY] * gains[ENERGY] if ENERGY in outputs else None
             outputs = Values(self.map.reading(after, self.values, spent))
+        if self.learned is not None and not isinstance(self.parameters, CircuitSet):
+            rest = self.learned(fields)
+            after = Values({n: np.clip(after[n] + rest.pop(n, 0.0), *self.map.bounds(n)) for n in before})
+            spent = outputs[ENERGY] + rest.pop(ENERGY, 0.0) if ENERGY in outputs else None
+            outputs = Values(self.map.reading(after, self.values, spent))
         spread = (
             {n: np.array(np.broadcast_to(value, shape)) for n, value in part.items()} for part in (after, outputs)
         )
@@ -465,12 +510,19 @@ class Surrogate:
                 "degree": learned.degree,
                 "of": sorted(learned.tables),
             },
-            "parameters": set_document(self.parameters),
+            **{name: law.document() for name, law in self._laws()},
+            **(
+                {"circuit": self.parameters.document()}
+                if isinstance(self.parameters, CircuitSet)
+                else {"parameters": set_document(self.parameters)}
+            ),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of its file: instances and correction."""
         out: dict[str, NDArray[Any]] = {f"instance_{name}": values for name, values in self.instances.items()}
+        for name, law in self._laws():
+            out |= law.arrays(name)
         return out | (self.correction.arrays() if self.correction is not None else {})
 
     @classmethod
@@ -489,11 +541,15 @@ class Surrogate:
                 {str(name): np.asarray(arrays[f"correction_of_{name}"], dtype=float) for name in learned["of"]},
             )
         return cls(
-            parameters=set_of(document["parameters"]),
+            parameters=CircuitSet.rebuilt(document["circuit"])
+            if "circuit" in document
+            else set_of(document["parameters"]),
             name=str(document["map"]),
             shape=None if shape is None else PulseShape(**{k: float(shape[k]) for k in ("width", "rise", "fall")}),
             instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},
             correction=correction,
+            learned=law_of(document["learned"], arrays, "learned") if "learned" in document else None,
+            reading=Law.rebuilt(document["reading"], arrays, "reading") if "reading" in document else None,
             certificate=certificate,
             dtype=document["dtype"],
         )
