@@ -1,4 +1,4 @@
-"""``cosim surrogate train`` and ``cosim surrogate check``."""
+"""``cosim surrogate train`` and ``cosim surrogate check``; ``export`` is in `cosim.cli.surrogate_export`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
+from cosim.cli import surrogate_export as export
 from cosim.cli.paths import figure_file, require_file
 from cosim.errors import InputError
 
@@ -45,9 +46,12 @@ AGAINST = (
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
-    group = typer.Typer(name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, or check one.")
+    group = typer.Typer(
+        name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, check one, or export it."
+    )
     group.command("train")(train)
     group.command("check")(check)
+    export.register(group)
     app.add_typer(group)
 
 

@@ -37,8 +37,11 @@ _TEXT: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 
 
-def assignments(roots: Mapping[str, Node]) -> tuple[list[str], dict[str, str]]:
-    """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`."""
+def assignments(roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT) -> tuple[list[str], dict[str, str]]:
+    """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`.
+
+    ``templates`` write an operation in a language with Python's assignments; default: that of numba.
+    """
     graphs = merged(roots)
     text: dict[int, str] = {}
     lines: list[str] = []
@@ -50,9 +53,9 @@ def assignments(roots: Mapping[str, Node]) -> tuple[list[str], dict[str, str]]:
             text[id(node)] = repr(value) if value >= 0.0 else f"({value!r})"
         elif node.op == "name":
             text[id(node)] = str(node.args[0])
-        elif node.op in _TEXT:
+        elif node.op in templates:
             name = f"t{len(lines)}"
-            lines.append(f"{name} = " + _TEXT[node.op].format(*(text[id(child)] for child in children(node))))
+            lines.append(f"{name} = " + templates[node.op].format(*(text[id(child)] for child in children(node))))
             text[id(node)] = name
         else:
             raise EmitError(f"operation {node.op!r} cannot be compiled")

@@ -228,18 +228,28 @@ class Surrogate:
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """By the map itself, with the correction."""
-        before = {name: np.broadcast_to(values, shape) for name, values in x.items()}
-        fields = {**before, **{name: np.broadcast_to(values, shape) for name, values in u.items()}}
-        after, outputs = self.map(Values(before), Values({name: fields[name] for name in u}), self.values)
-        if self.correction is not None:
-            gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
-            after = Values({n: np.clip(w + (after[n] - w) * gains[n], *self.map.bounds(n)) for n, w in before.items()})
-            spent = outputs[ENERGY] * gains[ENERGY] if ENERGY in outputs else None
-            outputs = Values(self.map.reading(after, self.values, spent))
+        before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
+        inputs = Values({name: np.broadcast_to(values, shape) for name, values in u.items()})
+        after, outputs = self.corrected(before, inputs, *self.map(before, inputs, self.values), self.values)
         spread = (
             {n: np.array(np.broadcast_to(value, shape)) for n, value in part.items()} for part in (after, outputs)
         )
         return next(spread), next(spread)
+
+    def corrected(
+        self, state: Values, inputs: Values, after: Values, outputs: Values, p: Values
+    ) -> tuple[Values, Values]:
+        """What the map gives, with the correction: of arrays, or of recording operands (`cosim.emit.expr`)."""
+        if self.correction is None:
+            return after, outputs
+        fields = {**state, **inputs}
+        gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
+        held = {}
+        for name, w in state.items():
+            low, high = (end if np.isfinite(end) else None for end in self.map.bounds(name))
+            held[name] = np.clip(w + (after[name] - w) * gains[name], low, high)
+        spent = outputs[ENERGY] * gains[ENERGY] if ENERGY in outputs else None
+        return Values(held), Values(self.map.reading(Values(held), p, spent))
 
     # -- outside the domain -------------------------------------------------------------------------------------------
 
