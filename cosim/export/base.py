@@ -23,7 +23,7 @@ CHECK = "check.py"
 
 @dataclass(frozen=True)
 class Draft:
-    """What a target writes from: the surrogate, a name for what is defined, and golden events, made when asked for."""
+    """What a target writes from: the surrogate, a name for what is defined, and golden events."""
 
     surrogate: Surrogate
     name: str
@@ -84,7 +84,7 @@ def column(part, kind):
     return {{name: np.array(values) for name, values in GOLDEN[part][kind].items()}}
 
 
-def report(version, found):
+def report(version, found, **more):
     """The largest difference from the golden answers, each as a share of its full scale; ``found`` is by part and name."""
     differences = {{}}
     for part, results in found.items():
@@ -93,7 +93,7 @@ def report(version, found):
             error = np.max(np.abs(np.asarray(values, dtype=float) - np.array(wanted))) / GOLDEN["scale"][name]
             differences[name] = max(differences.get(name, 0.0), float(error))
     events = {{part: len(next(iter(GOLDEN[part]["after"].values()))) for part in found}}
-    print(json.dumps({{"target": "{target}", "version": version, "events": events, "difference": differences}}))
+    print(json.dumps({{"target": "{target}", "version": version, "events": events, "difference": differences, **more}}))
 
 '''
 

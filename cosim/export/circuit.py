@@ -21,7 +21,7 @@ import numpy as np
 from cosim.bench.stimuli import fmt
 from cosim.emit.expr import Node
 from cosim.engines.registry import open_simulator
-from cosim.engines.simulator import Deck, Simulator
+from cosim.engines.simulator import Deck, Limits
 from cosim.errors import InputError
 from cosim.export.base import Draft
 from cosim.export.program import program
@@ -29,6 +29,7 @@ from cosim.surrogate.model import Surrogate
 
 # How much either half of the flip-flop conducts: continuous, as a simulator's steps need it.
 ON, OFF = "min(max(4.0 * V(trigger) - 2.0, 0.0), 1.0)", "min(max(2.0 - 4.0 * V(trigger), 0.0), 1.0)"
+WALL = 600.0  # s for a golden netlist
 TAU = 1e-9  # s; the block's own speed, which its parameter tau sets
 CAPACITANCE = 1e-9  # F
 HIGH = 100.0  # time constants that trigger and pause last in the golden run: e^-100 is left
@@ -72,8 +73,8 @@ def block(draft: Draft, *, across: Callable[[str], str]) -> Block:
     surrogate = draft.surrogate
     if surrogate.map.closed is None:
         raise InputError(
-            f"the map {surrogate.name} of {surrogate.device} is integrated: as a part of a circuit it is the device itself",
-            remedy=f"take device_models/{surrogate.device}.lib or .va with the set's parameters",
+            f"the map {surrogate.name} of {surrogate.device} is integrated, and has no block",
+            remedy=f"take the device itself, device_models/{surrogate.device}.lib or .va, with the set's parameters",
         )
     if doubled := {*surrogate.map.states, *surrogate.map.outputs, "trigger"} & {*surrogate.map.inputs}:
         raise InputError(f"an input has the name of another node: {', '.join(doubled)}")
@@ -92,63 +93,55 @@ def block(draft: Draft, *, across: Callable[[str], str]) -> Block:
     )
 
 
-def golden_deck(
-    draft: Draft, made: Block, instance: Callable[[str, str, Mapping[str, float]], list[str]], body: str
-) -> str:
-    """The golden events as a netlist: each on a block of its own, and the train on one.
+Instance = Callable[[str, str, Mapping[str, float]], list[str]]
+
+
+def golden_decks(draft: Draft, made: Block, instance: Instance, body: str) -> dict[str, str]:
+    """The golden events as netlists by file name: each on a block of its own, and the train on one.
 
     ``instance(name, nodes, starts)`` are the lines of a block named so; ``starts`` are the volts of its states.
     """
-    golden, lines = draft.golden, [f"golden events of {draft.name}", body]
-    period = 2.0 * HIGH * TAU
-    singles = len(golden.document["events"]["after"][next(iter(made.after or made.outputs))])
-    rows: list[tuple[str, dict[str, float], dict[str, list[float]]]] = []
-    for k in range(singles):
-        start = {name: float(golden.array("events", "before", name)[k]) for name in made.after}
-        rows.append(
-            (f"e{k}", start, {n: [float(golden.array("events", "inputs", n)[k])] for n in made.surrogate.map.inputs})
-        )
-    start = {name: float(golden.array("train", "before", name)[0]) for name in made.after}
-    rows.append(("t", start, {n: golden.array("train", "inputs", n).tolist() for n in made.surrogate.map.inputs}))
-    count = len(next(iter(rows[-1][2].values())))
-    edge = TAU
-    for name, begin, inputs in rows:
-        nodes = " ".join([f"{name}_{node}" for node in made.terminals])
-        lines += instance(name, nodes, {state: begin[state] / made.scales[state] for state in begin})
-        for given, values in inputs.items():
-            knots = []
-            for k, value in enumerate(values):
-                begins = k * period
-                knots.append(f"{fmt(begins)} {fmt(value)} {fmt(begins + period - edge)} {fmt(value)}")
-            lines.append(f"V{name}_{given} {name}_{given} 0 PWL({' '.join(knots)})")
-        pulses = f"PULSE(0 1 {fmt(0.25 * period)} {fmt(edge)} {fmt(edge)} {fmt(0.5 * period)} {fmt(period)})"
-        if len(next(iter(inputs.values()))) == 1:  # one event, and rest
-            pulses = pulses.replace(f"{fmt(period)})", f"{fmt(10 * period * count)})")
-        lines.append(f"V{name}_trigger {name}_trigger 0 {pulses}")
-    lines += [f".tran {fmt(0.02 * period)} {fmt(period * count)} 0 {fmt(0.02 * period)} uic", ".end"]
-    return "\n".join(lines) + "\n"
+    return {f"golden_{part}.cir": _deck(draft, made, instance, body, part) for part in ("events", "train")}
 
 
-def check(folder: Path, *, osdi: tuple[Path, ...] = (), simulator: Simulator | None = None) -> dict[str, Any]:
-    """Run ``golden.cir`` in ngspice and compare, as `cosim.export.write.checked` tells it."""
+def _deck(draft: Draft, made: Block, instance: Instance, body: str, part: str) -> str:
+    golden, lines = draft.golden, [f"golden {part} of {draft.name}", body]
+    period, inputs = 2.0 * HIGH * TAU, list(made.surrogate.map.inputs)
+    count = len(golden.array(part, "inputs", inputs[0]))
+    blocks = [[k] for k in range(count)] if part == "events" else [list(range(count))]
+    for number, rows in enumerate(blocks):
+        starts = {name: float(golden.array(part, "before", name)[rows[0]]) / made.scales[name] for name in made.after}
+        lines += instance(f"b{number}", " ".join(f"b{number}_{node}" for node in made.terminals), starts)
+        for name in inputs:
+            values = golden.array(part, "inputs", name)[rows]
+            knots = (f"{fmt(k * period)} {fmt(v)} {fmt((k + 1) * period - TAU)} {fmt(v)}" for k, v in enumerate(values))
+            lines.append(f"V{number}_{name} b{number}_{name} 0 PWL({' '.join(knots)})")
+        times = (0.25 * period, TAU, TAU, 0.5 * period, period)
+        lines.append(f"V{number}_trigger b{number}_trigger 0 PULSE(0 1 {' '.join(map(fmt, times))})")
+    end, step = period * len(blocks[0]), 0.1 * period
+    return "\n".join([*lines, f".tran {fmt(step)} {fmt(end)} 0 {fmt(step)} uic", ".end"]) + "\n"
+
+
+def check(folder: Path, *, osdi: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Run the golden netlists in ngspice and compare, as `cosim.export.write.checked` tells it."""
     golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
-    names = [*golden["states"], *golden["outputs"]]
-    singles = len(golden["events"]["after" if golden["states"] else "outputs"][names[0]])
-    count = len(golden["train"]["after" if golden["states"] else "outputs"][names[0]])
-    save = [f"v({row}_{name})".lower() for row in [*(f"e{k}" for k in range(singles)), "t"] for name in names]
-    deck = Deck((folder / "golden.cir").read_text(encoding="utf-8"), osdi=osdi, save=tuple(save), options=dict(OPTIONS))
-    if simulator is None:
-        with open_simulator() as own:
-            return check(folder, osdi=osdi, simulator=own)
-    data = simulator.run(deck).require()["tran"]
-    time = np.asarray(data["time"].values, dtype=float)
-    period = 2.0 * HIGH * TAU
-    ends = period * (np.arange(count) + 0.98)
-    difference = {}
-    for name in names:
-        kind = "after" if name in golden["states"] else "outputs"
-        found = [np.interp(ends[0], time, data[f"v(e{k}_{name})".lower()].values) for k in range(singles)]
-        path = np.interp(ends, time, data[f"v(t_{name})".lower()].values)
-        wanted = np.array([*golden["events"][kind][name], *golden["train"][kind][name]]) / golden["scale"][name]
-        difference[name] = float(np.max(np.abs(np.array([*found, *path]) - wanted)))
-    return {"version": simulator.version(), "events": {"events": singles, "train": count}, "difference": difference}
+    period, difference = 2.0 * HIGH * TAU, dict.fromkeys([*golden["states"], *golden["outputs"]], 0.0)
+    events = {}
+    with open_simulator() as simulator:
+        for part in ("events", "train"):
+            count = events[part] = len(golden[part]["inputs"][golden["inputs"][0]])
+            blocks = range(count) if part == "events" else range(1)
+            save = tuple(f"v(b{k}_{name})".lower() for k in blocks for name in difference)
+            text = (folder / f"golden_{part}.cir").read_text(encoding="utf-8")
+            deck = Deck(text, osdi=osdi, save=save, options=dict(OPTIONS))
+            data = simulator.run(deck, limits=Limits(wall=WALL)).require()["tran"]
+            time = np.asarray(data["time"].values, dtype=float)
+            ends = period * (np.arange(count if part == "train" else 1) + 0.98)
+            for name in difference:
+                found = np.array(
+                    [np.interp(ends, time, data[f"v(b{k}_{name})".lower()].values) for k in blocks]
+                ).ravel()
+                wanted = np.array(golden[part]["after" if name in golden["states"] else "outputs"][name])
+                error = float(np.max(np.abs(found - wanted / golden["scale"][name])))
+                difference[name] = max(difference[name], error)
+        return {"version": simulator.version(), "events": events, "difference": difference}

@@ -11,7 +11,7 @@ from cosim.emit.expr import BOOLEAN, children, merged, postorder, render, writer
 from cosim.emit.ngspice import subcircuit
 from cosim.export import circuit
 from cosim.export.base import Draft, Files, Target
-from cosim.export.circuit import CAPACITANCE, OFF, ON, TAU, Block, block, golden_deck
+from cosim.export.circuit import CAPACITANCE, OFF, ON, TAU, Block, block, golden_decks
 
 LONG = 40  # characters: a longer text that is used twice gets a node of its own
 _write = writer({"sign": "sgn({0})"})
@@ -48,7 +48,7 @@ def text(made: Block, name: str) -> str:
 
 
 def write(draft: Draft) -> Files:
-    """``block.lib``, ``device.lib`` (the device's own law with the set's values), and ``golden.cir``."""
+    """``block.lib``, ``device.lib`` (the device's own law with the set's values), and the golden netlists."""
     made = block(draft, across=lambda node: f"V({node})")
     body = text(made, draft.name)
 
@@ -61,7 +61,7 @@ def write(draft: Draft) -> Files:
     return {
         "block.lib": body,
         "device.lib": subcircuit(surrogate.map.device, values=values),
-        "golden.cir": golden_deck(draft, made, instance, body),
+        **golden_decks(draft, made, instance, body),
     }
 
 

@@ -11,7 +11,7 @@ from cosim.emit.veriloga import _shared, _write, module
 from cosim.engines.openvaf import compile_model
 from cosim.export import circuit
 from cosim.export.base import Draft, Files, Target
-from cosim.export.circuit import OFF, ON, TAU, Block, block, golden_deck
+from cosim.export.circuit import OFF, ON, TAU, Block, block, golden_decks
 
 
 def text(made: Block, name: str) -> str:
@@ -47,7 +47,7 @@ def text(made: Block, name: str) -> str:
 
 
 def write(draft: Draft) -> Files:
-    """``block.va``, ``device.va`` (the device's own law), and ``golden.cir``."""
+    """``block.va``, ``device.va`` (the device's own law), and the golden netlists."""
     made = block(draft, across=lambda node: f"V({node})")
 
     def instance(name: str, nodes: str, starts: Mapping[str, float]) -> list[str]:
@@ -57,7 +57,7 @@ def write(draft: Draft) -> Files:
     return {
         "block.va": text(made, draft.name),
         "device.va": module(draft.surrogate.map.device),
-        "golden.cir": golden_deck(draft, made, instance, "* load block.va, compiled to OSDI, before this netlist"),
+        **golden_decks(draft, made, instance, "* load block.va, compiled to OSDI, before this netlist"),
     }
 
 
