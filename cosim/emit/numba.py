@@ -37,10 +37,13 @@ _TEXT: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 
 
-def assignments(roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT) -> tuple[list[str], dict[str, str]]:
+def assignments(
+    roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT, *, temporary: str = "t"
+) -> tuple[list[str], dict[str, str]]:
     """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`.
 
-    ``templates`` write an operation in a language with Python's assignments; default: that of numba.
+    ``templates`` write an operation in a language with Python's assignments; default: that of numba. The lines assign to
+    ``temporary`` with a number.
     """
     graphs = merged(roots)
     text: dict[int, str] = {}
@@ -54,7 +57,7 @@ def assignments(roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT)
         elif node.op == "name":
             text[id(node)] = str(node.args[0])
         elif node.op in templates:
-            name = f"t{len(lines)}"
+            name = f"{temporary}{len(lines)}"
             lines.append(f"{name} = " + templates[node.op].format(*(text[id(child)] for child in children(node))))
             text[id(node)] = name
         else:

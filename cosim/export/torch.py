@@ -185,7 +185,10 @@ def write(draft: Draft) -> Files:
     found = program(surrogate, naming)
     event_map, nominal = surrogate.map, surrogate.parameters.resolved()
     own = [name for name in sorted({*deviating(surrogate), *surrogate.instances}) if name in found.parameters]
-    parameters = {n: [*map(float, v.ravel())] if (v := surrogate.instances.get(n)) is not None else float(nominal[n]) for n in found.parameters}
+    parameters = {
+        n: [*map(float, v.ravel())] if (v := surrogate.instances.get(n)) is not None else float(nominal[n])
+        for n in found.parameters
+    }
     text = HEAD.format(
         map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
         fingerprint=surrogate.fingerprint()[:12],
