@@ -51,9 +51,7 @@ def export(
     found = checked(made.folder, **({} if python is None else {"python": python}))
     worst = max(found["difference"].values())
     shown = ", ".join(f"{name} {share:.2g}" for name, share in found["difference"].items())
-    print(
-        f"imported    in {to} {found['version']}: {found['events']['events']} events, differences (of full scale) {shown}"
-    )
+    print(f"imported    in {to} {found['version']}; largest differences, of full scale: {shown}")
     if not worst <= made.target.tolerance[0]:
         print(f"fails: the largest difference is {worst:.2g}, allowed {made.target.tolerance[0]:g}")
         raise typer.Exit(1)

@@ -42,8 +42,8 @@ def assignments(
 ) -> tuple[list[str], dict[str, str]]:
     """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`.
 
-    ``templates`` write an operation in a language with Python's assignments; default: that of numba. The lines assign to
-    ``temporary`` with a number.
+    ``templates`` write an operation in a language with Python's assignments; default: that of numba. The lines assign
+    to ``temporary`` with a number.
     """
     graphs = merged(roots)
     text: dict[int, str] = {}

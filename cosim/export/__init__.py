@@ -1,1 +1,1 @@
-"""Surrogates for other programs: files that they read, golden events to hold them against, and what is lost (`write`)."""
+"""Surrogates for other programs: the files that they read, golden events, and what is lost (`write`)."""

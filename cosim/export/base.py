@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosim.export.golden import Golden
+from cosim.export.golden import Golden, Levels
 
 if TYPE_CHECKING:
     from cosim.surrogate.model import Surrogate
@@ -50,6 +50,7 @@ class Target:
         write: the target's files by name.
         lost: further sentences for ``LOSSES.md``.
         tolerance: the largest difference after the import, as a share of full scale, and what it is from.
+        levels: the values of inputs that the target knows, where it knows no others.
         check: imports the export in a folder and compares, inside cosim; None: `check.py` does.
     """
 
@@ -61,10 +62,14 @@ class Target:
     lost: Callable[[Surrogate], list[str]] = field(default=lambda surrogate: [])
     tolerance: tuple[float, str] = (1e-9, "rounding")
     check: Callable[[Path], Mapping[str, Any]] | None = None
+    levels: Callable[[Surrogate], Levels] = field(default=lambda surrogate: {})
 
 
 # Every check begins and ends so: what differs is how the export is imported and run.
-CHECK_BEGIN = '''"""Imports this export in {versions} and runs its golden events; prints a line of JSON. Written by cosim."""
+CHECK_BEGIN = '''"""Imports this export in {versions} and runs its golden events; prints a line of JSON.
+
+Written by cosim.
+"""
 
 import json
 import sys
@@ -85,7 +90,7 @@ def column(part, kind):
 
 
 def report(version, found, **more):
-    """The largest difference from the golden answers, each as a share of its full scale; ``found`` is by part and name."""
+    """The largest difference from the golden answers, as a share of full scale; ``found`` is by part and name."""
     differences = {{}}
     for part, results in found.items():
         for name, values in results.items():

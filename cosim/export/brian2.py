@@ -31,7 +31,9 @@ TEXT: Mapping[str, str] = MappingProxyType(
 # Names that Brian2 keeps for itself.
 TAKEN = frozenset({"t", "dt", "i", "j", "N", "N_pre", "N_post", "lastspike", "lastupdate", "not_refractory", "xi"})
 
-FILE = '''"""The map {map} of {device} with the set {set} as synapses of Brian2; surrogate {fingerprint}. Written by cosim.
+FILE = '''"""The map {map} of {device} with the set {set} as synapses of Brian2; surrogate {fingerprint}.
+
+Written by cosim.
 
     made = synapses(source, target, inputs={{{example}}}, on="post")
     made.connect()
@@ -74,7 +76,7 @@ NAMESPACE = {{
 
 
 def synapses(source, target, inputs, on="pre", namespace=None, **options):
-    """Synapses that take an event at each spike of the side ``on``: "pre" or "post"; the rest as Brian2's `Synapses`."""
+    """Synapses with an event at each spike of the side ``on``, "pre" or "post"; the rest as for `Synapses`."""
     if set(inputs) != set(INPUTS):
         raise ValueError(f"inputs are {{', '.join(INPUTS)}}, got {{', '.join(inputs)}}")
     begin = "\\n".join(f"{{name}} = {{inputs[name]}}" for name in INPUTS)
@@ -114,12 +116,12 @@ def write(draft: Draft) -> Files:
     event_map = surrogate.map
     if event_map.closed is None:
         raise InputError(
-            f"the map {surrogate.name} of {surrogate.device} is integrated, and the code of a synapse holds closed maps",
+            f"the map {surrogate.name} of {surrogate.device} is integrated, and a synapse's code holds closed maps",
             remedy="export it to numpy",
         )
     if taken := TAKEN & {*event_map.states, *event_map.inputs, *event_map.outputs}:
         raise InputError(f"Brian2 keeps the name {', '.join(sorted(taken))} for itself", remedy="rename it in the map")
-    own = [name for name in sorted({*deviating(surrogate), *surrogate.instances})]
+    own = sorted({*deviating(surrogate), *surrogate.instances})
     found = program(surrogate, lambda kind, name: name, own=own)
     own = [name for name in own if name in found.parameters]
     body, texts = assignments(found.results, TEXT, temporary="cosim_")

@@ -59,11 +59,11 @@ class Block:
             f"{name} {scale:g} {'' if units[name] == '1' else units[name]}".strip()
             for name, scale in self.scales.items()
         )
-        given = (f"{name} in {entry.unit}" for name, entry in event_map.inputs.items())
+        given = (f"{name}, 1 V is 1 {entry.unit}" for name, entry in event_map.inputs.items())
         return [
             f"{comment} The map {self.surrogate.name} of {self.surrogate.device}, set {self.surrogate.parameters.name},"
             f" as a block; surrogate {self.surrogate.fingerprint()[:12]}.",
-            f"{comment} An event: V(trigger) = 1 for 100 tau, then 0 for 100 tau. Inputs, 1 V each: {', '.join(given)}.",
+            f"{comment} An event: V(trigger) = 1 for 100 tau, then 0 for 100 tau. Inputs: {', '.join(given)}.",
             f"{comment} 1 V at a node is: {', '.join(volts)}. Written by cosim; do not edit.",
         ]  # fmt: skip
 

@@ -7,8 +7,9 @@ branch of the map that a few thousand events reach is among them; and a train, w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,12 +53,22 @@ def span_of(surrogate: Surrogate, name: str, entry: Field) -> Range:
 
 
 def deviating(surrogate: Surrogate) -> dict[str, Range]:
-    """The ranges of the parameters that may differ from instance to instance: certified, else those of its instances."""
+    """The ranges of parameters that may differ between instances: the certified, else those of the instances."""
     certified = {} if surrogate.certificate is None else dict(surrogate.certificate.domain.parameters)
     return certified or {name: (float(np.min(v)), float(np.max(v))) for name, v in surrogate.instances.items()}
 
 
-def golden(surrogate: Surrogate, *, seed: int = 0, events: int = 100, instances: bool = True) -> Golden:
+Levels = Mapping[str, Sequence[float]]
+
+
+def golden(
+    surrogate: Surrogate,
+    *,
+    seed: int = 0,
+    events: int = 100,
+    instances: bool = True,
+    levels: Levels = MappingProxyType({}),
+) -> Golden:
     """Golden events of a surrogate.
 
     Args:
@@ -65,6 +76,7 @@ def golden(surrogate: Surrogate, *, seed: int = 0, events: int = 100, instances:
         seed: of what is drawn.
         events: how many single ones.
         instances: whether parameters that may differ between instances do.
+        levels: the only values of an input, by name, where a target knows no others.
     """
     if events < 1:
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
@@ -72,11 +84,11 @@ def golden(surrogate: Surrogate, *, seed: int = 0, events: int = 100, instances:
     own = deviating(surrogate) if instances else {}
     plain = surrogate.with_(instances={}, dtype="float64", outside="warn")
     pool = max(POOL, events)
-    drawn = _drawn(plain, own, rng, count=pool)
+    drawn = _drawn(plain, own, rng, count=pool, levels=levels)
     chosen, told = _covering(plain, drawn, own, count=events)
     singles = {kind: {name: values[chosen] for name, values in part.items()} for kind, part in drawn.items()}
     single = _answered(plain, singles)
-    train = _train(plain, own, rng)
+    train = _train(plain, own, rng, levels)
     fields = {**plain.map.states, **plain.map.outputs}
     return Golden(
         {
@@ -109,7 +121,7 @@ def _scale(surrogate: Surrogate, name: str, part: Mapping[str, Mapping[str, Arra
 
 
 def _drawn(
-    surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator, *, count: int
+    surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator, *, count: int, levels: Levels
 ) -> dict[str, dict[str, Array]]:
     states = {}
     for name, entry in surrogate.map.states.items():
@@ -118,14 +130,16 @@ def _drawn(
         states[name][:2] = low, high  # the ends, too
     return {
         "before": states,
-        "inputs": _inputs(surrogate, rng, count=count),
+        "inputs": _inputs(surrogate, rng, count=count, levels=levels),
         "parameters": {name: rng.uniform(*ends, count) for name, ends in own.items()},
     }
 
 
-def _inputs(surrogate: Surrogate, rng: np.random.Generator, *, count: int) -> dict[str, Array]:
+def _inputs(surrogate: Surrogate, rng: np.random.Generator, *, count: int, levels: Levels) -> dict[str, Array]:
     return {
-        name: random_inputs(entry, rng, count=count, name=name, span=span_of(surrogate, name, entry))
+        name: rng.choice(levels[name], count)
+        if name in levels
+        else random_inputs(entry, rng, count=count, name=name, span=span_of(surrogate, name, entry))
         for name, entry in surrogate.map.inputs.items()
     }
 
@@ -160,14 +174,16 @@ def _covering(
     return chosen, {"seen": seen, "of": total, "note": f"sides of the map's choices that {POOL} random events reach"}
 
 
-def _train(surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator) -> dict[str, Mapping[str, Array]]:
+def _train(
+    surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator, levels: Levels
+) -> dict[str, Mapping[str, Array]]:
     """Events one after the other with one set of parameters, from the middle of the states' ranges."""
     state = {name: np.array([0.5 * sum(span_of(surrogate, name, e))]) for name, e in surrogate.map.states.items()}
     fixed = {name: np.array([rng.uniform(*ends)]) for name, ends in own.items()}
     rows = []
     for _ in range(TRAIN if surrogate.map.closed is not None else SHORT):
         for _ in range(TRIES):
-            inputs = _inputs(surrogate, rng, count=1)
+            inputs = _inputs(surrogate, rng, count=1, levels=levels)
             row = _answered(surrogate, {"before": state, "inputs": inputs, "parameters": fixed})
             low_high = {name: span_of(surrogate, name, entry) for name, entry in surrogate.map.states.items()}
             if all(low <= row["after"][name][0] <= high for name, (low, high) in low_high.items()):

@@ -21,9 +21,11 @@ from cosim.export.program import program
 TEXT: Mapping[str, str] = MappingProxyType(
     {
         "+": "{0} + {1}", "-": "{0} - {1}", "*": "{0} * {1}", "/": "_both(torch.div, {0}, {1})", ">": "{0} > {1}", "<": "{0} < {1}",
-        ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} & {1}", "or": "{0} | {1}", "not": "~{0}",
+        ">=": "{0} >= {1}", "<=": "{0} <= {1}",
+        "and": "{0} & {1}", "or": "{0} | {1}", "not": "~{0}",
         "neg": "-{0}", "pos": "{0}", "abs": "_on(torch.abs, {0})", "max": "_both(torch.maximum, {0}, {1})",
-        "min": "_both(torch.minimum, {0}, {1})", "pow": "_both(torch.pow, {0}, {1})", "where": "_where({0}, {1}, {2})",
+        "min": "_both(torch.minimum, {0}, {1})", "pow": "_both(torch.pow, {0}, {1})",
+        "where": "_where({0}, {1}, {2})",
         "ln": "_on(torch.log, {0})", "square": "{0} * {0}", "reciprocal": "_on(torch.reciprocal, {0})", "atan": "_on(torch.atan, {0})",
         **{op: f"_on(torch.{op}, {{0}})" for op in (
             "exp", "exp2", "expm1", "log2", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign",
@@ -38,7 +40,9 @@ def naming(kind: str, name: str) -> str:
     return f"{_ARRAY[kind]}[{name!r}]"
 
 
-HEAD = '''"""The map {map} of {device} with the set {set} as a PyTorch module; surrogate {fingerprint}. Written by cosim.
+HEAD = '''"""The map {map} of {device} with the set {set} as a PyTorch module; surrogate {fingerprint}.
+
+Written by cosim.
 
     cell = Cell()                                  # float64; Cell(parameters={{...}}) for parameters per instance
     after, outputs = cell({{{states}}}, {{{inputs}}})
@@ -99,7 +103,8 @@ class Cell(torch.nn.Module):
         given = parameters or {}
         for name in given:
             if name not in about["own"]:
-                raise ValueError(f"{name!r} is not a parameter that may differ: {', '.join(about['own']) or 'none may'}")
+                known = ", ".join(about["own"]) or "none may"
+                raise ValueError(f"{name!r} is not a parameter that may differ: {known}")
         for name, value in about["parameters"].items():
             self.register_buffer(name, _tensor(given.get(name, value)))
 
@@ -170,7 +175,8 @@ def gradients():
 agreed, skipped, count = gradients()
 if agreed + skipped < count:
     sys.exit(f"gradients differ from finite differences at {count - agreed - skipped} of {count} golden events")
-report(torch.__version__, {part: run(part) for part in ("events", "train")}, gradients={"agreed": agreed, "kinks": skipped})
+found = {part: run(part) for part in ("events", "train")}
+report(torch.__version__, found, gradients={"agreed": agreed, "kinks": skipped})
 '''
 
 
@@ -186,8 +192,8 @@ def write(draft: Draft) -> Files:
     event_map, nominal = surrogate.map, surrogate.parameters.resolved()
     own = [name for name in sorted({*deviating(surrogate), *surrogate.instances}) if name in found.parameters]
     parameters = {
-        n: [*map(float, v.ravel())] if (v := surrogate.instances.get(n)) is not None else float(nominal[n])
-        for n in found.parameters
+        name: surrogate.instances[name].tolist() if name in surrogate.instances else float(nominal[name])
+        for name in found.parameters
     }
     text = HEAD.format(
         map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,

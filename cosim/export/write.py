@@ -77,8 +77,8 @@ def export_surrogate(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "export.json").is_file():
         raise InputError(f"{folder} holds something that is not an export", remedy="name another folder")
     name = re.sub(r"\W", "_", f"{surrogate.device}_{surrogate.name}")
-    own = "instances" in chosen.keeps
-    draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own))
+    own, levels = "instances" in chosen.keeps, chosen.levels(surrogate)
+    draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own, levels=levels))
     written = dict(chosen.write(draft))
     made = draft.golden
     lost = [*losses(surrogate, keeps=chosen.keeps), *chosen.lost(surrogate)]
@@ -116,8 +116,8 @@ def _losses_page(surrogate: Surrogate, target: Target, lost: list[str]) -> str:
     lines = [
         f"# What the export to {target.name} loses",
         "",
-        f"The map {surrogate.name} of {surrogate.device}, set {surrogate.parameters.name}, for {target.versions}. The surrogate in cosim "
-        "has these, and the export has not:",
+        f"The map {surrogate.name} of {surrogate.device}, set {surrogate.parameters.name}, for {target.versions}. The "
+        "surrogate in cosim has these, and the export has not:",
         "",
         *(f"- {sentence}" for sentence in lost),
         "",
