@@ -17,12 +17,14 @@ from cosim.export.golden import deviating, span_of
 from cosim.surrogate.model import Surrogate
 
 STEP = 0.02
+CANDIDATES = 401
 NODES = 61  # of the piecewise steps; aihwkit takes fewer than 64 on a GPU
 INSTANCES = 1000  # drawn to see how much a step differs from device to device
 
 FILE = '''"""The map {map} of {device} with the set {set} as a device of aihwkit; surrogate {fingerprint}.
 
-Written by cosim. One pulse up is {up:.6g} {unit}, one down {down:.6g} {unit}. The weight -1..1 is {state} = {low:.6g}..{high:.6g}.
+Written by cosim. One pulse up is {up:.6g} {unit}, one down {down:.6g} {unit}.
+The weight -1..1 is {state} = {low:.6g}..{high:.6g}.
 
     from device import config
     layer = AnalogLinear(10, 5, rpu_config=config())
@@ -107,12 +109,12 @@ report(version("aihwkit"), {part: run(part) for part in ("events", "train")}, to
 """
 
 
-def _steps(surrogate: Surrogate, amplitude: float, states: Array) -> Array:
-    """The change of the state by a pulse, as a share of its certified range."""
+def _steps(surrogate: Surrogate, amplitude: float | Array, states: Array) -> Array:
+    """The change of the state by a pulse, as a share of its certified range; amplitudes and states broadcast."""
     (state,), (given,) = surrogate.map.states, surrogate.map.inputs
     low, high = span_of(surrogate, state, surrogate.map.states[state])
     plain = surrogate.with_(outside="warn", instances={}, dtype="float64")
-    after: Array = plain.step(Values({state: states}), Values({given: np.full(states.shape, amplitude)}))[0][state]
+    after: Array = plain.step(Values({state: states}), Values({given: np.asarray(amplitude)}))[0][state]
     return (after - states) / (high - low)
 
 
@@ -133,20 +135,19 @@ def amplitudes(surrogate: Surrogate) -> Mapping[str, list[float]]:
     ((given, entry),) = surrogate.map.inputs.items()
     low, high = span_of(surrogate, given, entry)
     at = nodes(surrogate)
+    candidates = np.linspace(low, high, CANDIDATES)
+    moved = _steps(surrogate, candidates[:, None], at)
     found: list[float] = []
     for sign in (1.0, -1.0):
-        sizes = []
-        candidates = [v for v in np.linspace(low, high, 401).tolist() if v]
-        for amplitude in candidates:
-            steps = sign * _steps(surrogate, amplitude, at)
-            largest = float(np.max(steps))
-            sizes.append(largest if np.min(steps) >= -1e-9 and largest > 0.0 else -np.inf)
-        if not np.isfinite(max(sizes)):
+        steps = sign * moved
+        largest = np.max(steps, axis=1)
+        sizes = np.where((np.min(steps, axis=1) >= -1e-9) & (largest > 0.0), largest, -np.inf)
+        if not np.isfinite(np.max(sizes)):
             way = "up" if sign > 0 else "down"
             raise InputError(
                 f"no certified {given} moves the state {way}", remedy="certify both polarities, beyond the thresholds"
             )
-        found.append(candidates[int(np.argmin(np.abs(np.array(sizes) - STEP)))])
+        found.append(float(candidates[int(np.argmin(np.abs(sizes - STEP)))]))
     return {given: found}
 
 

@@ -69,7 +69,9 @@ def _function(name, call, text, in_cython):
 
 
 NAMESPACE = {{
-    "cosim_where": _function("cosim_where", lambda c, a, b: np.where(c > 0.5, a, b), "c > 0.5 ? a : b", "a if c > 0.5 else b"),
+    "cosim_where": _function(
+        "cosim_where", lambda c, a, b: np.where(c > 0.5, a, b), "c > 0.5 ? a : b", "a if c > 0.5 else b"
+    ),
     "cosim_max": _function("cosim_max", lambda a, b: np.maximum(a, b), "a > b ? a : b", "a if a > b else b"),
     "cosim_min": _function("cosim_min", lambda a, b: np.minimum(a, b), "a < b ? a : b", "a if a < b else b"),
 }}

@@ -3,8 +3,8 @@
 The block takes an event when its ``trigger`` rises from 0 to 1 V: two capacitors a state hold it before and after the
 event, as the two halves of a flip-flop do. While the trigger is high the second follows the map of the first and of the
 inputs, with the time constant ``tau``; while it is low the first follows the second; in between, at 0.5 V, neither
-moves. Trigger and pause have to last a hundred ``tau`` or more, and the inputs stay as they are while it is high. One volt at a state's or an output's
-node is a full scale, which the file's header names.
+moves. Trigger and pause have to last a hundred ``tau`` or more, and the inputs stay as they are while it is high. One
+volt at a state's or an output's node is a full scale, which the file's header names.
 """
 
 from __future__ import annotations

@@ -20,13 +20,16 @@ from cosim.export.program import program
 
 TEXT: Mapping[str, str] = MappingProxyType(
     {
-        "+": "{0} + {1}", "-": "{0} - {1}", "*": "{0} * {1}", "/": "_both(torch.div, {0}, {1})", ">": "{0} > {1}", "<": "{0} < {1}",
+        "+": "{0} + {1}", "-": "{0} - {1}", "*": "{0} * {1}", "/": "_both(torch.div, {0}, {1})", ">": "{0} > {1}",
+        "<": "{0} < {1}",
         ">=": "{0} >= {1}", "<=": "{0} <= {1}",
         "and": "{0} & {1}", "or": "{0} | {1}", "not": "~{0}",
         "neg": "-{0}", "pos": "{0}", "abs": "_on(torch.abs, {0})", "max": "_both(torch.maximum, {0}, {1})",
-        "min": "_both(torch.minimum, {0}, {1})", "pow": "_both(torch.pow, {0}, {1})",
+        "min": "_both(torch.minimum, {0}, {1})",
+        "pow": "_both(torch.pow, {0}, {1})",
         "where": "_where({0}, {1}, {2})",
-        "ln": "_on(torch.log, {0})", "square": "{0} * {0}", "reciprocal": "_on(torch.reciprocal, {0})", "atan": "_on(torch.atan, {0})",
+        "ln": "_on(torch.log, {0})", "square": "{0} * {0}",
+        "reciprocal": "_on(torch.reciprocal, {0})", "atan": "_on(torch.atan, {0})",
         **{op: f"_on(torch.{op}, {{0}})" for op in (
             "exp", "exp2", "expm1", "log2", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign",
         )},
