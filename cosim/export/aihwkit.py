@@ -202,8 +202,8 @@ def lost(surrogate: Surrogate) -> list[str]:
 
 TARGET = Target(
     "aihwkit",
-    "aihwkit 1.1 with torch 2.9, which its wheel was built with",
-    ("aihwkit==1.1.0", "torch==2.9.1", "torchvision==0.24.1", "numpy"),
+    "aihwkit 1.1 with torch 2.10, which its wheel was built with",
+    ("aihwkit==1.1.0", "torch==2.10.0", "torchvision==0.25.0", "numpy"),
     frozenset(),
     write,
     lost=lost,

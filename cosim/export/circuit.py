@@ -30,6 +30,14 @@ from cosim.surrogate.model import Surrogate
 # How much either half of the flip-flop conducts: continuous, as a simulator's steps need it.
 ON, OFF = "min(max(4.0 * V(trigger) - 2.0, 0.0), 1.0)", "min(max(2.0 - 4.0 * V(trigger), 0.0), 1.0)"
 WALL = 600.0  # s for a golden netlist
+# A logarithm of zero, where a law saturates, ends a simulator's step; e^-690 is zero to it all the same.
+LOGARITHMS: Mapping[str, str] = MappingProxyType(
+    {
+        "ln": "ln(max({0}, 1e-300))",
+        "log2": "(1.4426950408889634 * ln(max({0}, 1e-300)))",
+        "log1p": "ln(max(1.0 + {0}, 1e-300))",
+    }
+)
 TAU = 1e-9  # s; the block's own speed, which its parameter tau sets
 CAPACITANCE = 1e-9  # F
 HIGH = 100.0  # time constants that trigger and pause last in the golden run: e^-100 is left

@@ -11,10 +11,10 @@ from cosim.emit.expr import BOOLEAN, children, merged, postorder, render, writer
 from cosim.emit.ngspice import subcircuit
 from cosim.export import circuit
 from cosim.export.base import Draft, Files, Target
-from cosim.export.circuit import CAPACITANCE, OFF, ON, TAU, Block, block, golden_decks
+from cosim.export.circuit import CAPACITANCE, LOGARITHMS, OFF, ON, TAU, Block, block, golden_decks
 
 LONG = 40  # characters: a longer text that is used twice gets a node of its own
-_write = writer({"sign": "sgn({0})"})
+_write = writer({"sign": "sgn({0})", **LOGARITHMS})
 
 
 def text(made: Block, name: str) -> str:
@@ -25,11 +25,11 @@ def text(made: Block, name: str) -> str:
     order = postorder(graphs.values())
     uses = Counter(id(child) for node in order for child in children(node))
     memo: dict[int, str] = {}
-    for node in order:
-        written = render(node, _write, memo)
-        if uses[id(node)] > 1 and len(written) > LONG and node.op not in BOOLEAN:
+    for part in order:
+        written = render(part, _write, memo)
+        if uses[id(part)] > 1 and len(written) > LONG and part.op not in BOOLEAN:
             lines.append(f"Bx{len(lines)} x{len(lines)} 0 V={written}")
-            memo[id(node)] = f"V(x{len(lines) - 1})"
+            memo[id(part)] = f"V(x{len(lines) - 1})"
     rate = f"{CAPACITANCE!r} / {{tau}}"
     for state in made.after:
         lines += [

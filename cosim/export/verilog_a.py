@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cosim.emit.expr import merged, render
-from cosim.emit.veriloga import _shared, _write, module
+from cosim.emit.expr import merged, render, writer
+from cosim.emit.veriloga import SIGN, module, shared_nodes
 from cosim.engines.openvaf import compile_model
 from cosim.export import circuit
 from cosim.export.base import Draft, Files, Target
-from cosim.export.circuit import OFF, ON, TAU, Block, block, golden_decks
+from cosim.export.circuit import LOGARITHMS, OFF, ON, TAU, Block, block, golden_decks
+
+_write = writer({"sign": SIGN, **LOGARITHMS})
 
 
 def text(made: Block, name: str) -> str:
     """The module."""
     graphs = merged({**made.after, **made.outputs})
     inner = [f"m_{state}" for state in made.after]
-    shared = _shared(list(graphs.values()))
+    shared = shared_nodes(list(graphs.values()))
     memo: dict[int, str] = {}
     body = []
     for number, node in enumerate(shared):
