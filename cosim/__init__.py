@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.law import fit_law
     from cosim.fitting.next_measurement import next_measurement
+    from cosim.fitting.posterior import posterior
     from cosim.fitting.recipe import FitRecipe
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
@@ -98,6 +99,7 @@ _WHERE = {
     "load_surrogate": "cosim.surrogate.files:load",
     "next_measurement": "cosim.fitting.next_measurement",
     "open_simulator": "cosim.engines.registry",
+    "posterior": "cosim.fitting.posterior",
     "pulse_experiment": "cosim.fitting.experiment",
     "read_curve": "cosim.data.readers",
     "run_network": "cosim.network.run",
@@ -153,6 +155,7 @@ __all__ = [
     "load_surrogate",
     "next_measurement",
     "open_simulator",
+    "posterior",
     "pulse_experiment",
     "read_curve",
     "run_network",

@@ -20,7 +20,8 @@ belong to the set: a copy with another name or other values keeps them.
 A note that begins with ``caution:`` is printed wherever the set is used.
 
 A set is named ``tio2`` (shipped), ``threshold_memristor:tio2``, ``path/file.toml`` (its only set) or
-``path/file.toml:tio2``.
+``path/file.toml:tio2``. A file ``mine.toml`` of the library (`cosim.resources.library`) is named ``mine``: its set of
+that name, or its only one.
 """
 
 from __future__ import annotations
@@ -219,13 +220,30 @@ class ParameterSet:
             return cls.in_file(file, name)
         head, _, tail = text.rpartition(":")
         shipped = shipped_sets()
+        own = in_library(text)
+        if own is not None:
+            known = next((found for (device, name), found in shipped.items() if name == tail), None)
+            if known is not None and head in ("", known.device):
+                raise InputError(
+                    f"the parameter set {tail!r} is cosim's, and a file of the library, {own}",
+                    remedy=f"rename the file, or take its set by its path: {own}",
+                )
+            found = _of_file(own)
+            if head not in ("", found.device):
+                raise InputError(
+                    f"the set {tail!r} of the library is of {found.device}, not of {head}",
+                    where=Where(own),
+                    remedy=f"write {found.device}:{tail}",
+                )
+            return found
         if head:
             shipped = {key: found for key, found in shipped.items() if key[0] == head}
             if not shipped:
                 raise UnknownName("device with parameter sets", head, {key[0] for key in shipped_sets()})
         matches = [found for (_, name), found in shipped.items() if name == tail]
         if not matches:
-            raise UnknownName("parameter set", text, [f"{a}:{b}" for a, b in shipped_sets()] + [b for _, b in shipped])
+            known_names = [f"{a}:{b}" for a, b in shipped_sets()] + [b for _, b in shipped]
+            raise UnknownName("parameter set", text, [*known_names, *resources.library()])
         if len(matches) > 1:
             raise InputError(
                 f"parameter set {text!r} is not unique",
@@ -263,6 +281,22 @@ def in_file(reference: str) -> tuple[str, str | None]:
         return reference, None
     head, _, tail = reference.rpartition(":")
     return (head, tail) if head.endswith(".toml") else ("", None)
+
+
+def library_sets() -> dict[str, ParameterSet]:
+    """The sets of the library by the name of their file; raises `InputError` for a file that has none of that name."""
+    return {name: _of_file(path) for name, path in resources.library().items()}
+
+
+def _of_file(path: Path) -> ParameterSet:
+    """The set that is called as the file, or its only one."""
+    sets = read_sets(path)
+    return sets[path.stem] if path.stem in sets else _only(sets, str(path))
+
+
+def in_library(reference: str) -> Path | None:
+    """The file of the library that a reference ``NAME`` or ``DEVICE:NAME`` is of; None for any other."""
+    return None if in_file(reference)[0] else resources.library().get(reference.rpartition(":")[2])
 
 
 def _only(sets: Mapping[str, ParameterSet], path: str) -> ParameterSet:

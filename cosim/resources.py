@@ -1,5 +1,8 @@
 """The shipped folders ``netlists/``, ``device_models/`` and ``fits/``, in a wheel and in a checkout.
 
+Beside them stands the library of whoever works here: parameter sets in ``device_models/`` of the working directory and
+in the folders of ``COSIM_MODELS``, each file under its own name.
+
 A wheel carries them as ``cosim/_data/<kind>``; a checkout (and ``pip install -e .``) has them beside the package. They
 are read only: whatever cosim writes goes to a folder that the user named, or to ``cosim-out`` in the working directory.
 """
@@ -7,12 +10,15 @@ are read only: whatever cosim writes goes to a folder that the user named, or to
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from cosim.errors import MissingFile, UnknownName
+from cosim.errors import InputError, MissingFile, UnknownName
 
+# Folders of a library, separated as in PATH; and its folder in the working directory.
+LIBRARY, HERE = "COSIM_MODELS", "device_models"
 KINDS = ("netlists", "device_models", "fits")
 
 
@@ -51,6 +57,32 @@ def find(kind: str, name: str, *, suffix: str = "") -> Path:
                 return candidate
     known = [path.relative_to(root).as_posix().removesuffix(suffix) for path in listing(kind, suffix)]
     raise UnknownName(f"file in {kind}", name[:200], known)
+
+
+def library() -> dict[str, Path]:
+    """The parameter files of the library by name, NAME.toml each: of the working directory and of ``COSIM_MODELS``.
+
+    Raises `InputError` where two folders have a file of the same name, `MissingFile` for a folder that is not there.
+    """
+    given = [Path(entry) for entry in os.environ.get(LIBRARY, "").split(os.pathsep) if entry]
+    for entry in given:
+        if not entry.is_dir():
+            raise MissingFile(f"{LIBRARY} names the folder {str(entry)!r}, which is not there", remedy="correct it")
+    found: dict[str, Path] = {}
+    shipped = folder("device_models").resolve()
+    for place in dict.fromkeys(entry.resolve() for entry in (Path(HERE), *given) if entry.is_dir()):
+        if place == shipped:
+            continue
+        for path in sorted(place.glob("*.toml")):
+            if not re.fullmatch(r"\w[\w.-]*", path.stem):
+                continue
+            if path.stem in found:
+                raise InputError(
+                    f"the parameter set {path.stem!r} is in two folders, {found[path.stem].parent} and {place}",
+                    remedy=f"rename one of the files {path.name}",
+                )
+            found[path.stem] = path
+    return found
 
 
 @cache

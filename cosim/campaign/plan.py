@@ -33,7 +33,7 @@ from pydantic import BeforeValidator, Field
 
 from cosim import units
 from cosim.bench.testbench import Testbench
-from cosim.campaign.address import CORNER, NOMINAL, bounds, nominal, split
+from cosim.campaign.address import CORNER, NOMINAL, apply, bounds, nominal, split
 from cosim.engines.registry import ENGINES
 from cosim.engines.simulator import Limits
 from cosim.errors import CosimError, InputError, UnitError, UnknownName, at
@@ -92,6 +92,7 @@ class Range(Table):
         return [start + (stop - start) * k / (self.count - 1) for k in range(self.count)]
 
 
+Around = Annotated[dict[str, str | float], _flat(lambda table: False)]
 Grid = Annotated[dict[str, Range | tuple[str | float, ...]], _flat(lambda table: "start" in table)]
 
 
@@ -210,6 +211,7 @@ class Plan(Table):
         bench: a shipped bench by name, or a path from the plan's folder.
         engine: pyspice, ngspice or vacask.
         form: of every device; the bench's own where it is left out.
+        around: values by address in place of the bench's own, around which distributions lie.
         grid: values by address (see below), every combination.
         sample: draws at every point of the grid.
         worst_case: a search, in place of a sample.
@@ -224,6 +226,7 @@ class Plan(Table):
     bench: str
     engine: str = "pyspice"
     form: Literal["behavioural", "verilog-a"] | None = None
+    around: Around = Field(default_factory=dict)
     grid: Grid = Field(default_factory=dict)
     sample: Sample | None = None
     worst_case: WorstCaseSearch | None = None
@@ -284,13 +287,22 @@ def read_plan(path: str | Path) -> Plan:
 
 
 def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Testbench:
-    """The plan's bench in the plan's form, without nominal limits: a path counts from ``folder``."""
+    """The plan's bench in the plan's form, with the values ``around``, without nominal limits.
+
+    A path counts from ``folder``. Raises `UnknownName`, `UnitError`, `InputError` for a value that does not fit.
+    """
     reference: str | Path = plan.bench
     if plan.bench.endswith(".toml"):
         reference = folder / plan.bench
     with at("bench"):
         bench = Testbench.load(reference, allow=allow).varied()
-    return bench.with_(form=plan.form) if plan.form else bench
+    bench = bench.with_(form=plan.form) if plan.form else bench
+    values = {}
+    for address, given in plan.around.items():
+        with at("around", *address.split(".")):
+            values[address] = units.parse(given, nominal(bench, address)[1])
+            _within(bench, address, [values[address]])
+    return apply(bench, values) if values else bench
 
 
 def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:

@@ -30,11 +30,11 @@ def list_devices(
     """Every device with its sets."""
     from cosim.cli.output import print_json, show_table
     from cosim.devices.registry import devices
-    from cosim.parameters import shipped_sets
+    from cosim.parameters import library_sets, shipped_sets
 
     if context.invoked_subcommand is not None:
         return
-    sets = shipped_sets()
+    sets = [*shipped_sets(), *((found.device, name) for name, found in library_sets().items())]
     rows = [
         [name, model.title, ", ".join(s for d, s in sets if d == name), model.source]
         for name, model in devices().items()
@@ -75,12 +75,12 @@ def show(
 def _set(what: str) -> ParameterSet:
     from cosim.devices.registry import devices
     from cosim.errors import UnknownName
-    from cosim.parameters import ParameterSet, shipped_sets
+    from cosim.parameters import ParameterSet, library_sets, shipped_sets
 
     try:
         return ParameterSet.load(what)
     except UnknownName:
-        known = [*devices(), *(name for _, name in shipped_sets())]
+        known = [*devices(), *(name for _, name in shipped_sets()), *library_sets()]
         if ".toml" in what:
             raise
         raise UnknownName("device or parameter set", what, known) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 HELP = "Extract device parameters from measured curves, and say which of them they determine."
 MORE = (
-    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`. "
+    " `cosim fit RECIPE` is short for it. Results that -o wrote: `cosim fit show RESULT`, `cosim fit compare A B`, and "
+    "of many devices' `cosim fit distributions FOLDER -o plan.toml`. "
     "Exit code 1 says that a law explains no more than a constant, or that a set was asked for and nothing is "
     "identifiable."
 )
@@ -40,12 +41,14 @@ class _Group(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
+    from cosim.cli.fit_distributions import distributions
     from cosim.cli.fit_results import compare, show
 
     group = typer.Typer(name="fit", cls=_Group, help=HELP)
     group.command("run", help=HELP + MORE)(fit)
     group.command("show")(show)
     group.command("compare")(compare)
+    group.command("distributions")(distributions)
     app.add_typer(group)
 
 
@@ -90,6 +93,10 @@ def fit(
         bool,
         typer.Option("--profile", help="95 % intervals from the profile likelihood: slower, and right when curved."),
     ] = False,
+    posterior: Annotated[
+        bool,
+        typer.Option("--posterior", help="Sample what the parameters may be (emcee, extra 'posterior'): minutes."),
+    ] = False,
     undetermined: Annotated[
         bool, typer.Option("--undetermined", help="Write a parameter set even where nothing is identifiable.")
     ] = False,
@@ -114,10 +121,16 @@ def fit(
         require_file(following, ".csv", example="next.csv")
     if output is not None and not auto and len(given) <= 2:  # one result, whose files are looked at before any other
         require_file(output, ".toml", example="fit.toml")
-    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json)
+    job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json, posterior=posterior)
+    if posterior:
+        from cosim.packages import optional
+
+        optional("emcee", extra="posterior", needed_by="--posterior")
     if auto:
-        if together or profile or allow:
-            raise InputError("--together, --profile and --allow need a recipe", remedy="leave them out, or --auto")
+        if together or profile or allow or posterior:
+            raise InputError(
+                "--together, --profile, --posterior and --allow need a recipe", remedy="leave them out, or --auto"
+            )
         _auto(given, job, sweep_rate)
     else:
         if sweep_rate is not None:
@@ -136,6 +149,7 @@ class _Job:
     following: Path | None
     undetermined: bool
     as_json: bool
+    posterior: bool = False
     expected: int = 1
     into_folder: bool = False
     results: list[FitResult | JointResult] = field(default_factory=list)
@@ -164,6 +178,11 @@ class _Job:
         from cosim.cli.output import advise
         from cosim.fitting.write import lawful, write
 
+        if self.posterior and result.verdict.useful:
+            from cosim.fitting.posterior import posterior
+
+            with progress(f"the posterior of {result.recipe.name}") as step:
+                result = replace(result, posterior=posterior(result, progress=step))
         self.results.append(result)
         if not self.as_json:
             print_result(result)
@@ -201,12 +220,8 @@ class _Job:
     def _follow(self, result: FitResult | JointResult, path: Path) -> None:
         """Write the next measurement."""
         from cosim.cli.output import advise
-        from cosim.errors import InputError
-        from cosim.fitting.joint_result import JointResult
         from cosim.fitting.next_measurement import next_measurement
 
-        if isinstance(result, JointResult):
-            raise InputError("--next is for the fit of one recording", remedy="leave it out")
         proposal = next_measurement(result)
         if proposal is None:
             advise(["no further measurement of this kind would narrow an interval: none is written"])
@@ -334,7 +349,6 @@ def _joined(recipe: FitRecipe, files: list[str]) -> Any:
 def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     from cosim import units
     from cosim.cli.fit_results import print_taken
-    from cosim.cli.output import advise
     from cosim.cli.output import progress as bars
     from cosim.data.recognise import recognise
     from cosim.fitting.auto import fit_part
@@ -353,14 +367,14 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 print_taken(taken)
             if taken.result is not None:
                 job.add(taken.result)
-                if job.output is not None and not taken.part.columns:
-                    advise([f"{taken.result.recipe.name}: no recipe is written: its rows were cut out of the file"])
-                elif job.output is not None:
-                    from cosim.fitting.write import write_recipe
+                if job.output is not None:
+                    from cosim.fitting.write import write_recipe, write_rows
 
                     folder = job.output if job.into_folder else job.output.parent
-                    file = folder / f"{taken.result.recipe.name}_recipe.toml"
-                    job.say([write_recipe(taken.result, file, data=part.path)])
+                    name, cut = taken.result.recipe.name, not taken.part.columns
+                    measured = write_rows(taken.result, folder / f"{name}_rows.csv") if cut else part.path
+                    file = folder / f"{name}_recipe.toml"
+                    job.say([*([measured] if cut else []), write_recipe(taken.result, file, data=measured, cut=cut)])
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
 

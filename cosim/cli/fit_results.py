@@ -14,6 +14,7 @@ from cosim.cli.paths import require_file
 if TYPE_CHECKING:
     from cosim.fitting.auto import Taken
     from cosim.fitting.joint_result import JointResult
+    from cosim.fitting.posterior import Posterior
     from cosim.fitting.result import FitResult
     from cosim.fitting.saved import Saved
 
@@ -55,8 +56,10 @@ def print_result(result: FitResult | JointResult) -> None:
         _print_joint(result)
     else:
         _print_one(result)
+    if result.posterior is not None:
+        _print_posterior(result.posterior)
     print(f"verdict     {result.verdict.summary}")
-    proposal = None if isinstance(result, JointResult) else result.proposal
+    proposal = result.proposal
     for sentence in result.verdict.sentences(remedies=proposal is None):
         print(f"  - {sentence}")
     for note in result.recipe.notes:
@@ -66,7 +69,23 @@ def print_result(result: FitResult | JointResult) -> None:
     print(f"cost        {result.cost.evaluations} evaluations, {result.cost.seconds:.2f} s")
 
 
+def _print_posterior(found: Posterior) -> None:
+    from cosim.cli.output import show_table
+
+    rows = [
+        [name, number(found.median(name), 6), interval(*found.interval(name)), interval(*found.likelihood[name]), unit]
+        for name, unit in zip(found.names, found.units, strict=True)
+    ]
+    heads = ("parameter", "median", "95 % of the samples", "95 % interval of the fit", "unit")
+    show_table("posterior", heads, rows, right=(1,))
+    print(f"posterior   {found}")
+
+
 def _print_joint(result: JointResult) -> None:
+    from cosim.parameters import listed
+
+    if result.held:
+        print(f"held        {listed(result.held)}")
     for name, spread in result.spreads.items():
         print(f"population  {name}: spread {spread}")
     for name, (fitted, held) in result.errors().items():

@@ -101,7 +101,7 @@ def _bench(
     from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import UnknownName
-    from cosim.parameters import ParameterSet, in_file
+    from cosim.parameters import ParameterSet, in_file, in_library
 
     bench = Testbench.load(what, allow=allow)
     if form not in (None, "behavioural", "verilog-a"):
@@ -119,7 +119,7 @@ def _bench(
     for name, found in bench.sets.items():
         use = bench.file.devices[name]
         references = (chosen[name],) if name in chosen else (use.parameters or "", *use.also)
-        if any(in_file(reference)[0] for reference in references):
+        if any(in_file(reference)[0] or in_library(reference) for reference in references):
             advise(f"{name}: {sentence}" for sentence in found.reservations())
     advise(of_bench(bench))
     done = bench.run(simulator, limits=limits)

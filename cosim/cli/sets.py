@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cosim.cli.output import advise
-from cosim.parameters import ParameterSet, in_file
+from cosim.parameters import ParameterSet, in_file, in_library
 
 
 def load_set(reference: str, *, device: str = "") -> ParameterSet:
@@ -11,6 +11,6 @@ def load_set(reference: str, *, device: str = "") -> ParameterSet:
     found = ParameterSet.load(reference)
     if device:
         found = found.for_device(device)
-    if in_file(reference)[0]:
+    if in_file(reference)[0] or in_library(reference):
         advise(found.reservations())
     return found

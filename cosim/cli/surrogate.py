@@ -98,11 +98,12 @@ def train(
 
     Exit code 1: it misses a limit. It is written all the same, with its certificate; a network refuses it.
     """
-    from cosim.cli.output import counting
+    from cosim.cli.output import advise, counting
     from cosim.cli.sets import load_set
     from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.files import save
+    from cosim.surrogate.measured import beyond_measured
     from cosim.surrogate.model import Surrogate, find_map
     from cosim.surrogate.train import collect, load_samples
     from cosim.surrogate.train import train as certified
@@ -134,6 +135,8 @@ def train(
     assert surrogate.certificate is not None
     for sentence in surrogate.uncovered():
         print(f"covered     {sentence}: give more --pulses")
+    if further := beyond_measured(surrogate.certificate.domain, chosen.provenance):
+        advise([further])
     print(f"written     {output}")
     _verdict(surrogate.certificate)
     if surrogate.certificate.broken:

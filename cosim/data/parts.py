@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,9 @@ class Part:
         notes: what was left out, assumed or summarised.
         refused: why nothing can be fitted to it, and what would help; "".
         columns: column of a recipe → title in the file, where a recipe can read the recording by itself.
+        where: the condition that selects its rows in a recipe; "": all.
+        data: further keys of ``[data]`` that it needs.
+        compliance: the instrument's limit on what was measured (SI), where the file states it.
     """
 
     name: str
@@ -46,6 +50,9 @@ class Part:
     notes: tuple[str, ...] = ()
     refused: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    compliance: float | None = None
 
 
 def no(sheet: Sheet, shape: str, refused: str, why: str = "") -> Part:
@@ -65,11 +72,17 @@ def sweep(sheet: Sheet, v: Column, current: Column, time: Column | None) -> Part
         why = f"{current.title} over a swept {v.title} ({said}); rising and falling sweeps agree"
         if len(found) == 1:
             why = f"{current.title} over a swept {v.title} ({said})"
-        return Part(sheet.name, sheet.path, "I-V sweep", why, static, tuple(found), sheet.notes, columns=titles)
+        return Part(
+            sheet.name, sheet.path, "I-V sweep", why, static, tuple(found), sheet.notes, columns=titles,
+            compliance=sheet.compliance(current),
+        )  # fmt: skip
     why = (
         f"{current.title} over a swept {v.title} ({said}); rising and falling sweeps differ by {width:.0%} of the range"
     )
-    part = Part(sheet.name, sheet.path, "hysteresis loop", why, static, tuple(found), sheet.notes)
+    part = Part(
+        sheet.name, sheet.path, "hysteresis loop", why, static, tuple(found), sheet.notes,
+        compliance=sheet.compliance(current),
+    )  # fmt: skip
     seconds = None if time is None else time.values
     if seconds is None and sheet.sweep_rate is not None:
         travelled = np.abs(np.diff(v.values))
@@ -116,14 +129,16 @@ def _loop_width(curve: Curve) -> float | None:
     """How far rising and falling sweeps differ, as part of the range; None where that is noise."""
     v, i = curve["voltage"], curve["current"]
     points = turning_points(v, 0.05 * float(np.ptp(v)))
-    rising = np.zeros(v.size, dtype=bool)
+    direction = np.zeros(v.size)
     for a, b in pairwise(points):
-        rising[a : b + 1] = v[b] > v[a]
-    if rising.all() or not rising.any():
+        if b - a > 1:  # a single step is a jump back to where the next sweep begins
+            direction[a : b + 1] = np.sign(v[b] - v[a])
+    rising, falling = direction > 0.0, direction < 0.0
+    if not rising.any() or not falling.any():
         return None
-    grid = np.linspace(max(v[rising].min(), v[~rising].min()), min(v[rising].max(), v[~rising].max()), 43)[1:-1]
+    grid = np.linspace(max(v[rising].min(), v[falling].min()), min(v[rising].max(), v[falling].max()), 43)[1:-1]
     branch = []
-    for side in (rising, ~rising):
+    for side in (rising, falling):
         order = np.argsort(v[side], kind="stable")
         branch.append(np.interp(grid, v[side][order], i[side][order]))
     apart = np.abs(branch[0] - branch[1])

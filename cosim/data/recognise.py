@@ -18,6 +18,7 @@ import numpy as np
 
 from cosim import units
 from cosim.data.doubts import doubts
+from cosim.data.families import Family, family
 from cosim.data.parts import ASSUMED, Part, endurance, equal, in_time, no, relaxation, sweep, train
 from cosim.data.segments import Segment, is_flat, is_stepped, is_swept, ramps
 from cosim.data.sheets import Column, Sheet, sheets_of
@@ -59,7 +60,8 @@ def _parts(sheet: Sheet) -> list[Part]:
     for ask in _ASKED:
         found = ask(sheet)
         if found:
-            return [_checked(part) for part in found]
+            record = {} if sheet.record is None else {"record": sheet.record}
+            return [replace(_checked(part), data={**part.data, **record}) for part in found]
     without = [column.title for column in sheet.columns if not column.unit]
     said = ", ".join(f"{c.title} ({c.unit or 'no unit'})" for c in sheet.columns[:8])
     remedy = "write a recipe (docs/recipes.md)"
@@ -113,6 +115,9 @@ def _interval(sheet: Sheet) -> list[Part]:
     if reads and (numbered or rests) and not signed:
         return [_events(sheet, {"interval": x, "read": reads[0]}, numbered=numbered, rests=rests)]
     y = named[0]
+    pairs = [column for column in others if column.unit == y.unit and not column.constant]
+    if not signed and not y.says("ratio") and len(pairs) == len(others) == 2:
+        return [_ratio(sheet, x, *pairs)]
     unit = y.unit or "1"
     order = np.argsort(x.values, kind="stable")
     kind, name = ("stdp window", "change") if signed else ("paired pulses", "ratio")
@@ -123,6 +128,19 @@ def _interval(sheet: Sheet) -> list[Part]:
     why = f"{y.title} over {x.title} of both signs" if signed else f"{y.title} over the interval {x.title}"
     columns = sheet.titles({"interval": x, name: y})
     return [Part(sheet.name, sheet.path, shape, why, curve, notes=sheet.notes, columns=columns)]
+
+
+def _ratio(sheet: Sheet, x: Column, first: Column, second: Column) -> Part:
+    """Pairs of pulses with what each of the two left: their ratio over the interval."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(first.values == 0.0, np.nan, second.values / first.values)
+    order = np.argsort(x.values, kind="stable")
+    curve = sheet.only(order).curve(
+        "paired pulses", {"interval": x.values[order], "ratio": ratio[order]}, {"interval": "s", "ratio": "1"}
+    )
+    why = f"{first.title} and {second.title} over the interval {x.title}"
+    note = f"the ratio is {second.title} over {first.title}"
+    return Part(sheet.name, sheet.path, "paired pulses", why, curve, notes=(*sheet.notes, note))
 
 
 def _jumps(x: Array) -> bool:
@@ -152,6 +170,9 @@ def _driven(sheet: Sheet) -> list[Part]:
     time = times[0] if times else None
     if not moving:
         return _at_rest(sheet, volts[0], amps[0], time)
+    others = [c for unit in ("K", "S", "Ohm") for c in sheet.of(unit) if not c.constant]
+    if (curves := family(moving, others)) is not None:
+        return _family(sheet, curves, next((c for c in amps if not c.says("gate")), amps[0]), time)
     v = next((column for column in moving if not column.says("gate")), moving[0])
     if v.says("gate"):
         rest = next((column.title for column in volts if column.constant), "drain voltage")
@@ -174,6 +195,34 @@ def _driven(sheet: Sheet) -> list[Part]:
     return [
         train(sheet, v, replace(current, values=current.values / (stated or ASSUMED["v_read"])), "S", v_read=stated)
     ]
+
+
+def _family(sheet: Sheet, curves: Family, current: Column, time: Column | None) -> list[Part]:
+    """Each curve of a family by itself, or all of them where a device has the stepped column as a parameter."""
+    v, stepped = curves.swept, curves.stepped
+    count = len(curves.levels)
+    why = f"{current.title} over {v.title} at {count} levels of {stepped.title} ({curves.shown})"
+    if v.says("gate"):
+        return [no(sheet, "family of transfer curves", "no law for the gate is known here; write a recipe of kind "
+                   "'transient'", why)]  # fmt: skip
+    if curves.parameter:
+        name = curves.parameter
+        titles = {"voltage": v.title, "current": current.title, name: stepped.title}
+        curve = sheet.curve(
+            "i-v", {"voltage": v, "current": current, name: stepped},
+            {"voltage": "V", "current": "A", name: stepped.unit},
+        )  # fmt: skip
+        return [Part(sheet.name, sheet.path, "family of curves", why, curve, notes=sheet.notes, columns=titles)]
+    found = []
+    for k in range(count):
+        alone, rows = curves.curve(sheet, k)
+        at_level, flows = (replace(column, values=column.values[rows]) for column in (v, current))
+        clock = None if time is None else replace(time, values=time.values[rows])
+        part = sweep(alone, at_level, flows, clock)
+        note = f'curve {k + 1} of a family: {why}; a recipe selects it by where = "{curves.where(k)}"'
+        shape = f"{part.shape} of a family"
+        found.append(replace(part, shape=shape, notes=(*part.notes, note), where=curves.where(k)))
+    return found
 
 
 def _at_rest(sheet: Sheet, v: Column, current: Column, time: Column | None) -> list[Part]:

@@ -64,7 +64,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table of a file as columns, with the settings in its preamble (SI)."""
+    """One table of a file as columns, with its preamble's settings (SI); its ``record`` where there are several."""
 
     name: str
     path: Path
@@ -74,11 +74,19 @@ class Sheet:
     header: int | None
     settings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    record: int | None = None
     sweep_rate: float | None = None
 
     def of(self, unit: str) -> list[Column]:
         """The columns in a unit (SI)."""
         return [column for column in self.columns if column.unit == unit]
+
+    def compliance(self, current: Column) -> float | None:
+        """The instrument's limit (A) on a current, where the file states it."""
+        title = current.title.casefold()
+        known = [limit for start, limit in self.limits.items() if title.startswith(start.casefold()) and limit > 0.0]
+        return known[0] if len(known) == 1 else None
 
     def titles(self, columns: Mapping[str, Column]) -> dict[str, str]:
         """What a recipe calls ``columns``, the first of which a law is over; empty where it would read other rows."""
@@ -117,7 +125,8 @@ def sheets_of(file: Path) -> list[Sheet]:
     tables = read_file(file)
     stated = settings(file)
     many = len(tables) > 1
-    return [_sheet(f"{file.name}#{k}" if many else file.name, t, stated) for k, t in enumerate(tables, 1)]
+    found = [_sheet(f"{file.name}#{k}" if many else file.name, t, stated) for k, t in enumerate(tables, 1)]
+    return [replace(sheet, record=k) for k, sheet in enumerate(found, 1)] if many else found
 
 
 def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
@@ -149,7 +158,7 @@ def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
     if words:
         notes.append(f"columns of text are not used: {', '.join(words)}")
     total, head = len(table.rows), table.header_line
-    return Sheet(name, table.path, tuple(columns), table.lines, total, head, stated, tuple(notes))
+    return Sheet(name, table.path, tuple(columns), table.lines, total, head, stated, tuple(notes), table.limits)
 
 
 _SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,13 +24,15 @@ from cosim.data.recording import Curve
 from cosim.data.spec import CONDITIONS, ColumnSpec, DataSpec
 from cosim.errors import CosimError, DataError, InputError
 from cosim.fitting import plateau, plausible
+from cosim.fitting.checks import OppositeSign
 from cosim.fitting.extract import extract
 from cosim.fitting.laws import DEVICES_TAKE
 from cosim.fitting.recipe import FitRecipe
-from cosim.fitting.recipe_tables import FitSpec, HeldOut, StartSpec
+from cosim.fitting.recipe_tables import FitSpec, HeldOut, NoiseSpec, StartSpec
 from cosim.fitting.result import FitResult
 from cosim.fitting.trials import (
     TRIAL_ROWS,
+    Candidate,
     Trial,
     Tried,
     candidates,
@@ -44,6 +47,8 @@ from cosim.fitting.trials import (
 
 # Rows that the final fit of a state that is followed looks at; of more, each k-th, which is said.
 FINAL_ROWS = 2000
+# A loop of which every candidate leaves more than this part of the range is tried the other way round (our choice).
+POOR = 0.02
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
 ROUNDS = 3
 
@@ -113,7 +118,9 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
     except DataError as error:
         return Taken(part, why=str(error))
     held = held_out_of(curve)
-    limit = plateau.found(curve)
+    limit = _limit(part, curve)
+    if limit is not None and limit.stated:
+        part = replace(part, data={**part.data, "compliance": f"{part.compliance!r} A"})
     clipped = np.zeros(len(curve), dtype=bool) if limit is None else limit.rows
     chosen = thinned(curve, TRIAL_ROWS)
     small, small_held = curve.select(chosen), held.rows(curve)[chosen]
@@ -121,11 +128,19 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
         small_held = HeldOut(rule="last", fraction=0.2).rows(small)
     trials: list[Trial] = []
     tried: list[Tried] = []
-    for candidate in candidates(curve):
+    waiting = candidates(curve)
+    while waiting:
+        candidate = waiting.pop(0)
         if tell is not None:
             tell(candidate.title)
         try:
             found = try_out(candidate, small, small_held, clipped[chosen])
+        except OppositeSign as error:
+            if not candidate.turned:
+                waiting.insert(0, candidate.turn(error.column))
+                continue
+            tried.append(Tried(candidate.title, candidate.device, note=error.message))
+            continue
         except (CosimError, ValueError, ArithmeticError) as error:
             why = getattr(error, "message", str(error))
             if not isinstance(error, InputError) or isinstance(error, DataError):  # the others do not apply at all
@@ -133,6 +148,8 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
             continue
         trials.append(found)
         tried.append(found.tried)
+        if not waiting and curve.kind == "loop":
+            waiting = _mirrored(trials)
     if curve.kind in DEVICES_TAKE:
         part = replace(part, notes=(*part.notes, f"no device is tried: {DEVICES_TAKE[curve.kind]}"))
     if not trials:
@@ -149,36 +166,80 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
             tell(f"{trial.tried.title}, all rows")
         try:
             result, kept = _final(part, curve, held, trial), trial.tried.title
+            if trial.candidate.turned:
+                part = replace(part, notes=(*part.notes, _turned(trial.candidate)))
             break
         except (CosimError, ValueError) as error:
             why = f"{why}; {trial.tried.title} fails on all rows ({getattr(error, 'message', error)})"
     return Taken(part, result, tuple(tried), kept, why, time.perf_counter() - began)
 
 
-def _data(part: Part, curve: Curve) -> DataSpec:
+def _limit(part: Part, curve: Curve) -> plateau.Plateau | None:
+    """Rows at the compliance that the file states, or else at equal values at an end of the range."""
+    return _stated(part, curve) or plateau.found(curve)
+
+
+def _stated(part: Part, curve: Curve) -> plateau.Plateau | None:
+    """Rows at the compliance that the file states; None where no row reaches it, or another limit held the current."""
+    if part.compliance is not None and curve.measured_unit == "A":
+        with suppress(InputError):
+            return plateau.stated(curve, part.compliance)
+    return None
+
+
+def _mirrored(trials: Sequence[Trial]) -> list[Candidate]:
+    """The devices to try on a loop with voltage and current turned: all, where nothing describes it as it is.
+
+    A device whose polarity is the opposite of the one that was measured has no parameters that describe the loop.
+    """
+    plain = [trial for trial in trials if trial.candidate.device]
+    if not plain or any(t.candidate.turned for t in plain) or min(t.tried.error for t in trials) < POOR:
+        return []
+    return [trial.candidate.turn("voltage", "current") for trial in plain]
+
+
+def _turned(candidate: Candidate) -> str:
+    """The sentence on what was turned."""
+    count = len(candidate.turned)
+    columns = " and ".join(candidate.turned)
+    return (
+        f"the sign of {columns} was turned (sign = -1): as measured, {'it runs' if count == 1 else 'they run'} against "
+        f"the polarity of {candidate.device}"
+    )
+
+
+def _data(part: Part, curve: Curve, turned: Sequence[str]) -> DataSpec:
     """How a recipe reads the recording: its columns by their titles, where that gives the same rows."""
     conditions = {name: f"{value!r} {CONDITIONS[name]}" for name, value in curve.conditions.items()}
-    columns = {name: ColumnSpec(name=title) for name, title in part.columns.items()}
-    return DataSpec(kind=curve.kind, columns=columns, conditions=dict(conditions))
+    titles = {**{name: name for name in turned}, **part.columns}
+    columns = {n: ColumnSpec(name=title, sign=-1 if n in turned else None) for n, title in titles.items()}
+    return DataSpec.model_validate(
+        {"kind": curve.kind, "columns": columns, "conditions": conditions, **part.data}
+        | ({"where": part.where} if part.where else {})
+    )
 
 
 def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
     """The kept candidate on all rows, with what the recording determines varying."""
-    kept = determined(trial)
+    kept, turned = determined(trial), trial.candidate.turned
+    curve = trial.candidate.of(curve)
     notes = [f"recognised without a recipe: {part.shape}; {part.why}"]
     start = {n: float(trial.minimum.p[n]) for n in trial.problem.names}
     if curve.kind == "equal pulses":
         start |= {n: float(v) for n, v in trial.minimum.p.items()}
     recipe = trial.candidate.recipe(curve, _identifier(part.name), kept).model_copy(
-        update={"held_out": held, "data": _data(part, curve)}
+        update={"held_out": held, "data": _data(part, curve, turned)}
     )
     thin = curve
     if curve.kind == "loop" and len(curve) > FINAL_ROWS:
         notes.append(f"of {len(curve)} rows each {-(-len(curve) // FINAL_ROWS)}th was fitted, for time")
         thin = curve.select(thinned(curve, FINAL_ROWS))
         thin = thin.with_(fingerprint=curve.fingerprint, source=curve.source)
+    if part.data.get("compliance") and _stated(part, thin) is None:  # of every k-th row none reaches it
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"compliance": None})})
     recipe = _with_held(recipe, kept, start, notes)
-    result = extract(recipe, thin, near=trial.minimum.p)
+    loose = _loose(trial, kept)
+    result = extract(recipe, thin, near=trial.minimum.p, loose=loose)
     for _ in range(ROUNDS):
         if not result.uncertainty.flat or len(kept) < 2:
             break
@@ -188,8 +249,31 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
         kept = closer if len(closer) < len(kept) else tuple(n for n in kept if n != result.uncertainty.flat[0])
         start |= {n: float(result.values[n]) for n in start}
         recipe = _with_held(recipe, kept, start, notes)
-        result = extract(recipe, thin, near=result.values)
-    return result
+        result = extract(recipe, thin, near=result.values, loose=_loose(trial, kept))
+    return _weighted(recipe, thin, result, _loose(trial, kept))
+
+
+def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult, loose: Sequence[str]) -> FitResult:
+    """The fit again where its noise grows with the reading, with that noise; else as it is."""
+    grown = result.growing
+    if grown is None:
+        return result
+    noise = NoiseSpec(sigma=f"{grown.sigma!r} {grown.unit}", relative=grown.relative)
+    note = (
+        f"the noise grows with the reading ({grown.evidence}): the rows are weighted by noise.relative = "
+        f"{grown.relative:.3g} beside noise.sigma, which were estimated from the residuals"
+    )
+    body = {"noise": noise, "notes": (*recipe.notes, note)}
+    return extract(recipe.model_copy(update=body), curve, near=result.values, loose=loose)
+
+
+def _loose(trial: Trial, kept: Sequence[str]) -> tuple[str, ...]:
+    """What is held where the search left it and yet acts on the recording."""
+    if not trial.candidate.device:
+        return ()
+    held = tuple(n for n in trial.problem.names if n not in kept)
+    moves = np.any(trial.problem.jacobian(trial.minimum.p, held), axis=1) if held else []
+    return tuple(n for n, acts in zip(held, moves, strict=True) if acts)
 
 
 def _with_held(recipe: FitRecipe, kept: tuple[str, ...], start: Mapping[str, float], notes: list[str]) -> FitRecipe:

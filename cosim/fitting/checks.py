@@ -17,7 +17,7 @@ from scipy import stats
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel
 from cosim.devices.registry import devices
-from cosim.errors import DataError, InputError
+from cosim.errors import DataError, InputError, Where
 
 PulseMap = Callable[..., tuple[Any, Any]]
 # Chance of so strong a contradiction in noise alone, below which a curve is refused.
@@ -26,6 +26,19 @@ CERTAIN = 1e-6
 BINS, ROWS_PER_BIN = 20, 12
 # A loop narrower than this part of the curve's range is left to the fit, which describes it to that part.
 NARROW = 0.01
+
+
+class OppositeSign(DataError):
+    """A curve that contradicts the model, and would agree with it if the sign of ``column`` were turned."""
+
+    column = ""
+
+    @classmethod
+    def of(cls, column: str, message: str, *, where: Where | None, remedy: str) -> OppositeSign:
+        """The error about a column."""
+        made = cls(message, where=where, remedy=remedy)
+        made.column = column
+        return made
 
 
 def pulse_map(device: DeviceModel) -> PulseMap:
@@ -48,7 +61,7 @@ def _rank(one: Array, other: Array) -> float:
     """Spearman's correlation; 0 where one of them is constant."""
     if one.size < 4 or np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
         return 0.0
-    return float(stats.spearmanr(one, other).statistic)
+    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
 
 
 def check_shift(curve: Curve) -> None:
@@ -81,7 +94,8 @@ def check_pulses(device: DeviceModel, curve: Curve, direction: int) -> None:
         follows, n = _rank(np.sign(v.sum()) * np.arange(g.size), g), g.size
     if follows * direction < 0.0 and _chance(follows, n) < CERTAIN:
         here, there = ("potentiate", "depress") if follows > 0.0 else ("depress", "potentiate")
-        raise DataError(
+        raise OppositeSign.of(
+            "amplitude",
             f"in this file positive pulses {here} (rank correlation {follows:+.2f}); those of {device.name} {there}, "
             f"and {here} when negative",
             where=curve.where,
@@ -132,7 +146,8 @@ def check_current(name: str, model: Array, curve: Curve) -> None:
     # Where both signs of the voltage were applied, the slope tells as well, whatever offset the current has.
     slope = _rank(v, measured) * _rank(v, model) if v.min() < 0.0 < v.max() else cosine
     if cosine < 0.0 and slope < 0.0 and max(_chance(cosine, v.size), _chance(slope, v.size)) < CERTAIN:
-        raise DataError(
+        raise OppositeSign.of(
+            "current",
             f"the current has the opposite sign of that into {name} (correlation {cosine:+.2f}), as the current "
             "of a voltage source in SPICE, i(v1), has",
             where=curve.where,

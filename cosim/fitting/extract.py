@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
-from cosim.fitting import plateau, plausible
+from cosim.fitting import outliers, plateau, plausible
 from cosim.fitting.check import check_fit
+from cosim.fitting.heteroscedastic import growing
 from cosim.fitting.identify import judge
 from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
@@ -48,6 +49,7 @@ def extract(
     *,
     profile: bool = False,
     near: Values | None = None,
+    loose: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a device's parameters to a curve by Levenberg–Marquardt, and judge what the curve determines.
@@ -57,6 +59,7 @@ def extract(
         curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
         near: where a search has been already: the minimum there is taken, and no other looked for.
+        loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`).
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -68,12 +71,13 @@ def extract(
     """
     with simulators():
         measured = recipe.curve() if curve is None else curve
-        return _extract(recipe, measured, profile=profile, near=near, progress=progress)
+        return _extract(recipe, measured, profile=profile, near=near, loose=loose, progress=progress)
 
 
 def _extract(
-    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, progress: Progress | None
-) -> FitResult:
+    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: Sequence[str],
+    progress: Progress | None,
+) -> FitResult:  # fmt: skip
     began = time.perf_counter()
     _check_curve(recipe, curve)
     held_out = recipe.held_out.rows(curve)
@@ -103,11 +107,18 @@ def _extract(
     verdict = judge(
         problem, minimum, uncertainty, found.check,
         scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
-        outliers=int(found.left.sum()),
+        outliers=int(found.left.sum()), loose=loose,
     )  # fmt: skip
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
+    grown = growing(found, curve)
+    remarks += [] if grown is None else [grown.sentence()]
     remarks += found.remarks(curve)
+    if limit is not None and recipe.noise.outliers == "leave out" and not found.check.exact:
+        far = found.beyond()
+        numbers = (np.asarray(curve.lines) if curve.lines else np.arange(1, len(curve) + 1))[far]
+        said = f"where values are clipped no outlier is left out: {outliers.kept(numbers, curve)}"
+        remarks += [said] if far.any() else []
     remarks += weighed(problem, minimum.p, uncertainty)
     if recipe.device:
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
@@ -132,9 +143,11 @@ def _extract(
         sigma=problem.sigma * scale,
         noise_known=found.noise_known,
         spread=found.spread,
+        growing=grown,
         chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
+        problem=replace(problem, sigma=problem.sigma * scale),
     )
 
 
@@ -159,7 +172,7 @@ def _starts(recipe: FitRecipe, problem: Problem, choice: RampLaw) -> list[Values
     """Where a train with varying steps is looked for."""
     extra = choice.values if isinstance(choice, Candidate) else {}
     start = start_of(recipe, problem.forward, problem.bounds, extra)[0]
-    return [start, *other_starts(recipe.model, start, problem.names)]
+    return [start, *(other_starts(recipe.model, start, problem.names) if recipe.device else ())]
 
 
 def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) -> Values:

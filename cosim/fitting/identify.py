@@ -17,11 +17,12 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from cosim.devices.base import Values
+from cosim.devices.base import DECADES, Values
 from cosim.fitting import profile as likelihood
 from cosim.fitting.combinations import Combination, known_products
 from cosim.fitting.forward import THE_CALLER, THE_DATA
 from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.released import released
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
 from cosim.fitting.search import idle_at
 from cosim.fitting.uncertainty import Uncertainty, natural_size
@@ -37,6 +38,9 @@ LEVEL = 0.95
 STRAIGHT = 0.1
 # Chi-square may rise by this factor more or less than it would for a straight law: 10 % in the interval's half-width.
 BENT = 1.2
+# A minimum that is lower by less than this, in units of the noise's variance, lies within a third of a standard error
+# (our choice).
+BETTER = 0.1
 # Below so many points intervals come from the profile likelihood.
 FEW = 100
 # A misfit below this part of the range is called small, though it is not noise.
@@ -190,6 +194,7 @@ def judge(
     profile: bool = False,
     assumed: str = "",
     outliers: int = 0,
+    loose: Sequence[str] = (),
 ) -> Identifiability:
     """The verdict on a minimum with its residuals' ``check``; ``profile``: intervals from the profile likelihood.
 
@@ -197,6 +202,9 @@ def judge(
     normal law instead of Student's t; ``assumed``, ``outliers``: as in `Identifiability`. Below `FEW` points, and where
     chi-square does not rise as it would for a straight law, intervals come from the profile likelihood in any case;
     of a curve that is simulated, where an error is large or reaches a bound.
+
+    ``loose``: parameters that are held though the curve does not determine them: no other is called determined that
+    owes it to them (`released`).
     """
     if not check.explains:
         reason = "the law explains no more than a constant"
@@ -224,9 +232,10 @@ def judge(
                 # a guess along a straight ridge can end in another minimum where something is held at a bound
                 ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
             )  # fmt: skip
-            if profiled.lower_chi_square is not None:
+            lower = profiled.lower_chi_square
+            if lower is not None and minimum.chi_square - lower > BETTER * scale**2:
                 remarks.append(
-                    f"a better minimum (chi-square {profiled.lower_chi_square:.4g} after {minimum.chi_square:.4g}) was "
+                    f"a better minimum (chi-square {lower:.4g} after {minimum.chi_square:.4g}) was "
                     f"met while {name} was varied: start again from other values"
                 )
         entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)
@@ -234,11 +243,50 @@ def judge(
             condition = assumed or "the law is right"
             entry = replace(entry, status="conditional", reason=f"{entry.reason}, if {condition}")
         entries.append(entry)
+    if loose and not check.exact:
+        entries = _loosened(entries, problem, minimum, uncertainty, loose, scale=scale, height=height)
     if uncertainty.at_bound and uncertainty.names:
         held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
         remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
     products = known_products(uncertainty, minimum.p, height=height)
     return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed, outliers)
+
+
+def _loosened(
+    entries: Sequence[ParameterVerdict], problem: Problem, minimum: Minimum, uncertainty: Uncertainty,
+    loose: Sequence[str], *, scale: float, height: float,
+) -> list[ParameterVerdict]:  # fmt: skip
+    """The entries, with those that owe their interval to what is held ``loose``."""
+    known = ("identifiable", "conditional", "weakly identifiable")
+    wanted = {entry.name: entry.interval for entry in entries if entry.status in known}
+    found = released(problem, minimum, uncertainty, loose, wanted=wanted, scale=scale, height=height)
+    made = []
+    for entry in entries:
+        if entry.name in found:
+            value = float(minimum.p[entry.name])
+            low, high = _closed(problem, entry.name, value, found[entry.name])
+            held = " and ".join(f"{name} = {float(minimum.p[name]):.4g}" for name in loose)
+            role = next(one.role for one in problem.forward.params if one.name == entry.name)
+            remedy = (
+                "drive the state to both ends of its range" if role == "range" else f"measure where {loose[0]} acts"
+            )
+            reason = (
+                f"{entry.name} is not determined by these data: {_any_value(low, high)} fits within the noise if "
+                f"{held} may move with it; {remedy}"
+            )
+            entry = replace(
+                entry, status="not identifiable", reason=reason, interval=(low, high), source="profile likelihood"
+            )
+        made.append(entry)
+    return made
+
+
+def _any_value(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return "any value"
+    if math.isinf(low) or math.isinf(high):
+        return f"any value below {high:.3g}" if math.isinf(low) else f"any value above {low:.3g}"
+    return f"any value from {low:.3g} to {high:.3g}"
 
 
 def _guided(
@@ -271,14 +319,20 @@ def _guided(
 def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
     """An open end closed by physics: by a physical bound that is no further away than the parameter's natural size.
 
-    Where the other end is open too, the curve says nothing, and neither is closed.
+    Where the other end is open too, the curve says nothing, and neither is closed; nor does a bound that lies decades
+    below, as the smallest resistance that is allowed, say anything.
     """
     if math.isinf(ends[0]) and math.isinf(ends[1]):
         return ends
     size, physical = natural_size(problem, name, value), problem.forward.bounds()[name]
     bounds = zip(ends, problem.bounds[name], physical, strict=True)
     low, high = (
-        limit if math.isinf(end) and bound == limit and abs(limit - value) <= size else end
+        limit
+        if math.isinf(end)
+        and bound == limit
+        and abs(limit - value) <= size
+        and not 0.0 < DECADES * limit * math.copysign(1.0, value) < abs(value)
+        else end
         for end, bound, limit in bounds
     )
     return low, high

@@ -18,7 +18,7 @@ from scipy import stats
 
 from cosim.data.recording import Recording
 from cosim.errors import FitError, InputError, at
-from cosim.fitting import correlated, outliers, plateau
+from cosim.fitting import correlated, outliers, plateau, stepping
 from cosim.fitting.check import check_fit
 from cosim.fitting.correlated import Whitening
 from cosim.fitting.forward import Rows
@@ -125,8 +125,8 @@ def _stage(
         lambda rows: solve(forward, stage, found.minimum.p, search_on=False, progress=progress, kept=rows),
     )
     chosen = [
-        replace(one, left=left[rows] if left[rows].any() else None)
-        for one, rows in zip(chosen, forward.rows, strict=True)
+        replace(one, left=left[rows] if left[rows].any() else None, forward=fitted.forward)
+        for one, fitted, rows in zip(chosen, found.forward.observations, forward.rows, strict=True)
     ]
     if not found.minimum.converged:
         raise FitError(
@@ -173,10 +173,12 @@ def _judged(stage: StageSpec, found: Found, left: Rows, *, held: Sequence[str], 
             r = float(problem.whiten.of_rows[rows.start])
             single = replace(single, whiten=Whitening.of(r, orders(one.recording)[0], used))
             remarks.append(f"{one.name}: {correlated.sentence(r, assumed=False)}")
+        if (varying := stepping.found(one)) is not None:
+            remarks.append(f"{one.name}: {varying.sentence(one.recording, assumed=False)}")
         if left[rows].any():
             remarks.append(f"{one.name}: {outliers.sentence(left[rows], one.recording, deviations[rows])}")
         if single.points > len(local):
-            checks[one.name] = check_fit(single, p, one.recording, noise_known=one.noise is not None)
+            checks[one.name] = check_fit(single, p, one.recording, noise_known=stepping.noise_known(one))
         remarks += one.forward.remarks(tuple(local), p)
         if one.limit is not None:
             remarks.append(f"{one.name}: {one.limit.sentence(one.recording)}")

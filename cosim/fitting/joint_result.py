@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,19 +14,23 @@ import tomli_w
 from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.files import write_atomic
+from cosim.fitting.forward import PointForward
 from cosim.fitting.identify import Identifiability
 from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import JointForward, Observation
 from cosim.fitting.population import PopulationSpread
 from cosim.fitting.problem import Problem
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import made_with, measured_range
 from cosim.fitting.residuals import ResidualCheck
-from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, rms_over_range
+from cosim.fitting.result import Cost, ResultRow, findings, judgement, not_fitted, number, proposed, rms_over_range
 from cosim.fitting.uncertainty import Uncertainty
-from cosim.parameters import NOT_FITTED, ParameterSet, Quantity
+from cosim.parameters import NOT_FITTED, ParameterSet, Quantity, listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from cosim.fitting.next_measurement import NextMeasurement
+    from cosim.fitting.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class JointResult:
-    """The result of `extract_joint`: the recipe, its observations, its stages, and the cost.
+    """The result of `extract_joint`: the recipe, its observations, its stages, the cost, and samples if asked for.
 
     >>> cosim.JointResult.__dataclass_fields__.keys() >= {"observations", "stages"}
     True
@@ -66,11 +71,18 @@ class JointResult:
     observations: tuple[Observation, ...] = field(repr=False)
     stages: tuple[StageResult, ...]
     cost: Cost
+    posterior: Posterior | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> Identifiability:
         """That of the last stage."""
         return self.stages[-1].verdict
+
+    @cached_property
+    def proposal(self) -> NextMeasurement | None:
+        """What to measure next, and of which observation; None where nothing is open, or where it takes simulations."""
+        by_function = any(isinstance(one.forward, PointForward) for one in self.stages[-1].forward.observations)
+        return None if by_function else proposed(self, self.verdict)
 
     @property
     def points(self) -> str:
@@ -90,6 +102,23 @@ class JointResult:
                 stderr = stage.uncertainty.stderr(name) if stage.verdict.useful else None
                 found[name] = ResultRow(name, float(stage.values[name]), units[name], stderr, stage.verdict[name])
         return list(found.values())
+
+    @property
+    def held(self) -> dict[str, tuple[float, str, str]]:
+        """The parameters that no stage varied: value (SI), unit and origin; named by observation where they differ."""
+        varied = {unknown.parameter for stage in self.stages for unknown in stage.forward.unknowns.values()}
+        found: dict[str, dict[str, tuple[float, str, str]]] = {}
+        for one in self.observations:
+            for entry in one.forward.params:
+                if entry.name not in varied:
+                    value = float(one.base[entry.name])
+                    origin = self.recipe.origin(entry.name, value)
+                    found.setdefault(entry.name, {})[one.name] = value, entry.unit, origin
+        told: dict[str, tuple[float, str, str]] = {}
+        for name, by in found.items():
+            same = len({value for value, *_ in by.values()}) == 1
+            told |= {name: next(iter(by.values()))} if same else {f"{name} of {one}": it for one, it in by.items()}
+        return told
 
     @property
     def spreads(self) -> dict[str, PopulationSpread]:
@@ -180,7 +209,8 @@ class JointResult:
         data = {f"sha256 of {one.name}": one.recording.fingerprint for one in self.observations}
         for one in self.observations:
             data |= {f"{key} of {one.name}": value for key, value in one.forward.provenance().items()}
-        return {**data, "recipe_sha256": self.recipe.fingerprint(), **made_with()}
+        applied = measured_range(one.recording for one in self.observations)
+        return {**data, "recipe_sha256": self.recipe.fingerprint(), **applied, **made_with()}
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain values for `json.dumps`; what is absent or infinite is null."""
@@ -216,6 +246,7 @@ class JointResult:
                 }
                 for name, (fitted, held) in self.errors().items()
             },
+            "held": listed(self.held) or None,
             "stages": [
                 {
                     "title": stage.title,
@@ -226,6 +257,7 @@ class JointResult:
                 for stage in self.stages
             ],
             **judgement(self.verdict, self.cost),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_json()}),
             "provenance": self.provenance(),
         }
 

@@ -23,9 +23,12 @@ from cosim.fitting.priors import Prior
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.residuals import EXACT, Order, ResidualCheck, check_residuals, orders
 from cosim.fitting.search import dead, search
+from cosim.fitting.stepping import Stepping, noise_known, varies
 
 # Turns of fit and noise; they end where no noise and no spread changes by more than this part.
 ROUNDS, SETTLED = 30, 1e-3
+# Of the variation of steps and the noise of their reads, which a search over heights gives to half of it.
+STEADY = 0.01
 
 
 class Found:
@@ -90,6 +93,7 @@ def solve(
     tau = {of: size[of] for of in forward.population}
     spread: dict[str, PopulationSpread] = {}
     whiten: Whitening | None = None
+    forward, stepping = Stepping.begun(forward, seen)
 
     def problem(*, limits: bool) -> Problem:
         width = np.array([tau[of] for _, of in forward.members])
@@ -120,10 +124,18 @@ def solve(
     else:
         best = current.minimise(start, progress=progress)
     spent = best.evaluations
+    # Deviations of a train with varying steps follow from what its noise is made of, which is compared instead.
+    trains = np.concatenate([np.full(len(one.recording), varies(one)) for one in observations])
     for _ in range(ROUNDS):
         last = np.concatenate([sigma, [tau[of] for of in forward.population], _correlations(whiten)])
         whiten = _whitening(forward, current, best.p, seen)
         sigma = _noise(forward, current, best.p, sigma, seen)
+        settled = True
+        if stepping is not None:
+            before = stepping.numbers
+            forward, stepping, sigma = stepping.next(forward, best.p, rows, sigma)
+            settled = before.size > 0 and np.allclose(stepping.numbers, before, rtol=STEADY)
+            last[:n][trains] = sigma[trains]
         current = problem(limits=bool(side.any()))
         if members:
             spread = _spreads(current, best.p, size)
@@ -132,7 +144,7 @@ def solve(
         best = current.minimise(best.p, progress=progress)
         spent += best.evaluations
         now = np.concatenate([sigma, [tau[of] for of in forward.population], _correlations(whiten)])
-        if now.size == last.size and np.all(np.abs(now / last - 1.0) < SETTLED):
+        if settled and now.size == last.size and np.all(np.abs(now / last - 1.0) < SETTLED):
             break
     return Found(current, replace(best, evaluations=spent), spread)
 
@@ -183,7 +195,7 @@ def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, see
     changed = sigma.copy()
     for one, rows in zip(forward.observations, forward.rows, strict=True):
         used = seen[rows]
-        if one.noise is not None or not used.any():
+        if one.noise is not None or varies(one) or not used.any():
             continue
         left = max(float(used.sum() - leverage[rows][used].sum()), 1.0)
         floor = EXACT * float(np.abs(one.recording.measured).max())
@@ -250,7 +262,7 @@ def screened(found: Found, again: Callable[[Rows], Found]) -> tuple[Found, Rows]
         z[one.problem.rows] /= np.sqrt(np.maximum(1.0 - _leverage(one.problem, one.minimum.p)[one.problem.rows], 0.1))
         for k, (each, part) in enumerate(zip(forward.observations, forward.rows, strict=True)):
             if wanted[k]:
-                known = each.noise is not None
+                known = noise_known(each)
                 size[part] = outliers.beyond(z[part], kept[part], parameters=len(forward.names[k]), known=known)
         return size
 
@@ -296,7 +308,7 @@ def _check(problem: Problem, p: Values) -> ResidualCheck:
     residual = independent(problem, (predicted - problem.measured) / problem.sigma)
     stated = np.zeros(seen.size, dtype=bool)
     for one, rows in zip(forward.observations, forward.rows, strict=True):
-        stated[rows] = one.noise is not None
+        stated[rows] = noise_known(one)
     check = check_residuals(
         residual[seen],
         independent(problem, derivatives / problem.sigma)[:, seen],

@@ -7,7 +7,11 @@ start values are read off the fitted rows; the search does the rest.
 Sources: relaxation by one or two times and the stretched exponential (Kohlrausch 1854); drift as a power of time
 (Karpov et al., J. Appl. Phys. 102, 124503 (2007)); paired pulses (Zucker & Regehr, Annu. Rev. Physiol. 64, 355 (2002));
 STDP windows (Bi & Poo, J. Neurosci. 18, 10464 (1998)); conduction: ohmic, space-charge limited (a power of the voltage)
-and hopping, sinh (Chiu, Adv. Mater. Sci. Eng. 2014, 578168).
+and hopping, sinh (Chiu, Adv. Mater. Sci. Eng. 2014, 578168). The step of one pulse over the conductance: insertion, the
+exchange current x^a (1 − x)^b of an insertion electrode with the occupancy x (Butler–Volmer; Doyle, Fuller & Newman,
+J. Electrochem. Soc. 140, 1526 (1993)), which soft bounds lack: it has a hump; and the exponential step of Gong et al.,
+Nat. Commun. 9, 2102 (2018), towards each end of the range. That the occupancy is linear in the conductance, and that a
+and b need not add up to 1, are our choices.
 """
 
 from __future__ import annotations
@@ -283,6 +287,50 @@ def _cubic() -> Law:
     return Law("cubic", "g·V + g_3·V³", "voltage", params, lambda x, p: np.asarray(p.g * x + p.g_3 * x**3))
 
 
+def _insertion() -> Law:
+    def params(x: Array, y: Array, xu: str, yu: str) -> list[Param]:
+        low, high, span = float(x.min()), float(x.max()), float(np.ptp(x)) or 1.0
+        least = 0.0 if low >= 0.0 else low - 30.0 * span
+        return [
+            _level("middle", y, yu, "step half-way between low and high"),
+            Param("low", max(low - 0.3 * span, least), xu, (least, low), "conductance of an empty device", THE_DATA),
+            Param("high", high + 0.3 * span, xu, (high, high + 30.0 * span), "conductance of a full one", THE_DATA),
+            _plain("exponent_low", 0.5, (0.0, 10.0), "exponent of the occupancy"),
+            _plain("exponent_high", 0.5, (0.0, 10.0), "exponent of what is left of it"),
+        ]
+
+    def value(x: Array, p: Values) -> Array:
+        filled = (x - p.low) / (p.high - p.low)  # rows that are not fitted may lie beyond the ends
+        empty = 2.0 * np.maximum(1.0 - filled, 0.0)
+        return np.asarray(p.middle * (2.0 * np.maximum(filled, 0.0)) ** p.exponent_low * empty**p.exponent_high)
+
+    formula = "middle·(2x)^exponent_low·(2 − 2x)^exponent_high, x = (G − low)/(high − low)"
+    return Law("insertion", formula, "conductance", params, value)
+
+
+def _exponential_ends() -> Law:
+    def params(x: Array, y: Array, xu: str, yu: str) -> list[Param]:
+        low, high = float(x.min()), float(x.max())
+        first, last = _ends(x, y)
+        middle, span = float(np.median(y)), high - low or 1.0
+        reach = 1e-2 * span, 3.0 * span  # further away an end is a parabola
+        made = [_level("rest", y, yu, "step far from both ends", middle)]
+        for end, at, value in (("low", low, first), ("high", high, last)):
+            made += [
+                _level(f"step_{end}", y, yu, f"what is added at the {end} end", value - middle),
+                Param(f"reach_{end}", 0.3 * span, xu, reach, f"how far the {end} end acts", THE_DATA),
+                Param(f"g_{end}", at, xu, (at, at), f"the {end} end of the measured range", THE_DATA),
+            ]
+        return made
+
+    def value(x: Array, p: Values) -> Array:
+        up, down = (x - p.g_low) / p.reach_low, (p.g_high - x) / p.reach_high
+        return np.asarray(p.rest + p.step_low * np.exp(-up) + p.step_high * np.exp(-down))
+
+    formula = "rest + step_low·exp(−(G − g_low)/reach_low) + step_high·exp(−(g_high − G)/reach_high)"
+    return Law("exponential ends", formula, "conductance", params, value)
+
+
 def _of_time(over: str) -> tuple[Law, ...]:
     return (
         _constant(over), _line(over), _logarithm(over), _power(over), _decay(1, over), _stretched(over), _decay(2, over)
@@ -298,6 +346,7 @@ LAWS: Mapping[str, tuple[Law, ...]] = MappingProxyType(
         "stdp window": (_constant("interval"), _window_mirrored(), _window_even(), _window_sides()),
         "i-v": _CONDUCTION,
         "loop": _CONDUCTION,
+        "step table": (_constant("conductance"), _line("conductance"), _insertion(), _exponential_ends()),
     }
 )
 # What a device needs to be told beyond such a curve, of which it takes none by itself.

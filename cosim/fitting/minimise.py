@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import lmfit
@@ -13,8 +14,21 @@ from cosim.devices.base import Array, Values
 UNBOUNDED = (-np.inf, np.inf)
 
 
+class _Plain(lmfit.Parameters):  # type: ignore[misc]
+    """Parameters without constraints: copies share one interpreter, the making of which takes longer than a fit."""
+
+    def __init__(self) -> None:
+        dict.__init__(self)
+        self._asteval = _interpreter()
+
+
+@cache
+def _interpreter() -> Any:
+    return lmfit.Parameters()._asteval
+
+
 def minimise(
-    residual: Callable[[Values], Array],
+    residual: Callable[[Values], Array | float],
     start: Mapping[str, float],
     *,
     bounds: Mapping[str, tuple[float, float]] | None = None,
@@ -26,7 +40,7 @@ def minimise(
     """The least squares of ``residual`` (n,) from ``start``.
 
     Args:
-        residual: of the parameters, weighted.
+        residual: of the parameters, weighted; for emcee the logarithm of a density.
         start: value of each parameter that varies.
         bounds: lower and upper, by parameter; default: none.
         jacobian: derivatives of the residual as the method wants them; default: by differences.
@@ -37,7 +51,7 @@ def minimise(
     Returns:
         lmfit's result; `estimates` are its values with their standard errors.
     """
-    parameters = lmfit.Parameters()
+    parameters = _Plain()
     # lmfit takes identifiers only: "theta[A1]" gets another name there.
     names = {name if name.isidentifier() else f"x{k}_": name for k, name in enumerate(start)}
     for label, name in names.items():

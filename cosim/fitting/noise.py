@@ -88,6 +88,13 @@ class Found:
             said.append(outliers.sentence(self.left, curve, self.deviations / self.scale))
         return said
 
+    def beyond(self) -> Rows:
+        """(n,) rows that are as far from the law as an outlier, whether or not they were left out."""
+        problem, kept = self.problem, self.problem.seen
+        z = self.deviations
+        found = outliers.beyond(z, kept, parameters=len(problem.names), known=self.noise_known)
+        return np.asarray(kept & (found > 1.0))
+
 
 def explain(
     found: Found,

@@ -11,6 +11,7 @@ from cosim.fitting import plateau, plausible
 from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import Observation
 from cosim.fitting.start import bounds_of, start_of
+from cosim.fitting.stepping import require_train
 
 
 def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Observation]:
@@ -18,10 +19,7 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
     found: list[Observation] = []
     for k, spec in enumerate(recipe.observations):
         with at("observations", k):
-            if spec.noise.step:
-                raise InputError(
-                    "noise.step is for a pulse train that is fitted alone", remedy="remove it, or write [data]"
-                )
+            require_train(spec.kind, spec.noise, circuit=spec.circuit is not None)
             whole = recordings.get(spec.name) or recipe.recording(spec)
             if whole.kind != spec.kind:
                 raise InputError(f"a curve of kind {whole.kind!r}; the recipe's is {spec.kind!r}", where=whole.where)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from cosim.data.recording import Curve
@@ -115,6 +116,17 @@ def sentence(left: Rows, curve: Curve, z: Array) -> str:
         f"{rows.size} of {len(curve)} values are outliers ({what}s {listed}{more}; {_times(size.min())} to "
         f"{_times(size.max())} {far}) and were left out; {keep} them"
     )
+
+
+def kept(numbers: NDArray[Any], curve: Curve) -> str:
+    """Which rows lie as far from the law as outliers and were fitted; ``numbers`` of their lines or rows."""
+    what = ("line" if curve.lines else "row") + "s" * (numbers.size > 1)
+    more = f" and {numbers.size - SHOWN} more" if numbers.size > SHOWN else ""
+    listed = ", ".join(str(number) for number in numbers[:SHOWN])
+    lie = "lies further from the law than the noise allows and counts"
+    if numbers.size > 1:
+        lie = "lie further from the law than the noise allows and count"
+    return f"{what} {listed}{more} {lie}"
 
 
 def _times(size: float) -> str:

@@ -174,12 +174,14 @@ class Problem:
 
     def chi_square(self, p: Values) -> float:
         """Sum of the squared residuals; infinite where the model is."""
-        return _squares(self.residual(p))
+        with np.errstate(all="ignore"):  # that there is none is the answer
+            return _squares(self.residual(p))
 
     def chi_squares(self, places: Sequence[Values]) -> list[float]:
         """`chi_square` at each of several places."""
-        made = zip(places, self.forward.predict_each(places), strict=True)
-        return [_squares(self._residual(p, predicted)) for p, predicted in made]
+        with np.errstate(all="ignore"):
+            made = zip(places, self.forward.predict_each(places), strict=True)
+            return [_squares(self._residual(p, predicted)) for p, predicted in made]
 
     def without(self, *fixed: str) -> Problem:
         """The same problem with some parameters held."""
@@ -192,10 +194,14 @@ class Problem:
         return rest if made is None else replace(rest, forward=made[0], sigma=made[1])
 
     def size(self, name: str, value: float) -> float:
-        """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range."""
+        """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range.
+
+        Without any of them it is 1.
+        """
         low, high = self.bounds[name]
         default = next(abs(entry.default) for entry in self.forward.params if entry.name == name)
-        return abs(value) or min(default or high - low, high - low)
+        found = abs(value) or min(default or high - low, high - low)
+        return found if math.isfinite(found) else 1.0
 
     def coordinates(self, start: Values, *, logarithmic: bool = True) -> Coordinates:
         """The coordinates of a search from ``start``."""

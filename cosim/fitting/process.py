@@ -250,7 +250,7 @@ def fit_train(
     spread = TrainNoise(0.2 if step is None else step, 0.3 * found.scale(best.p) if noise is None else 1.0)
     forward = FilteredTrain.of(train, problem.rows, gain=forward.gain, side=problem.side)
     for _ in range(ROUNDS):
-        spread = _most_likely(
+        spread = likely_noise(
             forward, best.p, problem.measured, base, start=spread, read=noise is None, step=step is None
         )
         sigma, gain, width = forward.linear(best.p).filtered(spread, base, problem.rows)
@@ -267,7 +267,7 @@ def fit_train(
     return best, found, TrainNoise(spread.step, spread.read * float(np.median(base[rows])))
 
 
-def _most_likely(
+def likely_noise(
     forward: FilteredTrain, p: Values, measured: Array, noise: Array, *, start: TrainNoise, read: bool, step: bool
 ) -> TrainNoise:
     """The noise that makes the innovations at ``p`` most likely; ``read`` and ``step`` say which of the two varies."""

@@ -86,7 +86,9 @@ def interval(
             for known in [known for known in places if (known - z) * (z - at) > 0.0]:
                 del places[known]
         here = float(frame.x(np.array([z]))[0])
-        near = sorted(places.keys() - ({z} if every else set()), key=lambda known: abs(known - z))
+        known_places = places.keys() - ({z} if every else set())
+        # From inside first: what lies further out may be in a higher valley, and would be believed here.
+        near = sorted(known_places, key=lambda known: ((known - z) * (z - at) > 0.0, abs(known - z)))
         begins = [places[known].with_(**{name: here}) for known in near[:PATHS]]
         along = begins[0].with_(**_along(problem, places[near[0]], name, here, ridge))
         held, best = problem.held(name, along), None

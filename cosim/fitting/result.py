@@ -22,8 +22,9 @@ from cosim.files import write_atomic
 from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.forward import Forward, PointForward
 from cosim.fitting.identify import Identifiability, ParameterVerdict
+from cosim.fitting.problem import Problem
 from cosim.fitting.process import TrainNoise
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import made_with, measured_range
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 from cosim.parameters import CAUTION, NOT_FITTED, ParameterSet, Quantity, listed
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.fitting.heteroscedastic import Growing
+    from cosim.fitting.joint_result import JointResult
     from cosim.fitting.next_measurement import NextMeasurement
+    from cosim.fitting.posterior import Posterior
 
 
 def rms_over_range(residual: Array, measured: Array) -> float:
@@ -108,6 +112,15 @@ class Trial:
         return self.note if self.error is None else f"{self.error:.3%}"
 
 
+def proposed(result: FitResult | JointResult, verdict: Identifiability) -> NextMeasurement | None:
+    """What to measure next where a parameter is left open; None where none is, or nothing would help."""
+    from cosim.fitting.next_measurement import next_measurement
+
+    told = ("identifiable", "conditional")
+    left_open = any(entry.status not in told for entry in verdict.parameters)
+    return next_measurement(result) if verdict.useful and left_open else None
+
+
 @dataclass(frozen=True)
 class ResultRow:
     """A line of the table of results; ``value``, ``stderr``, ``interval`` in ``unit`` (SI)."""
@@ -155,6 +168,9 @@ class FitResult:
         chi_square: of the fitted rows, in units of ``sigma``.
         verdict: what the curve determines.
         cost: evaluations and time.
+        problem: the last one that was solved, ``sigma`` being the noise.
+        posterior: its samples, where they were asked for.
+        growing: the noise that the recipe should state, where it grows with the reading.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
@@ -181,6 +197,9 @@ class FitResult:
     chi_square: float
     verdict: Identifiability
     cost: Cost
+    problem: Problem = field(repr=False)
+    posterior: Posterior | None = field(default=None, repr=False)
+    growing: Growing | None = None
 
     @property
     def residuals(self) -> Array:
@@ -211,16 +230,7 @@ class FitResult:
     @cached_property
     def proposal(self) -> NextMeasurement | None:
         """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
-        from cosim.fitting.next_measurement import next_measurement
-
-        told = ("identifiable", "conditional")
-        left_open = any(entry.status not in told for entry in self.verdict.parameters)
-        return next_measurement(self) if self.designed and self.verdict.useful and left_open else None
-
-    @property
-    def designed(self) -> bool:
-        """Whether further measurements can be designed: of a device's own curve, with no circuit around it."""
-        return not isinstance(self.forward, PointForward)
+        return proposed(self, self.verdict) if not isinstance(self.forward, PointForward) else None
 
     @property
     def points(self) -> str:
@@ -338,6 +348,7 @@ class FitResult:
             "data_sha256": self.curve.fingerprint,
             **({"data_rows": str(self.curve.reading)} if self.curve.reading is not None else {}),
             "recipe_sha256": self.recipe.fingerprint(),
+            **measured_range([self.curve]),
             **made_with(),
             **self.forward.provenance(),
         }
@@ -398,6 +409,7 @@ class FitResult:
                 "reduced_chi_square": number(check.reduced_chi_square),
             },
             **judgement(self.verdict, self.cost),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_json()}),
             "provenance": self.provenance(),
         }
 

@@ -21,6 +21,7 @@ from cosim.fitting.explore import explore
 from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.residuals import EXACT, SUSPICIOUS, runs_test
+from cosim.fitting.uncertainty import covariance_of, natural_size
 
 # A relative misfit of two minima that counts as the same one.
 SAME = 1e-6
@@ -37,6 +38,10 @@ PROBES = 8
 SAME_ROW = 1e-9
 # Half of the points lie within this factor of the start, the others within the bounds.
 NEAR, FAR = 30.0, 1e4
+# From so many rows on one start is enough where it ends in noise with every parameter known to this part of its size:
+# in 150 trains of 60 to 500 pulses that were searched on, nothing was then lower by more than 0.3 of the noise's
+# variance (kinks of chi-square where a threshold passes a pulse).
+ROWS_ENOUGH, KNOWN = 100, 0.1
 # A law that leaves more than this share of the measured values' variance is searched on.
 UNEXPLAINED = 0.1
 
@@ -95,6 +100,8 @@ def search(
         return _agree(minima) and not _doubtful(problem, _lowest(minima))
 
     follow(start)
+    if minima and _sufficient(problem, minima[0]):
+        return minima[0]
     for point in others:
         if settled():
             return _lowest(minima)
@@ -178,6 +185,18 @@ def _doubtful(problem: Problem, minimum: Minimum) -> bool:
     if minimum.chi_square > UNEXPLAINED * float(np.sum((measured - measured.mean()) ** 2)):
         return True
     return bool(runs_test(residual) < SUSPICIOUS) or not problem.slopes(minimum.p, problem.names).any(axis=1).all()
+
+
+def _sufficient(problem: Problem, minimum: Minimum) -> bool:
+    """Whether no second start is needed to confirm a minimum: noise is left, and the law is all but straight there."""
+    p = minimum.p
+    if not minimum.converged or problem.points < ROWS_ENOUGH or _doubtful(problem, minimum):
+        return False
+    known = covariance_of(problem, p, scale=problem.scale(p))
+    if known.at_bound or known.names != problem.names:
+        return False
+    sizes = (natural_size(problem, name, float(p[name])) for name in problem.names)
+    return bool(np.all(np.sqrt(np.diag(known.covariance)) < KNOWN * np.fromiter(sizes, dtype=float)))
 
 
 def dead(problem: Problem, start: Values) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ ITERATIONS = 60
 
 def accumulate(slope: Array, source: Array) -> Array:
     """The recursion y_0 = source_0, y_{k+1} = slope_k y_k + source_{k+1}; (n,), (n + 1, m) -> (n + 1, m)."""
+    if not source.size:  # LAPACK's wrapper writes beyond the memory of no columns
+        return source
     band = np.empty((2, source.shape[0]), order="F")  # its diagonal, of ones, is not read
     band[1, :-1] = -slope
     return np.asarray(dtbtrs(band, source, uplo="L", diag="U")[0])

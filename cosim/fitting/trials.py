@@ -23,7 +23,8 @@ from cosim.fitting.laws import CONSTANT, LAWS
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import HeldOut
-from cosim.fitting.search import search
+from cosim.fitting.released import exact_scales
+from cosim.fitting.search import scattered, search
 from cosim.fitting.start import bounds_of, other_starts, start_of
 from cosim.fitting.uncertainty import natural_size
 
@@ -84,12 +85,27 @@ class Tried:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A ``device``, with its choice of the law of ``ramps``, or a ``law`` that belongs to none, and a ``title``."""
+    """A ``device``, with its choice of the law of ``ramps``, or a ``law`` that belongs to none, and a ``title``.
+
+    ``turned``: the columns whose sign is turned before it is fitted.
+    """
 
     title: str
     device: str = ""
     law: str = ""
     ramps: Mapping[str, str] = field(default_factory=dict)
+    turned: tuple[str, ...] = ()
+
+    def turn(self, *columns: str) -> Candidate:
+        """The same candidate, of a curve whose ``columns`` have the other sign."""
+        return replace(self, title=f"{self.title} ({' and '.join(columns)} turned)", turned=columns)
+
+    def of(self, curve: Curve) -> Curve:
+        """The curve with the columns ``turned`` that it is fitted to."""
+        if not self.turned:
+            return curve
+        columns = {name: -column if name in self.turned else column for name, column in curve.columns.items()}
+        return curve.with_(columns=columns)
 
     def recipe(self, curve: Curve, name: str, vary: tuple[str, ...]) -> FitRecipe:
         """The recipe that fits it to a curve."""
@@ -157,6 +173,7 @@ def try_out(candidate: Candidate, curve: Curve, held: Rows, clipped: Rows) -> Tr
 
     Raises `CosimError`, or what scipy raises at infinite numbers.
     """
+    curve = candidate.of(curve)
     recipe = candidate.recipe(curve, "trial", ("all",))
     fitted, held = ~held & ~clipped, held & ~clipped
     forward = recipe.forward_of(curve, fitted, recipe.ramps)
@@ -166,11 +183,17 @@ def try_out(candidate: Candidate, curve: Curve, held: Rows, clipped: Rows) -> Tr
     if count <= len(names) + 1:
         names = names[: max(1, count - 2)]
     bounds = bounds_of(forward, names, {})
-    start = start_of(recipe, forward, bounds, {})[0]
+    start, outside = start_of(recipe, forward, bounds, {})
     forward.check(start)
     problem = Problem(forward, y, np.full(y.size, float(np.std(y[fitted]))), fitted, names, bounds)
     acting = [name for name, row in zip(names, problem.slopes(start, names), strict=True) if np.any(row)]
     problem = replace(problem, names=tuple(acting) or names)
+    if candidate.device:
+        model = device(candidate.device)
+        states = {state.initial for state in model.states}
+        plain = [entry.name for entry in model.params if not entry.role and entry.name not in states]
+        scales = exact_scales(problem, [start, *scattered(problem, start, points=8, best=2)], plain)
+        problem, start = problem.without(*scales), start.with_(**{name: outside[name] for name in scales})
     if candidate.law:
         minimum, note = search(problem, start), ""
     else:

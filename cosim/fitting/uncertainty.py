@@ -83,7 +83,8 @@ def natural_size(problem: Problem, name: str, value: float) -> float:
     scale = entry.is_scale or (not default and high - low > DECADES * abs(value))
     if not physical[0] <= 0.0 <= physical[1] or (scale and value):
         return abs(value)
-    return max(abs(value), min(default or high - low, high - low))
+    usual = min(default or high - low, high - low)
+    return max(abs(value), usual) if np.isfinite(usual) else abs(value) or 1.0
 
 
 def _pressed(problem: Problem, p: Values, name: str, bound: float, *, scale: float) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tomli_w
 
+from cosim.data.spec import ColumnSpec, DataSpec
 from cosim.files import write_atomic
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.result import FitResult
@@ -44,11 +45,35 @@ def write(result: FitResult | JointResult, path: Path, *, anyway: bool = False) 
     return [result.save(path), write_atomic(path.with_suffix(".json"), told + "\n")], ""
 
 
-def write_recipe(result: FitResult, path: Path, *, data: Path) -> Path:
-    """The recipe of a result as a file that `cosim fit` takes, with ``data`` as its file, from the recipe's folder."""
-    body = result.recipe.model_dump(mode="json", exclude_defaults=True)
+def write_recipe(result: FitResult, path: Path, *, data: Path, cut: bool = False) -> Path:
+    """The recipe of a result as a file that `cosim fit` takes, with ``data`` as its file, from the recipe's folder.
+
+    ``cut``: ``data`` is what `write_rows` wrote, not the file that was measured.
+    """
+    recipe = result.recipe
+    if cut:
+        signs = {name: spec.sign for name, spec in recipe.data.columns.items()}
+        columns = {
+            name: ColumnSpec(name=name, unit=unit, sign=signs.get(name)) for name, unit in result.curve.units.items()
+        }
+        spec = DataSpec(
+            kind=result.curve.kind, columns=columns, conditions=recipe.data.conditions,
+            compliance=recipe.data.compliance,
+        )  # fmt: skip
+        recipe = recipe.model_copy(update={"data": spec})
+    body = recipe.model_dump(mode="json", exclude_defaults=True)
     body["data"]["file"] = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     return write_atomic(path, tomli_w.dumps(body))
+
+
+def write_rows(result: FitResult, path: Path) -> Path:
+    """The rows of a result as they were measured, as a file with a column for each quantity (SI)."""
+    curve, specs = result.curve, result.recipe.data.columns
+    turned = [name for name, spec in specs.items() if spec.sign == -1]
+    columns = [-column if name in turned else column for name, column in curve.columns.items()]
+    lines = [",".join(repr(float(value)) for value in row) for row in zip(*columns, strict=True)]
+    head = [f"# cut out of {curve.source or 'a recording'}", ",".join(curve.columns)]
+    return write_atomic(path, "\n".join([*head, *lines]) + "\n")
 
 
 def _plain(value: object) -> object:

@@ -16,6 +16,7 @@ from cosim.fitting.auto import TRIED
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.problem import Problem
 from cosim.fitting.result import FitResult
+from cosim.parameters import listed
 from cosim.report import fit_figures as figures
 from cosim.report.html import Mark, Report
 from cosim.report.style import COLOURS, new_figure, plain, styled
@@ -122,8 +123,27 @@ def _fit(report: Report, result: FitResult) -> None:
         report.text(f"Without a profile, for time: {', '.join(left)}.", mark="note")
     if len(result.uncertainty.names) > 1:
         report.figure(figures.plot_correlation(result), "Correlation of the parameters' errors.")
+    _posterior(report, result)
     _said(report, result)
     _read(report, result)
+
+
+def _posterior(report: Report, result: FitResult | JointResult) -> None:
+    found = result.posterior
+    if found is None:
+        return
+    rows = []
+    for name, unit in zip(found.names, found.units, strict=True):
+        (low, high), (a, b) = found.interval(name), found.likelihood[name]
+        fit = "–" if math.isnan(a) else f"{a:.4g} .. {b:.4g}"
+        rows.append((name, f"{found.median(name):.6g}", f"{low:.4g} .. {high:.4g}", fit, unit))
+    report.table(("parameter", "median", "95 % of the samples", "95 % interval of the fit", "unit"), rows)
+    report.figure(
+        found.figure(),
+        "Posterior: samples of each parameter and of each pair. Dashed: 95 % of the samples; dotted: the interval of "
+        "the fit; lines around 68 and 95 %.",
+    )
+    report.text(f"Posterior: {found}.", mark="good" if found.long_enough else "note")
 
 
 def _parameters(report: Report, result: FitResult | JointResult) -> None:
@@ -134,13 +154,15 @@ def _parameters(report: Report, result: FitResult | JointResult) -> None:
         stderr = "–" if row.stderr is None else f"{row.stderr:.2g}"
         rows.append((row.name, f"{row.value:.6g}", stderr, ends, row.unit, row.verdict.status, row.verdict.source))
     report.table(("parameter", "value", "std. error", "95 % interval", "unit", "verdict", "interval from"), rows)
+    if result.held:
+        report.text(f"Held: {listed(result.held)}.", mark="note")
 
 
 def _said(report: Report, result: FitResult | JointResult) -> None:
     names = [row.name for row in result.rows()]
     if isinstance(result, FitResult):
         names = [entry.name for entry in result.forward.params]
-    proposed = isinstance(result, FitResult) and result.proposal is not None
+    proposed = result.proposal is not None
     report.text("What the fit says:")
     for sentence in result.verdict.sentences(remedies=not proposed):
         report.text(_sentence(sentence, names), mark="" if result.verdict.trustworthy else "bad")
@@ -156,7 +178,7 @@ def next_steps(result: FitResult | JointResult) -> list[str]:
     verdict, check = result.verdict, result.verdict.residuals
     if not verdict.useful:
         return ["check the columns, their units and the sign of what was applied; then try another law"]
-    proposal = result.proposal if isinstance(result, FitResult) else None
+    proposal = result.proposal
     said = [] if proposal is None else [f"measure {proposal}"]
     if check.too_large:
         said.append("state the noise that repeated reads show, or look for another law")
@@ -202,6 +224,7 @@ def _joint(report: Report, result: JointResult) -> None:
     report.table(("observation", "RMS of the range, fitted", "held out"), rows)
     if result.spreads:
         report.table(("population", "spread"), [(name, str(spread)) for name, spread in result.spreads.items()])
+    _posterior(report, result)
     _said(report, result)
     report.code("\n".join(f"{name:<14} {value}" for name, value in result.provenance().items()))
 

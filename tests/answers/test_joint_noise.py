@@ -142,7 +142,7 @@ def test_outliers_are_those_of_their_observation() -> None:
 @pytest.mark.parametrize(
     ("noise", "compliance", "says"),
     [
-        ({"step": "fit"}, None, "noise.step is for a pulse train that is fitted alone"),
+        ({"step": "fit", "correlation": 0.5}, None, "noise.step and noise.correlation are two models"),
         ({"correlation": 0.5}, "100 uS", "A has clipped values, and correlated noise is not for these"),
     ],
 )

@@ -187,7 +187,9 @@ def test_the_clipper_names_its_weak_parameters(diodes):
     assert found.verdict["r_2"].status == "identifiable"
 
 
-@pytest.mark.parametrize(("seed", "name"), [(1, "ratio"), (29, "alpha_p"), (36, "alpha_p"), (50, "theta_n")])
+@pytest.mark.parametrize(
+    ("seed", "name"), [(1, "ratio"), (8, "gamma_p"), (29, "alpha_p"), (36, "alpha_p"), (50, "theta_n")]
+)
 def test_an_interval_does_not_end_where_a_search_does(seed, name):
     """A value at which the others, looked for from the truth, leave a chi-square below the level lies inside."""
     one = coverage_rows.row("30 pulses")
@@ -201,7 +203,7 @@ def test_an_interval_does_not_end_where_a_search_does(seed, name):
     assert problem.without(name).minimise(truth).chi_square < level
     entry = found.verdict[name]
     assert entry.interval[0] <= one.truth[name] <= entry.interval[1]
-    assert (entry.status == "not identifiable") == (seed == 1)
+    assert (entry.status == "not identifiable") == (seed in (1, 8))
     if seed == 1:  # flat where it ended, at its bound, and limited by the curve all the same
         low, high = entry.interval
         assert f"ratio is not determined by these data: any value from {low:.3g} to {high:.3g} fits" in entry.reason
@@ -255,20 +257,3 @@ def test_a_parameter_at_a_bound_has_an_interval():
     assert (entry.status, entry.source) == ("at bound", "profile likelihood")
     assert 115e-6 < entry.interval[0] <= 119e-6
     assert entry.interval[1] == np.inf
-
-
-# --- the claim --------------------------------------------------------------------------------------------------
-
-
-def test_the_rows_of_the_claim():
-    assert {"virtual_lab/access", "clipper", "varying steps"} <= set(coverage_rows.names())
-    found = coverage_rows.summary(coverage_rows.draws("virtual_lab/access", range(8)))
-    assert found["draws"] == 8
-    assert found["failed"] == 0
-    assert found["pooled_95"][0] < found["pooled"] <= 1.0
-    assert found["pooled"] >= 0.75  # 24 intervals of 95 %
-    poor = [coverage_rows.Draw({"a": k % 2 == 0, "b": True}, frozenset({"a"})) for k in range(40)]
-    bad = coverage_rows.summary(poor)
-    assert not bad["inside"]
-    assert bad["worst"] == ["a", 0.5]
-    assert (bad["undetermined"], bad["undetermined_held"]) == (40, 20)

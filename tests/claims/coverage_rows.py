@@ -1,27 +1,25 @@
-"""Does a 95 % interval hold the truth in 95 % of the cases? A row for each recipe and each kind of noise.
+"""The rows of the claim `coverage_claim`: a recipe, a laboratory and its truth, and what the fit of a draw says.
 
-Rows are trains of a threshold memristor under the noise that laboratories have, the clipper, and every shipped recipe
-whose curve ships with it: that is fitted once, and its curve drawn again from the fit with the noise of the fit. No
-recipe of a row says what noise it has. Each draw is a fit; a row ends after `DRAWS` of them or `MINUTES`, and says how
-many there were. A parameter without an interval counts as one that does not hold the truth.
+Rows are trains of a threshold memristor under the noise that laboratories have, ramps of equal pulses, the clipper, and
+every shipped recipe whose curve ships with it: that is fitted once, and its curve drawn again from the fit with the
+noise of the fit. No recipe of a row says what noise it has. A parameter without an interval counts as one that does not
+hold the truth.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
-from typing import Any
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
-from claims import clipper
-from claims.base import Claim, Figures, Report
+from claims import clipper, coverage
 from claims.coverage import Lab, noisy
-from cosim.campaign.executors import cores
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
@@ -29,12 +27,11 @@ from cosim.devices.registry import devices
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import CosimError, FitError
 from cosim.fitting.extract import extract
+from cosim.fitting.forwards.equal_pulses import RampForward
+from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
 from cosim.resources import folder
-from cosim.statistics.yields import interval
 
-DRAWS, MINUTES, CHUNK = 1000, 10.0, 5
-POOLED, EACH = (0.93, 0.97), (0.90, 0.98)
 # What a memristor of the rows has, and how its trains are read: our choice.
 TRUTH = {
     "theta_p": 1.1, "theta_n": 1.2, "alpha_p": 0.8, "alpha_n": 0.9, "gamma_p": 1.5, "gamma_n": 1.4, "ratio": 9.0,
@@ -86,10 +83,18 @@ TRAINS = {
     "300 pulses": TrainLab(),
     "60 pulses": TrainLab(60),
     "30 pulses": TrainLab(30),
-    "correlated reads": TrainLab(correlation=0.6),
+    "strongly correlated reads": TrainLab(correlation=0.6),
+    "weakly correlated reads": TrainLab(correlation=0.3),
     "varying steps": TrainLab(read=0.01, step=0.3),
     "outliers": TrainLab(outliers=0.02),
+    "mixed noise": TrainLab(read=0.01, step=0.2, outliers=0.02),
 }
+# Two ramps of 100 equal pulses each, up and down, whose starts are fitted; our choice.
+RAMPS = {
+    "low": 20e-6, "high": 110e-6, "strength_p": 0.15, "strength_n": 0.12, "gamma_p": 1.6, "gamma_n": 1.3,
+    "start_p": 0.1, "start_n": 0.9,
+}  # fmt: skip
+CLIPPER, EQUAL = "clipper", "equal pulses"
 
 
 @dataclass(frozen=True)
@@ -116,22 +121,35 @@ def shipped() -> list[str]:
 
 def names() -> list[str]:
     """Of all rows."""
-    return [*TRAINS, "clipper", *shipped()]
+    return [*TRAINS, EQUAL, CLIPPER, *shipped()]
 
 
-@lru_cache(maxsize=2)
+@cache
 def row(name: str) -> Row:
     """A row by its name."""
     if name in TRAINS:
-        vary = tuple(TRUTH)
         body = {
             "name": "train",
             "device": "threshold_memristor",
             "data": {"kind": "pulse train"},
-            "fit": {"vary": vary},
+            "fit": {"vary": tuple(TRUTH)},
         }
         return Row(FitRecipe.model_validate(body), TRAINS[name], TRUTH)
-    if name == "clipper":
+    if name == EQUAL:
+        body = {
+            "name": "ramps",
+            "device": "threshold_memristor",
+            "data": {"kind": "equal pulses"},
+            "ramps": {"start": "shared"},
+            "fit": {"vary": tuple(RAMPS)},
+        }
+        # The law's bounds come from the reads that it is made with: any through the whole range.
+        up = np.linspace(RAMPS["low"], RAMPS["high"], 101)
+        blank = Curve.equal_pulses([up, up[::-1]], polarity=[1, -1])
+        forward = RampForward(ThresholdMemristor(), blank, np.ones(len(blank), dtype=bool), start="shared")
+        clean = blank.with_measured(forward.predict(Values(RAMPS)))
+        return Row(FitRecipe.model_validate(body), noisy(clean, sigma=0.02 * RAMPS["high"]), RAMPS)
+    if name == CLIPPER:
         devices()["clipper"] = clipper.Clipper()
         return Row(clipper.recipe(), clipper.lab, clipper.TRUTH)
     recipe = FitRecipe.load(name)
@@ -142,85 +160,54 @@ def row(name: str) -> Row:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one fit said: of each parameter whether the interval held the truth, and whether it is determined."""
+    """What the fit of a draw said.
 
+    Args:
+        seed: of the draw.
+        held: parameter → whether its interval, or the range that a verdict states instead, holds the truth.
+        status: parameter → the verdict in two words; empty where there was no fit.
+        failed: why there was no fit.
+        seconds: of the processor.
+    """
+
+    seed: int
     held: Mapping[str, bool]
-    undetermined: frozenset[str]
+    status: Mapping[str, str]
     failed: str = ""
+    seconds: float = 0.0
+
+    def undetermined(self, name: str) -> bool:
+        """Whether the verdict states a range, and not a value with an interval."""
+        return self.status.get(name) in ("not identifiable", "at bound")
 
 
-def draws(name: str, seeds: range) -> list[Draw]:
+def draws(name: str, seeds: Iterable[int]) -> list[Draw]:
     """The fits of some seeds of a row."""
     one, found = row(name), []
     for seed in seeds:
+        began = time.process_time()
         try:
             result = extract(one.recipe, one.lab(np.random.default_rng(seed)))
         except FitError as error:
-            found.append(Draw(dict.fromkeys(one.recipe.fit.vary, False), frozenset(), str(error)))
+            held = dict.fromkeys(one.recipe.fit.vary, False)
+            found.append(Draw(seed, held, {}, str(error), time.process_time() - began))
             continue
-        held, undetermined = {}, set[str]()
-        for name_, entry in ((name_, result.verdict[name_]) for name_ in result.names):
-            held[name_] = bool(entry.interval[0] <= float(one.truth[name_]) <= entry.interval[1])
-            if entry.status in ("not identifiable", "at bound"):
-                undetermined.add(name_)
-        found.append(Draw(held, frozenset(undetermined)))
+        verdicts = {n: result.verdict[n] for n in result.names}
+        held = {n: bool(v.interval[0] <= float(one.truth[n]) <= v.interval[1]) for n, v in verdicts.items()}
+        status = {n: str(v.status) for n, v in verdicts.items()}
+        found.append(Draw(seed, held, status, seconds=time.process_time() - began))
     return found
 
 
-def summary(found: list[Draw]) -> dict[str, Any]:
-    """The figures of a row; the interval of the pooled share counts a draw as one trial, not each parameter."""
-    by = {name: float(np.mean([one.held[name] for one in found])) for name in found[0].held}
-    pooled, worst = float(np.mean(list(by.values()))), max(by, key=lambda name: abs(by[name] - 0.95))
-    low, high = interval(round(pooled * len(found)), len(found), method="wilson")
-    outside = not POOLED[0] <= pooled <= POOLED[1] or not all(EACH[0] <= share <= EACH[1] for share in by.values())
-    open_ = [one.held[name] for one in found for name in one.undetermined]
-    return {
-        "draws": len(found),
-        "pooled": round(pooled, 4),
-        "pooled_95": [round(low, 4), round(high, 4)],
-        "worst": [worst, round(by[worst], 4)],
-        "undetermined": len(open_),
-        "undetermined_held": sum(open_),
-        "failed": sum(bool(one.failed) for one in found),
-        "inside": not outside,
-    }
-
-
-def measure(tell: Report) -> Figures:
-    """Each row's shares, and how many rows lie outside the bands."""
-    rows, table = names(), dict[str, Any]()
-    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
-        for name in rows:
-            table[name] = summary([one for part in _chunks(pool, name, tell) for one in part])
-    count = sum(entry["undetermined"] for entry in table.values())
-    return {
-        "rows": table,
-        "outside": sum(not entry["inside"] for entry in table.values()),
-        "lowest_pooled": min(entry["pooled"] for entry in table.values()),
-        "undetermined_share": sum(entry["undetermined_held"] for entry in table.values()) / count if count else 1.0,
-    }
-
-
-def _chunks(pool: ProcessPoolExecutor, name: str, tell: Report) -> Iterator[list[Draw]]:
-    """The draws of a row, as many as its time allows."""
-    began, following, done = time.monotonic(), iter(range(0, DRAWS, CHUNK)), 0
-    waiting: set[Future[list[Draw]]] = set()
-    while True:
-        in_time = time.monotonic() - began < 60.0 * MINUTES
-        while in_time and len(waiting) < 2 * cores() and (first := next(following, None)) is not None:
-            waiting.add(pool.submit(draws, name, range(first, min(first + CHUNK, DRAWS))))
-        if not waiting:
-            return
-        ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in ended:
-            done += CHUNK
-            tell(f"{name}: {done} of {DRAWS} draws")
-            yield future.result()
-
-
-COVERAGE = Claim(
-    "coverage",
-    "95 % intervals hold the truth in 93 to 97 % of the draws of every recipe, of each parameter in 90 to 98 %",
-    measure,
-    {"outside": (None, 0), "lowest_pooled": (POOLED[0], None), "undetermined_share": (POOLED[0], None)},
-)
+def fingerprint(name: str) -> str:
+    """A hash of all that the draws of a row depend on: the code, the libraries, the row, and its recipe and curve."""
+    files = [Path(module.__file__ or "") for module in (clipper, coverage)] + [Path(__file__)]
+    if name not in (*TRAINS, EQUAL, CLIPPER):
+        recipe = folder("fits") / f"{name}.toml"
+        files += [recipe, recipe.parent / str(FitRecipe.load(recipe).data.file)]
+    parts = [
+        name,
+        json.dumps(made_with(), sort_keys=True),
+        *(hashlib.sha256(f.read_bytes()).hexdigest() for f in files),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -27,6 +27,7 @@ from cosim.devices.base import Array
 from cosim.fitting.extract import extract
 from cosim.fitting.joint import extract_joint
 from cosim.fitting.joint_recipe import JointRecipe, load_recipe
+from cosim.fitting.laws import LAWS
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.result import FitResult
 from cosim.parameters import ParameterSet
@@ -91,17 +92,30 @@ def _aihwkit(found: FitResult) -> Figures:
     return said if whole.any() else said | {"aihwkit_was_given_the_held_out_rows": True}
 
 
+def _by_law(recipe: FitRecipe, curve: Recording) -> list[FitResult]:
+    """The same rows by each law that belongs to no device."""
+    fits = []
+    for law in LAWS.get(curve.kind, ()):
+        body = {"name": recipe.name, "law": law.name, "data": {"kind": curve.kind}, "held_out": recipe.held_out,
+                "noise": recipe.noise}  # fmt: skip
+        vary = [entry.name for entry in law.params(curve[law.over], curve.measured, "S", "S") if np.ptp(entry.bounds)]
+        fits.append(extract(FitRecipe.model_validate({**body, "fit": {"vary": vary}}), curve))
+    return fits
+
+
 def _one(name: str) -> Figures:
-    """The row of one curve."""
+    """The row of one curve; of steps of unknown pulses that of the device or law with the lowest AICc."""
     recipe = load_recipe(find("fits", name, suffix=".toml"))
     assert isinstance(recipe, FitRecipe)
     began = time.process_time()
-    found = extract(recipe)
+    device = extract(recipe)
     took = time.process_time() - began
-    curve, out = found.curve, found.held_out
+    curve, out = device.curve, device.held_out
+    found = min([device, *_by_law(recipe, curve)], key=lambda one: one.criteria.aicc)
     row: Figures = {
         "cosim": _share((found.predicted - curve.measured)[out], curve.measured),
-        "law": found.choice or recipe.device,
+        "cosim_device": _share((device.predicted - curve.measured)[out], curve.measured),
+        "law": found.recipe.law or found.choice or recipe.device,
         "parameters": len(found.names),
         **_polynomials(found),
         "verdict": found.verdict.summary,

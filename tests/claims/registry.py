@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
-from claims.coverage_rows import COVERAGE
+from claims.coverage_claim import COVERAGE
 from claims.engines import ENGINES
 from claims.exports import EXPORTS
 from claims.fits import FITS_CLAIM

@@ -35,7 +35,7 @@ for module in pkgutil.walk_packages(cosim.__path__, "cosim."):
 EVERY_OPTIONAL_PACKAGE = """
 from cosim.errors import EngineMissing
 from cosim.packages import optional
-for name in ("sklearn.datasets", "numba", "fipy", "pyamg", "pyarrow", "dask", "distributed", "dask_jobqueue"):
+for name in ("sklearn.datasets", "numba", "fipy", "pyamg", "pyarrow", "dask", "distributed", "dask_jobqueue", "emcee"):
     before = process()
     try:
         optional(name, extra="all", needed_by="this")

@@ -58,6 +58,8 @@ def test_its_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = getattr(cosim, name).__doc__
     if "digits" in text and find_spec("sklearn") is None:
         pytest.skip("the package scikit-learn is not installed (extra 'train')")
+    if "emcee" in text and find_spec("emcee") is None:
+        pytest.skip("the package emcee is not installed (extra 'posterior')")
     monkeypatch.chdir(tmp_path)
     test = doctest.DocTestParser().get_doctest(text, {"cosim": cosim, "__name__": "example"}, name, None, 0)
     assert test.examples, f"the docstring of {name} has no example"

@@ -20,7 +20,7 @@ from cosim.data import select
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import MAX_BYTES, lines_of, read_text
 from cosim.data.readers.formats import read_file
-from cosim.data.readers.tables import Layout, Table, several
+from cosim.data.readers.tables import Layout, Table, TextTable, several
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
@@ -238,6 +238,8 @@ def _columns(table: Table, spec: DataSpec) -> Curve:
     for row, (name, index) in zip(values, indices.items(), strict=True):
         column = spec.columns[name]
         unit = unit_of(table, index, column.unit, name=name, allowed=wanted[name])
+        if isinstance(table, TextTable) and column.unit:
+            table.check_prefixes(index, unit)
         full, si[name] = to_si(row, unit, name=name, allowed=wanted[name], conditions=conditions)
         columns[name] = (column.sign or 1) * full[first + shifts[name] :][:n]
         own = table.unit(index)

@@ -64,7 +64,7 @@ def delimiter_of(lines: Sequence[str]) -> str:
 
     def score(sign: str) -> int:
         rows = (split(line, sign) for line in sample)
-        return sum(sum(map(is_number, cells)) for cells in rows if len(cells) > 1)
+        return sum(sum(map(is_reading, cells)) for cells in rows if len(cells) > 1)
 
     signs = (";", "\t", ",", "")
     found = {sign: score(sign) for sign in signs}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from cosim.data.readers.cells import number
 from cosim.data.readers.table import Record, TextFile
 from cosim.data.readers.tables import TextRow
 
@@ -71,4 +72,7 @@ def prepare(file: TextFile) -> TextFile:
         notes.append(
             f"a Keysight EasyEXPERT file without DataUnit: {', '.join(assumed)} is assumed where no unit is stated"
         )
-    return replace(file, records=made, notes=(*file.notes, *notes), implied=_unit, assumed=True)
+    stated = [values for name, values in limits.items() if "primary" in name.casefold()] or list(limits.values())
+    limit = number(stated[0], ".") if len(stated) == 1 else None
+    known = {} if limit is None else {"": limit}
+    return replace(file, records=made, notes=(*file.notes, *notes), implied=_unit, assumed=True, limits=known)

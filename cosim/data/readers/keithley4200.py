@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cosim.data.readers import excel
+from cosim.data.readers.cells import number
 from cosim.data.readers.table import TextFile
 from cosim.data.readers.tables import Layout, TextTable
 
@@ -36,7 +37,14 @@ def is_it(files: list[TextFile]) -> bool:
 def tables(path: Path, files: list[TextFile], layout: Layout, *, format: str) -> tuple[TextTable, ...]:
     """The records of ``Data`` and of each repetition."""
     notes = tuple(note for file in files if file.name.casefold() == "settings" for note in _limits(file))
-    data = [replace(file, implied=_unit, notes=notes) for file in files if _DATA.fullmatch(file.name)]
+    limits = {
+        terminal: limit
+        for file in files
+        if file.name.casefold() == "settings"
+        for terminal, cell in _compliance(file)
+        if (limit := number(cell, ".")) is not None
+    }
+    data = [replace(file, implied=_unit, notes=notes, limits=limits) for file in files if _DATA.fullmatch(file.name)]
     return excel.of_sheets(path, data, layout, format=format)
 
 
@@ -49,14 +57,19 @@ def _unit(title: str) -> str:
 
 def _limits(settings: TextFile) -> list[str]:
     """The compliance of each terminal, in words."""
+    listed = ", ".join(f"{title} {cell}" for title, cell in _compliance(settings))
+    return [f"compliance by the settings: {listed}"] if listed else []
+
+
+def _compliance(settings: TextFile) -> list[tuple[str, str]]:
+    """The compliance of each terminal that has one, as it is written."""
     terminals: tuple[str, ...] = ()
-    found = []
+    found: list[tuple[str, str]] = []
     for row in settings.rows:
         name = row.cells[0].casefold()
         if name in ("device terminal", "terminal", "name") and not terminals:
             terminals = row.cells[1:]
         elif name == "compliance":
             cells = zip(terminals, row.cells[1:], strict=False)
-            listed = ", ".join(f"{title} {cell}" for title, cell in cells if title and cell and cell.upper() != "N/A")
-            found += [f"compliance by the settings: {listed}"] if listed else []
+            found += [(title, cell) for title, cell in cells if title and cell and cell.upper() != "N/A"]
     return found

@@ -16,8 +16,8 @@ import csv
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosim.data.readers import cells as text
@@ -50,6 +50,7 @@ class TextFile:
         records: where the rows are tagged: already divided.
         notes: what was done to the rows.
         name: of the sheet.
+        limits: as of a `Table`.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class TextFile:
     records: Sequence[Record] = ()
     notes: tuple[str, ...] = ()
     name: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def head(self, count: int = 60) -> Sequence[TextRow]:
         """The first rows, which show what wrote the file."""
@@ -254,7 +256,7 @@ def _table(source: TextFile, record: Record, layout: Layout, format: str) -> Tex
         file, titles, names, tuple(body), delimiter, header.line if header else None, layout,
         (*source.notes, *notes), channels,
         implied={title: source.implied(title) for title in titles} if source.implied else {},
-        assumed=source.assumed, name=record.name or source.name, format=format,
+        assumed=source.assumed, limits=source.limits, name=record.name or source.name, format=format,
     )  # fmt: skip
 
 

@@ -84,6 +84,7 @@ class Table:
         assumed: whether ``implied`` is but likely, so that a recipe may state another unit.
         name: of the record: a sheet, a group, a plot.
         format: title of the format that it came in; "" for plain text.
+        limits: compliance of currents (A), by what their titles begin with, where the file states it.
     """
 
     path: Path
@@ -99,6 +100,7 @@ class Table:
     assumed: bool = False
     name: str = ""
     format: str = ""
+    limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def lines(self) -> Sequence[int]:
@@ -249,6 +251,21 @@ class TextTable(Table):
             raise self.bad(row, column, f"{cell!r} is an instrument's mark for an overflow or a failed reading")
         return value
 
+    def check_prefixes(self, column: int, unit: str) -> None:
+        """Refuse a cell with an SI prefix where the ``unit`` that a recipe gives has one: either may be meant."""
+        if units.dimension(unit)[0] == 1.0 or not (text.is_prefix(unit[:1]) or text.is_prefix(unit[:2])):
+            return
+        for row in self.rows:
+            if text.is_prefix(text.suffix(row.cell(column))):
+                raise self._twice(row, column, unit, "which has a prefix too")
+
+    def _twice(self, row: TextRow, column: int, unit: str, why: str) -> DataError:
+        return DataError(
+            f"row {row.line}, column {self.label(column)}: {row.cell(column)!r} stands in a column in {unit}, {why}",
+            where=Where(self.path),
+            remedy="correct the column's unit or the cell",
+        )
+
     def _scaled(self, row: TextRow, column: int, decimal: str) -> float | None:
         """A cell with a prefix or a unit behind its number, in the column's unit."""
         cell, unit = row.cell(column), self.unit(column)
@@ -263,11 +280,7 @@ class TextTable(Table):
         other, found = units.dimension("1" if prefix else suffix)
         if prefix or found != dimension:
             why = "which has a prefix too" if prefix else f"which is {units.described(unit)}"
-            raise DataError(
-                f"row {row.line}, column {self.label(column)}: {cell!r} stands in a column in {unit}, {why}",
-                where=Where(self.path),
-                remedy="correct the column's unit or the cell",
-            )
+            raise self._twice(row, column, unit, why)
         return value * (other / scale)
 
     def _decimal(self, indices: Sequence[int]) -> str:

@@ -104,6 +104,11 @@ class CircuitForward(PointForward):
             self.difference = min(max((3.0 * self._jumps) ** (1.0 / 3.0), SMALLEST), LARGEST)
         return super().linearise(p, names)
 
+    def differ_as(self, other: CircuitForward) -> None:
+        """Take the step of the differences from the model of a part of this curve."""
+        if other._jumps is not None:
+            self._jumps, self.difference = other._jumps, other.difference
+
     def _roughness(self, p: Values, names: Sequence[str]) -> float:
         """RMS of what the simulator alone makes of a move of all ``names`` by `NEAR`, over the curve's range."""
         low, high = (p.with_(**{name: float(p[name]) * (1.0 + s * NEAR) for name in names}) for s in (-1.0, 1.0))

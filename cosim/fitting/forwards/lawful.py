@@ -66,6 +66,13 @@ class LawForward(PointForward):
 def law_forward(name: str, curve: Curve, rows: Rows) -> LawForward:
     """A law for curves of this kind, by its name; its parameters start at what the ``rows`` (n,) show."""
     law = next(one for one in LAWS[curve.kind] if one.name == name)
+    others = curve.columns.keys() - {law.over, curve.measured_name}
+    if curve.kind == "step table" and (others or law.over not in curve.columns or curve.measured_name != "step"):
+        raise InputError(
+            f"the law {name!r} is of a step over {law.over} alone; the columns are {', '.join(sorted(curve.columns))}",
+            where=curve.where,
+            remedy="leave out the other columns, or name a device, which knows what they do",
+        )
     x, units = curve[law.over], (curve.units[law.over], curve.measured_unit)
     params = law.params(x[rows], curve.measured[rows], *units)
     return LawForward(

@@ -16,14 +16,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
-from cosim.errors import DataError
+from cosim.errors import DataError, EmitError
 from cosim.fitting import checks
-from cosim.fitting.forward import Rows, SequenceForward
+from cosim.fitting.forward import Rows, SequenceForward, perturbed
+
+if TYPE_CHECKING:
+    from cosim.emit.numba_loop import Loop
 
 # Steps along a whole loop, and at least so many between two rows (our choice).
 STEPS, LEAST = 1024, 2
@@ -33,6 +40,21 @@ MOST = 32768
 DIFFERENCE = 1e-6
 # An integration error above this part of the current's range is said.
 COARSE = 1e-3
+
+
+@lru_cache(maxsize=32)
+def _compiled(model: DeviceModel, port: str, state: str) -> Loop | None:
+    """The course of a device's state, compiled; None where numba is not there, or its rate has no text."""
+    if find_spec("numba") is None:
+        return None
+    from cosim.emit.numba_loop import loop
+
+    with suppress(EmitError):
+        return loop(
+            lambda v, w, p: model.total_rates({port: v}, Values({state: w}), p)[state],
+            own=tuple(entry.name for entry in model.params),
+        )
+    return None
 
 
 class LoopForward(SequenceForward):
@@ -66,6 +88,34 @@ class LoopForward(SequenceForward):
             phi = np.where(small, 1.0 + 0.5 * u, np.expm1(u) / np.where(small, 1.0, u))
             w = np.clip(w + h * phi * rate, 0.0, 1.0)
         return w
+
+    def _courses(self, run: Loop, p: Values, sets: int) -> Array:
+        """The states at every row for parameters that are scalars or (sets,); (sets, n)."""
+        own = np.empty((sets, len(self.params)))
+        for k, entry in enumerate(self.params):
+            own[:, k] = p[entry.name]
+        start = np.full(sets, 0.0) + p[self._state.initial]
+        return run(self._v, self._dt, self._steps, start, own)
+
+    def states(self, p: Values) -> Array:
+        """The state at every row; (n,)."""
+        run = _compiled(self.device, self._port, self._state.name)
+        return super().states(p) if run is None else self._courses(run, p, 1)[0]
+
+    def predict(self, p: Values) -> Array:
+        """The current at every row; (n,)."""
+        return self._observe(self.states(p), p)
+
+    def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
+        """Prediction and derivatives; (n,), (k, n)."""
+        run, k = _compiled(self.device, self._port, self._state.name), len(names)
+        if run is None:
+            return super().linearise(p, names)
+        shifted, distance = perturbed(p, names, self.params, ndim=0)
+        columns = {name: np.append(p[name], shifted[name]) for name in names}
+        states = self._courses(run, p.with_(**columns), 2 * k + 1)
+        seen = self._observe(states, p.with_(**{name: column[:, None] for name, column in columns.items()}))
+        return seen[0], (seen[1 : k + 1] - seen[k + 1 :]) / distance[:, None]
 
     def _after(self, w: Array, p: Values) -> Array:
         return self._moved(w, p, at=slice(None), steps=self._steps)

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.pulse import ClosedPulse, PulseShape
-from cosim.errors import InputError
+from cosim.errors import EmitError, InputError
 from cosim.fitting import checks
 from cosim.fitting.forward import Index, Rows, SequenceForward, each_row
 
+if TYPE_CHECKING:
+    from cosim.emit.numba_train import Train
+
+# A process that has solved so many trains in numpy has spent on them what compiling the pulse costs, and compiles it.
+MANY = 1500
 # A prediction that moves by less of its range has not moved.
 SAME = 1e-9
 _TIMES = ("width", "rise", "fall")
+_solved = count()
+
+
+@lru_cache(maxsize=16)
+def _compiled(model: DeviceModel, shape: PulseShape, v_read: float) -> Train | None:
+    """The train of a device, compiled; None where numba is not there, or a function has no text."""
+    cell, port, state = model.pulse_cell(), model.ports[0].name, model.states[0].name
+    if cell is None or find_spec("numba") is None:
+        return None
+    from cosim.emit.numba_train import train
+
+    closed = ClosedPulse(cell, "rate", shape)
+    with suppress(EmitError):
+        return train(
+            after=lambda v, w, p, sign: closed.part(v, w, p, polarity=sign, energy=False)[0],
+            seen=lambda w, p: model.through({port: v_read}, Values({state: w}), p)[port] / v_read,
+            own=tuple(entry.name for entry in model.params),
+        )
+    return None
 
 
 class PulseTrainForward(SequenceForward):
@@ -38,9 +66,42 @@ class PulseTrainForward(SequenceForward):
         self.active = tuple(name for name in self.active if name not in self._each)
         cell = device.pulse_cell()
         self._closed = None if cell is None else ClosedPulse(cell, "rate", self._shape)
+        # Whether one compiled pulse serves every row.
+        self._alike = (
+            type(self) is PulseTrainForward and not self._each and not any(map(np.ndim, vars(self._shape).values()))
+        )
+        self._first = [entry.name for entry in device.params].index(self._state.initial)
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
             raise InputError("v_read is 0 V", remedy="give the voltage at which the state was read")
+
+    def _train(self) -> Train | None:
+        """The compiled train, once it is worth it; None where numpy solves it."""
+        if not self._alike or next(_solved) < MANY:
+            return None
+        return _compiled(self.device, self._shape, self._v_read)
+
+    def _row(self, p: Values) -> Array:
+        """The parameters; (k,)."""
+        return np.array([p[entry.name] for entry in self.params], dtype=float)
+
+    def predict(self, p: Values) -> Array:
+        """The read after each pulse; (n,)."""
+        run = self._train()
+        if run is None:
+            return super().predict(p)
+        q = self._row(p)
+        return run.reads(self._v, q[self._first], q)
+
+    def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
+        """Prediction and derivatives; (n,), (k, n)."""
+        run = self._train()
+        if run is None:
+            return super().linearise(p, names)
+        q = self._row(p)
+        reads, slopes = run.linearised(self._v, q[self._first], q, initial=self._first)
+        places = {entry.name: k for k, entry in enumerate(self.params)}
+        return reads, slopes[[places[name] for name in names]]
 
     def _after(self, w: Array, p: Values) -> Array:
         here = p.with_(**self._each) if self._each else p

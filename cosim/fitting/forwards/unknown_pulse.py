@@ -6,6 +6,8 @@ can tell are those of ramps. The steps' sign says in which direction the pulse w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cosim.data.recording import Recording
@@ -13,6 +15,10 @@ from cosim.devices.base import Array, DeviceModel, Values
 from cosim.errors import InputError
 from cosim.fitting.forward import Rows
 from cosim.fitting.forwards.equal_pulses import RampForward
+from cosim.fitting.laws import LAWS
+
+# A law that leaves more than so many times what a polynomial leaves lacks a shape that the steps have (our choice).
+WORSE = 1.3
 
 
 class UnknownPulseForward(RampForward):
@@ -35,6 +41,7 @@ class UnknownPulseForward(RampForward):
             "read": before + step,
         }
         units = dict.fromkeys(columns, "1") | {"before": "S", "read": "S"}
+        self._steps = before[rows], step[rows]
         super().__init__(device, Recording("equal pulses", columns, units, source=curve.source), rows, course=course)
 
     def evaluate(self, p: Values) -> Array:
@@ -43,3 +50,21 @@ class UnknownPulseForward(RampForward):
 
     def check(self, p: Values, *, sign: bool = False, shift: bool = False) -> None:
         """Nothing: the direction is taken from the steps."""
+
+    def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
+        """What ramps cannot tell; and a polynomial with as many coefficients that is nearer to the fitted steps."""
+        x, y = self._steps
+        said = super().remarks(names, p)
+        if np.unique(x).size <= len(names) or np.ptp(y) == 0.0:
+            return said
+        line = np.polynomial.Polynomial.fit(x, y, len(names) - 1)
+        law, smooth = (float(np.std(y - z) / np.ptp(y)) for z in (self.evaluate(p)[self._rows], line(x)))
+        if law <= WORSE * smooth:
+            return said
+        laws = " or ".join(repr(one.name) for one in LAWS["step table"][-2:])
+        better = (
+            f"the law leaves {law:.1%} of the range of the steps, and a polynomial with as many coefficients "
+            f"{smooth:.1%}: the steps have a shape that it lacks; a law that belongs to no device may have it: "
+            f"law = {laws}"
+        )
+        return (*said, better)

@@ -1,0 +1,100 @@
+"""Noise that grows with the reading: a part of each value, beside a part that all rows share.
+
+An instrument's ranges and an amplifier's gain give such noise. Where the size of the residuals rises with what was read
+(Spearman's rank correlation of the two, by chance less often than `SUSPICIOUS`), both parts are estimated from the
+residuals by maximum likelihood, and the fit goes on with the rows weighted accordingly. The model is proposed only
+where it leaves nothing but noise: a wrong law may leave more where more flows, too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize, stats
+
+from cosim import units
+from cosim.data.recording import Curve
+from cosim.devices.base import Array
+from cosim.fitting.check import check_fit
+from cosim.fitting.noise import Found
+from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, SUSPICIOUS
+
+# Refits of the weights and of the parameters by turns.
+ROUNDS = 3
+# The shared part of the noise is at least this part of the largest residual: a row of zero weighs no more (our choice).
+LEAST = 1e-3
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Noise of ``relative`` times the value beside ``sigma`` (in ``unit``, SI).
+
+    ``correlation`` and ``chance``: of the residuals' size with the value, before any weight.
+    """
+
+    sigma: float
+    relative: float
+    unit: str
+    correlation: float
+    chance: float
+
+    @property
+    def evidence(self) -> str:
+        """How it showed."""
+        return f"rank correlation {self.correlation:+.2f}, p = {max(self.chance, 1e-99):.1g}"
+
+    def sentence(self) -> str:
+        """What was found, and what a recipe says of it."""
+        sigma = units.show(self.sigma, self.unit.replace("1", ""), digits=3)
+        return (
+            f"the residuals grow with the reading ({self.evidence}), as noise of {self.relative:.2%} of it beside "
+            f'{sigma} does: write noise = {{ relative = {self.relative:.3g}, sigma = "{sigma}" }}'
+        )
+
+
+def growing(found: Found, curve: Curve) -> Growing | None:
+    """The noise of a fit, where it grows with the reading and weights leave nothing but noise; else None."""
+    problem = found.problem
+    seen = problem.seen & ~found.left
+    if found.noise_known or found.check.exact or not found.check.explains or problem.priors:
+        return None
+    if problem.forward.expensive or problem.forward.uneven:
+        return None
+    if found.spread is not None or problem.whiten is not None or int(seen.sum()) < RESIDUALS_FOR_TESTS:
+        return None
+    p = found.minimum.p
+    predicted = problem.forward.predict(p)
+    size = np.abs(predicted[seen])
+    if np.ptp(size) == 0.0:
+        return None
+    shown = stats.spearmanr(np.abs((problem.measured - predicted)[seen]), size)
+    correlation, chance = float(shown.statistic), float(shown.pvalue)
+    if not (correlation > 0.0 and chance < SUSPICIOUS):
+        return None
+    for _ in range(ROUNDS):
+        predicted = problem.forward.predict(p)
+        sigma, relative = _parts((problem.measured - predicted)[seen], np.abs(predicted[seen]))
+        if relative <= 0.0:
+            return None
+        weighted = replace(problem, sigma=np.hypot(sigma, relative * problem.measured))
+        minimum = weighted.minimise(p)
+        p = minimum.p
+    if not minimum.converged or not check_fit(weighted, p, curve, noise_known=False).white:
+        return None
+    return Growing(sigma, relative, curve.measured_unit, correlation, chance)
+
+
+def _parts(residual: Array, size: Array) -> tuple[float, float]:
+    """Both parts of the noise (sigma, relative), by maximum likelihood; ``residual``, ``size`` (n,)."""
+    rms, scale = math.sqrt(float(np.mean(residual**2))), float(np.sqrt(np.mean(size**2)))
+    least = LEAST * float(np.abs(residual).max())
+
+    def height(parts: Array) -> float:
+        variance = math.exp(2.0 * parts[0]) + (math.exp(parts[1]) * size) ** 2
+        return float(np.sum(residual**2 / variance + np.log(variance)))
+
+    box = [(math.log(least), math.log(10.0 * rms)), (math.log(1e-6 * rms / scale), math.log(1e3 * rms / scale))]
+    best = optimize.minimize(height, [math.log(0.3 * rms), math.log(rms / scale)], bounds=box, method="L-BFGS-B")
+    return math.exp(float(best.x[0])), math.exp(float(best.x[1]))

@@ -1,0 +1,142 @@
+"""The claim that intervals hold the truth: what it counts, what decides, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from claims import coverage_claim
+from claims.coverage_claim import COVERAGE, Outcomes, asked, carry_on, judged, summary
+from claims.coverage_rows import Draw, draws, fingerprint, names
+from cosim.errors import InputError, UnknownName
+
+ROW = "virtual_lab/access"
+
+
+def made(count: int, held: dict[str, float], status: dict[str, str] | None = None) -> list[Draw]:
+    """Draws whose intervals held the truth in given shares, spread evenly."""
+    status = dict.fromkeys(held, "identifiable") | (status or {})
+    return [Draw(k, {n: int((k + 1) * s) > int(k * s) for n, s in held.items()}, status) for k in range(count)]
+
+
+def quiet(_: str) -> None:
+    """No progress."""
+
+
+def test_rows_are_of_every_noise_and_family():
+    wanted = {
+        "300 pulses", "60 pulses", "30 pulses", "strongly correlated reads", "weakly correlated reads", "varying steps",
+        "outliers", "mixed noise", "equal pulses", "clipper", "vteam_loop", "yakopcic_loop", "ecram_relaxation",
+    }  # fmt: skip
+    assert wanted | {ROW} <= set(names())
+
+
+@pytest.mark.parametrize(
+    ("count", "held", "verdict"),
+    [
+        (1000, {"a": 0.95, "b": 0.96}, "inside"),
+        (1000, {"a": 0.929, "b": 0.929}, "outside"),  # pooled
+        (1000, {"a": 0.899, "b": 0.97, "c": 0.97}, "outside"),  # one alone
+        (1000, {"a": 0.985, "b": 0.94}, "outside"),  # too wide is wrong as well
+        (100, {"a": 0.93, "b": 0.95}, "cannot tell"),
+        (100, {"a": 0.5, "b": 0.95}, "outside"),
+    ],
+)
+def test_shares_decide_once_there_are_enough_draws(count, held, verdict):
+    found = summary(made(count, held))
+    assert found["verdict"] == verdict
+    assert found["pooled_95"][0] < found["pooled"] < found["pooled_95"][1]
+    assert found["each"]["a"][:1] == [pytest.approx(held["a"], abs=0.02)]
+
+
+def test_parameters_of_a_draw_that_go_together_count_once():
+    status = dict.fromkeys("abcd", "identifiable")
+    alike = [Draw(k, dict.fromkeys("abcd", k % 20 > 0), status) for k in range(200)]
+    apart = [Draw(k, {n: (k + 5 * j) % 20 > 0 for j, n in enumerate("abcd")}, status) for k in range(200)]
+    wide, narrow = (summary(found)["pooled_95"] for found in (alike, apart))
+    assert summary(alike)["pooled"] == summary(apart)["pooled"] == 0.95
+    assert wide[1] - wide[0] > 1.8 * (narrow[1] - narrow[0])
+
+
+def test_ranges_of_what_is_not_determined_are_counted_apart():
+    found = summary(made(1000, {"a": 0.95, "b": 0.5}, {"b": "not identifiable"}))
+    assert (found["ranges"], found["ranges_held"], found["pooled"]) == (1000, 500, 0.95)
+    assert found["verdict"] == "inside"
+    # what a verdict has to name as weak, and calls identifiable in every draw
+    assert summary(made(10, {"a": 0.9, "b": 0.9}), weak=["a"])["weak_named"] == 0.0
+    assert summary(made(10, {"a": 0.9, "b": 0.9}, {"a": "weakly identifiable"}), weak=["a"])["weak_named"] == 1.0
+    # a draw without a fit holds nothing
+    failed = [*made(999, {"a": 0.95}), Draw(999, {"a": False}, {}, "no minimum")]
+    assert (summary(failed)["failed"], summary(failed)["each"]["a"][3]) == (1, 1000)
+
+
+def test_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    calls = list[int]()
+
+    def counted(name: str, seeds: list[int]) -> list[Draw]:
+        calls.extend(seeds)
+        return draws(name, seeds)
+
+    monkeypatch.setattr(coverage_claim, "draws", counted)
+    with ThreadPoolExecutor(1) as pool:
+        carry_on({ROW: Outcomes(tmp_path, ROW)}, 3, pool, quiet)
+        first = Outcomes(tmp_path, ROW)
+        with first.path.open("a") as file:
+            file.write('{"seed": 3, "hel')  # killed while it wrote
+        again = Outcomes(tmp_path, ROW)
+        assert again.draws == first.draws
+        carry_on({ROW: again}, 6, pool, quiet)
+    assert sorted(calls) == [0, 1, 2, 3, 4, 5]
+    whole = Outcomes(tmp_path, ROW).draws
+    assert {seed: one.held for seed, one in whole.items()} == {one.seed: one.held for one in draws(ROW, range(6))}
+    found = judged({ROW: Outcomes(tmp_path, ROW)})
+    assert found["rows"][ROW]["draws"] == 6
+    assert found["rows"][ROW]["failed"] == 0
+    assert found["rows"][ROW]["pooled"] >= 0.7  # 18 intervals of 95 %
+    # six draws are figures, not the claim
+    assert found["note"].startswith("not the claim")
+    assert any("short_of_draws" in sentence for sentence in COVERAGE.judge(found))
+
+
+def test_an_interruption_keeps_what_was_drawn(tmp_path):
+    class Stopped:
+        """Interrupted as the second chunk is given to it."""
+
+        count = 0
+
+        def submit(self, function, *given):
+            self.count += 1
+            if self.count == 2:
+                raise KeyboardInterrupt
+            future: Future[list[Draw]] = Future()
+            future.set_result(function(*given))
+            return future
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_on({ROW: Outcomes(tmp_path, ROW)}, 100, Stopped(), quiet)
+    assert len(Outcomes(tmp_path, ROW).draws) == coverage_claim.CHUNK
+
+
+def test_other_code_begins_anew(tmp_path, monkeypatch):
+    before = fingerprint(ROW), fingerprint("30 pulses")
+    assert len({*before, fingerprint("60 pulses")}) == 3
+    monkeypatch.setattr("claims.coverage_rows.made_with", lambda: {"code_sha256": "another"})
+    assert fingerprint(ROW) != before[0]
+    assert Outcomes(tmp_path, ROW).path.name.startswith("virtual_lab-access-")
+
+
+def test_the_environment_chooses_rows_and_draws(tmp_path, monkeypatch):
+    monkeypatch.setenv("COSIM_COVERAGE", str(tmp_path))
+    monkeypatch.setenv("COSIM_COVERAGE_ROWS", "clipper, 30 pulses")
+    monkeypatch.setenv("COSIM_COVERAGE_DRAWS", "0")
+    assert asked() == (["clipper", "30 pulses"], 0, tmp_path)
+    found = COVERAGE.measure(quiet)  # draws nothing
+    assert found["rows"] == {}
+    assert found["short_of_draws"] == len(names())
+    monkeypatch.setenv("COSIM_COVERAGE_DRAWS", "some")
+    with pytest.raises(InputError, match="COSIM_COVERAGE_DRAWS = 'some' is not a number of draws"):
+        asked()
+    monkeypatch.setenv("COSIM_COVERAGE_ROWS", "cliper")
+    with pytest.raises(UnknownName, match="clipper"):
+        asked()
