@@ -17,7 +17,7 @@ import numpy as np
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import Field
 from cosim.errors import EmitError, InputError
-from cosim.export.program import branches, program
+from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import random_inputs
 from cosim.surrogate.model import Surrogate
@@ -25,6 +25,7 @@ from cosim.surrogate.model import Surrogate
 FORMAT, VERSION = "cosim golden events", 1
 POOL = 4000  # events among which branches are looked for
 TRAIN, SHORT = 40, 10  # events of a train: of a closed map, of an integrated one, which is some hundred times as slow
+SAME = 1e-9  # largest difference between a surrogate and its own graphs: rounding
 TRIES = 50  # inputs tried for an event of the train that stays inside the domain
 
 
@@ -88,6 +89,7 @@ def golden(
     chosen, told = _covering(plain, drawn, own, count=events)
     singles = {kind: {name: values[chosen] for name, values in part.items()} for kind, part in drawn.items()}
     single = _answered(plain, singles)
+    _require_same(plain, single)
     train = _train(plain, own, rng, levels)
     fields = {**plain.map.states, **plain.map.outputs}
     return Golden(
@@ -164,7 +166,7 @@ def _covering(
     kinds = {"before": "state", "inputs": "input", "parameters": "parameter"}
     values = {f"{kinds[kind]} {name}": column for kind, part in drawn.items() for name, column in part.items()}
     seen = total = 0
-    for sides in branches(found.results, values).values():
+    for sides in evaluated(found.results, values)[1].values():
         for side in (sides, ~sides):
             total += 1
             if np.any(side):
@@ -172,6 +174,27 @@ def _covering(
                 if not np.any(side[chosen]):
                     chosen.append(int(np.argmax(side)))
     return chosen, {"seen": seen, "of": total, "note": f"sides of the map's choices that {POOL} random events reach"}
+
+
+def _require_same(surrogate: Surrogate, part: Mapping[str, Mapping[str, Array]]) -> None:
+    """Raises `EmitError` where the graphs of a closed map are not what the surrogate does: nothing is then written."""
+    if surrogate.map.closed is None:
+        return
+    try:
+        found = program(surrogate, lambda kind, name: f"{kind} {name}", own=part["parameters"])
+    except EmitError:  # of a target without graphs: it only needs the answers
+        return
+    kinds = {"before": "state", "inputs": "input", "parameters": "parameter"}
+    values = {f"{of} {name}": column for kind, of in kinds.items() for name, column in part[kind].items()}
+    ours = {**part["after"], **part["outputs"]}
+    for name, theirs in evaluated(found.results, values)[0].items():
+        worst = float(np.max(np.abs(theirs - ours[name])))
+        if not worst <= SAME * float(np.max(np.abs(ours[name]), initial=1e-300)):
+            raise EmitError(
+                f"the map {surrogate.name} of {surrogate.device} as it would be written differs from the surrogate by "
+                f"{worst:.2g} in {name}",
+                remedy="something that the surrogate learned has no counterpart in an export",
+            )
 
 
 def _train(

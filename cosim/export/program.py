@@ -86,6 +86,8 @@ def program(surrogate: Surrogate, naming: Naming, *, own: Iterable[str] | None =
         raise EmitError(
             f"the map {event_map.name} of {surrogate.device}: {error.message}", remedy=error.remedy
         ) from None
+    except TypeError as error:  # numpy's, of an operation that takes arrays only
+        raise EmitError(f"the map {event_map.name} of {surrogate.device} cannot be written down: {error}") from None
     used = {str(node.args[0]) for node in postorder(_roots(found)) if node.op == "name"}
     names = tuple(name for name in nominal if name in p and naming("parameter", name) in used)
     return Program(found.results, found.pieces, found.rates, found.flows, names)
@@ -137,16 +139,20 @@ _NUMPY: Mapping[str, Callable[..., Array]] = {
 _CHOOSING = ("where", "max", "min")
 
 
-def branches(results: Mapping[str, Node], values: Mapping[str, Array]) -> dict[int, NDArray[np.bool_]]:
-    """Which side each choice of closed graphs takes at ``values`` (n,) by name: node by number -> (n,) bool.
+def evaluated(
+    results: Mapping[str, Node], values: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[int, NDArray[np.bool_]]]:
+    """What closed graphs give at ``values`` (n,) by name, and which side each of their choices takes there.
 
-    A choice is a ``where``, a maximum or a minimum; its number is its place among the merged graphs.
+    A choice is a ``where``, a maximum or a minimum; its number is its place among the merged graphs. A side is (n,)
+    bool, by number.
     """
     shape = np.broadcast_shapes(*(np.shape(value) for value in values.values()))
     found: dict[int, Array] = {}
     sides: dict[int, NDArray[np.bool_]] = {}
+    graphs = merged(results)
     with np.errstate(all="ignore"):
-        for number, node in enumerate(postorder(merged(results).values())):
+        for number, node in enumerate(postorder(graphs.values())):
             if node.op == "const":
                 here = np.asarray(float(node.args[0]))
             elif node.op == "name":
@@ -158,4 +164,4 @@ def branches(results: Mapping[str, Node], values: Mapping[str, Array]) -> dict[i
                     side = operands[0] if node.op == "where" else operands[0] >= operands[1]
                     sides[number] = np.broadcast_to(np.asarray(side, dtype=bool), shape)
             found[id(node)] = here
-    return sides
+    return {name: np.broadcast_to(found[id(graph)], shape) for name, graph in graphs.items()}, sides

@@ -20,7 +20,7 @@ from cosim.errors import EmitError, EngineMissing, InputError, MissingFile
 from cosim.export.golden import golden
 from cosim.export.losses import losses
 from cosim.export.names import TARGETS
-from cosim.export.program import branches, program
+from cosim.export.program import evaluated, program
 from cosim.export.registry import target_named
 from cosim.export.write import checked, export_surrogate
 from cosim.surrogate.base import Certificate
@@ -90,7 +90,7 @@ def test_every_branch_that_the_pool_reaches_is_among_the_golden_events(cell: cos
     graphs = program(cell, lambda kind, name: name, own=SPREAD).results
     kinds = made["events"]
     values = {name: np.array(v) for kind in ("before", "inputs", "parameters") for name, v in kinds[kind].items()}
-    sides = branches(graphs, values).values()
+    sides = evaluated(graphs, values)[1].values()
     assert sum(int(np.any(side)) + int(np.any(~side)) for side in sides) == made["branches"]["seen"]
 
 
@@ -276,5 +276,28 @@ def test_registry() -> None:
 def test_choices_are_counted_by_their_sides() -> None:
     x = Node("name", "x")
     graphs = {"y": Node.of(np.where(x > 0.5, np.maximum(x, 0.75), np.minimum(1.0, 2.0)))}
-    (choice, largest) = sorted(branches(graphs, {"x": np.array([0.0, 0.6, 0.9])}).items())
+    (choice, largest) = sorted(evaluated(graphs, {"x": np.array([0.0, 0.6, 0.9])})[1].items())
     assert {tuple(choice[1]), tuple(largest[1])} == {(False, True, True), (False, False, True)}
+
+
+def test_a_surrogate_that_does_more_than_its_graphs_is_not_written(
+    cell: cosim.Surrogate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = cosim.Surrogate.step
+
+    def shifted(self: cosim.Surrogate, state: Values, inputs: Values) -> tuple[Values, Values]:
+        after, outputs = step(self, state, inputs)
+        return after.with_(w=after.w + 1e-6), outputs
+
+    monkeypatch.setattr(cosim.Surrogate, "step", shifted)
+    with pytest.raises(EmitError, match="as it would be written differs from the surrogate by 1e-06 in w"):
+        export_surrogate(cell, "numpy", tmp_path / "out", events=5)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("torch", "brian2", "aihwkit")]
+)
+def test_where_the_target_is_installed_beside_cosim(target: str, cell: cosim.Surrogate, tmp_path: Path) -> None:
+    made = export_surrogate(cell, target, tmp_path / "out", events=10)
+    assert max(checked(made.folder)["difference"].values()) < made.target.tolerance[0]
