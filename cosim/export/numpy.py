@@ -129,7 +129,7 @@ class Surrogate:
         room = self.about["slack"] * max(abs(low), abs(high))
         if values.min() < low - room or values.max() > high + room:
             worst = values.min() if values.min() < low - room else values.max()
-            sentence = f"{name} = {worst:.6g} is outside the certified {low:.6g}..{high:.6g}"
+            sentence = f"{name} = {worst:.6g} is outside {low:.6g}..{high:.6g}"
             if self.outside == "raise":
                 raise DomainError(sentence)
             warnings.warn(sentence + ": the surrogate extrapolates", stacklevel=3)
@@ -277,7 +277,11 @@ def write(draft: Draft) -> Files:
     arrays = io.BytesIO()
     np.savez(arrays, **{name: np.asarray(surrogate.instances.get(name, nominal[name])) for name in found.parameters})  # type: ignore[arg-type]
     certificate = surrogate.certificate
-    domain = {"states": {}, "inputs": {}, "parameters": {}} if certificate is None else certificate.to_dict()["domain"]
+    bounds = {name: event_map.bounds(name) for name in event_map.states}
+    finite = {name: list(ends) for name, ends in bounds.items() if np.all(np.isfinite(ends))}
+    domain = {"states": finite, "inputs": {}, "parameters": {}}
+    if certificate is not None:
+        domain = certificate.to_dict()["domain"]
     about = {
         "device": surrogate.device, "map": surrogate.name, "fingerprint": surrogate.fingerprint(),
         "states": {name: entry.unit for name, entry in event_map.states.items()},

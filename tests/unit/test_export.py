@@ -149,7 +149,7 @@ def test_the_loader_keeps_to_the_domain(cell: cosim.Surrogate, tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=made.folder, capture_output=True, text=True, check=True)
     said = done.stdout.splitlines()
-    assert said[0].startswith("amplitude = 50 is outside the certified -2.4")
+    assert said[0].startswith("amplitude = 50 is outside -2.4")
     assert said[1] == "amplitude is not finite"
     assert said[2].startswith("w = 7 is outside")
     assert said[3] == "'gamma_p' is not a parameter that may differ: theta_p"
@@ -301,3 +301,11 @@ def test_a_surrogate_that_does_more_than_its_graphs_is_not_written(
 def test_where_the_target_is_installed_beside_cosim(target: str, cell: cosim.Surrogate, tmp_path: Path) -> None:
     made = export_surrogate(cell, target, tmp_path / "out", events=10)
     assert max(checked(made.folder)["difference"].values()) < made.target.tolerance[0]
+
+
+def test_without_a_certificate_the_loader_keeps_to_the_bounds_of_the_states(tmp_path: Path) -> None:
+    surrogate = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
+    made = export_surrogate(surrogate, "numpy", tmp_path / "out", uncertified=True, events=5)
+    code = "from loader import Surrogate; Surrogate().step({'w': 1.5}, {'amplitude': 1.0})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=made.folder, capture_output=True, text=True, check=False)
+    assert "DomainError: w = 1.5 is outside 0..1" in done.stderr
