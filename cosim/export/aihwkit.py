@@ -70,13 +70,13 @@ def weight(state):
 
 def tile(size):
     made = config(dw_min_dtod=0.0)
-    # exactly one pulse for each pair of inputs of size 1
+    # Exactly one pulse for each pair of inputs of size 1: the chance of one, the rate over dw_min, is cut off at 1.
     made.update = UpdateParameters(
         desired_bl=1, fixed_bl=True, update_management=False, update_bl_management=False,
         pulse_type=PulseType.STOCHASTIC_COMPRESSED,
     )
     found = AnalogTile(size, 1, made)
-    found.set_learning_rate(made.device.dw_min)
+    found.set_learning_rate(4.0 * made.device.dw_min)
     return found
 
 
