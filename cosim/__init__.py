@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cosim.network.images import ImageSet, ImageTask, load_images
     from cosim.network.run import System, run_network
     from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
+    from cosim.network.wires import WiredSolution, Wires, cell_current, effective_conductance, solve_wired
     from cosim.parameters import ParameterSet, Quantity
     from cosim.statistics.groups import distributions
     from cosim.surrogate.bench_reference import BenchReference
@@ -87,9 +88,13 @@ _WHERE = {
     "Values": "cosim.devices.base",
     "VdspSettings": "cosim.network.systems.vdsp",
     "VdspSystem": "cosim.network.systems.vdsp",
+    "WiredSolution": "cosim.network.wires",
+    "Wires": "cosim.network.wires",
     "campaign_frame": "cosim.campaign.results:frame",
+    "cell_current": "cosim.network.wires",
     "device": "cosim.devices.registry",
     "distributions": "cosim.statistics.groups",
+    "effective_conductance": "cosim.network.wires",
     "export_surrogate": "cosim.export.write",
     "extract": "cosim.fitting.extract",
     "extract_joint": "cosim.fitting.joint",
@@ -104,6 +109,7 @@ _WHERE = {
     "read_curve": "cosim.data.readers",
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
+    "solve_wired": "cosim.network.wires",
     "train": "cosim.surrogate.train",
     "validate_all": "cosim.bench.validate",
     "validate_bench": "cosim.bench.validate",
@@ -143,9 +149,13 @@ __all__ = [
     "Values",
     "VdspSettings",
     "VdspSystem",
+    "WiredSolution",
+    "Wires",
     "campaign_frame",
+    "cell_current",
     "device",
     "distributions",
+    "effective_conductance",
     "export_surrogate",
     "extract",
     "extract_joint",
@@ -160,6 +170,7 @@ __all__ = [
     "read_curve",
     "run_network",
     "save_surrogate",
+    "solve_wired",
     "train",
     "validate_all",
     "validate_bench",

@@ -162,8 +162,8 @@ def network(page: Page, cell: cosim.Surrogate) -> SeedResult:
 def update(page: Page) -> None:
     """The amplifier, one update, and an update between two neurons, in transistors."""
     page.section("The update in transistors")
-    amplifier, one, pair, by_map, widths = (
-        page.run(f"vdsp_{name}") for name in ("amplifier", "update", "pair", "map", "pulse_width")
+    amplifier, line, one, pair, by_map, widths = (
+        page.run(f"vdsp_{name}") for name in ("amplifier", "word_line", "update", "pair", "map", "pulse_width")
     )
     others = {name: page.run(f"vdsp_update_{name.lower()}") for name in ("HfO2", "HZO")}
     page.draw(
@@ -173,6 +173,10 @@ def update(page: Page) -> None:
             (data["v(mem)"].values, data[f"v({node})"].values, name if side == "depression" else "", f"C{k}-")
             for k, (name, node) in enumerate({"TiO2": "prog", "HfO2": "prog_hfo2", "HZO": "prog_hzo"}.items())
             for side in ("depression", "potentiation") for data in amplifier.waveforms_of(side)
+        ]),
+        Panel("Word line", "time (µs)", "voltage (V)", [
+            wave(line.waveforms_of("spike")[0], f"v({node})", ("us", "V"), label, dash)
+            for node, label, dash in (("post", "postsynaptic spike", "--"), ("wl", "word line", "-"))
         ]),
         Panel("One update, TiO2; lines: the law", "membrane (V)", "Δw", [*swept(one["step"], "v_mem", line="o"),
               *((x, y, "", "k-") for x, y, _, _ in swept(one["step_law"], "v_mem"))]),
@@ -200,9 +204,11 @@ def update(page: Page) -> None:
         ]),
     )  # fmt: skip
     page.judge(
-        amplifier, one, *others.values(), pair, by_map, widths,
+        amplifier, line, one, *others.values(), pair, by_map, widths,
         **{f"{name.lower()}_{way}_error": f"error of V_prog at V_mem = {sign}0.5 and {sign}1 V, {name}"
            for name in ("TiO2", "HfO2", "HZO") for way, sign in (("depression", "+"), ("potentiation", "−"))},
+        opened="time for which the word line is above 0.75 V", pulses="pulses of the word line per spike",
+        sink="conductance of the smallest inverter, output low", source="the same, output high",
         difference="Δw − law over V_mem and w",
         agreement="R² of Δw against the law",
         energy="energy per update, both rails, 200 ns",

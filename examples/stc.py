@@ -24,7 +24,7 @@ MIRRORS = (("pot", "potentiation", "-"), ("dep", "depression", "--"))
 def calcium(page: Page) -> None:
     """The DPI against Eq. 6, and the comparators."""
     page.section("Calcium (DPI) and winner-take-all")
-    run, wta = page.run("stc_dpi"), page.run("stc_wta")
+    run, wta, alone = page.run("stc_dpi"), page.run("stc_wta"), page.run("stc_transistors")
     curves = []
     for name, label, line in (("one", "I_TH = 1 pA", "-"), ("three", "3 pA", "-"), ("ten", "10 pA (source)", "-")):
         data = run.waveforms_of(name)[0]
@@ -39,23 +39,37 @@ def calcium(page: Page) -> None:
             wave(wta.waveforms_of(f"transfer{end}")[0], f"i(vout{end[1:]})", ("pA", "pA"), label, line)
             for end, (_, label, line) in zip(("", "_d"), MIRRORS, strict=True)
         ]),
-        Panel("Delay of a step from 12.5 pA", "overdrive (pA)", "delay (ms)",
-              [(x, y - 1.0, label, line) for x, y, label, line in swept(wta["turn_on"], "overdrive", ("pA", "ms"))],
-              log="xy"),
+        Panel("Delay of a step from 12.5 pA, and back", "overdrive (pA)", "delay (ms)", [
+            *swept(wta["turn_on"], "overdrive", ("pA", "ms"), "on"),
+            *swept(wta["turn_off"], "overdrive", ("pA", "ms"), "off"),
+        ], log="xy"),
+        Panel("Transistors alone, 0.9 V at the drain", "gate to source (V)", "current (pA)", [
+            wave(alone.waveforms_of("currents")[0], f"i(v{name})", ("V", "pA"), label, line)
+            for name, label, line in (("n", "NMOS", "-"), ("p", "PMOS", "-"),
+                                      ("nh", "NMOS, high threshold", "--"),
+                                      ("ph", "PMOS, high threshold", "--"))
+        ], log="y"),
     )  # fmt: skip
     page.judge(
-        run, wta,
+        run, wta, alone,
         **{name + end: f"DPI − Eq. 6 over {what}, I_TH = {end[1:-2] or 1} pA"
            for name, what in (("deviation", "the peak"), ("pointwise", "its value"))
            for end in ("", "_2pa", "_3pa", "_10pa")},
         deviation_10pa_trimmed="DPI − Eq. 6 over the peak, sized for I_TH = 10 pA",
+        calcium_post="calcium before the presynaptic spike",
         trip="trip point of potentiation",
         trip_d="trip point of depression",
         tail="whole current of potentiation",
         tail_d="whole current of depression",
         width="10 to 90 % width of the comparator",
-        longest="latest crossing, step at 1 ms",
-        shortest="earliest crossing, step at 1 ms",
+        longest="delay at 1 pA of overdrive",
+        shortest="delay at 50 pA of overdrive",
+        longest_off="longest delay of the step back",
+        **{f"{measure}_{name}": f"{what} of the {kind}"
+           for name, kind in (("n", "NMOS"), ("p", "PMOS"), ("nh", "NMOS, high threshold"),
+                              ("ph", "PMOS, high threshold"))
+           for measure, what in (("per_decade", "currents 79.2 mV apart"), ("capacitance", "gate capacitance"))},
+        over_nh="NMOS over NMOS of high threshold, 0.2 V", over_ph="PMOS over PMOS of high threshold, 0.2 V",
     )  # fmt: skip
 
 

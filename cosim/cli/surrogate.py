@@ -1,4 +1,4 @@
-"""``cosim surrogate train`` and ``cosim surrogate check``; ``export`` is in `cosim.cli.surrogate_export`."""
+"""``cosim surrogate train``, ``check`` and ``show``; ``export`` is in `cosim.cli.surrogate_export`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ LIMIT = (
     "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
 )
 MAP = "Event map of the device, e.g. spike or rest; default: its usual one."
+LEARN = (
+    "Collect up to so many samples in --against to correct with: a Latin hypercube, then where the error is largest, "
+    "until the limits are kept."
+)
+BUDGET = "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then."
+ROLLOUTS = "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events."
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
     "extraction is then not tested."
@@ -47,10 +53,11 @@ AGAINST = (
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
     group = typer.Typer(
-        name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, check one, or export it."
+        name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, check, show or export one."
     )
     group.command("train")(train)
     group.command("check")(check)
+    group.command("show")(show)
     export.register(group)
     app.add_typer(group)
 
@@ -69,7 +76,12 @@ def train(
         Path | None,
         typer.Option(help="SPICE samples (.npz: e.g. w_before, amplitude, w_after, energy) to correct with."),
     ] = None,
-    learn: Annotated[int, typer.Option(help="Collect so many pulses in --against, and correct with them.")] = 0,
+    learn: Annotated[int, typer.Option(help=LEARN)] = 0,
+    budget: Annotated[str, typer.Option(help=BUDGET, show_default=False)] = "",
+    keep: Annotated[
+        Path | None, typer.Option(help="Add the samples that were collected to this file (.npz), for --samples.")
+    ] = None,
+    rollouts: Annotated[int, typer.Option(help=ROLLOUTS)] = 0,
     law: Annotated[
         str, typer.Option(help="rate or published: short for --map pulse and --map published.", show_default=False)
     ] = "",
@@ -100,16 +112,20 @@ def train(
     """
     from cosim.cli.output import advise, counting
     from cosim.cli.sets import load_set
+    from cosim.surrogate.active import MOST, Budget
+    from cosim.surrogate.active import learn as learned
     from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
+    from cosim.surrogate.conformal import LENGTHS
     from cosim.surrogate.files import save
     from cosim.surrogate.measured import beyond_measured
     from cosim.surrogate.model import Surrogate, find_map
-    from cosim.surrogate.train import collect, load_samples
+    from cosim.surrogate.train import load_samples, save_samples
     from cosim.surrogate.train import train as certified
 
     require_file(output, ".npz", example="cell.npz")
-    for one, other in (((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))):
+    pairs = ((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))
+    for one, other in (*pairs, ((samples, "--samples"), (budget, "--budget"))):
         if one[0] and other[0]:
             raise InputError(f"{one[1]} and {other[1]} exclude each other", remedy="take one of them")
     chosen = load_set(parameters, device=device)
@@ -117,20 +133,32 @@ def train(
     draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
     ranges = {} if span == ("", "") else {"amplitude": _span(*span)}
     shares, limits = _shares("--spread", spread), _shares("--limit", limit)
-    read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
+    allowed = read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
+    seconds = _budget(budget)
+    if keep is not None:
+        require_file(keep, ".npz", example="samples.npz")
+        if not (learn or budget):
+            raise InputError("--keep without --learn or --budget keeps nothing", remedy="give one of them")
+    notes: tuple[str, ...] = ()
     given = None if samples is None else load_samples(samples, draft.map)
     with _opened(draft.map, against, reference) as bench:
         if isinstance(bench, BenchReference):
             ranges = {**bench.ranges(draft.map), **ranges}
-        if learn:
-            with counting(f"collecting samples in {against}", learn, "pulses") as tell:
-                given = collect(draft, bench, seed=seed, pulses=learn, ranges=ranges, tell=tell)
-        with counting(f"certifying against {against}", pulses, "pulses") as tell:
+        if learn or budget:
+            spend = Budget(learn or MOST, seconds, reserve=pulses + LENGTHS[-1] * rollouts)
+            with counting(f"collecting samples in {against}", spend.events, "pulses") as tell:
+                draft, collected, sentence = learned(
+                    draft, bench, allowed=allowed, budget=spend, seed=seed, ranges=ranges, tell=tell
+                )
+            notes = (sentence,)
+            if keep is not None:
+                save_samples(keep, collected, draft.map)
+        with counting(f"certifying against {against}", pulses + LENGTHS[-1] * rollouts, "pulses") as tell:
             surrogate, held = certified(
                 draft, bench, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
-                tell=tell,
+                rollouts=rollouts, notes=notes, tell=tell,
             )  # fmt: skip
-    save(surrogate, output)
+    save(surrogate, output, held=held)
     _show(surrogate, held, figure)
     assert surrogate.certificate is not None
     for sentence in surrogate.uncovered():
@@ -144,7 +172,7 @@ def train(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; "
             + (
                 "correct it by samples, e.g. --learn 600"
-                if not (samples or learn)
+                if not (samples or learn or budget)
                 else "take more samples to correct it by"
             ),
             file=sys.stderr,
@@ -181,6 +209,14 @@ def _meant(width: str, own: float) -> str:
         key=lambda unit: abs(math.log(units.parse(written, "1") * units.scale_of(unit) / own)),
     )
     return f"{written} {unit}"
+
+
+def _budget(text: str) -> float:
+    """Seconds; inf where nothing was given."""
+    seconds = units.parse(text, "s") if text else math.inf
+    if not seconds > 0.0:
+        raise InputError(f"--budget {text} is no time to work in", remedy="give one above zero, e.g. '5 min'")
+    return seconds
 
 
 def _span(first: str, second: str) -> tuple[float, float]:
@@ -231,6 +267,7 @@ def check(
             "passed": passed,
             "certificate": None if old is None else old.to_dict(),
             "check": fresh.certificate.to_dict(),
+            "coverage": {} if old is None else {b.events: b.covered(held.after.get(b.events, {})) for b in old.bands},
             "updates_per_second": speed,
             "reference_updates_per_second": None if held.seconds_per_pulse is None else 1.0 / held.seconds_per_pulse,
         }
@@ -243,8 +280,58 @@ def check(
             print("  " + line)
         print("now")
         _show(fresh, held, figure, indent="  ")
+        for line in [] if old is None else _coverage(old, held):
+            print("  " + line)
         _verdict(fresh.certificate, indent="  ")
     if not passed:
+        raise typer.Exit(1)
+
+
+def _coverage(certificate: Certificate, held: HeldOutEvents) -> Iterator[str]:
+    """How much of the new events lies within the certificate's intervals."""
+    for band in certificate.bands:
+        fresh = held.after.get(band.events)
+        if fresh is None:
+            continue
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in band.covered(fresh).items())
+        after = "1 event" if band.events == 1 else f"{band.events} events"
+        yield f"coverage    of the certificate's 95 % intervals after {after}: {shares or 'none that has 95 %'}"
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A surrogate (.npz).")],
+    figure: Annotated[
+        Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")] = False,
+) -> None:
+    """Print a surrogate's certificate, without running anything again. Exit code 1: it misses its limits."""
+    from cosim.surrogate.files import load, load_held
+
+    stored = load(file)
+    certificate = stored.certificate
+    if certificate is None:
+        raise InputError(
+            f"the surrogate in {file} has no certificate to show", remedy="make it with 'cosim surrogate train'"
+        )
+    held = None if figure is None else load_held(file)
+    if figure is not None and held is None:
+        raise InputError(
+            f"{file} keeps no held-out events to draw", remedy="draw new ones: 'cosim surrogate check' with --figure"
+        )
+    if as_json:
+        print(json.dumps(certificate.to_dict()))
+    else:
+        print("\n".join(certificate.lines()))
+        for sentence in stored.uncovered():
+            print(f"covered     {sentence}")
+    if figure is not None and held is not None:
+        _draw(stored, held, figure)
+        if not as_json:
+            print(f"figure      {figure}")
+    if not as_json:
+        _verdict(certificate)
+    if certificate.broken:
         raise typer.Exit(1)
 
 

@@ -113,7 +113,7 @@ def _steps(surrogate: Surrogate, amplitude: float | Array, states: Array) -> Arr
     """The change of the state by a pulse, as a share of its certified range; amplitudes and states broadcast."""
     (state,), (given,) = surrogate.map.states, surrogate.map.inputs
     low, high = span_of(surrogate, state, surrogate.map.states[state])
-    plain = surrogate.with_(outside="warn", instances={}, dtype="float64")
+    plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
     after: Array = plain.step(Values({state: states}), Values({given: np.asarray(amplitude)}))[0][state]
     return (after - states) / (high - low)
 
@@ -183,7 +183,7 @@ def _deviation(surrogate: Surrogate, amplitude: float) -> float:
         own[name] = np.clip(rng.normal(0.5 * (low + high), (high - low) / 6.0, INSTANCES), low, high)
     (state,), (given,) = surrogate.map.states, surrogate.map.inputs
     middle = np.full(INSTANCES, 0.5 * sum(span_of(surrogate, state, surrogate.map.states[state])))
-    drawn = surrogate.with_(instances=own, outside="warn")
+    drawn = surrogate.with_(instances=own, policy="warn")
     after = drawn.step(Values({state: middle}), Values({given: np.full(INSTANCES, amplitude)}))[0][state]
     steps = after - middle
     return float(np.std(steps) / abs(np.mean(steps)))

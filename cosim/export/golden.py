@@ -83,7 +83,7 @@ def golden(
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
     rng = np.random.default_rng([seed, 3])
     own = deviating(surrogate) if instances else {}
-    plain = surrogate.with_(instances={}, dtype="float64", outside="warn")
+    plain = surrogate.with_(instances={}, dtype="float64", policy="warn")
     pool = max(POOL, events)
     drawn = _drawn(plain, own, rng, count=pool, levels=levels)
     chosen, told = _covering(plain, drawn, own, count=events)

@@ -231,7 +231,7 @@ def fit_comparator(p: Values, simulator: Simulator | None = None) -> tuple[Value
     run = Testbench.load("stc_wta").run(simulator)
     overdrive = run["turn_on"].coordinates["overdrive"]
     # the bench steps the current at 1 ms, within 1 µs
-    target, trip = run["turn_on"].values - 1.0005e-3, run["width"].scalar
+    target, trip = run["turn_on"].values - 0.5e-6, run["width"].scalar
     begin = {"q_wta_p": 3.0, "wta_gain": 0.2, "wta_slope": 16.0}
     bounds = {"q_wta_p": (0.3, 30.0), "wta_gain": (0.01, 0.9), "wta_slope": (4.0, 60.0)}
 

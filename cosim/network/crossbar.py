@@ -14,6 +14,7 @@ import numpy as np
 from cosim.devices.base import Array, Values
 from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
+from cosim.network.wires import Wires, effective_conductance
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
 
@@ -121,6 +122,12 @@ class Crossbar:
         for name, x in given.items():
             self.state[name][:] = x
         self.weight[:] = self._read(self.surrogate, self.state)
+
+    def wired(self, wires: Wires) -> Array:
+        """(inputs, outputs) what `weight` becomes where the cells are read through these wires, driven one by one or
+        together: cells are as linear as their conductance says.
+        """
+        return effective_conductance(self.weight * self._scale, wires) / self._scale
 
     def program(self, column: int, drive: Array) -> None:
         """One event on the cells of one column, with ``drive`` (inputs,) on their rows: volts, as a rule."""

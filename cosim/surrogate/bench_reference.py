@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -102,10 +102,21 @@ class BenchReference:
         options = self.bench.deck().options
         return MappingProxyType({key: float(x) for key, x in options.items() if isinstance(x, int | float)})
 
+    def tightened(self) -> BenchReference:
+        """The bench at tightened tolerances and half its largest step."""
+        return replace(self, bench=self.bench.tightened())
+
     def found(self, event_map: EventMap) -> BenchMap:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
         names = sorted(self.bench.file.maps, key=lambda name: name != event_map.name)
         maps = [BenchMap.load(self.bench, name) for name in names] or [BenchMap.load(self.bench)]
+        if not any(one.states for one in maps):
+            with located(self.bench.source), at("maps"):
+                raise InputError(
+                    f"no map of bench {self.bench.name} names a state, and a surrogate follows states from event to "
+                    "event",
+                    remedy="write states.NAME = { parameter = ..., measure = ..., range = [...] } into [maps.NAME]",
+                )
         differing = [_differences(event_map, one) for one in maps]
         nearest = min(range(len(maps)), key=lambda k: len(differing[k]))
         if not differing[nearest]:

@@ -5,17 +5,33 @@ where that is out of bounds), every factor of its set's learning rule (by +20 %)
 event's jump, and the exponent of the voltage at every electrical port (1.2 in place of 1); and every number among the
 parameters of the subcircuits that the bench includes (by +20 %).
 
-A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest, or of its
-limit's where that is more (an error that is asked to be below 3 % is not claimed to 2 % of itself), or where a limit
-that held breaks; it is *caught* there in the latter case. Where the run fails it is neither, and counted apart. A
-bench that a mutation does not move has no figure that depends on it; it is not run where the circuit has no instance
+A mutation *moves* a bench where a judged measure leaves its value by more than `MOVES` of its largest value, or where a
+limit that held breaks; it is *caught* there in the latter case. How loose a limit is makes no difference, but for two
+sorts of measures, which come to next to nothing where a circuit is right: an error (`ERRORS`, and any measure whose
+limits enclose zero, or that is below a thousandth of its limit) is compared to what is asked of it where that is more
+than itself, as 3 % that are allowed are not claimed to 2 % of the 1 % that is there; and a coefficient of determination
+counts by what it lacks of 1, as an error.
+
+What the rule leaves out, and what it adds:
+
+- a move of less than 2 % of the largest of a measure's values, however much it is of the smaller ones;
+- figures without a limit, which nothing judges;
+- runs that fail, which are neither moved nor caught and are counted apart;
+- numbers that are no parameter: those of stimuli and of the bench itself, sizes and cards of transistors that are typed
+  at the instance, and what an instance is given; two numbers wrong at once; a law that is wrong in another way;
+- the solver's own error is not taken off: where it is above 2 %, a mutation without effect counts as moved and missed.
+
+A bench that a mutation does not move has no figure that depends on it; it is not run where the circuit has no instance
 that takes the number, and the bench does not name it. Runs are at the benches' own tolerances, nominal corner, one run
 each, so that a limit on a spread of samples (`reram_variability`) judges the device that is drawn around. A number is
-named by the set or the circuit that it is typed in, by the device where it is a default.
+named by the set or the circuit that it is typed in, by the device where it is a default; it is *published* where the
+set says that it is from a publication, and neither our choice nor a fit or a solution of ours.
 
-The claim is that each mutation that moves something is caught by at least one bench. By bench it is fewer: a limit that
-states what is asked of a circuit, and not what it has to come to (an energy below 2 pJ, R² above 0.99), is moved by
-numbers that leave it kept.
+The claim is that each mutation that moves something is caught by at least one bench. By bench it is fewer, as a limit
+that states what is asked of a circuit, and not what it has to come to (an energy below 2 pJ), is moved by numbers that
+leave it kept: nine of ten pairs of a mutation and a bench that it moves, and 19 of 20 where the number is published, as
+a published number is what a bench is there to show (our choice, both). The benches that fail as they stand are those
+whose source differs (`DIFFER`), where a limit that is broken already catches nothing.
 
 ``PYTHONPATH=tests python -m claims.mutations BENCH ...`` tries some benches alone (names or paths), and says what each
 misses.
@@ -36,8 +52,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from claims.base import Claim, Figures, Report
-from cosim.bench.limits import moves
 from cosim.bench.measured import Measured
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
@@ -52,6 +69,11 @@ from cosim.statistics.verdict import Verdict
 BY = 0.2
 EXPONENT = 1.2
 MOVES = 0.02  # our choice: ten times what engines differ by on any device
+ERRORS = ("deviation", "line-error", "largest-change", "pinch")  # how such kinds end
+NOTHING = 1e-3  # of a limit: what is below is the solver's
+SHARES = ("r-squared",)  # of 1
+DIFFER = ("quantum_dot_anti_symmetric", "quantum_dot_table_2")
+UNPUBLISHED = ("our choice", "fitted to", "heat equation")  # how the source of a number of ours begins
 LIMITS = Limits(wall=300.0)  # five times the usual: a run that times out says nothing of a limit
 _NUMBER = re.compile(r"(?<![\w.{])(\w+)=(-?[0-9.]+(?:e[-+]?[0-9]+)?)(meg|[a-z]?)(?![\w.*/+({-])", re.IGNORECASE)
 _GIVEN = re.compile(r"(\w+)\s*=\s*(?:\{[^}]*\}|\S+)")
@@ -61,11 +83,15 @@ Mutant = Callable[[Testbench], Testbench]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run said: measures that have a limit, by name, and the names of those that break it."""
+    """What one run said: measures that have a limit, by name, and the names of those that break it.
+
+    ``errors`` are the measures that are compared to their limit. A coefficient of determination is what it lacks of 1.
+    """
 
     measured: Mapping[str, Measured] = field(default_factory=dict)
     red: frozenset[str] = frozenset()
     failed: str = ""
+    errors: frozenset[str] = frozenset()
 
 
 def answer(bench: Testbench, simulator: Simulator) -> Answer:
@@ -78,14 +104,39 @@ def answer(bench: Testbench, simulator: Simulator) -> Answer:
         return Answer(failed=run.result.reason or run.result.outcome.value)
     found = {name: run.measures[name] for name in bench.file.limits if name in run.measures}
     red = {name for name in bench.file.limits if name not in found or found[name].verdict is not Verdict.PASS}
-    return Answer(found, frozenset(red))
+    kinds = {name: str(dict(bench.file.measures[name])["kind"]) for name in found}
+    return replace(judged(found, kinds), red=frozenset(red))
+
+
+def judged(measured: Mapping[str, Measured], kinds: Mapping[str, str]) -> Answer:
+    """The measures as the rule compares them."""
+    errors = {name for name, one in measured.items() if kinds[name].endswith((*ERRORS, *SHARES)) or _error(one)}
+    lacking = {name: _lack(one) if kinds[name].endswith(SHARES) else one for name, one in measured.items()}
+    return Answer(lacking, errors=frozenset(errors))
+
+
+def _error(measured: Measured) -> bool:
+    low, high = measured.low, measured.high
+    around_zero = low is not None and high is not None and low <= 0.0 <= high
+    return around_zero or _largest(measured) < NOTHING * measured.scale
+
+
+def _largest(measured: Measured) -> float:
+    return float(np.max(np.abs(measured.values), initial=0.0))
+
+
+def _lack(share: Measured) -> Measured:
+    return replace(share, values=1.0 - share.values, low=None, high=None if share.low is None else 1.0 - share.low)
 
 
 def moved(before: Answer, after: Answer) -> bool:
     """Whether a judged measure is not what it was."""
     for name, old in before.measured.items():
-        by = moves(after.measured[name], old) if name in after.measured else None
-        if by is None or by > MOVES:
+        new = after.measured.get(name)
+        if new is None or new.values.shape != old.values.shape:
+            return True
+        scale = old.scale if name in before.errors else _largest(old)
+        if not np.max(np.abs(new.values - old.values), initial=0.0) <= MOVES * scale:  # not finite: moved
             return True
     return False
 
@@ -150,6 +201,16 @@ def numbers(bench: Testbench) -> Iterator[tuple[str, Mutant]]:
                 return bench.with_(devices={name: replace(bench.sets[name], plasticity=wrong)})
 
             yield f"{bench.file.devices[name].parameters}.{key}", taught
+
+
+def published(bench: Testbench) -> set[str]:
+    """The names of `numbers` that a publication states."""
+    found = set()
+    for name, chosen in bench.sets.items():
+        for key, quantity in {**chosen.values, **chosen.plasticity}.items():
+            if not (quantity.source or chosen.source).startswith(UNPUBLISHED):
+                found.add(f"{bench.file.devices[name].parameters}.{key}")
+    return found
 
 
 def circuits(bench: Testbench, folder: Path) -> Iterator[tuple[str, Mutant]]:
@@ -299,6 +360,9 @@ def mutate(names: Iterable[str | Path], tell: Report) -> Figures:
                 with registered(model):
                     for job in [pool.submit(judge, name, bench, _as_it_is) for bench in using]:
                         job.result()
+    stated = set().union(*map(published, benches))
+    of_published = sum(len(names & stated) for names in touched.values())
+    red = {name for name, one in known.items() if one.failed or one.red}
     everywhere, found = set().union(*touched.values()), set().union(*caught.values())
     pairs = sum(map(len, touched.values()))
     return {
@@ -308,9 +372,12 @@ def mutate(names: Iterable[str | Path], tell: Report) -> Figures:
         "share": round(len(found) / len(everywhere), 4),
         "pairs_moved": pairs,
         "share_of_pairs": round(sum(map(len, caught.values())) / pairs, 4),
+        "pairs_of_published": of_published,
+        "share_of_published": round(sum(len(names & stated) for names in caught.values()) / max(of_published, 1), 4),
         "runs_failed": sum(map(len, failed.values())),
         "failed_wherever_run": sorted(set().union(*failed.values()) - everywhere),
-        "red_as_they_stand": sorted(name for name, a in known.items() if a.failed or a.red),
+        "red_as_they_stand": sorted(red),
+        "red_unexpectedly": len(red - set(DIFFER)),
         "uncaught": sorted(everywhere - found),
         "without_effect": len(tried - everywhere - set().union(*failed.values())),
         "benches": {name: f"{len(caught[name])}/{len(touched[name])}" for name in sorted(touched)},
@@ -322,7 +389,12 @@ MUTATIONS = Claim(
     "mutations",
     "a wrong number or law that moves a judged figure of the shipped benches turns one of them red",
     measure,
-    {"share": (1.0, None)},
+    {
+        "share": (1.0, None),
+        "share_of_pairs": (0.9, None),
+        "share_of_published": (0.95, None),
+        "red_unexpectedly": (None, 0),
+    },
 )
 
 if __name__ == "__main__":

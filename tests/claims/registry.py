@@ -20,11 +20,13 @@ from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.strd import STRD
+from claims.surrogates import SURROGATES
+from claims.wires import WIRES_CLAIM
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE, FITS_CLAIM, EXPORTS,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, WIRES_CLAIM, EXPORTS,
     )
 }  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from claims.mutations import Answer, circuits, instances, moved, numbers
+from claims.mutations import Answer, circuits, instances, judged, moved, numbers, published
 from cosim.bench.measured import Measured
 from cosim.bench.testbench import Testbench
 
@@ -87,16 +87,36 @@ def test_numbers_of_sets_that_the_bench_takes(bench: Testbench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "bound", "after", "is_moved"),
+    ("kind", "bounds", "before", "after", "is_moved"),
     [
-        (1.0, 0.5, 1.01, False),
-        (1.0, 0.5, 1.03, True),
-        (0.010, 0.03, 0.0105, False),  # below 3 %: not claimed to 2 % of itself
-        (0.010, 0.03, 0.0107, True),
-        (1e-15, 1e-4, -1e-15, False),
+        ("final", (None, 10.0), 1.0, 1.01, False),
+        ("final", (None, 10.0), 1.0, 1.03, True),  # a loose limit makes no difference
+        ("final", (0.5, 1.5), 1.0, 1.03, True),
+        ("deviation", (None, 0.03), 0.010, 0.0105, False),  # below 3 %: not claimed to 2 % of itself
+        ("deviation", (None, 0.03), 0.010, 0.0107, True),
+        ("final", (None, 0.03), 0.010, 0.0105, True),
+        ("final", (-0.03, 0.03), 0.010, 0.0105, False),  # a difference
+        ("final", (-0.03, 0.03), 0.010, 0.0107, True),
+        ("final", (None, 1e-4), 1e-15, -1e-15, False),
+        ("r-squared", (0.99, None), 0.9990, 0.9989, False),
+        ("r-squared", (0.99, None), 0.9990, 0.9987, True),  # of the 0.01 that it may lack
+        ("final", (None, 1.0), 0.5, float("nan"), True),
     ],
 )
-def test_moved(before: float, bound: float, after: float, is_moved: bool) -> None:
-    known = Answer({"x": Measured(np.array([before]), "1", high=bound)})
-    assert moved(known, Answer({"x": Measured(np.array([after]), "1", high=bound)})) is is_moved
-    assert moved(known, Answer())  # a measure that cannot be made any more
+def test_moved(
+    kind: str, bounds: tuple[float | None, float | None], before: float, after: float, is_moved: bool
+) -> None:
+    low, high = bounds
+
+    def said(value: float) -> Answer:
+        return judged({"x": Measured(np.array([value]), "1", low=low, high=high)}, {"x": kind})
+
+    assert moved(said(before), said(after)) is is_moved
+    assert moved(said(before), Answer())  # a measure that cannot be made any more
+
+
+def test_published_is_what_a_publication_states() -> None:
+    stated = published(Testbench.load("vdsp_update"))
+    assert {"threshold_memristor:tio2.theta_p", "threshold_memristor:tio2.scale_d"} <= stated
+    assert "threshold_memristor:tio2.g_max" not in stated  # our choice
+    assert not published(Testbench.load("1t1h1m_energy"))  # a fit and a solution of ours

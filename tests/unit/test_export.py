@@ -212,7 +212,7 @@ def test_the_steps_of_aihwkit_are_the_surrogates(cell: cosim.Surrogate, tmp_path
     assert len(step["piecewise_up"]) == len(step["piecewise_down"]) < 64
     at = np.linspace(low, high, len(step["piecewise_up"]))
     for way, sign in (("up", 1.0), ("down", -1.0)):
-        after = cell.with_(outside="warn").update(at, np.full(at.size, amplitudes[way]))
+        after = cell.with_(policy="warn").update(at, np.full(at.size, amplitudes[way]))
         wanted = sign * (after - at) * 2.0 / (high - low)
         np.testing.assert_allclose(np.array(step[f"piecewise_{way}"]) * step["dw_min"], wanted, rtol=1e-9)
     assert step["dw_min_dtod"] > 0.1  # the threshold varies by 5 %, and the pulse is a little beyond it

@@ -5,7 +5,7 @@ import pytest
 import xarray
 
 from cosim.bench.file import BenchFile
-from cosim.bench.measures.kinds import Point
+from cosim.bench.measures.kinds import Crossing, Point
 from cosim.bench.measures.spiking import EnergyPerSpike, PairedPulse, SpikeInterval, SpikeTime, SpikeWidth
 from cosim.bench.stimulus_kinds import Spikes
 from cosim.errors import InputError, UnknownName
@@ -45,6 +45,15 @@ def test_times_and_width() -> None:
         SpikeTime(kind="spike-time", number=0, **COMMON).evaluate(POINT)
     with pytest.raises(InputError, match="4 spikes, and 9 are needed"):
         SpikeTime(kind="spike-time", number=9, **COMMON).evaluate(POINT)
+
+
+def test_crossings_are_counted_from_either_end() -> None:
+    last = Crossing(kind="crossing", edge="fall", number=-1, since=10e-6, **COMMON).evaluate(POINT)
+    assert last == pytest.approx(101.5e-9, rel=1e-6)
+    with pytest.raises(InputError, match="counted from 1"):
+        Crossing(kind="crossing", number=0, **COMMON).evaluate(POINT)
+    with pytest.raises(InputError, match="4 times, not 5"):
+        Crossing(kind="crossing", number=-5, **COMMON).evaluate(POINT)
 
 
 def test_energy_counts_whole_intervals() -> None:

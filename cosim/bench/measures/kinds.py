@@ -262,10 +262,11 @@ class At(PointMeasure):
 
 
 class Crossing(PointMeasure):
-    """The time (s) at which a vector crosses ``level`` for the ``number``-th time.
+    """The time (s) at which a vector crosses ``level`` for the ``number``-th time, counted from ``since``.
 
     Args:
-        number: which crossing, from 1.
+        number: which crossing, from 1; -1 is the last.
+        since: the time (s) that is zero for the measure.
     """
 
     kind: Literal["crossing"]
@@ -274,6 +275,7 @@ class Crossing(PointMeasure):
     edge: Literal["rise", "fall", "either"] = "rise"
     number: int = 1
     after: Second = 0.0
+    since: Second = 0.0
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
@@ -285,14 +287,16 @@ class Crossing(PointMeasure):
 
     def evaluate(self, point: Point) -> float:
         """s."""
+        if self.number == 0:
+            raise InputError("crossings are counted from 1", remedy="write number = 1, or -1 for the last")
         times = measure.crossings(point.data, self.of, level=self.level, edge=self.edge)
         times = times[times >= self.after]
-        if times.size < self.number:
+        if times.size < abs(self.number):
             raise InputError(
-                f"{self.of} crosses {self.level:g} {times.size} times, not {self.number}",
+                f"{self.of} crosses {self.level:g} {times.size} times, not {abs(self.number)}",
                 remedy="lower the level, or run longer",
             )
-        return float(times[self.number - 1])
+        return float(times[self.number - 1 if self.number > 0 else self.number]) - self.since
 
 
 class Count(PointMeasure):

@@ -30,6 +30,7 @@ from cosim.network.neurons import ALIF, LIF
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
+from cosim.network.wires import Wires
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -55,6 +56,8 @@ class VdspSettings:
         test_presentation: of an image for the read-outs S, P and NB, in ms.
         deviation: relative standard deviation of both thresholds from cell to cell; a certificate's ``spread`` of the
             same figure covers it.
+        wires: resistances of the crossbar's wires when the trained network is read; None: none. Learning is without
+            them, as it solves no array at each pulse.
 
     >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
     0.1
@@ -78,6 +81,7 @@ class VdspSettings:
     anneal_steps: int = 20
     test_presentation: float = 100.0
     deviation: float = 0.0
+    wires: Wires | None = None
 
     def __post_init__(self) -> None:
         if self.neurons < 1 or self.anneal_steps < 1:
@@ -258,16 +262,21 @@ class VdspRun:
                 f"no output neuron has ever spiked for the images of {self.system.task.images.name}",
                 remedy="lower the threshold of the output neurons",
             )
-        crossbar = self.network.crossbar
+        crossbar, wires = self.network.crossbar, self.system.settings.wires
+        learned = crossbar.weight.copy()
+        if wires is not None:
+            crossbar.weight[:] = crossbar.wired(wires)
         reading = self.system.task.read(
             lambda images, rng, protocol: self.network.respond(images, rng, protocol=protocol), self.streams
         )
+        seen = crossbar.weight.copy()
+        crossbar.weight[:] = learned
         trained = np.any(crossbar.w != self._untouched, axis=0)
         return (
             {**reading.to_dict(), "spikes_per_image": list(self._spikes), "programming_pulses": crossbar.pulses},
             {
                 "w": crossbar.w.copy(),
-                "weight": crossbar.weight.copy(),
+                "weight": seen,
                 "labels": np.where(trained, reading.labels, -1),
             },
         )

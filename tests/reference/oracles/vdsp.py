@@ -12,11 +12,13 @@ from functools import cache, partial
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 
 from cosim.bench.testbench import Testbench
 from reference.oracles.base import Oracle, Oracles, Table, around, between
 
 EVENT = 200e-9
+U_T = 1.380649e-23 * 300.15 / 1.602177e-19
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,50 @@ def twenty(law: Law, sign: float, *, width: float, equal_steps: bool) -> dict[st
     }
 
 
-def channel(gate: float, *, width: float, length: float, oxide: float, threshold: float, mobility: float) -> float:
-    """The resistance (Ohm) of a BSIM4 channel at small drain voltage: mobMod 0 and RDSW at the model's defaults."""
-    over = gate - threshold
-    field = (over + 2.0 * threshold) / oxide
-    degraded = mobility / (1.0 + 1e-9 * field + 1e-19 * field**2)
-    capacitance = 3.9 * 8.854e-12 / oxide
-    return length / (width * degraded * capacitance * over) + 200e-6 / (1.0 + over) / width
+@dataclass(frozen=True)
+class Channel:
+    """A transistor well above its threshold: BSIM4's mobMod 0 and its defaults, in closed form.
+
+    Lengths in m, threshold (magnitude) in V, mobility in m²/Vs, doping in 1/m³.
+    """
+
+    width: float
+    length: float
+    oxide: float
+    threshold: float
+    mobility: float
+    doping: float
+
+    def current(self, drop: float, gate: float) -> float:
+        """A at so many V from drain to source, the gate so many above the source."""
+        potential = 0.4 + U_T * math.log(self.doping / 1.45e16)
+        thick = self.oxide / (3.9 * 8.854e-12)
+        depletion = math.sqrt(2.0 * 1.602e-19 * 11.7 * 8.854e-12 * self.doping * potential) * thick
+        threshold = self.threshold + 80.0 * self.oxide / (self.width + 2.5e-6) * potential  # of a narrow channel
+        over = gate - threshold
+        field = (over + 2.0 * threshold) / self.oxide
+        mobility = self.mobility / (1.0 + 1e-9 * field + 1e-19 * field**2)
+        centroid = 1.9e-9 / (1.0 + ((over + 4.0 * depletion) / (2e8 * self.oxide)) ** 0.7)  # of the inversion layer
+        capacitance = 1.0 / (thick + centroid / (11.7 * 8.854e-12))
+        critical = 2.0 * 8e4 / mobility * self.length  # V, with the default saturation velocity
+
+        def channel(v: float) -> float:
+            return self.width / self.length * mobility * capacitance * (over * v - v * v / 2.0) / (1.0 + v / critical)
+
+        contacts = 200e-6 / (1.0 + over) / self.width
+        return float(brentq(lambda i: channel(drop - i * contacts) - i, 0.0, channel(drop), xtol=1e-15))
+
+    def divided(self, given: float, conductance: float, gate: float) -> float:
+        """V of ``given`` that the channel takes from a resistor; below zero the resistor's end is the source."""
+        up = given < 0.0
+
+        def excess(v: float) -> float:
+            return self.current(v, gate + v * up) - (abs(given) - v) * conductance
+
+        return math.copysign(brentq(excess, 1e-9, 0.5 * abs(given)), given)
+
+
+ACCESS = Channel(width=5e-6, length=0.35e-6, oxide=6.5e-9, threshold=0.55, mobility=0.04, doping=2e23)
 
 
 def law_of(name: str) -> Oracles:
@@ -158,16 +197,21 @@ def cell() -> Oracles:
 
 def written() -> Oracles:
     """One pulse up and one down behind the channel, and the channel's share of the voltage in between."""
-    r = channel(3.3, width=5e-6, length=0.35e-6, oxide=6.5e-9, threshold=0.55, mobility=0.04)
-    up, energy_up = TIO2.pulse(0.5, -2.0, series=r)
-    down, energy_down = TIO2.pulse(up, 2.2, series=r)
-    divider = TIO2.conductance(up) * r / (1.0 + TIO2.conductance(up) * r)
+    guess = TIO2.conductance(TIO2.pulse(0.5, -2.0)[0])
+
+    def series(given: float) -> float:
+        drop = ACCESS.divided(given, guess, 3.3)
+        return drop / ((given - drop) * guess)
+
+    up, energy_up = TIO2.pulse(0.5, -2.0, series=series(-2.0))
+    down, energy_down = TIO2.pulse(up, 2.2, series=series(2.2))
+    after = TIO2.conductance(up)
     return {
         "after_up": around(up, 0.01),
         "after_down": around(down, 0.01),
         "average_energy": around((energy_up + energy_down) / 2, 0.01),
-        "drop_up": around(-2.0 * divider, 0.12),
-        "drop_down": around(2.2 * divider, 0.12),
+        "drop_up": around(ACCESS.divided(-2.0, after, 3.3), 0.05),
+        "drop_down": around(ACCESS.divided(2.2, after, 3.3), 0.05),
     }
 
 
@@ -200,16 +244,28 @@ def widths() -> Oracles:
 
 
 def pair() -> Oracles:
-    """A leaky integrator of 29 µs towards 450 nA · 2.9 MOhm from 1 µs on, and the law at what its membrane has."""
+    """A leaky integrator of 10 pF and 2.9 MOhm towards 450 nA · 2.9 MOhm, and the law at what its membrane has.
+
+    The membrane has its feedback besides, and of the gates of two comparators and a follower anything from none to all.
+    """
     top = 450e-9 * 2.9e6
     spike = 1e-6 + 29e-6 * math.log(top / (top - 1.0))
-    membrane = top * (1.0 - math.exp(-(36.5 + 5.6 - 1.05) / 29.0))
-    up, down = (constant(TIO2, TIO2.programmed(v), 0.5) for v in (-1.0, membrane))
+    gates = 3.9 * 8.854e-12 / 12e-9 * (2 * 10e-12 + 120e-12) + 2 * 3e-10 * 120e-6
+    membranes = [top * -math.expm1(-41.05e-6 / (2.9e6 * (10.05e-12 + c))) for c in (0.0, gates)]
+    up = constant(TIO2, TIO2.programmed(-1.0), 0.5)
+    down = [constant(TIO2, TIO2.programmed(membrane), 0.5) for membrane in membranes]
     return {
         "pre_spike": between(spike, spike + 2e-6),
         "potentiated": around(0.5 + up, 0.1, of=up),
-        "depressed": around(0.5 + down, 0.2, of=down),
+        "depressed": between(0.5 + down[0], 0.5 + down[1]),
     }
+
+
+def word_line() -> Oracles:
+    """What both transistors of the smallest inverter conduct at a drop of 50 mV."""
+    n = Channel(width=1e-6, length=0.6e-6, oxide=12e-9, threshold=0.75, mobility=0.045, doping=1e23)
+    p = Channel(width=2.5e-6, length=0.6e-6, oxide=12e-9, threshold=0.8, mobility=0.013, doping=1e23)
+    return {name: around(one.current(0.05, 5.0) / 0.05, 0.05) for name, one in (("sink", n), ("source", p))}
 
 
 WIDTH_MEASURES = ("change", "first", "half", "energy")
@@ -222,4 +278,5 @@ ORACLES: Table = {
     "vdsp_map": against_the_map,
     "vdsp_pulse_width": widths,
     "vdsp_pair": pair,
+    "vdsp_word_line": word_line,
 }
