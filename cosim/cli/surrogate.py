@@ -1,4 +1,4 @@
-"""``cosim surrogate train``, ``check`` and ``show``."""
+"""``cosim surrogate train``, ``check`` and ``show``; ``export`` is in `cosim.cli.surrogate_export`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
+from cosim.cli import surrogate_export as export
 from cosim.cli.paths import figure_file, require_file
 from cosim.errors import InputError
 
@@ -59,10 +60,13 @@ AGAINST = (
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
-    group = typer.Typer(name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, check or show one.")
+    group = typer.Typer(
+        name="surrogate", no_args_is_help=True, help="Train a fast model of a cell, check, show or export one."
+    )
     group.command("train")(train)
     group.command("check")(check)
     group.command("show")(show)
+    export.register(group)
     app.add_typer(group)
 
 

@@ -179,7 +179,9 @@ class Surrogate:
 
     @cached_property
     def rest_map(self) -> EventMap | None:
-        """What happens between events; None: the device has no such map, or it is this surrogate's own."""
+        """What happens between events; None: there is no device, it has no such map, or it is this surrogate's own."""
+        if isinstance(self.parameters, CircuitSet):
+            return None
         maps = find_device(self.device).maps(self.parameters.resolved())
         return None if self.name == REST_NAME else maps.get(REST_NAME)
 
@@ -392,23 +394,36 @@ class Surrogate:
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """By the map itself, with the correction."""
-        before = {name: np.broadcast_to(values, shape) for name, values in x.items()}
-        fields = {**before, **{name: np.broadcast_to(values, shape) for name, values in u.items()}}
-        after, outputs = self.map(Values(before), Values({name: fields[name] for name in u}), self.values)
-        if self.correction is not None:
-            gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
-            after = Values({n: np.clip(w + (after[n] - w) * gains[n], *self.map.bounds(n)) for n, w in before.items()})
-            spent = outputs[ENERGY] * gains[ENERGY] if ENERGY in outputs else None
-            outputs = Values(self.map.reading(after, self.values, spent))
-        if self.learned is not None and not isinstance(self.parameters, CircuitSet):
-            rest = self.learned(fields)
-            after = Values({n: np.clip(after[n] + rest.pop(n, 0.0), *self.map.bounds(n)) for n in before})
-            spent = outputs[ENERGY] + rest.pop(ENERGY, 0.0) if ENERGY in outputs else None
-            outputs = Values(self.map.reading(after, self.values, spent))
+        before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
+        inputs = Values({name: np.broadcast_to(values, shape) for name, values in u.items()})
+        after, outputs = self.corrected(before, inputs, *self.map(before, inputs, self.values), self.values)
         spread = (
             {n: np.array(np.broadcast_to(value, shape)) for n, value in part.items()} for part in (after, outputs)
         )
         return next(spread), next(spread)
+
+    def corrected(
+        self, state: Values, inputs: Values, after: Values, outputs: Values, p: Values
+    ) -> tuple[Values, Values]:
+        """What the map gives, with the correction or a device's learned remainder: of arrays, or, without a remainder,
+        of recording operands (`cosim.emit.expr`).
+        """
+        remainder = None if isinstance(self.parameters, CircuitSet) else self.learned
+        if self.correction is None and remainder is None:
+            return after, outputs
+        fields, held, spent = {**state, **inputs}, dict(after), outputs.get(ENERGY)
+        if self.correction is not None:
+            gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
+            held = {name: w + (after[name] - w) * gains[name] for name, w in state.items()}
+            spent = None if spent is None else spent * gains[ENERGY]
+        if remainder is not None:
+            rest = remainder(fields)
+            held = {name: w + rest.get(name, 0.0) for name, w in held.items()}
+            spent = None if spent is None else spent + rest.get(ENERGY, 0.0)
+        for name, w in held.items():
+            low, high = (end if np.isfinite(end) else None for end in self.map.bounds(name))
+            held[name] = np.clip(w, low, high)
+        return Values(held), Values(self.map.reading(Values(held), p, spent))
 
     # -- outside the domain -------------------------------------------------------------------------------------------
 
