@@ -192,10 +192,15 @@ def ideal(f: float, psi: float) -> float:
     return V_MAX**2 * f * psi / R_ROD
 
 
+def overdrive(f: float, *, correction: float = 0.7, v_max: float = V_MAX) -> float:
+    """V above threshold that the neurons' scaling gives the gate."""
+    x = math.sqrt(f) / (R_ROD * K * (1.0 - math.sqrt(f)))
+    return x / (1.0 - M * x) + 0.5 * correction * v_max * (1.0 - math.sqrt(f))
+
+
 def scaled(f: float, psi: float, *, correction: float = 0.7, v_max: float = V_MAX, line: float = 10.0) -> float:
     """The same behind the channel, at the gate that asks for the conductance of Eq. 22 and half of the drop."""
-    x = math.sqrt(f) / (R_ROD * K * (1.0 - math.sqrt(f)))
-    over = x / (1.0 - M * x) + 0.5 * correction * v_max * (1.0 - math.sqrt(f))
+    over = overdrive(f, correction=correction, v_max=v_max)
     given, r = v_max * math.sqrt(psi), R_ROD + line
     drop = brentq(lambda v: channel(v, over) - (given - v) / r, 0.0, given) if given > 0.0 else 0.0
     return float(R_ROD * ((given - drop) / r) ** 2)
@@ -228,6 +233,7 @@ def array() -> Oracles:
     return {
         "fast_decay": around(math.exp(2e-9 / tau), 0.03),
         "largest_eligibility": around(float(eligibilities(name, scaled).max()), 0.05),
+        "lowest_gate": around(VTH + overdrive(0.05), 0.005),
         "largest_update": around(write(0.3, float(rise[heated].max())), 0.05),
         "unheated_update": around(write(0.3, float(rise[~heated].max())), 0.05),
     }
