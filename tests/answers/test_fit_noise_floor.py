@@ -84,3 +84,21 @@ def test_a_resistance_that_nothing_shows_is_not_determined(tmp_path: Path, monke
     low, high = rows["is2"].verdict.interval
     assert rows["is2"].verdict.status == "identifiable"
     assert low < TRUTH["is2"] < high
+
+
+@pytest.mark.slow
+def test_the_order_of_names_and_columns_changes_no_minimum(tmp_path: Path) -> None:
+    """Thresholds put kinks into chi-square, at each of which a search may end: which one must not hang on an order."""
+    recipe = FitRecipe.load("stc_equations")
+    away = {"c_pre": 0.4, "c_post": 0.25, "tau_c": 0.03, "gamma_p": 1000.0, "gamma_d": 200.0}
+    recipe = recipe.model_copy(
+        update={"start": recipe.start.model_copy(update={"values": {**recipe.start.values, **away}})}
+    )
+    curve = recipe.curve()
+    names = list(reversed(curve.columns))
+    turned = curve.with_(columns={n: curve[n] for n in names}, units={n: curve.units[n] for n in names})
+    other = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"vary": recipe.fit.vary[::-1]})})
+    first, second = extract(recipe, curve), extract(other, turned)
+    for name in recipe.fit.vary:
+        assert second.values[name] == pytest.approx(first.values[name], rel=1e-6)
+    assert not any("better minimum" in said for said in first.verdict.remarks)
