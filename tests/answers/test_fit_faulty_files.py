@@ -34,8 +34,8 @@ FAULTS = {
         "2 rows left out (lines 9 and 22) without a number in 'I'",
         "row 9, column 'I (A)': 'NaN' is not a number",
     ),
-    "swapped columns": (text(VI, CURRENT, V), "with the two columns swapped", "with the two columns swapped it would be"),
-    "one point": (text(VI, V[:1], I[:1]), "one row is too few to say anything (line 2)", "a single point (row 2)"),
+    "swapped columns": (text(VI, CURRENT, V), "with the two columns swapped", "columns swapped it would be"),
+    "one point": (text(VI, V[:1], CURRENT[:1]), "one row is too few to say anything (line 2)", "single point (row 2)"),
     "constant": (
         text(VI, V, np.full(41, 1e-6)),
         "the measured column 'I' is constant (1 µA in lines 2 to 42)",
