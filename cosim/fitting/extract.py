@@ -306,8 +306,7 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is not None:
-        ordered = replace(moving, names=tuple(sorted(moving.names)))  # as `search`
-        best = ordered.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+        best = moving.ordered().minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     elif tried is not None and _same(moving, tried):
         best = tried
     else:

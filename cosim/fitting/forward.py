@@ -209,11 +209,15 @@ class PointForward(Forward):
         while drowned.any() and widened < WIDEST:
             widened = min(WIDER * widened, WIDEST)
             again = np.flatnonzero(drowned)
-            _, slopes[again], drowned[again] = self._differences(p, [names[j] for j in again], widened * steps[again])
+            _, slopes[again], drowned[again] = self._differences(
+                p, [names[int(j)] for j in again], widened * steps[again]
+            )
         # What has all but vanished would be seen again at its usual size.
         usual = np.array([abs(by_name[name].default) for name in names], dtype=float)
         if (again := np.flatnonzero(drowned & (usual > steps))).size:
-            _, slopes[again], drowned[again] = self._differences(p, [names[j] for j in again], WIDEST * usual[again])
+            _, slopes[again], drowned[again] = self._differences(
+                p, [names[int(j)] for j in again], WIDEST * usual[again]
+            )
         slopes[drowned] = 0.0
         return predicted, slopes
 

@@ -220,7 +220,7 @@ def judge(
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
     better: Minimum | None = None
-    ordered = replace(problem, names=tuple(sorted(problem.names)))  # as `search`
+    ordered = problem.ordered()
     idle = idle_at(problem, minimum.p, uncertainty.flat)
     for name in problem.names:
         if name in idle:

@@ -68,8 +68,7 @@ def search(
     Raises:
         FitError: the model gives no finite number at any start.
     """
-    # Neither the places that are tried nor the rounding of sums may depend on the order in which a recipe names them.
-    problem = replace(problem, names=tuple(sorted(problem.names)))
+    problem = problem.ordered()
     if method != LEAST_SQUARES:
         place, spent = explore(problem, start, method)
         found = problem.minimise(place, progress=progress)
