@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cosim.engines.registry import open_simulator
     from cosim.engines.simulator import Deck, Limits, Outcome, Result, Simulator
     from cosim.errors import CosimError
+    from cosim.export.write import export_surrogate
     from cosim.fitting.experiment import pulse_experiment
     from cosim.fitting.extract import extract
     from cosim.fitting.joint import extract_joint
@@ -94,6 +95,7 @@ _WHERE = {
     "device": "cosim.devices.registry",
     "distributions": "cosim.statistics.groups",
     "effective_conductance": "cosim.network.wires",
+    "export_surrogate": "cosim.export.write",
     "extract": "cosim.fitting.extract",
     "extract_joint": "cosim.fitting.joint",
     "fit_law": "cosim.fitting.law",
@@ -154,6 +156,7 @@ __all__ = [
     "device",
     "distributions",
     "effective_conductance",
+    "export_surrogate",
     "extract",
     "extract_joint",
     "fit_law",

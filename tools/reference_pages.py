@@ -2,12 +2,14 @@
 
 Every key of a bench, a fit recipe and a plan, from the schema itself: its type, unit and default from the annotations,
 its meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the
-key in double backticks. What stands above the mark is written by hand and kept.
+key in double backticks; what came of exports, from their record. What stands above the mark is written by hand and
+kept.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +20,7 @@ from typing import Any, get_args
 import pydantic
 from pydantic.fields import FieldInfo
 
-from cosim import units
+from cosim import resources, units
 from cosim.campaign.plan import CaseLimits, HighSigma, Plan, Range, Sample, WorstCaseSearch
 from cosim.errors import InputError
 from cosim.files import write_atomic
@@ -144,7 +146,7 @@ def _kinds(schemas: Iterable[Schema], *, without: Iterable[str] = ()) -> str:
 def benches() -> str:
     """The generated part of ``docs/benches.md``."""
     from cosim.bench import file as bench
-    from cosim.bench import maps, stimulus_kinds
+    from cosim.bench import maps, neurons, stimulus_kinds
     from cosim.bench.measures.kinds import DerivedMeasure, Kind
     from cosim.bench.measures.registry import KINDS as MEASURES
     from cosim.bench.variation import Corner, MonteCarlo, Trust
@@ -180,6 +182,7 @@ def benches() -> str:
             _chapter("`[maps.NAME]`", maps.MapFile),
             _chapter("`inputs.NAME`", maps.MapInput, level=3),
             _chapter("`states.NAME`", maps.MapState, level=3),
+            _chapter("`[neurons.NAME]`", neurons.NeuronFile),
             _chapter("`[corners.NAME]`", Corner),
             _chapter("`[monte_carlo]`", MonteCarlo),
             _chapter("A distribution", spread, level=3),
@@ -259,8 +262,41 @@ def campaigns() -> str:
     )
 
 
+def exports() -> str:
+    """What was imported again, from the record of the claim."""
+    path = resources.folder("fits") / "results" / "exports.json"
+    if not path.is_file():
+        return "Nothing was recorded yet: `./run reproduce exports`."
+    record = json.loads(path.read_text(encoding="utf-8"))
+    figures, lines = record["figures"], ["## Imported again", ""]
+    lines += [
+        f"Recorded by `./run reproduce exports` on {record['made']} with cosim {record['version']}. A difference is "
+        "the largest of any state or output over all golden events, as a share of full scale.",
+        "",
+        "| target | version | set, device, map | events, train | largest difference | allowed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in figures["rows"]:
+        counts = f"{row['events']['events']}, {row['events']['train']}"
+        lines.append(
+            f"| {row['target']} | {row['version']} | {row['subject']} | {counts} | {row['worst']:.1e} | "
+            f"{row['tolerance']:g}: {row['why']} |"
+        )
+    if figures["refused"]:
+        lines += ["", "Refused, with the reason:", ""]
+        lines += [f"- {entry['subject']} to {entry['target']}: {entry['why']}." for entry in figures["refused"]]
+    lines += ["", "## What is lost", ""]
+    seen = set()
+    for row in figures["rows"]:
+        if row["target"] not in seen:
+            seen.add(row["target"])
+            lines += [f"Of {row['subject']} in {row['target']} ({row['versions']}):", ""]
+            lines += [*(f"- {sentence}" for sentence in row["losses"]), ""]
+    return "\n".join(lines)
+
+
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
-    {"benches.md": benches, "recipes.md": recipes, "campaigns.md": campaigns}
+    {"benches.md": benches, "recipes.md": recipes, "campaigns.md": campaigns, "exports.md": exports}
 )
 
 

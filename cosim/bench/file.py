@@ -19,6 +19,7 @@ from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
+from cosim.bench.neurons import NeuronFile, check_neuron_entry
 from cosim.bench.stimuli import fmt
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
@@ -267,6 +268,7 @@ class BenchFile(Table):
         monte_carlo: samples that `cosim validate` runs.
         trust: how to decide whether a measure can be trusted.
         maps: events of the circuit with inputs, states and outputs, by name.
+        neurons: where the circuit takes spikes in and gives spikes out, by name.
     """
 
     title: str
@@ -290,6 +292,7 @@ class BenchFile(Table):
     monte_carlo: MonteCarlo | None = None
     trust: Trust = Trust()
     maps: dict[str, MapFile] = Field(default_factory=dict)
+    neurons: dict[str, NeuronFile] = Field(default_factory=dict)
 
     _written: dict[str, tuple[StimulusKind, str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -340,6 +343,7 @@ class BenchFile(Table):
         "sections",
         "libraries",
         "maps",
+        "neurons",
     )
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
@@ -376,6 +380,9 @@ class BenchFile(Table):
         for name, given in self.maps.items():
             with at("maps", name):
                 check_map(self, name, given)
+        for name, neuron in self.neurons.items():
+            with at("neurons", name):
+                check_neuron_entry(self, name, neuron)
         return self
 
     def _check_taken(self, name: str, place: str) -> None:

@@ -35,7 +35,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "gallery": "The circuits' figures beside the numbers of their sources.",
         "lint": "What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",
-        "surrogate": "Train a fast model from SPICE samples, or check one against SPICE.",
+        "surrogate": "Train a fast model from SPICE samples, check one against SPICE, or export it to another program.",
         "network": "Run a spiking network on a surrogate of the circuit.",
         "heat": "The heat equation in a thermal synapse's stack, and the circuit that stands for it.",
         "devices": "The device models and their published parameter sets.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosim import units
+from cosim.cli.paths import require_file
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def run(
         bool,
         typer.Option("--uncertified", help="Take a surrogate without a certificate, or one that misses its limits."),
     ] = False,
+    policy: Annotated[
+        str, typer.Option(help="Outside the domain of --surrogate: raise, warn (and extrapolate), or ask SPICE.")
+    ] = "raise",
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Add what --policy ask answered to this file (.npz), for 'surrogate train --samples'."),
+    ] = None,
     law: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +75,13 @@ def run(
         typer.Option(help="Resistance of a wire between two cells, e.g. '2 Ohm', when the trained network is read."),
     ] = "",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
+    spice_check: Annotated[
+        int,
+        typer.Option(
+            help="Send what so many cells of each seed saw, chosen at random, through SPICE again, and compare.",
+            show_default=False,
+        ),
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
@@ -76,6 +91,8 @@ def run(
     if system not in SYSTEMS:
         raise UnknownName("network", system, SYSTEMS)
     numbers = _seeds(seeds)
+    from cosim.surrogate.train import save_samples
+
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
         from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
@@ -92,14 +109,43 @@ def run(
         changes["neurons"] = neurons
     for name, text in (("scale_p", scale_p), ("scale_d", scale_d)):
         changes |= _scales(name, text)
-    network = VdspSystem(
-        settings.with_(**changes),
-        _surrogate(parameters, surrogate, law, uncertified=uncertified),
-        ImageTask(chosen.first(images) if images else chosen, epochs or usual),
-        backend=backend,
-        uncertified=uncertified,
-    )
-    carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
+    if answers is not None:
+        require_file(answers, ".npz", example="samples.npz")
+        if policy != "ask":
+            raise InputError(f"--answers {answers} needs --policy ask", remedy="give both, or leave it out")
+    cells = _surrogate(parameters, surrogate, law, uncertified=uncertified)
+    with _obeying(cells, policy) as obeying:
+        network = VdspSystem(
+            settings.with_(**changes),
+            obeying,
+            ImageTask(chosen.first(images) if images else chosen, epochs or usual),
+            backend=backend,
+            uncertified=uncertified,
+            spice_check=spice_check,
+        )
+        try:
+            carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
+        finally:
+            if answers is not None and cells.answers:
+                print(
+                    f"answers     {save_samples(answers, cells.answers, cells.map)}: {len(cells.answers)} more samples"
+                )
+
+
+@contextmanager
+def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
+    """The cells with a policy outside their domain; the simulator that they ask is closed at the end."""
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.base import POLICIES
+    from cosim.surrogate.references import reference_for
+
+    if policy not in POLICIES:
+        raise UnknownName("policy outside the domain", policy, POLICIES)
+    if policy != "ask":
+        yield cells.with_(policy=policy)
+        return
+    with open_simulator() as simulator:
+        yield cells.with_(policy=policy, reference=reference_for(cells.map, simulator))
 
 
 def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool) -> None:

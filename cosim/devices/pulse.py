@@ -7,7 +7,7 @@ pulse's midpoint (explicit midpoint rule, second order in the change of the drop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -91,18 +91,18 @@ def advance(
     v: Operand,
     w: Operand,
     shape: PulseShape,
-    share: float = 1.0,
+    shares: Sequence[float] = (1.0,),
     polarity: int = 0,
-) -> Operand:
-    """The state after ``share`` of a pulse that puts ``v`` (V) on the memristor; ``polarity`` as in `apply_pulse`."""
+) -> list[Operand]:
+    """The states after ``shares`` of a pulse that puts ``v`` (V) on the memristor; ``polarity`` as in `apply_pulse`."""
+    up, down = 0.0, 0.0
     if polarity < 0:
         up = overdrive_integral(-v, p, theta=p.theta_p, alpha=p.alpha_p, shape=shape)
-        return memristor.potentiate(w, p, up=up * share)
-    if polarity > 0:
+    elif polarity > 0:
         down = overdrive_integral(v, p, theta=p.theta_n, alpha=p.alpha_n, shape=shape)
-        return memristor.depress(w, p, down=down * share)
-    up, down = drive(v, p, shape=shape)
-    return memristor.advance_by(w, p, up=up * share, down=down * share)
+    else:
+        up, down = drive(v, p, shape=shape)
+    return memristor.along(w, p, up=up, down=down, shares=shares, polarity=polarity)
 
 
 def apply_pulse(
@@ -123,17 +123,16 @@ def apply_pulse(
     where every ``v`` < 0 and +1 where every ``v`` > 0: the other polarity is then not computed; 0 is any mixture.
     """
     if series is None:
-        middle = advance(memristor, p, v=v, w=w, shape=shape, share=0.5, polarity=polarity)
-        after = advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity)
+        middle, after = advance(memristor, p, v=v, w=w, shape=shape, shares=(0.5, 1.0), polarity=polarity)
         mean = (w + 4.0 * middle + after) / 6.0  # Simpson's rule over the pulse
         return after, v * memristor.current(v, Values({"w": mean}), p) * shape.energy_time
     after, power = w, 0.0
     for _ in range(steps):
         before = after
         v_start = series(v, before, p)
-        middle = advance(memristor, p, v=v_start, w=before, shape=shape, share=0.5 / steps, polarity=polarity)
+        (middle,) = advance(memristor, p, v=v_start, w=before, shape=shape, shares=(0.5 / steps,), polarity=polarity)
         v_device = series(v, middle, p)
-        after = advance(memristor, p, v=v_device, w=before, shape=shape, share=1.0 / steps, polarity=polarity)
+        (after,) = advance(memristor, p, v=v_device, w=before, shape=shape, shares=(1.0 / steps,), polarity=polarity)
         power = power + v * memristor.current(v_device, Values({"w": middle}), p) / steps
     return after, power * shape.energy_time
 
@@ -265,7 +264,7 @@ class ClosedPulse:
             return event(memristor, p, v=over, w=w, polarity=polarity), None
         if energy or series is not None:
             return apply_pulse(memristor, p, v=v, w=w, shape=shape, series=series, polarity=polarity)
-        return advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity), None
+        return advance(memristor, p, v=v, w=w, shape=shape, polarity=polarity)[0], None
 
     def still(self, v: Operand, w: Operand, p: Values) -> Operand:
         """The energy (J) of a pulse that moves nothing."""

@@ -25,7 +25,7 @@ Numerical choices (ours): u^γ is replaced by u · EDGE^(γ−1) below u = EDGE,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,19 +60,30 @@ def change(u: Operand, gamma: Operand, strength: Operand) -> Operand:
     u(1) = u · (1 + (γ − 1) s)^(−1/(γ − 1)) with s = strength · u^(γ − 1); zero once the bracket is negative. The
     change is exactly 0 where ``strength`` is. Powers are written as 2^(y log2 u), which is faster than pow and as good.
     """
+    (found,) = changes(u, gamma, (strength,))
+    return found
+
+
+def changes(u: Operand, gamma: Operand, strengths: Sequence[Operand]) -> list[Operand]:
+    """`change` for each of several strengths, which share u^(γ − 1)."""
     g = gamma - 1.0
     if isinstance(g, float):
         g = g if abs(g) >= GAMMA_STEP else GAMMA_STEP
     else:
         g = np.where(np.abs(g) >= GAMMA_STEP, g, GAMMA_STEP)
     x = np.log2(np.maximum(u, EDGE)) * g
-    x = np.exp2(x, out=_own(x)) * (g * strength)
-    if not isinstance(g, float) or g < 0.0:
-        x = np.maximum(x, -1.0, out=_own(x))
-    with np.errstate(divide="ignore"):  # extinction is log 0: a factor exp(−inf)
-        x = np.log1p(x, out=_own(x))
-    x *= -1.0 / g
-    return u * np.expm1(x, out=_own(x))
+    power, found = np.exp2(x, out=_own(x)), []
+    for strength in strengths:
+        x = power * (g * strength)
+        if not isinstance(g, float) or g < 0.0:
+            x = np.maximum(x, -1.0, out=_own(x))
+        with np.errstate(divide="ignore"):  # extinction is log 0: a factor exp(−inf)
+            x = np.log1p(x, out=_own(x))
+        x *= -1.0 / g
+        x = np.expm1(x, out=_own(x))
+        x *= u
+        found.append(x)
+    return found
 
 
 def _own(x: Operand) -> Operand:
@@ -170,14 +181,25 @@ class ThresholdMemristor(TwoTerminal):
 
     def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:
         """The state after a drive whose overdrive integrals ∫K dt/t_event are ``up`` and ``down`` (dimensionless)."""
-        negative = up > 0.0
-        u = np.where(negative, 1.0 - w, w)
-        moved = change(u, np.where(negative, p.gamma_p, p.gamma_n), np.where(negative, up, down))
-        return np.where(negative, w - moved, w + moved)
+        (found,) = self.along(w, p, up=up, down=down, shares=(1.0,))
+        return found
 
-    def potentiate(self, w: Operand, p: Values, *, up: Operand) -> Operand:
-        """`advance_by` where nothing depresses."""
-        return w - change(1.0 - w, p.gamma_p, up)
+    def along(
+        self, w: Operand, p: Values, *, up: Operand, down: Operand, shares: Sequence[float], polarity: int = 0
+    ) -> list[Operand]:
+        """`advance_by` for each of several ``shares`` of the drive.
+
+        ``polarity``: −1 where nothing depresses and +1 where nothing potentiates; the other integral is not looked at.
+        """
+        if polarity < 0:
+            return [w - moved for moved in changes(1.0 - w, p.gamma_p, [up * share for share in shares])]
+        if polarity > 0:
+            return [w + moved for moved in changes(w, p.gamma_n, [down * share for share in shares])]
+        negative = up > 0.0
+        u, gamma = np.where(negative, 1.0 - w, w), np.where(negative, p.gamma_p, p.gamma_n)
+        drive: Operand = np.where(negative, up, down)
+        moves = changes(u, gamma, [drive * share for share in shares])
+        return [np.where(negative, w - moved, w + moved) for moved in moves]
 
     def depress(self, w: Operand, p: Values, *, down: Operand) -> Operand:
         """`advance_by` where nothing potentiates."""

@@ -37,8 +37,14 @@ _TEXT: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 
 
-def assignments(roots: Mapping[str, Node]) -> tuple[list[str], dict[str, str]]:
-    """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`."""
+def assignments(
+    roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT, *, temporary: str = "t"
+) -> tuple[list[str], dict[str, str]]:
+    """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`.
+
+    ``templates`` write an operation in a language with Python's assignments; default: that of numba. The lines assign
+    to ``temporary`` with a number.
+    """
     graphs = merged(roots)
     text: dict[int, str] = {}
     lines: list[str] = []
@@ -50,9 +56,9 @@ def assignments(roots: Mapping[str, Node]) -> tuple[list[str], dict[str, str]]:
             text[id(node)] = repr(value) if value >= 0.0 else f"({value!r})"
         elif node.op == "name":
             text[id(node)] = str(node.args[0])
-        elif node.op in _TEXT:
-            name = f"t{len(lines)}"
-            lines.append(f"{name} = " + _TEXT[node.op].format(*(text[id(child)] for child in children(node))))
+        elif node.op in templates:
+            name = f"{temporary}{len(lines)}"
+            lines.append(f"{name} = " + templates[node.op].format(*(text[id(child)] for child in children(node))))
             text[id(node)] = name
         else:
             raise EmitError(f"operation {node.op!r} cannot be compiled")

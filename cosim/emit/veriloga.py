@@ -14,10 +14,11 @@ from cosim.devices.base import DeviceModel
 from cosim.emit.expr import BOOLEAN, Node, children, postorder, render, writer
 from cosim.emit.trace import trace
 
-_write = writer({"sign": "(({0} > 0.0) ? 1.0 : (({0} < 0.0) ? -1.0 : 0.0))"})
+SIGN = "(({0} > 0.0) ? 1.0 : (({0} < 0.0) ? -1.0 : 0.0))"
+_write = writer({"sign": SIGN})
 
 
-def _shared(roots: list[Node]) -> list[Node]:
+def shared_nodes(roots: list[Node]) -> list[Node]:
     """Nodes that more than one node refers to, operands before users; names, constants and conditions left out."""
     order = postorder(roots)
     uses = Counter(id(child) for node in order for child in children(node)) + Counter(id(root) for root in roots)
@@ -40,7 +41,7 @@ def module(device: DeviceModel, name: str | None = None) -> str:
     flows = [(port, traced.through[port.name]) for port in device.ports if port.nature != "sense"]
     rates = [(state, traced.rates[state.name]) for state in device.all_states]
     inner = [(node.name, traced.balance[node.name]) for node in device.inner]
-    shared = _shared([graph for part in (flows, inner, rates) for _, graph in part])
+    shared = shared_nodes([graph for part in (flows, inner, rates) for _, graph in part])
     memo: dict[int, str] = {}
     assignments = []
     for number, node in enumerate(shared):

@@ -14,6 +14,7 @@ import numpy as np
 from cosim.devices.base import Array, Values
 from cosim.emit.numba import MapKernel, map_kernel
 from cosim.errors import InputError, UnknownName
+from cosim.network.spice_check import Watch
 from cosim.network.wires import Wires, effective_conductance
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.pulse_kernel import Kernel
@@ -29,6 +30,7 @@ class Crossbar:
         state: each state of the cells, (inputs, outputs).
         weight: (inputs, outputs) shares of the full scale of the conductance, kept up to date.
         pulses: programming pulses that moved a cell so far.
+        watch: notes the events of some cells; None: of none.
 
     >>> import numpy as np
     >>> from cosim.network.crossbar import Crossbar
@@ -52,10 +54,10 @@ class Crossbar:
             surrogate: of a map that gives a conductance, and whose inputs but one are ``held``.
             state: by name, (inputs, outputs) each; of a cell with one state, that one.
             held: inputs that are the same in every event, e.g. ``{"heater": 0.1}``.
-            compiled: run the map through numba, unless it has a correction and is not a closed pulse.
+            compiled: run the map through numba, unless it is not a closed pulse and something of it was learned.
         """
         event_map = surrogate.map
-        if READING not in event_map.outputs:
+        if READING not in event_map.device.readings:
             raise InputError(
                 f"the map {event_map.name} of {surrogate.device} gives no {READING}, which a crossbar reads",
                 remedy="take a device that has one",
@@ -93,12 +95,13 @@ class Crossbar:
         if compiled and surrogate.dtype == "float64":
             if surrogate.kernel is not None:
                 self._kernel = surrogate.kernel.compiled()
-            elif surrogate.correction is None:
+            elif surrogate.correction is None and surrogate.learned is None:
                 self._map_kernel = map_kernel(event_map, surrogate.values, own=names)
         # By column, then by parameter in the order of the kernel.
         own = [np.broadcast_to(surrogate.instances[name], shape) for name in names]
         self._own = np.ascontiguousarray(np.array(own).reshape(len(own), *shape).transpose(2, 0, 1))
         self.pulses = 0
+        self.watch: Watch | None = None
         self.weight = np.ascontiguousarray(self._read(surrogate, self.state))
 
     def _read(self, cells: Surrogate, state: Mapping[str, Array]) -> Array:
@@ -122,6 +125,8 @@ class Crossbar:
         for name, x in given.items():
             self.state[name][:] = x
         self.weight[:] = self._read(self.surrogate, self.state)
+        if self.watch is not None:
+            self.watch.restart(self)
 
     def wired(self, wires: Wires) -> Array:
         """(inputs, outputs) what `weight` becomes where the cells are read through these wires, driven one by one or
@@ -131,6 +136,8 @@ class Crossbar:
 
     def program(self, column: int, drive: Array) -> None:
         """One event on the cells of one column, with ``drive`` (inputs,) on their rows: volts, as a rule."""
+        if self.watch is not None:
+            self.watch.note(column, drive)
         cells = self._columns[column]
         before = {name: x[:, column].copy() for name, x in self.state.items()}
         inputs: dict[str, Array] = {self.drive: drive, **self.held}

@@ -39,7 +39,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class Purpose(IntEnum):
     """What random numbers are for; each purpose has separate streams."""
 
-    START, ORDER, LEARN, EVALUATE = range(4)
+    START, ORDER, LEARN, EVALUATE, CHECK = range(5)
 
 
 @dataclass(frozen=True)

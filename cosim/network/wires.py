@@ -78,6 +78,11 @@ class WiredSolution:
         row_current: (..., m) A into each row; column_current: (..., n) A out of each column.
         residual: the largest current (A) that any node fails to balance by.
         steps, iterations: of Newton's method, and of conjugate gradients in all.
+
+    >>> import numpy as np
+    >>> found = cosim.solve_wired(lambda v: 1e-3 * v, cosim.Wires(50.0, 50.0), rows=np.ones(3), columns=np.zeros(2))
+    >>> found.cell_voltage.shape, bool(np.all(found.cell_voltage < 1.0))
+    ((3, 2), True)
     """
 
     row_nodes: Array
@@ -144,6 +149,12 @@ def cell_current(device: DeviceModel, state: Values, p: Values) -> CellCurrent:
     Args:
         device: any with an electrical port.
         state, p: its states and parameters, each a scalar or (m, n).
+
+    >>> import numpy as np
+    >>> p = cosim.ParameterSet.load("tio2").resolved()
+    >>> current = cosim.cell_current(cosim.device("threshold_memristor"), cosim.Values({"w": np.full((4, 3), 0.5)}), p)
+    >>> current(np.full((4, 3), 0.1)).shape
+    (4, 3)
     """
     first = next(port.name for port in device.ports if port.nature == "electrical")
     held = {port.name: 0.0 for port in device.ports}

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cosim.devices.base import Array
     from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.filter import FilterTrain
+    from cosim.surrogate.neuron import SpikeTrain
 
 
 def plot_parity(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
@@ -88,3 +91,33 @@ def overview(held: HeldOutEvents, *, title: str = "") -> Figure:
         if title:
             figure.suptitle(title)
     return figure
+
+
+def plot_spikes(train: SpikeTrain, spikes: Array, states: Array, ax: Axes | None = None) -> Axes:
+    """An event neuron: the circuit's membrane, the law's at each input, and both trains of output spikes above them.
+
+    ``spikes`` (k,) s and ``states`` (2, n) are a `NeuronErrors`' second train and its states.
+    """
+    ax = axes(ax)
+    scale, top = 1e6, float(train.membrane.max())
+    ax.plot(scale * train.time, train.membrane, color="0.7", lw=0.9, label="membrane, circuit")
+    ax.plot(scale * train.inputs[:-1], states[1], ".", color=COLOURS[1], ms=4, label="membrane at an input, surrogate")
+    for times, height, colour, label in (
+        (train.spikes, 1.25, "0.3", "output spikes, circuit"),
+        (spikes, 1.12, COLOURS[1], "output spikes, surrogate"),
+    ):
+        ax.plot(scale * times, np.full(times.size, height * top), "|", color=colour, ms=8, label=label)
+    ax.plot(scale * train.inputs, np.full(train.inputs.size, -0.08 * top), "|", color="0.6", ms=5, label="inputs")
+    ax.set(xlabel="time (µs)", ylabel="membrane (V)")
+    ax.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.3), fontsize=7)
+    return ax
+
+
+def plot_filter(train: FilterTrain, ours: Array, ax: Axes | None = None) -> Axes:
+    """A filter: the circuit's state and the law's (n + 1,) A, which follows itself, over time."""
+    ax = axes(ax)
+    ax.plot(1e3 * train.begin, 1e12 * train.state, color="0.65", lw=2.2, label="circuit")
+    ax.plot(1e3 * train.begin, 1e12 * ours, color=COLOURS[1], lw=0.9, label="surrogate, following itself")
+    ax.set(xlabel="time (ms)", ylabel="current (pA)")
+    ax.legend(loc="upper right")
+    return ax

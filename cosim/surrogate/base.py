@@ -17,20 +17,23 @@ import numpy as np
 
 from cosim import units
 from cosim.devices.base import Array
+from cosim.devices.maps import Field
 from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
+from cosim.surrogate.conformal import LEVELS, USUAL, Band
+from cosim.surrogate.density import LEAST_NEAR, NEAR
 
 Range = tuple[float, float]
-Outside = Literal["raise", "warn", "ask"]
-OUTSIDE: tuple[Outside, ...] = ("raise", "warn", "ask")
+Policy = Literal["raise", "warn", "ask"]
+POLICIES: tuple[Policy, ...] = ("raise", "warn", "ask")
 
 
 # Largest errors (shares of full scale) of a surrogate that is used without `uncertified`: our choice. A network
-# depends on states and readings; the energy is only reported, and 7 % is the best published error
+# depends on states and readings; energy and latency are only reported, and 7 % and 8 % are the best published errors
 # (arXiv 2507.10748).
-STATE, FREE_RUN = "state", "free run"
-LIMITS: Mapping[str, float] = MappingProxyType({STATE: 0.01, "energy": 0.07, FREE_RUN: 0.05})
+STATE, FREE_RUN, REST, UNTESTED = "state", "free run", " at rest", "untested"
+LIMITS: Mapping[str, float] = MappingProxyType({STATE: 0.01, "energy": 0.07, "latency": 0.08, FREE_RUN: 0.05})
 # Cells deviate from their nominal parameters by a normal distribution, cut off so many standard deviations away ...
 DEVIATIONS = 3.0
 # ... and at this share of the nominal value: a threshold has a sign.
@@ -43,14 +46,25 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
-def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Iterable[str]) -> Mapping[str, float]:
+def kind_of(name: str, unit: str, *, states: Iterable[str]) -> str:
+    """What the error of a state or an output of the ``unit`` is one of: state, energy, latency or behaviour."""
+    if name.removesuffix(REST) in states:
+        return STATE
+    return {"J": "energy", "s": "latency"}.get(unit, "behaviour")
+
+
+def read_limits(
+    given: Mapping[str, Any], *, states: Iterable[str], outputs: Mapping[str, Field]
+) -> Mapping[str, float]:
     """Limits by name over `LIMITS`; ``state`` applies to each state that is not named.
+
+    "untested" has a limit only where one is given: the share of the box that held-out events may leave untested.
 
     Raises `UnknownName`, and `InputError` for a limit that is not a share above zero.
     """
-    states, outputs = list(states), list(outputs)
+    states = list(states)
     for name, limit in given.items():
-        if name not in (known := (STATE, *states, *outputs, FREE_RUN)):
+        if name not in (known := (STATE, *states, *outputs, FREE_RUN, UNTESTED)):
             raise UnknownName("error of a certificate", str(name), known)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
@@ -61,8 +75,11 @@ def read_limits(given: Mapping[str, Any], *, states: Iterable[str], outputs: Ite
             )
     of = {**LIMITS, **{str(name): float(limit) for name, limit in given.items()}}
     found = {name: of.get(name, of[STATE]) for name in states}
-    found |= {name: of.get(name, LIMITS[STATE]) for name in outputs}
-    return MappingProxyType({**found, FREE_RUN: of[FREE_RUN]})
+    found |= {
+        name: of.get(name, LIMITS.get(kind_of(name, entry.unit, states=states), LIMITS[STATE]))
+        for name, entry in outputs.items()
+    }
+    return MappingProxyType({**found, **{name: of[name] for name in (FREE_RUN, UNTESTED) if name in of}})
 
 
 class DomainWarning(UserWarning):
@@ -79,6 +96,9 @@ class Domain:
         parameters: of instances; a parameter that is not named may only have its nominal value.
         fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
         units: of inputs, states and parameters, by name; what is not named has none.
+        samples: where held-out events lie in the box of states and inputs, each field in [0, 1]
+            (`cosim.surrogate.density`); at most a thousand of them.
+        covered: the share of the box that has enough of them near it; None: not known.
     """
 
     inputs: Mapping[str, Range]
@@ -86,6 +106,8 @@ class Domain:
     parameters: Mapping[str, Range] = field(default_factory=lambda: MappingProxyType({}))
     fixed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    samples: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
+    covered: float | None = None
 
     def shown(self, name: str) -> str:
         """The range of an input, a state or a parameter in words, e.g. "amplitude -2..2 V"."""
@@ -102,12 +124,17 @@ class Domain:
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Errors on held-out data, in ``unit``; ``full_scale`` is what the percentages refer to."""
+    """Errors on held-out data, in ``unit``; ``full_scale`` is what the percentages refer to.
+
+    ``median`` and ``p95``: of their magnitudes, which half and 95 % of them do not exceed; None: not known.
+    """
 
     max: float
     rms: float
     full_scale: float
     unit: str
+    median: float | None = None
+    p95: float | None = None
 
     @property
     def max_percent(self) -> float:
@@ -124,7 +151,22 @@ class ErrorSummary:
         """The summary of errors of any shape; raises `InputError` where there are none or one is not finite."""
         if error.size == 0 or not np.all(np.isfinite(error)):
             raise InputError("an error that is not finite cannot be certified", remedy="look at the reference's data")
-        return cls(float(np.max(np.abs(error))), float(np.sqrt(np.mean(error**2))), full_scale, unit)
+        size = np.abs(error)
+        median, most = (float(x) for x in np.quantile(size, (0.5, 0.95)))
+        return cls(float(np.max(size)), float(np.sqrt(np.mean(error**2))), full_scale, unit, median, most)
+
+    def shown(self) -> str:
+        """Median, 95 %, worst and rms in % of full scale."""
+        parts = [("median", self.median), ("95 %", self.p95), ("worst", self.max), ("rms", self.rms)]
+        shown = ", ".join(f"{n} {100.0 * x / self.full_scale:.3g} %" for n, x in parts if x is not None)
+        return f"{shown} of {units.show(self.full_scale, self.unit)}"
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """The inverse of `vars`."""
+        median, p95 = (None if given[name] is None else float(given[name]) for name in ("median", "p95"))
+        worst, rms, full_scale = (float(given[name]) for name in ("max", "rms", "full_scale"))
+        return cls(worst, rms, full_scale, str(given["unit"]), median, p95)
 
 
 @dataclass(frozen=True)
@@ -140,6 +182,7 @@ class Rollout:
 # The entries of a certificate that are plain text.
 TEXTS = (
     "against", "reference", "extraction", "netlist", "data", "parameters", "surrogate", "seed", "made", "version",
+    "tightened", "carried",
 )  # fmt: skip
 
 
@@ -167,6 +210,12 @@ class Certificate:
         made: UTC, ISO 8601.
         version: of cosim.
         notes: choices made on the way, e.g. which correction was taken.
+        simulator: what the reference itself answers differently at tightened tolerances, by name; empty: missing.
+        tightened: which events were run again, and how; or why none was.
+        extracted: what the standard errors of the parameters make of the same events, by name; empty: missing.
+        carried: where these standard errors come from, or whose are missing.
+        bands: prediction intervals, by the length of a free run, shortest first.
+        seconds_per_event: of the reference, its start-up left out; None: too few events to tell.
     """
 
     errors: Mapping[str, ErrorSummary]
@@ -186,14 +235,22 @@ class Certificate:
     made: str
     version: str
     notes: tuple[str, ...] = ()
+    simulator: Mapping[str, ErrorSummary] = field(default_factory=lambda: MappingProxyType({}))
+    tightened: str = ""
+    extracted: Mapping[str, ErrorSummary] = field(default_factory=lambda: MappingProxyType({}))
+    carried: str = ""
+    bands: tuple[Band, ...] = ()
+    seconds_per_event: float | None = None
 
     @property
     def broken(self) -> tuple[str, ...]:
         """The limits that the surrogate misses, each as a sentence; empty where it keeps all of them."""
         largest = {name: error.max_percent for name, error in self.errors.items()}
         largest[FREE_RUN] = 100.0 * max(self.rollout.max)
+        largest[UNTESTED] = 100.0 * (1.0 - (self.domain.covered or 0.0))
         return tuple(
-            f"{name}: {largest[name]:.3g} % of full scale, limit {100.0 * limit:.3g} %"
+            f"{name}: {largest[name]:.3g} % of {'the domain' if name == UNTESTED else 'full scale'}, limit "
+            f"{100.0 * limit:.3g} %"
             for name, limit in self.limits.items()
             if not largest[name] <= 100.0 * limit
         )
@@ -205,15 +262,34 @@ class Certificate:
             f"reference   {self.reference}; the error of the extraction is {self.extraction}",
         ]
         for name, error in self.errors.items():
-            out.append(
-                f"{name:<11} max {units.show(error.max, error.unit)} ({error.max_percent:.3g} %), rms "
-                f"{units.show(error.rms, error.unit)} ({error.rms_percent:.3g} % of "
-                f"{units.show(error.full_scale, error.unit)})"
-            )
+            kind = kind_of(name, error.unit, states=self.domain.states)
+            out.append(f"{name:<11} {error.shown()} ({kind})")
+            if name in self.simulator:
+                own = self.simulator[name]
+                out.append(
+                    f"            the simulator's own error: worst {100.0 * own.max / error.full_scale:.2g} %, "
+                    f"rms {100.0 * own.rms / error.full_scale:.2g} %"
+                )
+            if name in self.extracted:
+                out.append(f"            the standard errors of the parameters: {self.extracted[name].shown()}")
+        out.append(f"simulator   {self.tightened or 'its own error is missing'}")
+        out.append(f"parameters  {self.carried or 'the error of their extraction is missing'}")
         grown = "; ".join(f"{n}: {high:.2g}" for n, high in zip(self.rollout.pulses, self.rollout.max, strict=True))
         out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
         ranges = {**self.domain.inputs, **self.domain.states, **self.domain.parameters}
+        for band in self.bands:
+            at = LEVELS.index(USUAL)
+            widths = ", ".join(
+                f"{name} ±{units.show(w[at], self.errors[name].unit)}" for name, w in band.widths.items() if len(w) > at
+            )
+            after = "1 event" if band.events == 1 else f"{band.events} events"
+            out.append(f"intervals   95 % after {after} ({band.runs} runs): {widths or 'too few runs'}")
         out.append("domain      " + ", ".join(map(self.domain.shown, ranges)))
+        if self.domain.covered is not None:
+            out.append(
+                f"density     {self.domain.covered:.1%} of this box of states and inputs has at least {LEAST_NEAR} "
+                f"held-out events in the {NEAR:.0%} of it around each point"
+            )
         if self.domain.fixed:
             fixed = ", ".join(f"{n} {units.show(value, 's')}" for n, value in self.domain.fixed.items())
             out.append(f"fixed       {fixed}")
@@ -228,7 +304,12 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "errors": {name: vars(error) for name, error in self.errors.items()},
+            **{
+                part: {name: vars(error) for name, error in getattr(self, part).items()}
+                for part in ("errors", "simulator", "extracted")
+            },
+            "bands": [band.to_dict() for band in self.bands],
+            "seconds_per_event": self.seconds_per_event,
             "rollout": {**vars(self.rollout)},
             "domain": {
                 "inputs": dict(self.domain.inputs),
@@ -236,6 +317,8 @@ class Certificate:
                 "parameters": dict(self.domain.parameters),
                 "fixed": dict(self.domain.fixed),
                 "units": dict(self.domain.units),
+                "samples": [list(point) for point in self.domain.samples],
+                "covered": self.domain.covered,
             },
             "limits": dict(self.limits),
             "broken": list(self.broken),
@@ -252,17 +335,19 @@ class Certificate:
         def ranges(kind: str) -> Mapping[str, Range]:
             return MappingProxyType({str(k): (float(v[0]), float(v[1])) for k, v in given["domain"][kind].items()})
 
-        rollout = given["rollout"]
+        def errors(part: str) -> Mapping[str, ErrorSummary]:
+            return MappingProxyType({str(name): ErrorSummary.from_dict(e) for name, e in given[part].items()})
+
+        rollout, covered, seconds = given["rollout"], given["domain"]["covered"], given["seconds_per_event"]
         limits = {str(name): float(limit) for name, limit in given["limits"].items()}
-        if not limits.keys() <= {*given["errors"], FREE_RUN}:
+        if not limits.keys() <= {*given["errors"], FREE_RUN, UNTESTED}:
             raise ValueError(f"limits of {', '.join(limits)}")
         return cls(
-            errors=MappingProxyType(
-                {
-                    str(name): ErrorSummary(float(e["max"]), float(e["rms"]), float(e["full_scale"]), str(e["unit"]))
-                    for name, e in given["errors"].items()
-                }
-            ),
+            errors=errors("errors"),
+            simulator=errors("simulator"),
+            extracted=errors("extracted"),
+            bands=tuple(Band.from_dict(band) for band in given["bands"]),
+            seconds_per_event=None if seconds is None else float(seconds),
             rollout=Rollout(
                 tuple(int(n) for n in rollout["pulses"]),
                 tuple(float(x) for x in rollout["max"]),
@@ -275,6 +360,8 @@ class Certificate:
                 ranges("parameters"),
                 MappingProxyType({str(k): float(v) for k, v in given["domain"]["fixed"].items()}),
                 MappingProxyType({str(k): str(v) for k, v in given["domain"]["units"].items()}),
+                tuple(tuple(float(x) for x in point) for point in given["domain"]["samples"]),
+                None if covered is None else float(covered),
             ),
             pulses=int(given["pulses"]),
             limits=MappingProxyType(limits),
@@ -299,9 +386,18 @@ def require_names(kind: str, given: Mapping[str, object], wanted: Mapping[str, s
             raise InputError(f"{kind} {name!r} of the surrogate is missing", remedy=f"give {name}{in_unit}")
 
 
-def require_inside(name: str, values: Array, allowed: Range, *, unit: str, slack: float = 0.0) -> str | None:
+def require_inside(
+    name: str,
+    values: Array,
+    allowed: Range,
+    *,
+    unit: str,
+    slack: float = 0.0,
+    known: str = "the certified ",
+    why: str = "",
+) -> str | None:
     """None where every one of ``values`` lies in ``allowed``, widened by ``slack``; else the sentence that says which
-    one does not.
+    one does not. ``known`` and ``why``: what these ends are, before and behind them.
 
     Raises `DomainError` for values that are not finite, whatever the policy.
     """
@@ -318,7 +414,7 @@ def require_inside(name: str, values: Array, allowed: Range, *, unit: str, slack
     if shown in (f"{end:.6g}" for end in allowed):  # beyond the end by less than six digits tell
         shown = repr(worst)
     of = "" if unit == "1" else f" {unit}"
-    return f"{name} = {shown}{of} is outside the certified {allowed[0] + 0.0:.6g}..{allowed[1] + 0.0:.6g}{of}"
+    return f"{name} = {shown}{of} is outside {known}{allowed[0] + 0.0:.6g}..{allowed[1] + 0.0:.6g}{of}{why}"
 
 
 def widened(allowed: Range, slack: float) -> Range:
@@ -344,23 +440,24 @@ def parameters_outside(
 # What widens the domain of each kind of quantity.
 WIDENED_BY: Mapping[str, str] = {
     "input": "--span", "state": "more --pulses", "parameter": "--spread, as of its variation",
+    "rest": "--against ngspice or integration, which know rests",
 }  # fmt: skip
 
 
-def complain(complaint: str | None, *, kind: Literal["input", "state", "parameter"], outside: Outside) -> None:
-    """Warn where ``outside`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint.
+def complain(complaint: str | None, *, kind: Literal["input", "state", "parameter", "rest"], policy: Policy) -> None:
+    """Warn where ``policy`` is "warn", raise `DomainError` otherwise; nothing where there is no complaint.
 
     ``kind`` is that of the quantity which is outside.
     """
     if complaint is None:
         return
-    if outside == "warn":
+    if policy == "warn":
         warnings.warn(f"{complaint}: the surrogate extrapolates", DomainWarning, stacklevel=4)
     else:
         raise DomainError(
             complaint,
-            remedy=f"certify a wider domain (cosim surrogate train with {WIDENED_BY[kind]}), or in Python take "
-            "outside='warn'",
+            remedy=f"certify a wider domain (cosim surrogate train with {WIDENED_BY[kind]}), or take the policy 'warn' "
+            "(--policy warn)",
         )
 
 

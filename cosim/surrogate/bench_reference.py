@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
 
-def _differences(event_map: EventMap, one: BenchMap) -> list[str]:
+def differences(event_map: EventMap, one: BenchMap) -> list[str]:
     """What keeps a bench's map from standing for a device's, each as a part of a sentence; empty where it can."""
     found = []
     readings = event_map.device.readings.keys()
@@ -102,11 +102,22 @@ class BenchReference:
         options = self.bench.deck().options
         return MappingProxyType({key: float(x) for key, x in options.items() if isinstance(x, int | float)})
 
+    def tightened(self) -> BenchReference:
+        """The bench at tightened tolerances and half its largest step."""
+        return replace(self, bench=self.bench.tightened())
+
     def found(self, event_map: EventMap) -> BenchMap:
         """The bench's map with the fields of ``event_map``, its own name first. Raises `InputError` where none has."""
         names = sorted(self.bench.file.maps, key=lambda name: name != event_map.name)
         maps = [BenchMap.load(self.bench, name) for name in names] or [BenchMap.load(self.bench)]
-        differing = [_differences(event_map, one) for one in maps]
+        if not any(one.states for one in maps):
+            with located(self.bench.source), at("maps"):
+                raise InputError(
+                    f"no map of bench {self.bench.name} names a state, and a surrogate follows states from event to "
+                    "event",
+                    remedy="write states.NAME = { parameter = ..., measure = ..., range = [...] } into [maps.NAME]",
+                )
+        differing = [differences(event_map, one) for one in maps]
         nearest = min(range(len(maps)), key=lambda k: len(differing[k]))
         if not differing[nearest]:
             return maps[nearest]

@@ -9,28 +9,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from cosim import __version__
+from cosim import __version__, units
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap, Field
 from cosim.errors import InputError, UnknownName
 from cosim.surrogate.base import (
+    REST,
     STATE,
     Certificate,
     Domain,
-    ErrorSummary,
     Range,
     Rollout,
     deviating_range,
     read_limits,
+)
+from cosim.surrogate.conformal import LENGTHS, Band
+from cosim.surrogate.density import KEPT, LOGARITHMIC, STILL, covered_share, drawn_share
+from cosim.surrogate.evidence import (
+    RESTS,
+    Scales,
+    errors_of,
+    extraction_error,
+    free_run_errors,
+    rest_errors,
+    simulator_error,
 )
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -44,8 +55,7 @@ Tell = Callable[[int, int], None]
 TENTHS = 10
 LEAST_TESTED = 5
 LONG, SHORT = 200, 5  # events of a long train, at most, and of one that begins where too few were tested
-STILL = 0.1  # the share of events between two thresholds
-LOGARITHMIC = 100.0  # a positive range whose ends differ by more is drawn from by its logarithm
+CONSTANT = 1e-9  # of an output's largest magnitude: what varies by less does not vary
 MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -59,11 +69,14 @@ class HeldOutEvents:
         free: per state and train, both states (2, n) as shares of the range, where each follows itself.
         seconds_per_pulse: wall time that one event more takes the reference, its start-up left out; None where the
             trains are too few or too short to tell.
+        after: by the length of a free run, the signed errors of states and outputs at the end of each
+            (`cosim.surrogate.evidence.free_run_errors`), and after single events.
     """
 
     events: xr.Dataset
     free: tuple[Array, ...]
     seconds_per_pulse: float | None
+    after: Mapping[int, Mapping[str, Array]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, name: str) -> Array:
         return np.asarray(self.events[name].values)
@@ -127,9 +140,17 @@ class RandomTrains:
     """Random trains of ``count`` events in all, and how often each tenth of each state has been tested by them."""
 
     def __init__(
-        self, event_map: EventMap, rng: np.random.Generator, *, count: int, longest: int, ranges: Mapping[str, Range]
+        self,
+        event_map: EventMap,
+        rng: np.random.Generator,
+        *,
+        count: int,
+        longest: int,
+        ranges: Mapping[str, Range],
+        rollouts: int = 0,
     ) -> None:
-        """``longest``: events of a train at most; ``ranges`` of inputs, over the map's own."""
+        """``longest``: events of a train at most; ``ranges`` of inputs, over the map's own; ``rollouts``: so many
+        trains of the longest calibrated length more, each begun anywhere."""
         for name in ranges:
             if name not in event_map.inputs:
                 raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
@@ -137,6 +158,8 @@ class RandomTrains:
         long = max(min(longest, max(count // 4, (count - 100) // 2)), 1)
         self.sizes = [min(long, count), *([long] if count >= 2 * long else [])]
         self.sizes += [min(SHORT, count - start) for start in range(sum(self.sizes), count, SHORT)]
+        self.usual = len(self.sizes)
+        self.sizes += [LENGTHS[-1]] * rollouts
         self.tested = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}
 
     def events(self, number: int) -> xr.Dataset:
@@ -147,6 +170,8 @@ class RandomTrains:
             lacking = np.where(counts < LEAST_TESTED, counts, -1)
             tenth = int(np.argmax(lacking)) if np.any(lacking >= 0) else int(np.argmin(counts))
             share = float(number) if number < 2 else (tenth + float(self._rng.random())) / TENTHS
+            if number >= self.usual:
+                share = float(self._rng.random())
             begin[name] = entry.range[0] + share * entry.span
         return random_events(self.map, self._rng, count=self.sizes[number], begin=begin, ranges=self._ranges)
 
@@ -179,6 +204,7 @@ def certify(
     ranges: Mapping[str, Range] = MappingProxyType({}),
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
+    rollouts: int = 0,
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
 ) -> tuple[Surrogate, HeldOutEvents]:
@@ -194,7 +220,10 @@ def certify(
         spread: relative standard deviation from instance to instance by parameter, e.g. ``{"theta_p": 0.2}``: the first
             train is nominal, each further one has those parameters drawn uniformly from `deviating_range`, which
             becomes part of the domain. Not for a reference with a device of its own.
-        limits: shares of full scale over `base.LIMITS`, by the name of a state, an output, "state" or "free run".
+        limits: shares of full scale over `base.LIMITS`, by the name of a state, an output, "state" or "free run"; of
+            the domain: "untested".
+        rollouts: so many free runs of 1000 events more, which calibrate the intervals after 10, 100 and 1000 events;
+            those after one event, and what shorter runs allow, need none.
         notes: for the certificate.
         tell: called with the events that are done and all of them, before each train and at the end.
 
@@ -220,15 +249,18 @@ def certify(
         if not 0.0 < share < 1.0:
             raise InputError(f"the spread of {name} is {share:g}", remedy="give a share, e.g. 0.2 for 20 %")
         deviating[name] = deviating_range(float(nominal[name]), share)
-    plain = surrogate.with_(certificate=None, outside="raise", dtype="float64")
+    plain = surrogate.with_(certificate=None, policy="raise", dtype="float64")
     rng = np.random.default_rng([seed, 1])
-    trains = RandomTrains(event_map, rng, count=pulses, longest=train, ranges=ranges)
+    if rollouts < 0:
+        raise InputError(f"a certificate cannot have {rollouts} free runs more", remedy="give 0 or more")
+    trains = RandomTrains(event_map, rng, count=pulses, longest=train, ranges=ranges, rollouts=rollouts)
+    total = sum(trains.sizes)
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
     seconds: list[float] = []
     for number in range(len(trains.sizes)):
         if tell is not None:
-            tell(sum(trains.sizes[:number]), pulses)
+            tell(sum(trains.sizes[:number]), total)
         drawn.append({name: float(rng.uniform(*ends)) for name, ends in deviating.items()} if number else {})
         own = plain.parameters.with_values(drawn[-1]) if drawn[-1] else plain.parameters
         events = trains.events(number)
@@ -237,19 +269,22 @@ def certify(
         seconds.append(time.perf_counter() - begin)
         parts.append(trains.joined(events, answer))
     if tell is not None:
-        tell(pulses, pulses)
+        tell(total, total)
     data = xr.concat(parts, EVENT)
+    covered = {name: covered_range(entry, trains.tested[name], name=name) for name, entry in event_map.states.items()}
+    spans = {name: ranges.get(name, entry.range) for name, entry in event_map.inputs.items()}
+    samples = coordinates(event_map, data, {**covered, **spans})
     domain = Domain(
-        MappingProxyType({name: ranges.get(name, entry.range) for name, entry in event_map.inputs.items()}),
-        MappingProxyType(
-            {name: covered_range(entry, trains.tested[name], name=name) for name, entry in event_map.states.items()}
-        ),
+        MappingProxyType(spans),
+        MappingProxyType(covered),
         MappingProxyType(deviating),
         event_map.fixed,
         MappingProxyType(
             {name: entry.unit for name, entry in {**event_map.inputs, **event_map.states}.items()}
             | {name: device.param(name).unit for name in deviating}
         ),
+        tuple(map(tuple, samples[:KEPT].round(4).tolist())),
+        covered_share(samples[:KEPT]),
     )
     moved = {  # within a train: where the trains begin moves nothing
         name: max(float(np.ptp(np.concatenate([part[f"{name}_before"], part[name]]))) for part in parts) / entry.span
@@ -261,6 +296,7 @@ def certify(
             f"limit of its error: a surrogate that never moved would pass",
             remedy="certify amplitudes beyond the thresholds, or longer pulses",
         )
+    require_dependence(event_map, data)
     of_event = {
         name: np.repeat([own.get(name, float(nominal[name])) for own in drawn], trains.sizes) for name in deviating
     }
@@ -268,27 +304,35 @@ def certify(
     data = data.assign({f"{name}_surrogate": (EVENT, values) for name, values in ours.items()})
     for name, entry in event_map.states.items():
         data[name].attrs["full_scale"] = entry.span
-    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds))
+    names = {**event_map.states, **event_map.outputs}
+    after = {1: errors_of(ours, data, list(names)), **free_run_errors(plain, data, trains.sizes, of_event)}
+    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds), after)
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
-    scales = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
+    full = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
+    scales = Scales(
+        {name: full.get(name) or float(np.max(np.abs(held[name]))) or 1.0 for name in names}
+        | {f"{name}{REST}": full[name] for name in event_map.states},
+        {name: "" if entry.unit == "1" else entry.unit for name, entry in names.items()}
+        | {f"{n}{REST}": "" if entry.unit == "1" else entry.unit for n, entry in event_map.states.items()},
+    )
+    sets = [plain.parameters.with_values(own) if own else plain.parameters for own in drawn]
+    short = [pair for pair in zip(sets, parts, strict=True) if pair[1].sizes[EVENT] <= SHORT]
+    own_error, tightened = simulator_error(reference, event_map, short or [(sets[0], parts[0])], scales)
+    extracted, carried = extraction_error(plain, data, scales)
+    rested: Mapping[str, Array] = {}
+    if plain.rest_map is not None:
+        resting = RandomTrains(plain.rest_map, np.random.default_rng([seed, 3]), count=RESTS, longest=SHORT, ranges={})
+        rested, untested = rest_errors(plain, reference, resting, plain.rest_map)
+        notes = (*notes, *([untested] if untested else []))
     certificate = Certificate(
-        errors=MappingProxyType(
-            {
-                name: ErrorSummary.of(
-                    held[f"{name}_surrogate"] - held[name],
-                    full_scale=scales.get(name) or float(np.max(np.abs(held[name]))) or 1.0,
-                    unit="" if entry.unit == "1" else entry.unit,
-                )
-                for name, entry in {**event_map.states, **event_map.outputs}.items()
-            }
-        ),
+        errors=scales.summary({**after[1], **rested}),
         rollout=replace(growth(held.free), trains=len(trains.sizes)),
         domain=domain,
-        pulses=pulses,
+        pulses=total,
         against=reference.engine,
         reference=f"map {event_map.name} on {reference.subject(plain.parameters)}",
         extraction="included" if reference.independent else "not included",
-        limits=allowed,
+        limits=MappingProxyType({**allowed, **{name: allowed[name.removesuffix(REST)] for name in rested}}),
         netlist=reference.netlist(event_map),
         data=array_digest(*(held[name] for name in sorted(str(key) for key in data.data_vars))),
         parameters=plain.parameters.fingerprint(),
@@ -298,8 +342,38 @@ def certify(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         notes=(*notes, *(_tested(name, counts) for name, counts in trains.tested.items())),
+        simulator=own_error,
+        tightened=tightened,
+        extracted=extracted,
+        carried=carried,
+        bands=tuple(Band.of(errors, events=length) for length, errors in after.items()),
+        seconds_per_event=held.seconds_per_pulse,
     )
     return surrogate.with_(certificate=certificate), held
+
+
+def require_dependence(event_map: EventMap, data: xr.Dataset) -> None:
+    """Raises `InputError` for an output that is the same in all events, which no surrogate could get wrong."""
+    for name, entry in event_map.outputs.items():
+        values = np.asarray(data[name].values)
+        if values.size > 1 and np.ptp(values) <= CONSTANT * np.max(np.abs(values)):
+            shown = units.show(float(values[0]), "" if entry.unit == "1" else entry.unit)
+            raise InputError(
+                f"the output {name} of the map {event_map.name} does not depend on any input or state: it was {shown} "
+                f"in all of {values.size} events",
+                remedy="leave it out of the map, or take amplitudes that move it",
+            )
+
+
+def coordinates(event_map: EventMap, data: Mapping[str, Any] | xr.Dataset, box: Mapping[str, Range]) -> Array:
+    """(n, states + inputs): where events lie in a ``box``, as shares of it (`cosim.surrogate.density`)."""
+    columns = []
+    for name in event_map.states:
+        low, high = box[name]
+        columns.append((np.asarray(data[f"{name}_before"]) - low) / ((high - low) or 1.0))
+    for name, entry in event_map.inputs.items():
+        columns.append(drawn_share(entry, box[name], np.asarray(data[name])))
+    return np.stack(columns, axis=-1)
 
 
 def _tested(name: str, counts: NDArray[np.int64]) -> str:

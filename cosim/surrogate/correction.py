@@ -96,7 +96,8 @@ class Correction:
 
     def on(self, branch: Signs, values: Mapping[str, Operand]) -> Operand:
         """Whether the ``values`` lie on a branch; zero counts as positive."""
-        matches = ((values[name] < 0.0) == (sign < 0) for name, sign in zip(self.signed, branch, strict=True))
+        negative = (values[name] < 0.0 for name in self.signed)
+        matches = (x if sign < 0 else np.logical_not(x) for x, sign in zip(negative, branch, strict=True))
         return reduce(np.logical_and, matches, np.True_)
 
     def basis(self, values: Mapping[str, Array]) -> Array:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,17 @@ from cosim.files import open_plain, replacing
 from cosim.surrogate.base import Certificate
 
 if TYPE_CHECKING:
+    from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
 
+EVENT = "event"
 FORMAT = "cosim surrogate"
 # 2: certificates name what they certify, and compare conductances with the circuit's own memristor.
 # 3: their domain is the range of states that was tested.
 # 4: one kind of surrogate, whose errors go by the names of states and outputs.
-VERSION = 4
+# 5: prediction intervals, the simulator's own error, the density of the domain, and the held-out events.
+VERSION = 5
+HELD, MOST_HELD = "held_", 2000  # events that a file keeps for its figure, at most
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
 
 
@@ -74,6 +78,12 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
         raise MissingFile(f"cannot read {kind} {path}: {error.strerror or error}", remedy="check the path") from None
     except (ValueError, KeyError, EOFError, SyntaxError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         why = (str(error).splitlines() or [""])[0]
+        if "allow_pickle" in why:
+            raise InputError(
+                f"this {kind} has Python objects (a pickle) in it, which could run code and are not read",
+                where=Where(path),
+                remedy="take one that cosim wrote",
+            ) from None
         raise InputError(
             f"this is not a {kind}, or it is damaged ({why})", where=Where(path), remedy="make it again"
         ) from None
@@ -94,8 +104,8 @@ def _require_small(handle: BinaryIO, path: Path, kind: str) -> None:
     handle.seek(0)
 
 
-def save(surrogate: Surrogate, path: str | Path) -> Path:
-    """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically.
+def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None = None) -> Path:
+    """Write ``surrogate`` to ``path`` (``.npz``), replacing it atomically; ``held``: the events of its certificate.
 
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
     >>> cosim.save_surrogate(cell, "cell.npz").name
@@ -103,6 +113,12 @@ def save(surrogate: Surrogate, path: str | Path) -> Path:
     """
     arrays = surrogate.arrays()
     certificate = surrogate.certificate
+    told: dict[str, Any] = {}
+    if held is not None:
+        few = held.events.isel({EVENT: slice(0, MOST_HELD)})
+        arrays |= {f"{HELD}{name}": np.asarray(few[name].values) for name in few.data_vars}
+        arrays |= {f"{HELD}free_{k}": run for k, run in enumerate(held.free[: MOST_HELD // 10])}
+        told = {str(name): dict(few[name].attrs) for name in few.data_vars}
     text = json.dumps(
         {
             "format": FORMAT,
@@ -110,6 +126,7 @@ def save(surrogate: Surrogate, path: str | Path) -> Path:
             "cosim": __version__,
             "body": surrogate.document(),
             "certificate": None if certificate is None else certificate.to_dict(),
+            "held": told,
             "arrays": {name: array_digest(array) for name, array in arrays.items()},
         },
         indent=1,
@@ -129,6 +146,33 @@ def load(path: str | Path) -> Surrogate:
     """
     from cosim.surrogate.model import Surrogate
 
+    return _read(path, lambda body, arrays, certificate, _: Surrogate.rebuilt(body, arrays, certificate))
+
+
+def load_held(path: str | Path) -> HeldOutEvents | None:
+    """The held-out events of the surrogate in ``path``, as many as it keeps; None: it keeps none. Raises as `load`."""
+    import xarray as xr
+
+    from cosim.surrogate.certify import HeldOutEvents
+
+    def held(
+        _: Any, arrays: dict[str, NDArray[Any]], certificate: Certificate | None, told: Any
+    ) -> HeldOutEvents | None:
+        if not told:
+            return None
+        columns = {str(name): (EVENT, arrays[f"{HELD}{name}"], attributes) for name, attributes in told.items()}
+        free = [arrays[f"{HELD}free_{k}"] for k in range(len(arrays)) if f"{HELD}free_{k}" in arrays]
+        seconds = None if certificate is None else certificate.seconds_per_event
+        return HeldOutEvents(xr.Dataset(columns), tuple(free), seconds)
+
+    return _read(path, held)
+
+
+Made = TypeVar("Made")
+
+
+def _read(path: str | Path, make: Callable[[Any, dict[str, NDArray[Any]], Certificate | None, Any], Made]) -> Made:
+    """What ``make`` makes of the body, the arrays, the certificate and the held-out events' attributes of a file."""
     stored = read_npz(path, kind="surrogate file")
     where = Where(path)
     if "document" not in stored or "digest" not in stored:
@@ -162,7 +206,7 @@ def load(path: str | Path) -> Surrogate:
                 )
         given = document["certificate"]
         certificate = None if given is None else Certificate.from_dict(given)
-        return Surrogate.rebuilt(document["body"], arrays, certificate)
+        return make(document["body"], arrays, certificate, document["held"])
     except InputError as error:
         if error.where is None:
             raise InputError(error.message, where=where, remedy=error.remedy) from None

@@ -1,7 +1,9 @@
-"""Surrogate: an event map of a device, a learned correction where it pays, and a certificate of how good it is.
+"""Surrogate: an event map of a device or a circuit, what was learned of it, and a certificate of how good it is.
 
-``step(state, inputs) -> (state, outputs)`` in numpy, for any number of instances at once: the device's own physics
-(`cosim.devices.maps`), closed or integrated. Closed pulses go by `cosim.surrogate.pulse_kernel`, which is faster.
+``step(state, inputs) -> (state, outputs)`` in numpy, for any number of instances at once. The law is the device's own
+physics (`cosim.devices.maps`), closed or integrated, alone, with a correction or with a learned remainder; of a circuit
+without such physics it is learned (`cosim.surrogate.learned`). Closed pulses go by `cosim.surrogate.pulse_kernel`,
+which is faster.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from cosim.devices.registry import devices
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
-    OUTSIDE,
+    POLICIES,
+    REST,
     Certificate,
-    Outside,
+    Policy,
     Range,
     complain,
     parameters_outside,
@@ -37,14 +40,24 @@ from cosim.surrogate.base import (
     set_of,
     widened,
 )
+from cosim.surrogate.circuit import CircuitSet
+from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
+from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.laws import AnyLaw, law_of
+from cosim.surrogate.learned import Law
 from cosim.surrogate.pulse_kernel import PulseKernel
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from cosim.surrogate.references import Reference
 
 SLACK = 1e-9  # of a range: rounding does not leave a domain
+# A surrogate without a certificate takes inputs up to so many times those at which its map is tested (our choice).
+FARTHEST = 5.0
+REST_NAME = "rest"
 
 
 @dataclass(frozen=True)
@@ -57,10 +70,15 @@ class Surrogate:
         shape: of its pulses; None: the device's own.
         instances: parameters that differ from instance to instance; each broadcasts to the shape of the states.
         correction: learned from samples; None: the map alone.
+        learned: of a circuit (`cosim.surrogate.circuit.CircuitSet`) the law itself: the change of each state, and each
+            output; of a device what its map leaves out of them.
+        reading: of a circuit: the outputs that depend on the states alone.
         certificate: None: not certified; the domain is then the states' bounds.
-        outside: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
+        policy: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
             ``reference``.
         reference: answers for single instances outside the domain.
+        threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
+        answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
         map: the map itself.
@@ -76,20 +94,26 @@ class Surrogate:
     shape: PulseShape | None = None
     instances: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     correction: Correction | None = None
+    learned: AnyLaw | None = None
+    reading: Law | None = None
     certificate: Certificate | None = None
-    outside: Outside = "raise"
+    policy: Policy = "raise"
     reference: Reference | None = field(default=None, compare=False)
+    threads: int = field(default=1, compare=False)
+    answers: list[xr.Dataset] = field(default_factory=list, compare=False, repr=False)
     dtype: Literal["float64", "float32"] = "float64"
     map: EventMap = field(init=False, repr=False, compare=False)
     values: Values = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "map", find_map(self.parameters, self.name, shape=self.shape))
+        object.__setattr__(self, "map", self._found_map())
         object.__setattr__(self, "name", self.map.name)
-        if self.outside not in OUTSIDE:
-            raise UnknownName("choice outside the domain", self.outside, OUTSIDE)
-        if self.outside == "ask" and self.reference is None:
-            raise InputError("outside='ask' needs a reference", remedy="give reference=..., or take 'raise' or 'warn'")
+        if self.policy not in POLICIES:
+            raise UnknownName("policy outside the domain", self.policy, POLICIES)
+        if self.policy == "ask" and self.reference is None:
+            raise InputError("policy='ask' needs a reference", remedy="give reference=..., or take 'raise' or 'warn'")
+        if self.threads < 1:
+            raise InputError(f"{self.threads} threads do no work", remedy="give 1 or more")
         kind = np.dtype(self.dtype)
         if kind not in (np.float64, np.float32):
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
@@ -107,7 +131,30 @@ class Surrogate:
                     remedy="certify this one",
                 )
             complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
-            complain(complaint, kind="parameter", outside=self.outside)
+            complain(complaint, kind="parameter", policy=self.policy)
+
+    def _found_map(self) -> EventMap:
+        if not isinstance(self.parameters, CircuitSet):
+            found = find_map(self.parameters, self.name, shape=self.shape)
+        else:
+            found = self.parameters.event_map(self._circuit, self.reading)
+        if self.learned is not None:
+            wanted = {*found.states, *found.outputs} - set(self.reading.targets if self.reading is not None else ())
+            if set(self.learned.fields) - {*found.states, *found.inputs} or set(self.learned.targets) - wanted:
+                raise InputError(f"the learned law has other fields than the map {found.name}")
+            if isinstance(self.parameters, CircuitSet) and set(self.learned.targets) != wanted:
+                raise InputError(f"the learned law lacks {', '.join(sorted(wanted - set(self.learned.targets)))}")
+        elif isinstance(self.parameters, CircuitSet):
+            raise InputError(f"the circuit {self.parameters.name} has no law", remedy="make it with cosim.learn")
+        return found
+
+    def _circuit(self, state: Values, inputs: Values, p: Values) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """The learned law of a circuit, as `EventMap.closed`."""
+        assert self.learned is not None
+        found = self.learned({**state, **inputs})
+        after = {name: np.asarray(w) + found.pop(name) for name, w in state.items()}
+        read = {} if self.reading is None else self.reading(after)
+        return after, {**found, **read}
 
     @property
     def _slack(self) -> float:
@@ -123,22 +170,30 @@ class Surrogate:
     def kernel(self) -> PulseKernel | None:
         """What evaluates a closed pulse; None: the map itself does."""
         pulse = self.map.pulse
-        if pulse is None:
+        if pulse is None or self.learned is not None:
             return None
         negative, positive = (float(np.min(v, initial=np.inf)) for v in pulse.cell.thresholds(self.values))
         names = (next(iter(self.map.states)), next(iter(self.map.inputs)))
         own = tuple(sorted(self.instances))
         return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive))
 
+    @cached_property
+    def rest_map(self) -> EventMap | None:
+        """What happens between events; None: there is no device, it has no such map, or it is this surrogate's own."""
+        if isinstance(self.parameters, CircuitSet):
+            return None
+        maps = find_device(self.device).maps(self.parameters.resolved())
+        return None if self.name == REST_NAME else maps.get(REST_NAME)
+
     def with_(self, **changes: Any) -> Self:
-        """A copy with other ``dtype``, ``outside``, ``instances``, ...
+        """A copy with other ``dtype``, ``policy``, ``instances``, ...
 
         Another map, shape or parameter set than the certified drops certificate and correction; another correction
-        drops the certificate.
+        or law drops the certificate.
         """
         if any(name in changes and changes[name] != getattr(self, name) for name in ("name", "shape", "parameters")):
-            changes = {"certificate": None, "correction": None, **changes}
-        elif "correction" in changes and changes["correction"] is not self.correction:
+            changes = {"certificate": None, "correction": None, "learned": None, "reading": None, **changes}
+        elif any(n in changes and changes[n] is not getattr(self, n) for n in ("correction", "learned", "reading")):
             changes = {"certificate": None, **changes}
         return replace(self, **changes)
 
@@ -151,7 +206,14 @@ class Surrogate:
             "parameters": self.parameters.fingerprint(),
             "correction": {name: array_digest(values) for name, values in learned.items()},
         }
+        for name, law in self._laws():
+            found = {key: array_digest(values) for key, values in law.arrays(name).items()}
+            facts |= {name: {**law.document(), "arrays": found}}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _laws(self) -> list[tuple[str, AnyLaw]]:
+        laws: tuple[tuple[str, AnyLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
+        return [(name, law) for name, law in laws if law is not None]
 
     def select(self, index: Any) -> Self:
         """The surrogate of some of the instances: ``index`` as for an array of the states' shape."""
@@ -165,13 +227,15 @@ class Surrogate:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    def step(self, state: Values, inputs: Values) -> tuple[Values, Values]:
+    def step(self, state: Values, inputs: Values, *, out: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
         """One event on every instance.
 
         Args:
             state: each of the map's states, any shape; inputs and instances' parameters broadcast with them, e.g. a
                 voltage (rows, 1) that a row shares.
             inputs: each of the map's inputs, in its unit.
+            out: arrays of the result's shape and `dtype` by the name of a state or an output, into which it is written,
+                e.g. the states themselves: new memory costs a large array more than its arithmetic.
 
         Returns:
             The states after the event, and the map's outputs: what a read gives after it, and the ``energy`` (J) that
@@ -179,9 +243,10 @@ class Surrogate:
 
         Raises:
             UnknownName, InputError: a state or an input is unknown or missing.
-            DomainError: outside the certificate's domain, where ``outside`` is "raise".
+            DomainError: outside the certificate's domain, where ``policy`` is "raise".
         """
-        return self._event(state, inputs, energy=True)
+        after, outputs = self._event(state, inputs, energy=True, out=out)
+        return Values(after), Values(outputs)
 
     def update(self, state: ArrayLike, drive: ArrayLike) -> Array:
         """`step` without its outputs, for a map with one state and one input: the states after one event."""
@@ -191,17 +256,99 @@ class Surrogate:
 
     def advance(self, state: Values, inputs: Values) -> Values:
         """`step` without its outputs."""
-        return self._event(state, inputs, energy=False)[0]
+        return Values(self._event(state, inputs, energy=False)[0])
 
     def read(self, state: Values) -> Values:
         """What a read that disturbs nothing gives in these states, e.g. the ``conductance`` (S)."""
         return Values({name: np.asarray(value) for name, value in self.map.device.readout(state, self.values).items()})
 
+    def rest(self, state: Values, duration: ArrayLike) -> Values:
+        """The states after ``duration`` (s) without an event, by the device's rest map; broadcasts, as in `step`.
+
+        Exact where the states decay linearly. A device without the map keeps its states.
+
+        Raises:
+            UnknownName, InputError: a state is unknown or missing, or a duration is negative.
+            DomainError: rests are not certified, or not so long ones, where ``policy`` is "raise".
+
+        >>> cell = cosim.Surrogate(cosim.ParameterSet.load("fast"), "spike")
+        >>> sorted(cell.rest(cosim.Values(dict.fromkeys(cell.map.states, 0.1)), 1.0))
+        """
+        require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
+        x = {name: np.asarray(state[name], dtype=self.dtype) for name in self.map.states}
+        length = np.asarray(duration, dtype=float)
+        if not np.all(length >= 0.0):
+            raise InputError("a rest has a duration below zero, or one that is not a number", remedy="give s >= 0")
+        rest = self.map if self.name == REST_NAME else self.rest_map
+        own = (values.shape for values in self.instances.values())
+        shape = np.broadcast_shapes(length.shape, *(values.shape for values in x.values()), *own)
+        if rest is None:
+            return Values({name: np.array(np.broadcast_to(values, shape)) for name, values in x.items()})
+        if self.name == REST_NAME:
+            return self.advance(state, Values({"duration": length}))
+        if self.certificate is not None:
+            tested = all(f"{name}{REST}" in self.certificate.errors for name in x)
+            longest = (0.0, rest.inputs["duration"].range[1] if tested else 0.0)
+            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self._slack)
+            complain(complaint, kind="rest", policy=self.policy)
+        for name, values in x.items():
+            bounds = rest.bounds(name)
+            complaint = require_inside(f"state {name}", values, bounds, unit=self.map.states[name].unit, known="")
+            complain(complaint, kind="state", policy=self.policy)
+        before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
+        after, _ = rest(before, Values({"duration": np.broadcast_to(length, shape)}), self.values)
+        return Values({name: np.array(np.broadcast_to(after[name], shape), dtype=self.dtype) for name in x})
+
+    def interval(self, answer: Values, *, events: int = 1, level: float = USUAL) -> tuple[Values, Values]:
+        """Lower and upper ends of the prediction intervals around an answer (`cosim.surrogate.conformal`).
+
+        Args:
+            answer: states or outputs by name, as `step` gives them.
+            events: how many the surrogate has followed by itself since a state that was known.
+            level: the share of fresh answers of the reference that lies within: 0.5, 0.9, 0.95 or 0.99.
+
+        Raises:
+            InputError: there is no certificate, or none for so many events or such a level. UnknownName: for a name.
+        """
+        if self.certificate is None:
+            raise InputError("a surrogate without a certificate has no prediction intervals", remedy="certify it")
+        low, high = {}, {}
+        for name, value in answer.items():
+            if name not in self.map.states and name not in self.map.outputs:
+                raise UnknownName("quantity of the surrogate", name, [*self.map.states, *self.map.outputs])
+            width = width_after(self.certificate.bands, name, events=events, level=level)
+            ends = self.map.bounds(name) if name in self.map.states else (-np.inf, np.inf)
+            low[name], high[name] = np.maximum(value - width, ends[0]), np.minimum(value + width, ends[1])
+        return Values(low), Values(high)
+
+    def covered(self, state: Values, inputs: Values) -> NDArray[np.bool_]:
+        """Which instances lie where the certificate's box was tested densely (`cosim.surrogate.density`).
+
+        `step` looks at the box alone: this takes some microseconds an instance. Raises `InputError` without a
+        certificate.
+        """
+        if self.certificate is None:
+            raise InputError("a surrogate without a certificate was not tested anywhere", remedy="certify it")
+        from cosim.surrogate.certify import coordinates
+
+        domain = self.certificate.domain
+        box = {**domain.states, **domain.inputs}
+        names = [*self.map.states, *self.map.inputs]
+        values = np.broadcast_arrays(*(np.asarray({**state, **inputs}[name], dtype=float) for name in names))
+        flat = {name: entry.ravel() for name, entry in zip(names, values, strict=True)}
+        inside = np.all([(x >= box[name][0]) & (x <= box[name][1]) for name, x in flat.items()], axis=0)
+        columns = {f"{name}_before" if name in self.map.states else name: x[inside] for name, x in flat.items()}
+        samples = np.array(domain.samples).reshape(-1, len(names))
+        inside[inside] = near_enough(samples, coordinates(self.map, columns, box))
+        return np.asarray(inside.reshape(values[0].shape))
+
     def full_scale(self, reading: str) -> float:
         """What errors and weights of a reading are shares of, with nominal parameters."""
         return self.map.device.full_scales(self.parameters.resolved())[reading]
 
-    def _event(self, state: Values, inputs: Values, *, energy: bool) -> tuple[Values, Values]:
+    def _event(
+        self, state: Values, inputs: Values, *, energy: bool, out: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
         require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
         require_names("input", inputs, {name: entry.unit for name, entry in self.map.inputs.items()})
         x, u = (
@@ -211,44 +358,85 @@ class Surrogate:
         own = (values.shape for values in self.instances.values())
         shape = np.broadcast_shapes(*(values.shape for values in (*x.values(), *u.values())), *own)
         beyond = self.outside_domain(x, u)
+        ready = self._ready(out, shape) if out else {}
+        if beyond is not None and ready:
+            x = {name: values.copy() for name, values in x.items()}  # the reference is asked for what was there
         if self.kernel is not None:
-            w, spent = self.kernel.run(x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy)
-            after, outputs = {self.kernel.state: w}, self._outputs({self.kernel.state: w}, spent)
+            w, found = self.kernel.run(
+                x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy, out=ready, threads=self.threads
+            )
+            after, outputs = {self.kernel.state: w}, found or {}
         else:
             after, outputs = self._whole(x, u, shape)
+            for part in (after, outputs):
+                for name in part.keys() & ready.keys():
+                    ready[name][...] = part[name]
+                    part[name] = ready[name]
         if beyond is not None:
             self._ask(np.broadcast_to(beyond, shape), x, u, after, outputs)
-        return Values(after), Values(outputs)
+        return after, outputs
 
-    def _outputs(self, after: Mapping[str, Array], energy: Array | None) -> dict[str, Array]:
-        """Outputs of a pulse from `kernel`; empty where the energy was not asked for."""
-        return {} if energy is None else {**self.read(Values(after)), ENERGY: energy}
+    def _ready(self, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
+        """The arrays to write into; raises `UnknownName` and `InputError` for those that do not fit."""
+        known = [*self.map.states, *self.map.outputs]
+        for name, values in out.items():
+            if name not in known:
+                raise UnknownName("quantity of the surrogate", name, known)
+            if values.shape != shape or values.dtype != self.dtype or not values.flags.c_contiguous:
+                raise InputError(
+                    f"the array for {name} is {values.dtype} of shape {values.shape}, and the result {self.dtype} of "
+                    f"shape {shape}",
+                    remedy="give a contiguous array of that kind",
+                )
+        return dict(out)
 
     def _whole(
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """By the map itself, with the correction."""
-        before = {name: np.broadcast_to(values, shape) for name, values in x.items()}
-        fields = {**before, **{name: np.broadcast_to(values, shape) for name, values in u.items()}}
-        after, outputs = self.map(Values(before), Values({name: fields[name] for name in u}), self.values)
-        if self.correction is not None:
-            gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
-            after = Values({n: np.clip(w + (after[n] - w) * gains[n], *self.map.bounds(n)) for n, w in before.items()})
-            spent = outputs[ENERGY] * gains[ENERGY] if ENERGY in outputs else None
-            outputs = Values(self.map.reading(after, self.values, spent))
+        before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
+        inputs = Values({name: np.broadcast_to(values, shape) for name, values in u.items()})
+        after, outputs = self.corrected(before, inputs, *self.map(before, inputs, self.values), self.values)
         spread = (
             {n: np.array(np.broadcast_to(value, shape)) for n, value in part.items()} for part in (after, outputs)
         )
         return next(spread), next(spread)
 
+    def corrected(
+        self, state: Values, inputs: Values, after: Values, outputs: Values, p: Values
+    ) -> tuple[Values, Values]:
+        """What the map gives, with the correction or a device's learned remainder: of arrays, or, without a remainder,
+        of recording operands (`cosim.emit.expr`).
+        """
+        remainder = None if isinstance(self.parameters, CircuitSet) else self.learned
+        if self.correction is None and remainder is None:
+            return after, outputs
+        fields, held, spent = {**state, **inputs}, dict(after), outputs.get(ENERGY)
+        if self.correction is not None:
+            gains = {name: self.correction.gain(name, fields) for name in self.correction.tables}
+            held = {name: w + (after[name] - w) * gains[name] for name, w in state.items()}
+            spent = None if spent is None else spent * gains[ENERGY]
+        if remainder is not None:
+            rest = remainder(fields)
+            held = {name: w + rest.get(name, 0.0) for name, w in held.items()}
+            spent = None if spent is None else spent + rest.get(ENERGY, 0.0)
+        for name, w in held.items():
+            low, high = (end if np.isfinite(end) else None for end in self.map.bounds(name))
+            held[name] = np.clip(w, low, high)
+        return Values(held), Values(self.map.reading(Values(held), p, spent))
+
     # -- outside the domain -------------------------------------------------------------------------------------------
 
     def allowed(self, name: str) -> Range:
-        """The certified range of a state or an input; without a certificate a state's bounds, and any input."""
+        """The certified range of a state or an input; without a certificate a state's bounds, and `FARTHEST` times the
+        inputs at which the map is tested."""
         if self.certificate is not None:
             domain = self.certificate.domain
             return domain.states[name] if name in domain.states else domain.inputs[name]
-        return self.map.bounds(name) if name in self.map.states else (-np.inf, np.inf)
+        if name in self.map.states:
+            return self.map.bounds(name)
+        low, high = self.map.inputs[name].range
+        return (FARTHEST * low if low < 0.0 else 0.0, FARTHEST * high if high > 0.0 else 0.0)
 
     def uncovered(self) -> tuple[str, ...]:
         """Each state whose certified range is less than its own, as a sentence."""
@@ -269,16 +457,26 @@ class Surrogate:
         for name, x in (*inputs.items(), *state.items()):
             of_state, allowed = name in self.map.states, self.allowed(name)
             unit = (self.map.states if of_state else self.map.inputs)[name].unit
-            complaint = require_inside(f"state {name}" if of_state else name, x, allowed, unit=unit, slack=self._slack)
+            complaint = require_inside(
+                f"state {name}" if of_state else name,
+                x,
+                allowed,
+                unit=unit,
+                slack=self._slack,
+                known="the certified " if self.certificate is not None else "",
+                why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
+                if self.certificate is None and not of_state
+                else "",
+            )
             if complaint is not None:
                 low, high = widened(allowed, self._slack)
                 found.append((complaint, "state" if of_state else "input"))
                 bad = bad | ~((x >= low) & (x <= high))
         if not found:
             return None
-        if self.outside == "ask" and self.certificate is not None:
+        if self.policy == "ask" and self.certificate is not None:
             return bad
-        complain(found[0][0], kind=found[0][1], outside=self.outside)
+        complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None
 
     def _ask(
@@ -290,7 +488,7 @@ class Surrogate:
         outputs: dict[str, Array],
     ) -> None:
         """Put the reference's answers for some ``instances`` (bool) into ``after`` and ``outputs``."""
-        from cosim.surrogate.references import events_of
+        from cosim.surrogate.references import EVENT, events_of
 
         if self.instances:
             raise DomainError(
@@ -303,6 +501,8 @@ class Surrogate:
             here = {name: float(values[index]) for name, values in fields.items()}
             events = events_of(self.map, {name: [here[name]] for name in u}, begin={name: here[name] for name in x})
             answer = self.reference.respond(self.parameters, self.map, events)
+            before = {f"{name}_before": (EVENT, [here[name]]) for name in x}
+            self.answers.append(events.drop_vars(list(before)).assign(before).merge(answer))
             for part in (after, outputs):
                 for name, values in part.items():
                     values[index] = float(answer[name].values[0])
@@ -325,12 +525,19 @@ class Surrogate:
                 "degree": learned.degree,
                 "of": sorted(learned.tables),
             },
-            "parameters": set_document(self.parameters),
+            **{name: law.document() for name, law in self._laws()},
+            **(
+                {"circuit": self.parameters.document()}
+                if isinstance(self.parameters, CircuitSet)
+                else {"parameters": set_document(self.parameters)}
+            ),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of its file: instances and correction."""
         out: dict[str, NDArray[Any]] = {f"instance_{name}": values for name, values in self.instances.items()}
+        for name, law in self._laws():
+            out |= law.arrays(name)
         return out | (self.correction.arrays() if self.correction is not None else {})
 
     @classmethod
@@ -349,11 +556,15 @@ class Surrogate:
                 {str(name): np.asarray(arrays[f"correction_of_{name}"], dtype=float) for name in learned["of"]},
             )
         return cls(
-            parameters=set_of(document["parameters"]),
+            parameters=CircuitSet.rebuilt(document["circuit"])
+            if "circuit" in document
+            else set_of(document["parameters"]),
             name=str(document["map"]),
             shape=None if shape is None else PulseShape(**{k: float(shape[k]) for k in ("width", "rise", "fall")}),
             instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},
             correction=correction,
+            learned=law_of(document["learned"], arrays, "learned") if "learned" in document else None,
+            reading=Law.rebuilt(document["reading"], arrays, "reading") if "reading" in document else None,
             certificate=certificate,
             dtype=document["dtype"],
         )

@@ -7,14 +7,18 @@ cells, where the calls of numpy cost more than their arithmetic, the same laws r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
+from threading import Lock, Thread
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Operand, Values
+from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import ClosedPulse
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
@@ -22,6 +26,7 @@ from cosim.surrogate.correction import Correction
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
+WORTH_A_THREAD = 50_000  # cells: what takes about as long as three threads to start
 # (states, voltages, results, rows of instances' parameters): one pulse on each cell.
 Kernel = Callable[[Array, Array, Array, Array], None]
 
@@ -47,8 +52,19 @@ class PulseKernel:
     correction: Correction | None
     lowest: tuple[float, float]
 
-    def run(self, w: Array, v: Array, *, shape: tuple[int, ...], energy: bool) -> tuple[Array, Array | None]:
-        """One pulse on ``w`` by ``v``, which broadcast to ``shape``: the states after it, and its energy on demand."""
+    def run(
+        self,
+        w: Array,
+        v: Array,
+        *,
+        shape: tuple[int, ...],
+        energy: bool,
+        out: Mapping[str, Array] = MappingProxyType({}),
+        threads: int = 1,
+    ) -> tuple[Array, dict[str, Array] | None]:
+        """One pulse on ``w`` by ``v``, which broadcast to ``shape``: the states after it, and on demand its energy (J)
+        and what a read gives after it, by name; in the arrays of ``out``, where it has one.
+        ``threads`` that work on it side by side, at most."""
         w = np.broadcast_to(w, shape)
         # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
         shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
@@ -56,18 +72,33 @@ class PulseKernel:
         column = v.reshape(rows) if shared or v.shape == shape else np.broadcast_to(v, shape).reshape(rows)
         flat = w.reshape(rows, w.size // max(rows, 1))
         own = {name: np.broadcast_to(self.values[name], shape).reshape(flat.shape) for name in self.own}
-        after, spent = flat.copy(), np.empty_like(flat) if energy else None
+        device = self.pulse.cell.device
+        # every row is written where the rest is run too
+        after = out[self.state].reshape(flat.shape) if self.state in out else np.empty_like(flat)
+        if not energy:
+            after[...] = flat
+        results = (*device.readings, ENERGY) if energy else ()
+        found = {n: out[n].reshape(flat.shape) if n in out else np.empty_like(flat) for n in results}
         step = max(BLOCK // max(w.itemsize * flat.shape[1], 1), 1)
-        for polarity, chosen in self._sorted(column, rest=energy):
-            for start in range(0, chosen.size, step):
-                block = chosen[start : start + step]
+        blocks = [
+            (polarity, chosen[start : start + step])
+            for polarity, chosen in self._sorted(column, rest=energy)
+            for start in range(0, chosen.size, step)
+        ]
+
+        def work(part: Iterable[tuple[int, NDArray[np.intp]]]) -> None:
+            for polarity, block in part:
                 p = self.values.with_(**{name: values[block] for name, values in own.items()}) if own else self.values
                 before = flat.take(block, axis=0)
                 now, used = self._law(column[block, None], before, p, polarity=polarity, energy=energy)
                 after[block] = now
-                if spent is not None:
-                    spent[block] = used
-        return after.reshape(shape), None if spent is None else spent.reshape(shape)
+                if energy:
+                    found[ENERGY][block] = used
+                    for name, read in device.readout(Values({self.state: now}), p).items():
+                        found[name][block] = read
+
+        _together(work, blocks, count=min(threads, len(blocks), flat.size // WORTH_A_THREAD))
+        return after.reshape(shape), {name: x.reshape(shape) for name, x in found.items()} if energy else None
 
     def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[int, NDArray[np.intp]]]:
         """Rows by polarity: −1 and +1 beyond the lowest threshold of any instance, and 0, which move nothing.
@@ -116,3 +147,38 @@ class PulseKernel:
         found: Any = compiled(self.source())
         kernel: Kernel = found
         return kernel
+
+
+def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, count: int) -> None:
+    """Do ``work`` on all ``blocks`` by ``count`` threads, this one and others that live for this call alone.
+
+    numpy lets go of Python's lock within each of its calls, so that threads work side by side.
+    """
+    if count < 2:
+        work(blocks)
+        return
+    waiting, failed = iter(list(blocks)), []
+    lock = Lock()
+
+    def next_ones() -> Iterator[Any]:
+        while True:
+            with lock:
+                block = next(waiting, None)
+            if block is None:
+                return
+            yield block
+
+    def guarded() -> None:
+        try:
+            work(next_ones())
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [Thread(target=copy_context().run, args=(guarded,)) for _ in range(count - 1)]
+    for thread in threads:
+        thread.start()
+    guarded()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +33,7 @@ OPTIONS: Mapping[str, float] = MappingProxyType(
     {"reltol": 1e-5, "abstol": 1e-14, "vntol": 1e-9, "chgtol": 1e-18, "trtol": 1.0}
 )
 LEAST_POINTS = 50  # of an event's longest segment
+TIGHTER = 0.1  # of a tolerance, where a reference is asked again; an integrator, which takes what it is told, 0.01
 # Over the shortest segment: ngspice gives up at 1e-11 of its largest step, which is to be 1e-6 of any segment.
 LARGEST_STEP = 1e5
 STEEP = 1e-3  # of a segment's length: how long a simulator takes for a jump before it (our choice)
@@ -151,6 +152,10 @@ class Equations:
         """Of the integrator."""
         return MappingProxyType({"rtol": self.rtol, "atol": self.atol})
 
+    def tightened(self) -> Equations:
+        """At tolerances a hundred times smaller."""
+        return replace(self, rtol=TIGHTER**2 * self.rtol, atol=TIGHTER**2 * self.atol)
+
     def netlist(self, event_map: EventMap) -> str:
         """Empty: there is no circuit."""
         return ""
@@ -194,11 +199,13 @@ class Circuit:
         simulator: an open one; the caller closes it.
         options: simulator options over `OPTIONS`.
         device: as in `Reference`.
+        points: of an event's longest segment, at least.
     """
 
     simulator: Simulator
     options: Mapping[str, float] = field(default_factory=lambda: OPTIONS)
     device: ParameterSet | None = None
+    points: int = LEAST_POINTS
 
     @property
     def independent(self) -> bool:
@@ -214,6 +221,11 @@ class Circuit:
     def tolerances(self) -> Mapping[str, float]:
         """Of the deck."""
         return self.options
+
+    def tightened(self) -> Circuit:
+        """At a tenth of each tolerance (trtol stays) and half the largest step."""
+        options = {name: value * (1.0 if name == "trtol" else TIGHTER) for name, value in self.options.items()}
+        return replace(self, options=MappingProxyType(options), points=2 * self.points)
 
     def netlist(self, event_map: EventMap) -> str:
         """Of the device's subcircuit."""
@@ -239,7 +251,7 @@ class Circuit:
             knots = " ".join(f"{fmt(a)} {fmt(b)}" for a, b in zip(drive.t, drive.across[port], strict=True))
             lines.append(f"V{port} {node} 0 PWL({knots})")
         lengths = np.diff(drive.t)
-        step = min(float(np.max(lengths)) / LEAST_POINTS, LARGEST_STEP * float(np.min(lengths)))
+        step = min(float(np.max(lengths)) / self.points, LARGEST_STEP * float(np.min(lengths)))
         lines += [f".tran {fmt(step)} {fmt(drive.t[-1])} 0 {fmt(step)}", ".end"]
         taking = [port.name for port in model.ports if port.nature == "electrical"]
         save = [f"v(x1.{name.lower()})" for name in event_map.states]

@@ -7,7 +7,7 @@ events that neither has seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import LONG, HeldOutEvents, RandomTrains, Tell, certify, stepped
 from cosim.surrogate.correction import Correction, orders
-from cosim.surrogate.files import read_npz
+from cosim.surrogate.files import read_npz, write_npz
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
 
@@ -104,6 +104,22 @@ def load_samples(path: str | Path, event_map: EventMap) -> xr.Dataset:
     return xr.Dataset({there: (EVENT, found[name]) for name, there in columns.items()})
 
 
+def save_samples(path: str | Path, samples: xr.Dataset | Sequence[xr.Dataset], event_map: EventMap) -> Path:
+    """Write samples, e.g. a surrogate's ``answers``, as `load_samples` reads them; a file that is there is added to.
+
+    Raises `InputError` without any sample, and as `load_samples` for a file that holds something else.
+    """
+    given = [samples] if isinstance(samples, xr.Dataset) else list(samples)
+    if not given:
+        raise InputError("there are no samples to write", remedy="ask the reference outside the domain first")
+    columns = sample_columns(event_map)
+    wanted = list(columns.values())
+    if Path(path).exists():
+        given.insert(0, load_samples(path, event_map))
+    joined = xr.concat([one[wanted] for one in given], EVENT)
+    return write_npz(path, {name: np.asarray(joined[there].values) for name, there in columns.items()})
+
+
 def correct(surrogate: Surrogate, samples: xr.Dataset, *, rng: np.random.Generator) -> tuple[Surrogate, str]:
     """``surrogate`` with the correction that a held-out third of ``samples`` prefers, and a sentence that says which.
 
@@ -131,9 +147,12 @@ def correct(surrogate: Surrogate, samples: xr.Dataset, *, rng: np.random.Generat
 
 
 def _rms(surrogate: Surrogate, data: xr.Dataset) -> float:
-    """Over all states, as a share of their ranges."""
+    """Over all states, as shares of their ranges, and the energy, as one of its largest."""
     found = stepped(surrogate, data)
-    errors = [(found[name] - data[name].values) / entry.span for name, entry in surrogate.map.states.items()]
+    scales = {name: entry.span for name, entry in surrogate.map.states.items()}
+    if ENERGY in found:
+        scales[ENERGY] = float(np.max(np.abs(data[ENERGY].values))) or 1.0
+    errors = [(found[name] - data[name].values) / scale for name, scale in scales.items()]
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
@@ -175,6 +194,8 @@ def train(
     ranges: Mapping[str, Range] = MappingProxyType({}),
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
+    rollouts: int = 0,
+    notes: tuple[str, ...] = (),
     tell: Tell | None = None,
 ) -> tuple[Surrogate, HeldOutEvents]:
     """Make a certified surrogate; returns it with the held-out data of its certificate.
@@ -183,7 +204,7 @@ def train(
         surrogate: which map, with which pulse shape; a parameter set takes its device's usual one.
         reference: what it is certified against.
         samples: of the reference, as from `collect`: a correction is fitted where it pays (`correct`).
-        seed, pulses, ranges, spread, limits, tell: as in `certify`.
+        seed, pulses, ranges, spread, limits, rollouts, notes, tell: as in `certify`.
 
     >>> from cosim.surrogate.references import Equations
     >>> cell, held_out = cosim.train(cosim.ParameterSet.load("tio2"), Equations(), pulses=100)
@@ -191,7 +212,6 @@ def train(
     ()
     """
     made = Surrogate(surrogate) if isinstance(surrogate, ParameterSet) else surrogate
-    notes: tuple[str, ...] = ()
     if samples is not None:
         for name, (low, high) in {**{n: e.range for n, e in made.map.inputs.items()}, **ranges}.items():
             samples = samples.isel({EVENT: (samples[name].values >= low) & (samples[name].values <= high)})
@@ -200,7 +220,8 @@ def train(
                     f"no sample lies within {low:.3g}..{high:.3g} of {name}", remedy="give ranges that hold the samples"
                 )
         made, sentence = correct(made, samples, rng=np.random.default_rng([seed, 2]))
-        notes = (sentence,)
+        notes = (sentence, *notes)
     return certify(
-        made, reference, seed=seed, pulses=pulses, ranges=ranges, spread=spread, limits=limits, notes=notes, tell=tell
-    )
+        made, reference, seed=seed, pulses=pulses, ranges=ranges, spread=spread, limits=limits, rollouts=rollouts,
+        notes=notes, tell=tell,
+    )  # fmt: skip

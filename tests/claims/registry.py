@@ -6,6 +6,7 @@ from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.coverage_claim import COVERAGE
 from claims.engines import ENGINES
+from claims.exports import EXPORTS
 from claims.fits import FITS_CLAIM
 from claims.folder import FOLDER
 from claims.heat import HEAT
@@ -19,12 +20,13 @@ from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.strd import STRD
+from claims.surrogates import SURROGATES
 from claims.wires import WIRES_CLAIM
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE, FITS_CLAIM, WIRES_CLAIM,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, WIRES_CLAIM, EXPORTS,
     )
 }  # fmt: skip

@@ -17,7 +17,7 @@ ROOT = Path(cosim.__file__).parent
 ORDER = (
     "errors", "units", "packages", "files", "resources", "toml_lines", "toml_files", "wording", "devices", "parameters",
     "schema", "emit", "language", "engines", "statistics", "bench", "campaign", "data",
-    "fitting", "surrogate", "network", "heat", "lint", "report", "cli",
+    "fitting", "surrogate", "export", "network", "heat", "lint", "report", "cli",
 )  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_outside_raises_warns_or_asks() -> None:
     w, v = np.array([0.2, 0.3]), np.array([-2.0, -3.0])
     with pytest.raises(DomainError, match=r"amplitude = -3 V is outside the certified -2\.4\.\.2\.4 V"):
         certified(Surrogate(TIO2)).update(w, v)
-    warned = certified(Surrogate(TIO2, outside="warn"))
+    warned = certified(Surrogate(TIO2, policy="warn"))
     with pytest.warns(DomainWarning, match="extrapolates"):
         extrapolated = warned.update(w, v)
     np.testing.assert_array_equal(extrapolated, Surrogate(TIO2).update(w, v))
@@ -160,7 +160,7 @@ def test_outside_raises_warns_or_asks() -> None:
             columns = {"w": 0.77, "energy": 1e-12, "conductance": 1e-4}
             return xr.Dataset({name: ("event", [value]) for name, value in columns.items()})
 
-    asking = certified(Surrogate(TIO2, outside="ask", reference=Asked()))
+    asking = certified(Surrogate(TIO2, policy="ask", reference=Asked()))
     state, out = asking.step(Values({"w": w}), Values({"amplitude": v}))
     assert calls == [([-3.0], 0.3)]
     assert state.w[1] == 0.77
@@ -172,7 +172,7 @@ def test_outside_raises_warns_or_asks() -> None:
 def test_inside_is_silent() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surrogate = certified(Surrogate(TIO2, outside="warn", dtype="float32"))
+        surrogate = certified(Surrogate(TIO2, policy="warn", dtype="float32"))
         # 2.4 and 1.0 are not floats of single precision: their rounding is no departure from the domain.
         surrogate.update(np.array([0.0, 1.0]), np.array([-2.4, 2.4]))
 
@@ -180,7 +180,7 @@ def test_inside_is_silent() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_no_policy_answers_what_is_not_finite(bad: float) -> None:
     for outside in ("raise", "warn"):
-        surrogate = certified(Surrogate(TIO2, outside=outside))
+        surrogate = certified(Surrogate(TIO2, policy=outside))
         with pytest.raises(DomainError, match="not finite"):
             surrogate.update(np.array([0.5, bad]), 1.0)
         with pytest.raises(DomainError, match="not finite"):
@@ -218,7 +218,7 @@ def test_a_state_that_was_not_tested() -> None:
     with pytest.raises(DomainError, match=r"state w = 0\.95 is outside the certified 0\.1\.\.0\.9"):
         narrow.step(Values({"w": np.array([0.5, 0.95])}), Values({"amplitude": 2.0}))
     with pytest.warns(DomainWarning, match="state w = 0.05"):
-        narrow.with_(outside="warn").update(np.array([0.05]), 2.0)
+        narrow.with_(policy="warn").update(np.array([0.05]), 2.0)
 
 
 def test_instances_outside_the_certified_parameters() -> None:
@@ -241,8 +241,8 @@ def test_another_law_drops_the_certificate() -> None:
     ("changes", "message"),
     [
         ({"name": "exact"}, "unknown map"),
-        ({"outside": "guess"}, "outside the domain"),
-        ({"outside": "ask"}, "needs a reference"),
+        ({"policy": "guess"}, "outside the domain"),
+        ({"policy": "ask"}, "needs a reference"),
         ({"dtype": "float16"}, "dtype"),
         ({"instances": {"theta_q": np.array([1.0])}}, "theta_q"),
         ({"instances": {"theta_p": np.array([np.nan])}}, "not finite"),

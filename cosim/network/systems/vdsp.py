@@ -28,8 +28,9 @@ from cosim.network.images import ImageTask
 from cosim.network.layers import Layers, layers
 from cosim.network.neurons import ALIF, LIF
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
-from cosim.network.readout import PROTOCOL
+from cosim.network.readout import PROTOCOL, Evaluation
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
+from cosim.network.spice_check import Watch, checked_lines, replay
 from cosim.network.wires import Wires
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.files import array_digest
@@ -132,7 +133,8 @@ def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
 class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
-    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true.
+    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true. ``spice_check`` cells of
+    each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -148,8 +150,13 @@ class VdspSystem(System):
     task: ImageTask
     backend: str = "auto"
     uncertified: bool = False
+    spice_check: int = 0
 
     def __post_init__(self) -> None:
+        if self.spice_check < 0:
+            raise InputError(
+                f"{self.spice_check} cells cannot be checked in SPICE", remedy="give --spice-check a number above zero"
+            )
         threshold_cell(self.surrogate)
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
@@ -220,6 +227,8 @@ class VdspSystem(System):
                 f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images with read-out "
                 f"{found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
+            if "spice_check" in found:
+                out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
@@ -242,6 +251,8 @@ class VdspRun:
             backend=system.backend,
         )
         self._untouched = self.network.crossbar.w.copy()
+        if system.spice_check:
+            self.network.crossbar.watch = Watch(self.network.crossbar, system.spice_check, streams(Purpose.CHECK))
         self._spikes: list[float] = []  # per image, of each batch
 
     def learn(self, batch: int) -> None:
@@ -262,6 +273,26 @@ class VdspRun:
                 f"no output neuron has ever spiked for the images of {self.system.task.images.name}",
                 remedy="lower the threshold of the output neurons",
             )
+        crossbar = self.network.crossbar
+        reading, seen = self._read()
+        checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
+        trained = np.any(crossbar.w != self._untouched, axis=0)
+        return (
+            {
+                **reading.to_dict(),
+                "spikes_per_image": list(self._spikes),
+                "programming_pulses": crossbar.pulses,
+                **checked,
+            },
+            {
+                "w": crossbar.w.copy(),
+                "weight": seen,
+                "labels": np.where(trained, reading.labels, -1),
+            },
+        )
+
+    def _read(self) -> tuple[Evaluation, Array]:
+        """What the read-outs make of the images, and the weights through which they were shown: behind the wires."""
         crossbar, wires = self.network.crossbar, self.system.settings.wires
         learned = crossbar.weight.copy()
         if wires is not None:
@@ -271,15 +302,23 @@ class VdspRun:
         )
         seen = crossbar.weight.copy()
         crossbar.weight[:] = learned
-        trained = np.any(crossbar.w != self._untouched, axis=0)
-        return (
-            {**reading.to_dict(), "spikes_per_image": list(self._spikes), "programming_pulses": crossbar.pulses},
-            {
-                "w": crossbar.w.copy(),
-                "weight": seen,
-                "labels": np.where(trained, reading.labels, -1),
-            },
-        )
+        return reading, seen
+
+    def _checked(self, watch: Watch) -> dict[str, Any]:
+        """The chosen cells in SPICE, and what the read-outs make of differences like theirs in every cell."""
+        from cosim.engines.registry import open_simulator
+        from cosim.surrogate.references import reference_for
+
+        crossbar, surrogate = self.network.crossbar, self.system.surrogate
+        with open_simulator() as simulator:
+            reference = reference_for(surrogate.map, simulator)
+            found = replay(crossbar.surrogate, watch, reference, drive=crossbar.drive, held=crossbar.held)
+        whole = {name: x.copy() for name, x in crossbar.state.items()}
+        crossbar.watch = None
+        crossbar.load(found.spread(whole, surrogate, self.streams(Purpose.CHECK, 1)))
+        other = self._read()[0].to_dict()["accuracy_on_test_images"]
+        crossbar.load(whole)
+        return {**found.to_dict(), "accuracy_with_such_differences": other}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""

@@ -1,0 +1,318 @@
+"""A surrogate of any bench that names inputs, states and outputs (``[maps.NAME]``): sampled, learned, certified.
+
+Samples fill the box of states and inputs (a scrambled Sobol sequence) and double until what is held out of the fit is
+within the wanted error, or the samples or the budget are spent. What is compared on the held-out third:
+
+- where the bench names a device that has a map with the same fields, its physics alone, and with a learned remainder;
+- laws learned from the samples alone, of each kind in `cosim.surrogate.learned`.
+
+The simplest one within `WORTH` of the best is taken, and the certificate's notes say what each reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from cosim.bench.events import BenchMap
+from cosim.bench.maps import EVENT, FAILED, REASON
+from cosim.bench.testbench import Testbench
+from cosim.devices.maps import ENERGY
+from cosim.devices.pulse import PulseShape
+from cosim.devices.registry import devices
+from cosim.errors import FitError, InputError, SimulationError
+from cosim.surrogate.base import read_limits
+from cosim.surrogate.bench_reference import BenchReference, differences
+from cosim.surrogate.certify import Tell, stepped
+from cosim.surrogate.circuit import CircuitReference, CircuitSet
+from cosim.surrogate.density import LOGARITHMIC
+from cosim.surrogate.learned import CONSTANT, KINDS, LEAST_SAMPLES, WORTH, Fitted, fit
+from cosim.surrogate.model import Surrogate, find_map
+from cosim.surrogate.references import Reference
+
+if TYPE_CHECKING:
+    from cosim.engines.simulator import Simulator
+
+FIRST = 64  # samples of the first round
+SAMPLES, BUDGET = 1024, 300.0  # at most; of samples, and of seconds
+# The held-out rms error that ends sampling, as a share of the limit of the largest error (our choice).
+AIM = 0.15
+# Of all samples, how many may fail before the circuit counts as not answering (our choice).
+MOST_FAILED = 0.2
+QUICK = ("polynomial", "spline")  # kinds that are fitted in no time
+# An output that the states alone explain to so much of its scale is read from them (our choice).
+READING_ERROR = 1e-3
+STILL = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A surrogate that is not certified yet, and how it came about.
+
+    Args:
+        surrogate: with the law that was taken.
+        reference: what answered.
+        errors: candidate -> the largest held-out rms error of a state or an output, a share of full scale.
+        samples: over ``event``, as `sample` gives them.
+        notes: for the certificate.
+        met: whether the wanted error was met before samples or budget were spent.
+        seconds: of sampling.
+    """
+
+    surrogate: Surrogate
+    reference: Reference
+    errors: Mapping[str, float]
+    samples: xr.Dataset
+    notes: tuple[str, ...]
+    met: bool
+    seconds: float
+
+
+def design(found: BenchMap, *, count: int, seed: int, skip: int = 0) -> xr.Dataset:
+    """``count`` independent events that fill the box of a map's states and inputs evenly, from number ``skip`` on."""
+    from scipy.stats import qmc
+
+    entries = {**{f"{name}_before": entry for name, entry in found.states.items()}, **found.inputs}
+    sequence = qmc.Sobol(len(entries), seed=np.random.default_rng([seed, 4]))
+    if skip:
+        sequence.fast_forward(skip)
+    with np.errstate(all="ignore"):
+        shares = sequence.random(count)
+    columns = {}
+    for (name, entry), share in zip(entries.items(), shares.T, strict=True):
+        low, high = entry.range
+        logarithmic = low > 0.0 and high > LOGARITHMIC * low
+        values = low * (high / low) ** share if logarithmic else low + (high - low) * share
+        columns[name] = (EVENT, np.clip(values, low, high), {"units": entry.unit})
+    return xr.Dataset(columns)
+
+
+def sample(found: BenchMap, simulator: Simulator, events: xr.Dataset) -> tuple[xr.Dataset, Counter[str]]:
+    """The circuit's answers beside its ``events``, without those that failed; and how often each reason came."""
+    answer = found.respond(events, simulator)
+    reasons = Counter(str(why) for why in answer[REASON].values)
+    kept = np.setdiff1d(np.arange(events.sizes[EVENT]), answer[FAILED].values)
+    names = [*found.states, *found.outputs]
+    return events.isel({EVENT: kept}).merge(answer[names].drop_vars([EVENT, FAILED], errors="ignore")), reasons
+
+
+def learn(
+    bench: Testbench | str,
+    simulator: Simulator,
+    *,
+    event: str = "",
+    seed: int = 0,
+    samples: int = SAMPLES,
+    budget: float = BUDGET,
+    kinds: Sequence[str] = tuple(KINDS),
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
+) -> Learned:
+    """A surrogate of a bench's map (module docstring), for `cosim.surrogate.certify.certify`.
+
+    Args:
+        bench: one with a map, or its name as for `Testbench.load`.
+        simulator: works on as many samples as it has processes.
+        event: name of the map; "" is the first.
+        seed: of the samples.
+        samples: at most.
+        budget: at most so many seconds of sampling; a round that has begun is finished.
+        kinds: of learned laws that are tried, of `cosim.surrogate.learned.KINDS`.
+        limits: shares of full scale, as of `certify`.
+        tell: called with the samples that are done and all of them, after each round.
+
+    Raises:
+        InputError: the map has no states or inputs, or a state or an output moves with nothing. SimulationError: too
+            many samples failed.
+    """
+    whole = bench if isinstance(bench, Testbench) else Testbench.load(bench)
+    found = BenchMap.load(whole, event)
+    chosen = CircuitSet.of(found)
+    if samples < LEAST_SAMPLES or not budget > 0.0:
+        raise InputError(
+            f"{samples} samples in {budget:g} s are too few to learn from",
+            remedy=f"give at least {LEAST_SAMPLES} samples, and a budget above zero",
+        )
+    allowed = read_limits(limits, states=found.states, outputs=found.outputs)
+    physics = physical(whole, found)
+    # the cheap kinds tell whether to go on; at the end all of them are tried
+    quick = [kind for kind in kinds if kind in QUICK] or list(kinds)
+    data: xr.Dataset | None = None
+    failures: Counter[str] = Counter()
+    begin, done = time.monotonic(), 0
+    while True:
+        count = min(FIRST if data is None else done, samples - done)
+        part, reasons = sample(found, simulator, design(found, count=count, seed=seed, skip=done))
+        done += count
+        failures += reasons
+        if failures.total() > MOST_FAILED * done:
+            why = failures.most_common(1)[0][0]
+            raise SimulationError(
+                f"{failures.total()} of {done} samples of bench {whole.name} failed, most often: {why}",
+                outcome=why.partition(":")[0],
+            )
+        data = part if data is None else xr.concat([data, part], EVENT)
+        if tell is not None:
+            tell(done, samples)
+        seconds = time.monotonic() - begin
+        require_moving(found, data)
+        met = not _wanting(_best(candidates(chosen, data, physics, kinds=quick, seed=seed)), allowed)
+        if met or done >= samples or seconds >= budget:
+            break
+    tried = candidates(chosen, data, physics, kinds=kinds, seed=seed)
+    best = _best(tried)
+    wanting = _wanting(best, allowed)
+    listed = "; ".join(f"{one.name} {100.0 * one.error:.2g} %" for one in sorted(tried, key=lambda one: one.error))
+    notes = [f"law: {best.name}, by the largest held-out rms error of {data.sizes[EVENT]} samples: {listed}"]
+    notes += [f"{count} samples failed: {why}" for why, count in failures.items()]
+    if wanting:
+        what = f"all {samples} samples were" if done >= samples else f"the budget of {budget:g} s was"
+        notes.append(f"{what} spent before the held-out rms error was {AIM:g} of the limit: {wanting}")
+    surrogate = best.make()
+    notes += [f"no state or output depends on {name}" for name in found.inputs if not _depends(surrogate, data, name)]
+    reference: Reference = CircuitReference(found, simulator)
+    if not isinstance(surrogate.parameters, CircuitSet):
+        reference = BenchReference(whole, simulator)
+    errors = {one.name: one.error for one in tried}
+    return Learned(surrogate, reference, MappingProxyType(errors), data, tuple(notes), not wanting, seconds)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A law that is tried: its held-out rms ``errors`` by state and output, shares of full scale."""
+
+    name: str
+    errors: Mapping[str, float]
+    make: Callable[[], Surrogate]
+
+    @property
+    def error(self) -> float:
+        """The largest one."""
+        return max(self.errors.values())
+
+
+def _best(tried: Sequence[_Candidate]) -> _Candidate:
+    """The first, that is the simplest, of those that are worth as much as the best."""
+    least = min(one.error for one in tried)
+    return next(one for one in tried if WORTH * one.error <= least)
+
+
+def _wanting(one: _Candidate, allowed: Mapping[str, float]) -> str:
+    """What is missing to the wanted error, in words; "" where nothing is."""
+    return ", ".join(
+        f"{name} {100.0 * error:.2g} %" for name, error in one.errors.items() if error > AIM * allowed.get(name, np.inf)
+    )
+
+
+def candidates(
+    chosen: CircuitSet, data: xr.Dataset, physics: Mapping[str, Surrogate], *, kinds: Sequence[str], seed: int
+) -> list[_Candidate]:
+    """Every law with its held-out error, the simplest first: physics, with a remainder, learned kinds."""
+    before = {name: data[f"{name}_before"].values for name in chosen.states}
+    fields = {**before, **{name: data[name].values for name in chosen.inputs}}
+    scales = {name: entry.span for name, entry in chosen.states.items()}
+    scales |= {name: float(np.max(np.abs(data[name].values))) for name in chosen.outputs}
+    ranges = {name: entry.range for name, entry in {**chosen.states, **chosen.inputs}.items()}
+    found: list[_Candidate] = []
+    for name, plain in physics.items():
+        rest = {key: data[key].values - ours for key, ours in stepped(plain, data).items() if key in scales}
+        rms = {key: float(np.sqrt(np.mean(values**2))) / scales[key] for key, values in rest.items()}
+        found.append(_Candidate(name, rms, partial(plain.with_, policy=plain.policy)))
+        learnable = {key: rest[key] for key in rest if key in chosen.states or key == ENERGY}
+        fitted = fit(fields, learnable, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=kinds, ranges=ranges)
+        found.append(
+            _Candidate(
+                f"{name} + learned remainder ({fitted.law.kind})",
+                {**{key: rms[key] for key in rms if key not in learnable}, **fitted.held},
+                partial(plain.with_, learned=fitted.law),
+            )
+        )
+    reading = read_law(chosen, data, scales, seed=seed)
+    targets = {name: data[name].values - w for name, w in before.items()}
+    spare = reading.law.targets if reading is not None else ()
+    targets |= {name: data[name].values for name in chosen.outputs if name not in spare}
+    lost: FitError | None = None
+    for kind in kinds:
+        try:
+            own = fit(fields, targets, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=[kind], ranges=ranges)
+        except FitError as error:  # the others are compared without it, and the notes name those that were
+            lost = error
+            continue
+        if own.law.kind == kind:
+            law = None if reading is None else reading.law
+            errors = {**own.held, **({} if reading is None else reading.held)}
+            found.append(
+                _Candidate(f"learned ({kind})", errors, partial(Surrogate, chosen, learned=own.law, reading=law))
+            )
+    if lost is not None and not found:
+        raise lost
+    return found
+
+
+def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], *, seed: int) -> Fitted | None:
+    """The law of the outputs that depend on the states after the event alone; None where there are none."""
+    after = {name: data[name].values for name in chosen.states}
+    ranges = {name: entry.range for name, entry in chosen.states.items()}
+
+    def fitted(names: Sequence[str]) -> Fitted:
+        wanted = {name: data[name].values for name in names}
+        rng = np.random.default_rng([seed, 6])
+        return fit(after, wanted, scales=scales, rng=rng, kinds=QUICK, ranges=ranges)
+
+    good = [name for name in chosen.outputs if fitted([name]).held[name] <= READING_ERROR]
+    return fitted(good) if good else None
+
+
+def _depends(surrogate: Surrogate, data: xr.Dataset, name: str) -> bool:
+    """Whether anything that the surrogate gives moves with an input."""
+    other = data.assign({name: (EVENT, np.roll(data[name].values, 1))})
+    one, two = stepped(surrogate, data), stepped(surrogate, other)
+    return any(np.ptp(one[key] - two[key]) > STILL * np.ptp(one[key]) for key in one)
+
+
+def require_moving(bench: BenchMap, data: xr.Dataset) -> None:
+    """Raises `InputError` for an output, or a state, that is the same after every event."""
+    for name in [*bench.states, *bench.outputs]:
+        values = data[name].values
+        spread, size = float(np.ptp(values)), float(np.max(np.abs(values), initial=0.0))
+        kind = "state" if name in bench.states else "output"
+        measure = bench.given.states[name].measure if name in bench.states else bench.given.outputs[name]
+        if spread <= CONSTANT * size or size == 0.0:
+            raise InputError(
+                f"the {kind} {name} of map {bench.name!r} of bench {bench.bench.name} does not depend on any input or "
+                f"state: it is {values[0]:.6g} after each of {values.size} events",
+                remedy=f"look at its measure {measure}, widen the ranges, or leave {name} out",
+            )
+
+
+def physical(whole: Testbench, bench: BenchMap) -> Mapping[str, Surrogate]:
+    """Surrogates by physics alone that have the fields of a bench's map, by device: of the set that it names."""
+    if bench.given.device is None:
+        return {}
+    given = whole.sets[bench.given.device]
+    names = [given.device, *(name for name in devices() if name != given.device)]
+    found: dict[str, Surrogate] = {}
+    for name in names:
+        cell = devices()[name].pulse_cell()
+        if name != given.device and (cell is None or cell.memristor.name != given.device):
+            continue
+        try:
+            own = given if name == given.device else given.for_device(name)
+            shape = None
+            if {"width", "rise", "fall"} <= bench.fixed.keys():
+                shape = PulseShape(*(bench.fixed[key] for key in ("width", "rise", "fall")))
+            for event in devices()[name].maps(own.resolved(), shape=shape):
+                event_map = find_map(own, event, shape=shape)
+                if not differences(event_map, bench):
+                    found[f"physics of {name} ({event})"] = Surrogate(own, event, shape=shape)
+        except InputError:  # a set that is not for this device
+            continue
+    return found

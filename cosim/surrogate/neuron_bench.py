@@ -1,0 +1,359 @@
+"""Event neurons of benches: random trains of spikes through the circuit, the law that they give, and its certificate.
+
+The certificate is made on trains that took no part in the fit, through which the law follows itself from rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+
+from cosim import __version__
+from cosim.bench.maps import known
+from cosim.bench.neurons import NeuronFile
+from cosim.bench.stimulus_kinds import Knots, Spikes
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
+from cosim.devices.maps import Field
+from cosim.engines.prepare import fingerprint
+from cosim.engines.simulator import Deck, Simulator
+from cosim.errors import InputError, SimulationError
+from cosim.surrogate.base import FREE_RUN, Certificate, Domain, ErrorSummary, read_limits
+from cosim.surrogate.certify import Tell, growth
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.files import array_digest
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, fit_neuron, matched, run_neurons, spikes_of
+
+SPIKES = "spikes"
+LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
+TRAINS = 6
+BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
+
+
+@dataclass(frozen=True)
+class NeuronBench:
+    """A neuron of a bench, ready to be driven.
+
+    Args:
+        bench: the whole bench.
+        name: of the neuron.
+        given: as the bench has it.
+    """
+
+    bench: Testbench
+    name: str
+    given: NeuronFile
+
+    @classmethod
+    def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
+        """A neuron of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
+        bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
+        neurons = bench.file.neurons
+        if not neurons:
+            raise InputError(f"bench {bench.name} has no neuron", remedy="write [neurons.NAME]")
+        name = name or next(iter(neurons))
+        known(f"neuron of bench {bench.name}", name, neurons)
+        return cls(bench, name, neurons[name])
+
+    @property
+    def analysis(self) -> str:
+        """The transient that it takes."""
+        return self.given.analysis or next(iter(self.bench.file.plan))
+
+    def testbench(self, inputs: Array) -> Testbench:
+        """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
+        file = self.bench.file
+        given = cast(Spikes, file.stimuli[self.given.stimulus])
+        shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
+                 (2.0 * given.edge + given.width, given.base))  # fmt: skip
+        points = [("0 s", f"{given.base!r} V")]
+        points += [(f"{t + offset!r} s", f"{v!r} V") for t, offset, v in
+                   ((float(t), offset, v) for t in inputs[:-1] for offset, v in shape)]  # fmt: skip
+        train = Knots.model_validate({"kind": "pwl", "points": points})
+        entry = file.plan[self.analysis]
+        changes = {
+            "stimuli": {**file.stimuli, self.given.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
+            "maps": {}, "neurons": {}, "corners": {}, "monte_carlo": None,
+            "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": float(inputs[-1])})},
+            "save": tuple(self.given.vectors),
+        }  # fmt: skip
+        return replace(self.bench, file=file.model_copy(update=changes))
+
+    def deck(self) -> Deck:
+        """Of the bench as it stands."""
+        return self.bench.deck(self.analysis)
+
+    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
+        """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
+        done = self.testbench(inputs).run(simulator)
+        if not done.result.ok:
+            raise SimulationError(
+                f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
+                outcome=done.result.outcome.value,
+            )
+        data = done.waveforms
+        t = np.asarray(data["time"].values, dtype=float)
+        x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
+        given = self.given
+        power = -sum(x[voltage] * x[current] for voltage, current in given.supplies) * np.ones_like(t)
+        if given.drive is not None:
+            power = power + np.maximum(-x[given.drive[0]] * x[given.drive[1]], 0.0)
+        energy = np.concatenate([[0.0], np.cumsum(0.5 * (power[1:] + power[:-1]) * np.diff(t))])
+        spikes, begins, ends = (
+            _crossings(t, x[given.output], given.level),
+            _crossings(t, x[given.reset], given.reset_level),
+            _crossings(t, -x[given.reset], -given.reset_level),
+        )
+        kept, reset, ready = [], [], []
+        for spike in spikes:
+            begin = begins[begins > spike][:1]
+            end = ends[ends > begin[0]][:1] if begin.size else begin
+            if not end.size:  # the train ends within this spike
+                inputs = inputs[inputs < spike]
+                break
+            kept.append(spike)
+            reset.append(begin[0])
+            ready.append(end[0])
+        return SpikeTrain(
+            inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
+            x[given.facilitation] if given.facilitation else None,
+        )  # fmt: skip
+
+
+def _crossings(t: Array, v: Array, level: float) -> Array:
+    """(k,) s: where ``v`` rises through ``level``."""
+    k = np.flatnonzero((v[:-1] < level) & (v[1:] >= level))
+    found: Array = t[k] + (level - v[k]) / (v[k + 1] - v[k]) * (t[k + 1] - t[k])
+    return found
+
+
+def random_inputs(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
+    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
+    intervals = shortest + rng.exponential(mean - shortest, count)
+    return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+@dataclass(frozen=True)
+class NeuronErrors:
+    """How a law that follows itself through a train differs from the circuit.
+
+    Args:
+        f1: of the output spikes; a match lies within 5 % of the mean output interval.
+        latency: relative rms error of the matched spikes' latencies, and worst.
+        membrane, facilitation: largest and rms error of the states at the inputs, shares of full scale.
+        energy: relative error of the energy of all events together, and rms of blocks of ten over their mean.
+        spikes: the circuit's and the law's, (s,) each.
+        states: (2, n) V, the circuit's and the law's membrane at the inputs.
+        errors: (n,) each, SI: of v, u and, over ten events, energy; of the matched latencies.
+    """
+
+    f1: float
+    latency: tuple[float, float]
+    membrane: tuple[float, float]
+    facilitation: tuple[float, float]
+    energy: tuple[float, float]
+    spikes: tuple[Array, Array]
+    states: Array
+    errors: Mapping[str, Array]
+
+
+def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
+    """`NeuronErrors` of a train that took no part in the fit. Raises `InputError` for one without two spikes."""
+    if train.spikes.size < 2:
+        raise InputError("the train has fewer than two output spikes", remedy="drive the neuron faster")
+    (found,) = run_neurons(law, [train])
+    ours = spikes_of(train, found)
+    tolerance = MATCH * float(np.diff(train.spikes).mean())
+    pairs = matched(train.spikes, ours, tolerance)
+    f1 = 2.0 * len(pairs) / (train.spikes.size + ours.size)
+    cause = train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1]
+    if not pairs:
+        raise InputError("no spike of the law matches one of the circuit", remedy="train it on trains like this one")
+    late = np.array([(ours[j] - train.spikes[i]) for i, j in pairs])
+    span = np.array([max(train.spikes[i] - cause[i], 1e-12) for i, _ in pairs])
+    there = train.at(train.inputs)
+    top = float(train.membrane.max())
+    states = {name: found[name] - there[name][:-1] for name in ("v", "u")}
+    drawn = np.diff(there["energy"])
+    blocks = drawn.size // 10 * 10
+    ten = [part[:blocks].reshape(-1, 10).sum(axis=1) for part in (drawn, found["energy"])]
+    scale = float(np.sqrt(np.mean(span**2)))
+    return NeuronErrors(
+        f1,
+        (float(np.sqrt(np.mean(late**2))) / scale, float(np.max(np.abs(late))) / scale),
+        (float(np.max(np.abs(states["v"]))) / top, float(np.sqrt(np.mean(states["v"] ** 2))) / top),
+        (float(np.max(np.abs(states["u"]))), float(np.sqrt(np.mean(states["u"] ** 2)))),
+        (
+            abs(float(found["energy"].sum() / drawn.sum()) - 1.0),
+            float(np.sqrt(np.mean((ten[1] - ten[0]) ** 2)) / np.mean(ten[0])),
+        ),
+        (train.spikes, ours),
+        np.stack([there["v"][:-1], found["v"]]),
+        {**states, "latency": late, "energy": ten[1] - ten[0]},
+    )
+
+
+@dataclass(frozen=True)
+class TrainedNeuron:
+    """A certified event neuron, with the errors on each held-out train, and the seconds of SPICE for each event."""
+
+    surrogate: Surrogate
+    held_out: tuple[NeuronErrors, ...]
+    trains: tuple[SpikeTrain, ...]
+    seconds: float
+    seconds_per_event: float
+
+
+def train_neuron(
+    neuron: NeuronBench,
+    simulator: Simulator,
+    *,
+    trains: int = TRAINS,
+    count: int = 100,
+    budget: float = np.inf,
+    held_out: int = 2,
+    seed: int = 0,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
+) -> TrainedNeuron:
+    """Record, fit and certify an event neuron.
+
+    Args:
+        neuron: where it is.
+        simulator: runs the trains.
+        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's.
+        budget: seconds after which no further train to learn from is recorded, but for the first two.
+        held_out: trains of the certificate, whose mean interval is in the middle of those.
+        seed: of the trains.
+        limits: shares of full scale over `LIMITS`, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
+        tell: called with the trains that are done and all of them.
+    """
+    shortest, longest = neuron.given.intervals
+    means = np.geomspace(min(5.0 * shortest, longest), longest, trains)
+    rng = np.random.default_rng([seed, 10])
+    begin = time.perf_counter()
+    made: list[SpikeTrain] = []
+    # slow and fast trains in turn: a budget that is spent early leaves both
+    for number, k in enumerate(np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else ()):
+        if number >= 2 and time.perf_counter() - begin >= budget:
+            break
+        if tell is not None:
+            tell(number, trains + held_out)
+        inputs = random_inputs(rng, mean=float(means[k]), shortest=shortest, count=count)
+        made.append(neuron.record(inputs, simulator))
+    spent = time.perf_counter() - begin
+    law = fit_neuron(made, seed=seed)
+    if tell is not None:
+        tell(trains, trains + held_out)
+    held = held_out_trains(neuron, simulator, trains=held_out, count=count, seed=seed)
+    if tell is not None:
+        tell(trains + held_out, trains + held_out)
+    most = max(float(train.intervals.max()) for train in (*made, *held))
+    chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
+    plain = Surrogate(chosen, learned=law)
+    errors = tuple(check_neuron(law, train) for train in held)
+    notes = (
+        () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
+    )
+    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
+    each = spent / max(sum(train.intervals.size for train in made), 1)
+    return TrainedNeuron(plain.with_(certificate=certificate), errors, tuple(held), spent, each)
+
+
+def held_out_trains(
+    neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int
+) -> list[SpikeTrain]:
+    """Random trains of the neuron, from a stream of ``seed`` that training does not use."""
+    rng, (shortest, longest) = np.random.default_rng([seed, 11]), neuron.given.intervals
+    middle = float(np.sqrt(min(5.0 * shortest, longest) * longest))
+    return [
+        neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator) for _ in range(trains)
+    ]
+
+
+def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:
+    """The fields of an event of a neuron."""
+    whole = neuron.bench
+    top = float(law.grid[-1])
+    return CircuitSet(
+        CIRCUIT, whole.name, {}, source=f"the bench {whole.name}",
+        inputs=MappingProxyType({"interval": Field("s", (shortest, longest))}),
+        states=MappingProxyType(
+            {"v": Field("V", (0.0, top)), "u": Field("1", (0.0, 1.0)), "n": Field("1", (0.0, 1.0)),
+             "dead": Field("s", (0.0, law.numbers["dead"]))}
+        ),
+        outputs=MappingProxyType({SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}),
+        event=neuron.name, bench=str(whole.source),
+        netlist=hashlib.sha256(fingerprint(neuron.deck()).encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def certificate_of(
+    plain: Surrogate,
+    neuron: NeuronBench,
+    simulator: Simulator,
+    held: Sequence[SpikeTrain],
+    found: Sequence[NeuronErrors],
+    *,
+    seed: int,
+    limits: Mapping[str, float],
+    notes: tuple[str, ...] = (),
+) -> Certificate:
+    """The certificate of a neuron's surrogate by its errors on held-out trains."""
+    chosen = cast(CircuitSet, plain.parameters)
+    together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
+    drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
+    spans = [
+        train.spikes - train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1] for train in held
+    ]
+    scales = {
+        "v": chosen.states["v"].span, "u": 1.0, "energy": BLOCK * float(np.mean(drawn)),
+        "latency": float(np.sqrt(np.mean(np.concatenate(spans) ** 2))),
+    }  # fmt: skip
+    units = {"v": "V", "u": "", "energy": "J", "latency": "s"}
+    errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
+    missed = 1.0 - float(np.mean([one.f1 for one in found]))
+    errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
+    given = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
+    allowed = read_limits({**LIMITS, **limits}, states=("v", "u"), outputs=given)
+    free = tuple(one.states / scales["v"] for one in found)
+    intervals = np.concatenate([train.intervals for train in held])
+    return Certificate(
+        errors=MappingProxyType(errors),
+        rollout=growth(free),
+        domain=Domain(
+            MappingProxyType({"interval": (float(intervals.min()), float(intervals.max()))}),
+            MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
+            units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
+        ),
+        pulses=int(intervals.size),
+        against=simulator.version(),
+        reference=f"trains of random spikes through the circuit of {chosen.name}",
+        extraction="included",
+        limits=MappingProxyType({name: share for name, share in allowed.items() if name in errors or name == FREE_RUN}),
+        netlist=chosen.netlist,
+        data=array_digest(*(train.spikes for train in held), *(train.membrane for train in held)),
+        parameters=chosen.fingerprint(),
+        surrogate=plain.fingerprint(),
+        tolerances=MappingProxyType(
+            {key: float(x) for key, x in neuron.deck().options.items() if isinstance(x, int | float)}
+        ),
+        seed=str(seed),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        notes=(
+            "law: an integrate-and-fire neuron, its parts from the waveforms"
+            + ("" if cast(NeuronLaw, plain.learned).late is None else ", with a learned remainder of the latency"),
+            f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
+            f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+            *notes,
+        ),
+    )

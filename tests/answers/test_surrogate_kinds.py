@@ -1,0 +1,207 @@
+"""Surrogates of any bench: learned laws, what is chosen, and what bad input gets."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.cli.app import main
+from cosim.devices.base import Values
+from cosim.errors import EngineMissing, FitError, InputError
+from cosim.network.crossbar import Crossbar
+from cosim.packages import optional
+from cosim.surrogate import learned
+from cosim.surrogate.files import load
+from cosim.surrogate.learned import KINDS, Law, fit
+
+RC = """title = "RC"
+circuit = '''
+V1 in 0 {v}
+R1 in out {r}
+C1 out 0 1n
+.ic v(out)={start}
+Bread read 0 I=-(3 + V(out)) * 1u
+Vread read 0 0
+Vdd dd 0 1
+Rdd dd 0 1k
+'''
+[parameters]
+v = "1 V"
+r = "1 kOhm"
+start = "0 V"
+[analysis]
+kind = "tran"
+stop = "1 us"
+max_step = "20 ns"
+[measures.last]
+kind = "final"
+of = "v(out)"
+unit = "V"
+[measures.current]
+kind = "final"
+of = "i(vread)"
+unit = "A"
+[measures.supply]
+kind = "max"
+of = "v(dd)"
+unit = "V"
+[maps.charge]
+inputs.v = { parameter = "v", range = ["-2 V", "2 V"] }
+states.out = { parameter = "start", measure = "last", range = ["-2 V", "2 V"] }
+outputs.conductance = "current"
+"""
+FIELDS = np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+X = {"a": FIELDS[:, 0], "b": np.exp(3.0 * FIELDS[:, 1])}
+Y = {"p": np.tanh(3.0 * X["a"]) * FIELDS[:, 1], "q": X["a"] + FIELDS[:, 1] ** 2}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    path = tmp_path / "rc.toml"
+    path.write_text(RC)
+    return path
+
+
+SKLEARN = pytest.mark.needs("sklearn")
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("polynomial", 0.03),
+        ("spline", 0.03),
+        pytest.param("trees", 0.15, marks=SKLEARN),
+        pytest.param("network", 0.1, marks=SKLEARN),
+    ],
+)
+def test_each_kind_follows_and_is_read_back_without_its_package(
+    kind: str, error: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind in ("trees", "network"):
+        monkeypatch.setattr(learned, "TREES", 60)
+        monkeypatch.setattr(learned, "HIDDEN", (8,))
+    scales = {"p": 1.0, "q": 1.0}
+    found = fit(X, Y, scales=scales, rng=np.random.default_rng(1), kinds=[kind])
+    assert found.errors[kind] < error
+
+    def missing(name: str, **_: object) -> None:
+        raise EngineMissing(name)
+
+    monkeypatch.setattr(learned, "optional", missing)
+    back = Law.rebuilt(found.law.document(), found.law.arrays("law"), "law")
+    for name, ours in found.law(X).items():
+        assert np.array_equal(back(X)[name], ours)
+    # held at the ends of its range
+    assert back({"a": np.array(5.0), "b": np.array(1.0)})["p"] == back({"a": X["a"].max(), "b": np.array(1.0)})["p"]
+
+
+@SKLEARN
+def test_arrays_are_the_trained_model() -> None:
+    ensemble, network = (optional(f"sklearn.{n}", extra="train", needed_by="") for n in ("ensemble", "neural_network"))
+    boosted = ensemble.GradientBoostingRegressor(
+        n_estimators=learned.TREES, max_depth=learned.DEPTH, learning_rate=learned.RATE, subsample=0.7, random_state=3
+    ).fit(FIELDS, Y["p"])
+    ours = learned.Trees.trained(FIELDS, Y["p"][:, None], seed=3)
+    assert np.allclose(ours.predict(FIELDS)[:, 0], boosted.predict(FIELDS), atol=1e-12)
+    net = learned.Network.trained(FIELDS, np.stack(list(Y.values()), axis=1), seed=3)
+    other = network.MLPRegressor(hidden_layer_sizes=learned.HIDDEN, activation="tanh")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other.fit(FIELDS[:3], np.zeros((3, 2)))
+    other.coefs_, other.intercepts_ = list(net.weights), list(net.biases)
+    assert np.allclose(other.predict(FIELDS), net.predict(FIELDS), atol=1e-12)
+
+
+def test_the_best_kind_is_taken_and_the_others_are_named() -> None:
+    straight = {"y": 3.0 * X["a"] - np.log(X["b"])}
+    found = fit(X, straight, scales={"y": 1.0}, rng=np.random.default_rng(0), kinds=["polynomial", "spline"])
+    assert found.law.kind == "polynomial"
+    assert found.errors["polynomial"] < 1e-12 <= found.errors["spline"]
+
+
+def test_laws_refuse_what_cannot_be_learned_or_read() -> None:
+    with pytest.raises(FitError, match="20 samples are too few"):
+        fit({"a": X["a"][:20]}, {"y": X["a"][:20]}, scales={"y": 1.0}, rng=np.random.default_rng(0))
+    many = {name: X["a"] ** k for k, name in enumerate("bcde", 1)}
+    with pytest.raises(FitError, match="no law of kind spline can be learned of 4 fields"):
+        fit(many, {"y": X["a"]}, scales={"y": 1.0}, rng=np.random.default_rng(0), kinds=["spline"])
+    with pytest.raises(InputError, match="every sample has a = 1"):
+        fit({"a": np.ones(50)}, {"y": X["a"][:50]}, scales={"y": 1.0}, rng=np.random.default_rng(0))
+    for kind in KINDS:
+        if kind in ("trees", "network"):
+            continue
+        law = fit(X, Y, scales={"p": 1.0, "q": 1.0}, rng=np.random.default_rng(1), kinds=[kind]).law
+        arrays = law.arrays("law")
+        with pytest.raises(ValueError, match="coefficients"):
+            Law.rebuilt(law.document(), {**arrays, "law_coefficients": arrays["law_coefficients"][:-1]}, "law")
+        with pytest.raises(ValueError, match="not finite"):
+            Law.rebuilt(law.document(), {**arrays, "law_offset": np.full(2, np.nan)}, "law")
+
+
+@pytest.mark.spice
+def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rc.npz"
+    train = ["surrogate", "train", str(bench), "-o", str(file), "--most-samples", "64", "--pulses", "100"]
+    assert main(train) == 0
+    shown = capsys.readouterr().out
+    assert "map charge on the circuit of rc" in shown
+    assert "note        law: learned (" in shown
+    cell = load(file)
+    after, outputs = cell.step(Values({"out": 0.0}), Values({"v": 1.0}))
+    exact = 1.0 - np.exp(-1.0)  # RC = 1 us
+    assert abs(float(after["out"]) - exact) < 0.01 * 4.0
+    assert float(outputs["conductance"]) == pytest.approx(3e-6 + exact * 1e-6, abs=0.05e-6)
+    # what depends on the states alone is read from them, so that a crossbar can
+    crossbar = Crossbar(cell, np.full((3, 2), 0.5))
+    crossbar.program(1, np.array([-1.0, 0.0, 1.0]))
+    assert np.all(np.diff(crossbar.weight[:, 1]) > 0.0)
+    assert main(["surrogate", "check", str(file), "--pulses", "60"]) == 0
+    bench.unlink()
+    assert main(["surrogate", "check", str(file)]) == 2
+    assert "is not there any more; give it as --against FILE.toml" in capsys.readouterr().err
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("old", "new", "words", "message"),
+    [
+        (RC[RC.index("[maps") :], "", [], "has no event map; write [maps.NAME]"),
+        ("states.out =", "inputs.out_ =", [], "map 'charge' of bench rc names no state, and a surrogate says"),
+        ('outputs.conductance = "current"', 'outputs.supply = "supply"', [], "the output supply of map 'charge'"),
+        ("", "", ["--map", "discharge"], "did you mean charge"),
+        ("", "", ["--most-samples", "10"], "10 samples in 300 s are too few"),
+        ("", "", ["--budget", "0 s"], "no time to work in"),
+        ("", "", ["--parameters", "tio2"], "--parameters has no meaning with the bench"),
+        ("", "", ["--against", "integration"], "--against has no meaning with the bench"),
+    ],
+)
+def test_bad_input(
+    bench: Path, old: str, new: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = RC.replace(old, new) if old else RC
+    if "out_" in new:  # an input in the state's place
+        text = text.replace(', measure = "last"', "")
+    bench.write_text(text)
+    assert main(["surrogate", "train", str(bench), "-o", str(bench.with_suffix(".npz")), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not bench.with_suffix(".npz").exists()
+
+
+def test_options_of_benches_need_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["surrogate", "train", "-o", str(tmp_path / "x.npz"), "--most-samples", "9"]) == 2
+    assert "--most-samples has no meaning without a bench" in capsys.readouterr().err
+
+
+@pytest.mark.spice
+def test_a_spent_budget_is_said_and_fails(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = 'inputs.r = { parameter = "r", range = ["0.5 kOhm", "4 kOhm"] }\n'
+    bench.write_text(RC.replace("inputs.v", other + "inputs.v"))
+    file = tmp_path / "rc.npz"
+    words = ["-o", str(file), "--budget", "1 ms", "--pulses", "60", "--limit", "state=1e-7", "--limit", "conductance=1"]
+    assert main(["surrogate", "train", str(bench), *words]) == 1
+    shown = capsys.readouterr()
+    assert "the budget of 0.001 s was spent before the held-out rms error was 0.15 of the limit: out" in shown.err
+    assert load(file).certificate.broken  # type: ignore[union-attr]

@@ -1,0 +1,192 @@
+"""Event neurons and filters: fitted to waveforms of known laws, read back, and held to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from cosim import resources
+from cosim.cli.app import main
+from cosim.devices.base import Values
+from cosim.devices.maps import Field
+from cosim.errors import FitError, InputError
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.files import load, save
+from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, fit_neuron, matched
+from cosim.surrogate.neuron_bench import check_neuron, random_inputs
+
+LEAK, THRESHOLD, WIDTH, DEAD, DT = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9  # V/s, V, s, s, s
+
+
+def simulated(seed: int, *, mean: float = 3e-7, facilitation: bool = True) -> SpikeTrain:
+    """A neuron by small steps: constant leak, a kick that facilitates, a spike at n = 1, a dead time."""
+    inputs = random_inputs(np.random.default_rng(seed), mean=mean, shortest=6e-8, count=100)
+    t = np.arange(0.0, inputs[-1] + DT, DT)
+    v, u, n, drawn, since = 0.0, 0.0, 0.0, 0.0, np.inf
+    path = np.empty((3, t.size))
+    spikes = []
+    coming = iter((np.searchsorted(t, inputs[:-1]) + 1).tolist())
+    following = next(coming)
+    for k in range(t.size):
+        if k == following:
+            if since > DEAD:
+                v += 0.25 + 0.15 * u
+            u += 0.08 * (1.0 - u) if facilitation else 0.0
+            drawn += 1e-14
+            following = next(coming, -1)
+        path[:, k] = v, u, drawn
+        v, u, since = max(v - LEAK * DT, 0.0), u * np.exp(-DT / 2e-5), since + DT
+        n += DT * max(v - THRESHOLD, 0.0) * 1e8 if since > DEAD else 0.0
+        if n >= 1.0:
+            spikes.append(t[k] + DT)
+            since, n, drawn = 0.0, 0.0, drawn + 1e-13
+        if WIDTH < since <= DEAD:
+            v = 0.0
+        drawn += 2e-8 * DT
+    at = np.array(spikes)
+    kept = at[at + DEAD < t[-1]]
+    if kept.size < at.size:
+        inputs = inputs[inputs < at[kept.size]]
+    return SpikeTrain(inputs, t, path[0], path[2], kept, kept + WIDTH, kept + DEAD, path[1] if facilitation else None)
+
+
+@pytest.fixture(scope="module")
+def law() -> NeuronLaw:
+    return fit_neuron([simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7))])
+
+
+def test_a_neuron_spikes_where_its_circuit_does(law: NeuronLaw) -> None:
+    assert law.numbers["step"] == pytest.approx(0.08, rel=0.01)
+    assert law.numbers["tau"] == pytest.approx(2e-5, rel=0.02)
+    assert law.numbers["rest_power"] == pytest.approx(2e-8, rel=0.1)
+    assert law.numbers["spike_energy"] == pytest.approx(1e-13, rel=0.1)
+    found = check_neuron(law, simulated(7))
+    assert found.f1 >= 0.98
+    assert np.median(np.abs(found.errors["v"])) < 0.005
+    assert np.max(np.abs(found.errors["u"])) < 0.005
+    assert found.energy[0] < 0.03
+
+
+def test_another_neuron_is_found_out(law: NeuronLaw) -> None:
+    from dataclasses import replace
+
+    deaf = replace(law, numbers=MappingProxyType({**law.numbers, "dead": 4.0 * law.numbers["dead"]}))
+    assert check_neuron(deaf, simulated(7)).f1 < 0.9
+
+
+def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:
+    fields = {name: Field("V" if name == "v" else "1", (0.0, 1.0)) for name in ("v", "u", "n")}
+    chosen = CircuitSet(
+        CIRCUIT, "lif", {}, inputs={"interval": Field("s", (1e-9, 1.0))},
+        states={**fields, "dead": Field("s", (0.0, DEAD))},
+        outputs={"spikes": Field("1"), "latency": Field("s"), "energy": Field("J")}, event="spike",
+    )  # fmt: skip
+    made = Surrogate(chosen, learned=law)
+    back = load(save(made, tmp_path / "lif.npz"))
+    state = Values({"v": np.array([0.0, 0.55]), "u": 0.5, "n": 0.0, "dead": 0.0})
+    for one in (made, back):
+        after, outputs = one.step(state, Values({"interval": 3e-7}))
+        assert outputs["spikes"].tolist() == [0.0, 1.0]
+        assert 0.0 < outputs["latency"][1] < 3e-7
+        assert after["dead"].tolist() == [0.0, 0.0]
+        assert after["v"][1] == 0.0 < after["v"][0]
+    with pytest.raises(InputError, match="has no parameter theta"):
+        made.parameters.resolved(theta=1.0)
+
+
+def test_without_spikes_there_is_no_neuron() -> None:
+    quiet = simulated(1, mean=5e-6)
+    with pytest.raises(FitError, match="times in all trains, and 10 are needed; drive it faster"):
+        fit_neuron([quiet])
+
+
+def test_matching_takes_each_spike_once() -> None:
+    assert matched(np.array([1.0, 2.0]), np.array([1.04, 1.05, 2.2]), 0.1) == [(0, 0)]
+    assert matched(np.array([1.0, 1.01]), np.array([1.0]), 0.1) == [(0, 0)]
+
+
+TRUE = FilterLaw(5e-3, 2e-12, np.array([1.2e-11, 4e-10, 1e-10, 5e-10]))
+
+
+def filtered(pre: float, post: float) -> FilterTrain:
+    """The current of a translinear integrator by scipy, under two trains of pulses."""
+    from scipy.integrate import solve_ivp
+
+    pulses = [(4e-3 + pre * np.arange(8), 8e-4), (2e-3 + post * np.arange(8), 8e-4)]
+    train = pulse_train(np.array([0.0, 0.1]), np.zeros(2), pulses, points=np.arange(1e-3, 0.1, 3e-3))
+    path = [1.2e-11]
+    for level, interval in zip(train.level, np.diff(train.begin), strict=True):
+
+        def rate(t: float, i: np.ndarray, end: float = TRUE.ends[level]) -> np.ndarray:
+            return (end - i) / (TRUE.tau * (1.0 + TRUE.threshold / i))
+
+        path.append(solve_ivp(rate, (0.0, interval), [path[-1]], rtol=1e-9, atol=1e-18).y[0, -1])
+    return FilterTrain(train.begin, train.level, np.array(path))
+
+
+def test_a_filter_follows_its_equation_and_is_found_again() -> None:
+    trains = [filtered(17e-3, 5.3e-3), filtered(6e-3, 6.3e-3)]
+    for train in trains:
+        assert np.max(np.abs(run_filter(TRUE, train) / train.state - 1.0)) < 1e-6
+    found = fit_filter(trains, tau=4e-3)
+    assert found.tau == pytest.approx(TRUE.tau, rel=1e-3)
+    assert found.threshold == pytest.approx(TRUE.threshold, rel=0.02)
+    assert found.ends == pytest.approx(TRUE.ends, rel=1e-3)
+    held = filtered(9e-3, 7.1e-3)
+    assert np.max(np.abs(run_filter(found, held) - held.state)) < 0.005 * held.state.max()
+    back = FilterLaw.rebuilt(found.document(), found.arrays("law"), "law")
+    assert np.array_equal(run_filter(back, held), run_filter(found, held))
+    with pytest.raises(ValueError, match="numbers of a filter"):
+        FilterLaw.rebuilt(found.document(), {**found.arrays("law"), "law_tau": np.array(-1.0)}, "law")
+
+
+def test_levels_have_no_gaps() -> None:
+    train = filtered(17e-3, 5.3e-3)
+    odd = FilterTrain(train.begin, np.where(train.level == 1, 5, train.level), train.state)
+    with pytest.raises(FitError, match="a level of the input does not occur"):
+        fit_filter([odd], tau=4e-3)
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("old", "new", "words", "message"),
+    [
+        ("", "", ["--map", "lof"], "did you mean lif"),
+        ('stimulus = "input"\nmembrane', 'stimulus = "imput"\nmembrane', [], "did you mean input"),
+        ('intervals = ["60 ns", "1 us"]', 'intervals = ["1 us", "60 ns"]', [], "leave no room for random trains"),
+        ('analysis = "facilitated"\nstimulus', "stimulus", [], "does not say which analysis to take"),
+        ('amplitude = "1.2 V"', 'amplitude = "1 mV"', ["--most-samples", "200"], "spikes 0 times in all trains"),
+    ],
+)
+def test_bad_neurons(
+    old: str, new: str, words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = resources.find("netlists", "ecram_feedback_stp.toml").read_text()
+    assert old in text
+    bench = tmp_path / "neuron.toml"
+    bench.write_text(text.replace(old, new) if old else text)
+    assert main(["surrogate", "train", str(bench), "-o", str(tmp_path / "x.npz"), *words]) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.spice
+@pytest.mark.slow
+def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "neuron.npz"
+    words = ["--most-samples", "200", "--pulses", "100", "--limit", "latency=50%", "--limit", "energy=50%"]
+    code = main(["surrogate", "train", "ecram_feedback_stp", "-o", str(file), *words])
+    shown = capsys.readouterr().out
+    assert "trains of random spikes through the circuit of ecram_feedback_stp" in shown
+    made = load(file)
+    assert made.certificate is not None
+    assert made.certificate.errors["spikes"].max <= 0.05  # two trains to learn from
+    assert made.certificate.errors["u"].max < 0.005
+    assert code == (1 if made.certificate.broken else 0)
+    assert main(["surrogate", "check", str(file)]) == 2
+    assert "is held against whole trains; train it again with another --seed" in capsys.readouterr().err

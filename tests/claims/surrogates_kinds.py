@@ -1,0 +1,180 @@
+"""What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from claims.base import Figures, Report
+from cosim.bench.events import BenchMap
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Values
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Simulator
+from cosim.surrogate.certify import certify
+from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
+from cosim.surrogate.learn import design, learn, sample
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, random_inputs, train_neuron
+
+INSTANCES = 20_000
+EVENTS = 100  # by which ngspice's time is measured
+SEED = 0
+NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
+# Benches with a map: samples and held-out events.
+BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (256, 60)})
+
+
+# What is claimed: figures that are reached on held-out SPICE, with room for another machine's rounding.
+LIMITS = MappingProxyType(
+    {
+        "feedback_lif_f1": (0.98, None),
+        "delay_lif_f1": (0.96, None),
+        "feedback_lif_v_median_percent": (None, 0.5),
+        "delay_lif_v_median_percent": (None, 0.5),
+        "feedback_lif_u_max_percent": (None, 0.5),
+        "delay_lif_u_max_percent": (None, 0.5),
+        "feedback_lif_energy_median_percent": (None, 3.0),
+        "delay_lif_energy_median_percent": (None, 3.0),
+        "stc_dpi_state_p95_percent": (None, 0.5),
+        "1t1r_random_pulses_w_max_percent": (None, 0.5),
+        "1t1r_random_pulses_conductance_max_percent": (None, 0.5),
+        "1t1r_random_pulses_energy_max_percent": (None, 3.0),
+    }
+)
+
+
+def spice_seconds(run: Callable[[Simulator], object]) -> float:
+    """CPU seconds that ngspice's process takes for ``run``, without its start."""
+
+    def spent(work: Callable[[Simulator], object]) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with open_simulator() as simulator:
+            simulator.run(Deck("one source\nv1 a 0 1\n.op"))
+            work(simulator)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return max(spent(run) - spent(lambda simulator: None), 0.0)
+
+
+def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
+    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps."""
+    rng = np.random.default_rng(SEED)
+    known = {**surrogate.map.states, **surrogate.map.inputs}
+    drawn = {}
+    for name, entry in known.items():
+        low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+        drawn[name] = low + (high - low) * rng.random(count)
+    x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
+    times = []
+    for _ in range(7):
+        begin = time.process_time()
+        surrogate.step(x, u)
+        times.append(time.process_time() - begin)
+    return float(np.median(times[1:])) / count
+
+
+def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
+    """A neuron of `NEURONS`, and what it reaches."""
+    made = train_neuron(NeuronBench.load(NEURONS[name]), simulator, seed=SEED)
+    certificate = made.surrogate.certificate
+    assert certificate is not None
+    found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
+    for error in ("v", "u", "latency", "energy"):
+        sizes = np.abs(np.concatenate([one.errors[error] for one in made.held_out]))
+        shares = 100.0 * sizes / certificate.errors[error].full_scale
+        for part, value in (("median", np.median(shares)), ("p95", np.quantile(shares, 0.95)), ("max", shares.max())):
+            found[f"{name}_{error}_{part}_percent"] = round(float(value), 3)
+    found[f"{name}_spice_seconds"] = round(made.seconds, 1)
+    one = NeuronBench.load(NEURONS[name])
+    inputs = random_inputs(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
+    each = spice_seconds(lambda fresh: one.record(inputs, fresh)) / EVENTS
+    found[f"{name}_speed_up"] = round(each / step_seconds(made.surrogate))
+    return made, found
+
+
+PERIODS = ((17e-3, 5.3e-3), (9e-3, 4.1e-3), (23e-3, 7.1e-3))  # s, pre and post; the last one is held out
+PULSE, SPIKES, STOP, BETWEEN = 792.3e-6, 14, 0.25, 3e-3
+
+
+def dpi_train(simulator: Simulator, *, pre: float, post: float) -> FilterTrain:
+    """The STC synapse's integrator under trains of both inputs."""
+    whole = Testbench.load("stc_dpi")
+    file = whole.file
+    circuit = file.circuit
+    for start, period in (("2m", post), ("4m", pre)):
+        circuit = circuit.replace(f"{start} 1u 1u 791.3u 1)", f"{start} 1u 1u 791.3u {period} {SPIKES})")
+    entry = file.plan["one"].model_copy(update={"stop": STOP, "max_step": 50e-6})
+    changes = {"circuit": circuit, "analyses": {"one": entry}, "measures": {}, "limits": {}, "save": ("i(vout)",)}
+    data = replace(whole, file=file.model_copy(update=changes)).run(simulator).waveforms
+    number = np.arange(SPIKES, dtype=np.float64)
+    starts = [(first + 0.5e-6 + period * number, PULSE) for first, period in ((4e-3, pre), (2e-3, post))]
+    return pulse_train(
+        data["time"].values, data["i(vout)"].values, starts, points=np.arange(1e-3, STOP, BETWEEN).tolist()
+    )
+
+
+def dpi(simulator: Simulator) -> Figures:
+    """The filter of the STC synapse: its calcium current, and what the surrogate reaches on a train held out."""
+    found = [dpi_train(simulator, pre=pre, post=post) for pre, post in PERIODS]
+    law = fit_filter(found[:-1], tau=4.88e-3)
+    held = found[-1]
+    pre, post = PERIODS[-1]
+    each = spice_seconds(lambda fresh: dpi_train(fresh, pre=pre, post=post)) / held.level.size
+    shares = 100.0 * np.abs(run_filter(law, held) - held.state) / float(held.state.max())
+    rng = np.random.default_rng(SEED)
+    values = {
+        "i": rng.uniform(held.state.min(), held.state.max(), INSTANCES),
+        "level": rng.integers(0, 4, INSTANCES).astype(float),
+        "interval": rng.uniform(1e-4, BETWEEN, INSTANCES),
+    }
+    times = []
+    for _ in range(7):
+        begin = time.process_time()
+        law(values)
+        times.append(time.process_time() - begin)
+    parts = {"median": np.median(shares), "p95": np.quantile(shares, 0.95), "max": shares.max()}
+    return {
+        **{f"stc_dpi_state_{part}_percent": round(float(value), 3) for part, value in parts.items()},
+        "stc_dpi_law": "physics" if law.rest is None else f"physics + learned remainder ({law.rest.kind})",
+        "stc_dpi_speed_up": round(each / (float(np.median(times[1:])) / INSTANCES)),
+    }
+
+
+def bench(name: str, simulator: Simulator) -> Figures:
+    """A bench of `BENCHES`, and what its surrogate reaches."""
+    samples, pulses = BENCHES[name]
+    made = learn(Testbench.load(name), simulator, samples=samples, seed=SEED)
+    surrogate, _ = certify(made.surrogate, made.reference, pulses=pulses, seed=SEED, notes=made.notes)
+    certificate = surrogate.certificate
+    assert certificate is not None
+    found: Figures = {f"{name}_law": made.notes[0].partition(",")[0].removeprefix("law: ")}
+    for error, summary in certificate.errors.items():
+        found[f"{name}_{error}_rms_percent"] = round(summary.rms_percent, 3)
+        found[f"{name}_{error}_max_percent"] = round(summary.max_percent, 3)
+    found[f"{name}_spice_seconds"] = round(made.seconds, 1)
+    few = design(BenchMap.load(name), count=EVENTS, seed=SEED)
+    each = spice_seconds(lambda fresh: sample(BenchMap.load(name), fresh, few)) / EVENTS
+    found[f"{name}_speed_up"] = round(each / step_seconds(surrogate))
+    return found
+
+
+def measure(report: Report) -> Figures:
+    """Every kind, one after the other."""
+    figures: Figures = {}
+    with open_simulator(workers=2) as simulator:
+        for name in NEURONS:
+            report(f"neuron {name}")
+            figures |= neuron(name, simulator)[1]
+        report("filter")
+        figures |= dpi(simulator)
+        for name in BENCHES:
+            report(f"bench {name}")
+            figures |= bench(name, simulator)
+    return figures
