@@ -109,7 +109,8 @@ def in_time(sheet: Sheet, v: Column, current: Column, t: Array) -> tuple[Curve, 
     for k in range(t.size):
         later[k] = bool(good[k]) and t[k] > last
         last = float(t[k]) if later[k] else last
-    repeated = int(np.count_nonzero(good & ~later))
+    stuck = good & ~later
+    repeated = int(np.count_nonzero(stuck))
     if repeated > 0.2 * t.size:
         raise DataError(f"{repeated} of {t.size} rows are not later than the row before: this is not a time")
     columns: dict[str, Column | Array] = {
@@ -117,11 +118,11 @@ def in_time(sheet: Sheet, v: Column, current: Column, t: Array) -> tuple[Curve, 
         "voltage": v,
         "current": current,
     }
-    notes = (
-        (f"{repeated} row{'s' * (repeated > 1)} left out whose time stamp is not later than that of the row before",)
-        if repeated
-        else ()
-    )
+    notes: tuple[str, ...] = ()
+    if repeated:
+        notes += (f"{sheet.rows_out(stuck)} whose time stamp is not later than that of the row before",)
+    if not good.all():
+        notes += (f"{sheet.rows_out(~good)} without a time",)
     return sheet.curve("loop", columns, {"time": "s", "voltage": "V", "current": "A"}), notes
 
 

@@ -56,12 +56,14 @@ def _parts(sheet: Sheet) -> list[Part]:
         return [Part(sheet.name, sheet.path, "not recognised", refused="no column holds numbers")]
     if max(column.values.size for column in sheet.columns) < 4:
         rows = max(column.values.size for column in sheet.columns)
-        return [no(sheet, "too short", f"{rows} rows are too few to say anything; measure more")]
+        few = "one row is" if rows == 1 else f"{rows} rows are"
+        where = f" (line {sheet.lines[0]})" if rows == 1 and len(sheet.lines) == 1 else ""
+        return [no(sheet, "too short", f"{few} too few to say anything{where}; measure more")]
     for ask in _ASKED:
         found = ask(sheet)
         if found:
             record = {} if sheet.record is None else {"record": sheet.record}
-            return [replace(_checked(part), data={**part.data, **record}) for part in found]
+            return [replace(_checked(part, sheet), data={**part.data, **record}) for part in found]
     without = [column.title for column in sheet.columns if not column.unit]
     said = ", ".join(f"{c.title} ({c.unit or 'no unit'})" for c in sheet.columns[:8])
     remedy = "write a recipe (docs/recipes.md)"
@@ -70,15 +72,20 @@ def _parts(sheet: Sheet) -> list[Part]:
     return [no(sheet, "not recognised", f"columns {said} are of no known measurement; {remedy}")]
 
 
-def _checked(part: Part) -> Part:
-    """A part whose measured column says nothing is refused before any fit."""
-    if part.curve is None:
+def _checked(part: Part, sheet: Sheet) -> Part:
+    """A part with what was left out of its recording; one whose measured column says nothing is refused."""
+    curve = part.curve
+    if curve is None:
         return part
-    y = part.curve.measured
+    y = curve.measured
     if float(np.ptp(y)) <= 1e-12 * float(np.abs(y).max()):
-        why = f"the measured column is constant ({units.show(float(y[0]), part.curve.measured_unit)}): it tells nothing"
+        title = part.columns.get(curve.measured_name)
+        named = f"the measured column{f' {title!r}' if title else ''}"
+        lines = f" in lines {curve.lines[0]} to {curve.lines[-1]}" if curve.lines else ""
+        why = f"{named} is constant ({units.show(float(y[0]), curve.measured_unit)}{lines}): it tells nothing"
         return replace(part, curve=None, refused=why)
-    return replace(part, notes=(*part.notes, *doubts(part.curve)))
+    left = [] if curve.reading is None else [note for note in curve.reading.notes if note not in sheet.notes]
+    return replace(part, notes=(*part.notes, *left, *doubts(curve)))
 
 
 def _reads(sheet: Sheet) -> list[tuple[Column, str]]:

@@ -62,6 +62,10 @@ class Column:
         return float(np.ptp(self.values)) <= CONSTANT * float(np.abs(self.values).max())
 
 
+# So many lines are named in a sentence.
+NAMED = 8
+
+
 @dataclass(frozen=True)
 class Sheet:
     """One table of a file as columns, with its preamble's settings (SI); its ``record`` where there are several."""
@@ -100,6 +104,25 @@ class Sheet:
         known = len(self.lines) and len(self.lines) == max(column.values.size for column in self.columns)
         return replace(self, lines=tuple(np.asarray(self.lines)[rows].tolist()) if known else ())
 
+    def blanks(self, columns: Sequence[Column]) -> tuple[str, ...]:
+        """A sentence for each of ``columns`` in which cells hold no number: those rows are left out."""
+        empty = {column.title: ~np.isfinite(column.values) for column in columns}
+        return tuple(
+            f"{self.rows_out(rows)} without a number in {title!r}" for title, rows in empty.items() if rows.any()
+        )
+
+    def rows_out(self, rows: NDArray[np.bool_]) -> str:
+        """``2 rows left out (lines 9 and 22)`` for a mask (n,)."""
+        count = int(rows.sum())
+        said = f"{count} row{'s' * (count > 1)} left out"
+        if len(self.lines) != rows.size:
+            return said
+        named = [str(line) for line in np.asarray(self.lines)[rows][:NAMED]]
+        if count > NAMED:
+            named.append(f"{count - NAMED} more")
+        listed = " and ".join(part for part in (", ".join(named[:-1]), named[-1]) if part)
+        return f"{said} (line{'s' * (count > 1)} {listed})"
+
     def curve(
         self, kind: str, columns: Mapping[str, Column | Array], si: Mapping[str, str], **conditions: float
     ) -> Curve:
@@ -111,8 +134,7 @@ class Sheet:
         lines: Sequence[int] = self.lines if len(self.lines) == kept.size else ()
         if lines and not kept.all():
             lines = np.asarray(lines)[kept].tolist()
-        out = int(kept.size - kept.sum())
-        notes = (*self.notes, f"{out} rows without a number left out") if out else self.notes
+        notes = (*self.notes, *self.blanks([column for column in columns.values() if isinstance(column, Column)]))
         ends = ((lines[0], lines[-1]),) if lines else ((0, 0),)
         reading = Reading((int(kept.sum()),), self.total, ends, (self.header,), notes)
         made = {name: array[kept] for name, array in arrays.items()}

@@ -26,7 +26,7 @@ from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
 from cosim.fitting.search import SAME_ROW, dead, search
 from cosim.fitting.simulators import simulators
-from cosim.fitting.start import bounds_of, other_starts, start_of
+from cosim.fitting.start import bounds_of, other_starts, start_of, within_reach
 from cosim.fitting.uncertainty import band_of, covariance_of
 from cosim.schema import located
 
@@ -41,6 +41,9 @@ PRIOR_ROUNDS = 6
 FINER_ROUNDS = 3
 # A fit that still gains after `problem.EVALUATIONS` ends where a step gains less than this part of chi-square.
 VALLEY = 1e-6
+# Profiles that meet a lower minimum begin the fit again from there, at most so often: chi-square of a law with
+# thresholds has kinks, at each of which a search may end.
+AGAIN = 4
 
 
 def extract(
@@ -76,7 +79,7 @@ def extract(
 
 def _extract(
     recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: Sequence[str],
-    progress: Progress | None,
+    progress: Progress | None, again: int = 0,
 ) -> FitResult:  # fmt: skip
     began = time.perf_counter()
     _check_curve(recipe, curve)
@@ -109,6 +112,13 @@ def _extract(
         scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
         outliers=int(found.left.sum()), loose=loose,
     )  # fmt: skip
+    if verdict.better is not None and again < AGAIN:
+        better, spent = verdict.better.p, minimum.evaluations
+        found_again = _extract(
+            recipe, curve, profile=profile, near=better, loose=loose, progress=progress, again=again + 1
+        )
+        evaluations = spent + found_again.cost.evaluations
+        return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     grown = growing(found, curve)
@@ -280,6 +290,7 @@ def _fit(
                     )
         bounds = bounds_of(forward, vary, recipe.fit.bounds, "fit", "bounds")
     start, outside = start_of(recipe, forward, bounds, extra)
+    bounds = within_reach(forward, bounds, start)
     noise = recipe.noise.per_point(curve)
     sigma = np.full(len(curve), float(np.std(curve.measured[measured]))) if noise is None else noise
     with located(recipe.path):
@@ -295,7 +306,7 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is not None:
-        best = moving.minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+        best = moving.ordered().minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
     elif tried is not None and _same(moving, tried):
         best = tried
     else:

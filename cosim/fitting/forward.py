@@ -6,6 +6,7 @@ differences of those functions, all parameters in one call.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,6 +27,15 @@ Rows = NDArray[np.bool_]
 Index = NDArray[np.int64]
 # Whose the bounds of a parameter are (`Param.source`) where they are not physical.
 THE_DATA, THE_CALLER = "the data", "the caller"
+
+
+# A difference is more than the predictions' error where it is this many times as large: of five rows that are noise one
+# draw in sixty is (our choice).
+SEEN = 3.0
+# A bend up to this share of the range may be rounding.
+BENDS = 1e-6
+# How the relative step of a difference grows that shows nothing, and up to where.
+WIDER, WIDEST = 30.0, 3e-2
 
 
 def perturbed(p: Values, names: Sequence[str], params: Sequence[Param], *, ndim: int = 1) -> tuple[Values, Array]:
@@ -63,6 +73,7 @@ class Forward(ABC):
         expensive: whether a prediction takes a simulation: then a search makes few of them.
         formula: the law as it is written, where it is a closed form.
         stand_in: a fast model of the same curve, from whose minimum a search of an expensive one starts.
+        reach: a scale that nothing else bounds is searched between its start over this factor and its start times it.
     """
 
     params: tuple[Param, ...]
@@ -73,6 +84,7 @@ class Forward(ABC):
     expensive: ClassVar[bool] = False
     formula: str = ""
     stand_in: Forward | None = None
+    reach: float = math.inf
 
     @classmethod
     def suited(cls, curve: Curve) -> type[Forward]:
@@ -166,11 +178,16 @@ class ExplicitForward(Forward):
 class PointForward(Forward):
     """A prediction for one place at a time: derivatives are differences of `predict_each`, all in one call.
 
+    A difference that is no larger than the error of the predictions shows no derivative, but would be a huge one of a
+    tiny parameter. The step is widened then, and where even `WIDEST` shows nothing the derivative is 0.
+
     Attributes:
         difference: step of the differences, relative to a parameter's size.
+        roughness: RMS error of a prediction, over its range, as far as it is known.
     """
 
     difference: float = trajectory.DIFFERENCE
+    roughness: float = 0.0
 
     @abstractmethod
     def predict_each(self, places: Sequence[Values]) -> list[Array]:
@@ -185,27 +202,67 @@ class PointForward(Forward):
 
         A parameter is moved to one side only at a physical bound, and where the other side has no prediction.
         """
+        by_name = {entry.name: entry for entry in self.params}
+        steps = np.array([_size(by_name[name], float(p[name])) for name in names], dtype=float)
+        predicted, slopes, drowned = self._differences(p, names, self.difference * steps)
+        widened = self.difference
+        while drowned.any() and widened < WIDEST:
+            widened = min(WIDER * widened, WIDEST)
+            again = np.flatnonzero(drowned)
+            _, slopes[again], drowned[again] = self._differences(
+                p, [names[int(j)] for j in again], widened * steps[again]
+            )
+        # What has all but vanished would be seen again at its usual size.
+        usual = np.array([abs(by_name[name].default) for name in names], dtype=float)
+        if (again := np.flatnonzero(drowned & (usual > steps))).size:
+            _, slopes[again], drowned[again] = self._differences(
+                p, [names[int(j)] for j in again], WIDEST * usual[again]
+            )
+        slopes[drowned] = 0.0
+        return predicted, slopes
+
+    def _differences(self, p: Values, names: Sequence[str], steps: Array) -> tuple[Array, Array, Rows]:
+        """Prediction (n,), derivatives (k, n), and true where these are the predictions' error (k,)."""
         by_name, places = {entry.name: entry for entry in self.params}, [p]
-        for name in names:
-            value, (low, high), default = float(p[name]), by_name[name].bounds, abs(by_name[name].default)
-            span = high - low if np.isfinite(high - low) else 1.0
-            step = self.difference * (abs(value) or default or span)
+        for name, step in zip(names, steps.tolist(), strict=True):
+            value, (low, high) = float(p[name]), by_name[name].bounds
             places += [p.with_(**{name: min(value + step, high)}), p.with_(**{name: max(value - step, low)})]
         predicted, *moved = self.predict_each(places)
         ends = [
             (found, at) if np.all(np.isfinite(found)) else (predicted, p)
             for found, at in zip(moved, places[1:], strict=True)
         ]
-        slopes = np.full((len(names), predicted.size), np.nan)
-        for slope, name, (up, above), (down, below) in zip(slopes, names, ends[::2], ends[1::2], strict=True):
+        slopes, drowned = np.full((len(names), predicted.size), np.nan), np.zeros(len(names), dtype=bool)
+        for k, (name, (up, above), (down, below)) in enumerate(zip(names, ends[::2], ends[1::2], strict=True)):
             if (distance := float(above[name]) - float(below[name])) > 0.0:
                 with np.errstate(invalid="ignore"):  # where there is no prediction there is no derivative
-                    slope[:] = (up - down) / distance
-        return predicted, slopes
+                    slopes[k] = (up - down) / distance
+                    drowned[k] = self._drowned(
+                        down, predicted, up, both=float(below[name]) < float(p[name]) < float(above[name])
+                    )
+        return predicted, slopes, drowned
+
+    def _drowned(self, down: Array, here: Array, up: Array, *, both: bool) -> bool:
+        """Whether three predictions differ by their errors alone: by no more than their bend, if to ``both`` sides."""
+        slope, bend = _rms(up - down) / math.sqrt(2.0), _rms(up - 2.0 * here + down) / math.sqrt(6.0)
+        span = float(np.ptp(here))
+        # A bend beyond rounding may be the law's.
+        error = max(self.roughness * span, min(bend, BENDS * span) if both else 0.0)
+        return 0.0 < slope <= SEEN * error
 
     def guess(self, p: Values) -> Mapping[str, float]:
         """Empty: nothing is known of the law but its values."""
         return {}
+
+
+def _size(entry: Param, value: float) -> float:
+    """What a step of a difference is a part of."""
+    span = entry.bounds[1] - entry.bounds[0]
+    return abs(value) or abs(entry.default) or (span if math.isfinite(span) else 1.0)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 class DeviceForward(Forward):

@@ -109,7 +109,7 @@ class Identifiability:
     """The judgement on a fit: by parameter, by pair and product, and on the residuals.
 
     ``assumed``: an assumption, not stated in the recipe, under which the residuals are noise. ``outliers``: how many
-    rows were left out as such.
+    rows were left out as such. ``better``: a lower minimum that the profiles met.
     """
 
     parameters: tuple[ParameterVerdict, ...]
@@ -119,6 +119,7 @@ class Identifiability:
     products: tuple[Combination, ...] = ()
     assumed: str = ""
     outliers: int = 0
+    better: Minimum | None = None
 
     def __getitem__(self, name: str) -> ParameterVerdict:
         return next(entry for entry in self.parameters if entry.name == name)
@@ -218,6 +219,8 @@ def judge(
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
+    better: Minimum | None = None
+    ordered = problem.ordered()
     idle = idle_at(problem, minimum.p, uncertainty.flat)
     for name in problem.names:
         if name in idle:
@@ -228,14 +231,15 @@ def judge(
         guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
         if not check.exact and not guided:
             profiled = likelihood.interval(
-                problem, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height,
+                ordered, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height,
                 # a guess along a straight ridge can end in another minimum where something is held at a bound
                 ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
             )  # fmt: skip
-            lower = profiled.lower_chi_square
-            if lower is not None and minimum.chi_square - lower > BETTER * scale**2:
+            lower = profiled.lower
+            if lower is not None and minimum.chi_square - lower.chi_square > BETTER * scale**2:
+                better = lower if better is None or lower.chi_square < better.chi_square else better
                 remarks.append(
-                    f"a better minimum (chi-square {lower:.4g} after {minimum.chi_square:.4g}) was "
+                    f"a better minimum (chi-square {lower.chi_square:.4g} after {minimum.chi_square:.4g}) was "
                     f"met while {name} was varied: start again from other values"
                 )
         entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)
@@ -249,7 +253,9 @@ def judge(
         held = " and ".join(f"{name} = {bound:.4g}" for name, bound in uncertainty.at_bound.items())
         remarks.append(f"the standard errors of the others are conditional on {held}, held at the bound")
     products = known_products(uncertainty, minimum.p, height=height)
-    return Identifiability(tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed, outliers)
+    return Identifiability(
+        tuple(entries), pairs, check, tuple(dict.fromkeys(remarks)), products, assumed, outliers, better
+    )
 
 
 def _loosened(

@@ -10,7 +10,7 @@ from cosim.errors import InputError, UnknownName, at
 from cosim.fitting import plateau, plausible
 from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.observation import Observation
-from cosim.fitting.start import bounds_of, start_of
+from cosim.fitting.start import bounds_of, start_of, within_reach
 from cosim.fitting.stepping import require_train
 
 
@@ -41,6 +41,7 @@ def observe(recipe: JointRecipe, recordings: Mapping[str, Recording]) -> list[Ob
                 common = {n: v for n, v in recipe.start.values.items() if n in known}
                 own = recipe.model_copy(update={"start": recipe.start.model_copy(update={"values": common})})
                 base = start_of(own, forward, bounds, spec.values)[0]
+                bounds = within_reach(forward, bounds, base)
                 stated = spec.columns.values()
                 plausible.check(recording, sign=any(c.sign is not None for c in stated))
                 forward.check(

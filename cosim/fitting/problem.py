@@ -187,6 +187,11 @@ class Problem:
         """The same problem with some parameters held."""
         return replace(self, names=tuple(name for name in self.names if name not in fixed))
 
+    def ordered(self) -> Problem:
+        """The same problem with its names as the model lists them: where a search ends does not hang on a recipe's."""
+        wanted = {*self.names}
+        return replace(self, names=tuple(entry.name for entry in self.forward.params if entry.name in wanted))
+
     def held(self, name: str, p: Values) -> Problem:
         """The same problem with ``name`` held at its value in ``p``, and the noise that the rows have there."""
         made = self.forward.noise_at(p) if name in self.forward.uneven else None

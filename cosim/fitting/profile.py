@@ -36,12 +36,12 @@ DROP = 0.01
 class Interval:
     """Ends of a confidence interval; an infinite end means that the profile stays below the level up to the bound.
 
-    ``lower_chi_square``: a smaller χ² than the minimum's, met on the way (the minimum was only a local one), or None.
+    ``lower``: where a smaller χ² than the minimum's was met on the way (the minimum was only a local one), or None.
     """
 
     low: float
     high: float
-    lower_chi_square: float | None = None
+    lower: Minimum | None = None
 
 
 def interval(
@@ -69,7 +69,7 @@ def interval(
     frame = problem.without(*(other for other in problem.names if other != name)).coordinates(minimum.p)
     slope = float(frame.slope(np.array([value]))[0])
     width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
-    floor = minimum.chi_square
+    floor, lower = minimum.chi_square, minimum
 
     at = float(frame.z(np.array([value]))[0])
     places = {at: minimum.p}
@@ -81,7 +81,7 @@ def interval(
         above the level, or on request, from ``every`` other near place: a search that ends in another valley cuts an
         interval short. A smaller chi-square that is met on the way is the minimum from there on.
         """
-        nonlocal floor
+        nonlocal floor, lower
         if every:  # what is further out may lie in the other valley as well
             for known in [known for known in places if (known - z) * (z - at) > 0.0]:
                 del places[known]
@@ -107,16 +107,16 @@ def interval(
         places[z] = best.p
         if best.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
             floor = best.chi_square
+            lower = min(lower, best, key=lambda found: found.chi_square)
             return -math.inf
         return math.sqrt(max(best.chi_square - floor, 0.0)) / scale - height
 
-    ends, better = [], minimum.chi_square
+    ends = []
     for side, bound in zip((-1.0, 1.0), frame.box, strict=True):
         floor = minimum.chi_square
         z = _end(height_at, at=at, side=side, bound=float(bound[0]), width=width, height=height)
         ends.append(side * math.inf if z is None else float(frame.x(np.array([z]))[0]))
-        better = min(better, floor)
-    return Interval(ends[0], ends[1], better if better < minimum.chi_square else None)
+    return Interval(ends[0], ends[1], None if lower is minimum else lower)
 
 
 def _along(problem: Problem, start: Values, name: str, here: float, ridge: Mapping[str, float]) -> dict[str, float]:

@@ -68,6 +68,7 @@ def search(
     Raises:
         FitError: the model gives no finite number at any start.
     """
+    problem = problem.ordered()
     if method != LEAST_SQUARES:
         place, spent = explore(problem, start, method)
         found = problem.minimise(place, progress=progress)

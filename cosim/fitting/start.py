@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from cosim import units
@@ -88,3 +89,18 @@ def bounds_of(
         if name in bounds:
             bounds[name] = (low, high)
     return bounds
+
+
+def within_reach(
+    forward: Forward, bounds: Mapping[str, tuple[float, float]], start: Values
+) -> dict[str, tuple[float, float]]:
+    """The bounds, with the open ends of scales (0, infinity) at the model's `Forward.reach` from the start."""
+    made = dict(bounds)
+    for entry in forward.params:
+        size = float(start[entry.name])
+        if entry.name in made and entry.is_scale and size and math.isfinite(forward.reach):
+            low, high = made[entry.name]
+            small, large = size / forward.reach, size * forward.reach
+            ends = {0.0: small, math.inf: large, -math.inf: large}
+            made[entry.name] = ends.get(low, low), ends.get(high, high)
+    return made

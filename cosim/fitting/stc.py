@@ -5,6 +5,9 @@ transistor-level circuit under trains of spikes; ``stc_early_static`` the recove
 circuit's sizing decides (time constant, drives, charges of comparators and mirrors, finite gain, output conductance,
 recovery) and keeps what its biases are (thresholds, capacitor, supply). All columns of the Jacobian are run at once, as
 one vectorised experiment of `cosim.devices.stc_steps`. `StcFit.errors` states the error on other trains.
+
+A recipe cannot say this yet: its observations are files, not runs of a bench, and it has neither residuals in the
+logarithm of a curve's tail nor measured numbers that are functions of the parameters alone (`delays`, `width`).
 """
 
 from __future__ import annotations

@@ -100,7 +100,12 @@ def covariance_of(problem: Problem, p: Values, *, scale: float) -> Uncertainty:
     jacobian = problem.jacobian(p).T
     reached = {name: problem.bound_of(name, float(p[name])) for name in problem.names}
     # Columns compare by what a change of the parameter by its own size does.
-    sizes = [natural_size(problem, name, float(p[name])) for name in problem.names]
+    usual = {entry.name: abs(entry.default) * entry.is_scale for entry in problem.forward.params}
+    sizes = [
+        # a scale that has vanished to its bound does nothing by its own size, but may by its usual one
+        max(natural_size(problem, name, float(p[name])), usual[name] * (reached[name] is not None))
+        for name in problem.names
+    ]
     effect = np.linalg.norm(jacobian, axis=0) * sizes
     dead = effect <= FLAT * max(float(effect.max()), 1e-300)
     involved = dead.copy()

@@ -205,7 +205,12 @@ FILES = {
     "text": ("nothing here\nbut words\n", "not recognised", None, "no column holds numbers"),
     "three rows": ("V (V),I (A)\n0,0\n1,1e-3\n2,2e-3\n", "too short", None, "measure more"),
     "constant": ("Time (s),G (S)\n" + rows(T, 1e-6 + 0.0 * T), "retention", None, "constant"),
-    "time stamps that repeat": (loop_file(stuck=True), "hysteresis loop", "loop", "1 row left out whose time stamp"),
+    "time stamps that repeat": (
+        loop_file(stuck=True),
+        "hysteresis loop",
+        "loop",
+        "1 row left out (line 43) whose time stamp",
+    ),
     "a factor of a thousand": ("V (kV),I (A)\n" + rows(*triode()), "I-V sweep", "i-v", "unusual: check its unit"),
 }
 

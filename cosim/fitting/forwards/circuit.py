@@ -34,7 +34,7 @@ from cosim.errors import DataError, FitError, InputError, UnitError, UnknownName
 from cosim.fitting import checks
 from cosim.fitting.circuit import CircuitSpec
 from cosim.fitting.events import EventRuns
-from cosim.fitting.forward import PointForward, Rows, forward_for
+from cosim.fitting.forward import WIDEST, PointForward, Rows, forward_for
 from cosim.fitting.runs import Runs
 from cosim.units import dimension, si_unit
 
@@ -44,7 +44,10 @@ EQUAL = 1e-6  # of a step: rows so close to a grid are on it
 # Runs this close together (relative) differ by the jumps of the simulator alone.
 NEAR = 1e-5
 # Step of the differences, relative; at the smallest a change of 1e-9 in the number of Newton's iterations does no harm.
-SMALLEST, LARGEST = 1e-3, 3e-2
+SMALLEST = 1e-3
+# A netlist's parameter without bounds is searched between a millionth of its start and a million times it: beyond them
+# the circuit no longer shows it (our choice).
+REACH = 1e6
 # Of chi-square: below it the jumps of a simulation decide (our choice).
 TOLERANCE = 1e-6
 # A simulation that is repeated at tightened tolerances should not move by more than this part of the residuals.
@@ -65,6 +68,7 @@ class CircuitForward(PointForward):
 
     expensive: ClassVar[bool] = True
     tolerance = TOLERANCE
+    reach = REACH
 
     def __init__(
         self, bench: Testbench, spec: CircuitSpec, device: DeviceModel | None, curve: Recording, rows: Rows
@@ -78,7 +82,7 @@ class CircuitForward(PointForward):
         idle = set(device.conventions) if device is not None else set()
         self.active = tuple(entry.name for entry in self.params if entry.name not in idle)
         self._nominal = {entry.name: entry.default for entry in self.params}
-        self._jumps: float | None = None
+        self._measured = False
         self.stand_in, self._without = None, ""
         if device is not None and curve.kind != "values":
             try:
@@ -99,15 +103,15 @@ class CircuitForward(PointForward):
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction and derivatives; (n,), (k, n)."""
-        if self._jumps is None and names:
-            self._jumps = self._roughness(p, names)
-            self.difference = min(max((3.0 * self._jumps) ** (1.0 / 3.0), SMALLEST), LARGEST)
+        if not self._measured and names:
+            self.roughness, self._measured = self._roughness(p, names), True
+            self.difference = min(max((3.0 * self.roughness) ** (1.0 / 3.0), SMALLEST), WIDEST)
         return super().linearise(p, names)
 
     def differ_as(self, other: CircuitForward) -> None:
         """Take the step of the differences from the model of a part of this curve."""
-        if other._jumps is not None:
-            self._jumps, self.difference = other._jumps, other.difference
+        if other._measured:
+            self.roughness, self.difference, self._measured = other.roughness, other.difference, True
 
     def _roughness(self, p: Values, names: Sequence[str]) -> float:
         """RMS of what the simulator alone makes of a move of all ``names`` by `NEAR`, over the curve's range."""
