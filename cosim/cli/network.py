@@ -95,7 +95,8 @@ def run(
 
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
-        from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
+        from cosim.network.systems.vdsp import VdspSystem
+        from cosim.network.systems.vdsp_settings import vdsp_preset
 
         chosen = load_images(data)
     settings, usual = vdsp_preset(data)
