@@ -191,7 +191,7 @@ def _scales(name: str, text: str) -> dict[str, float]:
 
 def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> Surrogate:
     from cosim.cli.sets import load_set
-    from cosim.cli.surrogate import map_of_law
+    from cosim.cli.surrogate_common import map_of_law
     from cosim.surrogate.files import load
     from cosim.surrogate.model import Surrogate
 
