@@ -15,13 +15,17 @@ from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
     REFERENCE,
+    SPIKES,
     AsJson,
     Drawing,
     Stored,
     drawn,
+    neuron_drawn,
+    neuron_shown,
     opened,
     shares_of,
     shown,
+    trains_of,
     verdict,
 )
 from cosim.cli.surrogate_train import train
@@ -30,7 +34,9 @@ from cosim.errors import InputError
 if TYPE_CHECKING:
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.circuit import CircuitSet
     from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.neuron_bench import NeuronBench
     from cosim.surrogate.references import Reference
 
 
@@ -60,7 +66,10 @@ def check(
     from cosim.cli.output import counting
     from cosim.surrogate.base import STATE
     from cosim.surrogate.certify import certify, updates_per_second
+    from cosim.surrogate.circuit import CircuitSet
     from cosim.surrogate.files import load
+    from cosim.surrogate.neuron import NeuronLaw
+    from cosim.surrogate.neuron_bench import NeuronBench
 
     stored = load(file)
     if stored.instances:
@@ -71,6 +80,12 @@ def check(
         {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
     )
     allowed = {**kept, **given}
+    if isinstance(stored.learned, NeuronLaw) and isinstance(stored.parameters, CircuitSet):
+        _check_neuron(
+            stored, NeuronBench.load(_bench_of(stored.parameters, against, reference), stored.parameters.event),
+            trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
+        )  # fmt: skip
+        return
     ranges = {} if old is None else old.domain.inputs
     with (
         counting(f"checking against {against}", pulses, "pulses") as tell,
@@ -93,15 +108,61 @@ def check(
         if figure is not None:
             drawn(fresh, held, figure)
     else:
-        print("certificate" if old is not None else "this surrogate has no certificate")
-        for line in [] if old is None else old.lines():
-            print("  " + line)
-        print("now")
+        _before(old)
         shown(fresh, held, figure, indent="  ")
         for line in [] if old is None else _coverage(old, held):
             print("  " + line)
         verdict(fresh.certificate, indent="  ")
     if not passed:
+        raise typer.Exit(1)
+
+
+def _before(certificate: Certificate | None) -> None:
+    print("certificate" if certificate is not None else "this surrogate has no certificate")
+    for line in [] if certificate is None else certificate.lines():
+        print("  " + line)
+    print("now")
+
+
+def _check_neuron(
+    stored: Surrogate,
+    neuron: NeuronBench,
+    *,
+    trains: int,
+    seed: int,
+    limits: dict[str, float],
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """`check` of a neuron, on fresh trains of `SPIKES` input spikes."""
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.certify import updates_per_second
+    from cosim.surrogate.neuron_bench import certify_neuron
+
+    with open_simulator() as simulator, counting(f"checking against {neuron.bench.name}", trains, "trains") as tell:
+        again = certify_neuron(
+            stored, neuron, simulator, trains=trains, count=SPIKES, seed=seed, limits=limits, tell=tell
+        )
+    old, fresh = stored.certificate, again.surrogate.certificate
+    assert fresh is not None
+    if as_json:
+        facts = {
+            "passed": not fresh.broken,
+            "certificate": None if old is None else old.to_dict(),
+            "check": fresh.to_dict(),
+            "coverage": {},
+            "updates_per_second": updates_per_second(stored),
+            "reference_updates_per_second": 1.0 / again.seconds_per_event,
+        }
+        print(json.dumps(facts))
+        if figure is not None:
+            neuron_drawn(again, figure)
+    else:
+        _before(old)
+        neuron_shown(again, figure, indent="  ")
+        verdict(fresh, indent="  ")
+    if fresh.broken:
         raise typer.Exit(1)
 
 
@@ -157,18 +218,24 @@ def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[R
     from cosim.bench.events import BenchMap
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.circuit import CircuitReference, CircuitSet
-    from cosim.surrogate.learned import Law
+    from cosim.surrogate.filter import FilterLaw
 
     chosen = stored.parameters
-    if stored.learned is not None and not isinstance(stored.learned, Law):
+    if isinstance(stored.learned, FilterLaw):
         raise InputError(
-            f"a neuron's events cannot start anywhere, as a check's do: {chosen.name} is held against whole trains",
-            remedy=f"train it again with another --seed: cosim surrogate train {chosen.name} --seed 1",
+            f"{chosen.name} is a filter, which has no bench to be held against",
+            remedy="follow a waveform of its circuit with cosim.surrogate.filter.run_filter",
         )
     if not isinstance(chosen, CircuitSet):
         with opened(stored.map, against, reference) as found:
             yield found
         return
+    with open_simulator() as simulator:
+        yield CircuitReference(BenchMap.load(_bench_of(chosen, against, reference), chosen.event), simulator)
+
+
+def _bench_of(chosen: CircuitSet, against: str, reference: str) -> str:
+    """The bench that a circuit's surrogate is held against. Raises `InputError`."""
     if against == "integration" or reference:
         raise InputError(
             f"the circuit {chosen.name} has no equations and no parameter set",
@@ -177,5 +244,4 @@ def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[R
     path = chosen.bench if against == "ngspice" else against
     if path.endswith(".toml") and not Path(path).exists():
         raise InputError(f"the bench {path} is not there any more", remedy="give it as --against FILE.toml")
-    with open_simulator() as simulator:
-        yield CircuitReference(BenchMap.load(path, chosen.event), simulator)
+    return path

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.neuron_bench import TrainedNeuron
     from cosim.surrogate.references import Reference
 
+SPIKES = 100  # of a train through a neuron
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
@@ -66,6 +68,33 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
 
     assert surrogate.certificate is not None
     save(overview(held, title=f"Surrogate against {surrogate.certificate.against}"), figure)
+
+
+def neuron_shown(made: TrainedNeuron, figure: Path | None, *, indent: str = "") -> Certificate:
+    """Print a neuron's certificate, and draw its held-out trains into ``figure``."""
+    certificate = made.surrogate.certificate
+    assert certificate is not None
+    for line in certificate.lines():
+        print(indent + line)
+    if figure is not None:
+        neuron_drawn(made, figure)
+        print(f"{indent}figure      {figure}")
+    return certificate
+
+
+def neuron_drawn(made: TrainedNeuron, figure: Path) -> None:
+    """Write the held-out trains as a figure."""
+    from cosim.report.style import save
+    from cosim.report.surrogate_figures import neuron_overview
+
+    assert made.surrogate.certificate is not None
+    title = f"Surrogate against {made.surrogate.certificate.against}"
+    save(neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title), figure)
+
+
+def trains_of(events: int) -> int:
+    """How many trains of `SPIKES` input spikes make so many events; at least one."""
+    return max(round(events / SPIKES), 1)
 
 
 def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:

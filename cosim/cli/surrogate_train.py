@@ -15,7 +15,20 @@ import typer
 
 from cosim import units
 from cosim.cli.paths import require_file
-from cosim.cli.surrogate_common import AGAINST, LIMIT, REFERENCE, Drawing, map_of_law, opened, shares_of, shown, verdict
+from cosim.cli.surrogate_common import (
+    AGAINST,
+    LIMIT,
+    REFERENCE,
+    SPIKES,
+    Drawing,
+    map_of_law,
+    neuron_shown,
+    opened,
+    shares_of,
+    shown,
+    trains_of,
+    verdict,
+)
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +38,6 @@ if TYPE_CHECKING:
     from cosim.parameters import ParameterSet
 
 LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
-SPIKES = 100  # of a train through a neuron
 MAP = "Event map of the device, e.g. spike or rest; of BENCH: its map or neuron. Default: the usual or first one."
 LEARN = (
     "Collect up to so many samples in --against to correct with: a Latin hypercube, then where the error is largest, "
@@ -181,6 +193,7 @@ def _neuron(
     pulses: int,
     seed: int,
     limits: dict[str, float],
+    figure: Path | None,
 ) -> None:
     """`train` of a bench's neuron, on trains of `SPIKES` input spikes; at least two of them, and one held out."""
     from cosim.cli.output import counting
@@ -189,7 +202,7 @@ def _neuron(
     from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
 
     neuron = NeuronBench.load(whole, event)
-    trains, held = max(round(most / SPIKES), 2), max(round(pulses / SPIKES), 1)
+    trains, held = max(trains_of(most), 2), trains_of(pulses)
     with (
         open_simulator() as simulator,
         counting(f"trains through {whole.name}", trains + held, "trains") as tell,
@@ -198,11 +211,8 @@ def _neuron(
             neuron, simulator, trains=trains, count=SPIKES, budget=budget, held_out=held, seed=seed, limits=limits,
             tell=tell,
         )  # fmt: skip
-    certificate = made.surrogate.certificate
-    assert certificate is not None
     save(made.surrogate, output)
-    for line in certificate.lines():
-        print(line)
+    certificate = neuron_shown(made, figure)
     print(f"written     {output}")
     verdict(certificate)
     if certificate.broken:
@@ -254,7 +264,9 @@ def _of_bench(
 
     whole = Testbench.load(bench)
     if event in whole.file.neurons or (whole.file.neurons and not whole.file.maps):
-        _neuron(whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits)
+        _neuron(
+            whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits, figure=figure
+        )
         return
     with open_simulator(workers=os.cpu_count() or 1) as simulator:
         with counting(f"sampling {whole.name}", most, "events") as tell:
