@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
+    from cosim.surrogate.base import Certificate
+    from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.model import Surrogate
 
 LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
 MAP = "Event map of the device, e.g. spike or rest; of BENCH: its map or neuron. Default: the usual or first one."
@@ -112,7 +115,6 @@ def train(
     from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.conformal import LENGTHS
-    from cosim.surrogate.files import save
     from cosim.surrogate.measured import beyond_measured
     from cosim.surrogate.model import Surrogate, find_map
     from cosim.surrogate.train import load_samples, save_samples
@@ -161,16 +163,10 @@ def train(
                 draft, answering, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
                 rollouts=rollouts, notes=notes, tell=tell,
             )  # fmt: skip
-    save(surrogate, output, held=held)
-    shown(surrogate, held, figure)
-    assert surrogate.certificate is not None
-    for sentence in surrogate.uncovered():
-        print(f"covered     {sentence}: give more --pulses")
-    if further := beyond_measured(surrogate.certificate.domain, chosen.provenance):
+    certificate = _written(surrogate, held, output, figure)
+    if further := beyond_measured(certificate.domain, chosen.provenance):
         advise([further])
-    print(f"written     {output}")
-    verdict(surrogate.certificate)
-    if surrogate.certificate.broken:
+    if certificate.broken:
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; "
             + (
@@ -181,6 +177,20 @@ def train(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Path | None) -> Certificate:
+    """Write a surrogate, and print its certificate and verdict."""
+    from cosim.surrogate.files import save
+
+    save(surrogate, output, held=held)
+    shown(surrogate, held, figure)
+    assert surrogate.certificate is not None
+    for sentence in surrogate.uncovered():
+        print(f"covered     {sentence}: give more --pulses")
+    print(f"written     {output}")
+    verdict(surrogate.certificate)
+    return surrogate.certificate
 
 
 def _neuron(
@@ -259,7 +269,6 @@ def _of_bench(
     from cosim.cli.output import counting
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.certify import certify
-    from cosim.surrogate.files import save
     from cosim.surrogate.learn import learn
 
     whole = Testbench.load(bench)
@@ -277,14 +286,7 @@ def _of_bench(
             surrogate, held = certify(
                 found.surrogate, found.reference, seed=seed, pulses=pulses, limits=limits, notes=found.notes, tell=tell
             )
-    save(surrogate, output)
-    shown(surrogate, held, figure)
-    assert surrogate.certificate is not None
-    for sentence in surrogate.uncovered():
-        print(f"covered     {sentence}: give more --pulses")
-    print(f"written     {output}")
-    verdict(surrogate.certificate)
-    if surrogate.certificate.broken:
+    if _written(surrogate, held, output, figure).broken:
         spent = next((note for note in found.notes if " spent before " in note), "")
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified"

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from cosim import __version__
-from cosim.bench.maps import known
+from cosim.bench.maps import one_of
 from cosim.bench.neurons import NeuronFile
 from cosim.bench.stimulus_kinds import Knots, Spikes
 from cosim.bench.testbench import Testbench
@@ -56,12 +56,8 @@ class NeuronBench:
     def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
         """A neuron of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
         bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
-        neurons = bench.file.neurons
-        if not neurons:
-            raise InputError(f"bench {bench.name} has no neuron", remedy="write [neurons.NAME]")
-        name = name or next(iter(neurons))
-        known(f"neuron of bench {bench.name}", name, neurons)
-        return cls(bench, name, neurons[name])
+        name = one_of(bench.name, name, bench.file.neurons, kind="neuron", table="neurons")
+        return cls(bench, name, bench.file.neurons[name])
 
     @property
     def analysis(self) -> str:
