@@ -101,7 +101,9 @@ def test_a_device_with_several_ports_needs_the_one_between_row_and_column_named(
     with pytest.raises(InputError, match="did you mean"):
         cell_current(device, state, p, port="channels")
     current = cell_current(device, state, p, port="channel")
-    np.testing.assert_allclose(current(np.full((2, 3), 0.01)) / 0.01, device.readout(state, p)["conductance"], rtol=1e-6)
+    np.testing.assert_allclose(
+        current(np.full((2, 3), 0.01)) / 0.01, device.readout(state, p)["conductance"], rtol=1e-6
+    )
 
 
 def test_a_crossbar_reads_through_wires() -> None:
