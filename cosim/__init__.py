@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
     from cosim.network.run import System, run_network
-    from cosim.network.systems.vdsp import VdspSettings, VdspSystem, vdsp_preset
+    from cosim.network.systems.vdsp import VdspSystem
+    from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
     from cosim.network.wires import WiredSolution, Wires, cell_current, effective_conductance, solve_wired
     from cosim.parameters import ParameterSet, Quantity
     from cosim.statistics.groups import distributions
@@ -86,7 +87,7 @@ _WHERE = {
     "Testbench": "cosim.bench.testbench",
     "TwoTerminal": "cosim.devices.base",
     "Values": "cosim.devices.base",
-    "VdspSettings": "cosim.network.systems.vdsp",
+    "VdspSettings": "cosim.network.systems.vdsp_settings",
     "VdspSystem": "cosim.network.systems.vdsp",
     "WiredSolution": "cosim.network.wires",
     "Wires": "cosim.network.wires",
@@ -113,7 +114,7 @@ _WHERE = {
     "train": "cosim.surrogate.train",
     "validate_all": "cosim.bench.validate",
     "validate_bench": "cosim.bench.validate",
-    "vdsp_preset": "cosim.network.systems.vdsp",
+    "vdsp_preset": "cosim.network.systems.vdsp_settings",
 }
 __all__ = [
     "BenchMap",

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim import units
-from cosim.bench.maps import EVENT, FAILED, REASON, Fields, MapFile, closure, fields, known, same
+from cosim.bench.maps import EVENT, FAILED, REASON, Fields, MapFile, closure, fields, known, one_of, same
 from cosim.bench.measures.kinds import Kind, ReadConductance
 from cosim.bench.stimulus_kinds import Pulses
 from cosim.bench.testbench import Testbench
@@ -65,12 +65,8 @@ class BenchMap:
     def load(cls, reference: str | Testbench, name: str = "") -> BenchMap:
         """A map of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
         bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
-        maps = bench.file.maps
-        if not maps:
-            raise InputError(f"bench {bench.name} has no event map", remedy="write [maps.NAME]")
-        name = name or next(iter(maps))
-        known(f"map of bench {bench.name}", name, maps)
-        given = maps[name]
+        name = one_of(bench.name, name, bench.file.maps, kind="event map", table="maps")
+        given = bench.file.maps[name]
         return cls(_reduced(bench, given), name, given, *fields(bench.file, given))
 
     @property

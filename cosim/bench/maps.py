@@ -219,6 +219,15 @@ def known(kind: str, name: str, among: Mapping[str, object]) -> None:
         raise UnknownName(kind, name, among)
 
 
+def one_of(bench: str, name: str, among: Mapping[str, object], *, kind: str, table: str) -> str:
+    """``name``, or without it the first of a bench's; raises `InputError` where it has none, `UnknownName`."""
+    if not among:
+        raise InputError(f"bench {bench} has no {kind}", remedy=f"write [{table}.NAME]")
+    name = name or next(iter(among))
+    known(f"{table.removesuffix('s')} of bench {bench}", name, among)
+    return name
+
+
 def same(one: str, other: str) -> bool:
     """Whether two units have one dimension."""
     return units.dimension(one)[1] == units.dimension(other)[1]

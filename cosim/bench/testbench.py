@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -27,6 +26,7 @@ from cosim.bench.foreign import foreign_model
 from cosim.bench.maps import check_maps
 from cosim.bench.measured import Measured
 from cosim.bench.measures.kinds import DerivedMeasure, Point, PointMeasure
+from cosim.bench.paths import inside
 from cosim.bench.result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.bench.rows import asked_rows, deck_rows, filled
 from cosim.bench.stimuli import PulseTrain, fmt
@@ -39,8 +39,7 @@ from cosim.emit.veriloga import module
 from cosim.engines.openvaf import compile_model
 from cosim.engines.prepare import prepare
 from cosim.engines.simulator import Deck, Limits, Simulator
-from cosim.errors import InputError, NetlistRefused, UnknownName, at
-from cosim.files import resolved
+from cosim.errors import InputError, UnknownName, at
 from cosim.language.chance import LARGEST_SEED
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
@@ -395,16 +394,7 @@ class Testbench:
             return self._inside(self.file.libraries[name], f"library {name!r}")
 
     def _inside(self, reference: str, what: str) -> Path:
-        """The file that ``reference`` means, from the bench's folder; raises `NetlistRefused` for one outside the
-        folders that this bench may read.
-        """
-        path = _resolved(reference, self.folder)
-        if not any(path.is_relative_to(root) for root in self.roots()):
-            raise NetlistRefused(
-                f"{what} lies outside the bench's folder, in {str(path.parent)!r}",
-                remedy=f"allow it: --allow {path.parent}",
-            )
-        return path
+        return inside(reference, what, folder=self.folder, roots=self.roots())
 
     def load_set(self, reference: str, device: str) -> ParameterSet:
         """A parameter set as a bench names it: a path counts from the bench's folder."""
@@ -493,9 +483,3 @@ class Testbench:
             low, high = limit.span(entry.unit) if limit else (None, None)
             done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
         return done, missing
-
-
-@lru_cache(maxsize=1024)
-def _resolved(reference: str, folder: Path) -> Path:
-    """Where a path leads; cached, as what a deck includes is checked again when it is read, link by link."""
-    return resolved(reference if reference.startswith("~") else folder / reference)

@@ -95,7 +95,8 @@ def run(
 
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
-        from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
+        from cosim.network.systems.vdsp import VdspSystem
+        from cosim.network.systems.vdsp_settings import vdsp_preset
 
         chosen = load_images(data)
     settings, usual = vdsp_preset(data)
@@ -190,7 +191,7 @@ def _scales(name: str, text: str) -> dict[str, float]:
 
 def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> Surrogate:
     from cosim.cli.sets import load_set
-    from cosim.cli.surrogate import map_of_law
+    from cosim.cli.surrogate_common import map_of_law
     from cosim.surrogate.files import load
     from cosim.surrogate.model import Surrogate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
 LEAST_SHOWN = 1e-3  # of full scale: a state that moves by less shows nothing but rounding (our choice)
+MOST_TRAINS = 3  # of a neuron on one sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.filter import FilterTrain
     from cosim.surrogate.neuron import SpikeTrain
+    from cosim.surrogate.neuron_bench import NeuronErrors
 
 
 def plot_parity(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
@@ -111,6 +114,18 @@ def plot_spikes(train: SpikeTrain, spikes: Array, states: Array, ax: Axes | None
     ax.set(xlabel="time (µs)", ylabel="membrane (V)")
     ax.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.3), fontsize=7)
     return ax
+
+
+def neuron_overview(held: Sequence[tuple[SpikeTrain, NeuronErrors]], *, title: str = "") -> Figure:
+    """`plot_spikes` of the first `MOST_TRAINS` held-out trains, one above the other."""
+    with styled():
+        figure = new_figure(9.0, 3.4 * min(len(held), MOST_TRAINS))
+        shown = held[:MOST_TRAINS]
+        for (train, found), ax in zip(shown, figure.subplots(len(shown), squeeze=False).flat, strict=True):
+            plot_spikes(train, found.spikes[1], found.states, ax)
+        if title:
+            figure.suptitle(title + (f"; {len(shown)} of {len(held)} trains" if len(held) > len(shown) else ""))
+    return figure
 
 
 def plot_filter(train: FilterTrain, ours: Array, ax: Axes | None = None) -> Axes:

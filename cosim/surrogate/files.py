@@ -111,7 +111,9 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     >>> cosim.save_surrogate(cell, "cell.npz").name
     'cell.npz'
     """
-    arrays = surrogate.arrays()
+    from cosim.surrogate import document
+
+    arrays = document.arrays(surrogate)
     certificate = surrogate.certificate
     told: dict[str, Any] = {}
     if held is not None:
@@ -124,7 +126,7 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
             "format": FORMAT,
             "version": VERSION,
             "cosim": __version__,
-            "body": surrogate.document(),
+            "body": document.document(surrogate),
             "certificate": None if certificate is None else certificate.to_dict(),
             "held": told,
             "arrays": {name: array_digest(array) for name, array in arrays.items()},
@@ -144,9 +146,9 @@ def load(path: str | Path) -> Surrogate:
     >>> cosim.load_surrogate("cell.npz").parameters.name
     'tio2'
     """
-    from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.document import rebuilt
 
-    return _read(path, lambda body, arrays, certificate, _: Surrogate.rebuilt(body, arrays, certificate))
+    return _read(path, lambda body, arrays, certificate, _: rebuilt(body, arrays, certificate))
 
 
 def load_held(path: str | Path) -> HeldOutEvents | None:

@@ -24,7 +24,7 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device as find_device
 from cosim.devices.registry import devices
-from cosim.errors import DomainError, InputError, UnknownName
+from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
     POLICIES,
@@ -36,8 +36,6 @@ from cosim.surrogate.base import (
     parameters_outside,
     require_inside,
     require_names,
-    set_document,
-    set_of,
     widened,
 )
 from cosim.surrogate.circuit import CircuitSet
@@ -45,7 +43,7 @@ from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
-from cosim.surrogate.laws import AnyLaw, law_of
+from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law
 from cosim.surrogate.pulse_kernel import PulseKernel
 
@@ -206,12 +204,13 @@ class Surrogate:
             "parameters": self.parameters.fingerprint(),
             "correction": {name: array_digest(values) for name, values in learned.items()},
         }
-        for name, law in self._laws():
+        for name, law in self.laws():
             found = {key: array_digest(values) for key, values in law.arrays(name).items()}
             facts |= {name: {**law.document(), "arrays": found}}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _laws(self) -> list[tuple[str, AnyLaw]]:
+    def laws(self) -> list[tuple[str, AnyLaw]]:
+        """The learned laws that it has, by the names of their fields."""
         laws: tuple[tuple[str, AnyLaw | None], ...] = (("learned", self.learned), ("reading", self.reading))
         return [(name, law) for name, law in laws if law is not None]
 
@@ -373,7 +372,9 @@ class Surrogate:
                     ready[name][...] = part[name]
                     part[name] = ready[name]
         if beyond is not None:
-            self._ask(np.broadcast_to(beyond, shape), x, u, after, outputs)
+            from cosim.surrogate.references import ask
+
+            ask(self, np.broadcast_to(beyond, shape), x, u, after=after, outputs=outputs)
         return after, outputs
 
     def _ready(self, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
@@ -478,96 +479,6 @@ class Surrogate:
             return bad
         complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None
-
-    def _ask(
-        self,
-        instances: NDArray[np.bool_],
-        x: Mapping[str, Array],
-        u: Mapping[str, Array],
-        after: dict[str, Array],
-        outputs: dict[str, Array],
-    ) -> None:
-        """Put the reference's answers for some ``instances`` (bool) into ``after`` and ``outputs``."""
-        from cosim.surrogate.references import EVENT, events_of
-
-        if self.instances:
-            raise DomainError(
-                "a reference cannot be asked for instances with parameters of their own",
-                remedy="certify a wider domain",
-            )
-        assert self.reference is not None
-        fields = {name: np.broadcast_to(values, instances.shape) for name, values in {**x, **u}.items()}
-        for index in map(tuple, np.argwhere(instances)):
-            here = {name: float(values[index]) for name, values in fields.items()}
-            events = events_of(self.map, {name: [here[name]] for name in u}, begin={name: here[name] for name in x})
-            answer = self.reference.respond(self.parameters, self.map, events)
-            before = {f"{name}_before": (EVENT, [here[name]]) for name in x}
-            self.answers.append(events.drop_vars(list(before)).assign(before).merge(answer))
-            for part in (after, outputs):
-                for name, values in part.items():
-                    values[index] = float(answer[name].values[0])
-
-    # -- files --------------------------------------------------------------------------------------------------------
-
-    def document(self) -> dict[str, Any]:
-        """What is needed to make it again, as JSON values, without the certificate."""
-        learned = self.correction
-        return {
-            "map": self.name,
-            "shape": None if self.shape is None else vars(self.shape),
-            "dtype": self.dtype,
-            "instances": sorted(self.instances),
-            "correction": None
-            if learned is None
-            else {
-                "fields": list(learned.fields),
-                "signed": list(learned.signed),
-                "degree": learned.degree,
-                "of": sorted(learned.tables),
-            },
-            **{name: law.document() for name, law in self._laws()},
-            **(
-                {"circuit": self.parameters.document()}
-                if isinstance(self.parameters, CircuitSet)
-                else {"parameters": set_document(self.parameters)}
-            ),
-        }
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of its file: instances and correction."""
-        out: dict[str, NDArray[Any]] = {f"instance_{name}": values for name, values in self.instances.items()}
-        for name, law in self._laws():
-            out |= law.arrays(name)
-        return out | (self.correction.arrays() if self.correction is not None else {})
-
-    @classmethod
-    def rebuilt(
-        cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], certificate: Certificate | None
-    ) -> Self:
-        """The inverse of `document` and `arrays`."""
-        shape, learned = document["shape"], document["correction"]
-        correction = None
-        if learned is not None:
-            correction = Correction(
-                tuple(str(name) for name in learned["fields"]),
-                tuple(str(name) for name in learned["signed"]),
-                np.asarray(arrays["correction_ranges"], dtype=float),
-                int(learned["degree"]),
-                {str(name): np.asarray(arrays[f"correction_of_{name}"], dtype=float) for name in learned["of"]},
-            )
-        return cls(
-            parameters=CircuitSet.rebuilt(document["circuit"])
-            if "circuit" in document
-            else set_of(document["parameters"]),
-            name=str(document["map"]),
-            shape=None if shape is None else PulseShape(**{k: float(shape[k]) for k in ("width", "rise", "fall")}),
-            instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},
-            correction=correction,
-            learned=law_of(document["learned"], arrays, "learned") if "learned" in document else None,
-            reading=Law.rebuilt(document["reading"], arrays, "reading") if "reading" in document else None,
-            certificate=certificate,
-            dtype=document["dtype"],
-        )
 
 
 def find_map(parameters: ParameterSet, name: str = "", *, shape: PulseShape | None = None) -> EventMap:

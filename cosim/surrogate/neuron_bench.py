@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from cosim import __version__
-from cosim.bench.maps import known
+from cosim.bench.maps import one_of
 from cosim.bench.neurons import NeuronFile
 from cosim.bench.stimulus_kinds import Knots, Spikes
 from cosim.bench.testbench import Testbench
@@ -56,12 +56,8 @@ class NeuronBench:
     def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
         """A neuron of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
         bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
-        neurons = bench.file.neurons
-        if not neurons:
-            raise InputError(f"bench {bench.name} has no neuron", remedy="write [neurons.NAME]")
-        name = name or next(iter(neurons))
-        known(f"neuron of bench {bench.name}", name, neurons)
-        return cls(bench, name, neurons[name])
+        name = one_of(bench.name, name, bench.file.neurons, kind="neuron", table="neurons")
+        return cls(bench, name, bench.file.neurons[name])
 
     @property
     def analysis(self) -> str:
@@ -203,7 +199,9 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
 
 @dataclass(frozen=True)
 class TrainedNeuron:
-    """A certified event neuron, with the errors on each held-out train, and the seconds of SPICE for each event."""
+    """A certified event neuron, with the errors on each held-out train, and the seconds that SPICE took for all events
+    and for each: of training, or, of `certify_neuron`, of the held-out trains.
+    """
 
     surrogate: Surrogate
     held_out: tuple[NeuronErrors, ...]
@@ -251,32 +249,74 @@ def train_neuron(
         made.append(neuron.record(inputs, simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
-    if tell is not None:
-        tell(trains, trains + held_out)
-    held = held_out_trains(neuron, simulator, trains=held_out, count=count, seed=seed)
-    if tell is not None:
-        tell(trains + held_out, trains + held_out)
+    further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
+    held = held_out_trains(neuron, simulator, trains=held_out, count=count, seed=seed, tell=further)
     most = max(float(train.intervals.max()) for train in (*made, *held))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    errors = tuple(check_neuron(law, train) for train in held)
     notes = (
         () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
     )
-    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
+    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=notes)
     each = spent / max(sum(train.intervals.size for train in made), 1)
-    return TrainedNeuron(plain.with_(certificate=certificate), errors, tuple(held), spent, each)
+    return TrainedNeuron(surrogate, errors, tuple(held), spent, each)
+
+
+def certify_neuron(
+    surrogate: Surrogate,
+    neuron: NeuronBench,
+    simulator: Simulator,
+    *,
+    trains: int = 2,
+    count: int = 100,
+    seed: int = 1,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
+) -> TrainedNeuron:
+    """Certify a neuron's surrogate anew, on ``trains`` of ``count`` input spikes each; the rest as for `train_neuron`.
+
+    Raises `InputError` for a surrogate that is not of a neuron.
+    """
+    if not isinstance(surrogate.learned, NeuronLaw):
+        raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
+    begin = time.perf_counter()
+    held = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
+    spent = time.perf_counter() - begin
+    plain = surrogate.with_(certificate=None)
+    made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)
+    return TrainedNeuron(made, errors, tuple(held), spent, spent / sum(train.intervals.size for train in held))
+
+
+def _certified(
+    plain: Surrogate,
+    neuron: NeuronBench,
+    simulator: Simulator,
+    held: Sequence[SpikeTrain],
+    *,
+    seed: int,
+    limits: Mapping[str, float],
+    notes: tuple[str, ...] = (),
+) -> tuple[Surrogate, tuple[NeuronErrors, ...]]:
+    """``plain`` with the certificate of its errors on ``held``, and those errors."""
+    errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held)
+    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
+    return plain.with_(certificate=certificate), errors
 
 
 def held_out_trains(
-    neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int
+    neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None = None
 ) -> list[SpikeTrain]:
     """Random trains of the neuron, from a stream of ``seed`` that training does not use."""
     rng, (shortest, longest) = np.random.default_rng([seed, 11]), neuron.given.intervals
     middle = float(np.sqrt(min(5.0 * shortest, longest) * longest))
-    return [
-        neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator) for _ in range(trains)
-    ]
+    made = []
+    for number in range(trains):
+        if tell is not None:
+            tell(number, trains)
+        made.append(neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator))
+    if tell is not None:
+        tell(trains, trains)
+    return made
 
 
 def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:

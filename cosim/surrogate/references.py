@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import scipy
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.integrate import Segment, integrate
 from cosim.devices.maps import EventMap
 from cosim.emit.ngspice import subcircuit
-from cosim.errors import InputError
+from cosim.errors import DomainError, InputError
 from cosim.parameters import ParameterSet
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
+    from cosim.surrogate.model import Surrogate
 
 EVENT = "event"
 # Tight enough to keep the simulator's error at a tenth of a certificate's limits (our choice).
@@ -293,3 +294,31 @@ def _driven(model: DeviceModel) -> dict[str, str]:
             remedy="take --against integration",
         )
     return first
+
+
+def ask(
+    surrogate: Surrogate,
+    instances: NDArray[np.bool_],
+    x: Mapping[str, Array],
+    u: Mapping[str, Array],
+    *,
+    after: dict[str, Array],
+    outputs: dict[str, Array],
+) -> None:
+    """Put the answers of a surrogate's reference for some ``instances`` (bool) into ``after`` and ``outputs``."""
+    if surrogate.instances:
+        raise DomainError(
+            "a reference cannot be asked for instances with parameters of their own",
+            remedy="certify a wider domain",
+        )
+    assert surrogate.reference is not None
+    fields = {name: np.broadcast_to(values, instances.shape) for name, values in {**x, **u}.items()}
+    for index in map(tuple, np.argwhere(instances)):
+        here = {name: float(values[index]) for name, values in fields.items()}
+        events = events_of(surrogate.map, {name: [here[name]] for name in u}, begin={name: here[name] for name in x})
+        answer = surrogate.reference.respond(surrogate.parameters, surrogate.map, events)
+        before = {f"{name}_before": (EVENT, [here[name]]) for name in x}
+        surrogate.answers.append(events.drop_vars(list(before)).assign(before).merge(answer))
+        for part in (after, outputs):
+            for name, values in part.items():
+                values[index] = float(answer[name].values[0])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from claims.surrogates_cells import Loop
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
@@ -34,15 +34,8 @@ CELL = Surrogate(TIO2)
 ROLLOUTS = 60
 
 
-@dataclass(frozen=True)
-class Scalar:
-    """The published map in plain Python, event by event: a circuit that differs from the rate law; ``loose``: its own
-    error at the tolerances used."""
-
-    loose: float = 0.0
-    device: ParameterSet | None = None
-    engine = "python"
-    independent = False
+class Scalar(Loop):
+    """A circuit that differs from the rate law; ``loose``: its own error at the tolerances used."""
 
     @property
     def tolerances(self) -> dict[str, float]:
@@ -50,25 +43,6 @@ class Scalar:
 
     def tightened(self) -> Scalar:
         return Scalar()
-
-    def netlist(self, event_map: EventMap) -> str:
-        return ""
-
-    def subject(self, parameters: ParameterSet) -> str:
-        return f"a loop with {parameters.name}"
-
-    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
-        p, w, path, energy = parameters.resolved(), float(events["w_before"]), [], []
-        for v in events["amplitude"].values.tolist():
-            if v < -p.theta_p:
-                w = min(w + (1.0 - w) ** p.gamma_p * math.expm1(-p.alpha_p * (v + p.theta_p)), 1.0)
-            elif v > p.theta_n:
-                w = max(w - (w**p.gamma_n if w > 0.01 else 1.0) * math.expm1(p.alpha_n * (v - p.theta_n)), 0.0)
-            path.append(w + self.loose)
-            energy.append(v * v * p.g_max * w)
-        read = p.g_max * (np.array(path) * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
-        columns = {"w": np.array(path), "conductance": read, "energy": np.array(energy)}
-        return xr.Dataset({name: (EVENT, values) for name, values in columns.items()})
 
 
 @pytest.fixture(scope="module")

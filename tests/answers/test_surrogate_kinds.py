@@ -159,6 +159,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     crossbar.program(1, np.array([-1.0, 0.0, 1.0]))
     assert np.all(np.diff(crossbar.weight[:, 1]) > 0.0)
     assert main(["surrogate", "check", str(file), "--pulses", "60"]) == 0
+    assert main(["surrogate", "show", str(file), "--figure", str(tmp_path / "rc.png")]) == 0  # events are kept
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2
     assert "is not there any more; give it as --against FILE.toml" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import MappingProxyType
 
@@ -179,8 +180,9 @@ def test_bad_neurons(
 @pytest.mark.slow
 def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "neuron.npz"
+    figures = [tmp_path / "trained.png", tmp_path / "checked.png"]
     words = ["--most-samples", "200", "--pulses", "100", "--limit", "latency=50%", "--limit", "energy=50%"]
-    code = main(["surrogate", "train", "ecram_feedback_stp", "-o", str(file), *words])
+    code = main(["surrogate", "train", "ecram_feedback_stp", "-o", str(file), *words, "--figure", str(figures[0])])
     shown = capsys.readouterr().out
     assert "trains of random spikes through the circuit of ecram_feedback_stp" in shown
     made = load(file)
@@ -188,5 +190,12 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert made.certificate.errors["spikes"].max <= 0.05  # two trains to learn from
     assert made.certificate.errors["u"].max < 0.005
     assert code == (1 if made.certificate.broken else 0)
-    assert main(["surrogate", "check", str(file)]) == 2
-    assert "is held against whole trains; train it again with another --seed" in capsys.readouterr().err
+    again = main(["surrogate", "check", str(file), "--pulses", "100", "--json", "--figure", str(figures[1])])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["check"]["seed"], told["check"]["pulses"]) == ("1", 100)
+    assert told["check"]["data"] != told["certificate"]["data"] == made.certificate.data  # fresh trains
+    assert told["check"]["limits"] == told["certificate"]["limits"]
+    assert again == (0 if told["passed"] else 1)
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+    assert main(["surrogate", "check", str(file), "--against", "integration"]) == 2
+    assert "has no equations" in capsys.readouterr().err

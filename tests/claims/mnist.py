@@ -17,7 +17,8 @@ from claims.base import Claim, Figures, Report
 from cosim.data import datasets
 from cosim.network.images import ImageSet, ImageTask, load_images
 from cosim.network.run import run_network
-from cosim.network.systems.vdsp import VdspSettings, VdspSystem
+from cosim.network.systems.vdsp import VdspSystem
+from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.parameters import ParameterSet
 from cosim.resources import find
 from cosim.surrogate.model import Surrogate

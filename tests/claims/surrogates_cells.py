@@ -47,15 +47,17 @@ PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Loop:
-    """The published map of a threshold memristor in plain Python, event by event."""
+    """The published map of a threshold memristor in plain Python, event by event; ``loose``: an error of its states."""
 
+    loose: float = 0.0
     device: ParameterSet | None = None
     engine = "python"
     independent = False
-    tolerances: dict[str, float] = None  # type: ignore[assignment]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tolerances", {})
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """It has none."""
+        return {}
 
     def netlist(self, event_map: EventMap) -> str:
         """There is none."""
@@ -73,7 +75,7 @@ class Loop:
                 w = min(w + (1.0 - w) ** p.gamma_p * math.expm1(-p.alpha_p * (v + p.theta_p)), 1.0)
             elif v > p.theta_n:
                 w = max(w - (w**p.gamma_n if w > 0.01 else 1.0) * math.expm1(p.alpha_n * (v - p.theta_n)), 0.0)
-            path.append(w)
+            path.append(w + self.loose)
             energy.append(v * v * p.g_max * w)
         read = p.g_max * (np.array(path) * (1.0 - 1.0 / p.ratio) + 1.0 / p.ratio)
         columns = {"w": np.array(path), "conductance": read, "energy": np.array(energy)}

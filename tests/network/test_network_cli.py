@@ -9,7 +9,8 @@ import pytest
 from cosim.cli.app import main
 from cosim.errors import InputError
 from cosim.network.images import ImageTask, load_images
-from cosim.network.systems.vdsp import VdspSystem, vdsp_preset
+from cosim.network.systems.vdsp import VdspSystem
+from cosim.network.systems.vdsp_settings import vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.model import Surrogate

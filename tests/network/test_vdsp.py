@@ -12,7 +12,8 @@ from cosim.network.crossbar import Crossbar
 from cosim.network.images import BATCH, ImageSet, ImageTask, load_images
 from cosim.network.plasticity import PostSpike, Vdsp, default_scales
 from cosim.network.run import run_network
-from cosim.network.systems.vdsp import VdspNetwork, VdspSettings, VdspSystem, vdsp_preset
+from cosim.network.systems.vdsp import VdspNetwork, VdspSystem
+from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
 from cosim.parameters import ParameterSet
 from cosim.surrogate.model import Surrogate
 

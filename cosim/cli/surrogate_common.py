@@ -1,0 +1,153 @@
+"""What the verbs of ``cosim surrogate`` share: options, references, and what they print of a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cosim import units
+from cosim.cli.paths import figure_file
+from cosim.errors import InputError
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import EventMap
+    from cosim.surrogate.base import Certificate
+    from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.neuron_bench import TrainedNeuron
+    from cosim.surrogate.references import Reference
+
+SPIKES = 100  # of a train through a neuron
+EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
+LIMIT = (
+    "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
+    "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
+)
+REFERENCE = (
+    "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
+    "extraction is then not tested."
+)
+AGAINST = (
+    "ngspice; integration: the device's own equations by scipy, which need no simulator; or a bench (a shipped one's "
+    "name, or FILE.toml) that declares a map with the fields of the device's."
+)
+Stored = Annotated[Path, typer.Argument(help="A surrogate (.npz).")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
+Drawing = Annotated[
+    Path | None, typer.Option(callback=figure_file, help="Write the comparison as a figure (.png, .svg, .pdf).")
+]
+
+
+def verdict(certificate: Certificate, *, indent: str = "") -> None:
+    """Print whether it passes."""
+    print(indent + ("fails: " + "; ".join(certificate.broken) if certificate.broken else "passes"))
+
+
+def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
+    """Print its certificate and its speed, and draw ``figure``."""
+    from cosim.surrogate.certify import updates_per_second
+
+    assert surrogate.certificate is not None
+    for line in surrogate.certificate.lines():
+        print(indent + line)
+    ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
+    print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
+    if figure is not None:
+        drawn(surrogate, held, figure)
+        print(f"{indent}figure      {figure}")
+
+
+def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
+    """Write the comparison with ``held`` as a figure."""
+    from cosim.report.style import save
+    from cosim.report.surrogate_figures import overview
+
+    assert surrogate.certificate is not None
+    save(overview(held, title=f"Surrogate against {surrogate.certificate.against}"), figure)
+
+
+def neuron_shown(made: TrainedNeuron, figure: Path | None, *, indent: str = "") -> Certificate:
+    """Print a neuron's certificate, and draw its held-out trains into ``figure``."""
+    certificate = made.surrogate.certificate
+    assert certificate is not None
+    for line in certificate.lines():
+        print(indent + line)
+    if figure is not None:
+        neuron_drawn(made, figure)
+        print(f"{indent}figure      {figure}")
+    return certificate
+
+
+def neuron_drawn(made: TrainedNeuron, figure: Path) -> None:
+    """Write the held-out trains as a figure."""
+    from cosim.report.style import save
+    from cosim.report.surrogate_figures import neuron_overview
+
+    assert made.surrogate.certificate is not None
+    title = f"Surrogate against {made.surrogate.certificate.against}"
+    save(neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title), figure)
+
+
+def trains_of(events: int) -> int:
+    """How many trains of `SPIKES` input spikes make so many events; at least one."""
+    return max(round(events / SPIKES), 1)
+
+
+def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:
+    """The reference's updates per second in a long train, in words, beside ``ours`` (1/s)."""
+    if seconds_per_pulse is None:
+        return "too few pulses in the reference to tell its speed"
+    return f"{1.0 / seconds_per_pulse:.3g} in the reference without its start-up: {ours * seconds_per_pulse:.3g} x"
+
+
+def map_of_law(law: str) -> str:
+    """The map of a closed pulse by its law's name; raises `UnknownName`."""
+    from cosim.errors import UnknownName
+
+    maps = {"rate": "pulse", "published": "published"}
+    if law not in maps:
+        raise UnknownName("law", law, maps)
+    return maps[law]
+
+
+def shares_of(option: str, given: list[str] | None) -> dict[str, float]:
+    """What an option that may be repeated gives as NAME=SHARE. Raises `InputError`."""
+    found = {}
+    for entry in given or ():
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise InputError(f"{option} {entry!r} has no value", remedy=f"write e.g. {option} {EXAMPLE[option]}")
+        found[name.strip()] = units.parse(value, "1")
+    return found
+
+
+@contextmanager
+def opened(event_map: EventMap, against: str, reference: str) -> Iterator[Reference]:
+    """What a map is held against, by its name; its simulator, if any, is closed at the end."""
+    from cosim import resources
+    from cosim.bench.testbench import Testbench
+    from cosim.cli.sets import load_set
+    from cosim.engines.registry import open_simulator
+    from cosim.errors import UnknownName
+    from cosim.surrogate.bench_reference import BenchReference
+    from cosim.surrogate.references import Equations, reference_for
+
+    device = load_set(reference, device=event_map.device.name) if reference else None
+    if against == "integration":
+        yield Equations(device=device)
+        return
+    bench = None
+    if against != "ngspice":
+        known = [path.stem for path in resources.listing("netlists", ".toml")]
+        if not against.endswith(".toml") and against not in known:
+            raise UnknownName("reference", against, ("ngspice", "integration", *known))
+        bench = Testbench.load(against)
+    with open_simulator() as simulator:
+        if bench is not None:
+            yield BenchReference(bench, simulator, device=device)
+        else:
+            yield reference_for(event_map, simulator, device=device)
