@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpttrf, dpttrs
 
 from cosim.devices.base import Array, DeviceModel, Values
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 
 # Voltages over the cells (..., m, n) V to their currents A; what it does with one cell does not depend on the others.
 CellCurrent = Callable[[Array], Array]
@@ -143,12 +143,15 @@ class _Lines:
         return solve
 
 
-def cell_current(device: DeviceModel, state: Values, p: Values) -> CellCurrent:
-    """The current through a device's first electrical port, in the given states; every other port is held at zero.
+def cell_current(device: DeviceModel, state: Values, p: Values, *, port: str = "") -> CellCurrent:
+    """The current through an electrical port of a device, in the given states; every other port is held at zero.
 
     Args:
         device: any with an electrical port.
         state, p: its states and parameters, each a scalar or (m, n).
+        port: between row and column; may be left out where there is one electrical port only.
+
+    Raises `InputError` where the port is not named and there are several, `UnknownName` where it is another one.
 
     >>> import numpy as np
     >>> p = cosim.ParameterSet.load("tio2").resolved()
@@ -156,11 +159,19 @@ def cell_current(device: DeviceModel, state: Values, p: Values) -> CellCurrent:
     >>> current(np.full((4, 3), 0.1)).shape
     (4, 3)
     """
-    first = next(port.name for port in device.ports if port.nature == "electrical")
-    held = {port.name: 0.0 for port in device.ports}
+    electrical = [entry.name for entry in device.ports if entry.nature == "electrical"]
+    if port and port not in electrical:
+        raise UnknownName(f"electrical port of {device.name}", port, electrical)
+    if not port and len(electrical) != 1:
+        raise InputError(
+            f"{device.name} has the electrical ports {', '.join(electrical) or '(none)'}",
+            remedy="name the one between row and column (port=...)",
+        )
+    between = port or electrical[0]
+    held = {entry.name: 0.0 for entry in device.ports}
 
     def current(v: Array) -> Array:
-        found = device.through({**held, first: v}, state, p)[first]
+        found = device.through({**held, between: v}, state, p)[between]
         return np.asarray(np.broadcast_to(found, v.shape), dtype=float)
 
     return current

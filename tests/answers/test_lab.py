@@ -401,3 +401,15 @@ def test_a_noisy_read_voltage_beside_a_stepped_gate_is_no_family(tmp_path):
     read = 0.1 * (1.0 + 5e-3 * rng(12).standard_normal(60))
     path.write_text("t (s),VD (V),VG (V),ID (A)\n" + rows(t, read, gate, 1e-6 * (1.0 + gate) * read))
     assert not [part for part in recognise(path) if part.where]
+
+
+@pytest.mark.parametrize("mark", ["#", "%"])
+def test_a_header_behind_a_comment_mark_gives_columns_and_units(mark, tmp_path):
+    t = np.linspace(0.0, 9.0, 30)
+    path = tmp_path / "a.txt"
+    path.write_text(
+        f"{mark} made by a script\n{mark} time[s]\tI[nA]\n" + rows(t, 5.0 + 5.0 * np.exp(-t)).replace(",", "\t")
+    )
+    (part,) = recognise(path)
+    assert part.shape == "retention"
+    assert part.curve.measured[0] == pytest.approx(10e-9, rel=1e-6)

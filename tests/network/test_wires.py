@@ -92,6 +92,20 @@ def test_a_registered_device_gives_its_cells_currents() -> None:
     assert np.all(found.cell_voltage < 0.2)
 
 
+def test_a_device_with_several_ports_needs_the_one_between_row_and_column_named() -> None:
+    device = cosim.device("ecram")
+    p = cosim.ParameterSet.load("ecram:fast").resolved()
+    state = cosim.Values({**device.initial(p), "w": np.full((2, 3), 0.4)})
+    with pytest.raises(InputError, match=r"has the electrical ports gate, channel; name the one"):
+        cell_current(device, state, p)
+    with pytest.raises(InputError, match="did you mean"):
+        cell_current(device, state, p, port="channels")
+    current = cell_current(device, state, p, port="channel")
+    np.testing.assert_allclose(
+        current(np.full((2, 3), 0.01)) / 0.01, device.readout(state, p)["conductance"], rtol=1e-6
+    )
+
+
 def test_a_crossbar_reads_through_wires() -> None:
     crossbar = Crossbar(cosim.Surrogate(cosim.ParameterSet.load("tio2")), np.full((8, 4), 0.6))
     seen = crossbar.wired(Wires(10.0, 10.0))

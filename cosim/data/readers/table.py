@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosim.data.readers import cells as text
-from cosim.data.readers.tables import Layout, TextRow, TextTable, positions, unit_named
+from cosim.data.readers.tables import Layout, TextRow, TextTable, in_title, positions, unit_named
 from cosim.errors import DataError, UnknownName, Where
 
 
@@ -125,7 +125,7 @@ def _untagged(rows: list[TextRow], remarks: list[TextRow], file: Path, layout: L
             missed = next((n for n in names if guess is None or not positions(guess.cells, n)), names[0])
             raise UnknownName("column", missed, columns, where=Where(file))
     else:
-        guess = _first_header(rows, layout)
+        guess = _first_header(rows, layout) or _remarked(rows, remarks)
         heads = [guess, *(row for row in rows if row.line > guess.line and row.cells == guess.cells)] if guess else []
     if not heads:
         wanted = _asked(None, layout, rows)
@@ -134,6 +134,14 @@ def _untagged(rows: list[TextRow], remarks: list[TextRow], file: Path, layout: L
     # A header without a number below it belongs to a preamble, or to the rows above it.
     headed = [r for r in _under(heads, rows) if any(_has_number(row, _asked(r.header, layout, rows)) for row in r.rows)]
     return _under([r.header for r in headed if r.header is not None] or heads[-1:], rows)
+
+
+def _remarked(rows: Sequence[TextRow], remarks: Sequence[TextRow]) -> TextRow | None:
+    """The comment above the first row that names as many columns, one with its unit at least; None where none does."""
+    above = [row for row in remarks if row.line < rows[0].line]
+    if not above or len(above[-1].cells) != _common_width(rows) or any(map(text.is_number, above[-1].cells)):
+        return None
+    return above[-1] if any(in_title(cell)[1] for cell in above[-1].cells) else None
 
 
 def _under(heads: Sequence[TextRow], rows: Sequence[TextRow]) -> list[Record]:
