@@ -129,7 +129,8 @@ def fit(
     if auto:
         if together or profile or allow or posterior:
             raise InputError(
-                "--together, --profile, --posterior and --allow need a recipe", remedy="leave them out, or --auto"
+                "--together, --profile, --posterior and --allow need a recipe",
+                remedy="leave them out; --auto -o FOLDER writes recipes to go on with",
             )
         _auto(given, job, sweep_rate)
     else:

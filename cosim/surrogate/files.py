@@ -62,7 +62,11 @@ def read_npz(path: str | Path, *, kind: str) -> dict[str, NDArray[Any]]:
             raise MissingFile(f"there is no {kind} {path}", remedy="check the path")
         with open_plain(path, kind=kind) as handle:
             if not zipfile.is_zipfile(handle):
-                raise InputError(f"this is not a {kind}", where=Where(path), remedy="a .npz file is asked for")
+                raise InputError(
+                    f"this is not a {kind}",
+                    where=Where(path),
+                    remedy="take a whole .npz file: this one is cut short or of another kind",
+                )
             _require_small(handle, Path(path), kind)
             with np.load(handle, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}

@@ -137,6 +137,15 @@ class VdspSystem(System):
                 f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images with read-out "
                 f"{found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
+            if silent := sum(row[-1] for row in found.confusion):
+                out.append(f"            no output neuron fired on {silent} of them, which count as wrong")
+            if "seen_through_wires" in found:
+                seen = found.seen_through_wires
+                out.append(
+                    f"            through wires of {self.settings.wires.row:g} Ohm a segment a cell is seen with "
+                    f"{100 * seen['mean']:.1f} % of its conductance, the farthest with {100 * seen['least']:.1f} %; "
+                    "learned without them"
+                )
             if "spice_check" in found:
                 out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
@@ -187,11 +196,16 @@ class VdspRun:
         reading, seen = self._read()
         checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
         trained = np.any(crossbar.w != self._untouched, axis=0)
+        cost = {}
+        if self.system.settings.wires is not None:
+            share = seen / crossbar.weight
+            cost = {"seen_through_wires": {"mean": float(share.mean()), "least": float(share.min())}}
         return (
             {
                 **reading.to_dict(),
                 "spikes_per_image": list(self._spikes),
                 "programming_pulses": crossbar.pulses,
+                **cost,
                 **checked,
             },
             {
