@@ -139,7 +139,7 @@ class VdspSystem(System):
             )
             if silent := sum(row[-1] for row in found.confusion):
                 out.append(f"            no output neuron fired on {silent} of them, which count as wrong")
-            if "seen_through_wires" in found:
+            if self.settings.wires is not None and "seen_through_wires" in found:
                 seen = found.seen_through_wires
                 out.append(
                     f"            through wires of {self.settings.wires.row:g} Ohm a segment a cell is seen with "
