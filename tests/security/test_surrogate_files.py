@@ -21,12 +21,11 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_what_asks_for_too_much_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from claims.bombs import MAKERS
-    from cosim.surrogate import model
 
     def greedy(*_: object) -> None:
         raise MemoryError
 
     MAKERS["correction_degree"](tmp_path / "x.npz")
-    monkeypatch.setattr(model.Surrogate, "rebuilt", greedy)
+    monkeypatch.setattr("cosim.surrogate.document.rebuilt", greedy)
     with pytest.raises(InputError, match="more memory than there is"):
         files.load(tmp_path / "x.npz")
