@@ -21,6 +21,7 @@ from cosim.export.losses import losses
 from cosim.export.registry import target_named
 from cosim.files import write_atomic
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.named import require_plain
 
 FORMAT, VERSION = "cosim export", 1
 TIME = 600.0  # seconds that a check may take
@@ -56,8 +57,9 @@ def export_surrogate(
         uncertified: take a surrogate without a certificate, or one that misses its limits.
 
     Raises:
-        UnknownName: for a target that there is not. InputError: for a surrogate without a certificate, and for a folder
-        that holds something else. EmitError: for a map that the target cannot express.
+        UnknownName: for a target that there is not. InputError: for a surrogate without a certificate, for names that
+        could become code in the files (`cosim.surrogate.named`), and for a folder that holds something else. EmitError:
+        for a map that the target cannot express.
 
     >>> from cosim.surrogate.references import Equations
     >>> cell, held_out = cosim.train(cosim.ParameterSet.load("tio2"), Equations(), pulses=100)
@@ -66,6 +68,7 @@ def export_surrogate(
     ['LOSSES.md', 'check.py', 'export.json', 'golden.json']
     """
     chosen, folder = target_named(target), Path(path)
+    require_plain(surrogate)
     certificate = surrogate.certificate
     if not uncertified and (certificate is None or certificate.broken):
         why = "has no certificate" if certificate is None else f"misses its limits ({'; '.join(certificate.broken)})"
