@@ -20,7 +20,7 @@ from cosim.emit.veriloga import module
 from cosim.errors import InputError
 from cosim.export import golden
 from cosim.export.names import TARGETS
-from cosim.export.write import export_surrogate
+from cosim.export.write import checked, export_surrogate
 from cosim.parameters import ParameterSet
 from cosim.surrogate import model, named
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
@@ -150,3 +150,62 @@ def test_free_text_stays_on_one_line() -> None:
 
     for text in (subcircuit(Odd()), module(Odd())):
         assert not [line for line in text.splitlines() if line.startswith((".control", "shell"))]
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    """An export to numpy."""
+    return export_surrogate(plain(), "numpy", tmp_path / "out", uncertified=True, events=2).folder
+
+
+@pytest.mark.parametrize("name", ["check.py", "loader.py", "golden.json", "surrogate.npz"])
+def test_a_changed_file_is_not_run(name: str, exported: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    with (exported / name).open("ab") as file:
+        file.write(f"\nimport pathlib; pathlib.Path({str(ran)!r}).touch()\n".encode())
+    with pytest.raises(InputError, match=rf"{name} has changed since it was exported, and nothing was run"):
+        checked(exported)
+    (exported / name).unlink()
+    with pytest.raises(InputError, match=f"lacks {name}"):
+        checked(exported)
+    assert not ran.exists()
+
+
+def test_what_else_lies_in_the_folder_is_not_run(exported: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    for name in ("numpy.py", "sitecustomize.py", "warnings.py"):
+        (exported / name).write_text(f"import pathlib; pathlib.Path({str(ran)!r}).touch()\n")
+    assert max(checked(exported)["difference"].values()) < 1e-12
+    assert not ran.exists()
+
+
+def test_an_export_leaves_nothing_of_an_older_one(exported: Path) -> None:
+    (exported / "notes.txt").write_text("mine")
+    made = export_surrogate(plain(), "spice", exported, uncertified=True, events=2)
+    assert {path.name for path in exported.iterdir()} == {*made.files, "notes.txt"}
+    assert not list(exported.glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mine", "[]", "{}", '{"format": "cosim export", "version": 1}',
+        '{"format": "another", "version": 1, "files": {"check.py": "0"}}',
+        '{"format": "cosim export", "version": 1, "files": ["check.py"]}',
+        '{"format": "cosim export", "version": 1, "files": {"../check.py": "0"}}',
+        '{"format": "cosim export", "version": 1, "files": {"..": "0"}}',
+    ],
+)  # fmt: skip
+def test_a_foreign_folder_is_left_as_it_is(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for path in (folder / "check.py", tmp_path / "check.py"):
+        path.write_text("mine")
+    (folder / "export.json").write_text(text)
+    with pytest.raises(InputError, match=r"export\.json is not the description of an export by this cosim"):
+        export_surrogate(plain(), "numpy", folder, uncertified=True, events=2)
+    with pytest.raises(InputError, match=r"export\.json is not the description"):
+        checked(folder)
+    assert {path.name for path in folder.iterdir()} == {"check.py", "export.json"}
+    assert (folder / "check.py").read_text() == (tmp_path / "check.py").read_text() == "mine"
+    assert (folder / "export.json").read_text() == text
