@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 import cosim
+from claims.exports import REFUSED, SUBJECTS, require_expected
+from cosim import resources
 from cosim.devices.maps import Field
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import InputError
-from cosim.export import golden
+from cosim.export import aihwkit, golden
 from cosim.export.names import TARGETS
 from cosim.export.write import checked, export_surrogate
 from cosim.parameters import ParameterSet
@@ -209,3 +211,49 @@ def test_a_foreign_folder_is_left_as_it_is(text: str, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"check.py", "export.json"}
     assert (folder / "check.py").read_text() == (tmp_path / "check.py").read_text() == "mine"
     assert (folder / "export.json").read_text() == text
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Each target with each subject of the claim."""
+    return [(target, " ".join(subject)) for target in TARGETS for subject in SUBJECTS]
+
+
+def test_what_imports_and_what_is_refused_is_what_the_claim_pins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "SHORT", 2)
+    monkeypatch.setattr(aihwkit, "CANDIDATES", 21)
+    monkeypatch.setattr(aihwkit, "NODES", 5)
+    surrogates = {
+        " ".join(subject): cosim.Surrogate(ParameterSet.load(subject[0]).for_device(subject[1]), subject[2])
+        for subject in SUBJECTS
+    }
+    refused = {}
+    for target, subject in pairs():
+        try:
+            export_surrogate(surrogates[subject], target, tmp_path / target / subject, uncertified=True, events=1)
+        except InputError as error:
+            refused[target, subject] = str(error)
+    require_expected(set(pairs()) - refused.keys(), refused)
+
+
+def test_the_record_is_of_the_pairs_that_the_claim_pins() -> None:
+    figures = json.loads((resources.folder("fits") / "results" / "exports.json").read_text())["figures"]
+    refused = {(entry["target"], entry["subject"]): entry["why"] for entry in figures["refused"]}
+    require_expected({(row["target"], row["subject"]) for row in figures["rows"]}, refused)
+    assert {row.get("code") for row in figures["rows"] if row["target"] == "brian2"} == {"numpy"}  # as its help says
+
+
+def test_the_claim_fails_where_a_pair_is_missing_new_or_refused_for_another_reason() -> None:
+    imported, refused = set(pairs()) - REFUSED.keys(), dict(REFUSED)
+    require_expected(imported, refused)
+    first, barred = ("numpy", "tio2 threshold_memristor pulse"), next(iter(REFUSED))
+    for wrong in (
+        (imported - {first}, refused),
+        (imported - {first}, {**refused, first: "something"}),
+        (imported | {barred}, {pair: why for pair, why in refused.items() if pair != barred}),
+        (imported | {("matlab", "x")}, refused),
+        (imported, {**refused, barred: "another reason"}),
+    ):
+        with pytest.raises(InputError, match=r" (is imported|is refused because .*), and was "):
+            require_expected(*wrong)
