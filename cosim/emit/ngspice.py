@@ -34,8 +34,8 @@ def capacitance(state: State) -> float:
 def _header(device: DeviceModel, name: str, values: Mapping[str, float]) -> list[str]:
     defaults = " ".join(f"{entry.name}={float(values[entry.name])!r}" for entry in device.params)
     return [
-        f"* {device.title}",
-        f"* Source: {device.source}. Written by cosim from the device's equations; do not edit.",
+        f"* {' '.join(device.title.split())}",
+        f"* Source: {' '.join(device.source.split())}. Written by cosim from the device's equations; do not edit.",
         f".subckt {name} {' '.join(device.nodes)} params: {defaults}",
     ]
 

@@ -48,8 +48,8 @@ def module(device: DeviceModel, name: str | None = None) -> str:
         assignments.append(f"        t{number} = {render(node, _write, memo)};")
         memo[id(node)] = f"t{number}"  # users refer to the variable
     lines = [
-        f"// {device.title}",
-        f"// Source: {device.source}. Written by cosim from the device's equations; do not edit.",
+        f"// {' '.join(device.title.split())}",
+        f"// Source: {' '.join(device.source.split())}. Written by cosim from the device's equations; do not edit.",
         '`include "disciplines.vams"',
         "",
         f"module {name}({', '.join(device.nodes)});",

@@ -1,7 +1,8 @@
 """Brian2: the map as the code of synapses, run at each spike of one side.
 
 All quantities are numbers in SI units: the graph has no room for units inside. Brian2's language has no choice between
-two values; the file brings one, for its targets numpy, Cython and C++.
+two values; the file brings one. The recorded checks ran in Brian2's code target numpy; the file brings the functions
+for Cython and C++ too, which no recorded check has run.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ Written by cosim.
     made.{state} = 0.5
 
 Every quantity is a number in SI units: {units}. ``inputs`` are Brian2 expressions, evaluated at each spike.
+Checked with Brian2's code target numpy, ``brian2.prefs.codegen.target = "numpy"``; Cython and C++ were not.
 """
 
 import numpy as np

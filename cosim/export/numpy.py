@@ -20,6 +20,7 @@ from cosim.emit.numba import assignments
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating
 from cosim.export.program import Program, program
+from cosim.surrogate.named import one_line
 
 VERSIONS = "numpy >= 1.22"
 TEXT: Mapping[str, str] = MappingProxyType(
@@ -265,7 +266,7 @@ def write(draft: Draft) -> Files:
     nominal = surrogate.parameters.resolved()
     own = [name for name in sorted({*deviating(surrogate), *surrogate.instances}) if name in found.parameters]
     text = HEAD.format(
-        title=model.title, map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
+        title=one_line(model.title), map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
         fingerprint=surrogate.fingerprint()[:12], version=__version__, own=", ".join(own) or "none",
         states=", ".join(f'"{name}": ...' for name in event_map.states),
         inputs=", ".join(f'"{name}": ...' for name in event_map.inputs),

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +20,13 @@ from cosim.export.base import CHECK, Draft, Target
 from cosim.export.golden import Golden, golden
 from cosim.export.losses import losses
 from cosim.export.registry import target_named
-from cosim.files import write_atomic
+from cosim.files import read_plain, write_atomic
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.named import require_plain
 
 FORMAT, VERSION = "cosim export", 1
+ABOUT = "export.json"
+LARGEST = 1 << 30  # bytes of a file of an export
 TIME = 600.0  # seconds that a check may take
 
 
@@ -51,13 +55,14 @@ def export_surrogate(
     Args:
         surrogate: with a certificate whose limits it keeps.
         target: which program, e.g. "numpy"; `cosim surrogate export --help` lists them.
-        path: of the folder; files of an older export in it are replaced.
+        path: of the folder; an older export in it is replaced: the files that its `export.json` lists go.
         seed, events: of the golden events beside it.
         uncertified: take a surrogate without a certificate, or one that misses its limits.
 
     Raises:
-        UnknownName: for a target that there is not. InputError: for a surrogate without a certificate, and for a folder
-        that holds something else. EmitError: for a map that the target cannot express.
+        UnknownName: for a target that there is not. InputError: for a surrogate without a certificate, for names that
+        could become code in the files (`cosim.surrogate.named`), and for a folder that holds something else. EmitError:
+        for a map that the target cannot express.
 
     >>> from cosim.surrogate.references import Equations
     >>> cell, held_out = cosim.train(cosim.ParameterSet.load("tio2"), Equations(), pulses=100)
@@ -66,6 +71,7 @@ def export_surrogate(
     ['LOSSES.md', 'check.py', 'export.json', 'golden.json']
     """
     chosen, folder = target_named(target), Path(path)
+    require_plain(surrogate)
     certificate = surrogate.certificate
     if not uncertified and (certificate is None or certificate.broken):
         why = "has no certificate" if certificate is None else f"misses its limits ({'; '.join(certificate.broken)})"
@@ -74,8 +80,9 @@ def export_surrogate(
         )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file", remedy="name a folder for the export")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "export.json").is_file():
-        raise InputError(f"{folder} holds something that is not an export", remedy="name another folder")
+    older: frozenset[str] = frozenset()
+    if folder.is_dir() and any(folder.iterdir()):
+        older = frozenset({ABOUT, *_described(folder)["files"]})
     name = re.sub(r"\W", "_", f"{surrogate.device}_{surrogate.name}")
     own, levels = "instances" in chosen.keeps, chosen.levels(surrogate)
     draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own, levels=levels))
@@ -86,7 +93,9 @@ def export_surrogate(
     written["LOSSES.md"] = _losses_page(surrogate, chosen, lost)
     content = {name: text.encode() if isinstance(text, str) else text for name, text in written.items()}
     about = _about(surrogate, chosen, lost, content)
-    content["export.json"] = (json.dumps(about, indent=1, allow_nan=False) + "\n").encode()
+    content[ABOUT] = (json.dumps(about, indent=1, allow_nan=False) + "\n").encode()
+    for file in older:  # none of an older export stays beside the new one
+        (folder / file).unlink(missing_ok=True)
     for file, data in content.items():
         write_atomic(folder / file, data)
     return Export(chosen, folder, tuple(sorted(content)), tuple(lost), made)
@@ -127,6 +136,42 @@ def _losses_page(surrogate: Surrogate, target: Target, lost: list[str]) -> str:
     return "\n".join(lines)
 
 
+def _described(folder: Path) -> dict[str, Any]:
+    """What the ``export.json`` of ``folder`` says. Raises `InputError` for a folder that cosim did not write.
+
+    Its files are names without a path: nothing outside the folder is read or deleted.
+    """
+    remedy = "name another folder"
+    path = folder / ABOUT
+    if not path.is_file() or path.is_symlink():
+        raise InputError(f"{folder} holds something that is not an export", remedy=remedy)
+    try:
+        found = json.loads(read_plain(path, limit=LARGEST, kind="description of an export"))
+        told, files = (found["format"], found["version"]), found["files"]
+        known = told == (FORMAT, VERSION) and all(isinstance(digest, str) for digest in files.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        known, files = False, {}
+    if not known or any(
+        name != Path(name).name or not name.isprintable() or name in ("", "..", ABOUT) for name in files
+    ):
+        raise InputError(f"{path} is not the description of an export by this cosim", remedy=remedy)
+    return dict(found)
+
+
+def _unchanged(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
+    """The listed files of an export. Raises `InputError` where one is missing or is not what was written."""
+    remedy = "export the surrogate again"
+    found = {}
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"the export in {folder} lacks {name}", remedy=remedy)
+        found[name] = read_plain(path, limit=LARGEST, kind="file of an export")
+        if hashlib.sha256(found[name]).hexdigest() != digest:
+            raise InputError(f"{path} has changed since it was exported, and nothing was run", remedy=remedy)
+    return found
+
+
 def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[str, Any]:
     """Import an export in its target and run its golden events.
 
@@ -138,19 +183,29 @@ def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[
         ``version`` of the target, ``events`` and ``difference`` by state and output, as shares of full scale.
 
     Raises:
-        MissingFile: for a folder without an export. EngineMissing: where the target is not installed there.
+        MissingFile: for a folder without an export. InputError: for a file that is not what was exported; nothing runs.
+        EngineMissing: where the target is not installed there.
         SimulationError: where the check fails or takes too long.
     """
     folder = Path(folder).resolve()
-    if not (folder / "export.json").is_file():
+    if not (folder / ABOUT).is_file():
         raise MissingFile(f"there is no export in {folder}", remedy="make one with 'cosim surrogate export'")
-    target = target_named(json.loads((folder / "export.json").read_text(encoding="utf-8"))["target"])
-    if target.check is not None:
-        return dict(target.check(folder))
+    about = _described(folder)
+    target = target_named(str(about["target"]))
+    content = _unchanged(folder, about["files"])
+    # Only what was verified runs: not what else lies in the folder, where Python would look for modules first.
+    with tempfile.TemporaryDirectory(prefix="cosim-check-") as place:
+        for name, data in content.items():
+            (Path(place) / name).write_bytes(data)
+        return dict(target.check(Path(place))) if target.check is not None else _run(folder, Path(place), python)
+
+
+def _run(folder: Path, place: Path, python: str | Path) -> dict[str, Any]:
+    """What ``check.py`` of the copy in ``place`` prints."""
     try:
         done = subprocess.run(
-            [str(Path(python).absolute()), "-P", str(folder / CHECK)],
-            cwd=folder,
+            [str(Path(python).absolute()), "-P", str(place / CHECK)],
+            cwd=place,
             capture_output=True,
             text=True,
             timeout=TIME,

@@ -45,6 +45,7 @@ from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law
+from cosim.surrogate.named import require_plain
 from cosim.surrogate.pulse_kernel import PulseKernel
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Surrogate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "map", self._found_map())
         object.__setattr__(self, "name", self.map.name)
+        require_plain(self)
         if self.policy not in POLICIES:
             raise UnknownName("policy outside the domain", self.policy, POLICIES)
         if self.policy == "ask" and self.reference is None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,22 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Equations
 from cosim.surrogate.train import train
 
-# Parameter set, device and map; and what cannot go where, which a test of the exporter says in words.
+# Parameter set, device and map.
 SUBJECTS = (
     ("tio2", "threshold_memristor", "pulse"),
     ("hfo2", "cell_1t1r", "pulse"),
     ("slow", "ecram", "spike"),
     ("vteam_2015", "vteam", "pulse"),
 )
+# What cannot go where, by target and subject, and how the refusal begins; everything else is imported.
+_VTEAM, _ECRAM = "vteam_2015 vteam pulse", "slow ecram spike"
+REFUSED: Mapping[tuple[str, str], str] = {
+    ("spice", _VTEAM): "the map pulse of vteam is integrated, and has no block",
+    ("verilog-a", _VTEAM): "the map pulse of vteam is integrated, and has no block",
+    ("brian2", _VTEAM): "the map pulse of vteam is integrated, and a synapse's code holds closed maps",
+    ("torch", _VTEAM): "the map pulse of vteam is integrated, and a PyTorch module holds closed maps",
+    ("aihwkit", _ECRAM): "the map spike of ecram has 3 states and 1 inputs, and a device of aihwkit one weight",
+}
 SPREAD = {"threshold_memristor": {"theta_p": 0.05}}
 PULSES, EVENTS, SEED = 100, 40, 11
 # The oldest numpy that has wheels for cosim's Python, and is another than the tests': the loader is for both.
@@ -61,6 +70,18 @@ def surrogate_of(name: str, device: str, event: str) -> Surrogate:
     """A certified surrogate of a shipped set."""
     plain = Surrogate(ParameterSet.load(name).for_device(device), event)
     return train(plain, Equations(), pulses=PULSES, seed=SEED, spread=SPREAD.get(device, {}))[0]
+
+
+def require_expected(imported: Collection[tuple[str, str]], refused: Mapping[tuple[str, str], str]) -> None:
+    """Raises `InputError` unless exactly the pairs of target and subject in `REFUSED` were refused, for its reasons."""
+    every = {(name, " ".join(subject)) for name in TARGETS for subject in SUBJECTS}
+    for pair in sorted({*every, *imported, *refused, *REFUSED}):
+        why, wanted = refused.get(pair), REFUSED.get(pair)
+        fits = (why is None) == (wanted is None) and (why or "").startswith(wanted or "")
+        if pair not in every or not fits or (pair in imported) == (pair in refused):
+            expected = "is imported" if wanted is None else f"is refused because {wanted}"
+            found = f"was refused because {why}" if why else "was imported" if pair in imported else "was not tried"
+            raise InputError(f"{' of '.join(pair)} {expected}, and {found}", remedy="mend the export, or the claim")
 
 
 def measure(tell: Report) -> Figures:
@@ -97,6 +118,10 @@ def measure(tell: Report) -> Figures:
                     "target": name,
                 }
             )
+    require_expected(
+        {(row["target"], row["subject"]) for row in rows},
+        {(entry["target"], entry["subject"]): entry["why"] for entry in refused},
+    )
     figures: Figures = {}
     for name in TARGETS:
         of = [row["worst"] for row in rows if row["target"] == name]

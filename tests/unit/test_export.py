@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import subprocess
 import sys
@@ -46,6 +47,14 @@ def corrected() -> cosim.Surrogate:
     tables = {name: 0.1 * rng.standard_normal((2, 6)) for name in ("w", ENERGY)}
     ranges = np.array([[0.0, 1.0], [0.0, 3.0]])
     return plain.with_(correction=Correction(("w", "amplitude"), ("amplitude",), ranges, 2, tables))
+
+
+def changed(folder: Path, name: str, text: str) -> None:
+    """Another text of a file, with its digest in the description."""
+    (folder / name).write_text(text)
+    about = json.loads((folder / "export.json").read_text())
+    about["files"][name] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "export.json").write_text(json.dumps(about))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -163,10 +172,9 @@ def test_the_loader_keeps_to_the_domain(cell: cosim.Surrogate, tmp_path: Path) -
 def test_the_block_of_spice_gives_the_same(corrected: cosim.Surrogate, tmp_path: Path) -> None:
     made = export_surrogate(corrected, "spice", tmp_path / "out", uncertified=True, events=2)
     assert max(checked(made.folder)["difference"].values()) < made.target.tolerance[0]
-    damaged = made.folder / "golden.json"
-    text = json.loads(damaged.read_text())
+    text = json.loads((made.folder / "golden.json").read_text())
     text["train"]["after"]["w"][-1] += 0.01
-    damaged.write_text(json.dumps(text))
+    changed(made.folder, "golden.json", json.dumps(text))
     assert checked(made.folder)["difference"]["w"] == pytest.approx(0.01, rel=1e-3)
 
 
@@ -221,8 +229,8 @@ def test_the_steps_of_aihwkit_are_the_surrogates(cell: cosim.Surrogate, tmp_path
 
 def test_a_missing_package_is_named(cell: cosim.Surrogate, tmp_path: Path) -> None:
     made = export_surrogate(cell, "torch", tmp_path / "out", events=5)
-    check = made.folder / "check.py"
-    check.write_text(check.read_text().replace("import torch", "import no_such_torch"))
+    text = (made.folder / "check.py").read_text()
+    changed(made.folder, "check.py", text.replace("import torch", "import no_such_torch"))
     with pytest.raises(EngineMissing, match=r"No module named 'no_such_torch'; pip install 'torch>=2.0' 'numpy'"):
         checked(made.folder)
     with pytest.raises(MissingFile, match="there is no export in"):
