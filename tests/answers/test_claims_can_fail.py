@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from claims.mutations import MUTATIONS, RUN_AWAY, failures, laws
-from claims.surrogates_cells import Loop, covered, independent, independent_runs, verdict
+from claims.surrogate_targets import missed
+from claims.surrogates_cells import LIMITS, TARGETS, Loop, covered, independent, independent_runs, verdict
+from claims.surrogates_kinds import BENCHES, ERRORS, NEURONS, SURROGATE_KINDS
+from cosim.bench.events import BenchMap
 from cosim.devices.registry import device
 from cosim.parameters import ParameterSet
 from cosim.surrogate.certify import certify
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron_bench import LIMITS as OF_NEURONS
+from cosim.surrogate.neuron_bench import SPIKES
 
 
 def test_a_mutation_that_stops_every_bench_is_not_left_out_in_silence() -> None:
@@ -69,3 +74,39 @@ def test_intervals_that_are_too_narrow_are_not_said_to_hold() -> None:
     ]
     told = covered(narrow, fresh, label="loop")
     assert told["intervals_below_loop"] >= 2
+
+
+def test_a_neuron_is_asked_for_no_less_than_its_certificate_is() -> None:
+    for name in NEURONS:
+        assert SURROGATE_KINDS.limits[f"{name}_f1"] == (pytest.approx(1.0 - OF_NEURONS[SPIKES]), None)
+        for error in ("latency", "energy"):
+            assert SURROGATE_KINDS.limits[f"{name}_{error}_p95_percent"] == (None, 100.0 * OF_NEURONS[error])
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_state_and_output_of_a_bench_has_a_target(name: str) -> None:
+    event_map = BenchMap.load(name)
+    for entry in (*event_map.states, *event_map.outputs):
+        assert f"{name}_{entry}" in ERRORS
+    assert f"{name}_speed_up" in SURROGATE_KINDS.limits
+
+
+def test_a_target_that_is_missed_is_named_and_breaks_the_claim() -> None:
+    figures = {name: (low if low is not None else high or 7.0) for name, (low, high) in SURROGATE_KINDS.limits.items()}
+    assert SURROGATE_KINDS.judge(figures) == []
+    assert missed(figures, SURROGATE_KINDS.limits) == {}
+    figures |= {"delay_lif_f1": 0.965, "feedback_lif_latency_p95_percent": 2.4}
+    del figures["stc_dpi_state_max_percent"]  # the worst has no target, but is stated
+    assert len(SURROGATE_KINDS.judge(figures)) == 3
+    assert missed(figures, SURROGATE_KINDS.limits) == {
+        "delay_lif_f1": "0.965, target at least 0.98",
+        "feedback_lif_latency_p95_percent": "2.4, target at most 2",
+        "stc_dpi_state_max_percent": "not measured",
+    }
+
+
+def test_the_cell_is_held_to_its_targets_and_says_which_it_misses_without_a_claim() -> None:
+    assert {name for name, target in TARGETS.items() if LIMITS[name] != target} == {"speed_up"}
+    assert missed(dict.fromkeys(TARGETS, 3000.0), {"speed_up": TARGETS["speed_up"]}) == {
+        "speed_up": "3000, target at least 100000"
+    }

@@ -33,7 +33,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from benchmark.bench_surrogate_update import SHAPE, amplitudes, naive_rate
-from claims.base import Figures, Report
+from claims.base import Claim, Figures, Report
+from claims.surrogate_targets import ENERGY, SPEED_UP, STATE, UPDATES, Target, missed, of_error
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.engines.registry import open_simulator
@@ -222,19 +223,30 @@ def measure(tell: Report) -> Figures:
     for name, error in certificate.errors.items():
         assert error.median is not None
         assert error.p95 is not None
-        parts = (("median", error.median), ("p95", error.p95), ("worst", error.max))
-        figures |= {f"{name}_{part}": value / error.full_scale for part, value in parts}
+        parts = (("median", error.median), ("p95", error.p95), ("max", error.max))
+        figures |= {f"{name}_{part}_percent": 100.0 * value / error.full_scale for part, value in parts}
         if name in certificate.simulator:
             figures[f"{name}_of_ngspice"] = certificate.simulator[name].max / error.full_scale
     figures["speed_up"] = updates_per_second(made) * (certificate.seconds_per_event or 0.0)
-    return figures | found
+    figures |= found
+    return {**figures, "targets_missed": missed(figures, TARGETS)}
 
 
-LIMITS = MappingProxyType(
+TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "w_p95": (None, 0.005),
-        "conductance_p95": (None, 0.005),
-        "energy_p95": (None, 0.03),
+        **of_error("w", STATE),
+        **of_error("conductance", STATE),
+        **of_error("energy", ENERGY),
+        **{f"updates_per_s_{dtype}": UPDATES[dtype] for dtype in PRECISIONS},
+        "speed_up": SPEED_UP,
+    }
+)
+LIMITS: Mapping[str, Target] = MappingProxyType(
+    {
+        **TARGETS,
+        # Claimed is what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748); the target is
+        # not reached, and `targets_missed` says so.
+        "speed_up": (1e3, None),
         "intervals_below_spice": (None, 0),
         "intervals_below_loop": (None, 0),
         "intervals_undecided_loop": (None, 0),
@@ -242,13 +254,18 @@ LIMITS = MappingProxyType(
         # w and energy after one event, and after each of three lengths
         "intervals_spice": (8, None),
         "intervals_loop": (8, None),
-        "updates_per_s_float32": (2.5e8, None),
-        "updates_per_s_float64": (1.2e8, None),
         "times_naive_float32": (1.5, None),
         "times_naive_float64": (1.5, None),
         "step_over_kernel_float32": (None, 1.5),
         "step_over_kernel_float64": (None, 1.5),
         **{f"arrays_of_memory_of_{name}_{dtype}": (None, 3.0) for name in ("update", "step") for dtype in PRECISIONS},
-        "speed_up": (1e3, None),
     }
+)
+
+SURROGATES = Claim(
+    "surrogates",
+    "the surrogate of a 1T1R cell follows ngspice on events held out; its 95 % intervals and those of a loop in Python "
+    "hold of each quantity, where the runs are enough to tell; arrays of cells run at memory's pace",
+    measure,
+    LIMITS,
 )
