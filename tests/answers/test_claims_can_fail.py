@@ -8,10 +8,14 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from claims.coverage_claim import summary
+from claims.coverage_rows import Draw
 from claims.mutations import MUTATIONS, RUN_AWAY, failures, laws
+from claims.next_measurement import NEXT, lacking
 from claims.surrogate_targets import missed
 from claims.surrogates_cells import LIMITS, TARGETS, Loop, covered, independent, independent_runs, verdict
 from claims.surrogates_kinds import BENCHES, ERRORS, NEURONS, SURROGATE_KINDS
+from claims.wires import WIRES_CLAIM, apart
 from cosim.bench.events import BenchMap
 from cosim.devices.registry import device
 from cosim.parameters import ParameterSet
@@ -110,3 +114,26 @@ def test_the_cell_is_held_to_its_targets_and_says_which_it_misses_without_a_clai
     assert missed(dict.fromkeys(TARGETS, 3000.0), {"speed_up": TARGETS["speed_up"]}) == {
         "speed_up": "3000, target at least 100000"
     }
+
+
+def test_the_answer_after_a_change_is_judged_and_not_only_its_time() -> None:
+    assert {"changed_apart", "large_residual_share"} <= WIRES_CLAIM.limits.keys()
+    assert apart(np.array([1.0, np.nan]), np.ones(2)) == np.inf
+    assert apart(np.array([1.0, 1.1]), np.ones(2)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("held", "of", "lack"), [(95, 100, 0), (85, 100, 4), (20, 20, 0), (15, 20, 1)])
+def test_too_few_intervals_that_hold_are_counted(held: int, of: int, lack: int) -> None:
+    assert lacking([k < held for k in range(of)]) == lack
+
+
+def test_open_intervals_alone_do_not_make_the_claim() -> None:
+    figures = {"halved": 1.0, "held": 1.0, "held_lacking": 0, "open_share": 0.9}
+    assert NEXT.judge(figures) == ["open_share = 0.9, claimed open_share <= 0.5"]
+
+
+def test_a_parameter_whose_intervals_are_too_few_is_named() -> None:
+    draws = [
+        Draw(k, {"a": k % 20 > 0, "b": True}, {"b": "interval" if k < 20 else "not identifiable"}) for k in range(1000)
+    ]
+    assert summary(draws)["too_few_intervals"] == ["b"]

@@ -85,6 +85,7 @@ NETLIST_FIT = Claim(
     {
         "parameters": (6, None),
         "fit_seconds": (None, 180.0),
+        "simulations": (1, None),  # else there is nothing that could be done twice
         "simulated_again": (0, 0),
         "off_in_standard_errors": (None, 4.0),
         "identifiable": (6, None),
