@@ -10,6 +10,7 @@ import pytest
 
 from claims.coverage_claim import summary
 from claims.coverage_rows import Draw
+from claims.fits import worse_than_polynomial
 from claims.mutations import MUTATIONS, RUN_AWAY, failures, laws
 from claims.next_measurement import NEXT, lacking
 from claims.surrogate_targets import missed
@@ -137,3 +138,8 @@ def test_a_parameter_whose_intervals_are_too_few_is_named() -> None:
         Draw(k, {"a": k % 20 > 0, "b": True}, {"b": "interval" if k < 20 else "not identifiable"}) for k in range(1000)
     ]
     assert summary(draws)["too_few_intervals"] == ["b"]
+
+
+def test_a_curve_that_a_polynomial_predicts_better_is_named() -> None:
+    rows = {"a": {"cosim": 0.01, "polynomial": 0.02}, "b": {"cosim": 0.03, "polynomial": 0.02}}
+    assert worse_than_polynomial({**rows, "c": {"cosim": float("nan"), "polynomial": 1.0}}) == ["b", "c"]

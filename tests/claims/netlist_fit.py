@@ -73,6 +73,7 @@ def measure(tell: Report) -> Figures:
         "from_the_cache_seconds": round(cached, 2),
         "simulated_again": again.forward.runs.simulated,
         "off_in_standard_errors": round(max(errors), 2),
+        "off_percent": round(100.0 * max(by / abs(truth[name]) for name, by in off.items()), 2),
         "identifiable": sum(row.verdict.status == "identifiable" for row in found.rows()),
         "moves_when_tightened": float(f"{found.forward.departure(found.values):.2g}"),
     }
