@@ -78,6 +78,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
     """The figures of a row (module docstring); ``asked``: so many draws decide by their shares."""
     stated = {n: [one.held[n] for one in found if not one.undetermined(n)] for n in found[0].held}
     each: dict[str, list[float]] = {}
+    few = []  # parameters whose intervals, of all draws, are too few to tell
     states = []  # of the pooled share and of each parameter's: inside, outside, or neither for certain
     whole = len(found) >= asked
     for name, held in stated.items():
@@ -85,6 +86,8 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
             share, bounds = sum(held) / len(held), interval(sum(held), len(held), method="wilson")
             each[name] = [round(value, 4) for value in (share, *bounds)] + [len(held)]
             states.append(_state(share, bounds, EACH, decides=whole and 2 * len(held) >= len(found)))
+        if not held or states[-1] == "cannot tell":
+            few.append(name)
     counted = [[one.held[n] for n in one.held if not one.undetermined(n)] for one in found]
     numbers = np.array([(sum(held), len(held)) for held in counted], dtype=float)
     held_all, count = numbers.sum(axis=0)
@@ -102,6 +105,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
         "pooled_95": [round(end, 4) for end in bounds],
         "worst": max(each, key=lambda n: abs(each[n][0] - 0.95)) if each else None,
         "each": each,
+        **({"too_few_intervals": few} if whole and few else {}),
         "ranges": len(ranges),
         "ranges_held": sum(ranges),
         "failed": sum(bool(one.failed) for one in found),
@@ -194,6 +198,9 @@ def judged(made: dict[str, Outcomes]) -> Figures:
         "lowest_pooled": min((entry["pooled"] for entry in table.values()), default=None),
         "ranges": count,
         "ranges_share": sum(entry["ranges_held"] for entry in table.values()) / count if count else 1.0,
+        "too_few_intervals": {
+            n: entry["too_few_intervals"] for n, entry in table.items() if "too_few_intervals" in entry
+        },
         "weak_named": min((entry["weak_named"] for entry in table.values() if "weak_named" in entry), default=None),
         "cpu_s_of_a_draw_of_each": round(sum(entry["cpu_ms"] for entry in table.values()) / 1e3, 2),
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -238,6 +238,11 @@ def ramp_seconds() -> Figures:
     return {"ramps_candidates_cpu_s": shared, "ramps_own_cpu_s": own}
 
 
+def worse_than_polynomial(rows: Mapping[str, Figures]) -> list[str]:
+    """The curves of which a polynomial of as many coefficients predicts the held-out rows better."""
+    return sorted(name for name, row in rows.items() if not row["cosim"] <= row["polynomial"])
+
+
 def measure(report: Report) -> Figures:
     """The table, and the times."""
     report("fits: times")
@@ -246,7 +251,8 @@ def measure(report: Report) -> Figures:
         figures |= ramp_seconds()
     rows = real_data(report)
     laws = {name: row["cosim"] for name, row in rows.items()}
-    return figures | {"curves": len(rows), "held_out": laws, "table": rows}
+    worse = worse_than_polynomial(rows)
+    return figures | {"curves": len(rows), "held_out": laws, "worse_than_polynomial": worse, "table": rows}
 
 
 FITS_CLAIM = Claim(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from claims.base import Claim, Figures, Report
 from cosim.data.recording import Recording
@@ -115,9 +116,12 @@ def tried(case: Case, seed: int, *, drawn: bool = False) -> dict[str, Any]:
         widths.append(widest(fit, case.p)[0])
         if widths[-1] <= HALF * first:
             break
-    held = [low <= float(case.p[row.name]) <= high for row in fit.rows() for low, high in [row.verdict.interval]]
+    ends = {row.name: row.verdict.interval for row in fit.rows()}
+    closed = [name for name, found in ends.items() if np.all(np.isfinite(found))]  # an open one cannot but hold
+    held = [ends[name][0] <= float(case.p[name]) <= ends[name][1] for name in closed]
     bounded = first * abs(float(case.p[name])) >= 0.5 * (fit.bounds[name][1] - fit.bounds[name][0])
     return {"case": case.name, "seed": seed, "parameter": name, "widths": widths, "said": said, "held": held,
+            "open": len(ends) - len(closed),
             "only_its_bounds": bounded, "halved": widths[-1] <= HALF * first and len(widths) > 1}  # fmt: skip
 
 
@@ -182,6 +186,11 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 
+def lacking(held: list[bool]) -> int:
+    """How many intervals fewer hold the truth than of as many independent ones at 95 % in 99 of 100 times."""
+    return max(int(binom.ppf(0.01, len(held), 0.95)) - sum(held), 0)
+
+
 def measure(tell: Report) -> Figures:
     """Share of the cases whose widest interval is halved within two proposed measurements, and what holds the truth."""
     rows, others = [], []
@@ -192,6 +201,7 @@ def measure(tell: Report) -> Figures:
             widths = " -> ".join(f"{width:.3g}" for width in rows[-1]["widths"])
             tell(f"{case.name}, seed {seed}: {rows[-1]['parameter']} {widths}")
     held = [one for row in rows for one in row.pop("held")]
+    opened = sum(row["open"] for row in rows)
     finite = [row["halved"] for row in rows if not row["only_its_bounds"]]
     return {
         "cases": len(rows),
@@ -199,7 +209,9 @@ def measure(tell: Report) -> Figures:
         "halved_where_an_interval_was_there": sum(finite) / max(len(finite), 1),
         "halved_by_random_designs": sum(row["halved"] for row in others) / len(others),
         "intervals": len(held),
-        "held": sum(held) / len(held),
+        "open_share": opened / (opened + len(held)),
+        "held": sum(held) / max(len(held), 1),
+        "held_lacking": lacking(held),
         "rows": rows,
     }
 
@@ -208,6 +220,6 @@ NEXT = Claim(
     "next",
     "the measurement that a fit proposes halves the widest interval within two tries, in 9 of 10 cases",
     measure,
-    # Of 85 independent intervals at 95 %, fewer than 88 % hold the truth once in a hundred times.
-    {"halved": (0.9, None), "held": (0.88, None)},
+    # An interval without an end cannot but hold the truth: those count apart, and are to be the fewer (our choice).
+    {"halved": (0.9, None), "held": (0.88, None), "held_lacking": (None, 0), "open_share": (None, 0.5)},
 )

@@ -1,11 +1,14 @@
 """Surrogates: what their certificates say, whether their intervals hold on fresh events, and how fast they are.
 
 *Error and coverage* are of the 1T1R cell against ngspice. Two certificates with free runs are made from different
-seeds; the intervals of the first are held against the events of the second. As many free runs of 100 and 1000 events as
-tell 95 % from 94 % would take ngspice an hour, so that these lengths are also measured on a loop in plain Python: the
-published map, which the surrogate's rate law misses by some percent of the range. Two samples of n runs each leave a
-standard deviation of √(2 · 0.95 · 0.05 / n), which stands beside every coverage; ``beyond`` is by how much a coverage
-differs from 95 % beyond two of these deviations.
+seeds; the intervals of the first are held against the events of the second. As many free runs of 100
+and 1000 events as tell 95 % from 94 % would take ngspice an hour, so that these lengths are also measured on a loop in
+plain Python: the published map, which the surrogate's rate law misses by some percent of the range. Each quantity is
+judged by itself, but for those whose errors are another's in another unit (the conductance is affine in w). Two samples
+of n runs each leave a standard deviation of √(2 · 0.95 · 0.05 / n), where n counts independent runs: events of one
+train are alike, and n is what the shares of the trains vary as. A coverage is *below* where two deviations more would
+still be less than 94 %; where two deviations are more than 2 %, it *cannot tell*. Of 30 runs of 1000 events through
+ngspice it cannot: anything from 83 % up would do, and the figures say so by name (`cannot_tell_spice`).
 
 *Speed* is that of a matrix of 784 × 200 cells, one voltage a row, every pulse above threshold, on two cores, which
 have to be idle. The peer of the same run is the law written out over whole arrays in numpy. The kernel computes what
@@ -20,26 +23,32 @@ import math
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from benchmark.bench_surrogate_update import SHAPE, amplitudes, naive_rate
-from claims.base import Figures, Report
-from cosim.devices.base import Values
+from claims.base import Claim, Figures, Report
+from claims.surrogate_targets import ENERGY, SPEED_UP, STATE, UPDATES, Target, missed, of_error
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.engines.registry import open_simulator
 from cosim.parameters import ParameterSet
-from cosim.surrogate.certify import certify, updates_per_second
-from cosim.surrogate.conformal import LENGTHS
+from cosim.surrogate.certify import HeldOutEvents, certify, updates_per_second
+from cosim.surrogate.conformal import LEVELS, USUAL, Band
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, reference_for
 
 SPICE_RUNS, LOOP_RUNS = 30, 2000
+# A coverage below this is broken; two standard deviations that are more than `TOLD` say neither (our choice).
+LEAST_COVERED, TOLD = 0.94, 0.02
+SOON = 10  # events after which even few long trains hold enough runs
+SAME = 1e-6  # of a correlation of 1: errors that are the same twice
 CALLS = 60
 THREADS = 2
 PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
@@ -82,20 +91,76 @@ class Loop:
         return xr.Dataset({name: (EVENT, values) for name, values in columns.items()})
 
 
+def independent(errors: Mapping[str, Array]) -> list[str]:
+    """The quantities whose errors (n,) are not those of an earlier one in another unit."""
+    kept: list[str] = []
+    for name, values in errors.items():
+        spread = float(np.std(values))
+        if all(
+            spread == 0.0
+            or np.std(errors[one]) == 0.0
+            or abs(float(np.corrcoef(values, errors[one])[0, 1])) < 1.0 - SAME
+            for one in kept
+        ):
+            kept.append(name)
+    return kept
+
+
+def independent_runs(held: NDArray[np.bool_], train: NDArray[np.int64]) -> float:
+    """As how many independent answers ``held`` (n,) of the trains ``train`` (n,) vary, at most n."""
+    count, inside = np.bincount(train), np.bincount(train, weights=held)
+    count, inside = count[count > 0], inside[count > 0]
+    share = float(np.mean(held))
+    # of a ratio of means, by linearisation (Cochran, Sampling Techniques, ch. 2.11)
+    variance = float(np.sum((inside - share * count) ** 2)) / held.size**2
+    return min(share * (1.0 - share) / variance, float(held.size)) if variance > 0.0 else float(count.size)
+
+
+def deviation(runs: float) -> float:
+    """Of a share that is 95 %, where the interval and the share are each of ``runs`` independent runs."""
+    return math.sqrt(2.0 * 0.95 * 0.05 / runs)
+
+
+def verdict(share: float, runs: float) -> str:
+    """Whether a share of answers within a 95 % interval is "below", "holds", or "cannot tell" from so few runs."""
+    if share + 2.0 * deviation(runs) < LEAST_COVERED:
+        return "below"
+    return "holds" if 2.0 * deviation(runs) <= TOLD else "cannot tell"
+
+
 def coverage(plain: Surrogate, reference: Reference, *, rollouts: int, label: str) -> tuple[Surrogate, Figures]:
-    """The shares of fresh answers within 95 % intervals, the mean over all quantities, after each number of events."""
+    """The shares of fresh answers within 95 % intervals, of each quantity, after each number of events."""
     first, _ = certify(plain, reference, pulses=500, rollouts=rollouts, seed=0)
     _, fresh = certify(plain, reference, pulses=500, rollouts=rollouts, seed=1)
-    figures: Figures = {}
     assert first.certificate is not None
-    for band in first.certificate.bands:
-        shares = band.covered(fresh.after[band.events])
-        mean, deviation = statistics.fmean(shares.values()), math.sqrt(2.0 * 0.95 * 0.05 / band.runs)
-        figures[f"coverage_{label}_{band.events}"] = mean
-        figures[f"deviation_{label}_{band.events}"] = deviation
-        figures[f"beyond_{label}_{band.events}"] = max(abs(mean - 0.95) - 2.0 * deviation, 0.0)
-        figures[f"runs_{label}_{band.events}"] = band.runs
-    return first, figures
+    return first, covered(first.certificate.bands, fresh, label=label)
+
+
+def covered(bands: Iterable[Band], fresh: HeldOutEvents, *, label: str) -> Figures:
+    """The verdict on each interval of ``bands`` from ``fresh`` events, and the counts that are claimed."""
+    sizes = np.array([run.shape[1] for run in fresh.free[: len(fresh.free) // len(fresh.states)]])
+    figures: Figures = {}
+    said: dict[str, str] = {}
+    for band in bands:
+        errors = fresh.after[band.events]
+        train = np.repeat(np.arange(sizes.size), sizes // band.events)
+        shares = band.covered({name: errors[name] for name in independent(errors)})
+        runs = {}
+        for name, share in shares.items():
+            held = np.abs(errors[name]) <= band.widths[name][LEVELS.index(USUAL)]
+            runs[name] = independent_runs(held, train)
+            said[f"{name} after {band.events}"] = verdict(share, runs[name])
+        figures[f"coverage_{label}_{band.events}"] = {name: round(share, 4) for name, share in shares.items()}
+        figures[f"independent_runs_{label}_{band.events}"] = {name: round(count) for name, count in runs.items()}
+    for word in ("below", "cannot tell"):
+        figures[f"{word.replace(' ', '_')}_{label}"] = [name for name, one in said.items() if one == word]
+    figures[f"intervals_{label}"] = len(said)
+    figures[f"intervals_below_{label}"] = len(figures[f"below_{label}"])
+    figures[f"intervals_undecided_{label}"] = len(figures[f"cannot_tell_{label}"])
+    figures[f"intervals_undecided_soon_{label}"] = sum(
+        int(name.split()[-1]) <= SOON for name in figures[f"cannot_tell_{label}"]
+    )
+    return figures
 
 
 def _medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -160,27 +225,49 @@ def measure(tell: Report) -> Figures:
     for name, error in certificate.errors.items():
         assert error.median is not None
         assert error.p95 is not None
-        parts = (("median", error.median), ("p95", error.p95), ("worst", error.max))
-        figures |= {f"{name}_{part}": value / error.full_scale for part, value in parts}
+        parts = (("median", error.median), ("p95", error.p95), ("max", error.max))
+        figures |= {f"{name}_{part}_percent": 100.0 * value / error.full_scale for part, value in parts}
         if name in certificate.simulator:
             figures[f"{name}_of_ngspice"] = certificate.simulator[name].max / error.full_scale
     figures["speed_up"] = updates_per_second(made) * (certificate.seconds_per_event or 0.0)
-    return figures | found
+    figures |= found
+    return {**figures, "targets_missed": missed(figures, TARGETS)}
 
 
-LIMITS = MappingProxyType(
+TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "w_p95": (None, 0.005),
-        "conductance_p95": (None, 0.005),
-        "energy_p95": (None, 0.03),
-        **{f"beyond_{label}_{length}": (None, 0.01) for label in ("spice", "loop") for length in LENGTHS},
-        "updates_per_s_float32": (2.5e8, None),
-        "updates_per_s_float64": (1.2e8, None),
+        **of_error("w", STATE),
+        **of_error("conductance", STATE),
+        **of_error("energy", ENERGY),
+        **{f"updates_per_s_{dtype}": UPDATES[dtype] for dtype in PRECISIONS},
+        "speed_up": SPEED_UP,
+    }
+)
+LIMITS: Mapping[str, Target] = MappingProxyType(
+    {
+        **TARGETS,
+        # Claimed is what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748); the target is
+        # not reached, and `targets_missed` says so.
+        "speed_up": (1e3, None),
+        "intervals_below_spice": (None, 0),
+        "intervals_below_loop": (None, 0),
+        "intervals_undecided_loop": (None, 0),
+        "intervals_undecided_soon_spice": (None, 0),
+        # w and energy after one event, and after each of three lengths
+        "intervals_spice": (8, None),
+        "intervals_loop": (8, None),
         "times_naive_float32": (1.5, None),
         "times_naive_float64": (1.5, None),
         "step_over_kernel_float32": (None, 1.5),
         "step_over_kernel_float64": (None, 1.5),
         **{f"arrays_of_memory_of_{name}_{dtype}": (None, 3.0) for name in ("update", "step") for dtype in PRECISIONS},
-        "speed_up": (1e3, None),
     }
+)
+
+SURROGATES = Claim(
+    "surrogates",
+    "the surrogate of a 1T1R cell follows ngspice on events held out; its 95 % intervals and those of a loop in Python "
+    "hold of each quantity, where the runs are enough to tell; arrays of cells run at memory's pace",
+    measure,
+    LIMITS,
 )

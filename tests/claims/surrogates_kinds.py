@@ -1,19 +1,24 @@
-"""What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice."""
+"""What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice.
+
+The errors are measured; no interval is: the neurons' certificates have none, and the filter has no certificate. The
+limits are `surrogate_targets`, whether they are reached or not.
+"""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
-from claims.base import Figures, Report
+from claims.base import Claim, Figures, Report
+from claims.surrogate_targets import ENERGY, F1, LATENCY, SPEED_UP, STATE, Target, missed, of_error
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
-from cosim.devices.base import Values
+from cosim.devices.base import Array, Values
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
 from cosim.surrogate.certify import certify
@@ -29,24 +34,35 @@ NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ec
 # Benches with a map: samples and held-out events.
 BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (256, 60)})
 
-
-# What is claimed: figures that are reached on held-out SPICE, with room for another machine's rounding.
-LIMITS = MappingProxyType(
+# Errors of each kind, and what is asked of them.
+ERRORS = MappingProxyType(
     {
-        "feedback_lif_f1": (0.98, None),
-        "delay_lif_f1": (0.96, None),
-        "feedback_lif_v_median_percent": (None, 0.5),
-        "delay_lif_v_median_percent": (None, 0.5),
-        "feedback_lif_u_max_percent": (None, 0.5),
-        "delay_lif_u_max_percent": (None, 0.5),
-        "feedback_lif_energy_median_percent": (None, 3.0),
-        "delay_lif_energy_median_percent": (None, 3.0),
-        "stc_dpi_state_p95_percent": (None, 0.5),
-        "1t1r_random_pulses_w_max_percent": (None, 0.5),
-        "1t1r_random_pulses_conductance_max_percent": (None, 0.5),
-        "1t1r_random_pulses_energy_max_percent": (None, 3.0),
+        **{
+            f"{name}_{error}": percent
+            for name in NEURONS
+            for error, percent in (("v", STATE), ("u", STATE), ("latency", LATENCY), ("energy", ENERGY))
+        },
+        "stc_dpi_state": STATE,
+        "1t1r_random_pulses_w": STATE,
+        "1t1r_random_pulses_conductance": STATE,
+        "1t1r_random_pulses_energy": ENERGY,
+        **{f"1t1h1m_phases_{name}": STATE for name in ("w", "rise_fast", "rise_slow", "eligibility", "power")},
+        **{f"stc_spike_pair_{name}": STATE for name in ("early", "calcium", "potentiation", "depression")},
     }
 )
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        **{f"{name}_f1": F1 for name in NEURONS},
+        **{figure: target for name, percent in ERRORS.items() for figure, target in of_error(name, percent).items()},
+        **{f"{name}_speed_up": SPEED_UP for name in (*NEURONS, "stc_dpi", *BENCHES)},
+    }
+)
+
+
+def parts(name: str, shares: Array) -> Figures:
+    """Median, 95 % quantile and largest of errors in % of full scale (n,)."""
+    found = (("median", np.median(shares)), ("p95", np.quantile(shares, 0.95)), ("max", shares.max()))
+    return {f"{name}_{part}_percent": round(float(value), 3) for part, value in found}
 
 
 def spice_seconds(run: Callable[[Simulator], object]) -> float:
@@ -88,9 +104,7 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
     for error in ("v", "u", "latency", "energy"):
         sizes = np.abs(np.concatenate([one.errors[error] for one in made.held_out]))
-        shares = 100.0 * sizes / certificate.errors[error].full_scale
-        for part, value in (("median", np.median(shares)), ("p95", np.quantile(shares, 0.95)), ("max", shares.max())):
-            found[f"{name}_{error}_{part}_percent"] = round(float(value), 3)
+        found |= parts(f"{name}_{error}", 100.0 * sizes / certificate.errors[error].full_scale)
     found[f"{name}_spice_seconds"] = round(made.seconds, 1)
     one = NeuronBench.load(NEURONS[name])
     inputs = random_inputs(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
@@ -139,9 +153,8 @@ def dpi(simulator: Simulator) -> Figures:
         begin = time.process_time()
         law(values)
         times.append(time.process_time() - begin)
-    parts = {"median": np.median(shares), "p95": np.quantile(shares, 0.95), "max": shares.max()}
     return {
-        **{f"stc_dpi_state_{part}_percent": round(float(value), 3) for part, value in parts.items()},
+        **parts("stc_dpi_state", shares),
         "stc_dpi_law": "physics" if law.rest is None else f"physics + learned remainder ({law.rest.kind})",
         "stc_dpi_speed_up": round(each / (float(np.median(times[1:])) / INSTANCES)),
     }
@@ -157,6 +170,8 @@ def bench(name: str, simulator: Simulator) -> Figures:
     found: Figures = {f"{name}_law": made.notes[0].partition(",")[0].removeprefix("law: ")}
     for error, summary in certificate.errors.items():
         found[f"{name}_{error}_rms_percent"] = round(summary.rms_percent, 3)
+        if summary.p95 is not None:
+            found[f"{name}_{error}_p95_percent"] = round(100.0 * summary.p95 / summary.full_scale, 3)
         found[f"{name}_{error}_max_percent"] = round(summary.max_percent, 3)
     found[f"{name}_spice_seconds"] = round(made.seconds, 1)
     few = design(BenchMap.load(name), count=EVENTS, seed=SEED)
@@ -177,4 +192,19 @@ def measure(report: Report) -> Figures:
         for name in BENCHES:
             report(f"bench {name}")
             figures |= bench(name, simulator)
-    return figures
+    return {**figures, "targets_missed": missed(figures, TARGETS)}
+
+
+SURROGATE_KINDS = Claim(
+    "surrogate_kinds",
+    "surrogates of two neurons, of a filter and of three benches reach what is asked of a surrogate on SPICE runs held "
+    "out: F1, errors of 95 % of the events, and speed",
+    measure,
+    {
+        **TARGETS,
+        # of the worst event too, where it keeps what is asked of 95 %
+        **{f"{name}_u_max_percent": (None, STATE) for name in NEURONS},
+        **{f"1t1r_random_pulses_{name}_max_percent": (None, STATE) for name in ("w", "conductance")},
+        "1t1r_random_pulses_energy_max_percent": (None, ENERGY),
+    },
+)
