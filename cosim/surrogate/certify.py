@@ -241,6 +241,9 @@ def certify(
             "has none",
             remedy="certify against the surrogate's own set",
         )
+    if surrogate.learned is not None:  # nobody asks a learned law beyond what it was trained on
+        bare = surrogate.with_(certificate=None)
+        ranges = {**{name: bare.allowed(name) for name in event_map.inputs}, **ranges}
     allowed = read_limits(limits, states=event_map.states, outputs=event_map.outputs)
     nominal = surrogate.parameters.resolved()
     deviating: dict[str, Range] = {}

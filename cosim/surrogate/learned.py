@@ -410,6 +410,14 @@ def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
     return found
 
 
+def learned_range(law: object, name: str, meant: tuple[float, float]) -> tuple[float, float]:
+    """As much of the range in which an input is ``meant`` to lie as a `Law` was trained on."""
+    if not isinstance(law, Law) or name not in law.fields:
+        return meant
+    low, high = law.ranges[law.fields.index(name)].tolist()
+    return (max(low, meant[0]), min(high, meant[1])) if low < meant[1] and high > meant[0] else meant
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A law, and what each kind that was tried reached: the largest rms error of a target, a share of its scale."""
