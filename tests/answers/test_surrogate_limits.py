@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from cosim.devices.base import Values
-from cosim.devices.maps import Field
+from cosim.devices.maps import EventMap, Field
 from cosim.errors import DomainError
+from cosim.parameters import ParameterSet
+from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
@@ -39,3 +44,41 @@ def test_a_learned_circuit_stays_within_its_states_and_is_not_asked_beyond_its_i
         one.advance(Values({"w": 1.15}), Values({"v": 0.5}))
     with pytest.warns(match="v"):
         one.with_(policy="warn").advance(state, Values({"v": 2.0}))
+
+
+class Equation:
+    """A reference whose alpha_p counts more than the surrogate's: each instance has an error of its own."""
+
+    engine, independent, device = "equation", False, None
+    tolerances: ClassVar[Mapping[str, float]] = {}
+
+    def netlist(self, event_map: EventMap) -> str:
+        return "0"
+
+    def subject(self, parameters: ParameterSet) -> str:
+        return "an equation"
+
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        nominal = float(ParameterSet.load("tio2").resolved()["theta_p"])
+        p = parameters.resolved()
+        shift = 0.01 * (float(p["theta_p"]) / nominal - 1.0)
+        x, rows = Values({"w": np.array(float(events["w_before"]))}), []
+        for u in events["amplitude"].values:
+            after, outputs = event_map(x, Values({"amplitude": np.array(u)}), p)
+            x = Values({"w": np.clip(after["w"] + shift, 0.0, 1.0)})
+            rows.append({**x, **outputs})
+        return xr.Dataset({name: ("event", [float(row[name]) for row in rows]) for name in rows[0]})
+
+
+def test_with_a_spread_each_instance_counts_once_in_the_intervals() -> None:
+    cell = Surrogate(ParameterSet.load("tio2"))
+    made, held = certify(cell, Equation(), pulses=500, spread={"theta_p": 0.2})
+    found = made.certificate
+    assert found is not None
+    assert [(band.events, band.runs) for band in found.bands] == [(1, 21)]
+    assert held.after[1]["w"].size == 21
+    assert len(found.bands[0].widths["w"]) == 3  # no 99 %
+    assert "one run of each of 21 drawn instances, too few for 99 %" in "; ".join(found.notes)
+    alone, _ = certify(cell, Equation(), pulses=500)
+    assert alone.certificate is not None
+    assert alone.certificate.bands[0].runs == 500
