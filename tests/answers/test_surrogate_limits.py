@@ -16,8 +16,10 @@ from cosim.errors import DomainError
 from cosim.parameters import ParameterSet
 from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.conformal import Band
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.recheck import broken_intervals, fresh_events
 
 
 def learned_circuit() -> Surrogate:
@@ -82,3 +84,24 @@ def test_with_a_spread_each_instance_counts_once_in_the_intervals() -> None:
     alone, _ = certify(cell, Equation(), pulses=500)
     assert alone.certificate is not None
     assert alone.certificate.bands[0].runs == 500
+
+
+def test_a_check_draws_as_the_certificate_did_but_others() -> None:
+    cell = Surrogate(ParameterSet.load("tio2"))
+    made, _ = certify(cell, Equation(), pulses=500, seed=3, spread={"theta_p": 0.2})
+    more = fresh_events(made, seed=3)
+    assert more.seed == 4
+    assert "own events" in more.said
+    assert dict(more.spread) == pytest.approx({"theta_p": 0.2})
+    assert fresh_events(made, seed=5).said == ""
+    assert fresh_events(made, seed=5, independent=True).spread == {}
+    assert fresh_events(cell, seed=3).seed == 3
+
+
+def test_intervals_that_cover_too_few_fresh_answers_are_named() -> None:
+    rng = np.random.default_rng(2)
+    band = Band.of({"w": rng.normal(size=500)}, events=1)
+    assert broken_intervals([band], {1: {"w": rng.normal(size=500)}}) == ()
+    (said,) = broken_intervals([band], {1: {"w": 1.5 * rng.normal(size=500)}})
+    assert said == "the 95 % interval of w after 1 event covers 390 of 500 fresh answers"
+    assert broken_intervals([band], {10: {"w": rng.normal(size=500)}}) == ()
