@@ -12,11 +12,12 @@ import xarray as xr
 
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap, Field
-from cosim.errors import DomainError
+from cosim.errors import DomainError, FitError, InputError
 from cosim.parameters import ParameterSet
 from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import Band
+from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.recheck import broken_intervals, fresh_events
@@ -105,3 +106,17 @@ def test_intervals_that_cover_too_few_fresh_answers_are_named() -> None:
     (said,) = broken_intervals([band], {1: {"w": 1.5 * rng.normal(size=500)}})
     assert said == "the 95 % interval of w after 1 event covers 390 of 500 fresh answers"
     assert broken_intervals([band], {10: {"w": rng.normal(size=500)}}) == ()
+
+
+def test_a_filter_refuses_levels_that_it_has_not_and_says_when_it_is_not_solved() -> None:
+    law = FilterLaw(1e-6, 1e-12, np.array([1e-10, 1e-9]))
+    held = {"i": np.array([1e-10, 2e-10]), "interval": np.array(1e-6)}
+    assert np.all(np.isfinite(law({**held, "level": np.array([0.0, 1.0])})["i"]))
+    for level in (-1.0, 2.0, 0.49, np.nan):
+        with pytest.raises(InputError, match=r"whole number from 0 to 1|not one of the filter's"):
+            law({**held, "level": np.array(level)})
+    backwards = FilterLaw(1e-6, -5e-9, np.array([1e-9]))  # more threshold than any level: there is no time course
+    with pytest.raises(FitError, match="was not solved in"):
+        backwards({**held, "level": np.array(0.0)})
+    trimmed = FilterLaw(1e-6, -1e-11, np.array([1e-9]))  # begun where the law would run backwards
+    assert np.isfinite(trimmed({**held, "i": np.array(0.0), "level": np.array(0.0)})["i"])
