@@ -135,7 +135,7 @@ def _crossings(t: Array, v: Array, level: float) -> Array:
     return found
 
 
-def random_inputs(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
+def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
     """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
     intervals = shortest + rng.exponential(mean - shortest, count)
     return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
@@ -247,7 +247,7 @@ def train_neuron(
             break
         if tell is not None:
             tell(number, trains + held_out)
-        inputs = random_inputs(rng, mean=float(means[k]), shortest=shortest, count=count)
+        inputs = random_spikes(rng, mean=float(means[k]), shortest=shortest, count=count)
         made.append(neuron.record(inputs, simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
@@ -275,7 +275,7 @@ def held_out_trains(
     rng, (shortest, longest) = np.random.default_rng([seed, 11]), neuron.given.intervals
     middle = float(np.sqrt(min(5.0 * shortest, longest) * longest))
     return [
-        neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator) for _ in range(trains)
+        neuron.record(random_spikes(rng, mean=middle, shortest=shortest, count=count), simulator) for _ in range(trains)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap, Field
 from cosim.errors import DomainError, FitError, InputError
@@ -120,3 +122,24 @@ def test_a_filter_refuses_levels_that_it_has_not_and_says_when_it_is_not_solved(
         backwards({**held, "level": np.array(0.0)})
     trimmed = FilterLaw(1e-6, -1e-11, np.array([1e-9]))  # begun where the law would run backwards
     assert np.isfinite(trimmed({**held, "i": np.array(0.0), "level": np.array(0.0)})["i"])
+
+
+def test_a_circuit_without_a_law_is_sent_to_a_command_that_exists() -> None:
+    with pytest.raises(InputError, match="has no law") as found:
+        Surrogate(learned_circuit().parameters)
+    words = str(found.value.remedy).partition("cosim ")[2].split()
+    assert main([*words, "--help"]) == 0
+
+
+def test_no_two_modules_give_one_name_two_meanings() -> None:
+    modules = [
+        import_module(f"cosim.surrogate.{name}") for name in ("active", "learn", "learned", "density", "certify")
+    ]
+    modules.append(import_module("cosim.surrogate.neuron_bench"))
+    meanings: dict[str, list[object]] = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", module.__name__) == module.__name__
+            if own and not name.startswith("_") and (callable(value) or isinstance(value, float)):
+                meanings.setdefault(name, []).append(value)
+    assert {name for name, values in meanings.items() if any(value != values[0] for value in values)} == set()

@@ -18,14 +18,14 @@ from cosim.surrogate.files import load, save
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, fit_neuron, matched
-from cosim.surrogate.neuron_bench import check_neuron, random_inputs
+from cosim.surrogate.neuron_bench import check_neuron, random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9  # V/s, V, s, s, s
 
 
 def simulated(seed: int, *, mean: float = 3e-7, facilitation: bool = True) -> SpikeTrain:
     """A neuron by small steps: constant leak, a kick that facilitates, a spike at n = 1, a dead time."""
-    inputs = random_inputs(np.random.default_rng(seed), mean=mean, shortest=6e-8, count=100)
+    inputs = random_spikes(np.random.default_rng(seed), mean=mean, shortest=6e-8, count=100)
     t = np.arange(0.0, inputs[-1] + DT, DT)
     v, u, n, drawn, since = 0.0, 0.0, 0.0, 0.0, np.inf
     path = np.empty((3, t.size))
