@@ -224,7 +224,7 @@ def _neuron(
     from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
 
     neuron = NeuronBench.load(whole, event)
-    trains, held = max(round(most / SPIKES), 2), max(round(pulses / SPIKES), 1)
+    trains, held = max(round(most / SPIKES), 2), max(round(pulses / SPIKES), 3)
     with (
         open_simulator() as simulator,
         counting(f"trains through {whole.name}", trains + held, "trains") as tell,

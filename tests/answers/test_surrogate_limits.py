@@ -22,6 +22,7 @@ from cosim.surrogate.conformal import Band
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron_bench import held_out_means, neuron_limits, tested_intervals
 from cosim.surrogate.recheck import broken_intervals, fresh_events
 
 
@@ -140,6 +141,18 @@ def test_no_two_modules_give_one_name_two_meanings() -> None:
     for module in modules:
         for name, value in vars(module).items():
             own = getattr(value, "__module__", module.__name__) == module.__name__
-            if own and not name.startswith("_") and (callable(value) or isinstance(value, float)):
+            if own and not name.startswith("_") and (callable(value) or isinstance(value, (int, float))):
                 meanings.setdefault(name, []).append(value)
     assert {name for name, values in meanings.items() if any(value != values[0] for value in values)} == set()
+
+
+def test_a_neuron_is_held_out_from_end_to_end_and_certified_where_it_was_tested() -> None:
+    assert held_out_means(60e-9, 1e-6, count=3) == pytest.approx([3e-7, np.sqrt(3e-13), 1e-6])
+    assert held_out_means(60e-9, 1e-6, count=1) == pytest.approx([np.sqrt(3e-13)])
+    usual = 1e-7 * np.exp(np.linspace(0.0, 1.0, 100))
+    low, high = tested_intervals(np.append(usual, 1e-4))  # one long interval certifies nothing
+    assert low == pytest.approx(1e-7)
+    assert high < 5e-7
+    with pytest.raises(InputError, match="no meaning for a neuron"):
+        neuron_limits({"untested": 0.1})
+    assert neuron_limits({"latency": 0.5})["latency"] == 0.5
