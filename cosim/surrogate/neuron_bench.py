@@ -288,7 +288,7 @@ def held_out_trains(
 
 
 def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:
-    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of a single one the middle."""
+    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of one the middle."""
     low = min(5.0 * shortest, longest)
     found: list[float] = np.geomspace(low, longest, count).tolist() if count > 1 else [float(np.sqrt(low * longest))]
     return found
@@ -309,7 +309,7 @@ def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
     """`LIMITS` with ``limits`` over them; raises `InputError` and `UnknownName` as `base.read_limits`."""
     if UNTESTED in limits:
         raise InputError(
-            f"a limit of {UNTESTED!r} has no meaning for a neuron, whose certificate says only which intervals were tested",
+            f"a limit of {UNTESTED!r} has no meaning for a neuron, whose certificate has intervals alone",
             remedy="leave it out",
         )
     outputs = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
