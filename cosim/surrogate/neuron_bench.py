@@ -294,7 +294,7 @@ def held_out_means(shortest: float, longest: float, *, count: int) -> list[float
     return found
 
 
-def tested_intervals(intervals: Array) -> Range:
+def intervals_tested(intervals: Array) -> Range:
     """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
 
     Raises `InputError` where there are too few for any.
@@ -366,7 +366,7 @@ def certificate_of(
         errors=MappingProxyType(errors),
         rollout=growth(free),
         domain=Domain(
-            MappingProxyType({"interval": tested_intervals(intervals)}),
+            MappingProxyType({"interval": intervals_tested(intervals)}),
             MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),

@@ -22,7 +22,7 @@ from cosim.surrogate.conformal import Band
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import held_out_means, neuron_limits, tested_intervals
+from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, neuron_limits
 from cosim.surrogate.recheck import broken_intervals, fresh_events
 
 
@@ -150,7 +150,7 @@ def test_a_neuron_is_held_out_from_end_to_end_and_certified_where_it_was_tested(
     assert held_out_means(60e-9, 1e-6, count=3) == pytest.approx([3e-7, np.sqrt(3e-13), 1e-6])
     assert held_out_means(60e-9, 1e-6, count=1) == pytest.approx([np.sqrt(3e-13)])
     usual = 1e-7 * np.exp(np.linspace(0.0, 1.0, 100))
-    low, high = tested_intervals(np.append(usual, 1e-4))  # one long interval certifies nothing
+    low, high = intervals_tested(np.append(usual, 1e-4))  # one long interval certifies nothing
     assert low == pytest.approx(1e-7)
     assert high < 5e-7
     with pytest.raises(InputError, match="no meaning for a neuron"):
