@@ -42,9 +42,10 @@ Drawing = Annotated[
 ]
 
 
-def verdict(certificate: Certificate, *, indent: str = "") -> None:
-    """Print whether it passes."""
-    print(indent + ("fails: " + "; ".join(certificate.broken) if certificate.broken else "passes"))
+def verdict(certificate: Certificate, *, indent: str = "", missed: tuple[str, ...] = ()) -> None:
+    """Print whether it passes, ``missed`` being what else fails."""
+    broken = (*certificate.broken, *missed)
+    print(indent + ("fails: " + "; ".join(broken) if broken else "passes"))
 
 
 def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
@@ -93,8 +94,8 @@ def neuron_drawn(made: TrainedNeuron, figure: Path) -> None:
 
 
 def trains_of(events: int) -> int:
-    """How many trains of `SPIKES` input spikes make so many events; at least one."""
-    return max(round(events / SPIKES), 1)
+    """How many trains of `SPIKES` input spikes make so many events; at least three."""
+    return max(round(events / SPIKES), 3)
 
 
 def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:

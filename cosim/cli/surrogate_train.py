@@ -111,7 +111,7 @@ def train(
     from cosim.cli.output import advise, counting
     from cosim.cli.sets import load_set
     from cosim.surrogate.active import MOST, Budget
-    from cosim.surrogate.active import learn as learned
+    from cosim.surrogate.active import learn_actively as learned
     from cosim.surrogate.base import read_limits
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.conformal import LENGTHS

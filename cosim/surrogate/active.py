@@ -1,5 +1,8 @@
 """Samples where they tell most: a Latin hypercube first, then the points at which the error is expected to be largest.
 
+The inputs of the first events are those of the hypercube. They run in trains of `SHORT`, each begun in the state of its
+first point: the states of the others are those that the train comes to.
+
 The expected error of a point is that of its nearest samples, weighted by their distances, times the root of the
 distance to the nearest one, so that what nobody has seen counts too (our choice). Every batch of such points is first
 predicted, then learned: its errors are those of fresh events at the worst places that could be found, and where all of
@@ -28,7 +31,7 @@ from cosim.surrogate.density import LOGARITHMIC, drawn_share
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
 
-FIRST, BATCH = 60, 20  # events of the hypercube, and of each batch behind it
+FIRST_EVENTS, BATCH = 60, 20  # events of the hypercube, and of each batch behind it
 MOST = 20_000  # events, where only a time was given
 CANDIDATES = 2000
 NEIGHBOURS = 4
@@ -123,7 +126,7 @@ def _worst(space: _Space, data: xr.Dataset, excess: Array, rng: np.random.Genera
     return np.asarray(points[chosen])
 
 
-def learn(
+def learn_actively(
     surrogate: Surrogate,
     reference: Reference,
     *,
@@ -149,7 +152,7 @@ def learn(
     from cosim.surrogate.train import correct
 
     rng, space = np.random.default_rng([seed, 0]), _Space(surrogate.map, ranges)
-    first = min(FIRST, budget.events)
+    first = min(FIRST_EVENTS, budget.events)
     if tell is not None:
         tell(0, budget.events)
     points = qmc.LatinHypercube(len(space.box), rng=rng).random(first)
@@ -187,7 +190,7 @@ def learn(
     if not met and math.isfinite(worst):
         why += f", with the last of them up to {worst:.2g} times the limits"
     spent_all = (
-        f"learned from {count} events in {seconds:.3g} s of {reference.engine}, {first} of a Latin hypercube and "
-        f"{count - first} where the error was largest: {why}"
+        f"learned from {count} events in {seconds:.3g} s of {reference.engine}, {first} in trains of {SHORT} begun at "
+        f"points of a Latin hypercube and {count - first} where the error was largest: {why}"
     )
     return made, data, f"{sentence}; {spent_all}"

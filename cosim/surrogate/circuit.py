@@ -44,7 +44,7 @@ class _Circuit(DeviceModel):
     def __init__(self, chosen: CircuitSet, reading: Law | None) -> None:
         self.chosen, self.reading = chosen, reading
         own: dict[str, Any] = {
-            "states": tuple(State(n, "", (-np.inf, np.inf), entry.unit) for n, entry in chosen.states.items()),
+            "states": tuple(State(n, "", entry.range, entry.unit) for n, entry in chosen.states.items()),
             "readings": {n: chosen.outputs[n].unit for n in (reading.targets if reading is not None else ())},
         }
         self.__dict__.update(own)

@@ -19,7 +19,7 @@ from cosim.devices.maps import EventMap
 from cosim.errors import CosimError, InputError
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import REST, ErrorSummary
-from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS
+from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, LEVELS
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
 
@@ -71,7 +71,8 @@ def free_run_errors(surrogate: Surrogate, data: xr.Dataset, sizes: Sequence[int]
         surrogate: without a certificate.
         data: joined events of all trains, one behind the other.
         sizes: of the trains.
-        own: parameters that differ from train to train, (events,) each.
+        own: parameters that differ from train to train, (events,) each; with any, only the first piece of each train
+            counts, and none of the first train, which is nominal.
 
     Returns:
         By length: signed errors of states and outputs at the end of disjoint pieces of the trains, each begun in the
@@ -82,14 +83,12 @@ def free_run_errors(surrogate: Surrogate, data: xr.Dataset, sizes: Sequence[int]
     columns = {str(name): np.asarray(data[name].values) for name in data.data_vars}
     found: dict[int, Errors] = {}
     for length in LENGTHS[1:]:
-        starts = np.concatenate(
-            [
-                np.arange(end - size, end - length + 1, length)
-                for end, size in zip(ends.tolist(), sizes, strict=True)
-                if size >= length
-            ]
-            or [np.zeros(0, dtype=int)]
-        ).astype(int)
+        pieces = [
+            np.arange(end - size, end - length + 1, length)[: 1 if own else None]
+            for number, (end, size) in enumerate(zip(ends.tolist(), sizes, strict=True))
+            if size >= length and not (own and number == 0)
+        ]
+        starts = np.concatenate([*pieces, np.zeros(0, dtype=int)]).astype(int)
         if starts.size < LEAST_RUNS:
             continue
         here = surrogate.with_(instances={name: values[starts] for name, values in own.items()}) if own else surrogate
@@ -103,6 +102,24 @@ def free_run_errors(surrogate: Surrogate, data: xr.Dataset, sizes: Sequence[int]
         last = data.isel({EVENT: starts + length - 1})
         found[length] = errors_of({**x, **outputs}, last, names)
     return found
+
+
+def errors_per_instance(errors: Errors, sizes: Sequence[int], *, rng: np.random.Generator) -> Errors:
+    """The error of one event, drawn at random, of each train but the first: one score of each drawn instance.
+
+    Empty where there is no other train.
+    """
+    ends = np.cumsum(sizes)
+    chosen = np.array([rng.integers(end - size, end) for end, size in zip(ends[1:], sizes[1:], strict=True)], dtype=int)
+    return {name: values[chosen] for name, values in errors.items()}
+
+
+def instances_said(count: int) -> str:
+    """On how many scores intervals under a spread rest, and which levels these do not allow."""
+    # n scores allow the levels up to n / (n + 1)
+    lacking = [f"{100.0 * level:g} %" for level in LEVELS if (count + 1) * (1.0 - level) < 1.0 - 1e-9]
+    said = f"intervals: calibrated on one run of each of {count} drawn instances"
+    return said + (f", too few for {', '.join(lacking)}" if lacking else "")
 
 
 def simulator_error(

@@ -28,8 +28,9 @@ from cosim.errors import FitError, InputError
 from cosim.fitting.minimise import minimise
 from cosim.surrogate.learned import WORTH, Law, fit
 
-NEWTON, SOLVED = 12, 1e-9  # steps at most; it is solved when the logarithm moves by less (our choice)
+NEWTON, SOLVED = 50, 1e-9  # steps at most; it is solved when the logarithm moves by less (our choice)
 SMALLEST = 1e-6  # of the largest i∞: states below count as this
+TURN = 1.05  # of a negative h: below −h the law would run backwards, so that states there count as this
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,38 @@ class FilterLaw:
     targets: ClassVar[tuple[str, ...]] = ("i",)
 
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """The change of i; the values broadcast."""
+        """The change of i; the values broadcast. Raises `InputError` for a level that is not one of the law's, and
+        `FitError` as `after` does."""
         i, level, interval = np.broadcast_arrays(*(np.asarray(values[name], dtype=float) for name in self.fields))
-        change = self.after(i, self.ends[np.rint(level).astype(np.int64)], interval) - i
+        wrong = ~np.isin(level, np.arange(self.ends.size))
+        if np.any(wrong):
+            raise InputError(
+                f"the level {level[wrong].flat[0]:g} of the input is not one of the filter's",
+                remedy=f"give a whole number from 0 to {self.ends.size - 1}",
+            )
+        change = self.after(i, self.ends[level.astype(np.int64)], interval) - i
         if self.rest is not None:
             change = change + self.rest({"i": i, "level": level, "interval": interval})["rest"]
         return {"i": change}
 
     def after(self, i: Array, end: Array, interval: Array) -> Array:
-        """i after ``interval`` (s) on the way to ``end``."""
-        i = np.maximum(i, SMALLEST * float(self.ends.max()))
+        """i after ``interval`` (s) on the way to ``end``. Raises `FitError` where Newton's method does not converge."""
+        found, step = self._solved(i, end, interval)
+        if not step < SOLVED:
+            raise FitError(
+                f"the time course of the filter was not solved in {NEWTON} steps: the last moved it by {step:.2g}",
+                remedy="give a state above zero, or fit the filter again: its threshold does not suit its levels",
+            )
+        return found
+
+    def _solved(self, i: Array, end: Array, interval: Array) -> tuple[Array, float]:
+        """i after ``interval`` (s), and by how much the last step of Newton's method moved its logarithm."""
+        i = np.maximum(i, max(SMALLEST * float(self.ends.max()), -TURN * self.threshold))
         a = self.threshold / end
         gap = end - i
         # in y = the logarithm of what is left of the gap, over its beginning: G(y) = −B y + A ln(i(y)/i₀) − t/τ
         y = -interval / (self.tau * (1.0 + self.threshold / np.maximum(i, end)))
+        moved = np.inf
         for _ in range(NEWTON):
             left = gap * np.exp(y)
             now = np.maximum(end - left, 1e-30)
@@ -86,9 +105,10 @@ class FilterLaw:
             slope = -(1.0 + a) - a * left / now
             step = value / slope
             y = np.minimum(y - step, 0.0)
-            if np.max(np.abs(step), initial=0.0) < SOLVED:
+            moved = float(np.max(np.abs(step), initial=0.0))
+            if moved < SOLVED:
                 break
-        return np.asarray(end - gap * np.exp(y))
+        return np.asarray(end - gap * np.exp(y)), moved
 
     def document(self) -> dict[str, Any]:
         """Its names, as JSON values."""
@@ -141,7 +161,8 @@ def fit_filter(trains: Sequence[FilterTrain], *, tau: float, seed: int = 0) -> F
 
     def residual(p: Mapping[str, Any]) -> Array:
         one = law(p)
-        return np.asarray((one.after(before, one.ends[level], interval) - after) / scale)
+        # what a trial of the parameters does not solve costs as much as it is wrong: the result has to be solved
+        return np.asarray((one._solved(before, one.ends[level], interval)[0] - after) / scale)
 
     found = law(minimise(residual, begin, bounds=bounds).params.valuesdict())
     fields = {"i": before, "level": level.astype(float), "interval": interval}

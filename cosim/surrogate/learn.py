@@ -41,7 +41,7 @@ from cosim.surrogate.references import Reference
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
-FIRST = 64  # samples of the first round
+FIRST_SAMPLES = 64  # samples of the first round
 SAMPLES, BUDGET = 1024, 300.0  # at most; of samples, and of seconds
 # The held-out rms error that ends sampling, as a share of the limit of the largest error (our choice).
 AIM = 0.15
@@ -50,7 +50,7 @@ MOST_FAILED = 0.2
 QUICK = ("polynomial", "spline")  # kinds that are fitted in no time
 # An output that the states alone explain to so much of its scale is read from them (our choice).
 READING_ERROR = 1e-3
-STILL = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
+INDEPENDENT = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def learn(
     failures: Counter[str] = Counter()
     begin, done = time.monotonic(), 0
     while True:
-        count = min(FIRST if data is None else done, samples - done)
+        count = min(FIRST_SAMPLES if data is None else done, samples - done)
         part, reasons = sample(found, simulator, design(found, count=count, seed=seed, skip=done))
         done += count
         failures += reasons
@@ -275,7 +275,7 @@ def _depends(surrogate: Surrogate, data: xr.Dataset, name: str) -> bool:
     """Whether anything that the surrogate gives moves with an input."""
     other = data.assign({name: (EVENT, np.roll(data[name].values, 1))})
     one, two = stepped(surrogate, data), stepped(surrogate, other)
-    return any(np.ptp(one[key] - two[key]) > STILL * np.ptp(one[key]) for key in one)
+    return any(np.ptp(one[key] - two[key]) > INDEPENDENT * np.ptp(one[key]) for key in one)
 
 
 def require_moving(bench: BenchMap, data: xr.Dataset) -> None:

@@ -30,7 +30,7 @@ from cosim.errors import EngineMissing, FitError, InputError
 from cosim.packages import optional, process_unchanged
 from cosim.surrogate.correction import orders
 
-LOGARITHMIC = 4.0  # a positive range whose ends differ by more is scaled by its logarithm (our choice)
+SCALED_BY_LOGARITHM = 4.0  # a positive range whose ends differ by more is scaled by its logarithm (our choice)
 # Our choices of what is tried.
 DEGREES = (1, 2, 3, 4, 5, 6, 8, 10)
 CELLS = (3, 6, 12, 24)
@@ -410,6 +410,14 @@ def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
     return found
 
 
+def learned_range(law: object, name: str, meant: tuple[float, float]) -> tuple[float, float]:
+    """As much of the range in which an input is ``meant`` to lie as a `Law` was trained on."""
+    if not isinstance(law, Law) or name not in law.fields:
+        return meant
+    low, high = law.ranges[law.fields.index(name)].tolist()
+    return (max(low, meant[0]), min(high, meant[1])) if low < meant[1] and high > meant[0] else meant
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A law, and what each kind that was tried reached: the largest rms error of a target, a share of its scale."""
@@ -454,7 +462,7 @@ def fit(
             raise InputError(f"every sample has {name} = {ends[k, 0]:g}", remedy="vary it, or leave it out of the map")
         low, high = ranges.get(name, ends[k])
         ends[k] = min(low, ends[k, 0]), max(high, ends[k, 1])
-    logarithmic = (ends[:, 0] > 0.0) & (ends[:, 1] > LOGARITHMIC * np.maximum(ends[:, 0], 1e-300))
+    logarithmic = (ends[:, 0] > 0.0) & (ends[:, 1] > SCALED_BY_LOGARITHM * np.maximum(ends[:, 0], 1e-300))
     inside = scaled(x, ends, logarithmic)
     offset = y.mean(axis=0)
     scale = np.array([scales[name] for name in wanted])

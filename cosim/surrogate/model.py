@@ -44,7 +44,7 @@ from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.laws import AnyLaw
-from cosim.surrogate.learned import Law
+from cosim.surrogate.learned import Law, learned_range
 from cosim.surrogate.named import require_plain
 from cosim.surrogate.pulse_kernel import PulseKernel
 
@@ -145,14 +145,14 @@ class Surrogate:
             if isinstance(self.parameters, CircuitSet) and set(self.learned.targets) != wanted:
                 raise InputError(f"the learned law lacks {', '.join(sorted(wanted - set(self.learned.targets)))}")
         elif isinstance(self.parameters, CircuitSet):
-            raise InputError(f"the circuit {self.parameters.name} has no law", remedy="make it with cosim.learn")
+            raise InputError(f"the circuit {self.parameters.name} has no law", remedy="train it: cosim surrogate train")
         return found
 
     def _circuit(self, state: Values, inputs: Values, p: Values) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
         """The learned law of a circuit, as `EventMap.closed`."""
         assert self.learned is not None
         found = self.learned({**state, **inputs})
-        after = {name: np.asarray(w) + found.pop(name) for name, w in state.items()}
+        after = {name: np.clip(np.asarray(w) + found.pop(name), *self.map.bounds(name)) for name, w in state.items()}
         read = {} if self.reading is None else self.reading(after)
         return after, {**found, **read}
 
@@ -432,12 +432,15 @@ class Surrogate:
 
     def allowed(self, name: str) -> Range:
         """The certified range of a state or an input; without a certificate a state's bounds, and `FARTHEST` times the
-        inputs at which the map is tested."""
+        inputs at which the map is tested, but no further than a
+        learned law was trained."""
         if self.certificate is not None:
             domain = self.certificate.domain
             return domain.states[name] if name in domain.states else domain.inputs[name]
         if name in self.map.states:
             return self.map.bounds(name)
+        if self.learned is not None:
+            return learned_range(self.learned, name, self.map.inputs[name].range)
         low, high = self.map.inputs[name].range
         return (FARTHEST * low if low < 0.0 else 0.0, FARTHEST * high if high > 0.0 else 0.0)
 
@@ -468,7 +471,7 @@ class Surrogate:
                 slack=self._slack,
                 known="the certified " if self.certificate is not None else "",
                 why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
-                if self.certificate is None and not of_state
+                if self.certificate is None and not of_state and self.learned is None
                 else "",
             )
             if complaint is not None:

@@ -25,8 +25,8 @@ from cosim.devices.maps import Field
 from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import FREE_RUN, Certificate, Domain, ErrorSummary, read_limits
-from cosim.surrogate.certify import Tell, growth
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
+from cosim.surrogate.certify import TENTHS, Tell, covered_range, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -131,7 +131,7 @@ def _crossings(t: Array, v: Array, level: float) -> Array:
     return found
 
 
-def random_inputs(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
+def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
     """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
     intervals = shortest + rng.exponential(mean - shortest, count)
     return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
@@ -164,7 +164,9 @@ class NeuronErrors:
 def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     """`NeuronErrors` of a train that took no part in the fit. Raises `InputError` for one without two spikes."""
     if train.spikes.size < 2:
-        raise InputError("the train has fewer than two output spikes", remedy="drive the neuron faster")
+        raise InputError(
+            "the train has fewer than two output spikes", remedy="drive the neuron faster: shorter intervals"
+        )
     (found,) = run_neurons(law, [train])
     ours = spikes_of(train, found)
     tolerance = MATCH * float(np.diff(train.spikes).mean())
@@ -217,7 +219,7 @@ def train_neuron(
     trains: int = TRAINS,
     count: int = 100,
     budget: float = np.inf,
-    held_out: int = 2,
+    held_out: int = 3,
     seed: int = 0,
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
@@ -229,11 +231,17 @@ def train_neuron(
         simulator: runs the trains.
         trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's.
         budget: seconds after which no further train to learn from is recorded, but for the first two.
-        held_out: trains of the certificate, whose mean interval is in the middle of those.
+        held_out: trains of the certificate, whose mean intervals are spread over the same range; 3 are at both ends and
+            in the middle.
         seed: of the trains.
         limits: shares of full scale over `LIMITS`, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
         tell: called with the trains that are done and all of them.
+
+    Raises:
+        InputError: a train of the certificate has fewer than two output spikes, or there is a limit of what is
+            "untested", which a neuron's certificate does not say.
     """
+    neuron_limits(limits)
     shortest, longest = neuron.given.intervals
     means = np.geomspace(min(5.0 * shortest, longest), longest, trains)
     rng = np.random.default_rng([seed, 10])
@@ -245,7 +253,7 @@ def train_neuron(
             break
         if tell is not None:
             tell(number, trains + held_out)
-        inputs = random_inputs(rng, mean=float(means[k]), shortest=shortest, count=count)
+        inputs = random_spikes(rng, mean=float(means[k]), shortest=shortest, count=count)
         made.append(neuron.record(inputs, simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
@@ -307,16 +315,44 @@ def held_out_trains(
     neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None = None
 ) -> list[SpikeTrain]:
     """Random trains of the neuron, from a stream of ``seed`` that training does not use."""
-    rng, (shortest, longest) = np.random.default_rng([seed, 11]), neuron.given.intervals
-    middle = float(np.sqrt(min(5.0 * shortest, longest) * longest))
+    rng, shortest = np.random.default_rng([seed, 11]), neuron.given.intervals[0]
     made = []
-    for number in range(trains):
+    for number, mean in enumerate(held_out_means(*neuron.given.intervals, count=trains)):
         if tell is not None:
             tell(number, trains)
-        made.append(neuron.record(random_inputs(rng, mean=middle, shortest=shortest, count=count), simulator))
+        made.append(neuron.record(random_spikes(rng, mean=mean, shortest=shortest, count=count), simulator))
     if tell is not None:
         tell(trains, trains)
     return made
+
+
+def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:
+    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of one the middle."""
+    low = min(5.0 * shortest, longest)
+    found: list[float] = np.geomspace(low, longest, count).tolist() if count > 1 else [float(np.sqrt(low * longest))]
+    return found
+
+
+def intervals_tested(intervals: Array) -> Range:
+    """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
+
+    Raises `InputError` where there are too few for any.
+    """
+    logs = np.log(intervals)
+    ends = (float(logs.min()), float(logs.max()))
+    low, high = covered_range(Field("1", ends), np.histogram(logs, bins=TENTHS, range=ends)[0], name="interval")
+    return (max(float(np.exp(low)), float(intervals.min())), min(float(np.exp(high)), float(intervals.max())))
+
+
+def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
+    """`LIMITS` with ``limits`` over them; raises `InputError` and `UnknownName` as `base.read_limits`."""
+    if UNTESTED in limits:
+        raise InputError(
+            f"a limit of {UNTESTED!r} has no meaning for a neuron, whose certificate has intervals alone",
+            remedy="leave it out",
+        )
+    outputs = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
+    return read_limits({**LIMITS, **limits}, states=("v", "u"), outputs=outputs)
 
 
 def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:
@@ -362,15 +398,14 @@ def certificate_of(
     errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
     missed = 1.0 - float(np.mean([one.f1 for one in found]))
     errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
-    given = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
-    allowed = read_limits({**LIMITS, **limits}, states=("v", "u"), outputs=given)
+    allowed = neuron_limits(limits)
     free = tuple(one.states / scales["v"] for one in found)
     intervals = np.concatenate([train.intervals for train in held])
     return Certificate(
         errors=MappingProxyType(errors),
         rollout=growth(free),
         domain=Domain(
-            MappingProxyType({"interval": (float(intervals.min()), float(intervals.max()))}),
+            MappingProxyType({"interval": intervals_tested(intervals)}),
             MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),

@@ -19,7 +19,7 @@ from cosim.engines.simulator import Simulator
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate import files, pulse_kernel
-from cosim.surrogate.active import FIRST, Budget, learn
+from cosim.surrogate.active import FIRST_EVENTS, Budget, learn_actively
 from cosim.surrogate.base import Certificate, kind_of, read_limits
 from cosim.surrogate.bench_reference import BenchReference
 from cosim.surrogate.certify import certify, random_inputs
@@ -315,16 +315,17 @@ ALLOWED = read_limits({}, states=CELL.map.states, outputs=CELL.map.outputs)
 
 def test_learning_ends_where_the_limits_are_kept_or_the_budget_is_spent() -> None:
     loose = dict.fromkeys(ALLOWED, 1.0)
-    _, samples, said = learn(CELL, Scalar(), allowed=loose, budget=Budget(events=400))
-    assert samples.sizes[EVENT] == FIRST + 20
+    _, samples, said = learn_actively(CELL, Scalar(), allowed=loose, budget=Budget(events=400))
+    assert samples.sizes[EVENT] == FIRST_EVENTS + 20
     assert "80 events in" in said
     assert "the limits were kept by the last of them" in said
-    _, samples, said = learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=70))
+    _, samples, said = learn_actively(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=70))
     assert samples.sizes[EVENT] == 70
-    assert "60 of a Latin hypercube and 10 where the error was largest: the budget was spent, with the last" in said
-    assert learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(seconds=1e-9))[1].sizes[EVENT] == FIRST
+    assert "60 in trains of 5 begun at points of a Latin hypercube and 10 where the error was largest: " in said
+    assert ": the budget was spent, with the last" in said
+    assert learn_actively(CELL, Scalar(), allowed=ALLOWED, budget=Budget(seconds=1e-9))[1].sizes[EVENT] == FIRST_EVENTS
     # on events that neither has seen
-    made = learn(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=400))[0]
+    made = learn_actively(CELL, Scalar(), allowed=ALLOWED, budget=Budget(events=400))[0]
     plain, better = (certify(one, Scalar(), pulses=300, seed=5)[0].certificate.errors["w"] for one in (CELL, made))
     assert better.p95 < 0.01 < 0.1 < plain.p95
 
@@ -343,8 +344,8 @@ class Bent(Scalar):
 
 def test_samples_go_where_the_error_is_largest() -> None:
     limits = {**ALLOWED, "conductance": 1.0, "energy": 1.0}
-    samples = learn(CELL, Bent(), allowed=limits, budget=Budget(events=FIRST + 60))[1]
-    chosen = samples.isel({EVENT: slice(FIRST, None)})
+    samples = learn_actively(CELL, Bent(), allowed=limits, budget=Budget(events=FIRST_EVENTS + 60))[1]
+    chosen = samples.isel({EVENT: slice(FIRST_EVENTS, None)})
     near = (chosen["w_before"].values < 0.4) & (chosen["amplitude"].values < -1.8)
     assert np.mean(near) > 0.3  # the corner takes an eighth of the box
 
@@ -361,7 +362,7 @@ def test_an_output_that_depends_on_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=sentence):
         certify(CELL, Flat(), pulses=100)
     with pytest.raises(InputError, match="in all of 60 events; leave it out"):
-        learn(CELL, Flat(), allowed=ALLOWED, budget=Budget(events=60))
+        learn_actively(CELL, Flat(), allowed=ALLOWED, budget=Budget(events=60))
 
 
 # -- large arrays ------------------------------------------------------------------------------------------------------
@@ -494,7 +495,7 @@ def test_train_says_what_was_spent_and_check_what_is_covered(
     assert main([*TRAIN, "--budget", "5 min", "--keep", "kept.npz"]) == 0
     said = capsys.readouterr().out
     assert "of a Latin hypercube and 20 where the error was largest: the limits were kept" in said
-    assert load_samples("kept.npz", CELL.map).sizes[EVENT] == FIRST + 20
+    assert load_samples("kept.npz", CELL.map).sizes[EVENT] == FIRST_EVENTS + 20
     assert main(["surrogate", "check", "a.npz", "--against", "integration", "--pulses", "60"]) == 0
     assert "coverage    of the certificate's 95 % intervals after 1 event: w " in capsys.readouterr().out
 

@@ -25,7 +25,7 @@ from cosim.surrogate.certify import certify
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn, sample
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, random_inputs, train_neuron
+from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, random_spikes, train_neuron
 
 INSTANCES = 20_000
 EVENTS = 100  # by which ngspice's time is measured
@@ -107,7 +107,7 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
         found |= parts(f"{name}_{error}", 100.0 * sizes / certificate.errors[error].full_scale)
     found[f"{name}_spice_seconds"] = round(made.seconds, 1)
     one = NeuronBench.load(NEURONS[name])
-    inputs = random_inputs(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
+    inputs = random_spikes(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
     each = spice_seconds(lambda fresh: one.record(inputs, fresh)) / EVENTS
     found[f"{name}_speed_up"] = round(each / step_seconds(made.surrogate))
     return made, found

@@ -24,7 +24,8 @@ def test_train_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main([*check, "--json", "--limit", "state=1e-12"]) == 1
     facts = json.loads(capsys.readouterr().out)
     assert facts["passed"] is False
-    assert facts["check"]["errors"]["w"]["max"] < 1e-6
+    assert facts["check"]["domain"]["parameters"] == facts["certificate"]["domain"]["parameters"]
+    assert facts["check"]["errors"]["w"]["max"] < 2e-6  # of drawn instances too; nominal cells alone stay below 1e-6
     assert facts["updates_per_second"] > 0.0
     assert facts["reference_updates_per_second"] is None  # so few pulses do not tell
 
