@@ -100,7 +100,9 @@ class PulseTrainForward(SequenceForward):
             return super().linearise(p, names)
         q = self._row(p)
         reads, slopes = run.linearised(self._v, q[self._first], q, initial=self._first)
-        if not np.all(np.isfinite(slopes)):  # a power of less than one, at an end of the states: no derivative, but steps
+        if not np.all(
+            np.isfinite(slopes)
+        ):  # a power of less than one, at an end of the states: no derivative, but steps
             return super().linearise(p, names)
         places = {entry.name: k for k, entry in enumerate(self.params)}
         return reads, slopes[[places[name] for name in names]]
