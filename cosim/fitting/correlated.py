@@ -117,12 +117,13 @@ def fit_correlated(problem: Problem, start: Values, *, order: Order, r: float | 
     found = Whitening.of(0.0 if r is None else r, order, problem.rows)
     best = Minimum(start, math.inf, 0, False, "")
     for _ in range(ROUNDS):
-        last = found.r
+        last, before = found.r, white
+        white = white.reweighed(best.p)
         if r is None:
             found = replace(found, r=most_likely(found, white.residual(best.p), white.jacobian(best.p)))
         problem = replace(white, whiten=found)
         best = problem.minimise(best.p)
-        if r is not None or abs(float(found.r - last)) < SETTLED:
+        if not white.moved(before) and (r is not None or abs(float(found.r - last)) < SETTLED):
             return best, problem
     return replace(best, converged=False, message=f"parameters and noise do not settle in {ROUNDS} rounds"), problem
 

@@ -298,6 +298,7 @@ def _fit(
         wanted = {name: spec for name, spec in recipe.fit.priors.items() if name in vary or name not in everywhere}
         priors = priors_of(wanted, forward.params, vary)
     problem = Problem(forward, curve.measured, sigma, measured, tuple(vary), bounds, priors=priors)
+    problem = replace(problem, noise=recipe.noise.weights(curve))
     idle = dead(problem, start)
     if len(idle) == len(vary):
         raise InputError(
@@ -306,7 +307,9 @@ def _fit(
         )
     moving = problem.without(*idle)
     if near is not None:
-        best = moving.ordered().minimise(start.with_(**{name: near[name] for name in vary}), progress=progress)
+        begin = start.with_(**{name: near[name] for name in vary})
+        problem = problem.reweighed(begin)
+        best = problem.without(*idle).ordered().minimise(begin, progress=progress)
     elif tried is not None and _same(moving, tried):
         best = tried
     else:
@@ -321,6 +324,7 @@ def _fit(
             break
         problem = replace(problem, forward=finer)
         best = problem.without(*idle).minimise(best.p, progress=progress)
+    best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
         return best, problem
@@ -329,6 +333,7 @@ def _fit(
         sigma = problem.sigma * (problem.scale(best.p) if noise is None else 1.0)
         problem = replace(problem, rows=rows, sigma=sigma, side=None if limit is None else limit.side)
         best = problem.without(*idle).minimise(best.p, progress=progress)
+    best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     return best, problem
 

@@ -17,12 +17,13 @@ from scipy import optimize, stats
 from cosim import units
 from cosim.data.recording import Curve
 from cosim.devices.base import Array
+from cosim.fitting import outliers
 from cosim.fitting.check import check_fit
 from cosim.fitting.noise import Found
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, SUSPICIOUS
 
-# Refits of the weights and of the parameters by turns.
-ROUNDS = 3
+# Refits of the weights and of the parameters by turns; they end where no row's noise changes by more than this part.
+ROUNDS, SETTLED = 30, 1e-3
 # The shared part of the noise is at least this part of the largest residual: a row of zero weighs no more (our choice).
 LEAST = 1e-3
 
@@ -73,17 +74,29 @@ def growing(found: Found, curve: Curve) -> Growing | None:
     correlation, chance = float(shown.statistic), float(shown.pvalue)
     if not (correlation > 0.0 and chance < SUSPICIOUS):
         return None
+    last = np.full(predicted.size, math.inf)
+    every, clipped = problem.seen | found.left, problem.rows & ~problem.seen
     for _ in range(ROUNDS):
         predicted = problem.forward.predict(p)
         sigma, relative = _parts((problem.measured - predicted)[seen], np.abs(predicted[seen]))
         if relative <= 0.0:
             return None
-        weighted = replace(problem, sigma=np.hypot(sigma, relative * problem.measured))
+        # Of what the law gives: weights of measured values favour the rows that came out small.
+        spread = np.hypot(sigma, relative * predicted)
+        # Where much flows a row may look like an outlier under noise that is the same everywhere.
+        z = (problem.measured - predicted) / spread
+        seen = every & (outliers.beyond(z, seen, parameters=len(problem.names), known=False) <= 1.0)
+        weighted = replace(problem, sigma=spread, rows=seen | clipped)
         minimum = weighted.minimise(p)
         p = minimum.p
+        if np.all(np.abs(last / spread - 1.0) < SETTLED):
+            break
+        last = spread
     if not minimum.converged or not check_fit(weighted, p, curve, noise_known=False).white:
         return None
-    return Growing(sigma, relative, curve.measured_unit, correlation, chance)
+    # What the parameters take of the residuals is not the noise's.
+    unbiased = math.sqrt(seen.sum() / max(int(seen.sum()) - len(problem.names), 1))
+    return Growing(sigma * unbiased, relative * unbiased, curve.measured_unit, correlation, chance)
 
 
 def _parts(residual: Array, size: Array) -> tuple[float, float]:

@@ -186,16 +186,22 @@ def _elsewhere(forward: JointForward, start: Values) -> list[Values]:
 
 
 def _noise(forward: JointForward, problem: Problem, p: Values, sigma: Array, seen: Array) -> Array:
-    """Standard deviations of the rows: of an observation without stated noise, from its residuals at ``p``.
+    """Standard deviations of the rows at ``p``: of an observation without stated noise, from its residuals.
+
+    Stated noise that is a share of the value is one of what is predicted.
 
     The degrees of freedom that the fit takes from an observation are the sum of its rows' leverages.
     """
     leverage = _leverage(problem, p)
-    residual = problem.sigma * independent(problem, (forward.predict(p) - problem.measured) / problem.sigma)
+    predicted = forward.predict(p)
+    residual = problem.sigma * independent(problem, (predicted - problem.measured) / problem.sigma)
     changed = sigma.copy()
     for one, rows in zip(forward.observations, forward.rows, strict=True):
         used = seen[rows]
-        if one.noise is not None or varies(one) or not used.any():
+        if varies(one) or not used.any():
+            continue
+        if (stated := one.noise_of(predicted[rows])) is not None:
+            changed[rows] = stated
             continue
         left = max(float(used.sum() - leverage[rows][used].sum()), 1.0)
         floor = EXACT * float(np.abs(one.recording.measured).max())

@@ -29,7 +29,7 @@ class _Sigma(NoiseSpec):
 
     _rows: Array = PrivateAttr()
 
-    def per_point(self, curve: Recording) -> Array:
+    def per_point(self, curve: Recording, predicted: Array | None = None) -> Array:
         """They themselves; (n,)."""
         return self._rows
 

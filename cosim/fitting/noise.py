@@ -24,7 +24,7 @@ from cosim.fitting.correlated import Whitening
 from cosim.fitting.forward import Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.identify import SMALL
-from cosim.fitting.problem import Minimum, Problem
+from cosim.fitting.problem import TURNS, Minimum, Problem
 from cosim.fitting.process import TrainNoise, fit_train
 from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.fitting.residuals import SUSPICIOUS, Order, ResidualCheck, check_residuals, orders
@@ -214,12 +214,22 @@ def _correlating(plain: Found, stated: NoiseSpec, curve: Curve) -> Found:
 
 def _stepping(plain: Found, stated: NoiseSpec, curve: Curve, *, starts: Callable[[], Sequence[Values]]) -> Found:
     """The fit of a train with varying steps."""
-    noise, given = stated.per_point(curve), None if stated.step in (None, "fit") else float(stated.step)
-    known = noise is not None and given is not None
+    given = None if stated.step in (None, "fit") else float(stated.step)
+    stated_reads = stated.per_point(curve) is not None
+    known = stated_reads and given is not None
 
     def fit(rows: Rows, begin: Sequence[Values]) -> Found:
         problem = replace(plain.problem, rows=rows)
-        minimum, problem, spread = fit_train(problem, begin, noise=noise, step=given)
+        noise = problem.sigma if stated_reads else None
+        minimum, made, spread = fit_train(problem, begin, noise=noise, step=given)
+        for _ in range(TURNS):
+            if problem.noise is None:
+                break
+            last, problem = problem, replace(problem, sigma=problem.noise(made.forward.predict(minimum.p)))
+            if not problem.moved(last):
+                break
+            minimum, made, spread = fit_train(problem, [minimum.p], noise=problem.sigma, step=given)
+        problem = made
         check = check_fit(problem, minimum.p, curve, noise_known=known)
         assumed = f"the steps vary from pulse to pulse by {spread.step:.0%}" if stated.step is None else ""
         return Found(minimum, problem, check, known, np.zeros(rows.size, dtype=bool), spread, assumed)

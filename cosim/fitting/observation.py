@@ -62,6 +62,11 @@ class Observation:
         """(n,) true where a row is an outlier."""
         return np.zeros(len(self.recording), dtype=bool) if self.left is None else self.left
 
+    def noise_of(self, predicted: Array) -> Array | None:
+        """`noise`; where a share of the value is stated, that of what is ``predicted`` (n,)."""
+        weights = self.spec.noise.weights(self.recording)
+        return self.noise if weights is None else weights(predicted)
+
     def key(self, by: str) -> tuple[str, ...]:
         """Its labels down to a level: device, cycle and sweep, as far as it has them; or its own name."""
         if by not in self.labels:

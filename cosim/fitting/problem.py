@@ -34,6 +34,8 @@ STEP = 1e-10
 GAIN = 1e-10
 # What is left of a scale where it is all but zero.
 VANISHED = 1e-12
+# Turns of the fit and of weights that hang on it; they end where no weight's sigma changes by more than this part.
+TURNS, SETTLED = 30, 1e-3
 Progress = Callable[[int, float], None]
 
 
@@ -86,6 +88,7 @@ class Problem:
             0 elsewhere (`plateau`); None: no row is clipped. ``sigma`` has to be the noise itself then.
         priors: what is known of parameters that vary, a row of the residual each; ``sigma`` as with ``side``.
         whiten: makes residuals (..., rows) with correlated noise independent; None: they are.
+        noise: ``sigma`` (n,) from the prediction (n,), where it hangs on that; None: it does not.
     """
 
     forward: Forward
@@ -97,6 +100,7 @@ class Problem:
     side: NDArray[np.int64] | None = None
     priors: tuple[Prior, ...] = ()
     whiten: Whitening | None = None
+    noise: Callable[[Array], Array] | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -197,6 +201,28 @@ class Problem:
         made = self.forward.noise_at(p) if name in self.forward.uneven else None
         rest = self.without(name)
         return rest if made is None else replace(rest, forward=made[0], sigma=made[1])
+
+    def reweighed(self, p: Values) -> Problem:
+        """The same problem with the noise that its rows have where the parameters are ``p``."""
+        return self if self.noise is None else replace(self, sigma=self.noise(self.forward.predict(p)))
+
+    def moved(self, last: Problem) -> bool:
+        """Whether a row that takes part has another ``sigma`` than in ``last``."""
+        return bool(np.any(np.abs(self.sigma / last.sigma - 1.0)[self.rows] > SETTLED))
+
+    def by_turns(self, found: Minimum, *held: str, progress: Progress | None = None) -> tuple[Minimum, Problem]:
+        """From a minimum to the one whose own prediction gives its weights, and the problem with these.
+
+        At given weights it is a least-squares fit, which noise that is a share of the prediction does not bias:
+        quasi-likelihood (Wedderburn, Biometrika 61, 439 (1974)). ``held`` parameters stay.
+        """
+        problem = self
+        for _ in range(TURNS):
+            last, problem = problem, problem.reweighed(found.p)
+            if not problem.moved(last):
+                return found, last
+            found = problem.without(*held).minimise(found.p, progress=progress)
+        return replace(found, converged=False, message=f"parameters and noise do not settle in {TURNS} rounds"), problem
 
     def size(self, name: str, value: float) -> float:
         """What counts as 1 of a parameter that is searched in multiples: its value, or of 0 its default or range.

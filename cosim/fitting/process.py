@@ -255,7 +255,7 @@ def fit_train(
         )
         sigma, gain, width = forward.linear(best.p).filtered(spread, base, problem.rows)
         forward = forward.with_gain(gain, sigma, width)
-        found = replace(problem, forward=forward, sigma=sigma)
+        found = replace(problem, forward=forward, sigma=sigma, noise=None)
         last, best = best, found.minimise(best.p)
         uncertainty = covariance_of(found, best.p, scale=1.0)
         moved = [abs(float(best.p[n] - last.p[n])) / (uncertainty.stderr(n) or math.inf) for n in problem.names]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +17,10 @@ from cosim.errors import InputError
 from cosim.fitting.methods import LEAST_SQUARES, Method
 from cosim.fitting.priors import PriorSpec
 from cosim.schema import Table
+
+# Noise that is a share of the law's value is at least that share of this part of the reading: where a law gives zero, a
+# row would weigh without limit (our choice; noise of less than the reading itself does not reach it).
+LEAST = 0.1
 
 
 class StartSpec(Table):
@@ -58,7 +63,7 @@ class NoiseSpec(Table):
     Args:
         sigma: standard deviation of a read, with a unit.
         of_range: as a share of the curve's range.
-        relative: as a share of the value.
+        relative: as a share of the value that the law gives: fit and weights take turns until both stay.
         step: standard deviation of a step from pulse to pulse (cycle to cycle), as a share of the step; ``"fit"``: the
             steps vary, and by how much is fitted; 0: they do not. By default it is fitted where the residuals of a
             pulse train are not noise, and the parameters are then conditional on it. Not beside priors.
@@ -76,8 +81,12 @@ class NoiseSpec(Table):
     correlation: Literal["fit"] | Annotated[float, Field(gt=-1, lt=1)] | None = None
     outliers: Literal["keep", "leave out"] = "leave out"
 
-    def per_point(self, curve: Curve) -> Array | None:
-        """Standard deviation of each measured value (n,) in the column's unit; None: not known."""
+    def per_point(self, curve: Curve, predicted: Array | None = None) -> Array | None:
+        """Standard deviation of each measured value (n,) in the column's unit; None: not known.
+
+        ``predicted``: (n,) by the law, of which ``relative`` is a share; without it, of what was measured. Weights of
+        measured values favour the rows that came out small: they are for a first fit alone.
+        """
         y = curve.measured
         variance = np.zeros(y.size)
         if self.sigma is not None:
@@ -88,12 +97,25 @@ class NoiseSpec(Table):
         if self.of_range is not None:
             variance += (self.of_range * float(np.ptp(y))) ** 2
         if self.relative is not None:
-            variance += (self.relative * y) ** 2
+            size = np.abs(y) if predicted is None else np.maximum(np.abs(predicted), LEAST * np.abs(y))
+            variance += (self.relative * size) ** 2
         if not variance.any():
             return None
         if not variance.all():
             raise InputError("the noise of a point is zero", remedy="add sigma or of_range to noise.relative")
         return np.asarray(np.sqrt(variance), dtype=float)
+
+    def weights(self, curve: Curve) -> Callable[[Array], Array] | None:
+        """`per_point` as a function of the law's values (n,), where it hangs on them; else None."""
+        if self.relative is None:
+            return None
+
+        def sigma(predicted: Array) -> Array:
+            found = self.per_point(curve, predicted)
+            assert found is not None  # a share of the value is stated
+            return found
+
+        return sigma
 
 
 class HeldOut(Table):

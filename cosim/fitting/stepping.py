@@ -75,7 +75,8 @@ class Stepping:
             if not isinstance(train, FilteredTrain):
                 continue
             used, here, step = rows[part], forward.local(k, p), one.spec.noise.step
-            base = np.full(used.size, float(np.std(measured[used]))) if one.noise is None else one.noise
+            stated = one.noise_of(train.predict(here))
+            base = np.full(used.size, float(np.std(measured[used]))) if stated is None else stated
             left = (train.predict(here) - measured)[used] / base[used]
             last = self.spread.get(k) or TrainNoise(
                 STEP if step == "fit" else float(step or 0.0),

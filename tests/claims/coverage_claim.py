@@ -10,7 +10,8 @@ draws of all of them. The environment says what is not to be the default:
 
 The rule: with 1000 draws or more the shares themselves are held against the limits. A parameter with an interval in
 fewer than half of the draws (in the others its verdict states a range) is outside where the Wilson bounds of its share
-leave the limits no room. With fewer draws the figures are printed, and the claim does not hold: a row is then said to
+leave the limits no room, inside where they lie within, and else "cannot tell", which does not count as held: the claim
+needs more draws then. With fewer draws the figures are printed, and the claim does not hold: a row is then said to
 be inside or outside only where its bounds leave no doubt. The bounds of a pooled share allow for the parameters of a
 draw being alike: they are those of as many independent intervals as have the variance that the draws show.
 
@@ -96,8 +97,6 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
     states.append(_state(pooled, bounds, POOLED, decides=whole))
     ranges = [one.held[n] for one in found for n in one.held if one.undetermined(n)]
     verdict = "outside" if "outside" in states else "inside" if set(states) == {"inside"} else "cannot tell"
-    if whole and verdict == "cannot tell":  # only of parameters with few intervals, whose bounds leave room
-        verdict = "inside"
     return {
         "draws": len(found),
         "verdict": verdict,
@@ -195,6 +194,7 @@ def judged(made: dict[str, Outcomes]) -> Figures:
         "short_of_draws": len(short),
         "note": f"not the claim: {len(short)} rows have fewer than {DRAWS} draws" if short else "the shares decide",
         "outside": sum(entry["verdict"] == "outside" for entry in table.values()),
+        "cannot_tell": sum(entry["verdict"] == "cannot tell" for entry in table.values()),
         "lowest_pooled": min((entry["pooled"] for entry in table.values()), default=None),
         "ranges": count,
         "ranges_share": sum(entry["ranges_held"] for entry in table.values()) / count if count else 1.0,
@@ -226,6 +226,7 @@ COVERAGE = Claim(
     {
         "short_of_draws": (None, 0),
         "outside": (None, 0),
+        "cannot_tell": (None, 0),
         "lowest_pooled": (POOLED[0], None),
         "ranges_share": (POOLED[0], None),
         "weak_named": (POOLED[0], None),

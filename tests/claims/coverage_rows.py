@@ -2,7 +2,9 @@
 
 Rows are trains of a threshold memristor under the noise that laboratories have, ramps of equal pulses, the clipper, and
 every shipped recipe whose curve ships with it: that is fitted once, and its curve drawn again from the fit with the
-noise of the fit. No recipe of a row says what noise it has. A parameter without an interval counts as one that does not
+noise that the fit found: of each row's size, growing with the reading and correlated where it is. Steps that vary and
+outliers are not drawn again: such a row has white noise of the median size of the fit's. But for "growing noise" no
+recipe of a row says what noise it has. A parameter without an interval counts as one that does not
 hold the truth.
 """
 
@@ -26,10 +28,13 @@ from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import devices
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import CosimError, FitError
+from cosim.fitting.correlated import Whitening
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.equal_pulses import RampForward
 from cosim.fitting.provenance import made_with
 from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.residuals import orders
+from cosim.fitting.result import FitResult
 from cosim.resources import folder
 
 # What a memristor of the rows has, and how its trains are read: our choice.
@@ -50,6 +55,7 @@ class TrainLab:
         correlation: of the noise of reads that follow each other.
         step: standard deviation of a step over the step; the state stays between its bounds.
         outliers: share of the reads that are 6 to 15 standard deviations off.
+        growing: standard deviation of a read over itself, beside ``read``.
     """
 
     pulses: int = 300
@@ -57,6 +63,7 @@ class TrainLab:
     correlation: float = 0.0
     step: float = 0.0
     outliers: float = 0.0
+    growing: float = 0.0
 
     def __call__(self, rng: np.random.Generator) -> Curve:
         """One train."""
@@ -75,7 +82,8 @@ class TrainLab:
             noise[k] = self.correlation * noise[k - 1] + np.sqrt(1.0 - self.correlation**2) * noise[k]
         off = rng.random(noise.size) < self.outliers
         noise[off] = rng.choice([-1.0, 1.0], int(off.sum())) * rng.uniform(6.0, 15.0, int(off.sum()))
-        reads = np.asarray(model.conductance(Values({"w": np.array(states)}), p)) + self.read * p.g_max * noise
+        clean = np.asarray(model.conductance(Values({"w": np.array(states)}), p))
+        reads = clean + np.hypot(self.read * p.g_max, self.growing * clean) * noise
         return Curve.pulse_train(amplitude, reads, v_read=0.2, shape=shape)
 
 
@@ -88,6 +96,7 @@ TRAINS = {
     "varying steps": TrainLab(read=0.01, step=0.3),
     "outliers": TrainLab(outliers=0.02),
     "mixed noise": TrainLab(read=0.01, step=0.2, outliers=0.02),
+    "growing noise": TrainLab(read=0.0, growing=0.1),
 }
 # Two ramps of 100 equal pulses each, up and down, whose starts are fitted; our choice.
 RAMPS = {
@@ -128,12 +137,14 @@ def names() -> list[str]:
 def row(name: str) -> Row:
     """A row by its name."""
     if name in TRAINS:
-        body = {
+        body: dict[str, object] = {
             "name": "train",
             "device": "threshold_memristor",
             "data": {"kind": "pulse train"},
             "fit": {"vary": tuple(TRUTH)},
         }
+        if growing := TRAINS[name].growing:
+            body["noise"] = {"relative": growing}
         return Row(FitRecipe.model_validate(body), TRAINS[name], TRUTH)
     if name == EQUAL:
         body = {
@@ -155,7 +166,26 @@ def row(name: str) -> Row:
     recipe = FitRecipe.load(name)
     fitted = extract(recipe)
     clean = fitted.curve.with_measured(fitted.forward.predict(fitted.values))
-    return Row(recipe, noisy(clean, sigma=float(np.median(fitted.sigma))), dict(fitted.values))
+    return Row(recipe, redrawn(fitted, clean), dict(fitted.values))
+
+
+def redrawn(fitted: FitResult, clean: Curve) -> Lab:
+    """A laboratory with the noise that a fit found (module docstring)."""
+    if fitted.spread is not None:
+        return noisy(clean, sigma=float(np.median(fitted.sigma)))
+    grown, whiten = fitted.growing, fitted.problem.whiten
+    sigma = fitted.sigma if grown is None else np.hypot(grown.sigma, grown.relative * clean.measured)
+    r = float(whiten.r) if isinstance(whiten, Whitening) else 0.0
+    order = orders(clean)[0]
+
+    def lab(rng: np.random.Generator) -> Curve:
+        noise = rng.standard_normal(len(clean))
+        for last, this, same in zip(order.index, order.index[1:], order.group[1:] == order.group[:-1], strict=False):
+            if same:
+                noise[this] = r * noise[last] + np.sqrt(1.0 - r**2) * noise[this]
+        return clean.with_measured(clean.measured + sigma * noise)
+
+    return lab
 
 
 @dataclass(frozen=True)
