@@ -91,11 +91,18 @@ def read(claim: Claim) -> dict[str, Any] | None:
     return found
 
 
+def _given(settings: Any) -> Any:
+    """Settings without those that are None: a new one that is not given was not there before."""
+    if isinstance(settings, Mapping):
+        return {name: _given(value) for name, value in settings.items() if value is not None}
+    return [_given(value) for value in settings] if isinstance(settings, list) else settings
+
+
 def out_of_date(claim: Claim, found: Mapping[str, Any]) -> list[str]:
     """Why a record says nothing about today's code; empty where it is fresh. Runs the claim's probe."""
     now = _inputs(claim)
     reasons = [f"its {name} changed" for name in ("says", "limits") if found[name] != now[name]]
-    before, after = found["settings"], now["settings"]
+    before, after = _given(found["settings"]), _given(now["settings"])
     reasons += [
         f"its setting {name} was {before.get(name)!r}, is {after.get(name)!r}"
         for name in sorted(before.keys() | after.keys())
