@@ -78,7 +78,10 @@ def growing(found: Found, curve: Curve) -> Growing | None:
     every, clipped = problem.seen | found.left, problem.rows & ~problem.seen
     for _ in range(ROUNDS):
         predicted = problem.forward.predict(p)
-        sigma, relative = _parts((problem.measured - predicted)[seen], np.abs(predicted[seen]))
+        residual, size = (problem.measured - predicted)[seen], np.abs(predicted[seen])
+        if not (residual.any() and size.any()):  # nothing that grows, or nothing that it could grow with
+            return None
+        sigma, relative = _parts(residual, size)
         if relative <= 0.0:
             return None
         # Of what the law gives: weights of measured values favour the rows that came out small.

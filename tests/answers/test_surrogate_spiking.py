@@ -192,7 +192,8 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert code == (1 if made.certificate.broken else 0)
     again = main(["surrogate", "check", str(file), "--pulses", "100", "--json", "--figure", str(figures[1])])
     told = json.loads(capsys.readouterr().out)
-    assert (told["check"]["seed"], told["check"]["pulses"]) == ("1", 100)
+    assert told["check"]["seed"] == "1"
+    assert 290 <= told["check"]["pulses"] <= 300  # three trains at least, without spikes closer than the neuron tells
     assert told["check"]["data"] != told["certificate"]["data"] == made.certificate.data  # fresh trains
     assert told["check"]["limits"] == told["certificate"]["limits"]
     assert again == (0 if told["passed"] else 1)
