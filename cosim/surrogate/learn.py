@@ -34,7 +34,8 @@ from cosim.surrogate.bench_reference import BenchReference, differences
 from cosim.surrogate.certify import Tell, stepped
 from cosim.surrogate.circuit import CircuitReference, CircuitSet
 from cosim.surrogate.density import LOGARITHMIC
-from cosim.surrogate.learned import CONSTANT, KINDS, LEAST_SAMPLES, WORTH, Fitted, fit
+from cosim.surrogate.kinds import KINDS
+from cosim.surrogate.learned import CONSTANT, LEAST_SAMPLES, WORTH, Fitted, fit
 from cosim.surrogate.model import Surrogate, find_map
 from cosim.surrogate.references import Reference
 

@@ -13,9 +13,10 @@ from cosim.devices.base import Values
 from cosim.errors import EngineMissing, FitError, InputError
 from cosim.network.crossbar import Crossbar
 from cosim.packages import optional
-from cosim.surrogate import learned
+from cosim.surrogate import kinds
 from cosim.surrogate.files import load
-from cosim.surrogate.learned import KINDS, Law, fit
+from cosim.surrogate.kinds import KINDS
+from cosim.surrogate.learned import Law, fit
 
 RC = """title = "RC"
 circuit = '''
@@ -81,8 +82,8 @@ def test_each_kind_follows_and_is_read_back_without_its_package(
     kind: str, error: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind in ("trees", "network"):
-        monkeypatch.setattr(learned, "TREES", 60)
-        monkeypatch.setattr(learned, "HIDDEN", (8,))
+        monkeypatch.setattr(kinds, "TREES", 60)
+        monkeypatch.setattr(kinds, "HIDDEN", (8,))
     scales = {"p": 1.0, "q": 1.0}
     found = fit(X, Y, scales=scales, rng=np.random.default_rng(1), kinds=[kind])
     assert found.errors[kind] < error
@@ -90,7 +91,7 @@ def test_each_kind_follows_and_is_read_back_without_its_package(
     def missing(name: str, **_: object) -> None:
         raise EngineMissing(name)
 
-    monkeypatch.setattr(learned, "optional", missing)
+    monkeypatch.setattr(kinds, "optional", missing)
     back = Law.rebuilt(found.law.document(), found.law.arrays("law"), "law")
     for name, ours in found.law(X).items():
         assert np.array_equal(back(X)[name], ours)
@@ -102,12 +103,12 @@ def test_each_kind_follows_and_is_read_back_without_its_package(
 def test_arrays_are_the_trained_model() -> None:
     ensemble, network = (optional(f"sklearn.{n}", extra="train", needed_by="") for n in ("ensemble", "neural_network"))
     boosted = ensemble.GradientBoostingRegressor(
-        n_estimators=learned.TREES, max_depth=learned.DEPTH, learning_rate=learned.RATE, subsample=0.7, random_state=3
+        n_estimators=kinds.TREES, max_depth=kinds.DEPTH, learning_rate=kinds.RATE, subsample=0.7, random_state=3
     ).fit(FIELDS, Y["p"])
-    ours = learned.Trees.trained(FIELDS, Y["p"][:, None], seed=3)
+    ours = kinds.Trees.trained(FIELDS, Y["p"][:, None], seed=3)
     assert np.allclose(ours.predict(FIELDS)[:, 0], boosted.predict(FIELDS), atol=1e-12)
-    net = learned.Network.trained(FIELDS, np.stack(list(Y.values()), axis=1), seed=3)
-    other = network.MLPRegressor(hidden_layer_sizes=learned.HIDDEN, activation="tanh")
+    net = kinds.Network.trained(FIELDS, np.stack(list(Y.values()), axis=1), seed=3)
+    other = network.MLPRegressor(hidden_layer_sizes=kinds.HIDDEN, activation="tanh")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other.fit(FIELDS[:3], np.zeros((3, 2)))
