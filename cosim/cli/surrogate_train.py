@@ -332,7 +332,7 @@ def _budget(text: str) -> float:
     """Seconds; inf where nothing was given."""
     seconds = units.parse(text, "s") if text else math.inf
     if not seconds > 0.0:
-        raise InputError(f"--budget {text} is no time to work in", remedy="give one above zero, e.g. '5 min'")
+        raise InputError(f"--budget {text} leaves no time to work", remedy="give one above zero, e.g. '5 min'")
     return seconds
 
 

@@ -175,7 +175,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
         ('outputs.conductance = "current"', 'outputs.supply = "supply"', [], "the output supply of map 'charge'"),
         ("", "", ["--map", "discharge"], "did you mean charge"),
         ("", "", ["--most-samples", "10"], "10 samples in 300 s are too few"),
-        ("", "", ["--budget", "0 s"], "no time to work in"),
+        ("", "", ["--budget", "0 s"], "leaves no time to work"),
         ("", "", ["--parameters", "tio2"], "--parameters has no meaning with the bench"),
         ("", "", ["--against", "integration"], "--against has no meaning with the bench"),
     ],
