@@ -196,7 +196,7 @@ def _target(fit: FitResult | JointResult) -> tuple[Problem, Values, list[Array]]
         problem, values = fit.problem, fit.values
         # The noise of a train with varying steps is more than a scale: it stays as it is.
         unknown = [slice(None)] if not fit.noise_known and fit.spread is None else []
-    if problem.side is not None:  # a clipped row's likelihood is no power of the scale
+    if problem.side is not None:  # the likelihood of a clipped row is not a power of the scale
         unknown = []
     blocks = []
     for rows in unknown:

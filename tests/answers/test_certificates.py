@@ -469,7 +469,7 @@ TRAIN = ("surrogate", "train", "--against", "integration", "--pulses", "60", "-o
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([*TRAIN, "--budget", "0 s"], "--budget 0 s is no time to work in; give one above zero, e.g. '5 min'"),
+        ([*TRAIN, "--budget", "0 s"], "--budget 0 s leaves no time to work; give one above zero, e.g. '5 min'"),
         ([*TRAIN, "--budget", "5 V"], "5 V"),
         ([*TRAIN, "--budget", "5 min", "--samples", "s.npz"], "--samples and --budget exclude each other"),
         ([*TRAIN, "--keep", "s.npz"], "--keep without --learn or --budget keeps nothing; give one of them"),
