@@ -64,17 +64,19 @@ class Memory(NamedTuple):
 
     def copy(self) -> Memory:
         """Arrays of its own."""
-        return Memory(*(x.copy() for x in self))
+        return Memory._make(x.copy() for x in self)
 
 
-# (counts (k, n), teacher (k, m), fires (largest count + 1, steps shown), steps, plastic, memory, neurons, constants,
-# spikes (k, m), charge (k, m)) -> None: adds to spikes, and to charge the weights (V) that presynaptic spikes met.
+# (counts (k, n), teacher (k, m), fires (largest count + 1, steps shown), steps, plastic, gated, memory, neurons,
+# constants, spikes (k, m), charge (k, m), taught (k,)) -> None: adds to spikes, and to charge the weights (V) that
+# presynaptic spikes met. A teacher above 0 V drives its neuron, one below holds it. Gated, an image is recalled first,
+# and shown to learn (``taught``) only where another neuron than the teacher's gets the largest charge.
 Loop = Callable[..., None]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A loop, and a rest: (memory, steps, neurons, constants) -> None brings every synapse up to date."""
+    """A loop by its name."""
 
     name: str
     present: Loop
@@ -82,13 +84,12 @@ class Backend:
 
 def begin(inputs: int, thresholds: Array, k: Constants, *, c: float, h: float, z: float) -> Memory:
     """Synapses of ``inputs`` pixels and neurons of these ``thresholds`` (m,) before the first image."""
-    shape = (thresholds.size, inputs)
-    filled = (np.full(shape, value) for value in (c, h, z))
-    zeros = [np.zeros(thresholds.size) for _ in range(3)]
-    total = np.full(thresholds.size, inputs * abs(h - k.h0))
+    shape, neurons = (thresholds.size, inputs), thresholds.size
     return Memory(
-        *filled, np.zeros(shape, np.int64), total, *zeros, thresholds.astype(float).copy(), np.zeros(1, np.int64)
-    )
+        c=np.full(shape, c), h=np.full(shape, h), z=np.full(shape, z), last=np.zeros(shape, np.int64),
+        total=np.full(neurons, inputs * abs(h - k.h0)), protein=np.zeros(neurons), v=np.zeros(neurons),
+        hold=np.zeros(neurons), threshold=thresholds.astype(float).copy(), now=np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 def trains(largest: int, shown: int) -> NDArray[np.bool_]:
@@ -130,14 +131,14 @@ def backend(name: str = "auto") -> Backend:
 
 
 def numpy_loop(
-    counts: Ints, teacher: Array, fires: NDArray[np.bool_], steps: int, plastic: bool, memory: Memory,
-    neurons: Neurons, k: Constants, spikes: Ints, charge: Array,
+    counts: NDArray[np.uint8], teacher: Array, fires: NDArray[np.bool_], steps: int, plastic: bool, gated: bool,
+    memory: Memory, neurons: Neurons, k: Constants, spikes: Ints, charge: Array, taught: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """`Loop` in numpy, a row of synapses at a time."""
     advance, on_pre, on_post, weight, changed = laws()
     c, h, z, last, total, protein, v, hold, threshold, now = memory
     fixed = None if plastic else weight(h, z, k)
-    some = fires.any(axis=0)
+    some: NDArray[np.bool_] = fires.any(axis=0).reshape(-1)
 
     def touch(neuron: Any, pixels: Any) -> None:
         elapsed = (now[0] - last[neuron, pixels]) * neurons.dt
@@ -152,6 +153,13 @@ def numpy_loop(
 
     for m, image in enumerate(counts):
         lit = np.flatnonzero(image)
+        if gated:
+            touch(slice(None), lit)
+            recalled = weight(h[:, lit], z[:, lit], k) @ image[lit].astype(float)
+            now[0] += steps
+            if teacher[m, int(np.argmax(recalled))] > 0.0:
+                continue
+        taught[m] = True
         stimulus, held = np.maximum(teacher[m], 0.0) * (1.0 - neurons.leak), np.flatnonzero(teacher[m] < 0.0)
         for t in range(some.size):
             now[0] += 1
@@ -191,11 +199,20 @@ def compiled_loop() -> Loop:
     lif: Any = jit(lif_step)
     idle: Any = jit(idle_step)
 
+    @jit  # type: ignore[untyped-decorator]
+    def touch(j: Any, i: Any, memory: Any, neurons: Any, k: Any) -> None:
+        elapsed = (memory.now[0] - memory.last[j, i]) * neurons.dt
+        before, drive = memory.h[j, i], memory.protein[j] * k.consolidation
+        ca, early, late = advance(memory.c[j, i], before, memory.z[j, i], drive, elapsed, k)
+        memory.c[j, i], memory.h[j, i], memory.z[j, i] = ca, early, late
+        memory.last[j, i] = memory.now[0]
+        memory.total[j] += changed(early, k) - changed(before, k)
+
     def run(
-        counts: Any, teacher: Any, fires: Any, steps: Any, plastic: Any, memory: Any, neurons: Any, k: Any,
-        spikes: Any, charge: Any,
+        counts: Any, teacher: Any, fires: Any, steps: Any, plastic: Any, gated: Any, memory: Any, neurons: Any,
+        k: Any, spikes: Any, charge: Any, taught: Any,
     ) -> None:  # fmt: skip
-        c, h, z, last, total, protein, v, hold, threshold, now = memory
+        c, h, z, _, total, protein, v, hold, threshold, now = memory
         outputs, inputs = h.shape
         shown = fires.shape[1]
         fixed = np.empty((outputs, inputs))
@@ -214,6 +231,17 @@ def compiled_loop() -> Loop:
                 if counts[m, i] > 0:
                     lit[number] = i
                     number += 1
+            if gated:
+                drive[:] = 0.0
+                for j in range(outputs):
+                    for place in range(number):
+                        i = lit[place]
+                        touch(j, i, memory, neurons, k)
+                        drive[j] += weight(h[j, i], z[j, i], k) * counts[m, i]
+                now[0] += steps
+                if teacher[m, int(np.argmax(drive))] > 0.0:
+                    continue
+            taught[m] = True
             for t in range(shown):
                 now[0] += 1
                 drive[:] = 0.0
@@ -224,15 +252,9 @@ def compiled_loop() -> Loop:
                             continue
                         for j in range(outputs):
                             if plastic:
-                                before = changed(h[j, i], k)
-                                ca, early, late = advance(
-                                    c[j, i], h[j, i], z[j, i], protein[j] * k.consolidation,
-                                    (now[0] - last[j, i]) * neurons.dt, k,
-                                )  # fmt: skip
-                                c[j, i], h[j, i], z[j, i] = on_pre(ca, k), early, late
-                                last[j, i] = now[0]
-                                total[j] += changed(early, k) - before
-                                drive[j] += weight(early, late, k)
+                                touch(j, i, memory, neurons, k)
+                                c[j, i] = on_pre(c[j, i], k)
+                                drive[j] += weight(h[j, i], z[j, i], k)
                             else:
                                 drive[j] += fixed[j, i]
                     for j in range(outputs):
@@ -250,14 +272,8 @@ def compiled_loop() -> Loop:
                         spikes[m, j] += 1
                         if plastic:
                             for i in range(inputs):
-                                before = changed(h[j, i], k)
-                                ca, early, late = advance(
-                                    c[j, i], h[j, i], z[j, i], protein[j] * k.consolidation,
-                                    (now[0] - last[j, i]) * neurons.dt, k,
-                                )  # fmt: skip
-                                c[j, i], h[j, i], z[j, i] = on_post(ca, k), early, late
-                                last[j, i] = now[0]
-                                total[j] += changed(early, k) - before
+                                touch(j, i, memory, neurons, k)
+                                c[j, i] = on_post(c[j, i], k)
                     if plastic and total[j] > k.theta_pro:
                         protein[j] = 1.0
             now[0] += steps - shown

@@ -3,8 +3,8 @@ r"""Synaptic tagging and capture between spikes, in closed form: what a network 
 Source: M. A. Nicholson (thesis, Groningen, 2024), Eqs. 2–6. Between two spikes of a synapse its calcium c falls to
 c_rest, and the early phase h goes through three stretches at most: both thresholds exceeded, the lower one, none. In
 each of them h moves monotonically to one target, so that it passes each tag level at most once, and the late phase z
-relaxes exactly for the time in which a tag stands. A synapse therefore costs nothing while its neurons are silent: it is
-brought up to date when the next spike needs it (`Rule.advance`), whatever the time since the last one.
+relaxes exactly for the time in which a tag stands. A synapse therefore costs nothing while its neurons are silent: it
+is brought up to date when the next spike needs it (`Rule.advance`), whatever the time since the last one.
 
 Three laws, one set of functions (`laws`):
 
@@ -12,8 +12,9 @@ Three laws, one set of functions (`laws`):
 * ``circuit``: Eq. 6 and Fig. 8; constant currents on a capacitor between the rails, thresholds that switch at once, and
   a recovery that is constant until it ends (the source's script, without its time step).
 * ``reduced``: the model fitted to the transistor-level circuit (`cosim.devices.stc`). What its comparators and mirrors
-  make of a spike, delays and tails included, is tabulated over the calcium that the spike leads to (`cosim.network.tagging_sets`); the
-  currents have their slope with the weight, and the recovery is a tanh, of which the closed form is sinh u ∝ e^(−t).
+  make of a spike, delays and tails included, is tabulated over the calcium that the spike leads to
+  (`cosim.network.tagging_sets`); the currents have their slope with the weight, and the recovery is a tanh, of which
+  the closed form is sinh u ∝ e^(−t).
 
 The protein of Eq. 5 is latched for a neuron (`cosim.network.tagged_layer`): ``drive`` is α p/τ_z with its p.
 """
@@ -186,10 +187,8 @@ def laws(compiled: Callable[[Any], Any] | None = None) -> Rule:
         c: Operand, h: Operand, z: Operand, drive: Operand, elapsed: Operand, k: Constants
     ) -> tuple[Operand, Operand, Operand]:
         x = c - k.c_rest
-        if k.c_gain > 0.0:
-            y = x * np.exp(-elapsed / k.tau_c * c / (c + k.c_gain))
-        else:
-            y = x * np.exp(-elapsed / k.tau_c)
+        slowed = c / (c + k.c_gain) if k.c_gain > 0.0 else 1.0
+        y = x * np.exp(-elapsed / k.tau_c * slowed)
         p = np.minimum(spent(x, k.theta_p, k.table_p, k) - spent(y, k.theta_p, k.table_p, k), elapsed)
         d = np.minimum(spent(x, k.theta_d, k.table_d, k) - spent(y, k.theta_d, k.table_d, k), elapsed)
         if k.tabulated == 0:  # thresholds that switch at once never leave potentiation alone

@@ -131,8 +131,8 @@ def _late(p: Values, acceleration: float) -> dict[str, float]:
 def _checked(k: Constants) -> Constants:
     if not k.c_rest < k.theta_d <= k.theta_p:
         raise InputError(
-            f"calcium thresholds {k.theta_d:g} and {k.theta_p:g} have to lie above the rest of {k.c_rest:g}, the one of "
-            "potentiation on top",
+            f"calcium thresholds {k.theta_d:g} and {k.theta_p:g} have to lie above the rest of {k.c_rest:g}, "
+            "potentiation's on top",
             remedy="give i_th_d and i_th_p (theta_d, theta_p) in that order",
         )
     if not abs(k.rest - k.h0) < k.theta_tag:
@@ -146,4 +146,3 @@ def _checked(k: Constants) -> Constants:
 def spike_width(p: Values, *, step: float) -> float:
     """How long (s) a spike of ``i_pre`` lasts that steps the calcium current by ``step`` (A)."""
     return -float(p.tau_ca) * math.log1p(-step / float(p.i_pre))
-
