@@ -67,6 +67,8 @@ class Memory(NamedTuple):
         return Memory._make(x.copy() for x in self)
 
 
+# What follows an update of synapses: a presynaptic spike, a postsynaptic one, nothing.
+PRE, POST, LOOK = 0, 1, 2
 # (counts (k, n), teacher (k, m), fires (largest count + 1, steps shown), steps, plastic, gated, memory, neurons,
 # constants, spikes (k, m), charge (k, m), taught (k,)) -> None: adds to spikes, and to charge the weights (V) that
 # presynaptic spikes met. A teacher above 0 V drives its neuron, one below holds it. Gated, an image is recalled first,
@@ -199,20 +201,31 @@ def compiled_loop() -> Loop:
     lif: Any = jit(lif_step)
     idle: Any = jit(idle_step)
 
-    @jit  # type: ignore[untyped-decorator]
-    def touch(j: Any, i: Any, memory: Any, neurons: Any, k: Any) -> None:
-        elapsed = (memory.now[0] - memory.last[j, i]) * neurons.dt
-        before, drive = memory.h[j, i], memory.protein[j] * k.consolidation
-        ca, early, late = advance(memory.c[j, i], before, memory.z[j, i], drive, elapsed, k)
-        memory.c[j, i], memory.h[j, i], memory.z[j, i] = ca, early, late
-        memory.last[j, i] = memory.now[0]
-        memory.total[j] += changed(early, k) - changed(before, k)
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def update(j: Any, pixels: Any, number: Any, kind: Any, shares: Any, memory: Any, neurons: Any, k: Any) -> Any:
+        """Bring ``number`` of the ``pixels`` up to date for neuron j, with a spike after it; their weights × shares."""
+        c, h, z, last, total, protein, _, _, _, now = memory
+        drive, changes = 0.0, 0.0
+        consolidation = protein[j] * k.consolidation
+        for place in range(number):
+            i = pixels[place]
+            before = h[j, i]
+            ca, early, late = advance(c[j, i], before, z[j, i], consolidation, (now[0] - last[j, i]) * neurons.dt, k)
+            c[j, i] = on_pre(ca, k) if kind == PRE else (on_post(ca, k) if kind == POST else ca)
+            h[j, i], z[j, i], last[j, i] = early, late, now[0]
+            changes += changed(early, k) - changed(before, k)
+            if kind == PRE:
+                drive += weight(early, late, k)
+            elif kind == LOOK:
+                drive += weight(early, late, k) * shares[i]
+        total[j] += changes
+        return drive
 
     def run(
         counts: Any, teacher: Any, fires: Any, steps: Any, plastic: Any, gated: Any, memory: Any, neurons: Any,
         k: Any, spikes: Any, charge: Any, taught: Any,
     ) -> None:  # fmt: skip
-        c, h, z, _, total, protein, v, hold, threshold, now = memory
+        _, h, z, _, total, protein, v, hold, threshold, now = memory
         outputs, inputs = h.shape
         shown = fires.shape[1]
         fixed = np.empty((outputs, inputs))
@@ -223,7 +236,7 @@ def compiled_loop() -> Loop:
         some = np.zeros(shown, np.bool_)
         for t in range(shown):
             some[t] = fires[:, t].any()
-        lit = np.empty(inputs, np.int64)
+        every, lit, firing = np.arange(inputs), np.empty(inputs, np.int64), np.empty(inputs, np.int64)
         drive = np.zeros(outputs)
         for m in range(counts.shape[0]):
             number = 0
@@ -232,12 +245,8 @@ def compiled_loop() -> Loop:
                     lit[number] = i
                     number += 1
             if gated:
-                drive[:] = 0.0
                 for j in range(outputs):
-                    for place in range(number):
-                        i = lit[place]
-                        touch(j, i, memory, neurons, k)
-                        drive[j] += weight(h[j, i], z[j, i], k) * counts[m, i]
+                    drive[j] = update(j, lit, number, LOOK, counts[m], memory, neurons, k)
                 now[0] += steps
                 if teacher[m, int(np.argmax(drive))] > 0.0:
                     continue
@@ -246,18 +255,17 @@ def compiled_loop() -> Loop:
                 now[0] += 1
                 drive[:] = 0.0
                 if some[t]:
+                    fired_now = 0
                     for place in range(number):
-                        i = lit[place]
-                        if not fires[counts[m, i], t]:
-                            continue
-                        for j in range(outputs):
-                            if plastic:
-                                touch(j, i, memory, neurons, k)
-                                c[j, i] = on_pre(c[j, i], k)
-                                drive[j] += weight(h[j, i], z[j, i], k)
-                            else:
-                                drive[j] += fixed[j, i]
+                        if fires[counts[m, lit[place]], t]:
+                            firing[fired_now] = lit[place]
+                            fired_now += 1
                     for j in range(outputs):
+                        if plastic:
+                            drive[j] = update(j, firing, fired_now, PRE, counts[m], memory, neurons, k)
+                        else:
+                            for place in range(fired_now):
+                                drive[j] += fixed[j, firing[place]]
                         charge[m, j] += drive[j]
                 for j in range(outputs):
                     stimulus = teacher[m, j]
@@ -271,9 +279,7 @@ def compiled_loop() -> Loop:
                     if fired > 0.0:
                         spikes[m, j] += 1
                         if plastic:
-                            for i in range(inputs):
-                                touch(j, i, memory, neurons, k)
-                                c[j, i] = on_post(c[j, i], k)
+                            update(j, every, inputs, POST, counts[m], memory, neurons, k)
                     if plastic and total[j] > k.theta_pro:
                         protein[j] = 1.0
             now[0] += steps - shown
