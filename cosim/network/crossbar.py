@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from types import SimpleNamespace as Named
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -84,6 +84,7 @@ class Crossbar:
         gain: float = 1.0,
         by_column: bool = True,
         loops: bool = False,
+        reading: str = READING,
     ) -> None:
         """A crossbar in the given states.
 
@@ -95,17 +96,18 @@ class Crossbar:
             gain: of the weights over the cells' shares.
             by_column: whether cells are stored by columns, which is faster where columns are programmed.
             loops: whether a neuron may be its own target: its weight is then held at zero.
+            reading: of the device, what a weight is; with a full scale (`DeviceModel.full_scales`).
         """
-        self.kind, self.gain, self.pair, self.loops = kind, gain, pair, loops
+        self.kind, self.gain, self.pair, self.loops, self.reading = kind, gain, pair, loops, reading
         if isinstance(kind, Surrogate):
-            if READING not in kind.map.device.readings:
+            if reading not in kind.map.device.readings:
                 raise InputError(
-                    f"the map {kind.map.name} of {kind.device} gives no {READING}, which a crossbar reads",
+                    f"the map {kind.map.name} of {kind.device} gives no {reading}, which a crossbar reads",
                     remedy="take a device that has one",
                 )
             inputs, self.fields = kind.map.inputs, kind.map.states
             ends = {name: kind.map.bounds(name) for name in self.fields}
-            self.scale = kind.full_scale(READING)
+            self.scale = kind.full_scale(reading)
         else:
             inputs, self.fields, self.scale = kind.inputs, kind.states, 1.0
             ends = {name: entry.range for name, entry in self.fields.items()}
@@ -119,7 +121,7 @@ class Crossbar:
         if pair:
             given = {**{name: given[name.removesuffix(MINUS)] for name in names if name.removesuffix(MINUS) in given},
                      **given}  # fmt: skip
-        order = "F" if by_column else "C"
+        order: Literal["F", "C"] = "F" if by_column else "C"
         self.state: dict[str, Array] = {
             name: np.array(given[name], dtype=float, order=order) for name in names if name in given
         }
@@ -266,7 +268,7 @@ class Crossbar:
         """Let the cells of ``index`` rest from their last event until now; cells that do not relax are left alone."""
         if not self.rests:
             return
-        gone = (now - self.touched[index]) * dt
+        gone: Array = np.asarray((now - self.touched[index]) * dt, dtype=np.float64)
         self.touched[index] = now
         if not np.any(gone > 0.0):
             return
@@ -277,7 +279,7 @@ class Crossbar:
             x = Values({name: self.state[name + suffix][index] for name in self.fields})
             after, _ = cells.rest_map(x, Values({DURATION: gone}), cells.values)
             for name in self.fields:
-                self.state[name + suffix][index] = after[name]
+                self.state[name + suffix][index] = np.where(gone > 0.0, after[name], x[name])
         self.weight[index] = self._read(index)
 
     def _cells(self, index: Every) -> Surrogate:
@@ -342,5 +344,5 @@ class Crossbar:
         x = {name: self.state[name + suffix][index] for name in self.fields}
         if not isinstance(self.kind, Surrogate):
             return x["w"]
-        found: Array = self._cells(index).read(Values(x))[READING] / self.scale
+        found: Array = self._cells(index).read(Values(x))[self.reading] / self.scale
         return found

@@ -19,7 +19,7 @@ import numpy as np
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
-from cosim.network.crossbar import MINUS, Crossbar, Ideal
+from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
 from cosim.network.neurons import Model, WinnerTakesAll
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
@@ -91,6 +91,7 @@ class Projection:
         gain: of the weights over the cells' shares of full scale.
         sends: a state of the source's neurons that is sent in each step, in place of their spikes.
         into: "drive", or "signal": the teaching signal, which arrives after all populations have stepped.
+        reading: of the cells' device, whose share of full scale is the weight.
         name: default: source_to_target.
     """
 
@@ -105,6 +106,7 @@ class Projection:
     gain: float = 1.0
     sends: str = ""
     into: str = DRIVE
+    reading: str = READING
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class Projection:
             gain=self.gain,
             by_column=by_column and not self.rule_sweeps,
             loops=self.source == self.target,
+            reading=self.reading,
         )
 
     @property
@@ -164,7 +167,8 @@ class Graph:
             raise InputError(f"a time step of {self.dt} ms cannot be taken", remedy="give a time above zero")
         if not self.populations:
             raise InputError("a network needs at least one population")
-        names = [part.name for part in (*self.populations, *self.projections)]
+        parts: list[Population | Projection] = [*self.populations, *self.projections]
+        names = [part.name for part in parts]
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"two parts of the network have the name {name}", remedy="name them apart")
@@ -222,7 +226,7 @@ class Graph:
             "post": {**self[p.target].model.states, **rule.post, **dict.fromkeys((*rule.sums, "spike", SIGNAL), 0.0)},
             "own": rule.states,
             "cell": {name: float(x.flat[0]) for name, x in bar.state.items()},
-            "": {"weight": 0.0, **({"random": 0.0} if rule.noisy else {})},
+            "": {"weight": 0.0, "now": 0.0, **({"random": 0.0} if rule.noisy else {})},
         }
 
         def look(side: str, name: str) -> Any:
@@ -234,11 +238,13 @@ class Graph:
                 )
             return one + sides[side][name]
 
+        def side(of: str) -> Side:
+            return Side(lambda name: look(of, name))
+
         local = Local(
-            *(Side(lambda name, side=side: look(side, name)) for side in ("pre", "post", "own", "cell")),  # type: ignore[misc]
-            lambda name: look("", name),
+            side("pre"), side("post"), side("own"), side("cell"), lambda name: look("", name),
             Named(**rule.parameters(self.dt)),
-        )
+        )  # fmt: skip
         inputs = {*bar.drives, *(f"{name}{MINUS}" for name in bar.drives if p.pair)}
         for hook in HOOKS:
             if not rule.has(hook):

@@ -19,11 +19,10 @@ import numpy as np
 from cosim.devices.base import Operand
 from cosim.emit.expr import Node
 from cosim.emit.numba import _TEXT, assignments
-from cosim.errors import SimulationError
 from cosim.network import kernel_cells
 from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
-from cosim.network.loop import MS, RULES
-from cosim.network.noise import FIELDS, NORMAL, helpers
+from cosim.network.loop import RULES
+from cosim.network.noise import FIELDS, helpers
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
 from cosim.packages import optional
 
@@ -94,8 +93,7 @@ class _Source:
             if p.rule is not None:
                 for place, name in enumerate(p.rule.parameters(graph.dt)):
                     add(f"l{r}_{name} = L{r}[0, {place}]", f"e{r}_{name} = L{r}[1, {place}]")
-                rows, columns = self._sizes(p)
-                add(f"s{r}, o{r} = np.zeros({rows}), np.zeros({columns})")
+                add("s{0}, o{0} = np.zeros({1}), np.zeros({2})".format(r, *self._sizes(p)))
         with under("for k in range(items):"):
             add("item = key_of(key, k)")
             for one in graph.populations:
@@ -221,7 +219,7 @@ class _Source:
         after = {n: Node.of(value) for n, value in after.items()}
         if one.winner is None and model.spiking:
             for n, value in model.spiked(Named(**after), p).items():
-                after[n] = Node.of(np.where(Node.of(above) > 0.0, value, after[n]))
+                after[n] = Node("where", Node.of(above) > 0.0, Node.of(value), after[n])
         with under(f"for i in range(n{k}):"):
             add(*(f"x_{name} = x{k}_{name}[i]" for name in model.states), f"drive = d{k}[i]")
             add(*(f"p{k}_{name} = q{k}_{name}[active{k}[i]]" for name in one.own))
@@ -363,8 +361,13 @@ class _Source:
 
         def weight(name: str) -> Node:
             rows, columns = self._sizes(p)
-            drawn = f"normal_of(key_of(rk{r}, {HOOKS.index(hook)}), t, {rows} * {columns}, i * {columns} + j)"
-            used[name] = ("ij", f"{name} = {f'w{r}[i, j]' if name == 'weight' else drawn}")
+            place = HOOKS.index(hook or HOOKS[0])
+            text = {
+                "weight": f"w{r}[i, j]",
+                "now": f"clock[0] * {self.graph.dt!r}",
+                "random": f"normal_of(key_of(rk{r}, {place}), t, {rows} * {columns}, i * {columns} + j)",
+            }
+            used[name] = ("ij", f"{name} = {text[name]}")
             return Node("name", name)
 
         parameters = Named(**{n: Node("name", f"{letter}{r}_{n}") for n in rule.parameters(self.graph.dt)})
@@ -432,18 +435,18 @@ def _compiled(text: str, extra: tuple[tuple[str, Any], ...]) -> Any:
     space["__builtins__"] = {"range": range, "max": max, "min": min, "abs": abs}
     # The text holds operations, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<network>", "exec"), space)  # noqa: S102
-    return numba.njit(space["kernel"], error_model="numpy")
+    return numba.njit(space["kernel"], error_model="numpy", nogil=True)
 
 
 def present(simulation: Simulation, job: Job) -> None:
     """Run all presentations of a job in one compiled call."""
     made = _Source(simulation, job)
-    kernel = _compiled(made.write(), kernel_cells.functions(simulation))
+    watched = tuple(bar.watch is not None for bar in simulation.cells.values())
+    which = (tuple(made.kinds.items()), made.signals, made.records, watched)
+    if which not in simulation.kernels:
+        simulation.kernels[which] = _compiled(made.write(), kernel_cells.functions(simulation))
     arguments = made.arguments(job)
-    kernel(*arguments.values())
+    simulation.kernels[which](*arguments.values())
     simulation.clock = int(arguments["clock"][0])
     for r, p in enumerate(simulation.graph.projections):
         kernel_cells.finish(simulation.cells[p.name], r, arguments)
-
-
-__all__ = ["MS", "NORMAL", "SimulationError", "present", "source"]

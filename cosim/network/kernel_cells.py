@@ -17,7 +17,7 @@ from cosim.emit import numba_sweep
 from cosim.emit.expr import Node
 from cosim.emit.numba import compiled
 from cosim.errors import EmitError, SimulationError
-from cosim.network.crossbar import DURATION, MINUS, READING, Crossbar
+from cosim.network.crossbar import DURATION, MINUS, Crossbar
 from cosim.network.loop import MS
 from cosim.packages import optional
 from cosim.surrogate.circuit import CircuitSet
@@ -171,7 +171,7 @@ def _weigh(text: Text, bar: Crossbar, r: int) -> None:
         if isinstance(bar.kind, Surrogate):
             own = bar.kind.values.with_(**{name: Node("name", f"q_{name}") for name in bar.own})
             with np.errstate(all="ignore"):
-                shares.append(bar.kind.map.device.readout(x, own)[READING] / bar.scale)
+                shares.append(bar.kind.map.device.readout(x, own)[bar.reading] / bar.scale)
         else:
             shares.append(x.w)
     found: Any = shares[0] - shares[1] if bar.pair else shares[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from types import SimpleNamespace as Named
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,10 @@ def present(simulation: Simulation, job: Job) -> None:
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
     for item in range(job.items):
         key = key_of(job.key, item)
-        for part in (*layers.values(), *joints):
-            part.begin(item, key)
+        for layer in layers.values():
+            layer.begin(item, key)
+        for joint in joints:
+            joint.begin(item, key)
         for t in range(job.steps):
             frame = t * job.frames // job.steps
             for name in taught:
@@ -60,11 +63,29 @@ def present(simulation: Simulation, job: Job) -> None:
         for joint in learning:
             joint.end(job.steps)
         if job.gap:
-            for part in (*layers.values(), *learning):
-                part.idle()
+            for layer in layers.values():
+                layer.idle()
+            for joint in learning:
+                joint.idle()
             simulation.clock += job.gap
         for layer in layers.values():
             layer.end()
+
+
+@lru_cache(maxsize=64)
+def _unmarked(size: int) -> Array:
+    zeros = np.zeros(size)
+    zeros.flags.writeable = False
+    return zeros
+
+
+def _marked(size: int, spikes: Spikes) -> Array:
+    """(size,) ones where there are spikes."""
+    if not spikes.size:
+        return _unmarked(size)
+    found = np.zeros(size)
+    found[spikes] = 1.0
+    return found
 
 
 class _Layer:
@@ -259,8 +280,7 @@ class _Joint:
 
     def _of_pre(self, name: str) -> Any:
         if name == "spike":
-            values = np.zeros(self.source.of.size)
-            values[self.arrived] = 1.0
+            values = _marked(self.source.of.size, self.arrived)
         else:
             values = self.traces[f"pre_{name}"] if f"pre_{name}" in self.traces else self.source.x[name]
         if self.flat:
@@ -270,8 +290,7 @@ class _Joint:
 
     def _of_post(self, name: str) -> Any:
         if name == "spike":
-            values = np.zeros(self.target.of.size)
-            values[self.firing] = 1.0
+            values = _marked(self.target.of.size, self.firing)
         elif name == SIGNAL:
             values = self.simulation.neurons[self.p.target][SIGNAL]
         else:
@@ -287,6 +306,8 @@ class _Joint:
     def _of_weight(self, name: str) -> Any:
         if name == "weight":
             return self.bar.weight[self.index]
+        if name == "now":
+            return self.simulation.clock * self.simulation.graph.dt
         rows, columns = self.bar.shape
         key = key_of(self.key, HOOKS.index(self.hook))
         numbers = draws(key, NORMAL, first=self.t, steps=1, n=rows * columns)

@@ -31,8 +31,8 @@ def quantiles() -> Array:
     """(1024,) whose sum of two is a standard normal number."""
     from scipy.special import ndtri
 
-    found = ndtri((np.arange(LOW + 1) + 0.5) / (LOW + 1))
-    table: Array = found / np.sqrt(2.0 * np.mean(found**2))
+    table: Array = ndtri((np.arange(LOW + 1) + 0.5) / (LOW + 1))
+    table /= np.sqrt(2.0 * np.mean(table**2))
     table.flags.writeable = False
     return table
 
@@ -65,10 +65,10 @@ def draws(key: int, kind: str, *, first: int, steps: int, n: int) -> Array:
     for k in range(FIELDS):
         part = (z >> np.uint64(BITS * k)).astype(np.int64)
         if kind == NORMAL:
-            value = quantiles().take(part & LOW)
+            value: Array = quantiles().take(part & LOW)
             value += quantiles().take((part >> HALF) & LOW)
         else:
-            value = ((part & ((1 << BITS) - 1)) + 0.5) * 0.5**BITS
+            value = np.asarray(((part & ((1 << BITS) - 1)) + 0.5) * 0.5**BITS, dtype=np.float64)
         found[:, k * columns : (k + 1) * columns] = value
     return found[:, :n]
 

@@ -49,6 +49,7 @@ class Local:
         cell: the states of its cell; with a differential pair those of the second one have ``_minus`` in their names.
         weight: as it is read.
         p: `Rule.parameters`.
+        now: time in ms since the network began, gaps included.
         random: a standard normal number of its own (of a rule with `Rule.noisy`).
     """
 
@@ -61,6 +62,11 @@ class Local:
     def weight(self) -> Any:
         """As it is read."""
         return self._weight("weight")
+
+    @property
+    def now(self) -> Any:
+        """Time in ms since the network began."""
+        return self._weight("now")
 
     @property
     def random(self) -> Any:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +87,7 @@ class Simulation:
         cells: by projection.
         clock: time steps so far, those of gaps included.
         backend: "numba" or "numpy".
+        kernels: the compiled loops so far, by what is drawn, taught, recorded and watched.
 
     >>> import numpy as np
     >>> from cosim.network import Graph, Ideal, LIF, Poisson, Population, Projection, Simulation, Source
@@ -117,7 +118,7 @@ class Simulation:
             self.cells[p.name] = bar = p.crossbar()
             rule, (rows, columns) = p.rule, bar.shape
             if rule is not None:
-                order = "F" if bar.w.flags.f_contiguous and not bar.w.flags.c_contiguous else "C"
+                order: Literal["F", "C"] = "F" if bar.w.flags.f_contiguous and not bar.w.flags.c_contiguous else "C"
                 self.traces[p.name] = {
                     **{f"pre_{name}": np.full(rows, value) for name, value in rule.pre.items()},
                     **{f"post_{name}": np.full(columns, value) for name, value in rule.post.items()},
@@ -125,6 +126,7 @@ class Simulation:
                     **{f"own_{name}": np.full((rows, columns), x, order=order) for name, x in rule.states.items()},
                 }
         self.clock = 0
+        self.kernels: dict[Any, Any] = {}
         self.backend = self._chosen(backend)
 
     def _chosen(self, backend: str) -> str:
@@ -143,15 +145,16 @@ class Simulation:
 
     def rest(self, name: str) -> None:
         """Put a population's neurons, or the traces of a projection's rule, where they began."""
-        part = next(p for p in (*self.graph.populations, *self.graph.projections) if p.name == name)
-        if isinstance(part, Population):
-            for state, value in part.model.states.items():
-                self.neurons[name][state][:] = value
-        elif part.rule is not None:
-            begin = {f"{s}_{n}": v for s in ("pre", "post") for n, v in getattr(part.rule, s).items()}
-            begin |= {f"own_{n}": v for n, v in part.rule.states.items()}
-            for trace, values in self.traces[name].items():
-                values[...] = begin.get(trace, 0.0)
+        for one in self.graph.populations:
+            if one.name == name:
+                for state, value in one.model.states.items():
+                    self.neurons[name][state][:] = value
+        for p in self.graph.projections:
+            if p.name == name and p.rule is not None:
+                begin = {f"{s}_{n}": v for s in ("pre", "post") for n, v in getattr(p.rule, s).items()}
+                begin |= {f"own_{n}": v for n, v in p.rule.states.items()}
+                for trace, values in self.traces[name].items():
+                    values[...] = begin.get(trace, 0.0)
 
     def run(
         self,

@@ -160,7 +160,10 @@ class Everything(Rule):
         return {"trace": s.post.trace * s.p.left + s.post.spike + 0.001 * s.post.total + s.post.signal}
 
     def on_pre(self, s):
-        return {"eligible": s.own.eligible * s.p.left - s.post.trace, "change": 0.1 * s.p.rate * s.random}
+        return {
+            "eligible": s.own.eligible * s.p.left - s.post.trace,
+            "change": 0.1 * s.p.rate * s.random / (1.0 + s.now),
+        }
 
     def on_post(self, s):
         return {"change": s.p.rate * (s.pre.trace - s.weight), "when": s.pre.trace > 0.05}
