@@ -20,7 +20,7 @@ from cosim.data import select
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import MAX_BYTES, lines_of, read_text
 from cosim.data.readers.formats import read_file
-from cosim.data.readers.tables import Layout, Table, TextTable, several
+from cosim.data.readers.tables import Layout, Table, TextTable, misspelt, several, unknown_unit
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
@@ -84,6 +84,13 @@ def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[s
             f"column {table.label(index)} is in {own} by the file's header, and in {given} by the recipe",
             where=Where(table.path),
             remedy=f"correct one of them, or leave the unit out of columns.{name}",
+        )
+    title = table.header[index] if index < len(table.header) else ""
+    if not own and (wrong := misspelt(title)) and given != (meant := units.near(wrong)):
+        raise UnitError(
+            unknown_unit(wrong, index, title),
+            where=Where(table.path),
+            remedy=f'did you mean {meant}? Correct the header, or write unit = "{meant}" into columns.{name}',
         )
     if not own and not given and allowed != ("1",):
         raise UnitError(
