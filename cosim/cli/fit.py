@@ -376,8 +376,26 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 print_taken(taken)
             if taken.result is not None:
                 _keep(job, taken.result, taken.part, beside)
+    if alike := _alike(job.taken):
+        from cosim.cli.output import advise
+
+        advise(alike)
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
+
+
+def _alike(taken: Sequence[Taken]) -> list[str]:
+    """A sentence for each device that was found in several recordings of one kind: they were fitted apart."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in taken:
+        if one.result is not None and one.result.recipe.device:
+            names.setdefault((one.result.recipe.device, one.part.shape), []).append(one.part.name)
+    return [
+        f"{len(found)} recordings of kind {shape!r} were fitted one by one ({', '.join(found)}), because no file says "
+        f"that they are of one {device}; if they are: cosim fit RECIPE {' '.join(found)} --together"
+        for (device, shape), found in names.items()
+        if len(found) > 1
+    ]
 
 
 def _numbered(recipe: FitRecipe, job: _Job) -> FitRecipe:

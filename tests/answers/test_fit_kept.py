@@ -11,6 +11,9 @@ from cosim.cli.app import main
 from cosim.data.recording import Curve
 from cosim.devices.registry import device
 from cosim.fitting.forward import forward_for
+from cosim.fitting.joint import extract_joint
+from cosim.fitting.joint_recipe import JointRecipe
+from cosim.fitting.trials import Candidate, held_out_of, try_out
 from cosim.parameters import CAUTION, ParameterSet
 
 
@@ -105,3 +108,74 @@ def test_a_recipe_of_auto_reads_its_data_without_leave(tmp_path, monkeypatch):
     assert main(["fit", "--auto", str(tmp_path / "one" / "x.csv"), "-o", str(inside)]) == 0
     assert not (tmp_path / "one" / "x_data.csv").exists()  # its data lie beside it already
     assert main(["fit", str(tmp_path / "one" / "x_recipe.toml")]) == 0
+
+
+# duration (s), amplitude (V) and the truth of a loop; the defaults' thresholds are beyond the first two amplitudes
+LOOPS = {
+    "slow, below the usual thresholds": (1.0, 1.2, {"theta_p": 0.5, "theta_n": 0.7}),
+    "a millisecond": (1e-3, 1.5, {"theta_p": 0.8, "theta_n": 0.9, "alpha_p": 3.0, "alpha_n": 3.0, "g_max": 5e-5}),
+    "high thresholds": (1e-4, 5.0, {"theta_p": 3.0, "theta_n": 3.4, "alpha_p": 1.0, "alpha_n": 1.0}),
+    "some tens of events": (2e-5, 2.2, {}),
+}
+
+
+def threshold_loop(duration, top, truth, *, stream=0, n=200):
+    """A loop of a threshold memristor with noise of 0.3 % of its range."""
+    t = np.linspace(0.0, duration, n + 1)
+    v = top * np.interp(t / duration, [0.0, 0.25, 0.75, 1.0], [0.0, 1.0, -1.0, 0.0])
+    units = {"time": "s", "voltage": "V", "current": "A"}
+    curve = Curve("loop", {"time": t, "voltage": v, "current": 0.0 * v}, units, {}, "loop")
+    model = device("threshold_memristor")
+    i = forward_for(model, curve, np.ones(n + 1, dtype=bool)).predict(model.values(truth))
+    return curve.with_measured(i + 3e-3 * np.ptp(i) * rng(stream).standard_normal(n + 1))
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_gives_a_threshold_memristor_its_start(name):
+    curve = threshold_loop(*LOOPS[name])
+    candidate = Candidate("threshold_memristor", device="threshold_memristor")
+    found = try_out(candidate, curve, held_out_of(curve).rows(curve), np.zeros(len(curve), dtype=bool))
+    assert found.tried.error < 3.3e-3  # the noise and a tenth
+    truth = device("threshold_memristor").values(LOOPS[name][2])
+    for threshold in ("theta_p", "theta_n"):
+        assert float(found.minimum.p[threshold]) == pytest.approx(float(truth[threshold]), rel=0.1)
+
+
+def test_recordings_of_one_device_that_are_fitted_apart_are_named(tmp_path, capsys):
+    for k in range(2):
+        (tmp_path / f"{k}.csv").write_text(table("V (V),I (A)", *triode(noise=1e-3, stream=30 + k)))
+    assert main(["fit", "--auto", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert "2 recordings of kind 'I-V sweep' were fitted one by one (0.csv, 1.csv)" in said
+    assert "--together" in said
+
+
+def noisy_train(stream, n=14):
+    """A few pulses of a threshold memristor, whose reads have noise of 5 % of their range."""
+    r = np.random.default_rng([5, stream])
+    v = r.uniform(1.2, 2.6, n) * r.choice([-1, 1], n)
+    conditions = {"v_read": 0.2, "width": 2e-7, "rise": 5e-9, "fall": 5e-9}
+    curve = Curve("pulse train", {"amplitude": v, "read": 0.0 * v}, {"amplitude": "V", "read": "S"}, conditions, "x")
+    model = device("threshold_memristor")
+    g = forward_for(model, curve, np.ones(n, dtype=bool)).predict(model.values({"w0": 0.3}))
+    return curve.with_measured(g + 0.05 * np.ptp(g) * r.standard_normal(n))
+
+
+# theta, alpha and gamma of both sides from which the second stage, which only goes down, ends in a higher minimum
+@pytest.mark.parametrize("trial", [1, 2, 4])
+def test_a_joint_fit_goes_on_from_a_better_minimum(trial):
+    r = np.random.default_rng(3)
+    for _ in range(trial + 1):
+        theta, alpha, gamma = r.uniform(1.2, 2.2, 2), r.uniform(0.3, 3.0, 2), r.uniform(0.3, 4.0, 2)
+    start = {"w0": 0.3, "g_max": "150 uS"}
+    for k, side in enumerate("pn"):
+        start |= {f"theta_{side}": f"{theta[k]} V", f"alpha_{side}": f"{alpha[k]} 1/V", f"gamma_{side}": gamma[k]}
+    recordings = {f"o{k}": noisy_train(k) for k in range(2)}
+    body = {
+        "name": "two", "device": "threshold_memristor", "start": {"values": start, "from_data": False},
+        "observations": [{"name": name, "kind": "pulse train"} for name in recordings],
+        "parameters": {name: {} for name in start if name != "w0"},
+        "stages": [{"title": "size", "vary": ["g_max"]}, {"title": "all"}],
+    }  # fmt: skip
+    found = extract_joint(JointRecipe.model_validate(body), recordings)
+    assert not [said for said in found.verdict.remarks if "better minimum" in said]
