@@ -18,6 +18,7 @@ from cosim.fitting.joint_recipe import JointRecipe
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.trials import Candidate, held_out_of, try_out
 from cosim.parameters import CAUTION, ParameterSet
+from cosim.report.fit_page import profiles_figure
 
 
 def rng(stream):
@@ -234,3 +235,22 @@ def test_a_pulse_ratio_needs_spikes():
     )
     with pytest.raises(InputError, match="vteam has no event that takes the interval"):
         forward_for(device("vteam"), curve, np.ones(4, dtype=bool))
+
+
+def test_the_profile_on_the_page_is_the_one_that_the_verdict_rests_on():
+    """With the first state held where the search left it, the ends of the range look known; they are not."""
+    curve = threshold_loop(2e-5, 2.2, {"w0": 0.3}, stream=4)
+    vary = ("theta_p", "theta_n", "g_max", "w0")
+    recipe = FitRecipe.model_validate(
+        {"name": "a", "device": "threshold_memristor", "data": {"kind": "loop"}, "fit": {"vary": vary}}
+    )
+    found = extract(recipe, curve, loose=("ratio", "gamma_p", "alpha_p"))
+    name = next(n for n in vary if found.verdict[n].status == "not identifiable")
+    low, high = found.verdict[name].interval
+    figure, _ = profiles_figure(found)
+    axes = next(ax for ax in figure.axes if name.partition("_")[2] in ax.get_xlabel() or name in ax.get_xlabel())
+    x, rise = next(line.get_xydata() for line in axes.lines if line.get_marker() == "o").T
+    factor = x[len(x) // 2] / float(found.values[name])
+    inside = (x > low * factor) & (x < high * factor)
+    assert inside.sum() >= 5
+    assert np.all(rise[inside] < 1.3 * 3.84)  # the level, and what a search along a ridge may miss of it
