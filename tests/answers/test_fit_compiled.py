@@ -13,7 +13,7 @@ from cosim.emit.derivative import derivatives
 from cosim.emit.expr import Node, merged, postorder
 from cosim.errors import EmitError
 from cosim.fitting.forward import forward_for
-from cosim.fitting.forwards import loop, pulse_train
+from cosim.fitting.forwards import events, loop, pulse_train
 from cosim.fitting.plateau import hazard
 from cosim.fitting.process import FilteredTrain, TrainNoise, clipped
 
@@ -72,6 +72,35 @@ def test_a_compiled_filter_is_the_filter(limited: bool, monkeypatch: pytest.Monk
         assert np.abs(mine - theirs).max() <= 1e-6 * np.abs(theirs).max()
     for mine, theirs in zip(compiled, filtered, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-12)
+
+
+def test_compiled_events_are_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sequences of unequal length, with bursts and rows that only rest."""
+    model, n = device("ecram"), 40
+    columns = {
+        "sequence": np.repeat([1.0, 2.0, 3.0], [20, 12, 8]),
+        "count": np.where(np.arange(n) % 7 == 0, 3.0, 1.0),
+        "interval": np.where(np.arange(n) % 3 == 0, 0.0, 0.02),
+        "duration": np.where(np.arange(n) % 2 == 0, 0.05, 0.0),
+        "read": np.full(n, 1e-4),
+    }
+    units = {"sequence": "1", "count": "1", "interval": "s", "duration": "s", "read": "S"}
+    p = model.defaults().with_(w0=0.4, m_fast0=0.1)
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        made = forward_for(model, Curve("events", columns, units), np.ones(n, dtype=bool))
+        return made.linearise(p, made.active)
+
+    expected, by_numpy = found()
+    monkeypatch.setattr(events, "MANY", 0)
+    followed = []
+    follow = events.EventsForward._follow
+    monkeypatch.setattr(events.EventsForward, "_follow", lambda *given: followed.append(follow(*given)))
+    read, slopes = found()
+    assert followed
+    assert read == pytest.approx(expected, rel=1e-12)
+    size = np.abs(by_numpy).max(axis=1, keepdims=True)
+    assert np.abs(slopes - by_numpy).max(axis=1) == pytest.approx(0.0, abs=1e-6 * size.max())
 
 
 @pytest.mark.parametrize("z", [-60.0, -35.1, -34.9, -8.0, -1.0, 0.0, 3.0, 40.0])
