@@ -109,13 +109,13 @@ def _scalars() -> tuple[Any, Any]:
 
 
 @cache
-def loops() -> tuple[Callable[..., None], Callable[..., None]]:
-    """A compiled train whose state is corrected by each read, without and with derivatives by each parameter."""
+def loops(negative: Any, positive: Any, look: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    """A train whose state is corrected by each read: of its compiled functions, without and with derivatives."""
     compile_, (moved, hazard) = _njit(), _scalars()
 
     @compile_  # type: ignore[untyped-decorator]
     def reads(
-        negative: Any, positive: Any, look: Any, v: Array, w: float, q: Array,
+        v: Array, w: float, q: Array,
         gain: Array, read: Array, side: Array, sigma: Array, width: Array, found: Array,
     ) -> None:  # fmt: skip
         span, seen = look(0.0, 1.0, q) - look(0.0, 0.0, q), 0.0
@@ -131,7 +131,7 @@ def loops() -> tuple[Callable[..., None], Callable[..., None]]:
 
     @compile_  # type: ignore[untyped-decorator]
     def linearised(
-        negative: Any, positive: Any, look: Any, v: Array, w: float, q: Array, initial: int,
+        v: Array, w: float, q: Array, initial: int,
         gain: Array, read: Array, side: Array, sigma: Array, width: Array, found: Array, slopes: Array,
     ) -> None:  # fmt: skip
         of_state, of_read, slope, of_span = np.zeros(q.size), np.zeros(q.size), np.empty(q.size + 1), np.empty(q.size)
