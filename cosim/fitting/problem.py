@@ -1,7 +1,7 @@
-"""A weighted least-squares problem, solved with lmfit and the forward model's derivatives.
+"""A weighted least-squares problem, solved with scipy and the forward model's derivatives.
 
-lmfit handles bounds by MINUIT's sine transform, which is flat at the bounds: with bounds decades apart it can stop away
-from a minimum. scipy's reflective interior-point method crawls where distant bounds distort its steps. The search
+MINUIT's sine transform of bounds, which lmfit has, is flat at the bounds: with bounds decades apart a search can stop
+away from a minimum. scipy's reflective interior-point method crawls where distant bounds distort its steps. The search
 here is therefore unbounded: it runs in the coordinates of `cosim.fitting.coordinates`, the model is evaluated at the
 nearest point within the bounds, and a parameter whose accepted step crosses a bound is held at it until chi-square
 falls inwards (an active set).
@@ -18,12 +18,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import Coordinates
 from cosim.fitting.forward import Forward
-from cosim.fitting.minimise import minimise
 from cosim.fitting.plateau import most_likely
 from cosim.fitting.priors import Prior
 
@@ -310,32 +310,30 @@ class Problem:
     def _search(
         self, start: Values, *, tolerance: float, logarithmic: bool, evaluations: int, progress: Progress | None
     ) -> tuple[Minimum, set[str]]:
-        """One run of lmfit; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
+        """One search; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
         if not self.names:
             return Minimum(start, self.chi_square(start), 1, True, "nothing varies"), set()
         frame = self.coordinates(start, logarithmic=logarithmic)
         low, high = frame.box
         crossed, count, last, found = set[str](), 0, start, np.empty(0)
 
-        def point(current: Values) -> tuple[Array, Values]:
-            z = np.array([current[name] for name in self.names], dtype=float)
+        def point(z: Array) -> Values:
             # numpy's floats: a law that divides by zero gives a point that is not finite instead of an error.
-            return z, start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
+            return start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
 
-        def residual(current: Values) -> Array:
+        def residual(z: Array) -> Array:
             nonlocal count, found
             count += 1
-            z, here = point(current)
             # Where chi-square is all but flat a step may overflow, which no model can evaluate.
-            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(first.size, math.nan)
+            found = self.residual(point(z)) if np.all(np.isfinite(z)) else np.full(first.size, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))
             return found
 
-        def jacobian(current: Values) -> Array:
+        def jacobian(z: Array) -> Array:
             # The optimiser asks for derivatives at its start and where a step was accepted, nowhere else.
             nonlocal last
-            z, last = point(current)
+            last = point(z)
             beyond = (z < low) | (z > high)
             if beyond.any():
                 crossed.update(name for name, out in zip(self.names, beyond, strict=True) if out)
@@ -353,12 +351,11 @@ class Problem:
         converged, message = True, ""
         with warnings.catch_warnings(), np.errstate(all="ignore"), suppress(_Crossed):
             warnings.simplefilter("ignore", RuntimeWarning)
-            ended = minimise(
-                residual, dict(zip(self.names, begin, strict=True)), jacobian=jacobian, evaluations=evaluations,
-                method="least_squares", x_scale="jac", ftol=tolerance, xtol=max(STEP, self.forward.tolerance),
-                gtol=None,
+            ended = least_squares(
+                residual, begin, jac=jacobian, x_scale="jac", ftol=tolerance, xtol=max(STEP, self.forward.tolerance),
+                gtol=None, max_nfev=evaluations,
             )  # fmt: skip
-            converged, message = not ended.aborted and ended.status > 0, str(ended.message)
+            converged, message = ended.status > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed
 
