@@ -1,7 +1,7 @@
-"""A weighted least-squares problem, solved with scipy and the forward model's derivatives.
+"""A weighted least-squares problem, solved with lmfit and the forward model's derivatives.
 
-MINUIT's sine transform of bounds, which lmfit has, is flat at the bounds: with bounds decades apart a search can stop
-away from a minimum. scipy's reflective interior-point method crawls where distant bounds distort its steps. The search
+lmfit handles bounds by MINUIT's sine transform, which is flat at the bounds: with bounds decades apart it can stop away
+from a minimum. scipy's reflective interior-point method crawls where distant bounds distort its steps. The search
 here is therefore unbounded: it runs in the coordinates of `cosim.fitting.coordinates`, the model is evaluated at the
 nearest point within the bounds, and a parameter whose accepted step crosses a bound is held at it until chi-square
 falls inwards (an active set).
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import Coordinates
 from cosim.fitting.forward import Forward
+from cosim.fitting.minimise import minimise
 from cosim.fitting.plateau import most_likely
 from cosim.fitting.priors import Prior
 
@@ -255,6 +256,7 @@ class Problem:
         logarithmic: bool = True,
         evaluations: int = EVALUATIONS,
         total: int | None = None,
+        nested: bool = False,
         progress: Progress | None = None,
     ) -> Minimum:
         """The minimum of chi-square that a trust region reaches from ``start``, to a relative ``tolerance``.
@@ -262,6 +264,8 @@ class Problem:
         By default that is what the forward model's smoothness allows.
         ``logarithmic`` False searches in the parameters themselves: another path, which may end at another minimum.
         ``evaluations`` of the model are allowed between two changes of what is held at a bound, ``total`` in all.
+        ``nested``: one of the many searches within a fit, which takes lmfit's path without its records: the same
+        numbers, without copies of the parameters and a covariance that nobody reads.
 
         Raises `FitError` where the model gives no finite number at the start.
         """
@@ -275,6 +279,7 @@ class Problem:
                 tolerance=max(tolerance or 0.0, self.forward.tolerance),
                 logarithmic=logarithmic,
                 evaluations=evaluations if total is None else min(evaluations, total - spent),
+                nested=nested,
                 progress=progress,
             )
             p, spent = found.p, spent + found.evaluations
@@ -308,7 +313,14 @@ class Problem:
         return next((bound for bound in ends if abs(value - bound) <= 1e-12 * abs(bound)), None)
 
     def _search(
-        self, start: Values, *, tolerance: float, logarithmic: bool, evaluations: int, progress: Progress | None
+        self,
+        start: Values,
+        *,
+        tolerance: float,
+        logarithmic: bool,
+        evaluations: int,
+        nested: bool,
+        progress: Progress | None,
     ) -> tuple[Minimum, set[str]]:
         """One search; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
         if not self.names:
@@ -316,6 +328,9 @@ class Problem:
         frame = self.coordinates(start, logarithmic=logarithmic)
         low, high = frame.box
         crossed, count, last, found = set[str](), 0, start, np.empty(0)
+
+        def place(p: Values) -> Array:
+            return np.array([p[name] for name in self.names], dtype=float)
 
         def point(z: Array) -> Values:
             # numpy's floats: a law that divides by zero gives a point that is not finite instead of an error.
@@ -338,10 +353,10 @@ class Problem:
             if beyond.any():
                 crossed.update(name for name, out in zip(self.names, beyond, strict=True) if out)
                 raise _Crossed
-            slope = frame.slope(np.array([last[name] for name in self.names], dtype=float))
+            slope = frame.slope(place(last))
             return np.asarray((self.jacobian(last) * slope[:, None]).T)
 
-        begin = frame.z(np.array([start[name] for name in self.names], dtype=float))
+        begin = frame.z(place(start))
         first = self.residual(start)
         if not np.all(np.isfinite(first)):
             raise FitError(
@@ -351,10 +366,19 @@ class Problem:
         converged, message = True, ""
         with warnings.catch_warnings(), np.errstate(all="ignore"), suppress(_Crossed):
             warnings.simplefilter("ignore", RuntimeWarning)
-            ended = least_squares(
-                residual, begin, jac=jacobian, x_scale="jac", ftol=tolerance, xtol=max(STEP, self.forward.tolerance),
-                gtol=None, max_nfev=evaluations,
-            )  # fmt: skip
+            options: dict[str, Any] = {
+                "x_scale": "jac",
+                "ftol": tolerance,
+                "xtol": max(STEP, self.forward.tolerance),
+                "gtol": None,
+            }
+            if nested:
+                ended = least_squares(residual, begin, jac=jacobian, max_nfev=evaluations, **options)
+            else:
+                ended = minimise(
+                    lambda p: residual(place(p)), dict(zip(self.names, begin, strict=True)),
+                    jacobian=lambda p: jacobian(place(p)), evaluations=evaluations, method="least_squares", **options,
+                )  # fmt: skip
             converged, message = ended.status > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed
