@@ -379,7 +379,8 @@ class Problem:
                     lambda p: residual(place(p)), dict(zip(self.names, begin, strict=True)),
                     jacobian=lambda p: jacobian(place(p)), evaluations=evaluations, method="least_squares", **options,
                 )  # fmt: skip
-            converged, message = ended.status > 0, str(ended.message)
+            # lmfit says by itself when it stopped for the number of evaluations, and then gives no status.
+            converged, message = getattr(ended, "status", 0) > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed
 
