@@ -130,7 +130,7 @@ class Surrogate:
                     "the certificate is of another surrogate: map, pulse shape, parameters or correction differ",
                     remedy="certify this one",
                 )
-            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
+            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self.slack)
             complain(complaint, kind="parameter", policy=self.policy)
 
     def _found_map(self) -> EventMap:
@@ -157,7 +157,7 @@ class Surrogate:
         return after, {**found, **read}
 
     @property
-    def _slack(self) -> float:
+    def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
         return max(SLACK, 4.0 * float(np.finfo(self.dtype).eps))
 
@@ -290,7 +290,7 @@ class Surrogate:
         if self.certificate is not None:
             tested = all(f"{name}{REST}" in self.certificate.errors for name in x)
             longest = (0.0, rest.inputs["duration"].range[1] if tested else 0.0)
-            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self._slack)
+            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self.slack)
             complain(complaint, kind="rest", policy=self.policy)
         for name, values in x.items():
             bounds = rest.bounds(name)
@@ -368,7 +368,7 @@ class Surrogate:
             )
             after, outputs = {self.kernel.state: w}, found or {}
         else:
-            after, outputs = self._whole(x, u, shape)
+            after, outputs = self.whole(x, u, shape)
             for part in (after, outputs):
                 for name in part.keys() & ready.keys():
                     ready[name][...] = part[name]
@@ -393,10 +393,10 @@ class Surrogate:
                 )
         return dict(out)
 
-    def _whole(
+    def whole(
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """By the map itself, with the correction."""
+        """One event by the map itself, with the correction; the domain is not looked at."""
         before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
         inputs = Values({name: np.broadcast_to(values, shape) for name, values in u.items()})
         after, outputs = self.corrected(before, inputs, *self.map(before, inputs, self.values), self.values)
@@ -468,14 +468,14 @@ class Surrogate:
                 x,
                 allowed,
                 unit=unit,
-                slack=self._slack,
+                slack=self.slack,
                 known="the certified " if self.certificate is not None else "",
                 why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
                 if self.certificate is None and not of_state and self.learned is None
                 else "",
             )
             if complaint is not None:
-                low, high = widened(allowed, self._slack)
+                low, high = widened(allowed, self.slack)
                 found.append((complaint, "state" if of_state else "input"))
                 bad = bad | ~((x >= low) & (x <= high))
         if not found:

@@ -90,7 +90,7 @@ class PulseKernel:
             for polarity, block in part:
                 p = self.values.with_(**{name: values[block] for name, values in own.items()}) if own else self.values
                 before = flat.take(block, axis=0)
-                now, used = self._law(column[block, None], before, p, polarity=polarity, energy=energy)
+                now, used = self.law(column[block, None], before, p, polarity=polarity, energy=energy)
                 after[block] = now
                 if energy:
                     found[ENERGY][block] = used
@@ -113,7 +113,8 @@ class PulseKernel:
             yield 0, np.flatnonzero((v < 0.0) & ~below)
             yield 0, np.flatnonzero((v >= 0.0) & ~above)
 
-    def _law(self, v: Operand, w: Operand, p: Values, *, polarity: int, energy: bool) -> tuple[Operand, Operand]:
+    def law(self, v: Operand, w: Operand, p: Values, *, polarity: int, energy: bool) -> tuple[Operand, Operand]:
+        """The state after pulses ``v`` (V) of one polarity, and their energy (J) or None; recording operands too."""
         if polarity == 0:
             after, used = w, self.pulse.still(v, w, p)
         else:
@@ -136,7 +137,7 @@ class PulseKernel:
         low, high = self.lowest
         for keyword, condition, polarity in (("if", f"v0 < {-low!r}", -1), ("elif", f"v0 > {high!r}", 1)):
             with np.errstate(all="ignore"):
-                after = self._law(Node("name", "v0"), Node("name", "w0"), p, polarity=polarity, energy=False)[0]
+                after = self.law(Node("name", "v0"), Node("name", "w0"), p, polarity=polarity, energy=False)[0]
             body, found = assignments({"after": Node.of(after)})
             lines.append(f"        {keyword} {condition}:")
             lines += [f"            {line}" for line in [*body, f"out[i] = {found['after']}"]]
