@@ -96,7 +96,7 @@ def check(
         more = fresh_events(stored, seed=seed, independent=bench.independent)
         fresh, held = certify(
             stored, bench, seed=more.seed, pulses=pulses, ranges=ranges, spread=more.spread, rollouts=more.rollouts,
-            limits=allowed, tell=tell,
+            limits=allowed, assume=() if old is None else tuple(old.assumed), tell=tell,
         )  # fmt: skip
     assert fresh.certificate is not None
     speed = updates_per_second(stored)

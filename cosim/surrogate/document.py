@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.pulse import PulseShape
-from cosim.surrogate.base import Certificate, set_document, set_of
+from cosim.parameters import ParameterSet, Quantity
+from cosim.surrogate.base import Certificate
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.laws import law_of
@@ -74,4 +76,35 @@ def rebuilt(
         reading=Law.rebuilt(document["reading"], arrays, "reading") if "reading" in document else None,
         certificate=certificate,
         dtype=document["dtype"],
+    )
+
+
+def set_document(chosen: ParameterSet) -> dict[str, Any]:
+    """A parameter set as JSON values, for a surrogate's file; without its covariance."""
+    return {
+        "device": chosen.device,
+        "name": chosen.name,
+        "source": chosen.source,
+        "notes": list(chosen.notes),
+        "provenance": dict(chosen.provenance),
+        "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
+        "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
+    }
+
+
+def set_of(given: Mapping[str, Any]) -> ParameterSet:
+    """The inverse of `set_document`; raises KeyError, TypeError or ValueError for any other document."""
+    values = {
+        str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
+        for name, (value, stderr, source) in given["values"].items()
+    }
+    factors = {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
+    return ParameterSet(
+        given["device"],
+        str(given["name"]),
+        MappingProxyType(values),
+        str(given["source"]),
+        tuple(str(note) for note in given["notes"]),
+        provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
+        plasticity=MappingProxyType(factors),
     )
