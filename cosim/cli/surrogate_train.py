@@ -121,7 +121,8 @@ def train(
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.conformal import LENGTHS
     from cosim.surrogate.measured import beyond_measured
-    from cosim.surrogate.model import Surrogate, find_map
+    from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.subjects import find_map
     from cosim.surrogate.train import load_samples, save_samples
     from cosim.surrogate.train import train as certified
 

@@ -38,8 +38,9 @@ from cosim.surrogate.circuit import CircuitReference, CircuitSet
 from cosim.surrogate.density import LOGARITHMIC
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.learned import CONSTANT, LEAST_SAMPLES, WORTH, Fitted, FittedEach, fit, fit_each
-from cosim.surrogate.model import Surrogate, find_map
+from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Reference
+from cosim.surrogate.subjects import find_map
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
@@ -189,9 +190,7 @@ def learn(
         notes.append(f"{what} spent before the held-out rms error was {AIM:g} of the limit: {wanting}")
     surrogate = best.make()
     notes += [f"no state or output depends on {name}" for name in found.inputs if not _depends(surrogate, data, name)]
-    reference: Reference = CircuitReference(found, simulator)
-    if not isinstance(surrogate.parameters, CircuitSet):
-        reference = BenchReference(whole, simulator)
+    reference = BenchReference(whole, simulator) if best.physical else CircuitReference(found, simulator)
     errors = {one.name: one.error for one in tried}
     return Learned(surrogate, reference, MappingProxyType(errors), data, tuple(notes), not wanting, seconds)
 
@@ -200,13 +199,14 @@ def learn(
 class _Candidate:
     """A law that is tried: its held-out rms ``errors`` by state and output, shares of full scale.
 
-    ``of_kinds``: those that each kind of learned law has by itself.
+    ``of_kinds``: those that each kind of learned law has by itself; ``physical``: with a device's physics.
     """
 
     name: str
     errors: Mapping[str, float]
     make: Callable[[], Surrogate]
     of_kinds: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    physical: bool = True
 
     @property
     def error(self) -> float:
@@ -271,7 +271,7 @@ def candidates(
     errors = {**fitted.held, **({} if reading is None else reading.held)}
     law = None if reading is None else reading.law
     make = partial(Surrogate, chosen, learned=fitted.law, reading=law)
-    return [*found, _Candidate(f"learned ({fitted.law.kind})", errors, make, fitted.errors)]
+    return [*found, _Candidate(f"learned ({fitted.law.kind})", errors, make, fitted.errors, physical=False)]
 
 
 def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], *, seed: int) -> Fitted | None:
