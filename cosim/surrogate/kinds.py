@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array
 from cosim.packages import optional, process_unchanged
 from cosim.surrogate.bases import Polynomial, Spline
-from cosim.surrogate.kinked import Hinge, Ridge, Stretched
+from cosim.surrogate.kinked import Hinge, Stretched
+from cosim.surrogate.ridges import Ridge, Sheet
 
 # Our choices of what is tried.
 TREES, DEPTH, RATE = 300, 4, 0.1
@@ -174,14 +175,16 @@ class Network:
 
 
 # The faster ones first.
-KINDS: Mapping[
-    str,
-    type[Polynomial] | type[Stretched] | type[Hinge] | type[Ridge] | type[Spline] | type[Trees] | type[Network],
-] = {
+AnyKind = (
+    type[Polynomial] | type[Stretched] | type[Hinge] | type[Ridge] | type[Sheet] | type[Spline] | type[Trees]
+    | type[Network]
+)  # fmt: skip
+KINDS: Mapping[str, AnyKind] = {
     "polynomial": Polynomial,
     "stretched": Stretched,
     "hinge": Hinge,
     "ridge": Ridge,
+    "sheet": Sheet,
     "spline": Spline,
     "trees": Trees,
     "network": Network,

@@ -1,7 +1,9 @@
 """A surrogate of any bench that names inputs, states and outputs (``[maps.NAME]``): sampled, learned, certified.
 
 Samples fill the box of states and inputs (a scrambled Sobol sequence) and double until what is held out of the fit is
-within the wanted error, or the samples or the budget are spent. What is compared on the held-out third:
+within the wanted error, or the samples or the budget are spent. Every second one of a further round begins in states
+that an earlier one ended in: there the circuit is found in use, and a box that is filled evenly has hardly a sample of
+it. What is compared on the held-out third:
 
 - where the bench names a device that has a map with the same fields, its physics alone, and with a learned remainder;
 - laws learned from the samples alone, of each state and output by the kind in `cosim.surrogate.learned` that suits it.
@@ -52,7 +54,7 @@ AIM = 0.15
 # Of all samples, how many may fail before the circuit counts as not answering (our choice).
 MOST_FAILED = 0.2
 # Kinds that are fitted in no time; those of them that read outputs off the states.
-QUICK, READING = ("polynomial", "stretched", "hinge", "ridge", "spline"), ("polynomial", "spline")
+QUICK, READING = ("polynomial", "stretched", "hinge", "ridge", "sheet", "spline"), ("polynomial", "spline")
 # An output that the states alone explain to so much of its scale is read from them (our choice).
 READING_ERROR = 1e-3
 INDEPENDENT = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
@@ -98,6 +100,22 @@ def design(found: BenchMap, *, count: int, seed: int, skip: int = 0) -> xr.Datas
         values = low * (high / low) ** share if logarithmic else low + (high - low) * share
         columns[name] = (EVENT, np.clip(values, low, high), {"units": entry.unit})
     return xr.Dataset(columns)
+
+
+def revisited(found: BenchMap, events: xr.Dataset, data: xr.Dataset, *, rng: np.random.Generator) -> xr.Dataset:
+    """``events``, every second of which begins in the states after one of ``data`` that are within their ranges."""
+    ends = {name: data[name].values for name in found.states}
+    inside = [(ends[name] >= entry.range[0]) & (ends[name] <= entry.range[1]) for name, entry in found.states.items()]
+    kept = np.flatnonzero(np.all(inside, axis=0))
+    if not kept.size:
+        return events
+    chosen = rng.choice(kept, events[f"{next(iter(found.states))}_before"][1::2].size)
+    begun = {}
+    for name in found.states:
+        column = events[f"{name}_before"].copy(deep=True)
+        column[1::2] = ends[name][chosen]
+        begun[f"{name}_before"] = column
+    return events.assign(begun)
 
 
 def sample(found: BenchMap, simulator: Simulator, events: xr.Dataset) -> tuple[xr.Dataset, Counter[str]]:
@@ -155,7 +173,10 @@ def learn(
     begin, done = time.monotonic(), 0
     while True:
         count = min(FIRST_SAMPLES if data is None else done, samples - done)
-        part, reasons = sample(found, simulator, design(found, count=count, seed=seed, skip=done))
+        events = design(found, count=count, seed=seed, skip=done)
+        if data is not None:
+            events = revisited(found, events, data, rng=np.random.default_rng([seed, 7, done]))
+        part, reasons = sample(found, simulator, events)
         done += count
         failures += reasons
         if failures.total() > MOST_FAILED * done:

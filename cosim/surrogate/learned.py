@@ -3,7 +3,8 @@
 Kinds, all evaluated from plain arrays in numpy:
 
 - ``polynomial``: products of Chebyshev polynomials up to a total degree;
-- ``stretched``, ``hinge``, ``ridge``: what moves by decades, has two branches, or switches (`cosim.surrogate.kinked`);
+- ``stretched``, ``hinge``: what moves by decades, or has two branches (`cosim.surrogate.kinked`);
+- ``ridge``, ``sheet``: what switches with one quantity (`cosim.surrogate.ridges`);
 - ``spline``: a tensor product of uniform cubic B-splines, for up to three fields;
 - ``trees``: gradient-boosted regression trees, trained by scikit-learn;
 - ``network``: a multilayer perceptron with tanh, trained by scikit-learn.
@@ -28,7 +29,7 @@ from cosim.devices.base import Array
 from cosim.errors import EngineMissing, FitError, InputError
 from cosim.surrogate.bases import MOST_SPLINE_FIELDS, Model
 from cosim.surrogate.kinds import KINDS
-from cosim.surrogate.kinked import Ridge
+from cosim.surrogate.ridges import best_directions, best_second
 
 SCALED_BY_LOGARITHM = 4.0  # a positive range whose ends differ by more is scaled by its logarithm (our choice)
 # Our choices of what is tried.
@@ -37,6 +38,8 @@ CELLS = (3, 6, 12, 24)
 HINGED = (1, 2, 3, 4)
 WIDTHS = (1e-6, 1e-4, 1e-3, 1e-2)  # of the scale, up to which a stretched law is linear
 RIDGE_CELLS, RIDGE_DEGREES = (12, 24, 48, 96), (1, 2, 3)
+SHEET_CELLS = ((12, 6), (24, 6), (48, 6), (48, 12), (64, 12))
+APART = ("ridge", "sheet")  # kinds whose knots are those of one target
 SMOOTH = ("polynomial", "spline", "trees", "network")
 SEVERAL = "several"
 LEAST_SAMPLES = 24
@@ -261,11 +264,12 @@ def fit_each(
             held = best[k]
             if held is None or error < held[0] * (WORTH if way.kind != held[1].kind else 1.0):
                 best[k] = error, way
-    groups: dict[int, tuple[_Way, list[int]]] = {}
+    groups: dict[tuple[int, int], tuple[_Way, list[int]]] = {}
     for k, held in enumerate(best):
         if held is None:
             raise _nothing(kinds, len(fields))
-        groups.setdefault(id(held[1]), (held[1], []))[1].append(k)
+        own = k if held[1].kind in APART else -1
+        groups.setdefault((id(held[1]), own), (held[1], []))[1].append(k)
     laws, reached = [], np.zeros(len(targets))
     for way, chosen in groups.values():
         # a kind may put the targets of a law to a common use, so that the errors are of those that go together
@@ -374,11 +378,12 @@ class _Samples:
         every = range(len(self.wanted))
         for kind in kinds:
             for way in self.ways(kind):
+                parts = [[k] for k in every] if kind in APART else [every]
                 try:
-                    model = self.model(way, every, self.used)
+                    rms = [self.rms(self.model(way, part, self.used), way, part) for part in parts]
                 except EngineMissing:
                     break
-                yield way, self.rms(model, way, every)
+                yield way, np.concatenate(rms)
 
     def law(self, way: _Way, chosen: Sequence[int], rows: NDArray[np.int64]) -> Law:
         """What is learned of ``rows``, as a law of the targets ``chosen``."""
@@ -403,29 +408,36 @@ class _Samples:
         elif kind == "hinge":
             degrees = [degree for degree in HINGED if degree == 1 or 4 * terms(degree) <= count]
             yield from (_Way(kind, {"degree": degree}) for degree in degrees)
-        elif kind == "ridge":
-            yield from self._ridges(count)
+        elif kind in ("ridge", "sheet"):
+            yield from self._ridges(kind, count)
         elif kind == "spline":
             cells = CELLS if fields <= MOST_SPLINE_FIELDS else ()
             yield from (_Way(kind, {"cells": n}) for n in cells if n == CELLS[0] or (n + 3) ** fields <= 2 * count)
         else:
             yield _Way(kind, {"seed": self.seed})
 
-    def _ridges(self, count: int) -> Iterator[_Way]:
-        """Ridges along each field, and along differences of those that are alike."""
+    def _ridges(self, kind: str, count: int) -> Iterator[_Way]:
+        """Ridges or sheets along each field, and along differences of those that are alike."""
         fields, span = len(self.names), np.ptp(self.ends, axis=1)
         along = {False: list(np.eye(fields)), True: []}
         for one, other in self.alike:
             direction = np.zeros(fields)
             direction[[one, other]] = span[one], -span[other]
             along[True].append(direction / np.abs(direction).sum())
+        y = self.z[self.used]
         for plain, directions in along.items():
             if not directions or count < (RIDGE_CELLS[0] + 3) * fields:
                 continue
-            inside = self.inside(_Way("ridge", {}, plain), self.used)
-            for direction in Ridge.best_directions(inside, self.z[self.used], directions=directions):
-                for degree in RIDGE_DEGREES:
-                    for cells in RIDGE_CELLS:
-                        if (cells + 3) * math.comb(fields - 1 + degree, degree) <= count:
-                            how = {"direction": direction, "cells": cells, "degree": degree}
-                            yield _Way("ridge", how, plain)
+            x = self.inside(_Way(kind, {}, plain), self.used)
+            for direction in best_directions(x, y, directions=directions):
+                if kind == "ridge":
+                    for degree in RIDGE_DEGREES:
+                        for cells in RIDGE_CELLS:
+                            if (cells + 3) * math.comb(fields - 1 + degree, degree) <= count:
+                                how = {"direction": direction, "cells": cells, "degree": degree}
+                                yield _Way(kind, how, plain)
+                    continue
+                pairs = [pair for pair in SHEET_CELLS if 2 * (pair[0] + 3) * (pair[1] + 3) <= 3 * count]
+                for second in best_second(x, y, direction=direction) if pairs else ():
+                    for pair in pairs:
+                        yield _Way(kind, {"direction": direction, "second": second, "cells": pair}, plain)

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from cosim.bench.events import BenchMap
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.errors import EngineMissing, FitError, InputError
@@ -18,6 +21,7 @@ from cosim.surrogate import kinds
 from cosim.surrogate.files import load
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.laws import law_of
+from cosim.surrogate.learn import design, revisited
 from cosim.surrogate.learned import Law, Laws, fit, fit_each
 
 RC = """title = "RC"
@@ -77,6 +81,7 @@ SKLEARN = pytest.mark.needs("sklearn")
         ("polynomial", 0.03),
         ("hinge", 0.03),
         ("ridge", 0.03),
+        ("sheet", 0.03),
         ("spline", 0.03),
         pytest.param("trees", 0.15, marks=SKLEARN),
         pytest.param("network", 0.1, marks=SKLEARN),
@@ -132,6 +137,8 @@ LEVEL = np.random.default_rng(3).uniform(-1.0, 1.0, 600)
 SHARP: dict[str, np.ndarray] = {
     # a comparator that has switched or not, by the time between two spikes
     "ridge": np.tanh((T[:, 0] - T[:, 1]) / 5e-4) * (1.0 + 0.3 * LEVEL),
+    # the same, of a state that saturates
+    "sheet": (1.2 + np.tanh((T[:, 0] - T[:, 1]) / 1e-3)) * np.tanh(8.0 * (1.05 - LEVEL)) * (1.0 + 0.2 * LEVEL),
     # the larger of two phases
     "hinge": np.maximum(np.sin(60.0 * T[:, 0]), 0.4 + LEVEL * (1.0 + 20.0 * T[:, 1])),
     # a rate behind an exponential law, which a state follows
@@ -144,10 +151,11 @@ def test_each_target_has_the_kind_that_suits_it() -> None:
     """What switches, has two branches or moves by decades is within 1 %; no other kind alone is within 2 %."""
     fields = {"one": T[:, 0], "other": T[:, 1], "level": LEVEL}
     scales = {name: float(np.ptp(y)) for name, y in SHARP.items()}
-    found = fit_each(fields, SHARP, scales=scales, rng=np.random.default_rng(0), alike=[("one", "other")])
+    chosen = [kind for kind in KINDS if kind != "trees"]  # they take the longest, and are off by 10 %
+    found = fit_each(fields, SHARP, scales=scales, rng=np.random.default_rng(0), kinds=chosen, alike=[("one", "other")])
     assert {target: part.kind for part in found.law.parts for target in part.targets} == {name: name for name in SHARP}
     assert max(found.held.values()) < 0.01
-    for kind in ("polynomial", "spline", "trees", "network"):
+    for kind in ("polynomial", "spline", "network"):
         assert max(found.errors[kind].values()) > 0.02
     back = law_of(found.law.document(), found.law.arrays("law"), "law")
     assert isinstance(back, Laws)
@@ -155,6 +163,19 @@ def test_each_target_has_the_kind_that_suits_it() -> None:
         assert np.array_equal(back(fields)[name], ours)
     with pytest.raises(ValueError, match="same target"):
         Laws.rebuilt(*twice(found.law), "law")
+
+
+def test_further_samples_begin_where_earlier_ones_ended(bench: Path) -> None:
+    """Every second one; not from states outside the ranges, and none where there is no other."""
+    found = BenchMap.load(Testbench.load(str(bench)))
+    events = design(found, count=64, seed=0)
+    after = np.where(np.arange(32) % 4 == 0, 5.0, np.linspace(-0.1, 0.1, 32))
+    data = xr.Dataset({"out": ("event", after)})
+    made = revisited(found, events, data, rng=np.random.default_rng(0))["out_before"].values
+    assert np.array_equal(made[::2], events["out_before"].values[::2])
+    assert set(made[1::2]) <= set(after[after < 5.0])
+    none = revisited(found, events, xr.Dataset({"out": ("event", np.full(8, 5.0))}), rng=np.random.default_rng(0))
+    assert none.identical(events)
 
 
 def twice(law: Laws) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -176,7 +197,9 @@ def test_laws_refuse_what_cannot_be_learned_or_read() -> None:
             continue
         law = fit(X, Y, scales={"p": 1.0, "q": 1.0}, rng=np.random.default_rng(1), kinds=[kind]).law
         arrays = law.arrays("law")
-        part = {"hinge": "law_sides", "ridge": "law_direction"}.get(kind, "law_coefficients")
+        part = {"hinge": "law_sides", "ridge": "law_axis_direction", "sheet": "law_axis_direction"}.get(
+            kind, "law_coefficients"
+        )
         with pytest.raises(ValueError, match=r"coefficients|direction"):
             Law.rebuilt(law.document(), {**arrays, part: arrays[part][:-1]}, "law")
         with pytest.raises(ValueError, match="not finite"):
