@@ -133,7 +133,7 @@ def test_the_compiled_map_does_the_same(name: str, instances: bool) -> None:
 def test_a_domain_is_looked_at_once_per_batch(backend: str) -> None:
     cell = SURROGATES["rate"]
     network = VdspNetwork(SMALL.with_(scale_p=9.0), cell, inputs=36, rng=np.random.default_rng(0), backend=backend)
-    with pytest.raises(DomainError, match="amplitude = -12.8907 V is outside"):
+    with pytest.raises(DomainError, match=r"amplitude = -12\.8907 V is outside"):
         network.learn(BARS.train_x[:20], np.random.default_rng(1))
     warned = cell.with_(policy="warn")
     network = VdspNetwork(SMALL.with_(scale_p=9.0), warned, inputs=36, rng=np.random.default_rng(0), backend=backend)
