@@ -114,11 +114,11 @@ def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
 
 
 def learned_range(law: object, name: str, meant: tuple[float, float]) -> tuple[float, float]:
-    """As much of the range in which an input is ``meant`` to lie as a `Law` was trained on."""
+    """The range of an input that a `Law` was trained on; ``meant`` where it does not depend on it."""
     if not isinstance(law, Law) or name not in law.fields:
         return meant
     low, high = law.ranges[law.fields.index(name)].tolist()
-    return (max(low, meant[0]), min(high, meant[1])) if low < meant[1] and high > meant[0] else meant
+    return (low, high)
 
 
 @dataclass(frozen=True)
