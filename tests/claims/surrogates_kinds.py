@@ -80,7 +80,7 @@ def spice_seconds(run: Callable[[Simulator], object]) -> float:
 
 
 def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
-    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps; compiled,
+    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps, compiled
     where the surrogate can be."""
     surrogate = surrogate if surrogate.kernel is None else surrogate.with_(compiled=True)
     rng = np.random.default_rng(SEED)
