@@ -93,7 +93,7 @@ class Crossbar:
         self._kernel: Kernel | None = None
         self._map_kernel: MapKernel | None = None
         if compiled and surrogate.dtype == "float64":
-            if surrogate.kernel is not None:
+            if surrogate.kernel is not None and surrogate.learned is None:
                 self._kernel = surrogate.kernel.compiled()
             elif surrogate.correction is None and surrogate.learned is None:
                 self._map_kernel = map_kernel(event_map, surrogate.values, own=names)

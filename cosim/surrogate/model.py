@@ -121,13 +121,13 @@ class Surrogate:
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
         if kind == np.float32 and self.map.pulse is None:
             raise InputError(f"the map {self.name} of {self.device} has no float32 form", remedy="take dtype='float64'")
-        if self.compiled and (self.map.pulse is None or self.learned is not None):
-            raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         own = {name: np.asarray(values, dtype=kind) for name, values in self.instances.items()}
         self.parameters.resolved(**own)  # names and physical bounds
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
+        if self.compiled and self.kernel is None:
+            raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
                 raise InputError(
@@ -157,8 +157,7 @@ class Surrogate:
         assert self.learned is not None
         found = self.learned({**state, **inputs})
         after = {name: np.clip(np.asarray(w) + found.pop(name), *self.map.bounds(name)) for name, w in state.items()}
-        read = {} if self.reading is None else self.reading(after)
-        return after, {**found, **read}
+        return after, found | ({} if self.reading is None else self.reading(after))
 
     @property
     def _slack(self) -> float:
@@ -173,13 +172,14 @@ class Surrogate:
     @cached_property
     def kernel(self) -> PulseKernel | None:
         """What evaluates a closed pulse; None: the map itself does."""
-        pulse = self.map.pulse
-        if pulse is None or self.learned is not None:
+        pulse, rest = self.map.pulse, self.learned
+        law = rest if self.compiled and self.correction is None and isinstance(rest, Law) and rest.traceable else None
+        if pulse is None or law is not rest:
             return None
         negative, positive = (float(np.min(v, initial=np.inf)) for v in pulse.cell.thresholds(self.values))
         names = (next(iter(self.map.states)), next(iter(self.map.inputs)))
         own = tuple(sorted(self.instances))
-        return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive), self.compiled)
+        return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive), self.compiled, law)
 
     @cached_property
     def rest_map(self) -> EventMap | None:

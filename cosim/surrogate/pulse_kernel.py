@@ -24,6 +24,7 @@ from cosim.devices.pulse import ClosedPulse
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
 from cosim.surrogate.correction import Correction
+from cosim.surrogate.learned import Law
 from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, VectorPulse, law_text, vector_pulse
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
@@ -46,6 +47,7 @@ class PulseKernel:
         own: names of the latter.
         correction: None: the physics alone.
         lowest: the lowest thresholds (V) of any instance: negative, positive.
+        remainder: what a learned law adds to the state and the energy; only where ``vectorised``.
         vectorised: whether arrays are run by numba (`cosim.surrogate.pulse_vectors`).
     """
 
@@ -57,6 +59,7 @@ class PulseKernel:
     correction: Correction | None
     lowest: tuple[float, float]
     vectorised: bool = False
+    remainder: Law | None = None
     _vectors: dict[tuple[str, bool, bool], VectorPulse] = field(default_factory=dict, compare=False, repr=False)
 
     def run(
@@ -141,16 +144,23 @@ class PulseKernel:
         key = (dtype, energy, shared)
         if key not in self._vectors:
             p, texts = self._named(), []
+            tables: list[Array] = []
             for sign, moving in KINDS:
                 v, w = Node("name", "v0"), Node("name", "w0")
                 with np.errstate(all="ignore"):
                     after, used = self._law(v, w, p, sign=sign, moving=moving, energy=energy)
+                    if self.remainder is not None:
+                        tables = []
+                        rest = self.remainder.traced({self.state: w, self.drive: v}, tables)
+                        after = np.clip(after + rest.get(self.state, 0.0), 0.0, 1.0)
+                        used = used + rest.get(ENERGY, 0.0) if energy else None
                     results = {self.state: after}
                     if energy:
                         results |= {**self.pulse.cell.device.readout(Values({self.state: after}), p), ENERGY: used}
                 graphs = {name: Node.of(result) for name, result in results.items()}
                 texts.append(law_text(graphs, [f"q{k}" for k in range(len(self.own))], shared=shared))
-            self._vectors[key] = vector_pulse(tuple(texts), dtype, shared=shared, lowest=self.lowest)
+            found = tuple(np.ascontiguousarray(table, dtype=float).tobytes() for table in tables)
+            self._vectors[key] = vector_pulse(tuple(texts), dtype, shared=shared, lowest=self.lowest, tables=found)
         return self._vectors[key]
 
     def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[tuple[int, bool], NDArray[np.intp]]]:

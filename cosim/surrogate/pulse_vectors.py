@@ -40,7 +40,8 @@ _TEXT: Mapping[str, str] = MappingProxyType(
         "+": "{0} + {1}", "-": "{0} - {1}", "*": "{0} * {1}", "/": "{0} / {1}", ">": "{0} > {1}", "<": "{0} < {1}",
         ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} & {1}", "or": "{0} | {1}", "not": "not {0}",
         "neg": "-{0}", "pos": "{0}", "abs": "abs({0})", "max": "pick({0} > {1}, {0}, {1})",
-        "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})", **_HEAVY,
+        "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})",
+        "floor": "floor({0})", "at": "{0}[whole({1})]", **_HEAVY,
     }
 )  # fmt: skip
 # Operations and their operands that take a condition; elsewhere it counts as 1 or 0.
@@ -117,11 +118,13 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, dtype: str) -> Any:
+def _compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
     kind = np.dtype(dtype).type
     space: dict[str, Any] = {"__builtins__": {"range": range, "abs": abs}, "T": kind, "sqrt": np.sqrt}
+    space |= {"floor": np.floor, "whole": np.uintp}
+    space |= {f"table{k}": np.frombuffer(table).astype(kind) for k, table in enumerate(tables)}
     space |= {"zero": kind(0.0), "one": kind(1.0), **functions(dtype)}
     # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<pulse>", "exec"), space)  # noqa: S102
@@ -207,10 +210,16 @@ class VectorPulse:
     """The compiled laws of one kernel, for one precision and one layout of the voltages: `vector_pulse` makes them."""
 
     def __init__(
-        self, laws: Sequence[tuple[str, int]], dtype: str, *, shared: bool, lowest: tuple[float, float]
+        self,
+        laws: Sequence[tuple[str, int]],
+        dtype: str,
+        *,
+        shared: bool,
+        lowest: tuple[float, float],
+        tables: tuple[bytes, ...],
     ) -> None:
         self.dtype, self.slots = np.dtype(dtype), max(slots for _, slots in laws)
-        self.driver = _driver([_compiled(text, dtype) for text, _ in laws], shared=shared)
+        self.driver = _driver([_compiled(text, dtype, tables) for text, _ in laws], shared=shared)
         self.ends = (self.dtype.type(-lowest[0]), self.dtype.type(lowest[1]))
 
     def run(self, w: Array, v: Array, own: Sequence[Array], out: Sequence[Array], *, first: int, last: int) -> None:
@@ -224,7 +233,12 @@ class VectorPulse:
 
 @lru_cache(maxsize=32)
 def vector_pulse(
-    laws: tuple[tuple[str, int], ...], dtype: str, *, shared: bool, lowest: tuple[float, float]
+    laws: tuple[tuple[str, int], ...],
+    dtype: str,
+    *,
+    shared: bool,
+    lowest: tuple[float, float],
+    tables: tuple[bytes, ...] = (),
 ) -> VectorPulse:
     """Laws to be compiled, once in a process.
 
@@ -234,5 +248,6 @@ def vector_pulse(
         dtype: of the states, voltages, parameters and results.
         shared: whether the laws take one voltage a row.
         lowest: the thresholds (V) as in `PulseKernel`.
+        tables: the arrays table0, table1, ... of float64 that the laws look numbers up in.
     """
-    return VectorPulse(laws, dtype, shared=shared, lowest=lowest)
+    return VectorPulse(laws, dtype, shared=shared, lowest=lowest, tables=tables)

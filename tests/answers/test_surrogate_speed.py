@@ -11,6 +11,7 @@ from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.parameters import ParameterSet
 from cosim.surrogate.correction import Correction, orders
+from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 
 numba = pytest.importorskip("numba")
@@ -116,6 +117,23 @@ def test_compiled_is_the_law_to_rounding(case: str) -> None:
     np.testing.assert_array_equal(after.w[still], x.w[still])
     assert np.any(still)
     assert not np.all(still)
+
+
+@pytest.mark.parametrize("kind", ["polynomial", "spline"])
+def test_a_learned_remainder_is_compiled_with_its_physics(kind: str) -> None:
+    rng, plain = np.random.default_rng(4), Surrogate(TIO2)
+    w, v = rng.random(400), rng.uniform(-2.4, 2.4, 400)
+    targets = {"w": 0.05 * np.sin(5.0 * w + v), "energy": 1e-12 * np.cos(3.0 * v) * w}
+    scales, ranges = {"w": 1.0, "energy": 1e-11}, {"w": (0.0, 1.0), "amplitude": (-3.0, 3.0)}
+    law = fit({"w": w, "amplitude": v}, targets, scales=scales, rng=rng, kinds=(kind,), ranges=ranges).law
+    learned = plain.with_(learned=law)
+    x, u = drawn(*CELLS, "float64")
+    assert learned.allowed("amplitude") == (-3.0, 3.0)  # as far as it was trained, not as far as the map is tested
+    known, made = learned.step(x, u), learned.with_(compiled=True).step(x, u)
+    assert np.max(np.abs(known[0].w - plain.step(x, u)[0].w)) > 0.02
+    np.testing.assert_allclose(made[0].w, known[0].w, rtol=0, atol=1e-12)
+    for name in known[1]:
+        np.testing.assert_allclose(made[1][name], known[1][name], rtol=0, atol=1e-11 * np.abs(known[1][name]).max())
 
 
 # The initial state is a parameter as well, w0, which is none of the states that a pulse finds.
