@@ -262,8 +262,10 @@ def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
     run_network(system(epochs=1), folder=tmp_path)
     with pytest.raises(InputError, match="exists already"):
         run_network(system(epochs=1), folder=tmp_path)
-    with pytest.raises(InputError, match="belongs to another run"):
+    with pytest.raises(InputError, match=r"belongs to another run: \w+ was .* and is "):
         run_network(system("rate", epochs=1), folder=tmp_path, resume=True)
+    with pytest.raises(InputError, match="belongs to another run: epochs was 1 and is 2; give the same options"):
+        run_network(system(epochs=2), folder=tmp_path, resume=True)
     (tmp_path / "seed-0.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"seed-0\.npz"):
         run_network(system(epochs=1), folder=tmp_path, resume=True)
