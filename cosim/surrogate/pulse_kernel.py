@@ -30,6 +30,7 @@ from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, VectorPulse, law_text, 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
 WORTH_A_THREAD = 50_000  # cells: what takes about as long as three threads to start
+WORTH_A_THREAD_COMPILED = 5 * WORTH_A_THREAD
 # The sign of the voltage, and whether it is beyond a threshold: −, +, − and +, in the order of `VectorPulse`.
 KINDS = ((-1, True), (1, True), (-1, False), (1, False))
 # (states, voltages, results, rows of instances' parameters): one pulse on each cell.
@@ -137,7 +138,7 @@ class PulseKernel:
                 law.run(w, v, rest, out, first=first, last=min(first + step, len(w)))
 
         starts = list(range(0, len(w), step))
-        _together(work, starts, count=min(threads, len(starts), w.size // WORTH_A_THREAD))
+        _together(work, starts, count=min(threads, len(starts), w.size // WORTH_A_THREAD_COMPILED))
 
     def _vector(self, dtype: str, *, energy: bool, shared: bool) -> VectorPulse:
         """The laws in vector instructions; raises `EmitError` for one that has no text. Needs numba."""

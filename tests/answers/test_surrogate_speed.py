@@ -10,6 +10,7 @@ import pytest
 from cosim.devices.base import Values
 from cosim.errors import InputError
 from cosim.parameters import ParameterSet
+from cosim.surrogate import pulse_kernel
 from cosim.surrogate.correction import Correction, orders
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
@@ -160,7 +161,8 @@ def test_the_scalar_loop_keeps_a_state_apart_from_a_parameter_of_its_name() -> N
 
 
 @pytest.mark.parametrize("drive", [(400, 1), (400, 300)], ids=["rows", "cells"])
-def test_compiled_in_place_and_by_threads_is_the_same(drive: tuple[int, int]) -> None:
+def test_compiled_in_place_and_by_threads_is_the_same(drive: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse_kernel, "WORTH_A_THREAD_COMPILED", 10_000)
     x, u = drawn((400, 300), drive, "float64")
     known = Surrogate(TIO2, compiled=True).step(x, u)
     w = x.w.copy()
