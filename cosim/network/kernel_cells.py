@@ -95,11 +95,11 @@ def _law(text: Text, bar: Crossbar, r: int, suffix: str) -> None:
         put(kind.event(Named(**x), Named(**u)))
         return
     own = kind.values.with_(**{name: Node("name", f"q_{name}") for name in bar.own})
-    if kind.kernel is not None:
+    if kind.kernel is not None and kind.learned is None:
         (state,), (drive,), (low, high) = bar.fields, _inputs(bar), kind.kernel.lowest
-        for head, polarity in ((f"if u_{drive} < {-low!r}:", -1), (f"elif u_{drive} > {high!r}:", 1)):
+        for head, sign in ((f"if u_{drive} < {-low!r}:", -1), (f"elif u_{drive} > {high!r}:", 1)):
             with under(head), np.errstate(all="ignore"):
-                put({state: kind.kernel.law(u[drive], x[state], own, polarity=polarity, energy=False)[0]})
+                put({state: kind.kernel.law(u[drive], x[state], own, sign=sign, moving=True, energy=False)[0]})
         with under("else:"):
             add(f"n_{state} = c_{state}{suffix}")
         return

@@ -88,6 +88,19 @@ class VdspSystem(System):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
+    def options(self) -> Mapping[str, str]:
+        """Every setting, the images, the epochs and a digest of the cells."""
+        cells = json.dumps(document(self.surrogate), sort_keys=True) + array_digest(*arrays(self.surrogate).values())
+        images = self.task.images
+        return {
+            **{name: json.dumps(value, sort_keys=True) for name, value in asdict(self.settings).items()},
+            "data": images.name,
+            "images": str(len(images.train_y)),
+            "epochs": str(self.task.epochs),
+            "cells": hashlib.sha256(cells.encode()).hexdigest()[:8],
+        }
+
+    @property
     def batches(self) -> Sequence[int]:
         """How many images each batch holds."""
         return self.task.batches
