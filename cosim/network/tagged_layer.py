@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import UnknownName
-from cosim.network.neurons import lif_step
 from cosim.network.tagging import Constants, laws
 from cosim.packages import optional
 
@@ -112,6 +111,21 @@ def rest(memory: Memory, steps: int, neurons: Neurons, k: Constants) -> None:
     memory.last[:] = memory.now[0]
     memory.total[:] = changed(memory.h, k).sum(axis=1)
     memory.v[:], memory.hold[:] = idle_step(memory.v, memory.hold, steps, neurons.leak, neurons.reset)
+
+
+def lif_step(
+    v: Any, hold: Any, drive: Any, leak: Any, threshold: Any, reset: Any, refractory: Any
+) -> tuple[Any, Any, Any]:
+    """One time step of `cosim.network.neurons.LIF`: the potential, the steps that it is held, and whether it fires (0
+    or 1); arrays, or scalars in compiled code.
+    """
+    hold = np.maximum(hold - 1.0, 0.0)
+    free = 1.0 * (hold == 0.0)
+    v = free * (v * leak + drive) + (1.0 - free) * reset
+    fires = 1.0 * (v > threshold)
+    v = (1.0 - fires) * v + fires * reset
+    hold = (1.0 - fires) * hold + fires * refractory
+    return v, hold, fires
 
 
 def idle_step(v: Any, hold: Any, steps: Any, leak: Any, reset: Any) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ FORMAT = "cosim surrogate"
 # 3: their domain is the range of states that was tested.
 # 4: one kind of surrogate, whose errors go by the names of states and outputs.
 # 5: prediction intervals, the simulator's own error, the density of the domain, and the held-out events.
-VERSION = 5
+VERSION = 6
 HELD, MOST_HELD = "held_", 2000  # events that a file keeps for its figure, at most
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
 
