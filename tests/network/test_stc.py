@@ -345,7 +345,7 @@ def test_every_mend_changes_what_it_says(mend: str) -> None:
 
 
 def test_pixels_spike_as_the_listing_counts_them() -> None:
-    """But for a third and two thirds of 255: the listing's product of doubles falls just short of 2 and 4, and is cut."""
+    """But for a third and two thirds of 255: the listing's product of doubles falls just short of 2 and 4."""
     value = np.arange(256)
     printed = np.array([int((v / 255) * 40 * 150 * 0.001) for v in value.tolist()])
     for x in (value / 255, (value / 255).astype(np.float32)):
