@@ -24,6 +24,7 @@ from cosim.network.tagging import Constants, laws
 
 MS = 1e-3
 _ADVANCE = laws().advance
+_NEVER = 1e30  # ms
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Tagging(Rule):
     350
     """
 
-    post: ClassVar[Mapping[str, float]] = MappingProxyType({"protein": 0.0})
+    post: ClassVar[Mapping[str, float]] = MappingProxyType({"since": _NEVER})
     states: ClassVar[Mapping[str, float]] = MappingProxyType({"x": 0.0, "h": 0.0, "z": 0.0, "at": 0.0})
     sums: ClassVar[tuple[str, ...]] = ("changed",)
 
@@ -51,8 +52,10 @@ class Tagging(Rule):
 
     def _touched(self, s: Local, kick: float) -> Given:
         k = self.k
-        elapsed = (s.now - s.own.at) * MS
-        c, h, z = _ADVANCE(s.own.x + k.c_rest, s.own.h + k.h0, s.own.z, s.post.protein * k.consolidation, elapsed, k)
+        with_protein = np.minimum(np.maximum(s.now - s.post.since, 0.0), s.now - s.own.at)
+        without = s.now - s.own.at - with_protein
+        c, h, z = _ADVANCE(s.own.x + k.c_rest, s.own.h + k.h0, s.own.z, 0.0, without * MS, k)
+        c, h, z = _ADVANCE(c, h, z, k.consolidation, with_protein * MS, k)
         change = (h + k.h0 * z) / k.h0 - s.cell.w
         return {"x": c - k.c_rest + kick, "h": h - k.h0, "z": z, "at": s.now + 0.0 * s.own.at, "change": change}
 
@@ -69,5 +72,5 @@ class Tagging(Rule):
         return {"changed": np.abs(s.own.h)}
 
     def each_post(self, s: Local) -> Given:
-        """The protein is latched."""
-        return {"protein": np.where(s.post.changed > self.k.theta_pro, 1.0, s.post.protein)}
+        """The protein is latched: there is some since now."""
+        return {"since": np.where(s.post.changed > self.k.theta_pro, np.minimum(s.post.since, s.now), s.post.since)}

@@ -242,6 +242,26 @@ def test_protein_needs_the_sum_over_the_synapses() -> None:
         assert bool(np.any(memory.z != 0.0)) is captured
 
 
+@pytest.mark.parametrize("which", ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))])
+def test_protein_does_not_act_before_it_is_there(which: str) -> None:
+    """A synapse that was tagged and silent for 100 s when others latch the protein has consolidated for one image."""
+    k = synapse(StcSettings())._replace(theta_pro=3.0, rate_down=1e-6, rate_up=1e-6)  # the tag stands
+    memory = begin(145, np.full(1, 0.01), k, c=k.c_rest, h=k.h0, z=0.0)
+    memory.h[0, 144] = k.h0 + 2.0 * k.theta_tag
+    memory.total[0] = 2.0 * k.theta_tag
+    memory.now[0] = 100_000
+    memory.last[0, :144] = 100_000
+    counts = np.full((1, 145), 6, dtype=np.uint8)
+    counts[0, 144] = 0
+    backend(which).present(
+        counts, np.array([[0.02]]), trains(6, 150), 350, True, False, memory, neurons(k), k,
+        np.zeros((1, 1), np.int64), np.zeros((1, 1)), np.zeros(1, bool),
+    )  # fmt: skip
+    rest(memory, 0, neurons(k), k)
+    assert memory.protein[0] == 1.0
+    assert 0.0 < memory.z[0, 144] <= k.z_max * -np.expm1(-0.35 * k.consolidation)
+
+
 # --- on the core of all networks ----------------------------------------------------------------------------------
 
 
@@ -262,7 +282,7 @@ def test_rule_on_the_core_is_the_closed_form(law: str, which: str) -> None:
 
     phase = {name: np.zeros(speed.size) for name, speed in speeds.items()}
     c, h, z, at = np.full((3, 2), k.c_rest), np.full((3, 2), k.h0), np.zeros((3, 2)), np.zeros((3, 2))
-    protein, changed = np.zeros(2), np.zeros(2)
+    since, changed = np.full(2, np.inf), np.zeros(2)
     for t in range(300):
         for name, speed in speeds.items():
             phase[name] += 0.06 * speed
@@ -270,12 +290,14 @@ def test_rule_on_the_core_is_the_closed_form(law: str, which: str) -> None:
         for name, which_fired in fired.items():
             phase[name] -= which_fired
             mask = np.broadcast_to(which_fired[:, None] if name == "pre" else which_fired, (3, 2))
-            after = rule.advance(c, h, z, protein * k.consolidation, 1e-3 * (t - at), k)
+            within = np.minimum(np.maximum(t - since, 0.0), t - at)
+            half = rule.advance(c, h, z, 0.0, 1e-3 * (t - at - within), k)
+            after = rule.advance(*half, k.consolidation, 1e-3 * within, k)
             c = np.where(mask, after[0] + (k.c_pre if name == "pre" else k.c_post), c)
             h, z, at = np.where(mask, after[1], h), np.where(mask, after[2], z), np.where(mask, t, at)
-        protein = np.where(changed > k.theta_pro, 1.0, protein)
+        since = np.where((changed > k.theta_pro) & (since > t), t, since)
         changed = rule.changed(h, k).sum(axis=0)
-    assert protein.min() == 1.0 or law == "equations"
+    assert since.max() < 300.0 or law == "equations"
     assert np.abs(h - k.h0).max() > 0.1 * k.h0
     for name, one in (("own_h", h - k.h0), ("own_z", z), ("own_x", c - k.c_rest), ("cell_w", (h + k.h0 * z) / k.h0)):
         np.testing.assert_allclose(
