@@ -38,7 +38,7 @@ from cosim.network import stc_listing
 from cosim.network.rate_images import Bytes, DigitTask, Ints
 from cosim.network.readout import confusion
 from cosim.network.run import RunResult, SeedResult, Streams, System
-from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, synapse
+from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
 from cosim.network.tagged_layer import Memory, backend, begin, rest, trains
 
 if TYPE_CHECKING:
@@ -198,11 +198,13 @@ class StcRun:
             )
         s, scale = self.system.settings, beta(self.k.h0)
         memory, values, arrays = self.memory.copy(), dict[str, Any](), dict[str, NDArray[Any]]()
-        pauses = {"early": 0, "late": s.steps(s.late_after / s.acceleration)}
+        left = dict[str, float]()
+        pauses = {"early": 0, "late": s.steps(pause(s))}
         for phase in PHASES:
             rest(memory, pauses[phase], self.neurons, self.k)
             values[phase], arrays[f"confusion_{phase}"] = self._tested(memory)
             values[f"accuracy_{phase}"] = values[phase]["accuracy"]
+            left[phase] = float(np.abs(memory.h - self.k.rest).mean())
             arrays[f"early_{phase}"] = scale * memory.h
             arrays[f"late_{phase}"] = scale * self.k.h0 * memory.z
         lit = np.isin(np.arange(memory.h.shape[1]), np.flatnonzero(self.system.task.images.train.any(axis=0)))
@@ -212,6 +214,8 @@ class StcRun:
                 "accuracy": values["accuracy_late"],
                 **values,
                 "tested": len(self.draw.test),
+                "pause": pause(s),
+                "early_phase_left": left["late"] / max(left["early"], 1e-300),
                 "weight_early_over_late": float(weights["early"] / weights["late"]),
                 "spikes_per_image": list(self._spikes),
                 "taught": list(self._taught),

@@ -15,7 +15,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.network import stc_listing, tagging_sets
 from cosim.network.stc_listing import Listing, Unit
 from cosim.network.tagged_layer import Neurons
-from cosim.network.tagging import Constants
+from cosim.network.tagging import EXPONENTIAL, LINEAR, Constants
 from cosim.parameters import ParameterSet
 
 LAWS: Mapping[str, str] = MappingProxyType(
@@ -29,6 +29,8 @@ LAWS: Mapping[str, str] = MappingProxyType(
 TEACHING = ("always", "mistakes")
 # The threshold of listing A, in its own volts: a spike adds its weight over tau_m without a time step.
 LISTING_THRESHOLD = 70.0
+# Of the early phase before the late one is tested: our choice.
+LEFT = 0.01
 # Of both time constants, Sec. 3.3.2; listing A's constants are the accelerated ones.
 ACCELERATED = 32.0
 
@@ -49,8 +51,8 @@ class StcSettings:
         spike: length (s) of a spike's current into the calcium integrator: 0.793 ms make listing A's 15 pA.
         tau_m, resistance, rest, reset, threshold, refractory: the neuron's; its threshold is the literature's, since
             the source's 70 belongs to no unit of its table. A spike is scaled so that the same sum of weights fires.
-        late_after: pause (s) before the late phase is tested, at acceleration 1: a weight anywhere between the rails
-            has recovered.
+        late_after: pause (s) before the late phase is tested; None: until of a weight at a rail a hundredth of the
+            early phase is left (`pause`), in which time every tag has gone out.
 
     >>> settings = cosim.StcSettings(law="equations")
     >>> settings.with_(acceleration=32.0).law
@@ -73,7 +75,7 @@ class StcSettings:
     reset: float = -0.07
     threshold: float = -0.055
     refractory: float = 2e-3
-    late_after: float = 1000.0
+    late_after: float | None = None
     dt: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -96,7 +98,7 @@ class StcSettings:
             )
         if min(self.tails, self.acceleration, self.rate, self.spike, self.tau_m, self.resistance) <= 0.0:
             raise InputError("scales, rates and time constants have to be above zero")
-        if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after) < 0.0:
+        if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after or 0.0) < 0.0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
         if not self.reset <= self.rest < self.threshold:
             raise InputError("a neuron needs reset <= rest < threshold")
@@ -151,6 +153,23 @@ def synapse(settings: StcSettings) -> Constants:
     if settings.law == "reduced":
         return tagging_sets.reduced(p, width=settings.spike)
     return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.spike)
+
+
+def pause(settings: StcSettings) -> float:
+    """How long (s) the network rests before its late phase is tested."""
+    if settings.late_after is not None:
+        return settings.late_after
+    k, found = synapse(settings), 0.0
+    for rate, far in ((k.rate_down, k.high - k.rest), (k.rate_up, k.rest - k.low)):
+        if k.recovery_shape == LINEAR:
+            found = max(found, far * (1.0 - LEFT) / rate)
+        elif k.recovery_shape == EXPONENTIAL:
+            found = max(found, -math.log(LEFT) / rate)
+        else:  # sinh falls exponentially; of a large argument it is e^x / 2
+            x = far / k.width
+            ratio = x - math.log(2.0) if x > 300.0 else math.log(math.sinh(x))
+            found = max(found, (ratio - math.log(math.sinh(LEFT * x))) * k.width / rate)
+    return found
 
 
 def listing(settings: StcSettings) -> tuple[Listing, Unit]:
