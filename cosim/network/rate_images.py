@@ -118,6 +118,10 @@ class DigitTask:
         train, test: how many images of each kind; 0: all there are.
         choice: further training images that choose the read-out. Where all are trained on, it is chosen on so many of
             these.
+
+    >>> images = cosim.RateImages.of(cosim.load_images("digits"))
+    >>> cosim.DigitTask(images, digits=(3, 8), train=0).total
+    279
     """
 
     images: RateImages
