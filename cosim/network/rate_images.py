@@ -28,6 +28,8 @@ _ROUNDING = 1e-6
 class RateImages:
     """Spike counts (k, pixels) and classes (k,) to train and to test on; ``side`` pixels make a row.
 
+    ``rate`` (Hz) is that of the largest value, ``shown`` (s) how long an image is.
+
     >>> import numpy as np
     >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
     >>> cosim.RateImages.of(cosim.ImageSet("corners", x, y, x, y, side=2)).train[0].tolist()
@@ -40,6 +42,8 @@ class RateImages:
     test: Bytes
     test_y: Ints
     side: int
+    rate: float = 40.0
+    shown: float = 0.15
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.train, self.train_y), ("test", self.test, self.test_y)):
@@ -66,7 +70,7 @@ class RateImages:
             np.concatenate([spike_counts(x[at : at + 1000], rate=rate, shown=shown) for at in range(0, len(x), 1000)])
             for x in (images.train_x, images.test_x)
         )
-        return cls(images.name, train, images.train_y, test, images.test_y, images.side)
+        return cls(images.name, train, images.train_y, test, images.test_y, images.side, rate, shown)
 
     @classmethod
     def load(cls, name: str, *, rate: float = 40.0, shown: float = 0.15) -> RateImages:
@@ -84,7 +88,7 @@ class RateImages:
             raise UnknownName("image set", name, ("digits", "mnist"))
         table = spike_counts(np.arange(full + 1) / full, rate=rate, shown=shown)
         train, test = (table[x.reshape(len(x), -1)] for x in (train_x, test_x))
-        return cls(name, train, train_y.astype(np.int64), test, test_y.astype(np.int64), train_x.shape[-1])
+        return cls(name, train, train_y.astype(np.int64), test, test_y.astype(np.int64), train_x.shape[-1], rate, shown)
 
 
 def spike_counts(x: NDArray[np.floating], *, rate: float, shown: float) -> Bytes:

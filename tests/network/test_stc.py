@@ -137,7 +137,7 @@ def test_reduced_law_follows_the_fitted_model(lift: float) -> None:
     k, p = synapse(settings), parameters(settings).resolved()
     dt, until = 1e-4, 0.2
     share = {
-        name: stc_steps.spike_share(1e-3 * np.array(times), width=settings.spike, dt=dt, steps=round(until / dt))
+        name: stc_steps.spike_share(1e-3 * np.array(times), width=settings.width, dt=dt, steps=round(until / dt))
         for name, times in (("pre", PRE), ("post", POST))
     }
     start = float(p.h0) + lift
@@ -393,6 +393,7 @@ def test_bars_are_told_apart_in_both_phases(law: str) -> None:
     seed = result.seeds[0].values
     assert seed.accuracy_early > 0.9
     assert seed.late["plastic"] is not None
+    assert seed.early_phase_left < 0.0101  # `pause`
     described = result.to_dict()["phases"]
     assert described["late"]["mean"] == result.mean
     assert any("late" in line for line in result.lines())
@@ -456,6 +457,9 @@ BAD: list[tuple[str, Callable[[], Any], type[InputError], str]] = [
         ParameterSet.load("stc_synapse:transistor_network").resolved(i_low_d=1e-13), width=1e-3), InputError, "leak"),
     ("a set without an image of a class", lambda: StcSystem(
         StcSettings(), bars(train=2, choice=2)).start(Streams(0)), InputError, "draws to train on show no"),
+    ("a listing in other steps", lambda: StcSettings(law="listing", dt=5e-4), InputError, "time step is 0.001 s"),
+    ("images of another rate", lambda: StcSystem(
+        StcSettings(rate=400.0), bars()), InputError, "spike at 40 Hz for 0.15 s, the network expects 400 Hz"),
     ("nobody fires", lambda: run_network(
         StcSystem(StcSettings(stimulus=1e-12), bars())), InputError, "no output neuron has fired"),
 ]  # fmt: skip

@@ -70,6 +70,15 @@ class StcSystem(System):
     task: DigitTask
     backend: str = "auto"
 
+    def __post_init__(self) -> None:
+        images, s = self.task.images, self.settings
+        if (images.rate, images.shown) != (s.rate, s.shown):
+            raise InputError(
+                f"the images spike at {images.rate:g} Hz for {images.shown:g} s, the network expects {s.rate:g} Hz for "
+                f"{s.shown:g} s",
+                remedy="make both with the same rate and shown",
+            )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""

@@ -31,6 +31,8 @@ TEACHING = ("always", "mistakes")
 LISTING_THRESHOLD = 70.0
 # Of the early phase before the late one is tested: our choice.
 LEFT = 0.01
+# By which a spike raises listing A's calcium (A).
+LISTING_STEP = 15e-12
 # Of both time constants, Sec. 3.3.2; listing A's constants are the accelerated ones.
 ACCELERATED = 32.0
 
@@ -48,9 +50,10 @@ class StcSettings:
         acceleration: of recovery and consolidation; the source's late phase is trained with 32.
         rate, shown, gap: largest rate of a pixel (Hz), presentation and pause (s).
         stimulus: current (A) into the neuron of the image's class; the others are held at their reset potential.
-        spike: length (s) of a spike's current into the calcium integrator: 0.793 ms make listing A's 15 pA.
+        spike: length (s) of a spike's current into the calcium integrator; None: what makes listing A's step of 15 pA.
         tau_m, resistance, rest, reset, threshold, refractory: the neuron's; its threshold is the literature's, since
-            the source's 70 belongs to no unit of its table. A spike is scaled so that the same sum of weights fires.
+            the source's 70 belongs to no unit of its table, and so is the refractory time; the source's 0.1 ms is less
+            than a time step. A spike is scaled so that the same sum of weights fires.
         late_after: pause (s) before the late phase is tested; None: until of a weight at a rail a hundredth of the
             early phase is left (`pause`), in which time every tag has gone out.
 
@@ -68,7 +71,7 @@ class StcSettings:
     shown: float = 0.15
     gap: float = 0.2
     stimulus: float = 1e-9
-    spike: float = 0.7931e-3
+    spike: float | None = None
     tau_m: float = 0.01
     resistance: float = 1e7
     rest: float = -0.065
@@ -96,7 +99,9 @@ class StcSettings:
                 f"the listing is accelerated by 1 or {ACCELERATED:g}, not {self.acceleration:g}",
                 remedy="take the law circuit instead",
             )
-        if min(self.tails, self.acceleration, self.rate, self.spike, self.tau_m, self.resistance) <= 0.0:
+        if self.law == "listing" and self.dt != stc_listing.DT:
+            raise InputError(f"the listing's time step is {stc_listing.DT:g} s, not {self.dt:g} s")
+        if min(self.tails, self.acceleration, self.rate, self.tau_m, self.resistance, self.width) <= 0.0:
             raise InputError("scales, rates and time constants have to be above zero")
         if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after or 0.0) < 0.0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
@@ -110,6 +115,13 @@ class StcSettings:
     def with_(self, **changes: Any) -> Self:
         """A copy with some values changed."""
         return replace(self, **changes)
+
+    @property
+    def width(self) -> float:
+        """Length (s) of a spike's current into the calcium integrator."""
+        if self.spike is not None:
+            return self.spike
+        return tagging_sets.spike_width(ParameterSet.load("stc_synapse:listing_a").resolved(), step=LISTING_STEP)
 
     def steps(self, time: float) -> int:
         """How many time steps ``time`` (s) takes."""
@@ -151,8 +163,8 @@ def synapse(settings: StcSettings) -> Constants:
         tau_z=printed.tau_z / a,
     )  # fmt: skip
     if settings.law == "reduced":
-        return tagging_sets.reduced(p, width=settings.spike)
-    return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.spike)
+        return tagging_sets.reduced(p, width=settings.width)
+    return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.width)
 
 
 def pause(settings: StcSettings) -> float:
@@ -178,7 +190,7 @@ def listing(settings: StcSettings) -> tuple[Listing, Unit]:
     if settings.acceleration != ACCELERATED:
         p = p.with_(i_hrm=printed.i_hrm, tau_z=printed.tau_z)
     made = stc_listing.constants(
-        p, beta=beta(float(p.h0)), width=settings.spike, mends=settings.mends, printed=Values(printed)
+        p, beta=beta(float(p.h0)), width=settings.width, mends=settings.mends, printed=Values(printed)
     )
     stimulus = settings.stimulus * settings.resistance
     return made, Unit(settings.tau_m, settings.rest, settings.reset, LISTING_THRESHOLD, stimulus)
