@@ -21,11 +21,13 @@ from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import random_inputs
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import NeuronLaw
 
 FORMAT, VERSION = "cosim golden events", 1
 POOL = 4000  # events among which branches are looked for
 TRAIN, SHORT = 40, 10  # events of a train: of a closed map, of an integrated one, which is some hundred times as slow
 SAME = 1e-9  # largest difference between a surrogate and its own graphs: rounding
+READY = 0.75  # of events at a neuron: those outside its dead time
 TRIES = 50  # inputs tried for an event of the train that stays inside the domain
 
 
@@ -49,8 +51,9 @@ class Golden:
 
 
 def span_of(surrogate: Surrogate, name: str, entry: Field) -> Range:
-    """The certified range of a state or an input; its usual one without a certificate."""
-    return surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+    """The certified range of a state or an input; without a certificate its usual one, or what a law was trained on."""
+    learned = surrogate.learned is not None and name in surrogate.map.inputs
+    return surrogate.allowed(name) if learned or surrogate.certificate is not None else entry.range
 
 
 def deviating(surrogate: Surrogate) -> dict[str, Range]:
@@ -130,6 +133,8 @@ def _drawn(
         low, high = span_of(surrogate, name, entry)
         states[name] = low + (high - low) * rng.random(count)
         states[name][:2] = low, high  # the ends, too
+    if isinstance(surrogate.learned, NeuronLaw):  # most events find a neuron ready, or none would spike
+        states["dead"][rng.random(count) < READY] = 0.0
     return {
         "before": states,
         "inputs": _inputs(surrogate, rng, count=count, levels=levels),
@@ -157,6 +162,8 @@ def _covering(
 ) -> tuple[list[int], dict[str, Any]]:
     """The first events of the pool with one for every side of a choice that they miss, and how many sides there are."""
     chosen = list(range(count))
+    if surrogate.learned is not None:
+        return chosen, {"seen": None, "of": None, "note": "a law is learned: its pieces are not counted"}
     try:
         found = program(surrogate, lambda kind, name: f"{kind} {name}", own=own)
     except EmitError:

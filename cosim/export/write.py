@@ -18,7 +18,9 @@ from cosim import __version__
 from cosim.errors import EngineMissing, InputError, MissingFile, SimulationError
 from cosim.export.base import CHECK, Draft, Target
 from cosim.export.golden import Golden, golden
+from cosim.export.laws import told
 from cosim.export.losses import losses
+from cosim.export.program import subject
 from cosim.export.registry import target_named
 from cosim.files import read_plain, write_atomic
 from cosim.surrogate.model import Surrogate
@@ -83,7 +85,7 @@ def export_surrogate(
     older: frozenset[str] = frozenset()
     if folder.is_dir() and any(folder.iterdir()):
         older = frozenset({ABOUT, *_described(folder)["files"]})
-    name = re.sub(r"\W", "_", f"{surrogate.device}_{surrogate.name}")
+    name = re.sub(r"\W", "_", f"{subject(surrogate)}_{surrogate.name}")
     own, levels = "instances" in chosen.keeps, chosen.levels(surrogate)
     draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own, levels=levels))
     written = dict(chosen.write(draft))
@@ -125,8 +127,7 @@ def _losses_page(surrogate: Surrogate, target: Target, lost: list[str]) -> str:
     lines = [
         f"# What the export to {target.name} loses",
         "",
-        f"The map {surrogate.name} of {surrogate.device}, set {surrogate.parameters.name}, for {target.versions}. The "
-        "surrogate in cosim has these, and the export has not:",
+        f"The {told(surrogate)}, for {target.versions}. The surrogate in cosim has these, and the export has not:",
         "",
         *(f"- {sentence}" for sentence in lost),
         "",

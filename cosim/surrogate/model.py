@@ -152,7 +152,7 @@ class Surrogate:
         """The learned law of a circuit, as `EventMap.closed`."""
         assert self.learned is not None
         found = self.learned({**state, **inputs})
-        after = {name: np.clip(np.asarray(w) + found.pop(name), *self.map.bounds(name)) for name, w in state.items()}
+        after = {name: np.clip(w + found.pop(name), *self.map.bounds(name)) for name, w in state.items()}
         read = {} if self.reading is None else self.reading(after)
         return after, {**found, **read}
 
