@@ -12,10 +12,12 @@ from types import MappingProxyType
 
 from cosim.emit.numba import assignments
 from cosim.errors import InputError
+from cosim.export import brian2_neuron
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating
 from cosim.export.laws import told
 from cosim.export.program import program, subject
+from cosim.surrogate.neuron import NeuronLaw
 
 TEXT: Mapping[str, str] = MappingProxyType(
     {
@@ -153,4 +155,5 @@ TARGET = Target(
     frozenset({"energy", "readings", "instances", "correction"}),
     write,
     tolerance=(1e-9, "rounding: log2 and exp2 as natural logarithms and exponentials"),
+    variants={NeuronLaw.kind: brian2_neuron.TARGET},
 )

@@ -72,7 +72,7 @@ def export_surrogate(
     >>> sorted(made.files)[:4]
     ['LOSSES.md', 'check.py', 'export.json', 'golden.json']
     """
-    chosen, folder = target_named(target), Path(path)
+    chosen, folder = target_named(target).of(surrogate), Path(path)
     require_plain(surrogate)
     certificate = surrogate.certificate
     if not uncertified and (certificate is None or certificate.broken):
