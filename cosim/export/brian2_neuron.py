@@ -25,8 +25,8 @@ Written by cosim.
     inputs = Synapses(source, made, on_pre="arrived_post += 1")
     brian2.defaultclock.dt = {step!r} * brian2.second
 
-A spike falls on the step of the clock that is nearest to its time, {step:g} s or shorter. ``v`` and the other states are
-those at the last input; ``energy`` (J) is what all intervals took until then. The law is Python that is called when
+A spike falls on the step of the clock that is nearest to its time; take {step:g} s or less. ``v`` and the other states
+are those at the last input; ``energy`` (J) is what all intervals took until then. The law is Python that is called when
 inputs arrive, whatever the code target; a device in standalone mode cannot call it.
 """
 
@@ -56,7 +56,8 @@ def neurons(count, outside="raise", **options):
     group.due = 1e9 * second
 
     def arrive():
-        x = {{name: group.variables[name].get_value() for name in (*names, "energy", "arrived", "driven", "last", "due")}}
+        known = (*names, "energy", "arrived", "driven", "last", "due")
+        x = {{name: group.variables[name].get_value() for name in known}}
         now = float(group.clock.t / second)
         while (at := np.flatnonzero(x["arrived"] > 0)).size:
             past = at[x["driven"][at]]
@@ -99,7 +100,8 @@ def run(part):
     intervals = np.rint(column(part, "inputs")["interval"] / STEP).astype(int)
     rows, names, found = intervals.size, [*GOLDEN["states"], "energy"], []
     if part == "events":
-        made, spikes, network = driven(part, rows, np.tile(np.arange(rows), 2), np.concatenate([0 * intervals, intervals]))
+        at = np.concatenate([0 * intervals, intervals])
+        made, spikes, network = driven(part, rows, np.tile(np.arange(rows), 2), at)
         network.run((intervals.max() + 1) * STEP * brian2.second)
         result = {name: np.asarray(getattr(made, name)) for name in names}
         late = [latencies(spikes, 0.0, n * STEP, k) for k, n in enumerate(intervals)]

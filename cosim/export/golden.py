@@ -20,6 +20,7 @@ from cosim.errors import EmitError, InputError
 from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import random_inputs
+from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw
 
@@ -85,6 +86,8 @@ def golden(
     if events < 1:
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
     rng = np.random.default_rng([seed, 3])
+    if isinstance(surrogate.learned, FilterLaw):
+        levels = {"level": range(surrogate.learned.ends.size), **levels}
     own = deviating(surrogate) if instances else {}
     plain = surrogate.with_(instances={}, dtype="float64", policy="warn")
     pool = max(POOL, events)
