@@ -165,14 +165,14 @@ def write(draft: Draft) -> Files:
     text = FILE.format(
         told=told(surrogate), state=state,
         fingerprint=surrogate.fingerprint()[:12], up=up, down=down, unit=surrogate.map.inputs[given].unit, low=low,
-        high=high, dw_min=dw_min, deviation=_deviation(surrogate, up), ups=(ups / dw_min).tolist(),
+        high=high, dw_min=dw_min, deviation=deviation(surrogate, up), ups=(ups / dw_min).tolist(),
         downs=(downs / dw_min).tolist(),
     )  # fmt: skip
     imports = "import torch\n    from device import AMPLITUDES, RANGE, config"
     return {"device.py": text, CHECK: check_text(TARGET, imports=imports, body=CHECK_BODY)}
 
 
-def _deviation(surrogate: Surrogate, amplitude: float) -> float:
+def deviation(surrogate: Surrogate, amplitude: float) -> float:
     """The relative standard deviation of a step in the middle of the range, over the certified spread of parameters."""
     spread = deviating(surrogate)
     if not spread:

@@ -53,6 +53,7 @@ class Target:
         tolerance: the largest difference after the import, as a share of full scale, and what it is from.
         levels: the values of inputs that the target knows, where it knows no others.
         check: imports the export in a folder and compares, inside cosim; None: `check.py` does.
+        source: of a program that has no package, what of its source `check.py` takes as its argument, in words.
         variants: the same program for surrogates of another kind of law, by its name, where they are written otherwise.
     """
 
@@ -65,6 +66,7 @@ class Target:
     tolerance: tuple[float, str] = (1e-9, "rounding")
     check: Callable[[Path], Mapping[str, Any]] | None = None
     levels: Callable[[Surrogate], Levels] = field(default=lambda surrogate: {})
+    source: str = ""
     variants: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
 
     def of(self, surrogate: Surrogate) -> Target:

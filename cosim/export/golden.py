@@ -81,7 +81,7 @@ def golden(
         seed: of what is drawn.
         events: how many single ones.
         instances: whether parameters that may differ between instances do.
-        levels: the only values of an input, by name, where a target knows no others.
+        levels: the only values of an input, or of a state before an event, by name, where a target knows no others.
     """
     if events < 1:
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
@@ -136,6 +136,8 @@ def _drawn(
         low, high = span_of(surrogate, name, entry)
         states[name] = low + (high - low) * rng.random(count)
         states[name][:2] = low, high  # the ends, too
+        if name in levels:
+            states[name] = rng.choice(levels[name], count)
     if isinstance(surrogate.learned, NeuronLaw):  # most events find a neuron ready, or none would spike
         states["dead"][rng.random(count) < READY] = 0.0
     return {
@@ -212,6 +214,7 @@ def _train(
 ) -> dict[str, Mapping[str, Array]]:
     """Events one after the other with one set of parameters, from the middle of the states' ranges."""
     state = {name: np.array([0.5 * sum(span_of(surrogate, name, e))]) for name, e in surrogate.map.states.items()}
+    state |= {name: np.array([levels[name][0]]) for name in state if name in levels}
     fixed = {name: np.array([rng.uniform(*ends)]) for name, ends in own.items()}
     rows = []
     for _ in range(TRAIN if surrogate.map.closed is not None else SHORT):

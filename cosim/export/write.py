@@ -173,12 +173,15 @@ def _unchanged(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
     return found
 
 
-def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[str, Any]:
+def checked(
+    folder: str | Path, *, python: str | Path = sys.executable, source: str | Path | None = None
+) -> dict[str, Any]:
     """Import an export in its target and run its golden events.
 
     Args:
         folder: of the export.
         python: the interpreter of an environment that has the target; default: this one.
+        source: of a target that has no package, its `Target.source`.
 
     Returns:
         ``version`` of the target, ``events`` and ``difference`` by state and output, as shares of full scale.
@@ -198,14 +201,21 @@ def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[
     with tempfile.TemporaryDirectory(prefix="cosim-check-") as place:
         for name, data in content.items():
             (Path(place) / name).write_bytes(data)
-        return dict(target.check(Path(place))) if target.check is not None else _run(folder, Path(place), python)
+        return (
+            dict(target.check(Path(place))) if target.check is not None else _run(folder, Path(place), python, source)
+        )
 
 
-def _run(folder: Path, place: Path, python: str | Path) -> dict[str, Any]:
+def _run(folder: Path, place: Path, python: str | Path, source: str | Path | None) -> dict[str, Any]:
     """What ``check.py`` of the copy in ``place`` prints."""
     try:
         done = subprocess.run(
-            [str(Path(python).absolute()), "-P", str(place / CHECK)],
+            [
+                str(Path(python).absolute()),
+                "-P",
+                str(place / CHECK),
+                *([] if source is None else [str(Path(source).absolute())]),
+            ],
             cwd=place,
             capture_output=True,
             text=True,
