@@ -126,11 +126,11 @@ def write(draft: Draft) -> Files:
             f"the map {surrogate.name} of {subject(surrogate)} is integrated, and a synapse's code holds closed maps",
             remedy="export it to numpy",
         )
+    own = sorted({*deviating(surrogate), *surrogate.instances})
+    found = program(surrogate, lambda kind, name: name, own=own)
     for name in (*event_map.states, *event_map.inputs, *event_map.outputs):
         if name in TAKEN or not name.isidentifier() or name[0] == "_":
             raise InputError(f"a variable of Brian2 cannot be called {name!r}", remedy="rename it in the map")
-    own = sorted({*deviating(surrogate), *surrogate.instances})
-    found = program(surrogate, lambda kind, name: name, own=own)
     own = [name for name in own if name in found.parameters]
     body, texts = assignments(found.results, TEXT, temporary="cosim_")
     lines = [*body, *(f"new_{name} = {texts[name]}" for name in found.results)]

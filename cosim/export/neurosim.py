@@ -17,7 +17,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.export.aihwkit import amplitudes, deviation
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
-from cosim.export.golden import span_of
+from cosim.export.golden import Levels, span_of
 from cosim.export.laws import told
 from cosim.export.program import subject
 from cosim.surrogate.model import Surrogate
@@ -163,6 +163,12 @@ def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
     return made[0], made[1], states, conductances
 
 
+def levels(surrogate: Surrogate) -> Levels:
+    """The amplitudes of a pulse up and one down, of a map that is one conductance. Raises `InputError`."""
+    _conductances(surrogate)
+    return amplitudes(surrogate)
+
+
 def write(draft: Draft) -> Files:
     """``device.h``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
@@ -217,6 +223,6 @@ TARGET = Target(
     write,
     lost=lost,
     tolerance=(0.05, "NeuroSim's law of a step, fitted; a train adds its errors up"),
-    levels=amplitudes,
+    levels=levels,
     source="the folder with Cell.cpp of MLP+NeuroSim V3.0",
 )
