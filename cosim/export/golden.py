@@ -81,7 +81,8 @@ def golden(
         seed: of what is drawn.
         events: how many single ones.
         instances: whether parameters that may differ between instances do.
-        levels: the only values of an input, or of a state before an event, by name, where a target knows no others.
+        levels: the only values of an input, a state before an event or a parameter, by name, where a target knows no
+            others.
     """
     if events < 1:
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
@@ -143,8 +144,12 @@ def _drawn(
     return {
         "before": states,
         "inputs": _inputs(surrogate, rng, count=count, levels=levels),
-        "parameters": {name: rng.uniform(*ends, count) for name, ends in own.items()},
+        "parameters": {name: _own(rng, name, ends, levels, count) for name, ends in own.items()},
     }
+
+
+def _own(rng: np.random.Generator, name: str, ends: Range, levels: Levels, count: int) -> Array:
+    return rng.choice(levels[name], count) if name in levels else rng.uniform(*ends, count)
 
 
 def _inputs(surrogate: Surrogate, rng: np.random.Generator, *, count: int, levels: Levels) -> dict[str, Array]:
@@ -215,7 +220,7 @@ def _train(
     """Events one after the other with one set of parameters, from the middle of the states' ranges."""
     state = {name: np.array([0.5 * sum(span_of(surrogate, name, e))]) for name, e in surrogate.map.states.items()}
     state |= {name: np.array([levels[name][0]]) for name in state if name in levels}
-    fixed = {name: np.array([rng.uniform(*ends)]) for name, ends in own.items()}
+    fixed = {name: _own(rng, name, ends, levels, 1) for name, ends in own.items()}
     rows = []
     for _ in range(TRAIN if surrogate.map.closed is not None else SHORT):
         for _ in range(TRIES):

@@ -125,12 +125,15 @@ def fitted(before: Array, after: Array, *, low: float, high: float, sign: int) -
     return best
 
 
-def _conductances(surrogate: Surrogate) -> tuple[Array, Array]:
-    """States over the certified range, and their conductances (S). Raises `InputError` where these are no scale."""
+def conductances(surrogate: Surrogate, program: str = "NeuroSim") -> tuple[Array, Array]:
+    """States over the certified range, and their conductances (S). Raises `InputError` where these are no scale.
+
+    ``program`` is the one whose device is one conductance.
+    """
     if READING not in surrogate.map.outputs or len(surrogate.map.states) != 1:
         raise InputError(
             f"the map {surrogate.name} of {subject(surrogate)} has {len(surrogate.map.states)} states"
-            f"{'' if READING in surrogate.map.outputs else ' and no conductance'}, and a device of NeuroSim is one "
+            f"{'' if READING in surrogate.map.outputs else ' and no conductance'}, and a device of {program} is one "
             "conductance",
             remedy="export a map with one state and a conductance, or take another target",
         )
@@ -138,47 +141,47 @@ def _conductances(surrogate: Surrogate) -> tuple[Array, Array]:
     states = np.linspace(*span_of(surrogate, state, surrogate.map.states[state]), NODES)
     found = np.asarray(surrogate.read(Values({state: states}))[READING], dtype=float)
     if not np.all(np.diff(found) > 0.0):
-        raise InputError(f"the conductance of {subject(surrogate)} does not rise with {state}, as NeuroSim's does")
+        raise InputError(f"the conductance of {subject(surrogate)} does not rise with {state}, as {program}'s does")
     return states, found
 
 
 def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
     """Up, down, states and conductances."""
-    states, conductances = _conductances(surrogate)
+    states, scale = conductances(surrogate)
     ((given, pair),) = amplitudes(surrogate).items()
     (state,) = surrogate.map.states
-    low, high = float(conductances[0]), float(conductances[-1])
+    low, high = float(scale[0]), float(scale[-1])
     plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
     made = []
     for sign, amplitude in zip((1, -1), pair, strict=True):
         after = plain.step(Values({state: states}), Values({given: np.full(NODES, amplitude)}))[0]
         answer = np.clip(np.asarray(plain.read(after)[READING], dtype=float), low, high)
-        made.append(fitted(conductances, answer, low=low, high=high, sign=sign))
+        made.append(fitted(scale, answer, low=low, high=high, sign=sign))
         if made[-1].worst > WORST:
             raise InputError(
                 f"a pulse {'up' if sign > 0 else 'down'} of {subject(surrogate)} does not follow NeuroSim's law, which "
                 f"is off by up to {made[-1].worst:.2g} of the range; {WORST:g} is allowed",
                 remedy="take another target",
             )
-    return made[0], made[1], states, conductances
+    return made[0], made[1], states, scale
 
 
 def levels(surrogate: Surrogate) -> Levels:
     """The amplitudes of a pulse up and one down, of a map that is one conductance. Raises `InputError`."""
-    _conductances(surrogate)
+    conductances(surrogate)
     return amplitudes(surrogate)
 
 
 def write(draft: Draft) -> Files:
     """``device.h``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
-    up, down, states, conductances = ways(surrogate)
+    up, down, states, scale = ways(surrogate)
     ((given, (high, low)),) = amplitudes(surrogate).items()
     width = surrogate.map.fixed.get("width", 0.0)
     values = {
-        "maxConductance": conductances[-1], "minConductance": conductances[0],
-        "avgMaxConductance": conductances[-1], "avgMinConductance": conductances[0],
-        "conductance": conductances[0], "conductancePrev": conductances[0], "readVoltage": READ,
+        "maxConductance": scale[-1], "minConductance": scale[0],
+        "avgMaxConductance": scale[-1], "avgMinConductance": scale[0],
+        "conductance": scale[0], "conductancePrev": scale[0], "readVoltage": READ,
         "writeVoltageLTP": abs(high), "writeVoltageLTD": abs(low),
         "writePulseWidthLTP": width, "writePulseWidthLTD": width,
         "maxNumLevelLTP": up.levels, "maxNumLevelLTD": down.levels, "paramALTP": up.a, "paramALTD": down.a,
@@ -192,7 +195,7 @@ def write(draft: Draft) -> Files:
         told=told(surrogate), fingerprint=surrogate.fingerprint()[:12], up=high, down=low,
         unit=surrogate.map.inputs[given].unit, lines="\n".join(given_lines),
     )  # fmt: skip
-    about = {"up": high, "down": low, "states": states.tolist(), "conductances": conductances.tolist()}
+    about = {"up": high, "down": low, "states": states.tolist(), "conductances": scale.tolist()}
     imports = "import hashlib\n    import subprocess\n    import tempfile"
     return {
         "device.h": text,

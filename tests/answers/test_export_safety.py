@@ -80,7 +80,7 @@ def test_a_hostile_name_does_not_get_into_an_export(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("nest", "nir")])  # which take no such cell
 def test_harmless_names_of_all_signs_change_no_statement(target: str, tmp_path: Path) -> None:
     odd = replace(ParameterSet.load("tio2"), name="cell 2.1+heat-b (T=300, 5%): a/b é")
     for name, surrogate in (("plain", plain()), ("odd", cosim.Surrogate(odd))):
