@@ -133,7 +133,9 @@ def measure(tell: Report) -> Figures:
     for name, subject in pairs():
         target = target_named(name)
         tell(f"{subject.name} in {name}")
-        where = {} if target.check is not None else {"python": environment(target), "source": source_of(target)}
+        where: dict[str, Any] = (
+            {} if target.check is not None else {"python": environment(target), "source": source_of(target)}
+        )
         with tempfile.TemporaryDirectory(prefix="cosim-export-") as folder:
             try:
                 # an export says what its surrogate gives, however good that is
