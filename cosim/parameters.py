@@ -125,6 +125,12 @@ class ParameterSet:
 
     def reservations(self) -> list[str]:
         """What whoever uses the set has to know, a sentence each: what is not from its data, and its cautions."""
+        found = self.not_from_data()
+        said = [f"{self.name}: not from its data: {listed(found)}"] if found else []
+        return said + [f"{self.name}: {note}" for note in self.notes if note.startswith(CAUTION)]
+
+    def not_from_data(self) -> dict[str, tuple[float, str, str]]:
+        """Value (SI), unit and source of each parameter that the set lacks, or that its fit did not vary."""
         model = find_device(self.device)
         lacking = {
             entry.name: (entry.default, entry.unit, default_source(self.device, entry.name))
@@ -136,8 +142,7 @@ class ParameterSet:
             for name, quantity in self.values.items()
             if quantity.source.startswith(NOT_FITTED)
         }
-        said = [f"{self.name}: not from its data: {listed(lacking | held)}"] if lacking or held else []
-        return said + [f"{self.name}: {note}" for note in self.notes if note.startswith(CAUTION)]
+        return lacking | held
 
     def with_values(self, changes: Mapping[str, float | Quantity], *, name: str | None = None) -> ParameterSet:
         """A copy with some values changed; a plain number has no standard error and no source. Drops the covariance."""

@@ -36,7 +36,6 @@ from cosim.errors import InputError
 if TYPE_CHECKING:
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
-    from cosim.surrogate.circuit import CircuitSet
     from cosim.surrogate.model import Surrogate
     from cosim.surrogate.neuron_bench import NeuronBench
     from cosim.surrogate.references import Reference
@@ -68,7 +67,6 @@ def check(
     from cosim.cli.output import counting
     from cosim.surrogate.base import STATE
     from cosim.surrogate.certify import certify, updates_per_second
-    from cosim.surrogate.circuit import CircuitSet
     from cosim.surrogate.files import load
     from cosim.surrogate.filter import FilterLaw
     from cosim.surrogate.filter_bench import FilterBench
@@ -85,15 +83,15 @@ def check(
         {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
     )
     allowed = {**kept, **given}
-    if isinstance(stored.learned, NeuronLaw) and isinstance(stored.parameters, CircuitSet):
+    if isinstance(stored.learned, NeuronLaw):
         _check_neuron(
-            stored, NeuronBench.load(_bench_of(stored.parameters, against, reference), stored.parameters.event),
+            stored, NeuronBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
             trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
         )  # fmt: skip
         return
-    if isinstance(stored.learned, FilterLaw) and isinstance(stored.parameters, CircuitSet):
+    if isinstance(stored.learned, FilterLaw):
         check_filter(
-            stored, FilterBench.load(_bench_of(stored.parameters, against, reference), stored.parameters.event),
+            stored, FilterBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
             trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
         )  # fmt: skip
         return
@@ -105,7 +103,7 @@ def check(
         more = fresh_events(stored, seed=seed, independent=bench.independent)
         fresh, held = certify(
             stored, bench, seed=more.seed, pulses=pulses, ranges=ranges, spread=more.spread, rollouts=more.rollouts,
-            limits=allowed, tell=tell,
+            limits=allowed, assume=() if old is None else tuple(old.assumed), tell=tell,
         )  # fmt: skip
     assert fresh.certificate is not None
     speed = updates_per_second(stored)
@@ -236,25 +234,25 @@ def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[R
     """What a surrogate from a file is held against: that of a circuit against its bench, unless another is named."""
     from cosim.bench.events import BenchMap
     from cosim.engines.registry import open_simulator
-    from cosim.surrogate.circuit import CircuitReference, CircuitSet
+    from cosim.surrogate.circuit import CircuitReference
 
-    chosen = stored.parameters
-    if not isinstance(chosen, CircuitSet):
+    event = stored.subject.bench[1]
+    if not event:
         with opened(stored.map, against, reference) as found:
             yield found
         return
     with open_simulator() as simulator:
-        yield CircuitReference(BenchMap.load(_bench_of(chosen, against, reference), chosen.event), simulator)
+        yield CircuitReference(BenchMap.load(_bench_of(stored, against, reference), event), simulator)
 
 
-def _bench_of(chosen: CircuitSet, against: str, reference: str) -> str:
+def _bench_of(stored: Surrogate, against: str, reference: str) -> str:
     """The bench that a circuit's surrogate is held against. Raises `InputError`."""
     if against == "integration" or reference:
         raise InputError(
-            f"the circuit {chosen.name} has no equations and no parameter set",
+            f"the circuit {stored.parameters.name} has no equations and no parameter set",
             remedy="leave out --reference, and give --against a bench, or nothing",
         )
-    path = chosen.bench if against == "ngspice" else against
+    path = stored.subject.bench[0] if against == "ngspice" else against
     if path.endswith(".toml") and not Path(path).exists():
         raise InputError(f"the bench {path} is not there any more", remedy="give it as --against FILE.toml")
     return path

@@ -55,6 +55,10 @@ BUDGET = (
     f"how long it is sampled, {USUAL_BUDGET} by default."
 )
 ROLLOUTS = "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events."
+ASSUME = (
+    "A threshold that is not from the data of the parameter set and that you answer for, e.g. theta_p; repeatable. "
+    "Any other makes the certificate fail."
+)
 BENCH = (
     "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
     "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron "
@@ -104,6 +108,7 @@ def train(
         ),
     ] = None,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
+    assume: Annotated[list[str] | None, typer.Option(help=ASSUME)] = None,
     reference: Annotated[str, typer.Option(help=REFERENCE, show_default=False)] = "",
     figure: Drawing = None,
 ) -> None:
@@ -119,7 +124,8 @@ def train(
     from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.conformal import LENGTHS
     from cosim.surrogate.measured import beyond_measured
-    from cosim.surrogate.model import Surrogate, find_map
+    from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.subjects import find_map
     from cosim.surrogate.train import load_samples, save_samples
     from cosim.surrogate.train import train as certified
 
@@ -164,21 +170,21 @@ def train(
         with counting(f"certifying against {against}", pulses + LENGTHS[-1] * rollouts, "pulses") as tell:
             surrogate, held = certified(
                 draft, answering, samples=given, seed=seed, pulses=pulses, ranges=ranges, spread=shares, limits=limits,
-                rollouts=rollouts, notes=notes, tell=tell,
+                rollouts=rollouts, assume=assume or (), notes=notes, tell=tell,
             )  # fmt: skip
     certificate = _written(surrogate, held, output, figure)
     if further := beyond_measured(certificate.domain, chosen.provenance):
         advise([further])
     if certificate.broken:
-        print(
-            f"cosim: {output} misses its limits, and networks refuse it without --uncertified; "
-            + (
-                "correct it by samples, e.g. --learn 600"
-                if not (samples or learn or budget)
-                else "take more samples to correct it by"
-            ),
-            file=sys.stderr,
-        )
+        why, advice = "misses its limits", "take more samples to correct it by"
+        if certificate.unverified:
+            why = "rests on thresholds that were not measured"
+            advice = "measure pulses of several amplitudes about them, or answer for them with " + " ".join(
+                f"--assume {name}" for name in certificate.unverified
+            )
+        elif not (samples or learn or budget):
+            advice = "correct it by samples, e.g. --learn 600"
+        print(f"cosim: {output} {why}, and networks refuse it without --uncertified; {advice}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -241,7 +247,7 @@ def _neuron(
 OF_SETS: Mapping[str, str] = MappingProxyType(
     {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn", "law": "--law",
      "against": "--against", "keep": "--keep", "rollouts": "--rollouts",
-     "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
+     "assume": "--assume", "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
      "reference": "--reference"}
 )  # fmt: skip
 OF_BENCHES: Mapping[str, str] = MappingProxyType({"most": "--most-samples"})

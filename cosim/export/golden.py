@@ -19,10 +19,10 @@ from cosim.devices.maps import Field
 from cosim.errors import EmitError, InputError
 from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
-from cosim.surrogate.certify import random_inputs
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw
+from cosim.surrogate.trains import random_inputs
 
 FORMAT, VERSION = "cosim golden events", 1
 POOL = 4000  # events among which branches are looked for

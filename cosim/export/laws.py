@@ -1,7 +1,7 @@
 """Learned laws in exports: as graphs for targets that hold expressions, and as cosim's own code for a loader in numpy.
 
-Polynomials, networks and small splines are sums and products. Trees are not: thousands of comparisons, without a
-gradient. Neurons and filters take tables and a loop.
+Polynomials, what is made of them, networks and small splines are sums and products. Trees are not: thousands of
+comparisons, without a gradient; nor what has its knots in a table. Neurons and filters take tables and a loop.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from cosim.devices.base import Operand
+from cosim.devices.base import Array, Operand
 from cosim.emit.expr import Node
 from cosim.errors import EmitError
-from cosim.surrogate import correction, kinds, laws, learned, neuron
+from cosim.surrogate import bases, correction, kinds, kinked, laws, learned, neuron, ridges
 from cosim.surrogate import filter as filters
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.correction import orders, series
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.laws import AnyLaw
-from cosim.surrogate.learned import Law
+from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw
 
@@ -32,6 +32,8 @@ MOST = 2000  # products in a law's graph (our choice)
 NAMED: Mapping[str, str] = MappingProxyType(
     {
         "trees": "thousands of comparisons",
+        "ridge": "a spline whose knots are a table",
+        "sheet": "splines whose knots are a table",
         NeuronLaw.kind: "tables and a loop",
         FilterLaw.kind: "a time course that an iteration solves",
     }
@@ -44,35 +46,58 @@ def graphs(name: str, law: AnyLaw, values: Mapping[str, Operand]) -> dict[str, O
 
     ``name`` is of the surrogate's field that holds the law.
     """
-    model = law.model if isinstance(law, Law) else None
-    x = [] if model is None else [_scaled(cast(Law, law), k, values) for k in range(len(law.fields))]
-    found: list[Operand] = []
-    if isinstance(model, kinds.Polynomial):
-        _require_few(law, model.coefficients.size)
-        powers = orders(len(law.fields), model.degree)
-        found = [series(list(zip(powers, column, strict=True)), x) for column in model.coefficients.T.tolist()]
-    elif isinstance(model, kinds.Spline):
-        _require_few(law, model.coefficients.size)
-        found = _spline(model, x)
-    elif isinstance(model, kinds.Network):
-        _require_few(law, sum(weight.size for weight in model.weights))
-        found = x
-        for number, (weight, bias) in enumerate(zip(model.weights, model.biases, strict=True)):
-            sums = [_sum(column, found) + b for column, b in zip(weight.T.tolist(), bias.tolist(), strict=True)]
-            found = [np.tanh(one) for one in sums] if number + 1 < len(model.weights) else sums
-    else:
-        raise EmitError(
-            f"its law is learned, of kind {law.kind} ({NAMED[law.kind]}), and cannot be written as an expression",
-            remedy="export it to numpy",
-        )
-    scaling = zip(law.targets, cast(Law, law).offset.tolist(), cast(Law, law).scale.tolist(), found, strict=True)
+    if isinstance(law, Laws):
+        return {key: found for part in law.parts for key, found in graphs(name, part, values).items()}
+    if not isinstance(law, Law):
+        raise _no_expression(law.kind)
+    x = [_scaled(law, k, values) for k in range(len(law.fields))]
+    scaling = zip(law.targets, law.offset.tolist(), law.scale.tolist(), _predicted(law.model, law.kind, x), strict=True)
     return {target: offset + scale * value for target, offset, scale, value in scaling}
 
 
-def _require_few(law: AnyLaw, count: int) -> None:
+def _predicted(model: Any, kind: str, x: list[Operand]) -> list[Operand]:
+    """What a model gives of the scaled fields."""
+    if isinstance(model, bases.Polynomial):
+        _require_few(kind, model.coefficients.size)
+        return _polynomials(x, model.degree, model.coefficients)
+    if isinstance(model, kinked.Stretched):
+        inner = zip(_predicted(model.inner, kind, x), *model.ends.tolist(), model.origin.tolist(), strict=True)
+        return [origin + model.width * np.sinh(np.clip(one, low, high)) for one, low, high, origin in inner]
+    if isinstance(model, kinked.Hinge):
+        _require_few(kind, model.sides.size)
+        sides = [_polynomials(x, model.degree, side) for side in model.sides]
+        return [
+            (np.maximum if sign > 0.0 else np.minimum)(one, other)
+            for one, other, sign in zip(*sides, model.sign.tolist(), strict=True)
+        ]
+    if isinstance(model, bases.Spline):
+        _require_few(kind, model.coefficients.size)
+        return _spline(model, x)
+    if isinstance(model, kinds.Network):
+        _require_few(kind, sum(weight.size for weight in model.weights))
+        for number, (weight, bias) in enumerate(zip(model.weights, model.biases, strict=True)):
+            sums = [_sum(column, x) + b for column, b in zip(weight.T.tolist(), bias.tolist(), strict=True)]
+            x = [np.tanh(one) for one in sums] if number + 1 < len(model.weights) else sums
+        return x
+    raise _no_expression(kind)
+
+
+def _no_expression(kind: str) -> EmitError:
+    return EmitError(
+        f"its law is learned, of kind {kind} ({NAMED[kind]}), and cannot be written as an expression",
+        remedy="export it to numpy",
+    )
+
+
+def _polynomials(x: list[Operand], degree: int, coefficients: Array) -> list[Operand]:
+    powers = orders(len(x), degree)
+    return [series(list(zip(powers, column, strict=True)), x) for column in coefficients.T.tolist()]
+
+
+def _require_few(kind: str, count: int) -> None:
     if count > MOST:
         raise EmitError(
-            f"its law is learned, of kind {law.kind} with {count} coefficients, and an expression takes up to {MOST}",
+            f"its law is learned, of kind {kind} with {count} coefficients, and an expression takes up to {MOST}",
             remedy="export it to numpy or torch",
         )
 
@@ -86,7 +111,7 @@ def _scaled(law: Law, k: int, values: Mapping[str, Operand]) -> Operand:
     return (2.0 * x - (low + high)) / (high - low)
 
 
-def _spline(model: kinds.Spline, x: list[Operand]) -> list[Operand]:
+def _spline(model: bases.Spline, x: list[Operand]) -> list[Operand]:
     """Every basis function counts, as an expression cannot look a cell up."""
 
     def basis(at: Operand) -> list[Operand]:
@@ -151,11 +176,20 @@ def written(surrogate: Surrogate, write: Writing) -> Surrogate:
     return surrogate.with_(**replaced) if replaced else surrogate
 
 
-# What a loader has no use for: how a law is trained and written to a file.
-LEFT_OUT = frozenset({"trained", "document", "arrays"})
+# What a loader has no use for: how a law is trained, traced and written to a file.
+LEFT_OUT = frozenset(
+    {"trained", "document", "arrays", "traced", "traceable", "Axis.along", "Axis.basis", "Axis.grid", "Axis.bent"}
+)
+_POLYNOMIAL: tuple[Any, ...] = (correction.orders, bases.Polynomial)
+_CUBIC: tuple[Any, ...] = (bases.cubic_weights, bases.uniform_parts)
+_RIDGE: tuple[Any, ...] = (*_POLYNOMIAL, *_CUBIC, ridges.Axis, ridges._across)
 TAKEN: Mapping[str, tuple[Any, ...]] = {
-    "polynomial": (correction.orders, kinds.Polynomial),
-    "spline": (kinds.Spline,),
+    "polynomial": _POLYNOMIAL,
+    "stretched": (*_POLYNOMIAL, kinked.Stretched),
+    "hinge": (*_POLYNOMIAL, kinked.Hinge),
+    "ridge": (*_RIDGE, ridges.Ridge),
+    "sheet": (*_RIDGE, ridges.Sheet),
+    "spline": (*_CUBIC, bases.Spline),
     "trees": (kinds.Trees,),
     "network": (kinds.Network,),
 }
@@ -163,17 +197,20 @@ TAKEN: Mapping[str, tuple[Any, ...]] = {
 
 def source(used: list[AnyLaw]) -> str:
     """The code that evaluates laws, as cosim has it, and ``law_of``, which reads one: Python that needs numpy."""
-    inner = [law for law in used if isinstance(law, Law)]
+    inner: list[Law] = []
     for law in used:
         if isinstance(law, NeuronLaw):
             inner += [law.kick, law.cost, *([] if law.late is None else [law.late])]
-        elif isinstance(law, FilterLaw) and law.rest is not None:
-            inner.append(law.rest)
+        elif isinstance(law, FilterLaw):
+            inner += [] if law.rest is None else [law.rest]
+        else:
+            inner += law.parts if isinstance(law, Laws) else [law]
     wanted = list(dict.fromkeys(law.kind for law in inner))
-    parts: list[str] = [IMPORTS, f"MOST_SPLINE_FIELDS = {kinds.MOST_SPLINE_FIELDS!r}"]
-    parts += [part for kind in wanted for part in map(_text, TAKEN[kind])]
+    limits = {"MOST_SPLINE_FIELDS": bases, "MOST_DEGREE": ridges, "MOST_CELLS": ridges, "SEVERAL": learned}
+    parts = [IMPORTS, *(f"{name} = {getattr(module, name)!r}" for name, module in limits.items())]
+    parts += map(_text, dict.fromkeys(thing for kind in wanted for thing in TAKEN[kind]))
     listed = ", ".join(f'"{kind}": {kinds.KINDS[kind].__name__}' for kind in wanted)
-    parts += [f"KINDS = {{{listed}}}", _text(learned.scaled), _text(Law)]
+    parts += [f"KINDS = {{{listed}}}", _text(learned.scaled), _text(Law), _text(Laws)]
     for kind, module, constants in (
         (NeuronLaw, neuron, ("NUMBERS", "PIECES")),
         (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN")),
@@ -215,7 +252,7 @@ def _text(thing: Any) -> str:
     if inspect.isclass(thing):
         (tree,) = ast.parse(text).body
         for node in reversed(cast(ast.ClassDef, tree).body):
-            if isinstance(node, ast.FunctionDef) and node.name in LEFT_OUT:
+            if isinstance(node, ast.FunctionDef) and {node.name, f"{thing.__name__}.{node.name}"} & LEFT_OUT:
                 begin = min([node.lineno, *(entry.lineno for entry in node.decorator_list)])
                 del lines[begin - 2 : node.end_lineno]  # with the empty line above it
     return "\n".join(lines)

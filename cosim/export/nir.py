@@ -15,9 +15,9 @@ from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import span_of
 from cosim.export.laws import told
 from cosim.export.program import subject
-from cosim.surrogate.certify import random_inputs
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.trains import random_inputs
 
 SAMPLES = 2000  # events of the law that the node is fitted to
 

@@ -110,7 +110,7 @@ class Cell(torch.nn.Module):
         super().__init__()
         about = json.loads((Path(__file__).resolve().parent / "cell.json").read_text(encoding="utf-8"))
         self.states, self.inputs, self.outputs = about["states"], about["inputs"], about["outputs"]
-        self.laws = torch.nn.ModuleDict({name: Law(law, _arrays(name)) for name, law in about["laws"].items()})
+        self.laws = torch.nn.ModuleDict({name: _law(law, name) for name, law in about["laws"].items()})
         given = parameters or {}
         for name in given:
             if name not in about["own"]:

@@ -14,19 +14,36 @@ from numpy.typing import NDArray
 from cosim.errors import EmitError
 from cosim.export.laws import NAMED
 from cosim.export.program import subject
-from cosim.surrogate import kinds
 from cosim.surrogate.correction import orders
 from cosim.surrogate.laws import AnyLaw
-from cosim.surrogate.learned import Law
+from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
 
+KNOWN = ("polynomial", "stretched", "hinge", "spline", "network")
 TEXT = '''
+
+def _law(about, name):
+    return (Laws if "parts" in about else Law)(about, _arrays(name))
+
 
 def _arrays(name):
     import numpy
 
     with numpy.load(Path(__file__).resolve().parent / f"{name}.npz", allow_pickle=False) as stored:
         return {key: stored[key] for key in stored.files}
+
+class Laws(torch.nn.Module):
+    """Laws of the same fields, each of targets of its own."""
+
+    def __init__(self, about, arrays):
+        super().__init__()
+        own = [{key.partition("_")[2]: a for key, a in arrays.items() if key.startswith(f"{n}_")} for n in
+               range(len(about["parts"]))]
+        self.parts = torch.nn.ModuleList(Law(part, values) for part, values in zip(about["parts"], own))
+
+    def __call__(self, values):
+        return {name: found for part in self.parts for name, found in part(values).items()}
+
 
 class Law(torch.nn.Module):
     """A learned law: fields scaled to [-1, 1] and held at the ends of what it was trained on, then its model."""
@@ -52,13 +69,24 @@ class Law(torch.nn.Module):
         return {name: y[:, k].reshape(columns[0].shape) for k, name in enumerate(self.targets)}
 
     def _polynomial(self, x):
+        return self._basis(x) @ self.coefficients
+
+    def _stretched(self, x):
+        inner = torch.minimum(torch.maximum(self._polynomial(x), self.ends[0]), self.ends[1])
+        return self.origin + self.width * torch.sinh(inner)
+
+    def _hinge(self, x):
+        one, other = self._basis(x) @ self.sides
+        return torch.where(self.sign > 0.0, torch.maximum(one, other), torch.minimum(one, other))
+
+    def _basis(self, x):
         powers = [torch.ones_like(x), x]
         for _ in range(2, int(self.orders.max()) + 1):
             powers.append(2.0 * x * powers[-1] - powers[-2])
         table, basis = torch.stack(powers, dim=2), 1.0
         for k in range(x.shape[1]):
             basis = basis * table[:, k, self.orders[:, k]]
-        return basis @ self.coefficients
+        return basis
 
     def _spline(self, x):
         cells = int(self.cells)
@@ -84,15 +112,18 @@ class Law(torch.nn.Module):
 
 
 def arrays(surrogate: Surrogate, law: AnyLaw) -> Mapping[str, NDArray[Any]]:
-    """What the module's ``Law`` needs of a law. Raises `EmitError` for one that it cannot evaluate."""
-    if not isinstance(law, Law) or isinstance(law.model, kinds.Trees):
+    """What the module's ``Law`` or ``Laws`` needs of a law. Raises `EmitError` for one that it cannot evaluate."""
+    if isinstance(law, Laws):
+        parts = [arrays(surrogate, part) for part in law.parts]
+        return {f"{n}_{key}": values for n, part in enumerate(parts) for key, values in part.items()}
+    if not isinstance(law, Law) or law.kind not in KNOWN:
         raise EmitError(
             f"the map {surrogate.name} of {subject(surrogate)}: its law is learned, of kind {law.kind} "
-            f"({NAMED[law.kind]}), and has no gradient",
+            f"({NAMED[law.kind]}), and has no gradient here",
             remedy="export it to numpy",
         )
     found = {"ranges": law.ranges, "logarithmic": law.logarithmic, "offset": law.offset, "scale": law.scale}
     found |= law.model.arrays()
-    if isinstance(law.model, kinds.Polynomial):
-        found["orders"] = np.array(orders(len(law.fields), law.model.degree), dtype=np.int64)
+    if "degree" in found:
+        found["orders"] = np.array(orders(len(law.fields), int(found["degree"])), dtype=np.int64)
     return found

@@ -78,7 +78,8 @@ class Report:
         figure = cast("Figure", getattr(drawn, "figure", None) or drawn)
         buffer = io.BytesIO()
         with style.styled():
-            figure.savefig(buffer, format="png", dpi=130)
+            style.mark_lone_points(figure)
+        figure.savefig(buffer, format="png", dpi=130)
         return self._add(_Block("figure", data=base64.b64encode(buffer.getvalue()).decode(), caption=caption))
 
     def render(self) -> str:

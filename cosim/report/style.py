@@ -76,9 +76,19 @@ def axes(ax: Axes | None) -> Axes:
         return new_figure().add_subplot()
 
 
+def mark_lone_points(figure: Figure) -> None:
+    """Give every line of a single point a marker: without one it is not to be seen."""
+    for ax in figure.axes:
+        for line in ax.lines:
+            shown = np.isfinite(np.asarray(line.get_xydata(), dtype=float)).all(axis=1)
+            if np.count_nonzero(shown) == 1 and line.get_marker() in ("None", "none", "", " ", None):
+                line.set(marker="o", markersize=4.0)
+
+
 def save(ax_or_figure: Axes | Figure, path: str | Path) -> Path:
     """Write a figure to ``path`` (format by suffix), replacing it atomically."""
     figure = cast("Figure", getattr(ax_or_figure, "figure", ax_or_figure))
+    mark_lone_points(figure)
     with replacing(path) as temporary, styled():
         figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or "png")
     return Path(path)

@@ -26,10 +26,11 @@ from cosim.devices.base import Array
 from cosim.devices.maps import EventMap
 from cosim.errors import FitError
 from cosim.surrogate.base import Range
-from cosim.surrogate.certify import SHORT, Tell, coordinates, require_dependence, stepped
+from cosim.surrogate.certify import Tell, coordinates, require_dependence, stepped
 from cosim.surrogate.density import LOGARITHMIC, drawn_share
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
+from cosim.surrogate.trains import SHORT
 
 FIRST_EVENTS, BATCH = 60, 20  # events of the hypercube, and of each batch behind it
 MOST = 20_000  # events, where only a time was given

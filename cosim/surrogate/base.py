@@ -20,7 +20,7 @@ from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.devices.registry import device as find_device
 from cosim.errors import DomainError, InputError, UnknownName
-from cosim.parameters import ParameterSet, Quantity
+from cosim.parameters import ParameterSet
 from cosim.surrogate.conformal import LEVELS, USUAL, Band
 from cosim.surrogate.density import LEAST_NEAR, NEAR
 
@@ -80,6 +80,11 @@ def read_limits(
         for name, entry in outputs.items()
     }
     return MappingProxyType({**found, **{name: of[name] for name in (FREE_RUN, UNTESTED) if name in of}})
+
+
+def named(values: Mapping[str, str]) -> str:
+    """Values in words, each behind its name."""
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 class DomainWarning(UserWarning):
@@ -216,6 +221,9 @@ class Certificate:
         carried: where these standard errors come from, or whose are missing.
         bands: prediction intervals, by the length of a free run, shortest first.
         seconds_per_event: of the reference, its start-up left out; None: too few events to tell.
+        unverified: thresholds that are not from the data of the parameter set, value and source by name: no measurement
+            says that they are the device's.
+        assumed: those of them that whoever certified it answers for.
     """
 
     errors: Mapping[str, ErrorSummary]
@@ -241,19 +249,22 @@ class Certificate:
     carried: str = ""
     bands: tuple[Band, ...] = ()
     seconds_per_event: float | None = None
+    unverified: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    assumed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """The limits that the surrogate misses, each as a sentence; empty where it keeps all of them."""
+        """What speaks against its use, each as a sentence: limits that it misses, thresholds that nothing verified."""
         largest = {name: error.max_percent for name, error in self.errors.items()}
         largest[FREE_RUN] = 100.0 * max(self.rollout.max)
         largest[UNTESTED] = 100.0 * (1.0 - (self.domain.covered or 0.0))
-        return tuple(
+        missed = [
             f"{name}: {largest[name]:.3g} % of {'the domain' if name == UNTESTED else 'full scale'}, limit "
             f"{100.0 * limit:.3g} %"
             for name, limit in self.limits.items()
             if not largest[name] <= 100.0 * limit
-        )
+        ]
+        return (*missed, *([f"not verified: thresholds {named(self.unverified)}"] if self.unverified else []))
 
     def lines(self) -> list[str]:
         """The certificate as text, one fact per line."""
@@ -273,6 +284,8 @@ class Certificate:
             if name in self.extracted:
                 out.append(f"            the standard errors of the parameters: {self.extracted[name].shown()}")
         out.append(f"simulator   {self.tightened or 'its own error is missing'}")
+        if self.assumed:
+            out.append(f"assumed     {named(self.assumed)}")
         out.append(f"parameters  {self.carried or 'the error of their extraction is missing'}")
         grown = "; ".join(f"{n}: {high:.2g}" for n, high in zip(self.rollout.pulses, self.rollout.max, strict=True))
         out.append(f"free run    largest state error after n pulses ({self.rollout.trains} trains): {grown}")
@@ -322,6 +335,8 @@ class Certificate:
             },
             "limits": dict(self.limits),
             "broken": list(self.broken),
+            "unverified": dict(self.unverified),
+            "assumed": dict(self.assumed),
             "tolerances": dict(self.tolerances),
             "notes": list(self.notes),
             "pulses": self.pulses,
@@ -338,6 +353,9 @@ class Certificate:
         def errors(part: str) -> Mapping[str, ErrorSummary]:
             return MappingProxyType({str(name): ErrorSummary.from_dict(e) for name, e in given[part].items()})
 
+        def texts(part: str) -> Mapping[str, str]:
+            return MappingProxyType({str(name): str(text) for name, text in given[part].items()})
+
         rollout, covered, seconds = given["rollout"], given["domain"]["covered"], given["seconds_per_event"]
         limits = {str(name): float(limit) for name, limit in given["limits"].items()}
         if not limits.keys() <= {*given["errors"], FREE_RUN, UNTESTED}:
@@ -348,6 +366,8 @@ class Certificate:
             extracted=errors("extracted"),
             bands=tuple(Band.from_dict(band) for band in given["bands"]),
             seconds_per_event=None if seconds is None else float(seconds),
+            unverified=texts("unverified"),
+            assumed=texts("assumed"),
             rollout=Rollout(
                 tuple(int(n) for n in rollout["pulses"]),
                 tuple(float(x) for x in rollout["max"]),
@@ -459,34 +479,3 @@ def complain(complaint: str | None, *, kind: Literal["input", "state", "paramete
             remedy=f"certify a wider domain (cosim surrogate train with {WIDENED_BY[kind]}), or take the policy 'warn' "
             "(--policy warn)",
         )
-
-
-def set_document(chosen: ParameterSet) -> dict[str, Any]:
-    """A parameter set as JSON values, for a surrogate's file; without its covariance."""
-    return {
-        "device": chosen.device,
-        "name": chosen.name,
-        "source": chosen.source,
-        "notes": list(chosen.notes),
-        "provenance": dict(chosen.provenance),
-        "plasticity": {name: [q.value, q.source] for name, q in chosen.plasticity.items()},
-        "values": {name: [q.value, q.stderr, q.source] for name, q in chosen.values.items()},
-    }
-
-
-def set_of(given: Mapping[str, Any]) -> ParameterSet:
-    """The inverse of `set_document`; raises KeyError, TypeError or ValueError for any other document."""
-    values = {
-        str(name): Quantity(float(value), None if stderr is None else float(stderr), str(source))
-        for name, (value, stderr, source) in given["values"].items()
-    }
-    factors = {str(k): Quantity(float(v), None, str(s)) for k, (v, s) in given.get("plasticity", {}).items()}
-    return ParameterSet(
-        given["device"],
-        str(given["name"]),
-        MappingProxyType(values),
-        str(given["source"]),
-        tuple(str(note) for note in given["notes"]),
-        provenance=MappingProxyType({str(k): str(v) for k, v in given["provenance"].items()}),
-        plasticity=MappingProxyType(factors),
-    )

@@ -1,14 +1,12 @@
 """A surrogate against a reference: held-out events, free runs, and the certificate that comes of them.
 
-Two long trains begin at the lower and the upper ends of the states' ranges, the rest are short ones. A tenth of a
-state's range counts as tested with `LEAST_TESTED` events in it, and the domain is the widest run of such tenths; each
-short train begins in the tenths that lack least, so that few events certify a part of a range rather than nothing.
+The events are `cosim.surrogate.trains`; the domain is the widest run of tenths of the states' ranges that they tested.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -16,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from cosim import __version__, units
 from cosim.devices.base import Array, Values
-from cosim.devices.maps import EventMap, Field
-from cosim.errors import InputError, UnknownName
+from cosim.devices.maps import EventMap
+from cosim.errors import InputError
 from cosim.surrogate.base import (
     REST,
     STATE,
@@ -32,8 +29,8 @@ from cosim.surrogate.base import (
     deviating_range,
     read_limits,
 )
-from cosim.surrogate.conformal import LENGTHS, Band
-from cosim.surrogate.density import KEPT, LOGARITHMIC, STILL, covered_share, drawn_share
+from cosim.surrogate.conformal import Band
+from cosim.surrogate.density import KEPT, covered_share, drawn_share
 from cosim.surrogate.evidence import (
     RESTS,
     Scales,
@@ -46,17 +43,15 @@ from cosim.surrogate.evidence import (
     simulator_error,
 )
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.measured import undecided_thresholds
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.references import EVENT, Reference, events_of
+from cosim.surrogate.references import EVENT, Reference
+from cosim.surrogate.trains import LONG, SHORT, RandomTrains, covered_range, random_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Tell = Callable[[int, int], None]
-# The states' ranges are tested and certified in tenths; one counts as tested with so many events (our choice).
-TENTHS = 10
-LEAST_TESTED = 5
-LONG, SHORT = 200, 5  # events of a long train, at most, and of one that begins where too few were tested
 CONSTANT = 1e-9  # of an output's largest magnitude: what varies by less does not vary
 MARKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -99,96 +94,6 @@ class HeldOutEvents:
         return plot_parity(self, ax)
 
 
-def random_inputs(entry: Field, rng: np.random.Generator, *, count: int, name: str, span: Range) -> Array:
-    """(count,) values of an input from ``span``.
-
-    A span on both sides of zero is drawn from by sign, and denser towards its ends, where a device does most; of an
-    input with thresholds nine in ten lie beyond them, uniformly.
-    """
-    low, high = span
-    if entry.still[0] < entry.still[1]:
-        if not low < 0.0 < high:
-            raise InputError(f"the {name} {low:g}..{high:g} {entry.unit} has one sign", remedy="give both signs")
-        negative, below = rng.random(count) < 0.5, rng.random(count) < STILL
-        end, theta = np.where(negative, -low, high), np.where(negative, -entry.still[0], entry.still[1])
-        least = np.where(below | (end <= theta), 0.0, theta)
-        size = least + rng.random(count) * (np.where(below, np.minimum(theta, end), end) - least)
-        return np.asarray(np.where(negative, -size, size))
-    part = rng.random(count)
-    if low < 0.0 < high:
-        return np.asarray(np.where(rng.random(count) < 0.5, low, high) * np.sqrt(part))
-    if low > 0.0 and high > LOGARITHMIC * low:
-        return np.asarray(low * (high / low) ** part)
-    return np.asarray(low + (high - low) * part)
-
-
-def random_events(
-    event_map: EventMap,
-    rng: np.random.Generator,
-    *,
-    count: int,
-    begin: Mapping[str, float],
-    ranges: Mapping[str, Range] = MappingProxyType({}),
-) -> xr.Dataset:
-    """``count`` events with inputs from ``ranges``, else from the map's own, that begin in the states ``begin``."""
-    drawn = {
-        name: random_inputs(entry, rng, count=count, name=name, span=ranges.get(name, entry.range))
-        for name, entry in event_map.inputs.items()
-    }
-    return events_of(event_map, drawn, begin=begin)
-
-
-class RandomTrains:
-    """Random trains of ``count`` events in all, and how often each tenth of each state has been tested by them."""
-
-    def __init__(
-        self,
-        event_map: EventMap,
-        rng: np.random.Generator,
-        *,
-        count: int,
-        longest: int,
-        ranges: Mapping[str, Range],
-        rollouts: int = 0,
-    ) -> None:
-        """``longest``: events of a train at most; ``ranges`` of inputs, over the map's own; ``rollouts``: so many
-        trains of the longest calibrated length more, each begun anywhere."""
-        for name in ranges:
-            if name not in event_map.inputs:
-                raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
-        self.map, self._rng, self._ranges = event_map, rng, ranges
-        long = max(min(longest, max(count // 4, (count - 100) // 2)), 1)
-        self.sizes = [min(long, count), *([long] if count >= 2 * long else [])]
-        self.sizes += [min(SHORT, count - start) for start in range(sum(self.sizes), count, SHORT)]
-        self.usual = len(self.sizes)
-        self.sizes += [LENGTHS[-1]] * rollouts
-        self.tested = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}
-
-    def events(self, number: int) -> xr.Dataset:
-        """A train: from either end of all ranges, then in each from the tenth that lacks least to be tested."""
-        begin = {}
-        for name, entry in self.map.states.items():
-            counts = self.tested[name]
-            lacking = np.where(counts < LEAST_TESTED, counts, -1)
-            tenth = int(np.argmax(lacking)) if np.any(lacking >= 0) else int(np.argmin(counts))
-            share = float(number) if number < 2 else (tenth + float(self._rng.random())) / TENTHS
-            if number >= self.usual:
-                share = float(self._rng.random())
-            begin[name] = entry.range[0] + share * entry.span
-        return random_events(self.map, self._rng, count=self.sizes[number], begin=begin, ranges=self._ranges)
-
-    def joined(self, events: xr.Dataset, answer: xr.Dataset) -> xr.Dataset:
-        """Inputs, the states before each event and the answers, over ``event``; they count as tested."""
-        before = {}
-        for name, entry in self.map.states.items():
-            # an engine may overshoot a bound by its tolerance
-            path = np.concatenate([[float(events[f"{name}_before"])], answer[name].values[:-1]])
-            path = np.clip(path, *self.map.bounds(name))
-            before[f"{name}_before"] = (EVENT, path)
-            self.tested[name] += np.histogram(path, bins=TENTHS, range=entry.range)[0]
-        return events.drop_vars(list(before)).assign(before).merge(answer)
-
-
 def stepped(surrogate: Surrogate, data: xr.Dataset) -> dict[str, Array]:
     """States and outputs of the surrogate for each event of joined data."""
     state = Values({name: data[f"{name}_before"].values for name in surrogate.map.states})
@@ -207,6 +112,7 @@ def certify(
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     rollouts: int = 0,
+    assume: Collection[str] = (),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
 ) -> tuple[Surrogate, HeldOutEvents]:
@@ -227,6 +133,8 @@ def certify(
             the domain: "untested".
         rollouts: so many free runs of 1000 events more, which calibrate the intervals after 10, 100 and 1000 events;
             those after one event, and what shorter runs allow, need none.
+        assume: thresholds that are not from the data of the parameter set, and that the caller answers for; any other
+            of them is what the certificate fails for (`cosim.surrogate.measured.undecided_thresholds`).
         notes: for the certificate.
         tell: called with the events that are done and all of them, before each train and at the end.
 
@@ -249,6 +157,12 @@ def certify(
         ranges = {**{name: bare.allowed(name) for name in event_map.inputs}, **ranges}
     allowed = read_limits(limits, states=event_map.states, outputs=event_map.outputs)
     nominal = surrogate.parameters.resolved()
+    undecided = {}
+    for name in assume:
+        device.param(name)
+    if reference.device is not None or not reference.independent:
+        chosen = reference.device or surrogate.parameters
+        undecided = undecided_thresholds(chosen, event_map, shape=surrogate.shape)
     deviating: dict[str, Range] = {}
     for name, share in spread.items():
         device.param(name)
@@ -264,7 +178,7 @@ def certify(
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
     seconds: list[float] = []
-    for number in range(len(trains.sizes)):
+    while (number := len(parts)) < len(trains.sizes):
         if tell is not None:
             tell(sum(trains.sizes[:number]), total)
         drawn.append({name: float(rng.uniform(*ends)) for name, ends in deviating.items()} if number else {})
@@ -273,7 +187,7 @@ def certify(
         begin = time.perf_counter()
         answer = reference.respond(own, event_map, events)
         seconds.append(time.perf_counter() - begin)
-        parts.append(trains.joined(events, answer))
+        parts.append(trains.joined(number, events, answer))
     if tell is not None:
         tell(total, total)
     data = xr.concat(parts, EVENT)
@@ -316,7 +230,7 @@ def certify(
     if deviating:
         after[1] = errors_per_instance(single, trains.sizes, rng=np.random.default_rng([seed, 5]))
         notes = (*notes, instances_said(len(trains.sizes) - 1))
-    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.sizes, seconds), after)
+    held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.asked, seconds), after)
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
     full = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
     scales = Scales(
@@ -351,13 +265,15 @@ def certify(
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        notes=(*notes, *(_tested(name, counts) for name, counts in trains.tested.items())),
+        notes=(*notes, *trains.notes()),
         simulator=own_error,
         tightened=tightened,
         extracted=extracted,
         carried=carried,
         bands=tuple(Band.of(errors, events=length) for length, errors in after.items()),
         seconds_per_event=held.seconds_per_pulse,
+        unverified=MappingProxyType({name: text for name, text in undecided.items() if name not in assume}),
+        assumed=MappingProxyType({name: text for name, text in undecided.items() if name in assume}),
     )
     return surrogate.with_(certificate=certificate), held
 
@@ -384,28 +300,6 @@ def coordinates(event_map: EventMap, data: Mapping[str, Any] | xr.Dataset, box: 
     for name, entry in event_map.inputs.items():
         columns.append(drawn_share(entry, box[name], np.asarray(data[name])))
     return np.stack(columns, axis=-1)
-
-
-def _tested(name: str, counts: NDArray[np.int64]) -> str:
-    shown = ", ".join(str(n) for n in counts)
-    return f"pulses in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified"
-
-
-def covered_range(entry: Field, tested: NDArray[np.int64], *, name: str) -> Range:
-    """The widest range of tenths of a state with `LEAST_TESTED` events each. Raises `InputError` without one."""
-    best = (0, 0)
-    start = 0
-    for k in range(TENTHS + 1):
-        if k == TENTHS or tested[k] < LEAST_TESTED:
-            best = max(best, (start, k), key=lambda ends: ends[1] - ends[0])
-            start = k + 1
-    if best[0] == best[1]:
-        raise InputError(
-            f"no tenth of the state {name}'s range has {LEAST_TESTED} held-out pulses",
-            remedy="certify with 100 pulses or more",
-        )
-    low, high = (entry.range[0] + k / TENTHS * entry.span for k in best)
-    return (low, high)
 
 
 def seconds_per_event(sizes: list[int], seconds: list[float]) -> float | None:
@@ -473,6 +367,7 @@ def updates_per_second(
         low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
         states[name] = low + (high - low) * rng.random(shape)
     rows, times = min(shape[0], 8), [0.0]
+    surrogate.advance(*(Values({name: x[:rows] for name, x in part.items()}) for part in (states, inputs)))  # compiles
     while True:
         x = Values({name: values[:rows] for name, values in states.items()})
         u = Values({name: values[:rows] for name, values in inputs.items()})

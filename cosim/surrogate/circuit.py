@@ -114,9 +114,9 @@ class CircuitSet(ParameterSet):
             )
         return Values({})
 
-    def reservations(self) -> list[str]:
-        """None."""
-        return []
+    def not_from_data(self) -> dict[str, tuple[float, str, str]]:
+        """Nothing."""
+        return {}
 
     def for_device(self, device: str, *, others: Any = ()) -> ParameterSet:
         """Itself."""

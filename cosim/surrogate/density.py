@@ -2,7 +2,7 @@
 
 A point counts as tested where `LEAST_NEAR` held-out events lie in the cube around it that takes a twentieth of the box
 (our choice). The coordinates are those in which the events were drawn uniformly: inputs by their own distribution
-(`cosim.surrogate.certify.random_inputs`), states by their range. The cube's side grows with the number of fields as
+(`cosim.surrogate.trains.random_inputs`), states by their range. The cube's side grows with the number of fields as
 0.05^(1/d), so that a fixed number of events tests a box of any dimension, the more coarsely the more fields it has.
 """
 
@@ -25,7 +25,7 @@ LOGARITHMIC = 100.0  # a positive range whose ends differ by more is drawn from 
 
 
 def drawn_share(entry: Field, span: tuple[float, float], x: Array) -> Array:
-    """The share of drawn inputs below ``x``, of any shape: how `certify.random_inputs` draws from ``span``."""
+    """The share of drawn inputs below ``x``, of any shape: how `trains.random_inputs` draws from ``span``."""
     low, high = span
     if entry.still[0] < entry.still[1] and low < 0.0 < high:
         size, negative = np.abs(x), x < 0.0

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.pulse import PulseShape
-from cosim.surrogate.base import Certificate, set_document, set_of
-from cosim.surrogate.circuit import CircuitSet
+from cosim.surrogate.base import Certificate
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.laws import law_of
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.subjects import rebuilt_set
 
 
 def document(surrogate: Surrogate) -> dict[str, Any]:
@@ -34,11 +34,7 @@ def document(surrogate: Surrogate) -> dict[str, Any]:
             "of": sorted(learned.tables),
         },
         **{name: law.document() for name, law in surrogate.laws()},
-        **(
-            {"circuit": surrogate.parameters.document()}
-            if isinstance(surrogate.parameters, CircuitSet)
-            else {"parameters": set_document(surrogate.parameters)}
-        ),
+        **surrogate.subject.document(),
     }
 
 
@@ -65,7 +61,7 @@ def rebuilt(
             {str(name): np.asarray(arrays[f"correction_of_{name}"], dtype=float) for name in learned["of"]},
         )
     return Surrogate(
-        parameters=CircuitSet.rebuilt(document["circuit"]) if "circuit" in document else set_of(document["parameters"]),
+        parameters=rebuilt_set(document),
         name=str(document["map"]),
         shape=None if shape is None else PulseShape(**{k: float(shape[k]) for k in ("width", "rise", "fall")}),
         instances={str(name): arrays[f"instance_{name}"] for name in document["instances"]},

@@ -24,7 +24,7 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
 
 if TYPE_CHECKING:
-    from cosim.surrogate.certify import RandomTrains
+    from cosim.surrogate.trains import RandomTrains
 
 Errors = Mapping[str, Array]
 Summaries = Mapping[str, ErrorSummary]
@@ -196,9 +196,9 @@ def rest_errors(surrogate: Surrogate, reference: Reference, trains: RandomTrains
     """Errors of the states after rests, by the name of the state and " at rest"; and what was left out, if anything."""
     parts = []
     try:
-        for number in range(len(trains.sizes)):
+        for number in range(len(trains.sizes)):  # a device's states stay within their bounds: none is cut
             events = trains.events(number)
-            parts.append(trains.joined(events, reference.respond(surrogate.parameters, rest, events)))
+            parts.append(trains.joined(number, events, reference.respond(surrogate.parameters, rest, events)))
     except CosimError as error:
         return {}, f"rests are not certified: {error.message}"
     data = xr.concat(parts, EVENT)

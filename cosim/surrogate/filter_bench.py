@@ -27,12 +27,13 @@ from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
-from cosim.surrogate.certify import TENTHS, Tell, covered_range, growth
+from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, knots, random_spikes
+from cosim.surrogate.trains import TENTHS, covered_range
 
 STATE = "i"
 OFTEN = 0.5  # of tau: how often the state is compared in a rest (our choice)

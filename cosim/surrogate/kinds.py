@@ -2,152 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.packages import optional, process_unchanged
-from cosim.surrogate.correction import orders
+from cosim.surrogate.bases import Polynomial, Spline
+from cosim.surrogate.kinked import Hinge, Stretched
+from cosim.surrogate.ridges import Ridge, Sheet
 
 # Our choices of what is tried.
-MOST_SPLINE_FIELDS = 3
 TREES, DEPTH, RATE = 300, 4, 0.1
 HIDDEN = (24, 24)
-PENALTY = 1e-6  # on the splines' second differences: what no sample determines is smooth
-
-
-class Model(Protocol):
-    """Predicts scaled targets from scaled fields."""
-
-    def predict(self, x: Array) -> Array:
-        """(n, targets) from (n, fields)."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that it needs, by name."""
-        ...
-
-
-@dataclass(frozen=True)
-class Polynomial:
-    """``coefficients`` (terms, targets) of the products of total degree ``degree`` or less, as in `orders`."""
-
-    degree: int
-    coefficients: Array
-
-    def predict(self, x: Array) -> Array:
-        """(n, targets)."""
-        found: Array = self.basis(x, self.degree) @ self.coefficients
-        return found
-
-    @staticmethod
-    def basis(x: Array, degree: int) -> Array:
-        """(n, terms)."""
-        powers = [chebyshev.chebvander(x[:, k], degree) for k in range(x.shape[1])]
-        columns = []
-        for order in orders(x.shape[1], degree):
-            column = np.ones(x.shape[0])
-            for k, n in enumerate(order):
-                if n:
-                    column = column * powers[k][:, n]
-            columns.append(column)
-        return np.stack(columns, axis=1)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """As `Model.arrays`."""
-        return {"degree": np.array(self.degree), "coefficients": self.coefficients}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]], fields: int) -> Self:
-        """The inverse of `arrays`; raises ValueError for what cannot be one."""
-        degree, c = int(arrays["degree"]), np.asarray(arrays["coefficients"], dtype=float)
-        if not 0 <= degree <= 50 or c.ndim != 2 or c.shape[0] != math.comb(fields + degree, degree):
-            raise ValueError(f"coefficients of a polynomial of degree {degree}")
-        return cls(degree, c)
-
-    @classmethod
-    def trained(cls, x: Array, y: Array, degree: int) -> Self:
-        """By least squares."""
-        found = np.linalg.lstsq(cls.basis(x, degree), y, rcond=1e-10)[0]
-        return cls(degree, np.asarray(found, dtype=float))
-
-
-@dataclass(frozen=True)
-class Spline:
-    """``coefficients`` ((cells + 3)^fields, targets) of uniform cubic B-splines with so many ``cells`` on [−1, 1]."""
-
-    cells: int
-    coefficients: Array
-
-    def predict(self, x: Array) -> Array:
-        """(n, targets)."""
-        found = np.zeros((x.shape[0], self.coefficients.shape[1]))
-        for index, weight in self.parts(x, self.cells):
-            found += weight[:, None] * self.coefficients[index]
-        return found
-
-    @staticmethod
-    def parts(x: Array, cells: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
-        """The coefficients' index and weight of each of the 4^fields products that are not zero at ``x``."""
-        at = 0.5 * (x + 1.0) * cells
-        cell = np.clip(np.floor(at).astype(np.int64), 0, cells - 1)
-        t = at - cell
-        weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6.0
-        for offsets in product(range(4), repeat=x.shape[1]):
-            index = np.zeros(x.shape[0], dtype=np.int64)
-            weight = np.ones(x.shape[0])
-            for k, offset in enumerate(offsets):
-                index = index * (cells + 3) + cell[:, k] + offset
-                weight = weight * weights[offset, :, k]
-            yield index, weight
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """As `Model.arrays`."""
-        return {"cells": np.array(self.cells), "coefficients": self.coefficients}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]], fields: int) -> Self:
-        """The inverse of `arrays`; raises ValueError for what cannot be one."""
-        cells, c = int(arrays["cells"]), np.asarray(arrays["coefficients"], dtype=float)
-        if not 1 <= cells <= 1000 or fields > MOST_SPLINE_FIELDS or c.shape[:1] != ((cells + 3) ** fields,):
-            raise ValueError(f"coefficients of a spline of {cells} cells")
-        return cls(cells, c)
-
-    @classmethod
-    def trained(cls, x: Array, y: Array, cells: int) -> Self:
-        """By least squares with a small penalty on second differences."""
-        from scipy import sparse
-        from scipy.sparse.linalg import splu
-
-        n, k = x.shape
-        rows: list[NDArray[np.int64]] = []
-        indices, weights = [], []
-        for index, weight in cls.parts(x, cells):
-            rows.append(np.arange(n))
-            indices.append(index)
-            weights.append(weight)
-        side = cells + 3
-        size = side**k
-        a = sparse.csr_array(
-            (np.concatenate(weights), (np.concatenate(rows), np.concatenate(indices))), shape=(n, size)
-        )
-        second = sparse.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(side - 2, side))
-        normal = (a.T @ a) / n
-        for axis in range(k):
-            ends = (sparse.eye_array(side**axis), second, sparse.eye_array(side ** (k - axis - 1)))
-            d = sparse.kron(sparse.kron(ends[0], ends[1]), ends[2])
-            normal = normal + PENALTY / side * (d.T @ d)
-        # the plane that second differences leave open is held where no sample determines it
-        normal = sparse.csc_array(normal + 1e-12 * sparse.eye_array(size))
-        return cls(cells, np.asarray(splu(normal).solve(np.asarray((a.T @ y) / n)), dtype=float))
 
 
 @dataclass(frozen=True)
@@ -303,8 +174,17 @@ class Network:
         return cls(tuple(found.coefs_), tuple(found.intercepts_))
 
 
-KINDS: Mapping[str, type[Polynomial] | type[Spline] | type[Trees] | type[Network]] = {
+# The faster ones first.
+AnyKind = (
+    type[Polynomial] | type[Stretched] | type[Hinge] | type[Ridge] | type[Sheet] | type[Spline] | type[Trees]
+    | type[Network]
+)  # fmt: skip
+KINDS: Mapping[str, AnyKind] = {
     "polynomial": Polynomial,
+    "stretched": Stretched,
+    "hinge": Hinge,
+    "ridge": Ridge,
+    "sheet": Sheet,
     "spline": Spline,
     "trees": Trees,
     "network": Network,

@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cosim.surrogate.filter import FilterLaw
-from cosim.surrogate.learned import Law
+from cosim.surrogate.learned import SEVERAL, Law, Laws
 from cosim.surrogate.neuron import NeuronLaw
 
-AnyLaw = Law | NeuronLaw | FilterLaw
+AnyLaw = Law | Laws | NeuronLaw | FilterLaw
 
 
 def law_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prefix: str) -> AnyLaw:
@@ -20,4 +20,6 @@ def law_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], pref
         return NeuronLaw.rebuilt(document, arrays, prefix)
     if document["kind"] == FilterLaw.kind:
         return FilterLaw.rebuilt(document, arrays, prefix)
+    if document["kind"] == SEVERAL:
+        return Laws.rebuilt(document, arrays, prefix)
     return Law.rebuilt(document, arrays, prefix)

@@ -1,10 +1,12 @@
 """A surrogate of any bench that names inputs, states and outputs (``[maps.NAME]``): sampled, learned, certified.
 
 Samples fill the box of states and inputs (a scrambled Sobol sequence) and double until what is held out of the fit is
-within the wanted error, or the samples or the budget are spent. What is compared on the held-out third:
+within the wanted error, or the samples or the budget are spent. Every second one of a further round begins in states
+that an earlier one ended in: there the circuit is found in use, and a box that is filled evenly has hardly a sample of
+it. What is compared on the held-out third:
 
 - where the bench names a device that has a map with the same fields, its physics alone, and with a learned remainder;
-- laws learned from the samples alone, of each kind in `cosim.surrogate.learned`.
+- laws learned from the samples alone, of each state and output by the kind in `cosim.surrogate.learned` that suits it.
 
 The simplest one within `WORTH` of the best is taken, and the certificate's notes say what each reached.
 """
@@ -14,8 +16,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ import xarray as xr
 from cosim.bench.events import BenchMap
 from cosim.bench.maps import EVENT, FAILED, REASON
 from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
 from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import devices
@@ -35,9 +39,10 @@ from cosim.surrogate.certify import Tell, stepped
 from cosim.surrogate.circuit import CircuitReference, CircuitSet
 from cosim.surrogate.density import LOGARITHMIC
 from cosim.surrogate.kinds import KINDS
-from cosim.surrogate.learned import CONSTANT, LEAST_SAMPLES, WORTH, Fitted, fit
-from cosim.surrogate.model import Surrogate, find_map
+from cosim.surrogate.learned import CONSTANT, LEAST_SAMPLES, WORTH, Fitted, FittedEach, fit, fit_each
+from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Reference
+from cosim.surrogate.subjects import find_map
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
@@ -48,7 +53,8 @@ SAMPLES, BUDGET = 1024, 300.0  # at most; of samples, and of seconds
 AIM = 0.15
 # Of all samples, how many may fail before the circuit counts as not answering (our choice).
 MOST_FAILED = 0.2
-QUICK = ("polynomial", "spline")  # kinds that are fitted in no time
+# Kinds that are fitted in no time; those of them that read outputs off the states.
+QUICK, READING = ("polynomial", "stretched", "hinge", "ridge", "sheet", "spline"), ("polynomial", "spline")
 # An output that the states alone explain to so much of its scale is read from them (our choice).
 READING_ERROR = 1e-3
 INDEPENDENT = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
@@ -94,6 +100,22 @@ def design(found: BenchMap, *, count: int, seed: int, skip: int = 0) -> xr.Datas
         values = low * (high / low) ** share if logarithmic else low + (high - low) * share
         columns[name] = (EVENT, np.clip(values, low, high), {"units": entry.unit})
     return xr.Dataset(columns)
+
+
+def revisited(found: BenchMap, events: xr.Dataset, data: xr.Dataset, *, rng: np.random.Generator) -> xr.Dataset:
+    """``events``, every second of which begins in the states after one of ``data`` that are within their ranges."""
+    ends = {name: data[name].values for name in found.states}
+    inside = [(ends[name] >= entry.range[0]) & (ends[name] <= entry.range[1]) for name, entry in found.states.items()]
+    kept = np.flatnonzero(np.all(inside, axis=0))
+    if not kept.size:
+        return events
+    chosen = rng.choice(kept, events[f"{next(iter(found.states))}_before"][1::2].size)
+    begun = {}
+    for name in found.states:
+        column = events[f"{name}_before"].copy(deep=True)
+        column[1::2] = ends[name][chosen]
+        begun[f"{name}_before"] = column
+    return events.assign(begun)
 
 
 def sample(found: BenchMap, simulator: Simulator, events: xr.Dataset) -> tuple[xr.Dataset, Counter[str]]:
@@ -151,7 +173,10 @@ def learn(
     begin, done = time.monotonic(), 0
     while True:
         count = min(FIRST_SAMPLES if data is None else done, samples - done)
-        part, reasons = sample(found, simulator, design(found, count=count, seed=seed, skip=done))
+        events = design(found, count=count, seed=seed, skip=done)
+        if data is not None:
+            events = revisited(found, events, data, rng=np.random.default_rng([seed, 7, done]))
+        part, reasons = sample(found, simulator, events)
         done += count
         failures += reasons
         if failures.total() > MOST_FAILED * done:
@@ -173,26 +198,36 @@ def learn(
     wanting = _wanting(best, allowed)
     listed = "; ".join(f"{one.name} {100.0 * one.error:.2g} %" for one in sorted(tried, key=lambda one: one.error))
     notes = [f"law: {best.name}, by the largest held-out rms error of {data.sizes[EVENT]} samples: {listed}"]
+    for name in best.errors if best.of_kinds else ():
+        reached = {kind: found[name] for kind, found in best.of_kinds.items() if name in found}
+        if reached:
+            said = ", ".join(
+                f"{kind} {100.0 * reached[kind]:.2g} %" for kind in sorted(reached, key=reached.__getitem__)
+            )
+            notes.append(f"{name} by each kind of law: {said}")
     notes += [f"{count} samples failed: {why}" for why, count in failures.items()]
     if wanting:
         what = f"all {samples} samples were" if done >= samples else f"the budget of {budget:g} s was"
         notes.append(f"{what} spent before the held-out rms error was {AIM:g} of the limit: {wanting}")
     surrogate = best.make()
     notes += [f"no state or output depends on {name}" for name in found.inputs if not _depends(surrogate, data, name)]
-    reference: Reference = CircuitReference(found, simulator)
-    if not isinstance(surrogate.parameters, CircuitSet):
-        reference = BenchReference(whole, simulator)
+    reference = BenchReference(whole, simulator) if best.physical else CircuitReference(found, simulator)
     errors = {one.name: one.error for one in tried}
     return Learned(surrogate, reference, MappingProxyType(errors), data, tuple(notes), not wanting, seconds)
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A law that is tried: its held-out rms ``errors`` by state and output, shares of full scale."""
+    """A law that is tried: its held-out rms ``errors`` by state and output, shares of full scale.
+
+    ``of_kinds``: those that each kind of learned law has by itself; ``physical``: with a device's physics.
+    """
 
     name: str
     errors: Mapping[str, float]
     make: Callable[[], Surrogate]
+    of_kinds: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    physical: bool = True
 
     @property
     def error(self) -> float:
@@ -221,41 +256,43 @@ def candidates(
     fields = {**before, **{name: data[name].values for name in chosen.inputs}}
     scales = {name: entry.span for name, entry in chosen.states.items()}
     scales |= {name: float(np.max(np.abs(data[name].values))) for name in chosen.outputs}
-    ranges = {name: entry.range for name, entry in {**chosen.states, **chosen.inputs}.items()}
+    entries = {**chosen.states, **chosen.inputs}
+    alike = [(one, other) for one, other in combinations(entries, 2) if entries[one].unit == entries[other].unit]
+
+    def learned(targets: Mapping[str, Array]) -> FittedEach:
+        return fit_each(
+            fields, targets, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=kinds,
+            ranges={name: entry.range for name, entry in entries.items()}, alike=alike,
+        )  # fmt: skip
+
     found: list[_Candidate] = []
     for name, plain in physics.items():
         rest = {key: data[key].values - ours for key, ours in stepped(plain, data).items() if key in scales}
         rms = {key: float(np.sqrt(np.mean(values**2))) / scales[key] for key, values in rest.items()}
         found.append(_Candidate(name, rms, partial(plain.with_, policy=plain.policy)))
-        learnable = {key: rest[key] for key in rest if key in chosen.states or key == ENERGY}
-        fitted = fit(fields, learnable, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=kinds, ranges=ranges)
+        fitted = learned({key: rest[key] for key in rest if key in chosen.states or key == ENERGY})
         found.append(
             _Candidate(
                 f"{name} + learned remainder ({fitted.law.kind})",
-                {**{key: rms[key] for key in rms if key not in learnable}, **fitted.held},
+                {**rms, **fitted.held},
                 partial(plain.with_, learned=fitted.law),
+                fitted.errors,
             )
         )
     reading = read_law(chosen, data, scales, seed=seed)
     targets = {name: data[name].values - w for name, w in before.items()}
     spare = reading.law.targets if reading is not None else ()
     targets |= {name: data[name].values for name in chosen.outputs if name not in spare}
-    lost: FitError | None = None
-    for kind in kinds:
-        try:
-            own = fit(fields, targets, scales=scales, rng=np.random.default_rng([seed, 6]), kinds=[kind], ranges=ranges)
-        except FitError as error:  # the others are compared without it, and the notes name those that were
-            lost = error
-            continue
-        if own.law.kind == kind:
-            law = None if reading is None else reading.law
-            errors = {**own.held, **({} if reading is None else reading.held)}
-            found.append(
-                _Candidate(f"learned ({kind})", errors, partial(Surrogate, chosen, learned=own.law, reading=law))
-            )
-    if lost is not None and not found:
-        raise lost
-    return found
+    try:
+        fitted = learned(targets)
+    except FitError:
+        if not found:
+            raise
+        return found
+    errors = {**fitted.held, **({} if reading is None else reading.held)}
+    law = None if reading is None else reading.law
+    make = partial(Surrogate, chosen, learned=fitted.law, reading=law)
+    return [*found, _Candidate(f"learned ({fitted.law.kind})", errors, make, fitted.errors, physical=False)]
 
 
 def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], *, seed: int) -> Fitted | None:
@@ -266,7 +303,7 @@ def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], 
     def fitted(names: Sequence[str]) -> Fitted:
         wanted = {name: data[name].values for name in names}
         rng = np.random.default_rng([seed, 6])
-        return fit(after, wanted, scales=scales, rng=rng, kinds=QUICK, ranges=ranges)
+        return fit(after, wanted, scales=scales, rng=rng, kinds=READING, ranges=ranges)
 
     good = [name for name in chosen.outputs if fitted([name]).held[name] <= READING_ERROR]
     return fitted(good) if good else None

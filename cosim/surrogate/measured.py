@@ -1,4 +1,8 @@
-"""Where a surrogate's domain goes beyond what its parameter set was measured at.
+"""Where a surrogate goes beyond what its parameter set was measured at.
+
+Thresholds decide whether an event does anything at all. A fit of equal pulses, for one, cannot tell them, so that its
+set has those of another device: a certificate against that set's own equations then says nothing of them, and
+`undecided_thresholds` names them.
 
 A fitted set keeps the range of what was applied in its provenance (`cosim.fitting.provenance.measured_range`):
 ``measured_amplitude = "-1 V .. 1 V"``. Beyond it the device's law was extrapolated, whatever a certificate says of the
@@ -10,12 +14,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cosim import units
+from cosim.devices.maps import EventMap
+from cosim.devices.pulse import PulseShape
+from cosim.devices.registry import device as find_device
 from cosim.errors import UnitError
+from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Domain
 
 # A domain that reaches further by no more than this part of the measured range does not exceed it (our choice).
 SLACK = 0.01
+NUDGE = 0.01  # of a parameter, by which it is seen whether it moves a threshold
 _UNITS = {"amplitude": "V", "width": "s"}
+
+
+def undecided_thresholds(chosen: ParameterSet, event_map: EventMap, *, shape: PulseShape | None) -> dict[str, str]:
+    """The parameters of ``chosen`` that set thresholds of the map's inputs and are not from its data, in words."""
+    own = chosen.for_device(event_map.device.name)
+    thresholds = {name: entry.still for name, entry in event_map.inputs.items() if entry.still[0] < entry.still[1]}
+    if not thresholds:
+        return {}
+    found = {}
+    for name, (value, unit, source) in own.not_from_data().items():
+        maps = find_device(own.device).maps(own.resolved(**{name: value * (1.0 + NUDGE)}), shape=shape)
+        if any(maps[event_map.name].inputs[key].still != still for key, still in thresholds.items()):
+            found[name] = f"{units.show(value, '' if unit == '1' else unit)} ({source})"
+    return found
 
 
 def beyond_measured(domain: Domain, provenance: Mapping[str, str]) -> str:

@@ -22,8 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
-from cosim.devices.registry import device as find_device
-from cosim.devices.registry import devices
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import (
@@ -38,7 +36,6 @@ from cosim.surrogate.base import (
     require_names,
     widened,
 )
-from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
@@ -47,6 +44,7 @@ from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, learned_range
 from cosim.surrogate.named import require_plain
 from cosim.surrogate.pulse_kernel import PulseKernel
+from cosim.surrogate.subjects import REST_NAME, Subject, subject_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
 SLACK = 1e-9  # of a range: rounding does not leave a domain
 # A surrogate without a certificate takes inputs up to so many times those at which its map is tested (our choice).
 FARTHEST = 5.0
-REST_NAME = "rest"
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,8 @@ class Surrogate:
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
+        compiled: closed pulses as vector instructions, by numba: the same answers to rounding, several times as fast on
+            large arrays, after some seconds of compiling.
         map: the map itself.
         values: the parameters in use: floats, and arrays of instances.
 
@@ -101,11 +100,12 @@ class Surrogate:
     threads: int = field(default=1, compare=False)
     answers: list[xr.Dataset] = field(default_factory=list, compare=False, repr=False)
     dtype: Literal["float64", "float32"] = "float64"
+    compiled: bool = field(default=False, compare=False)
     map: EventMap = field(init=False, repr=False, compare=False)
     values: Values = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "map", self._found_map())
+        object.__setattr__(self, "map", self.subject.event_map(self))
         object.__setattr__(self, "name", self.map.name)
         require_plain(self)
         if self.policy not in POLICIES:
@@ -124,42 +124,26 @@ class Surrogate:
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
+        if self.compiled and self.kernel is None:
+            raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
                 raise InputError(
                     "the certificate is of another surrogate: map, pulse shape, parameters or correction differ",
                     remedy="certify this one",
                 )
-            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self._slack)
+            complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self.slack)
             complain(complaint, kind="parameter", policy=self.policy)
 
-    def _found_map(self) -> EventMap:
-        if not isinstance(self.parameters, CircuitSet):
-            found = find_map(self.parameters, self.name, shape=self.shape)
-        else:
-            found = self.parameters.event_map(self._circuit, self.reading)
-        if self.learned is not None:
-            wanted = {*found.states, *found.outputs} - set(self.reading.targets if self.reading is not None else ())
-            if set(self.learned.fields) - {*found.states, *found.inputs} or set(self.learned.targets) - wanted:
-                raise InputError(f"the learned law has other fields than the map {found.name}")
-            if isinstance(self.parameters, CircuitSet) and set(self.learned.targets) != wanted:
-                raise InputError(f"the learned law lacks {', '.join(sorted(wanted - set(self.learned.targets)))}")
-        elif isinstance(self.parameters, CircuitSet):
-            raise InputError(f"the circuit {self.parameters.name} has no law", remedy="train it: cosim surrogate train")
-        return found
-
-    def _circuit(self, state: Values, inputs: Values, p: Values) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """The learned law of a circuit, as `EventMap.closed`."""
-        assert self.learned is not None
-        found = self.learned({**state, **inputs})
-        after = {name: np.clip(w + found.pop(name), *self.map.bounds(name)) for name, w in state.items()}
-        read = {} if self.reading is None else self.reading(after)
-        return after, {**found, **read}
-
     @property
-    def _slack(self) -> float:
+    def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
         return max(SLACK, 4.0 * float(np.finfo(self.dtype).eps))
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What it is of."""
+        return subject_of(self.parameters)
 
     @property
     def device(self) -> str:
@@ -169,21 +153,19 @@ class Surrogate:
     @cached_property
     def kernel(self) -> PulseKernel | None:
         """What evaluates a closed pulse; None: the map itself does."""
-        pulse = self.map.pulse
-        if pulse is None or self.learned is not None:
+        pulse, rest = self.map.pulse, self.learned
+        law = rest if self.compiled and self.correction is None and isinstance(rest, Law) and rest.traceable else None
+        if pulse is None or law is not rest:
             return None
         negative, positive = (float(np.min(v, initial=np.inf)) for v in pulse.cell.thresholds(self.values))
         names = (next(iter(self.map.states)), next(iter(self.map.inputs)))
         own = tuple(sorted(self.instances))
-        return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive))
+        return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive), self.compiled, law)
 
     @cached_property
     def rest_map(self) -> EventMap | None:
         """What happens between events; None: there is no device, it has no such map, or it is this surrogate's own."""
-        if isinstance(self.parameters, CircuitSet):
-            return None
-        maps = find_device(self.device).maps(self.parameters.resolved())
-        return None if self.name == REST_NAME else maps.get(REST_NAME)
+        return self.subject.rest_map(self)
 
     def with_(self, **changes: Any) -> Self:
         """A copy with other ``dtype``, ``policy``, ``instances``, ...
@@ -290,7 +272,7 @@ class Surrogate:
         if self.certificate is not None:
             tested = all(f"{name}{REST}" in self.certificate.errors for name in x)
             longest = (0.0, rest.inputs["duration"].range[1] if tested else 0.0)
-            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self._slack)
+            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self.slack)
             complain(complaint, kind="rest", policy=self.policy)
         for name, values in x.items():
             bounds = rest.bounds(name)
@@ -368,7 +350,7 @@ class Surrogate:
             )
             after, outputs = {self.kernel.state: w}, found or {}
         else:
-            after, outputs = self._whole(x, u, shape)
+            after, outputs = self.whole(x, u, shape)
             for part in (after, outputs):
                 for name in part.keys() & ready.keys():
                     ready[name][...] = part[name]
@@ -393,10 +375,10 @@ class Surrogate:
                 )
         return dict(out)
 
-    def _whole(
+    def whole(
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """By the map itself, with the correction."""
+        """One event by the map itself, with the correction; the domain is not looked at."""
         before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
         inputs = Values({name: np.broadcast_to(values, shape) for name, values in u.items()})
         after, outputs = self.corrected(before, inputs, *self.map(before, inputs, self.values), self.values)
@@ -411,7 +393,7 @@ class Surrogate:
         """What the map gives, with the correction or a device's learned remainder: of arrays, or, without a remainder,
         of recording operands (`cosim.emit.expr`).
         """
-        remainder = None if isinstance(self.parameters, CircuitSet) else self.learned
+        remainder = self.subject.remainder(self)
         if self.correction is None and remainder is None:
             return after, outputs
         fields, held, spent = {**state, **inputs}, dict(after), outputs.get(ENERGY)
@@ -468,14 +450,14 @@ class Surrogate:
                 x,
                 allowed,
                 unit=unit,
-                slack=self._slack,
+                slack=self.slack,
                 known="the certified " if self.certificate is not None else "",
                 why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
                 if self.certificate is None and not of_state and self.learned is None
                 else "",
             )
             if complaint is not None:
-                low, high = widened(allowed, self._slack)
+                low, high = widened(allowed, self.slack)
                 found.append((complaint, "state" if of_state else "input"))
                 bad = bad | ~((x >= low) & (x <= high))
         if not found:
@@ -484,16 +466,3 @@ class Surrogate:
             return bad
         complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None
-
-
-def find_map(parameters: ParameterSet, name: str = "", *, shape: PulseShape | None = None) -> EventMap:
-    """A map of a set's device; "" is its usual one. Raises `InputError` for a device without states."""
-    maps = find_device(parameters.device).maps(parameters.resolved(), shape=shape)
-    if not maps:
-        known = ", ".join(key for key, entry in devices().items() if entry.states)
-        raise InputError(
-            f"{parameters.device} has no event map, because it has no state", remedy=f"take one of {known}"
-        )
-    if name and name not in maps:
-        raise UnknownName(f"map of {parameters.device}", name, maps)
-    return maps[name] if name else next(iter(maps.values()))

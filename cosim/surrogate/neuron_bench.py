@@ -26,11 +26,12 @@ from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
-from cosim.surrogate.certify import TENTHS, Tell, covered_range, growth
+from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, fit_neuron, matched, run_neurons, spikes_of
+from cosim.surrogate.trains import TENTHS, covered_range
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})

@@ -7,7 +7,7 @@ events that neither has seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +20,12 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.errors import DataError, FitError, InputError, Where
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Range
-from cosim.surrogate.certify import LONG, HeldOutEvents, RandomTrains, Tell, certify, stepped
+from cosim.surrogate.certify import HeldOutEvents, Tell, certify, stepped
 from cosim.surrogate.correction import Correction, orders
 from cosim.surrogate.files import read_npz, write_npz
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
+from cosim.surrogate.trains import LONG, RandomTrains
 
 DEGREES = (0, 1, 2, 3)
 # A correction has to lower the held-out rms error to this share, or it is dropped.
@@ -49,12 +50,12 @@ def collect(
         Over ``event``: ``<state>_before``, each input, and each state and output of the reference.
     """
     trains = RandomTrains(surrogate.map, np.random.default_rng([seed, 0]), count=pulses, longest=LONG, ranges=ranges)
-    parts = []
-    for number in range(len(trains.sizes)):
+    parts: list[xr.Dataset] = []
+    while (number := len(parts)) < len(trains.sizes):
         if tell is not None:
             tell(sum(trains.sizes[:number]), pulses)
         events = trains.events(number)
-        parts.append(trains.joined(events, reference.respond(surrogate.parameters, surrogate.map, events)))
+        parts.append(trains.joined(number, events, reference.respond(surrogate.parameters, surrogate.map, events)))
     return xr.concat(parts, EVENT)
 
 
@@ -195,6 +196,7 @@ def train(
     spread: Mapping[str, float] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     rollouts: int = 0,
+    assume: Collection[str] = (),
     notes: tuple[str, ...] = (),
     tell: Tell | None = None,
 ) -> tuple[Surrogate, HeldOutEvents]:
@@ -204,7 +206,7 @@ def train(
         surrogate: which map, with which pulse shape; a parameter set takes its device's usual one.
         reference: what it is certified against.
         samples: of the reference, as from `collect`: a correction is fitted where it pays (`correct`).
-        seed, pulses, ranges, spread, limits, rollouts, notes, tell: as in `certify`.
+        seed, pulses, ranges, spread, limits, rollouts, assume, notes, tell: as in `certify`.
 
     >>> from cosim.surrogate.references import Equations
     >>> cell, held_out = cosim.train(cosim.ParameterSet.load("tio2"), Equations(), pulses=100)
@@ -223,5 +225,5 @@ def train(
         notes = (sentence, *notes)
     return certify(
         made, reference, seed=seed, pulses=pulses, ranges=ranges, spread=spread, limits=limits, rollouts=rollouts,
-        notes=notes, tell=tell,
+        assume=assume, notes=notes, tell=tell,
     )  # fmt: skip

@@ -22,12 +22,13 @@ from cosim.surrogate import files, pulse_kernel
 from cosim.surrogate.active import FIRST_EVENTS, Budget, learn_actively
 from cosim.surrogate.base import Certificate, kind_of, read_limits
 from cosim.surrogate.bench_reference import BenchReference
-from cosim.surrogate.certify import certify, random_inputs
+from cosim.surrogate.certify import certify
 from cosim.surrogate.conformal import LEVELS, Band, half_width, width_after
 from cosim.surrogate.density import covered_share, drawn_share, near_enough
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Equations
 from cosim.surrogate.train import load_samples, save_samples, train
+from cosim.surrogate.trains import random_inputs
 
 TIO2 = ParameterSet.load("tio2")
 CELL = Surrogate(TIO2)

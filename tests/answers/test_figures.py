@@ -1,15 +1,20 @@
 """Figures of benches: what an axis shows, and what it must not make of an engine's rounding."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray
+from matplotlib.axes import Axes
 
 from cosim.bench.testbench import Testbench
-from cosim.report import panels
+from cosim.report import panels, style
 from cosim.report.bench_figures import bench_figure
+from cosim.report.network_figures import plot_activity
 from cosim.report.style import spans_decades
+from cosim.report.surrogate_figures import plot_free_run
 
 
 def vectors(**columns: np.ndarray) -> xarray.Dataset:
@@ -83,3 +88,24 @@ def test_one_scale_holds_every_run_of_a_panel(tmp_path: Path) -> None:
     assert panel.get_title(loc="left") == "v(b) (V)"
     assert max(float(np.max(line.get_ydata())) for line in panel.lines) == pytest.approx(5.0)
     assert max(panel.lines[0].get_ydata()) == pytest.approx(0.5e-3)
+
+
+def one_batch() -> SimpleNamespace:
+    """A run that learned a single batch."""
+    seed = SimpleNamespace(seed=0, values=SimpleNamespace(spikes_per_image=[12.0]))
+    return SimpleNamespace(seeds=[seed], system=SimpleNamespace(batches=[100]))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plot_activity(one_batch()),  # type: ignore[arg-type]
+        lambda: plot_free_run(SimpleNamespace(free=(np.array([[0.4], [0.5]]),), states=["w"])),  # type: ignore[arg-type]
+    ],
+)
+def test_a_line_of_one_point_is_seen(draw: Callable[[], Axes], tmp_path: Path) -> None:
+    ax = draw()
+    style.save(ax, tmp_path / "a.png")
+    shown = [line for line in ax.lines if np.size(line.get_xdata()) == 1]
+    assert shown
+    assert all(line.get_marker() == "o" for line in shown)

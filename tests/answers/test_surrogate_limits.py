@@ -14,8 +14,9 @@ import xarray as xr
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import EventMap, Field
-from cosim.errors import DomainError, FitError, InputError
-from cosim.parameters import ParameterSet
+from cosim.errors import DomainError, FitError, InputError, UnknownName
+from cosim.parameters import ParameterSet, Quantity
+from cosim.surrogate.base import Certificate
 from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import Band
@@ -24,6 +25,7 @@ from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, neuron_limits
 from cosim.surrogate.recheck import broken_intervals, fresh_events
+from cosim.surrogate.references import Equations
 
 
 def learned_circuit() -> Surrogate:
@@ -74,6 +76,66 @@ class Equation:
             x = Values({"w": np.clip(after["w"] + shift, 0.0, 1.0)})
             rows.append({**x, **outputs})
         return xr.Dataset({name: ("event", [float(row[name]) for row in rows]) for name in rows[0]})
+
+
+class Drifting:
+    """The circuit of `learned_circuit` without bounds: trains leave the range that its bench gives."""
+
+    engine, independent, device = "equation", True, None
+    tolerances: ClassVar[Mapping[str, float]] = {}
+    netlist, subject = Equation.netlist, Equation.subject
+
+    def respond(self, parameters: ParameterSet, event_map: EventMap, events: xr.Dataset) -> xr.Dataset:
+        return xr.Dataset({"w": ("event", float(events["w_before"]) + 0.1 * np.cumsum(events["v"].values))})
+
+
+def test_events_that_begin_outside_the_range_are_no_evidence() -> None:
+    made, held = certify(learned_circuit(), Drifting(), pulses=200, limits={"w": 0.2})
+    assert held.events.sizes["event"] == 200
+    assert np.allclose(held["w"] - held["w_before"], 0.1 * held["v"], atol=1e-12)
+    assert made.certificate is not None
+    (said,) = [note for note in made.certificate.notes if " left " in note]
+    assert said.startswith("w left 0 to 1, and the ")
+    # what ends outside is an error: the surrogate holds the state
+    inside = (held["w"] >= 0.0) & (held["w"] <= 1.0)
+    error = np.abs(held["w_surrogate"] - held["w"])
+    assert error[inside].max() < 1e-9 < error[~inside].max()
+
+
+def ramp(source: str) -> ParameterSet:
+    """The set of a fit that did not see the thresholds, whose values have this source."""
+    known = ParameterSet.load("tio2")
+    held = {name: Quantity(known.values[name].value, None, source) for name in ("theta_p", "theta_n", "alpha_p")}
+    return ParameterSet(known.device, "ramp", MappingProxyType({**known.values, **held}))
+
+
+def test_thresholds_that_nothing_measured_fail_unless_somebody_answers_for_them() -> None:
+    cell = Surrogate(ramp("not fitted; arXiv 2510.25787"))
+    found = certify(cell, Equations(), pulses=60)[0].certificate
+    assert found is not None
+    (said,) = found.broken
+    assert said == (
+        "not verified: thresholds theta_p = 1.432 V (not fitted; arXiv 2510.25787), "
+        "theta_n = 1.564 V (not fitted; arXiv 2510.25787)"
+    )
+    half = certify(cell, Equations(), pulses=60, assume=["theta_p"])[0].certificate
+    assert half is not None
+    assert list(half.unverified) == ["theta_n"]
+    whole = certify(cell, Equations(), pulses=60, assume=["theta_p", "theta_n"])[0].certificate
+    assert whole is not None
+    assert not whole.broken
+    assert "assumed     theta_p = 1.432 V" in "\n".join(whole.lines())
+    assert Certificate.from_dict(whole.to_dict()) == whole
+    # values that are somebody's, and a reference that is another device
+    assert not certify(Surrogate(ramp("our datasheet")), Equations(), pulses=60)[0].certificate.broken  # type: ignore[union-attr]
+    other = certify(cell, Equations(device=ParameterSet.load("tio2")), pulses=60)[0].certificate
+    assert other is not None
+    assert not other.unverified
+    with pytest.raises(UnknownName, match="theta_x"):
+        certify(cell, Equations(), pulses=60, assume=["theta_x"])
+    # a device whose parameters are another's defaults
+    lacking = Surrogate(ParameterSet("threshold_memristor", "bare", MappingProxyType({})))
+    assert list(certify(lacking, Equations(), pulses=60)[0].certificate.unverified) == ["theta_p", "theta_n"]  # type: ignore[union-attr]
 
 
 def test_with_a_spread_each_instance_counts_once_in_the_intervals() -> None:

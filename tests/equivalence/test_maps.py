@@ -14,10 +14,11 @@ from cosim.emit.numba_sweep import sweep_sources
 from cosim.errors import DomainError, EmitError, InputError, UnknownName
 from cosim.parameters import ParameterSet, shipped_sets
 from cosim.surrogate import files
-from cosim.surrogate.certify import certify, random_events
+from cosim.surrogate.certify import certify
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Circuit, Equations
 from cosim.surrogate.train import collect, correct
+from cosim.surrogate.trains import random_events
 
 SETS: dict[str, ParameterSet] = {}
 for (_device, _name), _set in shipped_sets().items():

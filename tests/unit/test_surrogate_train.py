@@ -11,16 +11,10 @@ from cosim.devices.maps import EventMap
 from cosim.errors import DataError, DomainError, FitError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Certificate
-from cosim.surrogate.certify import (
-    LEAST_TESTED,
-    certify,
-    covered_range,
-    growth,
-    random_events,
-    seconds_per_event,
-)
+from cosim.surrogate.certify import certify, growth, seconds_per_event
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.train import collect, correct, load_samples, sample_columns, train
+from cosim.surrogate.trains import LEAST_TESTED, covered_range, random_events
 
 TIO2 = ParameterSet.load("tio2")
 BARE = Surrogate(TIO2)
