@@ -67,7 +67,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{("nest", name): "the map pulse of " for name in (_TIO2, _HFO2, _VTEAM, _REST)},
     ("nest", _SLOW): "0.3 of a spike's step of slow relaxes with a second time constant",
 }
-EVENTS = 40
+EVENTS = 20
 # The oldest numpy that has wheels for cosim's Python, and is another than the tests': the loader is for both.
 OLDER = {"numpy": ("numpy<2",)}
 INSTALL = 1800.0  # s
