@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
+    from cosim.network.rate_images import DigitTask, RateImages
     from cosim.network.run import System, run_network
+    from cosim.network.systems.stc import StcSystem
+    from cosim.network.systems.stc_settings import StcSettings, stc_preset
     from cosim.network.systems.vdsp import VdspSystem
     from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
     from cosim.network.wires import WiredSolution, Wires, cell_current, effective_conductance, solve_wired
@@ -63,6 +66,7 @@ _WHERE = {
     "Curve": "cosim.data.recording",
     "Deck": "cosim.engines.simulator",
     "DeviceModel": "cosim.devices.base",
+    "DigitTask": "cosim.network.rate_images",
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
@@ -77,11 +81,14 @@ _WHERE = {
     "Port": "cosim.devices.base",
     "Processes": "cosim.campaign.executors",
     "Quantity": "cosim.parameters",
+    "RateImages": "cosim.network.rate_images",
     "Recording": "cosim.data.recording",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",
     "BenchReference": "cosim.surrogate.bench_reference",
     "State": "cosim.devices.base",
+    "StcSettings": "cosim.network.systems.stc_settings",
+    "StcSystem": "cosim.network.systems.stc",
     "Surrogate": "cosim.surrogate.model",
     "System": "cosim.network.run",
     "Testbench": "cosim.bench.testbench",
@@ -111,6 +118,7 @@ _WHERE = {
     "run_network": "cosim.network.run",
     "save_surrogate": "cosim.surrogate.files:save",
     "solve_wired": "cosim.network.wires",
+    "stc_preset": "cosim.network.systems.stc_settings",
     "train": "cosim.surrogate.train",
     "validate_all": "cosim.bench.validate",
     "validate_bench": "cosim.bench.validate",
@@ -125,6 +133,7 @@ __all__ = [
     "Curve",
     "Deck",
     "DeviceModel",
+    "DigitTask",
     "Event",
     "FitRecipe",
     "FitResult",
@@ -139,10 +148,13 @@ __all__ = [
     "Port",
     "Processes",
     "Quantity",
+    "RateImages",
     "Recording",
     "Result",
     "Simulator",
     "State",
+    "StcSettings",
+    "StcSystem",
     "Surrogate",
     "System",
     "Testbench",
@@ -172,6 +184,7 @@ __all__ = [
     "run_network",
     "save_surrogate",
     "solve_wired",
+    "stc_preset",
     "train",
     "validate_all",
     "validate_bench",

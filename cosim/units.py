@@ -86,9 +86,9 @@ def dimension(unit: str) -> tuple[float, dict[str, int]]:
                     f"{unit!r} is a prefix without a unit",
                     remedy=f"write what it counts, e.g. {name}Ohm, or a plain number",
                 )
-            raise UnitError(
-                f"{unit!r} is not a unit", remedy=_NOT_SCALES.get(name, "write e.g. V, uS, kOhm, ns, 1/V, K/W")
-            )
+            meant = near(name)
+            usual = f"did you mean {meant}?" if meant else "write e.g. V, uS, kOhm, ns, 1/V, K/W"
+            raise UnitError(f"{unit!r} is not a unit", remedy=_NOT_SCALES.get(name, usual))
         power = sign * (int(power_text) if power_text else 1)
         try:
             scale *= atom[0] ** power
@@ -171,6 +171,16 @@ def is_unit(text: str) -> bool:
     except UnitError:
         return False
     return True
+
+
+def near(text: str) -> str:
+    """The unit that ``text``, which is not one, is likely to mean: in other letters ("ma"), or "A" of "XA"; ""."""
+    if not 1 < len(text) <= 5:
+        return ""
+    simple = [unit for unit in _UNITS if unit not in _UNPREFIXED]
+    spelt = (prefix + unit for unit in simple for prefix in PREFIXES if prefix != "K")
+    same = next((one for one in spelt if one.casefold() == text.casefold()), "")
+    return same or (text[1:] if text[1:] in simple else "")
 
 
 def si_unit(unit: str) -> str:

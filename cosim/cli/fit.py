@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 from cosim.cli.paths import figure_file, require_file
 
 if TYPE_CHECKING:
+    from cosim.data.parts import Part
     from cosim.fitting.auto import Taken
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.recipe import FitRecipe
@@ -177,7 +179,7 @@ class _Job:
         """A result: show it, write its files."""
         from cosim.cli.fit_results import print_result
         from cosim.cli.output import advise
-        from cosim.fitting.write import lawful, write
+        from cosim.fitting.write import condition, lawful, write
 
         if self.posterior and result.verdict.useful:
             from cosim.fitting.posterior import posterior
@@ -198,6 +200,8 @@ class _Job:
             left = f"; {path} is of an earlier fit" if path.is_file() else ""
             advise([f"{result.recipe.name}: no parameter set is written: {why}{way}{left}"])
             self.failed = self.failed or not answer
+        elif said := condition(result):
+            advise([f"{result.recipe.name}: the set is written, and {said}"])
         self.say(written)
 
     def say(self, written: Sequence[Path]) -> None:
@@ -358,26 +362,70 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     parts = [part for file in _files(given) for part in recognise(file, sweep_rate=rate)]
     fits = sum(part.curve is not None for part in parts)
     job.begin(fits if fits else 1, folder=True)
+    beside: dict[Path, Path] = {}
     with job.kept(), bars() as shown:
         task = shown.add_task("files", total=len(parts))
         for part in parts:
             taken = fit_part(part, tell=lambda what, name=part.name: shown.update(task, description=f"{name}: {what}"))  # type: ignore[misc]
             shown.advance(task)
+            if taken.result is not None:
+                numbered = replace(taken.result, recipe=_numbered(taken.result.recipe, job))
+                taken = replace(taken, result=numbered)
             job.taken.append(taken)
             if not job.as_json:
                 print_taken(taken)
             if taken.result is not None:
-                job.add(taken.result)
-                if job.output is not None:
-                    from cosim.fitting.write import write_recipe, write_rows
+                _keep(job, taken.result, taken.part, beside)
+    if alike := _alike(job.taken):
+        from cosim.cli.output import advise
 
-                    folder = job.output if job.into_folder else job.output.parent
-                    name, cut = taken.result.recipe.name, not taken.part.columns
-                    measured = write_rows(taken.result, folder / f"{name}_rows.csv") if cut else part.path
-                    file = folder / f"{name}_recipe.toml"
-                    job.say([*([measured] if cut else []), write_recipe(taken.result, file, data=measured, cut=cut)])
+        advise(alike)
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
+
+
+def _alike(taken: Sequence[Taken]) -> list[str]:
+    """A sentence for each device that was found in several recordings of one kind: they were fitted apart."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in taken:
+        if one.result is not None and one.result.recipe.device:
+            names.setdefault((one.result.recipe.device, one.part.shape), []).append(one.part.name)
+    return [
+        f"{len(found)} recordings of kind {shape!r} were fitted one by one ({', '.join(found)}), because no file says "
+        f"that they are of one {device}; if they are: cosim fit RECIPE {' '.join(found)} --together"
+        for (device, shape), found in names.items()
+        if len(found) > 1
+    ]
+
+
+def _numbered(recipe: FitRecipe, job: _Job) -> FitRecipe:
+    """The recipe, with a number behind its name where another file of that name was fitted before."""
+    taken = {result.recipe.name for result in job.results}
+    free = (f"{recipe.name}_{k}" if k > 1 else recipe.name for k in itertools.count(1))
+    return recipe.model_copy(update={"name": next(name for name in free if name not in taken)})
+
+
+def _keep(job: _Job, result: FitResult, part: Part, beside: dict[Path, Path]) -> None:
+    """Show a result and write its files; ``beside``: the copy of each file that lies outside the folder, so far.
+
+    A recipe may read its own folder and no other that it was not allowed: what it needs lies there.
+    """
+    from cosim.fitting.write import copy_beside, write_recipe, write_rows
+
+    job.add(result)
+    if job.output is None:
+        return
+    folder = job.output if job.into_folder else job.output.parent
+    name, cut, made = result.recipe.name, not part.columns, []
+    if cut:
+        measured = write_rows(result, folder / f"{name}_rows.csv")
+        made.append(measured)
+    else:
+        measured = beside.get(part.path) or copy_beside(part.path, folder / f"{name}_data{part.path.suffix}")
+        if part.path not in beside and measured != part.path:
+            made.append(measured)
+        beside[part.path] = measured
+    job.say([*made, write_recipe(result, folder / f"{name}_recipe.toml", data=measured, cut=cut)])
 
 
 def _files(given: Sequence[str]) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cosim import units
 from cosim.cli.paths import require_file
@@ -19,19 +20,38 @@ if TYPE_CHECKING:
     from cosim.network.run import Progress, System
     from cosim.surrogate.model import Surrogate
 
-SYSTEMS = {"vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)"}
+SYSTEMS = {
+    "vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)",
+    "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
+}
+
+
+class _Systems(TyperGroup):
+    """Says which systems there are where another is asked for."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownName("network", args[0], SYSTEMS)
+        return super().resolve_command(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_stc import run_stc
+
     group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
     group.callback()(lambda: None)
-    group.command("run")(run)
+    runs = typer.Typer(
+        name="run", cls=_Systems, no_args_is_help=True,
+        help="Train a network, choose its read-out on training images, test it; Ctrl-C leaves a state to go on from.",
+    )  # fmt: skip
+    runs.command("vdsp", short_help=SYSTEMS["vdsp"])(run)
+    runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
+    group.add_typer(runs)
     app.add_typer(group)
 
 
 def run(
-    system: Annotated[str, typer.Argument(help="vdsp: " + SYSTEMS["vdsp"])],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
     data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
     parameters: Annotated[
@@ -88,9 +108,7 @@ def run(
     """Train a network, choose its read-out on training images, and test it; Ctrl-C leaves a state to go on from."""
     from cosim.cli.output import working
 
-    if system not in SYSTEMS:
-        raise UnknownName("network", system, SYSTEMS)
-    numbers = _seeds(seeds)
+    numbers = read_seeds(seeds)
     from cosim.surrogate.train import save_samples
 
     with working(f"loading {data}"):
@@ -167,11 +185,13 @@ def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: b
     print(f"results     {output / 'result.json'}")
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as they are typed: 0,1,2 or 0:20."""
     try:
-        found = tuple(int(part) for part in text.split(","))
+        first, colon, end = text.partition(":")
+        found = tuple(range(int(first), int(end))) if colon else tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--seeds {text!r} has to be whole numbers", remedy="write e.g. 0,1,2") from None
+        raise InputError(f"--seeds {text!r} has to be whole numbers", remedy="write e.g. 0,1,2 or 0:20") from None
     if any(seed < 0 for seed in found):
         raise InputError(f"--seeds {text!r} holds a negative number", remedy="write e.g. 0,1,2")
     return found

@@ -115,7 +115,7 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
             "value", "", "at", drawn=("at", "place"), quantity="value",
             further=("V", "A", "S", "K", "s", "1"),
         ),
-        # Described by laws that belong to no device (`cosim.fitting.laws`).
+        # Described by laws that belong to no device (`cosim.fitting.laws`); pairs of pulses by a device as well.
         "relaxation": CurveKind(
             {"time": ("s",), "read": ("S", "1", "K", "V", "A")}, "read", "", "time",
             drawn=("time", "time (s)"), quantity="read",
@@ -125,7 +125,7 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
             drawn=("cycle", "cycle"), quantity="read",
         ),
         "paired pulses": CurveKind(
-            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "", "interval",
+            {"interval": ("s",), "ratio": ("1", "S", "A", "V")}, "ratio", "pulse_ratio:RatioForward", "interval",
             drawn=("interval", "interval (s)"), quantity="ratio of the second response to the first",
         ),
         "stdp window": CurveKind(

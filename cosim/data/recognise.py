@@ -64,6 +64,9 @@ def _parts(sheet: Sheet) -> list[Part]:
         if found:
             record = {} if sheet.record is None else {"record": sheet.record}
             return [replace(_checked(part, sheet), data={**part.data, **record}) for part in found]
+    if sheet.misread:
+        notes = tuple(note for note in sheet.notes if note not in sheet.misread)
+        return [no(replace(sheet, notes=notes), "not recognised", " ".join(sheet.misread))]
     without = [column.title for column in sheet.columns if not column.unit]
     said = ", ".join(f"{c.title} ({c.unit or 'no unit'})" for c in sheet.columns[:8])
     remedy = "write a recipe (docs/recipes.md)"

@@ -15,7 +15,7 @@ from cosim import units
 from cosim.data.readers import fingerprint
 from cosim.data.readers.cells import COMMENT, is_number, lines_of, read_text
 from cosim.data.readers.formats import read_file
-from cosim.data.readers.tables import NumberTable, Table, in_title
+from cosim.data.readers.tables import NumberTable, Table, in_title, misspelt, unknown_unit
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import CONDITIONS
 from cosim.devices.base import Array
@@ -68,7 +68,10 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table of a file as columns, with its preamble's settings (SI); its ``record`` where there are several."""
+    """One table of a file as columns, with its preamble's settings (SI); its ``record`` where there are several.
+
+    ``misread``: a sentence for each column whose title states a unit that is unknown.
+    """
 
     name: str
     path: Path
@@ -81,6 +84,7 @@ class Sheet:
     limits: Mapping[str, float] = field(default_factory=dict)
     record: int | None = None
     sweep_rate: float | None = None
+    misread: tuple[str, ...] = ()
 
     def of(self, unit: str) -> list[Column]:
         """The columns in a unit (SI)."""
@@ -153,6 +157,7 @@ def sheets_of(file: Path) -> list[Sheet]:
 
 def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
     columns, words = [], []
+    misread: list[str] = []
     notes = [*([f"read as {table.format}"] if table.format else []), *table.notes]
     for index in range(table.width):
         title = in_title(table.header[index])[0] if index < len(table.header) else ""
@@ -176,11 +181,17 @@ def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
             scale, si = units.dimension(unit)[0], units.si_unit(unit)
         except UnitError:
             scale, si = 1.0, ""
+        if not unit and (wrong := misspelt(table.header[index] if index < len(table.header) else "")):
+            said = unknown_unit(wrong, index, table.header[index])
+            misread.append(f"{said}: did you mean {units.near(wrong)}?")
         columns.append(Column(title or f"column {index + 1}", si if unit else "", values * scale, index + 1))
     if words:
         notes.append(f"columns of text are not used: {', '.join(words)}")
     total, head = len(table.rows), table.header_line
-    return Sheet(name, table.path, tuple(columns), table.lines, total, head, stated, tuple(notes), table.limits)
+    return Sheet(
+        name, table.path, tuple(columns), table.lines, total, head, stated, (*notes, *misread), table.limits,
+        misread=tuple(misread),
+    )  # fmt: skip
 
 
 _SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")

@@ -4,7 +4,7 @@ The methods are our choice. Of a pulse train the reads give range and initial st
 growing amplitude, the reads begin to move. Slopes and non-linearities are not looked for here; the fit tries several.
 
 Of a loop, `slopes` follows the state as far as the voltage shows it, and `speed` is what a drive has to be multiplied
-with to move the state over its range.
+with to move the state over its range; the voltage at which a conductance begins to move is a threshold (`from_loop`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ SIGNIFICANT = 4.0
 TRIM = 0.01
 # Part of the largest squared voltage above which a stretch of a loop shows the state.
 SHOWN = 0.1
+# Part of a state's way on one side of a loop after which it counts as moving, and of the range below which it is noise
+# (our choice).
+MOVED, SMALL_WAY = 0.1, 0.1
 
 
 def threshold(amplitude: Array, change: Array) -> float:
@@ -80,3 +83,35 @@ def speed(t: Array, drive: Array) -> float:
     total = float(np.sum(0.5 * (drive[1:] + drive[:-1]) * np.diff(t)))
     times = 1 + np.count_nonzero(np.diff((drive > 0.0).astype(int)) > 0)
     return float(times / total) if total > 0.0 else 1.0
+
+
+def from_loop(t: Array, v: Array, current: Array, *, event: float) -> dict[str, float]:
+    """Start values for a threshold memristor from a loop; ``t`` s, ``v`` V, ``current`` A (n,), ``event`` s.
+
+    A threshold is the voltage at which the conductance has gone the first `MOVED` of its way on that side. The slope
+    above it is that with which the state goes over its range in the time that was left, of events of this length.
+    """
+    seen, at = slopes(v, current)
+    low, high = (float(q) for q in np.quantile(seen, [0.02, 0.98]))
+    g_max, g_min = high, max(low, 1e-3 * high)
+    if not 0.0 < g_min < g_max:
+        return {}
+    first = (float(np.median(seen[:3])) - g_min) / (g_max - g_min)
+    start = {"g_max": g_max, "ratio": max(g_max / g_min, 1.01), "w0": float(np.clip(first, 0.02, 0.98))}
+    for suffix, sign in (("p", -1.0), ("n", 1.0)):
+        side, driven = sign * at > 0.0, sign * v > 0.0
+        if np.count_nonzero(side) < 2 or not driven.any():
+            continue
+        # A negative voltage raises the conductance.
+        way = -sign * seen[side]
+        whole = float(np.ptp(way))
+        moved = (
+            np.flatnonzero(way - way[0] > MOVED * whole) if whole > SMALL_WAY * (g_max - g_min) else np.zeros(0, int)
+        )
+        top = float(np.max(sign * v))
+        theta = float(sign * at[side][moved[0]]) if moved.size else top  # beyond what was applied, where nothing moves
+        start[f"theta_{suffix}"] = theta = min(theta, top) if moved.size else 1.05 * top
+        beyond = np.maximum(sign * v - theta, 0.0) / event
+        if moved.size and beyond.any():
+            start[f"alpha_{suffix}"] = speed(t, beyond)
+    return start

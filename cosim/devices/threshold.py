@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Operand, Param, State, TwoTerminal, Values
-from cosim.devices.reads import from_pulse_train
+from cosim.devices.reads import from_loop, from_pulse_train
 
 if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
@@ -176,7 +176,10 @@ class ThresholdMemristor(TwoTerminal):
         return apply_pulse(self, p, v=v, w=w, shape=shape, polarity=polarity)
 
     def guess(self, kind: str, columns: Mapping[str, Array], *, rows: NDArray[np.bool_], p: Values) -> dict[str, float]:
-        """Range, initial state and thresholds from the reads of a pulse train."""
+        """Range, initial state and thresholds from the reads of a pulse train, or from a loop in time."""
+        if kind == "loop":
+            t, v, current = (columns[name][rows] for name in ("time", "voltage", "current"))
+            return from_loop(t, v, current, event=float(p.t_event))
         return from_pulse_train(columns["amplitude"], columns["read"], rows) if kind == "pulse train" else {}
 
     def advance_by(self, w: Operand, p: Values, *, up: Operand, down: Operand) -> Operand:

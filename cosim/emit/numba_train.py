@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cosim.devices.base import Array, Operand, Values
+from cosim.emit import numba_filter
 from cosim.emit.derivative import derivatives
 from cosim.emit.expr import Node
 from cosim.emit.numba import compiled
@@ -34,16 +35,24 @@ class Train:
     plain: tuple[Any, Any, Any]
     sloped: tuple[Any, Any, Any]
 
-    def reads(self, v: Array, w: float, q: Array) -> Array:
-        """What is read after each pulse of ``v`` (n,) volts, from the state ``w`` and the parameters (k,); (n,)."""
+    def reads(self, v: Array, w: float, q: Array, corrections: tuple[Array, ...] = ()) -> Array:
+        """What is read after each pulse of ``v`` (n,) volts, from the state ``w`` and the parameters (k,); (n,).
+
+        ``corrections`` are those of the state before each pulse by the read before it, (n,) each: gain, read, side of
+        a limit, deviation of the innovation, width of the state (`cosim.fitting.process`).
+        """
         found = np.empty(v.size)
-        _loops()[0](*self.plain, v, w, q, found)
+        loop = (numba_filter.loops if corrections else _loops)(*self.plain)[0]
+        loop(v, w, q, *corrections, found)
         return found
 
-    def linearised(self, v: Array, w: float, q: Array, *, initial: int) -> tuple[Array, Array]:
+    def linearised(
+        self, v: Array, w: float, q: Array, corrections: tuple[Array, ...] = (), *, initial: int
+    ) -> tuple[Array, Array]:
         """The same with the derivatives by each parameter, that of ``initial`` being ``w``; (n,), (k, n)."""
         found, slopes = np.empty(v.size), np.empty((q.size, v.size))
-        _loops()[1](*self.sloped, v, w, q, initial, found, slopes)
+        loop = (numba_filter.loops if corrections else _loops)(*self.sloped)[1]
+        loop(v, w, q, initial, *corrections, found, slopes)
         return found, slopes
 
 
@@ -84,19 +93,18 @@ def train(
 
 
 @cache
-def _loops() -> tuple[Callable[..., None], Callable[..., None]]:
+def _loops(negative: Any, positive: Any, look: Any) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Without and with derivatives, for functions of the same kind: as arguments numba would look at them each time."""
     numba = optional("numba", extra="fast", needed_by="a compiled train")
 
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def reads(negative: Any, positive: Any, look: Any, v: Array, w: float, q: Array, found: Array) -> None:
+    def reads(v: Array, w: float, q: Array, found: Array) -> None:
         for k in range(v.size):
             w = negative(v[k], w, q) if v[k] < 0.0 else positive(v[k], w, q)
             found[k] = look(v[k], w, q)
 
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def linearised(
-        negative: Any, positive: Any, look: Any, v: Array, w: float, q: Array, initial: int, found: Array, slopes: Array
-    ) -> None:
+    def linearised(v: Array, w: float, q: Array, initial: int, found: Array, slopes: Array) -> None:
         of_state, slope = np.zeros(q.size), np.empty(q.size + 1)
         of_state[initial] = 1.0
         for k in range(v.size):

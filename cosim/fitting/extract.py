@@ -154,6 +154,7 @@ def _extract(
         noise_known=found.noise_known,
         spread=found.spread,
         growing=grown,
+        loose=tuple(loose),
         chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),

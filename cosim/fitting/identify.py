@@ -87,10 +87,15 @@ class Pair:
     alone: tuple[float, float]
     roles: tuple[str, str] = ("", "")
 
+    @property
+    def title(self) -> str:
+        """``a·b^0.98``."""
+        return f"{self.first}·{self.second}^{self.power:.2f}"
+
     def __str__(self) -> str:
         return (
             f"{self.first} and {self.second} cannot be told apart (correlation {self.correlation:+.3f}): "
-            f"{self.first}·{self.second}^{self.power:.2f} is known to {self.known:.1%}, they alone to "
+            f"{self.title} is known to {self.known:.1%}, they alone to "
             f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them"
         )
 

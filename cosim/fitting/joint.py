@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from scipy import stats
@@ -21,6 +22,7 @@ from cosim.errors import FitError, InputError, at
 from cosim.fitting import correlated, outliers, plateau, stepping
 from cosim.fitting.check import check_fit
 from cosim.fitting.correlated import Whitening
+from cosim.fitting.extract import AGAIN
 from cosim.fitting.forward import Rows
 from cosim.fitting.identify import LEVEL, judge
 from cosim.fitting.joint_recipe import JointRecipe, StageSpec
@@ -111,30 +113,35 @@ def _stage(
         )
     start = forward.start()
     start = start.with_(**{name: before[name] for name in start if name in before})
-    found = solve(forward, stage, start, search_on=not before, progress=progress)
-    if not found.check.exact:
-        limits = [
-            one.limit or (plateau.found(one.recording) if one.spec.compliance is None else None) for one in chosen
-        ]
-        if any(new is not one.limit for one, new in zip(chosen, limits, strict=True)):
-            chosen = [replace(one, limit=limit) for one, limit in zip(chosen, limits, strict=True)]
-            forward = JointForward(chosen, specs)
-            found = solve(forward, stage, found.minimum.p, search_on=False, progress=progress)
-    found, left = screened(
-        found,
-        lambda rows: solve(forward, stage, found.minimum.p, search_on=False, progress=progress, kept=rows),
-    )
+    held, spent = {name: value for name, value in before.items() if name not in forward.unknowns}, 0
+    for again in range(AGAIN + 1):
+        found = solve(forward, stage, start, search_on=not before and not again, progress=progress)
+        if not found.check.exact:
+            limits = [
+                one.limit or (plateau.found(one.recording) if one.spec.compliance is None else None) for one in chosen
+            ]
+            if any(new is not one.limit for one, new in zip(chosen, limits, strict=True)):
+                chosen = [replace(one, limit=limit) for one, limit in zip(chosen, limits, strict=True)]
+                forward = JointForward(chosen, specs)
+                found = solve(forward, stage, found.minimum.p, search_on=False, progress=progress)
+        refit = partial(solve, forward, stage, found.minimum.p, search_on=False, progress=progress)
+        found, left = screened(found, lambda rows, refit=refit: refit(kept=rows))  # type: ignore[misc]
+        if not found.minimum.converged:
+            raise FitError(
+                f"no minimum after {found.minimum.evaluations} evaluations ({found.minimum.message.strip()})",
+                remedy="start closer, share or hold a parameter that the observations do not determine, or narrow "
+                "bounds",
+            )
+        result = _judged(stage, found, left, held=sorted(held), profile=profile)
+        spent += result.evaluations
+        if result.verdict.better is None:
+            break
+        start = result.verdict.better.p
+    result = replace(result, evaluations=spent)
     chosen = [
         replace(one, left=left[rows] if left[rows].any() else None, forward=fitted.forward)
         for one, fitted, rows in zip(chosen, found.forward.observations, forward.rows, strict=True)
     ]
-    if not found.minimum.converged:
-        raise FitError(
-            f"no minimum after {found.minimum.evaluations} evaluations ({found.minimum.message.strip()})",
-            remedy="start closer, share or hold a parameter that the observations do not determine, or narrow bounds",
-        )
-    held = {name: value for name, value in before.items() if name not in forward.unknowns}
-    result = _judged(stage, found, left, held=sorted(held), profile=profile)
     by_name = {one.name: one for one in chosen}
     return result, [by_name.get(one.name, one) for one in observations]
 

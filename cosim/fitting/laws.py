@@ -354,7 +354,7 @@ DEVICES_TAKE: Mapping[str, str] = MappingProxyType(
     {
         "relaxation": "a device takes kind = 'events', with what happened before each read: interval, amplitude",
         "endurance": "no device here wears out",
-        "paired pulses": "a device takes kind = 'events', with the read after each pulse: sequence, interval, read",
+        "paired pulses": "any device may have such a ratio; cosim fit ecram_pulse_ratio FILE fits an ECRAM",
         "stdp window": "a device takes kind = 'pulse pairs', with the shape of both pulses: data.pulses",
     }
 )

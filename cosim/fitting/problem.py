@@ -14,10 +14,11 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from cosim.devices.base import Array, Values
 from cosim.errors import FitError
@@ -255,6 +256,7 @@ class Problem:
         logarithmic: bool = True,
         evaluations: int = EVALUATIONS,
         total: int | None = None,
+        nested: bool = False,
         progress: Progress | None = None,
     ) -> Minimum:
         """The minimum of chi-square that a trust region reaches from ``start``, to a relative ``tolerance``.
@@ -262,6 +264,8 @@ class Problem:
         By default that is what the forward model's smoothness allows.
         ``logarithmic`` False searches in the parameters themselves: another path, which may end at another minimum.
         ``evaluations`` of the model are allowed between two changes of what is held at a bound, ``total`` in all.
+        ``nested``: one of the many searches within a fit, which takes lmfit's path without its records: the same
+        numbers, without copies of the parameters and a covariance that nobody reads.
 
         Raises `FitError` where the model gives no finite number at the start.
         """
@@ -275,6 +279,7 @@ class Problem:
                 tolerance=max(tolerance or 0.0, self.forward.tolerance),
                 logarithmic=logarithmic,
                 evaluations=evaluations if total is None else min(evaluations, total - spent),
+                nested=nested,
                 progress=progress,
             )
             p, spent = found.p, spent + found.evaluations
@@ -308,42 +313,50 @@ class Problem:
         return next((bound for bound in ends if abs(value - bound) <= 1e-12 * abs(bound)), None)
 
     def _search(
-        self, start: Values, *, tolerance: float, logarithmic: bool, evaluations: int, progress: Progress | None
+        self,
+        start: Values,
+        *,
+        tolerance: float,
+        logarithmic: bool,
+        evaluations: int,
+        nested: bool,
+        progress: Progress | None,
     ) -> tuple[Minimum, set[str]]:
-        """One run of lmfit; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
+        """One search; it ends where it crosses bounds: the parameters that did are returned, on their bounds."""
         if not self.names:
             return Minimum(start, self.chi_square(start), 1, True, "nothing varies"), set()
         frame = self.coordinates(start, logarithmic=logarithmic)
         low, high = frame.box
         crossed, count, last, found = set[str](), 0, start, np.empty(0)
 
-        def point(current: Values) -> tuple[Array, Values]:
-            z = np.array([current[name] for name in self.names], dtype=float)
-            # numpy's floats: a law that divides by zero gives a point that is not finite instead of an error.
-            return z, start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
+        def place(p: Values) -> Array:
+            return np.array([p[name] for name in self.names], dtype=float)
 
-        def residual(current: Values) -> Array:
+        def point(z: Array) -> Values:
+            # numpy's floats: a law that divides by zero gives a point that is not finite instead of an error.
+            return start.with_(**dict(zip(self.names, frame.x(z), strict=True)))
+
+        def residual(z: Array) -> Array:
             nonlocal count, found
             count += 1
-            z, here = point(current)
             # Where chi-square is all but flat a step may overflow, which no model can evaluate.
-            found = self.residual(here) if np.all(np.isfinite(z)) else np.full(first.size, math.nan)
+            found = self.residual(point(z)) if np.all(np.isfinite(z)) else np.full(first.size, math.nan)
             if progress is not None:
                 progress(count, float(found @ found))
             return found
 
-        def jacobian(current: Values) -> Array:
+        def jacobian(z: Array) -> Array:
             # The optimiser asks for derivatives at its start and where a step was accepted, nowhere else.
             nonlocal last
-            z, last = point(current)
+            last = point(z)
             beyond = (z < low) | (z > high)
             if beyond.any():
                 crossed.update(name for name, out in zip(self.names, beyond, strict=True) if out)
                 raise _Crossed
-            slope = frame.slope(np.array([last[name] for name in self.names], dtype=float))
+            slope = frame.slope(place(last))
             return np.asarray((self.jacobian(last) * slope[:, None]).T)
 
-        begin = frame.z(np.array([start[name] for name in self.names], dtype=float))
+        begin = frame.z(place(start))
         first = self.residual(start)
         if not np.all(np.isfinite(first)):
             raise FitError(
@@ -353,12 +366,21 @@ class Problem:
         converged, message = True, ""
         with warnings.catch_warnings(), np.errstate(all="ignore"), suppress(_Crossed):
             warnings.simplefilter("ignore", RuntimeWarning)
-            ended = minimise(
-                residual, dict(zip(self.names, begin, strict=True)), jacobian=jacobian, evaluations=evaluations,
-                method="least_squares", x_scale="jac", ftol=tolerance, xtol=max(STEP, self.forward.tolerance),
-                gtol=None,
-            )  # fmt: skip
-            converged, message = not ended.aborted and ended.status > 0, str(ended.message)
+            options: dict[str, Any] = {
+                "x_scale": "jac",
+                "ftol": tolerance,
+                "xtol": max(STEP, self.forward.tolerance),
+                "gtol": None,
+            }
+            if nested:
+                ended = least_squares(residual, begin, jac=jacobian, max_nfev=evaluations, **options)
+            else:
+                ended = minimise(
+                    lambda p: residual(place(p)), dict(zip(self.names, begin, strict=True)),
+                    jacobian=lambda p: jacobian(place(p)), evaluations=evaluations, method="least_squares", **options,
+                )  # fmt: skip
+            # lmfit says by itself when it stopped for the number of evaluations, and then gives no status.
+            converged, message = getattr(ended, "status", 0) > 0, str(ended.message)
         last = last.with_(**{name: float(last[name]) for name in self.names})
         return Minimum(last, self.chi_square(last), count, converged, message), crossed
 

@@ -36,6 +36,7 @@ from scipy.special import ndtr
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
+from cosim.emit.numba_filter import variances
 from cosim.fitting import trajectory
 from cosim.fitting.forward import Index, Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
@@ -97,7 +98,7 @@ class FilteredTrain(PulseTrainForward):
         self._before_read = np.concatenate([[0.0], self._read[:-1]])
         self._limit = np.concatenate([[0], self.side[:-1]])
         self._sigma = np.concatenate([[1.0], np.broadcast_to(sigma, rows.shape)[:-1]])
-        self._width = np.broadcast_to(width, rows.shape)
+        self._width = np.array(np.broadcast_to(width, rows.shape), dtype=float)
         # What the variances of its innovations are made of, once it is fitted.
         self._noise: tuple[TrainNoise, Array] | None = None
         # The initial state is known from the first read alone, whose noise is that of the step from there.
@@ -112,6 +113,10 @@ class FilteredTrain(PulseTrainForward):
         """G(1) − G(0) (S); scalar, or (m, 1) with parameters (m, 1)."""
         ends = self._observe(np.array([0.0, 1.0]), p)
         return np.asarray(ends[..., 1:] - ends[..., :1])
+
+    @property
+    def _corrections(self) -> tuple[Array, ...]:
+        return self._before, self._before_read, self._limit, self._sigma, self._width
 
     def _corrected(self, w: Array, p: Values, *, at: slice = slice(None)) -> Array:
         error = self._before_read[at] - self._observe(w, p)
@@ -179,29 +184,11 @@ class Linear:
 
         The initial state is a parameter and has no variance.
         """
-        left = 0.0  # of the state's variance after the last read
-        variance, gain, width = list[float](), list[float](), list[float]()
-        columns = (
-            self.after,
-            self.slope**2,
-            (spread.step * self.step) ** 2,
-            self.read,
-            (spread.read * noise / self.span) ** 2,
-            self.beyond,
-            rows,
-        )
-        for after, slope, process, read, own, beyond, used in zip(*(c.tolist() for c in columns), strict=True):
-            width.append(math.sqrt(slope * left + process))
-            state = float(clipped(after, width[-1])[1])
-            variance.append(read**2 * state + own)
-            gain.append(read * state / variance[-1] if used else 0.0)
-            known = 1.0
-            if not math.isnan(beyond):  # how much less a limit determines than a read does
-                z = beyond / math.sqrt(variance[-1])
-                rate = float(hazard(np.array(z)))
-                known = rate * (rate + z)
-            left = max(1.0 - known * gain[-1] * read, 0.0) * state
-        return self.span * np.sqrt(variance), np.array(gain), np.array(width)
+        variance, gain, width = variances(
+            self.after, self.slope**2, (spread.step * self.step) ** 2, self.read,
+            (spread.read * noise / self.span) ** 2, self.beyond, rows,
+        )  # fmt: skip
+        return self.span * np.sqrt(variance), gain, width
 
 
 def clipped(mean: Array | float, width: Array | float) -> tuple[Array, Array]:

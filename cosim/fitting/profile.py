@@ -96,7 +96,7 @@ def interval(
             begins = [*sorted((along, begins[0]), key=lambda p: _finite(held.chi_square(p))), *begins[1:]]
         for begin in begins:
             try:
-                found = held.minimise(begin, tolerance=TOLERANCE)
+                found = held.minimise(begin, tolerance=TOLERANCE, nested=True)
             except FitError:  # where the model is not finite the curve excludes the value
                 continue
             best = found if best is None or found.chi_square < best.chi_square else best

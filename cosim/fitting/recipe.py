@@ -111,7 +111,7 @@ class Recipe(Table):
         if not any(path.is_relative_to(root) for root in roots):
             raise InputError(
                 f"{what} lies outside the recipe's folder, in {str(path.parent)!r}",
-                remedy=f"allow it: --allow {path.parent}",
+                remedy=f"allow it, --allow {path.parent}, or give data files themselves after the recipe",
             )
         return path
 

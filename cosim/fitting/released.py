@@ -24,6 +24,13 @@ from cosim.fitting.uncertainty import DEPENDS, FLAT, TAKES_PART, Uncertainty, co
 GROWS = 1.5
 
 
+def widened(problem: Problem, free: Sequence[str]) -> Problem:
+    """The problem with the parameters ``free`` varying too, between their physical bounds."""
+    physical = problem.forward.bounds()
+    bounds = {**problem.bounds, **{name: physical[name] for name in free}}
+    return replace(problem, names=(*problem.names, *free), bounds=bounds)
+
+
 def released(
     problem: Problem, minimum: Minimum, uncertainty: Uncertainty, free: Sequence[str],
     *, wanted: Mapping[str, tuple[float, float]], scale: float, height: float,
@@ -32,9 +39,7 @@ def released(
 
     ``scale`` and ``height`` as in `profile.interval`; an end that the curve does not give is infinite.
     """
-    physical = problem.forward.bounds()
-    bounds = {**problem.bounds, **{name: physical[name] for name in free}}
-    wide = replace(problem, names=(*problem.names, *free), bounds=bounds)
+    wide = widened(problem, free)
     apart = covariance_of(wide, minimum.p, scale=scale)
     roles = {entry.name: entry.role for entry in problem.forward.params}
     found = {}

@@ -171,6 +171,7 @@ class FitResult:
         problem: the last one that was solved, ``sigma`` being the noise.
         posterior: its samples, where they were asked for.
         growing: the noise that the recipe should state, where it grows with the reading.
+        loose: parameters that are held though the curve does not determine them: intervals are those with them free.
 
     >>> fit = cosim.extract(cosim.FitRecipe.load("virtual_lab/access"))
     >>> [(row.name, row.unit) for row in fit.rows()]
@@ -200,6 +201,7 @@ class FitResult:
     problem: Problem = field(repr=False)
     posterior: Posterior | None = field(default=None, repr=False)
     growing: Growing | None = None
+    loose: tuple[str, ...] = ()
 
     @property
     def residuals(self) -> Array:

@@ -87,7 +87,7 @@ def search(
     def glance(part: Problem, point: Values) -> None:
         """Follow a path only as far as it promises something."""
         try:
-            found = part.minimise(point, tolerance=QUICK, evaluations=GLANCES)
+            found = part.minimise(point, tolerance=QUICK, evaluations=GLANCES, nested=True)
         except FitError as error:
             failures.append(error)
             return
@@ -151,7 +151,7 @@ def _frugal(problem: Problem, start: Values, others: Sequence[Values], progress:
     spent = best.evaluations
     if _doubtful(problem, best):
         for place in scattered(problem, best.p, best=PURSUED):
-            found = problem.minimise(place, tolerance=QUICK, evaluations=GLANCES, progress=progress)
+            found = problem.minimise(place, tolerance=QUICK, evaluations=GLANCES, nested=True, progress=progress)
             spent += found.evaluations
             if found.chi_square < (1.0 - SAME) * best.chi_square:
                 best = problem.minimise(found.p, progress=progress)

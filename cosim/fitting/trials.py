@@ -19,7 +19,7 @@ from cosim.devices.registry import device, devices
 from cosim.errors import FitError
 from cosim.fitting.criteria import Criteria, criteria
 from cosim.fitting.forward import Rows
-from cosim.fitting.laws import CONSTANT, LAWS
+from cosim.fitting.laws import CONSTANT, DEVICES_TAKE, LAWS
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import HeldOut
@@ -128,7 +128,7 @@ def candidates(curve: Curve) -> list[Candidate]:
     """Every device that may take a recording of this kind, and every law."""
     choices: Choices = _RAMPS if curve.kind == "equal pulses" else ({},)
     found = []
-    if KINDS[curve.kind].forward:
+    if KINDS[curve.kind].forward and curve.kind not in DEVICES_TAKE:
         found = [
             Candidate(name + (f" ({', '.join(ramps.values())})" if ramps else ""), device=name, ramps=ramps)
             for name in devices()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import tomli_w
 
+from cosim.data.readers.cells import MAX_BYTES
 from cosim.data.spec import ColumnSpec, DataSpec
-from cosim.files import write_atomic
+from cosim.files import read_plain, write_atomic
+from cosim.fitting.identify import GOOD, SMALL
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.result import FitResult
 from cosim.fitting.saved import record
-
-DETERMINED = ("identifiable", "conditional", "weakly identifiable")
 
 
 def lawful(result: FitResult | JointResult) -> bool:
@@ -23,18 +23,44 @@ def lawful(result: FitResult | JointResult) -> bool:
 
 
 def nothing_determined(result: FitResult | JointResult) -> str:
-    """Why there is no parameter set to write; "" where at least one parameter is determined."""
+    """Why there is no parameter set to write; "" where a parameter is determined, or is on a stated condition."""
     if lawful(result):
         return f"{result.recipe.subject} belongs to no device"
     if not result.verdict.useful:
         return "the law explains no more than a constant"
-    if not any(row.verdict.status in DETERMINED for row in result.rows()):
-        return "none of its parameters is identifiable"
-    return ""
+    if _any(result, "identifiable") or condition(result):
+        return ""
+    would = sum(row.verdict.status == "conditional" for row in result.rows())
+    why = f"; {would} would be if the model described what was measured" if would else ""
+    return f"none of its parameters is identifiable{why}"
+
+
+def condition(result: FitResult | JointResult) -> str:
+    """On what all of a set's values hold where no parameter of it is identifiable; "" where one is, or where none do.
+
+    The residuals must not deny the condition: it is that an assumption which makes them noise is true, or that a law
+    which leaves a small part of the range (`identify.SMALL`) is right; or a product is known while its factors are not.
+    """
+    if _any(result, "identifiable"):
+        return ""
+    verdict = result.verdict
+    check, conditional = verdict.residuals, _any(result, "conditional")
+    if not check.white and not check.size < SMALL:
+        return ""
+    if conditional and check.white:
+        return f"no parameter is identifiable unless {verdict.assumed}" if verdict.assumed else ""
+    if conditional:
+        return f"no parameter is identifiable unless the law is right, which leaves {check.size:.1g} of the range"
+    known = [one.title for one in verdict.products] + [one.title for one in verdict.pairs if one.known <= GOOD]
+    return f"no parameter is identifiable, only {' and '.join(dict.fromkeys(known))}" if known else ""
+
+
+def _any(result: FitResult | JointResult, status: str) -> bool:
+    return any(row.verdict.status == status for row in result.rows())
 
 
 def write(result: FitResult | JointResult, path: Path, *, anyway: bool = False) -> tuple[list[Path], str]:
-    """Write the result (``path`` with .json) and, if anything is determined or ``anyway``, the set (``path``, .toml).
+    """Write the result (``path`` with .json) and the set (``path``, .toml).
 
     Returns what was written, and why the set was not: "" if it was.
     """
@@ -64,6 +90,13 @@ def write_recipe(result: FitResult, path: Path, *, data: Path, cut: bool = False
     body = recipe.model_dump(mode="json", exclude_defaults=True)
     body["data"]["file"] = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     return write_atomic(path, tomli_w.dumps(body))
+
+
+def copy_beside(file: Path, copy: Path) -> Path:
+    """``file`` where it lies in or below the folder of ``copy``, which is made otherwise."""
+    if file.resolve().is_relative_to(copy.parent.resolve()):
+        return file
+    return write_atomic(copy, read_plain(file, limit=MAX_BYTES, kind="data file"))
 
 
 def write_rows(result: FitResult, path: Path) -> Path:

@@ -1,34 +1,68 @@
-"""A crossbar of cells: each cell is an instance of one surrogate, read by its conductance and programmed by columns.
+"""The cells of a projection: each is an instance of one surrogate, or ideal; they are programmed, read, and relax.
 
-A row is an input, a column an output. A programming event drives each row with its voltage and selects one column; a
-read takes the conductance as a share of the nominal cell's full scale.
+A row is an input, a column an output. An event drives some cells with the inputs of their map; a read takes the
+conductance as a share of the nominal cell's full scale. The weights of all cells are kept up to date beside the states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from types import SimpleNamespace as Named
+from typing import Any, Literal
 
 import numpy as np
 
-from cosim.devices.base import Array, Values
-from cosim.emit.numba import MapKernel, map_kernel
+from cosim.devices.base import Array, Operand, Values
+from cosim.devices.maps import Field
 from cosim.errors import InputError, UnknownName
 from cosim.network.spice_check import Watch
 from cosim.network.wires import Wires, effective_conductance
-from cosim.surrogate.model import Surrogate
-from cosim.surrogate.pulse_kernel import Kernel
+from cosim.surrogate.base import REST, complain, require_inside, widened
+from cosim.surrogate.model import SLACK, Surrogate
 
 READING = "conductance"
+MINUS = "_minus"
+DURATION = "duration"
+Every = tuple[Any, Any]  # an index of rows and columns
+ALL: Every = (slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Ideal:
+    """A cell that is the weight itself: an event adds its ``change``, within ``low`` .. ``high``."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -np.inf < self.low < self.high < np.inf:
+            raise InputError(
+                f"weights of {self.low:g}..{self.high:g} leave nothing to learn", remedy="give finite low < high"
+            )
+
+    @property
+    def states(self) -> Mapping[str, Field]:
+        """The weight."""
+        return {"w": Field("1", (self.low, self.high))}
+
+    inputs = MappingProxyType({"change": Field("1")})
+
+    def event(self, x: Named, u: Named) -> dict[str, Operand]:
+        """The states after a change, of arrays or recording operands."""
+        return {"w": np.minimum(np.maximum(x.w + u.change, self.low), self.high)}
 
 
 class Crossbar:
     """``inputs`` × ``outputs`` cells; the only thing in a network that learns.
 
     Attributes:
-        surrogate: of all cells; parameters of its instances are (inputs, outputs).
-        state: each state of the cells, (inputs, outputs).
-        weight: (inputs, outputs) shares of the full scale of the conductance, kept up to date.
+        kind: the surrogate of all cells, whose instances' parameters are (inputs, outputs); or `Ideal`.
+        state: each state of the cells, (inputs, outputs); of the second cells of pairs under its name and ``_minus``.
+        weight: (inputs, outputs) shares of the full scale of the conductance, times the gain, kept up to date.
+        drives: the inputs of an event that are not held.
+        rests: whether the cells relax between events.
         pulses: programming pulses that moved a cell so far.
         watch: notes the events of some cells; None: of none.
 
@@ -42,71 +76,115 @@ class Crossbar:
 
     def __init__(
         self,
-        surrogate: Surrogate,
+        kind: Surrogate | Ideal,
         state: Mapping[str, Array] | Array,
         *,
         held: Mapping[str, float] = MappingProxyType({}),
-        compiled: bool = False,
+        pair: bool = False,
+        gain: float = 1.0,
+        by_column: bool = True,
+        loops: bool = False,
+        reading: str = READING,
     ) -> None:
         """A crossbar in the given states.
 
         Args:
-            surrogate: of a map that gives a conductance, and whose inputs but one are ``held``.
+            kind: a surrogate of a map that gives a conductance; or `Ideal`.
             state: by name, (inputs, outputs) each; of a cell with one state, that one.
             held: inputs that are the same in every event, e.g. ``{"heater": 0.1}``.
-            compiled: run the map through numba, unless it is not a closed pulse and something of it was learned.
+            pair: two cells a weight, the second of which counts negative.
+            gain: of the weights over the cells' shares.
+            by_column: whether cells are stored by columns, which is faster where columns are programmed.
+            loops: whether a neuron may be its own target: its weight is then held at zero.
+            reading: of the device, what a weight is; with a full scale (`DeviceModel.full_scales`).
         """
-        event_map = surrogate.map
-        if READING not in event_map.device.readings:
-            raise InputError(
-                f"the map {event_map.name} of {surrogate.device} gives no {READING}, which a crossbar reads",
-                remedy="take a device that has one",
-            )
+        self.kind, self.gain, self.pair, self.loops, self.reading = kind, gain, pair, loops, reading
+        if isinstance(kind, Surrogate):
+            if reading not in kind.map.device.readings:
+                raise InputError(
+                    f"the map {kind.map.name} of {kind.device} gives no {reading}, which a crossbar reads",
+                    remedy="take a device that has one",
+                )
+            inputs, self.fields = kind.map.inputs, kind.map.states
+            ends = {name: kind.map.bounds(name) for name in self.fields}
+            self.scale = kind.full_scale(reading)
+        else:
+            inputs, self.fields, self.scale = kind.inputs, kind.states, 1.0
+            ends = {name: entry.range for name, entry in self.fields.items()}
         for name in held:
-            if name not in event_map.inputs:
-                raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
-        free = [name for name in event_map.inputs if name not in held]
-        if len(free) != 1:
-            raise InputError(
-                f"a crossbar programs by one input, the map {event_map.name} has {', '.join(free) or 'none left'}",
-                remedy="hold the others at a value",
-            )
-        given = state if isinstance(state, Mapping) else {next(iter(event_map.states)): state}
-        self.state = {name: np.array(given[name], dtype=float) for name in event_map.states if name in given}
-        if len(self.state) < len(event_map.states) or len(given) > len(self.state):
-            raise InputError(f"the cells have the states {', '.join(event_map.states)}, not {', '.join(given)}")
-        shape = next(iter(self.state.values())).shape
+            if name not in inputs:
+                raise UnknownName(f"input of the map {self.name}", name, inputs)
+        self.drives = tuple(name for name in inputs if name not in held)
+        self.held = {name: np.asarray(value, dtype=float) for name, value in held.items()}
+        names = [*self.fields, *(f"{name}{MINUS}" for name in self.fields if pair)]
+        given = state if isinstance(state, Mapping) else {next(iter(self.fields)): state}
+        if pair:
+            given = {**{name: given[name.removesuffix(MINUS)] for name in names if name.removesuffix(MINUS) in given},
+                     **given}  # fmt: skip
+        order: Literal["F", "C"] = "F" if by_column else "C"
+        self.state: dict[str, Array] = {
+            name: np.array(given[name], dtype=float, order=order) for name in names if name in given
+        }
+        if len(self.state) < len(names) or len(given) > len(self.state):
+            raise InputError(f"the cells have the states {', '.join(names)}, not {', '.join(given)}")
+        self._first = next(iter(self.state.values()))
+        shape = self._first.shape
         for name, x in self.state.items():
-            low, high = event_map.bounds(name)
+            low, high = ends[name.removesuffix(MINUS)]
             if x.ndim != 2 or x.shape != shape or not np.all((x >= low) & (x <= high)):
                 raise InputError(
                     f"the states {name} of a crossbar are a matrix of numbers in {low:g}..{high:g}, not {x.shape}"
                 )
-        for name, values in surrogate.instances.items():
-            if values.shape not in ((), shape):
-                raise InputError(f"{name} of the cells has shape {values.shape}, the crossbar {shape}")
-        self.surrogate, self.drive = surrogate, free[0]
-        self.held = {name: np.asarray(value, dtype=float) for name, value in held.items()}
-        self._columns = [surrogate.select((slice(None), j)) for j in range(shape[1])]
-        self._scale = surrogate.full_scale(READING)
-        names = sorted(surrogate.instances)
-        self._kernel: Kernel | None = None
-        self._map_kernel: MapKernel | None = None
-        if compiled and surrogate.dtype == "float64":
-            if surrogate.kernel is not None:
-                self._kernel = surrogate.kernel.compiled()
-            elif surrogate.correction is None and surrogate.learned is None:
-                self._map_kernel = map_kernel(event_map, surrogate.values, own=names)
-        # By column, then by parameter in the order of the kernel.
-        own = [np.broadcast_to(surrogate.instances[name], shape) for name in names]
-        self._own = np.ascontiguousarray(np.array(own).reshape(len(own), *shape).transpose(2, 0, 1))
-        self.pulses = 0
+        self.own: dict[str, Array] = {}
+        if isinstance(kind, Surrogate):
+            for name, values in kind.instances.items():
+                if values.shape not in ((), shape):
+                    raise InputError(f"{name} of the cells has shape {values.shape}, the crossbar {shape}")
+            self.own = {n: np.array(np.broadcast_to(v, shape), order=order) for n, v in sorted(kind.instances.items())}
+        self.rests = isinstance(kind, Surrogate) and kind.rest_map is not None
+        self.limits: dict[str, tuple[float, float]] = {}
+        if isinstance(kind, Surrogate):
+            self.limits = {name: widened(kind.allowed(name), kind.slack) for name in (*self.fields, *inputs)}
+            if kind.rest_map is not None:
+                tested = kind.certificate is None or all(f"{n}{REST}" in kind.certificate.errors for n in self.fields)
+                longest = kind.rest_map.inputs[DURATION].range[1] if tested else 0.0
+                self.limits[DURATION] = (0.0, np.inf if kind.certificate is None else widened((0, longest), SLACK)[1])
+        self.touched = np.zeros(shape, dtype=np.int64, order=order) if self.rests else np.zeros((0, 0), dtype=np.int64)
+        self.counter = np.zeros(1, dtype=np.int64)
+        self._selected: dict[int, Surrogate] = {}
         self.watch: Watch | None = None
-        self.weight = np.ascontiguousarray(self._read(surrogate, self.state))
+        self.flags: dict[str, float] = {}
+        self.integrators: dict[str, Any] = {}  # of the compiled loop
+        # An ideal weight that is read as it is needs no second array.
+        plain = isinstance(kind, Ideal) and not (pair or loops or by_column) and gain == 1.0
+        self.weight: Array = self.state["w"] if plain else np.ascontiguousarray(self._read(ALL))
 
-    def _read(self, cells: Surrogate, state: Mapping[str, Array]) -> Array:
-        weight: Array = cells.read(Values(state))[READING] / self._scale
-        return weight
+    @property
+    def name(self) -> str:
+        """Of the cells' map."""
+        return self.kind.map.name if isinstance(self.kind, Surrogate) else "ideal"
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """Of the cells; raises `InputError` for ideal ones."""
+        if not isinstance(self.kind, Surrogate):
+            raise InputError("ideal cells have no surrogate")
+        return self.kind
+
+    @property
+    def drive(self) -> str:
+        """The only input that is not held; raises `InputError` where there are others."""
+        if len(self.drives) != 1:
+            raise InputError(
+                f"a crossbar programs by one input, the map {self.name} has {', '.join(self.drives) or 'none left'}",
+                remedy="hold the others at a value",
+            )
+        return self.drives[0]
+
+    @property
+    def can_compile(self) -> bool:
+        """Whether its events go without asking a reference for single ones."""
+        return not isinstance(self.kind, Surrogate) or self.kind.policy != "ask"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,14 +195,23 @@ class Crossbar:
     @property
     def w(self) -> Array:
         """(inputs, outputs): the states of cells that have one; the first of several."""
-        return next(iter(self.state.values()))
+        return self._first
+
+    @property
+    def pulses(self) -> int:
+        """Programming pulses that moved a cell so far."""
+        return int(self.counter[0])
+
+    @pulses.setter
+    def pulses(self, count: int) -> None:
+        self.counter[0] = count
 
     def load(self, state: Mapping[str, Array] | Array) -> None:
         """Put every cell into a state, (inputs, outputs) as in the beginning."""
         given = state if isinstance(state, Mapping) else {next(iter(self.state)): state}
         for name, x in given.items():
             self.state[name][:] = x
-        self.weight[:] = self._read(self.surrogate, self.state)
+        self.weight[:] = self._read(ALL)
         if self.watch is not None:
             self.watch.restart(self)
 
@@ -132,31 +219,130 @@ class Crossbar:
         """(inputs, outputs) what `weight` becomes where the cells are read through these wires, driven one by one or
         together: cells are as linear as their conductance says.
         """
-        return effective_conductance(self.weight * self._scale, wires) / self._scale
+        return effective_conductance(self.weight * self.scale, wires) / self.scale
 
     def program(self, column: int, drive: Array) -> None:
         """One event on the cells of one column, with ``drive`` (inputs,) on their rows: volts, as a rule."""
+        self.touch((slice(None), column), {self.drive: np.asarray(drive, dtype=float)})
+        self.require_domain()
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def at(self, name: str, index: Every) -> Array:
+        """A state of some cells."""
+        found: Array = self.state[name][index]
+        return found
+
+    def touch(
+        self, index: Every, inputs: Mapping[str, Array], *, when: Array | None = None, now: int = 0, dt: float = 0.0
+    ) -> None:
+        """One event on the cells of ``index``, with ``inputs`` that broadcast to their shape; where ``when`` is false
+        there is none. ``now`` counts time steps of ``dt`` (s).
+        """
+        if isinstance(self.kind, Ideal) and not self.pair and when is None:
+            self.w[index] = self.kind.event(Named(w=self.w[index]), Named(**inputs))["w"]
+            if self.weight is not self.w:
+                self.weight[index] = self._read(index)
+            return
         if self.watch is not None:
-            self.watch.note(column, drive)
-        cells = self._columns[column]
-        before = {name: x[:, column].copy() for name, x in self.state.items()}
-        inputs: dict[str, Array] = {self.drive: drive, **self.held}
-        kernel = self._kernel or self._map_kernel
-        after: Mapping[str, Array]
-        if kernel is None or cells.outside_domain(before, inputs) is not None:
-            after = cells.advance(Values(before), Values(inputs))
-        elif self._kernel is not None:
-            ((name, w),) = before.items()
-            after = {name: np.empty_like(w)}
-            self._kernel(w, drive, after[name], self._own[column])
-        else:
-            event_map, rows = self.surrogate.map, drive.size
-            found = np.empty((len(event_map.states) + len(event_map.outputs), rows))
-            u = np.stack([np.broadcast_to(inputs[name], rows) for name in event_map.inputs])
-            kernel(np.stack(list(before.values())), u, self._own[column], found)
-            after = dict(zip(before, found, strict=False))
-        moved = np.logical_or.reduce([after[name] != x for name, x in before.items()])
-        self.pulses += int(np.count_nonzero(moved))
-        for name, x in self.state.items():
-            x[:, column] = after[name]
-        self.weight[:, column] = self._read(cells, after)
+            self.watch.note(self, index, inputs, when)
+        self.relax(index, now=now, dt=dt)
+        moved = None
+        for suffix in ("", MINUS) if self.pair else ("",):
+            before = {name: self.state[name + suffix][index] for name in self.fields}
+            given = {name: inputs[name + suffix] if name + suffix in inputs else -inputs[name] for name in self.drives}
+            u = {name: np.asarray(values, dtype=float) for name, values in given.items()}
+            after = self._event(before, {**u, **self.held}, index)
+            for name, x in after.items():
+                new = x if when is None else np.where(when, x, before[name])
+                if isinstance(self.kind, Surrogate):
+                    changed = new != before[name]
+                    moved = changed if moved is None or suffix else moved | changed
+                self.state[name + suffix][index] = new
+        if moved is not None:
+            self.counter += np.count_nonzero(moved)
+        if self.weight is not self.w:
+            self.weight[index] = self._read(index)
+
+    def relax(self, index: Every, *, now: int, dt: float) -> None:
+        """Let the cells of ``index`` rest from their last event until now; cells that do not relax are left alone."""
+        if not self.rests:
+            return
+        gone: Array = np.asarray((now - self.touched[index]) * dt, dtype=np.float64)
+        self.touched[index] = now
+        if not np.any(gone > 0.0):
+            return
+        cells = self._cells(index)
+        assert cells.rest_map is not None
+        self._flag({}, {DURATION: gone})
+        for suffix in ("", MINUS) if self.pair else ("",):
+            x = Values({name: self.state[name + suffix][index] for name in self.fields})
+            after, _ = cells.rest_map(x, Values({DURATION: gone}), cells.values)
+            for name in self.fields:
+                self.state[name + suffix][index] = np.where(gone > 0.0, after[name], x[name])
+        self.weight[index] = self._read(index)
+
+    def _cells(self, index: Every) -> Surrogate:
+        """The surrogate of some cells; that of a column is kept."""
+        kind = self.surrogate
+        if not self.own:
+            return kind
+        rows, column = index
+        if rows == slice(None) and isinstance(column, int | np.integer):
+            if column not in self._selected:
+                self._selected[int(column)] = kind.select(index)
+            return self._selected[int(column)]
+        return kind.select(index)
+
+    def _event(self, x: Mapping[str, Array], u: Mapping[str, Array], index: Every) -> Mapping[str, Array]:
+        if not isinstance(self.kind, Surrogate):
+            return self.kind.event(Named(**x), Named(**u))
+        cells = self._cells(index)
+        if cells.policy == "ask":
+            return cells.advance(Values(x), Values(u))
+        self._flag(x, u)
+        shape = np.broadcast_shapes(*(np.shape(values) for values in (*x.values(), *u.values())))
+        if cells.kernel is not None:
+            w, _ = cells.kernel.run(x[cells.kernel.state], u[cells.kernel.drive], shape=shape, energy=False)
+            return {cells.kernel.state: w}
+        return cells.whole(dict(x), dict(u), shape)[0]
+
+    def _flag(self, x: Mapping[str, Array], u: Mapping[str, Array]) -> None:
+        """Note a value outside the surrogate's domain, which is spoken of once, by `require_domain`."""
+        for name, values in (*x.items(), *u.items()):
+            low, high = self.limits[name]
+            least, most = np.min(values), np.max(values)
+            if not (least >= low and most <= high):
+                self.flags[name] = float(most if not most <= high else least)
+
+    def require_domain(self) -> None:
+        """Raises `DomainError`, or warns, where the surrogate was used outside its domain since it was last asked."""
+        seen, self.flags = self.flags, {}
+        if DURATION in seen:
+            gone, allowed = np.asarray(seen.pop(DURATION)), self.limits[DURATION]
+            complain(
+                require_inside("duration of a rest", gone, allowed, unit="s"), kind="rest", policy=self.surrogate.policy
+            )
+        if seen:
+            states, inputs = (
+                {name: np.asarray(value) for name, value in seen.items() if (name in self.fields) == of_states}
+                for of_states in (True, False)
+            )
+            self.surrogate.outside_domain(states, inputs)
+
+    def _read(self, index: Every) -> Array:
+        found = self._share("", index)
+        if self.pair:
+            found = found - self._share(MINUS, index)
+        weight = np.array(found if self.gain == 1.0 else found * self.gain)
+        if self.loops:
+            rows, columns = (np.arange(size)[part] for size, part in zip(self.w.shape, index, strict=True))
+            weight[np.asarray(rows)[..., None] == columns if weight.ndim == 2 else rows == columns] = 0.0
+        return weight
+
+    def _share(self, suffix: str, index: Every) -> Array:
+        x = {name: self.state[name + suffix][index] for name in self.fields}
+        if not isinstance(self.kind, Surrogate):
+            return x["w"]
+        found: Array = self._cells(index).read(Values(x))[self.reading] / self.scale
+        return found

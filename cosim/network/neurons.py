@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons, written once: for arrays in numpy, and compiled for scalars (`compiled`).
+"""Models of neurons, written once: on arrays in numpy, and traced into compiled code (`cosim.network.kernel`).
 
 Source: arXiv 2510.25787 and its authors' published parameters. Membrane potentials are in units of the input neuron's
 threshold, currents in threshold per ms. Between two time steps dv/dt = I − v/τ is solved exactly for a constant I:
@@ -7,26 +7,73 @@ threshold, currents in threshold per ms. Between two time steps dv/dt = I − v/
 
 and a spike that arrives adds its weight to v at once. A neuron that is held (refractory, or clamped by a winner) stays
 at its reset potential; its hold is counted in time steps and includes the one in which it began.
-
-The functions take and give arrays or scalars, positional only, without branches: so numba compiles what numpy runs.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from types import SimpleNamespace as Named
+from typing import ClassVar
 
 import numpy as np
 
+from cosim.devices.base import Operand
 from cosim.errors import InputError
 
-Operand = Any
+After = dict[str, Operand]
+
+
+class Model(ABC):
+    """What a neuron does in a time step; its functions take arrays or recording operands, and use no branches.
+
+    Attributes:
+        states: by name, with the values at rest.
+        spiking: whether it spikes at all.
+        pools: whether `finish` needs `pooled`, the sum of something over the population (a softmax, for one).
+    """
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    spiking: ClassVar[bool] = True
+    pools: ClassVar[bool] = False
+
+    @abstractmethod
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """What `step` uses, for steps of ``dt`` (ms), or one long step of ``ticks`` of them; ``gain`` is what a current
+        of 1 adds in a step.
+        """
+
+    @abstractmethod
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """One time step: the states after it, and by how much the neuron is above its threshold: it fires where that is
+        above zero. ``drive`` is what input and spikes add to the potential.
+        """
+
+    def spiked(self, x: Named, p: Named) -> After:
+        """The states that a spike of its own changes."""
+        return {}
+
+    def inhibited(self, x: Named, p: Named) -> After:
+        """The states that the winner of a competition changes; it holds the others for ``p.clamp`` steps."""
+        return {}
+
+    def pooled(self, x: Named, p: Named) -> Operand:
+        """What is summed over the population after a step."""
+        return 0.0
+
+    def finish(self, x: Named, pool: Operand, signal: Operand, p: Named) -> After:
+        """The states that depend on the population's sum, and on the teaching signal."""
+        return {}
 
 
 @dataclass(frozen=True)
-class LIF:
+class LIF(Model):
     """A leaky integrate-and-fire neuron: ``tau`` ms, ``refractory`` ms; potentials in units of the input threshold."""
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"v": 0.0, "hold": 0.0})
 
     tau: float
     threshold: float
@@ -47,10 +94,37 @@ class LIF:
         """What a current of 1 per ms adds in ``dt`` (ms): τ (1 − e^(−dt/τ))."""
         return -self.tau * math.expm1(-dt / self.tau)
 
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """Leak, gain, threshold, reset, and the refractory time in steps."""
+        return {
+            "leak": self.leak(ticks * dt),
+            "gain": self.gain(ticks * dt),
+            "threshold": self.threshold,
+            "reset": self.reset,
+            "refractory": self.refractory / dt,
+            "ticks": ticks,
+        }
+
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """Held at the reset, or leaking and driven."""
+        hold = np.maximum(x.hold - p.ticks, 0.0)
+        v = np.where(hold > 0.0, p.reset, x.v * p.leak + drive)
+        return {"v": v, "hold": hold}, v - p.threshold
+
+    def spiked(self, x: Named, p: Named) -> After:
+        """Reset and refractory."""
+        return {"v": p.reset, "hold": p.refractory}
+
+    def inhibited(self, x: Named, p: Named) -> After:
+        """Reset, and held for as long as the competition's clamp."""
+        return {"v": p.reset, "hold": np.maximum(x.hold, p.clamp)}
+
 
 @dataclass(frozen=True)
 class ALIF(LIF):
     """A LIF neuron whose threshold rises by ``jump`` at each spike and comes back with ``tau_threshold`` (ms)."""
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"v": 0.0, "hold": 0.0, "raised": 0.0})
 
     jump: float
     tau_threshold: float
@@ -60,33 +134,111 @@ class ALIF(LIF):
         if not self.tau_threshold > 0.0 or not self.jump >= 0.0:
             raise InputError(f"{self} cannot adapt", remedy="an adaptive neuron needs jump >= 0 and tau_threshold > 0")
 
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """Those of a LIF neuron, the jump, and what is left of the raised threshold."""
+        return super().parameters(dt, ticks=ticks) | {
+            "jump": self.jump,
+            "relax": math.exp(-ticks * dt / self.tau_threshold),
+        }
 
-def lif_step(
-    v: Operand, hold: Operand, drive: Operand, leak: Operand, threshold: Operand, reset: Operand, refractory: Operand
-) -> tuple[Operand, Operand, Operand]:
-    """One time step of a LIF neuron: the potential, the steps that it is held, and whether it fires (0 or 1).
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """A LIF neuron's step against the raised threshold."""
+        after, above = super().step(x, drive, p)
+        raised = x.raised * p.relax
+        return {**after, "raised": raised}, above - raised
 
-    ``drive`` is what the input adds to the potential in this step; ``refractory`` in steps.
+    def spiked(self, x: Named, p: Named) -> After:
+        """Reset, refractory, and harder to excite."""
+        return {**super().spiked(x, p), "raised": x.raised + p.jump}
+
+
+@dataclass(frozen=True)
+class Leaky(Model):
+    """A leaky integrator that does not spike: a read-out, with ``tau`` in ms; it adds up what arrives in ``y``."""
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"y": 0.0})
+    spiking: ClassVar[bool] = False
+
+    tau: float
+
+    def __post_init__(self) -> None:
+        if not self.tau > 0.0:
+            raise InputError(f"{self} cannot work", remedy="a read-out needs tau > 0")
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """What is left after a step."""
+        return {"leak": math.exp(-ticks * dt / self.tau), "gain": 1.0}
+
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """Leaks and adds up."""
+        return {"y": x.y * p.leak + drive}, 0.0
+
+
+@dataclass(frozen=True)
+class Softmax(Leaky):
+    """A leaky read-out with the share e^y / Σ e^y of each neuron, and its ``error``: the share less the teaching
+    signal, which is 1 for the neuron of the right class.
     """
-    hold = np.maximum(hold - 1.0, 0.0)
-    free = 1.0 * (hold == 0.0)
-    v = free * (v * leak + drive) + (1.0 - free) * reset
-    fires = 1.0 * (v > threshold)
-    v = (1.0 - fires) * v + fires * reset
-    hold = (1.0 - fires) * hold + fires * refractory
-    return v, hold, fires
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"y": 0.0, "share": 0.0, "error": 0.0})
+    pools: ClassVar[bool] = True
+
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """Leaks and adds up."""
+        after, above = super().step(x, drive, p)
+        return {**after, "share": x.share, "error": x.error}, above
+
+    def pooled(self, x: Named, p: Named) -> Operand:
+        """e^y, limited so that it stays finite."""
+        return np.exp(np.minimum(x.y, 700.0))
+
+    def finish(self, x: Named, pool: Operand, signal: Operand, p: Named) -> After:
+        """Shares and errors."""
+        share = np.exp(np.minimum(x.y, 700.0)) / pool
+        return {"share": share, "error": share - signal}
 
 
-def alif_step(
-    v: Operand, hold: Operand, raised: Operand, drive: Operand, leak: Operand, threshold: Operand, relax: Operand
-) -> tuple[Operand, Operand, Operand, Operand]:
-    """One time step of an adaptive LIF neuron before the competition.
+@dataclass(frozen=True)
+class Source(Model):
+    """A source of spikes without a state: it fires where its drive is above zero, as `Poisson` encodes it."""
 
-    Returns the potential, the steps that it is held, the rise of its threshold, and by how much the potential is above
-    the raised threshold. The winner-take-all decides which neuron spikes. Reset potential: 0.
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """None but the gain."""
+        return {"gain": 1.0}
+
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """Fires where it is driven."""
+        return {}, drive
+
+
+@dataclass(frozen=True)
+class Regular(Model):
+    """A source of evenly spaced spikes: its phase grows by the drive, and each whole turn is a spike."""
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"phase": 0.0})
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """None but the gain."""
+        return {"gain": 1.0}
+
+    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+        """The phase goes on; rounding (1e-9 of a turn) does not delay a spike."""
+        phase = x.phase + drive
+        return {"phase": phase}, phase - (1.0 - 1e-9)
+
+    def spiked(self, x: Named, p: Named) -> After:
+        """A turn less."""
+        return {"phase": x.phase - 1.0}
+
+
+@dataclass(frozen=True)
+class WinnerTakesAll:
+    """In each step at most one neuron fires, the one farthest above its threshold; it resets the others, and holds them
+    for ``clamp`` ms.
     """
-    raised = raised * relax
-    hold = np.maximum(hold - 1.0, 0.0)
-    free = 1.0 * (hold == 0.0)
-    v = free * (v * leak + drive)
-    return v, hold, raised, v - threshold - raised
+
+    clamp: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.clamp >= 0.0:
+            raise InputError(f"a winner cannot clamp the others for {self.clamp} ms", remedy="give a time >= 0")

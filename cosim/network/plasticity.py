@@ -1,4 +1,4 @@
-"""Learning rules: the voltages that a neuron's spike puts on the rows of its column.
+"""Learning rules that ship (`cosim.network.rules` says what a rule is).
 
 Voltage-dependent synaptic plasticity (arXiv 2510.25787; Front. Neurosci. 16:983950): at the **post**synaptic spike the
 **pre**synaptic membrane potentials are amplified onto the rows. A low potential follows a presynaptic spike and
@@ -8,19 +8,31 @@ potentiates; a high one precedes a spike that did not come in time, and depresse
 
 The thresholds θ are those of the nominal cell, since one amplifier drives a whole row. In a 1T1R cell θ is the voltage
 over the cell that puts the memristor's θ on a memristor in mid-state (our choice).
+
+Pair STDP (Song, Miller, Abbott, Nat. Neurosci. 3:919, 2000) by two traces, x of presynaptic and y of postsynaptic
+spikes, each of which raises its own by 1 (or to 1: `PairStdp.nearest`)::
+
+    at a presynaptic spike    input = at_pre · y            at a postsynaptic spike    input = at_post · x
+
+`PostStdp` acts at postsynaptic spikes alone: input = at_post · (x − offset), so that a synapse without a recent
+presynaptic spike changes the other way (Querlioz et al., IEEE Trans. Nanotechnol. 12:288, 2013, in the form of Diehl
+and Cook, Front. Comput. Neurosci. 9:99, 2015). The input is a weight's change, or a voltage: then the signs are the
+cells' own.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cosim.devices.base import Array
 from cosim.devices.pulse import PulseCell
 from cosim.errors import InputError
+from cosim.network.rules import Given, Local, Rule
 from cosim.surrogate.model import Surrogate
 
 # Steps of w at V_mem = ±1 and unit distance from the bound that an unknown cell is tuned to: our choice, those of TiO2.
@@ -28,50 +40,29 @@ STEPS = (0.14, 0.05)
 
 
 @dataclass(frozen=True)
-class PostSpike:
-    """The local quantities that a rule sees at a postsynaptic spike.
-
-    Args:
-        neuron: the one that spikes.
-        step: time steps since the presentation began, the spike's own included.
-        potential: (n,) presynaptic potentials after this step.
-        starts, sources: presynaptic spikes of the presentation: ``sources[starts[t]:starts[t + 1]]`` in step t.
-    """
-
-    neuron: int
-    step: int
-    potential: Array
-    starts: NDArray[np.int64]
-    sources: NDArray[np.int64]
-
-
-class LearningRule(Protocol):
-    """A learning rule: the voltages that a postsynaptic spike puts on the rows."""
-
-    def amplitudes(self, spike: PostSpike) -> Array:
-        """(n,) V on the rows while the spiking neuron's column is selected."""
-        ...
-
-
-@dataclass(frozen=True)
-class Vdsp:
+class Vdsp(Rule):
     """Voltage-dependent synaptic plasticity: thresholds (V, magnitudes) over the cell and scale factors, each of
-    potentiation and of depression (module docstring).
+    potentiation and of depression (module docstring); ``input`` of the cells' map takes the voltage.
     """
 
     threshold_p: float
     threshold_d: float
     scale_p: float
     scale_d: float
+    input: str = "amplitude"
 
     def __post_init__(self) -> None:
         if min(self.threshold_p, self.threshold_d, self.scale_p, self.scale_d) <= 0.0:
             raise InputError(f"{self} cannot program", remedy="give thresholds and scale factors above zero")
 
-    def amplitudes(self, spike: PostSpike) -> Array:
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """Volts per presynaptic potential: below zero and above."""
+        return {"up": self.threshold_p * self.scale_p, "down": self.threshold_d * self.scale_d}
+
+    def on_post(self, s: Local) -> Given:
         """V_prog of each row."""
-        v = spike.potential
-        return v * np.where(v < 0.0, self.threshold_p * self.scale_p, self.threshold_d * self.scale_d)
+        v = s.pre.v
+        return {self.input: v * np.where(v < 0.0, s.p.up, s.p.down)}
 
     @classmethod
     def of(cls, surrogate: Surrogate, *, scale_p: float, scale_d: float) -> Vdsp:
@@ -79,6 +70,81 @@ class Vdsp:
         cell, p = threshold_cell(surrogate), surrogate.parameters.resolved()
         negative, positive = (float(theta) for theta in cell.thresholds(p))
         return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d)
+
+
+@dataclass(frozen=True)
+class PairStdp(Rule):
+    """Pair STDP (module docstring); ``tau_pre``, ``tau_post`` in ms; it gives the ``input`` of the cells' map."""
+
+    pre: ClassVar[Mapping[str, float]] = MappingProxyType({"trace": 0.0})
+    post: ClassVar[Mapping[str, float]] = MappingProxyType({"trace": 0.0})
+
+    tau_pre: float = 20.0
+    tau_post: float = 20.0
+    at_pre: float = -0.0105
+    at_post: float = 0.01
+    nearest: bool = False
+    input: str = "change"
+
+    def __post_init__(self) -> None:
+        if not (self.tau_pre > 0.0 and self.tau_post > 0.0):
+            raise InputError(f"{self} cannot work", remedy="give time constants above zero")
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """What is left of the traces after a step, and the amplitudes."""
+        left = {"left_pre": math.exp(-ticks * dt / self.tau_pre), "left_post": math.exp(-ticks * dt / self.tau_post)}
+        return {**left, "at_pre": self.at_pre, "at_post": self.at_post}
+
+    def _after(self, trace: float, left: float, spike: float) -> float:
+        if self.nearest:
+            return np.maximum(trace * left, spike)  # type: ignore[no-any-return]
+        return trace * left + spike
+
+    def each_pre(self, s: Local) -> Given:
+        """The trace decays, and rises at a spike."""
+        return {"trace": self._after(s.pre.trace, s.p.left_pre, s.pre.spike)}
+
+    def each_post(self, s: Local) -> Given:
+        """The trace decays, and rises at a spike."""
+        return {"trace": self._after(s.post.trace, s.p.left_post, s.post.spike)}
+
+    def on_pre(self, s: Local) -> Given:
+        """By the postsynaptic trace, which decays in this step as well."""
+        return {self.input: s.p.at_pre * (s.post.trace * s.p.left_post)}
+
+    def on_post(self, s: Local) -> Given:
+        """By the presynaptic trace."""
+        return {self.input: s.p.at_post * s.pre.trace}
+
+
+@dataclass(frozen=True)
+class PostStdp(Rule):
+    """STDP at postsynaptic spikes alone (module docstring); ``tau_pre`` in ms."""
+
+    pre: ClassVar[Mapping[str, float]] = MappingProxyType({"trace": 0.0})
+
+    tau_pre: float = 20.0
+    at_post: float = 0.01
+    offset: float = 0.4
+    nearest: bool = True
+    input: str = "change"
+
+    def __post_init__(self) -> None:
+        if not self.tau_pre > 0.0:
+            raise InputError(f"{self} cannot work", remedy="give a time constant above zero")
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """What is left of the trace after a step, amplitude and offset."""
+        return {"left": math.exp(-ticks * dt / self.tau_pre), "at_post": self.at_post, "offset": self.offset}
+
+    def each_pre(self, s: Local) -> Given:
+        """The trace decays, and rises at a spike."""
+        left = s.pre.trace * s.p.left
+        return {"trace": np.maximum(left, s.pre.spike) if self.nearest else left + s.pre.spike}
+
+    def on_post(self, s: Local) -> Given:
+        """By the presynaptic trace over the offset."""
+        return {self.input: s.p.at_post * (s.pre.trace - s.p.offset)}
 
 
 def threshold_cell(surrogate: Surrogate) -> PulseCell:

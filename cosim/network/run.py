@@ -104,6 +104,11 @@ class System(ABC):
         """SHA-256 of all that the numbers depend on, but for the seed."""
 
     @property
+    def options(self) -> Mapping[str, str]:
+        """What the fingerprint stands for, by name, as short text: says in which option another run differs."""
+        return {}
+
+    @property
     @abstractmethod
     def batches(self) -> Sequence[int]:
         """How many items (images, episodes) each batch holds."""
@@ -288,7 +293,7 @@ def _learn(system: System, seed: int, network: Network, checkpoint: Path | None,
 
 
 def _write(path: Path, system: System, about: Mapping[str, Any], arrays: Arrays, *, kind: str) -> None:
-    text = json.dumps({"kind": kind, "plan": system.fingerprint, **about})
+    text = json.dumps({"kind": kind, "plan": system.fingerprint, "options": dict(system.options), **about})
     write_npz(path, {**arrays, "about": np.frombuffer(text.encode(), dtype=np.uint8)})
 
 
@@ -301,10 +306,19 @@ def _read(
         about = json.loads(stored.pop("about").tobytes())
         whose = [about.pop(name) for name in ("kind", "plan", "seed")]
         about[clock] = float(about[clock])
+        options = dict(about.pop("options", {}))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
     if whose != [kind, system.fingerprint, seed]:
         raise InputError(
-            f"this {kind} belongs to another run", where=Where(path), remedy="give the same options, or another folder"
+            f"this {kind} belongs to another run{_differing(options, system.options)}",
+            where=Where(path),
+            remedy="give the same options, or another folder",
         )
     return stored, about
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, str]) -> str:
+    """ ": neurons was 100 and is 20" for each option that differs; "" where none does, or none is known."""
+    changed = [f"{name} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]]
+    return f": {', '.join(changed)}" if changed else ""

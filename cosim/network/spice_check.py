@@ -51,10 +51,24 @@ class Watch:
         self.begin = {name: x[rows, columns].copy() for name, x in crossbar.state.items()}
         self.drives: list[list[float]] = [[] for _ in self.cells]
 
-    def note(self, column: int, drive: Array) -> None:
-        """One event on a column, ``drive`` (rows,)."""
-        for k in np.flatnonzero(self.cells[:, 1] == column):
-            self.drives[k].append(float(drive[self.cells[k, 0]]))
+    def note(self, crossbar: Crossbar, index: Any, inputs: Mapping[str, Array], when: Array | None) -> None:
+        """One event on the cells of ``index``, with ``inputs`` that broadcast to their shape."""
+        block = np.shape(crossbar.w[index])
+        for k, cell in enumerate(self.cells):
+            places = [_place(part, number) for part, number in zip(index, cell, strict=True)]
+            if None in places:
+                continue
+            place = tuple(i for part, i in zip(index, places, strict=True) if not isinstance(part, int | np.integer))
+            if when is None or np.broadcast_to(when, block)[place]:
+                self.drives[k].append(float(np.broadcast_to(inputs[crossbar.drive], block)[place]))
+
+
+def _place(part: Any, number: int) -> int | None:
+    """Where a row or column is among those of an index; None: it is not."""
+    if isinstance(part, slice):
+        return number
+    found = np.flatnonzero(np.atleast_1d(part) == number)
+    return int(found[0]) if found.size else None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cosim.errors import CosimError
 from cosim.fitting.auto import TRIED
 from cosim.fitting.joint_result import JointResult
 from cosim.fitting.problem import Problem
+from cosim.fitting.released import widened
 from cosim.fitting.result import FitResult
 from cosim.parameters import listed
 from cosim.report import fit_figures as figures
@@ -289,6 +290,7 @@ def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
         return None, []
     rows = ~result.held_out & ~result.clipped
     problem = Problem(result.forward, result.curve.measured, result.sigma, rows, result.names, result.bounds)
+    problem = widened(problem, result.loose)  # as the verdict has it
     least = problem.chi_square(result.values)
     level = float(stats.chi2.ppf(LEVEL, 1))
     end = time.process_time() + SECONDS
@@ -322,10 +324,19 @@ def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
 
 
 def _profile(result: FitResult, problem: Problem, name: str, least: float) -> tuple[Array, Array]:
-    """Values of a parameter within three standard errors and the bounds, and the rise of chi-square at each."""
+    """Values of a parameter over its interval, three standard errors at least, and the rise of chi-square at each.
+
+    Within the bounds, with all others making up for it.
+    """
     value, stderr = float(result.values[name]), result.uncertainty.stderr(name) or 0.0
     low, high = result.bounds[name]
-    places = np.clip(value + stderr * np.linspace(-3.0, 3.0, PLACES), low, high)
+    ends = [value - 3.0 * stderr, value + 3.0 * stderr]
+    for k, end in enumerate(result.verdict[name].interval):
+        if math.isfinite(end) and abs(end - value) > 2.0 * stderr:  # wider than the parabola has it
+            ends[k] = value + 1.2 * (end - value)
+    half = PLACES // 2
+    places = np.concatenate([np.linspace(ends[0], value, half + 1)[:-1], np.linspace(value, ends[1], half + 1)])
+    places = np.clip(places, low, high)
     rest = problem.without(name)
     rise = np.full(PLACES, math.nan)
     middle = int(np.argmin(np.abs(places - value)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol, Self
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from cosim.devices.base import Array
-from cosim.surrogate.correction import orders
+from cosim.devices.base import Array, Operand
+from cosim.emit.expr import Node
+from cosim.surrogate.correction import orders, series
 
 MOST_SPLINE_FIELDS = 3
 PENALTY = 1e-6  # on the splines' second differences: what no sample determines is smooth (our choice)
@@ -42,6 +43,11 @@ class Polynomial:
         """(n, targets)."""
         found: Array = self.basis(x, self.degree) @ self.coefficients
         return found
+
+    def traced(self, x: Sequence[Node], tables: list[Array]) -> list[Node]:
+        """Each target of the traced fields; ``tables`` stays as it is."""
+        powers = orders(len(x), self.degree)
+        return [Node.of(series(list(zip(powers, c, strict=True)), x)) for c in self.coefficients.T.tolist()]
 
     @staticmethod
     def basis(x: Array, degree: int) -> Array:
@@ -75,12 +81,19 @@ class Polynomial:
         return cls(degree, np.asarray(found, dtype=float))
 
 
+def cubic_weights(t: Operand) -> list[Operand]:
+    """Of the four cubic B-splines that are not zero at ``t`` of a cell."""
+    s, square = 1.0 - t, t * t
+    cube = square * t
+    inner = (3.0 * cube - 6.0 * square + 4.0, 3.0 * (square + t - cube) + 1.0)
+    return [weight / 6.0 for weight in (s * s * s, *inner, cube)]
+
+
 def uniform_parts(x: Array, cells: int) -> tuple[NDArray[np.int64], Array]:
     """The cell of uniform cubic B-splines on [−1, 1] in which ``x``, of any shape, lies; the weights (4, …) there."""
     at = 0.5 * (x + 1.0) * cells
     cell = np.clip(np.floor(at).astype(np.int64), 0, cells - 1)
-    t = at - cell
-    return cell, np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6.0
+    return cell, np.stack(cubic_weights(at - cell))
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,25 @@ class Spline:
         found = np.zeros((x.shape[0], self.coefficients.shape[1]))
         for index, weight in self.parts(x, self.cells):
             found += weight[:, None] * self.coefficients[index]
+        return found
+
+    def traced(self, x: Sequence[Node], tables: list[Array]) -> list[Node]:
+        """Each target of the traced fields; ``tables`` grows by its coefficients."""
+        names = [Node("name", f"table{len(tables) + k}") for k in range(self.coefficients.shape[1])]
+        tables += list(self.coefficients.T)
+        weights, first = [], Node.of(0.0)
+        for value in x:
+            at = 0.5 * (value + 1.0) * float(self.cells)
+            cell = Node("min", Node("max", Node("floor", at), Node.of(0.0)), Node.of(self.cells - 1.0))
+            weights.append(cubic_weights(at - cell))
+            first = first * (self.cells + 3.0) + cell
+        found = [Node.of(0.0)] * len(names)
+        for offsets in product(range(4), repeat=len(x)):
+            ahead, weight = 0, Node.of(1.0)
+            for k, offset in enumerate(offsets):
+                ahead, weight = ahead * (self.cells + 3) + offset, weight * weights[k][offset]
+            index = first + float(ahead)
+            found = [sum_ + weight * Node("at", name, index) for sum_, name in zip(found, names, strict=True)]
         return found
 
     @staticmethod

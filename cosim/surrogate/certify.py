@@ -367,6 +367,7 @@ def updates_per_second(
         low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
         states[name] = low + (high - low) * rng.random(shape)
     rows, times = min(shape[0], 8), [0.0]
+    surrogate.advance(*(Values({name: x[:rows] for name, x in part.items()}) for part in (states, inputs)))  # compiles
     while True:
         x = Values({name: values[:rows] for name, values in states.items()})
         u = Values({name: values[:rows] for name, values in inputs.items()})

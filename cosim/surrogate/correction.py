@@ -90,7 +90,7 @@ class Correction:
         for branch, table in zip(self.branches, self.tables[name].tolist(), strict=True):
             if signs is not None and branch != signs:
                 continue
-            here = 1.0 + _series(list(zip(powers, table, strict=True)), x)
+            here = 1.0 + series(list(zip(powers, table, strict=True)), x)
             found = here if found is None else np.where(self.on(branch, values), here, found)
         return found
 
@@ -133,11 +133,11 @@ def clenshaw(x: Operand, coefficients: Sequence[Operand]) -> Operand:
     return coefficients[0] + x * ahead - behind
 
 
-def _series(terms: Sequence[tuple[tuple[int, ...], float]], x: Sequence[Operand]) -> Operand:
+def series(terms: Sequence[tuple[tuple[int, ...], float]], x: Sequence[Operand]) -> Operand:
     """The sum of the products; the last field first, which often has one value a row, then the others."""
     if not x:
         return terms[0][1]
     most = max(order[0] for order, _ in terms)
     return clenshaw(
-        x[0], [_series([(order[1:], c) for order, c in terms if order[0] == n], x[1:]) for n in range(most + 1)]
+        x[0], [series([(order[1:], c) for order, c in terms if order[0] == n], x[1:]) for n in range(most + 1)]
     )

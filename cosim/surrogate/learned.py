@@ -25,9 +25,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.devices.base import Array
+from cosim.devices.base import Array, Operand
 from cosim.errors import EngineMissing, FitError, InputError
-from cosim.surrogate.bases import MOST_SPLINE_FIELDS, Model
+from cosim.surrogate.bases import MOST_SPLINE_FIELDS, Model, Polynomial, Spline
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.ridges import best_directions, best_second
 
@@ -82,6 +82,25 @@ class Law:
         x = np.stack([np.broadcast_to(column, shape).ravel() for column in columns], axis=1)
         y = self.offset + self.scale * self.model.predict(self.scaled(x))
         return {name: y[:, k].reshape(shape) for k, name in enumerate(self.targets)}
+
+    @property
+    def traceable(self) -> bool:
+        """Whether `traced` gives it."""
+        return isinstance(self.model, Polynomial | Spline)
+
+    def traced(self, values: Mapping[str, Operand], tables: list[Array]) -> dict[str, Operand]:
+        """Each target of recording operands; arrays that it looks numbers up in join ``tables`` (`Spline.traced`)."""
+        assert isinstance(self.model, Polynomial | Spline)
+        x = []
+        for name, ends, logarithmic in zip(self.fields, self.ranges, self.logarithmic.tolist(), strict=True):
+            low, high = np.log(ends).tolist() if logarithmic else ends.tolist()
+            value = np.clip(values[name], *ends.tolist())
+            value = np.log2(value) * math.log(2.0) if logarithmic else value
+            x.append((2.0 * value - (low + high)) / (high - low))
+        scaled_back = zip(
+            self.targets, self.offset.tolist(), self.scale.tolist(), self.model.traced(x, tables), strict=True
+        )
+        return {name: offset + scale * found for name, offset, scale, found in scaled_back}
 
     def scaled(self, x: Array) -> Array:
         """(n, fields) in [−1, 1]."""
@@ -184,11 +203,11 @@ class Laws:
 
 
 def learned_range(law: object, name: str, meant: tuple[float, float]) -> tuple[float, float]:
-    """As much of the range in which an input is ``meant`` to lie as a law was trained on."""
+    """The range of an input that a law was trained on; ``meant`` where it does not depend on it."""
     if not isinstance(law, Law | Laws) or name not in law.fields:
         return meant
     low, high = law.ranges[law.fields.index(name)].tolist()
-    return (max(low, meant[0]), min(high, meant[1])) if low < meant[1] and high > meant[0] else meant
+    return (low, high)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 Rows below every threshold are left alone, rows of one sign of the voltage get that polarity's law only, a voltage
 shared by a row is exponentiated once, and the rest goes in blocks that fit the second-level cache. For a few hundred
-cells, where the calls of numpy cost more than their arithmetic, the same laws run as a scalar loop by numba.
+cells, where the calls of numpy cost more than their arithmetic, the same laws run as a scalar loop by numba; on demand
+those of a large array do as vector instructions (`cosim.surrogate.pulse_vectors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 from types import MappingProxyType
 from typing import Any
@@ -23,10 +24,15 @@ from cosim.devices.pulse import ClosedPulse
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
 from cosim.surrogate.correction import Correction
+from cosim.surrogate.learned import Law
+from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, VectorPulse, law_text, vector_pulse
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
 WORTH_A_THREAD = 50_000  # cells: what takes about as long as three threads to start
+WORTH_A_THREAD_COMPILED = 5 * WORTH_A_THREAD
+# The sign of the voltage, and whether it is beyond a threshold: −, +, − and +, in the order of `VectorPulse`.
+KINDS = ((-1, True), (1, True), (-1, False), (1, False))
 # (states, voltages, results, rows of instances' parameters): one pulse on each cell.
 Kernel = Callable[[Array, Array, Array, Array], None]
 
@@ -42,6 +48,8 @@ class PulseKernel:
         own: names of the latter.
         correction: None: the physics alone.
         lowest: the lowest thresholds (V) of any instance: negative, positive.
+        remainder: what a learned law adds to the state and the energy; only where ``vectorised``.
+        vectorised: whether arrays are run by numba (`cosim.surrogate.pulse_vectors`).
     """
 
     pulse: ClosedPulse
@@ -51,6 +59,9 @@ class PulseKernel:
     own: tuple[str, ...]
     correction: Correction | None
     lowest: tuple[float, float]
+    vectorised: bool = False
+    remainder: Law | None = None
+    _vectors: dict[tuple[str, bool, bool], VectorPulse] = field(default_factory=dict, compare=False, repr=False)
 
     def run(
         self,
@@ -73,70 +84,131 @@ class PulseKernel:
         flat = w.reshape(rows, w.size // max(rows, 1))
         own = {name: np.broadcast_to(self.values[name], shape).reshape(flat.shape) for name in self.own}
         device = self.pulse.cell.device
-        # every row is written where the rest is run too
-        after = out[self.state].reshape(flat.shape) if self.state in out else np.empty_like(flat)
-        if not energy:
-            after[...] = flat
-        results = (*device.readings, ENERGY) if energy else ()
-        found = {n: out[n].reshape(flat.shape) if n in out else np.empty_like(flat) for n in results}
-        step = max(BLOCK // max(w.itemsize * flat.shape[1], 1), 1)
+        names = (self.state, *((*device.readings, ENERGY) if energy else ()))
+        found = {n: out[n].reshape(flat.shape) if n in out else np.empty_like(flat) for n in names}
+        if self.vectorised:
+            self._run_compiled(flat, column, own, found, energy=energy, threads=threads)
+        else:
+            self._run_numpy(flat, column, own, found, energy=energy, threads=threads)
+        after = found.pop(self.state).reshape(shape)
+        return after, {name: x.reshape(shape) for name, x in found.items()} if energy else None
+
+    def _run_numpy(
+        self, w: Array, v: Array, own: Mapping[str, Array], found: Mapping[str, Array], *, energy: bool, threads: int
+    ) -> None:
+        """``w`` (rows, columns) by ``v`` (rows,) into ``found``."""
+        device, after = self.pulse.cell.device, found[self.state]
+        if not energy:  # every row is written where the rest is run too
+            after[...] = w
+        step = max(BLOCK // max(w.itemsize * w.shape[1], 1), 1)
         blocks = [
-            (polarity, chosen[start : start + step])
-            for polarity, chosen in self._sorted(column, rest=energy)
+            (kind, chosen[start : start + step])
+            for kind, chosen in self._sorted(v, rest=energy)
             for start in range(0, chosen.size, step)
         ]
 
-        def work(part: Iterable[tuple[int, NDArray[np.intp]]]) -> None:
-            for polarity, block in part:
+        def work(part: Iterable[tuple[tuple[int, bool], NDArray[np.intp]]]) -> None:
+            for (sign, moving), block in part:
                 p = self.values.with_(**{name: values[block] for name, values in own.items()}) if own else self.values
-                before = flat.take(block, axis=0)
-                now, used = self._law(column[block, None], before, p, polarity=polarity, energy=energy)
+                before = w.take(block, axis=0)
+                now, used = self.law(v[block, None], before, p, sign=sign, moving=moving, energy=energy)
                 after[block] = now
                 if energy:
                     found[ENERGY][block] = used
                     for name, read in device.readout(Values({self.state: now}), p).items():
                         found[name][block] = read
 
-        _together(work, blocks, count=min(threads, len(blocks), flat.size // WORTH_A_THREAD))
-        return after.reshape(shape), {name: x.reshape(shape) for name, x in found.items()} if energy else None
+        _together(work, blocks, count=min(threads, len(blocks), w.size // WORTH_A_THREAD))
 
-    def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[int, NDArray[np.intp]]]:
-        """Rows by polarity: −1 and +1 beyond the lowest threshold of any instance, and 0, which move nothing.
+    def _run_compiled(
+        self, w: Array, v: Array, own: Mapping[str, Array], found: Mapping[str, Array], *, energy: bool, threads: int
+    ) -> None:
+        """The same by numba."""
+        shared = w.shape[1] >= LEAST_COLUMNS
+        given, out = [w, *own.values()], list(found.values())
+        if not shared:
+            v = np.repeat(v, w.shape[1]) if w.shape[1] > 1 else v
+            given, out = ([part.reshape(-1) for part in parts] for parts in (given, out))
+        w, v, *rest = (_constant(part) for part in (given[0], v, *given[1:]))
+        law = self._vector(w.dtype.name, energy=energy, shared=shared)
+        step = max(BLOCK // max(w.itemsize * (w.shape[1] if shared else 1), 1), 1)
+
+        def work(starts: Iterable[int]) -> None:
+            for first in starts:
+                law.run(w, v, rest, out, first=first, last=min(first + step, len(w)))
+
+        starts = list(range(0, len(w), step))
+        _together(work, starts, count=min(threads, len(starts), w.size // WORTH_A_THREAD_COMPILED))
+
+    def _vector(self, dtype: str, *, energy: bool, shared: bool) -> VectorPulse:
+        """The laws in vector instructions; raises `EmitError` for one that has no text. Needs numba."""
+        key = (dtype, energy, shared)
+        if key not in self._vectors:
+            p, texts = self._named(), []
+            tables: list[Array] = []
+            for sign, moving in KINDS:
+                v, w = Node("name", "v0"), Node("name", "w0")
+                with np.errstate(all="ignore"):
+                    after, used = self.law(v, w, p, sign=sign, moving=moving, energy=energy)
+                    if self.remainder is not None:
+                        tables = []
+                        rest = self.remainder.traced({self.state: w, self.drive: v}, tables)
+                        after = np.clip(after + rest.get(self.state, 0.0), 0.0, 1.0)
+                        used = used + rest.get(ENERGY, 0.0) if energy else None
+                    results = {self.state: after}
+                    if energy:
+                        results |= {**self.pulse.cell.device.readout(Values({self.state: after}), p), ENERGY: used}
+                graphs = {name: Node.of(result) for name, result in results.items()}
+                texts.append(law_text(graphs, [f"q{k}" for k in range(len(self.own))], shared=shared))
+            found = tuple(np.ascontiguousarray(table, dtype=float).tobytes() for table in tables)
+            self._vectors[key] = vector_pulse(tuple(texts), dtype, shared=shared, lowest=self.lowest, tables=found)
+        return self._vectors[key]
+
+    def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[tuple[int, bool], NDArray[np.intp]]]:
+        """Rows of each of `KINDS`: beyond the lowest threshold of any instance, and those which move nothing.
 
         A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
         """
         below, above = v < -self.lowest[0], v > self.lowest[1]
-        yield -1, np.flatnonzero(below)
-        yield 1, np.flatnonzero(above)
-        if rest:
-            # By sign as well, which is all that a correction of the energy asks for.
-            yield 0, np.flatnonzero((v < 0.0) & ~below)
-            yield 0, np.flatnonzero((v >= 0.0) & ~above)
+        masks = (below, above, (v < 0.0) & ~below, (v >= 0.0) & ~above)
+        for kind, mask in zip(KINDS, masks, strict=True):
+            if kind[1] or rest:
+                yield kind, np.flatnonzero(mask)
 
-    def _law(self, v: Operand, w: Operand, p: Values, *, polarity: int, energy: bool) -> tuple[Operand, Operand]:
-        if polarity == 0:
-            after, used = w, self.pulse.still(v, w, p)
+    def law(
+        self, v: Operand, w: Operand, p: Values, *, sign: int, moving: bool, energy: bool
+    ) -> tuple[Operand, Operand]:
+        """The state after pulses ``v`` (V) of one ``sign``, beyond a threshold or not, and their energy (J) or None.
+
+        Recording operands too.
+        """
+        if moving:
+            after, used = self.pulse.part(v, w, p, polarity=sign, energy=energy)
         else:
-            after, used = self.pulse.part(v, w, p, polarity=polarity, energy=energy)
+            after, used = w, self.pulse.still(v, w, p) if energy else None
         if self.correction is not None:
             fields = {self.state: w, self.drive: v}
-            if polarity:
-                gain = self.correction.gain(self.state, fields, signs=(polarity,))
+            if moving:
+                gain = self.correction.gain(self.state, fields, signs=(sign,))
                 after = np.clip(w + (after - w) * gain, 0.0, 1.0)
             if used is not None:
-                signs = (polarity or (-1 if v[0, 0] < 0.0 else 1),)
-                used = used * self.correction.gain("energy", fields, signs=signs)
+                used = used * self.correction.gain("energy", fields, signs=(sign,))
         return after, used
+
+    def _named(self) -> Values:
+        """The parameters, those of instances as q0, q1, ...: one may be called as the state is."""
+        return self.values.with_(**{name: Node("name", f"q{k}") for k, name in enumerate(self.own)})
 
     def source(self) -> str:
         """The text of the scalar loop, one assignment per operation; raises `EmitError` for one that has no text."""
         lines = ["def kernel(w, v, out, own):", "    for i in range(w.size):", "        w0 = w[i]", "        v0 = v[i]"]
-        lines += [f"        {name} = own[{k}, i]" for k, name in enumerate(self.own)]
-        p = self.values.with_(**{name: Node("name", name) for name in self.own})
+        lines += [f"        q{k} = own[{k}, i]" for k in range(len(self.own))]
+        p = self._named()
         low, high = self.lowest
-        for keyword, condition, polarity in (("if", f"v0 < {-low!r}", -1), ("elif", f"v0 > {high!r}", 1)):
+        for keyword, condition, sign in (("if", f"v0 < {-low!r}", -1), ("elif", f"v0 > {high!r}", 1)):
             with np.errstate(all="ignore"):
-                after = self._law(Node("name", "v0"), Node("name", "w0"), p, polarity=polarity, energy=False)[0]
+                v, w = Node("name", "v0"), Node("name", "w0")
+                after = self.law(v, w, p, sign=sign, moving=True, energy=False)[0]
             body, found = assignments({"after": Node.of(after)})
             lines.append(f"        {keyword} {condition}:")
             lines += [f"            {line}" for line in [*body, f"out[i] = {found['after']}"]]
@@ -147,6 +219,13 @@ class PulseKernel:
         found: Any = compiled(self.source())
         kernel: Kernel = found
         return kernel
+
+
+def _constant(x: Array) -> Array:
+    """``x`` as numba takes it for the same type whoever gives it: contiguous, not to be written to."""
+    x = np.ascontiguousarray(x).view()
+    x.flags.writeable = False
+    return x
 
 
 def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, count: int) -> None:

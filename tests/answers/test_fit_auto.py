@@ -393,7 +393,7 @@ def test_a_folder_becomes_sets_results_and_one_page(folder, tmp_path, capsys):
         assert words in said.out
     assert "notes.md" in said.err
     assert sorted(path.name for path in out.iterdir()) == [
-        "a.json", "a.toml", "a_recipe.toml", "b.json", "b_recipe.toml",
+        "a.json", "a.toml", "a_data.csv", "a_recipe.toml", "b.json", "b_data.csv", "b_recipe.toml",
     ]  # fmt: skip
     assert "belongs to no device" in said.err  # of b: a law has no parameter set
     made = ParameterSet.load(f"{out / 'a.toml'}:a")

@@ -8,11 +8,14 @@ import pytest
 from cosim.data.recording import Curve
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import device
+from cosim.emit import numba_filter
 from cosim.emit.derivative import derivatives
 from cosim.emit.expr import Node, merged, postorder
 from cosim.errors import EmitError
 from cosim.fitting.forward import forward_for
-from cosim.fitting.forwards import loop, pulse_train
+from cosim.fitting.forwards import events, loop, pulse_train
+from cosim.fitting.plateau import hazard
+from cosim.fitting.process import FilteredTrain, TrainNoise, clipped
 
 pytest.importorskip("numba")
 
@@ -42,6 +45,71 @@ def test_a_compiled_train_is_the_train(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slopes == pytest.approx(by_numpy, rel=0.0, abs=1e-7 * np.abs(by_numpy).max(axis=1, keepdims=True).max())
     for mine, theirs in zip(slopes, by_numpy, strict=True):
         assert np.abs(mine - theirs).max() <= 1e-7 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_compiled_filter_is_the_filter(limited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows, rng = device("threshold_memristor"), np.ones(80, dtype=bool), np.random.default_rng(1)
+    p = model.defaults()
+    clean = train("threshold_memristor").predict(p)
+    reads = clean + 0.05 * np.ptp(clean) * rng.standard_normal(80)
+    curve = Curve.pulse_train(V, reads, shape=PulseShape(), v_read=0.1)
+    side = rng.integers(-1, 2, 80) if limited else np.zeros(80, dtype=np.int64)
+    sigma, gain, width = 0.05 * np.ptp(clean), rng.uniform(0.2, 0.9, 80), rng.uniform(0.0, 0.3, 80)
+
+    def found() -> tuple[np.ndarray, ...]:
+        made = FilteredTrain(model, curve, rows, gain=gain, side=side, sigma=sigma, width=width)
+        noise = TrainNoise(0.2, 0.3), np.full(80, sigma)
+        return made.predict(p), *made.linearise(p, made.active), *made.linear(p).filtered(*noise, rows)
+
+    alone, expected, by_numpy, *filtered = found()
+    monkeypatch.setattr(pulse_train, "MANY", 0)
+    monkeypatch.setattr(numba_filter, "MANY", 0)
+    again, read, slopes, *compiled = found()
+    assert again == pytest.approx(alone, rel=0.0, abs=1e-12 * np.ptp(alone))
+    assert read == pytest.approx(expected, rel=0.0, abs=1e-12 * np.ptp(alone))
+    for mine, theirs in zip(slopes, by_numpy, strict=True):
+        assert np.abs(mine - theirs).max() <= 1e-6 * np.abs(theirs).max()
+    for mine, theirs in zip(compiled, filtered, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-12)
+
+
+def test_compiled_events_are_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sequences of unequal length, with bursts and rows that only rest."""
+    model, n = device("ecram"), 40
+    columns = {
+        "sequence": np.repeat([1.0, 2.0, 3.0], [20, 12, 8]),
+        "count": np.where(np.arange(n) % 7 == 0, 3.0, 1.0),
+        "interval": np.where(np.arange(n) % 3 == 0, 0.0, 0.02),
+        "duration": np.where(np.arange(n) % 2 == 0, 0.05, 0.0),
+        "read": np.full(n, 1e-4),
+    }
+    units = {"sequence": "1", "count": "1", "interval": "s", "duration": "s", "read": "S"}
+    p = model.defaults().with_(w0=0.4, m_fast0=0.1)
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        made = forward_for(model, Curve("events", columns, units), np.ones(n, dtype=bool))
+        return made.linearise(p, made.active)
+
+    expected, by_numpy = found()
+    monkeypatch.setattr(events, "MANY", 0)
+    followed = []
+    follow = events.EventsForward._follow
+    monkeypatch.setattr(events.EventsForward, "_follow", lambda *given: followed.append(follow(*given)))
+    read, slopes = found()
+    assert followed
+    assert read == pytest.approx(expected, rel=1e-12)
+    size = np.abs(by_numpy).max(axis=1, keepdims=True)
+    assert np.abs(slopes - by_numpy).max(axis=1) == pytest.approx(0.0, abs=1e-6 * size.max())
+
+
+@pytest.mark.parametrize("z", [-60.0, -35.1, -34.9, -8.0, -1.0, 0.0, 3.0, 40.0])
+def test_one_number_of_a_filter_is_the_array_s(z: float) -> None:
+    assert numba_filter.beyond_limit(z) == pytest.approx(float(hazard(np.array(z))), rel=1e-9)
+    centre, variance = clipped(0.3, 0.2 + abs(z))
+    assert numba_filter.moved_to_bounds(0.3, 0.2 + abs(z))[:2] == pytest.approx(
+        (float(centre), float(variance)), rel=1e-11
+    )
 
 
 def test_a_pulse_that_takes_long_to_compile_stays_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,9 +160,9 @@ def retention(tmp_path):
 def test_one_file_goes_into_a_folder_with_a_recipe_that_finds_it(retention, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["fit", "--auto", str(retention), "-o", str(out)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["b.json", "b_recipe.toml"]
+    assert sorted(path.name for path in out.iterdir()) == ["b.json", "b_data.csv", "b_recipe.toml"]
     capsys.readouterr()
-    assert main(["fit", str(out / "b_recipe.toml"), "--allow", str(retention.parent), "--json"]) == 0
+    assert main(["fit", str(out / "b_recipe.toml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["law"] == json.loads((out / "b.json").read_text())["law"]
 
 

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
@@ -69,9 +70,10 @@ def amplitudes(surrogate: Surrogate, dtype: str) -> np.ndarray:
     return v.astype(dtype)[:, None]
 
 
-def measure(law: str, dtype: str, *, pairs: int = 40) -> dict[str, float | str]:
+def measure(law: str, dtype: str, *, pairs: int = 40, compiled: bool = False) -> dict[str, float | str]:
     """Updates per second of both, and the median ratio of interleaved runs."""
-    surrogate = Surrogate(ParameterSet.load("tio2"), {"rate": "pulse"}.get(law, law), dtype=dtype)
+    name = {"rate": "pulse"}.get(law, law)
+    surrogate = Surrogate(ParameterSet.load("tio2"), name, dtype=dtype, compiled=compiled)
     naive = (naive_published if law == "published" else naive_rate)(surrogate)
     w = np.random.default_rng(0).uniform(0.02, 0.98, SHAPE).astype(dtype)
     v = amplitudes(surrogate, dtype)
@@ -85,7 +87,7 @@ def measure(law: str, dtype: str, *, pairs: int = 40) -> dict[str, float | str]:
             times[name].append(time.perf_counter() - start)
     ratios = [a / b for a, b in zip(times["naive"][2:], times["surrogate"][2:], strict=True)]
     return {
-        "law": law,
+        "law": f"{law}, compiled" if compiled else law,
         "dtype": dtype,
         "naive_per_s": w.size / statistics.median(times["naive"]),
         "surrogate_per_s": w.size / statistics.median(times["surrogate"]),
@@ -98,14 +100,15 @@ def main() -> None:
     """Print one line per law and dtype."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    rows = [measure(law, dtype) for law in ("published", "rate") for dtype in ("float64", "float32")]
+    choices = product((False, True), ("published", "rate"), ("float64", "float32"))
+    rows = [measure(law, dtype, compiled=compiled) for compiled, law, dtype in choices]
     if parser.parse_args().json:
         json.dump(rows, sys.stdout)
         print()
         return
     for row in rows:
         print(
-            f"{row['law']:<10} {row['dtype']:<8} naive {row['naive_per_s']:.2e}/s  surrogate "
+            f"{row['law']:<20} {row['dtype']:<8} naive {row['naive_per_s']:.2e}/s  surrogate "
             f"{row['surrogate_per_s']:.2e}/s  ratio {row['ratio']:.2f}  max |difference| {row['max_difference']:.1e}"
         )
 

@@ -2,6 +2,9 @@
 
 The files are of eight formats and hold six kinds of measurement, simulated with known parameters and a seed. The folder
 goes through the command as a user types it, in a process of its own.
+
+Of 95 % intervals of so many truths, taken as independent, `LEAST` or more hold theirs in 99 of 100 such folders (a
+binomial distribution): of 11 that is 8. Fewer than 8 are one folder in 640, fewer than 9 would be one in 66.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from claims.base import Claim, Figures, Report
 from cosim.data.recording import Curve
@@ -159,6 +163,10 @@ FILES: Mapping[str, Kept] = {
 }
 
 
+TRUTHS = sum(len(entry.truth) for entry in FILES.values())
+LEAST = int(stats.binom.ppf(0.01, TRUTHS, 0.95))
+
+
 def write(folder: Path) -> None:
     """The eight files."""
     for name, entry in FILES.items():
@@ -210,7 +218,7 @@ FOLDER = Claim(
     {
         "recognised": (len(FILES), None),
         "kept_as_simulated": (len(FILES) - 1, None),
-        "truths_within_their_interval": (8, None),
+        "truths_within_their_interval": (LEAST, None),
         "figures_in_report": (len(FILES), None),
         "seconds": (None, SECONDS),
     },

@@ -11,10 +11,11 @@ still be less than 94 %; where two deviations are more than 2 %, it *cannot tell
 ngspice it cannot: anything from 83 % up would do, and the figures say so by name (`cannot_tell_spice`).
 
 *Speed* is that of a matrix of 784 × 200 cells, one voltage a row, every pulse above threshold, on two cores, which
-have to be idle. The peer of the same run is the law written out over whole arrays in numpy. The kernel computes what
-`step` gives, without its checks; both write into given arrays. The figures are medians of interleaved calls; memory is
-the peak that one call of `update` allocates, its result included, and one of `step` that writes into given arrays, both
-in arrays of the size of the state.
+have to be idle, compiled and in plain numpy. The peer of the same run is the law written out over whole arrays in
+numpy. The kernel computes what `step` gives, without its checks; both write into given arrays. The figures are medians
+of interleaved calls; memory is the peak that one call of `update` allocates, its result included, and one of `step`
+that writes into given arrays, both in arrays of the size of the state; `compiled_differs` is how far the state is from
+numpy's. The speed-up of the 1T1R cell is that of one thread in double precision.
 """
 
 from __future__ import annotations
@@ -176,8 +177,8 @@ def _medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def speed(dtype: Literal["float32", "float64"]) -> Figures:
     """Updates per second and memory of one precision."""
-    cell = Surrogate(ParameterSet.load("tio2"), dtype=dtype, threads=THREADS)
-    kernel, naive = cell.kernel, naive_rate(cell)
+    cell = Surrogate(ParameterSet.load("tio2"), dtype=dtype, threads=THREADS, compiled=True)
+    plain, kernel, naive = cell.with_(compiled=False), cell.kernel, naive_rate(cell)
     assert kernel is not None
     w = np.random.default_rng(0).uniform(0.02, 0.98, SHAPE).astype(dtype)
     v = amplitudes(cell, dtype)
@@ -187,6 +188,7 @@ def speed(dtype: Literal["float32", "float64"]) -> Figures:
         {
             "naive": lambda: naive(w, v),
             "update": lambda: cell.update(w, v),
+            "numpy": lambda: plain.update(w, v),
             "kernel": lambda: kernel.run(w, v, shape=SHAPE, energy=True, out=out, threads=THREADS),
             "step": lambda: cell.step(x, u, out=out),
         }
@@ -202,6 +204,8 @@ def speed(dtype: Literal["float32", "float64"]) -> Figures:
         f"updates_per_s_{dtype}": w.size / seconds["update"],
         f"naive_per_s_{dtype}": w.size / seconds["naive"],
         f"times_naive_{dtype}": seconds["naive"] / seconds["update"],
+        f"numpy_per_s_{dtype}": w.size / seconds["numpy"],
+        f"compiled_differs_{dtype}": float(np.max(np.abs(cell.update(w, v) - plain.update(w, v)))),
         f"step_per_s_{dtype}": w.size / seconds["step"],
         f"step_over_kernel_{dtype}": seconds["step"] / seconds["kernel"],
         **{f"arrays_of_memory_of_{name}_{dtype}": peak for name, peak in peaks.items()},
@@ -229,7 +233,7 @@ def measure(tell: Report) -> Figures:
         figures |= {f"{name}_{part}_percent": 100.0 * value / error.full_scale for part, value in parts}
         if name in certificate.simulator:
             figures[f"{name}_of_ngspice"] = certificate.simulator[name].max / error.full_scale
-    figures["speed_up"] = updates_per_second(made) * (certificate.seconds_per_event or 0.0)
+    figures["speed_up"] = updates_per_second(made.with_(compiled=True)) * (certificate.seconds_per_event or 0.0)
     figures |= found
     return {**figures, "targets_missed": missed(figures, TARGETS)}
 
@@ -246,9 +250,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
 LIMITS: Mapping[str, Target] = MappingProxyType(
     {
         **TARGETS,
-        # Claimed is what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748); the target is
-        # not reached, and `targets_missed` says so.
-        "speed_up": (1e3, None),
+        # Claimed is ten times what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748); the
+        # target is reached where nothing else runs, and `targets_missed` says where it is not.
+        "speed_up": (1e4, None),
+        "compiled_differs_float32": (None, 1e-6),
+        "compiled_differs_float64": (None, 1e-12),
         "intervals_below_spice": (None, 0),
         "intervals_below_loop": (None, 0),
         "intervals_undecided_loop": (None, 0),

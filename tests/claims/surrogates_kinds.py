@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array, Values
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
+from cosim.errors import InputError
 from cosim.surrogate.certify import certify
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn, sample
@@ -81,7 +83,10 @@ def spice_seconds(run: Callable[[Simulator], object]) -> float:
 
 
 def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
-    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps."""
+    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps, compiled
+    where the surrogate can be."""
+    with suppress(InputError):
+        surrogate = surrogate.with_(compiled=True)
     rng = np.random.default_rng(SEED)
     known = {**surrogate.map.states, **surrogate.map.inputs}
     drawn = {}

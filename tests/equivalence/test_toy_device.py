@@ -21,7 +21,11 @@ from cosim.errors import InputError
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
 from cosim.network.crossbar import Crossbar
-from cosim.network.plasticity import default_scales
+from cosim.network.encoders import Poisson
+from cosim.network.graph import Graph, Population, Projection
+from cosim.network.neurons import LIF, Source
+from cosim.network.plasticity import PostStdp, default_scales
+from cosim.network.simulation import Simulation
 from cosim.parameters import ParameterSet
 from cosim.surrogate import files
 from cosim.surrogate.model import Surrogate
@@ -163,16 +167,25 @@ def test_a_crossbar_of_any_device(name: str, event: str, held: dict[str, float])
 
 
 @pytest.mark.needs("numba")
-def test_a_compiled_crossbar_of_an_integrated_map() -> None:
+def test_a_compiled_network_of_an_integrated_map() -> None:
     own = {"g_on": 2e-4 * np.linspace(1.0, 1.2, 6).reshape(3, 2)}
     cell = Surrogate(ParameterSet("ecram", "defaults", {}), "write", instances=own)
     state = {"m_fast": np.full((3, 2), 0.1), "m_slow": np.full((3, 2), 0.2), "w": np.full((3, 2), 0.4)}
-    ours, theirs = (Crossbar(cell, state, compiled=compiled) for compiled in (False, True))
-    volts = np.array([1.0, -1.0, 0.0]) * cell.map.inputs["amplitude"].range[1]
-    for crossbar in (ours, theirs):
-        crossbar.program(1, volts)
+    rule = PostStdp(at_post=cell.map.inputs["amplitude"].range[1], offset=0.5, input="amplitude")
+    graph = Graph(
+        (
+            Population("a", 3, Source(), Poisson(400.0)),
+            Population("b", 2, LIF(tau=20.0, threshold=0.5, reset=0.0, refractory=2.0)),
+        ),
+        (Projection("a", "b", cell, state, rule=rule),),
+    )
+    ours, theirs = (Simulation(graph, backend=backend) for backend in ("numpy", "numba"))
+    for simulation in (ours, theirs):
+        simulation.run({"a": [[1.0, 0.3, 0.1]]}, steps=12, key=5)
+    ours, theirs = (simulation.cells["a_to_b"] for simulation in (ours, theirs))
     # the tolerance of the integrator's steps, which are each cell's own
     for name, x in ours.state.items():
+        assert name == "w" or np.any(x != state[name])
         np.testing.assert_allclose(theirs.state[name], x, rtol=0, atol=3e-4)
     np.testing.assert_allclose(theirs.weight, ours.weight, rtol=0, atol=3e-4)
 
@@ -187,4 +200,4 @@ def test_a_compiled_crossbar_of_an_integrated_map() -> None:
 def test_what_a_crossbar_cannot_be_made_of(name: str, event: str, message: str) -> None:
     cell = Surrogate(ParameterSet(name, "defaults", {}), event)
     with pytest.raises(InputError, match=message):
-        Crossbar(cell, {n: np.full((2, 2), e.range[0]) for n, e in cell.map.states.items()})
+        Crossbar(cell, {n: np.full((2, 2), e.range[0]) for n, e in cell.map.states.items()}).program(0, np.zeros(2))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.images import BATCH, ImageSet, ImageTask, load_images
-from cosim.network.plasticity import PostSpike, Vdsp, default_scales
+from cosim.network.plasticity import Vdsp, default_scales
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspNetwork, VdspSystem
 from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
 from cosim.parameters import ParameterSet
+from cosim.surrogate.base import DomainWarning
 from cosim.surrogate.model import Surrogate
 
 TIO2 = ParameterSet.load("tio2")
@@ -52,13 +54,12 @@ def system(
 
 def test_voltages_of_the_rule() -> None:
     rule = Vdsp(threshold_p=1.4323, threshold_d=1.5643, scale_p=1.05, scale_d=1.11)
-    none = np.empty(0, dtype=np.int64)
-    spike = PostSpike(0, 1, np.array([-1.0, -0.5, 0.0, 0.9, 1.0]), none, none)
-    np.testing.assert_allclose(
-        rule.amplitudes(spike), [-1.4323 * 1.05, -0.5 * 1.4323 * 1.05, 0.0, 0.9 * 1.5643 * 1.11, 1.5643 * 1.11]
-    )
+    v = np.array([-1.0, -0.5, 0.0, 0.9, 1.0])
+    local = SimpleNamespace(pre=SimpleNamespace(v=v), p=SimpleNamespace(**rule.parameters(1.0)))
+    volts = rule.on_post(local)["amplitude"]
+    np.testing.assert_allclose(volts, [-1.4323 * 1.05, -0.5 * 1.4323 * 1.05, 0.0, 0.9 * 1.5643 * 1.11, 1.5643 * 1.11])
     # A neuron that has just spiked potentiates, one near its threshold depresses, one in between does nothing.
-    w = SURROGATES["published"].update(np.full(5, 0.5), rule.amplitudes(spike))
+    w = SURROGATES["published"].update(np.full(5, 0.5), volts)
     assert w[0] > 0.5 > w[4]
     assert w[1] == w[2] == w[3] == 0.5
 
@@ -110,24 +111,37 @@ def test_programming_one_column_leaves_the_others() -> None:
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("name", SURROGATES)
 @pytest.mark.parametrize("instances", [False, True])
-def test_a_compiled_crossbar_does_the_same(name: str, instances: bool) -> None:
-    rng = np.random.default_rng(0)
-    surrogate = SURROGATES[name]
-    if instances:
-        own = {name: 1.5 * (1 + 0.2 * rng.uniform(-1, 1, (50, 4))) for name in ("theta_p", "theta_n")}
-        surrogate = surrogate.with_(instances=own)
-    w = rng.random((50, 4))
-    w[:4, 0] = [0.0, 1.0, 1e-9, 0.005]
-    ours, theirs = (Crossbar(surrogate, w, compiled=compiled) for compiled in (False, True))
-    for column in (0, 3, 0, 2):
-        v = rng.uniform(-2.4, 2.4, 50)
-        ours.program(column, v)
-        theirs.program(column, v)
-    # Two libraries' exponentials and logarithms, a unit in the last place each.
-    np.testing.assert_allclose(theirs.w, ours.w, rtol=0, atol=1e-14)
-    assert theirs.pulses == ours.pulses
+def test_the_compiled_map_does_the_same(name: str, instances: bool) -> None:
+    settings = SMALL.with_(deviation=0.2 if instances else 0.0)
+    networks = [
+        VdspNetwork(settings, SURROGATES[name], inputs=36, rng=np.random.default_rng(0), backend=backend)
+        for backend in ("numpy", "numba")
+    ]
+    for network in networks:
+        w = network.crossbar.w.copy()
+        w[:4, :] = np.array([0.0, 1.0, 1e-9, 0.005])[:, None]
+        network.crossbar.load(w)
+        network.learn(BARS.train_x[:40], np.random.default_rng(1))
+    ours, theirs = (network.crossbar for network in networks)
+    # Two libraries' exponentials and logarithms, a unit in the last place each, in some thousand pulses.
+    np.testing.assert_allclose(theirs.w, ours.w, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(theirs.weight, ours.weight, rtol=0, atol=1e-13)
+    assert theirs.pulses == ours.pulses > 300
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))])
+def test_a_domain_is_looked_at_once_per_batch(backend: str) -> None:
+    cell = SURROGATES["rate"]
+    network = VdspNetwork(SMALL.with_(scale_p=9.0), cell, inputs=36, rng=np.random.default_rng(0), backend=backend)
+    with pytest.raises(DomainError, match=r"amplitude = -12\.8907 V is outside"):
+        network.learn(BARS.train_x[:20], np.random.default_rng(1))
+    warned = cell.with_(policy="warn")
+    network = VdspNetwork(SMALL.with_(scale_p=9.0), warned, inputs=36, rng=np.random.default_rng(0), backend=backend)
+    with pytest.warns(DomainWarning) as found:
+        network.learn(BARS.train_x[:20], np.random.default_rng(1))
+    assert len(found) == 1
     with pytest.raises(DomainError):
-        theirs.program(0, np.full(50, np.nan))
+        Crossbar(cell, np.full((2, 2), 0.5)).program(0, np.full(2, np.nan))
 
 
 def test_bad_crossbars() -> None:
@@ -262,8 +276,10 @@ def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
     run_network(system(epochs=1), folder=tmp_path)
     with pytest.raises(InputError, match="exists already"):
         run_network(system(epochs=1), folder=tmp_path)
-    with pytest.raises(InputError, match="belongs to another run"):
+    with pytest.raises(InputError, match=r"belongs to another run: \w+ was .* and is "):
         run_network(system("rate", epochs=1), folder=tmp_path, resume=True)
+    with pytest.raises(InputError, match="belongs to another run: epochs was 1 and is 2; give the same options"):
+        run_network(system(epochs=2), folder=tmp_path, resume=True)
     (tmp_path / "seed-0.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"seed-0\.npz"):
         run_network(system(epochs=1), folder=tmp_path, resume=True)

@@ -20,12 +20,15 @@ from cosim.data import select
 from cosim.data.kinds import KINDS
 from cosim.data.readers.cells import MAX_BYTES, lines_of, read_text
 from cosim.data.readers.formats import read_file
-from cosim.data.readers.tables import Layout, Table, TextTable, several
+from cosim.data.readers.tables import Layout, Table, TextTable, misspelt, several, unknown_unit
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import DataSpec
 from cosim.devices.base import Array
 from cosim.errors import DataError, InputError, UnitError, UnknownName, Where, at
 from cosim.files import read_plain
+
+# Of pairs of pulses: without a unit a ratio is a number.
+RATIO = "ratio"
 
 
 def read_curve(path: str | Path, spec: DataSpec) -> Curve:
@@ -74,7 +77,7 @@ def to_si(
 def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[str, ...]) -> str:
     """The unit of a column: of the recipe (``given``) or of the file's header, which must not contradict each other.
 
-    Only dimensionless columns go without: a guess would be off by a power of ten. Raises `UnitError`.
+    Only dimensionless columns and ratios go without: a guess would be off by a power of ten. Raises `UnitError`.
     """
     own = "" if given and table.assumes(index) else table.unit(index)
     if own and given and table.channels and not _alike(own, given):
@@ -85,7 +88,14 @@ def unit_of(table: Table, index: int, given: str, *, name: str, allowed: tuple[s
             where=Where(table.path),
             remedy=f"correct one of them, or leave the unit out of columns.{name}",
         )
-    if not own and not given and allowed != ("1",):
+    title = table.header[index] if index < len(table.header) else ""
+    if not own and (wrong := misspelt(title)) and given != (meant := units.near(wrong)):
+        raise UnitError(
+            unknown_unit(wrong, index, title),
+            where=Where(table.path),
+            remedy=f'did you mean {meant}? Correct the header, or write unit = "{meant}" into columns.{name}',
+        )
+    if not own and not given and allowed != ("1",) and name != RATIO:
         raise UnitError(
             f"column {table.label(index)} has no unit, in the file or in the recipe",
             where=Where(table.path),

@@ -411,6 +411,17 @@ def in_title(title: str) -> tuple[str, str]:
     return title.strip(), ""
 
 
+def misspelt(title: str) -> str:
+    """What stands in a title's brackets for a unit and is none that is known: "XA" of "I (XA)"; ""."""
+    bracketed = _BRACKETED.fullmatch(title)
+    return bracketed[3] if bracketed and not unit_named(bracketed[3]) and units.near(bracketed[3]) else ""
+
+
+def unknown_unit(unit: str, column: int, title: str) -> str:
+    """The sentence on a `misspelt` unit in a ``column``, counted from 0."""
+    return f"unknown unit {unit!r} in column {column + 1} ({title!r})"
+
+
 def bare(title: str) -> str:
     """A header without its unit."""
     return in_title(title)[0]

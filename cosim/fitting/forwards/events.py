@@ -11,7 +11,13 @@ number in ``sequence`` changes, the device starts again in its initial state: on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +26,17 @@ from cosim.data.kinds import READ
 from cosim.data.recording import Recording
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.devices.maps import EventMap
-from cosim.errors import DataError, InputError
-from cosim.fitting.forward import DeviceForward, ExplicitForward, Rows
+from cosim.devices.pulse import PulseShape
+from cosim.errors import DataError, EmitError, InputError
+from cosim.fitting.forward import DeviceForward, ExplicitForward, Index, Rows
 from cosim.fitting.forwards.step_table import listed, of_device
 
+if TYPE_CHECKING:
+    from cosim.emit.numba import MapKernel
+
+# A process that has evaluated so many sequences has spent on them what compiling the maps costs, and compiles them.
+MANY = 200
+_evaluated = count()
 ORDER = ("sequence", "count")
 
 
@@ -51,6 +64,30 @@ def counts(curve: Recording) -> NDArray[np.int64]:
             f"count of row {row} is {given[bad[0]]:g}", where=curve.where, remedy="give a whole number, 0 or above"
         )
     return given.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Event:
+    """An event of a ``map``: its ``inputs``, the ``rows`` of the curve and ``which`` of the sequences; (k,) each."""
+
+    map: str
+    inputs: Values
+    rows: Index
+    which: Index
+
+
+@lru_cache(maxsize=32)
+def _compiled(device: DeviceModel, name: str, shape: PulseShape | None) -> MapKernel | None:
+    """A map of a device for instances with parameters of their own, compiled; None where it has no text."""
+    p = device.defaults()
+    one = device.maps(p, shape=shape)[name]
+    if one.closed is None or [*one.states] != [state.name for state in device.states] or find_spec("numba") is None:
+        return None
+    from cosim.emit.numba import map_kernel
+
+    with suppress(EmitError):
+        return map_kernel(one, p, own=[entry.name for entry in device.params])
+    return None
 
 
 class EventsForward(DeviceForward, ExplicitForward):
@@ -88,6 +125,7 @@ class EventsForward(DeviceForward, ExplicitForward):
         sequence = curve["sequence"] if "sequence" in curve.columns else np.zeros(len(curve))
         first = np.flatnonzero(np.diff(sequence, prepend=np.nan) != 0.0)
         self._sequences = np.split(np.arange(len(curve)), first[1:])
+        self._order = self._planned()
         fixed = {*device.conventions, *self._conditions}
         self.active = tuple(entry.name for entry in device.params if entry.name not in fixed)
 
@@ -96,46 +134,87 @@ class EventsForward(DeviceForward, ExplicitForward):
         scalars = Values({name: float(np.ravel(value)[0]) for name, value in p.items()})
         maps = self.device.maps(scalars, shape=self._shape)
         sets = max(np.size(value) for value in p.values())
-        found = np.empty((sets, len(self.curve)))
+        seen = {state.name: np.empty((sets, len(self.curve))) for state in self.device.states}
+        kernels = self._kernels()
         x = {
             state.name: np.broadcast_to(np.float64(p[state.initial]), (sets, len(self._sequences))).copy()
             for state in self.device.states
         }
+        if kernels:
+            self._follow(kernels, maps, x, p, seen)
+        for running, rows, events in self._order if not kernels else ():
+            for event in events:
+                self._happen(maps[event.map], x, p, event)
+            for name, value in x.items():
+                seen[name][:, rows] = value[:, running]
+        ports = {port.name: 0.0 for port in self.device.ports}
+        read = self.device.observe(ports, Values(seen), p.with_(**self._conditions))[self._seen]
+        found = np.array(np.broadcast_to(read, (sets, len(self.curve))), dtype=float)
+        return found[0] if sets == 1 else found
+
+    def _kernels(self) -> dict[str, MapKernel]:
+        """The compiled maps, once they are worth it; empty where numpy runs them."""
+        if self._conditions or next(_evaluated) < MANY:
+            return {}
+        found = {name: _compiled(self.device, name, self._shape) for name in self._inputs}
+        return {name: kernel for name, kernel in found.items() if kernel is not None} if all(found.values()) else {}
+
+    def _follow(
+        self,
+        kernels: Mapping[str, MapKernel],
+        maps: Mapping[str, EventMap],
+        x: Mapping[str, Array],
+        p: Values,
+        seen: Mapping[str, Array],
+    ) -> None:
+        """Fill ``seen`` (sets, rows) with the states after each row, from ``x`` (sets, sequences)."""
+        shape = next(iter(x.values())).shape
+        now = np.stack([value.ravel() for value in x.values()])
+        own = np.stack([np.broadcast_to(p[entry.name], shape).ravel() for entry in self.params]).astype(float)
+        places = np.arange(now.shape[1]).reshape(shape)
+        for running, rows, events in self._order:
+            for event in events:
+                one, everyone = maps[event.map], event.which.size == shape[1]
+                which = slice(None) if everyone else places[:, event.which].ravel()
+                given = np.zeros((len(one.inputs), shape[0], event.which.size))
+                for k, name in enumerate(one.inputs):
+                    given[k] = event.inputs.get(name, 0.0)
+                out = np.empty((now.shape[0] + len(one.outputs), shape[0] * event.which.size))
+                kernels[event.map](now[:, which], given.reshape(len(one.inputs), -1), own[:, which], out)
+                now[:, which] = out[: now.shape[0]]
+            here = now.reshape(-1, *shape)
+            for value, state in zip(seen.values(), here, strict=True):
+                value[:, rows] = state[:, running]
+
+    def _planned(self) -> list[tuple[Index, Index, list[_Event]]]:
+        """The sequences that go on, their rows, and the events of these; one entry for each row of the longest."""
+        order = []
         for j in range(max(map(len, self._sequences))):
             running = np.array([k for k, rows in enumerate(self._sequences) if len(rows) > j])
             rows = np.array([self._sequences[k][j] for k in running])
+            events = []
             for again in range(int(self._count[rows].max())):
-                for name in self._inputs:
-                    self._happen(maps[name], x, p, rows=rows, running=running, again=again)
-            here, now = Values({name: value[:, running] for name, value in x.items()}), self._at(p, rows)
-            ports = {port.name: 0.0 for port in self.device.ports}
-            found[:, rows] = self.device.observe(ports, here, now)[self._seen]
-        return found[0] if sets == 1 else found
+                for name, columns in self._inputs.items():
+                    given = {entry: column[rows] for entry, column in columns.items()}
+                    acts = np.any([column != 0.0 for column in given.values()], axis=0)
+                    comes = (self._count[rows] > again) & acts
+                    if comes.any():
+                        here = {entry: column[comes] for entry, column in given.items()}
+                        events.append(_Event(name, Values(here), rows[comes], running[comes]))
+            order.append((running, rows, events))
+        return order
 
-    def _at(self, p: Values, rows: NDArray[np.int64]) -> Values:
-        return p.with_(**{name: column[rows] for name, column in self._conditions.items()})
-
-    def _happen(
-        self,
-        event: EventMap,
-        x: dict[str, Array],
-        p: Values,
-        *,
-        rows: NDArray[np.int64],
-        running: NDArray[np.int64],
-        again: int,
-    ) -> None:
-        """Move the states of the sequences in which the event comes in this round."""
-        given = {name: column[rows] for name, column in self._inputs[event.name].items()}
-        comes = (self._count[rows] > again) & np.any([column != 0.0 for column in given.values()], axis=0)
-        if not comes.any():
-            return
-        which = running[comes]
-        inputs = {name: given[name][comes] if name in given else 0.0 for name in event.inputs}
-        before = Values({name: value[:, which] for name, value in x.items()})
-        after = event(before, Values(inputs), self._at(p, rows[comes]))[0]
+    def _happen(self, event: EventMap, x: dict[str, Array], p: Values, what: _Event) -> None:
+        """Move the states of the sequences in which the event comes."""
+        everyone = what.which.size == len(self._sequences)
+        before = Values(x if everyone else {name: value[:, what.which] for name, value in x.items()})
+        now = (
+            p.with_(**{name: column[what.rows] for name, column in self._conditions.items()}) if self._conditions else p
+        )
+        inputs = {name: what.inputs.get(name, 0.0) for name in event.inputs}
+        after = event(before, Values(inputs), now)[0]
         for name, value in x.items():
-            value[:, which] = after[name]
+            value[:, what.which] = after[name]
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:
         """Which maps were taken."""

@@ -67,9 +67,7 @@ class PulseTrainForward(SequenceForward):
         cell = device.pulse_cell()
         self._closed = None if cell is None else ClosedPulse(cell, "rate", self._shape)
         # Whether one compiled pulse serves every row.
-        self._alike = (
-            type(self) is PulseTrainForward and not self._each and not any(map(np.ndim, vars(self._shape).values()))
-        )
+        self._alike = not self._each and not any(map(np.ndim, vars(self._shape).values()))
         self._first = [entry.name for entry in device.params].index(self._state.initial)
         self._v_read = curve.condition("v_read")
         if self._v_read == 0.0:
@@ -81,6 +79,11 @@ class PulseTrainForward(SequenceForward):
             return None
         return _compiled(self.device, self._shape, self._v_read)
 
+    @property
+    def _corrections(self) -> tuple[Array, ...]:
+        """What corrects the state before each pulse, as `Train` takes it; empty: nothing."""
+        return ()
+
     def _row(self, p: Values) -> Array:
         """The parameters; (k,)."""
         return np.array([p[entry.name] for entry in self.params], dtype=float)
@@ -91,7 +94,7 @@ class PulseTrainForward(SequenceForward):
         if run is None:
             return super().predict(p)
         q = self._row(p)
-        return run.reads(self._v, q[self._first], q)
+        return run.reads(self._v, q[self._first], q, self._corrections)
 
     def linearise(self, p: Values, names: Sequence[str]) -> tuple[Array, Array]:
         """Prediction and derivatives; (n,), (k, n)."""
@@ -99,7 +102,7 @@ class PulseTrainForward(SequenceForward):
         if run is None:
             return super().linearise(p, names)
         q = self._row(p)
-        reads, slopes = run.linearised(self._v, q[self._first], q, initial=self._first)
+        reads, slopes = run.linearised(self._v, q[self._first], q, self._corrections, initial=self._first)
         if not np.all(np.isfinite(slopes)):  # a power below one, at an end of the states: no derivative, but steps
             return super().linearise(p, names)
         places = {entry.name: k for k, entry in enumerate(self.params)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -22,12 +21,14 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
-from cosim.network.crossbar import Crossbar
+from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
-from cosim.network.layers import Layers, layers
-from cosim.network.plasticity import PostSpike, Vdsp, default_scales, threshold_cell
+from cosim.network.neurons import WinnerTakesAll
+from cosim.network.noise import key_of
+from cosim.network.plasticity import Vdsp, default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL, Evaluation
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
+from cosim.network.simulation import Simulation
 from cosim.network.spice_check import Watch, checked_lines, replay
 from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.surrogate.base import deviating_range
@@ -85,6 +86,19 @@ class VdspSystem(System):
             self.task.fingerprint,
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Every setting, the images, the epochs and a digest of the cells."""
+        cells = json.dumps(document(self.surrogate), sort_keys=True) + array_digest(*arrays(self.surrogate).values())
+        images = self.task.images
+        return {
+            **{name: json.dumps(value, sort_keys=True) for name, value in asdict(self.settings).items()},
+            "data": images.name,
+            "images": str(len(images.train_y)),
+            "epochs": str(self.task.epochs),
+            "cells": hashlib.sha256(cells.encode()).hexdigest()[:8],
+        }
 
     @property
     def batches(self) -> Sequence[int]:
@@ -254,8 +268,12 @@ class VdspRun:
         self._spikes = state["spikes"].tolist()
 
 
+INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
+CHUNK = 500  # images of a response at once
+
+
 class VdspNetwork:
-    """The network with its state: membranes, adaptation, and the crossbar."""
+    """The network with its state."""
 
     def __init__(
         self,
@@ -272,18 +290,20 @@ class VdspNetwork:
         w = rng.uniform(*settings.w_init, shape)
         if settings.deviation > 0.0:
             surrogate = surrogate.with_(instances=_deviating(surrogate, settings.deviation, shape, rng))
-        self.layers: Layers = layers(backend)
-        self.crossbar = Crossbar(surrogate, w, compiled=self.layers.name == "numba")
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d
         self._rule = Vdsp.of(surrogate, scale_p=self.scale_p, scale_d=self.scale_d)
-        self.v_in, self.hold_in = np.zeros(inputs), np.zeros(inputs)
-        self.v_out, self.hold_out, self.raised = (np.zeros(settings.neurons) for _ in range(3))
-        steps = self._steps(max(settings.presentation, settings.test_presentation))
-        self._potential = np.empty((steps, inputs))
-        self._starts = np.empty(steps + 1, dtype=np.int64)
-        self._sources = np.empty(steps * inputs, dtype=np.int64)
+        graph = Graph(
+            (
+                Population(INPUTS, inputs, settings.input, settings.encoder),
+                Population(OUTPUTS, settings.neurons, settings.output, winner=WinnerTakesAll(settings.inhibition)),
+            ),
+            (Projection(INPUTS, OUTPUTS, surrogate, w, rule=self._rule, name=SYNAPSES),),
+            dt=settings.dt,
+        )
+        self.simulation = Simulation(graph, backend=backend)
+        self.crossbar = self.simulation.cells[SYNAPSES]
 
     def _steps(self, time: float) -> int:
         return max(round(time / self.settings.dt), 1)
@@ -293,22 +313,13 @@ class VdspNetwork:
         """Number of input neurons."""
         return self.crossbar.shape[0]
 
-    def state(self) -> dict[str, Array]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
-        return {
-            "w": self.crossbar.w.copy(),
-            "pulses": np.array(self.crossbar.pulses),
-            **{name: getattr(self, name).copy() for name in _STATE},
-        }
+        return self.simulation.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`; raises `InputError` for a network of another size."""
-        if state["w"].shape != self.crossbar.shape:
-            raise InputError(f"the saved network has {state['w'].shape} cells, this one {self.crossbar.shape}")
-        self.crossbar.load(state["w"])
-        self.crossbar.pulses = int(state["pulses"])
-        for name in _STATE:
-            getattr(self, name)[:] = state[name]
+        self.simulation.restore(state)
 
     def learn(
         self, images: NDArray[np.floating], rng: np.random.Generator, *, progress: float = 0.0
@@ -323,30 +334,14 @@ class VdspNetwork:
             scale_p=_annealed(self.scale_p, s.scale_p_end, progress),
             scale_d=_annealed(self.scale_d, s.scale_d_end, progress),
         )
-        counts = np.zeros((images.shape[0], s.neurons), dtype=np.int64)
-        steps = self._steps(s.presentation)
-        noise = np.empty((steps, self.inputs), dtype=np.float32)
-        fade_in, fade_out = s.input.leak(s.gap), s.output.leak(s.gap)
-        relax = math.exp(-s.gap / s.output.tau_threshold)
-        for k, image in enumerate(np.asarray(images, dtype=float)):
-            rng.standard_normal(out=noise, dtype=np.float32)
-            self._inputs(image, noise, self.v_in, self.hold_in, bias=True)
-            step = 0
-            while True:
-                step, winner = self._outputs(
-                    step, steps, counts[k], self._memory(), clamp=s.inhibition, jump=s.output.jump, stop=True
-                )
-                if winner < 0:
-                    break
-                starts = self._starts[: steps + 1]
-                spike = PostSpike(winner, step, self._potential[step - 1], starts, self._sources)
-                self.crossbar.program(winner, rule.amplitudes(spike))
-            self.v_in *= fade_in
-            self.v_out *= fade_out
-            self.raised *= relax
-            self.hold_in[:] = np.maximum(self.hold_in - s.gap / s.dt, 0.0)
-            self.hold_out[:] = np.maximum(self.hold_out - s.gap / s.dt, 0.0)
-        return counts
+        found = self.simulation.run(
+            {INPUTS: images},
+            steps=self._steps(s.presentation),
+            key=_key(rng),
+            gap=s.gap,
+            parameters={SYNAPSES: rule.parameters(s.dt)},
+        )
+        return found.counts[OUTPUTS]
 
     def respond(
         self, images: NDArray[np.floating], rng: np.random.Generator, *, protocol: str = "test"
@@ -358,52 +353,25 @@ class VdspNetwork:
         """
         if protocol not in ("learning", "test"):
             raise UnknownName("protocol", protocol, ("learning", "test"))
-        s, test = self.settings, protocol == "test"
-        counts = np.zeros((images.shape[0], s.neurons), dtype=np.int64)
-        steps = self._steps(s.test_presentation if test else s.presentation)
-        for k, image in enumerate(np.asarray(images, dtype=float)):
-            # Without bias a dark pixel stays silent: only the others need to be run.
-            lit = np.flatnonzero(image > s.encoder.cut) if test else np.arange(self.inputs)
-            noise = rng.standard_normal((steps, lit.size), dtype=np.float32)
-            spikes = self._inputs(image[lit], noise, np.zeros(lit.size), np.zeros(lit.size), bias=not test)
-            self._sources[:spikes] = lit[self._sources[:spikes]]
-            rest = tuple(np.zeros(s.neurons) for _ in range(3))
-            clamp, jump = (0.0, 0.0) if test else (s.inhibition, s.output.jump)
-            self._outputs(0, steps, counts[k], rest, clamp=clamp, jump=jump, stop=False)
-        return counts
-
-    def _memory(self) -> tuple[Array, ...]:
-        return self.v_out, self.hold_out, self.raised
-
-    def _inputs(self, image: Array, noise: NDArray[np.float32], v: Array, hold: Array, *, bias: bool) -> int:
-        s = self.settings
-        mean, deviation = s.encoder.currents(image, bias=bias)
-        gain, steps = s.input.gain(s.dt), noise.shape[0]
-        return self.layers.run_input(
-            v, hold, mean * gain, deviation * gain, noise, s.input.leak(s.dt), s.input.threshold, s.input.reset,
-            s.input.refractory / s.dt, self._potential[:steps, : v.size], self._starts[: steps + 1], self._sources,
-        )  # fmt: skip
-
-    def _outputs(
-        self,
-        step: int,
-        steps: int,
-        counts: NDArray[np.int64],
-        memory: tuple[Array, ...],
-        *,
-        clamp: float,
-        jump: float,
-        stop: bool,
-    ) -> tuple[int, int]:
-        s = self.settings
-        return self.layers.run_output(
-            step, *memory, self.crossbar.weight, self._starts[: steps + 1], self._sources, counts, s.output.leak(s.dt),
-            s.output.threshold, math.exp(-s.dt / s.output.tau_threshold), jump, s.output.refractory / s.dt,
-            clamp / s.dt, stop,
-        )  # fmt: skip
+        s, test, key = self.settings, protocol == "test", _key(rng)
+        found = [
+            self.simulation.run(
+                {INPUTS: images[start : start + CHUNK]},
+                steps=self._steps(s.test_presentation if test else s.presentation),
+                key=key_of(key, start),
+                learn=False,
+                fresh=True,
+                # Without bias a dark pixel stays silent, and is left out.
+                encoders={INPUTS: replace(s.encoder, bias=0.0)} if test else {},
+                parameters={OUTPUTS: {"clamp": 0.0, "jump": 0.0}} if test else {},
+            ).counts[OUTPUTS]
+            for start in range(0, len(images), CHUNK)
+        ]
+        return np.concatenate(found)
 
 
-_STATE = ("v_in", "hold_in", "v_out", "hold_out", "raised")
+def _key(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, 1 << 64, dtype=np.uint64))
 
 
 def _annealed(start: float, end: float | None, progress: float) -> float:

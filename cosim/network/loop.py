@@ -1,0 +1,314 @@
+"""The loop of a graph in numpy: the oracle of the compiled one (`cosim.network.kernel`), part by part and step by step.
+
+Whatever it adds, it adds in the order of that loop: a sum over rows begins with what is there already.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from functools import lru_cache
+from types import SimpleNamespace as Named
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosim.devices.base import Array
+from cosim.network.crossbar import ALL, Crossbar, Every
+from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
+from cosim.network.noise import NORMAL, draws, key_of
+from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
+
+if TYPE_CHECKING:
+    from cosim.network.simulation import Job, Simulation
+
+Spikes = NDArray[np.int64]
+NONE: Spikes = np.empty(0, dtype=np.int64)
+RULES = 1 << 16  # places of the rules' random numbers begin here
+MS = 1e-3
+
+
+def present(simulation: Simulation, job: Job) -> None:
+    """Run all presentations of a job."""
+    graph = simulation.graph
+    layers = {one.name: _Layer(simulation, job, k, one) for k, one in enumerate(graph.populations)}
+    joints = [_Joint(simulation, job, k, p, layers) for k, p in enumerate(graph.projections)]
+    arriving = {n: [joint for joint in joints if joint.p.target == n and joint.p.into == DRIVE] for n in layers}
+    teaching = [joint for joint in joints if joint.p.into == SIGNAL]
+    taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
+    learning = [joint for joint in joints if joint.rule is not None and job.learn]
+    for item in range(job.items):
+        key = key_of(job.key, item)
+        for layer in layers.values():
+            layer.begin(item, key)
+        for joint in joints:
+            joint.begin(item, key)
+        for t in range(job.steps):
+            frame = t * job.frames // job.steps
+            for name in taught:
+                signal = simulation.neurons[name][SIGNAL]
+                signal[:] = job.signals[name][item, frame] if name in job.signals else 0.0
+            for name, layer in layers.items():
+                layer.step(t, arriving[name])
+            for joint in teaching:
+                signal = simulation.neurons[joint.p.target][SIGNAL]
+                signal[:] = joint.added(signal)
+            for joint in learning:
+                joint.learn(t)
+            for entry, values in job.records.items():
+                name, _, state = entry.partition(".")
+                values[item, t] = simulation.neurons[name][state] if state == SIGNAL else layers[name].x[state]
+            simulation.clock += 1
+        for joint in learning:
+            joint.end(job.steps)
+        if job.gap:
+            for layer in layers.values():
+                layer.idle()
+            for joint in learning:
+                joint.idle()
+            simulation.clock += job.gap
+        for layer in layers.values():
+            layer.end()
+
+
+@lru_cache(maxsize=64)
+def _unmarked(size: int) -> Array:
+    zeros = np.zeros(size)
+    zeros.flags.writeable = False
+    return zeros
+
+
+def _marked(size: int, spikes: Spikes) -> Array:
+    """(size,) ones where there are spikes."""
+    if not spikes.size:
+        return _unmarked(size)
+    found = np.zeros(size)
+    found[spikes] = 1.0
+    return found
+
+
+class _Layer:
+    """A population in a run."""
+
+    def __init__(self, simulation: Simulation, job: Job, place: int, population: Population) -> None:
+        self.simulation, self.job, self.place, self.of = simulation, job, place, population
+        self.compact = job.compact(simulation.graph, population)
+        self.depth = simulation.graph.depth[population.name]
+        self.alone = (
+            population.name in job.drives
+            and not population.model.states
+            and population.winner is None
+            and all(p.target != population.name for p in simulation.graph.projections)
+        )
+        p, idle = job.parameters[population.name]
+        self.p, self._idle = Named(**{**p, **population.own}), Named(**{**idle, **population.own})
+
+    def begin(self, item: int, key: int) -> None:
+        name, model = self.of.name, self.of.model
+        if self.job.fresh:
+            self.simulation.rest(name)
+        self.x: dict[str, Array] = {n: self.simulation.neurons[name][n] for n in model.states}
+        self.size, self.active, self.here = self.of.size, None, self.p
+        self.fired: deque[Spikes] = deque([NONE] * (self.depth + 1), maxlen=self.depth + 1)
+        self.counts = self.job.counts[name][item]
+        self.driven: Array | None = None  # in each step
+        if name not in self.job.drives:
+            return
+        steps, (kind, mean, deviation) = self.job.steps, self.job.drives[name]
+        mean, deviation = mean[item], deviation[item]
+        if self.compact:
+            self.active = np.flatnonzero((mean[0] != 0.0) | (deviation[0] != 0.0))
+            self.size = self.active.size
+            mean, deviation = mean[:, self.active], deviation[:, self.active]
+            self.x = {n: np.full(self.size, value) for n, value in model.states.items()}
+            own = {n: values[self.active] for n, values in self.of.own.items()}
+            self.here = Named(**{**vars(self.p), **own})
+        frame = np.arange(steps) * self.job.frames // steps if self.job.frames > 1 else slice(None)
+        self.driven = np.broadcast_to(mean[frame], (steps, self.size))
+        if kind:
+            noise = draws(key_of(key, self.place), kind, first=0, steps=steps, n=self.size)
+            noise *= deviation[frame]
+            noise += self.driven
+            self.driven = noise
+        if self.alone:
+            # Nothing that happens in the presentation changes what such a population does.
+            t, spikes = np.nonzero(model.step(Named(), self.driven, self.here)[1] > 0.0)
+            spikes = spikes if self.active is None else self.active[spikes]
+            self.counts += np.bincount(spikes, minlength=self.of.size)
+            self.script = np.split(spikes, np.searchsorted(t, np.arange(1, steps)))
+
+    def step(self, t: int, arriving: list[_Joint]) -> None:
+        if self.alone:
+            self.fired.append(self.script[t])
+            return
+        drive = None if self.driven is None else self.driven[t]
+        for joint in arriving:
+            drive = joint.added(drive)
+        model, p = self.of.model, self.here
+        x, above = model.step(Named(**self.x), np.zeros(self.size) if drive is None else drive, p)
+        if self.of.winner is not None:
+            first = int(above.argmax())
+            spikes = NONE if above[first] <= 0.0 else np.array([first])
+            if spikes.size:
+                for n, value in model.inhibited(Named(**x), p).items():
+                    x[n][:] = value
+        else:
+            spikes = (above > 0.0).nonzero()[0] if model.spiking else NONE
+        if spikes.size:
+            for n, value in model.spiked(Named(**x), p).items():
+                x[n][spikes] = value[spikes] if isinstance(value, np.ndarray) else value
+        if model.pools:
+            pool = np.add.accumulate(np.broadcast_to(model.pooled(Named(**x), p), self.size))[-1]
+            x |= model.finish(Named(**x), pool, self.simulation.neurons[self.of.name][SIGNAL], p)
+        self.x = x
+        if self.active is not None:
+            spikes = self.active[spikes]
+        self.fired.append(spikes)
+        if spikes.size:
+            self.counts[spikes] += 1
+
+    def idle(self) -> None:
+        self.x = self.of.model.step(Named(**self.x), 0.0, self._idle)[0] if not self.compact else self.x
+
+    def end(self) -> None:
+        if not self.compact:
+            for n, values in self.x.items():
+                self.simulation.neurons[self.of.name][n][:] = values
+
+
+class _Joint:
+    """A projection in a run, with what its rule sees: the synapses of ``index``."""
+
+    def __init__(
+        self, simulation: Simulation, job: Job, place: int, p: Projection, layers: Mapping[str, _Layer]
+    ) -> None:
+        self.simulation, self.job, self.place, self.p = simulation, job, place, p
+        self.bar: Crossbar = simulation.cells[p.name]
+        self.rule: Rule | None = p.rule
+        self.source, self.target = layers[p.source], layers[p.target]
+        self.delay = simulation.graph.delay_of(p)
+        # A source that steps after its target has not yet fired in this step when its spikes are delivered.
+        order = list(layers)
+        self.back = self.delay + (order.index(p.source) < order.index(p.target))
+        self.dt = simulation.graph.dt * MS
+        self.traces = simulation.traces.get(p.name, {})
+        self.index: Every = ALL
+        self.flat = False  # whether only one side of the synapse is looked at
+        self.hook = ""
+        if self.rule is not None:
+            values, idle = (Named(**x) for x in job.parameters[p.name])
+            sides = Side(self._of_pre), Side(self._of_post), Side(self._of_own), Side(self._of_cell)
+            self.local, self.at_rest = (Local(*sides, self._of_weight, x) for x in (values, idle))
+            self.extra = {WHEN, *self.rule.states, *self.rule.sums}
+            self.hooks = {hook: getattr(self.rule, hook) for hook in HOOKS if self.rule.has(hook)}
+
+    def begin(self, item: int, key: int) -> None:
+        self.key, self.arrived, self.firing, self.t = key_of(key, RULES + self.place), NONE, NONE, 0
+        if self.job.fresh and self.job.learn:
+            self.simulation.rest(self.p.name)
+
+    def added(self, drive: Array | None) -> Array | None:
+        """What a neuron's input becomes by what arrives in this step; None is nothing."""
+        if self.p.sends:
+            value = self.source.x[self.p.sends]
+            parts = value[:, None] * self.bar.weight
+        else:
+            spikes = self.source.fired[-self.back]
+            if not spikes.size:
+                return drive
+            if self.bar.rests:
+                self.bar.relax((spikes, slice(None)), now=self.simulation.clock, dt=self.dt)
+            parts = self.bar.weight.take(spikes, axis=0)
+        found: Array = np.add.reduce(parts if drive is None else np.concatenate([drive[None], parts]), axis=0)
+        return found
+
+    # -- the rule -----------------------------------------------------------------------------------------------------
+
+    def learn(self, t: int) -> None:
+        assert self.rule is not None
+        self.t = t
+        self.arrived = NONE if self.p.sends else self.source.fired[-1 - self.delay]
+        self.firing = self.target.fired[-1]
+        if "each_pre" in self.hooks:
+            self._each("pre")
+        if self.arrived.size and "on_pre" in self.hooks:
+            self._call("on_pre", (self.arrived if self.arrived.size > 1 else int(self.arrived[0]), slice(None)))
+        if self.firing.size and "on_post" in self.hooks:
+            self._call("on_post", (slice(None), self.firing if self.firing.size > 1 else int(self.firing[0])))
+        if "each_post" in self.hooks:
+            self._each("post")
+        if "on_step" in self.hooks and (t + 1) % self.rule.every == 0:
+            self._call("on_step", ALL)
+
+    def end(self, t: int) -> None:
+        self.t, self.arrived, self.firing = t, NONE, NONE
+        if "on_end" in self.hooks:
+            self._call("on_end", ALL)
+
+    def idle(self) -> None:
+        assert self.rule is not None
+        self.arrived, self.firing = NONE, NONE
+        for side in ("pre", "post"):
+            if f"each_{side}" in self.hooks:
+                self._each(side, self.at_rest)
+
+    def _each(self, side: str, local: Local | None = None) -> None:
+        self.flat = True
+        for name, values in self.hooks[f"each_{side}"](local or self.local).items():
+            self.traces[f"{side}_{name}"][:] = values
+        self.flat = False
+
+    def _call(self, hook: str, index: Every) -> None:
+        assert self.rule is not None
+        self.index, self.hook = index, hook
+        given = self.hooks[hook](self.local)
+        when = None
+        if self.extra.isdisjoint(given):
+            inputs = given
+        else:
+            inputs = {name: values for name, values in given.items() if name not in self.extra}
+            when = given.get(WHEN)
+            for name in self.rule.states:
+                if name in given:
+                    self.traces[f"own_{name}"][index] = given[name]
+            for name in self.rule.sums:
+                if name in given:
+                    self.traces[f"post_{name}"][:] = np.broadcast_to(given[name], self.bar.shape).sum(axis=0)
+        if inputs:
+            self.bar.touch(index, inputs, when=when, now=self.simulation.clock, dt=self.dt)
+
+    def _of_pre(self, name: str) -> Any:
+        if name == "spike":
+            values = _marked(self.source.of.size, self.arrived)
+        else:
+            values = self.traces[f"pre_{name}"] if f"pre_{name}" in self.traces else self.source.x[name]
+        if self.flat:
+            return values
+        rows, columns = self.index
+        return values[rows] if isinstance(columns, int) or isinstance(rows, int) else values[rows][:, None]
+
+    def _of_post(self, name: str) -> Any:
+        if name == "spike":
+            values = _marked(self.target.of.size, self.firing)
+        elif name == SIGNAL:
+            values = self.simulation.neurons[self.p.target][SIGNAL]
+        else:
+            values = self.traces[f"post_{name}"] if f"post_{name}" in self.traces else self.target.x[name]
+        return values if self.flat else values[self.index[1]]
+
+    def _of_own(self, name: str) -> Any:
+        return self.traces[f"own_{name}"][self.index]
+
+    def _of_cell(self, name: str) -> Any:
+        return self.bar.state[name][self.index]
+
+    def _of_weight(self, name: str) -> Any:
+        if name == "weight":
+            return self.bar.weight[self.index]
+        if name == "now":
+            return self.simulation.clock * self.simulation.graph.dt
+        rows, columns = self.bar.shape
+        key = key_of(self.key, HOOKS.index(self.hook))
+        numbers = draws(key, NORMAL, first=self.t, steps=1, n=rows * columns)
+        return numbers.reshape(rows, columns)[self.index]

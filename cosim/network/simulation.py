@@ -1,0 +1,346 @@
+"""A graph at work: its states, its cells, and runs of presentations on them, in numpy or compiled.
+
+Both ways draw the same random numbers (`cosim.network.noise`) and take the same operations in the same order, so that
+they differ by the rounding of two libraries' exponentials at most. Between two presentations lies a gap without input,
+taken as one long step. ``fresh`` presentations begin at rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cosim.devices.base import Array
+from cosim.errors import InputError, UnknownName
+from cosim.network.crossbar import Crossbar
+from cosim.network.encoders import Encoder
+from cosim.network.graph import SIGNAL, Graph, Population
+from cosim.network.noise import MASK
+
+BACKENDS = ("auto", "numba", "numpy")
+Floats = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some presentations, as both backends take them.
+
+    Args:
+        items, steps, frames: presentations, time steps of each, and frames of the input, which divide the steps.
+        drives: of each population with an encoder: kind of its noise, mean and deviation, (items, frames, n).
+        signals: teaching signals of populations, (items, frames, n).
+        key: of the random numbers.
+        learn: whether rules act. fresh: whether each presentation begins at rest.
+        gap: time steps without input after each.
+        parameters: of populations and rules by the part's name: in a step, and in the gap.
+        counts: spikes of each population, (items, n). records: states by ``part.state``, (items, steps, n).
+    """
+
+    items: int
+    steps: int
+    frames: int
+    drives: Mapping[str, tuple[str, Array, Array]]
+    signals: Mapping[str, Array]
+    key: int
+    learn: bool
+    fresh: bool
+    gap: int
+    parameters: Mapping[str, tuple[Floats, Floats]]
+    counts: Mapping[str, NDArray[np.int64]]
+    records: Mapping[str, Array]
+
+    def compact(self, graph: Graph, population: Population) -> bool:
+        """Whether neurons without a drive can be left out: they stay as they are, and nothing looks at them."""
+        name = population.name
+        return (
+            name in self.drives
+            and self.frames == 1
+            and (not population.model.states or (self.fresh and not self.learn))
+            and population.winner is None
+            and not population.model.pools
+            and all(p.target != name and not (p.source == name and p.sends) for p in graph.projections)
+            and all(key.partition(".")[0] != name for key in self.records)
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a run gives: spikes of each population in each presentation, (items, n), and the recorded states."""
+
+    counts: Mapping[str, NDArray[np.int64]]
+    records: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Simulation:
+    """A graph with its states.
+
+    Attributes:
+        neurons: by population and state, (n,) each; its ``signal`` among them.
+        traces: the rules' arrays by projection and name.
+        cells: by projection.
+        clock: time steps so far, those of gaps included.
+        backend: "numba" or "numpy".
+        kernels: the compiled loops so far, by what is drawn, taught, recorded and watched.
+
+    >>> import numpy as np
+    >>> from cosim.network import Graph, Ideal, LIF, Poisson, Population, Projection, Simulation, Source
+    >>> inputs = Population("inputs", 4, Source(), Poisson(rate=100.0))
+    >>> outputs = Population("outputs", 2, LIF(tau=20.0, threshold=1.0, reset=0.0, refractory=2.0))
+    >>> weights = Projection("inputs", "outputs", Ideal(), np.full((4, 2), 0.5))
+    >>> simulation = Simulation(Graph((inputs, outputs), (weights,)), backend="numpy")
+    >>> simulation.run({"inputs": np.ones((3, 4))}, steps=100, key=1).counts["outputs"].shape
+    (3, 2)
+    """
+
+    def __init__(self, graph: Graph, *, backend: str = "auto") -> None:
+        """The graph in its initial states. "auto" takes numba where it is installed and the graph can be compiled.
+
+        Raises:
+            UnknownName, EngineMissing: for the backend. EmitError: "numba" is asked for, and a part cannot be compiled.
+        """
+        if backend not in BACKENDS:
+            raise UnknownName("backend", backend, BACKENDS)
+        self.graph = graph
+        self.neurons: dict[str, dict[str, Array]] = {}
+        for one in graph.populations:
+            rest = {**one.model.states, SIGNAL: 0.0}
+            self.neurons[one.name] = {name: np.full(one.size, value) for name, value in rest.items()}
+        self.cells: dict[str, Crossbar] = {}
+        self.traces: dict[str, dict[str, Array]] = {}
+        for p in graph.projections:
+            self.cells[p.name] = bar = p.crossbar()
+            rule, (rows, columns) = p.rule, bar.shape
+            if rule is not None:
+                order: Literal["F", "C"] = "F" if bar.w.flags.f_contiguous and not bar.w.flags.c_contiguous else "C"
+                self.traces[p.name] = {
+                    **{f"pre_{name}": np.full(rows, value) for name, value in rule.pre.items()},
+                    **{f"post_{name}": np.full(columns, value) for name, value in rule.post.items()},
+                    **{f"post_{name}": np.zeros(columns) for name in rule.sums},
+                    **{f"own_{name}": np.full((rows, columns), x, order=order) for name, x in rule.states.items()},
+                }
+        self.clock = 0
+        self.kernels: dict[Any, Any] = {}
+        self.backend = self._chosen(backend)
+
+    def _chosen(self, backend: str) -> str:
+        if backend == "numpy" or (backend == "auto" and find_spec("numba") is None):
+            return "numpy"
+        from cosim.errors import EmitError
+        from cosim.network.kernel import source
+
+        try:
+            source(self)
+        except EmitError:
+            if backend == "numba":
+                raise
+            return "numpy"
+        return "numba"
+
+    def rest(self, name: str) -> None:
+        """Put a population's neurons, or the traces of a projection's rule, where they began."""
+        for one in self.graph.populations:
+            if one.name == name:
+                for state, value in one.model.states.items():
+                    self.neurons[name][state][:] = value
+        for p in self.graph.projections:
+            if p.name == name and p.rule is not None:
+                begin = {f"{s}_{n}": v for s in ("pre", "post") for n, v in getattr(p.rule, s).items()}
+                begin |= {f"own_{n}": v for n, v in p.rule.states.items()}
+                for trace, values in self.traces[name].items():
+                    values[...] = begin.get(trace, 0.0)
+
+    def run(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        steps: int,
+        key: int,
+        learn: bool = True,
+        fresh: bool = False,
+        gap: float = 0.0,
+        signals: Mapping[str, ArrayLike] = MappingProxyType({}),
+        encoders: Mapping[str, Encoder] = MappingProxyType({}),
+        parameters: Mapping[str, Floats] = MappingProxyType({}),
+        record: Sequence[str] = (),
+    ) -> Answers:
+        """Show presentations one after the other.
+
+        Args:
+            inputs: of each population with an encoder: values (items, n), or (items, frames, n) for frames that follow
+                one another within each presentation.
+            steps: time steps of a presentation.
+            key: 64 bits, from which all random numbers follow.
+            learn: whether rules act; without, nothing is changed but the neurons' states.
+            fresh: each presentation begins at rest; without ``learn`` the neurons are left as they were before the run.
+            gap: time without input after each presentation, in ms.
+            signals: teaching signals of populations, of a shape as ``inputs``.
+            encoders: in place of populations' own.
+            parameters: of populations and rules, by the part's name, in place of their own.
+            record: states to return at each step, as ``population.state``.
+
+        Raises:
+            UnknownName, InputError: for what does not fit the graph.
+            DomainError: the cells were driven outside the domain of their surrogate, where its policy is "raise".
+        """
+        job = self._job(inputs, steps, key, learn, fresh, gap, signals, encoders, parameters, record)
+        with self._kept(job):
+            if self.backend == "numba" and all(bar.can_compile for bar in self.cells.values()):
+                from cosim.network.kernel import present
+            else:
+                from cosim.network.loop import present
+            present(self, job)
+        for bar in self.cells.values():
+            bar.require_domain()
+        return Answers(job.counts, job.records)
+
+    @contextmanager
+    def _kept(self, job: Job) -> Iterator[None]:
+        """What a run without learning must not change is put back after it."""
+        if job.learn:
+            yield
+            return
+        clock = self.clock
+        neurons = {name: {n: x.copy() for n, x in part.items()} for name, part in self.neurons.items() if job.fresh}
+        cells = {
+            name: ({n: x.copy() for n, x in bar.state.items()}, bar.touched.copy(), bar.weight.copy())
+            for name, bar in self.cells.items()
+            if bar.rests
+        }
+        try:
+            yield
+        finally:
+            for name, part in neurons.items():
+                self.neurons[name].update(part)
+            for name, (state, touched, weight) in cells.items():
+                for n, x in state.items():
+                    self.cells[name].state[n][:] = x
+                self.cells[name].touched[:], self.cells[name].weight[:] = touched, weight
+            if job.fresh:
+                self.clock = clock
+
+    def _job(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        steps: int,
+        key: int,
+        learn: bool,
+        fresh: bool,
+        gap: float,
+        signals: Mapping[str, ArrayLike],
+        encoders: Mapping[str, Encoder],
+        parameters: Mapping[str, Floats],
+        record: Sequence[str],
+    ) -> Job:
+        graph, dt = self.graph, self.graph.dt
+        encoded = {one.name: encoders.get(one.name, one.encoder) for one in graph.populations}
+        wanted = [name for name, encoder in encoded.items() if encoder is not None]
+        names = [one.name for one in graph.populations]
+        for what, known in (("input", inputs), ("signal", signals), ("encoder", encoders)):
+            for name in known:
+                if name not in (wanted if what == "input" else names):
+                    raise UnknownName(f"{what} of a population", name, wanted if what == "input" else names)
+        if missing := sorted(set(wanted) - set(inputs)):
+            raise InputError(f"the populations {', '.join(missing)} have an encoder and no input", remedy="give theirs")
+        if steps < 1 or gap < 0.0:
+            raise InputError(f"a presentation of {steps} steps and a gap of {gap} ms cannot be run")
+        given = {name: np.asarray(values) for name, values in inputs.items()}
+        taught = {name: np.asarray(values, dtype=float) for name, values in signals.items()}
+        if not given and not taught:
+            raise InputError("there is nothing to present: no population has an encoder, and there is no signal")
+        frames, items = 1, next(iter((given or taught).values())).shape[0]
+        for part in (given, taught):
+            for name, values in part.items():
+                size = graph[name].size
+                if values.ndim == 2:
+                    part[name] = values = values[:, None, :]
+                if values.ndim != 3 or values.shape[0] != items or values.shape[2] != size:
+                    raise InputError(
+                        f"what is shown to {name} has shape {values.shape}, not ({items}, {size})",
+                        remedy=f"give presentations of {size} values, as many as of the others",
+                    )
+                if not np.all(np.isfinite(values)):
+                    raise InputError(f"what is shown to {name} holds values that are not finite")
+                frames = max(frames, values.shape[1])
+        if steps % frames or any(x.shape[1] not in (1, frames) for x in (*given.values(), *taught.values())):
+            raise InputError(
+                f"{frames} frames do not fit {steps} time steps", remedy="give each frame the same number of steps"
+            )
+        p: dict[str, tuple[Floats, Floats]] = {}
+        ticks = max(gap / dt, 1.0)
+        parts = [(one.name, one.parameters) for one in graph.populations]
+        parts += [(q.name, q.rule.parameters) for q in graph.projections if q.rule is not None]
+        for name in parameters:
+            if name not in dict(parts):
+                raise UnknownName("part of the network with parameters", name, dict(parts))
+        for name, of in parts:
+            usual, other = of(dt), dict(parameters.get(name, {}))
+            for key_ in other:
+                if key_ not in usual:
+                    raise UnknownName(f"parameter of {name}", key_, usual)
+            p[name] = ({**usual, **other}, {**of(dt, ticks=ticks), **other})
+        drives = {}
+        for name in wanted:
+            encoder = encoded[name]
+            assert encoder is not None
+            mean, deviation = encoder.drive(
+                np.broadcast_to(given[name].astype(float), _wide(given[name], frames)), dt=dt
+            )
+            gain = p[name][0]["gain"]
+            drives[name] = (encoder.kind, np.ascontiguousarray(mean * gain), np.ascontiguousarray(deviation * gain))
+        records = {}
+        for entry in record:
+            name, _, state = entry.partition(".")
+            if name not in names or state not in self.neurons[name]:
+                raise UnknownName("state to record", entry, [f"{n}.{s}" for n in names for s in self.neurons[n]])
+            records[entry] = np.empty((items, steps, graph[name].size))
+        return Job(
+            items=items,
+            steps=steps,
+            frames=frames,
+            drives=drives,
+            signals={name: np.ascontiguousarray(np.broadcast_to(x, _wide(x, frames))) for name, x in taught.items()},
+            key=int(key) & MASK,
+            learn=learn,
+            fresh=fresh,
+            gap=round(gap / dt),
+            parameters=p,
+            counts={one.name: np.zeros((items, one.size), dtype=np.int64) for one in graph.populations},
+            records=records,
+        )
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that changes, by name; the arrays themselves, and the clock."""
+        found: dict[str, NDArray[Any]] = {"clock": np.array(self.clock)}
+        for name, part in (*self.neurons.items(), *self.traces.items()):
+            found |= {f"{name}.{state}": x for state, x in part.items()}
+        for name, bar in self.cells.items():
+            found |= {f"{name}.cell_{state}": x for state, x in bar.state.items()}
+            found |= {f"{name}.pulses": bar.counter, **({f"{name}.touched": bar.touched} if bar.rests else {})}
+        return found
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes, copied."""
+        return {name: x.copy() for name, x in self.arrays().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of `state`; raises `InputError` for that of another graph."""
+        for name, x in self.arrays().items():
+            if name not in state or state[name].shape != x.shape:
+                raise InputError(f"the saved network has no {name} of shape {x.shape}: it is another one")
+            x[...] = state[name]
+        self.clock = int(state["clock"])
+        for bar in self.cells.values():
+            bar.load({})
+
+
+def _wide(values: Array, frames: int) -> tuple[int, int, int]:
+    return values.shape[0], frames, values.shape[2]
