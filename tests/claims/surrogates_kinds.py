@@ -50,6 +50,7 @@ ERRORS = MappingProxyType(
         "1t1r_random_pulses_energy": ENERGY,
         **{f"1t1h1m_phases_{name}": STATE for name in ("w", "rise_fast", "rise_slow", "eligibility", "power")},
         **{f"stc_spike_pair_{name}": STATE for name in ("early", "calcium", "potentiation", "depression")},
+        **{f"{name}_energy": ENERGY for name in ("1t1h1m_phases", "stc_spike_pair")},
     }
 )
 TARGETS: Mapping[str, Target] = MappingProxyType(
