@@ -15,8 +15,8 @@ most charge, Σ w over all presynaptic spikes, which is its membrane potential w
 without a spike is answered by none. Recall is without plasticity, and again with it from image to image (of the first
 1000 at most).
 
-Ten digits are more than the source asked for. With its constants a step of the early phase is a thirtieth of its range,
-so that the last dozen images of a class are all that a weight remembers, and every image of another class depresses.
+Ten digits are more than the source asked for. With its constants the six pairs of spikes of an image take a weight over
+a quarter of its range, so that it remembers the last few images of its class, and every image of another one depresses.
 Two changes, ours, suffice (`stc_preset`): smaller tail currents, and a teacher that teaches only what the network
 answers wrongly; neither does so alone.
 """
