@@ -124,7 +124,7 @@ class DigitTask:
             these.
 
     >>> images = cosim.RateImages.of(cosim.load_images("digits"))
-    >>> cosim.DigitTask(images, digits=(3, 8), train=0).total
+    >>> cosim.DigitTask(images, digits=(3, 8), train=0, test=0).total
     279
     """
 
@@ -166,6 +166,19 @@ class DigitTask:
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on."""
         return f"{self.images.fingerprint}\n{self.digits} {self.train} {self.test} {self.choice}"
+
+    @staticmethod
+    def of(
+        images: RateImages, digits: tuple[int, ...], *, train: int = 170, test: int | None = None, most: int = 5000
+    ) -> DigitTask:
+        """As many images to test on as the source has (100), or as there are; to choose on, as many as to train on.
+
+        Both, and ``most`` for the choice, are upper limits: what is left after training decides.
+        """
+        have = int(np.isin(images.train_y, digits).sum())
+        left = int(np.isin(images.test_y, digits).sum())
+        choice = min(most, train, have - train) if train else min(most, have)
+        return DigitTask(images, digits, train, min(100, left) if test is None else test, max(choice, 1))
 
     def _have(self, y: Ints) -> Ints:
         return np.flatnonzero(np.isin(y, self.digits))

@@ -162,7 +162,7 @@ def test_tagging_and_capture_writes_results_and_figures(tmp_path: Path, capsys: 
     assert "late" in shown.out
     assert "over 2 seed(s)" in shown.out
     result = json.loads((out / "result.json").read_text())
-    assert result["phases"]["late"]["mean"] == result["accuracy"]["mean"] > 0.8  # chance is a half
+    assert result["phases"]["late"]["mean"] == result["accuracy"]["mean"] > 0.65  # chance is a half
     assert {path.stem for path in out.glob("*.png")} == {
         *(f"{name}_{phase}" for name in ("weights", "phases", "confusion") for phase in ("early", "late")),
         "accuracy", "rule", "trains",

@@ -15,8 +15,8 @@ most charge, Σ w over all presynaptic spikes, which is its membrane potential w
 without a spike is answered by none. Recall is without plasticity, and again with it from image to image (of the first
 1000 at most).
 
-Ten digits are more than the source asked for. With its constants a step of the early phase is a thirtieth of its range,
-so that the last dozen images of a class are all that a weight remembers, and every image of another class depresses.
+Ten digits are more than the source asked for. With its constants the six pairs of spikes of an image take a weight over
+a quarter of its range, so that it remembers the last few images of its class, and every image of another one depresses.
 Two changes, ours, suffice (`stc_preset`): smaller tail currents, and a teacher that teaches only what the network
 answers wrongly; neither does so alone.
 """
@@ -40,6 +40,7 @@ from cosim.network.readout import confusion
 from cosim.network.run import RunResult, SeedResult, Streams, System
 from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
 from cosim.network.tagged_layer import Memory, backend, begin, rest, trains
+from cosim.parameters import ParameterSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +50,8 @@ BATCH = 200
 # Recall thresholds over the training's, among which ``count`` is chosen.
 THRESHOLDS = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0, 4.0)
 PHASES = ("early", "late")
+# What every law takes something from, beside its own set.
+SETS = ("stc_synapse:published", "stc_equations:literature")
 # Recalled with plasticity: what a recall changes stays for the next one.
 PLASTIC = 1000
 
@@ -82,11 +85,8 @@ class StcSystem(System):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""
-        sets = [
-            parameters(self.settings).fingerprint(),
-            *(parameters(StcSettings(law=law)).fingerprint() for law in ("circuit", "equations")),
-        ]
-        parts = [self.settings.fingerprint(), *sets, self.task.fingerprint]
+        sets = [ParameterSet.load(name).fingerprint() for name in SETS]
+        parts = [self.settings.fingerprint(), parameters(self.settings).fingerprint(), *sets, self.task.fingerprint]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
