@@ -95,7 +95,7 @@ class _Source:
                     add(f"l{r}_{name} = L{r}[0, {place}]", f"e{r}_{name} = L{r}[1, {place}]")
                 add("s{0}, o{0} = np.zeros({1}), np.zeros({2})".format(r, *self._sizes(p)))
         with under("for k in range(items):"):
-            add("item = key_of(key, k)")
+            add("item = key_of(key, first + k)")
             for one in graph.populations:
                 self._begin(one)
             for r, p in enumerate(graph.projections):
@@ -401,7 +401,7 @@ class _Source:
         """What the kernel is called with, by name; without a job the names alone."""
         simulation, graph = self.simulation, self.graph
         found: dict[str, Any] = {"clock": np.array([simulation.clock])}
-        for name in ("items", "steps", "frames", "learn", "fresh", "gap"):
+        for name in ("first", "items", "steps", "frames", "learn", "fresh", "gap"):
             found[name] = getattr(job, name, None)
         found["key"] = None if job is None else np.uint64(job.key)
         for k, one in enumerate(graph.populations):

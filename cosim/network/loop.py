@@ -39,7 +39,7 @@ def present(simulation: Simulation, job: Job) -> None:
     taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
     for item in range(job.items):
-        key = key_of(job.key, item)
+        key = key_of(job.key, job.first + item)
         for layer in layers.values():
             layer.begin(item, key)
         for joint in joints:

@@ -34,6 +34,7 @@ from cosim.network import (
 )
 from cosim.network.noise import draws, key_of, quantiles
 from cosim.network.plasticity import PairStdp, PostStdp, Vdsp
+from cosim.network.spice_check import Watch
 from cosim.parameters import ParameterSet
 from cosim.surrogate.model import Surrogate
 
@@ -269,6 +270,33 @@ def test_a_run_in_parts_goes_on_to_the_same_state(backend: str) -> None:
         np.testing.assert_array_equal(then.state()[name], x)
     with pytest.raises(InputError, match="it is another one"):
         then.restore({"clock": np.array(0)})
+
+
+def test_inputs_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = shown(Simulation(everything(), backend="numpy"))
+    monkeypatch.setattr("cosim.network.simulation.ENCODED", 20 * 5 * 3)  # three of the four presentations
+    parts = shown(Simulation(everything(), backend="numpy"))
+    for name, counts in whole.counts.items():
+        np.testing.assert_array_equal(parts.counts[name], counts)
+    for name, values in whole.records.items():
+        np.testing.assert_array_equal(parts.records[name], values)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_watched_cells_are_noted(backend: str) -> None:
+    graph, inputs = cells()[1]
+    simulation = Simulation(graph, backend=backend)
+    bar = simulation.cells["a_to_b"]
+    bar.watch = Watch(bar, 20, np.random.default_rng(0))
+    before = bar.w.copy()
+    counts = simulation.run(inputs, steps=40, key=3).counts["b"].sum(axis=0)
+    assert counts.sum() > 0
+    for (row, column), drives in zip(bar.watch.cells, bar.watch.drives, strict=True):
+        assert len(drives) == counts[column]
+        w = before[row, column]
+        for volts in drives:
+            w = float(bar.surrogate.update(w, volts))
+        assert w == pytest.approx(bar.w[row, column], abs=1e-14)
 
 
 @pytest.mark.parametrize("backend", BOTH)
