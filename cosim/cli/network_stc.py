@@ -29,7 +29,7 @@ def run_stc(
     ] = "",
     tails: Annotated[
         str,
-        typer.Option(help="Scale of the tail currents; default: 1 for two digits, else 0.1.", show_default=False),
+        typer.Option(help="Scale of the tail currents; default: 1 for two digits, else 0.07.", show_default=False),
     ] = "",
     acceleration: Annotated[
         str, typer.Option(help="Of recovery and consolidation; the source's late phase: 32.")

@@ -17,7 +17,7 @@ from cosim.errors import InputError
 from cosim.network.tagging import EXPONENTIAL, HYPERBOLIC, LINEAR, Constants
 
 # Nodes of the tables of `charges`, the step (s) and the end (s) of the spikes that they are made of.
-NODES, STEP, END = 193, 1e-5, 0.03
+NODES, STEP, END = 193, 2e-5, 0.025
 _NO_TABLE = np.zeros(2)
 
 

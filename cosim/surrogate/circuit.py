@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -200,6 +200,10 @@ class CircuitReference:
         """The numeric options of the bench's deck."""
         options = self.found.bench.deck().options
         return MappingProxyType({key: float(x) for key, x in options.items() if isinstance(x, int | float)})
+
+    def tightened(self) -> CircuitReference:
+        """The bench at tightened tolerances and half its largest step."""
+        return replace(self, found=replace(self.found, bench=self.found.bench.tightened()))
 
     def netlist(self, event_map: EventMap) -> str:
         """SHA-256 of the circuit."""

@@ -42,7 +42,7 @@ def array_digest(*arrays: NDArray[Any]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # not tobytes: a copy of all images
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # not tobytes: a copy of all images
     return digest.hexdigest()
 
 

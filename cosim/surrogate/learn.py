@@ -57,6 +57,8 @@ MOST_FAILED = 0.2
 QUICK, READING = ("polynomial", "stretched", "hinge", "ridge", "sheet", "spline"), ("polynomial", "spline")
 # An output that the states alone explain to so much of its scale is read from them (our choice).
 READING_ERROR = 1e-3
+# The share of each state's range that the samples have to end in, or nothing is read from the states (our choice).
+REACHED = 0.5
 INDEPENDENT = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
 
 
@@ -296,8 +298,13 @@ def candidates(
 
 
 def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], *, seed: int) -> Fitted | None:
-    """The law of the outputs that depend on the states after the event alone; None where there are none."""
+    """The law of the outputs that depend on the states after the event alone; None where there are none.
+
+    A state that every event ends in the same part of says nothing of what would be read from it elsewhere.
+    """
     after = {name: data[name].values for name in chosen.states}
+    if any(np.ptp(after[name]) < REACHED * entry.span for name, entry in chosen.states.items()):
+        return None
     ranges = {name: entry.range for name, entry in chosen.states.items()}
 
     def fitted(names: Sequence[str]) -> Fitted:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -40,6 +40,9 @@ WIDTHS = (1e-6, 1e-4, 1e-3, 1e-2)  # of the scale, up to which a stretched law i
 RIDGE_CELLS, RIDGE_DEGREES = (12, 24, 48, 96), (1, 2, 3)
 SHEET_CELLS = ((12, 6), (24, 6), (48, 6), (48, 12), (64, 12))
 APART = ("ridge", "sheet")  # kinds whose knots are those of one target
+AXES = ("direction", "second")  # settings of theirs that have a number for each field
+TRAINED = ("trees", "network")  # kinds that find by themselves which fields matter
+LITTLE = 1e-4  # of the scale: a smaller error is not worth a search for fields that do not matter (our choice)
 SMOOTH = ("polynomial", "spline", "trees", "network")
 SEVERAL = "several"
 LEAST_SAMPLES = 24
@@ -146,7 +149,7 @@ def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
 
 @dataclass(frozen=True)
 class Laws:
-    """Laws of the same fields, each of targets of its own; together a law, as `Law` is one."""
+    """Laws, each of targets of its own and of the fields that these depend on; together a law, as `Law` is one."""
 
     parts: tuple[Law, ...]
 
@@ -157,8 +160,8 @@ class Laws:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """As of each part."""
-        return self.parts[0].fields
+        """Of all parts."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -167,8 +170,9 @@ class Laws:
 
     @property
     def ranges(self) -> Array:
-        """As of each part."""
-        return self.parts[0].ranges
+        """(k, 2) of the fields, SI."""
+        known = {name: ends for part in self.parts for name, ends in zip(part.fields, part.ranges, strict=True)}
+        return np.stack([known[name] for name in self.fields])
 
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """As `Law` does."""
@@ -190,10 +194,8 @@ class Laws:
         """The inverse of `document` and `arrays`; raises KeyError or ValueError for what cannot be one."""
         given = document["parts"]
         parts = tuple(Law.rebuilt(part, arrays, f"{prefix}_{number}") for number, part in enumerate(given))
-        if not parts or any(part.fields != parts[0].fields for part in parts):
-            raise ValueError("laws of other fields")
-        if any(not np.array_equal(part.ranges, parts[0].ranges) for part in parts):
-            raise ValueError("laws of other ranges")
+        if not parts:
+            raise ValueError("no laws")
         found = cls(parts)
         if len(set(found.targets)) < len(found.targets):
             raise ValueError("laws of the same target")
@@ -283,18 +285,40 @@ def fit_each(
             held = best[k]
             if held is None or error < held[0] * (WORTH if way.kind != held[1].kind else 1.0):
                 best[k] = error, way
-    groups: dict[tuple[int, int], tuple[_Way, list[int]]] = {}
+    groups: dict[tuple[int, int], tuple[_Samples, _Way, list[int]]] = {}
     for k, held in enumerate(best):
         if held is None:
             raise _nothing(kinds, len(fields))
-        own = k if held[1].kind in APART else -1
-        groups.setdefault((id(held[1]), own), (held[1], []))[1].append(k)
-    laws, reached = [], np.zeros(len(targets))
-    for way, chosen in groups.values():
+        error, way = held
+        lean = data
+        if error > LITTLE and way.kind not in TRAINED:
+            lean, way = _leaner(data.of_target(k), way, error)
+        own = k if lean is not data or way.kind in APART else -1
+        groups.setdefault((id(way), own), (lean, way, []))[2].append(k if lean is data else 0)
+    laws: list[Law] = []
+    held_out: dict[str, float] = {}
+    for lean, way, chosen in groups.values():
         # a kind may put the targets of a law to a common use, so that the errors are of those that go together
-        reached[chosen] = data.rms(data.model(way, chosen, data.used), way, chosen)
-        laws.append(data.law(way, chosen, data.all))
-    return FittedEach(Laws(tuple(laws)), errors, dict(zip(targets, reached.tolist(), strict=True)))
+        reached = lean.rms(lean.model(way, chosen, lean.used), way, chosen)
+        laws.append(lean.law(way, chosen, lean.all))
+        held_out |= dict(zip(laws[-1].targets, reached.tolist(), strict=True))
+    return FittedEach(Laws(tuple(laws)), errors, {name: held_out[name] for name in targets})
+
+
+def _leaner(data: _Samples, way: _Way, error: float) -> tuple[_Samples, _Way]:
+    """Without the fields that do not lower the held-out ``error`` of one target, and the best way of that kind then."""
+    found = data
+    for name in data.names:
+        if len(found.names) > 1 and (fewer := way.without(column := found.names.index(name))) is not None:
+            less = found.without(column)
+            reached = float(less.rms(less.model(fewer, [0], less.used), fewer, [0])[0])
+            if reached <= error:
+                found, way, error = less, fewer, reached
+    if found is not data:
+        for other, rms in found.tried([way.kind]):
+            if float(rms[0]) < error:
+                way, error = other, float(rms[0])
+    return found, way
 
 
 def _nothing(kinds: Sequence[str], fields: int) -> FitError:
@@ -312,6 +336,13 @@ class _Way:
     kind: str
     how: Mapping[str, Any]
     plain: bool = False
+
+    def without(self, column: int) -> _Way | None:
+        """The same without a field; None where it is what the kind runs along."""
+        axes = {key: np.asarray(self.how[key]) for key in AXES if key in self.how}
+        if any(axis[column] for axis in axes.values()):
+            return None
+        return replace(self, how={**self.how, **{key: np.delete(axis, column) for key, axis in axes.items()}})
 
 
 @dataclass(frozen=True)
@@ -366,6 +397,21 @@ class _Samples:
         return cls(
             names, wanted, x, (y - offset) / scale, ends, logarithmic, offset, scale, order[: count // 3],
             order[count // 3 :], int(rng.integers(2**31 - 1)), pairs,
+        )  # fmt: skip
+
+    def of_target(self, k: int) -> Self:
+        """The same of one target alone."""
+        one = slice(k, k + 1)
+        return replace(self, wanted=self.wanted[one], z=self.z[:, one], offset=self.offset[one], scale=self.scale[one])
+
+    def without(self, column: int) -> Self:
+        """The same without a field."""
+        left = [k for k in range(len(self.names)) if k != column]
+        pairs = [(one, other) for one, other in self.alike if column not in (one, other)]
+        return replace(
+            self, names=tuple(self.names[k] for k in left), x=self.x[:, left], ends=self.ends[left],
+            logarithmic=self.logarithmic[left],
+            alike=tuple((left.index(one), left.index(other)) for one, other in pairs),
         )  # fmt: skip
 
     @property

@@ -22,7 +22,7 @@ from cosim.surrogate.bases import Polynomial, uniform_parts
 
 MOST_DEGREE, MOST_CELLS = 50, 10_000  # of a file
 # Our choices: knots follow curvature and samples by these shares, in so many turns, above a floor.
-BY_CURVATURE, TURNS, FLOOR = 0.6, 4, 0.3
+BY_CURVATURE, TURNS, FLOOR = 0.85, 4, 0.3
 BENDING, HELD, LEAST = 1e-5, 1e-6, 1e-10  # penalties: on second differences, on what is linear, and on everything
 SCREENED = 24, 6  # cells of the splines by which directions are compared, and fields across them
 SEEN = 15  # places along the first axis of a sheet at which its second one's curvature is looked at
@@ -181,15 +181,20 @@ class Sheet:
     def predict(self, x: Array) -> Array:
         """(n, targets)."""
         rest = x @ _across(self.axis.direction, self.second.direction)
-        side = self.coefficients.shape[1] - rest.shape[1]
+        others, targets = self.coefficients.shape[1:]
+        side = others - rest.shape[1]
         cell, weights = self.axis.parts(x, len(self.coefficients) - 3)
         other, cross = self.second.parts(x, side - 3)
-        found = np.zeros((x.shape[0], self.coefficients.shape[2]))
-        for k, weight in enumerate(weights):
-            inner = np.einsum("nr,nrj->nj", rest, self.coefficients[cell + k, side:])
-            for m, share in enumerate(cross):
-                inner += share[:, None] * self.coefficients[cell + k, other + m]
-            found += weight[:, None] * inner
+        start = cell * others
+        found = np.zeros((x.shape[0], targets))
+        for j in range(targets):
+            flat = self.coefficients[:, :, j].ravel()
+            for k, weight in enumerate(weights):
+                here = start + k * others
+                inner = sum(share * flat[here + other + m] for m, share in enumerate(cross))
+                for m, share in enumerate(rest.T, start=side):
+                    inner += share * flat[here + m]
+                found[:, j] += weight * inner
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -214,6 +214,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     shown = capsys.readouterr().out
     assert "map charge on the circuit of rc" in shown
     assert "note        law: learned (" in shown
+    assert "simulator   its own error by " in shown
     cell = load(file)
     after, outputs = cell.step(Values({"out": 0.0}), Values({"v": 1.0}))
     exact = 1.0 - np.exp(-1.0)  # RC = 1 us

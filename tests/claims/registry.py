@@ -20,6 +20,7 @@ from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.rare import RARE
 from claims.speed import SPEED
+from claims.stc import STC
 from claims.strd import STRD
 from claims.surrogates_cells import SURROGATES
 from claims.surrogates_kinds import SURROGATE_KINDS
@@ -29,7 +30,6 @@ CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
-        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS,
-        SPEED,
+        NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC,
     )
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice.
 
-The errors are measured; no interval is: the neurons' certificates have none, and the filter has no certificate. The
+The errors are measured; no interval is: the certificates of neurons and filters have none. The
 limits are `surrogate_targets`, whether they are reached or not.
 """
 
@@ -50,6 +50,7 @@ ERRORS = MappingProxyType(
         "1t1r_random_pulses_energy": ENERGY,
         **{f"1t1h1m_phases_{name}": STATE for name in ("w", "rise_fast", "rise_slow", "eligibility", "power")},
         **{f"stc_spike_pair_{name}": STATE for name in ("early", "calcium", "potentiation", "depression")},
+        **{f"{name}_energy": ENERGY for name in ("1t1h1m_phases", "stc_spike_pair")},
     }
 )
 TARGETS: Mapping[str, Target] = MappingProxyType(

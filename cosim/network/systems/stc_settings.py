@@ -169,12 +169,13 @@ def stc_preset(digits: int, law: str = "circuit") -> StcSettings:
     """What suits so many digits: the source's network for two; for more, our choice (module docstring of the system).
 
     The literature's thresholds need some 230 postsynaptic spikes a second to potentiate, which ten times the stimulus
-    makes.
+    makes. Tail currents of 0.07 leave the fewest mistakes on the last of 30 000 training images of MNIST (16 %; 21 %
+    with 0.1 and 0.15).
 
-    >>> cosim.stc_preset(10).teaching, cosim.stc_preset(2).tails
-    ('mistakes', 1.0)
+    >>> cosim.stc_preset(10).tails, cosim.stc_preset(2).tails
+    (0.07, 1.0)
     """
     settings = StcSettings(law=law, stimulus=1e-8 if law == "equations" else 1e-9)
     if digits > 2 and law != "listing":
-        settings = settings.with_(teaching="mistakes", tails=0.1)
+        settings = settings.with_(teaching="mistakes", tails=0.07)
     return settings
