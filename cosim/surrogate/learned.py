@@ -429,8 +429,8 @@ class _Samples:
     def model(self, way: _Way, chosen: Sequence[int], rows: NDArray[np.int64]) -> Model:
         """What is learned for the targets ``chosen`` of ``rows``; raises `EngineMissing`."""
         how = dict(way.how)
-        if "origin" in how:
-            how["origin"] = how["origin"][list(chosen)]
+        if way.kind == "stretched":  # about the target's zero, not its mean
+            how["origin"] = (-self.offset / self.scale)[list(chosen)]
         return KINDS[way.kind].trained(self.inside(way, rows), self.z[rows][:, list(chosen)], **how)
 
     def rms(self, model: Model, way: _Way, chosen: Sequence[int]) -> Array:
@@ -468,7 +468,7 @@ class _Samples:
         if kind in ("polynomial", "stretched"):
             degrees = [degree for degree in DEGREES if degree == 1 or 2 * terms(degree) <= count]
             for width in WIDTHS if kind == "stretched" else (None,):
-                own = {} if width is None else {"width": width, "origin": -self.offset / self.scale}
+                own = {} if width is None else {"width": width}
                 yield from (_Way(kind, {"degree": degree, **own}) for degree in degrees)
         elif kind == "hinge":
             degrees = [degree for degree in HINGED if degree == 1 or 4 * terms(degree) <= count]
