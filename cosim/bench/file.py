@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cosim import units
 from cosim.bench import stimulus_kinds as stimuli
+from cosim.bench.filters import FilterFile, check_filter_entry
 from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
 from cosim.bench.measures.kinds import Kind, PointMeasure
@@ -269,6 +270,7 @@ class BenchFile(Table):
         trust: how to decide whether a measure can be trusted.
         maps: events of the circuit with inputs, states and outputs, by name.
         neurons: where the circuit takes spikes in and gives spikes out, by name.
+        filters: where spikes go into the circuit, and the current that they leave, by name.
     """
 
     title: str
@@ -293,6 +295,7 @@ class BenchFile(Table):
     trust: Trust = Trust()
     maps: dict[str, MapFile] = Field(default_factory=dict)
     neurons: dict[str, NeuronFile] = Field(default_factory=dict)
+    filters: dict[str, FilterFile] = Field(default_factory=dict)
 
     _written: dict[str, tuple[StimulusKind, str, float | None]] = pydantic.PrivateAttr(default_factory=dict)
 
@@ -344,6 +347,7 @@ class BenchFile(Table):
         "libraries",
         "maps",
         "neurons",
+        "filters",
     )
     @classmethod
     def _names(cls, table: dict[str, Any]) -> dict[str, Any]:
@@ -383,6 +387,9 @@ class BenchFile(Table):
         for name, neuron in self.neurons.items():
             with at("neurons", name):
                 check_neuron_entry(self, name, neuron)
+        for name, used in self.filters.items():
+            with at("filters", name):
+                check_filter_entry(self, name, used)
         return self
 
     def _check_taken(self, name: str, place: str) -> None:

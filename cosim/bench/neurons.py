@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from cosim.bench.file import BenchFile
 
 
+def rising(given: tuple[float, float]) -> tuple[float, float]:
+    """The shortest interval and the longest mean; raises `InputError` where they leave no room."""
+    if not 0.0 < 2.0 * given[0] <= given[1]:
+        raise InputError(
+            f"the intervals {given[0]:g} s and {given[1]:g} s leave no room for random trains",
+            remedy="write the shortest interval, above zero, and a mean of at least twice as much",
+        )
+    return given
+
+
 class NeuronFile(Table):
     """A neuron of the circuit, for event surrogates.
 
@@ -48,15 +58,7 @@ class NeuronFile(Table):
     drive: tuple[str, str] | None = None
     intervals: tuple[Second, Second]
 
-    @pydantic.field_validator("intervals")
-    @classmethod
-    def _rising(cls, given: tuple[float, float]) -> tuple[float, float]:
-        if not 0.0 < 2.0 * given[0] <= given[1]:
-            raise InputError(
-                f"the intervals {given[0]:g} s and {given[1]:g} s leave no room for random trains",
-                remedy="write the shortest interval, above zero, and a mean of at least twice as much",
-            )
-        return given
+    _rising = pydantic.field_validator("intervals")(rising)
 
     @property
     def vectors(self) -> list[str]:
@@ -66,19 +68,20 @@ class NeuronFile(Table):
         return list(dict.fromkeys(found))
 
 
+def check_transient(file: BenchFile, whose: str, analysis: str | None) -> None:
+    """Raises `InputError` unless the analysis of a neuron or a filter is named where there are several, and fits."""
+    if analysis is None and len(file.plan) > 1:
+        raise InputError(f"{whose} does not say which analysis to take", remedy=f"one of {', '.join(file.plan)}")
+    with at("analysis"):
+        chosen = analysis or next(iter(file.plan))
+        known(f"analysis of {whose}", chosen, file.plan)
+        if file.plan[chosen].kind != "tran":
+            raise InputError(f"the analysis {chosen!r} of {whose} is not a transient", remedy="name one that is")
+
+
 def check_neuron_entry(file: BenchFile, name: str, given: NeuronFile) -> None:
     """Raises `InputError` for a neuron that its bench cannot have, with the keys of what is wrong."""
-    if given.analysis is None and len(file.plan) > 1:
-        raise InputError(
-            f"neuron {name!r} does not say which analysis to take", remedy=f"one of {', '.join(file.plan)}"
-        )
-    with at("analysis"):
-        chosen = given.analysis or next(iter(file.plan))
-        known(f"analysis of neuron {name!r}", chosen, file.plan)
-        if file.plan[chosen].kind != "tran":
-            raise InputError(
-                f"the analysis {chosen!r} of neuron {name!r} is not a transient", remedy="name one that is"
-            )
+    check_transient(file, f"neuron {name!r}", given.analysis)
     with at("stimulus"):
         known(f"stimulus of neuron {name!r}", given.stimulus, file.stimuli)
         if not isinstance(file.stimuli[given.stimulus], Spikes):

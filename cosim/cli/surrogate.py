@@ -29,6 +29,7 @@ from cosim.cli.surrogate_common import (
     trains_of,
     verdict,
 )
+from cosim.cli.surrogate_filter import check_filter
 from cosim.cli.surrogate_train import train
 from cosim.errors import InputError
 
@@ -67,6 +68,8 @@ def check(
     from cosim.surrogate.base import STATE
     from cosim.surrogate.certify import certify, updates_per_second
     from cosim.surrogate.files import load
+    from cosim.surrogate.filter import FilterLaw
+    from cosim.surrogate.filter_bench import FilterBench
     from cosim.surrogate.neuron import NeuronLaw
     from cosim.surrogate.neuron_bench import NeuronBench
     from cosim.surrogate.recheck import broken_intervals, fresh_events
@@ -83,6 +86,12 @@ def check(
     if isinstance(stored.learned, NeuronLaw):
         _check_neuron(
             stored, NeuronBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
+            trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
+        )  # fmt: skip
+        return
+    if isinstance(stored.learned, FilterLaw):
+        check_filter(
+            stored, FilterBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
             trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
         )  # fmt: skip
         return
@@ -226,13 +235,7 @@ def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[R
     from cosim.bench.events import BenchMap
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.circuit import CircuitReference
-    from cosim.surrogate.filter import FilterLaw
 
-    if isinstance(stored.learned, FilterLaw):
-        raise InputError(
-            f"{stored.parameters.name} is a filter, which has no bench to be held against",
-            remedy="follow a waveform of its circuit with cosim.surrogate.filter.run_filter",
-        )
     event = stored.subject.bench[1]
     if not event:
         with opened(stored.map, against, reference) as found:

@@ -30,6 +30,10 @@ def export(
         Path | None,
         typer.Option(help="Interpreter of the environment that has the target; default: this one.", show_default=False),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Of a target without a package: the folder with its source.", show_default=False),
+    ] = None,
     uncertified: Annotated[
         bool,
         typer.Option("--uncertified", help="Take a surrogate without a certificate, or one that misses its limits."),
@@ -46,9 +50,9 @@ def export(
     print(f"written     {made.folder}: {', '.join(made.files)}")
     for sentence in made.losses:
         print(f"lost        {sentence}")
-    if not (check or python):
+    if not (check or python or source):
         return
-    found = checked(made.folder, **({} if python is None else {"python": python}))
+    found = checked(made.folder, source=source, **({} if python is None else {"python": python}))
     worst = max(found["difference"].values())
     shown = ", ".join(f"{name} {share:.2g}" for name, share in found["difference"].items())
     print(f"imported    in {to} {found['version']}; largest differences, of full scale: {shown}")

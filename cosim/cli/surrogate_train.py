@@ -1,4 +1,4 @@
-"""``cosim surrogate train``: of a parameter set, a bench's map, or a bench's neuron."""
+"""``cosim surrogate train``: of a parameter set, or of a bench's map, neuron or filter."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from cosim.cli.surrogate_common import (
     trains_of,
     verdict,
 )
+from cosim.cli.surrogate_filter import train_filter_of
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from cosim.surrogate.model import Surrogate
 
 LONGEST = 1000.0  # times the device's own pulse: a longer one is a unit that was forgotten (our choice)
-MAP = "Event map of the device, e.g. spike or rest; of BENCH: its map or neuron. Default: the usual or first one."
+MAP = (
+    "Event map of the device, e.g. spike or rest; of BENCH: its map, neuron or filter. Default: the usual or first one."
+)
 LEARN = (
     "Collect up to so many samples in --against to correct with: a Latin hypercube, then where the error is largest, "
     "until the limits are kept."
@@ -58,8 +61,8 @@ ASSUME = (
 )
 BENCH = (
     "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
-    "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron, "
-    "[neurons.NAME]. Default: --parameters."
+    "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron "
+    "or a filter, [neurons.NAME] or [filters.NAME]. Default: --parameters."
 )
 
 
@@ -280,6 +283,11 @@ def _of_bench(
     whole = Testbench.load(bench)
     if event in whole.file.neurons or (whole.file.neurons and not whole.file.maps):
         _neuron(
+            whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits, figure=figure
+        )
+        return
+    if event in whole.file.filters or (whole.file.filters and not whole.file.maps):
+        train_filter_of(
             whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits, figure=figure
         )
         return

@@ -14,6 +14,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating, span_of
+from cosim.export.laws import told
 from cosim.surrogate.model import Surrogate
 
 STEP = 0.02
@@ -21,7 +22,7 @@ CANDIDATES = 401
 NODES = 61  # of the piecewise steps; aihwkit takes fewer than 64 on a GPU
 INSTANCES = 1000  # drawn to see how much a step differs from device to device
 
-FILE = '''"""The map {map} of {device} with the set {set} as a device of aihwkit; surrogate {fingerprint}.
+FILE = '''"""The {told} as a device of aihwkit; surrogate {fingerprint}.
 
 Written by cosim. One pulse up is {up:.6g} {unit}, one down {down:.6g} {unit}.
 The weight -1..1 is {state} = {low:.6g}..{high:.6g}.
@@ -162,16 +163,16 @@ def write(draft: Draft) -> Files:
     ups, downs = 2.0 * _steps(surrogate, up, at), -2.0 * _steps(surrogate, down, at)
     dw_min = float(np.mean([ups.mean(), downs.mean()]))
     text = FILE.format(
-        map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name, state=state,
+        told=told(surrogate), state=state,
         fingerprint=surrogate.fingerprint()[:12], up=up, down=down, unit=surrogate.map.inputs[given].unit, low=low,
-        high=high, dw_min=dw_min, deviation=_deviation(surrogate, up), ups=(ups / dw_min).tolist(),
+        high=high, dw_min=dw_min, deviation=deviation(surrogate, up), ups=(ups / dw_min).tolist(),
         downs=(downs / dw_min).tolist(),
     )  # fmt: skip
     imports = "import torch\n    from device import AMPLITUDES, RANGE, config"
     return {"device.py": text, CHECK: check_text(TARGET, imports=imports, body=CHECK_BODY)}
 
 
-def _deviation(surrogate: Surrogate, amplitude: float) -> float:
+def deviation(surrogate: Surrogate, amplitude: float) -> float:
     """The relative standard deviation of a step in the middle of the range, over the certified spread of parameters."""
     spread = deviating(surrogate)
     if not spread:

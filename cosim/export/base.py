@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cosim.export.golden import Golden, Levels
@@ -52,6 +53,8 @@ class Target:
         tolerance: the largest difference after the import, as a share of full scale, and what it is from.
         levels: the values of inputs that the target knows, where it knows no others.
         check: imports the export in a folder and compares, inside cosim; None: `check.py` does.
+        source: of a program that has no package, what of its source `check.py` takes as its argument, in words.
+        variants: the same program for surrogates of another kind of law, by its name, where they are written otherwise.
     """
 
     name: str
@@ -63,6 +66,12 @@ class Target:
     tolerance: tuple[float, str] = (1e-9, "rounding")
     check: Callable[[Path], Mapping[str, Any]] | None = None
     levels: Callable[[Surrogate], Levels] = field(default=lambda surrogate: {})
+    source: str = ""
+    variants: Mapping[str, Target] = field(default_factory=lambda: MappingProxyType({}))
+
+    def of(self, surrogate: Surrogate) -> Target:
+        """The target as it takes this surrogate."""
+        return self if surrogate.learned is None else self.variants.get(surrogate.learned.kind, self)
 
 
 # Every check begins and ends so: what differs is how the export is imported and run.

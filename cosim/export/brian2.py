@@ -12,9 +12,12 @@ from types import MappingProxyType
 
 from cosim.emit.numba import assignments
 from cosim.errors import InputError
+from cosim.export import brian2_neuron
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating
-from cosim.export.program import program
+from cosim.export.laws import told
+from cosim.export.program import program, subject
+from cosim.surrogate.neuron import NeuronLaw
 
 TEXT: Mapping[str, str] = MappingProxyType(
     {
@@ -32,7 +35,7 @@ TEXT: Mapping[str, str] = MappingProxyType(
 # Names that Brian2 keeps for itself.
 TAKEN = frozenset({"t", "dt", "i", "j", "N", "N_pre", "N_post", "lastspike", "lastupdate", "not_refractory", "xi"})
 
-FILE = '''"""The map {map} of {device} with the set {set} as synapses of Brian2; surrogate {fingerprint}.
+FILE = '''"""The {told} as synapses of Brian2; surrogate {fingerprint}.
 
 Written by cosim.
 
@@ -120,13 +123,14 @@ def write(draft: Draft) -> Files:
     event_map = surrogate.map
     if event_map.closed is None:
         raise InputError(
-            f"the map {surrogate.name} of {surrogate.device} is integrated, and a synapse's code holds closed maps",
+            f"the map {surrogate.name} of {subject(surrogate)} is integrated, and a synapse's code holds closed maps",
             remedy="export it to numpy",
         )
-    if taken := TAKEN & {*event_map.states, *event_map.inputs, *event_map.outputs}:
-        raise InputError(f"Brian2 keeps the name {', '.join(sorted(taken))} for itself", remedy="rename it in the map")
     own = sorted({*deviating(surrogate), *surrogate.instances})
     found = program(surrogate, lambda kind, name: name, own=own)
+    for name in (*event_map.states, *event_map.inputs, *event_map.outputs):
+        if name in TAKEN or not name.isidentifier() or name[0] == "_":
+            raise InputError(f"a variable of Brian2 cannot be called {name!r}", remedy="rename it in the map")
     own = [name for name in own if name in found.parameters]
     body, texts = assignments(found.results, TEXT, temporary="cosim_")
     lines = [*body, *(f"new_{name} = {texts[name]}" for name in found.results)]
@@ -134,7 +138,7 @@ def write(draft: Draft) -> Files:
     fields = {**event_map.states, **event_map.inputs, **event_map.outputs}
     units = {name: entry.unit for name, entry in fields.items()} | {n: event_map.device.param(n).unit for n in own}
     text = FILE.format(
-        map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
+        told=told(surrogate),
         fingerprint=surrogate.fingerprint()[:12], state=next(iter(event_map.states)),
         example=", ".join(f'"{name}": "..."' for name in event_map.inputs), inputs=list(event_map.inputs),
         model="\n".join(f"{name} : 1" for name in units), code="\n".join(lines),
@@ -151,4 +155,5 @@ TARGET = Target(
     frozenset({"energy", "readings", "instances", "correction"}),
     write,
     tolerance=(1e-9, "rounding: log2 and exp2 as natural logarithms and exponentials"),
+    variants={NeuronLaw.kind: brian2_neuron.TARGET},
 )

@@ -24,11 +24,14 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits
 from cosim.errors import InputError
 from cosim.export.base import Draft
-from cosim.export.program import program
+from cosim.export.laws import told
+from cosim.export.program import program, subject
+from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.model import Surrogate
 
 # How much either half of the flip-flop conducts: continuous, as a simulator's steps need it.
 ON, OFF = "min(max(4.0 * V(trigger) - 2.0, 0.0), 1.0)", "min(max(2.0 - 4.0 * V(trigger), 0.0), 1.0)"
+TAKEN = frozenset({"trigger", "tau", "on", "off", "time", "temp"})  # what the block calls something else
 WALL = 600.0  # s for a golden netlist
 # A logarithm of zero, where a law saturates, ends a simulator's step; e^-690 is zero to it all the same.
 LOGARITHMS: Mapping[str, str] = MappingProxyType(
@@ -59,6 +62,11 @@ class Block:
         """The nodes in order."""
         return ["trigger", *self.surrogate.map.inputs, *self.after, *self.outputs]
 
+    @property
+    def of_circuit(self) -> bool:
+        """Whether there is no device whose own law could lie beside it."""
+        return isinstance(self.surrogate.parameters, CircuitSet)
+
     def header(self, comment: str) -> list[str]:
         """What the file says of itself; ``comment`` begins a line."""
         event_map = self.surrogate.map
@@ -69,8 +77,7 @@ class Block:
         )
         given = (f"{name}, 1 V is 1 {entry.unit}" for name, entry in event_map.inputs.items())
         return [
-            f"{comment} The map {self.surrogate.name} of {self.surrogate.device}, set {self.surrogate.parameters.name},"
-            f" as a block; surrogate {self.surrogate.fingerprint()[:12]}.",
+            f"{comment} The {told(self.surrogate)} as a block; surrogate {self.surrogate.fingerprint()[:12]}.",
             f"{comment} An event: V(trigger) = 1 for 100 tau, then 0 for 100 tau. Inputs: {', '.join(given)}.",
             f"{comment} 1 V at a node is: {', '.join(volts)}. Written by cosim; do not edit.",
         ]  # fmt: skip
@@ -81,11 +88,15 @@ def block(draft: Draft, *, across: Callable[[str], str]) -> Block:
     surrogate = draft.surrogate
     if surrogate.map.closed is None:
         raise InputError(
-            f"the map {surrogate.name} of {surrogate.device} is integrated, and has no block",
+            f"the map {surrogate.name} of {subject(surrogate)} is integrated, and has no block",
             remedy=f"take the device itself, device_models/{surrogate.device}.lib or .va, with the set's parameters",
         )
-    if doubled := {*surrogate.map.states, *surrogate.map.outputs, "trigger"} & {*surrogate.map.inputs}:
-        raise InputError(f"an input has the name of another node: {', '.join(doubled)}")
+    nodes = [*surrogate.map.inputs, *surrogate.map.states, *surrogate.map.outputs]
+    for name in nodes:
+        if not name.isascii() or not name.isidentifier() or name.lower() in TAKEN or name[0] == "_":
+            raise InputError(f"a node of a circuit cannot be called {name!r}", remedy="rename it in the map")
+    if len({name.lower() for name in nodes}) < len(nodes):
+        raise InputError(f"two nodes have one name: {', '.join(sorted(nodes))}", remedy="rename one in the map")
     scales = draft.golden.document["scale"]
 
     def naming(kind: str, name: str) -> str:

@@ -19,13 +19,16 @@ from cosim.devices.maps import Field
 from cosim.errors import EmitError, InputError
 from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
+from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.trains import random_inputs
 
 FORMAT, VERSION = "cosim golden events", 1
 POOL = 4000  # events among which branches are looked for
 TRAIN, SHORT = 40, 10  # events of a train: of a closed map, of an integrated one, which is some hundred times as slow
 SAME = 1e-9  # largest difference between a surrogate and its own graphs: rounding
+READY = 0.75  # of events at a neuron: those outside its dead time
 TRIES = 50  # inputs tried for an event of the train that stays inside the domain
 
 
@@ -49,8 +52,9 @@ class Golden:
 
 
 def span_of(surrogate: Surrogate, name: str, entry: Field) -> Range:
-    """The certified range of a state or an input; its usual one without a certificate."""
-    return surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+    """The certified range of a state or an input; without a certificate its usual one, or what a law was trained on."""
+    learned = surrogate.learned is not None and name in surrogate.map.inputs
+    return surrogate.allowed(name) if learned or surrogate.certificate is not None else entry.range
 
 
 def deviating(surrogate: Surrogate) -> dict[str, Range]:
@@ -77,11 +81,14 @@ def golden(
         seed: of what is drawn.
         events: how many single ones.
         instances: whether parameters that may differ between instances do.
-        levels: the only values of an input, by name, where a target knows no others.
+        levels: the only values of an input, a state before an event or a parameter, by name, where a target knows no
+            others.
     """
     if events < 1:
         raise InputError("an export needs at least one golden event", remedy="give --events 100")
     rng = np.random.default_rng([seed, 3])
+    if isinstance(surrogate.learned, FilterLaw):
+        levels = {"level": range(surrogate.learned.ends.size), **levels}
     own = deviating(surrogate) if instances else {}
     plain = surrogate.with_(instances={}, dtype="float64", policy="warn")
     pool = max(POOL, events)
@@ -130,11 +137,19 @@ def _drawn(
         low, high = span_of(surrogate, name, entry)
         states[name] = low + (high - low) * rng.random(count)
         states[name][:2] = low, high  # the ends, too
+        if name in levels:
+            states[name] = rng.choice(levels[name], count)
+    if isinstance(surrogate.learned, NeuronLaw):  # most events find a neuron ready, or none would spike
+        states["dead"][rng.random(count) < READY] = 0.0
     return {
         "before": states,
         "inputs": _inputs(surrogate, rng, count=count, levels=levels),
-        "parameters": {name: rng.uniform(*ends, count) for name, ends in own.items()},
+        "parameters": {name: _own(rng, name, ends, levels, count) for name, ends in own.items()},
     }
+
+
+def _own(rng: np.random.Generator, name: str, ends: Range, levels: Levels, count: int) -> Array:
+    return rng.choice(levels[name], count) if name in levels else rng.uniform(*ends, count)
 
 
 def _inputs(surrogate: Surrogate, rng: np.random.Generator, *, count: int, levels: Levels) -> dict[str, Array]:
@@ -157,6 +172,8 @@ def _covering(
 ) -> tuple[list[int], dict[str, Any]]:
     """The first events of the pool with one for every side of a choice that they miss, and how many sides there are."""
     chosen = list(range(count))
+    if surrogate.learned is not None:
+        return chosen, {"seen": None, "of": None, "note": "a law is learned: its pieces are not counted"}
     try:
         found = program(surrogate, lambda kind, name: f"{kind} {name}", own=own)
     except EmitError:
@@ -202,7 +219,8 @@ def _train(
 ) -> dict[str, Mapping[str, Array]]:
     """Events one after the other with one set of parameters, from the middle of the states' ranges."""
     state = {name: np.array([0.5 * sum(span_of(surrogate, name, e))]) for name, e in surrogate.map.states.items()}
-    fixed = {name: np.array([rng.uniform(*ends)]) for name, ends in own.items()}
+    state |= {name: np.array([levels[name][0]]) for name in state if name in levels}
+    fixed = {name: _own(rng, name, ends, levels, 1) for name, ends in own.items()}
     rows = []
     for _ in range(TRAIN if surrogate.map.closed is not None else SHORT):
         for _ in range(TRIES):

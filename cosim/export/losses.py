@@ -9,6 +9,7 @@ from cosim import units
 from cosim.devices.maps import ENERGY
 from cosim.devices.registry import device as find_device
 from cosim.export.golden import deviating
+from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.model import Surrogate
 
 Tell = Callable[[Surrogate], str | None]
@@ -70,23 +71,22 @@ def _waveform(surrogate: Surrogate) -> str | None:
 
 
 def _circuit(surrogate: Surrogate) -> str | None:
+    if isinstance(surrogate.parameters, CircuitSet):
+        return "the circuit: what the map's fields do not say of it is not in the surrogate either"
     ports = ", ".join(port.name for port in surrogate.map.device.ports)
     return f"the device as a part of a circuit: its ports ({ports}) load nothing, and see the given inputs alone"
 
 
 def _other_maps(surrogate: Surrogate) -> str | None:
+    if isinstance(surrogate.parameters, CircuitSet):
+        return None
     maps = find_device(surrogate.device).maps(surrogate.parameters.resolved())
     others = [name for name in maps if name != surrogate.name]
     return f"the device's other events: {', '.join(others)}" if others else None
 
 
 def _rest(surrogate: Surrogate) -> str | None:
-    maps = find_device(surrogate.device).maps(surrogate.parameters.resolved())
-    return (
-        "what happens between events (the map rest): states keep their values"
-        if "rest" in maps and surrogate.name != "rest"
-        else None
-    )
+    return "what happens between events (the map rest): states keep their values" if surrogate.rest_map else None
 
 
 # What a surrogate may have that a target may not hold.

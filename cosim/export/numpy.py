@@ -1,6 +1,7 @@
 """numpy: the map as one file of Python that needs numpy alone, with its parameters and golden events.
 
-``loader.py`` is written from the traced map; where the map is integrated, it holds cosim's own integrator as it is.
+``loader.py`` is written from the traced map; where the map is integrated, it holds cosim's own integrator as it is, and
+where a law is learned, the code that evaluates it.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 import inspect
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices import integrate
 from cosim.devices.base import DeviceModel
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments
+from cosim.export import laws
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating
+from cosim.export.laws import told
 from cosim.export.program import Program, program
 from cosim.surrogate.named import one_line
 
@@ -43,18 +48,22 @@ def naming(kind: str, name: str) -> str:
     return "energy" if kind == "energy" else f"{_ARRAY[kind]}[{name!r}]"
 
 
-def function(head: str, result: Mapping[str, Mapping[str, Node]]) -> str:
-    """A function that returns a dict per entry of ``result``."""
+def function(head: str, result: Mapping[str, Mapping[str, Node]], *, law: Sequence[str] = ()) -> str:
+    """A function that returns a dict per entry of ``result``; ``law`` are the lines of `laws.calls`."""
     flat = {f"{part} {name}": graph for part, graphs in result.items() for name, graph in graphs.items()}
     body, found = assignments(flat, TEXT)
-    given = (
+    given = [
         "{" + ", ".join(f"{name!r}: {found[f'{part} {name}']}" for name in graphs) + "}"
         for part, graphs in result.items()
-    )
-    return "\n".join([f"def {head}:", *(f"    {line}" for line in body), f"    return {', '.join(given)}", ""])
+    ]
+    lines = [*law[:1], *body]
+    if law:
+        lines += [f"after = {given[0]}", *law[1:]]
+        given[0] = "after"
+    return "\n".join([f"def {head}:", *(f"    {line}" for line in lines), f"    return {', '.join(given)}", ""])
 
 
-HEAD = '''"""{title}: the map {map} of {device} with the set {set}, as cosim's surrogate {fingerprint} has it.
+HEAD = '''"""{title}: the {told}, as cosim's surrogate {fingerprint} has it.
 
 Written by cosim {version}; do not edit. Needs numpy alone::
 
@@ -90,6 +99,11 @@ class Surrogate:
         self.about = json.loads((folder / "surrogate.json").read_text(encoding="utf-8"))
         with np.load(folder / "surrogate.npz", allow_pickle=False) as stored:
             self.parameters = {name: stored[name] for name in stored.files}
+        self.laws = {}
+        if self.about["laws"]:
+            with np.load(folder / "laws.npz", allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            self.laws = {name: law_of(document, arrays, name) for name, document in self.about["laws"].items()}
         if outside not in ("raise", "warn"):
             raise ValueError(f"outside = {outside!r} is neither 'raise' nor 'warn'")
         self.outside, self.own = outside, tuple(self.about["own"])
@@ -103,7 +117,7 @@ class Surrogate:
         """The states after one event, and its outputs (SI units; names as in surrogate.json)."""
         x, u = self._given("state", state), self._given("input", inputs)
         with np.errstate(all="ignore"):
-            after, outputs = event(x, u, self.parameters)
+            after, outputs = event(x, u, self.parameters, self.laws)
         shape = np.broadcast_shapes(*(np.shape(v) for v in (*x.values(), *u.values(), *self.parameters.values())))
         whole = [{name: np.array(np.broadcast_to(v, shape)) for name, v in part.items()} for part in (after, outputs)]
         return whole[0], whole[1]
@@ -171,10 +185,10 @@ class Values(dict):
     """Names with values."""
 
 
-def event(x, u, p):
+def event(x, u, p, laws):
     """The waveform of the event, followed to its end."""
     y, energy = sweep(Device, Values(p), segments=waveform(u, p), x0=x)
-    return finish(x, u, y, energy, p)
+    return finish(x, u, y, energy, p, laws)
 
 
 def MappingProxyType(given):
@@ -186,7 +200,7 @@ def MappingProxyType(given):
 '''
 
 
-def _integrated(found: Program, model: DeviceModel) -> str:
+def _integrated(found: Program, model: DeviceModel, law: Sequence[str]) -> str:
     assert found.rates is not None
     assert found.flows is not None
     ports = [f"Entry({port.name!r}, nature={port.nature!r})" for port in model.ports]
@@ -222,7 +236,7 @@ def _integrated(found: Program, model: DeviceModel) -> str:
                 ["def waveform(u, p):", *(f"    {line}" for line in body), f"    return [{', '.join(rows)}]", ""]
             ),
             "",
-            function("finish(x, u, y, energy, p)", split),
+            function("finish(x, u, y, energy, p, laws)", split, law=law),
             INTEGRATOR.format(ports=f"[{', '.join(ports)}]", states=f"[{', '.join(states)}]"),
             *(f"{name} = {getattr(integrate, name)!r}" for name in constants),
             "",
@@ -254,29 +268,41 @@ report(np.__version__, {part: run(part) for part in ("events", "train")})
 """
 
 
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An ``.npz``."""
+    made = io.BytesIO()
+    np.savez(made, **arrays)  # type: ignore[arg-type]
+    return made.getvalue()
+
+
 def write(draft: Draft) -> Files:
-    """``loader.py``, ``surrogate.npz``, ``surrogate.json`` and ``check.py``."""
+    """``loader.py``, ``surrogate.npz``, ``laws.npz`` of a learned law, ``surrogate.json`` and ``check.py``."""
     from cosim import __version__
 
     surrogate = draft.surrogate
-    found = program(surrogate, naming)
+    found = program(surrogate, naming, write=laws.named)
     model, event_map = surrogate.map.device, surrogate.map
     states = {name: graph for name, graph in found.results.items() if name in event_map.states}
     outputs = {name: graph for name, graph in found.results.items() if name in event_map.outputs}
     nominal = surrogate.parameters.resolved()
     own = [name for name in sorted({*deviating(surrogate), *surrogate.instances}) if name in found.parameters]
     text = HEAD.format(
-        title=one_line(model.title), map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
+        title=one_line(model.title), told=told(surrogate),
         fingerprint=surrogate.fingerprint()[:12], version=__version__, own=", ".join(own) or "none",
         states=", ".join(f'"{name}": ...' for name in event_map.states),
         inputs=", ".join(f'"{name}": ...' for name in event_map.inputs),
     )  # fmt: skip
+    used, law = dict(surrogate.laws()), laws.calls(surrogate, "after")
+    if used:
+        text += laws.source(list(used.values())) + "\n"
     if found.closed:
-        body = function("event(x, u, p)", {"states": states, "outputs": outputs})
+        body = function("event(x, u, p, laws)", {"states": states, "outputs": outputs}, law=law)
     else:
-        body = _integrated(found, model)
-    arrays = io.BytesIO()
-    np.savez(arrays, **{name: np.asarray(surrogate.instances.get(name, nominal[name])) for name in found.parameters})  # type: ignore[arg-type]
+        body = _integrated(found, model, law)
+    values = {name: np.asarray(surrogate.instances.get(name, nominal[name])) for name in found.parameters}
+    arrays = {"surrogate.npz": packed(values)}
+    if used:
+        arrays["laws.npz"] = packed({key: v for name, one in used.items() for key, v in one.arrays(name).items()})
     certificate = surrogate.certificate
     bounds = {name: event_map.bounds(name) for name in event_map.states}
     finite = {name: list(ends) for name, ends in bounds.items() if np.all(np.isfinite(ends))}
@@ -290,10 +316,11 @@ def write(draft: Draft) -> Files:
         "outputs": {name: entry.unit for name, entry in event_map.outputs.items()},
         "parameters": {name: model.param(name).unit for name in found.parameters}, "own": own,
         "domain": {kind: domain[kind] for kind in ("states", "inputs", "parameters")}, "slack": 1e-9,
+        "laws": {name: one.document() for name, one in used.items()},
     }  # fmt: skip
     return {
         "loader.py": f"{text}\n{body}\n{CLASS}",
-        "surrogate.npz": arrays.getvalue(),
+        **arrays,
         "surrogate.json": json.dumps(about, indent=1, allow_nan=False) + "\n",
         CHECK: check_text(TARGET, imports="from loader import Surrogate", body=CHECK_BODY),
     }

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array, Values
 from cosim.emit.expr import Node, children, merged, postorder
 from cosim.errors import EmitError
+from cosim.export.laws import Writing, graphs, written
+from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.model import Surrogate
 
 # (kind, name) -> what the target calls it; kinds: "state", "after", "input", "parameter", "across", "energy".
@@ -55,24 +57,22 @@ class Program:
         return self.rates is None
 
 
-def program(surrogate: Surrogate, naming: Naming, *, own: Iterable[str] | None = None) -> Program:
+def program(
+    surrogate: Surrogate, naming: Naming, *, own: Iterable[str] | None = None, write: Writing = graphs
+) -> Program:
     """The graphs of a surrogate's event.
 
     Args:
         surrogate: any.
         naming: what the target calls the quantities of the map.
         own: parameters that are quantities; the others are numbers. None: all of them are.
+        write: of a learned law, as `cosim.export.laws.graphs` and `named` do.
 
     Raises:
         EmitError: for a device whose current only an iteration finds, and for what has no graph.
     """
+    surrogate = written(surrogate, write)
     event_map = surrogate.map
-    if surrogate.learned is not None:
-        raise EmitError(
-            f"the surrogate {surrogate.parameters.name} follows a learned law ({surrogate.learned.kind}), which cannot "
-            "be written down",
-            remedy="export a surrogate of a parameter set, or use this one with cosim",
-        )
 
     def named(kind: str, names: Iterable[str]) -> Values:
         return Values({name: Node("name", naming(kind, name)) for name in names})
@@ -90,13 +90,18 @@ def program(surrogate: Surrogate, naming: Naming, *, own: Iterable[str] | None =
                 found = _integrated(surrogate, x, u, p, named)
     except EmitError as error:
         raise EmitError(
-            f"the map {event_map.name} of {surrogate.device}: {error.message}", remedy=error.remedy
+            f"the map {event_map.name} of {subject(surrogate)}: {error.message}", remedy=error.remedy
         ) from None
     except TypeError as error:  # numpy's, of an operation that takes arrays only
-        raise EmitError(f"the map {event_map.name} of {surrogate.device} cannot be written down: {error}") from None
+        raise EmitError(f"the map {event_map.name} of {subject(surrogate)} cannot be written down: {error}") from None
     used = {str(node.args[0]) for node in postorder(_roots(found)) if node.op == "name"}
     names = tuple(name for name in nominal if name in p and naming("parameter", name) in used)
     return Program(found.results, found.pieces, found.rates, found.flows, names)
+
+
+def subject(surrogate: Surrogate) -> str:
+    """Whose map it is, in words."""
+    return surrogate.parameters.name if isinstance(surrogate.parameters, CircuitSet) else surrogate.device
 
 
 def _integrated(

@@ -48,7 +48,7 @@ def text(made: Block, name: str) -> str:
 
 
 def write(draft: Draft) -> Files:
-    """``block.lib``, ``device.lib`` (the device's own law with the set's values), and the golden netlists."""
+    """``block.lib``, ``device.lib`` (a device's own law with the set's values), and the golden netlists."""
     made = block(draft, across=lambda node: f"V({node})")
     body = text(made, draft.name)
 
@@ -58,9 +58,10 @@ def write(draft: Draft) -> Files:
 
     surrogate = draft.surrogate
     values = {name: float(value) for name, value in surrogate.parameters.resolved().items()}
+    device = {} if made.of_circuit else {"device.lib": subcircuit(surrogate.map.device, values=values)}
     return {
         "block.lib": body,
-        "device.lib": subcircuit(surrogate.map.device, values=values),
+        **device,
         **golden_decks(draft, made, instance, body),
     }
 

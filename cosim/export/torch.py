@@ -8,15 +8,20 @@ of an operation drops such a NaN where it arises.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments
 from cosim.errors import InputError
+from cosim.export import laws
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import deviating
+from cosim.export.laws import told
+from cosim.export.numpy import packed
 from cosim.export.program import program
+from cosim.export.torch_laws import TEXT as LAWS
+from cosim.export.torch_laws import arrays
 
 TEXT: Mapping[str, str] = MappingProxyType(
     {
@@ -43,17 +48,19 @@ def naming(kind: str, name: str) -> str:
     return f"{_ARRAY[kind]}[{name!r}]"
 
 
-HEAD = '''"""The map {map} of {device} with the set {set} as a PyTorch module; surrogate {fingerprint}.
+HEAD = '''"""The {told} as a PyTorch module; surrogate {fingerprint}.
 
 Written by cosim.
 
     cell = Cell()                                  # float64; Cell(parameters={{...}}) for parameters per instance
     after, outputs = cell({{{states}}}, {{{inputs}}})
 
-Gradients flow to states, inputs and parameters; at a threshold they are those of one side.
+Gradients flow to states, inputs and parameters; at a threshold they are those of one side. A learned law holds its
+fields at the ends of what it was trained on, and has no gradient beyond.
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -103,20 +110,22 @@ class Cell(torch.nn.Module):
         super().__init__()
         about = json.loads((Path(__file__).resolve().parent / "cell.json").read_text(encoding="utf-8"))
         self.states, self.inputs, self.outputs = about["states"], about["inputs"], about["outputs"]
+        self.laws = torch.nn.ModuleDict({name: _law(law, name) for name, law in about["laws"].items()})
         given = parameters or {}
         for name in given:
             if name not in about["own"]:
                 known = ", ".join(about["own"]) or "none may"
                 raise ValueError(f"{name!r} is not a parameter that may differ: {known}")
+        self.names = list(about["parameters"])
         for name, value in about["parameters"].items():
             self.register_buffer(name, _tensor(given.get(name, value)))
 
     def forward(self, state, inputs):
         """The states after the event, and its outputs, each a dict of tensors (SI units)."""
-        parameters = {name: value for name, value in self.named_buffers()}
+        parameters = {name: getattr(self, name) for name in self.names}
         x = {name: _tensor(state[name]) for name in self.states}
         u = {name: _tensor(inputs[name]) for name in self.inputs}
-        return event(x, u, parameters)
+        return event(x, u, parameters, self.laws)
 '''
 
 CHECK_BODY = '''
@@ -191,7 +200,10 @@ def write(draft: Draft) -> Files:
             f"the map {surrogate.name} of {surrogate.device} is integrated, and a PyTorch module holds closed maps",
             remedy="export it to numpy",
         )
-    found = program(surrogate, naming)
+    used = dict(surrogate.laws())
+    packs = {f"{name}.npz": packed(arrays(surrogate, law)) for name, law in used.items()}
+    call = laws.calls(surrogate, "after")
+    found = program(surrogate, naming, write=laws.named)
     event_map, nominal = surrogate.map, surrogate.parameters.resolved()
     own = [name for name in sorted({*deviating(surrogate), *surrogate.instances}) if name in found.parameters]
     parameters = {
@@ -199,30 +211,36 @@ def write(draft: Draft) -> Files:
         for name in found.parameters
     }
     text = HEAD.format(
-        map=surrogate.name, device=surrogate.device, set=surrogate.parameters.name,
+        told=told(surrogate),
         fingerprint=surrogate.fingerprint()[:12],
         states=", ".join(f'"{name}": ...' for name in event_map.states),
         inputs=", ".join(f'"{name}": ...' for name in event_map.inputs),
     )  # fmt: skip
     about = {
         "states": list(event_map.states), "inputs": list(event_map.inputs), "outputs": list(event_map.outputs),
-        "own": own, "parameters": parameters,
+        "own": own, "parameters": parameters, "laws": {name: law.document() for name, law in used.items()},
     }  # fmt: skip
     return {
-        "cell.py": f"{text}\n{event(found.results, states=list(event_map.states))}{CLASS}",
+        "cell.py": f"{text}{LAWS if used else ''}\n{event(found.results, event_map.states, call)}{CLASS}",
+        **packs,
         "cell.json": json.dumps(about, indent=1, allow_nan=False) + "\n",
         CHECK: check_text(TARGET, imports="import torch\n    from cell import Cell", body=CHECK_BODY),
     }
 
 
-def event(results: Mapping[str, Node], *, states: list[str]) -> str:
-    """The function of the module that holds the map."""
+def event(results: Mapping[str, Node], states: Collection[str], law: Sequence[str]) -> str:
+    """The function of the module that holds the map; ``law`` are the lines of `laws.calls`."""
     body, found = assignments(results, TEXT)
-    given = (
+    given = [
         "{" + ", ".join(f"{name!r}: _tensor({found[name]})" for name in results if (name in states) == of) + "}"
         for of in (True, False)
-    )
-    return "\n".join(["def event(x, u, p):", *(f"    {line}" for line in body), f"    return {', '.join(given)}", ""])
+    ]
+    lines = [*law[:1], *body]
+    if law:
+        lines += [f"after = {given[0]}", *law[1:]]
+        given[0] = "after"
+    lines.append(f"return {', '.join(given)}")
+    return "\n".join(["def event(x, u, p, laws):", *(f"    {line}" for line in lines), ""])
 
 
 TARGET = Target(

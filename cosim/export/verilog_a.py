@@ -49,7 +49,7 @@ def text(made: Block, name: str) -> str:
 
 
 def write(draft: Draft) -> Files:
-    """``block.va``, ``device.va`` (the device's own law), and the golden netlists."""
+    """``block.va``, ``device.va`` (a device's own law), and the golden netlists."""
     made = block(draft, across=lambda node: f"V({node})")
 
     def instance(name: str, nodes: str, starts: Mapping[str, float]) -> list[str]:
@@ -58,7 +58,7 @@ def write(draft: Draft) -> Files:
 
     return {
         "block.va": text(made, draft.name),
-        "device.va": module(draft.surrogate.map.device),
+        **({} if made.of_circuit else {"device.va": module(draft.surrogate.map.device)}),
         **golden_decks(draft, made, instance, "* load block.va, compiled to OSDI, before this netlist"),
     }
 

@@ -18,7 +18,9 @@ from cosim import __version__
 from cosim.errors import EngineMissing, InputError, MissingFile, SimulationError
 from cosim.export.base import CHECK, Draft, Target
 from cosim.export.golden import Golden, golden
+from cosim.export.laws import told
 from cosim.export.losses import losses
+from cosim.export.program import subject
 from cosim.export.registry import target_named
 from cosim.files import read_plain, write_atomic
 from cosim.surrogate.model import Surrogate
@@ -70,7 +72,7 @@ def export_surrogate(
     >>> sorted(made.files)[:4]
     ['LOSSES.md', 'check.py', 'export.json', 'golden.json']
     """
-    chosen, folder = target_named(target), Path(path)
+    chosen, folder = target_named(target).of(surrogate), Path(path)
     require_plain(surrogate)
     certificate = surrogate.certificate
     if not uncertified and (certificate is None or certificate.broken):
@@ -83,7 +85,7 @@ def export_surrogate(
     older: frozenset[str] = frozenset()
     if folder.is_dir() and any(folder.iterdir()):
         older = frozenset({ABOUT, *_described(folder)["files"]})
-    name = re.sub(r"\W", "_", f"{surrogate.device}_{surrogate.name}")
+    name = re.sub(r"\W", "_", f"{subject(surrogate)}_{surrogate.name}")
     own, levels = "instances" in chosen.keeps, chosen.levels(surrogate)
     draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own, levels=levels))
     written = dict(chosen.write(draft))
@@ -125,8 +127,7 @@ def _losses_page(surrogate: Surrogate, target: Target, lost: list[str]) -> str:
     lines = [
         f"# What the export to {target.name} loses",
         "",
-        f"The map {surrogate.name} of {surrogate.device}, set {surrogate.parameters.name}, for {target.versions}. The "
-        "surrogate in cosim has these, and the export has not:",
+        f"The {told(surrogate)}, for {target.versions}. The surrogate in cosim has these, and the export has not:",
         "",
         *(f"- {sentence}" for sentence in lost),
         "",
@@ -172,12 +173,15 @@ def _unchanged(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
     return found
 
 
-def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[str, Any]:
+def checked(
+    folder: str | Path, *, python: str | Path = sys.executable, source: str | Path | None = None
+) -> dict[str, Any]:
     """Import an export in its target and run its golden events.
 
     Args:
         folder: of the export.
         python: the interpreter of an environment that has the target; default: this one.
+        source: of a target that has no package, its `Target.source`.
 
     Returns:
         ``version`` of the target, ``events`` and ``difference`` by state and output, as shares of full scale.
@@ -197,14 +201,21 @@ def checked(folder: str | Path, *, python: str | Path = sys.executable) -> dict[
     with tempfile.TemporaryDirectory(prefix="cosim-check-") as place:
         for name, data in content.items():
             (Path(place) / name).write_bytes(data)
-        return dict(target.check(Path(place))) if target.check is not None else _run(folder, Path(place), python)
+        return (
+            dict(target.check(Path(place))) if target.check is not None else _run(folder, Path(place), python, source)
+        )
 
 
-def _run(folder: Path, place: Path, python: str | Path) -> dict[str, Any]:
+def _run(folder: Path, place: Path, python: str | Path, source: str | Path | None) -> dict[str, Any]:
     """What ``check.py`` of the copy in ``place`` prints."""
     try:
         done = subprocess.run(
-            [str(Path(python).absolute()), "-P", str(place / CHECK)],
+            [
+                str(Path(python).absolute()),
+                "-P",
+                str(place / CHECK),
+                *([] if source is None else [str(Path(source).absolute())]),
+            ],
             cwd=place,
             capture_output=True,
             text=True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from cosim.surrogate.files import array_digest
 
 # Images between two possible checkpoints.
 BATCH = 200
-# (images (k, pixels), random numbers, protocol) -> spike counts (k, neurons), with learning off.
-Respond = Callable[[NDArray[np.floating], np.random.Generator, str], NDArray[np.int64]]
+# (images (k, pixels), random numbers, protocol) -> spike counts or currents (k, neurons), with learning off.
+Respond = Callable[[NDArray[np.floating], np.random.Generator, str], NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
-"""From spike counts to classes: four read-outs of an unsupervised layer, fitted and chosen on training images.
+"""From an unsupervised layer's activity to classes: read-outs that are fitted and chosen on training images.
 
 - ``W``: the class of the neuron that spikes most, under the learning protocol (winner-take-all with its clamp).
 - ``S``: the class whose neurons spike most in all.
 - ``P``: counts × P(class | neuron).
 - ``NB``: naive Bayes: the class that makes the counts most likely, each spike an independent draw of a neuron.
+- ``R``: ridge regression of the classes on the counts' roots, which a spike's chance spreads alike at every rate.
+- ``G``: ridge regression on graded activity: each neuron's current, its root, and what it is above the mean of all
+  neurons'. No neuron has to spike for it; it is reported beside the others, and not chosen.
 
-S, P and NB take counts of the test protocol, in which losers are reset but not clamped. A neuron belongs to the class
-to which it responds most, in spikes per image of that class.
+S, P, NB and R take counts of the test protocol, in which losers are reset but not clamped. A neuron belongs to the
+class to which it responds most, in spikes per image of that class. The penalty of a regression is the one of
+`PENALTIES` with which most images get the right class from a fit to all the others.
 """
 
 from __future__ import annotations
@@ -24,24 +28,34 @@ from cosim.errors import InputError, UnknownName
 
 Ints = NDArray[np.int64]
 # Which protocol's counts each read-out takes.
-PROTOCOL: Mapping[str, str] = MappingProxyType({"W": "learning", "S": "test", "P": "test", "NB": "test"})
+PROTOCOL: Mapping[str, str] = MappingProxyType(
+    {"W": "learning", "S": "test", "P": "test", "NB": "test", "R": "test", "G": "graded"}
+)
+GRADED = "G"
+# Of a regression on standardised features, per image that it is fitted to (our choice).
+PENALTIES = tuple(10.0**power for power in range(-6, 1))
 
 
 @dataclass(frozen=True)
 class ReadOut:
-    """A fitted read-out: ``rates`` (classes, neurons) are spikes per image of each class."""
+    """A fitted read-out: ``rates`` (classes, neurons) are spikes per image of each class; ``line``, the regression of
+    a kind that is one.
+    """
 
     kind: str
     rates: Array
+    line: Ridge | None = None
 
     @property
     def labels(self) -> Ints:
         """(neurons,) the class of each neuron; −1 for one that never spiked."""
         return np.where(self.rates.max(axis=0) > 0.0, self.rates.argmax(axis=0), -1)
 
-    def scores(self, counts: NDArray[np.int64]) -> Array:
+    def scores(self, counts: NDArray[Any]) -> Array:
         """(images, classes) from counts (images, neurons): the larger the likelier."""
         counts = np.asarray(counts)
+        if self.line is not None:
+            return self.line(_features(self.kind, counts))
         classes = self.rates.shape[0]
         member = (self.labels[None, :] == np.arange(classes)[:, None]).astype(float)
         if self.kind == "W":
@@ -56,16 +70,63 @@ class ReadOut:
         smooth = self.rates + 0.01 * max(float(self.rates.mean()), 1e-12)
         return np.asarray(counts @ np.log(smooth / smooth.sum(axis=1, keepdims=True)).T)
 
-    def predict(self, counts: NDArray[np.int64]) -> Ints:
+    def predict(self, counts: NDArray[Any]) -> Ints:
         """(images,) classes; −1 where no neuron spiked."""
         return np.where(np.asarray(counts).sum(axis=1) > 0, self.scores(counts).argmax(axis=1), -1)
 
-    def accuracy(self, counts: NDArray[np.int64], truth: Ints) -> float:
+    def accuracy(self, counts: NDArray[Any], truth: Ints) -> float:
         """Share of the images (0..1) whose class is right; a silent image is wrong."""
         return float(np.mean(self.predict(counts) == truth))
 
 
-def fit_readout(kind: str, counts: NDArray[np.int64], truth: Ints, *, classes: int) -> ReadOut:
+def _features(kind: str, activity: NDArray[Any]) -> Array:
+    """What a regression takes of counts or graded activity (images, neurons): (images, features)."""
+    root = np.sqrt(np.maximum(activity, 0.0))
+    if kind != GRADED:
+        return np.asarray(root)
+    return np.hstack([activity, root, np.maximum(activity - activity.mean(axis=1, keepdims=True), 0.0)])
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Scores = offset + (features − mean) @ coefficients (features, classes); the ``penalty`` per image."""
+
+    mean: Array
+    coefficients: Array
+    offset: Array
+    penalty: float
+
+    def __call__(self, features: Array) -> Array:
+        """(images, classes) from (images, features)."""
+        return np.asarray(self.offset + (features - self.mean) @ self.coefficients)
+
+    @classmethod
+    def fit(cls, x: Array, truth: Ints, *, classes: int) -> Ridge:
+        """Of the classes, one against the others, on features (images, features); leaves each image out in turn.
+
+        The residual of an image that is left out is its residual over 1 − its leverage.
+        """
+        n, mean, scale = len(x), x.mean(axis=0), x.std(axis=0)
+        scale = np.where(scale > 0.0, scale, 1.0)
+        z = (x - mean) / scale
+        y = (truth[:, None] == np.arange(classes)).astype(float)
+        offset = y.mean(axis=0)
+        values, axes = np.linalg.eigh(z.T @ z)
+        turned = z @ axes
+        target = turned.T @ (y - offset)
+        inverses = 1.0 / (np.maximum(values, 0.0)[:, None] + n * np.array(PENALTIES))
+        left = np.maximum(1.0 - 1.0 / n - (turned**2) @ inverses, 1e-9)
+        best, right = (PENALTIES[-1], np.zeros((x.shape[1], classes))), -1.0
+        for k, penalty in reversed([*enumerate(PENALTIES)]):
+            coefficients = inverses[:, k, None] * target
+            residual = y - offset - turned @ coefficients
+            found = float(np.mean((y - residual / left[:, k, None]).argmax(axis=1) == truth))
+            if found > right:
+                right, best = found, (penalty, axes @ coefficients)
+        return cls(mean, best[1] / scale[:, None], offset, best[0])
+
+
+def fit_readout(kind: str, counts: NDArray[Any], truth: Ints, *, classes: int) -> ReadOut:
     """A read-out from counts (images, neurons) and their classes (images,). Raises `UnknownName`, `InputError`."""
     if kind not in PROTOCOL:
         raise UnknownName("read-out", kind, PROTOCOL)
@@ -75,7 +136,8 @@ def fit_readout(kind: str, counts: NDArray[np.int64], truth: Ints, *, classes: i
             "the images for the read-out do not show every class", remedy="take more training images for the labels"
         )
     onehot = (truth[None, :] == np.arange(classes)[:, None]).astype(float)
-    return ReadOut(kind, onehot @ counts / present[:, None])
+    line = Ridge.fit(_features(kind, counts), truth, classes=classes) if kind in ("R", GRADED) else None
+    return ReadOut(kind, onehot @ counts / present[:, None], line)
 
 
 def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Ints:
@@ -87,13 +149,17 @@ def confusion(truth: Ints, predicted: Ints, *, classes: int) -> Ints:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The read-outs of one network: accuracies (0..1) by name, and the chosen one's answers on the test set."""
+    """The read-outs of one network: accuracies (0..1) by name, and the chosen one's answers on the test set.
+
+    ``penalties``: of the regressions.
+    """
 
     chosen: str
     on_choice: Mapping[str, float]
     on_test: Mapping[str, float]
     confusion: Ints
     labels: Ints
+    penalties: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the labels of the neurons."""
@@ -103,16 +169,23 @@ class Evaluation:
             "accuracy_on_choice_images": dict(self.on_choice),
             "accuracy_on_test_images": dict(self.on_test),
             "confusion": self.confusion.tolist(),
+            "penalties": dict(self.penalties),
         }
 
 
 def choose(
-    train: Mapping[str, Ints], y: Ints, *, test: Mapping[str, Ints], truth: Ints, fitted_on: int, classes: int
+    train: Mapping[str, NDArray[Any]],
+    y: Ints,
+    *,
+    test: Mapping[str, NDArray[Any]],
+    truth: Ints,
+    fitted_on: int,
+    classes: int,
 ) -> Evaluation:
     """Fit every read-out, choose one, fit it again on all, and test.
 
     Args:
-        train, y: spike counts (n, neurons) by protocol, and classes (n,), of training images.
+        train, y: spike counts or graded activity (n, neurons) by protocol, and classes (n,), of training images.
         test, truth: the same of the test set.
         fitted_on: the first so many of ``train`` fit the read-outs, the others choose among them.
         classes: how many there are.
@@ -122,7 +195,7 @@ def choose(
         tried = fit_readout(kind, train[p][:fitted_on], y[:fitted_on], classes=classes)
         on_choice[kind] = tried.accuracy(train[p][fitted_on:], y[fitted_on:])
         final[kind] = fit_readout(kind, train[p], y, classes=classes)
-    chosen = max(on_choice, key=lambda kind: on_choice[kind])
+    chosen = max((kind for kind in PROTOCOL if kind != GRADED), key=lambda kind: on_choice[kind])
     answer = final[chosen].predict(test[PROTOCOL[chosen]])
     return Evaluation(
         chosen,
@@ -130,4 +203,5 @@ def choose(
         {kind: found.accuracy(test[PROTOCOL[kind]], truth) for kind, found in final.items()},
         confusion(truth, answer, classes=classes),
         final["S"].labels,
+        {kind: found.line.penalty for kind, found in final.items() if found.line is not None},
     )

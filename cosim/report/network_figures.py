@@ -22,6 +22,8 @@ READ_OUTS = {
     "S": "class with most spikes",
     "P": "counts × P(class|neuron)",
     "NB": "naive Bayes",
+    "R": "ridge on counts",
+    "G": "ridge on currents",
 }
 
 
@@ -95,7 +97,7 @@ def plot_confusion(seed: SeedResult, ax: Axes | None = None) -> Axes:
 
 
 def plot_accuracy(result: RunResult, ax: Axes | None = None, *, classes: int) -> Axes:
-    """Test accuracy of the four read-outs: a point per seed (filled: chosen), the mean as a bar; chance dashed."""
+    """Test accuracy of the read-outs: a point per seed (filled: chosen), the mean as a bar; chance dashed."""
     ax = axes(ax)
     kinds = list(READ_OUTS)
     for place, kind in enumerate(kinds):

@@ -128,6 +128,18 @@ def neuron_overview(held: Sequence[tuple[SpikeTrain, NeuronErrors]], *, title: s
     return figure
 
 
+def filter_overview(held: Sequence[tuple[FilterTrain, Array]], *, title: str = "") -> Figure:
+    """`plot_filter` of the first `MOST_TRAINS` held-out trains, one above the other."""
+    with styled():
+        figure = new_figure(9.0, 3.4 * min(len(held), MOST_TRAINS))
+        shown = held[:MOST_TRAINS]
+        for (train, ours), ax in zip(shown, figure.subplots(len(shown), squeeze=False).flat, strict=True):
+            plot_filter(train, ours, ax)
+        if title:
+            figure.suptitle(title + (f"; {len(shown)} of {len(held)} trains" if len(held) > len(shown) else ""))
+    return figure
+
+
 def plot_filter(train: FilterTrain, ours: Array, ax: Axes | None = None) -> Axes:
     """A filter: the circuit's state and the law's (n + 1,) A, which follows itself, over time."""
     ax = axes(ax)

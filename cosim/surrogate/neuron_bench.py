@@ -68,17 +68,11 @@ class NeuronBench:
     def testbench(self, inputs: Array) -> Testbench:
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
         file = self.bench.file
-        given = cast(Spikes, file.stimuli[self.given.stimulus])
-        shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
-                 (2.0 * given.edge + given.width, given.base))  # fmt: skip
-        points = [("0 s", f"{given.base!r} V")]
-        points += [(f"{t + offset!r} s", f"{v!r} V") for t, offset, v in
-                   ((float(t), offset, v) for t in inputs[:-1] for offset, v in shape)]  # fmt: skip
-        train = Knots.model_validate({"kind": "pwl", "points": points})
+        train = knots(cast(Spikes, file.stimuli[self.given.stimulus]), inputs[:-1])
         entry = file.plan[self.analysis]
         changes = {
             "stimuli": {**file.stimuli, self.given.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
-            "maps": {}, "neurons": {}, "corners": {}, "monte_carlo": None,
+            "maps": {}, "neurons": {}, "filters": {}, "corners": {}, "monte_carlo": None,
             "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": float(inputs[-1])})},
             "save": tuple(self.given.vectors),
         }  # fmt: skip
@@ -123,6 +117,15 @@ class NeuronBench:
             inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
             x[given.facilitation] if given.facilitation else None,
         )  # fmt: skip
+
+
+def knots(given: Spikes, starts: Array) -> Knots:
+    """A stimulus with spikes like those of ``given`` that begin at ``starts`` (n,) s."""
+    shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
+             (2.0 * given.edge + given.width, given.base))  # fmt: skip
+    points = [("0 s", f"{given.base!r} V")]
+    points += [(f"{float(t) + offset!r} s", f"{v!r} V") for t in starts for offset, v in shape]
+    return Knots.model_validate({"kind": "pwl", "points": points})
 
 
 def _crossings(t: Array, v: Array, level: float) -> Array:

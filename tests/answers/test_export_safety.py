@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 
 import cosim
-from claims.exports import REFUSED, SUBJECTS, require_expected
+from claims.exports import REFUSED, pairs, require_expected
+from claims.exports_subjects import SUBJECTS
 from cosim import resources
 from cosim.devices.maps import Field
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
-from cosim.errors import InputError
+from cosim.errors import EmitError, InputError
 from cosim.export import aihwkit, golden
 from cosim.export.names import TARGETS
 from cosim.export.write import checked, export_surrogate
 from cosim.parameters import ParameterSet
-from cosim.surrogate import model, named
+from cosim.surrogate import kinds, model, named
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import read_npz, write_npz
 from cosim.surrogate.learned import fit
@@ -79,7 +80,7 @@ def test_a_hostile_name_does_not_get_into_an_export(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("nest", "nir")])  # which take no such cell
 def test_harmless_names_of_all_signs_change_no_statement(target: str, tmp_path: Path) -> None:
     odd = replace(ParameterSet.load("tio2"), name="cell 2.1+heat-b (T=300, 5%): a/b é")
     for name, surrogate in (("plain", plain()), ("odd", cosim.Surrogate(odd))):
@@ -213,28 +214,27 @@ def test_a_foreign_folder_is_left_as_it_is(text: str, tmp_path: Path) -> None:
     assert (folder / "export.json").read_text() == text
 
 
-def pairs() -> list[tuple[str, str]]:
-    """Each target with each subject of the claim."""
-    return [(target, " ".join(subject)) for target in TARGETS for subject in SUBJECTS]
+def tried() -> set[tuple[str, str]]:
+    """Each target with each subject that the claim tries in it."""
+    return {(target, subject.name) for target, subject in pairs()}
 
 
 def test_what_imports_and_what_is_refused_is_what_the_claim_pins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(golden, "SHORT", 2)
-    monkeypatch.setattr(aihwkit, "CANDIDATES", 21)
+    monkeypatch.setattr(golden, "TRAIN", 2)
+    monkeypatch.setattr(aihwkit, "CANDIDATES", 201)
     monkeypatch.setattr(aihwkit, "NODES", 5)
-    surrogates = {
-        " ".join(subject): cosim.Surrogate(ParameterSet.load(subject[0]).for_device(subject[1]), subject[2])
-        for subject in SUBJECTS
-    }
+    monkeypatch.setattr(kinds, "TREES", 5)
+    surrogates = {subject.name: subject.plain() for subject in SUBJECTS}
     refused = {}
-    for target, subject in pairs():
+    for target, subject in tried():
         try:
             export_surrogate(surrogates[subject], target, tmp_path / target / subject, uncertified=True, events=1)
-        except InputError as error:
+        except (InputError, EmitError) as error:
             refused[target, subject] = str(error)
-    require_expected(set(pairs()) - refused.keys(), refused)
+    require_expected(tried() - refused.keys(), refused)
 
 
 def test_the_record_is_of_the_pairs_that_the_claim_pins() -> None:
@@ -245,7 +245,7 @@ def test_the_record_is_of_the_pairs_that_the_claim_pins() -> None:
 
 
 def test_the_claim_fails_where_a_pair_is_missing_new_or_refused_for_another_reason() -> None:
-    imported, refused = set(pairs()) - REFUSED.keys(), dict(REFUSED)
+    imported, refused = tried() - REFUSED.keys(), dict(REFUSED)
     require_expected(imported, refused)
     first, barred = ("numpy", "tio2 threshold_memristor pulse"), next(iter(REFUSED))
     for wrong in (

@@ -101,7 +101,7 @@ def probe(network: VdspSettings = NETWORK, seeds: Sequence[int] = SEEDS[:1]) -> 
             f"{name}_weights_deviation": float(w.std()),
             f"{name}_pulses": values.programming_pulses,
             f"{name}_spikes": float(np.sum(values.spikes_per_image)),
-            **{f"{name}_on_test_{kind}": float(x) for kind, x in values.accuracy_on_test_images.items()},
+            **{f"{name}_on_test_{kind}": float(values.accuracy_on_test_images[kind]) for kind in READ_OUTS},
         }
     return found
 

@@ -28,7 +28,7 @@ from cosim.network.systems.stc_settings import ACCELERATED, StcSettings, paramet
 from cosim.network.tagged_layer import backend, begin, trains
 
 SOURCE = {"early": 0.96, "late": 0.93}
-DRAWS, MEND_DRAWS, SEEDS = 20, 10, (0, 1, 2)
+DRAWS, MEND_DRAWS, SEEDS = 20, 5, (0, 1, 2)
 TEN = tuple(range(10))
 LAWS = ("circuit", "reduced", "equations")
 # The listing's way, a JAX scan that stores every trace, on the machine on which it was measured (synapse-steps/s).
@@ -179,11 +179,11 @@ def _bars(n: int, *, classes: int = 4, side: int = 12) -> RateImages:
 
 
 def probe() -> Figures:
-    """Every law on 20 images of bars, in numpy: weights, spikes, answers."""
+    """Every law on 12 images of bars, in numpy: weights, spikes, answers."""
     found: Figures = {}
-    task = DigitTask(_bars(90), (0, 1, 2, 3), train=20, test=20, choice=20)
+    task = DigitTask(_bars(60), (0, 1, 2, 3), train=12, test=12, choice=12)
     for name, settings in {**TASKS, "ten": stc_preset(10)}.items():
-        seed = run_network(StcSystem(settings.with_(stimulus=2e-9), task, "numpy")).seeds[0]
+        seed = run_network(StcSystem(settings.with_(stimulus=max(2e-9, settings.stimulus)), task, "numpy")).seeds[0]
         phase = "late" if "early_late" in seed.arrays else "early"
         found |= {
             f"{name}_early_phase": float(seed.arrays[f"early_{phase}"].mean()),

@@ -1,6 +1,6 @@
 """What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice.
 
-The errors are measured; no interval is: the neurons' certificates have none, and the filter has no certificate. The
+The errors are measured; no interval is: the certificates of neurons and filters have none. The
 limits are `surrogate_targets`, whether they are reached or not.
 """
 

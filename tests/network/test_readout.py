@@ -26,7 +26,7 @@ def test_each_read_out_by_hand() -> None:
     shown = np.array([[1, 0, 9], [0, 3, 1], [0, 0, 0]])
     answers = {kind: fit_readout(kind, seen, truth, classes=2).predict(shown).tolist() for kind in PROTOCOL}
     # Neuron 2 answers to both alike: it is counted for class 0 by its label, and for neither by P and NB.
-    assert answers == {"W": [0, 1, -1], "S": [0, 1, -1], "P": [0, 1, -1], "NB": [0, 1, -1]}
+    assert answers == dict.fromkeys(PROTOCOL, [0, 1, -1])
     p = fit_readout("P", seen, truth, classes=2)
     np.testing.assert_allclose(p.scores(shown[:1]), [[1 + 4.5, 4.5]])
 

@@ -149,15 +149,17 @@ def test_reduced_law_follows_the_fitted_model(lift: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "alone", "together"),
+    ("law", "alone", "together", "error"),
     [
-        # Eq. 6 above 25 pA (and 30 pA) with 10 pA (50 pA) on 1.2215 pF
-        ("circuit", -10 / 1.2215 * 4.88e-3 * math.log(15 / 12.5), None),
-        # the transistor-level bench stc_rules: 7.2 mV down, 92 mV up; the fit's own error on small steps is 2 to 3 mV
-        ("reduced", -7.2e-3, 92e-3),
+        # Eq. 6 above 25 pA (and 30 pA) with 10 pA (50 pA) on 1.2215 pF; 51 uV of recovery until the next spike
+        ("circuit", -10 / 1.2215 * 4.88e-3 * math.log(15 / 12.5), None, 6e-5),
+        # the transistor-level bench stc_rules: 7.2 mV down, 92 mV up; 5 % of a pair is what the fit misses of it
+        ("reduced", -7.2e-3, 92e-3, 4.6e-3),
     ],
 )
-def test_a_spike_alone_depresses_and_a_pair_potentiates(law: str, alone: float, together: float | None) -> None:
+def test_a_spike_alone_depresses_and_a_pair_potentiates(
+    law: str, alone: float, together: float | None, error: float
+) -> None:
     k, rule = synapse(StcSettings(law=law)), laws()
     for kicks, wanted in (((rule.on_pre,), alone), ((rule.on_post,), alone), ((rule.on_pre, rule.on_post), together)):
         c = k.c_rest
@@ -167,7 +169,8 @@ def test_a_spike_alone_depresses_and_a_pair_potentiates(law: str, alone: float, 
         if wanted is None:
             both = 4.88e-3 * math.log(30 / 17.5), 4.88e-3 * math.log(30 / 12.5)
             wanted = (50 * both[0] - 10 * both[1]) / 1.2215
-        assert moved == pytest.approx(wanted, abs=4e-3)
+        assert moved == pytest.approx(wanted, abs=error)
+        assert (moved > 0.0) is (len(kicks) > 1)
 
 
 def images(n: int = 240, *, classes: int = 4, side: int = 12, seed: int = 5) -> RateImages:
@@ -204,7 +207,7 @@ def shown(which: str, law: str, *, plastic: bool, gated: bool) -> tuple[Any, ...
 @pytest.mark.parametrize(("plastic", "gated"), [(True, False), (True, True), (False, False)])
 def test_numba_and_numpy_are_one_network(law: str, plastic: bool, gated: bool) -> None:
     first, second = (shown(which, law, plastic=plastic, gated=gated) for which in ("numpy", "numba"))
-    assert first[1].sum() > 0
+    assert first[1 if plastic else 2].sum() > 0
     np.testing.assert_array_equal(first[1], second[1])
     np.testing.assert_array_equal(first[3], second[3])
     np.testing.assert_allclose(first[2], second[2], rtol=1e-12)  # sums in another order

@@ -57,7 +57,7 @@ def changed(folder: Path, name: str, text: str) -> None:
     (folder / "export.json").write_text(json.dumps(about))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name not in ("nest", "nir")])  # which take no such cell
 def test_what_is_written(target: str, cell: cosim.Surrogate, tmp_path: Path) -> None:
     made = export_surrogate(cell, target, tmp_path / "out", events=20)
     about = json.loads((made.folder / "export.json").read_text())

@@ -69,6 +69,11 @@ class VdspSystem(System):
                 f"{self.spice_check} cells cannot be checked in SPICE", remedy="give --spice-check a number above zero"
             )
         threshold_cell(self.surrogate)
+        if self.spice_check and self.settings.scales_width:
+            raise InputError(
+                "pulses of several lengths cannot be checked in SPICE by the surrogate of one",
+                remedy="leave out --spice-check, or the widths",
+            )
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
             raise InputError(
@@ -270,6 +275,8 @@ class VdspRun:
 
 INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
 CHUNK = 500  # images of a response at once
+# In the law of the cells a pulse's integral is over this time: of a pulse compressed in time it is longer by as much.
+EVENT_TIME = "t_event"
 
 
 class VdspNetwork:
@@ -288,8 +295,11 @@ class VdspNetwork:
         self.settings = settings
         shape = (inputs, settings.neurons)
         w = rng.uniform(*settings.w_init, shape)
-        if settings.deviation > 0.0:
-            surrogate = surrogate.with_(instances=_deviating(surrogate, settings.deviation, shape, rng))
+        instances = dict(_deviating(surrogate, settings.deviation, shape, rng)) if settings.deviation > 0.0 else {}
+        if settings.scales_width:
+            instances[EVENT_TIME] = np.full(shape, float(surrogate.parameters.resolved()[EVENT_TIME]))
+        if instances:
+            surrogate = surrogate.with_(instances=instances)
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d
@@ -326,9 +336,11 @@ class VdspNetwork:
     ) -> NDArray[np.int64]:
         """Show ``images`` (k, inputs) in 0..1 one after another, learning; the spike counts (k, neurons).
 
-        ``progress`` (0..1) is the place on the annealing of the scale factors, constant for this call.
+        ``progress`` (0..1) is the place on the annealing of scale factors and pulse width, constant for this call.
         """
         s = self.settings
+        if s.scales_width:
+            self._shorten(_annealed(s.width, s.width_end, progress))
         rule = replace(
             self._rule,
             scale_p=_annealed(self.scale_p, s.scale_p_end, progress),
@@ -343,17 +355,29 @@ class VdspNetwork:
         )
         return found.counts[OUTPUTS]
 
+    def _shorten(self, width: float) -> None:
+        """Programming pulses of so many times the surrogate's length from now on."""
+        surrogate = self.crossbar.surrogate
+        event_time = float(surrogate.parameters.resolved()[EVENT_TIME]) / width
+        surrogate.instances[EVENT_TIME][...] = event_time  # columns of the numpy loop look into it
+        self.crossbar.own[EVENT_TIME][...] = event_time
+
     def respond(
         self, images: NDArray[np.floating], rng: np.random.Generator, *, protocol: str = "test"
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Spike counts (k, neurons) for ``images`` (k, inputs) with learning off, each image from rest.
 
         ``protocol`` "learning" is that of `learn`; "test" is longer, without bias, losers are reset but not clamped,
-        and thresholds stay at rest.
+        and thresholds stay at rest; "graded" gives the columns' currents in place of counts, where each pixel is a
+        voltage on its row, 1 for full scale.
         """
-        if protocol not in ("learning", "test"):
-            raise UnknownName("protocol", protocol, ("learning", "test"))
+        protocols = (*sorted({*PROTOCOL.values()}),)
+        if protocol not in protocols:
+            raise UnknownName("protocol", protocol, protocols)
+        if protocol == "graded":
+            return np.asarray(images @ self.crossbar.weight)
         s, test, key = self.settings, protocol == "test", _key(rng)
+        threshold = s.output.threshold if s.test_threshold is None else s.test_threshold
         found = [
             self.simulation.run(
                 {INPUTS: images[start : start + CHUNK]},
@@ -363,7 +387,7 @@ class VdspNetwork:
                 fresh=True,
                 # Without bias a dark pixel stays silent, and is left out.
                 encoders={INPUTS: replace(s.encoder, bias=0.0)} if test else {},
-                parameters={OUTPUTS: {"clamp": 0.0, "jump": 0.0}} if test else {},
+                parameters={OUTPUTS: {"clamp": 0.0, "jump": 0.0, "threshold": threshold}} if test else {},
             ).counts[OUTPUTS]
             for start in range(0, len(images), CHUNK)
         ]

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
+
 from cosim.errors import InputError, UnknownName
 from cosim.network.encoders import CurrentEncoder
 from cosim.network.neurons import ALIF, LIF
@@ -15,7 +17,7 @@ from cosim.network.wires import Wires
 
 @dataclass(frozen=True)
 class VdspSettings:
-    """The network's constants: the authors' published ones, but for the last four (our choice).
+    """The network's constants: the authors' published ones, but for the last seven (our choice).
 
     Args:
         neurons: output neurons.
@@ -32,6 +34,10 @@ class VdspSettings:
             same figure covers it.
         wires: resistances of the crossbar's wires when the trained network is read; None: none. Learning is without
             them, as it solves no array at each pulse.
+        width, width_end: length of the programming pulses, edges and all, over that of the surrogate's; where its
+            annealing ends (None: no annealing). The step is that of a pulse whose waveform is compressed in time:
+            proportional to the length. A certificate is of the full length, and says nothing about shorter pulses.
+        test_threshold: of the output neurons for the read-outs that take the test protocol; None: as they learned.
 
     >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
     0.1
@@ -56,6 +62,9 @@ class VdspSettings:
     test_presentation: float = 100.0
     deviation: float = 0.0
     wires: Wires | None = None
+    width: float = 1.0
+    width_end: float | None = None
+    test_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.neurons < 1 or self.anneal_steps < 1:
@@ -72,6 +81,16 @@ class VdspSettings:
                 f"the deviation has to be at least 0 and below 1, not {self.deviation:g}",
                 remedy="give e.g. 0.2 for 20 %",
             )
+        if not all(0.0 < width < np.inf for width in (self.width, self.width_end or self.width)):
+            raise InputError(
+                f"pulses of {self.width:g} to {self.width_end or self.width:g} times the surrogate's cannot be made",
+                remedy="give widths above zero, e.g. 1 to 0.05",
+            )
+
+    @property
+    def scales_width(self) -> bool:
+        """Whether programming pulses are of another length than the surrogate's."""
+        return self.width != 1.0 or self.width_end is not None
 
     def fingerprint(self) -> str:
         """SHA-256 of all values."""
@@ -80,6 +99,19 @@ class VdspSettings:
     def with_(self, **changes: Any) -> Self:
         """A copy with some values changed."""
         return replace(self, **changes)
+
+
+def annealed(neurons: int = 200) -> VdspSettings:
+    """The published network with pulses that become shorter while it learns, from their full length to a twentieth.
+
+    Our choice: scale factors of 1.08 throughout, so that what is programmed stays what it is while the steps become
+    smaller; thresholds of 11 to learn with and 13 to be read with. Its training is meant to be three epochs long.
+    """
+    published = VdspSettings()
+    output = replace(published.output, threshold=11.0)
+    return published.with_(
+        neurons=neurons, output=output, scale_p=1.08, scale_d=1.08, width_end=0.05, test_threshold=13.0
+    )
 
 
 def vdsp_preset(name: str) -> tuple[VdspSettings, int]:

@@ -1,0 +1,291 @@
+"""Filters of benches: random trains of spikes through the circuit, the law that is fitted to them, and its certificate.
+
+The certificate is made on trains that took no part in the fit: the error of each event from the circuit's own state,
+and that of the law that follows itself from the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+
+from cosim import __version__
+from cosim.bench.filters import FilterFile
+from cosim.bench.maps import one_of
+from cosim.bench.stimulus_kinds import Spikes
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
+from cosim.devices.maps import Field
+from cosim.engines.prepare import fingerprint
+from cosim.engines.simulator import Deck, Simulator
+from cosim.errors import InputError, SimulationError
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
+from cosim.surrogate.certify import Tell, growth
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.files import array_digest
+from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, knots, random_spikes
+from cosim.surrogate.trains import TENTHS, covered_range
+
+STATE = "i"
+OFTEN = 0.5  # of tau: how often the state is compared in a rest (our choice)
+REST = 5.0  # times tau: the rest at the end of a train
+ROOM = 1.02  # above the largest state that the law reaches
+
+
+@dataclass(frozen=True)
+class FilterBench:
+    """A filter of a bench, ready to be driven.
+
+    Args:
+        bench: the whole bench.
+        name: of the filter.
+        given: as the bench has it.
+    """
+
+    bench: Testbench
+    name: str
+    given: FilterFile
+
+    @classmethod
+    def load(cls, reference: str | Testbench, name: str = "") -> FilterBench:
+        """A filter of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
+        bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
+        name = one_of(bench.name, name, bench.file.filters, kind="filter", table="filters")
+        return cls(bench, name, bench.file.filters[name])
+
+    @property
+    def analysis(self) -> str:
+        """The transient that it takes."""
+        return self.given.analysis or next(iter(self.bench.file.plan))
+
+    @property
+    def levels(self) -> int:
+        """How many combinations of inputs there are."""
+        return 1 << len(self.given.stimuli)
+
+    def deck(self) -> Deck:
+        """Of the bench as it stands."""
+        return self.bench.deck(self.analysis)
+
+    def record(self, starts: Sequence[Array], simulator: Simulator) -> FilterTrain:
+        """What the circuit makes of spikes at ``starts`` (n,) s of each input; raises `SimulationError` without one."""
+        file, given = self.bench.file, self.given
+        trains = {name: cast(Spikes, file.stimuli[name]) for name in given.stimuli}
+        stop = max(float(times[-1]) for times in starts) + REST * given.tau
+        entry = file.plan[self.analysis]
+        changes = {
+            "stimuli": {**file.stimuli, **{n: knots(trains[n], t) for n, t in zip(given.stimuli, starts, strict=True)}},
+            "analysis": None, "measures": {}, "limits": {}, "maps": {}, "neurons": {}, "filters": {}, "corners": {},
+            "monte_carlo": None, "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": stop})},
+            "save": (given.state,),
+        }  # fmt: skip
+        done = replace(self.bench, file=file.model_copy(update=changes)).run(simulator)
+        if not done.result.ok:
+            raise SimulationError(
+                f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
+                outcome=done.result.outcome.value,
+            )
+        t, state = (np.asarray(done.waveforms[name].values, dtype=float) for name in ("time", given.state))
+        if not np.all(state > 0.0):
+            raise InputError(
+                f"the state {given.state} of filter {self.name!r} falls to {state.min():.3g} A",
+                remedy="take a current that stays above zero; a source counts its current into its first node",
+            )
+        # a spike counts from the middle of its rise to that of its fall
+        pulses = [
+            (times + 0.5 * one.edge, one.width + one.edge) for times, one in zip(starts, trains.values(), strict=True)
+        ]
+        return pulse_train(t, state, pulses, points=np.arange(OFTEN * given.tau, stop, OFTEN * given.tau).tolist())
+
+    def random(self, rng: np.random.Generator, *, mean: float, count: int) -> list[Array]:
+        """Random spikes of each input, ``count`` of all together."""
+        each = max(count // len(self.given.stimuli), 2)
+        shortest = self.given.intervals[0]
+        return [
+            random_spikes(rng, mean=mean, shortest=shortest, count=each, first=self.given.tau)[:-1]
+            for _ in self.given.stimuli
+        ]
+
+
+@dataclass(frozen=True)
+class TrainedFilter:
+    """A certified filter, with its held-out trains, and the seconds that SPICE took for all events and for each."""
+
+    surrogate: Surrogate
+    trains: tuple[FilterTrain, ...]
+    seconds: float
+    seconds_per_event: float
+
+
+def train_filter(
+    found: FilterBench,
+    simulator: Simulator,
+    *,
+    trains: int = 6,
+    count: int = 100,
+    budget: float = np.inf,
+    held_out: int = 3,
+    seed: int = 0,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
+) -> TrainedFilter:
+    """Record, fit and certify a filter; the arguments are those of `cosim.surrogate.neuron_bench.train_neuron`.
+
+    ``limits`` go by "state" or "i", and "free run".
+
+    Raises:
+        InputError: the state is not above zero, or there is a limit that a filter has not. FitError: as `fit_filter`.
+    """
+    filter_limits(limits)
+    rng = np.random.default_rng([seed, 12])
+    begin = time.perf_counter()
+    made: list[FilterTrain] = []
+    means = held_out_means(*found.given.intervals, count=trains)
+    # slow and fast trains in turn: a budget that is spent early leaves both
+    for number, mean in enumerate([*means[::2], *means[1::2]]):
+        if number >= 2 and time.perf_counter() - begin >= budget:
+            break
+        if tell is not None:
+            tell(number, trains + held_out)
+        made.append(found.record(found.random(rng, mean=mean, count=count), simulator))
+    spent = time.perf_counter() - begin
+    law = fit_filter(made, tau=found.given.tau, seed=seed)
+    further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
+    held = _held_out(found, simulator, trains=held_out, count=count, seed=seed, tell=further)
+    plain = Surrogate(
+        filter_set(found, law, longest=max(float(np.diff(one.begin).max()) for one in (*made, *held))), learned=law
+    )
+    notes = (
+        () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
+    )
+    surrogate = plain.with_(
+        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=notes)
+    )
+    return TrainedFilter(surrogate, tuple(held), spent, spent / sum(train.level.size for train in made))
+
+
+def certify_filter(
+    surrogate: Surrogate,
+    found: FilterBench,
+    simulator: Simulator,
+    *,
+    trains: int = 2,
+    count: int = 100,
+    seed: int = 1,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    tell: Tell | None = None,
+) -> TrainedFilter:
+    """Certify a filter's surrogate anew on ``trains`` of ``count`` spikes each; the rest as for `train_filter`.
+
+    Raises `InputError` for a surrogate that is not of a filter, or of one with other inputs.
+    """
+    if not isinstance(surrogate.learned, FilterLaw):
+        raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a filter", remedy="see cosim.certify")
+    if surrogate.learned.ends.size != found.levels:
+        raise InputError(
+            f"the filter of bench {found.bench.name} has {found.levels} levels, and the surrogate "
+            f"{surrogate.learned.ends.size}",
+            remedy="take the bench that the surrogate was learned from",
+        )
+    begin = time.perf_counter()
+    held = _held_out(found, simulator, trains=trains, count=count, seed=seed, tell=tell)
+    spent = time.perf_counter() - begin
+    plain = surrogate.with_(certificate=None)
+    made = plain.with_(certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits))
+    return TrainedFilter(made, tuple(held), spent, spent / sum(train.level.size for train in held))
+
+
+def _held_out(
+    found: FilterBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None
+) -> list[FilterTrain]:
+    rng, made = np.random.default_rng([seed, 13]), []
+    for number, mean in enumerate(held_out_means(*found.given.intervals, count=trains)):
+        if tell is not None:
+            tell(number, trains)
+        made.append(found.record(found.random(rng, mean=mean, count=count), simulator))
+    if tell is not None:
+        tell(trains, trains)
+    return made
+
+
+def filter_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
+    """The limits of a filter with ``limits`` over them; raises `InputError` and `UnknownName` as `base.read_limits`."""
+    if UNTESTED in limits:
+        raise InputError(f"a limit of {UNTESTED!r} has no meaning for a filter", remedy="leave it out")
+    return read_limits(limits, states=(STATE,), outputs={})
+
+
+def filter_set(found: FilterBench, law: FilterLaw, *, longest: float) -> CircuitSet:
+    """The fields of an event of a filter: a level, and for how long it is held."""
+    whole = found.bench
+    return CircuitSet(
+        CIRCUIT, whole.name, {}, source=f"the bench {whole.name}",
+        inputs=MappingProxyType(
+            {"level": Field("1", (0.0, law.ends.size - 1.0)), "interval": Field("s", (1e-6 * law.tau, longest))}
+        ),
+        states=MappingProxyType({STATE: Field("A", (0.0, ROOM * float(law.ends.max())))}),
+        event=found.name, bench=str(whole.source),
+        netlist=hashlib.sha256(fingerprint(found.deck()).encode()).hexdigest(),
+    )  # fmt: skip
+
+
+def _certificate(
+    plain: Surrogate,
+    found: FilterBench,
+    simulator: Simulator,
+    held: Sequence[FilterTrain],
+    *,
+    seed: int,
+    limits: Mapping[str, float],
+    notes: tuple[str, ...] = (),
+) -> Certificate:
+    chosen, law = cast(CircuitSet, plain.parameters), cast(FilterLaw, plain.learned)
+    entry = chosen.states[STATE]
+    before, after = (np.concatenate([one.state[part] for one in held]) for part in (slice(-1), slice(1, None)))
+    level = np.concatenate([one.level for one in held]).astype(float)
+    interval = np.concatenate([np.diff(one.begin) for one in held])
+    top = float(after.max())
+    error = ErrorSummary.of(
+        before + law({STATE: before, "level": level, "interval": interval})[STATE] - after, full_scale=top, unit="A"
+    )
+    return Certificate(
+        errors=MappingProxyType({STATE: error}),
+        rollout=growth(tuple(np.stack([one.state, run_filter(law, one)]) / top for one in held)),
+        domain=Domain(
+            MappingProxyType({"level": chosen.inputs["level"].range, "interval": intervals_tested(interval)}),
+            MappingProxyType(
+                {STATE: covered_range(entry, np.histogram(before, bins=TENTHS, range=entry.range)[0], name=STATE)}
+            ),
+            units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
+        ),
+        pulses=int(level.size),
+        against=simulator.version(),
+        reference=f"trains of random spikes through the circuit of {chosen.name}",
+        extraction="included",
+        limits=MappingProxyType({n: share for n, share in filter_limits(limits).items() if n in (STATE, FREE_RUN)}),
+        netlist=chosen.netlist,
+        data=array_digest(*(one.begin for one in held), *(one.state for one in held)),
+        parameters=chosen.fingerprint(),
+        surrogate=plain.fingerprint(),
+        tolerances=MappingProxyType(
+            {key: float(x) for key, x in found.deck().options.items() if isinstance(x, int | float)}
+        ),
+        seed=str(seed),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        notes=(
+            f"law: a filter with tau {law.tau:.4g} s and a threshold of {law.threshold:.3g} A"
+            + ("" if law.rest is None else f", with a learned remainder ({law.rest.kind})"),
+            f"levels: {', '.join(found.given.stimuli)} count 1, 2, 4, ...; full scale is the largest current",
+            *notes,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""Filters of a bench: trained, checked and exported on the command line, and what bad input gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim import resources
+from cosim.cli.app import main
+from cosim.devices.base import Values
+from cosim.surrogate.files import load
+from cosim.surrogate.filter import FilterLaw
+
+BENCH = "stc_dpi_filter"
+
+
+@pytest.mark.spice
+@pytest.mark.slow
+def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "filter.npz"
+    words = ["--most-samples", "200", "--pulses", "100", "--figure", str(tmp_path / "filter.png")]
+    assert main(["surrogate", "train", BENCH, "-o", str(file), *words]) == 0
+    shown = capsys.readouterr().out
+    assert "trains of random spikes through the circuit of stc_dpi_filter" in shown
+    assert "note        law: a filter with tau 0.005" in shown
+    assert shown.splitlines()[-1] == "passes"
+    made = load(file)
+    assert isinstance(made.learned, FilterLaw)
+    assert made.certificate is not None
+    assert made.certificate.errors["i"].p95 < 0.005 * made.certificate.errors["i"].full_scale
+    assert max(made.certificate.rollout.max) < 0.02
+    after, _ = made.step(Values({"i": np.full(2, 2e-11)}), Values({"level": np.array([0.0, 3.0]), "interval": 8e-4}))
+    assert after["i"][0] < 2e-11 < after["i"][1]
+    assert main(["surrogate", "show", str(file)]) == 0
+    capsys.readouterr()
+    assert main(["surrogate", "check", str(file), "--pulses", "100", "--seed", "0", "--json"]) == 0
+    told, said = capsys.readouterr()
+    assert "seed 0 gave the certificate's own events" in said
+    found = json.loads(told)
+    assert found["passed"]
+    assert found["check"]["seed"] == "1"
+    assert found["check"]["data"] != found["certificate"]["data"] == made.certificate.data
+    assert main(["surrogate", "check", str(file), "--against", "integration"]) == 2
+    assert "has no equations" in capsys.readouterr().err
+    assert main(["surrogate", "export", str(file), "--to", "numpy", "-o", str(tmp_path / "out"), "--check"]) == 0
+    golden = json.loads((tmp_path / "out" / "golden.json").read_text())
+    assert set(golden["events"]["inputs"]["level"]) == {0.0, 1.0, 2.0, 3.0}
+    assert main(["surrogate", "export", str(file), "--to", "spice", "-o", str(tmp_path / "no")]) == 1
+    assert "of kind filter (a time course that an iteration solves)" in capsys.readouterr().err
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize(
+    ("old", "new", "words", "message"),
+    [
+        ("", "", ["--map", "calsium"], "did you mean calcium"),
+        ("", "", ["--limit", "untested=1%"], "has no meaning for a filter"),
+        ('stimuli = ["post", "pre"]', 'stimuli = ["post", "past"]', [], "did you mean post"),
+        ('stimuli = ["post", "pre"]', 'stimuli = ["post", "post"]', [], "named twice"),
+        ('["1.5 ms", "30 ms"]', '["0.5 ms", "30 ms"]', [], "a spike of post is longer than the shortest interval"),
+        ('["1.5 ms", "30 ms"]', '["30 ms", "1.5 ms"]', [], "leave no room for random trains"),
+        (
+            'state = "i(vout)"',
+            'state = "i(vout)"\nanalysis = "long"',
+            [],
+            "unknown analysis 'long' of filter 'calcium'",
+        ),
+        ('state = "i(vout)"', 'state = "i(vdd)"', [], "falls to -"),
+    ],
+)
+def test_bad_filters(
+    old: str, new: str, words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = resources.find("netlists", f"{BENCH}.toml").read_text()
+    assert old in text
+    bench = tmp_path / "filter.toml"
+    bench.write_text(text.replace(old, new) if old else text)
+    words = ["--most-samples", "100", *words]
+    assert main(["surrogate", "train", str(bench), "-o", str(tmp_path / "x.npz"), *words]) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.npz").exists()

@@ -1,0 +1,209 @@
+"""What the claim of the exports exports: shipped cells, a learned law of each kind, a neuron and a filter.
+
+``certified`` is what is measured, of SPICE where there is no physics; ``plain`` is small, for tests and for the probe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+import numpy as np
+
+from cosim import resources
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Values
+from cosim.devices.maps import Field
+from cosim.engines.simulator import Simulator
+from cosim.parameters import ParameterSet
+from cosim.surrogate.certify import certify
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.filter import FilterLaw
+from cosim.surrogate.filter_bench import FilterBench, train_filter
+from cosim.surrogate.learn import learn
+from cosim.surrogate.learned import Law, fit
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.neuron import CELLS, NUMBERS, NeuronLaw
+from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
+from cosim.surrogate.references import Equations
+from cosim.surrogate.train import train
+
+SPREAD = {"threshold_memristor": {"theta_p": 0.05}}
+PULSES, SEED = 100, 11
+# A domain in which the ECRAM's second volatile part may be zero, as NEST's synapse wants it.
+MORE = {"fast ecram spike": 600}
+NEURON, FILTER = "ecram_lif_energy", "stc_dpi_filter"
+TRAINS, SPIKES = 3, 60  # of a neuron and a filter, and the input spikes of each
+SAMPLES, HELD = 128, 60
+CLIPPER = """title = "Clipped RC"
+circuit = '''
+V1 in 0 {v}
+R1 in out 1k
+C1 out 0 1n
+D1 out 0 diode
+.model diode D(is=1e-9)
+.ic v(out)={start}
+Bread read 0 I=-(3 + V(out)) * 1u
+Vread read 0 0
+'''
+[parameters]
+v = "1 V"
+start = "0 V"
+[analysis]
+kind = "tran"
+stop = "0.2 us"
+max_step = "5 ns"
+[measures.last]
+kind = "final"
+of = "v(out)"
+unit = "V"
+[measures.current]
+kind = "final"
+of = "i(vread)"
+unit = "A"
+[maps.charge]
+inputs.v = { parameter = "v", range = ["-2 V", "2 V"] }
+states.level = { parameter = "start", measure = "last", range = ["-1 V", "0.5 V"] }
+outputs.conductance = "current"
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A surrogate by its name; ``text`` is what it depends on."""
+
+    name: str
+    certified: Callable[[Simulator], Surrogate]
+    plain: Callable[[], Surrogate]
+    text: Callable[[], str]
+
+
+def _cell(name: str, device: str, event: str) -> Subject:
+    def plain() -> Surrogate:
+        return Surrogate(ParameterSet.load(name).for_device(device), event)
+
+    def certified(_: Simulator) -> Surrogate:
+        pulses = MORE.get(f"{name} {device} {event}", PULSES)
+        return train(plain(), Equations(), pulses=pulses, seed=SEED, spread=SPREAD.get(device, {}))[0]
+
+    title = f"{name.removeprefix('ecram:')} {device} {event}"
+    return Subject(title, certified, plain, lambda: ParameterSet.load(name).fingerprint())
+
+
+def _remainder() -> Subject:
+    def plain() -> Surrogate:
+        """A remainder that nobody needs, and that is certified away."""
+        cell, rng = Surrogate(ParameterSet.load("tio2"), "pulse"), np.random.default_rng(SEED)
+        w, v = rng.uniform(0.0, 1.0, 200), rng.uniform(-2.0, 2.0, 200)
+        rest = {"w": 1e-3 * np.sin(3.0 * w) * v, "energy": 1e-16 * v**2}
+        return cell.with_(learned=_law({"w": w, "amplitude": v}, rest, "network"))
+
+    def certified(_: Simulator) -> Surrogate:
+        return certify(plain(), Equations(), pulses=PULSES, seed=SEED)[0]
+
+    return Subject("tio2 with a learned remainder", certified, plain, lambda: ParameterSet.load("tio2").fingerprint())
+
+
+def _law(fields: dict[str, np.ndarray], targets: dict[str, np.ndarray], kind: str) -> Law:
+    scales = {name: float(np.max(np.abs(values))) for name, values in targets.items()}
+    return fit(fields, targets, scales=scales, rng=np.random.default_rng(SEED), kinds=[kind]).law
+
+
+def _learned(kind: str) -> Subject:
+    def certified(simulator: Simulator) -> Surrogate:
+        with TemporaryDirectory(prefix="cosim-export-") as folder:
+            path = Path(folder) / "clipped.toml"
+            path.write_text(CLIPPER, encoding="utf-8")
+            found = learn(Testbench.load(str(path)), simulator, samples=SAMPLES, seed=SEED, kinds=[kind])
+            return certify(found.surrogate, found.reference, pulses=HELD, seed=SEED, notes=found.notes)[0]
+
+    def plain() -> Surrogate:
+        rng = np.random.default_rng(SEED)
+        x = {"level": rng.uniform(-1.0, 0.5, 200), "v": rng.uniform(-2.0, 2.0, 200)}
+        law = _law(x, {"level": 0.1 * np.tanh(x["v"]) * (0.5 - x["level"])}, kind)
+        reading = _law({"level": x["level"]}, {"conductance": 1e-6 * (3.0 + x["level"])}, "polynomial")
+        chosen = CircuitSet(
+            CIRCUIT, "clipped", {}, inputs=MappingProxyType({"v": Field("V", (-2.0, 2.0))}),
+            states=MappingProxyType({"level": Field("V", (-1.0, 0.5))}),
+            outputs=MappingProxyType({"conductance": Field("S")}), event="charge",
+        )  # fmt: skip
+        return Surrogate(chosen, learned=law, reading=reading)
+
+    return Subject(f"clipped charge by {kind}", certified, plain, lambda: hashlib.sha256(CLIPPER.encode()).hexdigest())
+
+
+def _neuron() -> Surrogate:
+    """Leaks evenly, is kicked by less and less, and fires above half of its range."""
+    rng = np.random.default_rng(SEED)
+    v, u = rng.uniform(0.0, 1.0, 200), rng.uniform(0.0, 1.0, 200)
+    grid = np.linspace(0.0, 1.0, CELLS + 1)
+    numbers = dict(zip(NUMBERS, (0.1, 2e-5, 2e-8, 5e-8, 0.0, 1e-8, 2e-7, 1e-7, 5e-14), strict=True))
+    law = NeuronLaw(
+        _law({"v": v, "u": u}, {"kick": 0.2 * (1.0 + u) * (1.0 - 0.5 * v)}, "polynomial"),
+        _law({"v": v, "u": u}, {"energy": 1e-14 * (1.0 + u)}, "polynomial"),
+        grid, 4e-6 * grid, 2e7 * np.clip(grid - 0.5, 0.0, None), MappingProxyType(numbers),
+        _law({"v": v, "u": u}, {"late": 1e-9 * v}, "polynomial"),
+    )  # fmt: skip
+    chosen = CircuitSet(
+        CIRCUIT, "lif", {}, inputs=MappingProxyType({"interval": Field("s", (6e-8, 3e-6))}),
+        states=MappingProxyType({"v": Field("V", (0.0, 1.0)), "u": Field("1", (0.0, 1.0)), "n": Field("1", (0.0, 1.0)),
+                                 "dead": Field("s", (0.0, 5e-8))}),
+        outputs=MappingProxyType({"spikes": Field("1"), "latency": Field("s"), "energy": Field("J")}), event="lif",
+    )  # fmt: skip
+    return Surrogate(chosen, learned=law)
+
+
+def _filter() -> Surrogate:
+    law = FilterLaw(5e-3, 2e-13, np.array([1.2e-11, 1e-10, 4e-10, 5e-10]))
+    chosen = CircuitSet(
+        CIRCUIT, "dpi", {}, states=MappingProxyType({"i": Field("A", (0.0, 5.1e-10))}),
+        inputs=MappingProxyType({"level": Field("1", (0.0, 3.0)), "interval": Field("s", (1e-5, 3e-3))}),
+        event="calcium",
+    )  # fmt: skip
+    return Surrogate(chosen, learned=law)
+
+
+def _bench_text(name: str) -> str:
+    return hashlib.sha256(resources.find("netlists", f"{name}.toml").read_bytes()).hexdigest()
+
+
+def _trained_neuron(simulator: Simulator) -> Surrogate:
+    return train_neuron(
+        NeuronBench.load(NEURON), simulator, trains=TRAINS, count=SPIKES, held_out=TRAINS, seed=SEED
+    ).surrogate
+
+
+def _trained_filter(simulator: Simulator) -> Surrogate:
+    return train_filter(
+        FilterBench.load(FILTER), simulator, trains=TRAINS, count=SPIKES, held_out=TRAINS, seed=SEED
+    ).surrogate
+
+
+SUBJECTS: tuple[Subject, ...] = (
+    _cell("tio2", "threshold_memristor", "pulse"),
+    _cell("hfo2", "cell_1t1r", "pulse"),
+    _cell("slow", "ecram", "spike"),
+    _cell("ecram:fast", "ecram", "spike"),
+    _cell("vteam_2015", "vteam", "pulse"),
+    _remainder(),
+    *(_learned(kind) for kind in ("polynomial", "spline", "trees", "network")),
+    Subject("lif neuron", _trained_neuron, _neuron, partial(_bench_text, NEURON)),
+    Subject("dpi filter", _trained_filter, _filter, partial(_bench_text, FILTER)),
+)
+
+
+def steps(surrogate: Surrogate) -> dict[str, float]:
+    """Sums of what it gives at a few events, as a fingerprint."""
+    rng = np.random.default_rng(SEED)
+    fields = {**surrogate.map.states, **surrogate.map.inputs}
+    drawn = {name: rng.uniform(*entry.range, 20) for name, entry in fields.items()}
+    if isinstance(surrogate.learned, FilterLaw):
+        drawn["level"] = np.floor(drawn["level"])
+    x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
+    after, outputs = surrogate.with_(policy="warn").step(x, u)
+    return {name: float(np.sum(values)) for name, values in {**after, **outputs}.items()}
