@@ -81,9 +81,10 @@ class VdspSettings:
                 f"the deviation has to be at least 0 and below 1, not {self.deviation:g}",
                 remedy="give e.g. 0.2 for 20 %",
             )
-        if not all(0.0 < width < np.inf for width in (self.width, self.width_end or self.width)):
+        widths = (self.width,) if self.width_end is None else (self.width, self.width_end)
+        if not all(0.0 < width < np.inf for width in widths):
             raise InputError(
-                f"pulses of {self.width:g} to {self.width_end or self.width:g} times the surrogate's cannot be made",
+                f"pulses of {' to '.join(f'{width:g}' for width in widths)} times the surrogate's cannot be made",
                 remedy="give widths above zero, e.g. 1 to 0.05",
             )
 
