@@ -24,7 +24,7 @@ from cosim.devices.base import Array
 from cosim.devices.pulse import PulseShape
 from cosim.engines.registry import open_simulator
 from cosim.network.images import ImageSet, ImageTask, load_images
-from cosim.network.plasticity import Vdsp
+from cosim.network.plasticity import Vdsp, default_scales
 from cosim.network.readout import GRADED, PROTOCOL, fit_readout
 from cosim.network.run import RunResult, run_network
 from cosim.network.systems.vdsp import EVENT_TIME, VdspSystem
@@ -154,7 +154,8 @@ def in_spice(name: str, shares: Sequence[float] = SHARES) -> Mapping[str, Mappin
     """
     whole = Surrogate(cell(name), "pulse")
     rng, shape = np.random.default_rng(3), whole.map.pulse.shape if whole.map.pulse is not None else PulseShape()
-    rule = Vdsp.of(whole, scale_p=annealed().scale_p or 1.0, scale_d=annealed().scale_d or 1.0)
+    scale_d, scale_p = default_scales(whole)
+    rule = Vdsp.of(whole, scale_p=scale_p, scale_d=scale_d)
     reach = np.where(rng.uniform(size=TRAIN) < 0.5, -1.0, 1.0) * rng.uniform(0.9, 1.0, TRAIN)
     volts = reach * np.where(reach < 0.0, rule.threshold_p * rule.scale_p, rule.threshold_d * rule.scale_d)
     event_time = float(whole.parameters.resolved()[EVENT_TIME])

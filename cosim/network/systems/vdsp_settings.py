@@ -105,14 +105,12 @@ class VdspSettings:
 def annealed(neurons: int = 200) -> VdspSettings:
     """The published network with pulses that become shorter while it learns, from their full length to a twentieth.
 
-    Our choice: scale factors of 1.08 throughout, so that what is programmed stays what it is while the steps become
-    smaller; thresholds of 11 to learn with and 13 to be read with. Its training is meant to be three epochs long.
+    Our choice: scale factors stay those of the technology, so that what is programmed stays what it is while the steps
+    become smaller; thresholds of 11 to learn with and 13 to be read with. Its training is meant to be three epochs long.
     """
     published = VdspSettings()
     output = replace(published.output, threshold=11.0)
-    return published.with_(
-        neurons=neurons, output=output, scale_p=1.08, scale_d=1.08, width_end=0.05, test_threshold=13.0
-    )
+    return published.with_(neurons=neurons, output=output, width_end=0.05, test_threshold=13.0)
 
 
 def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
