@@ -106,7 +106,7 @@ def annealed(neurons: int = 200) -> VdspSettings:
     """The published network with pulses that become shorter while it learns, from their full length to a twentieth.
 
     Our choice: scale factors stay those of the technology, so that what is programmed stays what it is while the steps
-    become smaller; thresholds of 11 to learn with and 13 to be read with. Its training is meant to be three epochs long.
+    become smaller; thresholds of 11 to learn with and 13 to be read with. It is meant to be trained for three epochs.
     """
     published = VdspSettings()
     output = replace(published.output, threshold=11.0)
