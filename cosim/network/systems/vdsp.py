@@ -148,6 +148,8 @@ class VdspSystem(System):
             largest = max(certificate.errors[name].max_percent for name in surrogate.map.states)
             out.append(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
             out += [f"            missed: {sentence}" for sentence in certificate.broken]
+            if self.settings.scales_width:
+                out.append("            of pulses of the full length: shorter ones are not certified")
         for seed in seeds:
             found = seed.values
             others = ", ".join(f"{kind} {100 * x:.1f}" for kind, x in found.accuracy_on_test_images.items())
