@@ -29,9 +29,7 @@ def run(images: int) -> float:
         refractory=2 * b.ms,
         method="exact",
     )
-    synapses = b.Synapses(
-        sources, neurons, "w : 1", on_pre="v_post += w\nw = clip(w + 0.001 * (y_post - 0.2), 0, 1)"
-    )
+    synapses = b.Synapses(sources, neurons, "w : 1", on_pre="v_post += w\nw = clip(w + 0.001 * (y_post - 0.2), 0, 1)")
     synapses.connect()
     synapses.w = "rand()"
     b.run(images * SECONDS * b.second)
