@@ -225,8 +225,8 @@ def settings() -> Mapping[str, Any]:
 
 STC = Claim(
     "stc",
-    "Synapses with tagging and capture tell digits 0 and 1 apart as the source's do, and, by the charge that reaches each "
-    "output neuron, all ten digits of MNIST to more than 80 % after consolidation, in constant memory",
+    "Synapses with tagging and capture tell digits 0 and 1 apart as the source's do, and, by the charge that reaches "
+    "each output neuron, all ten digits of MNIST to more than 80 % after consolidation, in constant memory",
     measure,
     {
         # deviations of our draws of its listing by which the source's one draw is off
