@@ -174,7 +174,13 @@ class Evaluation:
 
 
 def choose(
-    train: Mapping[str, NDArray[Any]], y: Ints, *, test: Mapping[str, NDArray[Any]], truth: Ints, fitted_on: int, classes: int
+    train: Mapping[str, NDArray[Any]],
+    y: Ints,
+    *,
+    test: Mapping[str, NDArray[Any]],
+    truth: Ints,
+    fitted_on: int,
+    classes: int,
 ) -> Evaluation:
     """Fit every read-out, choose one, fit it again on all, and test.
 
