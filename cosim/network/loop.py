@@ -42,7 +42,7 @@ def present(simulation: Simulation, job: Job) -> None:
     kept = [(bar, bar.kept()) for bar in simulation.cells.values() if bar.rests and apart]
     began = simulation.clock
     for item in range(job.items):
-        key = key_of(job.key, item)
+        key = key_of(job.key, job.first + item)
         for layer in layers.values():
             layer.begin(item, key)
         for joint in joints:
@@ -156,11 +156,11 @@ class _Layer:
         model, p = self.of.model, self.here
         x, above = model.step(Named(**self.x), np.zeros(self.size) if drive is None else drive, p)
         if self.of.winner is not None:
-            first = int(above.argmax())
-            spikes = NONE if above[first] <= 0.0 else np.array([first])
+            spikes = self._winners(above)
             if spikes.size:
+                losers = slice(None) if self.of.winner.groups == 1 else self._groups(spikes)
                 for n, value in model.inhibited(Named(**x), p).items():
-                    x[n][:] = value
+                    x[n][losers] = value[losers] if isinstance(value, np.ndarray) else value
         else:
             spikes = (above > 0.0).nonzero()[0] if model.spiking else NONE
         if spikes.size:
@@ -180,6 +180,21 @@ class _Layer:
         here = Named(**x, top=np.max(model.level(Named(**x), p)))
         pool = np.add.accumulate(np.broadcast_to(model.pooled(here, p), self.size))[-1]
         return x | model.finish(here, pool, self.simulation.neurons[self.of.name][SIGNAL], p)
+
+    def _winners(self, above: Array) -> Spikes:
+        assert self.of.winner is not None
+        if self.of.winner.groups == 1:
+            first = int(above.argmax())
+            return NONE if above[first] <= 0.0 else np.array([first])
+        rows = above.reshape(self.of.winner.groups, -1)
+        best: Spikes = rows.argmax(axis=1) + np.arange(len(rows)) * rows.shape[1]
+        return best[above[best] > 0.0]
+
+    def _groups(self, winners: Spikes) -> Spikes:
+        """All neurons of the winners' groups."""
+        assert self.of.winner is not None
+        width = self.of.size // self.of.winner.groups
+        return ((winners // width)[:, None] * width + np.arange(width)).ravel()
 
     def idle(self) -> None:
         if not self.compact:

@@ -50,7 +50,7 @@ class Eligible(Rule):
         return {"left": math.exp(-ticks * dt / self.tau)}
 
     def on_step(self, s):
-        return {"eligible": s.own.eligible * s.p.left + s.pre.spike * s.post.y}
+        return {"eligible": s.own.eligible * s.p.left + s.pre.spike * s.weight}
 
 
 class EligibleInGaps(Eligible):
