@@ -262,7 +262,7 @@ class Crossbar:
             return
         if self.watch is not None:
             self.watch.note(self, index, inputs, when)
-        self.relax(index, now=now, dt=dt)
+        self.relax(index, now=now, dt=dt, when=when)
         moved = None
         for suffix in ("", MINUS) if self.pair else ("",):
             before = {name: self.state[name + suffix][index] for name in self.fields}
@@ -280,12 +280,16 @@ class Crossbar:
         if self.weight is not self.w:
             self.weight[index] = self._read(index)
 
-    def relax(self, index: Every, *, now: int, dt: float) -> None:
-        """Let the cells of ``index`` rest from their last event until now; cells that do not relax are left alone."""
+    def relax(self, index: Every, *, now: int, dt: float, when: Array | None = None) -> None:
+        """Let the cells of ``index`` rest from their last event until now, where ``when`` is true; cells that do not
+        relax are left alone.
+        """
         if not self.rests:
             return
-        gone: Array = np.asarray((now - self.touched[index]) * dt, dtype=np.float64)
-        self.touched[index] = now
+        since = self.touched[index]
+        since = since if when is None else np.where(when, since, now)
+        gone: Array = np.asarray((now - since) * dt, dtype=np.float64)
+        self.touched[index] = now if when is None else np.where(when, now, self.touched[index])
         if not np.any(gone > 0.0):
             return
         cells = self._cells(index)
