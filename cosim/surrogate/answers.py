@@ -53,10 +53,12 @@ def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple
         ) from None
 
 
-def described(surrogate: Surrogate) -> str:
-    """A surrogate in one line: what it is of, how good it is, and where."""
+def described(surrogate: Surrogate, *, briefly: bool = False) -> str:
+    """A surrogate in one line: what it is of, how good it is, and where; ``briefly``: what it is of alone."""
     chosen, certificate = surrogate.parameters, surrogate.certificate
     of = f"the bench {chosen.name}" if isinstance(chosen, CircuitSet) else f"{surrogate.device} {chosen.name}"
+    if briefly:
+        return f"{of}, map {surrogate.name}"
     said = f"surrogate of {of}, map {surrogate.name}"
     if certificate is None:
         return f"{said}: not certified"
