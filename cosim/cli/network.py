@@ -89,6 +89,9 @@ def run(
         str, typer.Option(help="Scale factor of potentiation, START or START:END to anneal; default: the technology's.")
     ] = "",
     scale_d: Annotated[str, typer.Option(help="Scale factor of depression, as above.")] = "",
+    width: Annotated[
+        str, typer.Option(help="Length of a programming pulse over the surrogate's, as above, e.g. 1:0.05.")
+    ] = "",
     deviation: Annotated[str, typer.Option(help="Standard deviation of the thresholds from cell to cell.")] = "0 %",
     wires: Annotated[
         str,
@@ -126,7 +129,7 @@ def run(
         changes["wires"] = Wires(row=segment, column=segment)
     if neurons:
         changes["neurons"] = neurons
-    for name, text in (("scale_p", scale_p), ("scale_d", scale_d)):
+    for name, text in (("scale_p", scale_p), ("scale_d", scale_d), ("width", width)):
         changes |= _scales(name, text)
     if answers is not None:
         require_file(answers, ".npz", example="samples.npz")

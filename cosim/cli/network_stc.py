@@ -19,7 +19,9 @@ def run_stc(
         str, typer.Option(help="Of the synapses: equations, circuit, reduced (fitted to transistors), or listing.")
     ] = "circuit",
     images: Annotated[int, typer.Option(help="Train on so many images, drawn anew for each seed; 0: on all.")] = 170,
-    test_images: Annotated[int, typer.Option(help="Test on so many images; 0: on all.")] = 100,
+    test_images: Annotated[
+        int | None, typer.Option(help="Test on so many images; 0: on all; default: 100, or what there is.")
+    ] = None,
     teaching: Annotated[
         str,
         typer.Option(
@@ -71,8 +73,7 @@ def run_stc(
     settings = settings.with_(**changes)
     with working(f"loading {data}"):
         loaded = RateImages.load(data, rate=settings.rate, shown=settings.shown)
-    have = loaded.train_y.size
-    task = DigitTask(loaded, wanted, train=images, test=test_images, choice=min(5000, images or have // 10) or 1)
+    task = DigitTask.of(loaded, wanted, train=images, test=test_images)
     carry_out(StcSystem(settings, task, backend), output, seeds=numbers, resume=resume, figures=figures)
 
 

@@ -210,7 +210,7 @@ def source(used: list[AnyLaw]) -> str:
     parts = [IMPORTS, *(f"{name} = {getattr(module, name)!r}" for name, module in limits.items())]
     parts += map(_text, dict.fromkeys(thing for kind in wanted for thing in TAKEN[kind]))
     listed = ", ".join(f'"{kind}": {kinds.KINDS[kind].__name__}' for kind in wanted)
-    parts += [f"KINDS = {{{listed}}}", _text(learned.scaled), _text(Law), _text(Laws)]
+    parts += [f"KINDS = {{{listed}}}", _text(bases.scaled), _text(Law), _text(Laws)]
     for kind, module, constants in (
         (NeuronLaw, neuron, ("NUMBERS", "PIECES")),
         (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN")),

@@ -83,7 +83,7 @@ class Crossbar:
         pair: bool = False,
         gain: float = 1.0,
         by_column: bool = True,
-        loops: bool = False,
+        mask: Array | None = None,
         reading: str = READING,
     ) -> None:
         """A crossbar in the given states.
@@ -95,10 +95,10 @@ class Crossbar:
             pair: two cells a weight, the second of which counts negative.
             gain: of the weights over the cells' shares.
             by_column: whether cells are stored by columns, which is faster where columns are programmed.
-            loops: whether a neuron may be its own target: its weight is then held at zero.
+            mask: (inputs, outputs) which cells there are: the others have the weight zero and no events; None: all.
             reading: of the device, what a weight is; with a full scale (`DeviceModel.full_scales`).
         """
-        self.kind, self.gain, self.pair, self.loops, self.reading = kind, gain, pair, loops, reading
+        self.kind, self.gain, self.pair, self.reading = kind, gain, pair, reading
         if isinstance(kind, Surrogate):
             if reading not in kind.map.device.readings:
                 raise InputError(
@@ -135,6 +135,9 @@ class Crossbar:
                 raise InputError(
                     f"the states {name} of a crossbar are a matrix of numbers in {low:g}..{high:g}, not {x.shape}"
                 )
+        if mask is not None and np.shape(mask) != shape:
+            raise InputError(f"the mask of the cells has shape {np.shape(mask)}, the crossbar {shape}")
+        self.mask = None if mask is None else np.array(mask, dtype=bool, order=order)
         self.own: dict[str, Array] = {}
         if isinstance(kind, Surrogate):
             for name, values in kind.instances.items():
@@ -156,7 +159,7 @@ class Crossbar:
         self.flags: dict[str, float] = {}
         self.integrators: dict[str, Any] = {}  # of the compiled loop
         # An ideal weight that is read as it is needs no second array.
-        plain = isinstance(kind, Ideal) and not (pair or loops or by_column) and gain == 1.0
+        plain = isinstance(kind, Ideal) and not (pair or by_column) and mask is None and gain == 1.0
         self.weight: Array = self.state["w"] if plain else np.ascontiguousarray(self._read(ALL))
 
     @property
@@ -239,6 +242,8 @@ class Crossbar:
         """One event on the cells of ``index``, with ``inputs`` that broadcast to their shape; where ``when`` is false
         there is none. ``now`` counts time steps of ``dt`` (s).
         """
+        if self.mask is not None:
+            when = self.mask[index] if when is None else np.logical_and(when, self.mask[index])
         if isinstance(self.kind, Ideal) and not self.pair and when is None:
             self.w[index] = self.kind.event(Named(w=self.w[index]), Named(**inputs))["w"]
             if self.weight is not self.w:
@@ -246,7 +251,7 @@ class Crossbar:
             return
         if self.watch is not None:
             self.watch.note(self, index, inputs, when)
-        self.relax(index, now=now, dt=dt)
+        self.relax(index, now=now, dt=dt, when=when)
         moved = None
         for suffix in ("", MINUS) if self.pair else ("",):
             before = {name: self.state[name + suffix][index] for name in self.fields}
@@ -264,12 +269,16 @@ class Crossbar:
         if self.weight is not self.w:
             self.weight[index] = self._read(index)
 
-    def relax(self, index: Every, *, now: int, dt: float) -> None:
-        """Let the cells of ``index`` rest from their last event until now; cells that do not relax are left alone."""
+    def relax(self, index: Every, *, now: int, dt: float, when: Array | None = None) -> None:
+        """Let the cells of ``index`` rest from their last event until now, where ``when`` is true; cells that do not
+        relax are left alone.
+        """
         if not self.rests:
             return
-        gone: Array = np.asarray((now - self.touched[index]) * dt, dtype=np.float64)
-        self.touched[index] = now
+        since = self.touched[index]
+        since = since if when is None else np.where(when, since, now)
+        gone: Array = np.asarray((now - since) * dt, dtype=np.float64)
+        self.touched[index] = now if when is None else np.where(when, now, self.touched[index])
         if not np.any(gone > 0.0):
             return
         cells = self._cells(index)
@@ -335,9 +344,8 @@ class Crossbar:
         if self.pair:
             found = found - self._share(MINUS, index)
         weight = np.array(found if self.gain == 1.0 else found * self.gain)
-        if self.loops:
-            rows, columns = (np.arange(size)[part] for size, part in zip(self.w.shape, index, strict=True))
-            weight[np.asarray(rows)[..., None] == columns if weight.ndim == 2 else rows == columns] = 0.0
+        if self.mask is not None:
+            weight[~self.mask[index]] = 0.0
         return weight
 
     def _share(self, suffix: str, index: Every) -> Array:

@@ -55,6 +55,8 @@ class Population:
             raise InputError(f"the population {self.name} needs at least one neuron, not {self.size}")
         if self.winner is not None and not self.model.spiking:
             raise InputError(f"the neurons of {self.name} do not spike, and so cannot compete")
+        if self.winner is not None and self.size % self.winner.groups:
+            raise InputError(f"{self.size} neurons of {self.name} do not make {self.winner.groups} equal groups")
         if self.encoder is not None and self.encoder.models and not isinstance(self.model, self.encoder.models):
             fitting = " or ".join(model.__name__ for model in self.encoder.models)
             raise InputError(
@@ -89,6 +91,7 @@ class Projection:
         pair: a differential pair: a weight is the difference of two cells. The second one gets the inputs that the rule
             gives under their names and ``_minus``, otherwise the negative of the first one's.
         gain: of the weights over the cells' shares of full scale.
+        mask: (source, target), false where there is no cell; None: each neuron reaches each.
         sends: a state of the source's neurons that is sent in each step, in place of their spikes.
         into: "drive", or "signal": the teaching signal, which arrives after all populations have stepped.
         reading: of the cells' device, whose share of full scale is the weight.
@@ -104,6 +107,7 @@ class Projection:
     held: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     pair: bool = False
     gain: float = 1.0
+    mask: Array | None = None
     sends: str = ""
     into: str = DRIVE
     reading: str = READING
@@ -129,9 +133,17 @@ class Projection:
             pair=self.pair,
             gain=self.gain,
             by_column=by_column and not self.rule_sweeps,
-            loops=self.source == self.target,
+            mask=self.connected(),
             reading=self.reading,
         )
+
+    def connected(self) -> Array | None:
+        """(source, target) where there are cells; None: everywhere."""
+        if self.source != self.target:
+            return self.mask
+        state = next(iter(self.state.values())) if isinstance(self.state, Mapping) else self.state
+        others = ~np.eye(len(state), dtype=bool)
+        return others if self.mask is None or self.mask.shape != others.shape else others & self.mask
 
     @property
     def rule_sweeps(self) -> bool:

@@ -95,7 +95,7 @@ class _Source:
                     add(f"l{r}_{name} = L{r}[0, {place}]", f"e{r}_{name} = L{r}[1, {place}]")
                 add("s{0}, o{0} = np.zeros({1}), np.zeros({2})".format(r, *self._sizes(p)))
         with under("for k in range(items):"):
-            add("item = key_of(key, k)")
+            add("item = key_of(key, first + k)")
             for one in graph.populations:
                 self._begin(one)
             for r, p in enumerate(graph.projections):
@@ -228,16 +228,18 @@ class _Source:
         rows = self.graph.depth[one.name] + 1
         row = "0" if rows == 1 else f"t % {rows}"
         if one.winner is not None:
-            add("best = 0")
-            with under(f"for i in range(1, N{k}):"), under(f"if b{k}[i] > b{k}[best]:"):
-                add("best = i")
-            add(f"g{k}[{row}] = 0")
-            with under(f"if b{k}[best] > 0.0:"):
-                add(f"f{k}[{row}, 0] = best", f"g{k}[{row}] = 1", f"c{k}_[k, best] += 1")
-                with under(f"for i in range(N{k}):"):
-                    self._changed(one, model.inhibited(x, p), p)
-                add("i = best")
-                self._changed(one, model.spiked(x, p), p)
+            groups = one.winner.groups
+            add(f"g{k}[{row}] = 0", f"width = N{k} // {groups}")
+            with under(f"for group in range({groups}):"):
+                add("best = group * width")
+                with under("for i in range(best + 1, (group + 1) * width):"), under(f"if b{k}[i] > b{k}[best]:"):
+                    add("best = i")
+                with under(f"if b{k}[best] > 0.0:"):
+                    add(f"f{k}[{row}, g{k}[{row}]] = best", f"g{k}[{row}] += 1", f"c{k}_[k, best] += 1")
+                    with under("for i in range(group * width, (group + 1) * width):"):
+                        self._changed(one, model.inhibited(x, p), p)
+                    add("i = best")
+                    self._changed(one, model.spiked(x, p), p)
         elif model.spiking:
             add("count = 0")
             with under(f"for i in range(n{k}):"), under(f"if b{k}[i] > 0.0:"):
@@ -389,7 +391,8 @@ class _Source:
             add(*(f"r{r}_post_{name}[j] += {found.pop(name)}" for name in rule.sums if name in found))
             when = found.pop(WHEN, "")
             if found:
-                with under(f"if {when}:" if when else "if True:"):
+                mask = "" if self.simulation.cells[p.name].mask is None else f"mask{r}[i, j]"
+                with under(f"if {' and '.join(filter(None, (mask, when))) or 'True'}:"):
                     kernel_cells.event(self.text, self.simulation, r, p, found)
 
     # -- arguments ----------------------------------------------------------------------------------------------------
@@ -398,7 +401,7 @@ class _Source:
         """What the kernel is called with, by name; without a job the names alone."""
         simulation, graph = self.simulation, self.graph
         found: dict[str, Any] = {"clock": np.array([simulation.clock])}
-        for name in ("items", "steps", "frames", "learn", "fresh", "gap"):
+        for name in ("first", "items", "steps", "frames", "learn", "fresh", "gap"):
             found[name] = getattr(job, name, None)
         found["key"] = None if job is None else np.uint64(job.key)
         for k, one in enumerate(graph.populations):

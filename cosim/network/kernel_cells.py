@@ -176,7 +176,7 @@ def _weigh(text: Text, bar: Crossbar, r: int) -> None:
             shares.append(x.w)
     found: Any = shares[0] - shares[1] if bar.pair else shares[0]
     found = text.write({"weight": found if bar.gain == 1.0 else found * bar.gain})["weight"]
-    text.add(f"w{r}[i, j] = " + (f"0.0 if i == j else {found}" if bar.loops else found))
+    text.add(f"w{r}[i, j] = " + (found if bar.mask is None else f"{found} if mask{r}[i, j] else 0.0"))
 
 
 def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
@@ -186,6 +186,8 @@ def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
     found |= {f"q{r}_{name}": x for name, x in bar.own.items()}
     found[f"failed{r}"] = np.zeros(1, dtype=np.int64)
     found[f"flags{r}"] = np.full(len(bar.limits), -np.inf)
+    if bar.mask is not None:
+        found[f"mask{r}"] = bar.mask
     if bar.watch is not None:
         slot = np.full(bar.shape, -1, dtype=np.int64)
         slot[tuple(bar.watch.cells.T)] = np.arange(len(bar.watch.cells))

@@ -39,7 +39,7 @@ def present(simulation: Simulation, job: Job) -> None:
     taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
     for item in range(job.items):
-        key = key_of(job.key, item)
+        key = key_of(job.key, job.first + item)
         for layer in layers.values():
             layer.begin(item, key)
         for joint in joints:
@@ -148,11 +148,11 @@ class _Layer:
         model, p = self.of.model, self.here
         x, above = model.step(Named(**self.x), np.zeros(self.size) if drive is None else drive, p)
         if self.of.winner is not None:
-            first = int(above.argmax())
-            spikes = NONE if above[first] <= 0.0 else np.array([first])
+            spikes = self._winners(above)
             if spikes.size:
+                losers = slice(None) if self.of.winner.groups == 1 else self._groups(spikes)
                 for n, value in model.inhibited(Named(**x), p).items():
-                    x[n][:] = value
+                    x[n][losers] = value[losers] if isinstance(value, np.ndarray) else value
         else:
             spikes = (above > 0.0).nonzero()[0] if model.spiking else NONE
         if spikes.size:
@@ -167,6 +167,21 @@ class _Layer:
         self.fired.append(spikes)
         if spikes.size:
             self.counts[spikes] += 1
+
+    def _winners(self, above: Array) -> Spikes:
+        assert self.of.winner is not None
+        if self.of.winner.groups == 1:
+            first = int(above.argmax())
+            return NONE if above[first] <= 0.0 else np.array([first])
+        rows = above.reshape(self.of.winner.groups, -1)
+        best: Spikes = rows.argmax(axis=1) + np.arange(len(rows)) * rows.shape[1]
+        return best[above[best] > 0.0]
+
+    def _groups(self, winners: Spikes) -> Spikes:
+        """All neurons of the winners' groups."""
+        assert self.of.winner is not None
+        width = self.of.size // self.of.winner.groups
+        return ((winners // width)[:, None] * width + np.arange(width)).ravel()
 
     def idle(self) -> None:
         self.x = self.of.model.step(Named(**self.x), 0.0, self._idle)[0] if not self.compact else self.x

@@ -234,11 +234,14 @@ class Regular(Model):
 @dataclass(frozen=True)
 class WinnerTakesAll:
     """In each step at most one neuron fires, the one farthest above its threshold; it resets the others, and holds them
-    for ``clamp`` ms.
+    for ``clamp`` ms. Of a population of equal ``groups``, neuron by neuron, each group competes within itself.
     """
 
     clamp: float = 0.0
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if not self.clamp >= 0.0:
             raise InputError(f"a winner cannot clamp the others for {self.clamp} ms", remedy="give a time >= 0")
+        if self.groups < 1:
+            raise InputError(f"a competition needs at least one group, not {self.groups}")

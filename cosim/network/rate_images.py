@@ -1,7 +1,8 @@
 """Images as regular trains of spikes: how many spikes each pixel sends while its image is shown; a byte per pixel.
 
 Source: M. A. Nicholson (thesis, Groningen, 2024), listing A: a pixel of the largest value spikes at ``rate`` for
-``shown``, a darker one at its share of it, and the number is cut to a whole one. All 60 000 images of MNIST take 47 MB.
+``shown``, a darker one at its share of it, and the number is cut to a whole one; a third of six is two here, and one in
+the listing, whose product of doubles comes out just below it (so do two thirds). All 60 000 images of MNIST take 47 MB.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _ROUNDING = 1e-6
 class RateImages:
     """Spike counts (k, pixels) and classes (k,) to train and to test on; ``side`` pixels make a row.
 
+    ``rate`` (Hz) is that of the largest value, ``shown`` (s) how long an image is.
+
     >>> import numpy as np
     >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
     >>> cosim.RateImages.of(cosim.ImageSet("corners", x, y, x, y, side=2)).train[0].tolist()
@@ -39,6 +42,8 @@ class RateImages:
     test: Bytes
     test_y: Ints
     side: int
+    rate: float = 40.0
+    shown: float = 0.15
 
     def __post_init__(self) -> None:
         for what, x, y in (("training", self.train, self.train_y), ("test", self.test, self.test_y)):
@@ -65,7 +70,7 @@ class RateImages:
             np.concatenate([spike_counts(x[at : at + 1000], rate=rate, shown=shown) for at in range(0, len(x), 1000)])
             for x in (images.train_x, images.test_x)
         )
-        return cls(images.name, train, images.train_y, test, images.test_y, images.side)
+        return cls(images.name, train, images.train_y, test, images.test_y, images.side, rate, shown)
 
     @classmethod
     def load(cls, name: str, *, rate: float = 40.0, shown: float = 0.15) -> RateImages:
@@ -83,7 +88,7 @@ class RateImages:
             raise UnknownName("image set", name, ("digits", "mnist"))
         table = spike_counts(np.arange(full + 1) / full, rate=rate, shown=shown)
         train, test = (table[x.reshape(len(x), -1)] for x in (train_x, test_x))
-        return cls(name, train, train_y.astype(np.int64), test, test_y.astype(np.int64), train_x.shape[-1])
+        return cls(name, train, train_y.astype(np.int64), test, test_y.astype(np.int64), train_x.shape[-1], rate, shown)
 
 
 def spike_counts(x: NDArray[np.floating], *, rate: float, shown: float) -> Bytes:
@@ -117,6 +122,10 @@ class DigitTask:
         train, test: how many images of each kind; 0: all there are.
         choice: further training images that choose the read-out. Where all are trained on, it is chosen on so many of
             these.
+
+    >>> images = cosim.RateImages.of(cosim.load_images("digits"))
+    >>> cosim.DigitTask(images, digits=(3, 8), train=0, test=0).total
+    279
     """
 
     images: RateImages
@@ -157,6 +166,19 @@ class DigitTask:
     def fingerprint(self) -> str:
         """A digest of everything that the results depend on."""
         return f"{self.images.fingerprint}\n{self.digits} {self.train} {self.test} {self.choice}"
+
+    @staticmethod
+    def of(
+        images: RateImages, digits: tuple[int, ...], *, train: int = 170, test: int | None = None, most: int = 5000
+    ) -> DigitTask:
+        """As many images to test on as the source has (100), or as there are; to choose on, as many as to train on.
+
+        Both, and ``most`` for the choice, are upper limits: what is left after training decides.
+        """
+        have = int(np.isin(images.train_y, digits).sum())
+        left = int(np.isin(images.test_y, digits).sum())
+        choice = min(most, train, have - train) if train else min(most, have)
+        return DigitTask(images, digits, train, min(100, left) if test is None else test, max(choice, 1))
 
     def _have(self, y: Ints) -> Ints:
         return np.flatnonzero(np.isin(y, self.digits))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from cosim.network.noise import MASK
 
 BACKENDS = ("auto", "numba", "numpy")
 Floats = Mapping[str, float]
+ENCODED = 1 << 20  # encoded values at once
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Job:
     """Some presentations, as both backends take them.
 
     Args:
-        items, steps, frames: presentations, time steps of each, and frames of the input, which divide the steps.
+        first, items: number of the first presentation, and how many there are.
+        steps, frames: time steps of each, and frames of the input, which divide the steps.
+        shown: to each population with an encoder: the encoder, values (items, frames or 1, n), and the model's gain.
         drives: of each population with an encoder: kind of its noise, mean and deviation, (items, frames, n).
         signals: teaching signals of populations, (items, frames, n).
         key: of the random numbers.
@@ -43,9 +46,11 @@ class Job:
         counts: spikes of each population, (items, n). records: states by ``part.state``, (items, steps, n).
     """
 
+    first: int
     items: int
     steps: int
     frames: int
+    shown: Mapping[str, tuple[Encoder, NDArray[Any], float]]
     drives: Mapping[str, tuple[str, Array, Array]]
     signals: Mapping[str, Array]
     key: int
@@ -55,6 +60,26 @@ class Job:
     parameters: Mapping[str, tuple[Floats, Floats]]
     counts: Mapping[str, NDArray[np.int64]]
     records: Mapping[str, Array]
+
+    def parts(self, dt: float) -> Iterator[Job]:
+        """Parts whose encoded inputs are of a moderate size."""
+        widest = max((values[0].size for _, values, _ in self.shown.values()), default=1)
+        for start in range(0, self.items, max(ENCODED // (widest * self.frames), 1)):
+            here = slice(start, min(start + max(ENCODED // (widest * self.frames), 1), self.items))
+            drives = {}
+            for name, (encoder, values, gain) in self.shown.items():
+                part = values[here].astype(float)
+                mean, deviation = encoder.drive(np.broadcast_to(part, _wide(part, self.frames)), dt=dt)
+                drives[name] = (encoder.kind, np.ascontiguousarray(mean * gain), np.ascontiguousarray(deviation * gain))
+            yield replace(
+                self,
+                first=start,
+                items=here.stop - start,
+                drives=drives,
+                signals={name: np.ascontiguousarray(x[here]) for name, x in self.signals.items()},
+                counts={name: x[here] for name, x in self.counts.items()},
+                records={name: x[here] for name, x in self.records.items()},
+            )
 
     def compact(self, graph: Graph, population: Population) -> bool:
         """Whether neurons without a drive can be left out: they stay as they are, and nothing looks at them."""
@@ -195,7 +220,8 @@ class Simulation:
                 from cosim.network.kernel import present
             else:
                 from cosim.network.loop import present
-            present(self, job)
+            for part in job.parts(self.graph.dt):
+                present(self, part)
         for bar in self.cells.values():
             bar.require_domain()
         return Answers(job.counts, job.records)
@@ -285,15 +311,6 @@ class Simulation:
                 if key_ not in usual:
                     raise UnknownName(f"parameter of {name}", key_, usual)
             p[name] = ({**usual, **other}, {**of(dt, ticks=ticks), **other})
-        drives = {}
-        for name in wanted:
-            encoder = encoded[name]
-            assert encoder is not None
-            mean, deviation = encoder.drive(
-                np.broadcast_to(given[name].astype(float), _wide(given[name], frames)), dt=dt
-            )
-            gain = p[name][0]["gain"]
-            drives[name] = (encoder.kind, np.ascontiguousarray(mean * gain), np.ascontiguousarray(deviation * gain))
         records = {}
         for entry in record:
             name, _, state = entry.partition(".")
@@ -301,11 +318,17 @@ class Simulation:
                 raise UnknownName("state to record", entry, [f"{n}.{s}" for n in names for s in self.neurons[n]])
             records[entry] = np.empty((items, steps, graph[name].size))
         return Job(
+            first=0,
             items=items,
             steps=steps,
             frames=frames,
-            drives=drives,
-            signals={name: np.ascontiguousarray(np.broadcast_to(x, _wide(x, frames))) for name, x in taught.items()},
+            shown={
+                name: (encoder, given[name], p[name][0]["gain"])
+                for name, encoder in encoded.items()
+                if encoder is not None
+            },
+            drives={},
+            signals={name: np.broadcast_to(x, _wide(x, frames)) for name, x in taught.items()},
             key=int(key) & MASK,
             learn=learn,
             fresh=fresh,

@@ -4,7 +4,9 @@ A pixel sends a regular train while its image is shown (`trains`); all trains be
 neurons, in this order: presynaptic spikes bring their synapses up to date, add their weights to the drive and then
 their calcium; the neurons integrate; a postsynaptic spike brings its neuron's synapses up to date and adds their
 calcium; the protein of Eq. 5 is latched where the sum over a neuron's synapses exceeds its threshold. The sum counts
-each synapse as of its last spike. Nothing else costs anything: a synapse without spikes is a closed form on access.
+each synapse as of its last spike; where it exceeds the threshold, all of the neuron's synapses are brought up to date
+without protein first, and the sum has to exceed it still. Nothing else costs anything: a synapse without spikes is a
+closed form on access.
 
 `numpy_loop` and `compiled_loop` (numba, extra ``fast``) run the same functions of `cosim.network.tagging` and
 `cosim.network.neurons` in the same order.
@@ -200,7 +202,10 @@ def numpy_loop(
                 if winners.size:
                     touch(winners, slice(None))
                     c[winners] = on_post(c[winners], k)
-                protein[total > k.theta_pro] = 1.0
+                near = np.flatnonzero((total > k.theta_pro) & (protein == 0.0))
+                if near.size:
+                    touch(near, slice(None))
+                    protein[near] = total[near] > k.theta_pro
         now[0] += steps - some.size
         v[:], hold[:] = idle_step(v, hold, float(steps - some.size), neurons.leak, neurons.reset)
 
@@ -294,8 +299,9 @@ def compiled_loop() -> Loop:
                         spikes[m, j] += 1
                         if plastic:
                             update(j, every, inputs, POST, counts[m], memory, neurons, k)
-                    if plastic and total[j] > k.theta_pro:
-                        protein[j] = 1.0
+                    if plastic and protein[j] == 0.0 and total[j] > k.theta_pro:
+                        update(j, every, inputs, LOOK, counts[m], memory, neurons, k)
+                        protein[j] = 1.0 * (total[j] > k.theta_pro)
             now[0] += steps - shown
             for j in range(outputs):
                 v[j], hold[j] = idle(v[j], hold[j], float(steps - shown), neurons.leak, neurons.reset)

@@ -1,13 +1,16 @@
-"""Figures of the network of synapses with tagging and capture (Nicholson 2024, Figs. 14 and 15, and beyond)."""
+"""Figures of the network of synapses with tagging and capture (Nicholson 2024, Figs. 12, 14 and 15, and beyond)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cosim.network.systems.stc_settings import StcSettings, beta, synapse
+from cosim.network.tagged_layer import trains
+from cosim.network.tagging import laws
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.network.run import RunResult, SeedResult
+    from cosim.network.systems.stc import StcSystem
 
 PHASES = {"early": "right after training", "late": "after consolidation"}
 
@@ -125,6 +129,49 @@ def plot_teaching(result: RunResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plot_trains(system: StcSystem, ax: Axes | None = None) -> Axes:
+    """The trains of the first training image of the first digit, a dot per spike, the source's Fig. 12."""
+    ax = axes(ax)
+    images, settings = system.task.images, system.settings
+    chosen = int(np.flatnonzero(images.train_y == system.task.digits[0])[0])
+    fires = trains(int(images.train.max()), settings.steps(settings.shown))[images.train[chosen]]
+    pixel, step = np.nonzero(fires)
+    ax.plot(1e3 * settings.dt * step, pixel, ".", ms=2.0, color=COLOURS[0])
+    ax.set(xlabel="time (ms)", ylabel="pixel", ylim=(-0.5, images.train.shape[1] - 0.5))
+    ax.set_title(f"Spikes of a {images.train_y[chosen]}, up to {settings.rate:g} Hz")
+    return ax
+
+
+def plot_rule(settings: StcSettings, ax: Axes | None = None) -> Axes:
+    """The weight (mV, the literature's scale) while pixel, neuron, both or none spike, the source's Fig. 14."""
+    ax = axes(ax)
+    k, rule = synapse(settings), laws()
+    spikes = np.arange(0.0, settings.shown - 0.5 * settings.dt, 1.0 / settings.rate)
+    times = np.linspace(0.0, settings.shown, 601)
+    for name, kicks, line in (
+        ("both", (rule.on_pre, rule.on_post), "-"),
+        ("neither", (), "--"),
+        ("pixel alone", (rule.on_pre,), "-"),
+        ("neuron alone", (rule.on_post,), ":"),
+    ):
+        c, h, z, w = k.c_rest, k.h0, 0.0, np.empty_like(times)
+        for begin, end in zip(spikes, [*spikes[1:], np.inf], strict=True):
+            for kick in kicks:
+                c = kick(c, k)
+            here = (times >= begin) & (times < end)
+            early, late = (
+                np.broadcast_to(x, here.sum()) for x in rule.advance(c, h, z, 0.0, times[here] - begin, k)[1:]
+            )
+            w[here] = rule.weight(early, late, k)
+            if np.isfinite(end):
+                c, h, z = rule.advance(c, h, z, 0.0, end - begin, k)
+        ax.plot(1e3 * times, 1e3 * beta(k.h0) * w, line, label=name)
+    ax.set(xlabel="time (ms)", ylabel="total synaptic weight (mV)")
+    ax.legend(title="spikes of")
+    ax.set_title(f"The rule, law {settings.law}, tails × {settings.tails:g}")
+    return ax
+
+
 def stc_figures(result: RunResult, *, side: int, digits: Sequence[int]) -> dict[str, Figure]:
     """All figures of a run, by name; weights, phases and confusion of its first seed."""
     first = result.seeds[0]
@@ -138,6 +185,10 @@ def stc_figures(result: RunResult, *, side: int, digits: Sequence[int]) -> dict[
         )
         drawn[f"phases_{phase}"] = (4.6, 3.2), partial(plot_phases, first, phase=phase)
         drawn[f"confusion_{phase}"] = (5.2, 4.3), partial(plot_confusion, first, phase=phase, digits=digits)
+    system = cast("StcSystem", result.system)
+    drawn["trains"] = (4.6, 3.2), lambda ax: plot_trains(system, ax)
+    if system.settings.law != "listing":
+        drawn["rule"] = (4.6, 3.2), lambda ax: plot_rule(system.settings, ax)
     drawn["accuracy"] = (6.0, 3.6), lambda ax: plot_accuracies(result, ax, digits=len(digits))
     if len(first.values.taught) > 1:
         drawn["teaching"] = (4.6, 3.2), lambda ax: plot_teaching(result, ax)

@@ -32,6 +32,16 @@ class Model(Protocol):
         ...
 
 
+def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
+    """(n, k) in [−1, 1], held at the ends of the ``ranges`` (k, 2)."""
+    x = np.clip(x, ranges[:, 0], ranges[:, 1])
+    ends = ranges.copy()
+    for k in np.flatnonzero(logarithmic):
+        x[:, k], ends[k] = np.log(x[:, k]), np.log(ends[k])
+    found: Array = (2.0 * x - (ends[:, 0] + ends[:, 1])) / (ends[:, 1] - ends[:, 0])
+    return found
+
+
 @dataclass(frozen=True)
 class Polynomial:
     """``coefficients`` (terms, targets) of the products of total degree ``degree`` or less, as in `orders`."""

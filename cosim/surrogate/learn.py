@@ -40,9 +40,10 @@ from cosim.surrogate.certify import Tell, stepped
 from cosim.surrogate.circuit import CircuitReference, CircuitSet
 from cosim.surrogate.density import LOGARITHMIC
 from cosim.surrogate.kinds import KINDS
-from cosim.surrogate.learned import CONSTANT, LEAST_SAMPLES, WORTH, Fitted, FittedEach, fit, fit_each
+from cosim.surrogate.learned import CONSTANT, WORTH, Fitted, FittedEach, fit, fit_each
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Reference
+from cosim.surrogate.samples import LEAST_SAMPLES
 from cosim.surrogate.subjects import find_map
 
 if TYPE_CHECKING:

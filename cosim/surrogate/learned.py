@@ -17,8 +17,8 @@ kind that the samples allow, on two thirds of them, and takes the one with the l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -26,26 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Operand
-from cosim.errors import EngineMissing, FitError, InputError
-from cosim.surrogate.bases import MOST_SPLINE_FIELDS, Model, Polynomial, Spline
+from cosim.errors import FitError
+from cosim.surrogate.bases import MOST_SPLINE_FIELDS, Model, Polynomial, Spline, scaled
 from cosim.surrogate.kinds import KINDS
-from cosim.surrogate.ridges import best_directions, best_second
+from cosim.surrogate.samples import APART, Samples, Way
 
-SCALED_BY_LOGARITHM = 4.0  # a positive range whose ends differ by more is scaled by its logarithm (our choice)
-# Our choices of what is tried.
-DEGREES = (1, 2, 3, 4, 5, 6, 8, 10)
-CELLS = (3, 6, 12, 24)
-HINGED = (1, 2, 3, 4)
-WIDTHS = (1e-6, 1e-4, 1e-3, 1e-2)  # of the scale, up to which a stretched law is linear
-RIDGE_CELLS, RIDGE_DEGREES = (12, 24, 48, 96), (1, 2, 3)
-SHEET_CELLS = ((12, 6), (24, 6), (48, 6), (48, 12), (64, 12))
-APART = ("ridge", "sheet")  # kinds whose knots are those of one target
-AXES = ("direction", "second")  # settings of theirs that have a number for each field
 TRAINED = ("trees", "network")  # kinds that find by themselves which fields matter
 LITTLE = 1e-4  # of the scale: a smaller error is not worth a search for fields that do not matter (our choice)
 SMOOTH = ("polynomial", "spline", "trees", "network")
 SEVERAL = "several"
-LEAST_SAMPLES = 24
 # A kind that is slower to evaluate has to lower the error to this share of a faster one's.
 WORTH = 0.9
 # A target that moves by less than this share of its magnitude is constant (our choice, above an engine's rounding).
@@ -137,16 +126,6 @@ class Law:
         return found
 
 
-def scaled(x: Array, ranges: Array, logarithmic: NDArray[np.bool_]) -> Array:
-    """(n, k) in [−1, 1], held at the ends of the ``ranges`` (k, 2)."""
-    x = np.clip(x, ranges[:, 0], ranges[:, 1])
-    ends = ranges.copy()
-    for k in np.flatnonzero(logarithmic):
-        x[:, k], ends[k] = np.log(x[:, k]), np.log(ends[k])
-    found: Array = (2.0 * x - (ends[:, 0] + ends[:, 1])) / (ends[:, 1] - ends[:, 0])
-    return found
-
-
 @dataclass(frozen=True)
 class Laws:
     """Laws, each of targets of its own and of the fields that these depend on; together a law, as `Law` is one."""
@@ -177,6 +156,15 @@ class Laws:
     def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """As `Law` does."""
         return {name: found for part in self.parts for name, found in part(values).items()}
+
+    @property
+    def traceable(self) -> bool:
+        """Whether `traced` gives it."""
+        return all(part.traceable for part in self.parts)
+
+    def traced(self, values: Mapping[str, Operand], tables: list[Array]) -> dict[str, Operand]:
+        """As `Law.traced`."""
+        return {name: found for part in self.parts for name, found in part.traced(values, tables).items()}
 
     def document(self) -> dict[str, Any]:
         """Its names, as JSON values."""
@@ -249,8 +237,8 @@ def fit(
     law is to hold, at least: the samples need not reach their ends. A kind whose package is not installed is
     left out. Raises `FitError` for too few samples, and where no kind is left.
     """
-    data = _Samples.of(fields, targets, scales=scales, rng=rng, ranges=ranges)
-    best: tuple[float, _Way, Array] | None = None
+    data = Samples.of(fields, targets, scales=scales, rng=rng, ranges=ranges)
+    best: tuple[float, Way, Array] | None = None
     errors: dict[str, float] = {}
     for way, rms in data.tried(kinds):
         error = float(rms.max())
@@ -260,7 +248,7 @@ def fit(
             best = error, way, rms
     if best is None:
         raise _nothing(kinds, len(fields))
-    law = data.law(best[1], range(len(targets)), data.all)
+    law = _law(data, best[1], range(len(targets)))
     return Fitted(law, errors, dict(zip(targets, best[2].tolist(), strict=True)))
 
 
@@ -275,8 +263,8 @@ def fit_each(
     alike: Sequence[tuple[str, str]] = (),
 ) -> FittedEach:
     """As `fit`, by the best kind for each target; ``alike`` are pairs of fields whose difference may matter."""
-    data = _Samples.of(fields, targets, scales=scales, rng=rng, ranges=ranges, alike=alike)
-    best: list[tuple[float, _Way] | None] = [None] * len(targets)
+    data = Samples.of(fields, targets, scales=scales, rng=rng, ranges=ranges, alike=alike)
+    best: list[tuple[float, Way] | None] = [None] * len(targets)
     errors: dict[str, dict[str, float]] = {}
     for way, rms in data.tried(kinds):
         known = errors.setdefault(way.kind, dict.fromkeys(targets, np.inf))
@@ -285,7 +273,7 @@ def fit_each(
             held = best[k]
             if held is None or error < held[0] * (WORTH if way.kind != held[1].kind else 1.0):
                 best[k] = error, way
-    groups: dict[tuple[int, int], tuple[_Samples, _Way, list[int]]] = {}
+    groups: dict[tuple[int, int], tuple[Samples, Way, list[int]]] = {}
     for k, held in enumerate(best):
         if held is None:
             raise _nothing(kinds, len(fields))
@@ -300,13 +288,13 @@ def fit_each(
     for lean, way, chosen in groups.values():
         # a kind may put the targets of a law to a common use, so that the errors are of those that go together
         reached = lean.rms(lean.model(way, chosen, lean.used), way, chosen)
-        laws.append(lean.law(way, chosen, lean.all))
+        laws.append(_law(lean, way, chosen))
         held_out |= dict(zip(laws[-1].targets, reached.tolist(), strict=True))
     return FittedEach(Laws(tuple(laws)), errors, {name: held_out[name] for name in targets})
 
 
-def _leaner(data: _Samples, way: _Way, error: float) -> tuple[_Samples, _Way]:
-    """Without the fields that do not lower the held-out ``error`` of one target, and the best way of that kind then."""
+def _leaner(data: Samples, way: Way, error: float) -> tuple[Samples, Way]:
+    """Without the fields that do not lower the held-out ``error`` of one target, and the best way of the kind then."""
     found = data
     for name in data.names:
         if len(found.names) > 1 and (fewer := way.without(column := found.names.index(name))) is not None:
@@ -321,188 +309,18 @@ def _leaner(data: _Samples, way: _Way, error: float) -> tuple[_Samples, _Way]:
     return found, way
 
 
+def _law(data: Samples, way: Way, chosen: Sequence[int]) -> Law:
+    """What is learned of all samples, as a law of the targets ``chosen``."""
+    index = list(chosen)
+    return Law(
+        way.kind, data.names, data.ends, data.logarithms(way), tuple(data.wanted[k] for k in index),
+        data.offset[index], data.scale[index], data.model(way, index, data.all),
+    )  # fmt: skip
+
+
 def _nothing(kinds: Sequence[str], fields: int) -> FitError:
     return FitError(
         f"no law of kind {' or '.join(kinds)} can be learned of {fields} fields here",
         remedy=f"splines take at most {MOST_SPLINE_FIELDS} fields; trees and networks need scikit-learn: "
         "pip install 'cosim-spice[train]'",
     )
-
-
-@dataclass(frozen=True)
-class _Way:
-    """A kind, its settings, and whether all fields are taken as they are: no logarithm."""
-
-    kind: str
-    how: Mapping[str, Any]
-    plain: bool = False
-
-    def without(self, column: int) -> _Way | None:
-        """The same without a field; None where it is what the kind runs along."""
-        axes = {key: np.asarray(self.how[key]) for key in AXES if key in self.how}
-        if any(axis[column] for axis in axes.values()):
-            return None
-        return replace(self, how={**self.how, **{key: np.delete(axis, column) for key, axis in axes.items()}})
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Fields ``x`` (n, k) in SI, targets ``z`` (n, t) in their scales, and which of the n are held out."""
-
-    names: tuple[str, ...]
-    wanted: tuple[str, ...]
-    x: Array
-    z: Array
-    ends: Array
-    logarithmic: NDArray[np.bool_]
-    offset: Array
-    scale: Array
-    held: NDArray[np.int64]
-    used: NDArray[np.int64]
-    seed: int
-    alike: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(
-        cls,
-        fields: Mapping[str, Array],
-        targets: Mapping[str, Array],
-        *,
-        scales: Mapping[str, float],
-        rng: np.random.Generator,
-        ranges: Mapping[str, tuple[float, float]],
-        alike: Sequence[tuple[str, str]] = (),
-    ) -> Self:
-        """As `fit` takes and raises."""
-        names, wanted = tuple(fields), tuple(targets)
-        x = np.stack([np.asarray(fields[name], dtype=float) for name in names], axis=1)
-        y = np.stack([np.asarray(targets[name], dtype=float) for name in wanted], axis=1)
-        count = x.shape[0]
-        if count < LEAST_SAMPLES:
-            raise FitError(
-                f"{count} samples are too few to learn from: at least {LEAST_SAMPLES}", remedy="give more samples"
-            )
-        ends = np.stack([x.min(axis=0), x.max(axis=0)], axis=1)
-        for k, name in enumerate(names):
-            if not ends[k, 0] < ends[k, 1]:
-                raise InputError(
-                    f"every sample has {name} = {ends[k, 0]:g}", remedy="vary it, or leave it out of the map"
-                )
-            low, high = ranges.get(name, ends[k])
-            ends[k] = min(low, ends[k, 0]), max(high, ends[k, 1])
-        logarithmic = (ends[:, 0] > 0.0) & (ends[:, 1] > SCALED_BY_LOGARITHM * np.maximum(ends[:, 0], 1e-300))
-        offset, scale = y.mean(axis=0), np.array([scales[name] for name in wanted])
-        order = rng.permutation(count)
-        pairs = tuple((names.index(one), names.index(other)) for one, other in alike)
-        return cls(
-            names, wanted, x, (y - offset) / scale, ends, logarithmic, offset, scale, order[: count // 3],
-            order[count // 3 :], int(rng.integers(2**31 - 1)), pairs,
-        )  # fmt: skip
-
-    def of_target(self, k: int) -> Self:
-        """The same of one target alone."""
-        one = slice(k, k + 1)
-        return replace(self, wanted=self.wanted[one], z=self.z[:, one], offset=self.offset[one], scale=self.scale[one])
-
-    def without(self, column: int) -> Self:
-        """The same without a field."""
-        left = [k for k in range(len(self.names)) if k != column]
-        pairs = [(one, other) for one, other in self.alike if column not in (one, other)]
-        return replace(
-            self, names=tuple(self.names[k] for k in left), x=self.x[:, left], ends=self.ends[left],
-            logarithmic=self.logarithmic[left],
-            alike=tuple((left.index(one), left.index(other)) for one, other in pairs),
-        )  # fmt: skip
-
-    @property
-    def all(self) -> NDArray[np.int64]:
-        """The index of every sample."""
-        return np.arange(self.x.shape[0])
-
-    def inside(self, way: _Way, rows: NDArray[np.int64]) -> Array:
-        """The fields of ``rows`` in [−1, 1]."""
-        return scaled(self.x[rows], self.ends, self._logarithmic(way))
-
-    def _logarithmic(self, way: _Way) -> NDArray[np.bool_]:
-        return np.zeros_like(self.logarithmic) if way.plain else self.logarithmic
-
-    def model(self, way: _Way, chosen: Sequence[int], rows: NDArray[np.int64]) -> Model:
-        """What is learned for the targets ``chosen`` of ``rows``; raises `EngineMissing`."""
-        how = dict(way.how)
-        if "origin" in how:
-            how["origin"] = how["origin"][list(chosen)]
-        return KINDS[way.kind].trained(self.inside(way, rows), self.z[rows][:, list(chosen)], **how)
-
-    def rms(self, model: Model, way: _Way, chosen: Sequence[int]) -> Array:
-        """(t,) the held-out error of each target."""
-        rest = model.predict(self.inside(way, self.held)) - self.z[self.held][:, list(chosen)]
-        return np.asarray(np.sqrt(np.mean(rest**2, axis=0)))
-
-    def tried(self, kinds: Sequence[str]) -> Iterator[tuple[_Way, Array]]:
-        """Every way of ``kinds`` with the held-out error of each target; not those whose package is missing."""
-        every = range(len(self.wanted))
-        for kind in kinds:
-            for way in self.ways(kind):
-                parts = [[k] for k in every] if kind in APART else [every]
-                try:
-                    rms = [self.rms(self.model(way, part, self.used), way, part) for part in parts]
-                except EngineMissing:
-                    break
-                yield way, np.concatenate(rms)
-
-    def law(self, way: _Way, chosen: Sequence[int], rows: NDArray[np.int64]) -> Law:
-        """What is learned of ``rows``, as a law of the targets ``chosen``."""
-        index = list(chosen)
-        return Law(
-            way.kind, self.names, self.ends, self._logarithmic(way), tuple(self.wanted[k] for k in index),
-            self.offset[index], self.scale[index], self.model(way, index, rows),
-        )  # fmt: skip
-
-    def ways(self, kind: str) -> Iterator[_Way]:
-        """What is tried of a kind with the samples that are not held out."""
-        count, fields = self.used.size, len(self.names)
-
-        def terms(degree: int) -> int:
-            return math.comb(fields + degree, degree)
-
-        if kind in ("polynomial", "stretched"):
-            degrees = [degree for degree in DEGREES if degree == 1 or 2 * terms(degree) <= count]
-            for width in WIDTHS if kind == "stretched" else (None,):
-                own = {} if width is None else {"width": width, "origin": -self.offset / self.scale}
-                yield from (_Way(kind, {"degree": degree, **own}) for degree in degrees)
-        elif kind == "hinge":
-            degrees = [degree for degree in HINGED if degree == 1 or 4 * terms(degree) <= count]
-            yield from (_Way(kind, {"degree": degree}) for degree in degrees)
-        elif kind in ("ridge", "sheet"):
-            yield from self._ridges(kind, count)
-        elif kind == "spline":
-            cells = CELLS if fields <= MOST_SPLINE_FIELDS else ()
-            yield from (_Way(kind, {"cells": n}) for n in cells if n == CELLS[0] or (n + 3) ** fields <= 2 * count)
-        else:
-            yield _Way(kind, {"seed": self.seed})
-
-    def _ridges(self, kind: str, count: int) -> Iterator[_Way]:
-        """Ridges or sheets along each field, and along differences of those that are alike."""
-        fields, span = len(self.names), np.ptp(self.ends, axis=1)
-        along = {False: list(np.eye(fields)), True: []}
-        for one, other in self.alike:
-            direction = np.zeros(fields)
-            direction[[one, other]] = span[one], -span[other]
-            along[True].append(direction / np.abs(direction).sum())
-        y = self.z[self.used]
-        for plain, directions in along.items():
-            if not directions or count < (RIDGE_CELLS[0] + 3) * fields:
-                continue
-            x = self.inside(_Way(kind, {}, plain), self.used)
-            for direction in best_directions(x, y, directions=directions):
-                if kind == "ridge":
-                    for degree in RIDGE_DEGREES:
-                        for cells in RIDGE_CELLS:
-                            if (cells + 3) * math.comb(fields - 1 + degree, degree) <= count:
-                                how = {"direction": direction, "cells": cells, "degree": degree}
-                                yield _Way(kind, how, plain)
-                    continue
-                pairs = [pair for pair in SHEET_CELLS if 2 * (pair[0] + 3) * (pair[1] + 3) <= 3 * count]
-                for second in best_second(x, y, direction=direction) if pairs else ():
-                    for pair in pairs:
-                        yield _Way(kind, {"direction": direction, "second": second, "cells": pair}, plain)

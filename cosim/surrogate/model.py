@@ -42,7 +42,7 @@ from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.laws import AnyLaw
-from cosim.surrogate.learned import Law, learned_range
+from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
 from cosim.surrogate.pulse_kernel import PulseKernel
 from cosim.surrogate.subjects import REST_NAME, Subject, subject_of
@@ -158,7 +158,8 @@ class Surrogate:
     def kernel(self) -> PulseKernel | None:
         """What evaluates a closed pulse; None: the map itself does."""
         pulse, rest = self.map.pulse, self.learned
-        law = rest if self.compiled and self.correction is None and isinstance(rest, Law) and rest.traceable else None
+        compiled = self.compiled and self.correction is None
+        law = rest if compiled and isinstance(rest, Law | Laws) and rest.traceable else None
         if pulse is None or law is not rest:
             return None
         negative, positive = (float(np.min(v, initial=np.inf)) for v in pulse.cell.thresholds(self.values))

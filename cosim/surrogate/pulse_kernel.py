@@ -24,7 +24,7 @@ from cosim.devices.pulse import ClosedPulse
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
 from cosim.surrogate.correction import Correction
-from cosim.surrogate.learned import Law
+from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, VectorPulse, law_text, vector_pulse
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
@@ -60,7 +60,7 @@ class PulseKernel:
     correction: Correction | None
     lowest: tuple[float, float]
     vectorised: bool = False
-    remainder: Law | None = None
+    remainder: Law | Laws | None = None
     _vectors: dict[tuple[str, bool, bool], VectorPulse] = field(default_factory=dict, compare=False, repr=False)
 
     def run(

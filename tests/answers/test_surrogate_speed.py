@@ -12,7 +12,7 @@ from cosim.errors import InputError
 from cosim.parameters import ParameterSet
 from cosim.surrogate import pulse_kernel
 from cosim.surrogate.correction import Correction, orders
-from cosim.surrogate.learned import fit
+from cosim.surrogate.learned import fit, fit_each
 from cosim.surrogate.model import Surrogate
 
 numba = pytest.importorskip("numba")
@@ -120,13 +120,17 @@ def test_compiled_is_the_law_to_rounding(case: str) -> None:
     assert not np.all(still)
 
 
-@pytest.mark.parametrize("kind", ["polynomial", "spline"])
+@pytest.mark.parametrize("kind", ["polynomial", "spline", "each"])
 def test_a_learned_remainder_is_compiled_with_its_physics(kind: str) -> None:
     rng, plain = np.random.default_rng(4), Surrogate(TIO2)
     w, v = rng.random(400), rng.uniform(-2.4, 2.4, 400)
     targets = {"w": 0.05 * np.sin(5.0 * w + v), "energy": 1e-12 * np.cos(3.0 * v) * w}
     scales, ranges = {"w": 1.0, "energy": 1e-11}, {"w": (0.0, 1.0), "amplitude": (-3.0, 3.0)}
-    law = fit({"w": w, "amplitude": v}, targets, scales=scales, rng=rng, kinds=(kind,), ranges=ranges).law
+    fields = {"w": w, "amplitude": v}
+    if kind == "each":
+        law = fit_each(fields, targets, scales=scales, rng=rng, kinds=("polynomial", "spline"), ranges=ranges).law
+    else:
+        law = fit(fields, targets, scales=scales, rng=rng, kinds=(kind,), ranges=ranges).law
     learned = plain.with_(learned=law)
     x, u = drawn(*CELLS, "float64")
     assert learned.allowed("amplitude") == (-3.0, 3.0)  # as far as it was trained, not as far as the map is tested

@@ -79,7 +79,7 @@ def measure(tell: Report) -> Figures:
     }
 
 
-def _bars(n: int, *, classes: int = 4, side: int = 28) -> ImageSet:
+def bars(n: int, *, classes: int = 4, side: int = 28) -> ImageSet:
     """``n`` images of a bar at one of ``classes`` places, with noise; a third of them to test on."""
     rng = np.random.default_rng(5)
     y = np.arange(n) % classes
@@ -93,7 +93,7 @@ def probe(network: VdspSettings = NETWORK, seeds: Sequence[int] = SEEDS[:1]) -> 
     """The claim's networks with 10 neurons on 150 images of bars: weights, pulses, spikes, read-outs."""
     found: Figures = {}
     for name in SETS:
-        made = system(name, _bars(150), network.with_(neurons=10), backend="numpy")
+        made = system(name, bars(150), network.with_(neurons=10), backend="numpy")
         seed = run_network(made, seeds=seeds).seeds[0]
         w, values = seed.arrays.w, seed.values
         found |= {

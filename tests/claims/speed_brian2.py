@@ -23,15 +23,13 @@ def run(images: int) -> float:
     sources = b.PoissonGroup(INPUTS, rates="(i < bright) * 30 * Hz", namespace={"bright": BRIGHT})
     neurons = b.NeuronGroup(
         OUTPUTS,
-        "dv/dt = -v / (20*ms) : 1 (unless refractory)\ndtrace/dt = -trace / (20*ms) : 1",
+        "dv/dt = -v / (20*ms) : 1 (unless refractory)\ndy/dt = -y / (20*ms) : 1",
         threshold="v > 60",
-        reset="v = 0; trace += 1",
+        reset="v = 0; y += 1",
         refractory=2 * b.ms,
         method="exact",
     )
-    synapses = b.Synapses(
-        sources, neurons, "w : 1", on_pre="v_post += w\nw = clip(w + 0.001 * (trace_post - 0.2), 0, 1)"
-    )
+    synapses = b.Synapses(sources, neurons, "w : 1", on_pre="v_post += w\nw = clip(w + 0.001 * (y_post - 0.2), 0, 1)")
     synapses.connect()
     synapses.w = "rand()"
     b.run(images * SECONDS * b.second)

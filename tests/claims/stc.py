@@ -28,7 +28,7 @@ from cosim.network.systems.stc_settings import ACCELERATED, StcSettings, paramet
 from cosim.network.tagged_layer import backend, begin, trains
 
 SOURCE = {"early": 0.96, "late": 0.93}
-DRAWS, MEND_DRAWS, SEEDS = 20, 5, (0, 1, 2)
+DRAWS, MEND_DRAWS, SEEDS = 20, 4, (0, 1, 2)
 TEN = tuple(range(10))
 LAWS = ("circuit", "reduced", "equations")
 # The listing's way, a JAX scan that stores every trace, on the machine on which it was measured (synapse-steps/s).
@@ -41,16 +41,17 @@ TASKS: Mapping[str, StcSettings] = {
 }
 # What the two changes for ten digits do, one by one.
 CHANGES: Mapping[str, StcSettings] = {
+    "both": stc_preset(10),
     "source's constants": stc_preset(10).with_(tails=1.0, teaching="always"),
     "teaching mistakes alone": stc_preset(10).with_(tails=1.0),
     "smaller tails alone": stc_preset(10).with_(teaching="always"),
 }
-CHANGE_IMAGES = 10_000
+CHANGE_IMAGES = 3000
 
 
 def ten_digits(images: RateImages, *, train: int = 0) -> DigitTask:
     """All digits and test images; all training images or so many."""
-    return DigitTask(images, TEN, train=train, test=0, choice=5000)
+    return DigitTask(images, TEN, train=train, test=0, choice=1000)
 
 
 def summary(result: RunResult) -> dict[str, Any]:
@@ -65,10 +66,17 @@ def summary(result: RunResult) -> dict[str, Any]:
             **{kind: round(float(np.mean([one["on_test"][kind] for one in seeds])), 4) for kind in seeds[0]["on_test"]},
             "plastic_recall": None if None in plastic else round(float(np.mean(plastic)), 4),
         }
+    if "early_phase_left" in result.seeds[0].values:
+        found["early_phase_left"] = max(seed.values.early_phase_left for seed in result.seeds)
     if "weight_early_over_late" in result.seeds[0].values:
         ratios = [seed.values.weight_early_over_late for seed in result.seeds]
         found["weight_early_over_late"] = round(float(np.mean(ratios)), 4)
     return found
+
+
+def off(found: Mapping[str, Any], source: float) -> float:
+    """By how many deviations between draws the source's share, by count, is off our mean by count."""
+    return round((source - float(found.get("count", found["mean"]))) / max(float(found["deviation"]), 1e-9), 2)
 
 
 def rates(images: RateImages) -> dict[str, float]:
@@ -128,36 +136,39 @@ def measure(tell: Report) -> Figures:
         tell(f"two digits, {name}")
         table[name] = summary(run_network(StcSystem(settings, two), seeds=range(DRAWS)))
     mended: dict[str, Any] = {}
-    for phase, acceleration in (("early", 1.0), ("late", ACCELERATED)):
-        for names in ((), *((name,) for name in MENDS), tuple(MENDS)):
-            tell(f"listing, {phase}, {', '.join(names) or 'as printed'}")
-            settings = StcSettings(law="listing", acceleration=acceleration, mends=names)
-            result = run_network(StcSystem(settings, two), seeds=range(MEND_DRAWS))
-            label = "all" if len(names) > 1 else names[0] if names else "as printed"
-            mended.setdefault(label, {})[phase] = {
-                **{key: summary(result)[phase][key] for key in ("mean", "deviation")},
-                "highest_weight": max(seed.values[phase]["largest_early_phase"] for seed in result.seeds),
-                "silent": float(np.mean([s.values[phase]["silent_answered_with_the_first"] for s in result.seeds])),
-            }
+    for names in ((), *((name,) for name in MENDS), tuple(MENDS)):
+        tell(f"listing, {', '.join(names) or 'as printed'}")
+        settings = TASKS["listing_late"].with_(mends=names)
+        seeds = run_network(StcSystem(settings, two), seeds=range(MEND_DRAWS)).seeds
+        mended["all" if len(names) > 1 else names[0] if names else "as printed"] = {
+            "mean": round(float(np.mean([seed.values.accuracy for seed in seeds])), 4),
+            "highest_early_phase": max(seed.values.late["largest_early_phase"] for seed in seeds),
+            "silent": float(np.mean([seed.values.late["silent_answered_with_the_first"] for seed in seeds])),
+            "spikes_per_image": float(np.mean([seed.values.spikes_per_image for seed in seeds])),
+        }
     for name, settings in CHANGES.items():
         tell(f"ten digits, {name}")
         task = ten_digits(images, train=CHANGE_IMAGES)
-        ten_table[f"{name}, {CHANGE_IMAGES} images"] = summary(run_network(StcSystem(settings, task), seeds=(0,)))
+        ten_table[f"{name}, {CHANGE_IMAGES} images"] = summary(run_network(StcSystem(settings, task), seeds=SEEDS))
     tell("memory and speed")
     speed = rates(images)
-    used = {name: memory(name, batches) for name, batches in (("numpy", 2), ("numba", 300))}
+    used = {(name, n): memory(name, n) for name, n in (("numpy", 2), ("numba", 2), ("numba", 60))}
+    lesser = [ten_table[f"{name}, {CHANGE_IMAGES} images"]["late"]["mean"] for name in CHANGES if name != "both"]
     return {
-        "source_early": SOURCE["early"] - table["listing_early"]["early"]["mean"],
-        "source_late": SOURCE["late"] - table["listing_late"]["late"]["mean"],
-        "two_early": min(table[law]["early"]["mean"] for law in LAWS),
-        "two_late": min(table[law]["late"]["mean"] for law in LAWS),
-        "ten_early": float(ten_table["circuit"]["early"]["mean"]),
-        "ten_late": float(ten_table["circuit"]["late"]["mean"]),
-        "ten_late_lowest": min(ten.scores),
+        **{f"source_{phase}": off(table[f"listing_{phase}"][phase], SOURCE[phase]) for phase in SOURCE},
+        "two_early_by_charge": min(table[law]["early"]["charge"] for law in LAWS),
+        "two_late_by_charge": min(table[law]["late"]["charge"] for law in LAWS),
+        "two_late_by_count": min(table[law]["late"]["count"] for law in LAWS),
+        "ten_early_by_charge": ten_table["circuit"]["early"]["charge"],
+        "ten_late_by_charge": ten_table["circuit"]["late"]["charge"],
+        "ten_late_by_count": ten_table["circuit"]["late"]["count"],
         "numba_rate": speed["numba"],
         "numpy_rate": speed["numpy"],
-        "memory_numpy": used["numpy"],
-        "memory_numba": used["numba"],
+        "both_changes_gain": round(ten_table[f"both, {CHANGE_IMAGES} images"]["late"]["mean"] - max(lesser), 4),
+        "early_phase_left": max(table[law]["early_phase_left"] for law in LAWS),
+        "memory_numpy": used["numpy", 2],
+        "memory_numba": used["numba", 2],  # its compiler's, for the greater part
+        "memory_growth": round(used["numba", 60] - used["numba", 2], 1),
         "two_digits": table,
         "mends": mended,
         "ten_digits": ten_table,
@@ -214,19 +225,22 @@ def settings() -> Mapping[str, Any]:
 
 STC = Claim(
     "stc",
-    "Synapses with tagging and capture tell digits 0 and 1 apart as the source's do, and all ten digits of MNIST to "
-    "more than 80 % after consolidation, in constant memory",
+    "Synapses with tagging and capture tell digits 0 and 1 apart as the source's do, and, by the charge that reaches "
+    "each output neuron, all ten digits of MNIST to more than 80 % after consolidation, in constant memory",
     measure,
     {
-        # the source's one draw lies within two deviations of our draws of its listing
-        "source_early": (-0.06, 0.06),
-        "source_late": (-0.09, 0.09),
-        "two_early": (0.93, None),
-        "two_late": (0.93, None),
-        "ten_late": (0.80, None),
+        # deviations of our draws of its listing by which the source's one draw is off
+        "source_early": (-2.0, 2.0),
+        "source_late": (-2.0, 2.0),
+        "two_early_by_charge": (0.93, None),
+        "two_late_by_charge": (0.93, None),
+        "ten_late_by_charge": (0.80, None),
         "numba_rate": (1e9, None),
         "numpy_rate": (8e7, None),
         "memory_numpy": (None, 300.0),
+        "memory_growth": (None, 10.0),  # MB, of 58 batches more: what no allocator explains
+        "both_changes_gain": (0.0, None),
+        "early_phase_left": (None, 0.011),  # of a weight at a rail `pause` leaves 0.01
     },
     long=True,
     settings=settings,

@@ -34,7 +34,7 @@ EVENTS = 100  # by which ngspice's time is measured
 SEED = 0
 NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
 # Benches with a map: samples and held-out events.
-BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (2048, 60)})
+BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (3072, 60)})
 
 # Errors of each kind, and what is asked of them.
 ERRORS = MappingProxyType(

@@ -34,6 +34,7 @@ from cosim.network import (
 )
 from cosim.network.noise import draws, key_of, quantiles
 from cosim.network.plasticity import PairStdp, PostStdp, Vdsp
+from cosim.network.spice_check import Watch
 from cosim.parameters import ParameterSet
 from cosim.surrogate.model import Surrogate
 
@@ -182,14 +183,14 @@ def everything(cells: Surrogate | Ideal | None = None, *, pair: bool = False) ->
     hidden = Population(
         "hidden", 12, ALIF(15.0, 0.8, 0.0, 2.0, 0.1, 80.0), own={"threshold": rng.uniform(0.6, 1.0, 12)}
     )
-    noisy = Population("noisy", 7, NEURON, Current(0.5))
+    noisy = Population("noisy", 8, NEURON, Current(0.5), winner=WinnerTakesAll(1.0, groups=2))
     out = Population("out", 3, Softmax(20.0))
-    plain = Ideal(-2.0, 2.0)
+    plain, mask = Ideal(-2.0, 2.0), rng.random((8, 12)) < 0.7
     return Graph(
         (inputs, noisy, hidden, out),
         (
             Projection("in", "hidden", plain, rng.uniform(0.0, 0.3, (20, 12)), rule=Everything(), pair=pair, gain=1.5),
-            Projection("noisy", "hidden", plain, rng.uniform(0.0, 0.3, (7, 12)), delay=3.0, rule=PairStdp()),
+            Projection("noisy", "hidden", plain, rng.uniform(0.0, 0.3, (8, 12)), delay=3.0, rule=PairStdp(), mask=mask),
             Projection("hidden", "hidden", plain, rng.uniform(-0.2, 0.2, (12, 12)), delay=1.0, rule=PostStdp()),
             Projection("hidden", "out", plain, rng.uniform(-0.5, 0.5, (12, 3))),
             Projection("out", "hidden", plain, rng.uniform(-0.1, 0.1, (3, 12)), sends="error", into="signal"),
@@ -199,7 +200,7 @@ def everything(cells: Surrogate | Ideal | None = None, *, pair: bool = False) ->
 
 def shown(simulation: Simulation, **changes):
     rng = np.random.default_rng(1)
-    inputs = {"in": rng.random((4, 5, 20)), "noisy": 0.15 * rng.random((4, 7))}
+    inputs = {"in": rng.random((4, 5, 20)), "noisy": 0.15 * rng.random((4, 8))}
     teach = {"out": np.eye(3)[rng.integers(0, 3, (4, 5))]}
     record = ["hidden.v", "out.error", "hidden.signal"]
     return simulation.run(inputs, steps=60, key=7, signals=teach, record=record, **changes)
@@ -227,7 +228,7 @@ def test_the_same_weights_to_the_bit_where_both_call_the_same_library() -> None:
     code = (
         "import numpy as np\n"
         "from network.test_core import Simulation, cells, everything, shown\n"
-        "for graph, inputs in ((everything(), None), *cells()):\n"
+        "for graph, inputs in ((everything(), None), *cells()[::2]):\n"
         "    found = []\n"
         "    for backend in ('numpy', 'numba'):\n"
         "        s = Simulation(graph, backend=backend)\n"
@@ -269,6 +270,33 @@ def test_a_run_in_parts_goes_on_to_the_same_state(backend: str) -> None:
         np.testing.assert_array_equal(then.state()[name], x)
     with pytest.raises(InputError, match="it is another one"):
         then.restore({"clock": np.array(0)})
+
+
+def test_inputs_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = shown(Simulation(everything(), backend="numpy"))
+    monkeypatch.setattr("cosim.network.simulation.ENCODED", 20 * 5 * 3)  # three of the four presentations
+    parts = shown(Simulation(everything(), backend="numpy"))
+    for name, counts in whole.counts.items():
+        np.testing.assert_array_equal(parts.counts[name], counts)
+    for name, values in whole.records.items():
+        np.testing.assert_array_equal(parts.records[name], values)
+
+
+@pytest.mark.parametrize("backend", BOTH)
+def test_watched_cells_are_noted(backend: str) -> None:
+    graph, inputs = cells()[1]
+    simulation = Simulation(graph, backend=backend)
+    bar = simulation.cells["a_to_b"]
+    bar.watch = Watch(bar, 20, np.random.default_rng(0))
+    before = bar.w.copy()
+    counts = simulation.run(inputs, steps=40, key=3).counts["b"].sum(axis=0)
+    assert counts.sum() > 0
+    for (row, column), drives in zip(bar.watch.cells, bar.watch.drives, strict=True):
+        assert len(drives) == counts[column]
+        w = before[row, column]
+        for volts in drives:
+            w = float(bar.surrogate.update(w, volts))
+        assert w == pytest.approx(bar.w[row, column], abs=1e-14)
 
 
 @pytest.mark.parametrize("backend", BOTH)
@@ -345,6 +373,9 @@ class Asks(Rule):
         (lambda: Population("a", 2, NEURON, own={"threshold": np.ones(3)}), r"threshold of a has shape \(3,\)"),
         (lambda: Population("a", 2, Leaky(1.0), winner=WinnerTakesAll()), "do not spike, and so cannot compete"),
         (lambda: Population("a", 2, NEURON, Poisson(1.0)), "Poisson cannot drive the LIF neurons of a"),
+        (lambda: Population("a", 3, NEURON, winner=WinnerTakesAll(groups=2)), "do not make 2 equal groups"),
+        (lambda: WinnerTakesAll(groups=0), "at least one group"),
+        (lambda: Graph((A, B), (Projection("a", "b", CELL, W, mask=W.T > 0),)), r"the mask of the cells has shape"),
         (lambda: Graph((A, A)), "two parts of the network have the name a"),
         (lambda: Graph((A, B), (Projection("a", "c", Ideal(), W),)), "unknown target 'c' of the projection a_to_c"),
         (lambda: Graph((A, B), (Projection("a", "b", Ideal(), W.T),)), "a_to_b are 2 x 3, and a and b have 3 and 2"),
@@ -382,9 +413,9 @@ def test_parts_that_do_not_fit(make, message: str) -> None:
     ("changes", "message"),
     [
         ({"inputs": {}}, "the populations in, noisy have an encoder and no input"),
-        ({"inputs": {"in": np.ones((1, 19)), "noisy": np.ones((1, 7))}}, "what is shown to in has shape"),
-        ({"inputs": {"in": np.full((1, 20), np.nan), "noisy": np.ones((1, 7))}}, "not finite"),
-        ({"inputs": {"in": np.ones((1, 7, 20)), "noisy": np.ones((1, 7))}}, "7 frames do not fit 60 time steps"),
+        ({"inputs": {"in": np.ones((1, 19)), "noisy": np.ones((1, 8))}}, "what is shown to in has shape"),
+        ({"inputs": {"in": np.full((1, 20), np.nan), "noisy": np.ones((1, 8))}}, "not finite"),
+        ({"inputs": {"in": np.ones((1, 7, 20)), "noisy": np.ones((1, 8))}}, "7 frames do not fit 60 time steps"),
         ({"inputs": {"out": np.ones((1, 3))}}, "unknown input 'out' of a population"),
         ({"steps": 0}, "a presentation of 0 steps"),
         ({"parameters": {"in_to_hiden": {}}}, "did you mean in_to_hidden"),
@@ -393,7 +424,7 @@ def test_parts_that_do_not_fit(make, message: str) -> None:
     ],
 )
 def test_runs_that_do_not_fit(changes: dict, message: str) -> None:
-    usual = {"inputs": {"in": np.ones((1, 20)), "noisy": np.ones((1, 7))}, "steps": 60, "key": 1}
+    usual = {"inputs": {"in": np.ones((1, 20)), "noisy": np.ones((1, 8))}, "steps": 60, "key": 1}
     given = {**usual, **changes}
     with pytest.raises(InputError, match=message):
         Simulation(everything(), backend="numpy").run(given.pop("inputs"), **given)

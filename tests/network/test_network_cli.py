@@ -16,6 +16,7 @@ from cosim.surrogate.files import load, save
 from cosim.surrogate.model import Surrogate
 
 pytestmark = pytest.mark.needs("sklearn")
+STC = ["network", "run", "stc"]
 QUICK = ["network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "20"]
 
 
@@ -133,6 +134,16 @@ def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPat
         ([*QUICK, "--backend", "cobol"], "unknown backend"),
         (["network", "run", "vdsp", "--images", "9999"], "has 1400 to train on"),
         (["network", "run", "vdsp", "--neurons", "-3"], "at least one"),
+        ([*STC, "--digits", "0"], "at least two different digits"),
+        ([*STC, "--digits", "0,x"], "'0,x' has to be whole numbers"),
+        ([*STC, "--digits", "0,12"], "digits has no image of 12"),
+        ([*STC, "--images", "5000"], "5000 images to train on"),
+        ([*STC, "--law", "circit"], "did you mean circuit"),
+        ([*STC, "--law", "listing", "--mend", "rials"], "did you mean rails"),
+        ([*STC, "--mend", "rails"], "nothing to mend"),
+        ([*STC, "--teaching", "never"], "unknown way of teaching"),
+        ([*STC, "--stimulus", "1 V"], "A"),
+        ([*STC, "--seeds", "3:3"], "one or more different seeds"),
     ],
 )
 def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,3 +152,27 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
     assert shown.err.count("\n") == 1
     assert message.split("write")[0] in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_tagging_and_capture_writes_results_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = [*STC, "--images", "60", "--test-images", "40", "--seeds", "0:2", "--backend", "numpy", "-o", str(out)]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert "late" in shown.out
+    assert "over 2 seed(s)" in shown.out
+    result = json.loads((out / "result.json").read_text())
+    assert result["phases"]["late"]["mean"] == result["accuracy"]["mean"] > 0.65  # chance is a half
+    assert {path.stem for path in out.glob("*.png")} == {
+        *(f"{name}_{phase}" for name in ("weights", "phases", "confusion") for phase in ("early", "late")),
+        "accuracy", "rule", "trains",
+    }  # fmt: skip
+    assert main([*words, "--resume", "--no-figures"]) == 0
+    assert json.loads((out / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+def test_the_listing_runs_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*STC, "--law", "listing", "--images", "6", "--test-images", "10", "--mend", "drive,rails"]
+    assert main([*words, "--backend", "numpy", "-o", str(tmp_path / "out")]) == 0
+    assert "early" in capsys.readouterr().out
+    assert (tmp_path / "out" / "weights_early.png").exists()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cosim import network as net
 from cosim.devices import stc_steps
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.stc import settled
@@ -21,6 +22,7 @@ from cosim.network.systems.stc import StcSystem, answers
 from cosim.network.systems.stc_settings import StcSettings, listing, parameters, stc_preset, synapse
 from cosim.network.tagged_layer import Backend, Neurons, backend, begin, rest, trains
 from cosim.network.tagging import Constants, laws
+from cosim.network.tagging_rule import Tagging
 from cosim.parameters import ParameterSet
 
 CLOSED = ("equations", "circuit", "reduced")
@@ -135,7 +137,7 @@ def test_reduced_law_follows_the_fitted_model(lift: float) -> None:
     k, p = synapse(settings), parameters(settings).resolved()
     dt, until = 1e-4, 0.2
     share = {
-        name: stc_steps.spike_share(1e-3 * np.array(times), width=settings.spike, dt=dt, steps=round(until / dt))
+        name: stc_steps.spike_share(1e-3 * np.array(times), width=settings.width, dt=dt, steps=round(until / dt))
         for name, times in (("pre", PRE), ("post", POST))
     }
     start = float(p.h0) + lift
@@ -210,7 +212,7 @@ def test_numba_and_numpy_are_one_network(law: str, plastic: bool, gated: bool) -
     assert first[1 if plastic else 2].sum() > 0
     np.testing.assert_array_equal(first[1], second[1])
     np.testing.assert_array_equal(first[3], second[3])
-    np.testing.assert_allclose(first[2], second[2], rtol=1e-12)  # sums in another order
+    np.testing.assert_allclose(first[2], second[2], rtol=1e-10)  # sums in another order
     for name, one in first[0]._asdict().items():
         np.testing.assert_allclose(one, getattr(second[0], name), rtol=1e-9, atol=1e-15, err_msg=name)
     if gated:
@@ -238,6 +240,74 @@ def test_protein_needs_the_sum_over_the_synapses() -> None:
         assert np.abs(memory.h - k.h0).max() < 3.0
         assert bool(memory.protein[0]) is captured
         assert bool(np.any(memory.z != 0.0)) is captured
+
+
+@pytest.mark.parametrize("which", ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))])
+def test_protein_does_not_act_before_it_is_there(which: str) -> None:
+    """A synapse that was tagged and silent for 100 s when others latch the protein has consolidated for one image."""
+    k = synapse(StcSettings())._replace(theta_pro=3.0, rate_down=1e-6, rate_up=1e-6)  # the tag stands
+    memory = begin(145, np.full(1, 0.01), k, c=k.c_rest, h=k.h0, z=0.0)
+    memory.h[0, 144] = k.h0 + 2.0 * k.theta_tag
+    memory.total[0] = 2.0 * k.theta_tag
+    memory.now[0] = 100_000
+    memory.last[0, :144] = 100_000
+    counts = np.full((1, 145), 6, dtype=np.uint8)
+    counts[0, 144] = 0
+    backend(which).present(
+        counts, np.array([[0.02]]), trains(6, 150), 350, True, False, memory, neurons(k), k,
+        np.zeros((1, 1), np.int64), np.zeros((1, 1)), np.zeros(1, bool),
+    )  # fmt: skip
+    rest(memory, 0, neurons(k), k)
+    assert memory.protein[0] == 1.0
+    assert 0.0 < memory.z[0, 144] <= k.z_max * -np.expm1(-0.35 * k.consolidation)
+
+
+# --- on the core of all networks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))])
+@pytest.mark.parametrize("law", ["circuit", "equations"])
+def test_rule_on_the_core_is_the_closed_form(law: str, which: str) -> None:
+    k, rule = synapse(StcSettings(law=law)), laws()
+    # in the equations a neuron has to spike often to potentiate
+    speeds = {"pre": np.array([1.0, 0.5, 0.3]), "post": np.array([0.8, 0.1]) * (1.0 if law == "circuit" else 6.0)}
+    pixels, layer = (
+        net.Population(name, speeds[name].size, net.Regular(), net.Rate(rate=60.0)) for name in ("pre", "post")
+    )
+    # the weights are to be seen, and to change no spike
+    joint = net.Projection("pre", "post", net.Ideal(-1.0, 10.0), np.ones((3, 2)), rule=Tagging(k, every=1), gain=1e-12)
+    simulation = net.Simulation(net.Graph((pixels, layer), (joint,)), backend=which)
+    simulation.run({name: speed[None, :] for name, speed in speeds.items()}, steps=300, key=1)
+    found = simulation.state()
+
+    phase = {name: np.zeros(speed.size) for name, speed in speeds.items()}
+    c, h, z, at = np.full((3, 2), k.c_rest), np.full((3, 2), k.h0), np.zeros((3, 2)), np.zeros((3, 2))
+    since, changed = np.full(2, np.inf), np.zeros(2)
+    for t in range(300):
+        for name, speed in speeds.items():
+            phase[name] += 0.06 * speed
+        fired = {name: value > 1.0 - 1e-9 for name, value in phase.items()}
+        for name, which_fired in fired.items():
+            phase[name] -= which_fired
+            mask = np.broadcast_to(which_fired[:, None] if name == "pre" else which_fired, (3, 2))
+            within = np.minimum(np.maximum(t - since, 0.0), t - at)
+            half = rule.advance(c, h, z, 0.0, 1e-3 * (t - at - within), k)
+            after = rule.advance(*half, k.consolidation, 1e-3 * within, k)
+            c = np.where(mask, after[0] + (k.c_pre if name == "pre" else k.c_post), c)
+            h, z, at = np.where(mask, after[1], h), np.where(mask, after[2], z), np.where(mask, t, at)
+        since = np.where((changed > k.theta_pro) & (since > t), t, since)
+        changed = rule.changed(h, k).sum(axis=0)
+    assert since.max() < 300.0 or law == "equations"
+    assert np.abs(h - k.h0).max() > 0.1 * k.h0
+    for name, one in (("own_h", h - k.h0), ("own_z", z), ("own_x", c - k.c_rest), ("cell_w", (h + k.h0 * z) / k.h0)):
+        np.testing.assert_allclose(
+            found[f"pre_to_post.{name}"], one, rtol=1e-9, atol=1e-15 if name == "own_x" else 1e-12
+        )
+
+
+def test_rule_on_the_core_has_no_tables() -> None:
+    with pytest.raises(InputError, match="law circuit or equations"):
+        Tagging(synapse(StcSettings(law="reduced")))
 
 
 # --- the listing --------------------------------------------------------------------------------------------------
@@ -280,9 +350,11 @@ def test_a_synapse_of_the_listing_is_the_source_script() -> None:
 def test_every_mend_changes_what_it_says(mend: str) -> None:
     (printed, k), (mended, _) = listed("numpy"), listed("numpy", (mend,))
     h, z = (float(np.abs(getattr(printed, name) - getattr(mended, name)).max()) for name in ("h", "z"))
-    assert max(h, z) > 0.0 or mend == "protein"
-    if mend == "rails":
-        assert printed.h.max() > 1.8 >= mended.h.max()
+    assert max(h, z) > 0.0 or mend in ("protein", "rails")
+    if mend == "rails":  # too few images to get there
+        near = np.array([1.79]), 0.0, 0.0
+        other, _ = listing(StcSettings(law="listing", mends=("rails",), acceleration=32.0))
+        assert stc_listing.early_step(1e-9, *near, k)[1] > 1.8 == stc_listing.early_step(1e-9, *near, other)[1]
     if mend == "depression":
         assert printed.z.min() == 0.0 > mended.z.min()
     if mend == "drive":
@@ -295,11 +367,13 @@ def test_every_mend_changes_what_it_says(mend: str) -> None:
 
 
 def test_pixels_spike_as_the_listing_counts_them() -> None:
+    """But for a third and two thirds of 255: the listing's product of doubles falls just short of 2 and 4."""
     value = np.arange(256)
-    printed = [int((v / 255) * 40 * 150 * 0.001) for v in value]
-    assert spike_counts(value / 255, rate=40.0, shown=0.15).tolist() == printed
-    as_float32 = (value / 255).astype(np.float32)
-    assert spike_counts(as_float32, rate=40.0, shown=0.15).tolist() == printed
+    printed = np.array([int((v / 255) * 40 * 150 * 0.001) for v in value.tolist()])
+    for x in (value / 255, (value / 255).astype(np.float32)):
+        found = spike_counts(x, rate=40.0, shown=0.15)
+        assert np.flatnonzero(found != printed).tolist() == [85, 170]
+        assert (found[[85, 170]].tolist(), printed[[85, 170]].tolist()) == ([2, 4], [1, 3])
     fires = trains(6, 150)
     for n in range(1, 7):
         assert np.flatnonzero(fires[n]).tolist() == [i * (150 // n) for i in range(n)]
@@ -319,6 +393,7 @@ def test_bars_are_told_apart_in_both_phases(law: str) -> None:
     seed = result.seeds[0].values
     assert seed.accuracy_early > 0.9
     assert seed.late["plastic"] is not None
+    assert seed.early_phase_left < 0.0101  # `pause`
     described = result.to_dict()["phases"]
     assert described["late"]["mean"] == result.mean
     assert any("late" in line for line in result.lines())
@@ -382,6 +457,9 @@ BAD: list[tuple[str, Callable[[], Any], type[InputError], str]] = [
         ParameterSet.load("stc_synapse:transistor_network").resolved(i_low_d=1e-13), width=1e-3), InputError, "leak"),
     ("a set without an image of a class", lambda: StcSystem(
         StcSettings(), bars(train=2, choice=2)).start(Streams(0)), InputError, "draws to train on show no"),
+    ("a listing in other steps", lambda: StcSettings(law="listing", dt=5e-4), InputError, "time step is 0.001 s"),
+    ("images of another rate", lambda: StcSystem(
+        StcSettings(rate=400.0), bars()), InputError, "spike at 40 Hz for 0.15 s, the network expects 400 Hz"),
     ("nobody fires", lambda: run_network(
         StcSystem(StcSettings(stimulus=1e-12), bars())), InputError, "no output neuron has fired"),
 ]  # fmt: skip

@@ -109,8 +109,7 @@ def test_programming_one_column_leaves_the_others() -> None:
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize("name", SURROGATES)
-@pytest.mark.parametrize("instances", [False, True])
+@pytest.mark.parametrize(("name", "instances"), [("published", False), ("rate", True), ("cell", True)])
 def test_the_compiled_map_does_the_same(name: str, instances: bool) -> None:
     settings = SMALL.with_(deviation=0.2 if instances else 0.0)
     networks = [

@@ -15,8 +15,8 @@ most charge, Σ w over all presynaptic spikes, which is its membrane potential w
 without a spike is answered by none. Recall is without plasticity, and again with it from image to image (of the first
 1000 at most).
 
-Ten digits are more than the source asked for. With its constants a step of the early phase is a thirtieth of its range,
-so that the last dozen images of a class are all that a weight remembers, and every image of another class depresses.
+Ten digits are more than the source asked for. With its constants the six pairs of spikes of an image take a weight over
+a quarter of its range, so that it remembers the last few images of its class, and every image of another one depresses.
 Two changes, ours, suffice (`stc_preset`): smaller tail currents, and a teacher that teaches only what the network
 answers wrongly; neither does so alone.
 """
@@ -38,8 +38,9 @@ from cosim.network import stc_listing
 from cosim.network.rate_images import Bytes, DigitTask, Ints
 from cosim.network.readout import confusion, known_to
 from cosim.network.run import RunResult, SeedResult, Streams, System
-from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, synapse
+from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
 from cosim.network.tagged_layer import Memory, backend, begin, rest, trains
+from cosim.parameters import ParameterSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +50,8 @@ BATCH = 200
 # Recall thresholds over the training's, among which ``count`` is chosen.
 THRESHOLDS = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0, 4.0)
 PHASES = ("early", "late")
+# What every law takes something from, beside its own set.
+SETS = ("stc_synapse:published", "stc_equations:literature")
 # Recalled with plasticity: what a recall changes stays for the next one.
 PLASTIC = 1000
 
@@ -70,14 +73,20 @@ class StcSystem(System):
     task: DigitTask
     backend: str = "auto"
 
+    def __post_init__(self) -> None:
+        images, s = self.task.images, self.settings
+        if (images.rate, images.shown) != (s.rate, s.shown):
+            raise InputError(
+                f"the images spike at {images.rate:g} Hz for {images.shown:g} s, the network expects {s.rate:g} Hz for "
+                f"{s.shown:g} s",
+                remedy="make both with the same rate and shown",
+            )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""
-        sets = [
-            parameters(self.settings).fingerprint(),
-            *(parameters(StcSettings(law=law)).fingerprint() for law in ("circuit", "equations")),
-        ]
-        parts = [self.settings.fingerprint(), *sets, self.task.fingerprint]
+        sets = [ParameterSet.load(name).fingerprint() for name in SETS]
+        parts = [self.settings.fingerprint(), parameters(self.settings).fingerprint(), *sets, self.task.fingerprint]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -199,11 +208,13 @@ class StcRun:
             )
         s, scale = self.system.settings, beta(self.k.h0)
         memory, values, arrays = self.memory.copy(), dict[str, Any](), dict[str, NDArray[Any]]()
-        pauses = {"early": 0, "late": s.steps(s.late_after / s.acceleration)}
+        left = dict[str, float]()
+        pauses = {"early": 0, "late": s.steps(pause(s))}
         for phase in PHASES:
             rest(memory, pauses[phase], self.neurons, self.k)
             values[phase], arrays[f"confusion_{phase}"] = self._tested(memory)
             values[f"accuracy_{phase}"] = values[phase]["accuracy"]
+            left[phase] = float(np.abs(memory.h - self.k.rest).mean())
             arrays[f"early_{phase}"] = scale * memory.h
             arrays[f"late_{phase}"] = scale * self.k.h0 * memory.z
         lit = np.isin(np.arange(memory.h.shape[1]), np.flatnonzero(self.system.task.images.train.any(axis=0)))
@@ -213,6 +224,8 @@ class StcRun:
                 "accuracy": values["accuracy_late"],
                 **values,
                 "tested": len(self.draw.test),
+                "pause": pause(s),
+                "early_phase_left": left["late"] / max(left["early"], 1e-300),
                 "weight_early_over_late": float(weights["early"] / weights["late"]),
                 "spikes_per_image": list(self._spikes),
                 "taught": list(self._taught),

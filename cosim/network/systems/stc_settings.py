@@ -15,7 +15,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.network import stc_listing, tagging_sets
 from cosim.network.stc_listing import Listing, Unit
 from cosim.network.tagged_layer import Neurons
-from cosim.network.tagging import Constants
+from cosim.network.tagging import EXPONENTIAL, LINEAR, Constants
 from cosim.parameters import ParameterSet
 
 LAWS: Mapping[str, str] = MappingProxyType(
@@ -29,6 +29,10 @@ LAWS: Mapping[str, str] = MappingProxyType(
 TEACHING = ("always", "mistakes")
 # The threshold of listing A, in its own volts: a spike adds its weight over tau_m without a time step.
 LISTING_THRESHOLD = 70.0
+# Of the early phase before the late one is tested: our choice.
+LEFT = 0.01
+# By which a spike raises listing A's calcium (A).
+LISTING_STEP = 15e-12
 # Of both time constants, Sec. 3.3.2; listing A's constants are the accelerated ones.
 ACCELERATED = 32.0
 
@@ -46,11 +50,12 @@ class StcSettings:
         acceleration: of recovery and consolidation; the source's late phase is trained with 32.
         rate, shown, gap: largest rate of a pixel (Hz), presentation and pause (s).
         stimulus: current (A) into the neuron of the image's class; the others are held at their reset potential.
-        spike: length (s) of a spike's current into the calcium integrator: 0.793 ms make listing A's 15 pA.
+        spike: length (s) of a spike's current into the calcium integrator; None: what makes listing A's step of 15 pA.
         tau_m, resistance, rest, reset, threshold, refractory: the neuron's; its threshold is the literature's, since
-            the source's 70 belongs to no unit of its table. A spike is scaled so that the same sum of weights fires.
-        late_after: pause (s) before the late phase is tested, at acceleration 1: a weight anywhere between the rails
-            has recovered.
+            the source's 70 belongs to no unit of its table, and so is the refractory time; the source's 0.1 ms is less
+            than a time step. A spike is scaled so that the same sum of weights fires.
+        late_after: pause (s) before the late phase is tested; None: until of a weight at a rail a hundredth of the
+            early phase is left (`pause`), in which time every tag has gone out.
 
     >>> settings = cosim.StcSettings(law="equations")
     >>> settings.with_(acceleration=32.0).law
@@ -66,14 +71,14 @@ class StcSettings:
     shown: float = 0.15
     gap: float = 0.2
     stimulus: float = 1e-9
-    spike: float = 0.7931e-3
+    spike: float | None = None
     tau_m: float = 0.01
     resistance: float = 1e7
     rest: float = -0.065
     reset: float = -0.07
     threshold: float = -0.055
     refractory: float = 2e-3
-    late_after: float = 1000.0
+    late_after: float | None = None
     dt: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -94,9 +99,11 @@ class StcSettings:
                 f"the listing is accelerated by 1 or {ACCELERATED:g}, not {self.acceleration:g}",
                 remedy="take the law circuit instead",
             )
-        if min(self.tails, self.acceleration, self.rate, self.spike, self.tau_m, self.resistance) <= 0.0:
+        if self.law == "listing" and self.dt != stc_listing.DT:
+            raise InputError(f"the listing's time step is {stc_listing.DT:g} s, not {self.dt:g} s")
+        if min(self.tails, self.acceleration, self.rate, self.tau_m, self.resistance, self.width) <= 0.0:
             raise InputError("scales, rates and time constants have to be above zero")
-        if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after) < 0.0:
+        if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after or 0.0) < 0.0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
         if not self.reset <= self.rest < self.threshold:
             raise InputError("a neuron needs reset <= rest < threshold")
@@ -108,6 +115,13 @@ class StcSettings:
     def with_(self, **changes: Any) -> Self:
         """A copy with some values changed."""
         return replace(self, **changes)
+
+    @property
+    def width(self) -> float:
+        """Length (s) of a spike's current into the calcium integrator."""
+        if self.spike is not None:
+            return self.spike
+        return tagging_sets.spike_width(ParameterSet.load("stc_synapse:listing_a").resolved(), step=LISTING_STEP)
 
     def steps(self, time: float) -> int:
         """How many time steps ``time`` (s) takes."""
@@ -149,8 +163,25 @@ def synapse(settings: StcSettings) -> Constants:
         tau_z=printed.tau_z / a,
     )  # fmt: skip
     if settings.law == "reduced":
-        return tagging_sets.reduced(p, width=settings.spike)
-    return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.spike)
+        return tagging_sets.reduced(p, width=settings.width)
+    return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.width)
+
+
+def pause(settings: StcSettings) -> float:
+    """How long (s) the network rests before its late phase is tested."""
+    if settings.late_after is not None:
+        return settings.late_after
+    k, found = synapse(settings), 0.0
+    for rate, far in ((k.rate_down, k.high - k.rest), (k.rate_up, k.rest - k.low)):
+        if k.recovery_shape == LINEAR:
+            found = max(found, far * (1.0 - LEFT) / rate)
+        elif k.recovery_shape == EXPONENTIAL:
+            found = max(found, -math.log(LEFT) / rate)
+        else:  # sinh falls exponentially; of a large argument it is e^x / 2
+            x = far / k.width
+            ratio = x - math.log(2.0) if x > 300.0 else math.log(math.sinh(x))
+            found = max(found, (ratio - math.log(math.sinh(LEFT * x))) * k.width / rate)
+    return found
 
 
 def listing(settings: StcSettings) -> tuple[Listing, Unit]:
@@ -159,7 +190,7 @@ def listing(settings: StcSettings) -> tuple[Listing, Unit]:
     if settings.acceleration != ACCELERATED:
         p = p.with_(i_hrm=printed.i_hrm, tau_z=printed.tau_z)
     made = stc_listing.constants(
-        p, beta=beta(float(p.h0)), width=settings.spike, mends=settings.mends, printed=Values(printed)
+        p, beta=beta(float(p.h0)), width=settings.width, mends=settings.mends, printed=Values(printed)
     )
     stimulus = settings.stimulus * settings.resistance
     return made, Unit(settings.tau_m, settings.rest, settings.reset, LISTING_THRESHOLD, stimulus)

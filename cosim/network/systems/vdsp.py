@@ -24,7 +24,6 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
-from cosim.network.noise import key_of
 from cosim.network.plasticity import Vdsp, default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL, Evaluation, known_to
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
@@ -165,6 +164,8 @@ class VdspSystem(System):
             largest = max(certificate.errors[name].max_percent for name in surrogate.map.states)
             out.append(f"certificate state within {largest:.3g} % of {certificate.reference} in {certificate.against}")
             out += [f"            missed: {sentence}" for sentence in certificate.broken]
+            if self.settings.scales_width:
+                out.append("            of pulses of the full length: shorter ones are not certified")
         for seed in seeds:
             found = seed.values
             known = known_to(found.accuracy, len(images.test_y), classes=images.classes)
@@ -291,7 +292,6 @@ class VdspRun:
 
 
 INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
-CHUNK = 500  # images of a response at once
 # In the law of the cells a pulse's integral is over this time: of a pulse compressed in time it is longer by as much.
 EVENT_TIME = "t_event"
 
@@ -393,22 +393,19 @@ class VdspNetwork:
             raise UnknownName("protocol", protocol, protocols)
         if protocol == "graded":
             return np.asarray(images @ self.crossbar.weight)
-        s, test, key = self.settings, protocol == "test", _key(rng)
+        s, test = self.settings, protocol == "test"
         threshold = s.output.threshold if s.test_threshold is None else s.test_threshold
-        found = [
-            self.simulation.run(
-                {INPUTS: images[start : start + CHUNK]},
-                steps=self._steps(s.test_presentation if test else s.presentation),
-                key=key_of(key, start),
-                learn=False,
-                fresh=True,
-                # Without bias a dark pixel stays silent, and is left out.
-                encoders={INPUTS: replace(s.encoder, bias=0.0)} if test else {},
-                parameters={OUTPUTS: {"clamp": 0.0, "jump": 0.0, "threshold": threshold}} if test else {},
-            ).counts[OUTPUTS]
-            for start in range(0, len(images), CHUNK)
-        ]
-        return np.concatenate(found)
+        found = self.simulation.run(
+            {INPUTS: images},
+            steps=self._steps(s.test_presentation if test else s.presentation),
+            key=_key(rng),
+            learn=False,
+            fresh=True,
+            # Without bias a dark pixel stays silent, and is left out.
+            encoders={INPUTS: replace(s.encoder, bias=0.0)} if test else {},
+            parameters={OUTPUTS: {"clamp": 0.0, "jump": 0.0, "threshold": threshold}} if test else {},
+        )
+        return found.counts[OUTPUTS]
 
 
 def _key(rng: np.random.Generator) -> int:

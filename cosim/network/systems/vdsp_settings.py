@@ -81,9 +81,10 @@ class VdspSettings:
                 f"the deviation has to be at least 0 and below 1, not {self.deviation:g}",
                 remedy="give e.g. 0.2 for 20 %",
             )
-        if not all(0.0 < width < np.inf for width in (self.width, self.width_end or self.width)):
+        widths = (self.width,) if self.width_end is None else (self.width, self.width_end)
+        if not all(0.0 < width < np.inf for width in widths):
             raise InputError(
-                f"pulses of {self.width:g} to {self.width_end or self.width:g} times the surrogate's cannot be made",
+                f"pulses of {' to '.join(f'{width:g}' for width in widths)} times the surrogate's cannot be made",
                 remedy="give widths above zero, e.g. 1 to 0.05",
             )
 
@@ -104,14 +105,12 @@ class VdspSettings:
 def annealed(neurons: int = 200) -> VdspSettings:
     """The published network with pulses that become shorter while it learns, from their full length to a twentieth.
 
-    Our choice: scale factors of 1.08 throughout, so that what is programmed stays what it is while the steps become
-    smaller; thresholds of 11 to learn with and 13 to be read with. Its training is meant to be three epochs long.
+    Our choice: scale factors stay those of the technology, so that what is programmed stays what it is while the steps
+    become smaller; thresholds of 11 to learn with and 13 to be read with. It is meant to be trained for three epochs.
     """
     published = VdspSettings()
     output = replace(published.output, threshold=11.0)
-    return published.with_(
-        neurons=neurons, output=output, scale_p=1.08, scale_d=1.08, width_end=0.05, test_threshold=13.0
-    )
+    return published.with_(neurons=neurons, output=output, width_end=0.05, test_threshold=13.0)
 
 
 def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
