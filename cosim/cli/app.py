@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,6 +84,24 @@ def _root(
         raise typer.Exit(2)
 
 
+def command(words: Sequence[str] = ()) -> Any:
+    """`application` as what runs; its help keeps what stands in brackets, which rich would take for markup."""
+    found = typer.main.get_command(application(words))
+    _keep_brackets(found)
+    return found
+
+
+def _keep_brackets(entry: Any) -> None:
+    from rich.markup import escape
+
+    for one in (entry, *getattr(entry, "params", ())):
+        for name in ("help", "short_help", "epilog"):
+            if text := getattr(one, name, None):
+                setattr(one, name, escape(text))
+    for inner in getattr(entry, "commands", {}).values():
+        _keep_brackets(inner)
+
+
 def _placeholder() -> None:
     raise AssertionError("the verb was not loaded by application()")
 
@@ -100,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A shell that completes a line puts it into COMP_WORDS.
     asked = {*words, *os.environ.get("COMP_WORDS", "").split()}
     try:
-        code = application(sorted(asked))(args=words, prog_name="cosim", standalone_mode=False)
+        code = command(sorted(asked))(args=words, prog_name="cosim", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as end:  # rich and typer end so when the reader of a pipe is gone
         code = end.code if isinstance(end.code, int) else int(bool(end.code))

@@ -66,9 +66,11 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     """Write the comparison with ``held`` as a figure."""
     from cosim.report.style import save
     from cosim.report.surrogate_figures import overview
+    from cosim.surrogate.answers import described
 
     assert surrogate.certificate is not None
-    save(overview(held, title=f"Surrogate against {surrogate.certificate.against}"), figure)
+    title = f"Surrogate of {described(surrogate, briefly=True)}\nagainst {surrogate.certificate.against}"
+    save(overview(held, title=title), figure)
 
 
 def neuron_shown(made: TrainedNeuron, figure: Path | None, *, indent: str = "") -> Certificate:

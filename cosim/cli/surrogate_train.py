@@ -197,9 +197,23 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
     assert surrogate.certificate is not None
     for sentence in surrogate.uncovered():
         print(f"covered     {sentence}: give more --pulses")
+    if refused := _refused_by_exports(surrogate):
+        print(f"exports     {refused}")
     print(f"written     {output}")
     verdict(surrogate.certificate)
     return surrogate.certificate
+
+
+def _refused_by_exports(surrogate: Surrogate) -> str:
+    """Which targets will not take its learned law, and why; "" where all that hold expressions do."""
+    from cosim.export.laws import NAMED
+    from cosim.surrogate.learned import Laws
+
+    law = surrogate.learned
+    parts = () if law is None else law.parts if isinstance(law, Laws) else (law,)
+    kinds = dict.fromkeys(part.kind for part in parts if part.kind in NAMED)
+    why = " and ".join(f"{kind} ({NAMED[kind]})" for kind in kinds)
+    return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}; numpy does" if why else ""
 
 
 def _neuron(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
+from cosim.statistics.yields import interval
 
 Ints = NDArray[np.int64]
 # Which protocol's counts each read-out takes.
@@ -36,6 +37,12 @@ GRADED = "G"
 LEVELS = (-1.0, 0.0, 1.0, 2.0)
 # Of a regression on standardised features, per image that it is fitted to (our choice).
 PENALTIES = tuple(10.0**power for power in range(-6, 1))
+
+
+def known_to(share: float, images: int, *, classes: int) -> str:
+    """How well so many test images know a share of right answers (Wilson's interval), and what a guess gets."""
+    low, high = interval(round(share * images), images, method="wilson")
+    return f"95 %: {100.0 * low:.1f} .. {100.0 * high:.1f} %, chance {100.0 / classes:.3g} %"
 
 
 @dataclass(frozen=True)

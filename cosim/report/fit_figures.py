@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cosim.data.kinds import KINDS, READ
+from cosim.data.recording import Recording
+from cosim.fitting.forwards.pulse_ratio import RatioForward
 from cosim.report.style import COLOURS, axes, new_figure, plain, spans_decades, styled
 from cosim.units import show
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cosim.data.recording import Curve
-    from cosim.devices.base import Array
+    from cosim.devices.base import Array, Values
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.result import FitResult
 
@@ -62,6 +65,12 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
         x, y, half = _abscissa(curve)[rows], result.predicted[rows] * factor, SIGMAS * result.band[rows] * factor
         order = np.argsort(np.arange(x.size) if curve.kind == "loop" else x, kind="stable")
         x, y, half = x[order], y[order], half[order]
+        if isinstance(result.forward, RatioForward) and x.size > 1:  # few rows: the law itself between them
+            fine = np.union1d(
+                x, (np.geomspace if spans_decades(x[x > 0.0]) else np.linspace)(x[x > 0.0][0], x[-1], 200)
+            )
+            y, half = _ratio(result.forward, fine, result.values) * factor, np.interp(fine, x, half)
+            x = fine
         ax.plot(x, y, color=FIT, lw=0.9, zorder=3, label="_" if number else "fit")
         name = "_" if number else "95 % confidence"
         ax.fill_between(x, y - half, y + half, color=FIT, alpha=0.3, lw=0, zorder=2, label=name)
@@ -220,11 +229,19 @@ def _abscissa(curve: Curve) -> Array:
     return curve[column] if column else np.arange(1.0, len(curve) + 1.0)
 
 
+def _ratio(forward: RatioForward, x: Array, p: Values) -> Array:
+    """The law of paired pulses at intervals x (n,) s."""
+    columns = {"interval": x, "ratio": np.ones_like(x)}
+    blank = Recording("paired pulses", columns, {"interval": "s", "ratio": "1"})
+    return RatioForward(forward.device, blank, np.ones(x.size, dtype=bool)).predict(p)
+
+
 def _labels(ax: Axes, curve: Curve, unit: str) -> None:
     _scale(ax, curve)
     kind, name = KINDS[curve.kind], curve.measured_name
     quantity = name.removeprefix(READ).replace("_", " ") if name.startswith(READ) else kind.quantity
-    ax.set(xlabel=kind.drawn[1], ylabel=f"{quantity} ({unit})")
+    # a long name on two lines: an axis is some 40 letters high
+    ax.set(xlabel=kind.drawn[1], ylabel="\n".join(textwrap.wrap(f"{quantity} ({unit})", 36)))
 
 
 def _scale(ax: Axes, curve: Curve) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # Of a page: profiles are drawn for so many parameters, in so many seconds a result, at so many places each.
 PROFILED, SECONDS, PLACES = 9, 6.0, 9
 LAGS = 30
+# Of chi-square, below the fit's own: less is what a search leaves (our choice).
+LOWER = 0.1
 LEVEL = 0.95
 
 
@@ -288,19 +290,15 @@ def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
     names = [row.name for row in result.rows() if row.stderr]
     if not names or not result.verdict.useful or result.verdict.residuals.exact:
         return None, []
-    rows = ~result.held_out & ~result.clipped
-    problem = Problem(result.forward, result.curve.measured, result.sigma, rows, result.names, result.bounds)
-    problem = widened(problem, result.loose)  # as the verdict has it
-    least = problem.chi_square(result.values)
     level = float(stats.chi2.ppf(LEVEL, 1))
     end = time.process_time() + SECONDS
-    found: dict[str, tuple[Array, Array]] = {}
+    found: dict[str, tuple[Array, Array, float]] = {}
     left: list[str] = []
     for name in names:
         if len(found) >= PROFILED or time.process_time() > end:
             left.append(name)
             continue
-        found[name] = _profile(result, problem, name, least)
+        found[name] = _profile(result, profiled_problem(result, name), name)
     if not found:
         return None, left
     columns = min(3, len(found))
@@ -308,7 +306,7 @@ def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
     with styled():
         figure = new_figure(10.0 if columns == 3 else 3.6 * columns, 2.6 * -(-len(found) // columns))
         grid = figure.subplots(-(-len(found) // columns), columns, squeeze=False).flat
-        for (name, (x, rise)), ax in zip(found.items(), grid, strict=False):
+        for (name, (x, rise, lower)), ax in zip(found.items(), grid, strict=False):
             value, stderr = float(result.values[name]), result.uncertainty.stderr(name) or math.nan
             unit = "" if units[name] == "1" else units[name]
             factor, shown = figures.scaled(np.array([value]), unit) if unit in ("S", "A", "V", "s") else (1.0, unit)
@@ -317,14 +315,30 @@ def profiles_figure(result: FitResult) -> tuple[Figure | None, list[str]]:
             ax.plot(x * factor, rise, "o-", ms=3, color=COLOURS[0])
             ax.axhline(level, color="0.4", lw=0.8, ls="--")
             ax.set_ylim(0.0, 3.0 * level)
+            if lower > LOWER:
+                ax.set_title(f"from a minimum {lower:.3g} below the fit's", fontsize=7.5)
             ax.set(xlabel=f"{plain(name)}{f' ({shown})' if shown else ''}", ylabel="Δχ²")
         for ax in list(figure.axes)[len(found) :]:
             ax.set_axis_off()
     return figure, left
 
 
-def _profile(result: FitResult, problem: Problem, name: str, least: float) -> tuple[Array, Array]:
-    """Values of a parameter over its interval, three standard errors at least, and the rise of chi-square at each.
+def profiled_problem(result: FitResult, name: str) -> Problem:
+    """The problem whose profile the verdict on a parameter rests on.
+
+    What was held for the search moves as well only where the verdict says that the interval owes itself to it: it
+    would take the others' chi-square far below the fit's, and a rise from there says nothing of the fit.
+    """
+    rows = ~result.held_out & ~result.clipped & ~result.left_out
+    problem = Problem(result.forward, result.curve.measured, result.sigma, rows, result.names, result.bounds)
+    entry = result.verdict[name]
+    owes = entry.status == "not identifiable" and any(f"{other} = " in entry.reason for other in result.loose)
+    return widened(problem, result.loose) if owes else problem
+
+
+def _profile(result: FitResult, problem: Problem, name: str) -> tuple[Array, Array, float]:
+    """Values of a parameter over its interval, three standard errors at least, the rise of chi-square at each above the
+    smallest that was met, and how far that one is below the fit's own.
 
     Within the bounds, with all others making up for it.
     """
@@ -338,7 +352,7 @@ def _profile(result: FitResult, problem: Problem, name: str, least: float) -> tu
     places = np.concatenate([np.linspace(ends[0], value, half + 1)[:-1], np.linspace(value, ends[1], half + 1)])
     places = np.clip(places, low, high)
     rest = problem.without(name)
-    rise = np.full(PLACES, math.nan)
+    reached = np.full(PLACES, math.nan)
     middle = int(np.argmin(np.abs(places - value)))
     for side in (range(middle, -1, -1), range(middle, PLACES)):
         start = result.values
@@ -347,6 +361,8 @@ def _profile(result: FitResult, problem: Problem, name: str, least: float) -> tu
                 found = rest.minimise(start.with_(**{name: float(places[k])}), tolerance=1e-5, evaluations=60)
             except CosimError:
                 break
-            start, rise[k] = found.p, max(found.chi_square - least, 0.0)
-    good = np.isfinite(rise)
-    return places[good], rise[good]
+            start, reached[k] = found.p, found.chi_square
+    good = np.isfinite(reached)
+    own = problem.chi_square(result.values)
+    least = float(np.min(reached[good], initial=own))
+    return places[good], reached[good] - least, own - least

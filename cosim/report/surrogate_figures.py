@@ -11,6 +11,7 @@ from cosim.report.style import COLOURS, axes, new_figure, styled
 
 LEAST_SHOWN = 1e-3  # of full scale: a state that moves by less shows nothing but rounding (our choice)
 MOST_TRAINS = 3  # of a neuron on one sheet
+MOST_NAMED = 6  # free runs in a legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,12 +75,26 @@ def plot_free_run(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
 
 
 def plot_growth(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
-    """|error| of the free runs over the number of pulses, in % of full scale."""
+    """|error| of the free runs over the number of pulses, in % of full scale; marks at the bottom where it is zero."""
     ax = axes(ax)
+    zeros = 0
+    ax.set_yscale("log")
     for number, run in enumerate(held.free):
-        error = 100.0 * np.abs(run[1] - run[0])
-        ax.semilogy(np.arange(1, error.size + 1), np.maximum(error, 1e-9), lw=0.8, color=COLOURS[number % len(COLOURS)])
-    ax.set(xlabel="pulse", ylabel="|error of the state| (% of full scale)", title=f"{len(held.free)} free runs")
+        error, colour = 100.0 * np.abs(run[1] - run[0]), COLOURS[number % len(COLOURS)]
+        pulse, none = np.arange(1, error.size + 1), error == 0.0
+        name = f"run {number + 1}" if number < MOST_NAMED else "_"
+        # a point between two zeros has no line
+        ax.plot(pulse, np.where(none, np.nan, error), ".-", ms=1.5, lw=0.8, color=colour, label=name)
+        if none.any():
+            at = np.full(int(none.sum()), 0.015)
+            ax.plot(pulse[none], at, "v", ms=3, color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
+            zeros += at.size
+    count = len(held.free)
+    title = f"{count} free run{'' if count == 1 else 's'}" + (f"; ▾ no error at all ({zeros} pulses)" if zeros else "")
+    ax.set(xlabel="pulse", ylabel="|error of the state| (% of full scale)")
+    ax.set_title(title, fontsize=9)
+    if count:
+        ax.legend(fontsize=7, ncols=2, loc="lower right")
     return ax
 
 

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from cosim import __version__
 from cosim.errors import InputError, MissingFile, Where
 from cosim.files import open_plain, replacing
-from cosim.surrogate.base import Certificate
+from cosim.surrogate.base import Certificate, Policy
 
 if TYPE_CHECKING:
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
+    from cosim.surrogate.references import Reference
 
 EVENT = "event"
 FORMAT = "cosim surrogate"
@@ -143,8 +144,10 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     return write_npz(path, packed)
 
 
-def load(path: str | Path) -> Surrogate:
-    """The surrogate in ``path``. Raises `MissingFile`; `InputError` for a foreign, damaged or newer file.
+def load(path: str | Path, *, policy: Policy = "raise", reference: Reference | None = None) -> Surrogate:
+    """The surrogate in ``path``; ``policy`` and ``reference`` as in `Surrogate`.
+
+    Raises `MissingFile`; `InputError` for a foreign, damaged or newer file; `UnknownName` for a policy.
 
     >>> _ = cosim.save_surrogate(cosim.Surrogate(cosim.ParameterSet.load("tio2")), "cell.npz")
     >>> cosim.load_surrogate("cell.npz").parameters.name
@@ -152,7 +155,8 @@ def load(path: str | Path) -> Surrogate:
     """
     from cosim.surrogate.document import rebuilt
 
-    return _read(path, lambda body, arrays, certificate, _: rebuilt(body, arrays, certificate))
+    found = _read(path, lambda body, arrays, certificate, _: rebuilt(body, arrays, certificate))
+    return found.with_(policy=policy, reference=reference)
 
 
 def load_held(path: str | Path) -> HeldOutEvents | None:

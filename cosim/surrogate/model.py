@@ -24,6 +24,7 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
+from cosim.surrogate.answers import Answer, common_shape, described, outside_of
 from cosim.surrogate.base import (
     POLICIES,
     REST,
@@ -135,6 +136,9 @@ class Surrogate:
             complaint = parameters_outside(self.parameters, self.certificate.domain, own, slack=self.slack)
             complain(complaint, kind="parameter", policy=self.policy)
 
+    def __str__(self) -> str:
+        return described(self)
+
     @property
     def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
@@ -226,11 +230,15 @@ class Surrogate:
             it takes.
 
         Raises:
-            UnknownName, InputError: a state or an input is unknown or missing.
+            UnknownName, InputError: a state or an input is unknown or missing, or their shapes do not fit.
             DomainError: outside the certificate's domain, where ``policy`` is "raise".
         """
+        outside = outside_of(state)
+        if self.policy == "warn":  # before `out` overwrites the states
+            found = self._beyond(*self._arrays(state, inputs))
+            outside = found[0][0] if found else outside
         after, outputs = self._event(state, inputs, energy=True, out=out)
-        return Values(after), Values(outputs)
+        return Answer(after, outside=outside), Answer(outputs, outside=outside)
 
     def update(self, state: ArrayLike, drive: ArrayLike) -> Array:
         """`step` without its outputs, for a map with one state and one input: the states after one event."""
@@ -264,8 +272,7 @@ class Surrogate:
         if not np.all(length >= 0.0):
             raise InputError("a rest has a duration below zero, or one that is not a number", remedy="give s >= 0")
         rest = self.map if self.name == REST_NAME else self.rest_map
-        own = (values.shape for values in self.instances.values())
-        shape = np.broadcast_shapes(length.shape, *(values.shape for values in x.values()), *own)
+        shape = common_shape({**x, "duration": length}, self.instances)
         if rest is None:
             return Values({name: np.array(np.broadcast_to(values, shape)) for name, values in x.items()})
         if self.name == REST_NAME:
@@ -293,16 +300,26 @@ class Surrogate:
 
         Raises:
             InputError: there is no certificate, or none for so many events or such a level. UnknownName: for a name.
+            DomainError: for an answer that is not finite; where ``policy`` is not "warn" also for a state beyond its
+                bounds, and for what `step` answered outside the certificate's domain, where no interval was calibrated.
         """
         if self.certificate is None:
             raise InputError("a surrogate without a certificate has no prediction intervals", remedy="certify it")
+        if outside := outside_of(answer):
+            complain(f"{outside}, where no interval was calibrated", kind="input", policy=self.policy)
         low, high = {}, {}
         for name, value in answer.items():
             if name not in self.map.states and name not in self.map.outputs:
                 raise UnknownName("quantity of the surrogate", name, [*self.map.states, *self.map.outputs])
             width = width_after(self.certificate.bands, name, events=events, level=level)
-            ends = self.map.bounds(name) if name in self.map.states else (-np.inf, np.inf)
-            low[name], high[name] = np.maximum(value - width, ends[0]), np.minimum(value + width, ends[1])
+            of_state = name in self.map.states
+            ends = self.map.bounds(name) if of_state else (-np.inf, np.inf)
+            complaint = require_inside(
+                f"state {name}" if of_state else name, np.asarray(value, dtype=float), ends,
+                unit=(self.map.states if of_state else self.map.outputs)[name].unit, slack=self.slack, known="",
+            )  # fmt: skip
+            complain(complaint, kind="state", policy=self.policy)
+            low[name], high[name] = np.clip(value - width, *ends), np.clip(value + width, *ends)
         return Values(low), Values(high)
 
     def covered(self, state: Values, inputs: Values) -> NDArray[np.bool_]:
@@ -318,13 +335,14 @@ class Surrogate:
         domain = self.certificate.domain
         box = {**domain.states, **domain.inputs}
         names = [*self.map.states, *self.map.inputs]
-        values = np.broadcast_arrays(*(np.asarray({**state, **inputs}[name], dtype=float) for name in names))
-        flat = {name: entry.ravel() for name, entry in zip(names, values, strict=True)}
+        given = {name: np.asarray({**state, **inputs}[name], dtype=float) for name in names}
+        shape = common_shape(given, {})
+        flat = {name: np.broadcast_to(entry, shape).ravel() for name, entry in given.items()}
         inside = np.all([(x >= box[name][0]) & (x <= box[name][1]) for name, x in flat.items()], axis=0)
         columns = {f"{name}_before" if name in self.map.states else name: x[inside] for name, x in flat.items()}
         samples = np.array(domain.samples).reshape(-1, len(names))
         inside[inside] = near_enough(samples, coordinates(self.map, columns, box))
-        return np.asarray(inside.reshape(values[0].shape))
+        return np.asarray(inside.reshape(shape))
 
     def full_scale(self, reading: str) -> float:
         """What errors and weights of a reading are shares of, with nominal parameters."""
@@ -333,14 +351,8 @@ class Surrogate:
     def _event(
         self, state: Values, inputs: Values, *, energy: bool, out: Mapping[str, Array] | None = None
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
-        require_names("input", inputs, {name: entry.unit for name, entry in self.map.inputs.items()})
-        x, u = (
-            {name: np.asarray(part[name], dtype=self.dtype) for name in known}
-            for part, known in ((state, self.map.states), (inputs, self.map.inputs))
-        )
-        own = (values.shape for values in self.instances.values())
-        shape = np.broadcast_shapes(*(values.shape for values in (*x.values(), *u.values())), *own)
+        x, u = self._arrays(state, inputs)
+        shape = common_shape({**x, **u}, self.instances)
         beyond = self.outside_domain(x, u)
         ready = self._ready(out, shape) if out else {}
         if beyond is not None and ready:
@@ -361,6 +373,16 @@ class Surrogate:
 
             ask(self, np.broadcast_to(beyond, shape), x, u, after=after, outputs=outputs)
         return after, outputs
+
+    def _arrays(self, state: Values, inputs: Values) -> tuple[dict[str, Array], dict[str, Array]]:
+        """States and inputs as arrays of ``dtype``; raises as `require_names`."""
+        require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
+        require_names("input", inputs, {name: entry.unit for name, entry in self.map.inputs.items()})
+        x, u = (
+            {name: np.asarray(part[name], dtype=self.dtype) for name in known}
+            for part, known in ((state, self.map.states), (inputs, self.map.inputs))
+        )
+        return x, u
 
     def _ready(self, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
         """The arrays to write into; raises `UnknownName` and `InputError` for those that do not fit."""
@@ -441,15 +463,30 @@ class Surrogate:
 
     def outside_domain(self, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> NDArray[np.bool_] | None:
         """None inside the domain; else raises, warns, or gives the instances (bool) to ask the reference for."""
+        found = self._beyond(state, inputs)
+        if not found:
+            return None
+        if self.policy == "ask" and self.certificate is not None:
+            bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
+            for name, x in (*inputs.items(), *state.items()):
+                low, high = widened(self.allowed(name), self.slack)
+                bad = bad | ~((x >= low) & (x <= high))
+            return bad
+        complain(found[0][0], kind=found[0][1], policy=self.policy)
+        return None
+
+    def _beyond(
+        self, state: Mapping[str, Array], inputs: Mapping[str, Array]
+    ) -> list[tuple[str, Literal["input", "state"]]]:
+        """A sentence for each input and state that is outside the domain, and which of both it is."""
         found: list[tuple[str, Literal["input", "state"]]] = []
-        bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
         for name, x in (*inputs.items(), *state.items()):
-            of_state, allowed = name in self.map.states, self.allowed(name)
+            of_state = name in self.map.states
             unit = (self.map.states if of_state else self.map.inputs)[name].unit
             complaint = require_inside(
                 f"state {name}" if of_state else name,
                 x,
-                allowed,
+                self.allowed(name),
                 unit=unit,
                 slack=self.slack,
                 known="the certified " if self.certificate is not None else "",
@@ -458,12 +495,5 @@ class Surrogate:
                 else "",
             )
             if complaint is not None:
-                low, high = widened(allowed, self.slack)
                 found.append((complaint, "state" if of_state else "input"))
-                bad = bad | ~((x >= low) & (x <= high))
-        if not found:
-            return None
-        if self.policy == "ask" and self.certificate is not None:
-            return bad
-        complain(found[0][0], kind=found[0][1], policy=self.policy)
-        return None
+        return found

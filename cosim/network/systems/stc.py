@@ -36,7 +36,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.network import stc_listing
 from cosim.network.rate_images import Bytes, DigitTask, Ints
-from cosim.network.readout import confusion
+from cosim.network.readout import confusion, known_to
 from cosim.network.run import RunResult, SeedResult, Streams, System
 from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
 from cosim.network.tagged_layer import Memory, backend, begin, rest, trains
@@ -131,9 +131,10 @@ class StcSystem(System):
                 on = found[phase]
                 plastic = "" if on["plastic"] is None else f", plastic recall {100 * on['plastic']:.1f}"
                 others = ", ".join(f"{kind} {100 * x:.1f}" for kind, x in on["on_test"].items())
+                known = known_to(on["accuracy"], found.tested, classes=len(task.digits))
                 out.append(
-                    f"seed {seed.seed:<6} {phase:<6} {100 * on['accuracy']:.2f} % of {found.tested} test images by "
-                    f"{on['read_out']} ({others}{plastic})"
+                    f"seed {seed.seed:<6} {phase:<6} {100 * on['accuracy']:.2f} % of {found.tested} "
+                    f"test images ({known}) by {on['read_out']} ({others}{plastic})"
                 )
                 if on["silent"]:
                     out.append(f"            no neuron fired on {on['silent']} of them, which count as wrong")

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array
-from cosim.errors import InputError, UnknownName
+from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
 from cosim.network.plasticity import Vdsp, default_scales, threshold_cell
-from cosim.network.readout import PROTOCOL, Evaluation
+from cosim.network.readout import PROTOCOL, Evaluation, known_to
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
 from cosim.network.spice_check import Watch, checked_lines, replay
@@ -73,11 +73,27 @@ class VdspSystem(System):
                 "pulses of several lengths cannot be checked in SPICE by the surrogate of one",
                 remedy="leave out --spice-check, or the widths",
             )
+        self._require_start()
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
             raise InputError(
                 f"the surrogate misses its limits: {'; '.join(certificate.broken)}",
                 remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
+            )
+
+    def _require_start(self) -> None:
+        """Raises `DomainError` where the cells would begin outside the surrogate's domain."""
+        if self.surrogate.policy != "raise" or self.surrogate.certificate is None:
+            return
+        (name,) = self.surrogate.map.states
+        (low, high), (first, last) = self.surrogate.allowed(name), self.settings.w_init
+        room = self.surrogate.slack * (high - low)
+        if first < low - room or last > high + room:
+            raise DomainError(
+                f"the cells begin with {name} from {first:g} to {last:g}, and the surrogate is certified only from "
+                f"{low:.4g} to {high:.4g}",
+                remedy=f"certify it from {first:g} to {last:g} (cosim surrogate train with more --pulses, or a map "
+                f"whose {name} reaches that far), or take the policy 'warn' (--policy warn)",
             )
 
     @cached_property
@@ -152,10 +168,11 @@ class VdspSystem(System):
                 out.append("            of pulses of the full length: shorter ones are not certified")
         for seed in seeds:
             found = seed.values
+            known = known_to(found.accuracy, len(images.test_y), classes=images.classes)
             others = ", ".join(f"{kind} {100 * x:.1f}" for kind, x in found.accuracy_on_test_images.items())
             out.append(
-                f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images with read-out "
-                f"{found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
+                f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images ({known}) "
+                f"with read-out {found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
             if silent := sum(row[-1] for row in found.confusion):
                 out.append(f"            no output neuron fired on {silent} of them, which count as wrong")

@@ -1,0 +1,73 @@
+"""What a surrogate answers, and says of itself.
+
+Values that know whether they come from within its domain, of shapes that fit each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cosim.devices.base import Array, Values
+from cosim.errors import InputError
+from cosim.surrogate.circuit import CircuitSet
+
+if TYPE_CHECKING:
+    from cosim.surrogate.model import Surrogate
+
+
+class Answer(Values):
+    """States or outputs after an event; ``outside``: what of it, or of one before, was outside the domain, or ""."""
+
+    __slots__ = ("outside",)
+    outside: str
+
+    def __init__(self, data: Mapping[str, Any], *, outside: str = "") -> None:
+        super().__init__(data)
+        object.__setattr__(self, "outside", outside)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": super().__getstate__(), "outside": self.outside}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state["data"])
+        object.__setattr__(self, "outside", state["outside"])
+
+
+def outside_of(values: Mapping[str, Any]) -> str:
+    """What was outside the domain where ``values`` come from, as far as they know."""
+    return values.outside if isinstance(values, Answer) else ""
+
+
+def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple[int, ...]:
+    """The shape that states, inputs and the parameters of instances (``own``) broadcast to. Raises `InputError`."""
+    try:
+        return np.broadcast_shapes(*(values.shape for values in (*arrays.values(), *own.values())))
+    except ValueError:
+        shapes = ", ".join(f"{name} {values.shape}" for name, values in {**arrays, **own}.items() if values.ndim)
+        raise InputError(
+            f"these shapes do not broadcast with each other: {shapes}",
+            remedy="give states and inputs of one shape, or of 1 where all instances share a value",
+        ) from None
+
+
+def described(surrogate: Surrogate, *, briefly: bool = False) -> str:
+    """A surrogate in one line: what it is of, how good it is, and where; ``briefly``: what it is of alone."""
+    chosen, certificate = surrogate.parameters, surrogate.certificate
+    of = f"the bench {chosen.name}" if isinstance(chosen, CircuitSet) else f"{surrogate.device} {chosen.name}"
+    if briefly:
+        return f"{of}, map {surrogate.name}"
+    said = f"surrogate of {of}, map {surrogate.name}"
+    if certificate is None:
+        return f"{said}: not certified"
+    largest = [certificate.errors[name].max_percent for name in surrogate.map.states if name in certificate.errors]
+    within = f" within {max(largest):.3g} % of full scale" if largest else ""
+    missed = f", misses its limits ({'; '.join(certificate.broken)})" if certificate.broken else ""
+    ranges = [
+        f"{name} {low:.4g}..{high:.4g}{'' if entry.unit == '1' else f' {entry.unit}'}"
+        for name, entry in {**surrogate.map.inputs, **surrogate.map.states}.items()
+        for low, high in [surrogate.allowed(name)]
+    ]
+    return f"{said}: states{within} against {certificate.against}{missed}; {', '.join(ranges)}"
