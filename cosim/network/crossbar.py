@@ -13,6 +13,7 @@ from types import SimpleNamespace as Named
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Operand, Values
 from cosim.devices.maps import Field
@@ -217,6 +218,16 @@ class Crossbar:
         self.weight[:] = self._read(ALL)
         if self.watch is not None:
             self.watch.restart(self)
+
+    def kept(self) -> tuple[dict[str, Array], NDArray[np.int64], Array]:
+        """A copy of what rest changes: states, when each cell was touched, and weights."""
+        return {name: x.copy() for name, x in self.state.items()}, self.touched.copy(), self.weight.copy()
+
+    def put_back(self, kept: tuple[dict[str, Array], NDArray[np.int64], Array]) -> None:
+        """The inverse of `kept`."""
+        for name, x in kept[0].items():
+            self.state[name][:] = x
+        self.touched[:], self.weight[:] = kept[1:]
 
     def wired(self, wires: Wires) -> Array:
         """(inputs, outputs) what `weight` becomes where the cells are read through these wires, driven one by one or

@@ -4,10 +4,10 @@ An encoder gives, per value, a mean and a deviation; in each time step the drive
 with a random number n of the encoder's kind (`cosim.network.noise`). Where both are zero a neuron without a state, or
 one at rest, is left out of the computation.
 
-Source of the currents: arXiv 2510.25787 and its authors' published parameters. A pixel above ``cut`` drives
-I = gain · pixel · (1 + n); any other one the bias current b (1 + m); n and m are Gaussian with the standard deviations
-``noise`` and ``bias_noise``, drawn anew in each time step. The bias takes a silent neuron near its threshold at the end
-of the presentation, so that a postsynaptic spike depresses the weights of the background.
+Of a `CurrentEncoder` (arXiv 2510.25787) a pixel above ``cut`` drives I = gain · pixel · (1 + n); any other one the bias
+current b (1 + m); n and m are Gaussian with the standard deviations ``noise`` and ``bias_noise``, drawn anew in each
+time step. The bias takes a silent neuron near its threshold at the end of the presentation, so that a postsynaptic
+spike depresses the weights of the background.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Encoder(ABC):
 
     kind: ClassVar[str] = ""
     models: ClassVar[tuple[type[Model], ...]] = ()
+
+    def require(self, values: Array, *, dt: float) -> None:  # noqa: B027
+        """Raises `InputError` for values that it cannot encode in steps of ``dt`` (ms)."""
 
     @abstractmethod
     def drive(self, values: Array, *, dt: float) -> tuple[Array, Array]:
@@ -63,11 +66,11 @@ class CurrentEncoder(Encoder):
 
     kind: ClassVar[str] = NORMAL
 
-    gain: float = 0.2
-    cut: float = 0.1
-    noise: float = 0.2
-    bias: float = 1.28 / 29.0
-    bias_noise: float = 0.9793 * 1.28 / 29.0
+    gain: float
+    cut: float
+    noise: float
+    bias: float
+    bias_noise: float
 
     def __post_init__(self) -> None:
         if min(self.gain, self.noise, self.bias, self.bias_noise) < 0.0:
@@ -92,6 +95,10 @@ class Poisson(Encoder):
     def __post_init__(self) -> None:
         _require_rate(self.rate)
 
+    def require(self, values: Array, *, dt: float) -> None:
+        """At most one spike in a step."""
+        _require_shares(values, self.rate, dt)
+
     def drive(self, values: Array, *, dt: float) -> tuple[Array, Array]:
         """The probability less a number between 0 and 1."""
         mean = values * (self.rate * 1e-3 * dt)
@@ -109,6 +116,10 @@ class Rate(Encoder):
     def __post_init__(self) -> None:
         _require_rate(self.rate)
 
+    def require(self, values: Array, *, dt: float) -> None:
+        """At most one spike in a step."""
+        _require_shares(values, self.rate, dt)
+
     def drive(self, values: Array, *, dt: float) -> tuple[Array, Array]:
         """Turns per step."""
         return values * (self.rate * 1e-3 * dt), np.zeros_like(values)
@@ -117,3 +128,14 @@ class Rate(Encoder):
 def _require_rate(rate: float) -> None:
     if not 0.0 < rate < np.inf:
         raise InputError(f"a rate of {rate} Hz encodes nothing", remedy="give a rate above zero")
+
+
+def _require_shares(values: Array, rate: float, dt: float) -> None:
+    least, most = (float(x) for x in (np.min(values, initial=0.0), np.max(values, initial=0.0)))
+    if least < 0.0:
+        raise InputError(f"a value of {least:g} cannot be a share of a rate", remedy="give values >= 0")
+    if most * rate * 1e-3 * dt > 1.0 + 1e-9:
+        raise InputError(
+            f"a value of {most:g} at {rate:g} Hz is more than one spike in a time step of {dt:g} ms",
+            remedy=f"lower the rate, or take steps of at most {1e3 / (most * rate):g} ms",
+        )

@@ -7,9 +7,10 @@ are in ms.
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from types import SimpleNamespace as Named
@@ -21,12 +22,50 @@ from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
-from cosim.network.neurons import Model, WinnerTakesAll
+from cosim.network.neurons import Model, WinnerTakesAll, steps_held
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
 from cosim.surrogate.model import Surrogate
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 DRIVE, SIGNAL = "drive", "signal"
+Parameters = Mapping[str, float | Array]
+
+
+def whole_steps(time: float, dt: float, what: str) -> int:
+    """A time (ms) in time steps; raises `InputError` where these are not whole."""
+    steps = round(time / dt)
+    if abs(time / dt - steps) > 1e-9 * max(steps, 1):
+        raise InputError(
+            f"{what} is {time:g} ms, which is not a whole number of time steps of {dt:g} ms",
+            remedy=f"give e.g. {steps * dt:g} or {(steps + 1) * dt:g} ms",
+        )
+    return steps
+
+
+def changed(part: Model | Rule, changes: Mapping[str, float], of: str) -> Callable[..., dict[str, float]]:
+    """``part.parameters`` with other values of the part's fields, or of parameters that do not depend on time steps."""
+    usual = part.parameters(1.0)
+    timed = {
+        n for other in (part.parameters(1.0, ticks=2.0), part.parameters(2.0)) for n in usual if other[n] != usual[n]
+    }
+    own: list[str] = [one.name for one in fields(part) if one.init] if is_dataclass(part) else []
+    for name in changes:
+        if name not in own and name not in usual:
+            raise UnknownName(f"parameter of {of}", name, {*own, *usual} - timed)
+        if name not in own and name in timed:
+            raise InputError(
+                f"{name} of {of} follows from the time step and cannot be given",
+                remedy=f"give what it follows from, one of {', '.join(own)}" if own else "leave it out",
+            )
+    inside = {name: value for name, value in changes.items() if name in own}
+    made: Model | Rule = replace(part, **inside) if inside else part  # type: ignore[type-var]
+    for name, value in inside.items():
+        probe = copy.copy(part)
+        object.__setattr__(probe, name, value)
+        if value != getattr(part, name) and probe.parameters(1.0) == usual:
+            raise InputError(f"{name} of {of} is not among its parameters, and cannot be changed for a run")
+    direct = {name: value for name, value in changes.items() if name not in own}
+    return lambda dt, *, ticks=1.0: {**made.parameters(dt, ticks=ticks), **direct}
 
 
 @dataclass(frozen=True)
@@ -39,7 +78,8 @@ class Population:
         model: what each does.
         encoder: what drives it from outside; None: nothing does.
         winner: the competition among its neurons; None: there is none.
-        own: parameters of the model (`Model.parameters`) that differ from neuron to neuron, (size,) each.
+        own: fields of the model (``tau``, ``threshold``, …) that differ from neuron to neuron, (size,) each, in its
+            units; or parameters (`Model.parameters`) that do not depend on the time step.
     """
 
     name: str
@@ -63,17 +103,41 @@ class Population:
                 f"{type(self.encoder).__name__} cannot drive the {type(self.model).__name__} neurons of {self.name}",
                 remedy=f"take neurons of the model {fitting}",
             )
-        known = self.model.parameters(1.0)
         for name, values in self.own.items():
-            if name not in known:
-                raise UnknownName(f"parameter of {self.name}", name, known)
             if np.shape(values) != (self.size,):
                 raise InputError(f"{name} of {self.name} has shape {np.shape(values)}, not ({self.size},)")
+        self.changed({})
 
-    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
-        """Those of the model and of the competition; `own` goes over them."""
-        found = self.model.parameters(dt, ticks=ticks)
-        return found | ({"clamp": self.winner.clamp / dt} if self.winner is not None else {})
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters: the model's, and ``clamp`` (in time steps) of a competition."""
+        return (*self.model.parameters(1.0), *(("clamp",) if self.winner is not None else ()))
+
+    def changed(self, changes: Mapping[str, float]) -> Callable[..., Parameters]:
+        """Parameters for steps of ``dt`` (ms), or one long step of ``ticks`` of them: numbers, or (size,) of a model
+        whose neurons differ. ``changes`` are fields of the model and of the competition, in place of `own` as well.
+        """
+        clamp = self.winner
+        if clamp is not None and "clamp" in changes:
+            clamp = replace(clamp, clamp=changes["clamp"])
+            changes = {name: value for name, value in changes.items() if name != "clamp"}
+        own = {name: np.asarray(values, dtype=float) for name, values in self.own.items()}
+        rows = [np.broadcast_to(changes.get(name, values), self.size) for name, values in own.items()]
+        columns = np.stack(rows) if rows else np.empty((0, 1))
+        kinds, which = np.unique(columns, axis=1, return_inverse=True)
+        made = [
+            changed(self.model, {**changes, **dict(zip(own, column, strict=True))}, self.name)
+            for column in kinds.T.tolist()
+        ]
+
+        def found(dt: float, *, ticks: float = 1.0) -> Parameters:
+            each = [one(dt, ticks=ticks) for one in made]
+            whole: dict[str, float | Array] = dict(each[0])
+            if own:
+                whole = {name: np.array([one[name] for one in each], dtype=float)[which.ravel()] for name in whole}
+            return whole | ({"clamp": steps_held(clamp.clamp, dt)} if clamp is not None else {})
+
+        return found
 
 
 @dataclass(frozen=True)
@@ -189,6 +253,7 @@ class Graph:
             for end, name in (("source", p.source), ("target", p.target)):
                 if name not in order:
                     raise UnknownName(f"{end} of the projection {p.name}", name, order)
+            whole_steps(p.delay, self.dt, f"the delay of {p.name}")
             source, target = self[p.source], self[p.target]
             shape, wanted = p.crossbar().shape, (source.size, target.size)
             if shape != wanted:
@@ -263,7 +328,7 @@ class Graph:
                 continue
             given = getattr(rule, hook)(local)
             known = {"each_pre": set(rule.pre), "each_post": set(rule.post)}.get(
-                hook, inputs | {*rule.states, WHEN} | ({*rule.sums} if hook == "on_step" else set())
+                hook, inputs | {*rule.states, WHEN} | ({*rule.sums} if hook in ("on_step", "on_gap") else set())
             )
             for name in given:
                 if name not in known:

@@ -20,7 +20,7 @@ from cosim.devices.base import Operand
 from cosim.emit.expr import Node
 from cosim.emit.numba import _TEXT, assignments
 from cosim.network import kernel_cells
-from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
+from cosim.network.graph import DRIVE, SIGNAL, Parameters, Population, Projection
 from cosim.network.loop import RULES
 from cosim.network.noise import FIELDS, helpers
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
@@ -75,7 +75,7 @@ class _Source:
     def write(self) -> str:
         add, under, graph = self.text.add, self.text.under, self.graph
         for k, one in enumerate(graph.populations):
-            for place, name in enumerate(one.parameters(graph.dt)):
+            for place, name in enumerate(name for name in one.names if name not in self._own(one)):
                 add(f"p{k}_{name} = P{k}[0, {place}]", f"i{k}_{name} = P{k}[1, {place}]")
             rows = graph.depth[one.name] + 1
             add(
@@ -94,6 +94,8 @@ class _Source:
                 for place, name in enumerate(p.rule.parameters(graph.dt)):
                     add(f"l{r}_{name} = L{r}[0, {place}]", f"e{r}_{name} = L{r}[1, {place}]")
                 add("s{0}, o{0} = np.zeros({1}), np.zeros({2})".format(r, *self._sizes(p)))
+        volatile = kernel_cells.volatile(self.simulation)
+        add("began = clock[0]", *(f"kept_{name} = {name}.copy()" for name in volatile))
         with under("for k in range(items):"):
             add("item = key_of(key, first + k)")
             for one in graph.populations:
@@ -112,12 +114,22 @@ class _Source:
             with under("if gap > 0:"):
                 self._idle()
                 add("clock[0] += gap")
+            with under("if fresh and not learn:"):
+                add("clock[0] = began", *(f"{name}[:, :] = kept_{name}" for name in volatile))
         head = f"def kernel({', '.join(self.arguments(self.job))}):"
         return "\n".join([head, *self.text.lines, ""])
 
     def _sizes(self, p: Projection) -> tuple[str, str]:
         """Rows and columns of a projection, as names: one text serves networks of any size."""
         return f"N{self.places[p.source]}", f"N{self.places[p.target]}"
+
+    def _own(self, one: Population) -> tuple[str, ...]:
+        """The parameters that differ from neuron to neuron."""
+        return tuple(one.model.parameters(self.graph.dt)) if one.own else ()
+
+    def _taught(self, one: Population) -> bool:
+        by = any(p.target == one.name and p.into == SIGNAL for p in self.graph.projections)
+        return by or one.name in self.signals
 
     # -- a presentation ----------------------------------------------------------------------------------------------
 
@@ -150,7 +162,7 @@ class _Source:
             k = self.places[one.name]
             if one.name in self.signals:
                 add(f"x{k}_signal[:] = y{k}[k, frame]")
-            elif any(p.target == one.name for _, p in teaching):
+            elif self._taught(one):
                 add(f"x{k}_signal[:] = 0.0")
         for one in graph.populations:
             self._drive(one)
@@ -222,7 +234,7 @@ class _Source:
                 after[n] = Node("where", Node.of(above) > 0.0, Node.of(value), after[n])
         with under(f"for i in range(n{k}):"):
             add(*(f"x_{name} = x{k}_{name}[i]" for name in model.states), f"drive = d{k}[i]")
-            add(*(f"p{k}_{name} = q{k}_{name}[active{k}[i]]" for name in one.own))
+            add(*(f"p{k}_{name} = a{k}_{name}[active{k}[i]]" for name in self._own(one)))
             found = self.text.write({**{f"x_{n}": v for n, v in after.items()}, "above": above})
             add(*(f"x{k}_{name}[i] = {found[f'x_{name}']}" for name in after), f"b{k}[i] = {found['above']}")
         rows = self.graph.depth[one.name] + 1
@@ -245,26 +257,38 @@ class _Source:
             with under(f"for i in range(n{k}):"), under(f"if b{k}[i] > 0.0:"):
                 add(f"f{k}[{row}, count] = active{k}[i]", f"c{k}_[k, active{k}[i]] += 1", "count += 1")
             add(f"g{k}[{row}] = count")
-        if model.pools:
-            add("pool = 0.0")
-            with under(f"for i in range(N{k}):"):
-                add(*(f"x_{name} = x{k}_{name}[i]" for name in model.states))
-                add(*(f"p{k}_{name} = q{k}_{name}[i]" for name in one.own))
-                found = self.text.write({"pool": model.pooled(x, p)})
-                add(f"pool += {found['pool']}")
-            with under(f"for i in range(N{k}):"):
-                add(f"signal = x{k}_signal[i]")
-                self._changed(one, model.finish(x, Node("name", "pool"), Node("name", "signal"), p), p)
+        self._finish(one, p)
+
+    def _finish(self, one: Population, p: Named, prefix: str = "p") -> None:
+        """What depends on the whole population."""
+        add, under, k, model = self.text.add, self.text.under, self.places[one.name], one.model
+        if not model.pools:
+            return
+        x = Named(**{name: Node("name", f"x_{name}") for name in model.states}, top=Node("name", "top"))
+        add("top, pool = -np.inf, 0.0")
+        with under(f"for i in range(N{k}):"):
+            self._load(one, prefix)
+            add(f"top = max(top, {self.text.write({'level': model.level(x, p)})['level']})")
+        with under(f"for i in range(N{k}):"):
+            self._load(one, prefix)
+            add(f"pool += {self.text.write({'pool': model.pooled(x, p)})['pool']}")
+        with under(f"for i in range(N{k}):"):
+            add(f"signal = x{k}_signal[i]")
+            self._changed(one, model.finish(x, Node("name", "pool"), Node("name", "signal"), p), p, prefix)
 
     def _parameters(self, one: Population, prefix: str = "p") -> Named:
-        k = self.places[one.name]
-        return Named(**{n: Node("name", f"{prefix}{k}_{n}") for n in one.parameters(self.graph.dt)})
+        return Named(**{n: Node("name", f"{prefix}{self.places[one.name]}_{n}") for n in one.names})
 
-    def _changed(self, one: Population, changes: Mapping[str, Operand], p: Named) -> None:
+    def _load(self, one: Population, prefix: str = "p") -> None:
+        """States and parameters of neuron ``i``; ``prefix`` "i": of the gap."""
+        add, k, letter = self.text.add, self.places[one.name], {"p": "a", "i": "h"}[prefix]
+        add(*(f"x_{name} = x{k}_{name}[i]" for name in one.model.states))
+        add(*(f"{prefix}{k}_{name} = {letter}{k}_{name}[i]" for name in self._own(one)))
+
+    def _changed(self, one: Population, changes: Mapping[str, Operand], p: Named, prefix: str = "p") -> None:
         """Change states of neuron ``i``."""
         add, k = self.text.add, self.places[one.name]
-        add(*(f"x_{name} = x{k}_{name}[i]" for name in one.model.states))
-        add(*(f"p{k}_{name} = q{k}_{name}[i]" for name in one.own))
+        self._load(one, prefix)
         found = self.text.write(changes)
         add(*(f"x{k}_{name}[i] = {value}" for name, value in found.items()))
 
@@ -272,17 +296,24 @@ class _Source:
         add, under = self.text.add, self.text.under
         for one in self.graph.populations:
             k = self.places[one.name]
+            if self._taught(one):
+                add(f"x{k}_signal[:] = 0.0")
             if not one.model.states:
                 continue
             x = Named(**{name: Node("name", f"x_{name}") for name in one.model.states})
-            with under(f"if not compact{k}:"), under(f"for i in range(N{k}):"):
-                add(*(f"i{k}_{name} = q{k}_{name}[i]" for name in one.own))
-                self._changed(one, one.model.step(x, 0.0, self._parameters(one, "i"))[0], Named())
+            idle = self._parameters(one, "i")
+            with under(f"if not compact{k}:"):
+                with under(f"for i in range(N{k}):"), np.errstate(all="ignore"):
+                    self._changed(one, one.model.idle(x, idle), idle, "i")
+                self._finish(one, idle, "i")
         for r, p in enumerate(self.graph.projections):
-            if p.rule is not None and (p.rule.pre or p.rule.post):
+            if p.rule is not None and (p.rule.pre or p.rule.post or p.rule.has("on_gap")):
                 with under("if learn:"):
                     for side in ("pre", "post"):
                         self._each(r, p, p.rule, side, letter="e")
+                    if p.rule.has("on_gap"):
+                        add("t = steps")
+                        self._sweep(r, p, p.rule, "on_gap", letter="e")
 
     # -- rules --------------------------------------------------------------------------------------------------------
 
@@ -328,11 +359,12 @@ class _Source:
             found = self.text.write(found_)
             self.text.add(*(f"r{r}_{side}_{name}[{index}] = {value}" for name, value in found.items()))
 
-    def _sweep(self, r: int, p: Projection, rule: Rule, hook: str) -> None:
+    def _sweep(self, r: int, p: Projection, rule: Rule, hook: str, *, letter: str = "l") -> None:
         rows, columns = self._sizes(p)
-        self.text.add(*(f"r{r}_post_{name}[:] = 0.0" for name in rule.sums if hook == "on_step"))
+        given = getattr(rule, hook)(self._local(r, p, rule, hook)[0]) if rule.sums else ()
+        self.text.add(*(f"r{r}_post_{name}[:] = 0.0" for name in rule.sums if name in given))
         with self.text.under(f"for i in range({rows}):"):
-            self._synapses(r, p, rule, hook, outer="i", inner="j", size=columns)
+            self._synapses(r, p, rule, hook, outer="i", inner="j", size=columns, letter=letter)
 
     def _local(
         self, r: int, p: Projection, rule: Rule, hook: str, letter: str = "l"
@@ -378,10 +410,12 @@ class _Source:
         )
         return local, used
 
-    def _synapses(self, r: int, p: Projection, rule: Rule, hook: str, *, outer: str, inner: str, size: str) -> None:
+    def _synapses(
+        self, r: int, p: Projection, rule: Rule, hook: str, *, outer: str, inner: str, size: str, letter: str = "l"
+    ) -> None:
         """A hook on the synapses of neuron ``outer``."""
         add, under = self.text.add, self.text.under
-        local, used = self._local(r, p, rule, hook)
+        local, used = self._local(r, p, rule, hook, letter)
         given = dict(getattr(rule, hook)(local))
         add(*(line for index, line in used.values() if index == outer))
         with under(f"for {inner} in range({size}):"):
@@ -406,7 +440,8 @@ class _Source:
         found["key"] = None if job is None else np.uint64(job.key)
         for k, one in enumerate(graph.populations):
             found |= {f"x{k}_{name}": x for name, x in simulation.neurons[one.name].items()}
-            found |= {f"q{k}_{name}": np.asarray(x, dtype=float) for name, x in one.own.items()}
+            for place, letter in enumerate("ah"):
+                found |= {f"{letter}{k}_{n}": job and job.parameters[one.name][place][n] for n in self._own(one)}
             found[f"compact{k}"] = job is not None and job.compact(graph, one)
             found[f"P{k}"] = job and _table(job.parameters[one.name])
             found[f"c{k}_"] = job and job.counts[one.name]
@@ -416,14 +451,18 @@ class _Source:
                 found[f"y{k}"] = job and job.signals[one.name]
         for r, p in enumerate(graph.projections):
             found |= {f"r{r}_{name}": x for name, x in simulation.traces.get(p.name, {}).items()}
-            found |= kernel_cells.arguments(simulation.cells[p.name], r, job)
+            of_cells = kernel_cells.arguments(simulation.cells[p.name], r, job)
+            assert not found.keys() & of_cells.keys(), "two arguments of the same name"
+            found |= of_cells
             if p.rule is not None:
                 found[f"L{r}"] = job and _table(job.parameters[p.name])
         return found | {f"R{place}": job and job.records[entry] for place, entry in enumerate(self.records)}
 
 
-def _table(pair: tuple[Mapping[str, float], Mapping[str, float]]) -> Any:
-    return np.array([list(values.values()) for values in pair], dtype=float).reshape(2, -1)
+def _table(pair: tuple[Parameters, Parameters]) -> Any:
+    """(2, parameters) those that are numbers."""
+    rows = [[x for x in values.values() if not isinstance(x, np.ndarray)] for values in pair]
+    return np.array(rows, dtype=float).reshape(2, -1)
 
 
 def source(simulation: Simulation, job: Job | None = None) -> str:

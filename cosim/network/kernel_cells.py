@@ -192,9 +192,15 @@ def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
         slot = np.full(bar.shape, -1, dtype=np.int64)
         slot[tuple(bar.watch.cells.T)] = np.arange(len(bar.watch.cells))
         # Each hook has at most one event per cell and step.
-        most = 0 if job is None else len(bar.watch.cells) * job.items * (3 * job.steps + 1)
+        most = 0 if job is None else len(bar.watch.cells) * job.items * (3 * job.steps + 2)
         found |= {f"slot{r}": slot, f"W{r}": np.empty((most, 2)), f"logged{r}": np.zeros(1, dtype=np.int64)}
     return found
+
+
+def volatile(simulation: Simulation) -> list[str]:
+    """The names of the arrays that rest changes."""
+    bars = enumerate(simulation.cells.values())
+    return [x for r, bar in bars if bar.rests for x in (*(f"c{r}_{n}" for n in bar.state), f"last{r}", f"w{r}")]
 
 
 def finish(bar: Crossbar, r: int, arguments: Mapping[str, Any]) -> None:

@@ -38,6 +38,9 @@ def present(simulation: Simulation, job: Job) -> None:
     teaching = [joint for joint in joints if joint.p.into == SIGNAL]
     taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
+    apart = job.fresh and not job.learn  # nothing of a presentation is left for the next one
+    kept = [(bar, bar.kept()) for bar in simulation.cells.values() if bar.rests and apart]
+    began = simulation.clock
     for item in range(job.items):
         key = key_of(job.key, job.first + item)
         for layer in layers.values():
@@ -63,6 +66,8 @@ def present(simulation: Simulation, job: Job) -> None:
         for joint in learning:
             joint.end(job.steps)
         if job.gap:
+            for name in taught:
+                simulation.neurons[name][SIGNAL][:] = 0.0
             for layer in layers.values():
                 layer.idle()
             for joint in learning:
@@ -70,6 +75,10 @@ def present(simulation: Simulation, job: Job) -> None:
             simulation.clock += job.gap
         for layer in layers.values():
             layer.end()
+        if apart:
+            simulation.clock = began
+        for bar, cells in kept:
+            bar.put_back(cells)
 
 
 @lru_cache(maxsize=64)
@@ -101,8 +110,7 @@ class _Layer:
             and population.winner is None
             and all(p.target != population.name for p in simulation.graph.projections)
         )
-        p, idle = job.parameters[population.name]
-        self.p, self._idle = Named(**{**p, **population.own}), Named(**{**idle, **population.own})
+        self.p, self._idle = (Named(**p) for p in job.parameters[population.name])
 
     def begin(self, item: int, key: int) -> None:
         name, model = self.of.name, self.of.model
@@ -122,7 +130,7 @@ class _Layer:
             self.size = self.active.size
             mean, deviation = mean[:, self.active], deviation[:, self.active]
             self.x = {n: np.full(self.size, value) for n, value in model.states.items()}
-            own = {n: values[self.active] for n, values in self.of.own.items()}
+            own = {n: values[self.active] for n, values in vars(self.p).items() if isinstance(values, np.ndarray)}
             self.here = Named(**{**vars(self.p), **own})
         frame = np.arange(steps) * self.job.frames // steps if self.job.frames > 1 else slice(None)
         self.driven = np.broadcast_to(mean[frame], (steps, self.size))
@@ -158,15 +166,20 @@ class _Layer:
         if spikes.size:
             for n, value in model.spiked(Named(**x), p).items():
                 x[n][spikes] = value[spikes] if isinstance(value, np.ndarray) else value
-        if model.pools:
-            pool = np.add.accumulate(np.broadcast_to(model.pooled(Named(**x), p), self.size))[-1]
-            x |= model.finish(Named(**x), pool, self.simulation.neurons[self.of.name][SIGNAL], p)
-        self.x = x
+        self.x = self._finished(x, p)
         if self.active is not None:
             spikes = self.active[spikes]
         self.fired.append(spikes)
         if spikes.size:
             self.counts[spikes] += 1
+
+    def _finished(self, x: dict[str, Any], p: Named) -> dict[str, Any]:
+        model = self.of.model
+        if not model.pools:
+            return x
+        here = Named(**x, top=np.max(model.level(Named(**x), p)))
+        pool = np.add.accumulate(np.broadcast_to(model.pooled(here, p), self.size))[-1]
+        return x | model.finish(here, pool, self.simulation.neurons[self.of.name][SIGNAL], p)
 
     def _winners(self, above: Array) -> Spikes:
         assert self.of.winner is not None
@@ -184,7 +197,8 @@ class _Layer:
         return ((winners // width)[:, None] * width + np.arange(width)).ravel()
 
     def idle(self) -> None:
-        self.x = self.of.model.step(Named(**self.x), 0.0, self._idle)[0] if not self.compact else self.x
+        if not self.compact:
+            self.x = self._finished(self.of.model.idle(Named(**self.x), self._idle), self._idle)
 
     def end(self) -> None:
         if not self.compact:
@@ -267,6 +281,8 @@ class _Joint:
         for side in ("pre", "post"):
             if f"each_{side}" in self.hooks:
                 self._each(side, self.at_rest)
+        if "on_gap" in self.hooks:
+            self._call("on_gap", ALL, self.at_rest)
 
     def _each(self, side: str, local: Local | None = None) -> None:
         self.flat = True
@@ -274,10 +290,10 @@ class _Joint:
             self.traces[f"{side}_{name}"][:] = values
         self.flat = False
 
-    def _call(self, hook: str, index: Every) -> None:
+    def _call(self, hook: str, index: Every, local: Local | None = None) -> None:
         assert self.rule is not None
         self.index, self.hook = index, hook
-        given = self.hooks[hook](self.local)
+        given = self.hooks[hook](local or self.local)
         when = None
         if self.extra.isdisjoint(given):
             inputs = given

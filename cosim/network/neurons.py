@@ -6,7 +6,9 @@ threshold, currents in threshold per ms. Between two time steps dv/dt = I − v/
     v ← v e^(−Δ/τ) + I τ (1 − e^(−Δ/τ))
 
 and a spike that arrives adds its weight to v at once. A neuron that is held (refractory, or clamped by a winner) stays
-at its reset potential; its hold is counted in time steps and includes the one in which it began.
+at its reset potential; its hold is counted in time steps, rounded up, and includes the one in which it began.
+
+Between two presentations may lie a gap, taken as one long step (`Model.idle`): nothing arrives in it and nothing fires.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Model(ABC):
     Attributes:
         states: by name, with the values at rest.
         spiking: whether it spikes at all.
-        pools: whether `finish` needs `pooled`, the sum of something over the population (a softmax, for one).
+        pools: whether `finish` needs `pooled`, the sum of something over the population (a softmax, for one). It and
+            `pooled` find the largest `level` of the population in ``x.top``.
     """
 
     states: ClassVar[Mapping[str, float]] = MappingProxyType({})
@@ -52,6 +55,10 @@ class Model(ABC):
         above zero. ``drive`` is what input and spikes add to the potential.
         """
 
+    def idle(self, x: Named, p: Named) -> After:
+        """The states after a gap, with the parameters of its ``ticks``: those after as many steps without a drive."""
+        return self.step(x, 0.0, p)[0]
+
     def spiked(self, x: Named, p: Named) -> After:
         """The states that a spike of its own changes."""
         return {}
@@ -60,6 +67,10 @@ class Model(ABC):
         """The states that the winner of a competition changes; it holds the others for ``p.clamp`` steps."""
         return {}
 
+    def level(self, x: Named, p: Named) -> Operand:
+        """What the largest of the population is taken of after a step."""
+        return 0.0
+
     def pooled(self, x: Named, p: Named) -> Operand:
         """What is summed over the population after a step."""
         return 0.0
@@ -67,6 +78,11 @@ class Model(ABC):
     def finish(self, x: Named, pool: Operand, signal: Operand, p: Named) -> After:
         """The states that depend on the population's sum, and on the teaching signal."""
         return {}
+
+
+def steps_held(time: float, dt: float) -> float:
+    """For how many steps of ``dt`` (ms) a neuron is held, the one in which it begins among them."""
+    return float(math.ceil(time / dt - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -101,8 +117,9 @@ class LIF(Model):
             "gain": self.gain(ticks * dt),
             "threshold": self.threshold,
             "reset": self.reset,
-            "refractory": self.refractory / dt,
+            "refractory": steps_held(self.refractory, dt),
             "ticks": ticks,
+            "rate": dt / self.tau,
         }
 
     def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
@@ -110,6 +127,12 @@ class LIF(Model):
         hold = np.maximum(x.hold - p.ticks, 0.0)
         v = np.where(hold > 0.0, p.reset, x.v * p.leak + drive)
         return {"v": v, "hold": hold}, v - p.threshold
+
+    def idle(self, x: Named, p: Named) -> After:
+        """A neuron that is held leaks for the rest of the gap alone."""
+        held = np.minimum(np.maximum(x.hold - 1.0, 0.0), p.ticks)
+        after = super().idle(x, p)
+        return {**after, "v": np.where(held > 0.0, p.reset * np.exp((held - p.ticks) * p.rate), after["v"])}
 
     def spiked(self, x: Named, p: Named) -> After:
         """Reset and refractory."""
@@ -188,13 +211,17 @@ class Softmax(Leaky):
         after, above = super().step(x, drive, p)
         return {**after, "share": x.share, "error": x.error}, above
 
+    def level(self, x: Named, p: Named) -> Operand:
+        """Its y."""
+        return x.y
+
     def pooled(self, x: Named, p: Named) -> Operand:
-        """e^y, limited so that it stays finite."""
-        return np.exp(np.minimum(x.y, 700.0))
+        """e^y over that of the neuron with the largest y."""
+        return np.exp(x.y - x.top)
 
     def finish(self, x: Named, pool: Operand, signal: Operand, p: Named) -> After:
         """Shares and errors."""
-        share = np.exp(np.minimum(x.y, 700.0)) / pool
+        share = np.exp(x.y - x.top) / pool
         return {"share": share, "error": share - signal}
 
 

@@ -4,7 +4,7 @@ A rule declares arrays of its own: per presynaptic neuron (`Rule.pre`: traces), 
 synapse (`Rule.states`: eligibility), and sums over the synapses of each postsynaptic neuron (`Rule.sums`). Its hooks
 get a `Local` and return, by name, inputs of the cells' event map and new values of its own synaptic arrays. ``when``
 among them says which of the synapses have an event; without it all that the hook is called for have one, if there is
-any input at all. A sum is the total of what `Rule.on_step` returns under its name.
+any input at all. A sum is the total of what `Rule.on_step` (or `Rule.on_gap`) returns under its name.
 
 In each time step the populations step first. Then, for each projection: `each_pre`, `on_pre` for the presynaptic spikes
 that arrive, `on_post` for the postsynaptic ones, `each_post`, and `on_step` for every synapse (all of it every
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from cosim.devices.base import Operand
 
-HOOKS = ("each_pre", "each_post", "on_pre", "on_post", "on_step", "on_end")
+HOOKS = ("each_pre", "each_post", "on_pre", "on_post", "on_step", "on_end", "on_gap")
 WHEN = "when"
 Given = Mapping[str, Operand]
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -113,6 +113,12 @@ class Rule:
 
     def on_end(self, s: Local) -> Given:
         """At the end of each presentation, for each synapse."""
+        return {}
+
+    def on_gap(self, s: Local) -> Given:
+        """Once for the gap after a presentation, for each synapse, with the parameters of its ``ticks``: what as many
+        steps without a spike do. A rule with `on_step` needs it.
+        """
         return {}
 
     def has(self, hook: str) -> bool:

@@ -21,7 +21,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.encoders import Encoder
-from cosim.network.graph import SIGNAL, Graph, Population
+from cosim.network.graph import SIGNAL, Graph, Parameters, Population, changed, whole_steps
 from cosim.network.noise import MASK
 
 BACKENDS = ("auto", "numba", "numpy")
@@ -50,14 +50,14 @@ class Job:
     items: int
     steps: int
     frames: int
-    shown: Mapping[str, tuple[Encoder, NDArray[Any], float]]
+    shown: Mapping[str, tuple[Encoder, NDArray[Any], float | Array]]
     drives: Mapping[str, tuple[str, Array, Array]]
     signals: Mapping[str, Array]
     key: int
     learn: bool
     fresh: bool
     gap: int
-    parameters: Mapping[str, tuple[Floats, Floats]]
+    parameters: Mapping[str, tuple[Parameters, Parameters]]
     counts: Mapping[str, NDArray[np.int64]]
     records: Mapping[str, Array]
 
@@ -204,10 +204,11 @@ class Simulation:
             key: 64 bits, from which all random numbers follow.
             learn: whether rules act; without, nothing is changed but the neurons' states.
             fresh: each presentation begins at rest; without ``learn`` the neurons are left as they were before the run.
-            gap: time without input after each presentation, in ms.
+            gap: time without input after each presentation, in ms, in which nothing arrives and nothing fires.
             signals: teaching signals of populations, of a shape as ``inputs``.
             encoders: in place of populations' own.
-            parameters: of populations and rules, by the part's name, in place of their own.
+            parameters: of populations and rules, by the part's name, in place of their own: fields of the model, the
+                competition (``clamp``) or the rule, or parameters that do not depend on the time step.
             record: states to return at each step, as ``population.state``.
 
         Raises:
@@ -234,20 +235,14 @@ class Simulation:
             return
         clock = self.clock
         neurons = {name: {n: x.copy() for n, x in part.items()} for name, part in self.neurons.items() if job.fresh}
-        cells = {
-            name: ({n: x.copy() for n, x in bar.state.items()}, bar.touched.copy(), bar.weight.copy())
-            for name, bar in self.cells.items()
-            if bar.rests
-        }
+        cells = {name: bar.kept() for name, bar in self.cells.items() if bar.rests}
         try:
             yield
         finally:
             for name, part in neurons.items():
                 self.neurons[name].update(part)
-            for name, (state, touched, weight) in cells.items():
-                for n, x in state.items():
-                    self.cells[name].state[n][:] = x
-                self.cells[name].touched[:], self.cells[name].weight[:] = touched, weight
+            for name, kept in cells.items():
+                self.cells[name].put_back(kept)
             if job.fresh:
                 self.clock = clock
 
@@ -274,8 +269,17 @@ class Simulation:
                     raise UnknownName(f"{what} of a population", name, wanted if what == "input" else names)
         if missing := sorted(set(wanted) - set(inputs)):
             raise InputError(f"the populations {', '.join(missing)} have an encoder and no input", remedy="give theirs")
-        if steps < 1 or gap < 0.0:
+        if steps < 1 or not 0.0 <= gap < np.inf:
             raise InputError(f"a presentation of {steps} steps and a gap of {gap} ms cannot be run")
+        ticks = whole_steps(gap, dt, "the gap")
+        for q in graph.projections:
+            if ticks and learn and q.rule is not None and q.rule.has("on_step") and not q.rule.has("on_gap"):
+                raise InputError(
+                    f"the rule {type(q.rule).__name__} of {q.name} acts in each step, and does not say what a gap does",
+                    remedy="give it the hook on_gap, or show frames of zeros in place of the gap",
+                )
+        for name, other in encoders.items():
+            replace(graph[name], encoder=other)  # refuses one that cannot drive these neurons
         given = {name: np.asarray(values) for name, values in inputs.items()}
         taught = {name: np.asarray(values, dtype=float) for name, values in signals.items()}
         if not given and not taught:
@@ -298,19 +302,18 @@ class Simulation:
             raise InputError(
                 f"{frames} frames do not fit {steps} time steps", remedy="give each frame the same number of steps"
             )
-        p: dict[str, tuple[Floats, Floats]] = {}
-        ticks = max(gap / dt, 1.0)
-        parts = [(one.name, one.parameters) for one in graph.populations]
-        parts += [(q.name, q.rule.parameters) for q in graph.projections if q.rule is not None]
+        for name, encoder in encoded.items():
+            if encoder is not None:
+                encoder.require(given[name], dt=dt)
+        p: dict[str, tuple[Parameters, Parameters]] = {}
+        rules = {q.name: q.rule for q in graph.projections if q.rule is not None}
         for name in parameters:
-            if name not in dict(parts):
-                raise UnknownName("part of the network with parameters", name, dict(parts))
-        for name, of in parts:
-            usual, other = of(dt), dict(parameters.get(name, {}))
-            for key_ in other:
-                if key_ not in usual:
-                    raise UnknownName(f"parameter of {name}", key_, usual)
-            p[name] = ({**usual, **other}, {**of(dt, ticks=ticks), **other})
+            if name not in {*names, *rules}:
+                raise UnknownName("part of the network with parameters", name, [*names, *rules])
+        for name in (*names, *rules):
+            new = parameters.get(name, {})
+            of = graph[name].changed(new) if name in names else changed(rules[name], new, name)
+            p[name] = of(dt), of(dt, ticks=float(max(ticks, 1)))
         records = {}
         for entry in record:
             name, _, state = entry.partition(".")
@@ -332,7 +335,7 @@ class Simulation:
             key=int(key) & MASK,
             learn=learn,
             fresh=fresh,
-            gap=round(gap / dt),
+            gap=ticks,
             parameters=p,
             counts={one.name: np.zeros((items, one.size), dtype=np.int64) for one in graph.populations},
             records=records,

@@ -119,10 +119,14 @@ class Law:
         )  # fmt: skip
         if found.ranges.shape != (len(fields), 2) or not np.all(found.ranges[:, 0] < found.ranges[:, 1]):
             raise ValueError("ranges of its law")
+        if found.logarithmic.shape != (len(fields),) or np.any(found.ranges[found.logarithmic, 0] <= 0.0):
+            raise ValueError("the logarithm of a range that is not above zero in its law")
         if not found.offset.shape == found.scale.shape == (len(targets),):
             raise ValueError("scales of its law")
-        middle = {name: np.array([0.5 * (low + high)]) for name, (low, high) in zip(fields, found.ranges, strict=True)}
-        found(middle)  # a model of other shapes raises here, not in use
+        # a model of other shapes raises here, not in use
+        given = found.model.predict(found.scaled(np.mean(found.ranges, axis=1)[None]))
+        if given.shape != (1, len(targets)):
+            raise ValueError("targets of its law")
         return found
 
 

@@ -25,6 +25,7 @@ MOST_DEGREE, MOST_CELLS = 50, 10_000  # of a file
 BY_CURVATURE, TURNS, FLOOR = 0.85, 4, 0.3
 BENDING, HELD, LEAST = 1e-5, 1e-6, 1e-10  # penalties: on second differences, on what is linear, and on everything
 SCREENED = 24, 6  # cells of the splines by which directions are compared, and fields across them
+SLACK = 1e-9  # of what adds up to 1, or ends at it, for rounding
 SEEN = 15  # places along the first axis of a sheet at which its second one's curvature is looked at
 
 
@@ -80,12 +81,14 @@ class Axis:
         direction, place, knot = (
             np.asarray(arrays[f"{name}_{part}"], dtype=float) for part in ("direction", "place", "knot")
         )
-        if direction.shape != (fields,) or not np.any(direction):
+        if direction.shape != (fields,) or not abs(float(np.sum(np.abs(direction))) - 1.0) <= SLACK:
             raise ValueError("the direction of a spline")
         if place.ndim != 1 or place.shape != knot.shape or place.size < 2:
             raise ValueError("the knots of a spline")
         if np.any(np.diff(place) <= 0.0) or np.any(np.diff(knot) <= 0.0):
             raise ValueError("the knots of a spline")
+        if max(np.max(np.abs(np.abs(ends[[0, -1]]) - 1.0)) for ends in (place, knot)) > SLACK:
+            raise ValueError("the ends of a spline's knots")
         return cls(direction, place, knot)
 
 

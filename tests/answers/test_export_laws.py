@@ -152,7 +152,7 @@ def test_a_neuron_in_brian2_is_asked_for_whole_steps_of_its_clock(tmp_path: Path
     compile((made.folder / "neurons.py").read_text(), "neurons.py", "exec")
     steps = np.array(made.golden.document["train"]["inputs"]["interval"]) / brian2_neuron.step(subject.plain())
     np.testing.assert_allclose(steps, np.rint(steps), rtol=1e-9)
-    assert made.target.tolerance[0] == 0.02
+    assert made.target.tolerance[0] == 0.05
     assert not any("certified domain" in sentence for sentence in made.losses)  # the loader keeps to it
 
 

@@ -44,7 +44,6 @@ ROWS: Sequence[tuple[str, int, tuple[int, ...]]] = (
     ("hzo", 200, (0, 1, 2, 3, 4)),
     ("tio2", 400, (0,)),
 )
-COUNTS = tuple(kind for kind, protocol in PROTOCOL.items() if protocol != "graded")
 SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)  # of the full length of a pulse, held against SPICE
 TRAIN = 20  # pulses of a train in SPICE
 
@@ -210,12 +209,14 @@ def probe() -> Figures:
 
 VDSP = Claim(
     "vdsp",
-    "VDSP on 1T1R cells as SPICE runs them, with pulses that become shorter, learns MNIST in three epochs: of 200 "
-    "neurons, with TiO2, HfO2 and HZO, the best read-out of counts, the winner's label and graded activity",
+    "VDSP on 200 neurons and 1T1R cells as SPICE runs them, with pulses that become shorter, learns MNIST in three "
+    "epochs to 90 % by the best read-out of counts, 85 % by the winner's label and 95 % by graded activity, with TiO2, "
+    "HfO2 and HZO memristors",
     measure,
     {
         "best_of_counts_lowest_mean": (0.90, None),
         "winner_lowest_mean": (0.85, None),
+        "majority_lowest_mean": (0.83, None),
         "graded_lowest_mean": (0.95, None),
     },
     settings=settings,

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace as Named
 from typing import ClassVar
 
@@ -17,7 +17,6 @@ from cosim.network import (
     ALIF,
     LIF,
     Current,
-    CurrentEncoder,
     Graph,
     Ideal,
     Leaky,
@@ -35,6 +34,7 @@ from cosim.network import (
 from cosim.network.noise import draws, key_of, quantiles
 from cosim.network.plasticity import PairStdp, PostStdp, Vdsp
 from cosim.network.spice_check import Watch
+from cosim.network.systems.vdsp_settings import ENCODER
 from cosim.parameters import ParameterSet
 from cosim.surrogate.model import Surrogate
 
@@ -66,7 +66,7 @@ def test_a_lif_neuron_follows_its_closed_form() -> None:
 
 
 def test_the_published_background_ends_just_below_threshold() -> None:
-    mean, deviation = CurrentEncoder().drive(np.array([0.0, 0.1, 0.5, 1.0]), dt=1.0)
+    mean, deviation = ENCODER.drive(np.array([0.0, 0.1, 0.5, 1.0]), dt=1.0)
     assert mean[0] * 29.0 * (1 - math.exp(-40 / 29.0)) == pytest.approx(0.958, abs=0.001)
     assert mean[1] == mean[0]
     assert (mean[2], mean[3]) == pytest.approx((0.1, 0.2))
@@ -175,6 +175,9 @@ class Everything(Rule):
     def on_end(self, s):
         return {"change": 1e-4 * s.own.eligible}
 
+    def on_gap(self, s):
+        return {"eligible": s.own.eligible * s.p.left, "total": np.abs(s.cell.w - 0.5), "change": 1e-4 * s.random}
+
 
 def everything(cells: Surrogate | Ideal | None = None, *, pair: bool = False) -> Graph:
     """Delays, recurrence, pairs, read-outs that teach, neurons that differ, and frames."""
@@ -249,7 +252,7 @@ def cells() -> list[tuple[Graph, dict[str, np.ndarray]]]:
     tio2, found = ParameterSet.load("tio2"), []
     inputs = {"a": np.random.default_rng(2).random((5, 30))}
     for surrogate in (Surrogate(tio2, "published"), Surrogate(tio2), Surrogate(tio2.for_device("cell_1t1r"))):
-        a = Population("a", 30, LIF(29.0, 1.0, -1.0, 1.0), CurrentEncoder())
+        a = Population("a", 30, LIF(29.0, 1.0, -1.0, 1.0), ENCODER)
         b = Population("b", 5, ALIF(11.5, 2.0, 0.0, 3.0, 0.3, 115.0), winner=WinnerTakesAll(12.0))
         rule = Vdsp.of(surrogate, scale_p=1.05, scale_d=1.11)
         w = np.random.default_rng(3).random((30, 5))
@@ -362,7 +365,7 @@ class Asks(Rule):
         (lambda: LIF(10.0, 1.0, 2.0, 1.0), "cannot work"),
         (lambda: LIF(10.0, 1.0, 0.0, math.nan), "cannot work"),
         (lambda: ALIF(10.0, 1.0, 0.0, 1.0, -1.0, 10.0), "cannot adapt"),
-        (lambda: CurrentEncoder(noise=-0.1), "negative current"),
+        (lambda: replace(ENCODER, noise=-0.1), "negative current"),
         (lambda: Poisson(0.0), "a rate of 0.0 Hz encodes nothing"),
         (lambda: Ideal(1.0, 1.0), "leave nothing to learn"),
         (lambda: Graph(()), "needs at least one population"),

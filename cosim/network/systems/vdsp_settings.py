@@ -11,8 +11,13 @@ import numpy as np
 
 from cosim.errors import InputError, UnknownName
 from cosim.network.encoders import CurrentEncoder
+from cosim.network.graph import whole_steps
 from cosim.network.neurons import ALIF, LIF
 from cosim.network.wires import Wires
+
+BIAS = 1.28 / 29.0  # thresholds per ms
+# The authors' published currents (arXiv 2510.25787).
+ENCODER = CurrentEncoder(gain=0.2, cut=0.1, noise=0.2, bias=BIAS, bias_noise=0.9793 * BIAS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class VdspSettings:
     """
 
     neurons: int = 200
-    encoder: CurrentEncoder = field(default_factory=CurrentEncoder)
+    encoder: CurrentEncoder = ENCODER
     input: LIF = field(default_factory=lambda: LIF(tau=29.0, threshold=1.0, reset=-1.0, refractory=1.0))
     output: ALIF = field(
         default_factory=lambda: ALIF(tau=11.51, threshold=8.2, reset=0.0, refractory=3.0, jump=1.1, tau_threshold=115.1)
@@ -74,6 +79,8 @@ class VdspSettings:
             )
         if not 0.0 < self.dt <= min(self.presentation, self.test_presentation) or self.gap < 0 or self.inhibition < 0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
+        for name in ("presentation", "gap", "test_presentation"):
+            whole_steps(getattr(self, name), self.dt, f"the time {name}")
         if not 0.0 <= self.w_init[0] <= self.w_init[1] <= 1.0:
             raise InputError(f"initial states need a range within 0..1, not {self.w_init}", remedy="give e.g. (0, 1)")
         if not 0.0 <= self.deviation < 1.0:
