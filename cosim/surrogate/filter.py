@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import FitError, InputError
-from cosim.fitting.minimise import minimise
 from cosim.surrogate.learned import WORTH, Law, fit
 
 NEWTON, SOLVED = 50, 1e-9  # steps at most; it is solved when the logarithm moves by less (our choice)
@@ -141,6 +140,9 @@ def fit_filter(trains: Sequence[FilterTrain], *, tau: float, seed: int = 0) -> F
 
     Raises `FitError` where a level never occurs.
     """
+    # lmfit brings 80 MB, which a network that only evaluates has no use for
+    from cosim.fitting.minimise import minimise
+
     level = np.concatenate([train.level for train in trains])
     before, after = (np.concatenate([train.state[part] for train in trains]) for part in (slice(-1), slice(1, None)))
     interval = np.concatenate([np.diff(train.begin) for train in trains])
