@@ -393,7 +393,7 @@ def test_what_fails_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("here")
 
-    monkeypatch.setattr(pulse_kernel.PulseKernel, "_law", broken)
+    monkeypatch.setattr(pulse_kernel.PulseKernel, "law", broken)
     with pytest.raises(ZeroDivisionError, match="here"):
         CELL.with_(threads=2).update(np.full((400, 300), 0.5), np.full((400, 1), 2.0))
 

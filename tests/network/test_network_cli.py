@@ -141,7 +141,7 @@ def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPat
         ([*STC, "--law", "circit"], "did you mean circuit"),
         ([*STC, "--law", "listing", "--mend", "rials"], "did you mean rails"),
         ([*STC, "--mend", "rails"], "nothing to mend"),
-        ([*STC, "--teaching", "never"], "unknown way of teaching"),
+        ([*STC, "--teaching", "never"], "unknown way 'never' of teaching"),
         ([*STC, "--stimulus", "1 V"], "A"),
         ([*STC, "--seeds", "3:3"], "one or more different seeds"),
     ],
