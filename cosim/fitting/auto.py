@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cosim import units
 from cosim.data.parts import Part
 from cosim.data.recording import Curve
 from cosim.data.spec import CONDITIONS, ColumnSpec, DataSpec
@@ -47,6 +48,8 @@ from cosim.fitting.trials import (
 
 # Rows that the final fit of a state that is followed looks at; of more, each k-th, which is said.
 FINAL_ROWS = 2000
+# Times the limit that its file states: a current beyond is in another unit (our choice).
+BEYOND = 10.0
 # A loop of which every candidate leaves more than this part of the range is tried the other way round (our choice).
 POOR = 0.02
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
@@ -117,6 +120,8 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
         plausible.check_alone(curve)
     except DataError as error:
         return Taken(part, why=str(error))
+    if why := _beyond(part, curve):
+        return Taken(part, why=why)
     held = held_out_of(curve)
     limit = _limit(part, curve)
     if limit is not None and limit.stated:
@@ -172,6 +177,19 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
         except (CosimError, ValueError) as error:
             why = f"{why}; {trial.tried.title} fails on all rows ({getattr(error, 'message', error)})"
     return Taken(part, result, tuple(tried), kept, why, time.perf_counter() - began)
+
+
+def _beyond(part: Part, curve: Curve) -> str:
+    """A sentence where a current is far beyond the limit that its own file states; else empty."""
+    if part.compliance is None or curve.measured_unit != "A":
+        return ""
+    largest = float(np.abs(curve.measured).max())
+    if largest <= BEYOND * part.compliance:
+        return ""
+    return (
+        f"the current reaches {units.show(largest, 'A')}, {largest / part.compliance:.0f} times the limit of "
+        f"{units.show(part.compliance, 'A')} that the file states: check the unit of {curve.measured_name}"
+    )
 
 
 def _limit(part: Part, curve: Curve) -> plateau.Plateau | None:

@@ -52,8 +52,13 @@ def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:
             end, label, factor, side = least, lower, least / value, "times below the smallest"
         else:
             continue
+        if len(known) == 1 and what == "published value":  # says nothing of how far devices of the kind lie apart
+            side, what = side.replace("the largest", "the").replace("the smallest", "the"), "only published value"
+            advice = "devices of other sizes lie as far apart; check the unit if this one should be like it"
+        else:
+            advice = "check the unit of the measured column"
         said.append(
             f"{name} = {units.show(value, entry.unit)} is {factor:,.0f} {side} {what} "
-            f"({units.show(end, entry.unit)}, {label}): check the unit of the measured column"
+            f"({units.show(end, entry.unit)}, {label}): {advice}"
         )
     return said

@@ -251,6 +251,9 @@ def test_the_published_sets_of_a_cell_are_its_memristor_s():
     assert unusual(cell, {"g_max": 100e-6, "theta_p": 1.0, "ratio": 1e4}) == []
     assert "times below the smallest" in unusual(cell, {"g_max": 1e-9})[0]
     assert "theta_p = 900 V is 628 times the largest" in unusual(cell, {"theta_p": 900.0})[0]
+    (alone,) = unusual(device("yakopcic"), {"a1": 400e-6})  # one set says nothing of how far devices lie apart
+    assert "times below the only published value" in alone
+    assert "check the unit if this one should be like it" in alone
 
 
 @pytest.mark.parametrize("n", [60, 200])

@@ -249,6 +249,13 @@ def test_a_stated_compliance_is_the_limit(tmp_path, monkeypatch):
     assert "lies further from the law" in said
 
 
+def test_a_current_far_beyond_its_own_limit_is_in_another_unit(tmp_path, monkeypatch):
+    text = limited_file()[0].replace("Primary.Compliance, 0.002", "Primary.Compliance, 0.000002")
+    found = taken(tmp_path, text, ("access_transistor",), monkeypatch)
+    assert found.result is None
+    assert "1000 times the limit of 2 µA that the file states: check the unit" in found.why
+
+
 # --- recipes of what was cut out ---------------------------------------------------------------------------------
 
 PULSES = np.arange(40.0)
