@@ -227,12 +227,15 @@ def _turned(candidate: Candidate) -> str:
 
 
 def _data(part: Part, curve: Curve, turned: Sequence[str]) -> DataSpec:
-    """How a recipe reads the recording: its columns by their titles, where that gives the same rows."""
+    """How a recipe reads the recording: its columns by their titles, where that gives the same rows.
+
+    Rows without a number are left out, as they were here.
+    """
     conditions = {name: f"{value!r} {CONDITIONS[name]}" for name, value in curve.conditions.items()}
     titles = {**{name: name for name in turned}, **part.columns}
     columns = {n: ColumnSpec(name=title, sign=-1 if n in turned else None) for n, title in titles.items()}
     return DataSpec.model_validate(
-        {"kind": curve.kind, "columns": columns, "conditions": conditions, **part.data}
+        {"kind": curve.kind, "columns": columns, "conditions": conditions, "mask": ["nan"], **part.data}
         | ({"where": part.where} if part.where else {})
     )
 
