@@ -188,7 +188,7 @@ def _beyond(part: Part, curve: Curve) -> str:
         return ""
     return (
         f"the current reaches {units.show(largest, 'A')}, {largest / part.compliance:.0f} times the limit of "
-        f"{units.show(part.compliance, 'A')} that the file states: check the unit of {curve.measured_name}"
+        f"{units.show(part.compliance, 'A')} that the file states: check the unit of its column"
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from cosim.cli.app import main
 from cosim.cli.fit_results import print_taken
 from cosim.data.readers import read_curve
+from cosim.data.readers.table import read_lines
 from cosim.data.recognise import recognise
 from cosim.data.recording import Curve
 from cosim.data.spec import DataSpec
@@ -420,3 +421,26 @@ def test_a_header_behind_a_comment_mark_gives_columns_and_units(mark, tmp_path):
     (part,) = recognise(path)
     assert part.shape == "retention"
     assert part.curve.measured[0] == pytest.approx(10e-9, rel=1e-6)
+
+
+# --- a limit in a preamble --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preamble", "limit"),
+    [
+        ("Source Function,Voltage\nSource Limit,1.0E-02\n", 0.01),
+        ("Compliance:,10 mA\n", 0.01),
+        ("Current Compliance (A),x\n", None),
+        ("Source Function,Current\nSource Limit,2\n", None),  # volts
+        ("Compliance,20 V\n", None),
+        ("Compliance,1e-3\nI limit,1e-2\n", None),  # which one?
+    ],
+)
+def test_a_preamble_states_the_limit_of_its_current(preamble, limit, tmp_path):
+    file = tmp_path / "a.csv"
+    volts = np.linspace(0.0, 1.0, 21)
+    file.write_text("Some SMU\n" + preamble + "Voltage (V),Current (A)\n" + rows(volts, 0.3 * volts))
+    assert dict(read_lines(file).limits) == ({} if limit is None else {"": limit})
+    if limit is not None:
+        assert "30 times the limit of 10 mA that the file states" in auto.fit_part(recognise(file)[0]).why

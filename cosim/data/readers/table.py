@@ -20,9 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cosim import units
 from cosim.data.readers import cells as text
 from cosim.data.readers.tables import Layout, TextRow, TextTable, in_title, positions, unit_named
 from cosim.errors import DataError, UnknownName, Where
+
+# What an instrument's preamble calls its limit on the current, and how many lines it may take.
+_LIMIT = re.compile(r"source limit( level)?|(current )?(compliance|limit)|i[ _-]?(compliance|limit)|compliance \(a\)")
+_HEAD = 60
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,20 @@ def read_lines(path: str | Path) -> TextFile:
         ]
     except csv.Error as error:
         raise DataError(f"cannot be split into cells: {error}", where=Where(file), remedy="check its quotes") from None
-    return TextFile(file, delimiter, rows, remarks)
+    return TextFile(file, delimiter, rows, remarks, limits=_limits([*remarks, *rows[:_HEAD]]))
+
+
+def _limits(head: Sequence[TextRow]) -> dict[str, float]:
+    """The limit (A) of every current that a line above the data states, for a voltage that was forced; else empty."""
+    said = {row.cell(0).strip().rstrip(":").casefold(): row.cell(1).strip() for row in head if len(row.cells) == 2}
+    if "current" in said.get("source function", "").casefold():
+        return {}
+    found = [cell for title, cell in said.items() if _LIMIT.fullmatch(title)]
+    if len(found) != 1:
+        return {}
+    if (plain := text.number(found[0], ".")) is not None:
+        return {"": plain}
+    return {"": units.parse(found[0], "A")} if units.unit_in(found[0]).endswith("A") else {}
 
 
 def tables_of(file: TextFile, layout: Layout, *, format: str = "") -> tuple[TextTable, ...]:
