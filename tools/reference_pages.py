@@ -146,7 +146,7 @@ def _kinds(schemas: Iterable[Schema], *, without: Iterable[str] = ()) -> str:
 def benches() -> str:
     """The generated part of ``docs/benches.md``."""
     from cosim.bench import file as bench
-    from cosim.bench import maps, neurons, stimulus_kinds
+    from cosim.bench import filters, maps, neurons, stimulus_kinds
     from cosim.bench.measures.kinds import DerivedMeasure, Kind
     from cosim.bench.measures.registry import KINDS as MEASURES
     from cosim.bench.variation import Corner, MonteCarlo, Trust
@@ -183,6 +183,7 @@ def benches() -> str:
             _chapter("`inputs.NAME`", maps.MapInput, level=3),
             _chapter("`states.NAME`", maps.MapState, level=3),
             _chapter("`[neurons.NAME]`", neurons.NeuronFile),
+            _chapter("`[filters.NAME]`", filters.FilterFile),
             _chapter("`[corners.NAME]`", Corner),
             _chapter("`[monte_carlo]`", MonteCarlo),
             _chapter("A distribution", spread, level=3),

@@ -206,7 +206,13 @@ def source(used: list[AnyLaw]) -> str:
         else:
             inner += law.parts if isinstance(law, Laws) else [law]
     wanted = list(dict.fromkeys(law.kind for law in inner))
-    limits = {"MOST_SPLINE_FIELDS": bases, "MOST_DEGREE": ridges, "MOST_CELLS": ridges, "SEVERAL": learned}
+    limits = {
+        "MOST_SPLINE_FIELDS": bases,
+        "MOST_DEGREE": ridges,
+        "MOST_CELLS": ridges,
+        "SEVERAL": learned,
+        "SLACK": ridges,
+    }
     parts = [IMPORTS, *(f"{name} = {getattr(module, name)!r}" for name, module in limits.items())]
     parts += map(_text, dict.fromkeys(thing for kind in wanted for thing in TAKEN[kind]))
     listed = ", ".join(f'"{kind}": {kinds.KINDS[kind].__name__}' for kind in wanted)

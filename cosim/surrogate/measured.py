@@ -24,19 +24,27 @@ from cosim.surrogate.base import Domain
 # A domain that reaches further by no more than this part of the measured range does not exceed it (our choice).
 SLACK = 0.01
 NUDGE = 0.01  # of a parameter, by which it is seen whether it moves a threshold
+PART = 0.5  # a parameter sets a threshold that follows it by at least so much; a series resistance moves it a little
 _UNITS = {"amplitude": "V", "width": "s"}
 
 
 def undecided_thresholds(chosen: ParameterSet, event_map: EventMap, *, shape: PulseShape | None) -> dict[str, str]:
     """The parameters of ``chosen`` that set thresholds of the map's inputs and are not from its data, in words."""
     own = chosen.for_device(event_map.device.name)
-    thresholds = {name: entry.still for name, entry in event_map.inputs.items() if entry.still[0] < entry.still[1]}
-    if not thresholds:
+    if not any(entry.still[0] < entry.still[1] for entry in event_map.inputs.values()):
         return {}
+    # of ``chosen`` itself: the map may be of other values
+    there = find_device(own.device).maps(own.resolved(), shape=shape)[event_map.name].inputs
+    thresholds = {name: entry.still for name, entry in there.items() if entry.still[0] < entry.still[1]}
     found = {}
     for name, (value, unit, source) in own.not_from_data().items():
         maps = find_device(own.device).maps(own.resolved(**{name: value * (1.0 + NUDGE)}), shape=shape)
-        if any(maps[event_map.name].inputs[key].still != still for key, still in thresholds.items()):
+        moved = maps[event_map.name].inputs
+        if any(
+            abs(new - old) > PART * NUDGE * abs(old)
+            for key, still in thresholds.items()
+            for new, old in zip(moved[key].still, still, strict=True)
+        ):
             found[name] = f"{units.show(value, '' if unit == '1' else unit)} ({source})"
     return found
 

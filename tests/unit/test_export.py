@@ -278,7 +278,8 @@ def test_bad_input(
 def test_registry() -> None:
     for name in TARGETS:
         assert target_named(name).name == name
-        assert target_named(name).tolerance[0] < 0.01
+        # these two have another law than ours: its nearest is fitted
+        assert target_named(name).tolerance[0] < (0.1 if name in ("nir", "neurosim") else 0.01)
 
 
 def test_choices_are_counted_by_their_sides() -> None:
