@@ -300,7 +300,7 @@ ORACLES: Table = {
     "stc_spike_pair": pair,
     "stc_depression_offset": offset,
     "stc_dpi": integrator,
-    "stc_dpi_filter": lambda: {"deviation": Oracle(None, 0.03, 0.03), "peak": around(PAIR.peak, 0.03)},
+    "stc_dpi_filter": lambda: {"deviation": Oracle(None, 0.03), "peak": around(PAIR.peak, 0.03)},
     "stc_model": model,
     "stc_consolidation": consolidation,
     "stc_late": late,
