@@ -17,7 +17,7 @@ import numpy as np
 
 from cosim.devices.base import Array
 
-# A width below this is none.
+# A width below this counts as zero.
 NARROW = 1e-9
 # A process that has filtered so many trains has spent on them what compiling costs, and compiles it.
 MANY = 500

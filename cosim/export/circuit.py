@@ -64,7 +64,7 @@ class Block:
 
     @property
     def of_circuit(self) -> bool:
-        """Whether there is no device whose own law could lie beside it."""
+        """Whether it is of a circuit, without a device whose law could be written beside it."""
         return isinstance(self.surrogate.parameters, CircuitSet)
 
     def header(self, comment: str) -> list[str]:

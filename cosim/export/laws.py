@@ -42,7 +42,7 @@ Writing = Callable[[str, AnyLaw, Mapping[str, Operand]], Mapping[str, Operand]]
 
 
 def graphs(name: str, law: AnyLaw, values: Mapping[str, Operand]) -> dict[str, Operand]:
-    """Each target of a law at the fields' traced ``values``. Raises `EmitError` for a law that is no such expression.
+    """Each target of a law at the fields' traced ``values``. Raises `EmitError` for a law without an expression.
 
     ``name`` is of the surrogate's field that holds the law.
     """

@@ -126,7 +126,7 @@ def fitted(before: Array, after: Array, *, low: float, high: float, sign: int) -
 
 
 def conductances(surrogate: Surrogate, program: str = "NeuroSim") -> tuple[Array, Array]:
-    """States over the certified range, and their conductances (S). Raises `InputError` where these are no scale.
+    """States over the certified range, and their conductances (S). Raises `InputError` where these do not make a scale.
 
     ``program`` is the one whose device is one conductance.
     """

@@ -412,7 +412,7 @@ def in_title(title: str) -> tuple[str, str]:
 
 
 def misspelt(title: str) -> str:
-    """What stands in a title's brackets for a unit and is none that is known: "XA" of "I (XA)"; ""."""
+    """The text in a title's brackets that is not a known unit, such as "XA" of "I (XA)"; else ""."""
     bracketed = _BRACKETED.fullmatch(title)
     return bracketed[3] if bracketed and not unit_named(bracketed[3]) and units.near(bracketed[3]) else ""
 
