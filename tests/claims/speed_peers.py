@@ -66,7 +66,7 @@ def brian2_cython(images: int, folder: str) -> float:
 
 def nest(images: int, folder: str) -> float:
     """Seconds of this process."""
-    n = import_module("nest")
+    n: Any = import_module("nest")
     n.set_verbosity("M_ERROR")
     n.ResetKernel()
     n.resolution, n.local_num_threads = 1.0, 1
