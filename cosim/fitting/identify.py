@@ -397,7 +397,7 @@ def _judge_one(
     # An end that physics closes is no limit by the curve, unless the interval is short.
     found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
     cut = [math.isinf(end) or end == bound for end, bound in found]
-    if profiled is not None and (any(open_ends) or (any(cut) and relative > WEAK)):
+    if profiled is not None and (any(open_ends) or (any(cut) and relative > GOOD)):
         if all(cut):
             limit = "within its bounds the curve does not limit it at all"
         elif cut[1]:
