@@ -329,6 +329,10 @@ def certify(
     short = [pair for pair in zip(sets, parts, strict=True) if pair[1].sizes[EVENT] <= SHORT]
     own_error, tightened = simulator_error(reference, event_map, short or [(sets[0], parts[0])], scales)
     extracted, carried = extraction_error(plain, data, scales)
+    if reference.independent and plain.parameters.values and not extracted:
+        carried = (
+            f"{plain.parameters.name} states no standard errors; another device answers, so that the errors hold theirs"
+        )
     rested: Mapping[str, Array] = {}
     if plain.rest_map is not None:
         resting = RandomTrains(plain.rest_map, np.random.default_rng([seed, 3]), count=RESTS, longest=SHORT, ranges={})

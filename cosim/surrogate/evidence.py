@@ -160,6 +160,8 @@ def extraction_error(surrogate: Surrogate, data: xr.Dataset, scales: Scales) -> 
     """
     chosen = surrogate.parameters
     nominal = chosen.resolved()
+    if not chosen.values:
+        return MappingProxyType({}), "none: the circuit itself answers, and the law was learned from it"
     errors = {name: q.stderr for name, q in chosen.values.items() if q.stderr is not None and q.stderr > 0.0}
     if not errors:
         return MappingProxyType({}), f"{chosen.name} states no standard errors: the error of its extraction is missing"

@@ -19,6 +19,7 @@ from cosim.parameters import ParameterSet
 from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import Band
+from cosim.surrogate.evidence import Scales, extraction_error
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
@@ -50,6 +51,12 @@ def test_a_learned_circuit_stays_within_its_states_and_is_not_asked_beyond_its_i
         one.advance(Values({"w": 1.15}), Values({"v": 0.5}))
     with pytest.warns(match="v"):
         one.with_(policy="warn").advance(state, Values({"v": 2.0}))
+
+
+def test_a_law_that_was_learned_from_its_circuit_lacks_no_extraction() -> None:
+    found, said = extraction_error(learned_circuit(), xr.Dataset(), Scales({}, {}))
+    assert not found
+    assert "missing" not in said
 
 
 class Equation:
