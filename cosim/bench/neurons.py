@@ -29,10 +29,14 @@ class NeuronFile(Table):
         level: of the output.
         reset: the vector that holds the membrane at its reset while it is above ``reset_level``.
         reset_level: of ``reset``.
+        stage: the vector between membrane and output that remembers an input, and falls to a spike, e.g. the node
+            behind the first inverter.
         facilitation: a share (0..1) that each input raises and that falls between them, e.g. a synapse's; default:
             none.
         supplies: pairs of a voltage and the current of the source that gives it, whose energy counts.
         drive: the same of the input's driver; only what it gives counts.
+        options: of the simulator for the trains, over the bench's: where an input ends next to the threshold, its
+            spike is as late as the tolerances make it.
         intervals: the shortest interval between inputs, and the longest mean interval of a train.
     """
 
@@ -43,9 +47,11 @@ class NeuronFile(Table):
     level: Volt
     reset: str
     reset_level: Volt
+    stage: str
     facilitation: str = ""
     supplies: tuple[tuple[str, str], ...] = pydantic.Field(min_length=1)
     drive: tuple[str, str] | None = None
+    options: dict[str, float | str] = pydantic.Field(default_factory=dict)
     intervals: tuple[Second, Second]
 
     @pydantic.field_validator("intervals")
@@ -61,7 +67,7 @@ class NeuronFile(Table):
     @property
     def vectors(self) -> list[str]:
         """Every vector that it needs, once."""
-        found = [self.membrane, self.output, self.reset, *(name for pair in self.supplies for name in pair)]
+        found = [self.membrane, self.stage, self.output, self.reset, *(name for pair in self.supplies for name in pair)]
         found += [*(self.drive or ()), *([self.facilitation] if self.facilitation else [])]
         return list(dict.fromkeys(found))
 
