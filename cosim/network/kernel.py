@@ -18,7 +18,8 @@ import numpy as np
 
 from cosim.devices.base import Operand
 from cosim.emit.expr import Node
-from cosim.emit.numba import _TEXT, assignments
+from cosim.emit.numba import TEXT as SCALAR
+from cosim.emit.numba import assignments
 from cosim.network import kernel_cells
 from cosim.network.graph import DRIVE, SIGNAL, Parameters, Population, Projection
 from cosim.network.loop import RULES
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cosim.network.simulation import Job, Simulation
 
 # As in numpy, so that a library's exponential is the only difference.
-TEXT = {**_TEXT, "exp2": "np.exp2({0})"}
+TEXT = {**SCALAR, "exp2": "np.exp2({0})", "floor": "np.floor({0})", "at": "{0}[np.intp({1})]"}
 
 
 class Text:
