@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from types import SimpleNamespace as Named
 from typing import Any, Literal
@@ -27,7 +28,8 @@ READING = "conductance"
 MINUS = "_minus"
 DURATION = "duration"
 Every = tuple[Any, Any]  # an index of rows and columns
-ALL: Every = (slice(None), slice(None))
+EACH = slice(None)
+ALL: Every = (EACH, EACH)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,12 @@ class Ideal:
 
     def event(self, x: Named, u: Named) -> dict[str, Operand]:
         """The states after a change, of arrays or recording operands."""
-        return {"w": np.minimum(np.maximum(x.w + u.change, self.low), self.high)}
+        return {"w": np.minimum(np.maximum(x.w + u.change, self._ends[0]), self._ends[1])}
+
+    @cached_property
+    def _ends(self) -> tuple[Array, Array]:
+        """The ends as numpy takes them fastest."""
+        return np.array(self.low), np.array(self.high)
 
 
 class Crossbar:
@@ -269,8 +276,11 @@ class Crossbar:
         if self.mask is not None:
             when = self.mask[index] if when is None else np.logical_and(when, self.mask[index])
         if isinstance(self.kind, Ideal) and not self.pair and when is None and self.grid is None:
-            self.w[index] = self.kind.event(Named(w=self.w[index]), Named(**inputs))["w"]
-            if self.weight is not self.w:
+            w, (rows, columns) = self._first, index
+            by_row = columns is EACH and w.flags.c_contiguous  # which numpy has faster ways for
+            now_w = w.take(rows, axis=0) if by_row and rows is not EACH else w[index]
+            w[rows if by_row else index] = self.kind.event(Named(w=now_w), Named(**inputs))["w"]
+            if self.weight is not w:
                 self.weight[index] = self._read(index)
             return
         if self.watch is not None:
@@ -347,7 +357,7 @@ class Crossbar:
         """Note a value outside the surrogate's domain, which is spoken of once, by `require_domain`."""
         for name, values in (*x.items(), *u.items()):
             low, high = self.limits[name]
-            least, most = np.min(values), np.max(values)
+            least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
             if not (least >= low and most <= high):
                 self.flags[name] = float(most if not most <= high else least)
 

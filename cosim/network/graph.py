@@ -282,8 +282,7 @@ class Graph:
                     remedy="give it a delay of at least one time step" + ("" if p.source == p.target else ", or name "
                     "the source first"),
                 )  # fmt: skip
-            if p.rule is not None:
-                self._require_rule(p, p.rule)
+        self.asked  # noqa: B018 (refuses a rule that does not fit)
         if self.world is not None:
             self.world.require(self)
 
@@ -303,9 +302,17 @@ class Graph:
             for one in self.populations
         }
 
-    def _require_rule(self, p: Projection, rule: Rule) -> None:
+    @cached_property
+    def asked(self) -> Mapping[str, Mapping[str, list[tuple[str, str]]]]:
+        """What each hook of the rules looks at, by projection and hook: side ("pre", "post", "own", "cell", or "" for
+        the weight, the time and the random number) and name.
+        """
+        return {p.name: self._require_rule(p, p.rule) for p in self.projections if p.rule is not None}
+
+    def _require_rule(self, p: Projection, rule: Rule) -> dict[str, list[tuple[str, str]]]:
         """Calls each hook on one synapse, and holds what it asks for and gives against what there is."""
         bar, one = p.crossbar(), np.zeros(1)
+        asked: dict[str, list[tuple[str, str]]] = {hook: [] for hook in HOOKS if rule.has(hook)}
         sides = {
             "pre": {**self[p.source].model.states, **rule.pre, "spike": 0.0},
             "post": {**self[p.target].model.states, **rule.post, **dict.fromkeys((*rule.sums, "spike", SIGNAL), 0.0)},
@@ -321,6 +328,8 @@ class Graph:
                     f"the rule {type(rule).__name__} of {p.name} asks for {dot}{name}, and there is "
                     + (", ".join(f"{dot}{known}" for known in sides[side]) or "nothing of the kind")
                 )
+            if (side, name) not in asked[hook]:
+                asked[hook].append((side, name))
             return one + sides[side][name]
 
         def side(of: str) -> Side:
@@ -331,9 +340,7 @@ class Graph:
             Named(**rule.parameters(self.dt)),
         )  # fmt: skip
         inputs = {*bar.drives, *(f"{name}{MINUS}" for name in bar.drives if p.pair)}
-        for hook in HOOKS:
-            if not rule.has(hook):
-                continue
+        for hook in asked:
             given = getattr(rule, hook)(local)
             known = {"each_pre": set(rule.pre), "each_post": set(rule.post)}.get(
                 hook, inputs | {*rule.states, WHEN} | ({*rule.sums} if hook in ("on_step", "on_gap") else set())
@@ -352,3 +359,4 @@ class Graph:
                     f"{bar.name} of {p.name} needs {missing} as well",
                     remedy="hold it at a value (held=...), or let the rule give it",
                 )
+        return asked

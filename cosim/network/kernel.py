@@ -95,7 +95,6 @@ class _Source:
                     add(f"l{r}_{name} = L{r}[0, {place}]", f"e{r}_{name} = L{r}[1, {place}]")
                 add("s{0}, o{0} = np.zeros({1}), np.zeros({2})".format(r, *self._sizes(p)))
         volatile = kernel_cells.volatile(self.simulation)
-        kernel_world.prepare(self.text, graph)
         add("began = clock[0]", *(f"kept_{name} = {name}.copy()" for name in volatile))
         with under("for k in range(items):"):
             add("item = key_of(key, first + k)")
@@ -496,7 +495,6 @@ def present(simulation: Simulation, job: Job) -> None:
     arguments = made.arguments(job)
     simulation.kernels[which](*arguments.values())
     simulation.clock = int(arguments["clock"][0])
-    if simulation.graph.world is not None:
-        simulation.streak, job.done[0] = (int(x) for x in arguments["streak"])
+    kernel_world.finish(simulation, job, arguments)
     for r, p in enumerate(simulation.graph.projections):
         kernel_cells.finish(simulation.cells[p.name], r, arguments)

@@ -13,7 +13,7 @@ from cosim.network.world import STARTS
 
 if TYPE_CHECKING:
     from cosim.network.kernel import Text
-    from cosim.network.simulation import Job
+    from cosim.network.simulation import Job, Simulation
 
 
 def acts(graph: Graph, one: Population) -> bool:
@@ -26,16 +26,11 @@ def sees(graph: Graph, one: Population) -> bool:
     return graph.world is not None and graph.world.places == one.name
 
 
-def prepare(text: Text, graph: Graph) -> None:
-    """Before the first episode."""
-    if graph.world is not None:
-        text.add(f"drawn = np.empty({FIELDS})")
-
-
 def begin(text: Text, graph: Graph) -> None:
     """Before the first step of an episode."""
     if graph.world is not None:
         text.add(
+            f"drawn = np.empty({FIELDS})",
             f"draw_uniform(key_of(item, {STARTS}), 0, 1, drawn)",
             "place = world_starts[np.int64(drawn[0] * world_starts.shape[0])]",
             "total, end, t = 0.0, 0, 0",
@@ -82,3 +77,9 @@ def arguments(graph: Graph, job: Job | None, streak: int) -> dict[str, Any]:
     found |= {"enough": world.enough, "streak": np.array([streak, 0])}  # and how many episodes there were
     names = ("rewards", "steps", "ends")
     return found | {f"noted_{name}": None if job is None else getattr(job.episodes, name) for name in names}
+
+
+def finish(simulation: Simulation, job: Job, arguments: Mapping[str, Any]) -> None:
+    """Take over what a run noted of its episodes."""
+    if simulation.graph.world is not None:
+        simulation.streak, job.done[0] = (int(x) for x in arguments["streak"])
