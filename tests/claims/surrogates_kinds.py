@@ -27,7 +27,8 @@ from cosim.surrogate.certify import certify
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn, sample
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, random_spikes, train_neuron
+from cosim.surrogate.neuron_bench import NeuronBench, TrainedNeuron, train_neuron
+from cosim.surrogate.neuron_trains import random_spikes
 
 INSTANCES = 20_000
 EVENTS = 100  # by which ngspice's time is measured
