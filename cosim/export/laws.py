@@ -27,6 +27,7 @@ from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw
+from cosim.surrogate.subjects import PARAMETER_SET
 
 MOST = 2000  # products in a law's graph (our choice)
 NAMED: Mapping[str, str] = MappingProxyType(
@@ -167,7 +168,11 @@ def told(surrogate: Surrogate) -> str:
     """Map, device and set in words, for the head of a file."""
     if isinstance(surrogate.parameters, CircuitSet):
         return f"map {surrogate.name} of the circuit {surrogate.parameters.name}"
-    return f"map {surrogate.name} of {surrogate.device} with the set {surrogate.parameters.name}"
+    given = surrogate.parameters.provenance.get(PARAMETER_SET)
+    of = f"with the set {given or surrogate.parameters.name}" + (
+        f" in the bench {surrogate.parameters.name}" if given else ""
+    )
+    return f"map {surrogate.name} of {surrogate.device} {of}"
 
 
 def written(surrogate: Surrogate, write: Writing) -> Surrogate:

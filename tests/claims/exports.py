@@ -2,7 +2,7 @@
 
 The environments lie in cosim's cache, ``targets/<name>``, and are made by pip from `Target.packages` where they are not
 there. SPICE and Verilog-A run in the machine's ngspice; of CrossSim and NeuroSim, which have no package,
-``COSIM_CROSSSIM`` and ``COSIM_NEUROSIM`` are the folders with their source.
+``COSIM_CROSSSIM``, ``COSIM_CROSSSIM2`` and ``COSIM_NEUROSIM`` are the folders with their source.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ from cosim.surrogate.model import Surrogate
 
 # Learned circuits are not tried in targets that see no more of them than of a cell.
 LEARNED = tuple(f"clipped charge by {kind}" for kind in ("polynomial", "spline", "trees", "network"))
-CELLS_ALONE = ("aihwkit", "crosssim", "neurosim", "nest", "nir")
+CELLS_ALONE = ("aihwkit", "crosssim", "crosssim2", "neurosim", "nest", "nir")
 # What cannot go where, by target and subject, and how the refusal begins; everything else is imported.
 _VTEAM, _SLOW, _FAST = "vteam_2015 vteam pulse", "slow ecram spike", "fast ecram spike"
 _TIO2, _HFO2, _REST = "tio2 threshold_memristor pulse", "hfo2 cell_1t1r pulse", "tio2 with a learned remainder"
 _LIF, _DPI, _TREES = "lif neuron", "dpi filter", "clipped charge by trees"
+_ONE_CONDUCTANCE = ("crosssim", "crosssim2", "neurosim")
 _WRITTEN = ("spice", "verilog-a", "brian2", "torch")
 REFUSED: Mapping[tuple[str, str], str] = {
     ("spice", _VTEAM): "the map pulse of vteam is integrated, and has no block",
@@ -57,11 +58,11 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{("aihwkit", name): "the map spike of ecram has 3 states and 1 inputs" for name in (_SLOW, _FAST)},
     **{
         (name, spike): "the map spike of ecram has 3 states, and a device of "
-        for name in ("crosssim", "neurosim")
+        for name in _ONE_CONDUCTANCE
         for spike in (_SLOW, _FAST)
     },
     ("neurosim", _HFO2): "a pulse ",  # up or down does not follow NeuroSim's law
-    **{(name, _VTEAM): "the conductance of vteam does not rise with x" for name in ("crosssim", "neurosim")},
+    **{(name, _VTEAM): "the conductance of vteam does not rise with x" for name in _ONE_CONDUCTANCE},
     **{("nir", name): "the map pulse of " for name in (_TIO2, _HFO2, _VTEAM, _REST)},
     **{("nir", name): "the map spike of ecram is not a filter" for name in (_SLOW, _FAST)},
     **{("nest", name): "the map pulse of " for name in (_TIO2, _HFO2, _VTEAM, _REST)},
