@@ -223,7 +223,12 @@ def source(used: list[AnyLaw]) -> str:
     listed = ", ".join(f'"{kind}": {kinds.KINDS[kind].__name__}' for kind in wanted)
     parts += [f"KINDS = {{{listed}}}", _text(bases.scaled), _text(Law), _text(Laws)]
     for kind, module, constants, needs in (
-        (NeuronLaw, neuron, ("STATES", "OUTPUTS", "NUMBERS", "LAWS", "TABLES", "SOON"), (planar.Flow, neuron.Table)),
+        (
+            NeuronLaw,
+            neuron,
+            ("STATES", "OUTPUTS", "NUMBERS", "LAWS", "TABLES", "SOON", "THERMAL"),
+            (planar.Flow, neuron.Table),
+        ),
         (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN"), ()),
     ):
         if any(isinstance(law, kind) for law in used):

@@ -6,7 +6,8 @@ An event is one input spike and the time to the next. The law follows the circui
     between       (v, n) follow a flow in the plane (`cosim.surrogate.planar`); the leak's clock runs faster or slower
                   after inputs and resets, as the bias voltages come back;  u → u e^(−Δ/τ)
     firing        a spike when the flow arrives at the circuit's threshold, as if v were s(v, n, phase) higher
-    after it      the membrane stays until it is reset; inputs of that time count as far as the reset leaves them
+    after it      the membrane stays until it is reset; inputs of that time put the reset off, and count as far as its
+                  transistor, which closes, leaves them
 
 States are the membrane v (V), the share u, the stage n (V; the voltage between membrane and output that remembers an
 input, if the bench names one) and ``phase`` (s): the time since the last reset's end, below zero before it. Outputs are
@@ -30,12 +31,13 @@ from cosim.surrogate.planar import Flow
 
 AFTER = 5e-9  # s after an input's edge at which its kick is complete, unless the train says otherwise
 SOON = 1e-8  # s, what counts as soon after a reset
+THERMAL = 0.02585  # V, k T / q at 27 °C
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
            "rest_power", "spike_energy", "most idle", "most spent")  # fmt: skip
-LAWS = ("kick", "survives", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "leak", "left",
-        "dead", "longer", "idle", "spent")  # fmt: skip
+LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "leak", "left", "dead",
+        "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -102,10 +104,12 @@ class NeuronLaw:
     Args:
         flow: of membrane and stage.
         laws: by the names of `LAWS`, None for what does not occur. Of the membrane v and the share u before an input:
-            ``kick`` q (V), and ``lift``, the same during a spike. Of a kick and its phase: ``survives``, the share that
-            a reset leaves, and ``longer``, by how much an input puts the reset off (s). Of the kicked v, n and the v
-            before: ``jump`` j (V). Of the kicked v, n and the interval: ``ahead`` and ``behind`` s (V), for the time of
-            a spike and for the stage without one, long after a reset ("at rest") and what there is more soon after one.
+            ``kick`` q (V), and ``lift``, the same during a spike. Of the kicked membrane and its phase: ``drains``, the
+            logarithm of how far (in thermal voltages) the transistor of a reset discharges the membrane yet, and, of v,
+            the kick and its phase, ``longer``, by how much (s) an input puts a reset off: before it, in it, or when its
+            transistor closes. Of the kicked v, n and the v before: ``jump`` j (V). Of the kicked v, n and the interval:
+            ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage without one, long after a reset
+            ("at rest") and what there is more soon after one.
             ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). ``dead``:
             the time from a spike to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J)
             of an event without and with a spike, over what it takes at rest and for the spike.
@@ -133,8 +137,7 @@ class NeuronLaw:
         of, tables = self.numbers, self.tables
         given, phase = phase, np.minimum(phase, of["memory"])
         phase = phase - self.longer(v, u, phase)
-        free = phase >= 0.0
-        up = phase < -of["reset"]
+        free, up = phase >= 0.0, phase < -of["reset"]
         kicked = self.kicked_membrane(v, u, phase)
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         ahead, behind = (self.ahead(name, kicked, jumped, phase, interval) for name in ("ahead", "behind"))
@@ -200,22 +203,41 @@ class NeuronLaw:
     def kicked_membrane(self, v: Array, u: Array, phase: Array) -> Array:
         """(k,) V at the end of an input's kick."""
         here = {"v": v, "u": u}
-        kick = self.law("kick", here)
         up = phase < -self.numbers["reset"]
-        return np.maximum(v + np.where(up, self.law("lift", here, up), kick * self.survives(kick, phase)), 0.0)
+        kicked = np.where(up, v + self.law("lift", here, up), self.drained(v, self.law("kick", here), phase))
+        return np.maximum(kicked, 0.0)
 
-    def survives(self, kick: Array, phase: Array) -> Array:
-        """(k,) the share of a kick (V) that a reset leaves (0..1)."""
+    def margin(self, values: Mapping[str, Array]) -> Array:
+        """(k,) V by which an input to these states (k,) comes above the separatrix; below zero it makes no spike."""
+        v, u, n, phase = (values[name] for name in STATES)
+        kicked = self.kicked_membrane(v, u, phase)
+        jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
+        # the time to the next input does not move a spike
+        return self.flow.place(kicked + self.ahead("ahead", kicked, jumped, phase, np.ones_like(v)), jumped)[-1]
+
+    def drained(self, v: Array, kick: Array, phase: Array) -> Array:
+        """(k,) V that a reset leaves of a membrane with its kick.
+
+        The transistor that resets it conducts weakly by then: its current I(t) (1 − exp(−v / U)), with the thermal
+        voltage U, discharges the membrane in closed form.
+        """
         closed, opened = self.numbers["closed"], self.numbers["open"]
         within = (phase >= closed) & (phase < opened)
-        found = np.clip(self.law("survives", {"v": kick, "phase": phase}, within), 0.0, 1.0)
-        return np.where(within, found, 1.0 * (phase >= opened))
+        whole = np.maximum(v + kick, 0.0)
+        most = np.exp(self.law("drains", {"v": v, "whole": whole, "phase": phase}, within))
+        left = THERMAL * np.log1p(np.expm1(whole / THERMAL) * np.exp(-most))
+        return np.where(within, left, np.where(phase >= opened, whole, v))
 
     def longer(self, v: Array, u: Array, phase: Array) -> Array:
         """(k,) s by which an input before the end of a reset puts it off."""
-        before = phase < 0.0
-        about = {"v": v, "kick": self.law("kick", {"v": v, "u": u}, before), "phase": phase}
-        return self.law("longer", about, before)
+        before, after = phase < -self.numbers["reset"], phase >= self.numbers["closed"]
+        kick = self.law("kick", {"v": v, "u": u}, phase < 0.0)
+        about = {"v": v, "kick": kick, "phase": phase}
+        return (
+            self.law("longer", about, before)
+            + self.law("longer in reset", about, ~before & ~after)
+            + self.law("longer after", about, after & (phase < 0.0))
+        )
 
     def ahead(self, name: str, kicked: Array, jumped: Array, phase: Array, interval: Array) -> Array:
         """(k,) V by which the membrane is ahead of what the flow makes of it."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import cast
 
@@ -32,11 +33,13 @@ from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
 from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_trains import critical_spikes, held_out_means, random_spikes
 from cosim.surrogate.trains import TENTHS, covered_range
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
 TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
+LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
@@ -141,12 +144,6 @@ def _crossings(t: Array, v: Array, level: float) -> Array:
     return found
 
 
-def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
-    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
-    intervals = shortest + rng.exponential(mean - shortest, count)
-    return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
-
-
 @dataclass(frozen=True)
 class NeuronErrors:
     """How a law that follows itself through a train differs from the circuit.
@@ -239,7 +236,8 @@ def train_neuron(
     Args:
         neuron: where it is.
         simulator: runs the trains.
-        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's.
+        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's; the first
+            half of them are random, the others `critical_spikes` by what was learned of these.
         budget: seconds after which no further train to learn from is recorded, but for the first two.
         held_out: trains of the certificate, whose mean intervals are spread over the same range; 3 are at both ends and
             in the middle.
@@ -257,14 +255,17 @@ def train_neuron(
     rng = np.random.default_rng([seed, 10])
     begin = time.perf_counter()
     made: list[SpikeTrain] = []
+    known: NeuronLaw | None = None
     # slow and fast trains in turn: a budget that is spent early leaves both
     for number, k in enumerate(np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else ()):
         if number >= 2 and time.perf_counter() - begin >= budget:
             break
         if tell is not None:
             tell(number, trains + held_out)
-        inputs = random_spikes(rng, mean=float(means[k]), shortest=shortest, count=count)
-        made.append(neuron.record(inputs, simulator))
+        if known is None and number >= max(trains // 2, LEAST_TRAINS):
+            known = fit_neuron(made, seed=seed)
+        how = random_spikes if known is None else partial(critical_spikes, known)
+        made.append(neuron.record(how(rng, mean=float(means[k]), shortest=shortest, count=count), simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
     further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
@@ -334,13 +335,6 @@ def held_out_trains(
     if tell is not None:
         tell(trains, trains)
     return made
-
-
-def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:
-    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of one the middle."""
-    low = min(5.0 * shortest, longest)
-    found: list[float] = np.geomspace(low, longest, count).tolist() if count > 1 else [float(np.sqrt(low * longest))]
-    return found
 
 
 def intervals_tested(intervals: Array) -> Range:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,14 @@ from cosim.devices.base import Array
 from cosim.errors import FitError
 from cosim.surrogate.bases import Polynomial, scaled
 from cosim.surrogate.learned import WORTH, Law, fit
-from cosim.surrogate.neuron import NUMBERS, SOON, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron import NUMBERS, SOON, THERMAL, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.planar import Flow, flow_of
 from cosim.surrogate.samples import DEGREES, LEAST_SAMPLES
 
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
 QUIET = 4e-8  # s after a reset's end from when on it takes nothing from a kick (our choice)
-LATER = 6e-8  # s after an input at which the latest what a reset has left of its kick is read
 MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
@@ -30,7 +29,9 @@ MOST_AHEAD = 0.06  # of the membrane's range: the largest shift that a spike's t
 AHEAD, TRIED = 0.15, 601  # of the membrane's range: the largest shift that is looked for, and how many are tried
 CAP, LEAST_FRESH = 10.0, 0.02  # medians of a weight; where a reset still tells
 SHARES = 60  # points of a table
-EARLY = 1e-10  # s before an input, where nothing of it is seen
+SEEN = 0.003  # of the membrane's range: what is left of a kick that is more than rounding
+MOST_SMOOTH, MANY = 3, 40  # degree, and samples from which on a second quantity counts (our choice)
+TAKES = 0.05  # thermal voltages that a reset takes at least where it counts
 
 
 def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
@@ -63,7 +64,7 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     laws["lift"] = _law(here, events.v_kicked - events.v, spiking & whole, full, rng, kinds=("polynomial", "spline"))
     tables = {"held": held}
     made = NeuronLaw(flow, laws, tables, MappingProxyType(numbers))
-    laws["survives"], numbers["closed"], numbers["open"] = _survives(made, events, reset, rng)
+    laws["drains"], numbers["closed"], numbers["open"] = _drains(made, events, reset, rng)
     made = replace(made, numbers=MappingProxyType(numbers))
     kicked = made.kicked_membrane(events.v, events.u, events.phase)
     open_ = (events.phase >= 0.0) & whole
@@ -100,10 +101,17 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     tables["bump"] = _bump(trains, flow, reset=reset, dead=dead)
     tables["drawn"], numbers["rest_power"], numbers["spike_energy"] = _energies(trains, events, end, dead=dead)
     made = replace(made, numbers=MappingProxyType(numbers))
-    first = (events.phase < 0.0) & (by == np.arange(by.size) - 1) & (by >= 0) & usual[by]
+    alone = np.append(events.phase[1:] >= 0.0, True) & ~fires  # no further input puts the same reset off
+    first = (events.phase < 0.0) & (by == np.arange(by.size) - 1) & (by >= 0) & usual[by] & alone
     longer = np.where(first, events.dead[by] - made.dead(kicked[by], spiked[by]), 0.0)
-    about = {"v": events.v, "kick": made.law("kick", here), "phase": events.phase + longer}
-    laws["longer"] = _law(about, longer, first, dead, rng, kinds=("polynomial", "spline", "network"))
+    expected = events.phase + longer
+    about = {"v": events.v, "kick": made.law("kick", here), "phase": expected}
+    parts = {
+        "longer": expected < -reset, "longer in reset": (expected >= -reset) & (expected < numbers["closed"]),
+        "longer after": expected >= numbers["closed"],
+    }  # fmt: skip
+    for name, part in parts.items():
+        laws[name] = _trimmed(about, longer, first & part, dead, rng, kinds=("polynomial", "spline"))
     laws["idle"], laws["spent"] = None, None
     drawn = made.drawn(events.interval, events.phase, end, fires)
     rest = events.drawn - drawn
@@ -123,63 +131,6 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
         laws[name] = _law({key: about[key] for key in given}, rest, kept, scale, rng, worth=WORTH)
         numbers[f"most {name}"] = float(np.max(np.abs(rest[kept]), initial=0.0))
     return replace(made, numbers=MappingProxyType(numbers))
-
-
-@dataclass(frozen=True)
-class Events:
-    """The events of trains, one after another; columns (n,) SI.
-
-    Args:
-        v, u, n, phase: before the input. v_kicked, n_kicked: at the end of the kick. v_end, n_end: before the next
-            input. interval, drawn: of the event, s and J. latency: s of the spike in it; infinite without one.
-        dead: s from that spike to the end of its reset. hit: whether an input comes in between.
-        later: V, the membrane `LATER` after the input.
-    """
-
-    v: Array
-    u: Array
-    n: Array
-    phase: Array
-    v_kicked: Array
-    n_kicked: Array
-    v_end: Array
-    n_end: Array
-    interval: Array
-    drawn: Array
-    latency: Array
-    dead: Array
-    hit: NDArray[np.bool_]
-    later: Array
-
-    @classmethod
-    def of(cls, trains: Sequence[SpikeTrain], memory: float) -> Self:
-        """All events of ``trains``; phases up to ``memory`` (s)."""
-        columns: dict[str, list[NDArray[Any]]] = {one.name: [] for one in fields(cls)}
-        for train in trains:
-            t, end = train.inputs[:-1], train.inputs[1:]
-            before, after, last = train.at(t - EARLY), train.at(t + train.kick), train.at(end - EARLY)
-            which = np.searchsorted(train.spikes, t, side="right")
-            following = np.concatenate([train.spikes, [np.inf]])[which]
-            fires = following < end
-            ready = np.concatenate([train.ready, [np.inf]])[which]
-            last_in = np.searchsorted(train.inputs, following, side="right")
-            inside = np.concatenate([train.inputs, [np.inf]])[np.minimum(last_in, train.inputs.size)]
-            found = {
-                "v": before["v"], "u": before["u"], "n": before["n"], "phase": np.minimum(train.phase(t), memory),
-                "v_kicked": after["v"], "n_kicked": after["n"], "v_end": last["v"], "n_end": last["n"],
-                "interval": end - t, "drawn": np.diff(train.at(train.inputs)["energy"]),
-                "latency": np.where(fires, following - t, np.inf),
-                "dead": np.where(fires, ready - np.where(fires, following, 0.0), np.inf),
-                "hit": inside < ready,
-                "later": train.at(np.minimum(t + LATER, end - EARLY))["v"],
-            }  # fmt: skip
-            for name, column in found.items():
-                columns[name].append(column)
-        return cls(**{name: np.concatenate(parts) for name, parts in columns.items()})
-
-    def cut(self, kick: float) -> NDArray[np.bool_]:
-        """Whether a spike falls into an event's kick (s)."""
-        return self.latency < kick
 
 
 def _law(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_], scale: float, rng: np.random.Generator,
@@ -297,26 +248,49 @@ def _held(trains: Sequence[SpikeTrain]) -> tuple[Table, float]:
     return Table(phase, share), float(-phase[max(begin - 1, 0)])
 
 
-def _survives(
-    law: NeuronLaw, events: Events, reset: float, rng: np.random.Generator
-) -> tuple[Law | None, float, float]:
-    """The share of a kick that a reset leaves, of the kick (V) and its phase, and between which phases."""
+def _trimmed(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_], scale: float,
+             rng: np.random.Generator, *, kinds: Sequence[str] = ("polynomial",)) -> Law | None:  # fmt: skip
+    """`_law`, made anew without what it misses by `CAP` times the median."""
+    found = _law(given, target, kept, scale, rng, kinds=kinds)
+    if found is None:
+        return None
+    away = np.abs(found({name: column for name, column in given.items() if name in found.fields})["it"] - target)
+    return _law(given, target, kept & (away <= CAP * np.median(away[kept])), scale, rng, kinds=kinds)
+
+
+def _drains(law: NeuronLaw, events: Events, reset: float, rng: np.random.Generator) -> tuple[Law | None, float, float]:
+    """How far a reset discharges the membrane after an input, and between which phases it does and leaves anything."""
     near = (events.phase > -reset) & (events.phase < QUIET) & ~np.isfinite(events.latency) & (events.interval > LATER)
-    if np.count_nonzero(near) < LEAST_SAMPLES:
-        return None, 0.0, 0.0
     kick = law.law("kick", {"v": events.v, "u": events.u})
     back = law.flow.leaked(events.later, np.full(events.v.size, law.numbers["kick"] - LATER))
-    share = np.where(events.later < 1e-3 * events.v_kicked.max(), 0.0, back / np.where(kick > 0.0, kick, np.inf))
-    phase, share = events.phase[near], share[near]
-    closed = float(np.max(phase[share < 0.02], initial=-reset))
-    opened = float(np.min(phase[share > 0.98], initial=0.0))
-    within = near & (events.phase >= closed) & (events.phase <= opened)
-    if not closed < opened or np.count_nonzero(within) < LEAST_SAMPLES:
-        return None, 0.5 * (closed + opened), 0.5 * (closed + opened)
-    whole = np.zeros(events.v.size)
-    whole[near] = share
-    made = _law({"v": kick, "phase": events.phase}, whole, within, 1.0, rng)
-    return made, closed, opened
+    near &= (back > SEEN * law.flow.grid[-1]) & (events.v + kick > 0.0)
+    if np.count_nonzero(near) < LEAST_SEEN:
+        return None, 0.0, 0.0
+    most = np.zeros(events.v.size)
+    whole = np.maximum(events.v + kick, back)[near]
+    most[near] = np.log(np.expm1(whole / THERMAL) / np.expm1(back[near] / THERMAL))
+    order = np.flatnonzero(near)[np.argsort(events.phase[near])]
+    phase = events.phase[order]
+    taking = np.array([np.median(most[order[max(k - 1, 0) : k + 2]]) > TAKES for k in range(order.size)])
+    within = order[: order.size if taking.all() else int(np.argmin(taking))]
+    closed = float(phase[0])
+    if within.size < LEAST_SEEN:
+        return None, closed, closed
+    given = {"phase": events.phase[within]}
+    if within.size >= MANY:
+        given["whole"] = (events.v + kick)[within]
+    return _smooth(given, np.log(np.maximum(most[within], 0.1 * TAKES))), closed, float(given["phase"][-1])
+
+
+def _smooth(given: Mapping[str, Array], target: Array) -> Law:
+    """A polynomial of as high a degree as the samples allow, `MOST_SMOOTH` at most, that outliers hardly move."""
+    x = np.stack(list(given.values()), axis=1)
+    degree = max(d for d in range(MOST_SMOOTH + 1) if d == 0 or 4 * math.comb(x.shape[1] + d, d) <= len(x))
+    ends = np.stack([x.min(axis=0), x.max(axis=0) + 1e-30], axis=1)
+    plain = np.zeros(x.shape[1], dtype=bool)
+    basis = Polynomial.basis(scaled(x, ends, plain), degree)
+    model = Polynomial(degree, _robust(basis, target, np.ones(len(x)))[:, None])
+    return Law("polynomial", tuple(given), ends, plain, ("it",), np.zeros(1), np.ones(1), model)
 
 
 def _leak(given: Mapping[str, Array], rest: Array, shift: Array, kept: NDArray[np.bool_],

@@ -21,8 +21,9 @@ from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_tra
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched
-from cosim.surrogate.neuron_bench import check_neuron, random_spikes
+from cosim.surrogate.neuron_bench import check_neuron
 from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_trains import random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
 

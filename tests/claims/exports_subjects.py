@@ -166,7 +166,8 @@ def _neuron() -> Surrogate:
             dict.fromkeys(LAWS)
             | {
                 "kick": _law({"v": v, "u": u}, {"it": 0.2 * (1.0 + u) * (1.0 - 0.5 * v)}, "polynomial"),
-                "survives": _law({"phase": 2e-8 * v - 1e-8}, {"it": v}, "polynomial"),
+                "drains": _law({"phase": 2e-8 * v - 1e-8}, {"it": 1.0 - 2.0 * v}, "polynomial"),
+                "longer": _law({"v": v, "kick": u}, {"it": 1e-9 * (u - v)}, "polynomial"),
                 "jump": _law({"v": v, "n": u}, {"it": 0.01 * (v - u)}, "polynomial"),
                 "ahead": _law({"v": v, "n": u}, {"it": 0.01 * (v - u)}, "polynomial"),
                 "dead": _law({"v": v, "phase": phase}, {"it": 1e-9 * v + 0.01 * phase}, "polynomial"),
