@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SYSTEMS = {
     "vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)",
+    "maze": "mazes by reinforcement, with eligibility as temperature (arXiv 2411.18272)",
     "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
 }
 
@@ -37,6 +38,7 @@ class _Systems(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_maze import run_maze
     from cosim.cli.network_stc import run_stc
 
     group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
@@ -46,6 +48,7 @@ def register(app: typer.Typer) -> None:
         help="Train a network, choose its read-out on training images, test it; Ctrl-C leaves a state to go on from.",
     )  # fmt: skip
     runs.command("vdsp", short_help=SYSTEMS["vdsp"])(run)
+    runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
     app.add_typer(group)
@@ -170,13 +173,15 @@ def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
         yield cells.with_(policy=policy, reference=reference_for(cells.map, simulator))
 
 
-def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool) -> None:
-    """Run any system with a bar on the terminal, and print and draw what comes of it."""
+def carry_out(
+    system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool, items: str = "images"
+) -> None:
+    """Run any system with a bar on the terminal that counts ``items``, and print and draw what comes of it."""
     from cosim.network.run import run_network
     from cosim.report.style import save
 
     try:
-        with _shown(seeds, sum(system.batches)) as progress:
+        with _shown(seeds, sum(system.batches), items) as progress:
             result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
@@ -236,7 +241,7 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
 
 
 @contextmanager
-def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
+def _shown(seeds: tuple[int, ...], total: int, items: str) -> Iterator[Progress]:
     """A bar per seed with rate and time left, the first at once; nothing in a pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -246,7 +251,7 @@ def _shown(seeds: tuple[int, ...], total: int) -> Iterator[Progress]:
         TextColumn("seed {task.fields[seed]}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} images/s"),
+        TextColumn(f"{{task.fields[rate]}} {items}/s"),
         TimeRemainingColumn(),
         console=screen,
         disable=not screen.is_terminal,

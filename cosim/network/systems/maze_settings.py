@@ -101,20 +101,30 @@ class MazeSettings:
         return max(round(self.longest * grid.size**2), 1)
 
 
-def synapse(settings: MazeSettings) -> ParameterSet:
-    """The device: its heat leaves by its own slow pole alone, with the thermal port open."""
+def synapse(settings: MazeSettings) -> Surrogate:
+    """The devices: their heat leaves by their own slow pole alone, with the thermal port open.
+
+    Raises `InputError` for a set of another device.
+    """
     chosen = ParameterSet.load(settings.parameters)
     if chosen.device != "thermal_reram":
         raise InputError(
             f"{settings.parameters} is of the device {chosen.device}, which has no heater",
             remedy="take a set of thermal_reram, e.g. thermal_reram:stack_60nm",
         )
-    return chosen.with_values({"r_fast": 0.0, "contact": 0.0}, name=chosen.name)
+    alone = chosen.with_values({"r_fast": 0.0, "contact": 0.0}, name=chosen.name)
+    return Surrogate(alone, "published", PulseShape(settings.e_width, 0.0, 0.0))
 
 
-def volts(settings: MazeSettings, p: Values) -> float:
+def time_constant(p: Values) -> float:
+    """How long (s) a rise takes to fall to 1/e."""
+    return float(p.tau_slow) / (1.0 + float(p.contact))
+
+
+def volts(settings: MazeSettings, cells: Surrogate) -> float:
     """What one e-update needs at the heater (V) to raise a cold cell by the settings' unit."""
-    heated = float(p.r_slow) * -math.expm1(-settings.e_width / float(p.tau_slow))
+    p = cells.parameters.resolved()
+    heated = float(p.r_slow) / (1.0 + float(p.contact)) * -math.expm1(-cells.map.fixed["width"] / time_constant(p))
     return math.sqrt(settings.unit * float(p.full_scale_rise) / heated * float(p.r_heater))
 
 
@@ -123,12 +133,12 @@ def step_time(gamma: float, p: Values) -> float:
     if not 0.0 <= gamma <= 1.0:
         raise InputError(f"gamma is {gamma:g}", remedy="give a number in 0..1")
     turns = LONGEST if gamma == 0.0 else -math.log(gamma)
-    return float(p.tau_slow) * min(max(turns, SHORTEST), LONGEST)
+    return time_constant(p) * min(max(turns, SHORTEST), LONGEST)
 
 
 def graph(
     settings: MazeSettings, grid: Grid, *, gamma: float, variability: float, alpha: float | None,
-    rng: np.random.Generator, surrogate: Surrogate | None = None,
+    rng: np.random.Generator, cells: Surrogate,
 ) -> tuple[Graph, float]:  # fmt: skip
     """The network of a run, and the pause (ms) between two episodes.
 
@@ -138,16 +148,15 @@ def graph(
         variability: relative deviation of a, b, c, d from device to device (D_v), and of ΔG from cycle to cycle (C_v).
         alpha: temperature coefficient of the conductance (1/K); None: the device's own.
         rng: of first states and devices.
-        surrogate: of the map "published", in place of the settings' parameter set; with its domain and policy.
+        cells: of the map "published" (`synapse`).
     """
     if not 0.0 <= variability < math.inf:
         raise InputError(f"a variability of {variability:g} is not a relative deviation", remedy="give a number >= 0")
-    cells = surrogate or Surrogate(synapse(settings), "published", PulseShape(settings.e_width, 0.0, 0.0))
     p, n = cells.parameters.resolved(), grid.size**2
     step = step_time(gamma, p)
-    pause = max(math.ceil(COOLED * float(p.tau_slow) / step), 1) * step
+    pause = max(math.ceil(COOLED * time_constant(p) / step), 1) * step
     rule = HeatedEligibility(
-        sign=1.0, volts=volts(settings, p), pulses=settings.pulses, best=settings.rewards.best * grid.size,
+        sign=1.0, volts=volts(settings, cells), pulses=settings.pulses, best=settings.rewards.best * grid.size,
         chi=settings.chi, spread=variability,
     )  # fmt: skip
     shape = (n, len(MOVES))
