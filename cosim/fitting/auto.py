@@ -284,7 +284,7 @@ def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult) -> FitResult:
         f"the noise grows with the reading ({grown.evidence}): the rows are weighted by noise.relative = "
         f"{grown.relative:.3g} beside noise.sigma, which were estimated from the residuals"
     )
-    values = {n: float(result.values[n]) for n in recipe.start.values}
+    values: dict[str, str | float] = {n: float(result.values[n]) for n in recipe.start.values}
     body = {"noise": noise, "notes": (*recipe.notes, note), "start": StartSpec(values=values, from_data=False)}
     return extract(recipe.model_copy(update=body), curve)
 
