@@ -51,7 +51,7 @@ def _gammas(system: MazeSystem) -> tuple[list[int], list[str]]:
     order = sorted(range(len(system.gammas)), key=lambda k: system.gammas[k])
     names = {0.0: "all lost", 1.0: "no loss"}
     return order, [
-        f"{g:g}  ({names[g] if g in names else units.show(step_time(g, p), 's', digits=2)})"
+        f"{g:g}  ({names[g] if g in names else units.show(step_time(g, p), 's', digits=3)})"
         for g in (system.gammas[k] for k in order)
     ]
 
