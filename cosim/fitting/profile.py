@@ -126,6 +126,7 @@ def interval(
     return Interval(ends[0], ends[1], None if lower is minimum else lower)
 
 
+@np.errstate(all="ignore")  # a place where the model is not finite is for the search
 def _near(held: Problem, begin: Values, frame: Coordinates, *, scale: float) -> Minimum | None:
     """The minimum that a few Gauss–Newton steps reach from ``begin``, or None where only a search can tell.
 
@@ -151,12 +152,14 @@ def _near(held: Problem, begin: Values, frame: Coordinates, *, scale: float) -> 
         z[acts] -= (right[kept].T @ (part / size[kept])) / length[acts]
         if np.any((z[acts] <= low[acts]) | (z[acts] >= high[acts])):
             return None
-        p = begin.with_(**dict(zip(held.names, frame.x(z).tolist(), strict=True)))
+        # numpy's floats: a law that divides by zero gives a place that is not finite instead of an error.
+        p = begin.with_(**dict(zip(held.names, frame.x(z), strict=True)))
         residual, before = held.residual(p), height
         height = float(residual @ residual)
         if not height <= before + DROP * scale**2:
             return None
         if abs(before - height - float(part @ part)) < DROP * scale**2:
+            p = p.with_(**{other: float(p[other]) for other in held.names})
             return Minimum(p, height, 2 * count + 1, True, "Gauss–Newton")
     return None
 

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 import cosim
-from claims import folder
+from claims import coverage_rows, folder
 from claims.next_measurement import CASES
+from cosim import units
 from cosim.cli.app import main
+from cosim.devices.pulse import PulseShape
 from cosim.errors import CosimError
 from cosim.fitting.designs import designs
 from cosim.fitting.extract import extract
 from cosim.fitting.next_measurement import NextMeasurement
 from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.recipe_tables import StartSpec
 
 T = np.logspace(0.0, 4.0, 40)
 
@@ -105,3 +108,20 @@ def test_the_next_measurement_is_what_a_lab_programs(name, words, tmp_path):
             else:
                 digits = [cell.split("e")[0].replace(".", "").lstrip("-0") for cell in column]
                 assert max(map(len, digits)) <= 4
+
+
+@pytest.mark.parametrize(("sets", "whose"), [((), "the defaults of threshold_memristor"), (("hfo2",), "hfo2")])
+def test_pulses_of_unknown_amplitude_leave_the_thresholds_to_others_and_say_so(sets, whose):
+    """A set of such a fit predicts no change for a pulse between thresholds that no data decided."""
+    row = coverage_rows.row(coverage_rows.EQUAL)
+    recipe = row.recipe.model_copy(update={"start": StartSpec(sets=sets)})
+    fit = extract(recipe, row.lab(np.random.default_rng(0)))
+    said = next(sentence for sentence in fit.verdict.sentences() if "takes its thresholds from" in sentence)
+    assert f"takes its thresholds from {whose}: it predicts no change for an amplitude from " in said
+    values = fit.parameter_set().resolved()
+    cell = cosim.device("threshold_memristor")
+    low, high = -float(values.theta_p), float(values.theta_n)
+    assert f"from {units.show(low, 'V', digits=3)} to {units.show(high, 'V', digits=3)};" in said
+    for v in (0.99 * low, 0.99 * high):
+        assert float(cell.pulse(v, 0.5, values, shape=PulseShape())[0]) == 0.5
+    assert float(cell.pulse(1.2 * high, 0.5, values, shape=PulseShape())[0]) != 0.5
