@@ -33,7 +33,8 @@ from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, knots, random_spikes
+from cosim.surrogate.neuron_bench import intervals_tested, knots
+from cosim.surrogate.neuron_trains import held_out_means, random_spikes
 from cosim.surrogate.trains import TENTHS, covered_range
 
 STATE = "i"

@@ -211,10 +211,9 @@ class PulseKernel:
         A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
         """
         below, above = v < -self.lowest[0], v > self.lowest[1]
-        masks = (below, above, (v < 0.0) & ~below, (v >= 0.0) & ~above)
-        for kind, mask in zip(KINDS, masks, strict=True):
-            if kind[1] or rest:
-                yield kind, np.flatnonzero(mask)
+        masks = [below, above, *([(v < 0.0) & ~below, (v >= 0.0) & ~above] if rest else [])]
+        for kind, mask in zip(KINDS, masks, strict=False):
+            yield kind, mask.nonzero()[0]
 
     def law(
         self, v: Operand, w: Operand, p: Values, *, sign: int, moving: bool, energy: bool
