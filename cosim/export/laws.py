@@ -183,8 +183,11 @@ def written(surrogate: Surrogate, write: Writing) -> Surrogate:
 
 # What a loader has no use for: how a law is trained, traced and written to a file.
 LEFT_OUT = frozenset(
-    {"trained", "document", "arrays", "traced", "traceable", "Axis.along", "Axis.basis", "Axis.grid", "Axis.bent"}
-)
+    {
+        "trained", "document", "arrays", "traced", "scaled_traced", "located", "traceable",
+        "Axis.along", "Axis.basis", "Axis.grid", "Axis.bent",
+    }
+)  # fmt: skip
 _POLYNOMIAL: tuple[Any, ...] = (correction.orders, bases.Polynomial)
 _CUBIC: tuple[Any, ...] = (bases.cubic_weights, bases.uniform_parts)
 _RIDGE: tuple[Any, ...] = (*_POLYNOMIAL, *_CUBIC, ridges.Axis, ridges._across)

@@ -16,6 +16,7 @@ from cosim.fitting import outliers, plateau, plausible
 from cosim.fitting.check import check_fit
 from cosim.fitting.heteroscedastic import growing
 from cosim.fitting.identify import judge
+from cosim.fitting.methods import NEAREST
 from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
@@ -62,7 +63,8 @@ def extract(
         curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
         near: where a search has been already: the minimum there is taken, and no other looked for.
-        loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`).
+        loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`), beside
+            its ``fit.undetermined``.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -72,13 +74,14 @@ def extract(
     >>> fit.training_error < 1e-3
     True
     """
+    loose = tuple(dict.fromkeys((*recipe.fit.undetermined, *loose)))
     with simulators():
         measured = recipe.curve() if curve is None else curve
         return _extract(recipe, measured, profile=profile, near=near, loose=loose, progress=progress)
 
 
 def _extract(
-    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: Sequence[str],
+    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: tuple[str, ...],
     progress: Progress | None, again: int = 0,
 ) -> FitResult:  # fmt: skip
     began = time.perf_counter()
@@ -154,7 +157,7 @@ def _extract(
         noise_known=found.noise_known,
         spread=found.spread,
         growing=grown,
-        loose=tuple(loose),
+        loose=loose,
         chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
@@ -267,6 +270,12 @@ def _fit(
             raise InputError(
                 f"{_listed(twice)} is named twice among the parameters that vary", remedy="name each parameter once"
             )
+    with located(recipe.path), at("fit", "undetermined"):
+        for name in recipe.fit.undetermined:
+            if name not in known:
+                raise UnknownName("parameter", name, known)
+            if name in vary:
+                raise InputError(f"{name} varies and is listed as undetermined", remedy="leave it out of one of them")
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
@@ -307,6 +316,8 @@ def _fit(
             remedy="vary a parameter that the curve shows",
         )
     moving = problem.without(*idle)
+    if near is None and recipe.fit.method == NEAREST:
+        near = start
     if near is not None:
         begin = start.with_(**{name: near[name] for name in vary})
         problem = problem.reweighed(begin)

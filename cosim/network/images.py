@@ -140,8 +140,16 @@ class ImageTask:
     def batch(self, number: int, streams: Streams) -> tuple[NDArray[np.floating], np.random.Generator]:
         """The images of a batch, and the random numbers to learn them with."""
         epoch, place = divmod(number, len(self.batches) // self.epochs)
+        return self.images.train_x[self._shown(number, streams)], streams(Purpose.LEARN, epoch, place)
+
+    def truth(self, number: int, streams: Streams) -> NDArray[np.int64]:
+        """The classes of a batch's images, for an estimate while learning."""
+        return self.images.train_y[self._shown(number, streams)]
+
+    def _shown(self, number: int, streams: Streams) -> NDArray[np.int64]:
+        epoch, place = divmod(number, len(self.batches) // self.epochs)
         order = streams(Purpose.ORDER, epoch).permutation(len(self.images.train_y))
-        return self.images.train_x[order[place * BATCH :][:BATCH]], streams(Purpose.LEARN, epoch, place)
+        return order[place * BATCH :][:BATCH]
 
     def _picked(self, streams: Streams) -> NDArray[np.int64]:
         """Training images for the read-outs, first those for their fit; spread over the set, so that both are alike."""

@@ -34,6 +34,10 @@ SAVE_EVERY = 20.0
 # Seed, items learned so far and items in all.
 Progress = Callable[[int, int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
+# Seed, and what `System.glance` gives.
+View = Callable[[int, Any], None]
+# Seconds between two glances.
+GLANCE_EVERY = 0.5
 
 
 class Purpose(IntEnum):
@@ -117,6 +121,10 @@ class System(ABC):
     def start(self, streams: Streams) -> Network:
         """The untrained network of a seed. Raises `InputError` where it could not be evaluated in the end."""
 
+    def glance(self, network: Network) -> Any:
+        """What the network of a seed shows of itself while it learns; None: nothing."""
+        return None
+
     def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
         """What ``result.json`` holds besides the scores, as JSON values."""
         return {}
@@ -195,6 +203,7 @@ def run_network(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    view: View | None = None,
 ) -> RunResult:
     """Learn every batch and evaluate; once per seed.
 
@@ -204,6 +213,7 @@ def run_network(
         folder: for checkpoints, results and ``result.json``, written as they are made; None: nothing is written.
         resume: go on from the folder's checkpoints; without it a folder that holds some is refused.
         progress: called with seed, items learned and items in all, after each batch.
+        view: called with seed and `System.glance` of its network, about twice a second while it learns.
 
     Raises:
         InputError: a checkpoint of another system, or anything that the system refuses before it learns.
@@ -229,7 +239,7 @@ def run_network(
         system.start(Streams(seed))
     done: list[SeedResult] = []
     for seed in seeds:
-        done.append(_run_seed(system, seed, place, progress))
+        done.append(_run_seed(system, seed, place, progress, view))
         if place is not None:
             text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
             write_atomic(place / "result.json", text + "\n")
@@ -240,14 +250,16 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
     return folder / f"seed-{seed}.checkpoint.npz", folder / f"seed-{seed}.npz"
 
 
-def _run_seed(system: System, seed: int, folder: Path | None, progress: Progress | None) -> SeedResult:
+def _run_seed(
+    system: System, seed: int, folder: Path | None, progress: Progress | None, view: View | None
+) -> SeedResult:
     checkpoint, final = (None, None) if folder is None else _paths(folder, seed)
     if final is not None and final.exists():
         stored, about = _read(final, system, seed, kind="result", clock="learning_seconds")
         seconds = about.pop("learning_seconds")
         return SeedResult(seed, Values(about), Values(stored), seconds)
     network = system.start(Streams(seed))
-    seconds = _learn(system, seed, network, checkpoint, progress)
+    seconds = _learn(system, seed, network, checkpoint, progress, view)
     values, arrays = network.evaluate()
     result = SeedResult(seed, Values(values), Values(arrays), seconds)
     if final is not None and checkpoint is not None:
@@ -256,7 +268,14 @@ def _run_seed(system: System, seed: int, folder: Path | None, progress: Progress
     return result
 
 
-def _learn(system: System, seed: int, network: Network, checkpoint: Path | None, progress: Progress | None) -> float:
+def _learn(
+    system: System,
+    seed: int,
+    network: Network,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    view: View | None,
+) -> float:
     """Every batch from the checkpoint on; the seconds that all of them took."""
     batches = system.batches
     total, first, seconds = sum(batches), 0, 0.0
@@ -271,6 +290,7 @@ def _learn(system: System, seed: int, network: Network, checkpoint: Path | None,
         network.restore(stored)
         first, seconds = int(about["batch"]), about["seconds"]
     saved = begin = time.monotonic()
+    seen = -GLANCE_EVERY
 
     def save(state: Arrays, batch: int) -> None:
         if checkpoint is not None:
@@ -286,6 +306,9 @@ def _learn(system: System, seed: int, network: Network, checkpoint: Path | None,
             raise
         if progress is not None:
             progress(seed, sum(batches[: batch + 1]), total)
+        if view is not None and (batch + 1 == len(batches) or time.monotonic() - seen > GLANCE_EVERY):
+            view(seed, system.glance(network))
+            seen = time.monotonic()
         if batch + 1 == len(batches) or time.monotonic() - saved > SAVE_EVERY:
             save(network.state(), batch + 1)
             saved = time.monotonic()

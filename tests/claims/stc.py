@@ -20,12 +20,12 @@ import numpy as np
 from claims.base import Claim, Figures, Report
 from cosim.data import datasets
 from cosim.network.images import ImageSet
-from cosim.network.rate_images import DigitTask, RateImages
 from cosim.network.run import RunResult, run_network
-from cosim.network.stc_listing import MENDS
 from cosim.network.systems.stc import StcSystem
+from cosim.network.systems.stc_images import DigitTask, RateImages
+from cosim.network.systems.stc_listing import MENDS
+from cosim.network.systems.stc_loop import backend, begin, trains
 from cosim.network.systems.stc_settings import ACCELERATED, StcSettings, parameters, stc_preset, synapse
-from cosim.network.tagged_layer import backend, begin, trains
 
 SOURCE = {"early": 0.96, "late": 0.93}
 DRAWS, MEND_DRAWS, SEEDS = 20, 4, (0, 1, 2)

@@ -42,6 +42,7 @@ from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, tra
 from cosim.surrogate.neuron_trains import random_spikes
 
 INSTANCES = 20_000
+STEPS = 30
 EVENTS = 100  # by which ngspice's time is measured
 SEED = 0
 NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
@@ -102,13 +103,14 @@ def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
         surrogate = surrogate.with_(compiled=True)
     rng = np.random.default_rng(SEED)
     known = {**surrogate.map.states, **surrogate.map.inputs}
+    inside = surrogate.certificate is not None or surrogate.learned is not None
     drawn = {}
     for name, entry in known.items():
-        low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
+        low, high = surrogate.allowed(name) if inside else entry.range
         drawn[name] = low + (high - low) * rng.random(count)
     x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
     times = []
-    for _ in range(7):
+    for _ in range(STEPS):
         begin = time.process_time()
         surrogate.step(x, u)
         times.append(time.process_time() - begin)
