@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cosim.devices.base import DECADES, Values
 from cosim.fitting import profile as likelihood
@@ -222,7 +222,7 @@ def judge(
             check,
         )
     profile = profile or (problem.points < FEW and not problem.forward.expensive)
-    height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, problem.free))
+    height = float(special.ndtri(0.5 + LEVEL / 2) if noise_known else special.stdtrit(problem.free, 0.5 + LEVEL / 2))
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
