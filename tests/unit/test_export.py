@@ -239,9 +239,7 @@ def test_a_missing_package_is_named(cell: cosim.Surrogate, tmp_path: Path) -> No
     with pytest.raises(MissingFile, match="there is no export in"):
         checked(tmp_path)
     tables = export_surrogate(cell, "crosssim2", tmp_path / "tables", events=5)
-    with pytest.raises(
-        EngineMissing, match=r"give --source, the folder with cross_sim/ of CrossSim 2\.0, and pip"
-    ):
+    with pytest.raises(EngineMissing, match=r"give --source, the folder with cross_sim/ of CrossSim 2\.0, and pip"):
         checked(tables.folder)
 
 
