@@ -152,9 +152,9 @@ class NeuronLaw:
         leaked = self.flow.leaked(kicked, left)
         share = tables["held"](end)
         spiked = np.where(end < 0.0, (leaked + tables["bump"](since)) * share, self.left(kicked, end))
-        # where a reset is under way: what is left of it, and of the kick
+        # where a reset is under way: what is left of it, or of the kick
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
-        resets = self.flow.leaked(np.maximum(kicked - v, 0.0), left) + v * lasting
+        resets = np.where(phase >= of["closed"], leaked, v * lasting)
         about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval), "fresh": self.fresh(phase)}
         there = self.flow.beside(kicked + behind, jumped, spikes=np.isfinite(arrival))
         shift, stage = self.flow.after(there, jumped, left)

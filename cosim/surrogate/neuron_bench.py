@@ -24,7 +24,7 @@ from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.prepare import fingerprint
-from cosim.engines.simulator import Deck, Simulator
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
 from cosim.surrogate.certify import Tell, growth
@@ -40,6 +40,7 @@ SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
 TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
 LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
+WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
@@ -93,7 +94,7 @@ class NeuronBench:
 
     def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
         """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
-        done = self.testbench(inputs).run(simulator)
+        done = self.testbench(inputs).run(simulator, limits=Limits(wall=WALL))
         if not done.result.ok:
             raise SimulationError(
                 f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",

@@ -26,11 +26,12 @@ MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
 MOST_AHEAD = 0.06  # of the membrane's range: the largest shift that a spike's time is explained by
+CLOSEST = 1e-7  # of the membrane's range: the closest to the separatrix that is looked at
 AHEAD, TRIED = 0.15, 601  # of the membrane's range: the largest shift that is looked for, and how many are tried
 CAP, LEAST_FRESH = 10.0, 0.02  # medians of a weight; where a reset still tells
 SHARES = 60  # points of a table
 SEEN = 0.003  # of the membrane's range: what is left of a kick that is more than rounding
-MOST_SMOOTH, MANY = 3, 40  # degree, and samples from which on a second quantity counts (our choice)
+MANY = 40  # samples from which on a second quantity counts (our choice)
 TAKES = 0.05  # thermal voltages that a reset takes at least where it counts
 
 
@@ -283,9 +284,10 @@ def _drains(law: NeuronLaw, events: Events, reset: float, rng: np.random.Generat
 
 
 def _smooth(given: Mapping[str, Array], target: Array) -> Law:
-    """A polynomial of as high a degree as the samples allow, `MOST_SMOOTH` at most, that outliers hardly move."""
+    """A polynomial that outliers hardly move, of the degree that samples allow: up to 5 of one quantity, 3 of two."""
     x = np.stack(list(given.values()), axis=1)
-    degree = max(d for d in range(MOST_SMOOTH + 1) if d == 0 or 4 * math.comb(x.shape[1] + d, d) <= len(x))
+    fields = x.shape[1]
+    degree = max(d for d in range(7 - 2 * fields + 1) if d == 0 or 3 * math.comb(fields + d, d) <= len(x))
     ends = np.stack([x.min(axis=0), x.max(axis=0) + 1e-30], axis=1)
     plain = np.zeros(x.shape[1], dtype=bool)
     basis = Polynomial.basis(scaled(x, ends, plain), degree)
@@ -320,12 +322,21 @@ def _ahead(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: N
            rng: np.random.Generator) -> dict[str, Law | None]:  # fmt: skip
     """How much higher the membrane would have to be for the flow to spike as late as the circuit did."""
     flow, top = law.flow, float(law.flow.grid[-1])
-    tried = np.linspace(-AHEAD, AHEAD, TRIED) * top
     fires = np.isfinite(events.latency) & free & (events.latency > 1.5 * law.numbers["kick"])
     found, weight = np.full(events.v.size, np.nan), np.zeros(events.v.size)
+    distance = flow.place(kicked, jumped)[-1]
+    above = np.geomspace(CLOSEST, 2.0 * AHEAD, TRIED) * top
     for k in np.flatnonzero(fires):
+        tried = above - distance[k]
         t = law.numbers["kick"] + flow.arrives(kicked[k] + tried, np.full(TRIED, jumped[k]))
-        found[k], weight[k] = _nearest(tried, t - events.latency[k])
+        shift, slope = _nearest(tried, t - events.latency[k])
+        if abs(shift) <= AHEAD * top:
+            found[k], weight[k] = shift, slope
+    # what did not spike, though the flow would have in that time, was below the separatrix, by little at least
+    early = law.numbers["kick"] + flow.arrives(kicked, jumped) < events.interval
+    wrong = free & ~np.isfinite(events.latency) & early
+    found[wrong] = -distance[wrong]
+    weight[wrong] = np.max(weight, initial=0.0)
     return _shifts("ahead", {"v": kicked, "n": jumped}, law.fresh(events.phase), found, weight, rng)
 
 

@@ -83,13 +83,20 @@ class Flow:
         return np.asarray(np.where(spikes, np.maximum(v, edge + near), np.minimum(v, edge - near)))
 
     def arrives(self, v: Array, n: Array) -> Array:
-        """(k,) s until the spike; infinite for states that come to none."""
+        """(k,) s until the spike; infinite for states that come to none.
+
+        Next to the separatrix it goes on as the logarithm of the distance.
+        """
         cell, row, x, y, distance = self.place(v, n)
-        table = self.arrival
-        with np.errstate(invalid="ignore"):
+        table, half = self.arrival, self.distances.size // 2
+        with np.errstate(invalid="ignore", divide="ignore"):
             found = (1.0 - x) * ((1.0 - y) * table[cell, row] + y * table[cell, row + 1]) + x * (
                 (1.0 - y) * table[cell + 1, row] + y * table[cell + 1, row + 1]
             )
+            nearest, further = self.distances[half : half + 2]
+            steep = (table[half] - table[half + 1]) / np.log(further / nearest)
+            steeper = ((1.0 - y) * steep[row] + y * steep[row + 1]) * np.log(nearest / distance)
+            found = np.where((distance > 0.0) & (distance < nearest), found + steeper, found)
         return np.where((distance > 0.0) & np.isfinite(found), found, np.inf)
 
     def after(self, v: Array, n: Array, t: Array) -> tuple[Array, Array]:
