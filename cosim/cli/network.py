@@ -36,6 +36,7 @@ class _Systems(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_map import run_map_vdsp
     from cosim.cli.network_stc import run_stc
 
     group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
@@ -47,6 +48,12 @@ def register(app: typer.Typer) -> None:
     runs.command("vdsp", short_help=SYSTEMS["vdsp"])(run)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
+    maps = typer.Typer(
+        name="map", cls=_Systems, no_args_is_help=True, help="Map the accuracy over one or two settings."
+    )
+    maps.callback()(lambda: None)
+    maps.command("vdsp", short_help=SYSTEMS["vdsp"])(run_map_vdsp)
+    group.add_typer(maps)
     app.add_typer(group)
 
 
