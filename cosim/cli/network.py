@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SYSTEMS = {
     "vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)",
+    "maze": "mazes by reinforcement, with eligibility as temperature (arXiv 2411.18272)",
     "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
 }
 
@@ -37,6 +38,7 @@ class _Systems(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
     from cosim.cli.network_map import run_map_vdsp
+    from cosim.cli.network_maze import run_maze
     from cosim.cli.network_stc import run_stc
 
     group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
@@ -46,6 +48,7 @@ def register(app: typer.Typer) -> None:
         help="Train a network, choose its read-out on training images, test it; Ctrl-C leaves a state to go on from.",
     )  # fmt: skip
     runs.command("vdsp", short_help=SYSTEMS["vdsp"])(run)
+    runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
     maps = typer.Typer(
@@ -204,14 +207,16 @@ def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
         yield cells.with_(policy=policy, reference=reference_for(cells.map, simulator))
 
 
-def carry_out(system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool) -> None:
-    """Run any system with a bar on the terminal, and print and draw what comes of it."""
+def carry_out(
+    system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool, items: str = "images"
+) -> None:
+    """Run any system with a bar on the terminal that counts ``items``, and print and draw what comes of it."""
     from cosim.cli.network_view import live_view
     from cosim.network.run import run_network
     from cosim.report.style import save
 
     try:
-        with live_view(seeds, sum(system.batches)) as (progress, view):
+        with live_view(seeds, sum(system.batches), items=items) as (progress, view):
             result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress, view=view)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)

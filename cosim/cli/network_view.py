@@ -19,10 +19,10 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 
 @contextmanager
 def live_view(
-    seeds: tuple[int, ...], total: int, *, screen: Console | None = None
+    seeds: tuple[int, ...], total: int, *, items: str = "images", screen: Console | None = None
 ) -> Iterator[tuple[Progress, View | None]]:
-    """A bar per seed with images a second and the time left, the first at once, and below it what the network shows of
-    itself. Signs of a failure stay on the screen.
+    """A bar per seed with ``items`` a second and the time left, the first at once, and below it what the network shows
+    of itself. Signs of a failure stay on the screen.
     """
     from rich.console import Console, Group
     from rich.live import Live
@@ -33,7 +33,7 @@ def live_view(
         TextColumn("seed {task.fields[seed]}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} images/s"),
+        TextColumn(f"{{task.fields[rate]}} {items}/s"),
         TimeRemainingColumn(),
         console=screen,
         disable=not screen.is_terminal,
