@@ -416,7 +416,8 @@ def _keep(job: _Job, result: FitResult, part: Part, beside: dict[Path, Path]) ->
     if job.output is None:
         return
     folder = job.output if job.into_folder else job.output.parent
-    name, cut, made = result.recipe.name, not part.columns, []
+    name, made = result.recipe.name, []
+    cut = not part.columns or (part.curve is not None and len(result.curve) < len(part.curve))  # every k-th row
     if cut:
         measured = write_rows(result, folder / f"{name}_rows.csv")
         made.append(measured)
