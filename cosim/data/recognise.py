@@ -87,22 +87,18 @@ def _repeated(sheet: Sheet) -> list[Part]:
     for number in (*sheet.of("1"), *sheet.of("")):
         labels = number.values[[0, *back]]
         steps = 1 + np.flatnonzero(np.diff(number.values) != 0.0)
-        counts = np.diff([0, *back, number.values.size])
-        if (
-            rows.size > 1
-            and counts.min() >= SHORTEST
-            and np.array_equal(back, steps)
-            and np.unique(labels).size == rows.size
-        ):
+        rows = np.diff([0, *back, number.values.size])
+        apart = np.array_equal(back, steps) and np.unique(labels).size == labels.size
+        if apart and back.size and rows.min() >= SHORTEST:
             break
     else:
         return []
     found: list[Part] = []
     for label, start, stop in zip(labels.tolist(), [0, *back], [*back, number.values.size], strict=True):
-        rows = slice(int(start), int(stop))
-        columns = tuple(replace(column, values=column.values[rows]) for column in sheet.columns if column is not number)
+        own = slice(int(start), int(stop))
+        columns = tuple(replace(column, values=column.values[own]) for column in sheet.columns if column is not number)
         name = f"{sheet.name} [{number.title} = {label:g}]"
-        alone = replace(sheet.only(np.arange(rows.start, rows.stop)), columns=columns, name=name)
+        alone = replace(sheet.only(np.arange(own.start, own.stop)), columns=columns, name=name)
         where = f"{quoted(number.title)} == {label:g}"
         found += [replace(one, where=" and ".join(filter(None, (where, one.where)))) for one in _parts(alone)]
     return found
