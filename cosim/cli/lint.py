@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from cosim.engines.simulator import Simulator
     from cosim.lint.lint import Lint, Repair
 
 
@@ -44,16 +46,16 @@ def lint(
     found = lint_file(file)
     repair: Repair | None = None
     if fix is not None:
-        with working("comparing"):
-            try:
-                simulator = open_simulator() if compare else None
-            except EngineMissing:
-                simulator = None
-            try:
-                repair = fix_file(file, simulator, amplitude=volts, period=seconds, caret=caret)
-            finally:
-                if simulator is not None:
-                    simulator.close()
+        with working("comparing"), ExitStack() as stack:
+
+            def engine(name: str) -> Simulator | None:
+                try:
+                    return stack.enter_context(open_simulator(name)) if compare else None
+                except EngineMissing:
+                    return None
+
+            first, second = engine("pyspice"), engine("vacask")
+            repair = fix_file(file, first, amplitude=volts, period=seconds, caret=caret, second=second)
         if repair.offered:
             write_atomic(fix, repair.fixed.text)
     if as_json:

@@ -354,7 +354,7 @@ def _fit(
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     for _ in range(FINER_ROUNDS):
-        finer = problem.forward.finer(best.p)
+        finer = problem.forward.finer(best.p, noise=problem.sigma * (problem.scale(best.p) if noise is None else 1.0))
         if finer is None:
             break
         problem = replace(problem, forward=finer)

@@ -24,6 +24,7 @@ from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
 from cosim.network.neurons import Model, WinnerTakesAll, steps_held
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
+from cosim.network.world import World
 from cosim.surrogate.model import Surrogate
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -159,6 +160,8 @@ class Projection:
         sends: a state of the source's neurons that is sent in each step, in place of their spikes.
         into: "drive", or "signal": the teaching signal, which arrives after all populations have stepped.
         reading: of the cells' device, whose share of full scale is the weight.
+        levels: how many values the cells' first state has between its bounds, e.g. 128 for 7 bits: an event ends at the
+            nearest one; 0: any.
         name: default: source_to_target.
     """
 
@@ -175,6 +178,7 @@ class Projection:
     sends: str = ""
     into: str = DRIVE
     reading: str = READING
+    levels: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -199,6 +203,7 @@ class Projection:
             by_column=by_column and not self.rule_sweeps,
             mask=self.connected(),
             reading=self.reading,
+            levels=self.levels,
         )
 
     def connected(self) -> Array | None:
@@ -222,7 +227,7 @@ def _require_name(kind: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class Graph:
-    """Populations and projections, in time steps of ``dt`` (ms).
+    """Populations and projections, in time steps of ``dt`` (ms); with a ``world``, an agent.
 
     Raises `InputError` or `UnknownName` where they do not fit together.
 
@@ -237,6 +242,7 @@ class Graph:
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...] = ()
     dt: float = 1.0
+    world: World | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dt < np.inf:
@@ -276,8 +282,9 @@ class Graph:
                     remedy="give it a delay of at least one time step" + ("" if p.source == p.target else ", or name "
                     "the source first"),
                 )  # fmt: skip
-            if p.rule is not None:
-                self._require_rule(p, p.rule)
+        self.asked  # noqa: B018 (refuses a rule that does not fit)
+        if self.world is not None:
+            self.world.require(self)
 
     def __getitem__(self, name: str) -> Population:
         """A population by name."""
@@ -295,9 +302,17 @@ class Graph:
             for one in self.populations
         }
 
-    def _require_rule(self, p: Projection, rule: Rule) -> None:
+    @cached_property
+    def asked(self) -> Mapping[str, Mapping[str, list[tuple[str, str]]]]:
+        """What each hook of the rules looks at, by projection and hook: side ("pre", "post", "own", "cell", or "" for
+        the weight, the time and the random number) and name.
+        """
+        return {p.name: self._require_rule(p, p.rule) for p in self.projections if p.rule is not None}
+
+    def _require_rule(self, p: Projection, rule: Rule) -> dict[str, list[tuple[str, str]]]:
         """Calls each hook on one synapse, and holds what it asks for and gives against what there is."""
         bar, one = p.crossbar(), np.zeros(1)
+        asked: dict[str, list[tuple[str, str]]] = {hook: [] for hook in HOOKS if rule.has(hook)}
         sides = {
             "pre": {**self[p.source].model.states, **rule.pre, "spike": 0.0},
             "post": {**self[p.target].model.states, **rule.post, **dict.fromkeys((*rule.sums, "spike", SIGNAL), 0.0)},
@@ -313,6 +328,8 @@ class Graph:
                     f"the rule {type(rule).__name__} of {p.name} asks for {dot}{name}, and there is "
                     + (", ".join(f"{dot}{known}" for known in sides[side]) or "nothing of the kind")
                 )
+            if (side, name) not in asked[hook]:
+                asked[hook].append((side, name))
             return one + sides[side][name]
 
         def side(of: str) -> Side:
@@ -323,9 +340,7 @@ class Graph:
             Named(**rule.parameters(self.dt)),
         )  # fmt: skip
         inputs = {*bar.drives, *(f"{name}{MINUS}" for name in bar.drives if p.pair)}
-        for hook in HOOKS:
-            if not rule.has(hook):
-                continue
+        for hook in asked:
             given = getattr(rule, hook)(local)
             known = {"each_pre": set(rule.pre), "each_post": set(rule.post)}.get(
                 hook, inputs | {*rule.states, WHEN} | ({*rule.sums} if hook in ("on_step", "on_gap") else set())
@@ -344,3 +359,4 @@ class Graph:
                     f"{bar.name} of {p.name} needs {missing} as well",
                     remedy="hold it at a value (held=...), or let the rule give it",
                 )
+        return asked

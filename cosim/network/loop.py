@@ -6,19 +6,21 @@ Whatever it adds, it adds in the order of that loop: a sum over rows begins with
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from inspect import signature
 from types import SimpleNamespace as Named
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array
-from cosim.network.crossbar import ALL, Crossbar, Every
+from cosim.network.crossbar import ALL, EACH, Crossbar, Every
 from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
 from cosim.network.noise import NORMAL, draws, key_of
-from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
+from cosim.network.rules import HOOKS, WHEN, Local, Rule
+from cosim.network.world import Visit
 
 if TYPE_CHECKING:
     from cosim.network.simulation import Job, Simulation
@@ -34,9 +36,15 @@ def present(simulation: Simulation, job: Job) -> None:
     graph = simulation.graph
     layers = {one.name: _Layer(simulation, job, k, one) for k, one in enumerate(graph.populations)}
     joints = [_Joint(simulation, job, k, p, layers) for k, p in enumerate(graph.projections)]
-    arriving = {n: [joint for joint in joints if joint.p.target == n and joint.p.into == DRIVE] for n in layers}
+    steps = [(x, [j for j in joints if j.p.target == n and j.p.into == DRIVE]) for n, x in layers.items()]
     teaching = [joint for joint in joints if joint.p.into == SIGNAL]
-    taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
+    visit = None if graph.world is None else Visit(graph.world, job)
+    acting, seeing = (None, None) if visit is None else (layers[visit.world.actions], layers[visit.world.places])
+    taught = [
+        name
+        for name, layer in layers.items()
+        if name in job.signals or layer is acting or any(q.p.target == name for q in teaching)
+    ]
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
     apart = job.fresh and not job.learn  # nothing of a presentation is left for the next one
     kept = [(bar, bar.kept()) for bar in simulation.cells.values() if bar.rests and apart]
@@ -47,13 +55,17 @@ def present(simulation: Simulation, job: Job) -> None:
             layer.begin(item, key)
         for joint in joints:
             joint.begin(item, key)
+        if visit is not None:
+            visit.begin(key)
         for t in range(job.steps):
-            frame = t * job.frames // job.steps
             for name in taught:
-                signal = simulation.neurons[name][SIGNAL]
+                frame, signal = t * job.frames // job.steps, simulation.neurons[name][SIGNAL]
                 signal[:] = job.signals[name][item, frame] if name in job.signals else 0.0
-            for name, layer in layers.items():
-                layer.step(t, arriving[name])
+            if visit is not None and acting is not None and seeing is not None:
+                simulation.neurons[acting.of.name][SIGNAL][:] = visit.total
+                seeing.seen = visit.place
+            for layer, joints_here in steps:
+                layer.step(t, joints_here)
             for joint in teaching:
                 signal = simulation.neurons[joint.p.target][SIGNAL]
                 signal[:] = joint.added(signal)
@@ -63,6 +75,12 @@ def present(simulation: Simulation, job: Job) -> None:
                 name, _, state = entry.partition(".")
                 values[item, t] = simulation.neurons[name][state] if state == SIGNAL else layers[name].x[state]
             simulation.clock += 1
+            if visit is not None and acting is not None and visit.answer(acting.fired[-1]):
+                break
+        if visit is not None and acting is not None:
+            simulation.streak = visit.note(item, simulation.streak)
+            simulation.neurons[acting.of.name][SIGNAL][:] = visit.total
+            job.done[0] = item + 1
         for joint in learning:
             joint.end(job.steps)
         if job.gap:
@@ -79,6 +97,8 @@ def present(simulation: Simulation, job: Job) -> None:
             simulation.clock = began
         for bar, cells in kept:
             bar.put_back(cells)
+        if visit is not None and simulation.streak >= visit.world.enough > 0:
+            break
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +130,17 @@ class _Layer:
             and population.winner is None
             and all(p.target != population.name for p in simulation.graph.projections)
         )
-        self.p, self._idle = (Named(**p) for p in job.parameters[population.name])
+        # Parameters have the neurons' length: numpy takes longer to make one of a number than to add two of them.
+        model = population.model
+        self.counts_down = bool(model.holds) and "held" in signature(model.step).parameters
+        self.p, self._idle = (
+            Named(**{n: np.full(population.size, value) for n, value in p.items()})
+            for p in job.parameters[population.name]
+        )
+        one = np.ones(1)
+        probe = model.step(Named(**dict.fromkeys(model.states, one)), one, Named(**dict.fromkeys(vars(self.p), one)))[0]
+        # Two states that a step gives as one array: what a spike does to one of them it must not do to the other.
+        self.twins = len({id(value) for value in probe.values()}) < len(probe)
 
     def begin(self, item: int, key: int) -> None:
         name, model = self.of.name, self.of.model
@@ -120,7 +150,10 @@ class _Layer:
         self.size, self.active, self.here = self.of.size, None, self.p
         self.fired: deque[Spikes] = deque([NONE] * (self.depth + 1), maxlen=self.depth + 1)
         self.counts = self.job.counts[name][item]
+        self.holding = 0.0
+        self._hold()
         self.driven: Array | None = None  # in each step
+        self.seen: int | None = None  # the neuron that the world drives
         if name not in self.job.drives:
             return
         steps, (kind, mean, deviation) = self.job.steps, self.job.drives[name]
@@ -130,8 +163,7 @@ class _Layer:
             self.size = self.active.size
             mean, deviation = mean[:, self.active], deviation[:, self.active]
             self.x = {n: np.full(self.size, value) for n, value in model.states.items()}
-            own = {n: values[self.active] for n, values in vars(self.p).items() if isinstance(values, np.ndarray)}
-            self.here = Named(**{**vars(self.p), **own})
+            self.here = Named(**{n: values[self.active] for n, values in vars(self.p).items()})
         frame = np.arange(steps) * self.job.frames // steps if self.job.frames > 1 else slice(None)
         self.driven = np.broadcast_to(mean[frame], (steps, self.size))
         if kind:
@@ -144,17 +176,27 @@ class _Layer:
             t, spikes = np.nonzero(model.step(Named(), self.driven, self.here)[1] > 0.0)
             spikes = spikes if self.active is None else self.active[spikes]
             self.counts += np.bincount(spikes, minlength=self.of.size)
-            self.script = np.split(spikes, np.searchsorted(t, np.arange(1, steps)))
+            ends = np.searchsorted(t, np.arange(steps + 1)).tolist()
+            self.script = [spikes[ends[t] : ends[t + 1]] for t in range(steps)]
 
     def step(self, t: int, arriving: list[_Joint]) -> None:
         if self.alone:
             self.fired.append(self.script[t])
             return
         drive = None if self.driven is None else self.driven[t]
+        if self.seen is not None:
+            drive = _marked(self.size, np.array([self.seen]))
         for joint in arriving:
             drive = joint.added(drive)
         model, p = self.of.model, self.here
-        x, above = model.step(Named(**self.x), np.zeros(self.size) if drive is None else drive, p)
+        drive = np.zeros(self.size) if drive is None else drive
+        if self.holding > 0.0 or not self.counts_down:
+            x, above = model.step(Named(**self.x), drive, p)
+            self.holding -= 1.0
+        else:
+            x, above = model.step(Named(**self.x), drive, p, held=False)  # type: ignore[call-arg]
+        if self.twins:
+            x = {n: np.array(value) for n, value in x.items()}
         if self.of.winner is not None:
             spikes = self._winners(above)
             if spikes.size:
@@ -172,6 +214,12 @@ class _Layer:
         self.fired.append(spikes)
         if spikes.size:
             self.counts[spikes] += 1
+            self._hold()
+
+    def _hold(self) -> None:
+        """Note for how many steps any neuron is held."""
+        if self.counts_down:
+            self.holding = float(self.x[self.of.model.holds].max(initial=0.0))
 
     def _finished(self, x: dict[str, Any], p: Named) -> dict[str, Any]:
         model = self.of.model
@@ -206,6 +254,17 @@ class _Layer:
                 self.simulation.neurons[self.of.name][n][:] = values
 
 
+class _Hook(NamedTuple):
+    """A hook, what it is called with in a step and in a gap, and what it looks at: into which names, of which side, and
+    what gives it for all synapses.
+    """
+
+    call: Callable[[Local], Mapping[str, Any]]
+    local: Local
+    at_rest: Local
+    looks: list[tuple[dict[str, Any], str, str, Callable[[], Array]]]
+
+
 class _Joint:
     """A projection in a run, with what its rule sees: the synapses of ``index``."""
 
@@ -223,14 +282,16 @@ class _Joint:
         self.dt = simulation.graph.dt * MS
         self.traces = simulation.traces.get(p.name, {})
         self.index: Every = ALL
-        self.flat = False  # whether only one side of the synapse is looked at
         self.hook = ""
+        self.hooks: dict[str, _Hook] = {}
         if self.rule is not None:
-            values, idle = (Named(**x) for x in job.parameters[p.name])
-            sides = Side(self._of_pre), Side(self._of_post), Side(self._of_own), Side(self._of_cell)
-            self.local, self.at_rest = (Local(*sides, self._of_weight, x) for x in (values, idle))
+            p_step, p_gap = (Named(**{n: np.float64(value) for n, value in x.items()}) for x in job.parameters[p.name])
             self.extra = {WHEN, *self.rule.states, *self.rule.sums}
-            self.hooks = {hook: getattr(self.rule, hook) for hook in HOOKS if self.rule.has(hook)}
+            for hook, asked in simulation.graph.asked[p.name].items():
+                sides = {side: Named() for side in ("pre", "post", "own", "cell")}
+                local, at_rest = (Local(**sides, weight=self._of_weight, p=x) for x in (p_step, p_gap))
+                looks = [(vars(sides[side]), name, side, self._whole(side, name)) for side, name in asked if side]
+                self.hooks[hook] = _Hook(getattr(self.rule, hook), local, at_rest, looks)
 
     def begin(self, item: int, key: int) -> None:
         self.key, self.arrived, self.firing, self.t = key_of(key, RULES + self.place), NONE, NONE, 0
@@ -262,9 +323,9 @@ class _Joint:
         if "each_pre" in self.hooks:
             self._each("pre")
         if self.arrived.size and "on_pre" in self.hooks:
-            self._call("on_pre", (self.arrived if self.arrived.size > 1 else int(self.arrived[0]), slice(None)))
+            self._call("on_pre", (self.arrived if self.arrived.size > 1 else int(self.arrived[0]), EACH))
         if self.firing.size and "on_post" in self.hooks:
-            self._call("on_post", (slice(None), self.firing if self.firing.size > 1 else int(self.firing[0])))
+            self._call("on_post", (EACH, self.firing if self.firing.size > 1 else int(self.firing[0])))
         if "each_post" in self.hooks:
             self._each("post")
         if "on_step" in self.hooks and (t + 1) % self.rule.every == 0:
@@ -280,20 +341,31 @@ class _Joint:
         self.arrived, self.firing = NONE, NONE
         for side in ("pre", "post"):
             if f"each_{side}" in self.hooks:
-                self._each(side, self.at_rest)
+                self._each(side, gap=True)
         if "on_gap" in self.hooks:
-            self._call("on_gap", ALL, self.at_rest)
+            self._call("on_gap", ALL, gap=True)
 
-    def _each(self, side: str, local: Local | None = None) -> None:
-        self.flat = True
-        for name, values in self.hooks[f"each_{side}"](local or self.local).items():
+    def _each(self, side: str, *, gap: bool = False) -> None:
+        hook = self.hooks[f"each_{side}"]
+        for found, name, _, whole in hook.looks:
+            found[name] = whole()
+        for name, values in hook.call(hook.at_rest if gap else hook.local).items():
             self.traces[f"{side}_{name}"][:] = values
-        self.flat = False
 
-    def _call(self, hook: str, index: Every, local: Local | None = None) -> None:
+    def _call(self, hook: str, index: Every, *, gap: bool = False) -> None:
         assert self.rule is not None
+        here, (rows, columns) = self.hooks[hook], index
         self.index, self.hook = index, hook
-        given = self.hooks[hook](local or self.local)
+        for found, name, side, whole in here.looks:
+            values = whole()
+            if side == "post":
+                found[name] = values if columns is EACH else values[columns]
+            elif side == "pre":
+                values = values if rows is EACH else values[rows]
+                found[name] = values if isinstance(columns, int) or isinstance(rows, int) else values[:, None]
+            else:
+                found[name] = values[index]
+        given = here.call(here.at_rest if gap else here.local)
         when = None
         if self.extra.isdisjoint(given):
             inputs = given
@@ -309,30 +381,18 @@ class _Joint:
         if inputs:
             self.bar.touch(index, inputs, when=when, now=self.simulation.clock, dt=self.dt)
 
-    def _of_pre(self, name: str) -> Any:
+    def _whole(self, side: str, name: str) -> Callable[[], Array]:
+        """What gives a quantity of a side of all synapses, (rows,), (columns,) or (rows, columns)."""
+        if side == "cell":
+            return partial(self.bar.state.__getitem__, name)
+        layer = self.source if side == "pre" else self.target
         if name == "spike":
-            values = _marked(self.source.of.size, self.arrived)
-        else:
-            values = self.traces[f"pre_{name}"] if f"pre_{name}" in self.traces else self.source.x[name]
-        if self.flat:
-            return values
-        rows, columns = self.index
-        return values[rows] if isinstance(columns, int) or isinstance(rows, int) else values[rows][:, None]
-
-    def _of_post(self, name: str) -> Any:
-        if name == "spike":
-            values = _marked(self.target.of.size, self.firing)
-        elif name == SIGNAL:
-            values = self.simulation.neurons[self.p.target][SIGNAL]
-        else:
-            values = self.traces[f"post_{name}"] if f"post_{name}" in self.traces else self.target.x[name]
-        return values if self.flat else values[self.index[1]]
-
-    def _of_own(self, name: str) -> Any:
-        return self.traces[f"own_{name}"][self.index]
-
-    def _of_cell(self, name: str) -> Any:
-        return self.bar.state[name][self.index]
+            return lambda: _marked(layer.of.size, self.arrived if side == "pre" else self.firing)
+        if side == "post" and name == SIGNAL:
+            return partial(self.simulation.neurons[self.p.target].__getitem__, SIGNAL)
+        if f"{side}_{name}" in self.traces:
+            return partial(self.traces.__getitem__, f"{side}_{name}")
+        return lambda: layer.x[name]
 
     def _of_weight(self, name: str) -> Any:
         if name == "weight":

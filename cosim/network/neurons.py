@@ -37,11 +37,15 @@ class Model(ABC):
         spiking: whether it spikes at all.
         pools: whether `finish` needs `pooled`, the sum of something over the population (a softmax, for one). It and
             `pooled` find the largest `level` of the population in ``x.top``.
+        holds: the state that counts down, a step at a time, while a neuron is held; "": there is none. A `step` that
+            has the keyword ``held`` gets ``held=False`` where that state is 0 for all neurons, which spares numpy the
+            operations on it.
     """
 
     states: ClassVar[Mapping[str, float]] = MappingProxyType({})
     spiking: ClassVar[bool] = True
     pools: ClassVar[bool] = False
+    holds: ClassVar[str] = ""
 
     @abstractmethod
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
@@ -90,6 +94,7 @@ class LIF(Model):
     """A leaky integrate-and-fire neuron: ``tau`` ms, ``refractory`` ms; potentials in units of the input threshold."""
 
     states: ClassVar[Mapping[str, float]] = MappingProxyType({"v": 0.0, "hold": 0.0})
+    holds: ClassVar[str] = "hold"
 
     tau: float
     threshold: float
@@ -122,10 +127,12 @@ class LIF(Model):
             "rate": dt / self.tau,
         }
 
-    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+    def step(self, x: Named, drive: Operand, p: Named, *, held: bool = True) -> tuple[After, Operand]:
         """Held at the reset, or leaking and driven."""
-        hold = np.maximum(x.hold - p.ticks, 0.0)
-        v = np.where(hold > 0.0, p.reset, x.v * p.leak + drive)
+        hold, v = x.hold, x.v * p.leak + drive
+        if held:
+            hold = np.maximum(hold - p.ticks, 0.0)
+            v = np.where(hold > 0.0, p.reset, v)
         return {"v": v, "hold": hold}, v - p.threshold
 
     def idle(self, x: Named, p: Named) -> After:
@@ -164,9 +171,9 @@ class ALIF(LIF):
             "relax": math.exp(-ticks * dt / self.tau_threshold),
         }
 
-    def step(self, x: Named, drive: Operand, p: Named) -> tuple[After, Operand]:
+    def step(self, x: Named, drive: Operand, p: Named, *, held: bool = True) -> tuple[After, Operand]:
         """A LIF neuron's step against the raised threshold."""
-        after, above = super().step(x, drive, p)
+        after, above = super().step(x, drive, p, held=held)
         raised = x.raised * p.relax
         return {**after, "raised": raised}, above - raised
 

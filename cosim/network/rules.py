@@ -39,6 +39,9 @@ class Side:
         return self._look(name)
 
 
+Some = Side | Named
+
+
 class Local:
     """What a synapse knows.
 
@@ -55,7 +58,7 @@ class Local:
 
     __slots__ = ("_weight", "cell", "own", "p", "post", "pre")
 
-    def __init__(self, pre: Side, post: Side, own: Side, cell: Side, weight: Callable[[str], Any], p: Named) -> None:
+    def __init__(self, pre: Some, post: Some, own: Some, cell: Some, weight: Callable[[str], Any], p: Named) -> None:
         self.pre, self.post, self.own, self.cell, self.p, self._weight = pre, post, own, cell, p, weight
 
     @property

@@ -118,6 +118,25 @@ def test_a_neuron_that_is_held_leaks_for_the_rest_of_the_gap(held: float) -> Non
         assert gone[name] == pytest.approx(value, rel=1e-13, abs=1e-15), name
 
 
+@pytest.mark.parametrize("model", [LIF(20.0, 0.3, -0.5, 5.0), ALIF(15.0, 0.4, -0.2, 3.0, 0.1, 80.0)])
+@pytest.mark.parametrize("winner", [None, WinnerTakesAll(9.0)])
+def test_steps_in_which_no_neuron_is_held_are_steps_like_others(model: LIF, winner: WinnerTakesAll | None) -> None:
+    class Plain(type(model)):  # type: ignore[misc]
+        def step(self, x, drive, p):
+            return super().step(x, drive, p)
+
+    shown = np.random.default_rng(4).random((3, 60, 4)) * np.repeat([0.1, 0.0, 0.02], 20)[None, :, None]
+    found = []
+    for one in (model, Plain(**vars(model))):
+        graph = Graph((Population("layer", 4, one, Current(0.3), winner=winner),))
+        simulation = Simulation(graph, backend="numpy")
+        record = [f"layer.{state}" for state in model.states]
+        found.append(simulation.run({"layer": shown}, steps=60, key=1, gap=2.0, record=record))
+    assert found[0].counts["layer"].sum() > 2
+    for name, x in found[0].records.items():
+        np.testing.assert_array_equal(x, found[1].records[name], err_msg=name)
+
+
 @pytest.mark.parametrize("backend", BOTH)
 def test_neurons_differ_in_fields_of_their_model(backend: str) -> None:
     """Each does what a population of its own does: in the steps, by its gain, and in the gap."""

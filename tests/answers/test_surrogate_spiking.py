@@ -14,14 +14,18 @@ from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import Field
 from cosim.errors import FitError, InputError
+from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
+from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, fit_neuron, matched
-from cosim.surrogate.neuron_bench import check_neuron, random_spikes
+from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched
+from cosim.surrogate.neuron_bench import check_neuron
+from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_trains import random_spikes
 
-LEAK, THRESHOLD, WIDTH, DEAD, DT = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9  # V/s, V, s, s, s
+LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
 
 
 def simulated(seed: int, *, mean: float = 3e-7, facilitation: bool = True) -> SpikeTrain:
@@ -29,7 +33,7 @@ def simulated(seed: int, *, mean: float = 3e-7, facilitation: bool = True) -> Sp
     inputs = random_spikes(np.random.default_rng(seed), mean=mean, shortest=6e-8, count=100)
     t = np.arange(0.0, inputs[-1] + DT, DT)
     v, u, n, drawn, since = 0.0, 0.0, 0.0, 0.0, np.inf
-    path = np.empty((3, t.size))
+    path = np.empty((4, t.size))
     spikes = []
     coming = iter((np.searchsorted(t, inputs[:-1]) + 1).tolist())
     following = next(coming)
@@ -40,20 +44,22 @@ def simulated(seed: int, *, mean: float = 3e-7, facilitation: bool = True) -> Sp
             u += 0.08 * (1.0 - u) if facilitation else 0.0
             drawn += 1e-14
             following = next(coming, -1)
-        path[:, k] = v, u, drawn
+        path[:, k] = v, u, drawn, 1.0 - n
         v, u, since = max(v - LEAK * DT, 0.0), u * np.exp(-DT / 2e-5), since + DT
-        n += DT * max(v - THRESHOLD, 0.0) * 1e8 if since > DEAD else 0.0
-        if n >= 1.0:
+        if since > DEAD or since <= WIDTH:
+            n = n * np.exp(-DT / FORGOTTEN) + DT * max(v - THRESHOLD, 0.0) * 1e8
+        if n >= 1.0 and since > DEAD:
             spikes.append(t[k] + DT)
-            since, n, drawn = 0.0, 0.0, drawn + 1e-13
+            since, drawn = 0.0, drawn + 1e-13
         if WIDTH < since <= DEAD:
-            v = 0.0
+            v, n = 0.0, 0.0
         drawn += 2e-8 * DT
     at = np.array(spikes)
     kept = at[at + DEAD < t[-1]]
     if kept.size < at.size:
         inputs = inputs[inputs < at[kept.size]]
-    return SpikeTrain(inputs, t, path[0], path[2], kept, kept + WIDTH, kept + DEAD, path[1] if facilitation else None)
+    return SpikeTrain(inputs, t, path[0], path[2], kept, kept + WIDTH, kept + DEAD, path[1] if facilitation else None,
+                      path[3], kick=2.5e-9)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +86,32 @@ def test_another_neuron_is_found_out(law: NeuronLaw) -> None:
     assert check_neuron(deaf, simulated(7)).f1 < 0.9
 
 
+def test_an_input_that_puts_a_reset_off_does_so_in_the_state(law: NeuronLaw) -> None:
+    from dataclasses import replace
+
+    later = Law("polynomial", ("phase",), np.array([[-1.0, 0.0]]), np.array([False]), ("it",), np.array([5e-9]),
+                np.ones(1), Polynomial(0, np.zeros((1, 1))))  # fmt: skip
+    slow = replace(law, laws=MappingProxyType({**law.laws, "longer": later}))
+    given = {"v": np.array([0.9]), "u": 0.5, "n": 0.0, "phase": -1e-7, "interval": 6e-8}
+    assert law(given)["phase"][0] == pytest.approx(6e-8)
+    assert slow(given)["phase"][0] == pytest.approx(5.5e-8)
+
+
 def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:
-    fields = {name: Field("V" if name == "v" else "1", (0.0, 1.0)) for name in ("v", "u", "n")}
+    fields = {"v": Field("V", (0.0, 1.2)), "u": Field("1", (0.0, 1.0)), "n": Field("V", law.stages)}
     chosen = CircuitSet(
         CIRCUIT, "lif", {}, inputs={"interval": Field("s", (1e-9, 1.0))},
-        states={**fields, "dead": Field("s", (0.0, DEAD))},
+        states={**fields, "phase": Field("s", (-2.0 * DEAD, law.numbers["memory"]))},
         outputs={"spikes": Field("1"), "latency": Field("s"), "energy": Field("J")}, event="spike",
     )  # fmt: skip
     made = Surrogate(chosen, learned=law)
     back = load(save(made, tmp_path / "lif.npz"))
-    state = Values({"v": np.array([0.0, 0.55]), "u": 0.5, "n": 0.0, "dead": 0.0})
+    state = Values({"v": np.array([0.0, 0.55]), "u": 0.5, "n": 1.0, "phase": law.numbers["memory"]})
     for one in (made, back):
         after, outputs = one.step(state, Values({"interval": 3e-7}))
         assert outputs["spikes"].tolist() == [0.0, 1.0]
         assert 0.0 < outputs["latency"][1] < 3e-7
-        assert after["dead"].tolist() == [0.0, 0.0]
+        assert after["phase"][1] == pytest.approx(3e-7 - outputs["latency"][1] - DEAD, rel=0.05)
         assert after["v"][1] == 0.0 < after["v"][0]
     with pytest.raises(InputError, match="has no parameter theta"):
         made.parameters.resolved(theta=1.0)

@@ -37,6 +37,7 @@ VERILOG = {
     "idtmod": module(f"V(w) <+ idtmod(1e7*V(p, n), 0, 1);\n{STATE}", "electrical w;"),
     "random": module("I(p, n) <+ V(p, n)*$rdist_normal(seed, 1, 0.1);", "integer seed;"),
     "event": module(f"@(cross(V(p, n) - 1, +1)) x = 1;\n{OHM}", "real x;"),
+    "module-name": module(OHM).replace("module m(", "module diode("),
     "event-or": module(f"@(initial_step or final_step) x = 1;\n{OHM}", "real x;"),
     "initial-instance": module("@(initial_instance) x = 1;\nI(p, n) <+ x*V(p, n);", "real x;"),
     "unsupported": module("I(p, n) <+ transition(V(p, n) > 0, 0, 1n);"),
@@ -164,7 +165,7 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number",
+         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "module-name",
          "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
 
 
