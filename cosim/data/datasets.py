@@ -369,6 +369,12 @@ def _download(urls: list[str], local: str, *, known_hash: str | None) -> Path:
         else:
             return Path(found)
     folder = data_folder()
+    if folder is not None and (folder / local).is_file():
+        raise MissingFile(
+            f"{folder / local} is damaged or another file than expected, and it could not be fetched from "
+            f"{' or '.join(reasons)}",
+            remedy="replace it, or connect to the network once",
+        )
     looked = f"in $COSIM_DATA ({folder}), " if folder else "in $COSIM_DATA (which is not set), "
     raise MissingFile(
         f"{local} is neither {looked}nor in {cache_folder()}, nor could it be fetched from {' or '.join(reasons)}",

@@ -59,7 +59,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cosim.devices.base import DeviceModel, Inner, Operand, Param, Port, State, Values
-from cosim.devices.maps import EventMap, pulse_map, rest_map
+from cosim.devices.integrate import Segment
+from cosim.devices.maps import EventMap, Field, event_map, pulse_map, rest_map
 
 if TYPE_CHECKING:
     from cosim.devices.pulse import PulseShape
@@ -162,9 +163,45 @@ class ThermalReram(DeviceModel):
 
     def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
         """A pulse at cell and heater together, the thermal port at ambient; a rest."""
-        pulse = {port: reach for port, reach in self.drive_ranges(p).items() if port != "heat"}
+        reach = {port: reach for port, reach in self.drive_ranges(p).items() if port != "heat"}
+        pulse = pulse_map(self, p, shape=shape, ranges=reach)
         rest = rest_map(self, p, span=(0.0, 3.0 * float(max(p.tau_slow, p.tau_fast))), closed=self._rested)
-        return {"pulse": pulse_map(self, p, shape=shape, ranges=pulse), "rest": rest}
+        return {"pulse": pulse, "rest": rest, "published": self._published(p, pulse.fixed["width"], reach["heater"])}
+
+    def _published(self, p: Values, width: float, heater: tuple[float, float]) -> EventMap:
+        """Eqs. 23 and 27 as the source's networks use them: a heater pulse of ``width`` (s), or ``pulses`` (1), the
+        number of published SET pulses, or below zero of RESET pulses, at the temperature before the event. ΔG is that
+        times 1 + ``scatter``: Sec. 7.5's variability from cycle to cycle.
+
+        n pulses multiply G by (1 + ΔG/G0)^n. Eq. 27 was measured up to θ = 1: hotter cells take that step (our choice).
+        """
+
+        def waveform(u: Values, p: Values) -> tuple[Segment, ...]:
+            volts = {"cell": np.where(u.pulses > 0.0, p.v_set, -p.v_reset)}
+            hot = {"heater": u.heater}
+            return Segment(np.abs(u.pulses) * p.t_pulse, volts, volts), Segment(width, hot, hot)
+
+        def closed(x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+            power = u.heater * u.heater / p.r_heater
+            fast, slow = np.exp(-width / p.tau_fast), np.exp(-width * (1.0 + p.contact) / p.tau_slow)
+            theta = np.minimum(self.theta(x, p), 1.0)
+            rise = self.surface(x.w, theta, p, polarity=1)
+            fall = np.minimum(self.surface(x.w, theta, p, polarity=-1), LARGEST_FALL)
+            moved = np.maximum(u.pulses, 0.0) * np.log1p(rise) + np.maximum(-u.pulses, 0.0) * np.log1p(-fall)
+            # G is proportional to this; without a pulse w stays as it is to the last bit
+            level = (x.w + 1.0 / (p.ratio - 1.0)) * np.expm1(moved) * (1.0 + u.scatter)
+            after = x.with_(
+                w=np.minimum(np.maximum(x.w + level, 0.0), 1.0),
+                rise_fast=p.r_fast * power + (x.rise_fast - p.r_fast * power) * fast,
+                rise_slow=p.r_slow * power / (1.0 + p.contact) * (1.0 - slow) + x.rise_slow * slow,
+            )
+            volts = np.where(u.pulses > 0.0, p.v_set, p.v_reset)
+            write = np.abs(u.pulses) * p.t_pulse * volts * volts * self.conductance(x, p)
+            return after, {**self.readout(after, p), "energy": power * width + write}
+
+        inputs = {"heater": Field("V", heater), "pulses": Field("1", (-10.0, 10.0)), "scatter": Field("1", (-1.0, 1.0))}
+        fixed = {"width": width}
+        return event_map(self, "published", p, inputs=inputs, waveform=waveform, closed=closed, fixed=fixed)
 
     def _rested(self, x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
         """Both poles relax by themselves, the slow one through the thermal port as well."""

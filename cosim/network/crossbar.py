@@ -93,6 +93,7 @@ class Crossbar:
         by_column: bool = True,
         mask: Array | None = None,
         reading: str = READING,
+        levels: int = 0,
     ) -> None:
         """A crossbar in the given states.
 
@@ -105,6 +106,7 @@ class Crossbar:
             by_column: whether cells are stored by columns, which is faster where columns are programmed.
             mask: (inputs, outputs) which cells there are: the others have the weight zero and no events; None: all.
             reading: of the device, what a weight is; with a full scale (`DeviceModel.full_scales`).
+            levels: of the first state between its bounds, to the nearest of which an event takes a cell; 0: any.
         """
         self.kind, self.gain, self.pair, self.reading = kind, gain, pair, reading
         if isinstance(kind, Surrogate):
@@ -141,6 +143,7 @@ class Crossbar:
             raise InputError(f"the cells have the states {', '.join(names)}, not {', '.join(given)}")
         self._first = next(iter(self.state.values()))
         shape = self._first.shape
+        self.grid = self._grid(levels, *ends[next(iter(self.fields))])
         for name, x in self.state.items():
             low, high = ends[name.removesuffix(MINUS)]
             if x.ndim != 2 or x.shape != shape or not x.size:
@@ -176,6 +179,16 @@ class Crossbar:
         # An ideal weight that is read as it is needs no second array.
         plain = isinstance(kind, Ideal) and not (pair or by_column) and mask is None and gain == 1.0
         self.weight: Array = self.state["w"] if plain else np.ascontiguousarray(self._read(ALL))
+
+    def _grid(self, levels: int, low: float, high: float) -> tuple[str, float, float] | None:
+        """The state with levels, the first of them and their distance; None: any value."""
+        if levels == 0:
+            return None
+        if levels < 2 or not np.isfinite(high - low):
+            raise InputError(
+                f"the cells cannot have {levels} levels in {low:g}..{high:g}", remedy="give 2 or more, or 0"
+            )
+        return next(iter(self.fields)), low, (high - low) / (levels - 1)
 
     @property
     def name(self) -> str:
@@ -269,7 +282,7 @@ class Crossbar:
         """
         if self.mask is not None:
             when = self.mask[index] if when is None else np.logical_and(when, self.mask[index])
-        if isinstance(self.kind, Ideal) and not self.pair and when is None:
+        if isinstance(self.kind, Ideal) and not self.pair and when is None and self.grid is None:
             w, (rows, columns) = self._first, index
             by_row = columns is EACH and w.flags.c_contiguous  # which numpy has faster ways for
             now_w = w.take(rows, axis=0) if by_row and rows is not EACH else w[index]
@@ -286,6 +299,9 @@ class Crossbar:
             given = {name: inputs[name + suffix] if name + suffix in inputs else -inputs[name] for name in self.drives}
             u = {name: np.asarray(values, dtype=float) for name, values in given.items()}
             after = self._event(before, {**u, **self.held}, index)
+            if self.grid is not None:
+                name, low, step = self.grid
+                after = {**after, name: np.floor((after[name] - low) / step + 0.5) * step + low}
             for name, x in after.items():
                 new = x if when is None else np.where(when, x, before[name])
                 if isinstance(self.kind, Surrogate):
@@ -325,7 +341,7 @@ class Crossbar:
         if not self.own:
             return kind
         rows, column = index
-        if rows == slice(None) and isinstance(column, int | np.integer):
+        if isinstance(rows, slice) and rows == slice(None) and isinstance(column, int | np.integer):
             if column not in self._selected:
                 self._selected[int(column)] = kind.select(index)
             return self._selected[int(column)]

@@ -24,6 +24,7 @@ from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
 from cosim.network.neurons import Model, WinnerTakesAll, steps_held
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
+from cosim.network.world import World
 from cosim.surrogate.model import Surrogate
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -162,6 +163,8 @@ class Projection:
         sends: a state of the source's neurons that is sent in each step, in place of their spikes.
         into: "drive", or "signal": the teaching signal, which arrives after all populations have stepped.
         reading: of the cells' device, whose share of full scale is the weight.
+        levels: how many values the cells' first state has between its bounds, e.g. 128 for 7 bits: an event ends at the
+            nearest one; 0: any.
         name: default: source_to_target.
     """
 
@@ -178,6 +181,7 @@ class Projection:
     sends: str = ""
     into: str = DRIVE
     reading: str = READING
+    levels: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -205,6 +209,7 @@ class Projection:
             by_column=by_column and not self.rule_sweeps,
             mask=self.connected(),
             reading=self.reading,
+            levels=self.levels,
         )
 
     def connected(self) -> Array | None:
@@ -235,7 +240,7 @@ def _require_kind(what: str, given: object, *kinds: type) -> None:
 
 @dataclass(frozen=True)
 class Graph:
-    """Populations and projections, in time steps of ``dt`` (ms).
+    """Populations and projections, in time steps of ``dt`` (ms); with a ``world``, an agent.
 
     Raises `InputError` or `UnknownName` where they do not fit together.
 
@@ -250,6 +255,7 @@ class Graph:
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...] = ()
     dt: float = 1.0
+    world: World | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dt < np.inf:
@@ -293,6 +299,8 @@ class Graph:
                     "the source first"),
                 )  # fmt: skip
         self.asked  # noqa: B018 (refuses a rule that does not fit)
+        if self.world is not None:
+            self.world.require(self)
 
     def __getitem__(self, name: str) -> Population:
         """A population by name."""

@@ -20,9 +20,9 @@ from cosim.devices.base import Operand
 from cosim.emit.expr import Node
 from cosim.emit.numba import TEXT as SCALAR
 from cosim.emit.numba import assignments
-from cosim.network import kernel_cells
+from cosim.network import kernel_cells, kernel_world
 from cosim.network.graph import DRIVE, SIGNAL, Parameters, Population, Projection
-from cosim.network.loop import RULES
+from cosim.network.loop import MS, RULES
 from cosim.network.noise import FIELDS, helpers
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
 from cosim.packages import optional
@@ -103,10 +103,13 @@ class _Source:
                 self._begin(one)
             for r, p in enumerate(graph.projections):
                 self._begin_rule(r, p)
+            kernel_world.begin(self.text, graph)
             with under("for t in range(steps):"):
                 add("frame = t * frames // steps")
                 self._step()
                 add("clock[0] += 1")
+                kernel_world.answer(self.text, graph, self.places)
+            kernel_world.note(self.text, graph, self.places)
             for r, p in enumerate(graph.projections):
                 if p.rule is not None and p.rule.has("on_end"):
                     with under("if learn:"):
@@ -117,11 +120,11 @@ class _Source:
                 add("clock[0] += gap")
             with under("if fresh and not learn:"):
                 add("clock[0] = began", *(f"{name}[:, :] = kept_{name}" for name in volatile))
+            kernel_world.end(self.text, graph)
         head = f"def kernel({', '.join(self.arguments(self.job))}):"
         return "\n".join([head, *self.text.lines, ""])
 
-    def _sizes(self, p: Projection) -> tuple[str, str]:
-        """Rows and columns of a projection, as names: one text serves networks of any size."""
+    def _sizes(self, p: Projection) -> tuple[str, str]:  # rows and columns, as names: one text serves any size
         return f"N{self.places[p.source]}", f"N{self.places[p.target]}"
 
     def _own(self, one: Population) -> tuple[str, ...]:
@@ -130,7 +133,7 @@ class _Source:
 
     def _taught(self, one: Population) -> bool:
         by = any(p.target == one.name and p.into == SIGNAL for p in self.graph.projections)
-        return by or one.name in self.signals
+        return by or one.name in self.signals or kernel_world.acts(self.graph, one)
 
     # -- a presentation ----------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class _Source:
             if one.name in self.signals:
                 add(f"x{k}_signal[:] = y{k}[k, frame]")
             elif self._taught(one):
-                add(f"x{k}_signal[:] = 0.0")
+                add(f"x{k}_signal[:] = {'total' if kernel_world.acts(graph, one) else '0.0'}")
         for one in graph.populations:
             self._drive(one)
             self._neurons(one)
@@ -183,7 +186,7 @@ class _Source:
         add, under, k = self.text.add, self.text.under, self.places[one.name]
         kind = self.kinds.get(one.name)
         if kind is None:
-            add(f"d{k}[:] = 0.0")
+            add(f"d{k}[:] = 0.0", *([f"d{k}[place] = 1.0"] if kernel_world.sees(self.graph, one) else []))
         else:
             with under("if t * frames % steps < frames:"), under(f"for i in range(n{k}):"):
                 add(f"mean{k}[i] = m{k}[k, frame, active{k}[i]]", f"part{k}[i] = v{k}[k, frame, active{k}[i]]")
@@ -399,7 +402,7 @@ class _Source:
             place = HOOKS.index(hook or HOOKS[0])
             text = {
                 "weight": f"w{r}[i, j]",
-                "now": f"clock[0] * {self.graph.dt!r}",
+                "now": "clock[0] * dt",
                 "random": f"normal_of(key_of(rk{r}, {place}), t, {rows} * {columns}, i * {columns} + j)",
             }
             used[name] = ("ij", f"{name} = {text[name]}")
@@ -414,7 +417,7 @@ class _Source:
     def _synapses(
         self, r: int, p: Projection, rule: Rule, hook: str, *, outer: str, inner: str, size: str, letter: str = "l"
     ) -> None:
-        """A hook on the synapses of neuron ``outer``."""
+        """A hook on the synapses of neuron ``outer``; it may give nothing."""
         add, under = self.text.add, self.text.under
         local, used = self._local(r, p, rule, hook, letter)
         given = dict(getattr(rule, hook)(local))
@@ -425,6 +428,7 @@ class _Source:
             add(*(f"r{r}_own_{name}[i, j] = {found.pop(name)}" for name in rule.states if name in found))
             add(*(f"r{r}_post_{name}[j] += {found.pop(name)}" for name in rule.sums if name in found))
             when = found.pop(WHEN, "")
+            add("pass")
             if found:
                 mask = "" if self.simulation.cells[p.name].mask is None else f"mask{r}[i, j]"
                 with under(f"if {' and '.join(filter(None, (mask, when))) or 'True'}:"):
@@ -435,7 +439,8 @@ class _Source:
     def arguments(self, job: Job | None) -> dict[str, Any]:
         """What the kernel is called with, by name; without a job the names alone."""
         simulation, graph = self.simulation, self.graph
-        found: dict[str, Any] = {"clock": np.array([simulation.clock])}
+        found: dict[str, Any] = {"clock": np.array([simulation.clock]), "dt": graph.dt, "seconds": graph.dt * MS}
+        found |= kernel_world.arguments(graph, job, simulation.streak)
         for name in ("first", "items", "steps", "frames", "learn", "fresh", "gap"):
             found[name] = getattr(job, name, None)
         found["key"] = None if job is None else np.uint64(job.key)
@@ -488,8 +493,8 @@ def present(simulation: Simulation, job: Job) -> None:
     which = (tuple(made.kinds.items()), made.signals, made.records, watched)
     if which not in simulation.kernels:
         simulation.kernels[which] = _compiled(made.write(), kernel_cells.functions(simulation))
-    arguments = made.arguments(job)
-    simulation.kernels[which](*arguments.values())
+    simulation.kernels[which](*(arguments := made.arguments(job)).values())
     simulation.clock = int(arguments["clock"][0])
+    kernel_world.finish(simulation, job, arguments)
     for r, p in enumerate(simulation.graph.projections):
         kernel_cells.finish(simulation.cells[p.name], r, arguments)

@@ -16,7 +16,6 @@ from cosim.emit.expr import Node
 from cosim.emit.numba_sweep import integrator
 from cosim.errors import EmitError, SimulationError
 from cosim.network.crossbar import DURATION, MINUS, Crossbar
-from cosim.network.loop import MS
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
@@ -36,7 +35,7 @@ def event(text: Text, simulation: Simulation, r: int, p: Projection, inputs: Map
         with under(f"if slot{r}[i, j] >= 0:"):
             add(f"W{r}[logged{r}[0], 0] = slot{r}[i, j]", f"W{r}[logged{r}[0], 1] = {inputs[bar.drive]}")
             add(f"logged{r}[0] += 1")
-    if not isinstance(bar.kind, Surrogate) and not bar.pair:
+    if not isinstance(bar.kind, Surrogate) and not bar.pair and bar.grid is None:
         found = text.write(bar.kind.event(Named(w=Node("name", "c_w")), Named(change=Node("name", inputs["change"]))))
         add(f"c_w = {found['w']}", f"c{r}_w[i, j] = c_w")
         _weigh(text, bar, r)
@@ -49,10 +48,14 @@ def event(text: Text, simulation: Simulation, r: int, p: Projection, inputs: Map
         add(*(f"u_{name} = {float(value)!r}" for name, value in bar.held.items()))
         _check(text, bar, r, {**{n: f"c_{n}{suffix}" for n in bar.fields}, **{n: f"u_{n}" for n in _inputs(bar)}})
         _law(text, bar, r, suffix)
+        if bar.grid is not None:
+            name, low, step = bar.grid
+            add(f"n_{name} = np.floor((n_{name} - {low!r}) / {step!r} + 0.5) * {step!r} + {low!r}")
         for name in bar.fields:
             with under(f"if n_{name} != c_{name}{suffix}:"):
                 add(f"c{r}_{name}{suffix}[i, j] = n_{name}", f"c_{name}{suffix} = n_{name}", "moved = True")
     with under("if moved:"):
+        add("pass")
         if isinstance(bar.kind, Surrogate):
             add(f"pulses{r}[0] += 1")
         _weigh(text, bar, r)
@@ -159,7 +162,7 @@ def relax(text: Text, simulation: Simulation, r: int, p: Projection, *, load: bo
     assert rest is not None
     if load:
         _load(text, bar, r)
-    add(f"gone = (clock[0] - last{r}[i, j]) * {simulation.graph.dt * MS!r}", f"last{r}[i, j] = clock[0]")
+    add(f"gone = (clock[0] - last{r}[i, j]) * seconds", f"last{r}[i, j] = clock[0]")
     with under("if gone > 0.0:"):
         _check(text, bar, r, {DURATION: "gone"})
         for suffix in _suffixes(bar):

@@ -20,6 +20,7 @@ from cosim.network.crossbar import ALL, EACH, Crossbar, Every
 from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
 from cosim.network.noise import NORMAL, draws, key_of
 from cosim.network.rules import HOOKS, WHEN, Local, Rule
+from cosim.network.world import Visit
 
 if TYPE_CHECKING:
     from cosim.network.simulation import Job, Simulation
@@ -37,7 +38,13 @@ def present(simulation: Simulation, job: Job) -> None:
     joints = [_Joint(simulation, job, k, p, layers) for k, p in enumerate(graph.projections)]
     steps = [(x, [j for j in joints if j.p.target == n and j.p.into == DRIVE]) for n, x in layers.items()]
     teaching = [joint for joint in joints if joint.p.into == SIGNAL]
-    taught = [name for name in layers if name in job.signals or any(q.p.target == name for q in teaching)]
+    visit = None if graph.world is None else Visit(graph.world, job)
+    acting, seeing = (None, None) if visit is None else (layers[visit.world.actions], layers[visit.world.places])
+    taught = [
+        name
+        for name, layer in layers.items()
+        if name in job.signals or layer is acting or any(q.p.target == name for q in teaching)
+    ]
     learning = [joint for joint in joints if joint.rule is not None and job.learn]
     apart = job.fresh and not job.learn  # nothing of a presentation is left for the next one
     kept = [(bar, bar.kept()) for bar in simulation.cells.values() if bar.rests and apart]
@@ -48,10 +55,15 @@ def present(simulation: Simulation, job: Job) -> None:
             layer.begin(item, key)
         for joint in joints:
             joint.begin(item, key)
+        if visit is not None:
+            visit.begin(key)
         for t in range(job.steps):
             for name in taught:
                 frame, signal = t * job.frames // job.steps, simulation.neurons[name][SIGNAL]
                 signal[:] = job.signals[name][item, frame] if name in job.signals else 0.0
+            if visit is not None and acting is not None and seeing is not None:
+                simulation.neurons[acting.of.name][SIGNAL][:] = visit.total
+                seeing.seen = visit.place
             for layer, joints_here in steps:
                 layer.step(t, joints_here)
             for joint in teaching:
@@ -63,6 +75,12 @@ def present(simulation: Simulation, job: Job) -> None:
                 name, _, state = entry.partition(".")
                 values[item, t] = simulation.neurons[name][state] if state == SIGNAL else layers[name].x[state]
             simulation.clock += 1
+            if visit is not None and acting is not None and visit.answer(acting.fired[-1]):
+                break
+        if visit is not None and acting is not None:
+            simulation.streak = visit.note(item, simulation.streak)
+            simulation.neurons[acting.of.name][SIGNAL][:] = visit.total
+            job.done[0] = item + 1
         for joint in learning:
             joint.end(job.steps)
         if job.gap:
@@ -79,6 +97,8 @@ def present(simulation: Simulation, job: Job) -> None:
             simulation.clock = began
         for bar, cells in kept:
             bar.put_back(cells)
+        if visit is not None and simulation.streak >= visit.world.enough > 0:
+            break
 
 
 @lru_cache(maxsize=64)
@@ -117,6 +137,10 @@ class _Layer:
             Named(**{n: np.full(population.size, value) for n, value in p.items()})
             for p in job.parameters[population.name]
         )
+        one = np.ones(1)
+        probe = model.step(Named(**dict.fromkeys(model.states, one)), one, Named(**dict.fromkeys(vars(self.p), one)))[0]
+        # Two states that a step gives as one array: what a spike does to one of them it must not do to the other.
+        self.twins = len({id(value) for value in probe.values()}) < len(probe)
 
     def begin(self, item: int, key: int) -> None:
         name, model = self.of.name, self.of.model
@@ -129,6 +153,7 @@ class _Layer:
         self.holding = 0.0
         self._hold()
         self.driven: Array | None = None  # in each step
+        self.seen: int | None = None  # the neuron that the world drives
         if name not in self.job.drives:
             return
         steps, (kind, mean, deviation) = self.job.steps, self.job.drives[name]
@@ -159,6 +184,8 @@ class _Layer:
             self.fired.append(self.script[t])
             return
         drive = None if self.driven is None else self.driven[t]
+        if self.seen is not None:
+            drive = _marked(self.size, np.array([self.seen]))
         for joint in arriving:
             drive = joint.added(drive)
         model, p = self.of.model, self.here
@@ -168,6 +195,8 @@ class _Layer:
             self.holding -= 1.0
         else:
             x, above = model.step(Named(**self.x), drive, p, held=False)  # type: ignore[call-arg]
+        if self.twins:
+            x = {n: np.array(value) for n, value in x.items()}
         if self.of.winner is not None:
             spikes = self._winners(above)
             if spikes.size:

@@ -23,6 +23,7 @@ from cosim.network.crossbar import Crossbar
 from cosim.network.encoders import Encoder
 from cosim.network.graph import SIGNAL, Graph, Parameters, Population, changed, whole_steps
 from cosim.network.noise import MASK
+from cosim.network.world import Episodes
 
 BACKENDS = ("auto", "numba", "numpy")
 Floats = Mapping[str, float]
@@ -44,6 +45,7 @@ class Job:
         gap: time steps without input after each.
         parameters: of populations and rules by the part's name: in a step, and in the gap.
         counts: spikes of each population, (items, n). records: states by ``part.state``, (items, steps, n).
+        episodes: of a world. done: (1,) how many presentations there were: a world may have had enough.
     """
 
     first: int
@@ -60,6 +62,8 @@ class Job:
     parameters: Mapping[str, tuple[Parameters, Parameters]]
     counts: Mapping[str, NDArray[np.int64]]
     records: Mapping[str, Array]
+    episodes: Episodes
+    done: NDArray[np.int64]
 
     def parts(self, dt: float) -> Iterator[Job]:
         """Parts whose encoded inputs are of a moderate size."""
@@ -79,6 +83,8 @@ class Job:
                 signals={name: np.ascontiguousarray(x[here]) for name, x in self.signals.items()},
                 counts={name: x[here] for name, x in self.counts.items()},
                 records={name: x[here] for name, x in self.records.items()},
+                episodes=self.episodes[here],
+                done=np.array([here.stop - start]),
             )
 
     def compact(self, graph: Graph, population: Population) -> bool:
@@ -97,10 +103,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a run gives: spikes of each population in each presentation, (items, n), and the recorded states."""
+    """What a run gives: spikes of each population in each presentation, (items, n), the recorded states, and of a world
+    the episodes, as many as there were before it had enough.
+    """
 
     counts: Mapping[str, NDArray[np.int64]]
     records: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+    episodes: Episodes = field(default_factory=lambda: Episodes.empty(0))
 
 
 class Simulation:
@@ -111,6 +120,7 @@ class Simulation:
         traces: the rules' arrays by projection and name.
         cells: by projection.
         clock: time steps so far, those of gaps included.
+        streak: successes in a row in the graph's world so far.
         backend: "numba" or "numpy".
         kernels: the compiled loops so far, by what is drawn, taught, recorded and watched.
 
@@ -124,10 +134,14 @@ class Simulation:
     (3, 2)
     """
 
-    def __init__(self, graph: Graph, *, backend: str = "auto") -> None:
+    def __init__(self, graph: Graph, *, backend: str = "auto", like: Simulation | None = None) -> None:
         """The graph in its initial states. "auto" takes numba where it is installed and the graph can be compiled.
 
+        ``like`` is a simulation of a graph that differs in values alone (`cosim.network.alike`): its compiled loops and
+        its backend are taken, which saves writing them anew for each of many runs.
+
         Raises:
+            InputError: ``like`` is of another network.
             UnknownName, EngineMissing: for the backend. EmitError: "numba" is asked for, and a part cannot be compiled.
         """
         if backend not in BACKENDS:
@@ -150,9 +164,14 @@ class Simulation:
                     **{f"post_{name}": np.zeros(columns) for name in rule.sums},
                     **{f"own_{name}": np.full((rows, columns), x, order=order) for name, x in rule.states.items()},
                 }
-        self.clock = 0
-        self.kernels: dict[Any, Any] = {}
-        self.backend = self._chosen(backend)
+        self.clock = self.streak = 0
+        if like is not None:
+            from cosim.network.alike import alike
+
+            if not alike(graph, like.graph):
+                raise InputError("the network to take the loops of is another one", remedy="leave out like=")
+        self.kernels: dict[Any, Any] = {} if like is None else like.kernels
+        self.backend: str = self._chosen(backend) if like is None else like.backend
 
     def _chosen(self, backend: str) -> str:
         if backend == "numpy" or (backend == "auto" and find_spec("numba") is None):
@@ -194,6 +213,7 @@ class Simulation:
         encoders: Mapping[str, Encoder] = MappingProxyType({}),
         parameters: Mapping[str, Floats] = MappingProxyType({}),
         record: Sequence[str] = (),
+        episodes: int = 0,
     ) -> Answers:
         """Show presentations one after the other.
 
@@ -210,12 +230,14 @@ class Simulation:
             parameters: of populations and rules, by the part's name, in place of their own: fields of the model, the
                 competition (``clamp``) or the rule, or parameters that do not depend on the time step.
             record: states to return at each step, as ``population.state``.
+            episodes: of a world, at most so many presentations; ``steps`` are then their longest. Inputs and signals
+                with one presentation are shown in each.
 
         Raises:
             UnknownName, InputError: for what does not fit the graph.
             DomainError: the cells were driven outside the domain of their surrogate, where its policy is "raise".
         """
-        job = self._job(inputs, steps, key, learn, fresh, gap, signals, encoders, parameters, record)
+        job = self._job(inputs, steps, key, learn, fresh, gap, signals, encoders, parameters, record, episodes)
         with self._kept(job):
             if self.backend == "numba" and all(bar.can_compile for bar in self.cells.values()):
                 from cosim.network.kernel import present
@@ -223,9 +245,19 @@ class Simulation:
                 from cosim.network.loop import present
             for part in job.parts(self.graph.dt):
                 present(self, part)
+                job.done[0] += part.done[0]
+                if part.done[0] < part.items:
+                    break
         for bar in self.cells.values():
             bar.require_domain()
-        return Answers(job.counts, job.records)
+        if self.graph.world is None:
+            return Answers(job.counts, job.records)
+        whole = slice(int(job.done[0]))
+        return Answers(
+            {name: x[whole] for name, x in job.counts.items()},
+            {name: x[whole] for name, x in job.records.items()},
+            job.episodes[whole],
+        )
 
     @contextmanager
     def _kept(self, job: Job) -> Iterator[None]:
@@ -258,6 +290,7 @@ class Simulation:
         encoders: Mapping[str, Encoder],
         parameters: Mapping[str, Floats],
         record: Sequence[str],
+        episodes: int,
     ) -> Job:
         graph, dt = self.graph, self.graph.dt
         encoded = {one.name: encoders.get(one.name, one.encoder) for one in graph.populations}
@@ -285,9 +318,19 @@ class Simulation:
             replace(graph[name], encoder=other)  # refuses one that cannot drive these neurons
         given, taught = ({n: _numbers(x, n) for n, x in part.items()} for part in (inputs, signals))
         taught = {name: values.astype(float) for name, values in taught.items()}
-        if not given and not taught:
+        if (graph.world is None) != (episodes == 0):
+            raise InputError(
+                f"{episodes} episodes cannot be run "
+                + ("without a world" if graph.world is None else "in a world: it needs at least one"),
+                remedy="give episodes= for a graph with a world, and leave it out of any other",
+            )
+        if not (given or taught or episodes):
             raise InputError("there is nothing to present: no population has an encoder, and there is no signal")
-        frames, items = 1, (next(iter((given or taught).values())).shape or (0,))[0]
+        if graph.world is not None and graph.world.actions in taught:
+            raise InputError(f"the teaching signal of {graph.world.actions} is the world's reward, and cannot be given")
+        for part in (given, taught) if episodes else ():
+            part |= {n: np.broadcast_to(x, (episodes, *x.shape[1:])) for n, x in part.items() if x.shape[:1] == (1,)}
+        frames, items = 1, episodes or (next(iter((given or taught).values())).shape or (0,))[0]
         for part, part_given in ((given, inputs), (taught, signals)):
             for name, values in part.items():
                 size = graph[name].size
@@ -345,6 +388,8 @@ class Simulation:
             parameters=p,
             counts={one.name: np.zeros((items, one.size), dtype=np.int64) for one in graph.populations},
             records=records,
+            episodes=Episodes.empty(items),
+            done=np.zeros(1, dtype=np.int64),
         )
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
@@ -352,6 +397,7 @@ class Simulation:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that changes, by name; the arrays themselves, and the clock."""
         found: dict[str, NDArray[Any]] = {"clock": np.array(self.clock)}
+        found |= {"streak": np.array(self.streak)} if self.graph.world is not None else {}
         for name, part in (*self.neurons.items(), *self.traces.items()):
             found |= {f"{name}.{state}": x for state, x in part.items()}
         for name, bar in self.cells.items():
@@ -370,6 +416,8 @@ class Simulation:
                 raise InputError(f"the saved network has no {name} of shape {x.shape}: it is another one")
             x[...] = state[name]
         self.clock = int(state["clock"])
+        if self.graph.world is not None:
+            self.streak = int(state["streak"])
         for bar in self.cells.values():
             bar.load({})
 

@@ -15,6 +15,7 @@ from claims.kills import KILLS_CLAIM
 from claims.line import LINE
 from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
+from claims.neohebbian import NEOHEBBIAN
 from claims.netlist_fit import NETLIST_FIT
 from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
@@ -33,6 +34,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        WIRES_ACCURACY,
+        NEOHEBBIAN, WIRES_ACCURACY,
     )
 }  # fmt: skip

@@ -108,7 +108,10 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize(("name", "event"), [*MAPS, ("threshold_memristor", "published"), ("cell_1t1r", "published")])
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [*MAPS, *((name, "published") for name in ("threshold_memristor", "cell_1t1r", "thermal_reram"))],
+)
 def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
     surrogate = Surrogate(parameters(name), event)
     if surrogate.map.closed is None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -97,18 +98,20 @@ def test_a_spread_covers_the_deviation_of_the_same_figure(tmp_path: Path, capsys
     assert "theta_" in capsys.readouterr().err
 
 
-def test_progress_is_there_before_the_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.progress import Progress
+def test_progress_is_there_before_the_first_images() -> None:
+    from rich.console import Console
 
-    from cosim.cli.network import _shown
+    from cosim.cli.network_view import live_view
 
-    made: list[Progress] = []
-    monkeypatch.setattr(Progress, "__enter__", lambda self: made.append(self) or self)
-    with _shown((4, 5), 600) as progress:
-        assert [(task.fields["seed"], task.completed, task.total) for task in made[0].tasks] == [(4, 0, 600)]
+    screen = Console(file=StringIO(), force_terminal=True, width=120, color_system=None)
+    with live_view((4, 5), 600, screen=screen) as (progress, _):
+        assert "seed 4" in screen.file.getvalue()
+        assert "0/600" in screen.file.getvalue()
         progress(4, 200, 600)
-        progress(5, 200, 600)
-        assert [(task.fields["seed"], task.completed) for task in made[0].tasks] == [(4, 200), (5, 200)]
+        progress(5, 300, 600)
+    shown = screen.file.getvalue().rpartition("seed 4")[2]
+    assert "200/600" in shown
+    assert "300/600" in shown.partition("seed 5")[2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,228 @@
+"""Mazes with heated synapses: the event of a synapse, γ as a hardware step, grids, maps, and what is refused."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.cli.app import main
+from cosim.devices.base import Values
+from cosim.errors import DomainError, InputError
+from cosim.network.grid import Grid, Rewards
+from cosim.network.run import Streams, run_network
+from cosim.network.simulation import Simulation
+from cosim.network.systems.maze import EPISODES, MazeRuns, MazeSystem, Point, optimum, success_ratio
+from cosim.network.systems.maze_settings import ACTIONS, MazeSettings, graph, step_time, synapse, volts
+
+SETTINGS = MazeSettings(episodes=60)
+CELLS = synapse(SETTINGS)
+P = CELLS.parameters.resolved()
+SMALL = MazeSystem(SETTINGS, sizes=(3,), gammas=(0.8,), variabilities=(0.3,), alphas=(), runs=2, backend="numpy")
+
+
+def event(w: float, rise: float, *, heater: float = 0.0, pulses: float = 0.0, scatter: float = 0.0) -> Values:
+    state = Values({"w": np.array(w), "rise_fast": np.array(0.0), "rise_slow": np.array(rise)})
+    inputs = {"heater": heater, "pulses": pulses, "scatter": scatter}
+    return CELLS.step(state, Values({name: np.array(value) for name, value in inputs.items()}))[0]
+
+
+# -- the synapse ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sign", "kind"), [(1, "set"), (-1, "reset")])
+def test_a_published_pulse_is_equation_27(sign: int, kind: str) -> None:
+    """Written out by hand: conductance in any unit, T the share of the full scale."""
+    a, b, c, d = (float(P[f"{letter}_{kind}"]) for letter in "abcd")
+    for w in (0.2, 0.5, 0.8):
+        for theta in (0.05, 0.4, 1.0):
+            step = a * math.exp(b * w) * theta ** (c * math.exp(d * w))
+            g = 1.0 / 20.0 + w * (1.0 - 1.0 / 20.0)
+            after = (g * (1.0 + sign * step) - 1.0 / 20.0) / (1.0 - 1.0 / 20.0)
+            rise = theta * float(P.full_scale_rise)
+            assert float(event(w, rise, pulses=float(sign)).w) == pytest.approx(min(max(after, 0.0), 1.0), abs=1e-12)
+            twice = event(w, rise, pulses=float(sign), scatter=1.0).w - w  # ΔG = N(ΔG, C_v ΔG)
+            assert float(twice) == pytest.approx(np.clip(2.0 * (after - w), -w, 1.0 - w), abs=1e-12)
+    assert float(event(0.5, 0.0, pulses=float(sign)).w) == 0.5  # nothing at ambient
+
+
+def test_an_e_update_is_equation_23() -> None:
+    """T + (1 − e^(−t/τ)) (P R_th − T), and the voltage is what one unit takes."""
+    voltage = volts(SETTINGS, CELLS)
+    power, share = voltage**2 / float(P.r_heater), -math.expm1(-SETTINGS.e_width / float(P.tau_slow))
+    for rise in (0.0, 3.0):
+        expected = rise + share * (power * float(P.r_slow) - rise)
+        assert float(event(0.5, rise, heater=voltage).rise_slow) == pytest.approx(expected, rel=1e-12)
+    assert float(event(0.5, 0.0, heater=voltage).rise_slow) == pytest.approx(0.1 * float(P.full_scale_rise), rel=1e-12)
+    assert float(event(0.5, 0.0, heater=voltage).w) == 0.5
+
+
+def test_gamma_is_a_length_of_the_hardware_step() -> None:
+    rest = CELLS.rest_map
+    assert rest is not None
+    for gamma in (0.2, 0.8, 0.95):
+        x = Values({"w": np.array(0.5), "rise_fast": np.array(0.0), "rise_slow": np.array(2.0)})
+        after, _ = rest(x, Values({"duration": np.array(step_time(gamma, P))}), CELLS.values)
+        assert float(after.rise_slow) == pytest.approx(2.0 * gamma, rel=1e-12)
+    assert step_time(0.9, P) == pytest.approx(-float(P.tau_slow) * math.log(0.9))
+
+
+def test_a_warm_synapse_is_read_warm() -> None:
+    """Fig. 9's α: the weight that the action neurons see is that at the cell's temperature."""
+    made = [
+        graph(SETTINGS, Grid(("..", ".c")), gamma=0.8, variability=0.0, alpha=alpha, rng=np.random.default_rng(0),
+              cells=CELLS)[0]
+        for alpha in (0.0, 0.01)
+    ]  # fmt: skip
+    cold, warm = (Simulation(one, backend="numpy").cells["plus"] for one in made)
+    for bar in (cold, warm):
+        bar.load({"rise_slow": np.full(bar.shape, 10.0)})
+    np.testing.assert_allclose(warm.weight, 1.1 * cold.weight, rtol=1e-12)
+
+
+# -- grids -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_world_of_a_grid() -> None:
+    grid = Grid((".x.", ".c.", "..."))
+    world = grid.world(Rewards(best=1.0, worst=2.0, step=0.1), places="p", actions="a", enough=5)
+    up, down, left, right = range(4)
+    assert world.leads[0].tolist() == [0, 3, 0, 1]  # walls leave it where it is
+    assert world.ends[0].tolist() == [0, 0, 0, -1]
+    assert world.rewards[0].tolist() == pytest.approx([-0.1, -0.1, -0.1, -6.1])
+    assert (world.ends[3, right], world.rewards[3, right]) == (1, 3.0)
+    assert world.starts.tolist() == [0, 2, 3, 5, 6, 7, 8]
+    assert grid.distances()[[0, 2, 8]].tolist() == [2.0, 2.0, 2.0]
+    assert (up, down, left) == (0, 1, 2)
+
+
+def test_drawn_grids_have_a_way_from_everywhere() -> None:
+    for seed in range(20):
+        grid = Grid.drawn(5, 8, np.random.default_rng(seed))
+        assert np.all(np.isfinite(grid.distances()[grid.at(".")]))
+        assert grid.at("x").size == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (".x.\nx.c\n...", r"maze\.txt: no way leads from row 1, column 1 of the grid to the cheese; take away a trap"),
+        ("...\n...\n...", "the grid holds no cheese"),
+        (".c\n...", "row 2 of the grid has 3 cells, and there are 2 rows"),
+        (".c\n.#\n", "'#' in row 2, column 2 of the grid is unknown"),
+        ("", "a grid of 0 rows cannot be run"),
+        ("cx\nxc", "no free cell"),
+    ],
+)
+def test_grids_that_cannot_be(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "maze.txt"
+    file.write_text(text)
+    with pytest.raises(InputError, match=says):
+        Grid.read(file)
+    assert main(["network", "run", "maze", "--grid", str(file), "-o", str(tmp_path / "out")]) == 2
+    assert "maze.txt" in capsys.readouterr().err
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def test_eligibility_decays_and_the_reward_writes() -> None:
+    """One step to the cheese in a grid of two by two: what was heated last is strengthened in the plus half."""
+    settings = SETTINGS.with_(noise=0.0, begin_spread=0.0, levels=100001, longest=50.0)
+    grid = Grid((".c", ".."))
+    made, pause = graph(
+        settings, grid, gamma=0.5, variability=0.0, alpha=0.0, rng=np.random.default_rng(1), cells=CELLS
+    )
+    simulation = Simulation(made, backend="numpy")
+    first = {name: bar.state["w"].copy() for name, bar in simulation.cells.items()}
+    found = simulation.run(
+        {ACTIONS: np.full((1, 4), 0.1)}, steps=50, key=5, fresh=True, gap=pause, episodes=1
+    ).episodes  # fmt: skip
+    assert found.ends[0] == 1
+    moved = {name: bar.state["w"] - first[name] for name, bar in simulation.cells.items()}
+    assert np.count_nonzero(moved["plus"]) >= 1
+    worth = 1.0 / (1.0 + math.exp(-found.rewards[0] / 2.0)) - 0.5
+    assert worth > 0.0
+    assert np.all(moved["plus"] >= 0.0)
+    assert np.all(moved["minus"] <= 0.0)
+    # the step before the last one has γ more of its heat, and so on; all of it is gone after the pause
+    bar = simulation.cells["plus"]
+    bar.relax((slice(None), slice(None)), now=simulation.clock, dt=made.dt * 1e-3)
+    assert float(bar.state["rise_slow"].max()) < 1e-10
+
+
+@pytest.mark.needs("numba")
+def test_both_loops_live_the_same_mazes() -> None:
+    """With spread devices, on levels, hot and cold; episode by episode."""
+    system = replace(SMALL, settings=SETTINGS.with_(episodes=12), backend="numba")
+    point = Point(EPISODES, 3, 0.8, 0.3, 0.01)
+    runs = [
+        MazeRuns(replace(system, backend=name), Streams(0)).one(point, run)
+        for name in ("numba", "numpy")
+        for run in range(1)
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_mazes_are_learned_and_told(tmp_path: Path) -> None:
+    result = run_network(SMALL, folder=tmp_path)
+    assert result.mean == 1.0
+    seed = result.seeds[0]
+    assert seed.arrays.episodes_3.shape == (1, 1, 2)
+    assert np.all(seed.arrays.episodes_3 < SETTINGS.episodes)
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert written["settings"]["rewards"] == {"best": 1.0, "worst": 1.0, "step": 0.05}
+    assert written["step_s"] == [step_time(0.8, P)]
+    again = run_network(SMALL, folder=tmp_path, resume=True)
+    assert again.seeds[0].values == seed.values
+    other = replace(SMALL, gammas=(0.9,))
+    with pytest.raises(InputError, match=r"belongs to another run: gamma was \(0\.8,\) and is \(0\.9,\)"):
+        run_network(other, folder=tmp_path, resume=True)
+    assert any("3 x 3: fewest episodes" in line for line in result.lines())
+
+
+def test_a_network_that_leaves_the_domain_says_so() -> None:
+    """A heater at more volts than its map is meant for."""
+    far = replace(SMALL, settings=SETTINGS.with_(unit=2.0))
+    with pytest.raises(DomainError, match=r"heater = 2\.\d+ V? ?is outside"):
+        run_network(far)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"gammas": (1.5,)}, r"gamma is 1\.5"),
+        ({"gammas": (0.5, 0.5)}, "a map needs different gammas"),
+        ({"alphas": (1.0,)}, r"alpha is 1 1/K; give a coefficient of -0\.01\.\.0\.01"),
+        ({"runs": 0}, "0 runs show nothing"),
+        ({"sizes": (1,)}, "a grid of 1 x 1 cells cannot hold"),
+        ({"settings": SETTINGS.with_(parameters="ecram:slow")}, "has no heater"),
+        ({"settings": SETTINGS.with_(traps=9.0)}, "traps in at most half"),
+        ({"surrogate": CELLS.with_(name="pulse")}, "the surrogate is of the map pulse"),
+    ],
+)
+def test_systems_that_cannot_be(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        replace(SMALL, **changes)  # type: ignore[arg-type]
+
+
+def test_the_optimum_and_its_interval() -> None:
+    """Of runs that share what is hard about them: the interval is narrow where they agree in their order."""
+    rng = np.random.default_rng(0)
+    hard = rng.integers(20, 200, 20)
+    gammas = (1.0, 0.0, 0.5, 0.8)  # in any order
+    runs = np.stack([hard + 9, hard + 50, hard + rng.integers(0, 9, 20), hard])
+    found = optimum(runs, gammas, np.random.default_rng(1))
+    assert found["gamma"] == 0.8
+    assert found["interval"] == [0.8, 0.8]
+    assert [(end["gamma"], end["more"]) for end in found["ends"]] == [(0.0, 50.0), (1.0, 9.0)]
+    loose = optimum(rng.integers(20, 200, (4, 20)), gammas, np.random.default_rng(1))
+    assert loose["interval"][0] < loose["interval"][1]
+
+
+def test_the_success_ratio_is_over_the_largest_share() -> None:
+    episodes = np.array([[[10, 20, 40, 60]], [[10, 20, 29, 30]]])
+    reached = np.array([[[1, 1, 1, 1]], [[1, 1, 1, 0]]])
+    assert success_ratio(episodes, reached, 3).tolist() == [[2 / 3], [1.0]]
