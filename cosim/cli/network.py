@@ -37,6 +37,7 @@ class _Systems(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_map import run_map_vdsp
     from cosim.cli.network_maze import run_maze
     from cosim.cli.network_stc import run_stc
 
@@ -50,6 +51,12 @@ def register(app: typer.Typer) -> None:
     runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
+    maps = typer.Typer(
+        name="map", cls=_Systems, no_args_is_help=True, help="Map the accuracy over one or two settings."
+    )
+    maps.callback()(lambda: None)
+    maps.command("vdsp", short_help=SYSTEMS["vdsp"])(run_map_vdsp)
+    group.add_typer(maps)
     app.add_typer(group)
 
 
