@@ -259,8 +259,8 @@ def measure(report: Report) -> Figures:
 
 FITS_CLAIM = Claim(
     "fits",
-    "every measured curve is fitted beside others, and none is predicted better by a polynomial of as many coefficients; "
-    "39 ramps with own parameters and verdict take at most 5 s",
+    "every measured curve is fitted beside others, and none is predicted better by a polynomial of as many "
+    "coefficients; 39 ramps with own parameters and verdict take at most 5 s",
     measure,
     {"curves": (5, None), "worse": (None, 0), "ramps_candidates_cpu_s": (None, 5.0), "ramps_own_cpu_s": (None, 5.0)},
 )
