@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from cosim.fitting.result import FitResult
     from cosim.lint.lint import lint_file
     from cosim.network.images import ImageSet, ImageTask, load_images
-    from cosim.network.rate_images import DigitTask, RateImages
     from cosim.network.run import System, run_network
     from cosim.network.systems.stc import StcSystem
+    from cosim.network.systems.stc_images import DigitTask, RateImages
     from cosim.network.systems.stc_settings import StcSettings, stc_preset
     from cosim.network.systems.vdsp import VdspSystem
     from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
@@ -66,7 +66,7 @@ _WHERE = {
     "Curve": "cosim.data.recording",
     "Deck": "cosim.engines.simulator",
     "DeviceModel": "cosim.devices.base",
-    "DigitTask": "cosim.network.rate_images",
+    "DigitTask": "cosim.network.systems.stc_images",
     "Event": "cosim.devices.base",
     "FitRecipe": "cosim.fitting.recipe",
     "FitResult": "cosim.fitting.result",
@@ -81,7 +81,7 @@ _WHERE = {
     "Port": "cosim.devices.base",
     "Processes": "cosim.campaign.executors",
     "Quantity": "cosim.parameters",
-    "RateImages": "cosim.network.rate_images",
+    "RateImages": "cosim.network.systems.stc_images",
     "Recording": "cosim.data.recording",
     "Result": "cosim.engines.simulator",
     "Simulator": "cosim.engines.simulator",

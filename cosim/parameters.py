@@ -30,7 +30,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -317,14 +317,14 @@ def _named(sets: Mapping[str, ParameterSet], name: str, path: str) -> ParameterS
 
 
 def shipped_sets() -> dict[tuple[str, str], ParameterSet]:
-    """The published sets in ``device_models/`` by (device, name)."""
-    states = ((path, path.stat()) for path in resources.listing("device_models", ".toml"))
-    return dict(_shipped(tuple((path, state.st_mtime_ns, state.st_size) for path, state in states)))
+    """The published sets in ``device_models/`` by (device, name), as they were when a process first asked."""
+    return dict(_shipped())
 
 
-@lru_cache(maxsize=1)  # a fit asks many times, and reading takes longer than a fit
-def _shipped(files: tuple[tuple[Path, int, int], ...]) -> Mapping[tuple[str, str], ParameterSet]:
-    return {(entry.device, entry.name): entry for path, *_ in files for entry in read_sets(path).values()}
+@cache  # a fit asks many times, and looking whether a file has changed takes as long as a search
+def _shipped() -> Mapping[tuple[str, str], ParameterSet]:
+    files = resources.listing("device_models", ".toml")
+    return {(entry.device, entry.name): entry for path in files for entry in read_sets(path).values()}
 
 
 def read_sets(path: str | Path) -> dict[str, ParameterSet]:

@@ -69,9 +69,8 @@ def library() -> dict[str, Path]:
         if not entry.is_dir():
             raise MissingFile(f"{LIBRARY} names the folder {str(entry)!r}, which is not there", remedy="correct it")
     found: dict[str, Path] = {}
-    shipped = folder("device_models").resolve()
     for place in dict.fromkeys(entry.resolve() for entry in (Path(HERE), *given) if entry.is_dir()):
-        if place == shipped:
+        if place in shipped_roots():
             continue
         for path in sorted(place.glob("*.toml")):
             if not re.fullmatch(r"\w[\w.-]*", path.stem):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
@@ -39,10 +39,14 @@ class NeuronFile(Table):
         level: of the output.
         reset: the vector that holds the membrane at its reset while it is above ``reset_level``.
         reset_level: of ``reset``.
+        stage: the vector between membrane and output that remembers an input, and falls to a spike, e.g. the node
+            behind the first inverter.
         facilitation: a share (0..1) that each input raises and that falls between them, e.g. a synapse's; default:
             none.
         supplies: pairs of a voltage and the current of the source that gives it, whose energy counts.
         drive: the same of the input's driver; only what it gives counts.
+        options: of the simulator for the trains, over the bench's: where an input ends next to the threshold, its
+            spike is as late as the tolerances make it.
         intervals: the shortest interval between inputs, and the longest mean interval of a train.
     """
 
@@ -53,17 +57,29 @@ class NeuronFile(Table):
     level: Volt
     reset: str
     reset_level: Volt
+    stage: str
     facilitation: str = ""
     supplies: tuple[tuple[str, str], ...] = pydantic.Field(min_length=1)
     drive: tuple[str, str] | None = None
+    options: dict[str, float | str] = pydantic.Field(default_factory=dict)
     intervals: tuple[Second, Second]
 
     _rising = pydantic.field_validator("intervals")(rising)
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _staged(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "stage" not in given:
+            raise InputError(
+                "a neuron does not say which of its vectors remembers an input between membrane and output",
+                remedy='name the node behind the first inverter, e.g. stage = "v(xn.n1)"',
+            )
+        return given
+
     @property
     def vectors(self) -> list[str]:
         """Every vector that it needs, once."""
-        found = [self.membrane, self.output, self.reset, *(name for pair in self.supplies for name in pair)]
+        found = [self.membrane, self.stage, self.output, self.reset, *(name for pair in self.supplies for name in pair)]
         found += [*(self.drive or ()), *([self.facilitation] if self.facilitation else [])]
         return list(dict.fromkeys(found))
 

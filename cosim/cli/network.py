@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from cosim.cli.paths import require_file
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
-    from cosim.network.run import Progress, System
+    from cosim.network.run import System
     from cosim.surrogate.model import Surrogate
 
 SYSTEMS = {
@@ -39,6 +38,7 @@ class _Systems(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_map import run_map_vdsp
     from cosim.cli.network_maze import run_maze
     from cosim.cli.network_rsnn import run_rsnn
     from cosim.cli.network_stc import run_stc
@@ -54,6 +54,12 @@ def register(app: typer.Typer) -> None:
     runs.command("rsnn", short_help=SYSTEMS["rsnn"])(run_rsnn)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
+    maps = typer.Typer(
+        name="map", cls=_Systems, no_args_is_help=True, help="Map the accuracy over one or two settings."
+    )
+    maps.callback()(lambda: None)
+    maps.command("vdsp", short_help=SYSTEMS["vdsp"])(run_map_vdsp)
+    group.add_typer(maps)
     app.add_typer(group)
 
 
@@ -98,7 +104,28 @@ def run(
     width: Annotated[
         str, typer.Option(help="Length of a programming pulse over the surrogate's, as above, e.g. 1:0.05.")
     ] = "",
-    deviation: Annotated[str, typer.Option(help="Standard deviation of the thresholds from cell to cell.")] = "0 %",
+    gate: Annotated[
+        str,
+        typer.Option(help="The neuron programs only below −P and above D of its potential, P:D, e.g. 0.95:0.9."),
+    ] = "",
+    drive: Annotated[
+        str,
+        typer.Option(
+            help="published (as the source), annealed (pulses that become shorter), or overdriven (far above the "
+            "thresholds by short pulses, with gates); the options above change it.",
+            show_default=False,
+        ),
+    ] = "",
+    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp or post-stdp.")] = "vdsp",
+    threshold_rsd: Annotated[
+        str,
+        typer.Option(
+            "--threshold-rsd", "--deviation", help="Relative standard deviation of the thresholds from cell to cell."
+        ),
+    ] = "0 %",
+    resistance_rsd: Annotated[
+        str, typer.Option(help="Relative standard deviation of the conductances of both ends of a cell's range.")
+    ] = "0 %",
     wires: Annotated[
         str,
         typer.Option(help="Resistance of a wire between two cells, e.g. '2 Ohm', when the trained network is read."),
@@ -123,11 +150,16 @@ def run(
     with working(f"loading {data}"):
         from cosim.network.images import ImageTask, load_images
         from cosim.network.systems.vdsp import VdspSystem
-        from cosim.network.systems.vdsp_settings import vdsp_preset
+        from cosim.network.systems.vdsp_settings import driven, vdsp_preset
 
         chosen = load_images(data)
     settings, usual = vdsp_preset(data)
-    changes: dict[str, Any] = {"deviation": units.parse(deviation, "1")}
+    changes: dict[str, Any] = {"deviation": units.parse(threshold_rsd, "1")}
+    if spread := units.parse(resistance_rsd, "1"):
+        changes["resistance_deviation"] = spread
+    if rule != "vdsp":
+        changes["rule"] = rule
+    changes |= _gates(gate)
     if wires:
         from cosim.network.wires import Wires
 
@@ -142,6 +174,8 @@ def run(
         if policy != "ask":
             raise InputError(f"--answers {answers} needs --policy ask", remedy="give both, or leave it out")
     cells = _surrogate(parameters, surrogate, law, uncertified=uncertified)
+    if drive:
+        settings = driven(drive, settings, cells)
     with _obeying(cells, policy) as obeying:
         network = VdspSystem(
             settings.with_(**changes),
@@ -180,12 +214,13 @@ def carry_out(
     system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool, items: str = "images"
 ) -> None:
     """Run any system with a bar on the terminal that counts ``items``, and print and draw what comes of it."""
+    from cosim.cli.network_view import live_view
     from cosim.network.run import run_network
     from cosim.report.style import save
 
     try:
-        with _shown(seeds, sum(system.batches), items) as progress:
-            result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress)
+        with live_view(seeds, sum(system.batches), items=items) as (progress, view):
+            result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress, view=view)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
         raise
@@ -220,6 +255,16 @@ def _scales(name: str, text: str) -> dict[str, float]:
     return found
 
 
+def _gates(text: str) -> dict[str, float]:
+    if not text:
+        return {}
+    below, colon, above = text.partition(":")
+    found = {"gate_p": abs(units.parse(below, "1")), "gate_d": units.parse(above if colon else below, "1")}
+    if found["gate_d"] < 0.0:
+        raise InputError(f"--gate {text!r} has a negative second number", remedy="write e.g. 0.95:0.9")
+    return found
+
+
 def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, uncertified: bool) -> Surrogate:
     from cosim.cli.sets import load_set
     from cosim.cli.surrogate_common import map_of_law
@@ -241,37 +286,3 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
             )
         return found
     return Surrogate(load_set(parameters or "tio2"), map_of_law(law or "rate"))
-
-
-@contextmanager
-def _shown(seeds: tuple[int, ...], total: int, items: str) -> Iterator[Progress]:
-    """A bar per seed with rate and time left, the first at once; nothing in a pipe."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    screen = Console(stderr=True)
-    bars = Progress(
-        TextColumn("seed {task.fields[seed]}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn(f"{{task.fields[rate]}} {items}/s"),
-        TimeRemainingColumn(),
-        console=screen,
-        disable=not screen.is_terminal,
-    )
-    # The first bar is there before the first images are: the compiler takes seconds.
-    tasks = {seed: bars.add_task("", total=total, seed=seed, rate="…") for seed in seeds[:1]}
-    begin: dict[int, tuple[float, int]] = {}
-
-    def progress(seed: int, done: int, of: int) -> None:
-        now = time.monotonic()
-        if seed not in tasks:
-            tasks[seed] = bars.add_task("", total=of, seed=seed, rate="…")
-        if seed not in begin:
-            begin[seed] = (now, done)
-        elapsed, shown = now - begin[seed][0], done - begin[seed][1]
-        rate = f"{shown / elapsed:.0f}" if shown > 0 and elapsed > 0 else "…"
-        bars.update(tasks[seed], completed=done, rate=rate)
-
-    with bars:
-        yield progress

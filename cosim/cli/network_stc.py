@@ -54,9 +54,9 @@ def run_stc(
 
     numbers = read_seeds(seeds)
     with working(f"loading {data}"):
-        from cosim.network.rate_images import DigitTask, RateImages
-        from cosim.network.stc_listing import MENDS
         from cosim.network.systems.stc import StcSystem
+        from cosim.network.systems.stc_images import DigitTask, RateImages
+        from cosim.network.systems.stc_listing import MENDS
         from cosim.network.systems.stc_settings import stc_preset
 
     wanted = tuple(range(10)) if digits == "all" else _digits(digits)

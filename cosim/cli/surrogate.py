@@ -16,28 +16,23 @@ from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
     REFERENCE,
-    SPIKES,
     AsJson,
     Drawing,
     Stored,
+    before,
+    coverage,
     drawn,
-    neuron_drawn,
-    neuron_shown,
     opened,
     shares_of,
     shown,
-    trains_of,
     verdict,
 )
-from cosim.cli.surrogate_filter import check_filter
 from cosim.cli.surrogate_train import train
+from cosim.cli.surrogate_trains import check_on_trains, kind_of, kind_of_surrogate
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
-    from cosim.surrogate.base import Certificate
-    from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
-    from cosim.surrogate.neuron_bench import NeuronBench
     from cosim.surrogate.references import Reference
 
 
@@ -68,10 +63,6 @@ def check(
     from cosim.surrogate.base import STATE
     from cosim.surrogate.certify import certify, updates_per_second
     from cosim.surrogate.files import load
-    from cosim.surrogate.filter import FilterLaw
-    from cosim.surrogate.filter_bench import FilterBench
-    from cosim.surrogate.neuron import NeuronLaw
-    from cosim.surrogate.neuron_bench import NeuronBench
     from cosim.surrogate.recheck import broken_intervals, fresh_events
 
     stored = load(file)
@@ -83,16 +74,10 @@ def check(
         {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
     )
     allowed = {**kept, **given}
-    if isinstance(stored.learned, NeuronLaw):
-        _check_neuron(
-            stored, NeuronBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
-            trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
-        )  # fmt: skip
-        return
-    if isinstance(stored.learned, FilterLaw):
-        check_filter(
-            stored, FilterBench.load(_bench_of(stored, against, reference), stored.subject.bench[1]),
-            trains=trains_of(pulses), seed=seed, limits=allowed, figure=figure, as_json=as_json,
+    if kind := kind_of_surrogate(stored):
+        check_on_trains(
+            kind_of(kind), stored, _bench_of(stored, against, reference), pulses=pulses, seed=seed, limits=allowed,
+            figure=figure, as_json=as_json,
         )  # fmt: skip
         return
     ranges = {} if old is None else old.domain.inputs
@@ -123,75 +108,15 @@ def check(
         if figure is not None:
             drawn(fresh, held, figure)
     else:
-        _before(old)
+        before(old)
         shown(fresh, held, figure, indent="  ")
-        for line in [] if old is None else _coverage(old, held):
+        for line in [] if old is None else coverage(old, held.after):
             print("  " + line)
         verdict(fresh.certificate, indent="  ", missed=missed)
     if more.said:
         print(f"cosim: {more.said}", file=sys.stderr)
     if not passed:
         raise typer.Exit(1)
-
-
-def _before(certificate: Certificate | None) -> None:
-    print("certificate" if certificate is not None else "this surrogate has no certificate")
-    for line in [] if certificate is None else certificate.lines():
-        print("  " + line)
-    print("now")
-
-
-def _check_neuron(
-    stored: Surrogate,
-    neuron: NeuronBench,
-    *,
-    trains: int,
-    seed: int,
-    limits: dict[str, float],
-    figure: Path | None,
-    as_json: bool,
-) -> None:
-    """`check` of a neuron, on fresh trains of `SPIKES` input spikes."""
-    from cosim.cli.output import counting
-    from cosim.engines.registry import open_simulator
-    from cosim.surrogate.certify import updates_per_second
-    from cosim.surrogate.neuron_bench import certify_neuron
-
-    with open_simulator() as simulator, counting(f"checking against {neuron.bench.name}", trains, "trains") as tell:
-        again = certify_neuron(
-            stored, neuron, simulator, trains=trains, count=SPIKES, seed=seed, limits=limits, tell=tell
-        )
-    old, fresh = stored.certificate, again.surrogate.certificate
-    assert fresh is not None
-    if as_json:
-        facts = {
-            "passed": not fresh.broken,
-            "certificate": None if old is None else old.to_dict(),
-            "check": fresh.to_dict(),
-            "coverage": {},
-            "updates_per_second": updates_per_second(stored),
-            "reference_updates_per_second": 1.0 / again.seconds_per_event,
-        }
-        print(json.dumps(facts))
-        if figure is not None:
-            neuron_drawn(again, figure)
-    else:
-        _before(old)
-        neuron_shown(again, figure, indent="  ")
-        verdict(fresh, indent="  ")
-    if fresh.broken:
-        raise typer.Exit(1)
-
-
-def _coverage(certificate: Certificate, held: HeldOutEvents) -> Iterator[str]:
-    """How much of the new events lies within the certificate's intervals."""
-    for band in certificate.bands:
-        fresh = held.after.get(band.events)
-        if fresh is None:
-            continue
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in band.covered(fresh).items())
-        after = "1 event" if band.events == 1 else f"{band.events} events"
-        yield f"coverage    of the certificate's 95 % intervals after {after}: {shares or 'none that has 95 %'}"
 
 
 def show(
@@ -233,16 +158,22 @@ def show(
 def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[Reference]:
     """What a surrogate from a file is held against: that of a circuit against its bench, unless another is named."""
     from cosim.bench.events import BenchMap
+    from cosim.bench.testbench import Testbench
     from cosim.engines.registry import open_simulator
-    from cosim.surrogate.circuit import CircuitReference
+    from cosim.surrogate.bench_reference import BenchReference
+    from cosim.surrogate.circuit import CircuitReference, CircuitSet
 
-    event = stored.subject.bench[1]
-    if not event:
+    event, of_circuit = stored.subject.bench[1], isinstance(stored.parameters, CircuitSet)
+    if not event or (not of_circuit and (against != "ngspice" or reference)):
         with opened(stored.map, against, reference) as found:
             yield found
         return
+    bench = _bench_of(stored, against, reference)
     with open_simulator() as simulator:
-        yield CircuitReference(BenchMap.load(_bench_of(stored, against, reference), event), simulator)
+        if of_circuit:
+            yield CircuitReference(BenchMap.load(bench, event), simulator)
+        else:
+            yield BenchReference(Testbench.load(bench), simulator)
 
 
 def _bench_of(stored: Surrogate, against: str, reference: str) -> str:

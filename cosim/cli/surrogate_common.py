@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +14,13 @@ from cosim.cli.paths import figure_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
+    from cosim.devices.base import Array
     from cosim.devices.maps import EventMap
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.model import Surrogate
-    from cosim.surrogate.neuron_bench import TrainedNeuron
     from cosim.surrogate.references import Reference
 
-SPIKES = 100  # of a train through a neuron
 EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
@@ -73,31 +72,23 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     save(overview(held, title=title), figure)
 
 
-def neuron_shown(made: TrainedNeuron, figure: Path | None, *, indent: str = "") -> Certificate:
-    """Print a neuron's certificate, and draw its held-out trains into ``figure``."""
-    certificate = made.surrogate.certificate
-    assert certificate is not None
-    for line in certificate.lines():
-        print(indent + line)
-    if figure is not None:
-        neuron_drawn(made, figure)
-        print(f"{indent}figure      {figure}")
-    return certificate
+def before(certificate: Certificate | None) -> None:
+    """Print the ``certificate`` of a file that is held against its circuit again."""
+    print("certificate" if certificate is not None else "this surrogate has no certificate")
+    for line in [] if certificate is None else certificate.lines():
+        print("  " + line)
+    print("now")
 
 
-def neuron_drawn(made: TrainedNeuron, figure: Path) -> None:
-    """Write the held-out trains as a figure."""
-    from cosim.report.style import save
-    from cosim.report.surrogate_figures import neuron_overview
-
-    assert made.surrogate.certificate is not None
-    title = f"Surrogate against {made.surrogate.certificate.against}"
-    save(neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title), figure)
-
-
-def trains_of(events: int) -> int:
-    """How many trains of `SPIKES` input spikes make so many events; at least three."""
-    return max(round(events / SPIKES), 3)
+def coverage(certificate: Certificate, after: Mapping[int, Mapping[str, Array]]) -> Iterator[str]:
+    """How much of new events, whose errors ``after`` holds, lies within the certificate's intervals."""
+    for band in certificate.bands:
+        fresh = after.get(band.events)
+        if fresh is None:
+            continue
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in band.covered(fresh).items())
+        events = "1 event" if band.events == 1 else f"{band.events} events"
+        yield f"coverage    of the certificate's 95 % intervals after {events}: {shares or 'none that has 95 %'}"
 
 
 def speed_of_reference(ours: float, seconds_per_pulse: float | None) -> str:

@@ -19,21 +19,17 @@ from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
     REFERENCE,
-    SPIKES,
     Drawing,
     map_of_law,
-    neuron_shown,
     opened,
     shares_of,
     shown,
-    trains_of,
     verdict,
 )
-from cosim.cli.surrogate_filter import train_filter_of
+from cosim.cli.surrogate_trains import asked_for, kind_of, train_on_trains
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
-    from cosim.bench.testbench import Testbench
     from cosim.devices.maps import EventMap
     from cosim.devices.pulse import PulseShape
     from cosim.parameters import ParameterSet
@@ -54,6 +50,14 @@ BUDGET = (
     "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
     f"how long it is sampled, {USUAL_BUDGET} by default."
 )
+KEEP = (
+    "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come; "
+    "training that was stopped goes on with them."
+)
+LAW = (
+    "rate or published: short for --map pulse and --map published. Of BENCH: physics, a kind that is learned (e.g. "
+    "spline), or both (e.g. physics+spline); default: the one that follows it best."
+)
 ROLLOUTS = "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events."
 ASSUME = (
     "A threshold that is not from the data of the parameter set and that you answer for, e.g. theta_p; repeatable. "
@@ -62,14 +66,14 @@ ASSUME = (
 BENCH = (
     "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
     "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron "
-    "or a filter, [neurons.NAME] or [filters.NAME]. Default: --parameters."
+    "or a filter, [neurons.NAME] or [filters.NAME]. Or the name of a parameter set, as --parameters takes it, too."
 )
 
 
 def train(
     context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.npz).")],
-    bench: Annotated[str, typer.Argument(metavar="[BENCH]", help=BENCH, show_default=False)] = "",
+    bench: Annotated[str, typer.Argument(metavar="[BENCH|SET]", help=BENCH, show_default=False)] = "",
     parameters: Annotated[
         str, typer.Option("--parameters", help="Parameter set: a shipped one's name, FILE.toml or FILE.toml:NAME.")
     ] = "tio2",
@@ -85,13 +89,9 @@ def train(
     learn: Annotated[int, typer.Option(help=LEARN)] = 0,
     most: Annotated[int, typer.Option("--most-samples", help="Of BENCH: learn from so many events at most.")] = 1024,
     budget: Annotated[str, typer.Option(help=BUDGET, show_default=False)] = "",
-    keep: Annotated[
-        Path | None, typer.Option(help="Add the samples that were collected to this file (.npz), for --samples.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
     rollouts: Annotated[int, typer.Option(help=ROLLOUTS)] = 0,
-    law: Annotated[
-        str, typer.Option(help="rate or published: short for --map pulse and --map published.", show_default=False)
-    ] = "",
+    law: Annotated[str, typer.Option(help=LAW, show_default=False)] = "",
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
     pulses: Annotated[int, typer.Option(help="Held-out pulses of the certificate.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the pulses.")] = 0,
@@ -130,11 +130,14 @@ def train(
     from cosim.surrogate.train import train as certified
 
     require_file(output, ".npz", example="cell.npz")
+    if bench and _is_set(bench):
+        _refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
+        bench, parameters = "", bench
     if bench:
         _refuse(context, OF_SETS, f"with the bench {bench}")
         _of_bench(
             bench, output, event=event, most=most, budget=_budget(budget or USUAL_BUDGET), pulses=pulses, seed=seed,
-            limits=shares_of("--limit", limit), figure=figure,
+            limits=shares_of("--limit", limit), figure=figure, law=law, keep=keep,
         )  # fmt: skip
         return
     _refuse(context, OF_BENCHES, "without a bench")
@@ -216,51 +219,10 @@ def _refused_by_exports(surrogate: Surrogate) -> str:
     return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}; numpy does" if why else ""
 
 
-def _neuron(
-    whole: Testbench,
-    output: Path,
-    *,
-    event: str,
-    most: int,
-    budget: float,
-    pulses: int,
-    seed: int,
-    limits: dict[str, float],
-    figure: Path | None,
-) -> None:
-    """`train` of a bench's neuron, on trains of `SPIKES` input spikes; at least two of them, and one held out."""
-    from cosim.cli.output import counting
-    from cosim.engines.registry import open_simulator
-    from cosim.surrogate.files import save
-    from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
-
-    neuron = NeuronBench.load(whole, event)
-    trains, held = max(trains_of(most), 2), trains_of(pulses)
-    with (
-        open_simulator() as simulator,
-        counting(f"trains through {whole.name}", trains + held, "trains") as tell,
-    ):
-        made = train_neuron(
-            neuron, simulator, trains=trains, count=SPIKES, budget=budget, held_out=held, seed=seed, limits=limits,
-            tell=tell,
-        )  # fmt: skip
-    save(made.surrogate, output)
-    certificate = neuron_shown(made, figure)
-    print(f"written     {output}")
-    verdict(certificate)
-    if certificate.broken:
-        print(
-            f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
-            "--most-samples and --budget, or narrower intervals in the bench's neuron",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
-
-
 # Options of `train` that only one of its subjects has, by the name of their variable.
 OF_SETS: Mapping[str, str] = MappingProxyType(
-    {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn", "law": "--law",
-     "against": "--against", "keep": "--keep", "rollouts": "--rollouts",
+    {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn",
+     "against": "--against", "rollouts": "--rollouts",
      "assume": "--assume", "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
      "reference": "--reference"}
 )  # fmt: skip
@@ -275,6 +237,28 @@ def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> N
             raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
 
 
+def _is_set(reference: str) -> bool:
+    """Whether what is to be trained is a set by name. Raises `UnknownName`, and `InputError` for a device's name."""
+    from cosim import resources
+    from cosim.devices.registry import devices
+    from cosim.errors import UnknownName
+    from cosim.parameters import ParameterSet
+
+    benches = [path.stem for path in resources.listing("netlists", ".toml")]
+    if Path(reference).suffix == ".toml" or reference in benches:
+        return False
+    if reference in devices():
+        raise InputError(
+            f"{reference} is a device, and a surrogate is of one with a parameter set",
+            remedy=f"write e.g. cosim surrogate train tio2 --device {reference}; 'cosim devices' lists the sets",
+        )
+    try:
+        ParameterSet.load(reference)
+    except UnknownName as error:
+        raise UnknownName("bench or parameter set", reference, [*benches, *error.known]) from None
+    return True
+
+
 def _of_bench(
     bench: str,
     output: Path,
@@ -286,6 +270,8 @@ def _of_bench(
     seed: int,
     limits: dict[str, float],
     figure: Path | None,
+    law: str,
+    keep: Path | None,
 ) -> None:
     """`train` of a bench: sampled, learned, certified on further events."""
     from cosim.bench.testbench import Testbench
@@ -295,21 +281,21 @@ def _of_bench(
     from cosim.surrogate.learn import learn
 
     whole = Testbench.load(bench)
-    if event in whole.file.neurons or (whole.file.neurons and not whole.file.maps):
-        _neuron(
-            whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits, figure=figure
-        )
-        return
-    if event in whole.file.filters or (whole.file.filters and not whole.file.maps):
-        train_filter_of(
-            whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed, limits=limits, figure=figure
-        )
+    if kind := asked_for(whole, event):
+        for given, option in ((law, "--law"), (keep, "--keep")):
+            if given:
+                raise InputError(f"{option} has no meaning with a {kind}", remedy=f"leave out {option}")
+        train_on_trains(
+            kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed,
+            limits=limits, figure=figure,
+        )  # fmt: skip
         return
     with open_simulator(workers=os.cpu_count() or 1) as simulator:
         with counting(f"sampling {whole.name}", most, "events") as tell:
             found = learn(
-                whole, simulator, event=event, seed=seed, samples=most, budget=budget, limits=limits, tell=tell
-            )
+                whole, simulator, event=event, seed=seed, samples=most, budget=budget, law=law, limits=limits,
+                kept=keep, tell=tell,
+            )  # fmt: skip
         with counting(f"certifying against {whole.name}", pulses, "events") as tell:
             surrogate, held = certify(
                 found.surrogate, found.reference, seed=seed, pulses=pulses, limits=limits, notes=found.notes, tell=tell

@@ -8,7 +8,7 @@ that names it. sympy would rearrange floating-point forms; here each operation s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -228,6 +228,40 @@ def merged(roots: Mapping[str, Node]) -> dict[str, Node]:
         key = (node.op, *(id(arg) if isinstance(arg, Node) else (type(arg), repr(arg)) for arg in args))
         canonical[id(node)] = known.setdefault(key, Node(node.op, *args))
     return {name: canonical[id(root)] for name, root in roots.items()}
+
+
+def hoisted(
+    roots: Mapping[str, Node], names: Container[str], name: Callable[[int], str]
+) -> tuple[dict[str, Node], dict[str, Node]]:
+    """What depends on ``names`` alone, under names of its own: ``name(k)`` → graph; and the graphs that refer to these.
+
+    A condition is kept as 1 or 0.
+    """
+    graphs = merged(roots)
+    alone: dict[int, bool] = {}
+    made: dict[int, Node] = {}
+    kept: dict[str, Node] = {}
+    used: dict[int, Node] = {}
+
+    def use(node: Node) -> Node:
+        """A node as one that is not ``alone`` sees it."""
+        if not alone[id(node)] or node.op in ("const", "name"):
+            return made[id(node)]
+        if id(node) not in used:
+            target = name(len(kept))
+            kept[target] = Node("where", node, Node("const", 1.0), Node("const", 0.0)) if node.boolean else node
+            used[id(node)] = Node("name", target) > 0.5 if node.boolean else Node("name", target)
+        return used[id(node)]
+
+    for node in postorder(graphs.values()):
+        parts = children(node)
+        alone[id(node)] = node.args[0] in names if node.op == "name" else all(alone[id(part)] for part in parts)
+        made[id(node)] = (
+            node
+            if alone[id(node)] or not parts
+            else Node(node.op, *(use(arg) if isinstance(arg, Node) else arg for arg in node.args))
+        )
+    return kept, {target: use(graph) for target, graph in graphs.items()}
 
 
 def render(root: Node, write: Writer, memo: dict[int, str]) -> str:

@@ -24,7 +24,7 @@ from cosim.packages import optional
 # (states, inputs, parameters of instances, results), each with a row per quantity and a column per instance.
 MapKernel = Callable[[Array, Array, Array, Array], None]
 
-_TEXT: Mapping[str, str] = MappingProxyType(
+TEXT: Mapping[str, str] = MappingProxyType(
     {
         "+": "{0} + {1}", "-": "{0} - {1}", "*": "{0} * {1}", "/": "{0} / {1}", ">": "{0} > {1}", "<": "{0} < {1}",
         ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} and {1}", "or": "{0} or {1}", "not": "not {0}",
@@ -38,7 +38,7 @@ _TEXT: Mapping[str, str] = MappingProxyType(
 
 
 def assignments(
-    roots: Mapping[str, Node], templates: Mapping[str, str] = _TEXT, *, temporary: str = "t"
+    roots: Mapping[str, Node], templates: Mapping[str, str] = TEXT, *, temporary: str = "t"
 ) -> tuple[list[str], dict[str, str]]:
     """One line per node of the graphs, operands first, and the text of each root; raises `EmitError`.
 
@@ -106,6 +106,6 @@ def compiled(text: str) -> Any:
     """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
     numba = optional("numba", extra="fast", needed_by="a compiled map")
     space: dict[str, Any] = {"math": math, "__builtins__": {"range": range, "max": max, "min": min, "abs": abs}}
-    # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
+    # The text holds operations of TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<event map>", "exec"), space)  # noqa: S102
     return numba.njit(space["kernel"], error_model="numpy")

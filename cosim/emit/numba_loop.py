@@ -15,7 +15,7 @@ import numpy as np
 
 from cosim.devices.base import Array, Operand, Values
 from cosim.emit.derivative import derivatives
-from cosim.emit.expr import Node
+from cosim.emit.expr import Node, hoisted
 from cosim.emit.numba import compiled
 from cosim.emit.numba_sweep import function
 from cosim.packages import optional
@@ -35,12 +35,17 @@ def loop(rate: Callable[[Operand, Operand, Values], Operand], *, own: Sequence[s
     with np.errstate(all="ignore"):
         graph = Node.of(rate(Node("name", "v"), Node("name", "w"), q))
         slope = derivatives(graph, ["w"])[0]
-        text = function("v, w, q, slope", {"found": graph, "slope[0]": slope}, give="found")
-    drift, along = compiled(text), _along()
+    # what depends on the parameters alone is computed once for each set, and stands behind them
+    kept, rest = hoisted(
+        {"found": graph, "slope[0]": slope}, {f"q[{k}]" for k in range(len(own))}, lambda k: f"q[{len(own) + k}]"
+    )
+    prepare, along = compiled(function("q", kept)), _along()
+    drift = compiled(function("v, w, q, slope", rest, give="found"))
 
     def run(v: Array, dt: Array, steps: int, start: Array, own: Array) -> Array:
         states = np.empty((start.size, v.size))
-        along(drift, v, dt, steps, start, own, states)
+        whole = np.concatenate([own, np.empty((start.size, len(kept)))], axis=1)
+        along(prepare, drift, v, dt, steps, start, whole, states)
         return states
 
     return run
@@ -51,10 +56,13 @@ def _along() -> Callable[..., None]:
     numba = optional("numba", extra="fast", needed_by="a compiled loop")
 
     @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def along(drift: Any, v: Array, dt: Array, steps: int, start: Array, own: Array, states: Array) -> None:
+    def along(
+        prepare: Any, drift: Any, v: Array, dt: Array, steps: int, start: Array, own: Array, states: Array
+    ) -> None:
         slope = np.empty(1)
         for i in range(start.size):
             w, q = start[i], own[i]
+            prepare(q)
             states[i, 0] = w
             for k in range(dt.size):
                 h, rise = dt[k] / steps, v[k + 1] - v[k]

@@ -33,15 +33,10 @@ def sweep_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = (), tol
     Raises `EmitError` for a device whose current is implicit. The loop raises `SimulationError` where an instance is
     not followed to its end.
     """
-    rates, power, segments, finish = (compiled(text) for text in sweep_sources(event_map, p, own=own))
-    states = event_map.device.all_states
-    spans = np.array([state.bounds[1] - state.bounds[0] for state in states])
-    spans = np.where(np.isfinite(spans), spans, 1.0)
-    sizes = (_count(event_map, p), len(event_map.device.ports), len(event_map.states))
-    loop = _loop()
+    run = integrator(event_map, p, own=own, tolerance=tolerance)
 
     def kernel(x: Array, u: Array, q: Array, out: Array) -> None:
-        failed = loop(rates, power, segments, finish, x, u, q, out, spans, sizes, tolerance)
+        failed = run(x, u, q, out)
         if failed >= 0:
             raise SimulationError(
                 f"an event of the map {event_map.name} was not followed to its end in instance {failed}",
@@ -51,8 +46,27 @@ def sweep_kernel(event_map: EventMap, p: Values, *, own: Sequence[str] = (), tol
     return kernel
 
 
-def _count(event_map: EventMap, p: Values) -> int:
-    return len(event_map.waveform(Values({name: Node("name", name) for name in event_map.inputs}), p))
+def integrator(
+    event_map: EventMap, p: Values, *, own: Sequence[str] = (), tolerance: float = 1e-5
+) -> Callable[[Array, Array, Array, Array], int]:
+    """The loop of `sweep_kernel` for compiled code to call; it gives the first instance that it could not follow, or −1
+
+    Raises `EmitError` for a device whose current is implicit.
+    """
+    numba = optional("numba", extra="fast", needed_by="a compiled map")
+    rates, power, segments, finish = (compiled(text) for text in sweep_sources(event_map, p, own=own))
+    spans = np.array([state.bounds[1] - state.bounds[0] for state in event_map.device.all_states])
+    spans = np.where(np.isfinite(spans), spans, 1.0)
+    pieces = event_map.waveform(Values({name: Node("name", name) for name in event_map.inputs}), p)
+    sizes = (len(pieces), len(event_map.device.ports), len(event_map.states))
+    loop = _loop()
+
+    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    def run(x: Any, u: Any, q: Any, out: Any) -> Any:
+        return loop(rates, power, segments, finish, x, u, q, out, spans, sizes, tolerance)
+
+    found: Callable[[Array, Array, Array, Array], int] = run
+    return found
 
 
 def sweep_sources(event_map: EventMap, p: Values, *, own: Sequence[str] = ()) -> tuple[str, str, str, str]:

@@ -244,7 +244,7 @@ class _Translator:
             if len(words) < 2 or words[1].lower() in _BUILT_IN:
                 raise _cannot(line, "a model other than a Verilog-A module")
             tail = self.assignments(words[2], line, keep_case=True) if len(words) > 2 else ""
-            self.out.add(f"model {self.name(words[0])} {words[1]} {tail}".rstrip(), line)
+            self.out.add(f"model {self.name(words[0])} {words[1].lower()} {tail}".rstrip(), line)
         else:
             raise _cannot(line, f"{card}")
 

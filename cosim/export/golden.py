@@ -21,14 +21,14 @@ from cosim.export.program import evaluated, program
 from cosim.surrogate.base import Range
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import NeuronLaw
+from cosim.surrogate.neuron import NeuronLaw, at_rest
 from cosim.surrogate.trains import random_inputs
 
 FORMAT, VERSION = "cosim golden events", 1
 POOL = 4000  # events among which branches are looked for
 TRAIN, SHORT = 40, 10  # events of a train: of a closed map, of an integrated one, which is some hundred times as slow
 SAME = 1e-9  # largest difference between a surrogate and its own graphs: rounding
-READY = 0.75  # of events at a neuron: those outside its dead time
+READY = 0.75  # of events at a neuron: those that find it at rest after its last reset, but for its membrane
 TRIES = 50  # inputs tried for an event of the train that stays inside the domain
 
 
@@ -92,7 +92,7 @@ def golden(
     own = deviating(surrogate) if instances else {}
     plain = surrogate.with_(instances={}, dtype="float64", policy="warn")
     pool = max(POOL, events)
-    drawn = _drawn(plain, own, rng, count=pool, levels=levels)
+    drawn = random_events(plain, own, rng, count=pool, levels=levels)
     chosen, told = _covering(plain, drawn, own, count=events)
     singles = {kind: {name: values[chosen] for name, values in part.items()} for kind, part in drawn.items()}
     single = _answered(plain, singles)
@@ -129,9 +129,15 @@ def _scale(surrogate: Surrogate, name: str, part: Mapping[str, Mapping[str, Arra
     return float(scales.get(name) or np.max(np.abs(part["outputs"][name])) or 1.0)
 
 
-def _drawn(
-    surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator, *, count: int, levels: Levels
+def random_events(
+    surrogate: Surrogate,
+    own: Mapping[str, Range],
+    rng: np.random.Generator,
+    *,
+    count: int,
+    levels: Levels = MappingProxyType({}),
 ) -> dict[str, dict[str, Array]]:
+    """States ``before``, ``inputs`` and ``parameters``, those in ``own``: (count,) each, in the certified domain."""
     states = {}
     for name, entry in surrogate.map.states.items():
         low, high = span_of(surrogate, name, entry)
@@ -140,7 +146,8 @@ def _drawn(
         if name in levels:
             states[name] = rng.choice(levels[name], count)
     if isinstance(surrogate.learned, NeuronLaw):  # most events find a neuron ready, or none would spike
-        states["dead"][rng.random(count) < READY] = 0.0
+        ready, rest = rng.random(count) < READY, at_rest(surrogate.learned)
+        states["n"][ready], states["phase"][ready] = rest["n"], np.abs(states["phase"][ready])
     return {
         "before": states,
         "inputs": _inputs(surrogate, rng, count=count, levels=levels),

@@ -1,7 +1,7 @@
 """Learned laws in exports: as graphs for targets that hold expressions, and as cosim's own code for a loader in numpy.
 
 Polynomials, what is made of them, networks and small splines are sums and products. Trees are not: thousands of
-comparisons, without a gradient; nor what has its knots in a table. Neurons and filters take tables and a loop.
+comparisons, without a gradient; nor what has its knots in a table. Neurons take tables, filters an iteration.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from cosim.devices.base import Array, Operand
 from cosim.emit.expr import Node
 from cosim.errors import EmitError
-from cosim.surrogate import bases, correction, kinds, kinked, laws, learned, neuron, ridges
+from cosim.surrogate import bases, correction, kinds, kinked, laws, learned, neuron, planar, ridges
 from cosim.surrogate import filter as filters
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.correction import orders, series
@@ -27,6 +27,7 @@ from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw
+from cosim.surrogate.subjects import PARAMETER_SET
 
 MOST = 2000  # products in a law's graph (our choice)
 NAMED: Mapping[str, str] = MappingProxyType(
@@ -34,7 +35,7 @@ NAMED: Mapping[str, str] = MappingProxyType(
         "trees": "thousands of comparisons",
         "ridge": "a spline whose knots are a table",
         "sheet": "splines whose knots are a table",
-        NeuronLaw.kind: "tables and a loop",
+        NeuronLaw.kind: "tables of a flow",
         FilterLaw.kind: "a time course that an iteration solves",
     }
 )
@@ -167,7 +168,11 @@ def told(surrogate: Surrogate) -> str:
     """Map, device and set in words, for the head of a file."""
     if isinstance(surrogate.parameters, CircuitSet):
         return f"map {surrogate.name} of the circuit {surrogate.parameters.name}"
-    return f"map {surrogate.name} of {surrogate.device} with the set {surrogate.parameters.name}"
+    given = surrogate.parameters.provenance.get(PARAMETER_SET)
+    of = f"with the set {given or surrogate.parameters.name}" + (
+        f" in the bench {surrogate.parameters.name}" if given else ""
+    )
+    return f"map {surrogate.name} of {surrogate.device} {of}"
 
 
 def written(surrogate: Surrogate, write: Writing) -> Surrogate:
@@ -178,8 +183,11 @@ def written(surrogate: Surrogate, write: Writing) -> Surrogate:
 
 # What a loader has no use for: how a law is trained, traced and written to a file.
 LEFT_OUT = frozenset(
-    {"trained", "document", "arrays", "traced", "traceable", "Axis.along", "Axis.basis", "Axis.grid", "Axis.bent"}
-)
+    {
+        "trained", "document", "arrays", "traced", "scaled_traced", "located", "traceable",
+        "Axis.along", "Axis.basis", "Axis.grid", "Axis.bent",
+    }
+)  # fmt: skip
 _POLYNOMIAL: tuple[Any, ...] = (correction.orders, bases.Polynomial)
 _CUBIC: tuple[Any, ...] = (bases.cubic_weights, bases.uniform_parts)
 _RIDGE: tuple[Any, ...] = (*_POLYNOMIAL, *_CUBIC, ridges.Axis, ridges._across)
@@ -200,7 +208,7 @@ def source(used: list[AnyLaw]) -> str:
     inner: list[Law] = []
     for law in used:
         if isinstance(law, NeuronLaw):
-            inner += [law.kick, law.cost, *([] if law.late is None else [law.late])]
+            inner += [one for one in law.laws.values() if one is not None]
         elif isinstance(law, FilterLaw):
             inner += [] if law.rest is None else [law.rest]
         else:
@@ -217,13 +225,18 @@ def source(used: list[AnyLaw]) -> str:
     parts += map(_text, dict.fromkeys(thing for kind in wanted for thing in TAKEN[kind]))
     listed = ", ".join(f'"{kind}": {kinds.KINDS[kind].__name__}' for kind in wanted)
     parts += [f"KINDS = {{{listed}}}", _text(bases.scaled), _text(Law), _text(Laws)]
-    for kind, module, constants in (
-        (NeuronLaw, neuron, ("NUMBERS", "PIECES")),
-        (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN")),
+    for kind, module, constants, needs in (
+        (
+            NeuronLaw,
+            neuron,
+            ("STATES", "OUTPUTS", "NUMBERS", "LAWS", "TABLES", "SOON", "THERMAL"),
+            (planar.Flow, neuron.Table),
+        ),
+        (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN"), ()),
     ):
         if any(isinstance(law, kind) for law in used):
             parts += [f"{name} = {getattr(module, name)!r}" for name in constants]
-            parts.append(_text(kind))
+            parts += [_text(thing) for thing in (*needs, kind)]
         else:
             parts.append(f'class {kind.__name__}:\n    """Not among the laws of this file."""\n\n    kind = None')
     return "\n\n\n".join([*parts, _text(laws.law_of)]) + "\n"
@@ -231,7 +244,7 @@ def source(used: list[AnyLaw]) -> str:
 
 IMPORTS = '''
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise, product
 from types import MappingProxyType
 from typing import ClassVar

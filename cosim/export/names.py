@@ -12,6 +12,7 @@ TARGETS: Mapping[str, str] = MappingProxyType(
         "aihwkit": "a PiecewiseStepDevice: the steps of one pulse up and of one down over the weight",
         "brian2": "synapses of Brian2 that take an event at each spike, checked with its code target numpy",
         "crosssim": "a device class of CrossSim 3: what programming by pulses of one size leaves",
+        "crosssim2": "CrossSim 2's tables of dG over G: what one pulse up and one down do",
         "neurosim": "a RealDevice of MLP+NeuroSim: its parameters, fitted to one pulse up and one down",
         "nest": "the facilitation of an ECRAM as a tsodyks2_synapse",
         "nir": "a filter as a leaky integrator, checked with sinabs",

@@ -8,6 +8,7 @@ goes down by the table of the way up (V3.0, `Cell.cpp`), and so is not exported.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.export.aihwkit import amplitudes, deviation
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
-from cosim.export.golden import Levels, span_of
+from cosim.export.golden import TRAIN, Levels, span_of
 from cosim.export.laws import told
 from cosim.export.program import subject
 from cosim.surrogate.model import Surrogate
@@ -225,7 +226,10 @@ TARGET = Target(
     frozenset({"readings"}),
     write,
     lost=lost,
-    tolerance=(0.05, "NeuroSim's law of a step, fitted; a train adds its errors up"),
+    tolerance=(
+        WORST * math.sqrt(TRAIN),
+        f"{WORST:g} of the range that a fitted step may be off, added up by {TRAIN} events as a random walk",
+    ),
     levels=levels,
     source="the folder with Cell.cpp of MLP+NeuroSim V3.0",
 )

@@ -28,6 +28,7 @@ from cosim.fitting import plateau, plausible
 from cosim.fitting.checks import OppositeSign
 from cosim.fitting.extract import extract
 from cosim.fitting.laws import DEVICES_TAKE
+from cosim.fitting.methods import NEAREST
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import FitSpec, HeldOut, NoiseSpec, StartSpec
 from cosim.fitting.result import FitResult
@@ -258,9 +259,8 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
         thin = thin.with_(fingerprint=curve.fingerprint, source=curve.source)
     if part.data.get("compliance") and _stated(part, thin) is None:  # of every k-th row none reaches it
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"compliance": None})})
-    recipe = _with_held(recipe, kept, start, notes)
-    loose = _loose(trial, kept)
-    result = extract(recipe, thin, near=trial.minimum.p, loose=loose)
+    recipe = _with_held(recipe, kept, start, notes, loose=_loose(trial, kept))
+    result = extract(recipe, thin)
     for _ in range(ROUNDS):
         if not result.uncertainty.flat or len(kept) < 2:
             break
@@ -269,12 +269,12 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
         closer = determined(replace(trial, problem=problem, minimum=replace(trial.minimum, p=result.values)))
         kept = closer if len(closer) < len(kept) else tuple(n for n in kept if n != result.uncertainty.flat[0])
         start |= {n: float(result.values[n]) for n in start}
-        recipe = _with_held(recipe, kept, start, notes)
-        result = extract(recipe, thin, near=result.values, loose=_loose(trial, kept))
-    return _weighted(recipe, thin, result, _loose(trial, kept))
+        recipe = _with_held(recipe, kept, start, notes, loose=_loose(trial, kept))
+        result = extract(recipe, thin)
+    return _weighted(recipe, thin, result)
 
 
-def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult, loose: Sequence[str]) -> FitResult:
+def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult) -> FitResult:
     """The fit again where its noise grows with the reading, with that noise; else as it is."""
     grown = result.growing
     if grown is None:
@@ -284,8 +284,9 @@ def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult, loose: Sequenc
         f"the noise grows with the reading ({grown.evidence}): the rows are weighted by noise.relative = "
         f"{grown.relative:.3g} beside noise.sigma, which were estimated from the residuals"
     )
-    body = {"noise": noise, "notes": (*recipe.notes, note)}
-    return extract(recipe.model_copy(update=body), curve, near=result.values, loose=loose)
+    values: dict[str, str | float] = {n: float(result.values[n]) for n in recipe.start.values}
+    body = {"noise": noise, "notes": (*recipe.notes, note), "start": StartSpec(values=values, from_data=False)}
+    return extract(recipe.model_copy(update=body), curve)
 
 
 def _loose(trial: Trial, kept: Sequence[str]) -> tuple[str, ...]:
@@ -297,8 +298,10 @@ def _loose(trial: Trial, kept: Sequence[str]) -> tuple[str, ...]:
     return tuple(n for n, acts in zip(held, moves, strict=True) if acts)
 
 
-def _with_held(recipe: FitRecipe, kept: tuple[str, ...], start: Mapping[str, float], notes: list[str]) -> FitRecipe:
-    """The recipe with ``kept`` varying from ``start``; what it held is said."""
+def _with_held(
+    recipe: FitRecipe, kept: tuple[str, ...], start: Mapping[str, float], notes: list[str], *, loose: tuple[str, ...]
+) -> FitRecipe:
+    """The recipe with ``kept`` varying from ``start``, where the search has been; what it held is said."""
     fixed = {n: value for n, value in start.items() if n not in kept}
     if fixed:
         values = ", ".join(f"{n} = {value:.4g}" for n, value in fixed.items())
@@ -309,7 +312,7 @@ def _with_held(recipe: FitRecipe, kept: tuple[str, ...], start: Mapping[str, flo
         ]
     return recipe.model_copy(
         update={
-            "fit": FitSpec(vary=kept),
+            "fit": FitSpec(vary=kept, method=NEAREST, undetermined=loose),
             "start": StartSpec(values=dict(start), from_data=False),
             "notes": tuple(notes),
         }

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel
@@ -54,14 +54,29 @@ def _chance(correlation: float, n: int) -> float:
     """Chance (two-sided) of so large a correlation of n independent pairs."""
     if n < 4 or not math.isfinite(correlation):
         return 1.0
-    return float(2.0 * stats.norm.sf(abs(math.atanh(min(abs(correlation), 1.0 - 1e-15))) * math.sqrt(n - 3)))
+    return float(2.0 * special.ndtr(-math.atanh(min(abs(correlation), 1.0 - 1e-15)) * math.sqrt(n - 3)))
 
 
 def _rank(one: Array, other: Array) -> float:
     """Spearman's correlation; 0 where one of them is constant."""
     if one.size < 4 or np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
         return 0.0
-    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+    return rank_correlation(one, other)
+
+
+def rank_correlation(one: Array, other: Array) -> float:
+    """Spearman's correlation of two columns (n,), neither of which is constant."""
+    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks (n,), equal values sharing the mean of theirs; `scipy.stats.rankdata` takes six times as long."""
+    order = np.argsort(values)
+    first = np.flatnonzero(np.diff(values[order], prepend=np.nan))
+    count = np.diff(first, append=values.size)
+    ranks = np.empty(values.size)
+    ranks[order] = np.repeat(first + 0.5 * (count + 1), count)
+    return ranks
 
 
 def check_shift(curve: Curve) -> None:
@@ -75,7 +90,7 @@ def check_shift(curve: Curve) -> None:
     if best == 0 or _chance(found[best], n) > CERTAIN:
         return
     gain = math.atanh(min(abs(found[best]), 1 - 1e-15)) - math.atanh(min(abs(found[0]), 1 - 1e-15))
-    if stats.norm.sf(gain * math.sqrt((n - 3) / 2.0)) < CERTAIN:
+    if special.ndtr(-gain * math.sqrt((n - 3) / 2.0)) < CERTAIN:
         side, taken = ("above", "before its pulse") if best == 1 else ("below", "one pulse too late")
         raise DataError(
             f"the reads follow the pulses of the row {side} (rank correlation {found[best]:+.2f}) rather than "

@@ -59,9 +59,11 @@ class Coordinates:
 
     def x(self, z: Array) -> Array:
         """Parameters at ``z`` (..., k), moved to the nearest bound where they lie beyond it."""
-        with np.errstate(over="ignore"):
-            free = np.where(self.sign == 0.0, z * self.size, self.sign * np.exp(self.sign * z))
-        return np.asarray(np.clip(free, self.low, self.high))
+        free = z * self.size
+        if self.sign.any():
+            with np.errstate(over="ignore"):
+                free = np.where(self.sign == 0.0, free, self.sign * np.exp(self.sign * z))
+        return np.asarray(np.minimum(np.maximum(free, self.low), self.high))
 
     def slope(self, x: Array) -> Array:
         """dx/dz at ``x`` (k,)."""

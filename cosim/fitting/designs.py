@@ -101,11 +101,16 @@ def _drives(curve: Recording, applied: Sequence[str], *, reach: float, rows: int
     for sign, size, pace in product((1.0, -1.0) if one_sided else (1.0,), _sizes(reach), PACES):
         moved = {name: sign * size * curve[name][part] if name in driven else curve[name][part] for name in applied}
         how = "" if pace == 1.0 else f", {1.0 / pace:g} times faster" if pace < 1.0 else f", {pace:g} times slower"
+        ends = " and ".join(
+            f"{name} from {show(float(c.min()), 'V')} to {show(float(c.max()), 'V')}"
+            for name, c in moved.items() if name in driven
+        )  # fmt: skip
         # An instrument needs no less time to the first row than between two of them.
         columns = {"time": end + max(gap, pace * gap) + pace * t, **moved}
         what = "the same drive again" if sign > 0.0 else "the drive with the other polarity"
         much = "" if size == 1.0 else f", {size:g} times the voltage"
-        yield Design(f"{what}{much}{how}", columns)
+        span = f"{t.size} rows in {show(pace * float(t[-1]), 's')}"
+        yield Design(f"{what}{much}{how} ({', '.join(part for part in (ends, span) if part)})", columns)
 
 
 def _events(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
@@ -119,7 +124,11 @@ def _events(curve: Recording, applied: Sequence[str], *, reach: float, rows: int
             columns["sequence"] = curve["sequence"][part] + 1.0 + float(np.ptp(curve["sequence"]))
         much = "" if size == 1.0 else f", {size:g} times the voltage"
         how = "" if pace == 1.0 else f", {pace:g} times the intervals"
-        yield Design(f"the same events again{much}{how}", columns)
+        count = len(next(iter(columns.values())))
+        ranges = ", ".join(
+            f"{name} {_between(columns[name], curve.units[name])}" for name in applied if curve.units[name] in by
+        )  # fmt: skip
+        yield Design(f"the same events again{much}{how} ({count} events, {ranges})", columns)
 
 
 def _pulses(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
@@ -129,9 +138,9 @@ def _pulses(curve: Recording, applied: Sequence[str], *, reach: float, rows: int
     sizes = [size * top for size in _sizes(reach)]
 
     def design(title: str, values: Array) -> Design:
-        return Design(title, {driven: values, **others})
+        return Design(title + tail, {driven: values, **others})
 
-    half = rows // 2
+    half, tail = rows // 2, _pulse(curve, others)
     for sign, size in product((1.0, -1.0), sizes):
         yield design(f"{rows} pulses of {_signed(sign * size, unit)}", np.full(rows, sign * size))
     for first, second in product(sizes, sizes):
@@ -157,7 +166,10 @@ def _ramps(curve: Recording, applied: Sequence[str], *, reach: float, rows: int)
             "polarity": np.full(count, sign),
         }
         way = "potentiation" if sign > 0 else "depression"
-        yield Design(f"a ramp of {count - 1} pulses of {way}, from the other end of the range", columns)
+        yield Design(
+            f"a ramp of {count - 1} pulses of {way}, of the amplitude and width that the others had, from the other "
+            "end of the range", columns,
+        )  # fmt: skip
 
 
 def _points(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
@@ -182,6 +194,19 @@ def _spread(column: Array, share: Array, *, reach: float) -> Array:
 
 def _sizes(reach: float) -> tuple[float, ...]:
     return SIZES if reach == 1.0 else (*SIZES, reach)
+
+
+def _between(column: Array, unit: str) -> str:
+    low, high = float(column.min()), float(column.max())
+    return show(low, unit) if low == high else f"{show(low, unit)} to {show(high, unit)}"
+
+
+def _pulse(curve: Recording, others: Mapping[str, Array]) -> str:
+    """What else an instrument is told of each pulse, as far as the recording says it: "; width 200 ns, ..."."""
+    times = {**curve.conditions, **{name: float(column[0]) for name, column in others.items() if column.size}}
+    said = [f"{name} {show(times[name], 's')}" for name in ("width", "rise", "fall") if times.get(name)]
+    read = f"read at {show(times['v_read'], 'V')} after each" if "v_read" in times else "read after each"
+    return f"; {', '.join([*said, read])}"
 
 
 def _signed(value: float, unit: str) -> str:

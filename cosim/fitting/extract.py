@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim import units
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
@@ -16,6 +17,7 @@ from cosim.fitting import outliers, plateau, plausible
 from cosim.fitting.check import check_fit
 from cosim.fitting.heteroscedastic import growing
 from cosim.fitting.identify import judge
+from cosim.fitting.methods import NEAREST
 from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
@@ -62,7 +64,8 @@ def extract(
         curve: measured; None: the one that the recipe names.
         profile: 95 % intervals from the profile likelihood (some fifteen times the fit's time), not standard errors.
         near: where a search has been already: the minimum there is taken, and no other looked for.
-        loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`).
+        loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`), beside
+            its ``fit.undetermined``.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -72,13 +75,14 @@ def extract(
     >>> fit.training_error < 1e-3
     True
     """
+    loose = tuple(dict.fromkeys((*recipe.fit.undetermined, *loose)))
     with simulators():
         measured = recipe.curve() if curve is None else curve
         return _extract(recipe, measured, profile=profile, near=near, loose=loose, progress=progress)
 
 
 def _extract(
-    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: Sequence[str],
+    recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: tuple[str, ...],
     progress: Progress | None, again: int = 0,
 ) -> FitResult:  # fmt: skip
     began = time.perf_counter()
@@ -120,6 +124,7 @@ def _extract(
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
+    remarks += _still(recipe, curve, forward.finish(minimum.p))
     remarks += [] if limit is None else [limit.sentence(curve)]
     grown = growing(found, curve)
     remarks += [] if grown is None else [grown.sentence()]
@@ -154,7 +159,7 @@ def _extract(
         noise_known=found.noise_known,
         spread=found.spread,
         growing=grown,
-        loose=tuple(loose),
+        loose=loose,
         chi_square=problem.points - len(problem.names) if not found.noise_known else minimum.chi_square,
         verdict=replace(verdict, remarks=tuple(remarks)),
         cost=Cost(minimum.evaluations, time.perf_counter() - began),
@@ -195,6 +200,27 @@ def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) ->
     return p
 
 
+def _still(recipe: FitRecipe, curve: Curve, found: Mapping[str, float]) -> list[str]:
+    """A sentence on the pulses that do nothing to a set from pulses of unknown amplitude; [] for any other curve.
+
+    ``found``: the device parameters that the fit ends with.
+    """
+    if not recipe.device or curve.kind != "equal pulses":
+        return []
+    known = {name: quantity.value for name, quantity in recipe.starting_set().values.items()}
+    known |= {entry.name: found[entry.name] for entry in recipe.model.params if entry.name in found}
+    inputs = next(iter(recipe.model.maps(recipe.model.values(known)).values())).inputs
+    whose = " and ".join(recipe.start.sets) or f"the defaults of {recipe.device}"
+    return [
+        f"the amplitude of the pulses is not known, and the set takes its thresholds from {whose}: it predicts no "
+        f"change for an {name} from {units.show(entry.still[0], entry.unit, digits=3)} to "
+        f"{units.show(entry.still[1], entry.unit, digits=3)}; name a set with the thresholds of this device under "
+        "start.sets"
+        for name, entry in inputs.items()
+        if entry.still[0] < entry.still[1]
+    ]
+
+
 def _is_new(name: str, problem: Problem) -> bool:
     """Whether a device parameter that a fit ends with comes from the curve."""
     return name in problem.names or name not in problem.forward.bounds()
@@ -223,7 +249,7 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         raise InputError(
             f"the rows are of {len(parts)} groups by {' and '.join(curve.groups)} ({labels})",
             where=curve.where,
-            remedy=f"choose one by where under [data], or write [[observations]] to fit every {group}",
+            remedy=f"choose one by where under [data], give --together, or write [[observations]] to fit every {group}",
         )
     plausible.check_alone(curve, sign=any(column.sign is not None for column in recipe.data.columns.values()))
 
@@ -267,6 +293,12 @@ def _fit(
             raise InputError(
                 f"{_listed(twice)} is named twice among the parameters that vary", remedy="name each parameter once"
             )
+    with located(recipe.path), at("fit", "undetermined"):
+        for name in recipe.fit.undetermined:
+            if name not in known:
+                raise UnknownName("parameter", name, known)
+            if name in vary:
+                raise InputError(f"{name} varies and is listed as undetermined", remedy="leave it out of one of them")
     absent = [name for name in vary if name not in forward.active]
     if absent:
         raise InputError(
@@ -307,6 +339,8 @@ def _fit(
             remedy="vary a parameter that the curve shows",
         )
     moving = problem.without(*idle)
+    if near is None and recipe.fit.method == NEAREST:
+        near = start
     if near is not None:
         begin = start.with_(**{name: near[name] for name in vary})
         problem = problem.reweighed(begin)
@@ -320,7 +354,7 @@ def _fit(
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     for _ in range(FINER_ROUNDS):
-        finer = problem.forward.finer(best.p)
+        finer = problem.forward.finer(best.p, noise=problem.sigma * (problem.scale(best.p) if noise is None else 1.0))
         if finer is None:
             break
         problem = replace(problem, forward=finer)

@@ -12,13 +12,14 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from cosim import units
 from cosim.data.recording import Curve
 from cosim.devices.base import Array
 from cosim.fitting import outliers
 from cosim.fitting.check import check_fit
+from cosim.fitting.checks import rank_correlation
 from cosim.fitting.noise import Found
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, SUSPICIOUS
 
@@ -70,8 +71,12 @@ def growing(found: Found, curve: Curve) -> Growing | None:
     size = np.abs(predicted[seen])
     if np.ptp(size) == 0.0:
         return None
-    shown = stats.spearmanr(np.abs((problem.measured - predicted)[seen]), size)
-    correlation, chance = float(shown.statistic), float(shown.pvalue)
+    away, free = np.abs((problem.measured - predicted)[seen]), size.size - 2
+    if np.ptp(away) == 0.0:
+        return None
+    correlation = rank_correlation(away, size)
+    t = correlation * math.sqrt(free / max(1.0 - correlation**2, 1e-300))
+    chance = float(2.0 * special.stdtr(free, -abs(t)))
     if not (correlation > 0.0 and chance < SUSPICIOUS):
         return None
     last = np.full(predicted.size, math.inf)

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cosim.devices.base import DECADES, Values
 from cosim.fitting import profile as likelihood
@@ -34,6 +34,8 @@ TRADING = 0.95
 # Correlations do not matter between parameters that are known better than this.
 GOOD = 0.05
 LEVEL = 0.95
+# An interval across this factor does not tell the order of magnitude of a quantity that is positive (our choice).
+ORDER = 10.0
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
 STRAIGHT = 0.1
 # Chi-square may rise by this factor more or less than it would for a straight law: 10 % in the interval's half-width.
@@ -220,7 +222,7 @@ def judge(
             check,
         )
     profile = profile or (problem.points < FEW and not problem.forward.expensive)
-    height = float(stats.norm.ppf(0.5 + LEVEL / 2) if noise_known else stats.t.ppf(0.5 + LEVEL / 2, problem.free))
+    height = float(special.ndtri(0.5 + LEVEL / 2) if noise_known else special.stdtrit(problem.free, 0.5 + LEVEL / 2))
     roles = {entry.name: entry.role for entry in problem.forward.params}
     pairs = trading_pairs(uncertainty, minimum.p, roles)
     entries, remarks = [], []
@@ -388,22 +390,25 @@ def _judge_one(
         tail = f" together with {', '.join(others)}" if others else ""
         reason = f"{name} can be moved{tail} without changing the prediction: fix it"
         return ParameterVerdict(name, "not identifiable", reason, problem.bounds[name], "bounds")
-    if profiled is not None and any(open_ends):
-        if all(open_ends):
+    size = natural_size(problem, name, value)
+    relative = math.inf if stderr is None or size == 0.0 else stderr / size
+    if profiled is not None and size > 0.0:  # the parabola may have it narrower
+        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
+    # An end that physics closes is no limit by the curve, unless the interval is short.
+    found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
+    cut = [math.isinf(end) or end == bound for end, bound in found]
+    if profiled is not None and (any(open_ends) or (any(cut) and relative > GOOD)):
+        if all(cut):
             limit = "within its bounds the curve does not limit it at all"
-        elif math.isinf(ends[1]):
+        elif cut[1]:
             limit = f"the curve only says that it is above {ends[0]:.4g}"
         else:
             limit = f"the curve only says that it is below {ends[1]:.4g}"
         reason = f"{name}: {limit}; fix it, or measure where it acts"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
-    size = natural_size(problem, name, value)
-    relative = math.inf if stderr is None or size == 0.0 else stderr / size
-    if profiled is not None and size > 0.0:  # the parabola may have it narrower
-        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
     of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
-    if relative > 1.0:
+    if relative > 1.0 or (profiled is not None and _spans_an_order(problem, name, ends)):
         reason = (
             f"{name} is not determined by these data: any value from {ends[0]:.3g} to {ends[1]:.3g} fits within the "
             "noise; fix it, or measure where it acts"
@@ -418,6 +423,14 @@ def _judge_one(
             name, "weakly identifiable", f"{name} is known to {relative:.2g} of {of} only: {why}", ends, source
         )
     return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of {of}", ends, source)
+
+
+def _spans_an_order(problem: Problem, name: str, ends: tuple[float, float]) -> bool:
+    """Whether an interval leaves open the order of magnitude of a parameter of one sign."""
+    entry = next(one for one in problem.forward.params if one.name == name)
+    low, high = sorted(map(abs, ends))
+    one_sign = entry.is_scale or not entry.bounds[0] <= 0.0 <= entry.bounds[1]
+    return one_sign and ends[0] * ends[1] > 0.0 and high > ORDER * low
 
 
 def trading_pairs(uncertainty: Uncertainty, p: Values, roles: Mapping[str, str]) -> tuple[Pair, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -15,11 +16,25 @@ UNBOUNDED = (-np.inf, np.inf)
 
 
 class _Plain(lmfit.Parameters):  # type: ignore[misc]
-    """Parameters without constraints: copies share one interpreter, the making of which takes longer than a fit."""
+    """Parameters without constraints: copies share one interpreter, the making of which takes longer than a fit.
+
+    Nor are their names, all identifiers, parsed again for each copy.
+    """
 
     def __init__(self) -> None:
         dict.__init__(self)
         self._asteval = _interpreter()
+
+    def __setitem__(self, name: str, entry: lmfit.Parameter) -> None:
+        dict.__setitem__(self, name, entry)
+        entry._expr_eval = self._asteval
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Plain:
+        made = _Plain()
+        for name, entry in self.items():
+            made[name] = copied = copy(entry)
+            copied.correl = dict(entry.correl) if entry.correl else entry.correl
+        return made
 
 
 @cache

@@ -77,30 +77,39 @@ class NextMeasurement:
     observation: str = ""
 
     def write(self, path: str | Path) -> Path:
-        """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv)."""
+        """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv).
+
+        As an instrument is programmed: time counts from the first of the rows, and a voltage has four digits.
+        """
         head = ",".join(f"{name} ({self.units_applied[name]})" for name in self.design.columns)
-        rows = zip(*(column.tolist() for column in self.design.columns.values()), strict=True)
-        lines = (",".join(f"{value:.10g}" for value in row) for row in rows)
+        columns = {name: c - c[0] if name == "time" else c for name, c in self.design.columns.items()}
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        digits = [4 if self.units_applied[name] == "V" else 10 for name in columns]
+        lines = (",".join(f"{value:.{k}g}" for value, k in zip(row, digits, strict=True)) for row in rows)
         return write_atomic(path, "\n".join([head, *lines]) + "\n")
 
     def __str__(self) -> str:
         spans = [
-            f"{name} = {show(low, self.units[name], digits=3)} .. {show(high, self.units[name], digits=3)}"
+            f"{name} from {show(low, self.units[name], digits=3)} to {show(high, self.units[name], digits=3)}"
             for name, (low, high) in self.tells.items()
         ]
         recording = self.observation or "the recording"
         what = self.design.title + (f", on the device as {recording} left it" if not self.design.loose else "")
         what += f", on the device of {recording}" if self.design.loose and self.observation else ""
-        tells = f"; what tells {self.parameter} is at {', '.join(spans)}" if spans else ""
+        tells = f"; {self.parameter} shows at {' and '.join(spans)}" if spans else ""
         if self.reach > BEYOND:
-            tells += f"; this is up to {self.reach:.2g} times what was applied so far: see that the device bears it"
+            tells += f"; up to {self.reach:.2g} times what was applied so far: make sure that the device withstands it"
         if self.after > NO_BETTER * self.before:  # the linear model at a bound says little about how much
             return f"{what}: would tell most about {self.parameter}{tells}"
         still = "" if self.worst == self.parameter else f" (of {self.worst})"
         return (
-            f"{what}: the largest standard error, {self.before:.2g} of {self.parameter}, would become "
-            f"about {self.after:.2g}{still}{tells}"
+            f"{what}: the largest relative standard error, {_share(self.before)} (of {self.parameter}), would become "
+            f"about {_share(self.after)}{still}{tells}"
         )
+
+
+def _share(error: float) -> str:
+    return f"{error:.1%}" if error < 0.1 else f"{error:.0%}"
 
 
 def next_measurement(

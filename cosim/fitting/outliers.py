@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array
@@ -50,8 +50,9 @@ def beyond(residual: Array, kept: Rows, *, parameters: int, known: bool) -> Arra
     free = count - parameters
     if count < RESIDUALS_FOR_TESTS or free < parameters:
         return np.zeros(residual.size)
-    scale = float(stats.median_abs_deviation(residual[kept], scale="normal")) * math.sqrt(count / free)
-    limit = float(stats.t.isf(0.5 * CHANCE / count, free))
+    away = np.median(np.abs(residual[kept] - np.median(residual[kept])))
+    scale = float(away / special.ndtri(0.75)) * math.sqrt(count / free)
+    limit = -float(special.stdtrit(free, 0.5 * CHANCE / count))
     return np.asarray(np.abs(residual) / (limit * max(scale, 1.0 if known else 1e-300)))
 
 
@@ -64,7 +65,7 @@ def scattered(rows: Rows, fitted: Rows, orders: tuple[Order, ...]) -> bool:
         inside = order.of(fitted)
         marked = rows[fitted][inside.index]
         pairs = int(np.count_nonzero(marked[1:] & marked[:-1] & (inside.group[1:] == inside.group[:-1])))
-        if pairs and stats.poisson.sf(pairs - 1, count * (count - 1) / total) < CLUSTERED:
+        if pairs and special.pdtrc(pairs - 1, count * (count - 1) / total) < CLUSTERED:
             return False
     return True
 

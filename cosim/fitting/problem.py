@@ -130,7 +130,7 @@ class Problem:
             clipped = self.side != 0
             residual[clipped] = most_likely(residual[clipped], self.side[clipped])[0]
         rows = self.independent(np.asarray(residual[self.rows]))
-        return np.append(rows, [prior.residual(p) for prior in self._priors])
+        return np.append(rows, [prior.residual(p) for prior in self._priors]) if self.priors else rows
 
     def independent(self, z: Array) -> Array:
         """Residuals (..., rows), or their derivatives, as they are where the noise of each row is its own."""
@@ -140,7 +140,8 @@ class Problem:
         """Derivatives of `residual` by each parameter; (k, rows). Raises `FitError` where one is not finite."""
         wanted = self.names if names is None else tuple(names)
         found = self.slopes(p, wanted)
-        if bad := [name for name, row in zip(wanted, found, strict=True) if not np.all(np.isfinite(row))]:
+        if not np.isfinite(found).all():
+            bad = [name for name, row in zip(wanted, found, strict=True) if not np.isfinite(row).all()]
             raise FitError(
                 f"the model has no finite derivative by {' and '.join(bad)} at {_listed(p, wanted)}",
                 remedy=f"narrow the bounds of {' and '.join(bad)}, or start closer",

@@ -49,12 +49,16 @@ class FitSpec(Table):
         priors: what is known of a parameter beforehand, each counted as an observation.
         method: how the minimum is looked for: ``least_squares`` (from several starts), or any method of lmfit, such as
             ``differential_evolution``, ``basinhopping`` or ``nelder``, or ``cma``; least squares go on from there.
+            ``nearest``: the start is where a search has been, and no other minimum is looked for.
+        undetermined: parameters that are held though the curve does not determine them: no other is called determined
+            that owes it to them.
     """
 
     vary: tuple[str, ...] = Field(min_length=1)
     bounds: dict[str, tuple[str | float, str | float]] = Field(default_factory=dict)
     priors: dict[str, PriorSpec] = Field(default_factory=dict)
     method: Method = LEAST_SQUARES
+    undetermined: tuple[str, ...] = ()
 
 
 class NoiseSpec(Table):

@@ -26,7 +26,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from cosim.data.kinds import KINDS
 from cosim.data.recording import Curve
@@ -222,7 +222,7 @@ def check_residuals(
     free, squares = n - k, float(residual @ residual)
     rms = math.sqrt(squares / n)
     size = rms / max(float(np.ptp(measured)), 1e-300)
-    chance = float(stats.chi2.sf(squares, free)) if noise_known else None
+    chance = float(special.chdtrc(free, squares)) if noise_known else None
     reduced = squares / free if noise_known else 1.0
     if rms <= EXACT * float(np.abs(measured).max()):
         return ResidualCheck(
@@ -294,8 +294,8 @@ def durbin_watson(residual: Array, *, group: Index, basis: Array) -> tuple[float
     if not 0.0 < mean < 4.0 or variance <= 0.0:
         return d, 1.0
     total = mean * (4.0 - mean) / variance - 1.0
-    law = stats.beta(total * mean / 4.0, total * (1.0 - mean / 4.0), scale=4.0)
-    return d, min(1.0, 2.0 * min(float(law.cdf(d)), float(law.sf(d))))
+    shape, at = (total * mean / 4.0, total * (1.0 - mean / 4.0)), min(max(d / 4.0, 0.0), 1.0)
+    return d, min(1.0, 2.0 * min(float(special.betainc(*shape, at)), float(special.betaincc(*shape, at))))
 
 
 def calibrated(test: Callable[[Array], Array], residual: Array, *, basis: Array) -> float:
@@ -331,7 +331,7 @@ def ljung_box(residual: Array, *, group: Index, lags: int = LAGS) -> Array:
         if pairs:
             r = np.sum((residual[..., lag:] * residual[..., :-lag])[..., same], axis=-1) / squares
             q += n * (n + 2.0) / pairs * r**2
-    return np.asarray(stats.chi2.sf(q, lags))
+    return np.asarray(special.chdtrc(lags, q))
 
 
 def mean_test(residual: Array, *, free: int) -> tuple[float, float]:
@@ -344,7 +344,7 @@ def mean_test(residual: Array, *, free: int) -> tuple[float, float]:
     r = min(max(float(rest[1:] @ rest[:-1]) / squares, 0.0), 0.99)
     effective = n * (1.0 - r) / (1.0 + r)
     t = mean / math.sqrt(squares / (n - 1) / effective)
-    return mean, float(2.0 * stats.t.sf(abs(t), max(effective - 1.0, 1.0)))
+    return mean, float(2.0 * special.stdtr(max(effective - 1.0, 1.0), -abs(t)))
 
 
 def lack_of_fit(residual: Array, repeated: Index, *, parameters: int) -> tuple[float, float] | None:
@@ -362,7 +362,7 @@ def lack_of_fit(residual: Array, repeated: Index, *, parameters: int) -> tuple[f
     if scatter == 0.0:
         return None  # a noise-free curve: its repeats carry no information
     lack = max(float(residual @ residual) - scatter, 0.0)
-    return float(stats.f.sf(lack / free / (scatter / pure), free, pure)), math.sqrt(scatter / pure)
+    return float(special.fdtrc(free, pure, lack / free / (scatter / pure))), math.sqrt(scatter / pure)
 
 
 def against_constant(squares: float, null: float, *, points: int, parameters: int) -> float:
@@ -370,7 +370,7 @@ def against_constant(squares: float, null: float, *, points: int, parameters: in
     if squares >= null:
         return 1.0
     more, free = max(parameters - 1, 1), points - parameters
-    return float(stats.f.sf((null - squares) / more / (squares / free), more, free))
+    return float(special.fdtrc(more, free, (null - squares) / more / (squares / free)))
 
 
 def runs_test(residual: Array) -> Array:
@@ -384,4 +384,4 @@ def runs_test(residual: Array) -> Array:
     variance = (mean - 1.0) * (mean - 2.0) / (n - 1.0)
     # The position of a single value of the other sign is uninformative; without one there is a single run.
     away = np.where(variance > 0.0, np.abs(runs - mean) / np.sqrt(np.where(variance > 0.0, variance, 1.0)), 0.0)
-    return np.asarray(np.where(runs == 1, 0.0, 2.0 * stats.norm.sf(away)))
+    return np.asarray(np.where(runs == 1, 0.0, 2.0 * special.ndtr(-away)))

@@ -18,7 +18,7 @@ from cosim.devices.base import Array, Values
 from cosim.errors import FitError
 from cosim.fitting.coordinates import spans_decades
 from cosim.fitting.explore import explore
-from cosim.fitting.methods import LEAST_SQUARES, Method
+from cosim.fitting.methods import LEAST_SQUARES, NEAREST, Method
 from cosim.fitting.problem import Minimum, Problem, Progress
 from cosim.fitting.residuals import EXACT, SUSPICIOUS, runs_test
 from cosim.fitting.uncertainty import covariance_of, natural_size
@@ -69,6 +69,8 @@ def search(
         FitError: the model gives no finite number at any start.
     """
     problem = problem.ordered()
+    if method == NEAREST:
+        return problem.minimise(start, progress=progress)
     if method != LEAST_SQUARES:
         place, spent = explore(problem, start, method)
         found = problem.minimise(place, progress=progress)

@@ -49,7 +49,7 @@ def start_of(
                     remedy="move the start" if (low, high) == by_name[name].bounds else "move the start or the bounds",
                 )
     outside = Values(start)
-    if recipe.start.from_data:
+    if recipe.start.from_data and bounds:
         written = {*recipe.start.values, *extra}
         start |= {name: value for name, value in forward.guess(outside).items() if name in bounds.keys() - written}
     for name in bounds:

@@ -7,6 +7,7 @@ what was not read. Nothing is ever executed: the evaluator walks the tree.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -158,27 +159,27 @@ class ExpressionParser:
         left = self._binary(cursor, level + 1)
         chain = 0
         while cursor.here.kind == "op" and cursor.here.text in self._levels[level]:
-            operator = cursor.take().text
+            symbol = cursor.take().text
             chain += 1
             if chain > MAX_CHAIN:
                 raise Unreadable("an expression is too long", cursor.here.start)
-            if operator == "**" or level == len(self._levels) - 1:
+            if symbol == "**" or level == len(self._levels) - 1:
                 right = self._unary(cursor) if cursor.at("-", "+") else self._binary(cursor, level)
             else:
                 right = self._binary(cursor, level + 1)
-            left = Expr(operator, left.start, right.end, args=(left, right))
+            left = Expr(symbol, left.start, right.end, args=(left, right))
         return left
 
     def _unary(self, cursor: Cursor) -> Expr:
         if cursor.at("-", "+", "!", "~"):
-            operator = cursor.take()
+            sign = cursor.take()
             self._depth += 1
             if self._depth > MAX_DEPTH:
-                raise Unreadable("an expression nests too deep", operator.start)
+                raise Unreadable("an expression nests too deep", sign.start)
             # A sign binds looser than a power: -x**2 is -(x**2).
             operand = self._binary(cursor, len(self._levels) - 1)
             self._depth -= 1
-            return Expr(f"u{operator.text}", operator.start, operand.end, args=(operand,))
+            return Expr(f"u{sign.text}", sign.start, operand.end, args=(operand,))
         return self._primary(cursor)
 
     def operand(self, cursor: Cursor) -> Expr:
@@ -309,6 +310,57 @@ def evaluate(expr: Expr, lookup: Callable[[Expr], float], special: Special, dial
         return _binary(node, of(args[0]), of(args[1]), dialect)
 
     return of(expr)
+
+
+Closure = Callable[[], float]
+
+
+def compiled(expr: Expr, bind: Callable[[Expr], Closure | None], dialect: Dialect) -> Closure:
+    """``expr`` as a function of nothing, for an expression that is evaluated many times; see `evaluate`.
+
+    ``bind`` gives what a name, a string, or a call that is more than a function of its arguments, comes to.
+    Calling the result raises `Unreadable` for what has no value.
+    """
+    op = expr.op
+    if op in ("name", "call", "string") and (bound := bind(expr)) is not None:
+        return bound
+    parts = [compiled(arg, bind, dialect) for arg in expr.args]
+    true = dialect.true
+    if op == "number":
+        value = expr.value
+        return lambda: value
+    if op == "call":
+        function = dialect.functions.get(expr.name.lower())
+        if function is None:
+            raise Unreadable(f"{expr.name}() has no value here", expr.start)
+        if len(parts) == 1:
+            (one,) = parts
+            return lambda: float(function(one()))
+        return lambda: float(function(*[part() for part in parts]))
+    if op == "cond":
+        asked, first, second = parts
+        return lambda: first() if true(asked()) else second()
+    if op in ("u-", "u+", "u!", "u~"):
+        (part,) = parts
+        if op in ("u-", "u+"):
+            return (lambda: -part()) if op == "u-" else part
+        return lambda: float(not true(part()))
+    if op in ("string", "index", "name") or len(parts) != 2:
+        raise Unreadable("this has no value here", expr.start)
+    a, b = parts
+    if op == "&&" or (op == "&" and dialect.integers is None):
+        return lambda: float(true(a()) and true(b()))
+    if op == "||" or (op == "|" and dialect.integers is None):
+        return lambda: float(true(a()) or true(b()))
+    if op in _PLAIN:
+        plain = _PLAIN[op]
+        return lambda: plain(a(), b())
+    return lambda: _binary(expr, a(), b(), dialect)
+
+
+_PLAIN: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, **_COMPARE,
+}  # fmt: skip
 
 
 def is_integer(expr: Expr, integers: frozenset[str]) -> bool:

@@ -1,9 +1,9 @@
 """The drive under which two models are compared, chosen from the model's own time scale.
 
-A comparison shows something about a state only where the state moves. So the original, as its language reads it, is
-integrated coarsely over periods from 1 ns to 100 s, at 1 V and, where that moves nothing, at other amplitudes up to
-10 V; the shortest period that moves every state by a tenth of its range is taken: further, a state that is driven
-hard into its bounds keeps a memory of the last digits of its way there. These limits are our choice.
+A comparison shows something about a state only where the state moves. So the repaired model is run over periods from
+1 ns to 100 s, at 1 V and, where that moves nothing, at other amplitudes up to 10 V; the shortest period that moves
+every state by a tenth of its range is taken: further, a state that is driven hard into its bounds keeps a memory of the
+last digits of its way there. These limits are our choice.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ DEFAULT = (1.0, 1e-6)  # V, s: of a model without memory
 SUBSTANTIAL = 0.1  # of a state's range: moved far enough to compare
 STILL = 0.01  # of a state's range: moved less, it did not move
 _SHOWS = 1e-3  # of the current: a smaller difference between two ways to one voltage is not memory
-_STEPS = (400, 4000)
+_COARSE = 200
+_HALVINGS = 5  # between an amplitude that moves nothing and one at which everything is over at once
 _RESOLVED = 0.2  # of a state's way in one step: beyond it an explicit integration is meaningless
 
 
 @dataclass(frozen=True)
 class Drive:
-    """Volts over time, two periods of a sine and two pulses: ``amplitude`` V, ``period`` s."""
+    """Volts over time, two periods of a sine and two pulses: ``amplitude`` V, ``period`` s.
+
+    ``steps`` are those of a simulator in a period, at least.
+    """
 
     amplitude: float
     period: float
+    steps: int = 4000
 
     def __str__(self) -> str:
         return f"{self.amplitude:g} V, two periods of {self.period:g} s and two pulses"
@@ -78,6 +83,9 @@ class ModelRun:
 
 # (t, v) -> the original as its language reads it
 Reader = Callable[[Array, Array], ModelRun]
+# A drive -> a model under it, at `PROBED` times that lie evenly
+Look = Callable[[Drive], ModelRun]
+PROBED = 4000
 
 
 @dataclass(frozen=True)
@@ -98,52 +106,56 @@ class _Probe:
     memory: float
 
 
-def choose(read: Reader, *, amplitude: float | None, period: float | None) -> Chosen:
+def choose(look: Look, *, amplitude: float | None, period: float | None) -> Chosen:
     """The drive (see the module); what the caller gives, V or s, is kept.
 
     Raises `Unreadable` with the last reason where no period can be read.
     """
     best: tuple[float, Chosen] | None = None
     reason = Unreadable("no period could be read", 0)
-    for volts in AMPLITUDES if amplitude is None else (amplitude,):
+    still, wild = 0.0, 0.0  # the largest amplitude that moves too little, the smallest that cannot be followed
+    waiting = list(AMPLITUDES if amplitude is None else (amplitude,))
+    halvings = _HALVINGS if amplitude is None else 0
+    while waiting:
+        volts = waiting.pop(0)
+        probes = []
         try:
-            probes = []
-            for probe in _probes(read, volts):
+            for probe in _probes(look, volts):
                 probes.append(probe)
                 if _saturated(probes):
                     break
         except Unreadable as error:
-            reason = error
-            continue
-        found, moved = _best(probes, volts, period)
-        if best is None or moved > best[0]:
-            best = (moved, found)
-        if moved >= SUBSTANTIAL or not found.ranges:
-            break
+            reason, wild = error, min(wild or volts, volts)
+        if probes:
+            found, moved = _best(probes, volts, period)
+            if best is None or moved > best[0]:
+                best = (moved, found)
+            if moved >= SUBSTANTIAL or not found.ranges:
+                break
+            still = max(still, volts if moved < STILL else 0.0)
+        if not waiting and halvings and 0.0 < still < wild:
+            halvings -= 1
+            waiting.append(float(f"{(still * wild) ** 0.5:.3g}"))
     if best is None:
         raise reason
     return best[1]
 
 
-def _probes(read: Reader, volts: float) -> Iterator[_Probe]:
-    """Each period that can be read, shortest first, up to the first that is too long for its states."""
+def _probes(look: Look, volts: float) -> Iterator[_Probe]:
+    """Each period that can be run, shortest first, up to the first that is too long for its states."""
     found, named = False, True
     for period in PERIODS:
         if not named and period not in _DECADES:
             continue
-        drive = Drive(volts, period)
-        for steps in _STEPS:
-            t = np.linspace(0.0, drive.duration, steps)
-            try:
-                run = read(t, drive.at(t))
-            except Unreadable as error:  # one step may be too long for an explicit integration
-                reason = error
-                run = None
-            if run is not None and _resolved(run):
-                break
-        else:
-            if run is None and not found:
-                raise reason
+        drive = Drive(volts, period, _COARSE)
+        t = np.linspace(0.0, drive.duration, PROBED)
+        try:
+            run = look(drive)
+            if not _resolved(run):
+                raise Unreadable(f"its states move too fast for steps of {period / PROBED:.1g} s", 0)
+        except Unreadable:  # an explicit integration may not be able to follow
+            if not found:
+                raise
             return
         found, named = True, bool(run.states)
         spans = {name: float(np.ptp(x)) for name, x in run.states.items()}

@@ -25,10 +25,10 @@ from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
-from cosim.lint.va_reading import ModuleReading
+from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
-SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
+SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def fix_file(
     amplitude: float | None = None,
     period: float | None = None,
     caret: str = "",
+    second: Simulator | None = None,
 ) -> Repair:
     """Repair a file, compile and run the result, and compare it with the file; without ``simulator`` only compiled.
 
@@ -121,12 +122,13 @@ def fix_file(
         path: the file.
         simulator: ngspice, or None.
         amplitude, period: of the drive of the comparison (V, s); None chooses one that moves the model's states.
+        second: VACASK, in which a repaired Verilog-A model is compared as well, or None.
         caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
     """
     file = Path(path)
     text = read_source(file)
     if file.suffix.lower() in VERILOG_A:
-        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period)
+        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period, second=second)
     from cosim.lint.lt_lint import fix_spice
 
     return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret)
@@ -188,7 +190,13 @@ def _first_error(folder: Path) -> va_fix.Compiler | None:
 
 
 def _fix_verilog_a(
-    text: str, file: Path, simulator: Simulator | None, *, amplitude: float | None, period: float | None
+    text: str,
+    file: Path,
+    simulator: Simulator | None,
+    *,
+    amplitude: float | None,
+    period: float | None,
+    second: Simulator | None,
 ) -> Repair:
     folder = file.resolve().parent
     before = lint_verilog_a(text, file)
@@ -204,15 +212,17 @@ def _fix_verilog_a(
         return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
     new, old = va_rules.read(fixed.text, folder), va_rules.read(text, folder)
     module = new.modules[0]
-    if len(module.ports) != 2:
-        reason = f"nothing was compared: module {module.name!r} has {len(module.ports)} ports, not two"
+    ends = terminals(module)
+    if len(ends) != 2:
+        reason = f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
         return Repair(fixed, after, Equivalence(None, (), (reason,)))
-    added = {e.name.text.removesuffix("_rate") for e in module.variables if e.name.text.endswith("_rate")}
-    states = {name: f"v(n1#{name}_state)" for name in added if f"{name}_state" in module.nets}
+    wired = " ".join("a" if p.text == ends[0] else "0" if p.text == ends[1] else f"o_{p.text}" for p in module.ports)
+    added = module.nets.keys() - old.modules[0].nets.keys()
+    states = {net.removesuffix("_state"): f"v(n1#{net})" for net in added if net.endswith("_state")}
     nodes = _integrals(old.modules[0]) & set(module.nets)
 
     def deck(osdi: Path, name: str) -> Callable[[Drive], Deck]:
-        return lambda drive: bench_deck(f"N1 a 0 dut\n.model dut {name}", drive, osdi=(osdi,))
+        return lambda drive: bench_deck(f"N1 {wired} dut\n.model dut {name}", drive, osdi=(osdi,))
 
     original, why = None, ""
     try:
@@ -232,6 +242,7 @@ def _fix_verilog_a(
         amplitude=amplitude,
         period=period,
         changed=fixed.text != text,
+        second=second,
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))

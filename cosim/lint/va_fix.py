@@ -13,7 +13,7 @@ from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
 from cosim.lint import va_euler
-from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read
+from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read, taken
 from cosim.lint.va_state import is_initial
 
 _SUFFIXES = {
@@ -133,6 +133,9 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
     for module, states in zip(model.modules, model.flows, strict=True):
         if source.expanded(module.start):  # it lies in an included file
             continue
+        if taken(module.name):
+            new = f"{module.name}_va"
+            yield Edit(module.named, module.named + len(module.name), new, f"module {module.name!r} is {new!r}")
         yield from _declarations(model, module)
         for statement in module.statements():
             if statement.start < statement.end and not source.cuts(statement.start, statement.end):

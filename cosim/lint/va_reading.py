@@ -1,8 +1,9 @@
 """A Verilog-A two-terminal model as the language's standard reads it: variables keep their values from step to step.
 
 The reference for ``--fix``: what the author of an explicitly integrated model meant, walked in small fixed steps over
-the syntax tree, with nothing compiled. It reads modules with two ports that contribute to one branch, with ``idt`` and
-hidden variables as memory; anything else raises `Unreadable`, and is reported as not verified.
+the syntax tree, with nothing compiled. It reads modules with two terminals, inner nodes that are states or are
+solved for, and ``idt``, ``ddt`` and hidden variables as memory; anything else raises `Unreadable`, and is reported as
+not verified. Further ports that only show a value are left open.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from scipy import optimize
 from cosim.devices.base import Array
 from cosim.language.expressions import (
     VERILOG_LEVELS,
+    Closure,
     Cursor,
     Dialect,
     Expr,
     ExpressionParser,
     Unreadable,
+    compiled,
     evaluate,
 )
 from cosim.language.va_tokens import number, scan
@@ -47,6 +50,8 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 _FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 _SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
+_SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
+            "$rdist_uniform", "$dist_uniform", "$random", "$arandom", "V", "I", "^", "{}"}  # fmt: skip
 _MAX_LOOP = 10_000
 # Draws whose last number is their mean (or in proportion to it).
 MEANS = frozenset(
@@ -64,6 +69,22 @@ class Trace:
     kept: Mapping[str, Array]
 
 
+def terminals(module: Module) -> tuple[str, ...]:
+    """The ports but those that only show a value: to which a potential is contributed, and nothing else."""
+    shown: set[str] = set()
+    used: set[str] = set()
+    for statement in module.statements():
+        access = statement.access if statement.kind == "contrib" else None
+        if access is not None and access.name != "I" and len(access.args) == 1 and not access.args[0].args:
+            shown.add(access.args[0].name)
+        elif access is not None:
+            used |= {name for arg in access.args for name in (arg.name, *module.branches.get(arg.name, ()))}
+    for expr in module.expressions():
+        for node in expr.walk():
+            used |= {arg.name for arg in node.args} if node.op == "call" else set()
+    return tuple(port.text for port in module.ports if port.text not in shown - used)
+
+
 class ModuleReading:
     """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``.
 
@@ -71,36 +92,58 @@ class ModuleReading:
     """
 
     def __init__(self, model: Model, module: Module, dt: float, *, partly: bool = False) -> None:
-        if len(module.ports) != 2 and not partly:
-            raise Unreadable(f"a module with {len(module.ports)} ports", module.start)
+        self._ports = terminals(module)
+        if len(self._ports) != 2 and not partly:
+            raise Unreadable(f"a module with {len(self._ports)} terminals", module.start)
         for part in module.unread if not partly else ():
             raise Unreadable(part.message, part.start)
         for token in (*module.instances, *module.arrays) if not partly else ():
             raise Unreadable("an instance or an array", token.start)
         self._module, self._model, self._dt = module, model, dt
-        self._ports = tuple(port.text for port in module.ports)
+        self._open = {port.text for port in module.ports} - set(self._ports)
         self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
+        self._closures: dict[int, Closure] = {}
         self._values: dict[str, float] = {}
         self._strings: dict[str, float] = {}
         self._nodes: dict[str, float] = {}
         self._memory: dict[int, float] = {}
         self._pending: dict[int, float] = {}
-        self._contributions: dict[str, dict[str, float]] = {}
+        self._leaving: dict[str, float] = {}
+        self._forced: float | None = None
         self._time = 0.0
         self._first = True
         self._scale = 1.0
         self._probe = {"V": 0.0, "I": 0.0}
+        self._solved = self._to_solve() if not partly else []
         self._uses_current = any(
             node.op == "call" and node.name == "I" and self._is_main(node)
             for expr in module.expressions()
             for node in expr.walk()
-            if node.op == "call"
         )
         for entry in module.parameters:
             value = self._of(entry.value) if entry.value is not None else 0.0
             self._values[entry.name.text] = dt if STEP_NAME.match(entry.name.text) else value
         for entry in module.variables:
             self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
+
+    def _to_solve(self) -> list[str]:
+        """The inner nodes that currents flow into, and whose voltage nothing states."""
+        grounds = {token.text for token in self._module.grounds}
+        fed: dict[str, None] = {}
+        stated: set[str] = set()
+        for statement in self._module.statements():
+            if statement.kind != "contrib" or statement.access is None:
+                continue
+            names = self._branch(statement.access)
+            if statement.access.name == "V":
+                stated |= set(names[:1])
+            elif statement.access.name == "I":
+                fed |= dict.fromkeys(names)
+        return [name for name in fed if name not in {*self._ports, *grounds, *stated}]
+
+    def _branch(self, node: Expr) -> tuple[str, ...]:
+        names = tuple(arg.name for arg in node.args)
+        return self._module.branches.get(names[0], names) if len(names) == 1 else names
 
     def constant(self, text: str) -> float:
         """The value of an expression of parameters; raises `Unreadable`."""
@@ -127,21 +170,46 @@ class ModuleReading:
 
         def trial(current: float) -> float:
             """How far the branch is from its equation, with the state as it was before this step."""
-            self._values, self._nodes, self._pending = dict(before), dict(nodes), {}
+            self._values, self._nodes, self._pending = (
+                dict(before),
+                nodes | dict(zip(self._solved, at, strict=True)),
+                {},
+            )
             self._probe = {"V": volts, "I": current}
-            self._contributions = {}
+            self._leaving, self._forced = {}, None
             for statement, initial in self._module.analogs:
                 if not initial or self._first:
                     self._run(statement)
-            found = self._contributions.get("main", {})
-            if "V" in found:
-                return found["V"] - volts
-            return found.get("I", 0.0) - current
+            if self._forced is not None:
+                return self._forced - volts
+            return self._leaving.get(self._ports[0], 0.0) - current
 
+        at = [nodes.get(name, 0.0) for name in self._solved]
+        if self._solved:
+            at = self._balanced(trial, at)
         current = self._solve(trial, guess) if self._uses_current else trial(0.0)
         self._memory.update(self._pending)
         self._first = False
         return current
+
+    def _balanced(self, trial: Callable[[float], float], at: list[float]) -> list[float]:
+        """The voltages ``at`` of the inner nodes at which as much current leaves each of them as flows in."""
+        if self._uses_current:
+            raise Unreadable("inner nodes in a model that reads its current", self._module.start)
+        scale: list[float] = [0.0]
+
+        def residual(x: Array) -> Array:
+            at[:] = [float(value) for value in x]
+            trial(0.0)
+            found = np.array([self._leaving.get(name, 0.0) for name in self._solved])
+            scale[0] = max(scale[0], float(np.max(np.abs(found))))
+            return found
+
+        found = optimize.root(residual, np.array(at), tol=1e-12)
+        left = float(np.max(np.abs(residual(found.x))))
+        if not left <= 1e-6 * scale[0]:
+            raise Unreadable("its inner nodes were not solved for", self._module.start)
+        return [float(x) for x in found.x]
 
     def _solve(self, trial: Callable[[float], float], guess: float) -> float:
         """The current at which ``trial`` is zero, by secants; leaves the state that belongs to it."""
@@ -168,46 +236,55 @@ class ModuleReading:
         raise Unreadable("its branch equation was not solved", self._module.start)
 
     def _is_main(self, node: Expr) -> bool:
-        """Whether a probe or contribution is of the branch between the ports."""
-        names = tuple(arg.name for arg in node.args)
-        if len(names) == 1 and names[0] in self._module.branches:
-            names = self._module.branches[names[0]]
-        return set(names) == set(self._ports)
+        """Whether a probe or contribution is of the branch between the terminals."""
+        return set(self._branch(node)) == set(self._ports)
 
     def _sign(self, node: Expr) -> float:
-        names = tuple(arg.name for arg in node.args)
-        if len(names) == 1 and names[0] in self._module.branches:
-            names = self._module.branches[names[0]]
-        return -1.0 if names == self._ports[::-1] else 1.0
+        return -1.0 if self._branch(node) == self._ports[::-1] else 1.0
 
     def _of(self, expr: Expr) -> float:
         try:
-            return evaluate(expr, self._name, self._special, self._dialect)
+            closure = self._closures.get(id(expr))
+            if closure is None:
+                closure = self._closures[id(expr)] = compiled(expr, self._bind, self._dialect)
+            return closure()
         except (ValueError, OverflowError, ZeroDivisionError):
             raise Unreadable("a value that is not finite", expr.start) from None
 
-    def _name(self, node: Expr) -> float:
+    def _bind(self, node: Expr) -> Closure | None:
+        name = node.name
+        if node.op == "name":
+            if name in ("$abstime", "$realtime", "$time"):
+                return lambda: self._time
+            return lambda: self._named(node)
+        if node.op == "string":  # a number that only the same text has
+            value = self._strings.setdefault(name, float(len(self._strings)))
+            return lambda: value
+        if name in ("V", "I") and node.args and self._is_main(node):
+            sign = self._sign(node)
+            return lambda: sign * self._probe[name]
+        if name in self._module.functions or name in _SPECIAL or name in MEANS:
+            return lambda: self._special(node)
+        return None
+
+    def _named(self, node: Expr) -> float:
         name = node.name
         if name in self._values:
             return self._values[name]
-        if name in ("$abstime", "$realtime", "$time"):
-            return self._time
         if name in _CONSTANTS:
             return _CONSTANTS[name]
         if name in ("$random", "$arandom"):
             return 0.0
         raise Unreadable(f"{name!r} has no value", node.start)
 
-    def _special(self, node: Expr) -> float | None:
+    def _special(self, node: Expr) -> float:
         name, args = node.name, node.args
-        if node.op == "string":  # a number that only the same text has
-            return self._strings.setdefault(name, float(len(self._strings)))
         if name in self._module.functions:
             return self.call(name, [self._of(arg) for arg in args])
-        if name == "^" or name == "{}":
-            raise Unreadable("this is not read", node.start)
         if name == "idt":
             return self._idt(node)
+        if name == "ddt":
+            return self._ddt(node)
         if name == "analysis":
             wanted = {arg.name.strip('"') for arg in args}
             return float(bool(wanted & {"tran"}) or (self._first and bool(wanted & {"ic", "static", "nodeset"})))
@@ -223,16 +300,12 @@ class ModuleReading:
             return self._of(args[-1] if args[-1].op != "string" else args[-2])
         if name in ("$random", "$arandom"):
             return 0.0
-        if name in ("V", "I") and args:
-            if self._is_main(node):
-                return self._sign(node) * self._probe[name]
-            if name == "V":
-                return self._node(args[0]) - (self._node(args[1]) if len(args) > 1 else 0.0)
-            raise Unreadable("the current of an inner branch", node.start)
-        return None
+        if name == "V" and args:
+            names = self._branch(node)
+            return self._voltage(names[0], node) - (self._voltage(names[1], node) if len(names) > 1 else 0.0)
+        raise Unreadable("the current of an inner branch" if name == "I" else "this is not read", node.start)
 
-    def _node(self, arg: Expr) -> float:
-        name = arg.name
+    def _voltage(self, name: str, arg: Expr) -> float:
         if name == self._ports[0]:
             return self._probe["V"]
         if name == self._ports[1] or any(token.text == name for token in self._module.grounds):
@@ -249,13 +322,19 @@ class ModuleReading:
             access, value = statement.access, statement.value
             if access is None or value is None or (access.name, access.args[0].name) != ("V", name):
                 continue
-            return evaluate(value, self._name, self._start_of, self._dialect)
+            return evaluate(value, self._named, self._start_of, self._dialect)
         raise Unreadable(f"node {name!r} is not a state", self._module.start)
 
     def _start_of(self, node: Expr) -> float | None:
         if node.name == "idt":
             return self._of(node.args[1]) if len(node.args) > 1 else 0.0
         return None
+
+    def _ddt(self, node: Expr) -> float:
+        now = self._of(node.args[0])
+        before = self._memory.get(node.start, now)
+        self._pending[node.start] = now
+        return (now - before) / self._dt
 
     def _idt(self, node: Expr) -> float:
         start = self._of(node.args[1]) if len(node.args) > 1 else 0.0
@@ -346,12 +425,17 @@ class ModuleReading:
             self._run(child)
 
     def _contribute(self, access: Expr, value: float) -> None:
+        names = self._branch(access)
+        if len(names) == 1 and names[0] in self._open:
+            return
         if access.name not in ("V", "I"):
             raise Unreadable(f"a contribution to {access.name}()", access.start)
-        if self._is_main(access):
-            branch = self._contributions.setdefault("main", {})
-            branch[access.name] = branch.get(access.name, 0.0) + self._sign(access) * value
-        elif access.name == "V" and len(access.args) == 1:
-            self._nodes[access.args[0].name] = value
+        if access.name == "I":
+            for name, sign in zip(names, (1.0, -1.0), strict=False):
+                self._leaving[name] = self._leaving.get(name, 0.0) + sign * value
+        elif self._is_main(access):
+            self._forced = (self._forced or 0.0) + self._sign(access) * value
+        elif len(names) == 1:
+            self._nodes[names[0]] = value
         else:
-            raise Unreadable("a contribution to an inner branch", access.start)
+            raise Unreadable("a voltage between inner nodes", access.start)

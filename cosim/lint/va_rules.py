@@ -29,6 +29,15 @@ RESERVED = frozenset(
     cos tan sinh cosh tanh hypot atan2 asin initial_step final_step driver_update wreal noshowcancelled showcancelled
     ifnone rtran tran pulldown pullup notif0 deassign defparam macromodule uwire wand wor realtime""".split()  # noqa: SIM905
 )
+# ngspice's own types: ".model x diode" is one of them, whatever module of that name was loaded.
+TYPES = frozenset(
+    """r res resistor c cap capacitor l ind inductor k mutual d dio diode npn pnp vbic njf pjf jfet nmf pmf mes mesa
+    nmos pmos vdmos sw csw switch cswitch ltra urc tra txl cpl nbjt numd numos hfet1 hfet2 soi asrc vsource isource vcvs
+    vccs ccvs cccs hisim2 hisimhv1 hisimhv2 hicum2 spice2poly climit divide d_dt gain hyst ilimit int limit mult
+    multi_input_pwl oneshot pwl sine slew square summer xfer s_xfer triangle filesource delay pwlts astate adc_bridge
+    dac_bridge bidi_bridge aswitch capacitoric cmeter core inductoric lcouple lmeter potentiometer zener memristor
+    sidiode pswitch seegen table2d table3d mlin tline cpline cpmlin msopen""".split()  # noqa: SIM905
+)
 RENAMED = {
     "log10": "log", "bound_step": "$bound_step", "discontinuity": "$discontinuity", "$realtime": "$abstime",
     "$time": "$abstime", "fabs": "abs",
@@ -93,6 +102,8 @@ RULES = {
              "write one of them with a point"),
         Rule("untyped-parameter", W, "parameter {!r} has no type and an integer default: real values are rounded",
              "write 'parameter real'"),
+        Rule("module-name", E, "module {!r} has the name of a type of ngspice's own, and cannot be instantiated",
+             "rename it"),
         Rule("case-clash", W, "parameters {} differ in case only, which ngspice ignores", "rename one of them"),
         Rule("finish", W, "$finish is ignored in ngspice", "end the analysis in the netlist"),
         Rule("stop", E, "{} stops ngspice with 'timestep too small'", "remove it"),
@@ -107,6 +118,11 @@ RULES = {
         Rule("unread", N, "{}: it was not checked", "check it by hand, or write it in plain statements"),
     )
 }  # fmt: skip
+
+
+def taken(name: str) -> bool:
+    """Whether ngspice has a type of that name."""
+    return name.lower() in TYPES or bool(re.match(r"(bsim|mos|b[34]soi|soi3?$|d_)", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -224,6 +240,8 @@ def _states(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
 
 
 def _names(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
+    if taken(module.name):
+        yield model.found("module-name", module.named, module.name)
     declared = [*module.ports, *(entry.name for entry in (*module.parameters, *module.variables))]
     for token in declared:
         if token.text in RESERVED:

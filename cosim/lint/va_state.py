@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cosim.language.expressions import Expr
 from cosim.language.va_tree import Module, Statement
+from cosim.lint.va_cover import covers
 
 # Names of a parameter that is a time step.
 STEP_NAME = re.compile(r"(d_?t\w*|delta_?t\w*|(time|t)_?step\w*|h|step|tstep|ts)$", re.IGNORECASE)
@@ -66,8 +67,23 @@ def flow(module: Module) -> Flow:
                 where.setdefault(name, []).append(statement)
                 ready.add(name)
         elif kind == "block":
+            under: dict[str, list[Expr]] = {}  # variable -> the conditions under which it is assigned here
             for child in statement.body:
+                before = set(ready)
                 run(child, ready, where)
+                condition = child.value
+                for name in taken.pop(id(child), set()) - before - ready:
+                    under.setdefault(name, []).extend([condition] if condition is not None else [])
+                    if len(under[name]) > 1 and covers(under[name], module):
+                        ready.add(name)
+        elif kind == "if" and len(arms := _arms(statement)) > 1 and covers([value for value, _ in arms], module):
+            ends = []
+            for value, body in arms:
+                read(value, ready)
+                ends.append(set(ready))
+                for child in body:
+                    run(child, ends[-1], where)
+            ready |= set.intersection(*ends)
         elif kind == "if":
             read(statement.value, ready)
             first, second = set(ready), set(ready)
@@ -75,6 +91,8 @@ def flow(module: Module) -> Flow:
                 run(child, first, where)
             for child in statement.other:
                 run(child, second, where)
+            if not statement.other:
+                taken[id(statement)] = first
             ready |= first & second
             if statement.value is not None and constant(statement.value, module):
                 ready |= (first | second) - loose  # it is always taken or never: nothing alternates
@@ -109,12 +127,28 @@ def flow(module: Module) -> Flow:
                     where.setdefault(name, []).append(statement)
                     ready.add(name)
 
+    taken: dict[int, set[str]] = {}  # an if without an else -> what is surely assigned where it is taken
     loose = {name for statement, _ in module.analogs for name in _loose(statement, module)}
     ready: set[str] = set()
     for statement, initial in module.analogs:
         run(statement, set() if initial else ready, found.initial if initial else found.assigned)
     found.hidden = {name: node for name, node in found.unset.items() if name in found.assigned}
     return found
+
+
+def _arms(statement: Statement) -> list[tuple[Expr, list[Statement]]]:
+    """Conditions and statements of ``if ... else if ...``; empty where a plain ``else`` ends it."""
+    found = []
+    while statement.kind == "if" and statement.value is not None:
+        found.append((statement.value, statement.body))
+        if not statement.other:
+            return found
+        if len(statement.other) != 1:
+            break
+        statement = statement.other[0]
+        while statement.kind == "block" and len(statement.body) == 1:
+            statement = statement.body[0]
+    return []
 
 
 def _loose(statement: Statement, module: Module) -> set[str]:

@@ -334,7 +334,7 @@ class Crossbar:
         if not self.own:
             return kind
         rows, column = index
-        if rows == slice(None) and isinstance(column, int | np.integer):
+        if isinstance(rows, slice) and rows == slice(None) and isinstance(column, int | np.integer):
             if column not in self._selected:
                 self._selected[int(column)] = kind.select(index)
             return self._selected[int(column)]

@@ -18,7 +18,8 @@ import numpy as np
 
 from cosim.devices.base import Operand
 from cosim.emit.expr import Node
-from cosim.emit.numba import _TEXT, assignments
+from cosim.emit.numba import TEXT as SCALAR
+from cosim.emit.numba import assignments
 from cosim.network import kernel_cells, kernel_world
 from cosim.network.graph import DRIVE, SIGNAL, Parameters, Population, Projection
 from cosim.network.loop import MS, RULES
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cosim.network.simulation import Job, Simulation
 
 # As in numpy, so that a library's exponential is the only difference.
-TEXT = {**_TEXT, "exp2": "np.exp2({0})"}
+TEXT = {**SCALAR, "exp2": "np.exp2({0})", "floor": "np.floor({0})", "at": "{0}[np.intp({1})]"}
 
 
 class Text:
@@ -492,8 +493,7 @@ def present(simulation: Simulation, job: Job) -> None:
     which = (tuple(made.kinds.items()), made.signals, made.records, watched)
     if which not in simulation.kernels:
         simulation.kernels[which] = _compiled(made.write(), kernel_cells.functions(simulation))
-    arguments = made.arguments(job)
-    simulation.kernels[which](*arguments.values())
+    simulation.kernels[which](*(arguments := made.arguments(job)).values())
     simulation.clock = int(arguments["clock"][0])
     kernel_world.finish(simulation, job, arguments)
     for r, p in enumerate(simulation.graph.projections):

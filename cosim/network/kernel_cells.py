@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cosim.devices.base import Operand, Values
-from cosim.devices.maps import EventMap
-from cosim.emit import numba_sweep
+from cosim.devices.base import Array, Operand, Values
 from cosim.emit.expr import Node
-from cosim.emit.numba import compiled
+from cosim.emit.numba_sweep import integrator
 from cosim.errors import EmitError, SimulationError
 from cosim.network.crossbar import DURATION, MINUS, Crossbar
-from cosim.packages import optional
 from cosim.surrogate.circuit import CircuitSet
+from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.model import Surrogate
 
 if TYPE_CHECKING:
@@ -106,22 +104,40 @@ def _law(text: Text, bar: Crossbar, r: int, suffix: str) -> None:
         with under("else:"):
             add(f"n_{state} = c_{state}{suffix}")
         return
-    _require_text(kind)
+    rest = _traced(text, kind, r, "learned", {**x, **u}) if kind.learned is not None else None
+    if rest is not None and isinstance(kind.parameters, CircuitSet):
+        put({name: np.clip(x[name] + rest[name], *kind.map.bounds(name)) for name in x})
+        return
     if kind.map.closed is not None:
         with np.errstate(all="ignore"):
-            put(kind.corrected(x, u, *kind.map(x, u, own), own)[0])
+            put(kind.corrected(x, u, *kind.map(x, u, own), own, rest=rest)[0])
         return
     if kind.correction is not None or kind.learned is not None:
         raise EmitError(f"what was learned of the integrated map {kind.map.name} has no scalar kernel")
     _sweep(text, bar, r, "sweep", {n: f"c_{n}{suffix}" for n in bar.fields}, [f"u_{n}" for n in kind.map.inputs])
 
 
-def _require_text(kind: Surrogate) -> None:
-    if isinstance(kind.parameters, CircuitSet) or kind.learned is not None:
-        raise EmitError(
-            f"the learned law of {kind.map.name} of {kind.device} has no scalar kernel",
-            remedy="take the backend numpy",
-        )
+def _laws(kind: Surrogate, values: Mapping[str, Operand]) -> tuple[dict[str, dict[str, Operand]], list[Array]]:
+    """What the learned laws give of recording operands, by field of the surrogate, and the tables that they look up as
+    table0, table1, … Raises `EmitError` for a law that cannot be written down.
+    """
+    tables: list[Array] = []
+    found = {}
+    for name, law in kind.laws():
+        if not (isinstance(law, Law | Laws) and law.traceable):
+            raise EmitError(
+                f"the learned law of {kind.map.name} of {kind.device} ({law.kind}) has no scalar kernel",
+                remedy="take the backend numpy",
+            )
+        found[name] = law.traced({n: values.get(n, Node("name", n)) for n in law.fields}, tables)
+    return found, tables
+
+
+def _traced(text: Text, kind: Surrogate, r: int, which: str, values: Mapping[str, Operand]) -> dict[str, Operand]:
+    """What a learned law gives; its tables are those of projection ``r``."""
+    found, tables = _laws(kind, values)
+    text.add(*(f"table{k} = table{r}_{k}" for k in range(len(tables))))
+    return found[which]
 
 
 def _sweep(text: Text, bar: Crossbar, r: int, name: str, x: Mapping[str, str], inputs: list[str]) -> None:
@@ -174,7 +190,11 @@ def _weigh(text: Text, bar: Crossbar, r: int) -> None:
         if isinstance(bar.kind, Surrogate):
             own = bar.kind.values.with_(**{name: Node("name", f"q_{name}") for name in bar.own})
             with np.errstate(all="ignore"):
-                shares.append(bar.kind.map.device.readout(x, own)[bar.reading] / bar.scale)
+                if bar.kind.reading is not None:
+                    read = _traced(text, bar.kind, r, "reading", x)
+                else:
+                    read = dict(bar.kind.map.device.readout(x, own))
+                shares.append(read[bar.reading] / bar.scale)
         else:
             shares.append(x.w)
     found: Any = shares[0] - shares[1] if bar.pair else shares[0]
@@ -189,6 +209,8 @@ def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
     found |= {f"q{r}_{name}": x for name, x in bar.own.items()}
     found[f"failed{r}"] = np.zeros(1, dtype=np.int64)
     found[f"flags{r}"] = np.full(len(bar.limits), -np.inf)
+    if isinstance(bar.kind, Surrogate):
+        found |= {f"table{r}_{k}": np.ascontiguousarray(x) for k, x in enumerate(_laws(bar.kind, {})[1])}
     if bar.mask is not None:
         found[f"mask{r}"] = bar.mask
     if bar.watch is not None:
@@ -229,22 +251,6 @@ def functions(simulation: Simulation) -> tuple[tuple[str, Any], ...]:
             for name, chosen in (("sweep", bar.kind.map), ("rest", bar.kind.rest_map)):
                 if chosen is not None and chosen.closed is None:
                     if name not in bar.integrators:
-                        bar.integrators[name] = _integrator(chosen, bar.kind.values, tuple(bar.own))
+                        bar.integrators[name] = integrator(chosen, bar.kind.values, own=tuple(bar.own))
                     found.append((f"{name}{r}", bar.integrators[name]))
     return tuple(found)
-
-
-def _integrator(event_map: EventMap, p: Values, own: tuple[str, ...]) -> Any:
-    """The loop of `cosim.emit.numba_sweep.sweep_kernel`, as compiled code calls it."""
-    numba = optional("numba", extra="fast", needed_by="the backend numba")
-    rates, power, segments, finish = (compiled(text) for text in numba_sweep.sweep_sources(event_map, p, own=own))
-    spans = np.array([state.bounds[1] - state.bounds[0] for state in event_map.device.all_states])
-    spans = np.where(np.isfinite(spans), spans, 1.0)
-    sizes = (numba_sweep._count(event_map, p), len(event_map.device.ports), len(event_map.states))
-    loop = numba_sweep._loop()
-
-    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def run(x: Any, u: Any, q: Any, out: Any) -> Any:
-        return loop(rates, power, segments, finish, x, u, q, out, spans, sizes, 1e-5)
-
-    return run

@@ -7,7 +7,8 @@ potentiates; a high one precedes a spike that did not come in time, and depresse
     V_prog = V_mem · θ_p · scale_p   for V_mem < 0        V_prog = V_mem · θ_n · scale_d   for V_mem > 0
 
 The thresholds θ are those of the nominal cell, since one amplifier drives a whole row. In a 1T1R cell θ is the voltage
-over the cell that puts the memristor's θ on a memristor in mid-state (our choice).
+over the cell that puts the memristor's θ on a memristor in mid-state (our choice). With gates (our choice) the neuron
+programs only where V_mem is below −gate_p or above gate_d, so that the neuron and not the device makes the dead zone.
 
 Pair STDP (Song, Miller, Abbott, Nat. Neurosci. 3:919, 2000) by two traces, x of presynaptic and y of postsynaptic
 spikes, each of which raises its own by 1 (or to 1: `PairStdp.nearest`)::
@@ -41,35 +42,43 @@ STEPS = (0.14, 0.05)
 
 @dataclass(frozen=True)
 class Vdsp(Rule):
-    """Voltage-dependent synaptic plasticity: thresholds (V, magnitudes) over the cell and scale factors, each of
-    potentiation and of depression (module docstring); ``input`` of the cells' map takes the voltage.
+    """Voltage-dependent synaptic plasticity: thresholds (V, magnitudes) over the cell, scale factors and gates
+    (magnitudes of V_mem), each of potentiation and of depression (module docstring); ``input`` of the cells' map takes
+    the voltage.
     """
 
     threshold_p: float
     threshold_d: float
     scale_p: float
     scale_d: float
+    gate_p: float = 0.0
+    gate_d: float = 0.0
     input: str = "amplitude"
 
     def __post_init__(self) -> None:
+        if not min(self.gate_p, self.gate_d) >= 0.0:
+            raise InputError(f"{self} has a negative gate", remedy="give magnitudes of V_mem, >= 0")
         if min(self.threshold_p, self.threshold_d, self.scale_p, self.scale_d) <= 0.0:
             raise InputError(f"{self} cannot program", remedy="give thresholds and scale factors above zero")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
-        """Volts per presynaptic potential: below zero and above."""
-        return {"up": self.threshold_p * self.scale_p, "down": self.threshold_d * self.scale_d}
+        """Volts per presynaptic potential, and gates of it: below zero and above."""
+        up, down = self.threshold_p * self.scale_p, self.threshold_d * self.scale_d
+        return {"up": up, "down": down, "gate_p": self.gate_p, "gate_d": self.gate_d}
 
     def on_post(self, s: Local) -> Given:
         """V_prog of each row."""
         v = s.pre.v
-        return {self.input: v * np.where(v < 0.0, s.p.up, s.p.down)}
+        return {self.input: v * np.where(v < -s.p.gate_p, s.p.up, np.where(v > s.p.gate_d, s.p.down, 0.0))}
 
     @classmethod
-    def of(cls, surrogate: Surrogate, *, scale_p: float, scale_d: float) -> Vdsp:
+    def of(
+        cls, surrogate: Surrogate, *, scale_p: float, scale_d: float, gate_p: float = 0.0, gate_d: float = 0.0
+    ) -> Vdsp:
         """With the thresholds of a surrogate's nominal cell."""
         cell, p = threshold_cell(surrogate), surrogate.parameters.resolved()
         negative, positive = (float(theta) for theta in cell.thresholds(p))
-        return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d)
+        return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d, gate_p, gate_d)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ SAVE_EVERY = 20.0
 # Seed, items learned so far and items in all.
 Progress = Callable[[int, int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
+# Seed, and what `System.glance` gives.
+View = Callable[[int, Any], None]
+# Seconds between two glances.
+GLANCE_EVERY = 0.5
 
 
 class Purpose(IntEnum):
@@ -117,6 +121,10 @@ class System(ABC):
     def start(self, streams: Streams) -> Network:
         """The untrained network of a seed. Raises `InputError` where it could not be evaluated in the end."""
 
+    def glance(self, network: Network) -> Any:
+        """What the network of a seed shows of itself while it learns; None: nothing."""
+        return None
+
     def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
         """What ``result.json`` holds besides the scores, as JSON values."""
         return {}
@@ -195,6 +203,7 @@ def run_network(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    view: View | None = None,
 ) -> RunResult:
     """Learn every batch and evaluate; once per seed.
 
@@ -204,6 +213,7 @@ def run_network(
         folder: for checkpoints, results and ``result.json``, written as they are made; None: nothing is written.
         resume: go on from the folder's checkpoints; without it a folder that holds some is refused.
         progress: called with seed, items learned and items in all, after each batch.
+        view: called with seed and `System.glance` of its network, about twice a second while it learns.
 
     Raises:
         InputError: a checkpoint of another system, or anything that the system refuses before it learns.
@@ -218,6 +228,8 @@ def run_network(
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"a run needs one or more different seeds, not {list(seeds)}", remedy="give e.g. 0,1,2")
+    if place is not None and place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file, and results need a folder", remedy="take another name")
     if place is not None and not resume:
         old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
         if old:
@@ -229,7 +241,7 @@ def run_network(
         system.start(Streams(seed))
     done: list[SeedResult] = []
     for seed in seeds:
-        done.append(_run_seed(system, seed, place, progress))
+        done.append(_run_seed(system, seed, place, progress, view))
         if place is not None:
             text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
             write_atomic(place / "result.json", text + "\n")
@@ -240,14 +252,16 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
     return folder / f"seed-{seed}.checkpoint.npz", folder / f"seed-{seed}.npz"
 
 
-def _run_seed(system: System, seed: int, folder: Path | None, progress: Progress | None) -> SeedResult:
+def _run_seed(
+    system: System, seed: int, folder: Path | None, progress: Progress | None, view: View | None
+) -> SeedResult:
     checkpoint, final = (None, None) if folder is None else _paths(folder, seed)
     if final is not None and final.exists():
         stored, about = _read(final, system, seed, kind="result", clock="learning_seconds")
         seconds = about.pop("learning_seconds")
         return SeedResult(seed, Values(about), Values(stored), seconds)
     network = system.start(Streams(seed))
-    seconds = _learn(system, seed, network, checkpoint, progress)
+    seconds = _learn(system, seed, network, checkpoint, progress, view)
     values, arrays = network.evaluate()
     result = SeedResult(seed, Values(values), Values(arrays), seconds)
     if final is not None and checkpoint is not None:
@@ -256,7 +270,14 @@ def _run_seed(system: System, seed: int, folder: Path | None, progress: Progress
     return result
 
 
-def _learn(system: System, seed: int, network: Network, checkpoint: Path | None, progress: Progress | None) -> float:
+def _learn(
+    system: System,
+    seed: int,
+    network: Network,
+    checkpoint: Path | None,
+    progress: Progress | None,
+    view: View | None,
+) -> float:
     """Every batch from the checkpoint on; the seconds that all of them took."""
     batches = system.batches
     total, first, seconds = sum(batches), 0, 0.0
@@ -271,6 +292,7 @@ def _learn(system: System, seed: int, network: Network, checkpoint: Path | None,
         network.restore(stored)
         first, seconds = int(about["batch"]), about["seconds"]
     saved = begin = time.monotonic()
+    seen = -GLANCE_EVERY
 
     def save(state: Arrays, batch: int) -> None:
         if checkpoint is not None:
@@ -286,6 +308,9 @@ def _learn(system: System, seed: int, network: Network, checkpoint: Path | None,
             raise
         if progress is not None:
             progress(seed, sum(batches[: batch + 1]), total)
+        if view is not None and (batch + 1 == len(batches) or time.monotonic() - seen > GLANCE_EVERY):
+            view(seed, system.glance(network))
+            seen = time.monotonic()
         if batch + 1 == len(batches) or time.monotonic() - saved > SAVE_EVERY:
             save(network.state(), batch + 1)
             saved = time.monotonic()
@@ -310,8 +335,9 @@ def _read(
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
     if whose != [kind, system.fingerprint, seed]:
+        other = {"seed": str(whose[2]), **options}, {"seed": str(seed), **system.options}
         raise InputError(
-            f"this {kind} belongs to another run{_differing(options, system.options)}",
+            f"this {kind} belongs to another run{_differing(*other)}",
             where=Where(path),
             remedy="give the same options, or another folder",
         )
@@ -320,5 +346,10 @@ def _read(
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, str]) -> str:
     """ ": neurons was 100 and is 20" for each option that differs; "" where none does, or none is known."""
-    changed = [f"{name} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]]
+    told = {"null": "not given"}
+    changed = [
+        f"{name} was {told.get(old[name], old[name])} and is {told.get(new[name], new[name])}"
+        for name in new
+        if name in old and old[name] != new[name]
+    ]
     return f": {', '.join(changed)}" if changed else ""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cosim.network.systems.stc_loop import trains
 from cosim.network.systems.stc_settings import StcSettings, beta, synapse
-from cosim.network.tagged_layer import trains
-from cosim.network.tagging import laws
+from cosim.network.systems.stc_synapse import laws
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import numpy as np
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
 from cosim.surrogate.circuit import CircuitSet
+from cosim.surrogate.subjects import PARAMETER_SET
 
 if TYPE_CHECKING:
     from cosim.surrogate.model import Surrogate
@@ -56,7 +57,14 @@ def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple
 def described(surrogate: Surrogate, *, briefly: bool = False) -> str:
     """A surrogate in one line: what it is of, how good it is, and where; ``briefly``: what it is of alone."""
     chosen, certificate = surrogate.parameters, surrogate.certificate
-    of = f"the bench {chosen.name}" if isinstance(chosen, CircuitSet) else f"{surrogate.device} {chosen.name}"
+    given = chosen.provenance.get(PARAMETER_SET)
+    of = (
+        f"{surrogate.device} {chosen.name}"
+        if given is None
+        else f"the bench {chosen.name} ({surrogate.device} {given})"
+    )
+    if isinstance(chosen, CircuitSet):
+        of = f"the bench {chosen.name}"
     if briefly:
         return f"{of}, map {surrogate.name}"
     said = f"surrogate of {of}, map {surrogate.name}"

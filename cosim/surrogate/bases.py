@@ -124,12 +124,7 @@ class Spline:
         """Each target of the traced fields; ``tables`` grows by its coefficients."""
         names = [Node("name", f"table{len(tables) + k}") for k in range(self.coefficients.shape[1])]
         tables += list(self.coefficients.T)
-        weights, first = [], Node.of(0.0)
-        for value in x:
-            at = 0.5 * (value + 1.0) * float(self.cells)
-            cell = Node("min", Node("max", Node("floor", at), Node.of(0.0)), Node.of(self.cells - 1.0))
-            weights.append(cubic_weights(at - cell))
-            first = first * (self.cells + 3.0) + cell
+        first, weights = self.located(x)
         found = [Node.of(0.0)] * len(names)
         for offsets in product(range(4), repeat=len(x)):
             ahead, weight = 0, Node.of(1.0)
@@ -138,6 +133,16 @@ class Spline:
             index = first + float(ahead)
             found = [sum_ + weight * Node("at", name, index) for sum_, name in zip(found, names, strict=True)]
         return found
+
+    def located(self, x: Sequence[Node]) -> tuple[Node, list[list[Node]]]:
+        """Of traced fields: the index of the first coefficient that counts, and the weights of each field."""
+        weights, first = [], Node.of(0.0)
+        for value in x:
+            at = 0.5 * (value + 1.0) * float(self.cells)
+            cell = Node("min", Node("max", Node("floor", at), Node.of(0.0)), Node.of(self.cells - 1.0))
+            weights.append(cubic_weights(at - cell))
+            first = first * (self.cells + 3.0) + cell
+        return first, weights
 
     @staticmethod
     def parts(x: Array, cells: int) -> Iterator[tuple[NDArray[np.int64], Array]]:

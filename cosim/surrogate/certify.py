@@ -43,6 +43,7 @@ from cosim.surrogate.evidence import (
     simulator_error,
 )
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.measured import undecided_thresholds
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
@@ -364,6 +365,8 @@ def updates_per_second(
     for name, entry in surrogate.map.inputs.items():
         span = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
         drawn = random_inputs(entry, rng, count=20 * shape[0], name=name, span=span)
+        if isinstance(surrogate.learned, FilterLaw) and name == "level":
+            drawn = np.floor(drawn)
         moving = drawn[(drawn < entry.still[0]) | (drawn > entry.still[1])]
         inputs[name] = (moving if moving.size >= shape[0] else drawn)[: shape[0], None]
     states = {}

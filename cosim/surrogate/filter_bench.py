@@ -29,10 +29,12 @@ from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import held_out_means, intervals_tested, knots, random_spikes
+from cosim.surrogate.neuron_bench import intervals_tested, knots
+from cosim.surrogate.neuron_trains import held_out_means, random_spikes
 from cosim.surrogate.trains import TENTHS, covered_range
 
 STATE = "i"
@@ -124,6 +126,30 @@ class TrainedFilter:
     trains: tuple[FilterTrain, ...]
     seconds: float
     seconds_per_event: float
+
+    @property
+    def after(self) -> Mapping[int, Mapping[str, Array]]:
+        """`errors_after` of the held-out trains."""
+        return errors_after(cast(FilterLaw, self.surrogate.learned), self.trains)
+
+
+def errors_after(law: FilterLaw, trains: Sequence[FilterTrain]) -> Mapping[int, Mapping[str, Array]]:
+    """Signed errors (A) by the number of events that the law followed by itself from the circuit's state, on pieces of
+    the trains that share no event; of more than one event where there are runs enough to calibrate an interval by."""
+    found: dict[int, dict[str, Array]] = {}
+    for events in LENGTHS:
+        errors = []
+        for train in trains:
+            first, interval = np.arange(0, train.level.size - events + 1, events), np.diff(train.begin)
+            state = train.state[first]
+            for at in (first + k for k in range(events if first.size else 0)):
+                level = train.level[at].astype(float)
+                state = state + law({STATE: state, "level": level, "interval": interval[at]})[STATE]
+            errors.append(state - train.state[first + events])
+        together = np.concatenate(errors)
+        if events == 1 or together.size >= LEAST_RUNS:
+            found[events] = {STATE: together}
+    return found
 
 
 def train_filter(
@@ -251,14 +277,11 @@ def _certificate(
     chosen, law = cast(CircuitSet, plain.parameters), cast(FilterLaw, plain.learned)
     entry = chosen.states[STATE]
     before, after = (np.concatenate([one.state[part] for one in held]) for part in (slice(-1), slice(1, None)))
-    level = np.concatenate([one.level for one in held]).astype(float)
     interval = np.concatenate([np.diff(one.begin) for one in held])
     top = float(after.max())
-    error = ErrorSummary.of(
-        before + law({STATE: before, "level": level, "interval": interval})[STATE] - after, full_scale=top, unit="A"
-    )
+    errors = errors_after(law, held)
     return Certificate(
-        errors=MappingProxyType({STATE: error}),
+        errors=MappingProxyType({STATE: ErrorSummary.of(errors[1][STATE], full_scale=top, unit="A")}),
         rollout=growth(tuple(np.stack([one.state, run_filter(law, one)]) / top for one in held)),
         domain=Domain(
             MappingProxyType({"level": chosen.inputs["level"].range, "interval": intervals_tested(interval)}),
@@ -267,7 +290,8 @@ def _certificate(
             ),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),
-        pulses=int(level.size),
+        bands=tuple(Band.of(one, events=events) for events, one in errors.items()),
+        pulses=int(interval.size),
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
         extraction="included",

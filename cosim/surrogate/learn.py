@@ -14,12 +14,12 @@ it for its law. Else it is the simplest one within `WORTH` of the best; the cert
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,24 +27,25 @@ import numpy as np
 import xarray as xr
 
 from cosim.bench.events import BenchMap
-from cosim.bench.maps import EVENT, FAILED, REASON
+from cosim.bench.maps import EVENT
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import PulseShape
 from cosim.devices.registry import devices
-from cosim.errors import FitError, InputError, SimulationError
+from cosim.errors import FitError, InputError, SimulationError, UnknownName
 from cosim.surrogate.base import read_limits
 from cosim.surrogate.bench_reference import BenchReference, differences
 from cosim.surrogate.certify import Tell, stepped
 from cosim.surrogate.circuit import CircuitReference, CircuitSet
 from cosim.surrogate.density import LOGARITHMIC
+from cosim.surrogate.kept import Kept
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.learned import CONSTANT, WORTH, Fitted, FittedEach, fit, fit_each
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Reference
 from cosim.surrogate.samples import LEAST_SAMPLES
-from cosim.surrogate.subjects import find_map
+from cosim.surrogate.subjects import BENCH, BENCH_MAP, PARAMETER_SET, find_map
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
@@ -64,6 +65,11 @@ READING_ERROR = 1e-3
 # The share of each state's range that the samples have to end in, or nothing is read from the states (our choice).
 REACHED = 0.5
 INDEPENDENT = 1e-3  # of what an output moves: what an input moves it by at least, or it depends on other inputs alone
+
+ALONE, REMAINDER, LEARNED = WAYS = ("physics alone", "physics with a learned remainder", "learned")
+PHYSICS = "physics"
+# What may be asked for: physics alone, a kind that is learned, or physics with a remainder of such a kind.
+LAWS = (PHYSICS, *KINDS, *(f"{PHYSICS}+{kind}" for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -124,15 +130,6 @@ def revisited(found: BenchMap, events: xr.Dataset, data: xr.Dataset, *, rng: np.
     return events.assign(begun)
 
 
-def sample(found: BenchMap, simulator: Simulator, events: xr.Dataset) -> tuple[xr.Dataset, Counter[str]]:
-    """The circuit's answers beside its ``events``, without those that failed; and how often each reason came."""
-    answer = found.respond(events, simulator)
-    reasons = Counter(str(why) for why in answer[REASON].values)
-    kept = np.setdiff1d(np.arange(events.sizes[EVENT]), answer[FAILED].values)
-    names = [*found.states, *found.outputs]
-    return events.isel({EVENT: kept}).merge(answer[names].drop_vars([EVENT, FAILED], errors="ignore")), reasons
-
-
 def learn(
     bench: Testbench | str,
     simulator: Simulator,
@@ -142,7 +139,9 @@ def learn(
     samples: int = SAMPLES,
     budget: float = BUDGET,
     kinds: Sequence[str] = tuple(KINDS),
+    law: str = "",
     limits: Mapping[str, float] = MappingProxyType({}),
+    kept: Path | None = None,
     tell: Tell | None = None,
 ) -> Learned:
     """A surrogate of a bench's map (module docstring), for `cosim.surrogate.certify.certify`.
@@ -154,13 +153,16 @@ def learn(
         seed: of the samples.
         samples: at most.
         budget: at most so many seconds of sampling; a round that has begun is finished.
-        kinds: of learned laws that are tried, of `cosim.surrogate.learned.KINDS`.
+        kinds: of learned laws that are tried, of `cosim.surrogate.kinds.KINDS`.
+        law: the only one that is tried, as `LAWS` lists them; "": all, and the best is taken.
         limits: shares of full scale, as of `certify`.
+        kept: a file in which the samples are kept as they come: learning that was stopped goes on with them, and the
+            seconds of earlier runs count.
         tell: called with the samples that are done and all of them, after each round.
 
     Raises:
-        InputError: the map has no states or inputs, or a state or an output moves with nothing. SimulationError: too
-            many samples failed.
+        InputError: the map has no states or inputs, a state or an output moves with nothing, or the law is of a device
+            and the map has none. UnknownName: no such law. SimulationError: too many samples failed.
     """
     whole = bench if isinstance(bench, Testbench) else Testbench.load(bench)
     found = BenchMap.load(whole, event)
@@ -172,17 +174,18 @@ def learn(
         )
     allowed = read_limits(limits, states=found.states, outputs=found.outputs)
     physics = physical(whole, found)
+    ways, kinds = _asked(law, found, kinds, physics)
     # the cheap kinds tell whether to go on; at the end all of them are tried
     quick = [kind for kind in kinds if kind in QUICK] or list(kinds)
     data: xr.Dataset | None = None
     failures: Counter[str] = Counter()
-    begin, done = time.monotonic(), 0
+    answers, done = Kept(found, kept), 0
     while True:
         count = min(FIRST_SAMPLES if data is None else done, samples - done)
         events = design(found, count=count, seed=seed, skip=done)
         if data is not None:
             events = revisited(found, events, data, rng=np.random.default_rng([seed, 7, done]))
-        part, reasons = sample(found, simulator, events)
+        part, reasons = answers.sample(simulator, events)
         done += count
         failures += reasons
         if failures.total() > MOST_FAILED * done:
@@ -194,12 +197,11 @@ def learn(
         data = part if data is None else xr.concat([data, part], EVENT)
         if tell is not None:
             tell(done, samples)
-        seconds = time.monotonic() - begin
         require_moving(found, data)
-        met = not _wanting(_best(candidates(chosen, data, physics, kinds=quick, seed=seed)), allowed)
-        if met or done >= samples or seconds >= budget:
+        met = not _wanting(_best(candidates(chosen, data, physics, kinds=quick, seed=seed, ways=ways)), allowed)
+        if met or done >= samples or answers.seconds >= budget:
             break
-    tried = candidates(chosen, data, physics, kinds=kinds, seed=seed)
+    tried = candidates(chosen, data, physics, kinds=kinds, seed=seed, ways=ways)
     enough = next((one for one in tried if one.keeps(allowed)), None)
     best = _best(tried) if enough is None else enough
     wanting = _wanting(best, allowed) if enough is None else ""
@@ -226,7 +228,27 @@ def learn(
     notes += [f"no state or output depends on {name}" for name in found.inputs if not _depends(surrogate, data, name)]
     reference = BenchReference(whole, simulator) if best.physical else CircuitReference(found, simulator)
     errors = {one.name: one.error for one in tried}
-    return Learned(surrogate, reference, MappingProxyType(errors), data, tuple(notes), not wanting, seconds)
+    return Learned(surrogate, reference, MappingProxyType(errors), data, tuple(notes), not wanting, answers.seconds)
+
+
+def _asked(
+    law: str, found: BenchMap, kinds: Sequence[str], physics: Mapping[str, Surrogate]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Ways and kinds of one of `LAWS`, or all. Raises `UnknownName`, and `InputError` for physics of no device."""
+    if not law:
+        return WAYS, kinds
+    if law not in LAWS:
+        raise UnknownName("law", law, LAWS)
+    _, plus, kind = law.rpartition("+")
+    if PHYSICS in law and not physics:
+        raise InputError(
+            f"map {found.name!r} of bench {found.bench.name} has no physics: it names no device that has a map with "
+            "its fields",
+            remedy=f'take another law, e.g. {next(iter(KINDS))}, or write device = "NAME" into the map',
+        )
+    if law == PHYSICS:
+        return (ALONE,), kinds
+    return (REMAINDER if plus else LEARNED,), (kind,)
 
 
 @dataclass(frozen=True)
@@ -270,9 +292,15 @@ def _wanting(one: _Candidate, allowed: Mapping[str, float]) -> str:
 
 
 def candidates(
-    chosen: CircuitSet, data: xr.Dataset, physics: Mapping[str, Surrogate], *, kinds: Sequence[str], seed: int
+    chosen: CircuitSet,
+    data: xr.Dataset,
+    physics: Mapping[str, Surrogate],
+    *,
+    kinds: Sequence[str],
+    seed: int,
+    ways: Sequence[str] = WAYS,
 ) -> list[_Candidate]:
-    """Every law with its held-out error, the simplest first: physics, with a remainder, learned kinds."""
+    """Every law with its held-out error, the simplest first: physics, with a remainder, learned kinds; of ``ways``."""
     before = {name: data[f"{name}_before"].values for name in chosen.states}
     fields = {**before, **{name: data[name].values for name in chosen.inputs}}
     scales = {name: entry.span for name, entry in chosen.states.items()}
@@ -291,7 +319,10 @@ def candidates(
         rest = {key: data[key].values - ours for key, ours in stepped(plain, data).items() if key in scales}
         rms = {key: float(np.sqrt(np.mean(values**2))) / scales[key] for key, values in rest.items()}
         largest = {key: float(np.max(np.abs(values))) / scales[key] for key, values in rest.items()}
-        found.append(_Candidate(name, rms, partial(plain.with_, policy=plain.policy), largest=largest))
+        if ALONE in ways:
+            found.append(_Candidate(name, rms, partial(plain.with_, policy=plain.policy), largest=largest))
+        if REMAINDER not in ways:
+            continue
         fitted = learned({key: rest[key] for key in rest if key in chosen.states or key == ENERGY})
         found.append(
             _Candidate(
@@ -301,6 +332,8 @@ def candidates(
                 fitted.errors,
             )
         )
+    if LEARNED not in ways:
+        return found
     reading = read_law(chosen, data, scales, seed=seed)
     targets = {name: data[name].values - w for name, w in before.items()}
     spare = reading.law.targets if reading is not None else ()
@@ -359,7 +392,10 @@ def require_moving(bench: BenchMap, data: xr.Dataset) -> None:
 
 
 def physical(whole: Testbench, bench: BenchMap) -> Mapping[str, Surrogate]:
-    """Surrogates by physics alone that have the fields of a bench's map, by device: of the set that it names."""
+    """Surrogates by physics alone that have the fields of a bench's map, by device: of the set that it names.
+
+    They go by the bench's name; which set it was, their provenance says.
+    """
     if bench.given.device is None:
         return {}
     given = whole.sets[bench.given.device]
@@ -371,6 +407,8 @@ def physical(whole: Testbench, bench: BenchMap) -> Mapping[str, Surrogate]:
             continue
         try:
             own = given if name == given.device else given.for_device(name)
+            told = {PARAMETER_SET: given.name, BENCH: str(whole.source), BENCH_MAP: bench.name}
+            own = replace(own, name=whole.name, provenance={**own.provenance, **told})
             shape = None
             if {"width", "rise", "fall"} <= bench.fixed.keys():
                 shape = PulseShape(*(bench.fixed[key] for key in ("width", "rise", "fall")))

@@ -80,16 +80,19 @@ class Law:
     def traced(self, values: Mapping[str, Operand], tables: list[Array]) -> dict[str, Operand]:
         """Each target of recording operands; arrays that it looks numbers up in join ``tables`` (`Spline.traced`)."""
         assert isinstance(self.model, Polynomial | Spline)
+        found = self.model.traced(self.scaled_traced(values), tables)
+        scaled_back = zip(self.targets, self.offset.tolist(), self.scale.tolist(), found, strict=True)
+        return {name: offset + scale * one for name, offset, scale, one in scaled_back}
+
+    def scaled_traced(self, values: Mapping[str, Operand]) -> list[Operand]:
+        """`scaled` of recording operands."""
         x = []
         for name, ends, logarithmic in zip(self.fields, self.ranges, self.logarithmic.tolist(), strict=True):
             low, high = np.log(ends).tolist() if logarithmic else ends.tolist()
             value = np.clip(values[name], *ends.tolist())
             value = np.log2(value) * math.log(2.0) if logarithmic else value
             x.append((2.0 * value - (low + high)) / (high - low))
-        scaled_back = zip(
-            self.targets, self.offset.tolist(), self.scale.tolist(), self.model.traced(x, tables), strict=True
-        )
-        return {name: offset + scale * found for name, offset, scale, found in scaled_back}
+        return x
 
     def scaled(self, x: Array) -> Array:
         """(n, fields) in [−1, 1]."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cosim.devices.base import Array, Values
+from cosim.devices.base import Array, Operand, Values
 from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
@@ -411,10 +411,17 @@ class Surrogate:
         return next(spread), next(spread)
 
     def corrected(
-        self, state: Values, inputs: Values, after: Values, outputs: Values, p: Values
+        self,
+        state: Values,
+        inputs: Values,
+        after: Values,
+        outputs: Values,
+        p: Values,
+        *,
+        rest: Mapping[str, Operand] | None = None,
     ) -> tuple[Values, Values]:
-        """What the map gives, with the correction or a device's learned remainder: of arrays, or, without a remainder,
-        of recording operands (`cosim.emit.expr`).
+        """What the map gives, with the correction or a device's learned remainder: of arrays, or of recording operands
+        (`cosim.emit.expr`), for which ``rest`` is what the remainder gives.
         """
         remainder = self.subject.remainder(self)
         if self.correction is None and remainder is None:
@@ -425,7 +432,7 @@ class Surrogate:
             held = {name: w + (after[name] - w) * gains[name] for name, w in state.items()}
             spent = None if spent is None else spent * gains[ENERGY]
         if remainder is not None:
-            rest = remainder(fields)
+            rest = remainder(fields) if rest is None else rest
             held = {name: w + rest.get(name, 0.0) for name, w in held.items()}
             spent = None if spent is None else spent + rest.get(ENERGY, 0.0)
         for name, w in held.items():

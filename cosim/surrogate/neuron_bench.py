@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import cast
 
@@ -23,19 +24,23 @@ from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.prepare import fingerprint
-from cosim.engines.simulator import Deck, Simulator
+from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import InputError, SimulationError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, fit_neuron, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_trains import critical_spikes, held_out_means, random_spikes
 from cosim.surrogate.trains import TENTHS, covered_range
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
-TRAINS = 6
+TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
+LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
+WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
@@ -58,7 +63,12 @@ class NeuronBench:
         """A neuron of a bench, which is given as for `Testbench.load`; without ``name`` its first one."""
         bench = reference if isinstance(reference, Testbench) else Testbench.load(reference)
         name = one_of(bench.name, name, bench.file.neurons, kind="neuron", table="neurons")
-        return cls(bench, name, bench.file.neurons[name])
+        given = bench.file.neurons[name]
+        return cls(bench.with_(options=given.options), name, given)
+
+    def tightened(self) -> NeuronBench:
+        """The same neuron at the tolerances of `Testbench.tightened`."""
+        return replace(self, bench=self.bench.tightened())
 
     @property
     def analysis(self) -> str:
@@ -84,7 +94,7 @@ class NeuronBench:
 
     def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
         """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
-        done = self.testbench(inputs).run(simulator)
+        done = self.testbench(inputs).run(simulator, limits=Limits(wall=WALL))
         if not done.result.ok:
             raise SimulationError(
                 f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
@@ -115,7 +125,7 @@ class NeuronBench:
             ready.append(end[0])
         return SpikeTrain(
             inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
-            x[given.facilitation] if given.facilitation else None,
+            x[given.facilitation] if given.facilitation else None, x[given.stage],
         )  # fmt: skip
 
 
@@ -135,12 +145,6 @@ def _crossings(t: Array, v: Array, level: float) -> Array:
     return found
 
 
-def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = 2e-7) -> Array:
-    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
-    intervals = shortest + rng.exponential(mean - shortest, count)
-    return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
-
-
 @dataclass(frozen=True)
 class NeuronErrors:
     """How a law that follows itself through a train differs from the circuit.
@@ -152,7 +156,7 @@ class NeuronErrors:
         energy: relative error of the energy of all events together, and rms of blocks of ten over their mean.
         spikes: the circuit's and the law's, (s,) each.
         states: (2, n) V, the circuit's and the law's membrane at the inputs.
-        errors: (n,) each, SI: of v, u and, over ten events, energy; of the matched latencies.
+        errors: (n,) each, SI: of v, u, n and, over ten events, energy; of the matched latencies.
     """
 
     f1: float
@@ -183,7 +187,7 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     span = np.array([max(train.spikes[i] - cause[i], 1e-12) for i, _ in pairs])
     there = train.at(train.inputs)
     top = float(train.membrane.max())
-    states = {name: found[name] - there[name][:-1] for name in ("v", "u")}
+    states = {name: found[name] - there[name][:-1] for name in ("v", "u", "n")}
     drawn = np.diff(there["energy"])
     blocks = drawn.size // 10 * 10
     ten = [part[:blocks].reshape(-1, 10).sum(axis=1) for part in (drawn, found["energy"])]
@@ -233,7 +237,8 @@ def train_neuron(
     Args:
         neuron: where it is.
         simulator: runs the trains.
-        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's.
+        trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's; the first
+            half of them are random, the others `critical_spikes` by what was learned of these.
         budget: seconds after which no further train to learn from is recorded, but for the first two.
         held_out: trains of the certificate, whose mean intervals are spread over the same range; 3 are at both ends and
             in the middle.
@@ -251,14 +256,17 @@ def train_neuron(
     rng = np.random.default_rng([seed, 10])
     begin = time.perf_counter()
     made: list[SpikeTrain] = []
+    known: NeuronLaw | None = None
     # slow and fast trains in turn: a budget that is spent early leaves both
     for number, k in enumerate(np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else ()):
         if number >= 2 and time.perf_counter() - begin >= budget:
             break
         if tell is not None:
             tell(number, trains + held_out)
-        inputs = random_spikes(rng, mean=float(means[k]), shortest=shortest, count=count)
-        made.append(neuron.record(inputs, simulator))
+        if known is None and number >= max(trains // 2, LEAST_TRAINS):
+            known = fit_neuron(made, seed=seed)
+        how = random_spikes if known is None else partial(critical_spikes, known)
+        made.append(neuron.record(how(rng, mean=float(means[k]), shortest=shortest, count=count), simulator))
     spent = time.perf_counter() - begin
     law = fit_neuron(made, seed=seed)
     further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
@@ -330,13 +338,6 @@ def held_out_trains(
     return made
 
 
-def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:
-    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of one the middle."""
-    low = min(5.0 * shortest, longest)
-    found: list[float] = np.geomspace(low, longest, count).tolist() if count > 1 else [float(np.sqrt(low * longest))]
-    return found
-
-
 def intervals_tested(intervals: Array) -> Range:
     """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
 
@@ -356,19 +357,19 @@ def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
             remedy="leave it out",
         )
     outputs = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
-    return read_limits({**LIMITS, **limits}, states=("v", "u"), outputs=outputs)
+    return read_limits({**LIMITS, **limits}, states=("v", "u", "n"), outputs=outputs)
 
 
 def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest: float) -> CircuitSet:
     """The fields of an event of a neuron."""
     whole = neuron.bench
-    top = float(law.grid[-1])
+    top, dead = float(law.flow.grid[-1]), law.numbers["dead"]
     return CircuitSet(
         CIRCUIT, whole.name, {}, source=f"the bench {whole.name}",
         inputs=MappingProxyType({"interval": Field("s", (shortest, longest))}),
         states=MappingProxyType(
-            {"v": Field("V", (0.0, top)), "u": Field("1", (0.0, 1.0)), "n": Field("1", (0.0, 1.0)),
-             "dead": Field("s", (0.0, law.numbers["dead"]))}
+            {"v": Field("V", (0.0, top)), "u": Field("1", (0.0, 1.0)), "n": Field("V", law.stages),
+             "phase": Field("s", (-2.0 * dead, law.numbers["memory"]))}
         ),
         outputs=MappingProxyType({SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}),
         event=neuron.name, bench=str(whole.source),
@@ -395,16 +396,17 @@ def certificate_of(
         train.spikes - train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1] for train in held
     ]
     scales = {
-        "v": chosen.states["v"].span, "u": 1.0, "energy": BLOCK * float(np.mean(drawn)),
+        "v": chosen.states["v"].span, "u": 1.0, "n": chosen.states["n"].span, "energy": BLOCK * float(np.mean(drawn)),
         "latency": float(np.sqrt(np.mean(np.concatenate(spans) ** 2))),
     }  # fmt: skip
-    units = {"v": "V", "u": "", "energy": "J", "latency": "s"}
+    units = {"v": "V", "u": "", "n": "V", "energy": "J", "latency": "s"}
     errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
     missed = 1.0 - float(np.mean([one.f1 for one in found]))
     errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
     allowed = neuron_limits(limits)
     free = tuple(one.states / scales["v"] for one in found)
     intervals = np.concatenate([train.intervals for train in held])
+    own, tightened = _own_error(neuron, simulator, held[0], scales, units)
     return Certificate(
         errors=MappingProxyType(errors),
         rollout=growth(free),
@@ -417,6 +419,9 @@ def certificate_of(
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
         extraction="included",
+        carried="none: the circuit itself answers, and the law was learned from it",
+        simulator=own,
+        tightened=tightened,
         limits=MappingProxyType({name: share for name, share in allowed.items() if name in errors or name == FREE_RUN}),
         netlist=chosen.netlist,
         data=array_digest(*(train.spikes for train in held), *(train.membrane for train in held)),
@@ -429,10 +434,32 @@ def certificate_of(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         notes=(
-            "law: an integrate-and-fire neuron, its parts from the waveforms"
-            + ("" if cast(NeuronLaw, plain.learned).late is None else ", with a learned remainder of the latency"),
+            "law: a flow of membrane and stage between inputs, and learned laws of what inputs, spikes and resets do",
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
             *notes,
         ),
     )
+
+
+def _own_error(
+    neuron: NeuronBench, simulator: Simulator, train: SpikeTrain, scales: Mapping[str, float], units: Mapping[str, str]
+) -> tuple[Mapping[str, ErrorSummary], str]:
+    """What the simulator answers differently to a train at tightened tolerances; and how it was asked."""
+    closer = neuron.tightened()
+    try:
+        again = closer.record(train.inputs, simulator)
+    except SimulationError as error:
+        return MappingProxyType({}), f"its own error is missing: {error.message}"
+    count = min(train.inputs.size, again.inputs.size)
+    one, other = (which.at(train.inputs[:count]) for which in (train, again))
+    found = {name: other[name] - one[name] for name in ("v", "u", "n")}
+    pairs = matched(train.spikes, again.spikes, MATCH * float(np.diff(train.spikes).mean()))
+    found["latency"] = np.array([again.spikes[j] - train.spikes[i] for i, j in pairs])
+    blocks = (count - 1) // BLOCK * BLOCK
+    drawn = np.diff(other["energy"]) - np.diff(one["energy"])
+    found["energy"] = drawn[:blocks].reshape(-1, BLOCK).sum(axis=1)
+    kept = {name: ErrorSummary.of(e, full_scale=scales[name], unit=units[name]) for name, e in found.items() if e.size}
+    missing = train.spikes.size + again.spikes.size - 2 * len(pairs)
+    said = f"its own error by the first train again at reltol {closer.deck().options['reltol']:g} and half the step"
+    return MappingProxyType(kept), said + (f"; {missing} spikes without a match" if missing else "")

@@ -23,9 +23,10 @@ from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import ClosedPulse
 from cosim.emit.expr import Node
 from cosim.emit.numba import assignments, compiled
+from cosim.surrogate.bases import Spline
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.learned import Law, Laws
-from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, VectorPulse, law_text, vector_pulse
+from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, Lookup, VectorPulse, law_text, vector_pulse
 
 # Bytes of a block: a dozen temporaries of this size stay within a second-level cache of 1 MB.
 BLOCK = 131072
@@ -145,24 +146,64 @@ class PulseKernel:
         key = (dtype, energy, shared)
         if key not in self._vectors:
             p, texts = self._named(), []
+            own = [f"q{k}" for k in range(len(self.own))]
+            v, w = Node("name", "v0"), Node("name", "w0")
             tables: list[Array] = []
+            rest, lookups, sums = self._remainder(w, v, own, tables, energy=energy, shared=shared)
             for sign, moving in KINDS:
-                v, w = Node("name", "v0"), Node("name", "w0")
                 with np.errstate(all="ignore"):
                     after, used = self.law(v, w, p, sign=sign, moving=moving, energy=energy)
-                    if self.remainder is not None:
-                        tables = []
-                        rest = self.remainder.traced({self.state: w, self.drive: v}, tables)
+                    if rest:
                         after = np.clip(after + rest.get(self.state, 0.0), 0.0, 1.0)
                         used = used + rest.get(ENERGY, 0.0) if energy else None
                     results = {self.state: after}
                     if energy:
                         results |= {**self.pulse.cell.device.readout(Values({self.state: after}), p), ENERGY: used}
                 graphs = {name: Node.of(result) for name, result in results.items()}
-                texts.append(law_text(graphs, [f"q{k}" for k in range(len(self.own))], shared=shared))
+                texts.append(law_text(graphs, [*own, *sums], shared=shared))
             found = tuple(np.ascontiguousarray(table, dtype=float).tobytes() for table in tables)
-            self._vectors[key] = vector_pulse(tuple(texts), dtype, shared=shared, lowest=self.lowest, tables=found)
+            self._vectors[key] = vector_pulse(
+                tuple(texts), dtype, shared=shared, lowest=self.lowest, tables=found, lookups=tuple(lookups)
+            )
         return self._vectors[key]
+
+    def _remainder(
+        self, w: Node, v: Node, own: list[str], tables: list[Array], *, energy: bool, shared: bool
+    ) -> tuple[dict[str, Operand], list[Lookup], list[str]]:
+        """What is added to the state and the energy; what is looked up for it, and the names of the sums that it finds.
+
+        A spline of two fields is looked up, two targets at once; ``tables`` grows by those of others.
+        """
+        if self.remainder is None:
+            return {}, [], []
+        fields: dict[str, Operand] = {self.state: w, self.drive: v}
+        wanted = [self.state, ENERGY] if energy else [self.state]
+        rest: dict[str, Operand] = {}
+        spread: list[tuple[Law, list[int]]] = []
+        for law in self.remainder.parts if isinstance(self.remainder, Laws) else (self.remainder,):
+            columns = [k for k, name in enumerate(law.targets) if name in wanted]
+            if isinstance(law.model, Spline) and len(law.fields) == 2 and columns:
+                spread.append((law, columns))
+            else:
+                rest |= law.traced(fields, tables)
+        names = [f"s{k}" for k in range(sum(len(columns) for _, columns in spread))]
+        slots, made = iter(range(2 + len(own), 2 + len(own) + len(names))), []
+        for law, columns in spread:
+            assert isinstance(law.model, Spline)
+            first, (rows, across) = law.model.located([Node.of(x) for x in law.scaled_traced(fields)])
+            graphs = {"first": first * 2.0}  # the coefficients of both sums stand side by side
+            graphs |= {f"{way}{k}": x for way, part in (("a", rows), ("b", across)) for k, x in enumerate(part)}
+            text, used = law_text(graphs, [*own, *names], shared=shared)
+            both = np.zeros((law.model.coefficients.shape[0], 2))
+            both[:, : len(columns)] = law.model.coefficients[:, columns]
+            places = []
+            for k in columns:
+                slot = next(slots)
+                rest[law.targets[k]] = Node("name", f"s{slot - 2 - len(own)}")
+                places.append((slot, float(law.offset[k]), float(law.scale[k])))
+            stride, work = 2 * (law.model.cells + 3), 2 + len(own) + len(names)
+            made.append(Lookup(text, used, work, stride, tuple(places), both.tobytes()))
+        return rest, made, names
 
     def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[tuple[int, bool], NDArray[np.intp]]]:
         """Rows of each of `KINDS`: beyond the lowest threshold of any instance, and those which move nothing.

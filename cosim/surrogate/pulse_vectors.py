@@ -6,12 +6,16 @@ the rest becomes a sequence of loops over a block of cells, each with one power,
 waiting for one. A block is one array that nothing else points to, without branches, a multiple of a register long:
 nothing is in a vectorising compiler's way. Cells with a voltage of their own are sorted by polarity, block by block.
 
+A learned spline of two fields is looked up before the law, in two loops: where each cell is in the table, and its sums
+of coefficients, a register at a time (`spline_sum`). The law then reads them as it reads a parameter.
+
 The answer is the law's to rounding, not bit by bit that of numpy; the number of threads does not change it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +26,7 @@ from cosim.devices.base import Array
 from cosim.emit.expr import Node, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
-from cosim.surrogate.vector_math import FLAGS, functions
+from cosim.surrogate.vector_math import FLAGS, functions, spline_sum
 
 SLOT = 256  # cells of a block: what is live of it stays within a first-level cache
 REGISTER = 16  # numbers of single precision that the widest register holds
@@ -117,6 +121,40 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
     return "\n".join([*lines, ""]), used
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """A spline of two fields: where a cell is in its table, and the sums that are taken there.
+
+    Args:
+        text, slots: as `law_text` gives them: ten results, the index of the first coefficient and the weights of both
+            fields, from the slot ``work`` on.
+        work: the first of these slots.
+        stride: from one row of coefficients to the next.
+        results: the slot of each sum, and its offset and scale; one or two.
+        table: the coefficients of both sums side by side, of float64.
+    """
+
+    text: str
+    slots: int
+    work: int
+    stride: int
+    results: tuple[tuple[int, float, float], ...]
+    table: bytes
+
+    def sums(self) -> str:
+        """The second loop, as a function of a block and of the table."""
+        weights = ", ".join(f"b[{(self.work + 1 + k) * SLOT} + i]" for k in range(8))
+        lines = ["def kernel(b, n, table):", "    for i in range(n):"]
+        lines.append(
+            f"        both = spline_sum(table, whole(b[{self.work * SLOT} + i]), whole({self.stride}), {weights})"
+        )
+        lines += [
+            f"        b[{slot * SLOT} + i] = T({offset!r}) + T({scale!r}) * both[{k}]"
+            for k, (slot, offset, scale) in enumerate(self.results)
+        ]
+        return "\n".join([*lines, ""])
+
+
 @lru_cache(maxsize=64)
 def _compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
@@ -126,13 +164,40 @@ def _compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     space |= {"floor": np.floor, "whole": np.uintp}
     space |= {f"table{k}": np.frombuffer(table).astype(kind) for k, table in enumerate(tables)}
     space |= {"zero": kind(0.0), "one": kind(1.0), **functions(dtype)}
+    space["spline_sum"] = spline_sum(dtype)
     # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<pulse>", "exec"), space)  # noqa: S102
     return numba.njit(space["kernel"], fastmath=set(FLAGS), error_model="numpy", nogil=True)
 
 
-def _driver(laws: Sequence[Any], *, shared: bool) -> Callable[..., None]:
-    """What takes blocks through the ``laws``: of rows that share a voltage, or of single cells."""
+@lru_cache(maxsize=64)
+def _looked_up(lookups: tuple[Lookup, ...], dtype: str) -> Any:
+    """The ``lookups`` of a block, one after the other."""
+    numba = optional("numba", extra="fast", needed_by="a compiled pulse")
+    make = numba.njit(nogil=True, error_model="numpy")
+    before = make(lambda b, n, v0: None)
+    for one in lookups:
+        before = _after(before, _compiled(one.text, dtype, ()), _compiled(one.sums(), dtype, ()), one.table, dtype)
+    return before
+
+
+def _after(before: Any, located: Any, summed: Any, table: bytes, dtype: str) -> Any:
+    numba = optional("numba", extra="fast", needed_by="a compiled pulse")
+    numbers = np.frombuffer(table).astype(dtype)
+
+    def lookup(b: Array, n: int, v0: Any) -> None:
+        before(b, n, v0)
+        located(b, n, v0)
+        summed(b, n, numbers)
+
+    return numba.njit(lookup, nogil=True, error_model="numpy")
+
+
+def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Callable[..., None]:
+    """What takes blocks through the ``lookup`` and the ``laws``: of rows that share a voltage, or of single cells.
+
+    ``spare``: so many slots between parameters and results, in which the lookup leaves what it finds.
+    """
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
     negative, positive, still_negative, still_positive = laws
 
@@ -150,6 +215,7 @@ def _driver(laws: Sequence[Any], *, shared: bool) -> Callable[..., None]:
                     given, at = own[k], (2 + k) * SLOT
                     for i in range(n):
                         b[at + i] = given[r, start + i]
+                lookup(b, whole, v0)
                 if v0 < low:
                     negative(b, whole, v0)
                 elif v0 > high:
@@ -159,7 +225,7 @@ def _driver(laws: Sequence[Any], *, shared: bool) -> Callable[..., None]:
                 else:
                     still_positive(b, whole, v0)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + k) * SLOT
+                    found, at = out[k], (2 + count + spare + k) * SLOT
                     for i in range(n):
                         found[r, start + i] = b[at + i]
 
@@ -189,6 +255,7 @@ def _driver(laws: Sequence[Any], *, shared: bool) -> Callable[..., None]:
                     given, at = own[k], (2 + k) * SLOT
                     for i in range(n):
                         b[at + i] = given[chosen[i]]
+                lookup(b, whole, low)
                 if kind == 0:
                     negative(b, whole, low)
                 elif kind == 1:
@@ -198,7 +265,7 @@ def _driver(laws: Sequence[Any], *, shared: bool) -> Callable[..., None]:
                 else:
                     still_positive(b, whole, low)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + k) * SLOT
+                    found, at = out[k], (2 + count + spare + k) * SLOT
                     for i in range(n):
                         found[chosen[i]] = b[at + i]
 
@@ -217,9 +284,12 @@ class VectorPulse:
         shared: bool,
         lowest: tuple[float, float],
         tables: tuple[bytes, ...],
+        lookups: tuple[Lookup, ...],
     ) -> None:
-        self.dtype, self.slots = np.dtype(dtype), max(slots for _, slots in laws)
-        self.driver = _driver([_compiled(text, dtype, tables) for text, _ in laws], shared=shared)
+        self.dtype, self.slots = np.dtype(dtype), max([*(slots for _, slots in laws), *(one.slots for one in lookups)])
+        made = [_compiled(text, dtype, tables) for text, _ in laws]
+        spare = sum(len(one.results) for one in lookups)
+        self.driver = _driver(made, _looked_up(lookups, dtype), spare, shared=shared)
         self.ends = (self.dtype.type(-lowest[0]), self.dtype.type(lowest[1]))
 
     def run(self, w: Array, v: Array, own: Sequence[Array], out: Sequence[Array], *, first: int, last: int) -> None:
@@ -239,6 +309,7 @@ def vector_pulse(
     shared: bool,
     lowest: tuple[float, float],
     tables: tuple[bytes, ...] = (),
+    lookups: tuple[Lookup, ...] = (),
 ) -> VectorPulse:
     """Laws to be compiled, once in a process.
 
@@ -249,5 +320,6 @@ def vector_pulse(
         shared: whether the laws take one voltage a row.
         lowest: the thresholds (V) as in `PulseKernel`.
         tables: the arrays table0, table1, ... of float64 that the laws look numbers up in.
+        lookups: what is looked up before; the laws name the sums after the parameters.
     """
-    return VectorPulse(laws, dtype, shared=shared, lowest=lowest, tables=tables)
+    return VectorPulse(laws, dtype, shared=shared, lowest=lowest, tables=tables, lookups=lookups)

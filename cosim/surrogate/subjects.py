@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cosim.surrogate.model import Surrogate
 
 REST_NAME = "rest"
+# Of the set of a surrogate that was made of a bench, and goes by its name, the provenance says which set it was.
+PARAMETER_SET, BENCH, BENCH_MAP = "parameter_set", "bench", "bench_map"
 
 
 class Subject(Protocol):
@@ -30,7 +32,7 @@ class Subject(Protocol):
 
     @property
     def bench(self) -> tuple[str, str]:
-        """The bench that a circuit was learned from, and its map; "" of a device."""
+        """The bench that a surrogate was made of, and its map; "" of a device by itself."""
         ...
 
     def event_map(self, surrogate: Surrogate) -> EventMap:
@@ -58,8 +60,8 @@ class DeviceSubject:
 
     @property
     def bench(self) -> tuple[str, str]:
-        """None."""
-        return "", ""
+        """As the provenance has it."""
+        return self.chosen.provenance.get(BENCH, ""), self.chosen.provenance.get(BENCH_MAP, "")
 
     def event_map(self, surrogate: Surrogate) -> EventMap:
         """The device's own."""

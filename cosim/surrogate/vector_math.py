@@ -115,6 +115,57 @@ def _horner(coefficients: tuple[float, ...], x: str) -> str:
 
 
 @cache
+def spline_sum(dtype: str) -> Any:
+    """Two sums over 4 x 4 coefficients, for compiled code: (table, first, stride, a0..a3, b0..b3) -> a pair of numbers.
+
+    The coefficients of both sums stand side by side, those of four neighbours one after the other: a row of them is one
+    register, of which four are added up with the weights a. A compiler makes 32 separate loads of it.
+    """
+    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled pulse")
+    from numba import types
+    from numba.extending import intrinsic
+
+    number = getattr(types, dtype)
+
+    # numba does not take *weights here
+    def typed(
+        context: Any, table: Any, first: Any, stride: Any,
+        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any,
+    ) -> Any:  # fmt: skip
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            element, flags = context.get_value_type(number), ("contract", "reassoc", "nsz")
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+
+            def picked(vector: Any, *mask: int) -> Any:
+                chosen = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask)
+                return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
+
+            def gathered(*values: Any) -> Any:
+                vector = ir.Constant(ir.VectorType(element, 4), ir.Undefined)
+                for k, value in enumerate(values):
+                    vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), k))
+                return vector
+
+            total, at = None, args[1]
+            for k in range(4):
+                place = builder.bitcast(builder.gep(data, [at]), ir.VectorType(element, 8).as_pointer())
+                row = builder.load(place, align=np.dtype(dtype).itemsize)
+                term = builder.fmul(row, picked(gathered(args[3 + k]), *[0] * 8), flags=flags)
+                total = term if total is None else builder.fadd(total, term, flags=flags)
+                at = builder.add(at, args[2])
+            total = builder.fmul(total, picked(gathered(*args[7:11]), 0, 0, 1, 1, 2, 2, 3, 3), flags=flags)
+            half = builder.fadd(picked(total, 0, 1, 2, 3), picked(total, 4, 5, 6, 7), flags=flags)
+            pair = builder.fadd(picked(half, 0, 1), picked(half, 2, 3), flags=flags)
+            found = [builder.extract_element(pair, ir.Constant(ir.IntType(32), k)) for k in range(2)]
+            return context.make_tuple(builder, signature.return_type, found)
+
+        pair_of: Any = types.UniTuple
+        return pair_of(number, 2)(table, types.uintp, types.uintp, *[number] * 8), build
+
+    return intrinsic(typed)
+
+
+@cache
 def functions(dtype: str) -> Mapping[str, Any]:
     """`expm1`, `exp2`, `log1p`, `log2` of one number of ``dtype``, and `pick` (condition, yes, no), for compiled code.
 

@@ -97,7 +97,7 @@ def _compiled_or_not(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> tuple[n
     curve, p = recorded(0.0)
     monkeypatch.setattr("cosim.fitting.forwards.transient.LONG", 0 if compiled else 10**9)
     forward = TransientForward(device("thermal_reram"), curve, np.ones(len(curve), dtype=bool))
-    assert (forward._text is not None) is compiled
+    assert (forward._texts is not None) is compiled
     return forward.linearise(p, ("a_set", "tau_slow"))
 
 

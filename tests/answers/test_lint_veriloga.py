@@ -171,7 +171,8 @@ CASES = {
               "told = t;\n@(final_step) $strobe(\"%g\", x);",
               "parameter real vp = 0.5 from (0, inf), ap = 1e5, a = 1e-3, b = 0.5, eta = 1;\n"
               "real x = 0.1;\nreal t, told, g, v;"),
-        (("range-comma", 6), ("hidden-state", 14), ("final-step", 19)), left=("hidden-state",),
+        (("range-comma", 6), ("hidden-state", 14), ("final-step", 19)), 1e-6,
+        1e-3 * (0.1 + 0.1 * float(np.exp(1.0) - np.exp(0.5))) * float(np.sinh(0.5)),
     ),
     "stanford": Case(
         model(f"gap_rand = {DRAW}*dgap/(1 + exp((450 - $temperature)/500));\n"
@@ -183,6 +184,37 @@ CASES = {
               "integer seed;"),
         (("range-comma", 6), ("random", 13), ("hidden-state", 14), ("idt-initial", 15)), 30e-6,
         1e-3 * float(np.exp(-(1e-9 - 30e-6 * GAP_RATE) / 0.25e-9) * np.sinh(2.5)),
+    ),
+    "a-pair-and-its-increment": Case(  # with a kick at each step
+        model("@(initial_step) last = 0.2;\nnow = $abstime;\nstep = now - before;\nkick = 0;\n"
+              "grow = k*V(p, n)*(1 - last)*step;\nw = last + grow + kick*1e-18;\n"
+              "if (w >= 1) w = 1;\nif (w <= 0) w = 0;\nI(p, n) <+ 1m*w*V(p, n);\nlast = w;\nbefore = now;",
+              "parameter real k = 1e6;\nreal last, before, now, step, kick, grow, w;"),
+        (("hidden-state", 11), ("hidden-state", 13)), 1e-6, 1e-3 * (1.0 - 0.8 * float(np.exp(-1.0))),
+    ),
+    "an-implicit-step": Case(  # T = (T + h*P)/(1 + h/tau), which has P*tau in the end
+        model("@(initial_step) T = T0;\nh = $abstime - told;\n"
+              "T = (T + h*(abs(V(p, n)*I(p, n))*rth + T0)/tau)/(1 + h/tau);\n"
+              "I(p, n) <+ 1m*T/T0*V(p, n);\ntold = $abstime;",
+              "parameter real T0 = 300, tau = 100n, rth = 1e5;\nreal T, h, told;"),
+        (("hidden-state", 10), ("hidden-state", 11)), 3e-6, 1.5e-3,  # T/T0 = 1 + 1e5/300*1e-3*T/T0: 1.5
+    ),
+    "cases-that-cover": Case(
+        model("if (first == 0) begin\nx = 0.1;\ng = 1m;\nend\nif (V(p, n) >= von) r = k;\n"
+              "if (V(p, n) <= -von) r = -k;\n"
+              "if (V(p, n) > -von && V(p, n) < von) r = 0;\n"
+              "if (s(V(p, n)) == 1) f = 1 - x;\nelse if (s(V(p, n)) == -1) f = x;\n"
+              "x = x + dt*r*f;\nI(p, n) <+ g*x*V(p, n);\nfirst = 1;",
+              "parameter real von = 0.5, k = 1e6, dt = 1n;\nreal x, r, f, g, first;\n"
+              "analog function integer s;\ninput u;\nreal u;\ns = (u >= 0 ? 1 : -1);\nendfunction"),
+        (("hidden-state", 14), ("hidden-state", 21), ("hidden-state", 24)), 1e-6,
+        1e-3 * (1.0 - 0.9 * float(np.exp(-1.0))),
+    ),
+    "steps-only-forward": Case(
+        model("h = $abstime - told;\nif (h > 0) begin\nx = max(min(x + rate*V(p, n)*h, 1), 0);\nend\n"
+              "I(p, n) <+ 1m*x*V(p, n);\ntold = $abstime;",
+              "parameter real rate = 3e5;\nreal x = 0.25;\nreal h, told;"),
+        (("hidden-state", 10), ("hidden-state", 12)), 1e-6, 0.55e-3,
     ),
     "jart": Case(
         model("@(initial_step) N = Nini;\nbegin : rates\nreal N, A;\nA = `PI4*r*r;\nN = A/1e-16;\narea = N;\nend\n"

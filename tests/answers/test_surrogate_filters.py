@@ -11,8 +11,10 @@ import pytest
 from cosim import resources
 from cosim.cli.app import main
 from cosim.devices.base import Values
+from cosim.surrogate.conformal import Band
 from cosim.surrogate.files import load
-from cosim.surrogate.filter import FilterLaw
+from cosim.surrogate.filter import FilterLaw, FilterTrain
+from cosim.surrogate.filter_bench import errors_after
 
 BENCH = "stc_dpi_filter"
 
@@ -32,6 +34,9 @@ def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert made.certificate is not None
     assert made.certificate.errors["i"].p95 < 0.005 * made.certificate.errors["i"].full_scale
     assert max(made.certificate.rollout.max) < 0.02
+    assert "intervals" in shown
+    lows, highs = made.interval(Values({"i": np.array([2e-11])}), events=10)
+    assert 0.0 < highs["i"] - lows["i"] < 0.05 * made.certificate.errors["i"].full_scale
     after, _ = made.step(Values({"i": np.full(2, 2e-11)}), Values({"level": np.array([0.0, 3.0]), "interval": 8e-4}))
     assert after["i"][0] < 2e-11 < after["i"][1]
     assert main(["surrogate", "show", str(file)]) == 0
@@ -42,6 +47,8 @@ def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = json.loads(told)
     assert found["passed"]
     assert found["check"]["seed"] == "1"
+    assert set(found["coverage"]) == {"1", "10"}
+    assert all(one["i"] > 0.8 for one in found["coverage"].values())
     assert found["check"]["data"] != found["certificate"]["data"] == made.certificate.data
     assert main(["surrogate", "check", str(file), "--against", "integration"]) == 2
     assert "has no equations" in capsys.readouterr().err
@@ -57,6 +64,7 @@ def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ("old", "new", "words", "message"),
     [
         ("", "", ["--map", "calsium"], "did you mean calcium"),
+        ("", "", ["--law", "spline"], "--law has no meaning with a filter"),
         ("", "", ["--limit", "untested=1%"], "has no meaning for a filter"),
         ('stimuli = ["post", "pre"]', 'stimuli = ["post", "past"]', [], "did you mean post"),
         ('stimuli = ["post", "pre"]', 'stimuli = ["post", "post"]', [], "named twice"),
@@ -82,3 +90,29 @@ def test_bad_filters(
     assert main(["surrogate", "train", str(bench), "-o", str(tmp_path / "x.npz"), *words]) in (1, 2)
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_the_intervals_of_a_filter_cover_fresh_events() -> None:
+    rng, law = np.random.default_rng(5), FilterLaw(5e-3, 2e-13, np.array([1.2e-11, 1e-10, 4e-10, 5e-10]))
+
+    def train(events: int) -> FilterTrain:
+        """Of a circuit that leaves the law by a percent of each step, with a deviation of its own in each event."""
+        begin, level = np.concatenate([[0.0], np.cumsum(rng.exponential(2e-3, events))]), rng.integers(0, 4, events)
+        state = [1e-10]
+        for k in range(events):
+            here = {
+                "i": np.array(state[-1]),
+                "level": np.array(level[k]),
+                "interval": np.array(begin[k + 1] - begin[k]),
+            }
+            state.append(state[-1] + float(law(here)["i"]) * (1.0 + 0.01 * rng.standard_normal()))
+        return FilterTrain(begin, level, np.array(state))
+
+    held, fresh = (errors_after(law, [train(2000), train(1000)]) for _ in range(2))
+    assert {events: one["i"].size for events, one in held.items()} == {1: 3000, 10: 300, 100: 30}
+    for events, errors in held.items():
+        band = Band.of(errors, events=events)
+        (share,) = band.covered(fresh[events]).values()
+        assert share == pytest.approx(0.95, abs=4.0 * np.sqrt(2.0 * 0.0475 / errors["i"].size))
+    # an event's error is of that event alone: not what the law has gathered before it
+    assert np.max(np.abs(held[1]["i"])) < 0.05 * 5e-10

@@ -15,13 +15,14 @@ from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.errors import EngineMissing, FitError, InputError
+from cosim.export.laws import told
 from cosim.network.crossbar import Crossbar
 from cosim.packages import optional
 from cosim.surrogate import kinds
 from cosim.surrogate.files import load
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.laws import law_of
-from cosim.surrogate.learn import design, revisited
+from cosim.surrogate.learn import design, learn, revisited
 from cosim.surrogate.learned import Law, Laws, fit, fit_each
 
 RC = """title = "RC"
@@ -232,6 +233,41 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.spice
+def test_a_law_that_is_asked_for_and_samples_that_are_kept(bench: Path, tmp_path: Path) -> None:
+    kept, file = tmp_path / "samples.npz", tmp_path / "rc.npz"
+    words = ["-o", str(file), "--most-samples", "64", "--pulses", "60", "--keep", str(kept), "--law", "spline"]
+    assert main(["surrogate", "train", str(bench), *words]) == 0
+    law = load(file).learned
+    assert isinstance(law, Laws)
+    assert {part.kind for part in law.parts} == {"spline"}
+    nobody: Any = object()  # learning goes on with what is kept, and asks no circuit
+    again = learn(str(bench), nobody, samples=64, kinds=["spline"], kept=kept)
+    assert again.surrogate.fingerprint() == load(file).fingerprint()
+    assert again.seconds > 0.0
+    (only,) = learn(str(bench), nobody, samples=64, law="polynomial", kept=kept).errors
+    assert only.startswith("learned (polynomial: ")
+    bench.write_text(RC.replace("1n", "2n"))
+    with pytest.raises(InputError, match="are not of map 'charge' of bench rc as it is; give another file"):
+        learn(str(bench), nobody, samples=64, kept=kept)
+
+
+@pytest.mark.spice
+@pytest.mark.slow
+def test_physics_of_a_bench_goes_by_the_benchs_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cell.npz"
+    words = ["-o", str(file), "--most-samples", "64", "--pulses", "60", "--law", "physics"]
+    assert main(["surrogate", "train", "1t1r_random_pulses", *words]) == 0
+    assert "note        law: physics of cell_1t1r (pulse), by" in capsys.readouterr().out
+    made = load(file)
+    assert (made.parameters.name, made.parameters.provenance["parameter_set"]) == ("1t1r_random_pulses", "tio2")
+    assert str(made).startswith("surrogate of the bench 1t1r_random_pulses (cell_1t1r tio2), map pulse: ")
+    assert told(made) == "map pulse of cell_1t1r with the set tio2 in the bench 1t1r_random_pulses"
+    assert main(["surrogate", "check", str(file), "--pulses", "60"]) == 0  # against the bench, not the bare cell
+    assert "1t1r_random_pulses with" in capsys.readouterr().out
+    assert main(["surrogate", "check", str(file), "--pulses", "60", "--against", "integration"]) == 0
+
+
+@pytest.mark.spice
 @pytest.mark.parametrize(
     ("old", "new", "words", "message"),
     [
@@ -241,6 +277,9 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
         ("", "", ["--map", "discharge"], "did you mean charge"),
         ("", "", ["--most-samples", "10"], "10 samples in 300 s are too few"),
         ("", "", ["--budget", "0 s"], "leaves no time to work"),
+        ("", "", ["--law", "splin"], "did you mean spline"),
+        ("", "", ["--law", "physics"], "has no physics: it names no device that has a map with its fields"),
+        ("", "", ["--law", "physics+spline"], 'write device = "NAME" into the map'),
         ("", "", ["--parameters", "tio2"], "--parameters has no meaning with the bench"),
         ("", "", ["--against", "integration"], "--against has no meaning with the bench"),
     ],
@@ -255,6 +294,23 @@ def test_bad_input(
     assert main(["surrogate", "train", str(bench), "-o", str(bench.with_suffix(".npz")), *words]) == 2
     assert message in capsys.readouterr().err
     assert not bench.with_suffix(".npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cell_1t1r"], "write e.g. cosim surrogate train tio2 --device cell_1t1r"),
+        (["tio3"], "unknown bench or parameter set 'tio3'; did you mean tio2?"),
+        (["1t1r_writ"], "did you mean 1t1r_write?"),
+        (["tio2", "--parameters", "hfo2"], "--parameters has no meaning with the parameter set tio2"),
+        (["tio2", "--most-samples", "64"], "--most-samples has no meaning without a bench"),
+    ],
+)
+def test_a_set_may_stand_in_a_benchs_place(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["surrogate", "train", *words, "-o", str(tmp_path / "x.npz")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_options_of_benches_need_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

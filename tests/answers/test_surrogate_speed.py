@@ -120,9 +120,15 @@ def test_compiled_is_the_law_to_rounding(case: str) -> None:
     assert not np.all(still)
 
 
-@pytest.mark.parametrize("kind", ["polynomial", "spline", "each"])
-def test_a_learned_remainder_is_compiled_with_its_physics(kind: str) -> None:
-    rng, plain = np.random.default_rng(4), Surrogate(TIO2)
+@pytest.mark.parametrize(
+    ("kind", "layout"), [("polynomial", CELLS), ("each", CELLS), ("spline", CELLS), ("spline", ROWS)]
+)
+def test_a_learned_remainder_is_compiled_with_its_physics(
+    kind: str, layout: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    # a spline is looked up in slots behind those of the instances' parameters
+    own = {"theta_p": np.random.default_rng(2).uniform(1.3, 1.5, layout[0])} if kind == "spline" else {}
+    rng, plain = np.random.default_rng(4), Surrogate(TIO2, instances=own)
     w, v = rng.random(400), rng.uniform(-2.4, 2.4, 400)
     targets = {"w": 0.05 * np.sin(5.0 * w + v), "energy": 1e-12 * np.cos(3.0 * v) * w}
     scales, ranges = {"w": 1.0, "energy": 1e-11}, {"w": (0.0, 1.0), "amplitude": (-3.0, 3.0)}
@@ -132,7 +138,7 @@ def test_a_learned_remainder_is_compiled_with_its_physics(kind: str) -> None:
     else:
         law = fit(fields, targets, scales=scales, rng=rng, kinds=(kind,), ranges=ranges).law
     learned = plain.with_(learned=law)
-    x, u = drawn(*CELLS, "float64")
+    x, u = drawn(*layout, "float64")
     assert learned.allowed("amplitude") == (-3.0, 3.0)  # as far as it was trained, not as far as the map is tested
     known, made = learned.step(x, u), learned.with_(compiled=True).step(x, u)
     assert np.max(np.abs(known[0].w - plain.step(x, u)[0].w)) > 0.02

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from claims import clipper, coverage
+from claims import clipper
 from claims.coverage import Lab, noisy
+from cosim import __version__
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
@@ -31,7 +32,7 @@ from cosim.errors import CosimError, FitError
 from cosim.fitting.correlated import Whitening
 from cosim.fitting.extract import extract
 from cosim.fitting.forwards.equal_pulses import RampForward
-from cosim.fitting.provenance import made_with
+from cosim.fitting.provenance import code_fingerprint
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.residuals import orders
 from cosim.fitting.result import FitResult
@@ -198,6 +199,10 @@ class Draw:
         status: parameter → the verdict in two words; empty where there was no fit.
         failed: why there was no fit.
         seconds: of the processor.
+        value: parameter → what was found, in its unit.
+        low: parameter → the lower end of its interval or range; None where it is open.
+        high: parameter → the upper end.
+        made: the version of cosim, and the beginning of the hash of the code that a fit runs through.
     """
 
     seed: int
@@ -205,6 +210,10 @@ class Draw:
     status: Mapping[str, str]
     failed: str = ""
     seconds: float = 0.0
+    value: Mapping[str, float] = field(default_factory=dict)
+    low: Mapping[str, float | None] = field(default_factory=dict)
+    high: Mapping[str, float | None] = field(default_factory=dict)
+    made: str = ""
 
     def undetermined(self, name: str) -> bool:
         """Whether the verdict states a range, and not a value with an interval."""
@@ -213,31 +222,49 @@ class Draw:
 
 def draws(name: str, seeds: Iterable[int]) -> list[Draw]:
     """The fits of some seeds of a row."""
-    one, found = row(name), []
+    one, found, made = row(name), [], f"{__version__} {code_fingerprint()[:12]}"
     for seed in seeds:
         began = time.process_time()
         try:
             result = extract(one.recipe, one.lab(np.random.default_rng(seed)))
         except FitError as error:
             held = dict.fromkeys(one.recipe.fit.vary, False)
-            found.append(Draw(seed, held, {}, str(error), time.process_time() - began))
+            found.append(Draw(seed, held, {}, str(error), time.process_time() - began, made=made))
             continue
         verdicts = {n: result.verdict[n] for n in result.names}
-        held = {n: bool(v.interval[0] <= float(one.truth[n]) <= v.interval[1]) for n, v in verdicts.items()}
-        status = {n: str(v.status) for n, v in verdicts.items()}
-        found.append(Draw(seed, held, status, seconds=time.process_time() - began))
+        found.append(
+            Draw(
+                seed,
+                {n: bool(v.interval[0] <= float(one.truth[n]) <= v.interval[1]) for n, v in verdicts.items()},
+                {n: str(v.status) for n, v in verdicts.items()},
+                seconds=time.process_time() - began,
+                value={n: float(result.values[n]) for n in verdicts},
+                low={n: _finite(v.interval[0]) for n, v in verdicts.items()},
+                high={n: _finite(v.interval[1]) for n, v in verdicts.items()},
+                made=made,
+            )
+        )
     return found
 
 
-def fingerprint(name: str) -> str:
-    """A hash of all that the draws of a row depend on: the code, the libraries, the row, and its recipe and curve."""
-    files = [Path(module.__file__ or "") for module in (clipper, coverage)] + [Path(__file__)]
-    if name not in (*TRAINS, EQUAL, CLIPPER):
+def _finite(end: float) -> float | None:
+    return float(end) if math.isfinite(end) else None
+
+
+def key(name: str) -> str:
+    """A hash of what a row is: of its recipe, and of its curve or its laboratory; not of the code.
+
+    The truth and the noise of a shipped row are what today's code makes of its recipe and curve.
+    """
+    parts: tuple[object, ...]
+    if name in TRAINS:
+        parts = (TRUTH, HIGH, CONDITIONING, asdict(TRAINS[name]))
+    elif name == EQUAL:
+        parts = (RAMPS,)
+    elif name == CLIPPER:
+        parts = (clipper.TRUTH, clipper.VOLTAGES.tolist(), clipper.NOISE)
+    else:
         recipe = folder("fits") / f"{name}.toml"
-        files += [recipe, recipe.parent / str(FitRecipe.load(recipe).data.file)]
-    parts = [
-        name,
-        json.dumps(made_with(), sort_keys=True),
-        *(hashlib.sha256(f.read_bytes()).hexdigest() for f in files),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        files = (recipe, recipe.parent / str(FitRecipe.load(recipe).data.file))
+        parts = tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return hashlib.sha256(json.dumps([name, *parts]).encode()).hexdigest()

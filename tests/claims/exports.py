@@ -2,11 +2,13 @@
 
 The environments lie in cosim's cache, ``targets/<name>``, and are made by pip from `Target.packages` where they are not
 there. SPICE and Verilog-A run in the machine's ngspice; of CrossSim and NeuroSim, which have no package,
-``COSIM_CROSSSIM`` and ``COSIM_NEUROSIM`` are the folders with their source.
+``COSIM_CROSSSIM``, ``COSIM_CROSSSIM2`` and ``COSIM_NEUROSIM`` are the folders with their source.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -29,22 +31,28 @@ from claims.exports_subjects import (
     Subject,
     steps,
 )
+from cosim import resources
+from cosim.campaign.cache import own_folder
 from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.errors import EmitError, InputError
 from cosim.export.base import Target
 from cosim.export.names import TARGETS
 from cosim.export.registry import target_named
 from cosim.export.write import checked, export_surrogate
+from cosim.files import write_atomic
 from cosim.parameters import ParameterSet
+from cosim.surrogate.files import load, save
 from cosim.surrogate.model import Surrogate
 
 # Learned circuits are not tried in targets that see no more of them than of a cell.
 LEARNED = tuple(f"clipped charge by {kind}" for kind in ("polynomial", "spline", "trees", "network"))
-CELLS_ALONE = ("aihwkit", "crosssim", "neurosim", "nest", "nir")
+CELLS_ALONE = ("aihwkit", "crosssim", "crosssim2", "neurosim", "nest", "nir")
 # What cannot go where, by target and subject, and how the refusal begins; everything else is imported.
 _VTEAM, _SLOW, _FAST = "vteam_2015 vteam pulse", "slow ecram spike", "fast ecram spike"
 _TIO2, _HFO2, _REST = "tio2 threshold_memristor pulse", "hfo2 cell_1t1r pulse", "tio2 with a learned remainder"
 _LIF, _DPI, _TREES = "lif neuron", "dpi filter", "clipped charge by trees"
+_ONE_CONDUCTANCE = ("crosssim", "crosssim2", "neurosim")
 _WRITTEN = ("spice", "verilog-a", "brian2", "torch")
 REFUSED: Mapping[tuple[str, str], str] = {
     ("spice", _VTEAM): "the map pulse of vteam is integrated, and has no block",
@@ -57,11 +65,11 @@ REFUSED: Mapping[tuple[str, str], str] = {
     **{("aihwkit", name): "the map spike of ecram has 3 states and 1 inputs" for name in (_SLOW, _FAST)},
     **{
         (name, spike): "the map spike of ecram has 3 states, and a device of "
-        for name in ("crosssim", "neurosim")
+        for name in _ONE_CONDUCTANCE
         for spike in (_SLOW, _FAST)
     },
     ("neurosim", _HFO2): "a pulse ",  # up or down does not follow NeuroSim's law
-    **{(name, _VTEAM): "the conductance of vteam does not rise with x" for name in ("crosssim", "neurosim")},
+    **{(name, _VTEAM): "the conductance of vteam does not rise with x" for name in _ONE_CONDUCTANCE},
     **{("nir", name): "the map pulse of " for name in (_TIO2, _HFO2, _VTEAM, _REST)},
     **{("nir", name): "the map spike of ecram is not a filter" for name in (_SLOW, _FAST)},
     **{("nest", name): "the map pulse of " for name in (_TIO2, _HFO2, _VTEAM, _REST)},
@@ -120,47 +128,83 @@ def require_expected(imported: Collection[tuple[str, str]], refused: Mapping[tup
             raise InputError(f"{' of '.join(pair)} {expected}, and {found}", remedy="mend the export, or the claim")
 
 
+def folder() -> Path:
+    """Where surrogates and rows are kept: a run that was stopped goes on as long as the code is the same."""
+    given = os.environ.get("COSIM_EXPORTS", "")
+    return Path(given) if given else own_folder() / "exports"
+
+
+def stamp(*more: str, rooms: Collection[str] = ("surrogate",)) -> str:
+    """Of the code in cosim's ``rooms`` and of the subjects, and of what ``more`` a part depends on."""
+    root, digest = Path(resources.__file__).parent, hashlib.sha256("\n".join(more).encode())
+    files = (path for room in rooms for path in sorted((root / room).rglob("*.py")))
+    for path in (Path(__file__).with_name("exports_subjects.py"), *files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def certified(subject: Subject, simulator: Simulator) -> Surrogate:
+    """A subject's surrogate, of this run or of an earlier one."""
+    path = folder() / f"{subject.name.replace(' ', '_').replace(':', '_')}-{stamp(subject.text())}.npz"
+    if not path.is_file():
+        folder().mkdir(parents=True, exist_ok=True)
+        save(subject.certified(simulator), path)
+    return load(path)
+
+
+def imported(name: str, subject: Subject, surrogate: Surrogate) -> dict[str, Any]:
+    """The row of a target and a subject, or why it was refused, of this run or of an earlier one."""
+    target = target_named(name)
+    more = (name, subject.name, surrogate.fingerprint(), *target.packages, sys.version)
+    of = stamp(*more, rooms=("surrogate", "export", "emit"))
+    path = folder() / f"row-{of}.json"
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    where: dict[str, Any] = (
+        {} if target.check is not None else {"python": environment(target), "source": source_of(target)}
+    )
+    with tempfile.TemporaryDirectory(prefix="cosim-export-") as place:
+        try:
+            # an export says what its surrogate gives, however good that is
+            made = export_surrogate(surrogate, name, Path(place) / name, events=EVENTS, seed=SEED, uncertified=True)
+        except (InputError, EmitError) as error:
+            return {"target": name, "subject": subject.name, "refused": str(error)}
+        row = {
+            "subject": subject.name,
+            "tolerance": made.target.tolerance[0],
+            "why": made.target.tolerance[1],
+            "versions": made.target.versions,
+            "losses": list(made.losses),
+            "branches": made.golden.document["branches"],
+            "figure": figure_of(made.target),
+            **checked(made.folder, **where),
+            "target": name,
+        }
+    row["worst"] = max(row["difference"].values())
+    write_atomic(path, json.dumps(row, indent=1).encode())
+    return row
+
+
 def measure(tell: Report) -> Figures:
     """Every subject in every target that can express it."""
     surrogates = {}
     with open_simulator(workers=2) as simulator:
         for subject in SUBJECTS:
             tell(f"certifying {subject.name}")
-            surrogates[subject.name] = subject.certified(simulator)
+            surrogates[subject.name] = certified(subject, simulator)
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     worst: dict[str, float] = {}
     for name, subject in pairs():
-        target = target_named(name)
         tell(f"{subject.name} in {name}")
-        where: dict[str, Any] = (
-            {} if target.check is not None else {"python": environment(target), "source": source_of(target)}
-        )
-        with tempfile.TemporaryDirectory(prefix="cosim-export-") as folder:
-            try:
-                # an export says what its surrogate gives, however good that is
-                made = export_surrogate(
-                    surrogates[subject.name], name, Path(folder) / name, events=EVENTS, seed=SEED, uncertified=True
-                )
-            except (InputError, EmitError) as error:
-                refused.append({"target": name, "subject": subject.name, "why": str(error)})
-                continue
-            found = checked(made.folder, **where)
-        figure = figure_of(made.target)
-        worst[figure] = max(worst.get(figure, 0.0), *found["difference"].values())
-        rows.append(
-            {
-                "subject": subject.name,
-                "worst": max(found["difference"].values()),
-                "tolerance": made.target.tolerance[0],
-                "why": made.target.tolerance[1],
-                "versions": made.target.versions,
-                "losses": list(made.losses),
-                "branches": made.golden.document["branches"],
-                **found,
-                "target": name,
-            }
-        )
+        row = imported(name, subject, surrogates[subject.name])
+        if "refused" in row:
+            refused.append({"target": name, "subject": subject.name, "why": row["refused"]})
+            continue
+        figure = row.pop("figure")
+        worst[figure] = max(worst.get(figure, 0.0), row["worst"])
+        rows.append(row)
     require_expected(
         {(row["target"], row["subject"]) for row in rows},
         {(entry["target"], entry["subject"]): entry["why"] for entry in refused},

@@ -28,8 +28,9 @@ from cosim.surrogate.filter_bench import FilterBench, train_filter
 from cosim.surrogate.learn import learn
 from cosim.surrogate.learned import Law, fit
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import CELLS, NUMBERS, NeuronLaw
+from cosim.surrogate.neuron import LAWS, NUMBERS, NeuronLaw, Table
 from cosim.surrogate.neuron_bench import NeuronBench, train_neuron
+from cosim.surrogate.planar import Flow
 from cosim.surrogate.references import Equations
 from cosim.surrogate.train import train
 
@@ -137,22 +138,57 @@ def _learned(kind: str) -> Subject:
     return Subject(f"clipped charge by {kind}", certified, plain, lambda: hashlib.sha256(CLIPPER.encode()).hexdigest())
 
 
+def _flow() -> Flow:
+    """Above half of its range a membrane makes the stage fall, the faster the farther; below it comes back to 1 V."""
+    part, stages, times = np.geomspace(1e-3, 0.6, 12), np.linspace(0.0, 1.0, 9), np.geomspace(1e-9, 4e-6, 20)
+    distances, grid = np.concatenate([-part[::-1], part]), np.linspace(0.0, 1.0, 201)
+    below = np.broadcast_to(distances[:, None] < 0.0, (distances.size, stages.size))
+    arrival = np.where(below, np.inf, 5e-9 * (0.2 + stages) / np.abs(distances)[:, None])
+    back = stages[:, None] + (1.0 - stages[:, None]) * -np.expm1(-times / 2e-7)
+    falls = stages[:, None] * np.exp(-times / np.where(below, 1.0, arrival)[..., None])
+    stage = np.where(below[..., None], back, falls)
+    shift = np.broadcast_to(0.01 * distances[:, None, None] * -np.expm1(-times / 1e-6), stage.shape)
+    return Flow(stages, 0.5 + 0.05 * stages, distances, times, arrival, stage, shift, grid, 1.2e-5 * grid)
+
+
 def _neuron() -> Surrogate:
-    """Leaks evenly, is kicked by less and less, and fires above half of its range."""
-    rng = np.random.default_rng(SEED)
-    v, u = rng.uniform(0.0, 1.0, 200), rng.uniform(0.0, 1.0, 200)
-    grid = np.linspace(0.0, 1.0, CELLS + 1)
-    numbers = dict(zip(NUMBERS, (0.1, 2e-5, 2e-8, 5e-8, 0.0, 1e-8, 2e-7, 1e-7, 5e-14), strict=True))
+    """Leaks evenly, is kicked by less and less, and is reset 5 ns to 50 ns after a spike."""
+    rng, dead = np.random.default_rng(SEED), 5e-8
+    v, u, phase = rng.uniform(0.0, 1.0, 200), rng.uniform(0.0, 1.0, 200), rng.uniform(0.0, 4.0 * dead, 200)
+    numbers = dict.fromkeys(NUMBERS, 0.0) | {
+        "step": 0.1, "tau": 2e-5, "kick": 2.5e-9, "dead": dead, "reset": 3e-8, "memory": 4.0 * dead,
+        "closed": -1e-8, "open": 1e-8, "most ahead": 0.02, "most behind": 0.02, "coupled": 1.0, "rest_power": 1e-7,
+        "spike_energy": 5e-14, "most idle": 1e-14, "most spent": 1e-14,
+    }  # fmt: skip
     law = NeuronLaw(
-        _law({"v": v, "u": u}, {"kick": 0.2 * (1.0 + u) * (1.0 - 0.5 * v)}, "polynomial"),
-        _law({"v": v, "u": u}, {"energy": 1e-14 * (1.0 + u)}, "polynomial"),
-        grid, 4e-6 * grid, 2e7 * np.clip(grid - 0.5, 0.0, None), MappingProxyType(numbers),
-        _law({"v": v, "u": u}, {"late": 1e-9 * v}, "polynomial"),
-    )  # fmt: skip
+        _flow(),
+        MappingProxyType(
+            dict.fromkeys(LAWS)
+            | {
+                "kick": _law({"v": v, "u": u}, {"it": 0.2 * (1.0 + u) * (1.0 - 0.5 * v)}, "polynomial"),
+                "drains": _law({"phase": 2e-8 * v - 1e-8}, {"it": 1.0 - 2.0 * v}, "polynomial"),
+                "longer": _law({"v": v, "kick": u}, {"it": 1e-9 * (u - v)}, "polynomial"),
+                "jump": _law({"v": v, "n": u}, {"it": 0.01 * (v - u)}, "polynomial"),
+                "ahead": _law({"v": v, "n": u}, {"it": 0.01 * (v - u)}, "polynomial"),
+                "dead": _law({"v": v, "phase": phase}, {"it": 1e-9 * v + 0.01 * phase}, "polynomial"),
+                "idle": _law({"v": v, "u": u}, {"it": 1e-14 * (1.0 + u) * (1.0 - v)}, "polynomial"),
+            }
+        ),
+        MappingProxyType(
+            {
+                "held": Table(np.linspace(-3e-8, 0.0, 9), np.linspace(1.0, 0.0, 9)),
+                "falls": Table(np.array([0.0, 2e-8]), np.array([0.4, 0.0])),
+                "rises": Table(np.array([-3e-8, 0.0, 1e-7]), np.array([0.0, 0.6, 1.0])),
+                "bump": Table(np.array([0.0, 2e-8]), np.array([0.0, 0.05])),
+                "drawn": Table(np.array([-dead, dead]), np.array([0.0, 1.0])),
+            }
+        ),
+        MappingProxyType(numbers),
+    )
     chosen = CircuitSet(
         CIRCUIT, "lif", {}, inputs=MappingProxyType({"interval": Field("s", (6e-8, 3e-6))}),
-        states=MappingProxyType({"v": Field("V", (0.0, 1.0)), "u": Field("1", (0.0, 1.0)), "n": Field("1", (0.0, 1.0)),
-                                 "dead": Field("s", (0.0, 5e-8))}),
+        states=MappingProxyType({"v": Field("V", (0.0, 1.0)), "u": Field("1", (0.0, 1.0)), "n": Field("V", law.stages),
+                                 "phase": Field("s", (-dead, 4.0 * dead))}),
         outputs=MappingProxyType({"spikes": Field("1"), "latency": Field("s"), "energy": Field("J")}), event="lif",
     )  # fmt: skip
     return Surrogate(chosen, learned=law)

@@ -36,14 +36,18 @@ from numpy.typing import NDArray
 from benchmark.bench_surrogate_update import SHAPE, amplitudes, naive_rate
 from claims.base import Claim, Figures, Report
 from claims.surrogate_targets import ENERGY, SPEED_UP, STATE, UPDATES, Target, missed, of_error
+from claims.surrogates_kinds import spice_seconds, step_seconds
 from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
 from cosim.parameters import ParameterSet
-from cosim.surrogate.certify import HeldOutEvents, certify, updates_per_second
+from cosim.surrogate.certify import HeldOutEvents, certify
 from cosim.surrogate.conformal import LEVELS, USUAL, Band
+from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, reference_for
+from cosim.surrogate.trains import random_inputs
 
 SPICE_RUNS, LOOP_RUNS = 30, 2000
 # A coverage below this is broken; two standard deviations that are more than `TOLD` say neither (our choice).
@@ -51,6 +55,8 @@ LEAST_COVERED, TOLD = 0.94, 0.02
 SOON = 10  # events after which even few long trains hold enough runs
 SAME = 1e-6  # of a correlation of 1: errors that are the same twice
 CALLS = 60
+TRAIN = (100, 1000)  # events whose difference is ngspice's steady state
+SPLINED = 500  # samples of the spline: some of a budget of five minutes
 THREADS = 2
 PRECISIONS: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
 
@@ -212,6 +218,31 @@ def speed(dtype: Literal["float32", "float64"]) -> Figures:
     }
 
 
+def speed_up(cell: Surrogate) -> Figures:
+    """Events of a plain cell and of one with a spline, over those of ngspice (module docstring)."""
+    (entry,) = cell.map.inputs.values()
+    rng = np.random.default_rng(0)
+
+    def train(count: int) -> Callable[[Simulator], object]:
+        drawn = random_inputs(entry, rng, count=count, name="amplitude", span=entry.range)
+        events = xr.Dataset({"amplitude": (EVENT, drawn, {"units": entry.unit}), "w_before": 0.5})
+        return lambda one: reference_for(cell.map, one).respond(cell.parameters, cell.map, events)
+
+    short, long = (spice_seconds(train(count)) for count in TRAIN)
+    each = (long - short) / (TRAIN[1] - TRAIN[0])
+    w, v = rng.uniform(0.0, 1.0, SPLINED), rng.uniform(*entry.range, SPLINED)
+    rest = {"w": 1e-3 * np.sin(3.0 * w) * v, "energy": 1e-16 * v**2}
+    law = fit(
+        {"w": w, "amplitude": v}, rest, scales={"w": 1.0, "energy": 1e-14}, rng=rng, kinds=["spline"],
+        ranges={"w": (0.0, 1.0), "amplitude": entry.range},
+    ).law  # fmt: skip
+    return {
+        "ngspice_s_per_event": each,
+        "speed_up": each / step_seconds(cell),
+        "speed_up_with_spline": each / step_seconds(cell.with_(learned=law)),
+    }
+
+
 def measure(tell: Report) -> Figures:
     """All figures."""
     figures: Figures = {}
@@ -233,8 +264,8 @@ def measure(tell: Report) -> Figures:
         figures |= {f"{name}_{part}_percent": 100.0 * value / error.full_scale for part, value in parts}
         if name in certificate.simulator:
             figures[f"{name}_of_ngspice"] = certificate.simulator[name].max / error.full_scale
-    figures["speed_up"] = updates_per_second(made.with_(compiled=True)) * (certificate.seconds_per_event or 0.0)
-    figures |= found
+    tell("speed of the 1T1R cell")
+    figures |= speed_up(cell) | found
     return {**figures, "targets_missed": missed(figures, TARGETS)}
 
 
@@ -245,14 +276,16 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         **of_error("energy", ENERGY),
         **{f"updates_per_s_{dtype}": UPDATES[dtype] for dtype in PRECISIONS},
         "speed_up": SPEED_UP,
+        "speed_up_with_spline": SPEED_UP,
     }
 )
 LIMITS: Mapping[str, Target] = MappingProxyType(
     {
         **TARGETS,
-        # Claimed is ten times what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748); the
-        # target is reached where nothing else runs, and `targets_missed` says where it is not.
+        # Claimed is ten times what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748);
+        # `targets_missed` says that the target is not reached.
         "speed_up": (1e4, None),
+        "speed_up_with_spline": (1e4, None),
         "compiled_differs_float32": (None, 1e-6),
         "compiled_differs_float64": (None, 1e-12),
         "intervals_below_spice": (None, 0),

@@ -14,15 +14,15 @@ from cosim import network as net
 from cosim.devices import stc_steps
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.stc import settled
-from cosim.network import stc_listing, tagging_sets
 from cosim.network.images import ImageSet
-from cosim.network.rate_images import DigitTask, RateImages, spike_counts
 from cosim.network.run import Streams, run_network
+from cosim.network.systems import stc_constants, stc_listing
 from cosim.network.systems.stc import StcSystem, answers
+from cosim.network.systems.stc_images import DigitTask, RateImages, spike_counts
+from cosim.network.systems.stc_loop import Backend, Neurons, backend, begin, rest, trains
+from cosim.network.systems.stc_rule import Tagging
 from cosim.network.systems.stc_settings import StcSettings, listing, parameters, stc_preset, synapse
-from cosim.network.tagged_layer import Backend, Neurons, backend, begin, rest, trains
-from cosim.network.tagging import Constants, laws
-from cosim.network.tagging_rule import Tagging
+from cosim.network.systems.stc_synapse import Constants, laws
 from cosim.parameters import ParameterSet
 
 CLOSED = ("equations", "circuit", "reduced")
@@ -451,9 +451,9 @@ BAD: list[tuple[str, Callable[[], Any], type[InputError], str]] = [
     ("an unknown mend", lambda: listing(StcSettings(law="listing", mends=("rail",))), UnknownName, "rails"),
     ("a mend of nothing", lambda: StcSettings(mends=("rails",)), InputError, "nothing to mend"),
     ("a listing that is taught otherwise", lambda: StcSettings(law="listing", tails=0.1), InputError, "circuit"),
-    ("thresholds the wrong way round", lambda: tagging_sets.circuit(
+    ("thresholds the wrong way round", lambda: stc_constants.circuit(
         ParameterSet.load("stc_synapse:listing_a").resolved(i_th_d=40e-12), width=1e-3), InputError, "in that order"),
-    ("a leak beyond the recovery", lambda: tagging_sets.reduced(
+    ("a leak beyond the recovery", lambda: stc_constants.reduced(
         ParameterSet.load("stc_synapse:transistor_network").resolved(i_low_d=1e-13), width=1e-3), InputError, "leak"),
     ("a set without an image of a class", lambda: StcSystem(
         StcSettings(), bars(train=2, choice=2)).start(Streams(0)), InputError, "draws to train on show no"),

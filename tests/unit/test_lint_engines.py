@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.spice, pytest.mark.osdi]
 
 def run(simulator: Simulator, text: str, values: str = "", *, limits: Limits = Limits(wall=20.0)) -> Result:  # noqa: B008
     """The model at 1 V with half a volt of sine on it, for one period of 1 us."""
-    deck = f"t\nV1 a 0 dc 1 sin(1 0.5 1meg)\nN1 a 0 dut\n.model dut m {values}\n.tran 10n 1u 0 10n\n.end\n"
+    name = text.split("module ")[1].split("(")[0]
+    deck = f"t\nV1 a 0 dc 1 sin(1 0.5 1meg)\nN1 a 0 dut\n.model dut {name} {values}\n.tran 10n 1u 0 10n\n.end\n"
     return simulator.run(Deck(deck, osdi=(compile_model(text),)), limits=limits)
 
 
@@ -37,7 +38,7 @@ def conductance(result: Result) -> np.ndarray:
     return np.asarray(-data["i(v1)"].values / data["v(a)"].values)
 
 
-RUNS_NOT = {"absdelay", "stop", "simparam", "loose-node"}
+RUNS_NOT = {"module-name", "absdelay", "stop", "simparam", "loose-node"}
 ERRORS = sorted(code for code, rule in va_rules.RULES.items() if rule.severity is Severity.ERROR)
 
 

@@ -37,6 +37,7 @@ VERILOG = {
     "idtmod": module(f"V(w) <+ idtmod(1e7*V(p, n), 0, 1);\n{STATE}", "electrical w;"),
     "random": module("I(p, n) <+ V(p, n)*$rdist_normal(seed, 1, 0.1);", "integer seed;"),
     "event": module(f"@(cross(V(p, n) - 1, +1)) x = 1;\n{OHM}", "real x;"),
+    "module-name": module(OHM).replace("module m(", "module diode("),
     "event-or": module(f"@(initial_step or final_step) x = 1;\n{OHM}", "real x;"),
     "initial-instance": module("@(initial_instance) x = 1;\nI(p, n) <+ x*V(p, n);", "real x;"),
     "unsupported": module("I(p, n) <+ transition(V(p, n) > 0, 0, 1n);"),
@@ -91,6 +92,7 @@ LTSPICE = {
     "caret": SUB.format("B1 p n I=V(p,n)^2"),
     "operator": SUB.format("B1 p n I=(V(p,n) > 0) & (V(p,n) < 1)"),
     "number": SUB.format("R1 p n 4k7"),
+    "bracket": SUB.format("B1 p n I=1m*(V(p,n) + abs((V(p,n))"),
     "capacitor-ic": SUB.format("C1 p n 1n IC=0.5"),
     "parasitic": SUB.format("C1 p n 1n Rser=1k"),
     "key": SUB.format("B1 p n I=V(p,n) tripdv=1"),
@@ -164,7 +166,7 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number",
+         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "module-name",
          "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
 
 

@@ -8,8 +8,8 @@ voltage h/2 ahead:
 
 It is of second order, exact where r is linear in x, as at the wall of a window, and stable however fast the state is
 there. Steps do not depend on the parameters, so that the prediction is a continuous function of them; where halving
-them changes the current at a minimum, the fit goes on with smaller ones (`LoopForward.finer`). All rows are solved at
-once (`trajectory`).
+them changes the current at a minimum, or by more than a part of its noise, the fit goes on with smaller ones
+(`LoopForward.finer`). All rows are solved at once (`trajectory`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ MOST = 32768
 DIFFERENCE = 1e-6
 # An integration error above this part of the current's range is said.
 COARSE = 1e-3
+# Halving the steps may change the current by this much of its noise, all rows together, where it changes it by more
+# than `LEAST_SEEN` of its range: else the steps' error would bend chi-square, and shift what is found (our choice).
+MOVED, LEAST_SEEN = 0.2, 1e-5
 
 
 @lru_cache(maxsize=32)
@@ -133,22 +136,29 @@ class LoopForward(SequenceForward):
         if not sign:
             checks.check_current(self.device.name, self.predict(p), self.curve)
 
+    def _halved(self, p: Values) -> Array:
+        """What halving the steps changes of the current; (n,)."""
+        return np.asarray(self._in(2 * self._steps).predict(p) - self.predict(p))
+
     def _error(self, p: Values) -> float:
         """What halving the steps changes of the current, over its range."""
-        current = self.predict(p)
-        return float(np.max(np.abs(self._in(2 * self._steps).predict(p) - current))) / float(np.ptp(current))
+        return float(np.max(np.abs(self._halved(p)))) / float(np.ptp(self.predict(p)))
 
     def _in(self, steps: int) -> LoopForward:
         made = LoopForward(self.device, self.curve, self.fitted)
         made._steps = steps
         return made
 
-    def finer(self, p: Values) -> LoopForward | None:
+    def finer(self, p: Values, *, noise: Array) -> LoopForward | None:
         """In so many more steps as a second-order rule needs; None where they suffice, or are as many as allowed."""
-        error = self._error(p)
-        if error <= COARSE or self._steps * self._maps >= MOST:
+        halved, error = self._halved(p), self._error(p)
+        excess = error / COARSE
+        if error > LEAST_SEEN:
+            # No parameter moves by a larger part of its standard error than this (Cauchy–Schwarz).
+            excess = max(excess, float(np.linalg.norm((halved / noise)[self.fitted])) / MOVED)
+        if excess <= 1.0 or self._steps * self._maps >= MOST:
             return None
-        wanted = math.ceil(self._steps * min(math.sqrt(2.0 * error / COARSE), 8.0))
+        wanted = math.ceil(self._steps * min(math.sqrt(2.0 * excess), 8.0))
         return self._in(min(max(wanted, 2 * self._steps), max(MOST // self._maps, self._steps + 1)))
 
     def remarks(self, names: Sequence[str], p: Values) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.devices.integrate import Segment, sweep
 from cosim.errors import DataError, EmitError, InputError, SimulationError
 from cosim.fitting.forward import DeviceForward, Rows, perturbed
+
+if TYPE_CHECKING:
+    from cosim.emit.numba_along import Along
 
 # Of a step, as a fraction of the range that each state usually has (our choice).
 TOLERANCE = 1e-5
@@ -70,13 +74,13 @@ class TransientForward(DeviceForward):
         self._open = tuple(p.name for p in device.ports if p.nature == "thermal" and p.name not in self._drives)
         usual = device.state_ranges(device.defaults())
         self._scales = {name: high - low for name, (low, high) in usual.items() if high > low}
-        self._text: str | None = None
+        self._texts: Along | None = None
         if find_spec("numba") is not None and self._t.size > LONG and device.all_states:
             from cosim.emit.numba_along import rates_along
 
             names = (tuple(ports), tuple(s.name for s in device.all_states), tuple(e.name for e in device.params))
             with suppress(EmitError):  # a device that numpy alone can follow
-                self._text = rates_along(self._rates, ports=names[0], states=names[1], own=names[2])
+                self._texts = rates_along(self._rates, ports=names[0], states=names[1], own=names[2])
 
     def _only_port(self, named: Sequence[str]) -> str:
         """The electrical port that ``voltage`` and ``current`` are of."""
@@ -109,11 +113,11 @@ class TransientForward(DeviceForward):
         start = np.empty((len(names), count))
         for k, state in enumerate(device.all_states):
             start[k] = p[state.initial] if state.initial else 0.0
-        if self._text is not None:
+        if self._texts is not None:
             from cosim.emit.numba_along import follow
 
             found = follow(
-                self._text,
+                self._texts,
                 t=self._t,
                 drive=np.stack([self._drives.get(port.name, np.zeros(n)) for port in device.ports], axis=1),
                 start=start,

@@ -7,7 +7,7 @@ neuron of its class and holds the others. Pixels and neuron together potentiate,
 * late: after a further pause in which the early phase has recovered and what was tagged is consolidated.
 
 The source makes its late phase by training with both time constants accelerated (``acceleration`` of 32), and tests
-right afterwards; that is the early test of such a run. Synapses are those of `cosim.network.tagging`, or the listing's.
+right afterwards; that is the early test of such a run. Synapses are those of `stc_synapse`, or the listing's.
 
 Read-outs, chosen on training images: ``count``, the neuron with most spikes (the source's), of equals the first, at the
 threshold that suits best (the source's weights over four are four times the threshold); ``charge``, the neuron that got
@@ -34,12 +34,12 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import InputError
-from cosim.network import stc_listing
-from cosim.network.rate_images import Bytes, DigitTask, Ints
 from cosim.network.readout import confusion, known_to
 from cosim.network.run import RunResult, SeedResult, Streams, System
+from cosim.network.systems import stc_listing
+from cosim.network.systems.stc_images import Bytes, DigitTask, Ints
+from cosim.network.systems.stc_loop import Memory, backend, begin, rest, trains
 from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
-from cosim.network.tagged_layer import Memory, backend, begin, rest, trains
 from cosim.parameters import ParameterSet
 
 if TYPE_CHECKING:

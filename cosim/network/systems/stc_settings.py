@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from cosim.devices.base import Values
 from cosim.errors import InputError, UnknownName
-from cosim.network import stc_listing, tagging_sets
-from cosim.network.stc_listing import Listing, Unit
-from cosim.network.tagged_layer import Neurons
-from cosim.network.tagging import EXPONENTIAL, LINEAR, Constants
+from cosim.network.systems import stc_constants, stc_listing
+from cosim.network.systems.stc_listing import Listing, Unit
+from cosim.network.systems.stc_loop import Neurons
+from cosim.network.systems.stc_synapse import EXPONENTIAL, LINEAR, Constants
 from cosim.parameters import ParameterSet
 
 LAWS: Mapping[str, str] = MappingProxyType(
@@ -43,7 +43,7 @@ class StcSettings:
 
     Args:
         law: of the synapses, one of `LAWS`.
-        mends: what is mended of ``listing`` (`cosim.network.stc_listing.MENDS`).
+        mends: what is mended of ``listing`` (`cosim.network.systems.stc_listing.MENDS`).
         teaching: "always": every image is learned (source); "mistakes": those that the network answers wrongly (our
             choice).
         tails: scale of both tail currents, with γ_p and γ_d in place of them in ``equations``; 1 is the source's.
@@ -121,7 +121,7 @@ class StcSettings:
         """Length (s) of a spike's current into the calcium integrator."""
         if self.spike is not None:
             return self.spike
-        return tagging_sets.spike_width(ParameterSet.load("stc_synapse:listing_a").resolved(), step=LISTING_STEP)
+        return stc_constants.spike_width(ParameterSet.load("stc_synapse:listing_a").resolved(), step=LISTING_STEP)
 
     def steps(self, time: float) -> int:
         """How many time steps ``time`` (s) takes."""
@@ -155,7 +155,7 @@ def synapse(settings: StcSettings) -> Constants:
     """The constants of the synapses in closed form, scaled and accelerated as the settings say."""
     p, a = parameters(settings).resolved(), settings.acceleration
     if settings.law == "equations":
-        k = tagging_sets.equations(p.with_(gamma_p=p.gamma_p * settings.tails, gamma_d=p.gamma_d * settings.tails))
+        k = stc_constants.equations(p.with_(gamma_p=p.gamma_p * settings.tails, gamma_d=p.gamma_d * settings.tails))
         return k._replace(rate_up=k.rate_up * a, rate_down=k.rate_down * a, consolidation=k.consolidation * a)
     printed = ParameterSet.load("stc_synapse:published").resolved()
     p = p.with_(
@@ -163,8 +163,8 @@ def synapse(settings: StcSettings) -> Constants:
         tau_z=printed.tau_z / a,
     )  # fmt: skip
     if settings.law == "reduced":
-        return tagging_sets.reduced(p, width=settings.width)
-    return tagging_sets.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.width)
+        return stc_constants.reduced(p, width=settings.width)
+    return stc_constants.circuit(p.with_(i_hrm=printed.i_hrm), width=settings.width)
 
 
 def pause(settings: StcSettings) -> float:

@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,13 +23,15 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
-from cosim.network.plasticity import Vdsp, default_scales, threshold_cell
+from cosim.network.plasticity import default_scales, threshold_cell
 from cosim.network.readout import PROTOCOL, Evaluation, known_to
-from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
+from cosim.network.run import Network, Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
 from cosim.network.spice_check import Watch, checked_lines, replay
+from cosim.network.systems.vdsp_cells import deviating_cells
+from cosim.network.systems.vdsp_rules import rule_of
 from cosim.network.systems.vdsp_settings import VdspSettings
-from cosim.surrogate.base import deviating_range
+from cosim.network.systems.vdsp_watch import Glance, Tally, glance
 from cosim.surrogate.document import arrays, document
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
@@ -130,6 +131,10 @@ class VdspSystem(System):
         self.task.require_labels(streams)
         return VdspRun(self, streams)
 
+    def glance(self, network: Network) -> Glance | None:
+        """What the network of a seed shows of itself."""
+        return network.glance() if isinstance(network, VdspRun) else None
+
     def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
         """Data, settings, surrogate and the mean accuracy of every read-out."""
         images, surrogate = self.task.images, self.surrogate
@@ -174,6 +179,7 @@ class VdspSystem(System):
                 f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images ({known}) "
                 f"with read-out {found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
             )
+            out += [f"            looks like a failure: {sentence}" for sentence in found.get("signs", ())]
             if silent := sum(row[-1] for row in found.confusion):
                 out.append(f"            no output neuron fired on {silent} of them, which count as wrong")
             if self.settings.wires is not None and "seen_through_wires" in found:
@@ -207,6 +213,7 @@ class VdspRun:
             backend=system.backend,
         )
         self._untouched = self.network.crossbar.w.copy()
+        self._tally = Tally(classes=system.task.images.classes, neurons=system.settings.neurons)
         if system.spice_check:
             self.network.crossbar.watch = Watch(self.network.crossbar, system.spice_check, streams(Purpose.CHECK))
         self._spikes: list[float] = []  # per image, of each batch
@@ -218,6 +225,11 @@ class VdspRun:
         images, rng = self.system.task.batch(batch, self.streams)
         counts = self.network.learn(images, rng, progress=stage / max(steps - 1, 1))
         self._spikes.append(float(counts.sum() / len(images)))
+        self._tally.add(counts, self.system.task.truth(batch, self.streams))
+
+    def glance(self) -> Glance:
+        """What it shows of itself while it learns."""
+        return glance(self._tally, self.system.settings, w=self.network.crossbar.w, start=self._untouched)
 
     def evaluate(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Read-outs, spikes and pulses; states, weights (inputs, neurons) and labels (neurons,).
@@ -242,6 +254,7 @@ class VdspRun:
                 **reading.to_dict(),
                 "spikes_per_image": list(self._spikes),
                 "programming_pulses": crossbar.pulses,
+                "signs": list(self.glance().signs),
                 **cost,
                 **checked,
             },
@@ -283,11 +296,12 @@ class VdspRun:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
-        return {**self.network.state(), "spikes": np.array(self._spikes)}
+        return {**self.network.state(), **self._tally.state(), "spikes": np.array(self._spikes)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.network.restore(state)
+        self._tally.restore(state)
         self._spikes = state["spikes"].tolist()
 
 
@@ -312,7 +326,11 @@ class VdspNetwork:
         self.settings = settings
         shape = (inputs, settings.neurons)
         w = rng.uniform(*settings.w_init, shape)
-        instances = dict(_deviating(surrogate, settings.deviation, shape, rng)) if settings.deviation > 0.0 else {}
+        instances = dict(
+            deviating_cells(
+                surrogate, shape, rng, thresholds=settings.deviation, resistances=settings.resistance_deviation or 0.0
+            )
+        )
         if settings.scales_width:
             instances[EVENT_TIME] = np.full(shape, float(surrogate.parameters.resolved()[EVENT_TIME]))
         if instances:
@@ -320,7 +338,8 @@ class VdspNetwork:
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d
-        self._rule = Vdsp.of(surrogate, scale_p=self.scale_p, scale_d=self.scale_d)
+        self._nominal = surrogate
+        self._rule = rule_of(settings, surrogate, scale_p=self.scale_p, scale_d=self.scale_d)
         graph = Graph(
             (
                 Population(INPUTS, inputs, settings.input, settings.encoder),
@@ -358,8 +377,9 @@ class VdspNetwork:
         s = self.settings
         if s.scales_width:
             self._shorten(_annealed(s.width, s.width_end, progress))
-        rule = replace(
-            self._rule,
+        rule = rule_of(
+            s,
+            self._nominal,
             scale_p=_annealed(self.scale_p, s.scale_p_end, progress),
             scale_d=_annealed(self.scale_d, s.scale_d_end, progress),
         )
@@ -368,7 +388,7 @@ class VdspNetwork:
             steps=self._steps(s.presentation),
             key=_key(rng),
             gap=s.gap,
-            parameters={SYNAPSES: rule.parameters(s.dt)},
+            parameters={SYNAPSES: {n: x for n, x in vars(rule).items() if x != getattr(self._rule, n)}},
         )
         return found.counts[OUTPUTS]
 
@@ -414,19 +434,3 @@ def _key(rng: np.random.Generator) -> int:
 
 def _annealed(start: float, end: float | None, progress: float) -> float:
     return start if end is None else start + (end - start) * min(max(progress, 0.0), 1.0)
-
-
-def _deviating(
-    surrogate: Surrogate, deviation: float, shape: tuple[int, int], rng: np.random.Generator
-) -> Mapping[str, Array]:
-    """Thresholds from cell to cell: normal, what lies outside `deviating_range` put at its ends."""
-    nominal = surrogate.parameters.resolved()
-    return MappingProxyType(
-        {
-            name: np.clip(
-                float(nominal[name]) * (1.0 + deviation * rng.standard_normal(shape)),
-                *deviating_range(float(nominal[name]), deviation),
-            )
-            for name in threshold_cell(surrogate).threshold_names
-        }
-    )

@@ -13,8 +13,14 @@ from cosim.errors import InputError, UnknownName
 from cosim.network.encoders import CurrentEncoder
 from cosim.network.graph import whole_steps
 from cosim.network.neurons import ALIF, LIF
+from cosim.network.plasticity import threshold_cell
 from cosim.network.wires import Wires
+from cosim.surrogate.model import Surrogate
 
+# The learning rules (`cosim.network.systems.vdsp_rules`), the first of which is the usual one.
+RULES = ("vdsp", "pair-stdp", "post-stdp")
+DRIVES = ("published", "annealed", "overdriven")
+TAU_TRACE = 20.0  # ms: of the traces of STDP (Song, Miller, Abbott, Nat. Neurosci. 3:919, 2000)
 BIAS = 1.28 / 29.0  # thresholds per ms
 # The authors' published currents (arXiv 2510.25787).
 ENCODER = CurrentEncoder(gain=0.2, cut=0.1, noise=0.2, bias=BIAS, bias_noise=0.9793 * BIAS)
@@ -22,7 +28,7 @@ ENCODER = CurrentEncoder(gain=0.2, cut=0.1, noise=0.2, bias=BIAS, bias_noise=0.9
 
 @dataclass(frozen=True)
 class VdspSettings:
-    """The network's constants: the authors' published ones, but for the last seven (our choice).
+    """The network's constants: the authors' published ones, but for the last thirteen (our choice).
 
     Args:
         neurons: output neurons.
@@ -43,6 +49,10 @@ class VdspSettings:
             annealing ends (None: no annealing). The step is that of a pulse whose waveform is compressed in time:
             proportional to the length. A certificate is of the full length, and says nothing about shorter pulses.
         test_threshold: of the output neurons for the read-outs that take the test protocol; None: as they learned.
+        gate_p, gate_d: the neuron programs only where its potential is below −gate_p or above gate_d; None: no gate.
+        resistance_deviation: relative standard deviation of the conductances of both ends of a cell's range; None: 0.
+        rule: one of `RULES`; None: VDSP.
+        tau_pre, tau_post: of the traces of STDP, in ms; None: `TAU_TRACE`.
 
     >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
     0.1
@@ -70,6 +80,12 @@ class VdspSettings:
     width: float = 1.0
     width_end: float | None = None
     test_threshold: float | None = None
+    gate_p: float | None = None
+    gate_d: float | None = None
+    resistance_deviation: float | None = None
+    rule: str | None = None
+    tau_pre: float | None = None
+    tau_post: float | None = None
 
     def __post_init__(self) -> None:
         if self.neurons < 1 or self.anneal_steps < 1:
@@ -88,6 +104,15 @@ class VdspSettings:
                 f"the deviation has to be at least 0 and below 1, not {self.deviation:g}",
                 remedy="give e.g. 0.2 for 20 %",
             )
+        if not 0.0 <= (self.resistance_deviation or 0.0) < 1.0:
+            raise InputError(
+                f"the deviation of the resistances has to be at least 0 and below 1, not {self.resistance_deviation:g}",
+                remedy="give e.g. 0.2 for 20 %",
+            )
+        if not min(self.gate_p or 0.0, self.gate_d or 0.0) >= 0.0:
+            raise InputError(f"gates of {self.gate_p} and {self.gate_d} are not magnitudes", remedy="give e.g. 0.95")
+        if self.rule is not None and self.rule not in RULES:
+            raise UnknownName("learning rule", self.rule, RULES)
         widths = (self.width,) if self.width_end is None else (self.width, self.width_end)
         if not all(0.0 < width < np.inf for width in widths):
             raise InputError(
@@ -101,8 +126,9 @@ class VdspSettings:
         return self.width != 1.0 or self.width_end is not None
 
     def fingerprint(self) -> str:
-        """SHA-256 of all values."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of all values that are given."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some values changed."""
@@ -115,9 +141,52 @@ def annealed(neurons: int = 200) -> VdspSettings:
     Our choice: scale factors stay those of the technology, so that what is programmed stays what it is while the steps
     become smaller; thresholds of 11 to learn with and 13 to be read with. It is meant to be trained for three epochs.
     """
-    published = VdspSettings()
-    output = replace(published.output, threshold=11.0)
-    return published.with_(neurons=neurons, output=output, width_end=0.05, test_threshold=13.0)
+    return _with_short_ends(VdspSettings(neurons=neurons))
+
+
+def _with_short_ends(base: VdspSettings) -> VdspSettings:
+    """Thresholds in the proportions of 8.2 to 11 and 13; the width ends at a twentieth."""
+    threshold = base.output.threshold
+    output = replace(base.output, threshold=threshold * 11.0 / 8.2)
+    return base.with_(output=output, width_end=base.width * 0.05, test_threshold=threshold * 13.0 / 8.2)
+
+
+def overdriven(
+    surrogate: Surrogate,
+    base: VdspSettings | None = None,
+    *,
+    step_p: float = 0.55,
+    step_d: float = 0.9,
+    width: float = 0.09,
+    gates: tuple[float, float] = (0.95, 0.8),
+) -> VdspSettings:
+    """The annealed network (or ``base``) with scale factors far above 1 and pulses that are shorter by as much.
+
+    Our choice, found on held-out training images. Of a pulse of full length the overdrive would move a cell by
+    ``step_p`` or ``step_d`` (of a distance 1 from the bound, at V_mem = ∓1), so that a technology's exponent decides
+    its scale factors; ``width`` takes the step back to what a network can learn with. Far above the threshold its
+    scatter from cell to cell counts less, and ``gates`` (potentiation, depression) make the dead zone in its place.
+    """
+    p, cell = surrogate.parameters.resolved(), threshold_cell(surrogate)
+    potentiates, depresses = (float(theta) for theta in cell.thresholds(p))
+    return (base or annealed()).with_(
+        scale_p=round(float(cell.reach(p, step=step_p)[0]) / potentiates, 3),
+        scale_d=round(float(cell.reach(p, step=step_d)[1]) / depresses, 3),
+        width=width,
+        width_end=width * 0.05,
+        gate_p=gates[0],
+        gate_d=gates[1],
+    )
+
+
+def driven(name: str, base: VdspSettings, surrogate: Surrogate) -> VdspSettings:
+    """``base`` as it is ("published"), with pulses that become shorter ("annealed"), or "overdriven" as well."""
+    if name not in DRIVES:
+        raise UnknownName("way to drive the cells", name, DRIVES)
+    if name == DRIVES[0]:
+        return base
+    short = _with_short_ends(base)
+    return short if name == DRIVES[1] else overdriven(surrogate, short)
 
 
 def vdsp_preset(name: str) -> tuple[VdspSettings, int]:

@@ -1,4 +1,4 @@
-"""The constants of `cosim.network.tagging` from the parameter sets of the devices; no device's number is typed here.
+"""The constants of `stc_synapse` from the parameter sets of the devices; no device's number is typed here.
 
 The circuit's operating point is the network's: `stc_synapse:listing_a` for the source's own, `transistor_network` for
 the model that was fitted to the transistor-level waveforms at these biases.
@@ -14,7 +14,7 @@ import numpy as np
 from cosim.devices import stc_steps
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
-from cosim.network.tagging import EXPONENTIAL, HYPERBOLIC, LINEAR, Constants
+from cosim.network.systems.stc_synapse import EXPONENTIAL, HYPERBOLIC, LINEAR, Constants
 
 # Nodes of the tables of `charges`, the step (s) and the end (s) of the spikes that they are made of.
 NODES, STEP, END = 193, 2e-5, 0.025

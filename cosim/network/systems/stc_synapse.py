@@ -13,10 +13,10 @@ Three laws, one set of functions (`laws`):
   a recovery that is constant until it ends (the source's script, without its time step).
 * ``reduced``: the model fitted to the transistor-level circuit (`cosim.devices.stc`). What its comparators and mirrors
   make of a spike, delays and tails included, is tabulated over the calcium that the spike leads to
-  (`cosim.network.tagging_sets`); the currents have their slope with the weight, and the recovery is a tanh, of which
+  (`stc_constants`); the currents have their slope with the weight, and the recovery is a tanh, of which
   the closed form is sinh u ∝ e^(−t).
 
-The protein of Eq. 5 is latched for a neuron (`cosim.network.tagged_layer`): ``drive`` is α p/τ_z with its p.
+The protein of Eq. 5 is latched for a neuron (`cosim.network.systems.stc_loop`): ``drive`` is α p/τ_z with its p.
 """
 
 from __future__ import annotations

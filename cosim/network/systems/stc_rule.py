@@ -1,6 +1,6 @@
 """Tagging and capture as a rule of the core (`cosim.network.rules`), on ideal cells: for networks of one's own.
 
-A synapse is brought up to date when it is touched, in closed form, as in `cosim.network.tagged_layer`. What the hooks
+A synapse is brought up to date when it is touched, in closed form, as in `stc_loop`. What the hooks
 of the core leave different from that loop, which the digits run on:
 
 * a cell is read before its rule is called, so that a spike meets the weight as of the synapse's last spike;
@@ -20,7 +20,7 @@ import numpy as np
 
 from cosim.errors import InputError
 from cosim.network.rules import Given, Local, Rule
-from cosim.network.tagging import Constants, laws
+from cosim.network.systems.stc_synapse import Constants, laws
 
 MS = 1e-3
 _ADVANCE = laws().advance

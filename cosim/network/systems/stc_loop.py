@@ -8,8 +8,8 @@ each synapse as of its last spike; where it exceeds the threshold, all of the ne
 without protein first, and the sum has to exceed it still. Nothing else costs anything: a synapse without spikes is a
 closed form on access.
 
-`numpy_loop` and `compiled_loop` (numba, extra ``fast``) run the same functions of `cosim.network.tagging` and
-`cosim.network.neurons` in the same order.
+`numpy_loop` and `compiled_loop` (numba, extra ``fast``) run the same functions of `stc_synapse` in the
+same order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import UnknownName
-from cosim.network.tagging import Constants, laws
+from cosim.network.systems.stc_synapse import Constants, laws
 from cosim.packages import optional
 
 Ints = NDArray[np.int64]

@@ -1,0 +1,200 @@
+"""``cosim surrogate train`` and ``check`` of a bench's neuron or filter, on trains of `SPIKES` input spikes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cosim.cli.surrogate_common import before, coverage, verdict
+
+if TYPE_CHECKING:
+    from cosim.bench.testbench import Testbench
+    from cosim.devices.base import Array
+    from cosim.surrogate.base import Certificate
+    from cosim.surrogate.model import Surrogate
+
+SPIKES = 100  # of a train
+NEURON, FILTER = "neuron", "filter"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between neurons and filters.
+
+    Args:
+        name: `NEURON` or `FILTER`.
+        load: what is driven of a bench, by its name.
+        train, certify: as `cosim.surrogate.neuron_bench` and `filter_bench` have them.
+        overview: the figure of what these give, with a title.
+        after: the errors of fresh answers that its intervals are held against.
+    """
+
+    name: str
+    load: Callable[[Testbench, str], Any]
+    train: Callable[..., Any]
+    certify: Callable[..., Any]
+    overview: Callable[[Any, str], Any]
+    after: Callable[[Any], Mapping[int, Mapping[str, Array]]]
+
+
+def kind_of(name: str) -> Kind:
+    """`NEURON` or `FILTER`."""
+    from cosim.report.surrogate_figures import filter_overview, neuron_overview
+
+    if name == NEURON:
+        from cosim.surrogate.neuron_bench import NeuronBench, certify_neuron, train_neuron
+
+        return Kind(
+            NEURON, NeuronBench.load, train_neuron, certify_neuron,
+            lambda made, title: neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title),
+            lambda made: {},
+        )  # fmt: skip
+    from cosim.surrogate.filter import run_filter
+    from cosim.surrogate.filter_bench import FilterBench, certify_filter, train_filter
+
+    def overview(made: Any, title: str) -> Any:
+        law = made.surrogate.learned
+        return filter_overview([(train, run_filter(law, train)) for train in made.trains], title=title)
+
+    return Kind(FILTER, FilterBench.load, train_filter, certify_filter, overview, lambda made: made.after)
+
+
+def asked_for(whole: Testbench, event: str) -> str:
+    """Whether ``event`` of a bench, or what it has where that is "", is a `NEURON`, a `FILTER`, or "" where a map."""
+    file = whole.file
+    for name, known in ((NEURON, file.neurons), (FILTER, file.filters)):
+        if event in known or (known and not file.maps):
+            return name
+    return ""
+
+
+def kind_of_surrogate(stored: Surrogate) -> str:
+    """The same of a surrogate, by its law."""
+    from cosim.surrogate.filter import FilterLaw
+    from cosim.surrogate.neuron import NeuronLaw
+
+    law = stored.learned
+    return NEURON if isinstance(law, NeuronLaw) else FILTER if isinstance(law, FilterLaw) else ""
+
+
+def trains_of(events: int) -> int:
+    """How many trains of `SPIKES` input spikes make so many events; at least three."""
+    return max(round(events / SPIKES), 3)
+
+
+def train_on_trains(
+    kind: Kind,
+    whole: Testbench,
+    output: Path,
+    *,
+    event: str,
+    most: int,
+    budget: float,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+    figure: Path | None,
+) -> None:
+    """`train` of a bench's neuron or filter: at least three trains, and as many held out."""
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.files import save
+
+    found = kind.load(whole, event)
+    trains, held = trains_of(most), trains_of(pulses)
+    with (
+        open_simulator() as simulator,
+        counting(f"trains through {whole.name}", trains + held, "trains") as tell,
+    ):
+        made = kind.train(
+            found, simulator, trains=trains, count=SPIKES, budget=budget, held_out=held, seed=seed, limits=limits,
+            tell=tell,
+        )  # fmt: skip
+    save(made.surrogate, output)
+    certificate = _shown(kind, made, figure)
+    print(f"written     {output}")
+    verdict(certificate)
+    if certificate.broken:
+        print(
+            f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
+            f"--most-samples and --budget, or narrower intervals in the bench's {kind.name}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def check_on_trains(
+    kind: Kind,
+    stored: Surrogate,
+    bench: str,
+    *,
+    pulses: int,
+    seed: int,
+    limits: dict[str, float],
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """`check` of a neuron or a filter, on fresh trains."""
+    from cosim.bench.testbench import Testbench
+    from cosim.cli.output import counting
+    from cosim.engines.registry import open_simulator
+    from cosim.surrogate.certify import updates_per_second
+    from cosim.surrogate.recheck import broken_intervals, fresh_events
+
+    old, trains = stored.certificate, trains_of(pulses)
+    more = fresh_events(stored, seed=seed)
+    if more.said:
+        print(f"cosim: {more.said}", file=sys.stderr)
+    found = kind.load(Testbench.load(bench), stored.subject.bench[1])
+    with open_simulator() as simulator, counting(f"checking against {found.bench.name}", trains, "trains") as tell:
+        again = kind.certify(
+            stored, found, simulator, trains=trains, count=SPIKES, seed=more.seed, limits=limits, tell=tell
+        )
+    fresh, after = again.surrogate.certificate, kind.after(again)
+    missed = () if old is None else broken_intervals(old.bands, after)
+    if as_json:
+        facts = {
+            "passed": not (fresh.broken or missed),
+            "missed_intervals": missed,
+            "certificate": None if old is None else old.to_dict(),
+            "check": fresh.to_dict(),
+            "coverage": {} if old is None else {b.events: b.covered(after.get(b.events, {})) for b in old.bands},
+            "updates_per_second": updates_per_second(stored),
+            "reference_updates_per_second": 1.0 / again.seconds_per_event,
+        }
+        print(json.dumps(facts))
+        if figure is not None:
+            _drawn(kind, again, figure)
+    else:
+        before(old)
+        _shown(kind, again, figure, indent="  ")
+        for line in () if old is None else coverage(old, after):
+            print("  " + line)
+        verdict(fresh, indent="  ", missed=missed)
+    if fresh.broken or missed:
+        raise typer.Exit(1)
+
+
+def _shown(kind: Kind, made: Any, figure: Path | None, *, indent: str = "") -> Certificate:
+    """Print the certificate, and draw the held-out trains."""
+    certificate: Certificate = made.surrogate.certificate
+    for line in certificate.lines():
+        print(indent + line)
+    if figure is not None:
+        _drawn(kind, made, figure)
+        print(f"{indent}figure      {figure}")
+    return certificate
+
+
+def _drawn(kind: Kind, made: Any, figure: Path) -> None:
+    from cosim.report.style import save
+
+    surrogate = made.surrogate
+    title = f"Surrogate of the {kind.name} of {surrogate.parameters.name}\nagainst {surrogate.certificate.against}"
+    save(kind.overview(made, title), figure)

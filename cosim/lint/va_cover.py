@@ -1,0 +1,102 @@
+"""Do conditions leave no case out? ``if (v > b) ...; if (v <= b) ...`` assigns on every path, without an ``else``.
+
+Shown at the parameters' defaults: what the conditions compare (at most two voltages, currents or variables) is tried
+at, below and above every constant that occurs in them, which are all the cases that comparisons can tell apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from cosim.language.expressions import Dialect, Expr, Unreadable, evaluate
+from cosim.language.va_tree import Module
+
+_MOST = 24  # values of each
+_FUNCTIONS: dict[str, Callable[..., float]] = {
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "pow": lambda a, b: a**b,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+}
+
+
+def covers(conditions: Sequence[Expr], module: Module) -> bool:
+    """Whether one of ``conditions`` holds in every case."""
+    reader = _Reader(module)
+    atoms = list(dict.fromkeys(key for condition in conditions for key in reader.atoms(condition)))
+    if not 1 <= len(atoms) <= 2:
+        return False
+    try:
+        values = {0.0} | {x for condition in conditions for x in reader.constants(condition)}
+        values |= {-x for x in values}
+        tried = sorted({y for x in values for y in (x - 1e-9 - 1e-6 * abs(x), x, x + 1e-9 + 1e-6 * abs(x))})
+        if len(tried) > 3 * _MOST:
+            return False
+        return all(
+            any(reader.value(condition, dict(zip(atoms, case, strict=True))) != 0.0 for condition in conditions)
+            for case in itertools.product(tried, repeat=len(atoms))
+        )
+    except (Unreadable, ValueError, OverflowError, ZeroDivisionError):
+        return False
+
+
+class _Reader:
+    """Evaluates conditions of ``module`` where the values of voltages, currents and variables are given."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._defaults = {entry.name.text: entry.value for entry in module.parameters}
+        self._dialect = Dialect(_FUNCTIONS, math.pow)
+
+    def _key(self, node: Expr) -> str:
+        """What a voltage, a current or a variable is known by; "" for anything else."""
+        if node.op == "call" and node.name in ("V", "I"):
+            return f"{node.name}({','.join(arg.name for arg in node.args)})"
+        plain = node.op == "name" and node.name not in self._defaults and not node.name.startswith("`")
+        return node.name if plain else ""
+
+    def atoms(self, node: Expr) -> list[str]:
+        """All of them in ``node``."""
+        key = self._key(node)
+        return [key] if key else [found for arg in node.args for found in self.atoms(arg)]
+
+    def constants(self, node: Expr) -> list[float]:
+        """The values of the largest parts of ``node`` that do not depend on any of them."""
+        if not self.atoms(node):
+            return [self.value(node, {})]
+        return [] if self._key(node) else [value for arg in node.args for value in self.constants(arg)]
+
+    def value(self, node: Expr, case: Mapping[str, float]) -> float:
+        """The value of ``node``; raises `Unreadable`."""
+
+        def name(inner: Expr) -> float:
+            if inner.name in case:
+                return case[inner.name]
+            default = self._defaults.get(inner.name)
+            if default is None:
+                raise Unreadable(f"{inner.name!r} has no value here", inner.start)
+            return self.value(default, {})
+
+        def special(inner: Expr) -> float | None:
+            key = self._key(inner)
+            if key:
+                return case[key]
+            function = self._module.functions.get(inner.name)
+            if function is None:
+                return None
+            body = function.body
+            if len(body) == 1 and body[0].kind == "block":
+                body = body[0].body
+            if len(body) != 1 or body[0].target != function.name or body[0].value is None:
+                raise Unreadable("a function of several statements", inner.start)
+            given = {a.text: of(arg) for a, arg in zip(function.arguments, inner.args, strict=True)}
+            return self.value(body[0].value, given)
+
+        def of(inner: Expr) -> float:
+            return evaluate(inner, name, special, self._dialect)
+
+        return of(node)

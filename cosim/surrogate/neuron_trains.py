@@ -1,0 +1,50 @@
+"""Trains of input spikes for an event neuron: random ones, and those that put it where its law is hardest to tell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cosim.devices.base import Array
+from cosim.surrogate.neuron import STATES, NeuronLaw, at_rest
+
+FIRST = 2e-7  # s, of the first input, unless said otherwise
+DRAWN = 64  # intervals of which the next one is chosen
+# Of the inputs: those chosen to end next to the threshold, and those chosen to come next to the end of a reset.
+CRITICAL, RESETTING = 0.4, 0.2
+NEAR_RESET = 0.4  # dead times on either side of the end of a reset
+
+
+def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = FIRST) -> Array:
+    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
+    intervals = shortest + rng.exponential(mean - shortest, count)
+    return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, shortest: float, count: int) -> Array:
+    """As `random_spikes`, with intervals chosen by what ``law`` makes of them.
+
+    A few mV next to the threshold, or a few ns at the end of a reset, decide whether and when the circuit spikes; in
+    random trains few inputs come to lie there, and what is learned of them alone is worst where it matters most.
+    """
+    state = {name: np.full(1, value) for name, value in at_rest(law).items()}
+    intervals = []
+    for _ in range(count):
+        drawn = shortest + rng.exponential(mean - shortest, DRAWN)
+        found = law({**state, "interval": drawn})
+        after = {name: state[name] + found[name] for name in STATES}
+        chosen, way = 0, rng.random()
+        if way < CRITICAL:
+            chosen = int(np.argmin(np.where(after["phase"] >= 0.0, np.abs(law.margin(after)), np.inf)))
+        elif way < CRITICAL + RESETTING:
+            away = np.abs(after["phase"]) > NEAR_RESET * law.numbers["dead"]
+            chosen = int(np.argmin(away))
+        intervals.append(drawn[chosen])
+        state = {name: column[chosen : chosen + 1] for name, column in after.items()}
+    return np.asarray(FIRST + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:
+    """The mean intervals (s) of held-out trains: evenly from end to end by their logarithm; of one the middle."""
+    low = min(5.0 * shortest, longest)
+    found: list[float] = np.geomspace(low, longest, count).tolist() if count > 1 else [float(np.sqrt(low * longest))]
+    return found
