@@ -212,7 +212,7 @@ def _still(recipe: FitRecipe, curve: Curve, found: Mapping[str, float]) -> list[
     inputs = next(iter(recipe.model.maps(recipe.model.values(known)).values())).inputs
     whose = " and ".join(recipe.start.sets) or f"the defaults of {recipe.device}"
     return [
-        f"the amplitude of the pulses is not known, and the set takes its thresholds from {whose}: it predicts no "
+        f"equal pulses do not determine a threshold, and the set takes its thresholds from {whose}: it predicts no "
         f"change for an {name} from {units.show(entry.still[0], entry.unit, digits=3)} to "
         f"{units.show(entry.still[1], entry.unit, digits=3)}; name a set with the thresholds of this device under "
         "start.sets"
