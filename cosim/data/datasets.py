@@ -282,6 +282,7 @@ def digits() -> tuple[Images, Labels]:
     return found.images.astype(np.uint8), found.target.astype(np.uint8)
 
 
+_CHUNK = 1 << 20  # bytes that are unpacked at once
 _LOADER: Mapping[str, str] = MappingProxyType({"mnist": "load_mnist", "digits": "digits"})
 Check = Callable[[Path], bool]
 
@@ -293,10 +294,11 @@ def _sha256_check(wanted: str) -> Check:
 def _mnist_check(file: str) -> Check:
     def check(path: Path) -> bool:
         try:
-            raw = gzip.decompress(path.read_bytes())
+            with gzip.open(path) as opened:
+                found = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False))
         except (OSError, EOFError):
             return False
-        return hashlib.md5(raw, usedforsecurity=False).hexdigest() == MNIST[file][0]
+        return found.hexdigest() == MNIST[file][0]
 
     return check
 
@@ -367,6 +369,12 @@ def _download(urls: list[str], local: str, *, known_hash: str | None) -> Path:
         else:
             return Path(found)
     folder = data_folder()
+    if folder is not None and (folder / local).is_file():
+        raise MissingFile(
+            f"{folder / local} is damaged or another file than expected, and it could not be fetched from "
+            f"{' or '.join(reasons)}",
+            remedy="replace it, or connect to the network once",
+        )
     looked = f"in $COSIM_DATA ({folder}), " if folder else "in $COSIM_DATA (which is not set), "
     raise MissingFile(
         f"{local} is neither {looked}nor in {cache_folder()}, nor could it be fetched from {' or '.join(reasons)}",
@@ -376,9 +384,14 @@ def _download(urls: list[str], local: str, *, known_hash: str | None) -> Path:
 
 def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An IDX file of unsigned bytes: magic (0, 0, 8, dimensions), big-endian sizes, values."""
-    raw = gzip.decompress(path.read_bytes())
-    header = 4 + 4 * len(shape)
-    sizes = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=len(shape), offset=4))
-    if raw[:4] != bytes((0, 0, 8, len(shape))) or sizes != shape:
-        raise DataError(f"is not an IDX file of {shape}", where=Where(path))
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    found = np.empty(shape, np.uint8)
+    flat, at = found.reshape(-1), 0
+    with gzip.open(path) as opened:
+        header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
+        right = opened.read(len(header)) == header
+        while right and at < len(flat) and (part := opened.read(min(_CHUNK, len(flat) - at))):
+            flat[at : at + len(part)] = np.frombuffer(part, np.uint8)
+            at += len(part)
+        if not right or at < len(flat) or opened.read(1):
+            raise DataError(f"is not an IDX file of {shape}", where=Where(path))
+    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cosim import units
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
@@ -123,6 +124,7 @@ def _extract(
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
+    remarks += _still(recipe, curve, forward.finish(minimum.p))
     remarks += [] if limit is None else [limit.sentence(curve)]
     grown = growing(found, curve)
     remarks += [] if grown is None else [grown.sentence()]
@@ -198,6 +200,27 @@ def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) ->
     return p
 
 
+def _still(recipe: FitRecipe, curve: Curve, found: Mapping[str, float]) -> list[str]:
+    """A sentence on the pulses that do nothing to a set from pulses of unknown amplitude; [] for any other curve.
+
+    ``found``: the device parameters that the fit ends with.
+    """
+    if not recipe.device or curve.kind != "equal pulses":
+        return []
+    known = {name: quantity.value for name, quantity in recipe.starting_set().values.items()}
+    known |= {entry.name: found[entry.name] for entry in recipe.model.params if entry.name in found}
+    inputs = next(iter(recipe.model.maps(recipe.model.values(known)).values())).inputs
+    whose = " and ".join(recipe.start.sets) or f"the defaults of {recipe.device}"
+    return [
+        f"the amplitude of the pulses is not known, and the set takes its thresholds from {whose}: it predicts no "
+        f"change for an {name} from {units.show(entry.still[0], entry.unit, digits=3)} to "
+        f"{units.show(entry.still[1], entry.unit, digits=3)}; name a set with the thresholds of this device under "
+        "start.sets"
+        for name, entry in inputs.items()
+        if entry.still[0] < entry.still[1]
+    ]
+
+
 def _is_new(name: str, problem: Problem) -> bool:
     """Whether a device parameter that a fit ends with comes from the curve."""
     return name in problem.names or name not in problem.forward.bounds()
@@ -226,7 +249,7 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         raise InputError(
             f"the rows are of {len(parts)} groups by {' and '.join(curve.groups)} ({labels})",
             where=curve.where,
-            remedy=f"choose one by where under [data], or write [[observations]] to fit every {group}",
+            remedy=f"choose one by where under [data], give --together, or write [[observations]] to fit every {group}",
         )
     plausible.check_alone(curve, sign=any(column.sign is not None for column in recipe.data.columns.values()))
 
@@ -331,7 +354,7 @@ def _fit(
     if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
         best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     for _ in range(FINER_ROUNDS):
-        finer = problem.forward.finer(best.p)
+        finer = problem.forward.finer(best.p, noise=problem.sigma * (problem.scale(best.p) if noise is None else 1.0))
         if finer is None:
             break
         problem = replace(problem, forward=finer)

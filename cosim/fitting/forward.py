@@ -138,8 +138,11 @@ class Forward(ABC):
         """What this kind of curve cannot determine, however good the fit, when ``names`` vary and end at ``p``."""
         return ()
 
-    def finer(self, p: Values) -> Forward | None:
-        """The same prediction in smaller steps, where its own are too large at ``p``; None where they are not."""
+    def finer(self, p: Values, *, noise: Array) -> Forward | None:
+        """The same prediction in smaller steps, where its own are too large at ``p``; None where they are not.
+
+        ``noise``: (n,) standard deviation of each row.
+        """
         return None
 
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:

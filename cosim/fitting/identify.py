@@ -34,6 +34,8 @@ TRADING = 0.95
 # Correlations do not matter between parameters that are known better than this.
 GOOD = 0.05
 LEVEL = 0.95
+# An interval across this factor does not tell the order of magnitude of a quantity that is positive (our choice).
+ORDER = 10.0
 # Above this part of the natural size a law is seldom straight over a standard error: the interval is profiled.
 STRAIGHT = 0.1
 # Chi-square may rise by this factor more or less than it would for a straight law: 10 % in the interval's half-width.
@@ -388,22 +390,25 @@ def _judge_one(
         tail = f" together with {', '.join(others)}" if others else ""
         reason = f"{name} can be moved{tail} without changing the prediction: fix it"
         return ParameterVerdict(name, "not identifiable", reason, problem.bounds[name], "bounds")
-    if profiled is not None and any(open_ends):
-        if all(open_ends):
+    size = natural_size(problem, name, value)
+    relative = math.inf if stderr is None or size == 0.0 else stderr / size
+    if profiled is not None and size > 0.0:  # the parabola may have it narrower
+        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
+    # An end that physics closes is no limit by the curve, unless the interval is short.
+    found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
+    cut = [math.isinf(end) or end == bound for end, bound in found]
+    if profiled is not None and (any(open_ends) or (any(cut) and relative > GOOD)):
+        if all(cut):
             limit = "within its bounds the curve does not limit it at all"
-        elif math.isinf(ends[1]):
+        elif cut[1]:
             limit = f"the curve only says that it is above {ends[0]:.4g}"
         else:
             limit = f"the curve only says that it is below {ends[1]:.4g}"
         reason = f"{name}: {limit}; fix it, or measure where it acts"
         return ParameterVerdict(name, "not identifiable", reason, ends, source)
-    size = natural_size(problem, name, value)
-    relative = math.inf if stderr is None or size == 0.0 else stderr / size
-    if profiled is not None and size > 0.0:  # the parabola may have it narrower
-        relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
     of = "its value" if size == abs(value) else f"its usual size, {size:.3g}"
     partner = next((pair for pair in pairs if name in (pair.first, pair.second)), None)
-    if relative > 1.0:
+    if relative > 1.0 or (profiled is not None and _spans_an_order(problem, name, ends)):
         reason = (
             f"{name} is not determined by these data: any value from {ends[0]:.3g} to {ends[1]:.3g} fits within the "
             "noise; fix it, or measure where it acts"
@@ -413,11 +418,23 @@ def _judge_one(
         relative, of = max(relative, partner.alone[name == partner.second]), "its value"
     if relative > WEAK or (partner is not None and relative > GOOD):
         other = "" if partner is None else partner.second if name == partner.first else partner.first
-        why = f"it trades against {other}" if other else "the curve hardly depends on it"
-        return ParameterVerdict(
-            name, "weakly identifiable", f"{name} is known to {relative:.2g} of {of} only: {why}", ends, source
-        )
-    return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of {of}", ends, source)
+        why = f"it trades against {other}" if other else "these data tell little about it; measure more where it acts"
+        reason = f"{name} is known to within {_share(relative)} of {of} only: {why}"
+        return ParameterVerdict(name, "weakly identifiable", reason, ends, source)
+    return ParameterVerdict(name, "identifiable", f"{name} is known to within {_share(relative)} of {of}", ends, source)
+
+
+def _share(relative: float) -> str:
+    """A share in per cent, to two digits."""
+    return f"{100.0 * relative:.2g} %" if relative < 1.0 else f"{100.0 * relative:.0f} %"
+
+
+def _spans_an_order(problem: Problem, name: str, ends: tuple[float, float]) -> bool:
+    """Whether an interval leaves open the order of magnitude of a parameter of one sign."""
+    entry = next(one for one in problem.forward.params if one.name == name)
+    low, high = sorted(map(abs, ends))
+    one_sign = entry.is_scale or not entry.bounds[0] <= 0.0 <= entry.bounds[1]
+    return one_sign and ends[0] * ends[1] > 0.0 and high > ORDER * low
 
 
 def trading_pairs(uncertainty: Uncertainty, p: Values, roles: Mapping[str, str]) -> tuple[Pair, ...]:

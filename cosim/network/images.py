@@ -28,7 +28,9 @@ Respond = Callable[[NDArray[np.floating], np.random.Generator, str], NDArray[Any
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, pixels) with values 0..1 and their classes (n,); ``side`` pixels make a row.
+    """Images (n, pixels) with values 0..1 and their classes (n,), whole numbers from 0; ``side`` pixels make a row.
+
+    Raises `InputError` where they do not fit together.
 
     >>> import numpy as np
     >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
@@ -42,6 +44,34 @@ class ImageSet:
     test_x: NDArray[np.floating]
     test_y: NDArray[np.int64]
     side: int
+
+    def __post_init__(self) -> None:
+        for part, x, y in (("train", self.train_x, self.train_y), ("test", self.test_x, self.test_y)):
+            if x.ndim != 2 or not x.size:
+                raise InputError(
+                    f"the images to {part} on {self.name} have shape {x.shape}", remedy="give (images, pixels)"
+                )
+            if y.shape != (len(x),):
+                raise InputError(
+                    f"{self.name} has {len(x)} images to {part} on and labels of shape {y.shape}",
+                    remedy="give one label per image",
+                )
+            if not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
+                raise InputError(
+                    f"the labels to {part} on {self.name} are not whole numbers from 0", remedy="number the classes"
+                )
+            if not (x.min() >= 0.0 and x.max() <= 1.0):
+                raise InputError(
+                    f"{self.name} has pixels from {x.min():g} to {x.max():g} to {part} on", remedy="scale them to 0..1"
+                )
+        pixels = self.train_x.shape[1]
+        if self.test_x.shape[1] != pixels:
+            raise InputError(
+                f"the images of {self.name} have {pixels} pixels to train on and {self.test_x.shape[1]} to test on",
+                remedy="give images of one size",
+            )
+        if self.side < 1 or pixels % self.side:
+            raise InputError(f"{pixels} pixels of {self.name} do not make rows of {self.side}")
 
     @property
     def classes(self) -> int:

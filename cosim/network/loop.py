@@ -137,6 +137,10 @@ class _Layer:
             Named(**{n: np.full(population.size, value) for n, value in p.items()})
             for p in job.parameters[population.name]
         )
+        one = np.ones(1)
+        probe = model.step(Named(**dict.fromkeys(model.states, one)), one, Named(**dict.fromkeys(vars(self.p), one)))[0]
+        # Two states that a step gives as one array: what a spike does to one of them it must not do to the other.
+        self.twins = len({id(value) for value in probe.values()}) < len(probe)
 
     def begin(self, item: int, key: int) -> None:
         name, model = self.of.name, self.of.model
@@ -191,6 +195,8 @@ class _Layer:
             self.holding -= 1.0
         else:
             x, above = model.step(Named(**self.x), drive, p, held=False)  # type: ignore[call-arg]
+        if self.twins:
+            x = {n: np.array(value) for n, value in x.items()}
         if self.of.winner is not None:
             spikes = self._winners(above)
             if spikes.size:

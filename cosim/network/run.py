@@ -228,6 +228,8 @@ def run_network(
     place = None if folder is None else Path(folder)
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"a run needs one or more different seeds, not {list(seeds)}", remedy="give e.g. 0,1,2")
+    if place is not None and place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file, and results need a folder", remedy="take another name")
     if place is not None and not resume:
         old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
         if old:
@@ -333,8 +335,9 @@ def _read(
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
     if whose != [kind, system.fingerprint, seed]:
+        other = {"seed": str(whose[2]), **options}, {"seed": str(seed), **system.options}
         raise InputError(
-            f"this {kind} belongs to another run{_differing(options, system.options)}",
+            f"this {kind} belongs to another run{_differing(*other)}",
             where=Where(path),
             remedy="give the same options, or another folder",
         )
@@ -343,5 +346,10 @@ def _read(
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, str]) -> str:
     """ ": neurons was 100 and is 20" for each option that differs; "" where none does, or none is known."""
-    changed = [f"{name} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]]
+    told = {"null": "not given"}
+    changed = [
+        f"{name} was {told.get(old[name], old[name])} and is {told.get(new[name], new[name])}"
+        for name in new
+        if name in old and old[name] != new[name]
+    ]
     return f": {', '.join(changed)}" if changed else ""

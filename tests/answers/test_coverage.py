@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from claims import coverage_claim
-from claims.coverage_claim import COVERAGE, Outcomes, asked, carry_on, judged, summary
-from claims.coverage_rows import Draw, draws, fingerprint, names, redrawn, row
+from claims import coverage_claim, coverage_kept, coverage_rows
+from claims.coverage_claim import COVERAGE, asked, carry_on, judged, made_again, summary
+from claims.coverage_kept import Outcomes, difference
+from claims.coverage_rows import CLIPPER, Draw, TrainLab, draws, key, names, redrawn, row
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.correlated import Whitening
 from cosim.fitting.extract import extract
@@ -145,12 +146,57 @@ def test_an_interruption_keeps_what_was_drawn(tmp_path):
     assert len(Outcomes(tmp_path, ROW).draws) == coverage_claim.CHUNK
 
 
-def test_other_code_begins_anew(tmp_path, monkeypatch):
-    before = fingerprint(ROW), fingerprint("30 pulses")
-    assert len({*before, fingerprint("60 pulses")}) == 3
-    monkeypatch.setattr("claims.coverage_rows.made_with", lambda: {"code_sha256": "another"})
-    assert fingerprint(ROW) != before[0]
+def test_the_file_of_a_row_is_of_what_the_row_is(tmp_path, monkeypatch):
+    before = key(ROW), key("30 pulses"), key(CLIPPER)
+    assert len({*before, key("60 pulses")}) == 4
     assert Outcomes(tmp_path, ROW).path.name.startswith("virtual_lab-access-")
+    monkeypatch.setattr("claims.coverage_rows.code_fingerprint", lambda: "another")
+    assert (key(ROW), key("30 pulses")) == before[:2]
+    monkeypatch.setitem(coverage_rows.TRAINS, "30 pulses", TrainLab(31))
+    monkeypatch.setattr(coverage_rows.clipper, "NOISE", 0.006)
+    assert key("30 pulses") != before[1]
+    assert key(CLIPPER) != before[2]
+
+
+def test_draws_are_made_again_before_others_are_added(tmp_path, monkeypatch):
+    kept, said = Outcomes(tmp_path, ROW), list[str]()
+    kept.add(draws(ROW, range(30)))
+    assert len(kept.again()) == len({*kept.again()}) == 30  # they are cheap
+    monkeypatch.setattr(coverage_kept, "SPENT", 0.0)
+    seeds = Outcomes(tmp_path, ROW).again()
+    assert [seed // 3 for seed in seeds] == list(range(10))  # spread over all
+    with ThreadPoolExecutor(1) as pool:
+        assert made_again({ROW: kept}, pool, said.append) == {}
+        assert len(kept.draws) == 30
+        # what changes one interval by 2 % of its width changes the row
+        one = kept.draws[seeds[4]]
+        moved = one.low["v_c"] - 0.02 * (one.high["v_c"] - one.low["v_c"])
+        kept.draws[one.seed] = replace(one, low={**one.low, "v_c": moved})
+        changed = made_again({ROW: kept}, pool, said.append)[ROW]
+    assert changed.startswith(f"draw {one.seed}: v_c was ")
+    assert kept.draws == {}
+    assert not kept.path.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{kept.path.name}.before-1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"low": {"a": 1.0001}}, ""),
+        ({"low": {"a": None}}, "draw 3: a was 2 from 1 to 3, is 2 from -inf to 3"),
+        ({"high": {"a": 3.1}}, "draw 3: a was 2 from 1 to 3, is 2 from 1 to 3.1"),
+        ({"status": {"a": "at bound"}}, "draw 3: a is at bound, was identifiable"),
+        ({"held": {"a": False}}, "draw 3: a does not hold the truth, and did"),
+        ({"failed": "no minimum", "status": {}}, "draw 3: no minimum (before: it had a fit)"),
+    ],
+)
+def test_what_of_a_draw_is_not_as_it_was(change, said):
+    then = Draw(3, {"a": True}, {"a": "identifiable"}, value={"a": 2.0}, low={"a": 1.0}, high={"a": 3.0})
+    assert difference(then, replace(then, **change)) == said
+    # draws of before the ends were kept are held by the rest
+    old = replace(then, value={}, low={}, high={})
+    assert bool(difference(old, replace(then, **change))) == ("status" in change or "held" in change)
 
 
 def test_the_environment_chooses_rows_and_draws(tmp_path, monkeypatch):
@@ -161,6 +207,7 @@ def test_the_environment_chooses_rows_and_draws(tmp_path, monkeypatch):
     found = COVERAGE.measure(quiet)  # draws nothing
     assert found["rows"] == {}
     assert found["short_of_draws"] == len(names())
+    assert any("unchecked" in sentence for sentence in COVERAGE.judge(found))
     monkeypatch.setenv("COSIM_COVERAGE_DRAWS", "some")
     with pytest.raises(InputError, match="COSIM_COVERAGE_DRAWS = 'some' is not a number of draws"):
         asked()

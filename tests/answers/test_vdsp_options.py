@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cosim
+from cosim.cli.app import main
 from cosim.cli.network_view import live_view, shown_lines
 from cosim.errors import InputError, UnknownName
 from cosim.network.images import ImageSet, ImageTask
@@ -293,3 +295,67 @@ def test_what_is_shown() -> None:
     assert lines[0].startswith("accuracy    about 100 %")
     assert "0 silent" in lines[1]
     assert lines[2] == "states      0 |          █         | 1"
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+X, Y = np.eye(4), np.array([0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train_y": Y[:3]}, "4 images to train on and labels of shape .3,.; give one label per image"),
+        ({"test_x": np.eye(3), "test_y": Y[:3]}, "4 pixels to train on and 3 to test on; give images of one size"),
+        ({"train_x": X.reshape(4, 2, 2)}, "the images to train on corners have shape .4, 2, 2."),
+        ({"train_x": 255.0 * X}, "pixels from 0 to 255 to train on; scale them to 0..1"),
+        ({"test_x": X * np.nan}, "pixels from nan to nan to test on"),
+        ({"train_y": Y - 1}, "are not whole numbers from 0"),
+        ({"train_y": Y + 0.5}, "are not whole numbers from 0"),
+        ({"side": 3}, "4 pixels of corners do not make rows of 3"),
+        ({"test_x": X[:0], "test_y": Y[:0]}, "the images to test on corners have shape .0, 4."),
+    ],
+)
+def test_images_that_do_not_fit_together(changes: dict[str, object], says: str) -> None:
+    given = {"name": "corners", "train_x": X, "train_y": Y, "test_x": X, "test_y": Y, "side": 2}
+    with pytest.raises(InputError, match=says):
+        ImageSet(**{**given, **changes})
+
+
+QUICK = [
+    "network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "5", "--no-figures", "--backend", "numpy"
+]  # fmt: skip
+
+
+@pytest.mark.needs("sklearn")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--threshold-rsd", "-5 %"], "the deviation has to be at least 0 and below 1"),
+        (["--resistance-rsd", "120 %"], "the deviation of the resistances has to be at least 0 and below 1"),
+        (["--gate", "0.9:-1"], "has a negative second number; write e.g. 0.95:0.9"),
+        (["--drive", "hard"], "unknown way to drive the cells 'hard'"),
+        (["--rule", "hebb"], "unknown learning rule 'hebb'"),
+        (["--width", "1:0"], "not above zero"),
+    ],
+)
+def test_bad_options(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*QUICK, *words, "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.needs("sklearn")
+def test_folders_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the place of the folder is seen before anything is learned; what differs from the old run is named."""
+    (tmp_path / "file").write_text("")
+    assert main([*QUICK, "-o", str(tmp_path / "file")]) == 2
+    assert "is a file, and results need a folder" in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert main([*QUICK, "-o", str(out)]) == 0
+    assert main([*QUICK, "-o", str(out), "--resume", "--scale-p", "1.2"]) == 2
+    assert "scale_p was not given and is 1.2" in capsys.readouterr().err
+    (out / "seed-0.npz").rename(out / "seed-1.npz")
+    assert main([*QUICK, "-o", str(out), "--resume", "--seeds", "1"]) == 2
+    assert "belongs to another run: seed was 0 and is 1" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from claims.coverage_rows import Draw, key
 SAME = 0.01
 # Draws that are made again: at least so many, as many as take so long (s of the processor), at most so many.
 LEAST, SPENT, MOST = 10, 4.0, 40
+HOLDS, DID = ("does not hold the truth", "holds the truth"), ("did not", "did")
 
 
 class Outcomes:
@@ -81,12 +82,12 @@ def difference(then: Draw, now: Draw) -> str:
     rest.
     """
     if bool(then.failed) != bool(now.failed):
-        return f"draw {now.seed}: {now.failed or 'it has a fit'} (before: {then.failed or 'it had one'})"
+        return f"draw {now.seed}: {now.failed or 'it has a fit'} (before: {then.failed or 'it had a fit'})"
     for name, status in now.status.items():
         if then.status.get(name) != status:
             return f"draw {now.seed}: {name} is {status}, was {then.status.get(name)}"
         if then.held[name] != now.held[name]:
-            return f"draw {now.seed}: {name} {'holds' if now.held[name] else 'does not hold'} the truth, and did not so"
+            return f"draw {now.seed}: {name} {HOLDS[now.held[name]]}, and {DID[then.held[name]]}"
         if name not in then.value:
             continue
         before, after = ((one.low[name], one.high[name], one.value[name]) for one in (then, now))

@@ -87,7 +87,10 @@ class RateImages:
         else:
             raise UnknownName("image set", name, ("digits", "mnist"))
         table = spike_counts(np.arange(full + 1) / full, rate=rate, shown=shown)
-        train, test = (table[x.reshape(len(x), -1)] for x in (train_x, test_x))
+        for x in (train_x, test_x):
+            for part in (x[at : at + 1000] for at in range(0, len(x), 1000)):
+                part[...] = table[part]  # in place: there is one copy of the images
+        train, test = (x.reshape(len(x), -1) for x in (train_x, test_x))
         return cls(name, train, train_y.astype(np.int64), test, test_y.astype(np.int64), train_x.shape[-1], rate, shown)
 
 
