@@ -145,6 +145,7 @@ def _kinds(schemas: Iterable[Schema], *, without: Iterable[str] = ()) -> str:
 
 def benches() -> str:
     """The generated part of ``docs/benches.md``."""
+    from cosim.bench import analyses as analyses_of
     from cosim.bench import file as bench
     from cosim.bench import filters, maps, neurons, stimulus_kinds
     from cosim.bench.measures.kinds import DerivedMeasure, Kind
@@ -165,7 +166,7 @@ def benches() -> str:
             _chapter("A quantity with a unit", Quantity),
             _chapter("`[devices.NAME]`", bench.DeviceUse),
             "## `[analysis]`, `[analyses.NAME]`\n\nEvery kind has `parameters` and `sweep`.\n\n",
-            table(bench.Op, without=("kind",)),
+            table(analyses_of.Op, without=("kind",)),
             "\n",
             _kinds(analyses, without=shared),
             "## `[stimuli.NAME]`\n\n",

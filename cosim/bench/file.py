@@ -6,7 +6,6 @@ measures are listed in `cosim.bench.stimulus_kinds` and `cosim.bench.measures.re
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, cast
 
@@ -15,19 +14,18 @@ from pydantic import Field
 
 from cosim import units
 from cosim.bench import stimulus_kinds as stimuli
+from cosim.bench.analyses import Analysis, Tran, card
 from cosim.bench.filters import FilterFile, check_filter_entry
 from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.bench.neurons import NeuronFile, check_neuron_entry
-from cosim.bench.stimuli import fmt
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
 from cosim.errors import InputError, UnitError, UnknownName, at
-from cosim.schema import Ampere, Hertz, Number, Quantity, Second, Stated, Table, Volt
+from cosim.schema import Quantity, Table
 
-MAX_POINTS = 10_000
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # An element whose value is one parameter, and the unit that it has.
 _VALUED = re.compile(r"\s*([rclvi])\S*\s+\S+\s+\S+\s+(?:dc\s+)?\{\s*(\w+)\s*\}\s*$", re.IGNORECASE)
@@ -101,88 +99,6 @@ class DeviceUse(Table):
         if self.verilog_a is not None and (self.also or self.model):
             raise InputError("also and model belong to a device with parameters", remedy="give values")
         return self
-
-
-class _Analysis(Stated):
-    """What every analysis has.
-
-    ``parameters`` override the circuit's for this analysis; ``sweep`` runs it at every combination of the values given
-    per parameter, the last one varying fastest.
-
-    Args:
-        parameters: values for this analysis, over the circuit's.
-        sweep: lists of values by parameter; the analysis runs at every combination.
-    """
-
-    parameters: dict[str, Quantity] = Field(default_factory=dict)
-    sweep: dict[str, tuple[Quantity, ...]] = Field(default_factory=dict)
-
-    @pydantic.field_validator("sweep")
-    @classmethod
-    def _not_empty(cls, sweep: dict[str, tuple[Quantity, ...]]) -> dict[str, tuple[Quantity, ...]]:
-        for name, values in sweep.items():
-            if not values:
-                with at(name):
-                    raise InputError(f"the sweep of {name!r} has no values", remedy="give at least one")
-        points = math.prod(len(values) for values in sweep.values())
-        if points > MAX_POINTS:
-            raise InputError(f"a sweep of {points} points is too long for a bench", remedy=f"take {MAX_POINTS} at most")
-        return sweep
-
-
-class Tran(_Analysis):
-    """A transient; ``stop`` comes from ``stimulus`` where it is left out.
-
-    Args:
-        stop: where it ends; default: the end of ``stimulus``.
-        stimulus: the stimulus whose end is the analysis's.
-        max_step: largest time step.
-        step: the engine's first step; default: ``max_step``.
-    """
-
-    kind: Literal["tran"]
-    stop: Second | None = None
-    stimulus: str | None = None
-    max_step: Second
-    step: Second | None = None
-
-
-class Dc(_Analysis):
-    """A sweep of one source, in V or A.
-
-    Args:
-        source: the element that is swept, e.g. ``vd``.
-        start, stop, step: of the sweep, in the source's unit.
-    """
-
-    kind: Literal["dc"]
-    source: str
-    start: Number | Volt | Ampere
-    stop: Number | Volt | Ampere
-    step: Number | Volt | Ampere
-
-
-class Ac(_Analysis):
-    """Small-signal response, ``points`` per decade.
-
-    Args:
-        points: per decade.
-        start, stop: of the frequency.
-    """
-
-    kind: Literal["ac"]
-    points: int = Field(default=20, gt=0)
-    start: Hertz
-    stop: Hertz
-
-
-class Op(_Analysis):
-    """The operating point."""
-
-    kind: Literal["op"]
-
-
-Analysis = Annotated[Tran | Dc | Ac | Op, Field(discriminator="kind")]
 
 
 Origin = Literal["source", "oracle", "our choice"]
@@ -317,14 +233,9 @@ class BenchFile(Table):
     def card(self, analysis: str) -> str:
         """SPICE's card of an analysis."""
         entry = self.plan[analysis]
-        if isinstance(entry, Op):
-            return ".op"
-        if isinstance(entry, Dc):
-            return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
-        if isinstance(entry, Ac):
-            return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
-        stop = entry.stop if entry.stop is not None else self.duration(cast(str, entry.stimulus))
-        return f".tran {fmt(entry.step or entry.max_step)} {fmt(cast(float, stop))} 0 {fmt(entry.max_step)}"
+        if isinstance(entry, Tran) and entry.stop is None:
+            entry = entry.model_copy(update={"stop": self.duration(cast(str, entry.stimulus))})
+        return card(entry)
 
     @property
     def plan(self) -> dict[str, Analysis]:

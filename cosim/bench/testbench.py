@@ -22,10 +22,12 @@ import numpy as np
 from cosim import resources
 from cosim.bench import adjust
 from cosim.bench import file as schema
+from cosim.bench.analyses import SAVED, waveforms
 from cosim.bench.foreign import foreign_model
 from cosim.bench.maps import check_maps
 from cosim.bench.measured import Measured
 from cosim.bench.measures.kinds import DerivedMeasure, Point, PointMeasure
+from cosim.bench.measures.waveforms import part
 from cosim.bench.paths import inside
 from cosim.bench.result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.bench.rows import asked_rows, deck_rows, filled
@@ -279,7 +281,7 @@ class Testbench:
         own = [name for name in self.file.measures if self.file.analysis_of(name) == analysis]
         return (
             *wanted,
-            *((vector.lower(), ("measures", name)) for name in own for vector in self.file.measures[name].vectors()),
+            *((part(v)[1].lower(), ("measures", name)) for name in own for v in self.file.measures[name].vectors()),
         )
 
     def points(self, analysis: str) -> list[dict[str, float]]:
@@ -316,7 +318,7 @@ class Testbench:
             circuit, rows = self._circuit()
         before = sum(text.count("\n") + 1 for text in lines)
         lines += [circuit, self.file.card(analysis), ".end"]
-        save = self.vectors(analysis)
+        save = self.vectors(analysis) if self.file.plan[analysis].kind in SAVED else ()
         if compiled:
             save += tuple(other for name in save if (other := compiled_name(name)))
         return Deck(
@@ -461,9 +463,9 @@ class Testbench:
                 if isinstance(entry, DerivedMeasure):
                     values = np.atleast_1d(np.asarray(entry.combine(found, swept), dtype=float))
                 else:
-                    kind = self.file.plan[analysis].kind
+                    plan, seen, known = self.file.plan[analysis], entry.vectors(), self._known_to_measures
                     points = [
-                        Point(run.result[kind], self._known_to_measures(analysis, point=run.point), trains)
+                        Point(waveforms(plan, run.result, seen), known(analysis, point=run.point), trains)
                         for run in own
                     ]
                     rows = [np.atleast_1d(np.asarray(cast(PointMeasure, entry).evaluate(p), float)) for p in points]

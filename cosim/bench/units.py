@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cosim import units
-from cosim.bench import adjust
-from cosim.bench import file as schema
+from cosim.bench import adjust, analyses
 from cosim.bench.measures.dimensions import UNKNOWN, Dimension, Known, of_unit
 from cosim.bench.measures.kinds import Kind
+from cosim.bench.measures.waveforms import part
 from cosim.devices.base import Inner, State
 from cosim.devices.registry import device as find_device
 from cosim.errors import UnitError, at
@@ -33,7 +33,7 @@ def check_units(bench: Testbench) -> None:
     """Raises `UnitError`, with the bench's line, for the first unit of another dimension than its quantity's."""
     with located(bench.source):
         for name, entry in bench.file.plan.items():
-            if isinstance(entry, schema.Dc):
+            if isinstance(entry, analyses.Dc):
                 with at(*(("analysis",) if entry is bench.file.analysis else ("analyses", name))):
                     for key in ("start", "stop", "step"):
                         _check(entry, key, _swept(entry), f"analysis {name!r}", entry.source)
@@ -110,6 +110,9 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
     lacks = _lacks(bench)
 
     def vector(name: str) -> Dimension:
+        taken, name = part(name)
+        if taken in ("db", "ph"):
+            return Dimension(("1",), sure=False)  # dB, degrees
         match = _VECTOR.fullmatch(name.strip().lower())
         if match is None:
             return UNKNOWN
@@ -149,12 +152,12 @@ def _lacks(bench: Testbench) -> Callable[[str], bool]:
     return lambda name: not words.issuperset(re.split(r"\s*,\s*", name))
 
 
-def _axis(entry: schema.Analysis) -> Dimension:
-    if isinstance(entry, schema.Dc):
+def _axis(entry: analyses.Analysis) -> Dimension:
+    if isinstance(entry, analyses.Dc):
         return _swept(entry)
-    return {"tran": Dimension(("s",)), "ac": Dimension(("Hz",))}.get(entry.kind, UNKNOWN)
+    return {"tran": Dimension(("s",)), "ac": Dimension(("Hz",)), "noise": Dimension(("Hz",))}.get(entry.kind, UNKNOWN)
 
 
-def _swept(entry: schema.Dc) -> Dimension:
+def _swept(entry: analyses.Dc) -> Dimension:
     """The value of a source; that of a resistor or the temperature, which no unit is asked for, is left alone."""
     return {"v": Dimension(("V",)), "i": Dimension(("A",))}.get(entry.source[:1].lower(), UNKNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
+    from cosim.language.findings import Finding
     from cosim.lint.lint import Lint, Repair
 
 
@@ -19,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def lint(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .va model, or a .sub, .lib or .cir netlist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .va model, a netlist, or a folder of them.")],
     fix: Annotated[Path | None, typer.Option("--fix", metavar="OUT", help="Write a repaired version.")] = None,
     amplitude: Annotated[
         str | None, typer.Option(help="Of the drive that compares before and after; default: found from the model.")
@@ -43,6 +45,10 @@ def lint(
     seconds = None if period is None else units.parse(period, "s")
     if (volts is not None and volts <= 0.0) or (seconds is not None and seconds <= 0.0):
         raise InputError("amplitude and period of the drive have to be positive")
+    if file.is_dir():
+        if fix is not None:
+            raise InputError("--fix takes one file", remedy="repair the files of a folder one by one")
+        raise typer.Exit(0 if _folder(file, as_json=as_json) else 1)
     found = lint_file(file)
     repair: Repair | None = None
     if fix is not None:
@@ -75,8 +81,9 @@ def _json(found: Lint, repair: Repair | None) -> dict[str, Any]:
 
 
 def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
-    for finding in found.findings:
-        print(f"{found.file}:{finding}")
+    for finding, others in _grouped(found.findings):
+        more = f" (also at line{'s' if len(others) > 1 else ''} {', '.join(map(str, others))})" if others else ""
+        print(f"{found.file}:{finding}{more}")
     for note in found.notes:
         print(f"note: {note}")
     count = len(found.findings)
@@ -102,6 +109,45 @@ def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
         if text not in named:
             print(f"  not verified: {text}")
     print(f"  {_verdict(repair)}")
+
+
+def _grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[int]]]:
+    """Findings that say the same once, with the lines of the others."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.rule, finding.message), []).append(finding)
+    return [(group[0], list(dict.fromkeys(one.line for one in group[1:]))) for group in groups.values()]
+
+
+def _folder(folder: Path, *, as_json: bool) -> bool:
+    """Lint every model and netlist below ``folder`` and print a table; whether all are clean."""
+    from cosim.cli.output import print_json, show_table
+    from cosim.errors import CosimError, InputError
+    from cosim.lint.lint import SPICE, VERILOG_A, lint_file
+
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VERILOG_A + SPICE and p.is_file())
+    if not files:
+        raise InputError(f"{folder} holds no file to lint", remedy=f"one of {', '.join(VERILOG_A + SPICE)}")
+    rows: list[tuple[str, ...]] = []
+    values, clean = list[dict[str, Any]](), True
+    for file in files:
+        try:
+            found = lint_file(file)
+        except CosimError as error:
+            clean = False
+            rows.append((str(file.relative_to(folder)), "", "", "", f"not read: {error}"))
+            values.append({"file": str(file), "clean": False, "error": str(error)})
+            continue
+        clean = clean and found.clean
+        count = {kind: sum(f.severity.value == kind for f in found.findings) for kind in ("error", "wrong", "warning")}
+        rules = ", ".join(dict.fromkeys(f.rule for f in found.findings)) or "nothing found"
+        rows.append((str(file.relative_to(folder)), *(str(number or "") for number in count.values()), rules))
+        values.append(found.to_dict())
+    if as_json:
+        print_json(values)
+    else:
+        show_table("", ("file", "errors", "wrong", "warnings", "rules"), rows, right=(1, 2, 3))
+    return clean
 
 
 def _verdict(repair: Repair) -> str:

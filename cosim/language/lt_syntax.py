@@ -48,8 +48,16 @@ def _number(token: Token) -> tuple[float, bool]:
 _PARSER = (LTSPICE_LEVELS, _number)
 
 
+def unclosed(text: str) -> int:
+    """How many brackets of ``text`` are open at its end."""
+    return max(0, text.count("(") - text.count(")"))
+
+
 def parse_expression(text: str) -> Expr:
-    """The tree of an LTspice expression; ``V(a,b)`` is a call with its nodes as names. Raises `Unreadable`."""
+    """The tree of an LTspice expression; ``V(a,b)`` is a call with its nodes as names. Raises `Unreadable`.
+
+    Brackets that are open at the end are closed there, as LTspice does.
+    """
     tokens: list[Token] = []
     position = 0
     while position < len(text):
@@ -60,7 +68,9 @@ def parse_expression(text: str) -> Expr:
         if kind != "space":
             tokens.append(Token(kind, match[0], match.start(), match.end()))
         position = match.end()
-    tokens.append(Token("end", "", len(text), len(text)))
+    end = len(text)
+    tokens += [Token("op", ")", end, end)] * unclosed(text)
+    tokens.append(Token("end", "", end, end))
     parser = _Parser(*_PARSER)
     cursor = Cursor(tokens)
     found = parser.parse(cursor)

@@ -28,7 +28,7 @@ from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
 from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
-SPICE = (".sub", ".lib", ".cir", ".sp", ".net", ".mod", ".asc-net", ".inc")
+SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
 @dataclass(frozen=True)

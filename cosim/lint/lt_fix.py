@@ -17,6 +17,7 @@ from cosim.language.lt_syntax import (
     parse_expression,
     segments,
     table_points,
+    unclosed,
 )
 from cosim.language.netlist import Line
 from cosim.lint.lt_rules import (
@@ -62,6 +63,9 @@ class Writer:
             tree = parse_expression(body)
         except Unreadable:
             return body
+        if missing := unclosed(body):
+            body = self._say(body + ")" * missing, "brackets that are open at an expression's end are closed")
+            tree = parse_expression(body)
         if "{" in body:
             body = self._say(body.replace("{", "(").replace("}", ")"), "braces inside an expression are brackets")
         return self._of(tree, body)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError, InputError, NetlistError
+from cosim.language.control import translate
 from cosim.language.expressions import Unreadable
-from cosim.language.findings import Finding, Severity
+from cosim.language.findings import Finding, Fixed, Severity
 from cosim.language.hazards import refuse
 from cosim.language.netlist import Line, logical_lines, read_text
 from cosim.language.suffixes import traps
@@ -21,14 +22,21 @@ from cosim.lint.lint import Lint, Repair
 from cosim.lint.lt_reading import Subcircuit
 
 _REFUSED = "refused"
+_TITLED = (".cir", ".net", ".sp", ".spice", ".ckt", ".spi")  # circuits, whose first row is a title
 _ANALYSIS = re.compile(r"\s*\.(tran|ac|dc|op|end|noise|tf|four|meas|backanno)\b", re.IGNORECASE)
 
 
 def _lines(text: str, file: Path) -> list[Line]:
     """The logical lines; a circuit's first row is its title unless it is a comment or a card."""
     first = text.lstrip("\n").split("\n", 1)[0].strip()
-    has_title = file.suffix.lower() in (".cir", ".net", ".sp") and first[:1] not in ("*", ".", "")
-    return logical_lines(text, file=file, has_title=has_title)
+    has_title = file.suffix.lower() in _TITLED and first[:1] not in ("*", ".", "")
+    found, inside = [], False
+    for line in logical_lines(text, file=file, has_title=has_title):
+        inside = inside or line.card == ".control"
+        if not inside:  # a block is a program, not a netlist
+            found.append(line)
+        inside = inside and line.card != ".endc"
+    return found
 
 
 def lint_spice(text: str, file: Path) -> Lint:
@@ -73,7 +81,7 @@ def fix_spice(
     if caret not in ("", "power", "xor"):
         raise InputError(f"{caret!r} is not a meaning of '^'", remedy="power or xor")
     lines = _lines(text, file)
-    fixed = lt_fix.fix(lines, text, caret=caret)
+    fixed = _without_blocks(text, file, lt_fix.fix(lines, text, caret=caret))
     after = lint_spice(fixed.text, file)
     if simulator is None:
         return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
@@ -84,6 +92,19 @@ def fix_spice(
     if found.runs:
         found = _run_rest(found, new, simulator)
     return Repair(fixed, after, found)
+
+
+def _without_blocks(text: str, file: Path, fixed: Fixed) -> Fixed:
+    """``fixed`` with the cards that its ``.control`` blocks come to, in place of the blocks."""
+    if not re.search(r"(?mi)^\s*\.control\b", fixed.text):
+        return fixed
+    titled = f"* lint\n{fixed.text}"
+    found = translate(read_text(titled, source=file.resolve()))
+    done = [f".control becomes {card}" for card in found.cards]
+    places = [(note.line.where.line or 2) - 1 for note in found.impossible]
+    left = [f"line {at}: {note.line.text!r}: {note.reason}" for at, note in zip(places, found.impossible, strict=True)]
+    new = found.apply(titled).partition("\n")[2]
+    return Fixed(new, (*fixed.done, *(done or [".control is removed"])), (*fixed.left, *left))
 
 
 def _compare_first(

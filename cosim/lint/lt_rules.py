@@ -17,6 +17,7 @@ from cosim.language.lt_syntax import (
     middle_number,
     parse_expression,
     segments,
+    unclosed,
 )
 from cosim.language.netlist import Line
 
@@ -53,6 +54,7 @@ RULES = {
         Rule("laplace", E, "{} is not known to ngspice's sources", "write it with R and C, or as s_xfer"),
         Rule("table", W, "ngspice rounds the corners of TABLE {{...}} by a tenth of its steps", "write out the line"),
         Rule("constant", E, "LTspice's constant {} is not known to ngspice here", "write its value"),
+        Rule("bracket", E, "{} closing brackets are missing, which LTspice adds at the end", "write them"),
         Rule("braces", W, "ngspice ignores braces inside an expression: 2*{{1 + 1}} is 3", "write (...)"),
         Rule("step", W, "u(0) is 0.5 in ngspice and 0 in LTspice: half a step at rest", "write (x > 0 ? 1 : 0)"),
         Rule("mil", W, "ngspice reads {} as milli in .param and in braces", "write the number without a suffix"),
@@ -204,6 +206,8 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
             yield Spot("bare", line, segment.start, body)
         if segment.bare and first in "eg" and key in ("value", "vol", "cur") and is_number(body):
             yield Spot("bare", line, segment.start, body)
+        if missing := unclosed(body):
+            yield Spot("bracket", line, segment.start, str(missing))
         try:
             tree = parse_expression(body)
         except Unreadable as reason:

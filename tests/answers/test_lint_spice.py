@@ -212,3 +212,50 @@ def test_a_disagreement_is_a_finding_and_an_exit_code(
     said = json.loads(capsys.readouterr().out)
     assert said["clean"] is said["fix"]["clean"] is False
     assert said["fix"]["equivalence"]["findings"][0]["severity"] == "error"
+
+
+BLOCK = """* a divider
+.subckt div p n
+R1 p n 4k7
+.ends
+X1 a 0 div
+V1 a 0 1
+.control
+let step = 1u/100
+tran $&step 1u
+plot i(v1)
+meas tran top max v(a)
+shell ls
+.endc
+.end
+"""
+
+
+def test_a_control_block_is_not_read_as_a_netlist(tmp_path: Path) -> None:
+    for suffix in (".cir", ".spice", ".ckt", ".lib", ".mod"):
+        file = tmp_path / f"block{suffix}"
+        file.write_text(BLOCK)
+        found = lint_file(file)
+        assert [(f.rule, f.line) for f in found.findings] == [("number", 3), ("refused", 7)], suffix
+    repair = fix_file(file, None)
+    assert ".control" not in repair.fixed.text
+    assert ".tran 1e-08 1u\n.meas tran top max v(a)\n.end\n" in repair.fixed.text
+    assert [text for text in repair.fixed.left if "shell ls" in text and text.startswith("line 12")]
+
+
+def test_a_folder_has_a_table_and_equal_findings_are_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "\n".join(f"B{k} p n I=if(V(p,n) > 0, {k}m, 0)" for k in range(1, 52))
+    (tmp_path / "many.sub").write_text(f".subckt s p n\n{rows}\n.ends\n")
+    (tmp_path / "fine.sub").write_text(".subckt s p n\nR1 p n 1k\n.ends\n")
+    (tmp_path / "notes.txt").write_text("not a model")
+    assert main(["lint", str(tmp_path / "many.sub")]) == 1
+    said = capsys.readouterr().out
+    assert said.count("ngspice has no function if()") == 1
+    assert "(also at lines 3, 4, 5, " in said
+    assert "51 findings" in said
+    assert main(["lint", str(tmp_path)]) == 1
+    table = capsys.readouterr().out
+    assert "many.sub" in table
+    assert "nothing found" in table
+    assert "notes.txt" not in table
+    assert main(["lint", str(tmp_path), "--fix", str(tmp_path / "x")]) == 2

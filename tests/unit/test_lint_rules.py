@@ -92,6 +92,7 @@ LTSPICE = {
     "caret": SUB.format("B1 p n I=V(p,n)^2"),
     "operator": SUB.format("B1 p n I=(V(p,n) > 0) & (V(p,n) < 1)"),
     "number": SUB.format("R1 p n 4k7"),
+    "bracket": SUB.format("B1 p n I=1m*(V(p,n) + abs((V(p,n))"),
     "capacitor-ic": SUB.format("C1 p n 1n IC=0.5"),
     "parasitic": SUB.format("C1 p n 1n Rser=1k"),
     "key": SUB.format("B1 p n I=V(p,n) tripdv=1"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from cosim.bench.measures import kinds, loops, spiking, stc, stdp, thermal
+from cosim.bench.measures import kinds, loops, signals, spiking, stc, stdp, thermal
 
 KINDS: tuple[type[kinds.Kind], ...] = (
     *kinds.KINDS,
     *loops.KINDS,
+    *signals.KINDS,
     *spiking.KINDS,
     *stc.KINDS,
     *stdp.KINDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,39 @@ if TYPE_CHECKING:
     from cosim.bench.stimuli import PulseTrain
 
 
+# vdb(out), ip(v1), db(v(out)): decibels, degrees, real and imaginary part, magnitude
+_PART = re.compile(r"(?:(?P<of>[vi])(?P<short>db|p|r|i|m)|(?P<part>db|ph|re|im|mag))\((?P<inner>.*)\)", re.IGNORECASE)
+_SHORT = {"db": "db", "p": "ph", "r": "re", "i": "im", "m": "mag"}
+
+
+def part(name: str) -> tuple[str, str]:
+    """What is taken of a vector, "" for all of it, and the vector: ``vdb(out)`` is "db" of ``v(out)``."""
+    match = _PART.fullmatch(name.strip())
+    if match is None:
+        return "", name
+    if match["part"]:
+        return match["part"].lower(), match["inner"]
+    return _SHORT[match["short"].lower()], f"{match['of']}({match['inner']})"
+
+
 def vector(data: xarray.Dataset, name: str) -> Array:
-    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`."""
-    if name.lower() not in data:
-        raise UnknownName("vector", name, [str(key) for key in data.data_vars])
-    values = np.asarray(data[name.lower()].values)
+    """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`.
+
+    ``vdb(out)`` and ``vp(out)`` (or ``db(v(out))``, ``ph(v(out))``) are dB and degrees, the phase without jumps;
+    ``vr``, ``vi`` and ``vm`` (``re``, ``im``, ``mag``) the parts of a complex vector.
+    """
+    taken, of = ("", name) if name.lower() in data else part(name)
+    if of.lower() not in data:
+        raise UnknownName("vector", of, [str(key) for key in data.data_vars])
+    values = np.asarray(data[of.lower()].values)
+    if taken == "db":
+        if np.any(values == 0.0):
+            raise InputError(f"{of} is zero somewhere, which has no decibels", remedy="take its magnitude")
+        values = 20.0 * np.log10(np.abs(values))
+    elif taken == "ph":
+        values = np.degrees(np.unwrap(np.angle(values)))
+    elif taken in ("re", "im"):
+        values = np.real(values) if taken == "re" else np.imag(values)
     return np.asarray(np.abs(values) if np.iscomplexobj(values) else values, dtype=float)
 
 

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cosim.bench.file import Dc, Tran
+from cosim.bench.analyses import Dc, Tran
 from cosim.bench.foreign import foreign_parameters
 from cosim.bench.maps import closure
 from cosim.bench.measures.kinds import At
