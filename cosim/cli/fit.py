@@ -17,6 +17,7 @@ from cosim.cli.paths import figure_file, require_file
 
 if TYPE_CHECKING:
     from cosim.data.parts import Part
+    from cosim.data.recording import Recording
     from cosim.fitting.auto import Taken
     from cosim.fitting.joint_result import JointResult
     from cosim.fitting.recipe import FitRecipe
@@ -274,17 +275,20 @@ def _by_recipe(
     if isinstance(chosen, JointRecipe) or together:
         from cosim.fitting.joint import extract_joint
 
-        joint = chosen if isinstance(chosen, JointRecipe) else _joined(chosen, files)
-        names = [one.name for one in joint.observations]
-        if files and len(files) != len(names):
-            raise InputError(
-                f"{len(files)} files for the recipe's {len(names)} observations ({', '.join(names)})",
-                remedy="give one file for each, in this order, or none",
-            )
+        if isinstance(chosen, JointRecipe):
+            joint, names = chosen, [one.name for one in chosen.observations]
+            if files and len(files) != len(names):
+                raise InputError(
+                    f"{len(files)} files for the recipe's {len(names)} observations ({', '.join(names)})",
+                    remedy="give one file for each, in this order, or none",
+                )
+            recordings: dict[str, Recording] = {
+                spec.name: joint.recording(spec, file) for spec, file in zip(joint.observations, files, strict=False)
+            }
+        else:
+            recordings = _apart(chosen, files)
+            joint = _joined(chosen, list(recordings))
         job.begin(1)
-        recordings = {
-            spec.name: joint.recording(spec, file) for spec, file in zip(joint.observations, files, strict=False)
-        }
         with progress(joint.name) as step:
             found = extract_joint(joint, recordings, profile=profile, progress=step)
         if not job.as_json:
@@ -319,18 +323,35 @@ def _named(name: str, stems: list[str]) -> list[str]:
     return [f"{one}_{k + 1}" if made.count(one) > 1 else one for k, one in enumerate(made)]
 
 
-def _joined(recipe: FitRecipe, files: list[str]) -> Any:
-    """The recipe over several files at once: an initial state for each file, everything else shared."""
+def _apart(recipe: FitRecipe, files: list[str]) -> dict[str, Recording]:
+    """What is fitted together, by name: each file, and of a file whose rows are of several groups each of these."""
+    from cosim.errors import InputError
+
+    named: list[str | None] = [*files] or [None]
+    found: dict[str, Recording] = {}
+    stems = [name.removeprefix("_") for name in _named("", [Path(file or recipe.name).stem for file in named])]
+    for stem, file in zip(stems, named, strict=True):
+        parts = recipe.curve(file).parts()
+        for labels, part in parts:
+            tail = _named("", ["_".join(labels.values())])[0] if len(parts) > 1 else ""
+            found[stem + tail] = part.with_(groups={})
+    if len(found) < 2:
+        raise InputError(
+            "--together needs two recordings or more",
+            remedy="name their files after the recipe, or the column that tells them apart under data.groups",
+        )
+    return found
+
+
+def _joined(recipe: FitRecipe, stems: list[str]) -> Any:
+    """The recipe over several recordings at once: an initial state for each, everything else shared."""
     from cosim.errors import InputError
     from cosim.fitting.joint_recipe import JointRecipe
 
-    if len(files) < 2:
-        raise InputError("--together needs two files or more", remedy="name them after the recipe")
     if recipe.candidates:
         raise InputError("--together cannot choose among candidates", remedy="write the chosen one under [fit]")
     own = {state.initial for state in recipe.model.states}
-    body = recipe.data.model_dump(exclude_defaults=True, exclude={"file", "dataset"})
-    stems = [name.removeprefix("_") for name in _named("", [Path(file).stem for file in files])]
+    body = recipe.data.model_dump(exclude_defaults=True, exclude={"file", "dataset", "groups"})
     common = {"noise": recipe.noise, "held_out": recipe.held_out, "ramps": recipe.ramps}
     joint = JointRecipe.model_validate(
         {
@@ -386,16 +407,25 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
 
 def _alike(taken: Sequence[Taken]) -> list[str]:
     """A sentence for each device that was found in several recordings of one kind: they were fitted apart."""
-    names: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str], list[Part]] = {}
     for one in taken:
         if one.result is not None and one.result.recipe.device:
-            names.setdefault((one.result.recipe.device, one.part.shape), []).append(one.part.name)
+            alike.setdefault((one.result.recipe.device, one.part.shape), []).append(one.part)
     return [
-        f"{len(found)} recordings of kind {shape!r} were fitted one by one ({', '.join(found)}), because no file says "
-        f"that they are of one {device}; if they are: cosim fit RECIPE {' '.join(found)} --together"
-        for (device, shape), found in names.items()
+        f"{len(found)} recordings of kind {shape!r} were fitted one by one ({', '.join(part.name for part in found)}), "
+        f"because no file says that they are of one {device}; if they are: {_together(found)}"
+        for (device, shape), found in alike.items()
         if len(found) > 1
     ]
+
+
+def _together(parts: Sequence[Part]) -> str:
+    """The call that fits them at once."""
+    files = " ".join(dict.fromkeys(part.path.name for part in parts))
+    columns = dict.fromkeys(part.where.partition(" == ")[0] for part in parts if " == " in part.where)
+    groups = ", ".join(f'{"".join(filter(str.isalnum, name)).lower()} = "{name.strip(chr(39))}"' for name in columns)
+    instead = f" with groups = {{ {groups} }} under [data] in place of where" if groups else ""
+    return f"cosim fit RECIPE {files} --together{instead}"
 
 
 def _numbered(recipe: FitRecipe, job: _Job) -> FitRecipe:
@@ -410,15 +440,14 @@ def _keep(job: _Job, result: FitResult, part: Part, beside: dict[Path, Path]) ->
 
     A recipe may read its own folder and no other that it was not allowed: what it needs lies there.
     """
-    from cosim.fitting.write import copy_beside, write_recipe, write_rows
+    from cosim.fitting.write import copy_beside, same_rows, write_recipe, write_rows
 
     job.add(result)
     if job.output is None:
         return
     folder = job.output if job.into_folder else job.output.parent
     name, made = result.recipe.name, []
-    cut = not part.columns or (part.curve is not None and len(result.curve) < len(part.curve))  # every k-th row
-    if cut:
+    if cut := not part.columns or not same_rows(result, part.path):
         measured = write_rows(result, folder / f"{name}_rows.csv")
         made.append(measured)
     else:

@@ -66,14 +66,14 @@ ASSUME = (
 BENCH = (
     "A bench (a shipped one's name, or FILE.toml) that names inputs, states and outputs in [maps.NAME]: its law is the "
     "physics of the device that the map names, or learned, whichever follows it best; or one with a neuron "
-    "or a filter, [neurons.NAME] or [filters.NAME]. Default: --parameters."
+    "or a filter, [neurons.NAME] or [filters.NAME]. Or the name of a parameter set, as --parameters takes it, too."
 )
 
 
 def train(
     context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.npz).")],
-    bench: Annotated[str, typer.Argument(metavar="[BENCH]", help=BENCH, show_default=False)] = "",
+    bench: Annotated[str, typer.Argument(metavar="[BENCH|SET]", help=BENCH, show_default=False)] = "",
     parameters: Annotated[
         str, typer.Option("--parameters", help="Parameter set: a shipped one's name, FILE.toml or FILE.toml:NAME.")
     ] = "tio2",
@@ -130,6 +130,9 @@ def train(
     from cosim.surrogate.train import train as certified
 
     require_file(output, ".npz", example="cell.npz")
+    if bench and _is_set(bench):
+        _refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
+        bench, parameters = "", bench
     if bench:
         _refuse(context, OF_SETS, f"with the bench {bench}")
         _of_bench(
@@ -232,6 +235,28 @@ def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> N
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
+
+
+def _is_set(reference: str) -> bool:
+    """Whether what is to be trained is a set by name. Raises `UnknownName`, and `InputError` for a device's name."""
+    from cosim import resources
+    from cosim.devices.registry import devices
+    from cosim.errors import UnknownName
+    from cosim.parameters import ParameterSet
+
+    benches = [path.stem for path in resources.listing("netlists", ".toml")]
+    if Path(reference).suffix == ".toml" or reference in benches:
+        return False
+    if reference in devices():
+        raise InputError(
+            f"{reference} is a device, and a surrogate is of one with a parameter set",
+            remedy=f"write e.g. cosim surrogate train tio2 --device {reference}; 'cosim devices' lists the sets",
+        )
+    try:
+        ParameterSet.load(reference)
+    except UnknownName as error:
+        raise UnknownName("bench or parameter set", reference, [*benches, *error.known]) from None
+    return True
 
 
 def _of_bench(

@@ -24,6 +24,11 @@ ROWS, FLAT = 4, 0.02
 SWING = 0.05
 
 
+def quoted(title: str) -> str:
+    """A column's title as a condition names it."""
+    return f"'{title}'" if " " in title or any(sign in title for sign in "=!<>") else title
+
+
 @dataclass(frozen=True)
 class Family:
     """A ``swept`` voltage at each level of a ``stepped`` column; ``edges``: the first row of each curve, the end."""
@@ -53,7 +58,7 @@ class Family:
     def where(self, number: int) -> str:
         """The condition that selects a curve in a recipe."""
         title, unit, levels = self.stepped.title, self.stepped.unit, self.levels
-        name = f"'{title}'" if " " in title or any(sign in title for sign in "=!<>") else title
+        name = quoted(title)
         level = float(levels[number])
         rows = self.stepped.values[self.edges[number] : self.edges[number + 1]]
         if np.ptp(rows) == 0.0:

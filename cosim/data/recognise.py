@@ -18,7 +18,7 @@ import numpy as np
 
 from cosim import units
 from cosim.data.doubts import doubts
-from cosim.data.families import Family, family
+from cosim.data.families import Family, family, quoted
 from cosim.data.parts import ASSUMED, Part, endurance, equal, in_time, no, relaxation, sweep, train
 from cosim.data.segments import Segment, is_flat, is_stepped, is_swept, ramps
 from cosim.data.sheets import Column, Sheet, sheets_of
@@ -30,6 +30,9 @@ CYCLES = re.compile(r"cycle|endurance|switch", re.IGNORECASE)
 APART = 3.0
 # Of more reads over one time the others are not looked at, which is said.
 RELAXING = 4
+
+# Rows below which nothing is said of a recording.
+SHORTEST = 4
 
 
 def recognise(path: str | Path, *, sweep_rate: float | None = None) -> list[Part]:
@@ -54,12 +57,12 @@ def recognise(path: str | Path, *, sweep_rate: float | None = None) -> list[Part
 def _parts(sheet: Sheet) -> list[Part]:
     if not sheet.columns:
         return [Part(sheet.name, sheet.path, "not recognised", refused="no column holds numbers")]
-    if max(column.values.size for column in sheet.columns) < 4:
+    if max(column.values.size for column in sheet.columns) < SHORTEST:
         rows = max(column.values.size for column in sheet.columns)
         few = "one row is" if rows == 1 else f"{rows} rows are"
         where = f" (line {sheet.lines[0]})" if rows == 1 and len(sheet.lines) == 1 else ""
         return [no(sheet, "too short", f"{few} too few to say anything{where}; measure more")]
-    for ask in _ASKED:
+    for ask in (_repeated, *_ASKED):
         found = ask(sheet)
         if found:
             record = {} if sheet.record is None else {"record": sheet.record}
@@ -73,6 +76,32 @@ def _parts(sheet: Sheet) -> list[Part]:
     if without:
         remedy = f"state the units in the header, as in '{without[0]} (V)', or write a recipe"
     return [no(sheet, "not recognised", f"columns {said} are of no known measurement; {remedy}")]
+
+
+def _repeated(sheet: Sheet) -> list[Part]:
+    """Recordings one below the other, which a column of numbers tells apart: at its steps the time begins anew."""
+    clock = next((column for column in sheet.of("s") if not column.says("interval")), None)
+    if clock is None:
+        return []
+    back = 1 + np.flatnonzero(np.diff(clock.values) <= 0.0)
+    for number in (*sheet.of("1"), *sheet.of("")):
+        labels = number.values[[0, *back]]
+        steps = 1 + np.flatnonzero(np.diff(number.values) != 0.0)
+        rows = np.diff([0, *back, number.values.size])
+        apart = np.array_equal(back, steps) and np.unique(labels).size == labels.size
+        if apart and back.size and rows.min() >= SHORTEST:
+            break
+    else:
+        return []
+    found: list[Part] = []
+    for label, start, stop in zip(labels.tolist(), [0, *back], [*back, number.values.size], strict=True):
+        own = slice(int(start), int(stop))
+        columns = tuple(replace(column, values=column.values[own]) for column in sheet.columns if column is not number)
+        name = f"{sheet.name} [{number.title} = {label:g}]"
+        alone = replace(sheet.only(np.arange(own.start, own.stop)), columns=columns, name=name)
+        where = f"{quoted(number.title)} == {label:g}"
+        found += [replace(one, where=" and ".join(filter(None, (where, one.where)))) for one in _parts(alone)]
+    return found
 
 
 def _checked(part: Part, sheet: Sheet) -> Part:

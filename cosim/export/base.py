@@ -91,7 +91,7 @@ try:
     import numpy as np
     {imports}
 except ImportError as error:
-    sys.exit(f"check: {{error}}: this export is for {versions} (pip install {packages})")
+    sys.exit(f"check: {{error}}: this export is for {versions} ({remedy})")
 
 
 def column(part, kind):
@@ -117,7 +117,9 @@ def check_text(target: Target, *, imports: str, body: str) -> str:
     begin = CHECK_BEGIN.format(
         target=target.name,
         versions=target.versions,
-        packages=" ".join(f"'{name}'" for name in target.packages),
+        remedy=(f"give --source, {target.source}, and " if target.source else "")
+        + "pip install "
+        + " ".join(f"'{name}'" for name in target.packages),
         imports=imports,
     )
     return begin + body

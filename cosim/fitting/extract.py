@@ -249,7 +249,7 @@ def _check_curve(recipe: FitRecipe, curve: Curve) -> None:
         raise InputError(
             f"the rows are of {len(parts)} groups by {' and '.join(curve.groups)} ({labels})",
             where=curve.where,
-            remedy=f"choose one by where under [data], or write [[observations]] to fit every {group}",
+            remedy=f"choose one by where under [data], give --together, or write [[observations]] to fit every {group}",
         )
     plausible.check_alone(curve, sign=any(column.sign is not None for column in recipe.data.columns.values()))
 

@@ -29,12 +29,11 @@ CLOSE = 0.02
 ROUNDS = 24
 # Places from which the others' minimum is looked for where the profile seems to be far above the level.
 PATHS = 3
-# Of chi-square, relative: a hundredth of the height at 1000 points.
-TOLERANCE = 1e-5
-# A drop of chi-square by this much of a standard deviation squared is another minimum, not rounding.
-DROP = 0.01
-# Gauss–Newton steps before a search takes over; the last one's promise is kept to `DROP`, 0.3 % of a 95 % level.
-STEPS = 4
+# Of chi-square, in standard deviations squared: 0.8 % of a 95 % level, 0.4 % of a half-width. A search ends where it
+# gains no more, a Gauss–Newton step has arrived where it is right to so much, and a larger drop is another minimum.
+DROP = 0.03
+LOOSEST = 1e-3  # tolerance of a search
+STEPS = 4  # of Gauss–Newton, before a search takes over
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ def interval(
     slope = float(frame.slope(np.array([value]))[0])
     width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
     floor, lower = minimum.chi_square, minimum
+    tolerance = min(DROP * scale**2 / max(floor, 1e-300), LOOSEST)
 
     at = float(frame.z(np.array([value]))[0])
     places = {at: minimum.p}
@@ -103,7 +103,7 @@ def interval(
         for begin in begins:
             try:
                 found = _near(held, begin, others, scale=scale)
-                found = found or held.minimise(begin, tolerance=TOLERANCE, nested=True)
+                found = found or held.minimise(begin, tolerance=tolerance, nested=True)
             except FitError:  # where the model is not finite the curve excludes the value
                 continue
             best = found if best is None or found.chi_square < best.chi_square else best
@@ -112,7 +112,7 @@ def interval(
         if best is None:
             return math.inf
         places[z] = best.p
-        if best.chi_square < floor - max(DROP, TOLERANCE * floor / scale**2) * scale**2:
+        if best.chi_square < floor - DROP * scale**2:
             floor = best.chi_square
             lower = min(lower, best, key=lambda found: found.chi_square)
             return -math.inf

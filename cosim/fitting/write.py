@@ -6,10 +6,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import tomli_w
 
 from cosim.data.readers.cells import MAX_BYTES
 from cosim.data.spec import ColumnSpec, DataSpec
+from cosim.errors import CosimError
 from cosim.files import read_plain, write_atomic
 from cosim.fitting.identify import GOOD, SMALL
 from cosim.fitting.joint_result import JointResult
@@ -90,6 +92,19 @@ def write_recipe(result: FitResult, path: Path, *, data: Path, cut: bool = False
     body = recipe.model_dump(mode="json", exclude_defaults=True)
     body["data"]["file"] = Path(os.path.relpath(data.resolve(), path.resolve().parent)).as_posix()
     return write_atomic(path, tomli_w.dumps(body))
+
+
+def same_rows(result: FitResult, file: Path) -> bool:
+    """Whether the recipe of a result reads the rows that were fitted from ``file``.
+
+    It does not where every k-th row was fitted, or where units were taken from the titles of columns.
+    """
+    try:
+        curve = result.recipe.curve(file)
+    except CosimError:
+        return False
+    columns = result.curve.columns
+    return curve.columns.keys() == columns.keys() and all(np.array_equal(curve[n], c) for n, c in columns.items())
 
 
 def copy_beside(file: Path, copy: Path) -> Path:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.network.images import ImageTask
+    from cosim.network.map import NetworkMap
     from cosim.network.run import RunResult, SeedResult
 
 FIELDS = 50
@@ -135,6 +136,43 @@ def plot_by_technology(results: Mapping[str, RunResult], ax: Axes | None = None)
     ax.legend(loc="upper left", fontsize=7, ncols=4)
     ax.set_title("Accuracy by read-out: mean, and a point per seed")
     return ax
+
+
+def plot_map(found: NetworkMap, ax: Axes | None = None, *, kind: str = "W") -> Axes:
+    """Mean accuracy of a read-out over one setting, or over two as colours with the best point marked."""
+    ax = axes(ax)
+    mean = 100.0 * found.mean(kind)
+    if len(found.axes) == 1:
+        (axis,) = found.axes
+        values = 100.0 * np.asarray(found.accuracies[kind])
+        ax.plot(axis.values, mean, "-", color=COLOURS[0])
+        for k in range(values.shape[-1]):
+            ax.plot(axis.values, values[:, k], "o", ms=3, color=COLOURS[0])
+        ax.set(xlabel=axis.name, ylabel="held-out accuracy (%)")
+    else:
+        across, up = found.axes[1], found.axes[0]
+        image = ax.imshow(mean, origin="lower", aspect="auto", cmap="viridis")
+        ax.set_xticks(range(len(across.values)), [f"{x:g}" for x in across.values], fontsize=7)
+        ax.set_yticks(range(len(up.values)), [f"{x:g}" for x in up.values], fontsize=7)
+        for (i, j), value in np.ndenumerate(mean):
+            dark = value < 0.5 * (mean.min() + mean.max())
+            ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color="w" if dark else "0.1")
+        i, j = np.unravel_index(int(mean.argmax()), mean.shape)
+        ax.plot(j, i, "s", ms=16, mfc="none", color=COLOURS[1])
+        ax.grid(visible=False)
+        ax.set(xlabel=across.name, ylabel=up.name)
+        ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03).set_label("held-out accuracy (%)")
+    ax.set_title(READ_OUTS[kind])
+    return ax
+
+
+def map_figure(found: NetworkMap) -> Figure:
+    """The map by the winner's class and by naive Bayes, side by side."""
+    with styled():
+        figure = new_figure(9.6, 4.2)
+        for place, kind in enumerate(("W", "NB")):
+            plot_map(found, figure.add_subplot(1, 2, place + 1), kind=kind)
+    return figure
 
 
 def plot_activity(result: RunResult, ax: Axes | None = None) -> Axes:

@@ -149,7 +149,9 @@ def test_a_neuron_in_brian2_is_asked_for_whole_steps_of_its_clock(tmp_path: Path
     (subject,) = (subject for subject in SUBJECTS if subject.name == "lif neuron")
     made = export_surrogate(subject.plain(), "brian2", tmp_path / "out", uncertified=True, events=20)
     assert {"neurons.py", "loader.py", "laws.npz"} <= set(made.files)
-    compile((made.folder / "neurons.py").read_text(), "neurons.py", "exec")
+    written = (made.folder / "neurons.py").read_text()
+    compile(written, "neurons.py", "exec")
+    assert "LONGEST = 3e-06" in written  # without a certificate, too
     clock = brian2_neuron.step(subject.plain())
     steps = np.array(made.golden.document["train"]["inputs"]["interval"]) / clock
     np.testing.assert_allclose(steps, np.rint(steps), rtol=1e-9)

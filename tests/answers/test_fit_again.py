@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from claims import coverage_rows, folder
 from claims.next_measurement import CASES
 from cosim import units
 from cosim.cli.app import main
+from cosim.data.recognise import recognise
 from cosim.devices.pulse import PulseShape
 from cosim.errors import CosimError
 from cosim.fitting.designs import designs
 from cosim.fitting.extract import extract
+from cosim.fitting.forward import forward_for
 from cosim.fitting.next_measurement import NextMeasurement
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import StartSpec
+from cosim.packages import process_unchanged
 
 T = np.logspace(0.0, 4.0, 40)
 
@@ -40,14 +45,15 @@ def made(path, name):
     return path
 
 
-# loops and transients take minutes: a sweep, a power law, ratios, reads cut into trains, cycles, weighted rows
+# loops and transients take minutes: a sweep, a power law, columns without units, ratios, reads cut into trains, ...
 @pytest.mark.parametrize(
-    "name", ["a_b1500.csv", "c_smu2400.txt", "f_pairs.csv", "g_trains.tsv", "h_cycles.csv", "g.csv"]
+    "name", ["a_b1500.csv", "c_smu2400.txt", "e_lab.mat", "f_pairs.csv", "g_trains.tsv", "h_cycles.csv", "g.csv"]
 )
 def test_the_recipe_of_auto_gives_its_result_again(name, tmp_path, capsys):
     """The same values, intervals and verdict: the recipe holds what the fit was called with."""
     out, again = tmp_path / "out", tmp_path / "again.toml"
-    assert main(["fit", "--auto", str(made(tmp_path / name, name)), "-o", str(out)]) == 0
+    with process_unchanged():  # scipy's reader of such files, and numba
+        assert main(["fit", "--auto", str(made(tmp_path / name, name)), "-o", str(out)]) == 0
     recipes = sorted(out.glob("*_recipe.toml"))
     assert recipes
     for recipe in recipes:
@@ -125,3 +131,58 @@ def test_pulses_of_unknown_amplitude_leave_the_thresholds_to_others_and_say_so(s
     for v in (0.99 * low, 0.99 * high):
         assert float(cell.pulse(v, 0.5, values, shape=PulseShape())[0]) == 0.5
     assert float(cell.pulse(1.2 * high, 0.5, values, shape=PulseShape())[0]) != 0.5
+
+
+def two_sweeps(*, time):
+    """Two devices' sweeps of one transistor below each other, with their number and the time of each row."""
+    v = np.linspace(0.05, 1.6, 30)
+    lines = ["Device,t (s),V (V),I (A)" if time else "Device,V (V),I (A)"]
+    cell = cosim.device("access_transistor")
+    model = forward_for(cell, cosim.Curve.i_v(v, 0.0 * v), np.ones(v.size, dtype=bool))
+    clean = model.predict(cell.values({"g_on": 4e-3, "v_sat": 1.6, "v_c": 2.5}))
+    for number in (1, 2):
+        i = clean + 1e-3 * np.ptp(clean) * np.random.default_rng(number).standard_normal(v.size)
+        clock = (f"{0.1 * k:g}," if time else "" for k in range(v.size))
+        lines += [f"{number},{t}{a:.7g},{b:.7g}" for t, a, b in zip(clock, v, i, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def test_recordings_of_one_file_are_told_apart_and_fitted_together(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("both.csv").write_text(two_sweeps(time=True))
+    parts = recognise(Path("both.csv"))
+    assert [part.where for part in parts] == ["Device == 1", "Device == 2"]
+    assert [len(part.curve) for part in parts] == [30, 30]
+    assert main(["fit", "--auto", "both.csv", "-o", "out"]) == 0
+    said = capsys.readouterr()
+    assert (
+        'cosim fit RECIPE both.csv --together with groups = { device = "Device" } under [data] in place of where'
+        in (" ".join(said.err.split()))
+    )
+    recipe = """name = "pair"\ndevice = "access_transistor"
+[data]
+kind = "i-v"
+columns = { voltage = { name = "V" }, current = { name = "I" } }
+groups = { device = "Device" }
+[start.values]
+v_c = 2.5
+[fit]
+vary = ["g_on", "v_sat"]
+"""
+    Path("pair.toml").write_text(recipe)
+    assert main(["fit", "pair.toml", "both.csv", "--together", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["observations"]) == ["both_1", "both_2"]
+    assert main(["fit", "pair.toml", "both.csv"]) != 0
+    assert "--together" in capsys.readouterr().err
+
+
+def test_a_long_verdict_is_a_title_in_lines():
+    fit = extract(FitRecipe.load("virtual_lab/access"))
+    figure = fit.figure()
+    title = figure.get_suptitle()
+    assert len(fit.verdict.summary) > 12 * figure.get_figwidth()
+    assert " ".join(title.split("\n")).endswith(fit.verdict.summary)
+    assert max(map(len, title.split("\n"))) <= 12 * figure.get_figwidth()
+    for row in fit.rows():
+        assert re.search(r"is known to within \d(\.\d+)?(e-\d+)? % of its value", row.verdict.reason)

@@ -520,7 +520,7 @@ BAD = {
     "several results into one file": (["access_transistor", "{csv}", "{csv}", "-o", "x.toml"], "name a folder"),
     "a rate with a recipe": (["access_transistor", "{csv}", "--sweep-rate", "1 V/s"], "goes with --auto"),
     "a rate of another unit": (["--auto", "{csv}", "--sweep-rate", "1 s"], "V/s"),
-    "one file together": (["access_transistor", "{csv}", "--together"], "two files or more"),
+    "one file together": (["access_transistor", "{csv}", "--together"], "two recordings or more"),
 }
 
 

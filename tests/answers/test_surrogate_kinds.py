@@ -296,6 +296,23 @@ def test_bad_input(
     assert not bench.with_suffix(".npz").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cell_1t1r"], "write e.g. cosim surrogate train tio2 --device cell_1t1r"),
+        (["tio3"], "unknown bench or parameter set 'tio3'; did you mean tio2?"),
+        (["1t1r_writ"], "did you mean 1t1r_write?"),
+        (["tio2", "--parameters", "hfo2"], "--parameters has no meaning with the parameter set tio2"),
+        (["tio2", "--most-samples", "64"], "--most-samples has no meaning without a bench"),
+    ],
+)
+def test_a_set_may_stand_in_a_benchs_place(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["surrogate", "train", *words, "-o", str(tmp_path / "x.npz")]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_options_of_benches_need_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["surrogate", "train", "-o", str(tmp_path / "x.npz"), "--most-samples", "9"]) == 2
     assert "--most-samples has no meaning without a bench" in capsys.readouterr().err

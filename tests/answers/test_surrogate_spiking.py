@@ -20,10 +20,10 @@ from cosim.surrogate.files import load, save
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched
+from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
 from cosim.surrogate.neuron_bench import check_neuron
 from cosim.surrogate.neuron_fit import fit_neuron
-from cosim.surrogate.neuron_trains import random_spikes
+from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
 
@@ -95,6 +95,52 @@ def test_an_input_that_puts_a_reset_off_does_so_in_the_state(law: NeuronLaw) -> 
     given = {"v": np.array([0.9]), "u": 0.5, "n": 0.0, "phase": -1e-7, "interval": 6e-8}
     assert law(given)["phase"][0] == pytest.approx(6e-8)
     assert slow(given)["phase"][0] == pytest.approx(5.5e-8)
+
+
+def test_a_closing_reset_leaves_what_its_transistor_does(law: NeuronLaw) -> None:
+    from dataclasses import replace
+
+    from scipy.integrate import solve_ivp
+
+    # a current of I exp(-t / T) (1 - exp(-v / U)) over C from now on takes I T / (C U) thermal voltages
+    u, fall, slope = 0.02585, 4e-9, 0.3 / 4e-9
+    drains = Law("polynomial", ("phase",), np.array([[-1.0, 0.0]]), np.array([False]), ("it",),
+                 np.array([np.log(slope * fall / u)]), np.ones(1), Polynomial(0, np.zeros((1, 1))))  # fmt: skip
+    closing = replace(law, laws=MappingProxyType({**law.laws, "drains": drains}),
+                      numbers=MappingProxyType({**law.numbers, "closed": -3e-8, "open": -1e-9}))  # fmt: skip
+    v, kick = np.array([0.0, 0.1, 0.1, 0.2]), np.array([0.05, 0.1, 0.35, 0.5])
+    found = closing.drained(v, kick, np.full(4, -1e-8))
+    for one, end in zip(v + kick, found.tolist(), strict=True):
+        held = solve_ivp(lambda t, v: -slope * np.exp(-t / fall) * -np.expm1(-v / u), (0.0, 40.0 * fall), [one],
+                         rtol=1e-9, atol=1e-12)  # fmt: skip
+        assert end == pytest.approx(held.y[0, -1], abs=1e-6)
+    assert closing.drained(v, kick, np.zeros(4)).tolist() == (v + kick).tolist()  # its transistor is off
+    assert closing.drained(v, kick, np.full(4, -4e-8)).tolist() == v.tolist()  # it is on: nothing of the kick is left
+
+
+def test_a_spike_is_the_later_the_closer_its_input_ends_to_the_threshold(law: NeuronLaw) -> None:
+    flow = law.flow
+    rest = flow.stages[-1]
+    edge = np.interp(rest, flow.stages, flow.edge)
+    nearest = flow.distances[flow.distances.size // 2]
+    times = flow.arrives(edge + nearest * np.array([-0.1, 1e-3, 1e-2, 0.1, 1.0]), np.full(5, rest))
+    assert times[0] == np.inf
+    assert np.all(np.diff(times) < 0.0)
+    assert np.diff(times)[1] == pytest.approx(np.diff(times)[2], rel=1e-3)  # as the logarithm of the distance
+
+
+def test_inputs_are_chosen_next_to_the_threshold(law: NeuronLaw) -> None:
+    def close(inputs: np.ndarray) -> float:
+        none = np.zeros(2)
+        (found,) = run_neurons(law, [SpikeTrain(inputs, inputs[[0, -1]], none, none, none[:0], none[:0], none[:0])])
+        margin = law.margin({name: found[name] for name in ("v", "u", "n", "phase")})
+        return float(np.mean((found["phase"] >= 0.0) & (np.abs(margin) < 0.02)))
+
+    rng = np.random.default_rng(3)
+    given = {"mean": 3e-7, "shortest": 6e-8, "count": 100}
+    chosen = critical_spikes(law, rng, **given)  # type: ignore[arg-type]
+    assert close(chosen) > 2.0 * close(random_spikes(rng, **given))  # type: ignore[arg-type]
+    assert np.min(np.diff(chosen)) >= 6e-8
 
 
 def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:
@@ -176,6 +222,7 @@ def test_levels_have_no_gaps() -> None:
     [
         ("", "", ["--map", "lof"], "did you mean lif"),
         ('stimulus = "input"\nmembrane', 'stimulus = "imput"\nmembrane', [], "did you mean input"),
+        ('stage = "v(xn.n1)"\n', "", [], "does not say which of its vectors remembers an input"),
         ('intervals = ["60 ns", "1 us"]', 'intervals = ["1 us", "60 ns"]', [], "leave no room for random trains"),
         ('analysis = "facilitated"\nstimulus', "stimulus", [], "does not say which analysis to take"),
         ('amplitude = "1.2 V"', 'amplitude = "1 mV"', ["--most-samples", "200"], "spikes 0 times in all trains"),

@@ -238,6 +238,9 @@ def test_a_missing_package_is_named(cell: cosim.Surrogate, tmp_path: Path) -> No
         checked(made.folder)
     with pytest.raises(MissingFile, match="there is no export in"):
         checked(tmp_path)
+    tables = export_surrogate(cell, "crosssim2", tmp_path / "tables", events=5)
+    with pytest.raises(EngineMissing, match=r"give --source, the folder with cross_sim/ of CrossSim 2\.0, and pip"):
+        checked(tables.folder)
 
 
 def test_the_command(cell: cosim.Surrogate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
