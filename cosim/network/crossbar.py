@@ -132,9 +132,13 @@ class Crossbar:
             given = {**{name: given[name.removesuffix(MINUS)] for name in names if name.removesuffix(MINUS) in given},
                      **given}  # fmt: skip
         order: Literal["F", "C"] = "F" if by_column else "C"
-        self.state: dict[str, Array] = {
-            name: np.array(given[name], dtype=float, order=order) for name in names if name in given
-        }
+        self.state: dict[str, Array] = {}
+        for name in names:
+            if name in given:
+                try:
+                    self.state[name] = np.array(given[name], dtype=float, order=order)
+                except (TypeError, ValueError):
+                    raise InputError(f"the states {name} of a crossbar are not a matrix of numbers") from None
         if len(self.state) < len(names) or len(given) > len(self.state):
             raise InputError(f"the cells have the states {', '.join(names)}, not {', '.join(given)}")
         self._first = next(iter(self.state.values()))
@@ -142,9 +146,12 @@ class Crossbar:
         self.grid = self._grid(levels, *ends[next(iter(self.fields))])
         for name, x in self.state.items():
             low, high = ends[name.removesuffix(MINUS)]
-            if x.ndim != 2 or x.shape != shape or not np.all((x >= low) & (x <= high)):
+            if x.ndim != 2 or x.shape != shape or not x.size:
+                raise InputError(f"the states {name} of a crossbar are a matrix of inputs and outputs, not {x.shape}")
+            if (outside := x[~((x >= low) & (x <= high))]).size:
                 raise InputError(
-                    f"the states {name} of a crossbar are a matrix of numbers in {low:g}..{high:g}, not {x.shape}"
+                    f"the states {name} of a crossbar are a matrix of numbers in {low:g}..{high:g}, and one is "
+                    f"{outside[0]:g}"
                 )
         if mask is not None and np.shape(mask) != shape:
             raise InputError(f"the mask of the cells has shape {np.shape(mask)}, the crossbar {shape}")

@@ -92,8 +92,11 @@ class Population:
 
     def __post_init__(self) -> None:
         _require_name("population", self.name)
+        if not isinstance(self.size, int | np.integer):
+            raise InputError(f"the population {self.name} needs a whole number of neurons, not {self.size!r}")
         if self.size < 1:
             raise InputError(f"the population {self.name} needs at least one neuron, not {self.size}")
+        _require_kind(f"the model of {self.name}", self.model, Model)
         if self.winner is not None and not self.model.spiking:
             raise InputError(f"the neurons of {self.name} do not spike, and so cannot compete")
         if self.winner is not None and self.size % self.winner.groups:
@@ -184,6 +187,9 @@ class Projection:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
         _require_name("projection", self.name)
+        _require_kind(f"the cells of {self.name}", self.cells, Surrogate, Ideal)
+        if self.rule is not None:
+            _require_kind(f"the rule of {self.name}", self.rule, Rule)
         if self.into not in (DRIVE, SIGNAL):
             raise UnknownName("input of a neuron", self.into, (DRIVE, SIGNAL))
         if not 0.0 <= self.delay < np.inf:
@@ -225,6 +231,13 @@ def _require_name(kind: str, name: str) -> None:
         raise InputError(f"{name!r} is not a name of a {kind}", remedy="write letters, digits and underscores")
 
 
+def _require_kind(what: str, given: object, *kinds: type) -> None:
+    if not isinstance(given, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        found = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        raise InputError(f"{what} has to be a {wanted}, not {found}")
+
+
 @dataclass(frozen=True)
 class Graph:
     """Populations and projections, in time steps of ``dt`` (ms); with a ``world``, an agent.
@@ -247,10 +260,13 @@ class Graph:
     def __post_init__(self) -> None:
         if not 0.0 < self.dt < np.inf:
             raise InputError(f"a time step of {self.dt} ms cannot be taken", remedy="give a time above zero")
+        for kind, parts in {Population: self.populations, Projection: self.projections}.items():
+            _require_kind(f"what a network has of {kind.__name__.lower()}s", parts, tuple)
+            for one in parts:
+                _require_kind(f"each {kind.__name__.lower()} of a network", one, kind)
         if not self.populations:
             raise InputError("a network needs at least one population")
-        parts: list[Population | Projection] = [*self.populations, *self.projections]
-        names = [part.name for part in parts]
+        names = [*(one.name for one in self.populations), *(one.name for one in self.projections)]
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"two parts of the network have the name {name}", remedy="name them apart")
@@ -342,6 +358,7 @@ class Graph:
         inputs = {*bar.drives, *(f"{name}{MINUS}" for name in bar.drives if p.pair)}
         for hook in asked:
             given = getattr(rule, hook)(local)
+            _require_kind(f"what {hook} of the rule {type(rule).__name__} returns", given, Mapping)
             known = {"each_pre": set(rule.pre), "each_post": set(rule.post)}.get(
                 hook, inputs | {*rule.states, WHEN} | ({*rule.sums} if hook in ("on_step", "on_gap") else set())
             )

@@ -302,6 +302,9 @@ class Simulation:
                     raise UnknownName(f"{what} of a population", name, wanted if what == "input" else names)
         if missing := sorted(set(wanted) - set(inputs)):
             raise InputError(f"the populations {', '.join(missing)} have an encoder and no input", remedy="give theirs")
+        for which, number in (("number of steps", steps), ("key", key)):
+            if not isinstance(number, int | np.integer):
+                raise InputError(f"the {which} has to be a whole number, not {number!r}")
         if steps < 1 or not 0.0 <= gap < np.inf:
             raise InputError(f"a presentation of {steps} steps and a gap of {gap} ms cannot be run")
         ticks = whole_steps(gap, dt, "the gap")
@@ -313,8 +316,8 @@ class Simulation:
                 )
         for name, other in encoders.items():
             replace(graph[name], encoder=other)  # refuses one that cannot drive these neurons
-        given = {name: np.asarray(values) for name, values in inputs.items()}
-        taught = {name: np.asarray(values, dtype=float) for name, values in signals.items()}
+        given, taught = ({n: _numbers(x, n) for n, x in part.items()} for part in (inputs, signals))
+        taught = {name: values.astype(float) for name, values in taught.items()}
         if (graph.world is None) != (episodes == 0):
             raise InputError(
                 f"{episodes} episodes cannot be run "
@@ -326,21 +329,24 @@ class Simulation:
         if graph.world is not None and graph.world.actions in taught:
             raise InputError(f"the teaching signal of {graph.world.actions} is the world's reward, and cannot be given")
         for part in (given, taught) if episodes else ():
-            part |= {n: np.broadcast_to(x, (episodes, *x.shape[1:])) for n, x in part.items() if x.shape[0] == 1}
-        frames, items = 1, episodes or next(iter((given or taught).values())).shape[0]
-        for part in (given, taught):
+            part |= {n: np.broadcast_to(x, (episodes, *x.shape[1:])) for n, x in part.items() if x.shape[:1] == (1,)}
+        frames, items = 1, episodes or (next(iter((given or taught).values())).shape or (0,))[0]
+        for part, part_given in ((given, inputs), (taught, signals)):
             for name, values in part.items():
                 size = graph[name].size
                 if values.ndim == 2:
                     part[name] = values = values[:, None, :]
                 if values.ndim != 3 or values.shape[0] != items or values.shape[2] != size:
+                    shape = f"({items}, {size})" if values.ndim == 3 else f"(presentations, {size})"
                     raise InputError(
-                        f"what is shown to {name} has shape {values.shape}, not ({items}, {size})",
+                        f"what is shown to {name} has shape {np.shape(part_given[name])}, not {shape}",
                         remedy=f"give presentations of {size} values, as many as of the others",
                     )
                 if not np.all(np.isfinite(values)):
                     raise InputError(f"what is shown to {name} holds values that are not finite")
                 frames = max(frames, values.shape[1])
+        if not items:
+            raise InputError("there is nothing to present: the inputs hold no presentation")
         if steps % frames or any(x.shape[1] not in (1, frames) for x in (*given.values(), *taught.values())):
             raise InputError(
                 f"{frames} frames do not fit {steps} time steps", remedy="give each frame the same number of steps"
@@ -414,6 +420,17 @@ class Simulation:
             self.streak = int(state["streak"])
         for bar in self.cells.values():
             bar.load({})
+
+
+def _numbers(values: ArrayLike, name: str) -> NDArray[Any]:
+    """``values`` as an array; raises `InputError` where they are not numbers."""
+    try:
+        found = np.asarray(values)
+    except ValueError:  # rows of several lengths
+        found = np.array("")
+    if found.dtype.kind not in "biuf":
+        raise InputError(f"what is shown to {name} is not an array of numbers")
+    return found
 
 
 def _wide(values: Array, frames: int) -> tuple[int, int, int]:

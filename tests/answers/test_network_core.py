@@ -235,6 +235,11 @@ def test_parameters_of_neurons_and_of_cells_may_have_the_same_name() -> None:
     np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
 
 
+class GivesNothing(Rule):
+    def on_post(self, s):
+        return None
+
+
 NEURON = LIF(20.0, 1.0, 0.0, 2.0)
 A, B = Population("a", 2, NEURON, Current()), Population("b", 2, NEURON)
 
@@ -255,6 +260,30 @@ def run(*populations: Population, rule: Rule | None = None, **changes) -> None:
         (lambda: run(parameters={"a": {"leak": 0.5}}), "leak of a follows from the time step"),
         (lambda: run(rule=PostStdp(), parameters={"a_to_b": {"left": 0.5}}), "left of a_to_b follows from the time"),
         (lambda: run(rule=PostStdp(), parameters={"a_to_b": {"nearest": 0.0}}), "nearest of a_to_b is not among"),
+        (lambda: Population("a", 2.5, NEURON), "a whole number of neurons, not 2.5"),
+        (lambda: Population("a", 2, LIF), "the model of a has to be a Model, not the class LIF"),
+        (lambda: Graph(A), "what a network has of populations has to be a tuple, not a Population"),
+        (lambda: Graph((A, "b")), "each population of a network has to be a Population, not a str"),
+        (
+            lambda: Projection("a", "b", "tio2", np.ones((2, 2))),
+            "cells of a_to_b has to be a Surrogate or Ideal, not a s",
+        ),
+        (lambda: run(rule=PostStdp), "the rule of a_to_b has to be a Rule, not the class PostStdp"),
+        (
+            lambda: run(rule=GivesNothing()),
+            "what on_post of the rule GivesNothing returns has to be a Mapping, not a None",
+        ),
+        (
+            lambda: Graph((A, B), (Projection("a", "b", Ideal(), [[0.5], [0.5, 0.5]]),)),
+            "w of a crossbar are not a matrix",
+        ),
+        (lambda: Graph((A, B), (Projection("a", "b", Ideal(), np.full((2, 2), 3.0)),)), "in 0..1, and one is 3"),
+        (lambda: run(steps=2.5), "the number of steps has to be a whole number, not 2.5"),
+        (lambda: run(key="seed"), "the key has to be a whole number, not 'seed'"),
+        (lambda: run(inputs={"a": np.ones((0, 2))}), "the inputs hold no presentation"),
+        (lambda: run(inputs={"a": np.ones(2)}), r"shape \(2,\), not \(presentations, 2\)"),
+        (lambda: run(inputs={"a": [["x", "y"]]}), "what is shown to a is not an array of numbers"),
+        (lambda: run(inputs={"a": [[1.0], [1.0, 2.0]]}), "what is shown to a is not an array of numbers"),
         (lambda: run(gap=1.5), "the gap is 1.5 ms, which is not a whole number of time steps of 1 ms"),
         (lambda: run(gap=math.nan), "a gap of nan ms"),
         (lambda: run(rule=Eligible(), gap=5.0), "acts in each step, and does not say what a gap does; give it"),

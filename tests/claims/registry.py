@@ -27,12 +27,13 @@ from claims.surrogates_cells import SURROGATES
 from claims.surrogates_kinds import SURROGATE_KINDS
 from claims.vdsp import VDSP
 from claims.wires import WIRES_CLAIM
+from claims.wires_accuracy import WIRES_ACCURACY
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        NEOHEBBIAN,
+        NEOHEBBIAN, WIRES_ACCURACY,
     )
 }  # fmt: skip

@@ -159,7 +159,7 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
 
 def test_tagging_and_capture_writes_results_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    words = [*STC, "--images", "120", "--test-images", "60", "--seeds", "0:2", "--backend", "numpy", "-o", str(out)]
+    words = [*STC, "--images", "100", "--test-images", "60", "--seeds", "0:2", "--backend", "numpy", "-o", str(out)]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert "late" in shown.out
