@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "vdsp": "unsupervised learning of images by voltage-dependent synaptic plasticity (arXiv 2510.25787)",
     "maze": "mazes by reinforcement, with eligibility as temperature (arXiv 2411.18272)",
+    "rsnn": "phones of speech by a recurrent network with e-prop (arXiv 2411.18272)",
     "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
 }
 
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
     from cosim.cli.network_map import run_map_vdsp
     from cosim.cli.network_maze import run_maze
+    from cosim.cli.network_rsnn import run_rsnn
     from cosim.cli.network_stc import run_stc
 
     group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
@@ -49,6 +51,7 @@ def register(app: typer.Typer) -> None:
     )  # fmt: skip
     runs.command("vdsp", short_help=SYSTEMS["vdsp"])(run)
     runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
+    runs.command("rsnn", short_help=SYSTEMS["rsnn"])(run_rsnn)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
     group.add_typer(runs)
     maps = typer.Typer(

@@ -1,7 +1,6 @@
 """A device with one state along a swept voltage, compiled: the exponential steps of `cosim.fitting.forwards.loop`.
 
-The same steps one after the other, which numpy takes side by side and again until they agree; the slope of the rate by
-the state is that of the traced graph.
+The same steps one after the other, which numpy takes side by side and again until they agree.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from cosim.devices.base import Array, Operand, Values
-from cosim.emit.derivative import derivatives
 from cosim.emit.expr import Node, hoisted
 from cosim.emit.numba import compiled
 from cosim.emit.numba_sweep import function
@@ -24,23 +22,22 @@ from cosim.packages import optional
 Loop = Callable[[Array, Array, int, Array, Array], Array]
 # Beyond this exponent a state has left its range in any case.
 STEEP = 50.0
+# The state is looked ahead by so much at least, for a secant of the rate, and at most.
+STILL, REACH = 1e-12, 0.02
 
 
 def loop(rate: Callable[[Operand, Operand, Values], Operand], *, own: Sequence[str]) -> Loop:
     """The compiled course of a state whose ``rate`` (1/s) depends on the voltage, the state and the parameters ``own``.
 
-    Raises `EmitError` where an operation has no text or no derivative, `EngineMissing` where numba is not there.
+    Raises `EmitError` where an operation has no text, `EngineMissing` where numba is not there.
     """
     q = Values({name: Node("name", f"q[{k}]") for k, name in enumerate(own)})
     with np.errstate(all="ignore"):
         graph = Node.of(rate(Node("name", "v"), Node("name", "w"), q))
-        slope = derivatives(graph, ["w"])[0]
     # what depends on the parameters alone is computed once for each set, and stands behind them
-    kept, rest = hoisted(
-        {"found": graph, "slope[0]": slope}, {f"q[{k}]" for k in range(len(own))}, lambda k: f"q[{len(own) + k}]"
-    )
+    kept, rest = hoisted({"found": graph}, {f"q[{k}]" for k in range(len(own))}, lambda k: f"q[{len(own) + k}]")
     prepare, along = compiled(function("q", kept)), _along()
-    drift = compiled(function("v, w, q, slope", rest, give="found"))
+    drift = compiled(function("v, w, q", rest, give="found"))
 
     def run(v: Array, dt: Array, steps: int, start: Array, own: Array) -> Array:
         states = np.empty((start.size, v.size))
@@ -59,7 +56,6 @@ def _along() -> Callable[..., None]:
     def along(
         prepare: Any, drift: Any, v: Array, dt: Array, steps: int, start: Array, own: Array, states: Array
     ) -> None:
-        slope = np.empty(1)
         for i in range(start.size):
             w, q = start[i], own[i]
             prepare(q)
@@ -68,8 +64,9 @@ def _along() -> Callable[..., None]:
                 h, rise = dt[k] / steps, v[k + 1] - v[k]
                 for j in range(steps):
                     here = v[k] + rise * ((j + 0.5) / steps)
-                    rate = drift(here, w, q, slope)
-                    u = slope[0] * h
+                    rate = drift(here, w, q)
+                    step = min(max(h * rate, -min(REACH, 0.5 * w)), min(REACH, 0.5 * (1.0 - w)))
+                    u = (drift(here, w + step, q) - rate) / step * h if abs(step) > STILL else 0.0
                     if u > STEEP:
                         u = STEEP
                     phi = 1.0 + 0.5 * u if abs(u) < 1e-8 else math.expm1(u) / u

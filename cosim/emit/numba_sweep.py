@@ -112,6 +112,7 @@ def function(arguments: str, targets: Mapping[str, Operand], *, give: str = "") 
     """The text of a function that computes ``targets``, and returns the one named ``give``."""
     body, found = assignments({target: Node.of(value) for target, value in targets.items()})
     lines = [*body, *(f"{target} = {found[target]}" for target in targets), *([f"return {give}"] if give else [])]
+    lines = lines or ["pass"]
     return "\n".join([f"def kernel({arguments}):", *(f"    {line}" for line in lines), ""])
 
 

@@ -418,11 +418,15 @@ def _judge_one(
         relative, of = max(relative, partner.alone[name == partner.second]), "its value"
     if relative > WEAK or (partner is not None and relative > GOOD):
         other = "" if partner is None else partner.second if name == partner.first else partner.first
-        why = f"it trades against {other}" if other else "the curve hardly depends on it"
-        return ParameterVerdict(
-            name, "weakly identifiable", f"{name} is known to {relative:.2g} of {of} only: {why}", ends, source
-        )
-    return ParameterVerdict(name, "identifiable", f"{name} is known to {relative:.2g} of {of}", ends, source)
+        why = f"it trades against {other}" if other else "these data tell little about it; measure more where it acts"
+        reason = f"{name} is known to within {_share(relative)} of {of} only: {why}"
+        return ParameterVerdict(name, "weakly identifiable", reason, ends, source)
+    return ParameterVerdict(name, "identifiable", f"{name} is known to within {_share(relative)} of {of}", ends, source)
+
+
+def _share(relative: float) -> str:
+    """A share in per cent, to two digits."""
+    return f"{100.0 * relative:.2g} %" if relative < 1.0 else f"{100.0 * relative:.0f} %"
 
 
 def _spans_an_order(problem: Problem, name: str, ends: tuple[float, float]) -> bool:

@@ -160,6 +160,11 @@ def plot_correlation(result: FitResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _title(figure: Figure, text: str, below: str = "") -> None:
+    """A title in lines that are no wider than the figure: 12 of its letters take an inch."""
+    figure.suptitle("\n".join(textwrap.wrap(text, int(12 * figure.get_figwidth()))) + below, fontsize=10)
+
+
 def fit_figure(result: FitResult) -> Figure:
     """The four figures on one sheet, with the verdict as title."""
     with styled():
@@ -170,7 +175,7 @@ def fit_figure(result: FitResult) -> Figure:
         plot_parity(result, grid[0, 1])
         plot_correlation(result, grid[1, 1])
         choice = f"\n{chosen(result)}" if result.choice else ""
-        figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}{choice}", fontsize=10)
+        _title(figure, f"{plain(result.recipe.name)}: {result.verdict.summary}", choice)
     return figure
 
 
@@ -193,7 +198,7 @@ def joint_figure(result: JointResult) -> Figure:
             ax.set_title(plain(one.name), fontsize=8)
         for ax in list(figure.axes)[count:]:
             ax.set_axis_off()
-        figure.suptitle(f"{plain(result.recipe.name)}: {result.verdict.summary}", fontsize=10)
+        _title(figure, f"{plain(result.recipe.name)}: {result.verdict.summary}")
     return figure
 
 

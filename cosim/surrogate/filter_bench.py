@@ -6,10 +6,8 @@ and that of the law that follows itself from the first.
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import cast
@@ -23,9 +21,8 @@ from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
-from cosim.engines.prepare import fingerprint
-from cosim.engines.simulator import Deck, Simulator
-from cosim.errors import InputError, SimulationError
+from cosim.engines.simulator import Simulator
+from cosim.errors import InputError
 from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
@@ -33,8 +30,8 @@ from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import intervals_tested, knots
 from cosim.surrogate.neuron_trains import held_out_means, random_spikes
+from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
 from cosim.surrogate.trains import TENTHS, covered_range
 
 STATE = "i"
@@ -44,18 +41,8 @@ ROOM = 1.02  # above the largest state that the law reaches
 
 
 @dataclass(frozen=True)
-class FilterBench:
-    """A filter of a bench, ready to be driven.
-
-    Args:
-        bench: the whole bench.
-        name: of the filter.
-        given: as the bench has it.
-    """
-
-    bench: Testbench
-    name: str
-    given: FilterFile
+class FilterBench(SpikeBench[FilterFile]):
+    """A filter of a bench, ready to be driven."""
 
     @classmethod
     def load(cls, reference: str | Testbench, name: str = "") -> FilterBench:
@@ -65,38 +52,17 @@ class FilterBench:
         return cls(bench, name, bench.file.filters[name])
 
     @property
-    def analysis(self) -> str:
-        """The transient that it takes."""
-        return self.given.analysis or next(iter(self.bench.file.plan))
-
-    @property
     def levels(self) -> int:
         """How many combinations of inputs there are."""
         return 1 << len(self.given.stimuli)
 
-    def deck(self) -> Deck:
-        """Of the bench as it stands."""
-        return self.bench.deck(self.analysis)
-
     def record(self, starts: Sequence[Array], simulator: Simulator) -> FilterTrain:
         """What the circuit makes of spikes at ``starts`` (n,) s of each input; raises `SimulationError` without one."""
-        file, given = self.bench.file, self.given
-        trains = {name: cast(Spikes, file.stimuli[name]) for name in given.stimuli}
+        given = self.given
         stop = max(float(times[-1]) for times in starts) + REST * given.tau
-        entry = file.plan[self.analysis]
-        changes = {
-            "stimuli": {**file.stimuli, **{n: knots(trains[n], t) for n, t in zip(given.stimuli, starts, strict=True)}},
-            "analysis": None, "measures": {}, "limits": {}, "maps": {}, "neurons": {}, "filters": {}, "corners": {},
-            "monte_carlo": None, "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": stop})},
-            "save": (given.state,),
-        }  # fmt: skip
-        done = replace(self.bench, file=file.model_copy(update=changes)).run(simulator)
-        if not done.result.ok:
-            raise SimulationError(
-                f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
-                outcome=done.result.outcome.value,
-            )
-        t, state = (np.asarray(done.waveforms[name].values, dtype=float) for name in ("time", given.state))
+        driven = self.driven(dict(zip(given.stimuli, starts, strict=True)), stop=stop, save=(given.state,))
+        data = answered(driven, simulator)
+        t, state = (np.asarray(data[name].values, dtype=float) for name in ("time", given.state))
         if not np.all(state > 0.0):
             raise InputError(
                 f"the state {given.state} of filter {self.name!r} falls to {state.min():.3g} A",
@@ -104,7 +70,9 @@ class FilterBench:
             )
         # a spike counts from the middle of its rise to that of its fall
         pulses = [
-            (times + 0.5 * one.edge, one.width + one.edge) for times, one in zip(starts, trains.values(), strict=True)
+            (times + 0.5 * one.edge, one.width + one.edge)
+            for times, name in zip(starts, given.stimuli, strict=True)
+            for one in [cast(Spikes, self.bench.file.stimuli[name])]
         ]
         return pulse_train(t, state, pulses, points=np.arange(OFTEN * given.tau, stop, OFTEN * given.tau).tolist())
 
@@ -173,28 +141,23 @@ def train_filter(
     """
     filter_limits(limits)
     rng = np.random.default_rng([seed, 12])
-    begin = time.perf_counter()
-    made: list[FilterTrain] = []
     means = held_out_means(*found.given.intervals, count=trains)
+
+    def record(mean: float, _: list[FilterTrain]) -> FilterTrain:
+        return found.record(found.random(rng, mean=mean, count=count), simulator)
+
     # slow and fast trains in turn: a budget that is spent early leaves both
-    for number, mean in enumerate([*means[::2], *means[1::2]]):
-        if number >= 2 and time.perf_counter() - begin >= budget:
-            break
-        if tell is not None:
-            tell(number, trains + held_out)
-        made.append(found.record(found.random(rng, mean=mean, count=count), simulator))
-    spent = time.perf_counter() - begin
+    given = recorded([*means[::2], *means[1::2]], record, budget=budget, total=trains + held_out, tell=tell)
+    made, spent = given.trains, given.seconds
     law = fit_filter(made, tau=found.given.tau, seed=seed)
-    further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
-    held = _held_out(found, simulator, trains=held_out, count=count, seed=seed, tell=further)
+    held, _ = _held_out(
+        found, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, trains + held_out)
+    )
     plain = Surrogate(
         filter_set(found, law, longest=max(float(np.diff(one.begin).max()) for one in (*made, *held))), learned=law
     )
-    notes = (
-        () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
-    )
     surrogate = plain.with_(
-        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=notes)
+        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=given.notes)
     )
     return TrainedFilter(surrogate, tuple(held), spent, spent / sum(train.level.size for train in made))
 
@@ -222,9 +185,7 @@ def certify_filter(
             f"{surrogate.learned.ends.size}",
             remedy="take the bench that the surrogate was learned from",
         )
-    begin = time.perf_counter()
-    held = _held_out(found, simulator, trains=trains, count=count, seed=seed, tell=tell)
-    spent = time.perf_counter() - begin
+    held, spent = _held_out(found, simulator, trains=trains, count=count, seed=seed, tell=tell)
     plain = surrogate.with_(certificate=None)
     made = plain.with_(certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits))
     return TrainedFilter(made, tuple(held), spent, spent / sum(train.level.size for train in held))
@@ -232,15 +193,13 @@ def certify_filter(
 
 def _held_out(
     found: FilterBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None
-) -> list[FilterTrain]:
-    rng, made = np.random.default_rng([seed, 13]), []
-    for number, mean in enumerate(held_out_means(*found.given.intervals, count=trains)):
-        if tell is not None:
-            tell(number, trains)
-        made.append(found.record(found.random(rng, mean=mean, count=count), simulator))
-    if tell is not None:
-        tell(trains, trains)
-    return made
+) -> tuple[list[FilterTrain], float]:
+    rng = np.random.default_rng([seed, 13])
+
+    def record(mean: float) -> FilterTrain:
+        return found.record(found.random(rng, mean=mean, count=count), simulator)
+
+    return held_out_of(found.given.intervals, record, trains=trains, tell=tell)
 
 
 def filter_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
@@ -260,7 +219,7 @@ def filter_set(found: FilterBench, law: FilterLaw, *, longest: float) -> Circuit
         ),
         states=MappingProxyType({STATE: Field("A", (0.0, ROOM * float(law.ends.max())))}),
         event=found.name, bench=str(whole.source),
-        netlist=hashlib.sha256(fingerprint(found.deck()).encode()).hexdigest(),
+        netlist=found.netlist(),
     )  # fmt: skip
 
 
@@ -300,9 +259,7 @@ def _certificate(
         data=array_digest(*(one.begin for one in held), *(one.state for one in held)),
         parameters=chosen.fingerprint(),
         surrogate=plain.fingerprint(),
-        tolerances=MappingProxyType(
-            {key: float(x) for key, x in found.deck().options.items() if isinstance(x, int | float)}
-        ),
+        tolerances=MappingProxyType(found.tolerances()),
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,

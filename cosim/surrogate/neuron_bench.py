@@ -5,8 +5,6 @@ The certificate is made on trains that took no part in the fit, through which th
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,44 +17,31 @@ import numpy as np
 from cosim import __version__
 from cosim.bench.maps import one_of
 from cosim.bench.neurons import NeuronFile
-from cosim.bench.stimulus_kinds import Knots, Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
-from cosim.engines.prepare import fingerprint
-from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
 from cosim.surrogate.neuron_fit import fit_neuron
-from cosim.surrogate.neuron_trains import critical_spikes, held_out_means, random_spikes
-from cosim.surrogate.trains import TENTHS, covered_range
+from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
+from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
 TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
 LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
-WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
 @dataclass(frozen=True)
-class NeuronBench:
-    """A neuron of a bench, ready to be driven.
-
-    Args:
-        bench: the whole bench.
-        name: of the neuron.
-        given: as the bench has it.
-    """
-
-    bench: Testbench
-    name: str
-    given: NeuronFile
+class NeuronBench(SpikeBench[NeuronFile]):
+    """A neuron of a bench, ready to be driven."""
 
     @classmethod
     def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
@@ -70,37 +55,13 @@ class NeuronBench:
         """The same neuron at the tolerances of `Testbench.tightened`."""
         return replace(self, bench=self.bench.tightened())
 
-    @property
-    def analysis(self) -> str:
-        """The transient that it takes."""
-        return self.given.analysis or next(iter(self.bench.file.plan))
-
     def testbench(self, inputs: Array) -> Testbench:
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
-        file = self.bench.file
-        train = knots(cast(Spikes, file.stimuli[self.given.stimulus]), inputs[:-1])
-        entry = file.plan[self.analysis]
-        changes = {
-            "stimuli": {**file.stimuli, self.given.stimulus: train}, "analysis": None, "measures": {}, "limits": {},
-            "maps": {}, "neurons": {}, "filters": {}, "corners": {}, "monte_carlo": None,
-            "analyses": {"train": entry.model_copy(update={"sweep": {}, "stop": float(inputs[-1])})},
-            "save": tuple(self.given.vectors),
-        }  # fmt: skip
-        return replace(self.bench, file=file.model_copy(update=changes))
-
-    def deck(self) -> Deck:
-        """Of the bench as it stands."""
-        return self.bench.deck(self.analysis)
+        return self.driven({self.given.stimulus: inputs[:-1]}, stop=float(inputs[-1]), save=tuple(self.given.vectors))
 
     def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
         """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
-        done = self.testbench(inputs).run(simulator, limits=Limits(wall=WALL))
-        if not done.result.ok:
-            raise SimulationError(
-                f"bench {self.bench.name} gave no answer to a train of spikes: {done.result.reason}",
-                outcome=done.result.outcome.value,
-            )
-        data = done.waveforms
+        data = answered(self.testbench(inputs), simulator)
         t = np.asarray(data["time"].values, dtype=float)
         x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
         given = self.given
@@ -127,15 +88,6 @@ class NeuronBench:
             inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
             x[given.facilitation] if given.facilitation else None, x[given.stage],
         )  # fmt: skip
-
-
-def knots(given: Spikes, starts: Array) -> Knots:
-    """A stimulus with spikes like those of ``given`` that begin at ``starts`` (n,) s."""
-    shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
-             (2.0 * given.edge + given.width, given.base))  # fmt: skip
-    points = [("0 s", f"{given.base!r} V")]
-    points += [(f"{float(t) + offset!r} s", f"{v!r} V") for t in starts for offset, v in shape]
-    return Knots.model_validate({"kind": "pwl", "points": points})
 
 
 def _crossings(t: Array, v: Array, level: float) -> Array:
@@ -254,30 +206,26 @@ def train_neuron(
     shortest, longest = neuron.given.intervals
     means = np.geomspace(min(5.0 * shortest, longest), longest, trains)
     rng = np.random.default_rng([seed, 10])
-    begin = time.perf_counter()
-    made: list[SpikeTrain] = []
-    known: NeuronLaw | None = None
+    known: list[NeuronLaw] = []
+
+    def record(mean: float, made: list[SpikeTrain]) -> SpikeTrain:
+        if not known and len(made) >= max(trains // 2, LEAST_TRAINS):
+            known.append(fit_neuron(made, seed=seed))
+        how = partial(critical_spikes, known[0]) if known else random_spikes
+        return neuron.record(how(rng, mean=mean, shortest=shortest, count=count), simulator)
+
     # slow and fast trains in turn: a budget that is spent early leaves both
-    for number, k in enumerate(np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else ()):
-        if number >= 2 and time.perf_counter() - begin >= budget:
-            break
-        if tell is not None:
-            tell(number, trains + held_out)
-        if known is None and number >= max(trains // 2, LEAST_TRAINS):
-            known = fit_neuron(made, seed=seed)
-        how = random_spikes if known is None else partial(critical_spikes, known)
-        made.append(neuron.record(how(rng, mean=float(means[k]), shortest=shortest, count=count), simulator))
-    spent = time.perf_counter() - begin
+    order = np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else np.arange(0)
+    given = recorded(means[order].tolist(), record, budget=budget, total=trains + held_out, tell=tell)
+    made, spent = given.trains, given.seconds
     law = fit_neuron(made, seed=seed)
-    further = None if tell is None else lambda done, _: tell(trains + done, trains + held_out)
-    held = held_out_trains(neuron, simulator, trains=held_out, count=count, seed=seed, tell=further)
+    held, _ = held_out_trains(
+        neuron, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, trains + held_out)
+    )
     most = max(float(train.intervals.max()) for train in (*made, *held))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    notes = (
-        () if len(made) == trains else (f"the budget of {budget:g} s was spent after {len(made)} of {trains} trains",)
-    )
-    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=notes)
+    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=given.notes)
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(surrogate, errors, tuple(held), spent, each)
 
@@ -299,9 +247,7 @@ def certify_neuron(
     """
     if not isinstance(surrogate.learned, NeuronLaw):
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
-    begin = time.perf_counter()
-    held = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
-    spent = time.perf_counter() - begin
+    held, spent = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
     plain = surrogate.with_(certificate=None)
     made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)
     return TrainedNeuron(made, errors, tuple(held), spent, spent / sum(train.intervals.size for train in held))
@@ -325,28 +271,14 @@ def _certified(
 
 def held_out_trains(
     neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None = None
-) -> list[SpikeTrain]:
-    """Random trains of the neuron, from a stream of ``seed`` that training does not use."""
+) -> tuple[list[SpikeTrain], float]:
+    """Random trains of the neuron, from a stream of ``seed`` that training does not use, and the seconds they took."""
     rng, shortest = np.random.default_rng([seed, 11]), neuron.given.intervals[0]
-    made = []
-    for number, mean in enumerate(held_out_means(*neuron.given.intervals, count=trains)):
-        if tell is not None:
-            tell(number, trains)
-        made.append(neuron.record(random_spikes(rng, mean=mean, shortest=shortest, count=count), simulator))
-    if tell is not None:
-        tell(trains, trains)
-    return made
 
+    def record(mean: float) -> SpikeTrain:
+        return neuron.record(random_spikes(rng, mean=mean, shortest=shortest, count=count), simulator)
 
-def intervals_tested(intervals: Array) -> Range:
-    """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
-
-    Raises `InputError` where there are too few for any.
-    """
-    logs = np.log(intervals)
-    ends = (float(logs.min()), float(logs.max()))
-    low, high = covered_range(Field("1", ends), np.histogram(logs, bins=TENTHS, range=ends)[0], name="interval")
-    return (max(float(np.exp(low)), float(intervals.min())), min(float(np.exp(high)), float(intervals.max())))
+    return held_out_of(neuron.given.intervals, record, trains=trains, tell=tell)
 
 
 def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
@@ -373,7 +305,7 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
         ),
         outputs=MappingProxyType({SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}),
         event=neuron.name, bench=str(whole.source),
-        netlist=hashlib.sha256(fingerprint(neuron.deck()).encode()).hexdigest(),
+        netlist=neuron.netlist(),
     )  # fmt: skip
 
 
@@ -427,9 +359,7 @@ def certificate_of(
         data=array_digest(*(train.spikes for train in held), *(train.membrane for train in held)),
         parameters=chosen.fingerprint(),
         surrogate=plain.fingerprint(),
-        tolerances=MappingProxyType(
-            {key: float(x) for key, x in neuron.deck().options.items() if isinstance(x, int | float)}
-        ),
+        tolerances=MappingProxyType(neuron.tolerances()),
         seed=str(seed),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,14 @@ vary = ["g_on", "v_sat"]
     assert list(told["observations"]) == ["both_1", "both_2"]
     assert main(["fit", "pair.toml", "both.csv"]) != 0
     assert "--together" in capsys.readouterr().err
+
+
+def test_a_long_verdict_is_a_title_in_lines():
+    fit = extract(FitRecipe.load("virtual_lab/access"))
+    figure = fit.figure()
+    title = figure.get_suptitle()
+    assert len(fit.verdict.summary) > 12 * figure.get_figwidth()
+    assert " ".join(title.split("\n")).endswith(fit.verdict.summary)
+    assert max(map(len, title.split("\n"))) <= 12 * figure.get_figwidth()
+    for row in fit.rows():
+        assert re.search(r"is known to within \d(\.\d+)?(e-\d+)? % of its value", row.verdict.reason)

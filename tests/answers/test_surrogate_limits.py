@@ -24,10 +24,11 @@ from cosim.surrogate.evidence import Scales, extraction_error
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import intervals_tested, neuron_limits
+from cosim.surrogate.neuron_bench import neuron_limits
 from cosim.surrogate.neuron_trains import held_out_means
 from cosim.surrogate.recheck import broken_intervals, fresh_events
 from cosim.surrogate.references import Equations
+from cosim.surrogate.spike_bench import intervals_tested
 
 
 def learned_circuit() -> Surrogate:

@@ -59,6 +59,22 @@ def test_steps_of_a_loop_are_small_against_its_noise():
     assert np.linalg.norm(finer._halved(p)) < np.linalg.norm(halved)
 
 
+def test_a_loop_does_not_jump_where_a_step_passes_a_kink():
+    """A threshold had an interval of 8e-5 V, a fiftieth of the right one: between two columns of its difference the
+    state of one step passed the end of a window, and the prediction jumped.
+    """
+    one = row("yakopcic_loop")
+    found = extract(one.recipe, one.lab(np.random.default_rng(149)))
+    low, high = found.verdict["v_p"].interval
+    assert 4e-3 < high - low < 1.2e-2
+    here, p = found.forward, found.values
+    slopes = [
+        np.linalg.norm(here.predict(p.with_(v_p=p.v_p + e)) - here.predict(p.with_(v_p=p.v_p - e))) / e
+        for e in (1e-7, 1e-6, 1e-5, 1e-4)
+    ]
+    assert max(slopes) < 1.5 * min(slopes)
+
+
 @pytest.mark.needs("numba")
 def test_events_of_a_table_are_compiled_to_what_numpy_integrates():
     recipe = FitRecipe.load("virtual_lab/thermal_steps")

@@ -4,11 +4,13 @@ Between two rows the voltage is a straight line in time, and the state follows d
 midpoint rule (Hochbruck & Ostermann, "Exponential integrators", Acta Numerica 19, 209 (2010), sec. 2.4), with the
 voltage h/2 ahead:
 
-    x ← x + h φ(J h) r(v(t + h/2), x),   J = ∂r/∂x,   φ(u) = (e^u − 1)/u
+    x ← x + h φ(J h) r(v(t + h/2), x),   φ(u) = (e^u − 1)/u
 
-It is of second order, exact where r is linear in x, as at the wall of a window, and stable however fast the state is
-there. Steps do not depend on the parameters, so that the prediction is a continuous function of them; where halving
-them changes the current at a minimum, or by more than a part of its noise, the fit goes on with smaller ones
+with J the secant of r from x towards x + h r, over 0.02 at most and half of the way to the bound, where the rule has
+the slope: at a kink of a window the slope jumps as a step passes it, and the prediction would jump with it. It is of
+second order, exact where r is linear in x, as at the wall of a window, and stable however fast the state is there.
+Steps do not depend on the parameters, so that the prediction is a continuous function of them; where halving them
+changes the current at a minimum, or by more than a part of its noise, the fit goes on with smaller ones
 (`LoopForward.finer`). All rows are solved at once (`trajectory`).
 """
 
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 STEPS, LEAST = 1024, 2
 # Where they are too large at a minimum, smaller ones are taken, down to this many along a loop.
 MOST = 32768
-# Of the slope of the rate by the state.
-DIFFERENCE = 1e-6
+# A step of the state by less shows no secant, and needs none; the longest secant (our choice).
+STILL, REACH = 1e-12, 0.02
 # An integration error above this part of the current's range is said.
 COARSE = 1e-3
 # Halving the steps may change the current by this much of its noise, all rows together, where it changes it by more
@@ -82,15 +84,19 @@ class LoopForward(SequenceForward):
         h = self._dt[at] / steps
         for k in range(steps):
             v = self._v[:-1][at] + self._rise[at] * ((k + 0.5) / steps)
-            high, low = np.minimum(w + DIFFERENCE, 1.0), np.maximum(w - DIFFERENCE, 0.0)
-            places = np.stack(np.broadcast_arrays(w, high, low))
-            rates = self.device.total_rates({self._port: v}, Values({self._state.name: places}), p)
-            rate, above, below = np.broadcast_to(rates[self._state.name], places.shape)
-            u = np.minimum((above - below) / (high - low) * h, 50.0)
+            rate = self._rate(v, w, p)
+            step = np.clip(h * rate, -np.minimum(REACH, 0.5 * w), np.minimum(REACH, 0.5 * (1.0 - w)))
+            moves = np.abs(step) > STILL
+            u = np.where(moves, (self._rate(v, w + step, p) - rate) / np.where(moves, step, 1.0) * h, 0.0)
+            u = np.minimum(u, 50.0)
             small = np.abs(u) < 1e-8
             phi = np.where(small, 1.0 + 0.5 * u, np.expm1(u) / np.where(small, 1.0, u))
             w = np.clip(w + h * phi * rate, 0.0, 1.0)
         return w
+
+    def _rate(self, v: Array, w: Array, p: Values) -> Array:
+        rates = self.device.total_rates({self._port: v}, Values({self._state.name: w}), p)
+        return np.asarray(np.broadcast_to(rates[self._state.name], np.shape(w)), dtype=float)
 
     def _courses(self, run: Loop, p: Values, sets: int) -> Array:
         """The states at every row for parameters that are scalars or (sets,); (sets, n)."""

@@ -1,0 +1,170 @@
+"""What neurons and filters of benches have in common: trains of spikes through a circuit, recorded within a budget."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar, cast
+
+import numpy as np
+import xarray as xr
+
+from cosim.bench.stimulus_kinds import Knots, Spikes
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
+from cosim.devices.maps import Field
+from cosim.engines.prepare import fingerprint
+from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.errors import SimulationError
+from cosim.surrogate.base import Range
+from cosim.surrogate.certify import Tell
+from cosim.surrogate.neuron_trains import held_out_means
+from cosim.surrogate.trains import TENTHS, covered_range
+
+WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
+
+
+class Given(Protocol):
+    """What a neuron and a filter of a bench file both say."""
+
+    @property
+    def analysis(self) -> str | None:
+        """The transient that is taken; None: the first."""
+        ...
+
+    @property
+    def intervals(self) -> tuple[float, float]:
+        """s: the shortest between two spikes, and the longest mean of a train."""
+        ...
+
+
+OfFile = TypeVar("OfFile", bound=Given)
+Train = TypeVar("Train")
+
+
+@dataclass(frozen=True)
+class SpikeBench(Generic[OfFile]):
+    """A neuron or a filter of a bench, ready to be driven.
+
+    Args:
+        bench: the whole bench.
+        name: of the neuron or filter.
+        given: as the bench has it.
+    """
+
+    bench: Testbench
+    name: str
+    given: OfFile
+
+    @property
+    def analysis(self) -> str:
+        """The transient that it takes."""
+        return self.given.analysis or next(iter(self.bench.file.plan))
+
+    def deck(self) -> Deck:
+        """Of the bench as it stands."""
+        return self.bench.deck(self.analysis)
+
+    def netlist(self) -> str:
+        """SHA-256 of this deck."""
+        return hashlib.sha256(fingerprint(self.deck()).encode()).hexdigest()
+
+    def tolerances(self) -> dict[str, float]:
+        """The numeric options of this deck."""
+        return {key: float(x) for key, x in self.deck().options.items() if isinstance(x, int | float)}
+
+    def driven(self, starts: Mapping[str, Array], *, stop: float, save: Sequence[str]) -> Testbench:
+        """The bench with spikes that begin at ``starts`` (n,) s of each stimulus, until ``stop`` (s)."""
+        file = self.bench.file
+        trains = {name: knots(cast(Spikes, file.stimuli[name]), times) for name, times in starts.items()}
+        entry = file.plan[self.analysis].model_copy(update={"sweep": {}, "stop": stop})
+        changes = {
+            "stimuli": {**file.stimuli, **trains}, "analysis": None, "measures": {}, "limits": {}, "maps": {},
+            "neurons": {}, "filters": {}, "corners": {}, "monte_carlo": None, "analyses": {"train": entry},
+            "save": tuple(save),
+        }  # fmt: skip
+        return replace(self.bench, file=file.model_copy(update=changes))
+
+
+def answered(bench: Testbench, simulator: Simulator) -> xr.Dataset:
+    """The waveforms of a bench that is `SpikeBench.driven`; raises `SimulationError` where it gave none."""
+    done = bench.run(simulator, limits=Limits(wall=WALL))
+    if not done.result.ok:
+        raise SimulationError(
+            f"bench {bench.name} gave no answer to a train of spikes: {done.result.reason}",
+            outcome=done.result.outcome.value,
+        )
+    return done.waveforms
+
+
+def knots(given: Spikes, starts: Array) -> Knots:
+    """A stimulus with spikes like those of ``given`` that begin at ``starts`` (n,) s."""
+    shape = ((0.0, given.base), (given.edge, given.amplitude), (given.edge + given.width, given.amplitude),
+             (2.0 * given.edge + given.width, given.base))  # fmt: skip
+    points = [("0 s", f"{given.base!r} V")]
+    points += [(f"{float(t) + offset!r} s", f"{v!r} V") for t in starts for offset, v in shape]
+    return Knots.model_validate({"kind": "pwl", "points": points})
+
+
+@dataclass(frozen=True)
+class Recorded(Generic[Train]):
+    """Trains to learn from, the seconds that they took, and a note where the budget was spent before all were there."""
+
+    trains: list[Train]
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def recorded(
+    means: Sequence[float],
+    record: Callable[[float, list[Train]], Train],
+    *,
+    budget: float,
+    total: int,
+    tell: Tell | None,
+) -> Recorded[Train]:
+    """A train of each mean interval (s), but for those, after two, for which the ``budget`` (s) leaves no time.
+
+    ``record`` gets the mean and the trains before; ``total``: so many are told of.
+    """
+    begin, made = time.perf_counter(), list[Train]()
+    for number, mean in enumerate(means):
+        if number >= 2 and time.perf_counter() - begin >= budget:
+            break
+        if tell is not None:
+            tell(number, total)
+        made.append(record(mean, made))
+    note = f"the budget of {budget:g} s was spent after {len(made)} of {len(means)} trains"
+    return Recorded(made, time.perf_counter() - begin, () if len(made) == len(means) else (note,))
+
+
+def held_out_of(
+    intervals: Range, record: Callable[[float], Train], *, trains: int, tell: Tell | None
+) -> tuple[list[Train], float]:
+    """A train of each of `held_out_means`, and the seconds that they took."""
+    begin, made = time.perf_counter(), list[Train]()
+    for number, mean in enumerate(held_out_means(*intervals, count=trains)):
+        if tell is not None:
+            tell(number, trains)
+        made.append(record(mean))
+    if tell is not None:
+        tell(trains, trains)
+    return made, time.perf_counter() - begin
+
+
+def behind(tell: Tell | None, trains: int, total: int) -> Tell | None:
+    """Tells of held-out trains that come behind ``trains``."""
+    return None if tell is None else lambda done, _: tell(trains + done, total)
+
+
+def intervals_tested(intervals: Array) -> Range:
+    """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
+
+    Raises `InputError` where there are too few for any.
+    """
+    logs = np.log(intervals)
+    ends = (float(logs.min()), float(logs.max()))
+    low, high = covered_range(Field("1", ends), np.histogram(logs, bins=TENTHS, range=ends)[0], name="interval")
+    return (max(float(np.exp(low)), float(intervals.min())), min(float(np.exp(high)), float(intervals.max())))

@@ -1,0 +1,184 @@
+"""Speech as frames, the network that learns its phones, and data that cannot be read."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.cli.app import main
+from cosim.data import speech
+from cosim.data.speech import Speech, Utterance, labels, mfcc, normalised, sentences, timit
+from cosim.errors import EngineMissing, InputError, UnknownName
+from cosim.network.run import Streams, run_network
+from cosim.network.systems.rsnn import PRESETS, RsnnSettings, RsnnSystem
+
+RATE = 16000
+SMALL = RsnnSettings(hidden=20, tau=20.0, rate=0.02, optimiser="adam", batch=4, steps=2, spread=1.0)
+
+
+def spoken(count: int, *, kinds: int = 3, seed: int = 0) -> list[Utterance]:
+    """Segments of some frames, each kind with a direction of its own, in noise."""
+    rng, found = np.random.default_rng(seed), []
+    ways = np.random.default_rng(99).standard_normal((kinds, 6))
+    for _ in range(count):
+        phones = np.repeat(rng.integers(kinds, size=8), 5)
+        found.append(Utterance(ways[phones] + 0.5 * rng.standard_normal((40, 6)), phones))
+    return found
+
+
+def toy() -> Speech:
+    return Speech("toy", ("a", "b", "c"), *normalised([spoken(24), spoken(6, seed=1), spoken(3, seed=2)]))
+
+
+def test_the_features_of_a_tone() -> None:
+    """39 of them every 10 ms; the same at twice the amplitude but for the first, and no slope while it lasts."""
+    t = np.arange(RATE // 2) / RATE
+    tone = 1000.0 * np.sin(2 * np.pi * 400.0 * t)
+    found, loud = mfcc(tone, RATE), mfcc(2.0 * tone, RATE)
+    assert found.shape == (1 + (RATE // 2 - 400) // 160, 39)
+    np.testing.assert_allclose(found[:, 1:13], loud[:, 1:13], atol=1e-6)
+    assert np.all(loud[:, 0] > found[:, 0])
+    assert np.abs(found[5:-5, 13:]).max() < 1e-9  # each window begins at the same phase
+    with pytest.raises(InputError, match="shorter than a window"):
+        mfcc(tone[:100], RATE)
+
+
+def test_a_frame_has_the_phone_at_its_middle() -> None:
+    assert labels(6, [0.02, 0.05, 0.08], [4, 7, 9]).tolist() == [4, 7, 7, 7, 9, 9]
+    assert labels(12, [0.02, 0.05, 0.08], [4, 7, 9])[-1] == 9
+
+
+def test_sentences_are_drawn_by_their_seed() -> None:
+    assert sentences(50) == sentences(50)
+    assert len(set(sentences(300, seed=3))) == 300
+    with pytest.raises(InputError, match="0 sentences cannot be drawn"):
+        sentences(0)
+
+
+def test_speech_needs_its_speaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EngineMissing, match=r"flite is not installed.*; apt-get install flite"):
+        speech.stand_in(3)
+
+
+def test_a_network_learns_the_toy_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    system = RsnnSystem(SMALL, toy(), epochs=2, backend="numpy")
+    result = run_network(system, folder=tmp_path)
+    values = result.seeds[0].values
+    assert values.accuracy > 0.7 > values.majority
+    assert values.unseen > 0.7
+    assert any("new sentences" in line for line in result.lines())
+    loss = result.seeds[0].arrays.loss
+    assert loss[-3:].mean() < 0.8 * loss[0]
+    run = system.start(Streams(5))
+    run.learn(0)
+    kept = run.state()
+    run.learn(1)
+    again = system.start(Streams(5))
+    again.restore(kept)
+    again.learn(1)
+    for name in ("into", "among", "read"):
+        assert np.array_equal(run.weight(name), again.weight(name))
+
+
+def test_the_change_is_the_gradient_s_whatever_the_optimiser() -> None:
+    """SGD takes off rate × gradient per step; the errors go back by the weights that they came by."""
+    system = RsnnSystem(SMALL.with_(optimiser="sgd", rate=0.1), toy(), epochs=1, backend="numpy")
+    run = system.start(Streams(5))
+    run.learn(0)
+    assert np.array_equal(run.weight("back"), run.weight("read").T)
+    assert not np.any(np.diag(run.weight("among")))
+    system = RsnnSystem(SMALL.with_(feedback="random"), toy(), epochs=1, backend="numpy")
+    run = system.start(Streams(5))
+    first = run.weight("back").copy()
+    run.learn(0)
+    assert np.array_equal(run.weight("back"), first)
+
+
+def test_what_cannot_be() -> None:
+    with pytest.raises(UnknownName, match="optimiser"):
+        SMALL.with_(optimiser="lbfgs")
+    with pytest.raises(UnknownName, match="feedback"):
+        SMALL.with_(feedback="none")
+    with pytest.raises(InputError, match="at least one neuron"):
+        SMALL.with_(hidden=0)
+    with pytest.raises(InputError, match="nothing to learn"):
+        RsnnSystem(SMALL, Speech("empty", ("a",), (), ()), epochs=1)
+    assert PRESETS["source"].tau == 200.0
+
+
+# -- TIMIT -------------------------------------------------------------------------------------------------------------
+
+
+def sphere(file: Path, wave: np.ndarray) -> None:
+    head = "NIST_1A\n   1024\nsample_count -i 1\nsample_rate -i 16000\nsample_byte_format -s2 01\nend_head\n"
+    file.write_bytes(head.encode().ljust(1024) + struct.pack(f"<{len(wave)}h", *wave.astype(int).tolist()))
+
+
+def copy_of_timit(folder: Path, *, phone: str = "aa") -> Path:
+    """Core test speakers and one to train on, an utterance each, and a sentence SA1 that is left out."""
+    rng = np.random.default_rng(0)
+    for part, names in (("TRAIN", ["FCJF0"]), ("TEST", [*speech.CORE, "FAKS0"])):
+        for name in names:
+            place = folder / part / "DR1" / name
+            place.mkdir(parents=True)
+            for stem in ("SX1", "SA1"):
+                sphere(place / f"{stem}.WAV", 500.0 * rng.standard_normal(4800))
+                (place / f"{stem}.PHN").write_text(f"0 1600 h#\n1600 3200 {phone}\n3200 4800 h#\n")
+    return folder
+
+
+def test_a_copy_of_timit_is_read(tmp_path: Path) -> None:
+    found = timit(copy_of_timit(tmp_path))
+    assert (len(found.train), len(found.test), len(found.unseen)) == (1, 24, 0)
+    assert len(found.phones) == 61
+    one = found.train[0]
+    assert one.features.shape == (28, 39)
+    assert [found.phones[k] for k in one.phones[[0, 12, 27]]] == ["h#", "aa", "h#"]
+    np.testing.assert_allclose(one.features.mean(axis=0), 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ("folder", "there is no folder"),
+        ("part", "has no folder TEST"),
+        ("speaker", "lacks 1 of the 24 core test speakers: MDAB0"),
+        ("phone", r"SX1\.PHN:2: the phone 'xyz' is not among TIMIT's 61"),
+        ("line", r"SX1\.PHN:1: a line of phones is 'begin end phone'"),
+        ("sound", r"SX1\.PHN has no \.WAV beside it"),
+        ("kind", r"neither RIFF nor NIST's SPHERE"),
+    ],
+)
+def test_copies_that_are_none(broken: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    folder = copy_of_timit(tmp_path / "timit", phone="xyz" if broken == "phone" else "aa")
+    one = folder / "TRAIN" / "DR1" / "FCJF0"
+    match broken:
+        case "folder":
+            folder = tmp_path / "nowhere"
+        case "part":
+            shutil.rmtree(folder / "TEST")
+        case "speaker":
+            shutil.rmtree(folder / "TEST" / "DR1" / "MDAB0")
+        case "line":
+            (one / "SX1.PHN").write_text("h#\n")
+        case "sound":
+            (one / "SX1.WAV").unlink()
+        case "kind":
+            (one / "SX1.WAV").write_bytes(b"OggS" * 100)
+    with pytest.raises(InputError, match=says):
+        timit(folder)
+    assert main(["network", "run", "rsnn", "--data", str(folder), "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("cosim: ")
+
+
+def test_the_figures_of_a_run() -> None:
+    result = run_network(RsnnSystem(SMALL, toy().first(8), epochs=1, backend="numpy"))
+    drawn = result.figures()
+    assert set(drawn) == {"loss", "confusion"}
+    shares = drawn["confusion"].axes[0].images[0].get_array()
+    assert shares is not None
+    np.testing.assert_allclose(np.asarray(shares).sum(axis=1), 1.0)
