@@ -332,7 +332,7 @@ vary = ["g_on"]
         ('vary = ["g_on"]', "vary = []", r"bad\.toml:10: fit.vary is an empty list, and has to be a list"),
         ('vary = ["g_on"]', 'vary = ["g_on"]\nbound = 1', "unknown key 'bound' in fit recipe; did you mean bounds"),
         ('vary = ["g_on"]', 'vary = ["g_on"]\nq = 1',
-         "unknown key 'q' in fit recipe; known: bounds, method, priors, vary$"),
+         "unknown key 'q' in fit recipe; known: bounds, method, priors, undetermined, vary$"),
         ('name = "r"', 'name = "r"\nq = 1',
          "'q' in fit recipe; known: candidates, circuit, data, device, fit, held_out, law, name, noise, notes,"),
         ('file = "iv.csv"', 'file = "iv.csv"\ndataset = "gong2018"', "file or dataset, not both"),
