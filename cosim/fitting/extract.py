@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -124,7 +124,7 @@ def _extract(
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
     remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
-    remarks += _still(recipe, curve, forward.finish(minimum.p))
+    remarks += _still(recipe, curve)
     remarks += [] if limit is None else [limit.sentence(curve)]
     grown = growing(found, curve)
     remarks += [] if grown is None else [grown.sentence()]
@@ -200,19 +200,15 @@ def _settled(problem: Problem, p: Values, flat: Sequence[str], start: Values) ->
     return p
 
 
-def _still(recipe: FitRecipe, curve: Curve, found: Mapping[str, float]) -> list[str]:
-    """A sentence on the pulses that do nothing to a set from pulses of unknown amplitude; [] for any other curve.
-
-    ``found``: the device parameters that the fit ends with.
-    """
+def _still(recipe: FitRecipe, curve: Curve) -> list[str]:
+    """A sentence on the pulses that do nothing to a set from pulses of unknown amplitude; [] for any other curve."""
     if not recipe.device or curve.kind != "equal pulses":
         return []
     known = {name: quantity.value for name, quantity in recipe.starting_set().values.items()}
-    known |= {entry.name: found[entry.name] for entry in recipe.model.params if entry.name in found}
     inputs = next(iter(recipe.model.maps(recipe.model.values(known)).values())).inputs
     whose = " and ".join(recipe.start.sets) or f"the defaults of {recipe.device}"
     return [
-        f"the amplitude of the pulses is not known, and the set takes its thresholds from {whose}: it predicts no "
+        f"equal pulses do not determine a threshold, and the set takes its thresholds from {whose}: it predicts no "
         f"change for an {name} from {units.show(entry.still[0], entry.unit, digits=3)} to "
         f"{units.show(entry.still[1], entry.unit, digits=3)}; name a set with the thresholds of this device under "
         "start.sets"

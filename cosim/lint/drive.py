@@ -1,9 +1,9 @@
 """The drive under which two models are compared, chosen from the model's own time scale.
 
-A comparison shows something about a state only where the state moves. So the repaired model is run over periods from
-1 ns to 100 s, at 1 V and, where that moves nothing, at other amplitudes up to 10 V; the shortest period that moves
-every state by a tenth of its range is taken: further, a state that is driven hard into its bounds keeps a memory of the
-last digits of its way there. These limits are our choice.
+A comparison shows something about a state only where the state moves. So a Verilog-A model, as repaired, is run in
+ngspice, and a subcircuit is read, over periods from 1 ns to 100 s, at 1 V and, where that moves nothing, at other
+amplitudes up to 10 V; the shortest period that moves every state by a tenth of its range is taken: further, a state
+that is driven hard into its bounds keeps a memory of the last digits of its way there. These limits are our choice.
 """
 
 from __future__ import annotations
@@ -160,6 +160,24 @@ def _probes(look: Look, volts: float) -> Iterator[_Probe]:
         found, named = True, bool(run.states)
         spans = {name: float(np.ptp(x)) for name, x in run.states.items()}
         yield _Probe(period, spans, {n: float(x[0]) for n, x in run.states.items()}, _memory(run.current, t, drive))
+
+
+def by_reading(read: Reader) -> Look:
+    """A look that takes the original as its language reads it: coarsely where that resolves its states."""
+
+    def look(drive: Drive) -> ModelRun:
+        fine = np.linspace(0.0, drive.duration, PROBED)
+        t = np.linspace(0.0, drive.duration, PROBED // 10)
+        try:
+            run = read(t, drive.at(t))
+            if _resolved(run):
+                states = {name: np.interp(fine, t, x) for name, x in run.states.items()}
+                return ModelRun(np.interp(fine, t, run.current), states)
+        except Unreadable:  # one step may be too long for an explicit integration
+            pass
+        return read(fine, drive.at(fine))
+
+    return look
 
 
 def _saturated(probes: list[_Probe]) -> bool:

@@ -22,7 +22,7 @@ from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Rule, Severity, at
-from cosim.lint.drive import DEFAULT, PROBED, STILL, Chosen, Drive, ModelRun, Reader, choose
+from cosim.lint.drive import DEFAULT, PROBED, STILL, Chosen, Drive, ModelRun, Reader, by_reading, choose
 
 TOLERANCE = 0.01  # of full scale, our choice: twice what the reading itself may be off
 _READ_STEPS = (5600, 22400, 89600)  # each knot of a drive is one of their times
@@ -158,6 +158,7 @@ def compare(
     changed: bool,
     in_file: Callable[[str], str] = str,
     second: Simulator | None = None,
+    read_to_look: bool = False,
 ) -> Equivalence:
     """Compare (see the module).
 
@@ -169,6 +170,7 @@ def compare(
         amplitude, period: of the drive (V, s); None chooses.
         changed: whether the repaired text is another one.
         second: VACASK, or None.
+        read_to_look: whether the drive is chosen by the reading, not by runs of the repaired model.
         in_file: puts the file's lines into an engine's sentence about ``before``, for those of the deck.
     """
     unverified: list[str] = []
@@ -183,7 +185,7 @@ def compare(
 
     if read is not None:
         try:
-            chosen = choose(look, amplitude=amplitude, period=period)
+            chosen = choose(by_reading(read) if read_to_look else look, amplitude=amplitude, period=period)
         except Unreadable as reason:
             read, unread = None, reason.message
     drive = chosen.drive

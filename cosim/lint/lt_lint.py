@@ -147,6 +147,7 @@ def _compare_first(
         amplitude=amplitude,
         period=period,
         changed=changed,
+        read_to_look=True,
     )
 
 

@@ -53,6 +53,7 @@ _SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step",
 _SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
             "$rdist_uniform", "$dist_uniform", "$random", "$arandom", "V", "I", "^", "{}"}  # fmt: skip
 _MAX_LOOP = 10_000
+_NEWTON = 100  # steps to the voltages of inner nodes
 # Draws whose last number is their mean (or in proportion to it).
 MEANS = frozenset(
     f"${real}dist_{name}" for real in ("r", "") for name in ("exponential", "poisson", "chi_square", "erlang")
@@ -110,6 +111,7 @@ class ModuleReading:
         self._pending: dict[int, float] = {}
         self._leaving: dict[str, float] = {}
         self._forced: float | None = None
+        self._flow = 0.0  # the largest current that is contributed
         self._time = 0.0
         self._first = True
         self._scale = 1.0
@@ -176,7 +178,7 @@ class ModuleReading:
                 {},
             )
             self._probe = {"V": volts, "I": current}
-            self._leaving, self._forced = {}, None
+            self._leaving, self._forced, self._flow = {}, None, 0.0
             for statement, initial in self._module.analogs:
                 if not initial or self._first:
                     self._run(statement)
@@ -196,20 +198,23 @@ class ModuleReading:
         """The voltages ``at`` of the inner nodes at which as much current leaves each of them as flows in."""
         if self._uses_current:
             raise Unreadable("inner nodes in a model that reads its current", self._module.start)
-        scale: list[float] = [0.0]
 
         def residual(x: Array) -> Array:
             at[:] = [float(value) for value in x]
             trial(0.0)
-            found = np.array([self._leaving.get(name, 0.0) for name in self._solved])
-            scale[0] = max(scale[0], float(np.max(np.abs(found))))
-            return found
+            return np.array([self._leaving.get(name, 0.0) for name in self._solved])
 
-        found = optimize.root(residual, np.array(at), tol=1e-12)
-        left = float(np.max(np.abs(residual(found.x))))
-        if not left <= 1e-6 * scale[0]:
-            raise Unreadable("its inner nodes were not solved for", self._module.start)
-        return [float(x) for x in found.x]
+        x, delta = np.array(at), 1e-7 * max(abs(self._probe["V"]), self._scale)
+        for _ in range(_NEWTON):
+            there = residual(x)
+            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + 1e-21:
+                return [float(value) for value in x]
+            ahead = [residual(x + delta * row) - there for row in np.eye(len(x))]
+            try:
+                x = x - np.linalg.solve(np.array(ahead).T / delta, there)
+            except np.linalg.LinAlgError:
+                break
+        raise Unreadable("its inner nodes were not solved for", self._module.start)
 
     def _solve(self, trial: Callable[[float], float], guess: float) -> float:
         """The current at which ``trial`` is zero, by secants; leaves the state that belongs to it."""
@@ -431,6 +436,7 @@ class ModuleReading:
         if access.name not in ("V", "I"):
             raise Unreadable(f"a contribution to {access.name}()", access.start)
         if access.name == "I":
+            self._flow = max(self._flow, abs(value))
             for name, sign in zip(names, (1.0, -1.0), strict=False):
                 self._leaving[name] = self._leaving.get(name, 0.0) + sign * value
         elif self._is_main(access):

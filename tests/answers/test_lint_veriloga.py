@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosim.engines.openvaf import compile_model
+from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import CosimError, InputError
 from cosim.language.findings import Fixed
 from cosim.language.va_macros import CONSTANTS, GUARDS, PREDEFINED
 from cosim.language.va_tokens import scan
-from cosim.lint import va_fix, va_rules
+from cosim.lint import drive, va_fix, va_rules
 from cosim.lint.lint import Lint, Repair, fix_file, lint_file
 
 HEAD = '`include "constants.vams"\n`include "disciplines.vams"\n'
@@ -289,6 +290,53 @@ def test_what_the_repaired_model_gives(name: str, simulator: Simulator) -> None:
     assert (rules, fixed.left) == (set(), ())
     # 0.2 %: 5 ns of the engine's own start in 1 us
     assert current(simulator, fixed.text, case.time) == pytest.approx(case.current, rel=2e-3)
+
+
+DEVICE = """`include "disciplines.vams"
+nature Length
+  access = Metre; units = "m"; abstol = 1p;
+endnature
+discipline width
+  potential Length;
+enddiscipline
+module Memristor(p, n, shown);
+inout p, n;
+output shown;
+electrical p, n, inner;
+width shown;
+parameter real ron = 1k, roff = 100k, w0 = 0.3, k = 1e6, rs = 10;
+real last, w, time, before, step;
+analog begin
+  @(initial_instance) last = w0;
+  time = $realtime;
+  step = time - before;
+  w = last + k*V(p, n)*(1 - pow(2*last - 1, 2))*step;
+  if (w > 1) w = 1; else if (w < 0) w = 0;
+  I(p, inner) <+ V(p, inner)*(w/ron + (1 - w)/roff);
+  I(inner, n) <+ V(inner, n)/rs;
+  Metre(shown) <+ 1e-8*w;
+  last = w;
+  before = time;
+end
+endmodule
+"""
+
+
+@pytest.mark.spice
+@pytest.mark.osdi
+def test_a_published_kind_of_model_is_verified_in_both_engines(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that shows the state, a node to solve for, a name that ngspice has a type of, a reserved word."""
+    monkeypatch.setattr(drive, "PERIODS", (1e-6,))
+    file = tmp_path / "device.va"
+    file.write_text(DEVICE)
+    with open_simulator("vacask") as second:
+        repair = fix_file(file, simulator, second=second)
+    assert repair.clean, repair.to_dict()
+    assert "module Memristor_va(" in repair.fixed.text
+    assert [c.what.split()[2] for c in repair.equivalence.comparisons[1:]] == ["ngspice", "VACASK"]
+    assert max(c.largest for c in repair.equivalence.comparisons) < 1e-3  # of full scale
 
 
 def test_the_parts_that_are_not_read_are_counted() -> None:

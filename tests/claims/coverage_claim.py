@@ -18,7 +18,12 @@ be inside or outside only where its bounds leave no doubt. The bounds of a poole
 draw being alike: they are those of as many independent intervals as have the variance that the draws show.
 
 Where a verdict states a range because the curve does not determine a parameter, that is no 95 % interval: whether these
-ranges hold the truth is counted apart. All rules are our choice, but for the limits.
+ranges hold the truth is counted apart. Of what a parameter is said to be in all draws, interval or range, 95 % are
+promised; of its intervals alone they are not, because the draw itself decides whether it gives one. Where few draws
+do, these are the ones whose estimate lies far in one tail: of the clipper's saturation current 95.0 % of what was said
+of it in 1000 draws held the truth, and 6 of the 20 intervals among that. Such a share convicts the verdict that calls
+determined what a lucky draw shows, not the intervals, and no number of draws makes it 95 %; ``all`` has each
+parameter's share of all draws beside it. All rules are our choice, but for the limits.
 """
 
 from __future__ import annotations
@@ -78,6 +83,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
         "pooled_95": [round(end, 4) for end in bounds],
         "worst": max(each, key=lambda n: abs(each[n][0] - 0.95)) if each else None,
         "each": each,
+        "all": {n: round(float(np.mean([one.held[n] for one in found])), 4) for n in stated},
         **({"too_few_intervals": few} if whole and few else {}),
         "ranges": len(ranges),
         "ranges_held": sum(ranges),

@@ -226,3 +226,12 @@ def test_the_success_ratio_is_over_the_largest_share() -> None:
     episodes = np.array([[[10, 20, 40, 60]], [[10, 20, 29, 30]]])
     reached = np.array([[[1, 1, 1, 1]], [[1, 1, 1, 0]]])
     assert success_ratio(episodes, reached, 3).tolist() == [[2 / 3], [1.0]]
+
+
+def test_the_figures_of_the_maps() -> None:
+    system = replace(SMALL, alphas=(0.0, 0.01), gammas=(1.0, 0.8), runs=1)
+    result = run_network(system)
+    drawn = result.figures()
+    assert set(drawn) == {"episodes", "gamma", "successes"}
+    labels = [text.get_text() for text in drawn["episodes"].axes[0].get_yticklabels()]
+    assert labels == [f"0.8  ({step_time(0.8, P) * 1e9:.0f} ns)", "1  (no loss)"]

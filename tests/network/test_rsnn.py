@@ -173,3 +173,12 @@ def test_copies_that_are_none(broken: str, says: str, tmp_path: Path, capsys: py
         timit(folder)
     assert main(["network", "run", "rsnn", "--data", str(folder), "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("cosim: ")
+
+
+def test_the_figures_of_a_run() -> None:
+    result = run_network(RsnnSystem(SMALL, toy().first(8), epochs=1, backend="numpy"))
+    drawn = result.figures()
+    assert set(drawn) == {"loss", "confusion"}
+    shares = drawn["confusion"].axes[0].images[0].get_array()
+    assert shares is not None
+    np.testing.assert_allclose(np.asarray(shares).sum(axis=1), 1.0)
