@@ -137,8 +137,8 @@ class _Layer:
             Named(**{n: np.full(population.size, value) for n, value in p.items()})
             for p in job.parameters[population.name]
         )
-        one = np.ones(1)
-        probe = model.step(Named(**dict.fromkeys(model.states, one)), one, Named(**dict.fromkeys(vars(self.p), one)))[0]
+        rest = Named(**{n: np.full(1, value) for n, value in model.states.items()})
+        probe = model.step(rest, np.zeros(1), Named(**dict.fromkeys(vars(self.p), np.ones(1))))[0]
         # Two states that a step gives as one array: what a spike does to one of them it must not do to the other.
         self.twins = len({id(value) for value in probe.values()}) < len(probe)
 
