@@ -80,7 +80,7 @@ class Dc(_Analysis):
     """
 
     kind: Literal["dc"]
-    source: str
+    source: str = Field(pattern=_ELEMENT)
     start: Number | Volt | Ampere
     stop: Number | Volt | Ampere
     step: Number | Volt | Ampere

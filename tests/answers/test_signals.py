@@ -10,10 +10,11 @@ import pytest
 import xarray
 
 from cosim.bench.measures import signals, waveforms
+from cosim.bench.measures.dimensions import PLAIN, Dimension, Known
 from cosim.bench.measures.kinds import Point
 from cosim.bench.testbench import Testbench
 from cosim.engines.simulator import Simulator
-from cosim.errors import InputError
+from cosim.errors import InputError, UnitError
 
 
 def point(y: np.ndarray, **axis: np.ndarray) -> Point:
@@ -75,11 +76,26 @@ def test_parts_of_a_small_signal() -> None:
         (signals.Settling(kind="settling-time", of="v(out)", top=2.0), "of its step away at the end"),
         (signals.Overshoot(kind="overshoot", of="v(out)", base=1.0, top=1.0), "ends where it begins"),
         (signals.Edge(kind="rise-time", of="v(out)", low=0.9, high=0.1), "is not below"),
+        (signals.Edge(kind="rise-time", of="v(out)", start=1.0, base=0.0, top=1.0), "at 63% of its step where"),
     ],
 )
 def test_what_has_no_value_says_why(measure: signals.PointMeasure, says: str) -> None:
     with pytest.raises(InputError, match=says):
         measure.evaluate(RC)
+
+
+def test_an_edge_between_two_points() -> None:
+    edge = signals.Edge(kind="rise-time", of="v(out)")
+    assert edge.evaluate(point(np.array([0.0, 1.0, 1.0]), time=np.arange(3.0))) == pytest.approx(0.8)
+    assert edge.evaluate(point(np.array([0.0, 0.0, 1.0]), time=np.arange(3.0))) == pytest.approx(0.8)
+
+
+def test_units_of_all_arguments_are_looked_at() -> None:
+    kinds = {"v": Dimension(("V",)), "i": Dimension(("A",))}
+    known = Known(kinds.__getitem__, PLAIN, kinds.__getitem__)
+    assert signals.Expression(kind="expression", value="max(v, -v)").dimension(known) == kinds["v"]
+    with pytest.raises(UnitError, match="V"):
+        signals.Expression(kind="expression", value="max(v, i)").dimension(known)
 
 
 def test_arithmetic() -> None:
@@ -91,7 +107,9 @@ def test_arithmetic() -> None:
     assert of("(a - 1)/b + 1k") == [1000.0, 1000.5, 1001.5]
     assert of("db(10*b/2)") == pytest.approx([20.0])
     for bad, says in (("a +", "is not an expression"), ("a/(b - 2)", "division by zero"), ("c", "unknown measure"),
-                      ("a b", "follows its end"), ("ln(0*b)", "not finite")):  # fmt: skip
+                      ("a b", "follows its end"), ("ln(0*b)", "not finite"),
+                      ("pow(-b, 0.5)", "not finite"), ("(-b)**0.5", "not finite"), ("min(b)", "number of arguments"),
+                      ("log10()", "number of arguments")):  # fmt: skip
         with pytest.raises(InputError, match=says):
             of(bad)
 

@@ -52,7 +52,7 @@ from cosim.surrogate.references import events_of, reference_for
 # Of each technology, and of the parts beside them.
 SEEDS: Mapping[str, tuple[int, ...]] = dict.fromkeys(STEPS, (0, 1, 2, 3, 4))
 SIDE_SEEDS = (0, 1, 2)
-SHARES = (1.0, 0.5, 0.2, 0.1)  # of the length of the first pulses, held against SPICE
+SHARES = (1.0, 0.5, 0.2, 0.05)  # of the length of the first pulses, to that of the last; held against SPICE
 TRAIN = 12  # pulses of a train in SPICE
 EDGES = (1e-9, 0.2e-9)  # s: of pulses whose edges do not shorten
 
@@ -90,19 +90,22 @@ def measure(tell: Report) -> Figures:
     }
     # Of the read-outs of counts the one that does best on held-out training images, seed by seed.
     best = {label: result.scores for label, result in results.items()}
-    rows = [f"{name}_200" for name in SEEDS]
+    main = [f"{name}_200" for name in SEEDS]
     lost = {name: cost(table, f"tio2_{name}_theta20", f"tio2_{name}") for name in ("over", "published")}
     return {
+        # Pulses compressed in time, edges and all; edges that stay as they are have their own figures.
+        "largest_difference_from_spice": max(row["compressed"] for rows in widths.values() for row in rows.values()),
+        "lost_at_20_percent_by_naive_bayes": lost["over"]["NB"]["mean_and_deviation"][0],
         "lost_at_20_percent": {
             "far_above_against_the_same": lost["over"],
             "far_above_against_published": cost(table, "tio2_over_theta20", "tio2_published"),
             "published_against_the_same": lost["published"],
         },
         "post_stdp_below_vdsp": cost(table, "tio2_post_stdp", "tio2_over"),
-        "best_of_counts_lowest_mean": min(float(np.mean(best[label])) for label in rows),
-        "winner_lowest_mean": min(float(np.mean(table[label]["W"])) for label in rows),
-        "graded_lowest_mean": min(float(np.mean(table[label]["G"])) for label in rows),
-        "majority_lowest_mean": min(float(np.mean(table[label]["S"])) for label in rows),
+        "best_of_counts_lowest_mean": min(float(np.mean(best[label])) for label in main),
+        "winner_lowest_mean": min(float(np.mean(table[label]["W"])) for label in main),
+        "graded_lowest_mean": min(float(np.mean(table[label]["G"])) for label in main),
+        "majority_lowest_mean": min(float(np.mean(table[label]["S"])) for label in main),
         "best_of_counts": best,
         "chosen": {label: [seed.values.read_out for seed in result.seeds] for label, result in results.items()},
         "accuracies": table,
@@ -230,15 +233,18 @@ def probe() -> Figures:
 
 VDSP = Claim(
     "vdsp",
-    "VDSP on 200 neurons and 1T1R cells as SPICE runs them, far above the thresholds, learns MNIST in three "
+    "VDSP on 200 neurons and 1T1R cells, whose pulses SPICE repeats within 2e-3 of the range, learns MNIST in three "
     "epochs to 90 % by the best read-out of counts, 85 % by the winner's label and 95 % by graded activity, with TiO2, "
-    "HfO2 and HZO memristors",
+    "HfO2 and HZO memristors; thresholds that deviate by 20 % cost at most 1 point by naive Bayes",
     measure,
     {
         "best_of_counts_lowest_mean": (0.90, None),
         "winner_lowest_mean": (0.85, None),
         "majority_lowest_mean": (0.83, None),
         "graded_lowest_mean": (0.95, None),
+        # The README's agreement of the ways to simulate a device.
+        "largest_difference_from_spice": (None, 2e-3),
+        "lost_at_20_percent_by_naive_bayes": (None, 0.01),
     },
     settings=settings,
     probe=probe,

@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 
 from cosim.bench.measures import waveforms as measure
-from cosim.bench.measures.dimensions import PLAIN, UNKNOWN, UNSAID, Dimension, Known
+from cosim.bench.measures.dimensions import PLAIN, UNKNOWN, UNSAID, Dimension, Known, total
 from cosim.bench.measures.kinds import DerivedMeasure, Kind, Level, Place, Point, PointMeasure
 from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
@@ -25,7 +25,7 @@ from cosim.schema import Hertz
 _SAMPLES = 8192  # of a period whose harmonics are taken
 _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "abs": abs, "min": min, "max": max, "sqrt": math.sqrt, "exp": math.exp, "ln": math.log, "log10": math.log10,
-    "db": lambda x: 20.0 * math.log10(abs(x)), "pow": pow, "sin": math.sin, "cos": math.cos, "atan": math.atan,
+    "db": lambda x: 20.0 * math.log10(abs(x)), "pow": math.pow, "sin": math.sin, "cos": math.cos, "atan": math.atan,
 }  # fmt: skip
 
 
@@ -103,20 +103,29 @@ class Edge(Step):
         if (self.kind == "rise-time" and top < base) or (self.kind == "fall-time" and top > base):
             raise InputError(f"{self.of} goes from {base:g} to {top:g}", remedy="take the other edge")
         share = (y - base) / (top - base)
-        begin = _reached(t, share, self.low)
-        end = _reached(t[t >= begin], share[t >= begin], self.high) if begin is not None else None
-        if begin is None or end is None:
+        if share[0] > self.low:
+            raise InputError(
+                f"{self.of} is at {share[0]:.0%} of its step where the window begins, past {self.low:.0%}",
+                remedy="begin earlier",
+            )
+        first = _reached(share, self.low, 0)
+        last = None if first is None else _reached(share, self.high, first)
+        if first is None or last is None:
             raise InputError(f"{self.of} does not go from {self.low:.0%} to {self.high:.0%} of its step")
+        begin, end = _crossing(t, share, self.low, first), _crossing(t, share, self.high, last)
         if self.kind == "slew-rate":
             return (self.high - self.low) * (top - base) / (end - begin)
         return end - begin
 
 
-def _reached(t: Array, share: Array, level: float) -> float | None:
-    """Where ``share`` first reaches ``level``; None where it does not."""
-    k = int(np.argmax(share >= level))
-    if not share.size or share[k] < level:
-        return None
+def _reached(share: Array, level: float, since: int) -> int | None:
+    """The first point from ``since`` on where ``share`` has reached ``level``; None where it does not."""
+    k = since + int(np.argmax(share[since:] >= level))
+    return k if share[k] >= level else None
+
+
+def _crossing(t: Array, share: Array, level: float, k: int) -> float:
+    """When ``share`` crossed ``level``, on the straight line that ends in point ``k``."""
     if k == 0:
         return float(t[0])
     return float(t[k - 1] + (level - share[k - 1]) / (share[k] - share[k - 1]) * (t[k] - t[k - 1]))
@@ -258,7 +267,7 @@ class Expression(DerivedMeasure):
             if node.op == "name":
                 return known.entry(node.name)
             if node.op in ("u-", "u+") or (node.op == "call" and node.name in ("abs", "min", "max")):
-                return of(node.args[0])
+                return total([of(arg) for arg in node.args])
             if node.op in ("*", "/"):
                 return of(node.args[0]) * of(node.args[1]) if node.op == "*" else of(node.args[0]) / of(node.args[1])
             return of(node.args[0]) + of(node.args[1]) if node.op in ("+", "-") else UNKNOWN
@@ -272,7 +281,7 @@ class Expression(DerivedMeasure):
         length = max((values.size for values in taken.values()), default=1)
         if odd := [name for name, values in taken.items() if values.size not in (1, length)]:
             raise InputError(f"{odd[0]} has {taken[odd[0]].size} values, where another measure has {length}")
-        dialect = Dialect(_FUNCTIONS, pow)
+        dialect = Dialect(_FUNCTIONS, math.pow)
         return np.array([self._at(tree, taken, k, dialect) for k in range(length)])
 
     def _at(self, tree: Expr, taken: Mapping[str, Array], k: int, dialect: Dialect) -> float:
@@ -286,6 +295,10 @@ class Expression(DerivedMeasure):
             value = evaluate(tree, lookup, lambda node: None, dialect)
         except Unreadable as reason:
             raise InputError(f"{self.value!r}: {reason.message}") from None
+        except TypeError:
+            raise InputError(
+                f"{self.value!r} calls a function with the wrong number of arguments"
+            ) from None
         except (ValueError, OverflowError, ZeroDivisionError):
             value = np.nan
         if not np.isfinite(value):
