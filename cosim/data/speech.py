@@ -195,10 +195,14 @@ def _spoken(program: str, voice: str, text: str) -> tuple[Array, list[str], list
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spoken.wav"
-        done = subprocess.run(
-            [program, "-voice", voice, "-psdur", "-t", text, "-o", str(file)],
-            capture_output=True, text=True, timeout=SLOW, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [program, "-voice", voice, "-psdur", "-t", text, "-o", str(file)],
+                capture_output=True, text=True, timeout=SLOW, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            said = f"flite did not end within {SLOW:.0f} s with the voice {voice}"
+            raise SimulationError(said, outcome="timed out") from None
         if done.returncode or not file.is_file():
             raise SimulationError(f"flite did not speak with the voice {voice}: {done.stderr[:200]}", outcome="crashed")
         rate, wave = wavfile.read(file)

@@ -426,7 +426,7 @@ def _judge_one(
 
 def _share(relative: float) -> str:
     """A share in per cent, to two digits."""
-    return f"{100.0 * relative:.2g} %" if relative < 1.0 else f"{100.0 * relative:.0f} %"
+    return f"{100.0 * relative:.2g} %" if relative < 0.0995 else f"{100.0 * relative:.0f} %"
 
 
 def _spans_an_order(problem: Problem, name: str, ends: tuple[float, float]) -> bool:

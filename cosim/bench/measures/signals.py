@@ -296,9 +296,7 @@ class Expression(DerivedMeasure):
         except Unreadable as reason:
             raise InputError(f"{self.value!r}: {reason.message}") from None
         except TypeError:
-            raise InputError(
-                f"{self.value!r} calls a function with the wrong number of arguments"
-            ) from None
+            raise InputError(f"{self.value!r} calls a function with the wrong number of arguments") from None
         except (ValueError, OverflowError, ZeroDivisionError):
             value = np.nan
         if not np.isfinite(value):
