@@ -78,6 +78,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
     verdict = "outside" if "outside" in states else "inside" if set(states) == {"inside"} else "cannot tell"
     return {
         "draws": len(found),
+        "code": sorted({one.made for one in found}),  # each that made some of the draws
         "verdict": verdict,
         "pooled": round(pooled, 4),
         "pooled_95": [round(end, 4) for end in bounds],
