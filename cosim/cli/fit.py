@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -421,9 +421,15 @@ def _alike(taken: Sequence[Taken]) -> list[str]:
 
 def _together(parts: Sequence[Part]) -> str:
     """The call that fits them at once."""
+    from cosim.data.recording import Group
+
     files = " ".join(dict.fromkeys(part.path.name for part in parts))
     columns = dict.fromkeys(part.where.partition(" == ")[0] for part in parts if " == " in part.where)
-    groups = ", ".join(f'{"".join(filter(str.isalnum, name)).lower()} = "{name.strip(chr(39))}"' for name in columns)
+    # A column of the kind's own name is that; of another the first is a sweep of one device.
+    own = {name: "".join(filter(str.isalnum, name)).lower() for name in columns}
+    free = (kind for kind in ("sweep", "cycle", "device") if kind not in own.values())
+    kinds = {name: plain if plain in get_args(Group) else next(free, plain) for name, plain in own.items()}
+    groups = ", ".join(f'{kind} = "{name.strip(chr(39))}"' for name, kind in kinds.items())
     instead = f" with groups = {{ {groups} }} under [data] in place of where" if groups else ""
     return f"cosim fit RECIPE {files} --together{instead}"
 

@@ -38,7 +38,11 @@ def undecided_thresholds(chosen: ParameterSet, event_map: EventMap, *, shape: Pu
     thresholds = {name: entry.still for name, entry in there.items() if entry.still[0] < entry.still[1]}
     found = {}
     for name, (value, unit, source) in own.not_from_data().items():
-        maps = find_device(own.device).maps(own.resolved(**{name: value * (1.0 + NUDGE)}), shape=shape)
+        entry = next(entry for entry in find_device(own.device).params if entry.name == name)
+        nudged = value * (1.0 + NUDGE)
+        if not entry.bounds[0] <= nudged <= entry.bounds[1]:
+            nudged = value * (1.0 - NUDGE)
+        maps = find_device(own.device).maps(own.resolved(**{name: nudged}), shape=shape)
         moved = maps[event_map.name].inputs
         if any(
             abs(new - old) > PART * NUDGE * abs(old)

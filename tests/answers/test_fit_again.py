@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from claims import coverage_rows, folder
 from claims.next_measurement import CASES
 from cosim import units
 from cosim.cli.app import main
+from cosim.cli.fit import _together
 from cosim.data.recognise import recognise
 from cosim.devices.pulse import PulseShape
 from cosim.errors import CosimError
@@ -145,6 +147,11 @@ def two_sweeps(*, time):
         clock = (f"{0.1 * k:g}," if time else "" for k in range(v.size))
         lines += [f"{number},{t}{a:.7g},{b:.7g}" for t, a, b in zip(clock, v, i, strict=True)]
     return "\n".join(lines) + "\n"
+
+
+def test_a_column_of_any_name_groups_as_a_kind_that_a_recipe_knows():
+    part = SimpleNamespace(path=Path("lab/loops.csv"), where="'Loop no.' == 1")
+    assert 'groups = { sweep = "Loop no." }' in _together([part])
 
 
 def test_recordings_of_one_file_are_told_apart_and_fitted_together(tmp_path, monkeypatch, capsys):

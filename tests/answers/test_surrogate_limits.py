@@ -23,6 +23,7 @@ from cosim.surrogate.conformal import Band
 from cosim.surrogate.evidence import Scales, extraction_error
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
+from cosim.surrogate.measured import undecided_thresholds
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron_bench import neuron_limits
 from cosim.surrogate.neuron_trains import held_out_means
@@ -145,6 +146,13 @@ def test_thresholds_that_nothing_measured_fail_unless_somebody_answers_for_them(
     # a device whose parameters are another's defaults
     lacking = Surrogate(ParameterSet("threshold_memristor", "bare", MappingProxyType({})))
     assert list(certify(lacking, Equations(), pulses=60)[0].certificate.unverified) == ["theta_p", "theta_n"]  # type: ignore[union-attr]
+
+
+def test_a_value_at_its_bound_is_moved_inwards() -> None:
+    values = {**ramp("not fitted").values, "ratio": Quantity(1e6, None, "not fitted")}
+    chosen = ParameterSet("threshold_memristor", "bound", MappingProxyType(values))
+    event_map = Surrogate(chosen).map
+    assert list(undecided_thresholds(chosen, event_map, shape=None)) == ["theta_p", "theta_n"]
 
 
 def test_with_a_spread_each_instance_counts_once_in_the_intervals() -> None:

@@ -184,6 +184,7 @@ def test_a_network_that_learns_gives_no_sign() -> None:
     ("changes", "says"),
     [
         ({"scale_p": 0.8, "scale_d": 0.8}, "no cells were ever programmed; the scale factors are probably too low"),
+        ({"gate_p": 9.0, "gate_d": 9.0}, "no cells were ever programmed; the neuron's gates, or"),
         ({"scale_p": 5.0, "scale_d": 5.0}, "stuck weights: .* too high, or the pulses too long"),
         ({"output": replace(EASY.output, threshold=1e3)}, "no output neuron spiked"),
     ],

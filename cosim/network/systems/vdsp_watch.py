@@ -115,17 +115,21 @@ def signs(tally: Tally, settings: VdspSettings, *, w: Array, start: Array) -> tu
             f"no output neuron spiked for the last images: their threshold ({settings.output.threshold:g}) is probably "
             "too high for what the inputs drive",
         )
-    found = [*_stuck(w, start), *_dominating(rates, settings), *_guessing(tally, settings)]
+    found = [*_stuck(w, start, settings), *_dominating(rates, settings), *_guessing(tally, settings)]
     return tuple(found)
 
 
-def _stuck(w: Array, start: Array) -> list[str]:
+def _stuck(w: Array, start: Array, settings: VdspSettings) -> list[str]:
     moved = float(np.mean(w != start))
     if moved < MOVED:
-        return [
-            f"stuck weights: {'no' if not moved else f'{100.0 * moved:.2g} % of all'} cells were ever programmed; the "
-            "scale factors are probably too low, so that pulses stay below the thresholds"
-        ]
+        gated = settings.gate_p is not None or settings.gate_d is not None
+        cause = (
+            "the neuron's gates, or scale factors that are too low, probably keep the pulses back"
+            if gated
+            else "the scale factors are probably too low, so that pulses stay below the thresholds"
+        )
+        share = f"{100.0 * moved:.2g} % of all" if moved else "no"
+        return [f"stuck weights: {share} cells were ever programmed; {cause}"]
     between, high = float(np.mean((w > EDGE) & (w < 1.0 - EDGE))), float(np.mean(w >= 1.0 - EDGE))
     if between < max(BETWEEN, high) and np.mean((start > EDGE) & (start < 1.0 - EDGE)) > between:
         return [
