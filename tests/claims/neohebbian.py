@@ -9,7 +9,7 @@ does with growing grids. Fig. 7(b)'s rewards are not in the text either: the cla
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ def measure(tell: Report) -> Figures:
         "no_loss_costs": min(_surely(against(best[n], LIMIT)) for n in LARGE),
         "slowest_decay_costs": min(_surely(against(best[n], STEP)) for n in LARGE),
         "fast_decay_costs": min(_surely(against(best[n], FAST)) for n in LARGE),
-        "variability_costs": min(_surely(x) for x in costs if x["at"] == 0.5 and x["size"] in LARGE),
+        "variability_costs": _surely(together([x for x in costs if x["at"] == 0.5])),
+        "variability_half": together([x for x in costs if x["at"] == 0.5]),
         "choices_inside": sum(all(others[str(n)][name]["inside"] for n in LARGE) for name in CHOICES),
         "choices_tried": len(CHOICES),
         "steps_per_second": rate,
@@ -135,6 +136,12 @@ def measure(tell: Report) -> Figures:
     }
     show(whole, figures)
     return figures
+
+
+def together(entries: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of differences in grids that have no run in common."""
+    more, error = ([x[name] for x in entries] for name in ("more", "error"))
+    return {"more": float(np.mean(more)), "error": float(np.linalg.norm(error) / len(error))}
 
 
 def _surely(entry: Mapping[str, float]) -> float:
@@ -207,6 +214,9 @@ def show(whole: RunResult, figures: Figures) -> None:
         costs = source("Sec. 5.1", above=0.0, statement="episodes rise with variability")
         quantity = f"{x['size']} x {x['size']}: episodes more at {x['at']:.0%} than at {x['against']:.0%}"
         rows.append(Row(quantity, _surely(x), costs, note=note))
+    half = figures["variability_half"]
+    note = f"mean of the grids, {half['more']:.1f} ± {half['error']:.1f}; shown is that less two errors"
+    rows.append(Row("all grids: episodes more at 50 %", _surely(half), costs, note=note))
     spread = figures["alpha_spread"]
     small, large = (spread[str(n)]["10 n"] for n in (whole.system.sizes[0], whole.system.sizes[-1]))
     less = source("Sec. 5.1 and Fig. 9", above=0.0, statement="α matters less in larger grids")
@@ -273,8 +283,8 @@ def settings() -> Mapping[str, Any]:
 NEOHEBBIAN = Claim(
     "neohebbian",
     "Thermal neo-Hebbian synapses learn mazes of 7 x 7 and 10 x 10 places fastest where their eligibility decays, "
-    "neither at once nor not at all: without variability, and for the chosen rewards (a larger penalty of a step "
-    "moves the optimum to no decay)",
+    "neither at once nor not at all: without variability, and for the chosen rewards (with four times "
+    "the penalty of a step, no decay is as good)",
     measure,
     {
         "lowest_optimum": (FAST + 1e-9, None),
