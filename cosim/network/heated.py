@@ -58,6 +58,12 @@ class Chooser(Model):
         return {"v": x.v * p.halve}
 
 
+def worth(reward: Operand, best: Operand, chi: Operand) -> Operand:
+    """1/(1 + e^-r) - χ of Eq. 6, r the ``reward`` in units of the ``best``."""
+    found: Operand = 1.0 / (1.0 + np.exp(-reward / best)) - chi
+    return found
+
+
 @dataclass(frozen=True)
 class HeatedEligibility(Rule):
     """Reward-gated writing of heated cells (module docstring).
@@ -95,10 +101,9 @@ class HeatedEligibility(Rule):
 
     def on_end(self, s: Local) -> Given:
         """Eq. 6: cells that nothing heated would not move."""
-        worth = 1.0 / (1.0 + np.exp(-s.post.signal / s.p.best)) - s.p.chi
         return {
             "when": s.own.heated > 0.0,
             "heater": 0.0,
-            "pulses": s.p.pulses * worth,
+            "pulses": s.p.pulses * worth(s.post.signal, s.p.best, s.p.chi),
             "scatter": s.p.spread * s.random,
         }

@@ -10,7 +10,7 @@ import numpy as np
 from cosim import units
 from cosim.devices.base import Array
 from cosim.network.systems.maze import IN_TIME, success_ratio
-from cosim.network.systems.maze_settings import step_time
+from cosim.network.systems.maze_settings import least_loss, step_time
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosim.network.systems.maze import MazeSystem
 
 GAMMA = "left of an eligibility per step, γ (step)"
+LEFT = "left of an eligibility per hardware step, γ (shaded: no loss, limit)"
 
 
 def plot_map(
@@ -49,11 +50,17 @@ def _gammas(system: MazeSystem) -> tuple[list[int], list[str]]:
     """The order of γ, and each with the length of a hardware step that it is at the synapse's time constant."""
     p = system.cells.parameters.resolved()
     order = sorted(range(len(system.gammas)), key=lambda k: system.gammas[k])
-    names = {0.0: "all lost", 1.0: "no loss"}
+    names = {0.0: "all lost"} | dict.fromkeys(system.limits, "no loss, limit")
     return order, [
         f"{g:g}  ({names[g] if g in names else units.show(step_time(g, p), 's', digits=3)})"
         for g in (system.gammas[k] for k in order)
     ]
+
+
+def _shade(ax: Axes, limit: float) -> None:
+    """The axis of γ, marked where it is no longer a step."""
+    ax.axvspan(limit, 1.0 + 0.01, color="0.88", lw=0, zorder=0)
+    ax.set_xlabel(LEFT)
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
@@ -113,7 +120,8 @@ def plot_gammas(system: MazeSystem, seed: SeedResult) -> Figure:
                         markersize=3.5, label=f"{size} × {size}")  # fmt: skip
         ax.axhline(system.settings.episodes, color="0.5", lw=0.8, ls=":")
         ax.set_yscale("log")
-        ax.set(xlabel="left of an eligibility per hardware step, γ", ylabel="episodes to five successes in a row")
+        ax.set_ylabel("episodes to five successes in a row")
+        _shade(ax, least_loss(system.settings, system.cells.parameters.resolved()))
         ax.set_title(f"Variability {system.variabilities[0]:.0%}; dotted: where a run ends", fontsize=9)
         ax.legend(title="grid")
     return figure
@@ -126,9 +134,12 @@ def maze_figures(system: MazeSystem, seed: SeedResult) -> dict[str, Figure]:
 
 
 def plot_choices(
-    choices: Mapping[str, Mapping[str, Sequence[float]]], *, gammas: Sequence[float], title: str
+    choices: Mapping[str, Mapping[str, Sequence[float]]], *, gammas: Sequence[float], limit: float, title: str
 ) -> Figure:
-    """Mean episodes against γ for each of our choices: ``mean`` and ``error`` of each, by its name."""
+    """Mean episodes against γ for each of our choices: ``mean`` and ``error`` of each, by its name.
+
+    Above ``limit`` no γ is a step.
+    """
     with styled():
         figure = new_figure(6.8, 4.2)
         ax = figure.add_subplot()
@@ -137,7 +148,8 @@ def plot_choices(
             ax.errorbar(gammas, found["mean"], found["error"], fmt="o" + styles[k // len(COLOURS) % 4], markersize=3,
                         color=COLOURS[k % len(COLOURS)], capsize=1.5, lw=1.0, label=name)  # fmt: skip
         ax.set_yscale("log")
-        ax.set(xlabel="left of an eligibility per hardware step, γ", ylabel="episodes to five successes in a row")
+        ax.set_ylabel("episodes to five successes in a row")
+        _shade(ax, limit)
         ax.set_title(title, fontsize=9)
         ax.legend(fontsize=6.5, ncols=2)
     return figure

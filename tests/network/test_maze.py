@@ -14,8 +14,24 @@ from cosim.errors import DomainError, InputError
 from cosim.network.grid import Grid, Rewards
 from cosim.network.run import Streams, run_network
 from cosim.network.simulation import Simulation
-from cosim.network.systems.maze import EPISODES, MazeRuns, MazeSystem, Point, optimum, success_ratio
-from cosim.network.systems.maze_settings import ACTIONS, MazeSettings, graph, step_time, synapse, volts
+from cosim.network.systems.maze import (
+    EPISODES,
+    MazeRuns,
+    MazeSystem,
+    Point,
+    chosen_apart,
+    optimum,
+    success_ratio,
+)
+from cosim.network.systems.maze_settings import (
+    ACTIONS,
+    MazeSettings,
+    graph,
+    least_loss,
+    step_time,
+    synapse,
+    volts,
+)
 
 SETTINGS = MazeSettings(episodes=60)
 CELLS = synapse(SETTINGS)
@@ -163,7 +179,8 @@ def test_both_loops_live_the_same_mazes() -> None:
         for name in ("numba", "numpy")
         for run in range(1)
     ]
-    assert runs[0] == runs[1]
+    assert runs[0][0] == runs[1][0]
+    np.testing.assert_allclose(runs[0][1], runs[1][1], rtol=1e-12)
 
 
 def test_mazes_are_learned_and_told(tmp_path: Path) -> None:
@@ -217,9 +234,62 @@ def test_the_optimum_and_its_interval() -> None:
     found = optimum(runs, gammas, np.random.default_rng(1))
     assert found["gamma"] == 0.8
     assert found["interval"] == [0.8, 0.8]
-    assert [(end["gamma"], end["more"]) for end in found["ends"]] == [(0.0, 50.0), (1.0, 9.0)]
+    assert [(end["gamma"], end["more"]) for end in found["ends"] if end["gamma"] != 0.5] == [
+        (0.0, 50.0), (0.8, 0.0), (1.0, 9.0)
+    ]  # fmt: skip
     loose = optimum(rng.integers(20, 200, (4, 20)), gammas, np.random.default_rng(1))
     assert loose["interval"][0] < loose["interval"][1]
+
+
+def test_nothing_is_measured_on_the_runs_that_chose_it() -> None:
+    """Of γ that do not differ the best of the runs at hand seems better; chosen on other runs it does not."""
+    rng = np.random.default_rng(3)
+    gammas, sets = (0.2, 0.5, 0.8, 1.0), rng.integers(20, 60, (200, 4, 20))
+    found = np.array([
+        [optimum(runs, gammas, rng)["ends"][-1]["more"], (runs[-1] - runs[runs.mean(axis=1).argmin()]).mean()]
+        for runs in sets
+    ])  # fmt: skip
+    apart, together = found.mean(axis=0)
+    assert abs(apart) < 3.0 * found[:, 0].std() / np.sqrt(200) < 1.0
+    assert together > 2.0
+    assert chosen_apart(np.array([[1, 9, 1, 9], [5, 5, 5, 5]]), np.array([[0, 1, 2, 3], [4, 5, 6, 7]])).tolist() == [
+        4.0, 1.0, 6.0, 3.0
+    ]  # fmt: skip
+    assert chosen_apart(np.array([[3], [2]]), np.array([[0], [1]])).tolist() == [1.0]
+
+
+def test_variabilities_are_compared_with_the_least() -> None:
+    system = replace(SMALL, variabilities=(1.0, 0.0, 0.5), gammas=(0.8, 1.0))
+    assert system.variabilities == (0.0, 0.5, 1.0)
+    result = run_network(system)
+    cube = result.seeds[0].arrays.episodes_3
+    for k, cost in enumerate(result.seeds[0].values["variability_costs"], start=1):
+        assert (cost["at"], cost["against"]) == (system.variabilities[k], 0.0)
+        assert cost["more"] == chosen_apart(cube[0], cube[k] - cube[0]).mean()
+    assert any("episodes at variability 100% against 0%" in line for line in result.lines())
+
+
+def test_no_loss_is_a_limit_and_not_a_step() -> None:
+    """An e-update of 10 ns and three time constants of the fast pole have to fit into a step."""
+    most = least_loss(SETTINGS, P)
+    assert step_time(most, P) == pytest.approx(10e-9 + 3.0 * float(P.tau_fast))
+    system = replace(SMALL, gammas=(0.8, 0.95, 0.99, 1.0))
+    assert system.limits == (0.99, 1.0)
+    assert system.to_dict([])["step_s"] == [step_time(0.8, P), step_time(0.95, P), None, None]
+    assert any("gamma 0.99, 1: a limit without loss, not a step" in line for line in system.lines([]))
+
+
+def test_writes_beyond_the_tested_pulses_are_told() -> None:
+    """+1 of reward is 9.2 pulses at 40 per unit, and 18.5 at 80."""
+    usual, strong = (
+        run_network(replace(SMALL, settings=SETTINGS.with_(pulses=pulses, rewards=Rewards(step=0.0))))
+        for pulses in (40.0, 80.0)
+    )
+    assert usual.seeds[0].values["pulses"][1] == pytest.approx(40.0 * (1.0 / (1.0 + math.exp(-1.0)) - 0.5))
+    assert usual.seeds[0].values["writes_beyond"] == 0.0
+    assert strong.seeds[0].values["pulses"][1] == pytest.approx(80.0 * (1.0 / (1.0 + math.exp(-1.0)) - 0.5))
+    assert strong.seeds[0].values["writes_beyond"] > 0.5
+    assert any("-10 to 10 pulses for which the devices' map is tested" in line for line in strong.lines())
 
 
 def test_the_success_ratio_is_over_the_largest_share() -> None:
@@ -234,4 +304,4 @@ def test_the_figures_of_the_maps() -> None:
     drawn = result.figures()
     assert set(drawn) == {"episodes", "gamma", "successes"}
     labels = [text.get_text() for text in drawn["episodes"].axes[0].get_yticklabels()]
-    assert labels == [f"0.8  ({step_time(0.8, P) * 1e9:.0f} ns)", "1  (no loss)"]
+    assert labels == [f"0.8  ({step_time(0.8, P) * 1e9:.0f} ns)", "1  (no loss, limit)"]

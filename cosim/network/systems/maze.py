@@ -6,7 +6,10 @@ that reach it in time against γ and the temperature coefficient α, at one vari
 and those of all points share their grids and random numbers, run by run: two points differ by what they stand for.
 
 γ is what a rise keeps of itself in a hardware step: with the time constant of the stack's heat solution each γ is a
-length of that step. γ = 1 is a step too short to lose anything, γ = 0 one so long that all is lost before it is used.
+length of that step. γ = 0 is one so long that all is lost before it is used. γ = 1, as all above `least_loss`, is a
+mathematical limit without loss: its step would be shorter than the e-update that it has to hold.
+
+What a map claims of its optimum, γ chosen on one half of the runs is measured on the other, and the other way round.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array
 from cosim.errors import InputError
 from cosim.network.grid import Grid
+from cosim.network.heated import worth
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
-from cosim.network.systems.maze_settings import ACTIONS, MazeSettings, graph, step_time, synapse
+from cosim.network.systems.maze_settings import ACTIONS, MazeSettings, graph, least_loss, step_time, synapse
 from cosim.network.world import Ints
 from cosim.surrogate.model import Surrogate
 
@@ -41,6 +45,7 @@ AT = 0.5  # variability of Fig. 9
 RUNS = 20
 IN_TIME = 10.0  # episodes per grid length within which Fig. 9 counts a success: our choice
 DRAWS = 4000  # of the bootstrap
+KEPT = ("episodes", "steps", "reached", "beyond", "pulses")  # of each run
 EPISODES, SUCCESSES = "episodes", "successes"
 
 
@@ -86,6 +91,7 @@ class MazeSystem(System):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
                 raise InputError(f"a map needs different {name}, not {list(values)}", remedy="give each value once")
+        object.__setattr__(self, "variabilities", tuple(sorted(self.variabilities)))
         if self.runs < 1:
             raise InputError(f"{self.runs} runs show nothing", remedy="give 1 or more")
         low, high = self.cells.map.device.param("alpha").bounds
@@ -142,6 +148,17 @@ class MazeSystem(System):
         """Runs of each point."""
         return (self.runs,) * len(self.points)
 
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Those γ that no step of the hardware has."""
+        most = least_loss(self.settings, self.cells.parameters.resolved())
+        return tuple(gamma for gamma in self.gammas if gamma > most)
+
+    @property
+    def tested(self) -> tuple[float, float]:
+        """The numbers of pulses for which the devices' map is tested."""
+        return self.cells.map.inputs["pulses"].range
+
     def drawn(self, size: int, streams: Streams, run: int) -> Grid:
         """The grid of a run."""
         if self.grid is not None:
@@ -161,7 +178,9 @@ class MazeSystem(System):
             "parameters": self.cells.parameters.name,
             "sizes": list(self.sizes),
             "gamma": list(self.gammas),
-            "step_s": [step_time(gamma, p) for gamma in self.gammas],
+            "step_s": [None if gamma in self.limits else step_time(gamma, p) for gamma in self.gammas],
+            "gamma_of_shortest_step": least_loss(self.settings, p),
+            "pulses_tested": list(self.tested),
             "variability": list(self.variabilities),
             "alpha_per_K": list(self.alphas),
             "alpha_at_variability": self.at,
@@ -174,8 +193,20 @@ class MazeSystem(System):
             f"mazes       {', '.join(f'{n} x {n}' for n in self.sizes)}; {self.cells.parameters.name}, "
             f"{self.settings.levels} levels, {self.runs} runs a point"
         ]
+        if self.limits:
+            most = least_loss(self.settings, self.cells.parameters.resolved())
+            out.append(
+                f"            gamma {', '.join(f'{g:g}' for g in self.limits)}: a limit without loss, not a step; the "
+                f"shortest that holds an e-update has {most:.3g}"
+            )
         for seed in seeds:
             out += [f"seed {seed.seed:<6} {line}" for line in told(seed.values)]
+            if seed.values.writes_beyond:
+                out.append(
+                    f"            {seed.values.writes_beyond:.2%} of the writes are beyond the {self.tested[0]:g} to "
+                    f"{self.tested[1]:g} pulses for which the devices' map is tested: {seed.values.pulses[0]:.3g} to "
+                    f"{seed.values.pulses[1]:.3g}"
+                )
             rate = seed.values.steps / max(seed.seconds, 1e-9)
             out.append(f"            {seed.values.steps:.3g} agent steps in {seed.seconds:.1f} s, {rate:.2g} a second")
         return out
@@ -200,8 +231,8 @@ def told(values: Mapping[str, Any]) -> list[str]:
             + ", ".join(f"{x['more']:+.1f} ± {x['error']:.1f} at {x['gamma']:g}" for x in entry["ends"])
         )
     out += [
-        f"{entry['size']} x {entry['size']}: variability {entry['most']:.0%} costs {entry['more']:+.1f} ± "
-        f"{entry['error']:.1f} episodes at gamma {entry['gamma']:g}"
+        f"{entry['size']} x {entry['size']}: {entry['more']:+.1f} ± {entry['error']:.1f} episodes at variability "
+        f"{entry['at']:.0%} against {entry['against']:.0%}, at the best gamma of the latter"
         for entry in values["variability_costs"]
     ]
     if values["missed"]:
@@ -216,17 +247,22 @@ class MazeRuns:
         self.system, self.streams = system, streams
         shape = len(system.points), system.runs
         self.episodes, self.steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        self.reached = np.zeros(shape, dtype=np.int64)
+        self.reached, self.beyond = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self.pulses = np.zeros((*shape, 2))
         self._first: Simulation | None = None
 
     def learn(self, batch: int) -> None:
         """All runs of a point."""
         for run in range(self.system.runs):
-            found = self.one(self.system.points[batch], run)
+            found, rewards = self.one(self.system.points[batch], run)
             self.episodes[batch, run], self.steps[batch, run], self.reached[batch, run] = found
+            s, size = self.system.settings, self.system.points[batch].size
+            pulses = s.pulses * worth(rewards, s.rewards.best * size, s.chi)
+            self.beyond[batch, run] = np.sum(np.abs(pulses) > self.system.tested[1])
+            self.pulses[batch, run] = np.min(pulses), np.max(pulses)
 
-    def one(self, point: Point, run: int) -> tuple[int, int, bool]:
-        """Episodes and steps of a run, and whether it reached the benchmark."""
+    def one(self, point: Point, run: int) -> tuple[tuple[int, int, bool], Array]:
+        """Episodes and steps of a run, and whether it reached the benchmark; the reward of each episode."""
         system = self.system
         s = system.settings
         grid = system.drawn(point.size, self.streams, run)
@@ -241,7 +277,7 @@ class MazeRuns:
             {ACTIONS: np.full((1, made[ACTIONS].size), s.bias)}, steps=s.steps(grid), key=key, fresh=True, gap=pause,
             episodes=s.episodes,
         ).episodes  # fmt: skip
-        return len(found.steps), int(found.steps.sum()), simulation.streak >= s.enough
+        return (len(found.steps), int(found.steps.sum()), simulation.streak >= s.enough), found.rewards
 
     def evaluate(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Optima with intervals, and what variability costs; episodes of all runs as arrays."""
@@ -253,11 +289,9 @@ class MazeRuns:
             arrays[f"reached_{size}"] = self._cube(EPISODES, size, self.reached)
             for k, v in enumerate(system.variabilities):
                 optima.append({"size": size, "variability": v, **optimum(cube[k], system.gammas, rng)})
-            if len(system.variabilities) > 1:
-                at = system.gammas.index(optima[-len(system.variabilities)]["gamma"])
-                more = (cube[-1, at] - cube[0, at]).astype(float)
-                named = {"size": size, "gamma": system.gammas[at], "most": system.variabilities[-1]}
-                costs.append({**named, **_mean(more)})
+            for k, v in enumerate(system.variabilities[1:], start=1):
+                more = _mean(chosen_apart(cube[0], cube[k] - cube[0]))
+                costs.append({"size": size, "at": v, "against": system.variabilities[0], **more})
             if system.alphas:
                 arrays[f"alpha_episodes_{size}"] = self._cube(SUCCESSES, size, self.episodes)
                 arrays[f"alpha_reached_{size}"] = self._cube(SUCCESSES, size, self.reached)
@@ -265,6 +299,8 @@ class MazeRuns:
             "reached": float(np.mean(self.reached)),
             "missed": int(np.sum(self.reached == 0)),
             "steps": int(self.steps.sum()),
+            "writes_beyond": float(self.beyond.sum() / self.episodes.sum()),
+            "pulses": [float(self.pulses[..., 0].min()), float(self.pulses[..., 1].max())],
             "optima": optima,
             "variability_costs": costs,
             "mean_episodes": {str(n): arrays[f"episodes_{n}"].mean(axis=2).tolist() for n in system.sizes},
@@ -285,16 +321,17 @@ class MazeRuns:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All runs so far."""
-        return {"episodes": self.episodes.copy(), "steps": self.steps.copy(), "reached": self.reached.copy()}
+        return {name: getattr(self, name).copy() for name in KEPT}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
-        self.episodes, self.steps, self.reached = (state[name].copy() for name in ("episodes", "steps", "reached"))
+        for name in KEPT:
+            setattr(self, name, state[name].copy())
 
 
-def success_ratio(episodes: Ints, reached: Ints, size: int) -> Array:
-    """(…, runs) → (…): runs in time, over the largest number of them in the map."""
-    counts = ((reached == 1) & (episodes <= IN_TIME * size)).sum(axis=-1)
+def success_ratio(episodes: Ints, reached: Ints, size: int, in_time: float = IN_TIME) -> Array:
+    """(…, runs) → (…): runs within ``in_time`` episodes per grid length, over the largest number of them in the map."""
+    counts = ((reached == 1) & (episodes <= in_time * size)).sum(axis=-1)
     found: Array = counts / max(counts.max(), 1)
     return found
 
@@ -305,11 +342,25 @@ def _mean(values: Array) -> dict[str, float]:
     return {"more": float(np.mean(values)), "error": error}
 
 
+def chosen_apart(episodes: Ints, values: Ints) -> Array:
+    """Of ``values`` (γ, runs) those at the γ with the fewest ``episodes`` (γ, runs), (runs,).
+
+    γ of each half of the runs (every second) is chosen on the other half: no run is measured at what it chose. A lone
+    run has no other.
+    """
+    runs = episodes.shape[1]
+    found = np.empty(runs)
+    for half in range(min(runs, 2)):
+        others = np.arange(runs) % 2 != half if runs > 1 else np.ones(1, dtype=bool)
+        found[half::2] = values[int(np.argmin(episodes[:, others].mean(axis=1))), half::2]
+    return found
+
+
 def optimum(episodes: Ints, gammas: Sequence[float], rng: np.random.Generator) -> dict[str, Any]:
-    """The γ with the fewest episodes (γ, runs), an interval, and how many more the ends of the axis need.
+    """The γ with the fewest episodes (γ, runs), an interval, and how many more the two γ at either end need.
 
     The interval holds the optimum of 95 % of the resamples of the runs, which are drawn for all γ at once: they share
-    their grids and random numbers.
+    their grids and random numbers. What the ends need more is against the best γ of the other half of the runs.
     """
     means = episodes.mean(axis=1)
     best = int(np.argmin(means))
@@ -319,9 +370,9 @@ def optimum(episodes: Ints, gammas: Sequence[float], rng: np.random.Generator) -
     ranks = np.argsort(order)[places]
     low, high = (int(np.quantile(ranks, q, method="nearest")) for q in (0.025, 0.975))
     ends = [
-        {"gamma": float(gammas[k]), **_mean((episodes[k] - episodes[best]).astype(float))}
-        for k in (order[0], order[-1])
-        if k != best
+        {"gamma": float(gammas[k]), **_mean(chosen_apart(episodes, episodes[k] - episodes))}
+        for n, k in enumerate(order)
+        if n < 2 or n >= len(order) - 2
     ]
     return {
         "gamma": float(gammas[best]),

@@ -25,8 +25,9 @@ from cosim.surrogate.model import Surrogate
 PLACES, ACTIONS = "places", "actions"
 HALVES: Mapping[str, float] = {"plus": 1.0, "minus": -1.0}
 SURFACE = tuple(f"{letter}_{kind}" for kind in ("set", "reset") for letter in "abcd")
-# γ = 1 is no loss at all: a step so short against the time constant. γ = 0: one so long.
+# In time constants. γ = 1 is no loss at all, and no step is so short (`least_loss`). γ = 0: so long that all is lost.
 SHORTEST, LONGEST = 1e-9, 50.0
+FADED = 3.0  # time constants after which the fast pole is over
 COOLED = 30.0  # time constants between two episodes
 
 
@@ -35,7 +36,8 @@ class MazeSettings:
     """The network's constants; no constant of a synapse is among them. Where nothing is said it is our choice.
 
     Args:
-        parameters: of the synapse: the poles of a stack; its fast pole is over before the next step, and left out.
+        parameters: of the synapse: the poles of a stack; its fast pole is over before the next step where γ is no
+            more than `least_loss`, and left out.
         levels: of each device (source: 7 bits).
         rewards: Fig. 7(b)'s, which the text does not repeat.
         traps: per grid length; the source's number is not stated.
@@ -134,6 +136,14 @@ def step_time(gamma: float, p: Values) -> float:
         raise InputError(f"gamma is {gamma:g}", remedy="give a number in 0..1")
     turns = LONGEST if gamma == 0.0 else -math.log(gamma)
     return time_constant(p) * min(max(turns, SHORTEST), LONGEST)
+
+
+def least_loss(settings: MazeSettings, p: Values) -> float:
+    """The largest γ that is a step: one that has time for an e-update, and for the fast pole to fade after it.
+
+    What lies above is a limit without loss, with steps shorter than the e-update inside them.
+    """
+    return math.exp(-(settings.e_width + FADED * float(p.tau_fast)) / time_constant(p))
 
 
 def graph(
