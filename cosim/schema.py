@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import types
 from collections.abc import Iterator, Sequence
@@ -159,6 +160,8 @@ def _sentence(
     if first["type"] == "literal_error" and isinstance(value, str):
         choices = [str(known) for one in _flat(annotation) if get_origin(one) is Literal for known in get_args(one)]
         return UnknownName(name, value, choices or [wanted], where=where)
+    if first["type"] == "string_pattern_mismatch":
+        return InputError(f"{name} is {_shown(value)}, and has to match {first['ctx']['pattern']}", where=where)
     remedy = None
     if wanted.startswith("table"):
         remedy = f"write [{name}], and its keys below it"
@@ -178,7 +181,7 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "an empty list" if not value else f"a list of {len(value)}"
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = legible(json.dumps(value, ensure_ascii=False)) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
