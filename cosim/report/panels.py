@@ -114,10 +114,11 @@ def coordinate_of(data: xarray.Dataset, *, name: str = "", end: float | None = N
     values = np.asarray(data[key].values, dtype=float)
     unit = str(data[key].attrs.get("units", "s" if key == "time" else "Hz" if key == "frequency" else "V"))
     shown = values if end is None else values[values <= end]
+    label = key if key in ("time", "frequency") else name or key  # noise has a source, and no sweep of it
     if key == "frequency" and shown.size > 1 and shown[0] > 0.0 and shown[-1] > 10.0 * shown[0]:
-        return Coordinate(values, labelled(name or key, unit), logarithmic=True)
+        return Coordinate(values, labelled(label, unit), logarithmic=True)
     scaled, unit = prefixed(shown, unit)
-    return Coordinate(values * ratio(scaled, shown), labelled(name or key, unit))
+    return Coordinate(values * ratio(scaled, shown), labelled(label, unit))
 
 
 def is_complex(values: Array) -> bool:

@@ -324,3 +324,10 @@ def test_many_vectors_of_a_bench_share_a_panel_per_unit(tmp_path: Path) -> None:
     assert len(titles) == 2
     assert any(title.startswith("12 vectors") for title in titles)
     assert figure.get_size_inches()[1] < 8.0
+
+
+def test_noise_is_drawn_over_the_frequency_and_not_over_its_source():
+    data = xarray.Dataset({"onoise": ("frequency", [1.0, 2.0])}, coords={"frequency": [1.0, 100.0]})
+    assert panels.coordinate_of(data, name="v1").label == "frequency (Hz)"
+    swept = xarray.Dataset({"i": ("sweep", [1.0, 2.0])}, coords={"sweep": [1.0, 2.0]})
+    assert panels.coordinate_of(swept, name="v1").label == "v1 (V)"
