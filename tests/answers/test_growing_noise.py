@@ -50,7 +50,7 @@ def test_noise_that_is_a_share_of_the_reading_biases_nothing(law, stated):
             result = extract(recipe(law, relative=PART), one)
         else:  # as `fit --auto` goes on from what the residuals show
             plain = recipe(law)
-            result = _weighted(plain, one, extract(plain, one), ())
+            result = _weighted(plain, one, extract(plain, one))
             assert result.recipe.noise.relative == pytest.approx(PART, rel=0.35)
         for name in LAWS[law][0]:
             found.setdefault(name, []).append((float(result.values[name]), result.verdict[name].interval))
