@@ -91,9 +91,9 @@ def lint_file(path: str | Path) -> Lint:
     """Lint a Verilog-A model, or an LTspice netlist, by its suffix. Raises `InputError`, `MissingFile`.
 
     >>> from pathlib import Path
-    >>> text = "module r(p, n); inout p, n; electrical p, n; analog I(p, n) <+ V(p, n) / 1k; endmodule"
-    >>> _ = Path("r.va").write_text(text)
-    >>> [finding.rule for finding in cosim.lint_file("r.va").findings]
+    >>> text = "module ohmic(p, n); inout p, n; electrical p, n; analog I(p, n) <+ V(p, n) / 1k; endmodule"
+    >>> _ = Path("ohmic.va").write_text(text)
+    >>> [finding.rule for finding in cosim.lint_file("ohmic.va").findings]
     ['no-disciplines']
     """
     file = Path(path)
