@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -397,41 +397,14 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 print_taken(taken)
             if taken.result is not None:
                 _keep(job, taken.result, taken.part, beside)
-    if alike := _alike(job.taken):
+    from cosim.cli.fit_together import alike
+
+    if found := alike(job.taken):
         from cosim.cli.output import advise
 
-        advise(alike)
+        advise(found)
     if not any(taken.result is not None for taken in job.taken):
         job.failed = True
-
-
-def _alike(taken: Sequence[Taken]) -> list[str]:
-    """A sentence for each device that was found in several recordings of one kind: they were fitted apart."""
-    alike: dict[tuple[str, str], list[Part]] = {}
-    for one in taken:
-        if one.result is not None and one.result.recipe.device:
-            alike.setdefault((one.result.recipe.device, one.part.shape), []).append(one.part)
-    return [
-        f"{len(found)} recordings of kind {shape!r} were fitted one by one ({', '.join(part.name for part in found)}), "
-        f"because no file says that they are of one {device}; if they are: {_together(found)}"
-        for (device, shape), found in alike.items()
-        if len(found) > 1
-    ]
-
-
-def _together(parts: Sequence[Part]) -> str:
-    """The call that fits them at once."""
-    from cosim.data.recording import Group
-
-    files = " ".join(dict.fromkeys(part.path.name for part in parts))
-    columns = dict.fromkeys(part.where.partition(" == ")[0] for part in parts if " == " in part.where)
-    # A column of the kind's own name is that; of another the first is a sweep of one device.
-    own = {name: "".join(filter(str.isalnum, name)).lower() for name in columns}
-    free = (kind for kind in ("sweep", "cycle", "device") if kind not in own.values())
-    kinds = {name: plain if plain in get_args(Group) else next(free, plain) for name, plain in own.items()}
-    groups = ", ".join(f'{kind} = "{name.strip(chr(39))}"' for name, kind in kinds.items())
-    instead = f" with groups = {{ {groups} }} under [data] in place of where" if groups else ""
-    return f"cosim fit RECIPE {files} --together{instead}"
 
 
 def _numbered(recipe: FitRecipe, job: _Job) -> FitRecipe:

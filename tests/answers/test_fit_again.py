@@ -16,7 +16,7 @@ from claims import coverage_rows, folder
 from claims.next_measurement import CASES
 from cosim import units
 from cosim.cli.app import main
-from cosim.cli.fit import _together
+from cosim.cli.fit_together import together
 from cosim.data.recognise import recognise
 from cosim.devices.pulse import PulseShape
 from cosim.errors import CosimError
@@ -151,7 +151,7 @@ def two_sweeps(*, time):
 
 def test_a_column_of_any_name_groups_as_a_kind_that_a_recipe_knows():
     part = SimpleNamespace(path=Path("lab/loops.csv"), where="'Loop no.' == 1")
-    assert 'groups = { sweep = "Loop no." }' in _together([part])
+    assert 'groups = { sweep = "Loop no." }' in together([part])
 
 
 def test_recordings_of_one_file_are_told_apart_and_fitted_together(tmp_path, monkeypatch, capsys):
