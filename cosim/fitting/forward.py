@@ -67,7 +67,6 @@ class Forward(ABC):
     Attributes:
         params: the parameters that it takes: the device's, and those that belong to the measurement only.
         active: the names among them that the prediction of this kind of curve can depend on.
-        uneven: the parameters with which the noise of a row changes: their intervals are always profiled.
         choices: keyword arguments of its constructor that a recipe may choose (``[ramps]``).
         tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
         expensive: whether a prediction takes a simulation: then a search makes few of them.
@@ -78,7 +77,6 @@ class Forward(ABC):
 
     params: tuple[Param, ...]
     active: tuple[str, ...]
-    uneven: tuple[str, ...] = ()
     choices: ClassVar[tuple[str, ...]] = ()
     tolerance: float = 1e-10
     expensive: ClassVar[bool] = False
@@ -92,9 +90,12 @@ class Forward(ABC):
         del curve
         return cls
 
-    def noise_at(self, p: Values) -> tuple[Forward, Array] | None:
-        """The model and the rows' noise (n,) at ``p``, where an `uneven` parameter is; None: the same everywhere."""
-        del p
+    def limits(self, name: str, p: Values, height: float) -> tuple[float, float] | None:
+        """Ends of a parameter's interval, of Student's t ``height``, where the model knows its likelihood by itself.
+
+        An end that the curve does not give is infinite; None: chi-square says it, as of nearly all parameters.
+        """
+        del name, p, height
         return None
 
     def bounds(self) -> dict[str, tuple[float, float]]:

@@ -62,7 +62,7 @@ def growing(found: Found, curve: Curve) -> Growing | None:
     seen = problem.seen & ~found.left
     if found.noise_known or found.check.exact or not found.check.explains or problem.priors:
         return None
-    if problem.forward.expensive or problem.forward.uneven:
+    if problem.forward.expensive:
         return None
     if found.spread is not None or problem.whiten is not None or int(seen.sum()) < RESIDUALS_FOR_TESTS:
         return None

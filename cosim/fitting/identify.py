@@ -43,6 +43,11 @@ BENT = 1.2
 # A minimum that is lower by less than this, in units of the noise's variance, lies within a third of a standard error
 # (our choice).
 BETTER = 0.1
+# An interval that physics closes at one end says where the parameter is if it is no wider than this part of the natural
+# size, of a state half of its range (our choice); else it is a limit on one side.
+HALF = 0.5
+# An interval beyond which a place fits within the noise, by more than this part of it, is too short.
+OUTSIDE = 0.05
 # Below so many points intervals come from the profile likelihood.
 FEW = 100
 # A misfit below this part of the range is called small, though it is not noise.
@@ -229,27 +234,39 @@ def judge(
     better: Minimum | None = None
     ordered = problem.ordered()
     idle = idle_at(problem, minimum.p, uncertainty.flat)
+
+    def profiled(name: str, known: Sequence[Values] = ()) -> likelihood.Interval:
+        return likelihood.interval(
+            ordered, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height, known=known,
+            # a guess along a straight ridge can end in another minimum where something is held at a bound
+            ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
+        )  # fmt: skip
+
+    profiles = dict[str, likelihood.Interval | None]()
+    for name in problem.names:
+        if name in idle or check.exact:
+            continue
+        own = problem.forward.limits(name, minimum.p, height)
+        guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
+        profiles[name] = likelihood.Interval(*own) if own else None if guided else profiled(name)
+    within = [p for found in profiles.values() if found is not None for p in found.within]
+    for name, found in profiles.items():
+        ends = _ends(minimum.p, uncertainty, name, height, found)
+        if further := _beyond(ends, [p for p in within if math.isfinite(float(p[name]))], name):
+            profiles[name] = profiled(name, further)
     for name in problem.names:
         if name in idle:
             reason = f"{name} has no effect on what was measured: any value within its bounds fits; fix it"
             entries.append(ParameterVerdict(name, "not identifiable", reason, problem.bounds[name], "bounds"))
             continue
-        profiled = None
-        guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
-        if not check.exact and not guided:
-            profiled = likelihood.interval(
-                ordered, minimum, name, stderr=uncertainty.stderr(name), scale=scale, height=height,
-                # a guess along a straight ridge can end in another minimum where something is held at a bound
-                ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
-            )  # fmt: skip
-            lower = profiled.lower
-            if lower is not None and minimum.chi_square - lower.chi_square > BETTER * scale**2:
-                better = lower if better is None or lower.chi_square < better.chi_square else better
-                remarks.append(
-                    f"a better minimum (chi-square {lower.chi_square:.4g} after {minimum.chi_square:.4g}) was "
-                    f"met while {name} was varied: start again from other values"
-                )
-        entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, profiled)
+        lower = None if (found := profiles.get(name)) is None else found.lower
+        if lower is not None and minimum.chi_square - lower.chi_square > BETTER * scale**2:
+            better = lower if better is None or lower.chi_square < better.chi_square else better
+            remarks.append(
+                f"a better minimum (chi-square {lower.chi_square:.4g} after {minimum.chi_square:.4g}) was "
+                f"met while {name} was varied: start again from other values"
+            )
+        entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, found)
         if entry.status == "identifiable" and (assumed or not check.white):
             condition = assumed or "the law is right"
             entry = replace(entry, status="conditional", reason=f"{entry.reason}, if {condition}")
@@ -312,7 +329,7 @@ def _guided(
     where another parameter is held at one.
     """
     p, stderr = minimum.p, uncertainty.stderr(name)
-    if stderr is None or name in uncertainty.conditional or name in problem.forward.uneven:
+    if stderr is None or name in uncertainty.conditional:
         return False
     if stderr > STRAIGHT * natural_size(problem, name, float(p[name])):
         return False
@@ -327,6 +344,27 @@ def _guided(
         if not 1.0 / BENT < rise < BENT:
             return False
     return True
+
+
+def _ends(
+    p: Values, uncertainty: Uncertainty, name: str, height: float, profiled: likelihood.Interval | None
+) -> tuple[float, float]:
+    """Ends of an interval, infinite where the curve gives none; NaN: there is no interval."""
+    if profiled is not None:
+        return profiled.low, profiled.high
+    if (stderr := uncertainty.stderr(name)) is None:
+        return math.nan, math.nan
+    return float(p[name]) - height * stderr, float(p[name]) + height * stderr
+
+
+def _beyond(ends: tuple[float, float], places: Sequence[Values], name: str) -> list[Values]:
+    """Of ``places`` that fit within the noise those that lie farthest outside an interval, by more than its ends are
+    good to: one on each side at most.
+    """
+    margin = OUTSIDE * (ends[1] - ends[0])
+    found = [(low, p) for p in places if (low := ends[0] - float(p[name])) > margin]
+    above = [(high, p) for p in places if (high := float(p[name]) - ends[1]) > margin]
+    return [max(side, key=lambda one: one[0])[1] for side in (found, above) if side]
 
 
 def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
@@ -361,11 +399,9 @@ def _judge_one(
     profiled: likelihood.Interval | None,
 ) -> ParameterVerdict:
     value, stderr = float(p[name]), uncertainty.stderr(name)
-    nothing = (math.nan, math.nan)
-    source = "standard error"
-    ends = nothing if stderr is None else (value - height * stderr, value + height * stderr)
+    source, ends = "standard error", _ends(p, uncertainty, name, height, profiled)
     if profiled is not None:
-        ends, source = _closed(problem, name, value, (profiled.low, profiled.high)), "profile likelihood"
+        ends, source = _closed(problem, name, value, ends), "profile likelihood"
     elif stderr is not None:  # beyond a bound by rounding only, or it would have been profiled
         ends = max(ends[0], problem.bounds[name][0]), min(ends[1], problem.bounds[name][1])
     if name in uncertainty.at_bound:
@@ -394,10 +430,10 @@ def _judge_one(
     relative = math.inf if stderr is None or size == 0.0 else stderr / size
     if profiled is not None and size > 0.0:  # the parabola may have it narrower
         relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
-    # An end that physics closes is no limit by the curve, unless the interval is short.
+    # An end that physics closes is not a limit by the curve, unless little is left of what physics allows.
     found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
     cut = [math.isinf(end) or end == bound for end, bound in found]
-    if profiled is not None and (any(open_ends) or (any(cut) and relative > GOOD)):
+    if profiled is not None and (any(open_ends) or (any(cut) and ends[1] - ends[0] > HALF * size)):
         if all(cut):
             limit = "within its bounds the curve does not limit it at all"
         elif cut[1]:

@@ -198,12 +198,6 @@ class Problem:
         wanted = {*self.names}
         return replace(self, names=tuple(entry.name for entry in self.forward.params if entry.name in wanted))
 
-    def held(self, name: str, p: Values) -> Problem:
-        """The same problem with ``name`` held at its value in ``p``, and the noise that the rows have there."""
-        made = self.forward.noise_at(p) if name in self.forward.uneven else None
-        rest = self.without(name)
-        return rest if made is None else replace(rest, forward=made[0], sigma=made[1])
-
     def reweighed(self, p: Values) -> Problem:
         """The same problem with the noise that its rows have where the parameters are ``p``."""
         return self if self.noise is None else replace(self, sigma=self.noise(self.forward.predict(p)))

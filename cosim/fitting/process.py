@@ -37,7 +37,7 @@ from scipy.special import ndtr
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.emit.numba_filter import variances
-from cosim.fitting import trajectory
+from cosim.fitting import first_state, trajectory
 from cosim.fitting.forward import Index, Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.plateau import hazard, most_likely
@@ -101,8 +101,6 @@ class FilteredTrain(PulseTrainForward):
         self._width = np.array(np.broadcast_to(width, rows.shape), dtype=float)
         # What the variances of its innovations are made of, once it is fitted.
         self._noise: tuple[TrainNoise, Array] | None = None
-        # The initial state is known from the first read alone, whose noise is that of the step from there.
-        self.uneven = (self._state.initial,)
 
     @classmethod
     def of(cls, train: PulseTrainForward, rows: Rows, *, gain: Array, side: Side | None = None) -> FilteredTrain:
@@ -137,14 +135,34 @@ class FilteredTrain(PulseTrainForward):
         """None: each prediction uses the read before it."""
         return None
 
-    def noise_at(self, p: Values) -> tuple[FilteredTrain, Array] | None:
-        """The train with the gains that its noise has at ``p``, and its innovations' deviations (n,)."""
-        if self._noise is None:
+    def limits(self, name: str, p: Values, height: float) -> tuple[float, float] | None:
+        """Of the initial state: known from the first reads alone, whose noise is that of the steps from there.
+
+        One step that happens to end at a bound makes it look known. Where the level `first_state.SURE` leaves open
+        more than half of its range, the ends are of that level: it is not determined then, whatever one step says.
+        """
+        if self._noise is None or name != self._state.initial:
             return None
-        sigma, gain, width = self.linear(p).filtered(*self._noise, self.fitted)
-        made = self.with_gain(gain, sigma, width)
-        made._noise = self._noise
-        return made, sigma
+        spread, base = self._noise
+        span = float(self.span(p)[0])
+        used, noise = self.fitted, np.broadcast_to(spread.read * base, self.fitted.shape)
+        count = first_state.cells(float(np.min(noise[used])) / abs(span))
+        blur = abs(span) / count / math.sqrt(12.0)  # of a cell
+
+        def read(k: int, w: Array) -> Array:
+            if not used[k]:
+                return np.ones(w.size)
+            z = (self._read[k] - self._observe(w, p)) / math.hypot(noise[k], blur)
+            return np.asarray(np.exp(-0.5 * z**2) if self.side[k] == 0 else ndtr(-self.side[k] * z))
+
+        starts = np.linspace(0.0, 1.0, first_state.STARTS)
+        found = first_state.log_likelihood(
+            starts, lambda k, w: self._after_each(k, w, p), read,
+            pulses=used.size, variation=spread.step, count=count,
+        )  # fmt: skip
+        sure = first_state.limits(starts, found, height * first_state.SURE)
+        low, high = max(sure[0], 0.0), min(sure[1], 1.0)
+        return sure if high - low > 0.5 else first_state.limits(starts, found, height)
 
     def with_gain(self, gain: Array, sigma: Array, width: Array) -> FilteredTrain:
         """The same train with other gains, deviations (S) of the innovations, and widths of the states."""

@@ -12,7 +12,7 @@ curve gives only a one-sided limit, or none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -41,11 +41,13 @@ class Interval:
     """Ends of a confidence interval; an infinite end means that the profile stays below the level up to the bound.
 
     ``lower``: where a smaller χ² than the minimum's was met on the way (the minimum was only a local one), or None.
+    ``within``: the places below the level that the search met.
     """
 
     low: float
     high: float
     lower: Minimum | None = None
+    within: tuple[Values, ...] = ()
 
 
 def interval(
@@ -57,6 +59,7 @@ def interval(
     scale: float,
     height: float,
     ridge: Mapping[str, float] = MappingProxyType({}),
+    known: Sequence[Values] = (),
 ) -> Interval:
     """The profile-likelihood interval of one parameter.
 
@@ -68,17 +71,20 @@ def interval(
         scale: the factor between the problem's sigma and the noise's.
         height: Student's t of the level (1.96 for 95 % and known noise).
         ridge: how far other parameters move for a unit of this one, as a first guess.
+        known: places below the level that are known from elsewhere: an end lies beyond them.
     """
     value = float(minimum.p[name])
     frame = problem.without(*(other for other in problem.names if other != name)).coordinates(minimum.p)
-    others = problem.without(name).coordinates(minimum.p)
+    rest = problem.without(name)
+    others = rest.coordinates(minimum.p)
     slope = float(frame.slope(np.array([value]))[0])
     width = height * (stderr if stderr else 0.05 * natural_size(problem, name, value)) / slope
     floor, lower = minimum.chi_square, minimum
     tolerance = min(DROP * scale**2 / max(floor, 1e-300), LOOSEST)
 
     at = float(frame.z(np.array([value]))[0])
-    places = {at: minimum.p}
+    places = {at: minimum.p, **{float(frame.z(np.array([float(p[name])]))[0]): p for p in known}}
+    within = list[Values]()
 
     def height_at(z: float, *, every: bool = False) -> float:
         """The profile's excess over the level at a coordinate, from the others' minimum there.
@@ -89,21 +95,21 @@ def interval(
         """
         nonlocal floor, lower
         if every:  # what is further out may lie in the other valley as well
-            for known in [known for known in places if (known - z) * (z - at) > 0.0]:
-                del places[known]
+            for further in [further for further in places if (further - z) * (z - at) > 0.0]:
+                del places[further]
         here = float(frame.x(np.array([z]))[0])
-        known_places = places.keys() - ({z} if every else set())
+        there = places.keys() - ({z} if every else set())
         # From inside first: what lies further out may be in a higher valley, and would be believed here.
-        near = sorted(known_places, key=lambda known: ((known - z) * (z - at) > 0.0, abs(known - z)))
-        begins = [places[known].with_(**{name: here}) for known in near[:PATHS]]
+        near = sorted(there, key=lambda place: ((place - z) * (z - at) > 0.0, abs(place - z)))
+        begins = [places[place].with_(**{name: here}) for place in near[:PATHS]]
         along = begins[0].with_(**_along(problem, places[near[0]], name, here, ridge))
-        held, best = problem.held(name, along), None
+        best = None
         if along != begins[0]:
-            begins = [*sorted((along, begins[0]), key=lambda p: _finite(held.chi_square(p))), *begins[1:]]
+            begins = [*sorted((along, begins[0]), key=lambda p: _finite(rest.chi_square(p))), *begins[1:]]
         for begin in begins:
             try:
-                found = _near(held, begin, others, scale=scale)
-                found = found or held.minimise(begin, tolerance=tolerance, nested=True)
+                found = _near(rest, begin, others, scale=scale)
+                found = found or rest.minimise(begin, tolerance=tolerance, nested=True)
             except FitError:  # where the model is not finite the curve excludes the value
                 continue
             best = found if best is None or found.chi_square < best.chi_square else best
@@ -116,14 +122,18 @@ def interval(
             floor = best.chi_square
             lower = min(lower, best, key=lambda found: found.chi_square)
             return -math.inf
-        return math.sqrt(max(best.chi_square - floor, 0.0)) / scale - height
+        excess = math.sqrt(max(best.chi_square - floor, 0.0)) / scale - height
+        if excess < 0.0:
+            within.append(best.p)
+        return excess
 
     ends = []
     for side, bound in zip((-1.0, 1.0), frame.box, strict=True):
         floor = minimum.chi_square
-        z = _end(height_at, at=at, side=side, bound=float(bound[0]), width=width, height=height)
+        begin = max(places, key=lambda z: side * (z - at)) if known else at
+        z = _end(height_at, at=begin, side=side, bound=float(bound[0]), width=width, height=height)
         ends.append(side * math.inf if z is None else float(frame.x(np.array([z]))[0]))
-    return Interval(ends[0], ends[1], None if lower is minimum else lower)
+    return Interval(ends[0], ends[1], None if lower is minimum else lower, tuple(within))
 
 
 @np.errstate(all="ignore")  # a place where the model is not finite is for the search

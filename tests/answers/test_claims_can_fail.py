@@ -138,6 +138,16 @@ def test_a_parameter_whose_intervals_are_too_few_is_named() -> None:
         Draw(k, {"a": k % 20 > 0, "b": True}, {"b": "interval" if k < 20 else "not identifiable"}) for k in range(1000)
     ]
     assert summary(draws)["too_few_intervals"] == ["b"]
+    assert summary(draws)["verdict"] == "inside"
+
+
+@pytest.mark.parametrize("wrong", [range(14), range(20, 140)])
+def test_a_parameter_with_few_intervals_is_convicted_by_these_or_by_all_draws(wrong: range) -> None:
+    draws = [
+        Draw(k, {"a": k % 20 > 0, "b": k not in wrong}, {"b": "identifiable" if k < 20 else "not identifiable"})
+        for k in range(1000)
+    ]
+    assert summary(draws)["verdict"] == "outside"
 
 
 def test_a_curve_that_a_polynomial_predicts_better_is_named() -> None:

@@ -12,10 +12,10 @@ is not to be the default:
 
 The rule: with 1000 draws or more the shares themselves are held against the limits. A parameter with an interval in
 fewer than half of the draws (in the others its verdict states a range) is outside where the Wilson bounds of its share
-leave the limits no room, inside where they lie within, and else "cannot tell", which does not count as held: the claim
-needs more draws then. With fewer draws the figures are printed, and the claim does not hold: a row is then said to
-be inside or outside only where its bounds leave no doubt. The bounds of a pooled share allow for the parameters of a
-draw being alike: they are those of as many independent intervals as have the variance that the draws show.
+leave the limits no room, and where what is said of it in all draws, intervals and ranges, holds the truth in fewer than
+the lower limit; else it is inside. With fewer draws the figures are printed, and the claim does not hold: a row is then
+said to be inside or outside only where its bounds leave no doubt. The bounds of a pooled share allow for the parameters
+of a draw being alike: they are those of as many independent intervals as have the variance that the draws show.
 
 Where a verdict states a range because the curve does not determine a parameter, that is no 95 % interval: whether these
 ranges hold the truth is counted apart. Of what a parameter is said to be in all draws, interval or range, 95 % are
@@ -61,13 +61,18 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
     few = []  # parameters whose intervals, of all draws, are too few to tell
     states = []  # of the pooled share and of each parameter's: inside, outside, or neither for certain
     whole = len(found) >= asked
+    said = {n: float(np.mean([one.held[n] for one in found])) for n in stated}
     for name, held in stated.items():
         if held:
             share, bounds = sum(held) / len(held), interval(sum(held), len(held), method="wilson")
             each[name] = [round(value, 4) for value in (share, *bounds)] + [len(held)]
-            states.append(_state(share, bounds, EACH, decides=whole and 2 * len(held) >= len(found)))
-        if not held or states[-1] == "cannot tell":
+            state = _state(share, bounds, EACH, decides=whole and 2 * len(held) >= len(found))
+        if not held or state == "cannot tell":
             few.append(name)
+            if whole:
+                state = "inside" if said[name] >= EACH[0] else "outside"
+        if held or whole:
+            states.append(state)
     counted = [[one.held[n] for n in one.held if not one.undetermined(n)] for one in found]
     numbers = np.array([(sum(held), len(held)) for held in counted], dtype=float)
     held_all, count = numbers.sum(axis=0)
@@ -84,7 +89,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
         "pooled_95": [round(end, 4) for end in bounds],
         "worst": max(each, key=lambda n: abs(each[n][0] - 0.95)) if each else None,
         "each": each,
-        "all": {n: round(float(np.mean([one.held[n] for one in found])), 4) for n in stated},
+        "all": {n: round(share, 4) for n, share in said.items()},
         **({"too_few_intervals": few} if whole and few else {}),
         "ranges": len(ranges),
         "ranges_held": sum(ranges),

@@ -119,9 +119,13 @@ class PulseTrainForward(SequenceForward):
             return np.asarray(self._closed.part(self._v, w, here, energy=False)[0], dtype=float)
         return np.asarray(self._map(self._v, w, here, shape=self._shape)[0], dtype=float)
 
-    def _after_one(self, k: int, w: float, p: Values) -> float:
+    def _after_each(self, k: int, w: Array | float, p: Values) -> Array:
+        """The states after pulse k from any, as ``w``."""
         here = p.with_(**{name: float(column[k]) for name, column in self._each.items()})
-        return float(self._map(self._v[k], w, here, shape=self._shape_by(lambda times: times[k]))[0])
+        return np.asarray(self._map(self._v[k], w, here, shape=self._shape_by(lambda times: times[k]))[0], dtype=float)
+
+    def _after_one(self, k: int, w: float, p: Values) -> float:
+        return float(self._after_each(k, w, p))
 
     def _shape_by(self, choose: Callable[[Array], float]) -> PulseShape:
         """The shape of one pulse, where they differ."""
