@@ -204,10 +204,12 @@ def draw(results: Mapping[str, RunResult]) -> None:
     for label, result in results.items():
         for name, figure in result.figures().items():
             save(figure, FOLDER / f"{label}_{name}.png")
+    main = [f"{name}_200" for name in SEEDS]
     with styled():
-        figure = new_figure(7.2, 3.6)
-        plot_by_technology(results, figure.add_subplot())
-        save(figure, FOLDER / "accuracy.png")
+        for name, labels in (("accuracy", main), ("accuracy_of_the_others", [n for n in results if n not in main])):
+            figure = new_figure(7.2, 3.6)
+            plot_by_technology({label: results[label] for label in labels}, figure.add_subplot())
+            save(figure, FOLDER / f"{name}.png")
 
 
 def probe() -> Figures:
@@ -248,4 +250,5 @@ VDSP = Claim(
     },
     settings=settings,
     probe=probe,
+    long=True,
 )
