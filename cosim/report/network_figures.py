@@ -120,21 +120,25 @@ def plot_accuracy(result: RunResult, ax: Axes | None = None, *, classes: int) ->
 
 
 def plot_by_technology(results: Mapping[str, RunResult], ax: Axes | None = None) -> Axes:
-    """Test accuracy of several runs by read-out: a bar of the mean each, a point per seed."""
+    """Test accuracy of several runs by read-out: a point per seed, and a dash with its number for the mean."""
     ax = axes(ax)
     width = 0.8 / len(results)
     for k, (label, result) in enumerate(results.items()):
+        colour = COLOURS[k % len(COLOURS)]
         for place, kind in enumerate(READ_OUTS):
             values = np.array([100.0 * seed.values.accuracy_on_test_images[kind] for seed in result.seeds])
             at = place + (k - 0.5 * (len(results) - 1)) * width
-            ax.bar(at, values.mean(), width=0.9 * width, color=COLOURS[k], label="" if place else label, alpha=0.6)
-            ax.plot(np.full(values.size, at), values, "o", ms=2.5, color="0.2")
-            ax.text(at, values.max() + 0.4, f"{values.mean():.1f}", ha="center", fontsize=5.5, rotation=90, va="bottom")
-    ax.set_xticks(range(len(READ_OUTS)), [f"{kind}\n{text}" for kind, text in READ_OUTS.items()], fontsize=6.5)
-    ax.set(ylabel="test accuracy (%)", ylim=(70, 104))
+            ax.plot(
+                np.full(values.size, at), values, "o", ms=3.5, color=colour, alpha=0.7, label="" if place else label
+            )
+            ax.plot([at - 0.4 * width, at + 0.4 * width], [values.mean()] * 2, color=colour, lw=1.5)
+            ax.text(at, values.max() + 0.6, f"{values.mean():.1f}", ha="center", fontsize=5.5, rotation=90, va="bottom")
+    ax.set_xticks(range(len(READ_OUTS)), [f"{kind}\n{text}".replace(" ", "\n") for kind, text in READ_OUTS.items()])
+    ax.tick_params(axis="x", labelsize=6.5)
+    ax.set(ylabel="test accuracy (%)", ylim=(None, 104))
     ax.grid(visible=False, axis="x")
-    ax.legend(loc="upper left", fontsize=7, ncols=4)
-    ax.set_title("Accuracy by read-out: mean, and a point per seed")
+    ax.legend(fontsize=7)
+    ax.set_title("Accuracy by read-out: a point per seed, a dash for their mean")
     return ax
 
 
