@@ -43,8 +43,8 @@ BENT = 1.2
 # A minimum that is lower by less than this, in units of the noise's variance, lies within a third of a standard error
 # (our choice).
 BETTER = 0.1
-# An interval that physics closes at one end says where the parameter is if it is no wider than this part of what physics
-# allows, and than the natural size (our choice); else it is a limit on one side.
+# An interval that physics closes at one end says where the parameter is if it is at most as wide as this part of what
+# physics allows, and as the natural size (our choice); else it is a limit on one side.
 HALF = 0.5
 # An interval beyond which a place fits within the noise, by more than this part of it, is too short.
 OUTSIDE = 0.05
