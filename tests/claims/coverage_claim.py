@@ -255,4 +255,5 @@ COVERAGE = Claim(
     },
     settings=settings,
     probe=probe,
+    long=True,
 )
