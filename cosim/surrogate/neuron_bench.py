@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import cast
 
 import numpy as np
+from scipy.constants import zero_Celsius as ZERO_CELSIUS
 
 from cosim import __version__
 from cosim.bench.maps import one_of
 from cosim.bench.neurons import NeuronFile
+from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
@@ -27,7 +29,7 @@ from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron import MATCH, ROOM, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
@@ -36,6 +38,8 @@ SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
 TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
 LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
+# Of an input spike, from edge to edge: a kick. It is the unit in which the fit counts short times (our choice).
+KICK = 5.0 / 3.0
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
@@ -54,6 +58,18 @@ class NeuronBench(SpikeBench[NeuronFile]):
     def tightened(self) -> NeuronBench:
         """The same neuron at the tolerances of `Testbench.tightened`."""
         return replace(self, bench=self.bench.tightened())
+
+    @property
+    def kick(self) -> float:
+        """s in which an input is over, by the bench's input spike."""
+        spike = cast(Spikes, self.bench.file.stimuli[self.given.stimulus])
+        return KICK * (2.0 * spike.edge + spike.width)
+
+    @property
+    def temperature(self) -> float:
+        """K, by the bench's option ``temp``."""
+        given = self.deck().options.get("temp")
+        return ROOM if given is None else ZERO_CELSIUS + float(given)
 
     def testbench(self, inputs: Array) -> Testbench:
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
@@ -87,6 +103,7 @@ class NeuronBench(SpikeBench[NeuronFile]):
         return SpikeTrain(
             inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
             x[given.facilitation] if given.facilitation else None, x[given.stage],
+            kick=self.kick, temperature=self.temperature,
         )  # fmt: skip
 
 
@@ -136,7 +153,7 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     if not pairs:
         raise InputError("no spike of the law matches one of the circuit", remedy="train it on trains like this one")
     late = np.array([(ours[j] - train.spikes[i]) for i, j in pairs])
-    span = np.array([max(train.spikes[i] - cause[i], 1e-12) for i, _ in pairs])
+    span = np.array([train.spikes[i] - cause[i] for i, _ in pairs])
     there = train.at(train.inputs)
     top = float(train.membrane.max())
     states = {name: found[name] - there[name][:-1] for name in ("v", "u", "n")}

@@ -21,7 +21,7 @@ from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_tra
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
-from cosim.surrogate.neuron_bench import check_neuron
+from cosim.surrogate.neuron_bench import NeuronBench, check_neuron
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
@@ -79,6 +79,44 @@ def test_a_neuron_spikes_where_its_circuit_does(law: NeuronLaw) -> None:
     assert found.energy[0] < 0.03
 
 
+def test_a_slower_neuron_has_the_same_law_in_its_own_time() -> None:
+    from dataclasses import replace
+
+    times_slower = 1024.0  # a power of two: nothing is rounded differently
+
+    def slower(train: SpikeTrain) -> SpikeTrain:
+        times = {
+            name: times_slower * getattr(train, name) for name in ("inputs", "time", "spikes", "reset", "ready", "kick")
+        }
+        return replace(train, **times)
+
+    trains = [simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7))]
+    fast, slow = fit_neuron(trains), fit_neuron(list(map(slower, trains)))
+    for name in ("tau", "kick", "dead", "reset", "memory", "closed", "open"):
+        assert slow.numbers[name] == pytest.approx(times_slower * fast.numbers[name], rel=1e-9)
+    assert slow.numbers["rest_power"] == pytest.approx(fast.numbers["rest_power"] / times_slower, rel=1e-9)
+    held = simulated(7)
+    one, other = check_neuron(fast, held), check_neuron(slow, slower(held))
+    assert other.f1 == one.f1 >= 0.98
+    assert other.states[1] == pytest.approx(one.states[1], abs=1e-9)
+    assert other.errors["latency"] == pytest.approx(times_slower * one.errors["latency"], rel=1e-6)
+
+
+def test_a_circuit_is_as_warm_as_its_train_says() -> None:
+    from dataclasses import replace
+
+    trains = [replace(simulated(seed, mean=mean), temperature=358.15) for seed, mean in enumerate((2e-7, 4e-7))]
+    assert fit_neuron(trains).numbers["thermal"] == pytest.approx(0.030863, rel=1e-4)
+
+
+def test_a_bench_says_how_long_an_input_takes_and_how_warm_it_is() -> None:
+    neuron = NeuronBench.load("ecram_feedback_stp")
+    assert neuron.kick == pytest.approx(5e-9)  # of a spike of 0.5 ns + 2 ns + 0.5 ns
+    assert neuron.temperature == pytest.approx(300.15)
+    warm = NeuronBench(neuron.bench.with_(options={"temp": 85.0}), neuron.name, neuron.given)
+    assert warm.temperature == pytest.approx(358.15)
+
+
 def test_another_neuron_is_found_out(law: NeuronLaw) -> None:
     from dataclasses import replace
 
@@ -103,7 +141,7 @@ def test_a_closing_reset_leaves_what_its_transistor_does(law: NeuronLaw) -> None
     from scipy.integrate import solve_ivp
 
     # a current of I exp(-t / T) (1 - exp(-v / U)) over C from now on takes I T / (C U) thermal voltages
-    u, fall, slope = 0.02585, 4e-9, 0.3 / 4e-9
+    u, fall, slope = law.numbers["thermal"], 4e-9, 0.3 / 4e-9
     drains = Law("polynomial", ("phase",), np.array([[-1.0, 0.0]]), np.array([False]), ("it",),
                  np.array([np.log(slope * fall / u)]), np.ones(1), Polynomial(0, np.zeros((1, 1))))  # fmt: skip
     closing = replace(law, laws=MappingProxyType({**law.laws, "drains": drains}),
@@ -132,7 +170,9 @@ def test_a_spike_is_the_later_the_closer_its_input_ends_to_the_threshold(law: Ne
 def test_inputs_are_chosen_next_to_the_threshold(law: NeuronLaw) -> None:
     def close(inputs: np.ndarray) -> float:
         none = np.zeros(2)
-        (found,) = run_neurons(law, [SpikeTrain(inputs, inputs[[0, -1]], none, none, none[:0], none[:0], none[:0])])
+        (found,) = run_neurons(
+            law, [SpikeTrain(inputs, inputs[[0, -1]], none, none, none[:0], none[:0], none[:0], kick=2.5e-9)]
+        )
         margin = law.margin({name: found[name] for name in ("v", "u", "n", "phase")})
         return float(np.mean((found["phase"] >= 0.0) & (np.abs(margin) < 0.02)))
 
