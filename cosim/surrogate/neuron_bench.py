@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.constants import zero_Celsius as ZERO_CELSIUS
 
 from cosim import __version__
@@ -24,15 +25,17 @@ from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, ROOM, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron_events import Events
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
+from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_range
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
@@ -242,7 +245,10 @@ def train_neuron(
     most = max(float(train.intervals.max()) for train in (*made, *held))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=given.notes)
+    tested = tenths_tested(chosen, [*made, *held])
+    surrogate, errors = _certified(
+        plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits, notes=given.notes
+    )
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(surrogate, errors, tuple(held), spent, each)
 
@@ -266,7 +272,9 @@ def certify_neuron(
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
     held, spent = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
     plain = surrogate.with_(certificate=None)
-    made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)
+    before = {} if surrogate.certificate is None else surrogate.certificate.domain.states
+    tested = tenths_tested(cast(CircuitSet, surrogate.parameters), held, before=before)
+    made, errors = _certified(plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits)
     return TrainedNeuron(made, errors, tuple(held), spent, spent / sum(train.intervals.size for train in held))
 
 
@@ -276,13 +284,16 @@ def _certified(
     simulator: Simulator,
     held: Sequence[SpikeTrain],
     *,
+    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> tuple[Surrogate, tuple[NeuronErrors, ...]]:
     """``plain`` with the certificate of its errors on ``held``, and those errors."""
     errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held)
-    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
+    certificate = certificate_of(
+        plain, neuron, simulator, held, errors, tested=tested, seed=seed, limits=limits, notes=notes
+    )
     return plain.with_(certificate=certificate), errors
 
 
@@ -326,6 +337,22 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
     )  # fmt: skip
 
 
+def tenths_tested(
+    chosen: CircuitSet, trains: Sequence[SpikeTrain], *, before: Mapping[str, Range] = MappingProxyType({})
+) -> dict[str, NDArray[np.int64]]:
+    """How many events of ``trains`` begin in each tenth of each state's range, over enough for what an earlier
+    certificate has tested (``before``).
+    """
+    found, events = {}, Events.of(trains, chosen.states["phase"].range[1])
+    for name, entry in chosen.states.items():
+        at = np.clip(getattr(events, name), *entry.range)
+        counts, ends = np.histogram(at, bins=TENTHS, range=entry.range)
+        low, high = before.get(name, (np.inf, -np.inf))
+        middle = 0.5 * (ends[1:] + ends[:-1])
+        found[name] = counts + np.where((middle > low) & (middle < high), LEAST_TESTED, 0)
+    return found
+
+
 def certificate_of(
     plain: Surrogate,
     neuron: NeuronBench,
@@ -333,11 +360,12 @@ def certificate_of(
     held: Sequence[SpikeTrain],
     found: Sequence[NeuronErrors],
     *,
+    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> Certificate:
-    """The certificate of a neuron's surrogate by its errors on held-out trains."""
+    """The certificate of a neuron's surrogate by its errors on held-out trains, where it was ``tested``."""
     chosen = cast(CircuitSet, plain.parameters)
     together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
     drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
@@ -361,7 +389,7 @@ def certificate_of(
         rollout=growth(free),
         domain=Domain(
             MappingProxyType({"interval": intervals_tested(intervals)}),
-            MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
+            MappingProxyType({n: covered_range(e, tested[n], name=n) for n, e in chosen.states.items()}),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),
         pulses=int(intervals.size),
@@ -384,6 +412,7 @@ def certificate_of(
             "law: a flow of membrane and stage between inputs, and learned laws of what inputs, spikes and resets do",
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+            "states: certified where events to learn from or held out began, tenth by tenth of their ranges",
             *notes,
         ),
     )
