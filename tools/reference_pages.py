@@ -306,16 +306,23 @@ def extraction() -> str:
     lines = [
         f"Recorded by `./run reproduce coverage` on {record['made']} with cosim {record['version']}.",
         "",
-        "| recipe or laboratory | device, curve | curves | pooled | each parameter alone | ranges |",
-        "|---|---|---|---|---|---|",
+        "| recipe or laboratory | device, curve | curves | pooled | each alone | ranges | seldom an interval |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in record["figures"]["rows"].items():
         often = {n: held[0] for n, held in row["each"].items() if 2 * held[3] >= row["draws"]}
-        low, high = (choose(often, key=lambda n: often[n]) for choose in (min, max))
+        seldom = [
+            f"{n} (of {row['each'][n][3] if n in row['each'] else 0}: {100 * share:.1f} % of all held)"
+            for n, share in row["all"].items()
+            if n not in often
+        ]
+        alone = [
+            f"{100 * often[n]:.1f} % ({n})" for n in sorted(often, key=lambda n: often[n])[:: max(len(often) - 1, 1)]
+        ]
         ranges = f"{row['ranges_held']} of {row['ranges']}" if row["ranges"] else ""
         lines.append(
             f"| {name} | {row['device']}, {row['curve']} | {row['draws']} | {100 * row['pooled']:.1f} % | "
-            f"{100 * often[low]:.1f} % ({low}) to {100 * often[high]:.1f} % ({high}) | {ranges} |"
+            f"{' to '.join(alone)} | {ranges} | {', '.join(seldom)} |"
         )
     return "\n".join(lines)
 

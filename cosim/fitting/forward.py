@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
@@ -61,6 +62,15 @@ def perturbed(p: Values, names: Sequence[str], params: Sequence[Param], *, ndim:
     return p.with_(**changed), distance
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Ends of an interval, infinite where the curve gives none; ``determined``: whether they make a value known."""
+
+    low: float
+    high: float
+    determined: bool = True
+
+
 class Forward(ABC):
     """A device's prediction of one curve; `forward_for` makes the one for a curve's kind.
 
@@ -90,10 +100,10 @@ class Forward(ABC):
         del curve
         return cls
 
-    def limits(self, name: str, p: Values, height: float) -> tuple[float, float] | None:
+    def limits(self, name: str, p: Values, height: float) -> Limits | None:
         """Ends of a parameter's interval, of Student's t ``height``, where the model knows its likelihood by itself.
 
-        An end that the curve does not give is infinite; None: chi-square says it, as of nearly all parameters.
+        None: chi-square says it, as of nearly all parameters.
         """
         del name, p, height
         return None

@@ -17,10 +17,11 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from cosim.devices.base import DECADES, Values
+from cosim.devices.base import Values
 from cosim.fitting import profile as likelihood
 from cosim.fitting.combinations import Combination, known_products
-from cosim.fitting.forward import THE_CALLER, THE_DATA
+from cosim.fitting.forward import THE_CALLER, THE_DATA, Limits
+from cosim.fitting.interval_ends import beyond, closed, ends_of
 from cosim.fitting.problem import Minimum, Problem
 from cosim.fitting.released import released
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, ResidualCheck
@@ -46,8 +47,6 @@ BETTER = 0.1
 # An interval that physics closes at one end says where the parameter is if it is at most as wide as this part of what
 # physics allows, and as the natural size (our choice); else it is a limit on one side.
 HALF = 0.5
-# An interval beyond which a place fits within the noise, by more than this part of it, is too short.
-OUTSIDE = 0.05
 # Below so many points intervals come from the profile likelihood.
 FEW = 100
 # A misfit below this part of the range is called small, though it is not noise.
@@ -242,18 +241,23 @@ def judge(
             ridge={} if uncertainty.at_bound else uncertainty.ridge(name),
         )  # fmt: skip
 
-    profiles = dict[str, likelihood.Interval | None]()
+    profiles, own = dict[str, likelihood.Interval | None](), dict[str, Limits]()
     for name in problem.names:
         if name in idle or check.exact:
             continue
-        own = problem.forward.limits(name, minimum.p, height)
+        if (known := problem.forward.limits(name, minimum.p, height)) is not None:
+            own[name], profiles[name] = known, likelihood.Interval(known.low, known.high)
+            continue
         guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
-        profiles[name] = likelihood.Interval(*own) if own else None if guided else profiled(name)
+        profiles[name] = None if guided else profiled(name)
     within = [p for found in profiles.values() if found is not None for p in found.within]
-    for name, found in profiles.items():
-        ends = _ends(minimum.p, uncertainty, name, height, found)
-        if further := _beyond(ends, [p for p in within if math.isfinite(float(p[name]))], name):
-            profiles[name] = profiled(name, further)
+    for name in [name for name in profiles if name not in own]:
+        before = profiles[name]
+        ends = ends_of(minimum.p, uncertainty, name, height, before)
+        if further := beyond(ends, within, name, float(minimum.p[name])):
+            again = profiled(name, further)
+            lower = [found.lower for found in (before, again) if found is not None and found.lower is not None]
+            profiles[name] = replace(again, lower=min(lower, key=lambda one: one.chi_square, default=None))
     for name in problem.names:
         if name in idle:
             reason = f"{name} has no effect on what was measured: any value within its bounds fits; fix it"
@@ -266,7 +270,10 @@ def judge(
                 f"a better minimum (chi-square {lower.chi_square:.4g} after {minimum.chi_square:.4g}) was "
                 f"met while {name} was varied: start again from other values"
             )
-        entry = _judge_one(problem, minimum.p, uncertainty, name, pairs, height, found)
+        known = own.get(name)
+        entry = _judge_one(
+            problem, minimum.p, uncertainty, name, pairs, height, found, told=known is None or known.determined
+        )
         if entry.status == "identifiable" and (assumed or not check.white):
             condition = assumed or "the law is right"
             entry = replace(entry, status="conditional", reason=f"{entry.reason}, if {condition}")
@@ -294,7 +301,7 @@ def _loosened(
     for entry in entries:
         if entry.name in found:
             value = float(minimum.p[entry.name])
-            low, high = _closed(problem, entry.name, value, found[entry.name])
+            low, high = closed(problem, entry.name, value, found[entry.name])
             held = " and ".join(f"{name} = {float(minimum.p[name]):.4g}" for name in loose)
             role = next(one.role for one in problem.forward.params if one.name == entry.name)
             remedy = (
@@ -346,49 +353,6 @@ def _guided(
     return True
 
 
-def _ends(
-    p: Values, uncertainty: Uncertainty, name: str, height: float, profiled: likelihood.Interval | None
-) -> tuple[float, float]:
-    """Ends of an interval, infinite where the curve gives none; NaN: there is no interval."""
-    if profiled is not None:
-        return profiled.low, profiled.high
-    if (stderr := uncertainty.stderr(name)) is None:
-        return math.nan, math.nan
-    return float(p[name]) - height * stderr, float(p[name]) + height * stderr
-
-
-def _beyond(ends: tuple[float, float], places: Sequence[Values], name: str) -> list[Values]:
-    """Of ``places`` that fit within the noise those that lie farthest outside an interval, by more than its ends are
-    good to: one on each side at most.
-    """
-    margin = OUTSIDE * (ends[1] - ends[0])
-    found = [(low, p) for p in places if (low := ends[0] - float(p[name])) > margin]
-    above = [(high, p) for p in places if (high := float(p[name]) - ends[1]) > margin]
-    return [max(side, key=lambda one: one[0])[1] for side in (found, above) if side]
-
-
-def _closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """An open end closed by physics: by a physical bound that is no further away than the parameter's natural size.
-
-    Where the other end is open too, the curve says nothing, and neither is closed; nor does a bound that lies decades
-    below, as the smallest resistance that is allowed, say anything.
-    """
-    if math.isinf(ends[0]) and math.isinf(ends[1]):
-        return ends
-    size, physical = natural_size(problem, name, value), problem.forward.bounds()[name]
-    bounds = zip(ends, problem.bounds[name], physical, strict=True)
-    low, high = (
-        limit
-        if math.isinf(end)
-        and bound == limit
-        and abs(limit - value) <= size
-        and not 0.0 < DECADES * limit * math.copysign(1.0, value) < abs(value)
-        else end
-        for end, bound, limit in bounds
-    )
-    return low, high
-
-
 def _judge_one(
     problem: Problem,
     p: Values,
@@ -397,11 +361,13 @@ def _judge_one(
     pairs: Sequence[Pair],
     height: float,
     profiled: likelihood.Interval | None,
+    *,
+    told: bool = True,
 ) -> ParameterVerdict:
     value, stderr = float(p[name]), uncertainty.stderr(name)
-    source, ends = "standard error", _ends(p, uncertainty, name, height, profiled)
+    source, ends = "standard error", ends_of(p, uncertainty, name, height, profiled)
     if profiled is not None:
-        ends, source = _closed(problem, name, value, ends), "profile likelihood"
+        ends, source = closed(problem, name, value, ends), "profile likelihood"
     elif stderr is not None:  # beyond a bound by rounding only, or it would have been profiled
         ends = max(ends[0], problem.bounds[name][0]), min(ends[1], problem.bounds[name][1])
     if name in uncertainty.at_bound:
@@ -434,6 +400,12 @@ def _judge_one(
     # An end that physics closes is not a limit by the curve, unless little is left of what physics allows.
     found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
     cut = [math.isinf(end) or end == bound for end, bound in found]
+    if not told:
+        reason = (
+            f"{name} is not determined by these data: at a level of 99.9 % {_any_value(*ends)} is possible, and what "
+            "says more is one step, which varies; fix it, or measure where it acts"
+        )
+        return ParameterVerdict(name, "not identifiable", reason, ends, source)
     if profiled is not None and (any(open_ends) or (any(cut) and ends[1] - ends[0] > min(size, HALF * allowed))):
         if all(cut):
             limit = "within its bounds the curve does not limit it at all"

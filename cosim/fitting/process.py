@@ -32,13 +32,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Values
 from cosim.emit.numba_filter import variances
 from cosim.fitting import first_state, trajectory
-from cosim.fitting.forward import Index, Rows
+from cosim.fitting.forward import Index, Limits, Rows
 from cosim.fitting.forwards.pulse_train import PulseTrainForward
 from cosim.fitting.plateau import hazard, most_likely
 from cosim.fitting.problem import Minimum, Problem
@@ -135,34 +135,37 @@ class FilteredTrain(PulseTrainForward):
         """None: each prediction uses the read before it."""
         return None
 
-    def limits(self, name: str, p: Values, height: float) -> tuple[float, float] | None:
+    def limits(self, name: str, p: Values, height: float) -> Limits | None:
         """Of the initial state: known from the first reads alone, whose noise is that of the steps from there.
 
         One step that happens to end at a bound makes it look known. Where the level `first_state.SURE` leaves open
-        more than half of its range, the ends are of that level: it is not determined then, whatever one step says.
+        more than half of its range, it is not determined, whatever one step says, and the ends are of that level.
         """
         if self._noise is None or name != self._state.initial:
             return None
-        spread, base = self._noise
-        span = float(self.span(p)[0])
-        used, noise = self.fitted, np.broadcast_to(spread.read * base, self.fitted.shape)
-        count = first_state.cells(float(np.min(noise[used])) / abs(span))
-        blur = abs(span) / count / math.sqrt(12.0)  # of a cell
+        noise, base = self._noise
+        span, used = float(self.span(p)[0]), self.fitted
+        sigma = np.broadcast_to(noise.read * base, used.shape)
+        count = first_state.cells(float(np.min(sigma[used])) / abs(span))
+        blur = abs(span) / count / math.sqrt(6.0)  # of a value that is divided between two points
 
         def read(k: int, w: Array) -> Array:
             if not used[k]:
-                return np.ones(w.size)
-            z = (self._read[k] - self._observe(w, p)) / math.hypot(noise[k], blur)
-            return np.asarray(np.exp(-0.5 * z**2) if self.side[k] == 0 else ndtr(-self.side[k] * z))
+                return np.zeros(w.size)
+            z = (self._read[k] - self._observe(w, p)) / math.hypot(sigma[k], blur)
+            return np.asarray(-0.5 * z**2 if self.side[k] == 0 else log_ndtr(-self.side[k] * z))
 
         starts = np.linspace(0.0, 1.0, first_state.STARTS)
         found = first_state.log_likelihood(
             starts, lambda k, w: self._after_each(k, w, p), read,
-            pulses=used.size, variation=spread.step, count=count,
+            pulses=used.size, variation=noise.step, count=count,
         )  # fmt: skip
-        sure = first_state.limits(starts, found, height * first_state.SURE)
-        low, high = max(sure[0], 0.0), min(sure[1], 1.0)
-        return sure if high - low > 0.5 else first_state.limits(starts, found, height)
+        if not np.isfinite(found).any():
+            return None
+        low, high = first_state.limits(starts, found, height * first_state.SURE)
+        if min(high, 1.0) - max(low, 0.0) > 0.5:
+            return Limits(low, high, determined=False)
+        return Limits(*first_state.limits(starts, found, height))
 
     def with_gain(self, gain: Array, sigma: Array, width: Array) -> FilteredTrain:
         """The same train with other gains, deviations (S) of the innovations, and widths of the states."""

@@ -119,6 +119,7 @@ def interval(
             return math.inf
         places[z] = best.p
         if best.chi_square < floor - DROP * scale**2:
+            within.append(best.p)
             floor = best.chi_square
             lower = min(lower, best, key=lambda found: found.chi_square)
             return -math.inf

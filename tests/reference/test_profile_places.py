@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
@@ -10,6 +11,7 @@ from cosim.devices.pulse import PulseShape
 from cosim.devices.threshold import ThresholdMemristor
 from cosim.fitting.combinations import known_products
 from cosim.fitting.extract import extract
+from cosim.fitting.interval_ends import beyond
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.uncertainty import Uncertainty
 
@@ -41,8 +43,25 @@ def test_a_state_that_looks_known_by_its_standard_error_is_known_as_far_as_the_r
     verdict = extract(recipe, curve).verdict
     for name in ("w0", "alpha_n"):
         low, high = verdict[name].interval
-        assert low <= TRUTH[name] <= high, (name, low, high)
+        assert low <= TRUTH[name] <= high < 2.0, (name, low, high)
     assert verdict["ratio"].status == "not identifiable"
+
+
+@pytest.mark.parametrize(
+    ("ends", "values", "expected"),
+    [
+        ((0.0, 1.0), (1.2, 1.4, -0.01), [1.4]),
+        ((-np.inf, 1.0), (1.2, -9.0), [1.2]),
+        ((0.2, np.inf), (0.1, 50.0), [0.1]),
+        ((0.0, 1.0), (-0.2, 1.2), [-0.2, 1.2]),
+        ((np.nan, np.nan), (1.0,), []),
+    ],
+)
+def test_places_beyond_an_end_are_found_whether_or_not_the_other_is_open(
+    ends: tuple[float, float], values: tuple[float, ...], expected: list[float]
+) -> None:
+    found = beyond(ends, [Values({"a": value}) for value in values], "a", 0.5)
+    assert [float(p["a"]) for p in found] == expected
 
 
 def test_a_product_with_a_power_of_hundreds_is_not_reported() -> None:
