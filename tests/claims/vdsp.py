@@ -237,8 +237,8 @@ VDSP = Claim(
     "vdsp",
     "VDSP on 200 neurons and 1T1R cells, whose pulses SPICE repeats within 2e-3 of the range, learns MNIST in three "
     "epochs to 90 % by the best read-out of counts, 85 % by the winner's label and 95 % by graded activity, with TiO2, "
-    "HfO2 and HZO memristors; with TiO2, thresholds that deviate by 20 % cost at most 1 point by naive Bayes in the mean "
-    "of three seeds",
+    "HfO2 and HZO memristors; with TiO2, thresholds that deviate by 20 % cost at most 1 point by naive Bayes in the "
+    "mean of three seeds",
     measure,
     {
         "best_of_counts_lowest_mean": (0.90, None),
