@@ -297,8 +297,37 @@ def exports() -> str:
     return "\n".join(lines)
 
 
+def extraction() -> str:
+    """How often intervals held the truth, from the record of the claim."""
+    path = resources.folder("fits") / "results" / "coverage.json"
+    if not path.is_file():
+        return "Nothing was recorded yet: `./run reproduce coverage`."
+    record = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        f"Recorded by `./run reproduce coverage` on {record['made']} with cosim {record['version']}.",
+        "",
+        "| recipe or laboratory | device, curve | curves | pooled | each parameter alone | ranges |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in record["figures"]["rows"].items():
+        often = {n: held[0] for n, held in row["each"].items() if 2 * held[3] >= row["draws"]}
+        low, high = (choose(often, key=lambda n: often[n]) for choose in (min, max))
+        ranges = f"{row['ranges_held']} of {row['ranges']}" if row["ranges"] else ""
+        lines.append(
+            f"| {name} | {row['device']}, {row['curve']} | {row['draws']} | {100 * row['pooled']:.1f} % | "
+            f"{100 * often[low]:.1f} % ({low}) to {100 * often[high]:.1f} % ({high}) | {ranges} |"
+        )
+    return "\n".join(lines)
+
+
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
-    {"benches.md": benches, "recipes.md": recipes, "campaigns.md": campaigns, "exports.md": exports}
+    {
+        "benches.md": benches,
+        "recipes.md": recipes,
+        "campaigns.md": campaigns,
+        "exports.md": exports,
+        "extraction.md": extraction,
+    }
 )
 
 

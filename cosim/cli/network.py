@@ -126,6 +126,9 @@ def run(
     resistance_rsd: Annotated[
         str, typer.Option(help="Relative standard deviation of the conductances of both ends of a cell's range.")
     ] = "0 %",
+    cycle_rsd: Annotated[
+        str, typer.Option(help="Relative standard deviation of the thresholds from pulse to pulse (of VDSP).")
+    ] = "0 %",
     wires: Annotated[
         str,
         typer.Option(help="Resistance of a wire between two cells, e.g. '2 Ohm', when the trained network is read."),
@@ -157,6 +160,8 @@ def run(
     changes: dict[str, Any] = {"deviation": units.parse(threshold_rsd, "1")}
     if spread := units.parse(resistance_rsd, "1"):
         changes["resistance_deviation"] = spread
+    if cycle := units.parse(cycle_rsd, "1"):
+        changes["cycle_deviation"] = cycle
     if rule != "vdsp":
         changes["rule"] = rule
     changes |= _gates(gate)

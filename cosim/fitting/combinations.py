@@ -25,8 +25,9 @@ KNOWN = 0.05
 BETTER = 4.0
 # A power is written as a whole number where it is that close to one, and the product still counts as known.
 WHOLE = 0.1
-# A factor with a smaller power hardly matters; a product of more factors is of no use to a reader.
-ABSENT, FACTORS = 0.02, 3
+# A factor with a smaller power hardly matters; a product of more factors, or with a larger power, is of no use to a
+# reader.
+ABSENT, FACTORS, STEEP = 0.02, 3, 10.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tup
         weights = _weights(relative, index, carriers)
         known = _error(relative, weights)
         factors = [index, *(carrier for carrier in carriers if weights[carrier] != 0.0)]
-        if known * BETTER > alone[index] or len(factors) > FACTORS:
+        if known * BETTER > alone[index] or len(factors) > FACTORS or np.abs(weights).max() > STEEP:
             continue
         value = float(np.exp(weights @ np.log(size)))
         # The logarithm is what is normal: an interval of a product of positive factors stays positive.

@@ -347,14 +347,14 @@ def _fit(
         others = other_starts(recipe.model, start, vary) if recipe.device else []
         method = recipe.fit.method
         best = search(moving, start, others=others, outside=outside, method=method, progress=progress)
-    if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
-        best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
+    best = _in_valley(moving, best, progress=progress)
     for _ in range(FINER_ROUNDS):
         finer = problem.forward.finer(best.p, noise=problem.sigma * (problem.scale(best.p) if noise is None else 1.0))
         if finer is None:
             break
         problem = replace(problem, forward=finer)
-        best = problem.without(*idle).minimise(best.p, progress=progress)
+        moving = problem.without(*idle)
+        best = _in_valley(moving, moving.minimise(best.p, progress=progress), progress=progress)
     best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
@@ -367,6 +367,11 @@ def _fit(
     best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     return best, problem
+
+
+def _in_valley(problem: Problem, best: Minimum, *, progress: Progress | None) -> Minimum:
+    """A minimum, or where a valley does not end, a place from which what can be gained is far below the noise."""
+    return best if best.converged else problem.minimise(best.p, tolerance=VALLEY, progress=progress)
 
 
 def _same(problem: Problem, tried: Minimum) -> bool:

@@ -43,8 +43,8 @@ BENT = 1.2
 # A minimum that is lower by less than this, in units of the noise's variance, lies within a third of a standard error
 # (our choice).
 BETTER = 0.1
-# An interval that physics closes at one end says where the parameter is if it is no wider than this part of the natural
-# size, of a state half of its range (our choice); else it is a limit on one side.
+# An interval that physics closes at one end says where the parameter is if it is at most as wide as this part of what
+# physics allows, and as the natural size (our choice); else it is a limit on one side.
 HALF = 0.5
 # An interval beyond which a place fits within the noise, by more than this part of it, is too short.
 OUTSIDE = 0.05
@@ -430,10 +430,11 @@ def _judge_one(
     relative = math.inf if stderr is None or size == 0.0 else stderr / size
     if profiled is not None and size > 0.0:  # the parabola may have it narrower
         relative = max(relative, (ends[1] - ends[0]) / (2.0 * height * size))
+    allowed = float(np.diff(problem.forward.bounds()[name])[0])
     # An end that physics closes is not a limit by the curve, unless little is left of what physics allows.
     found = () if profiled is None else zip((profiled.low, profiled.high), problem.bounds[name], strict=True)
     cut = [math.isinf(end) or end == bound for end, bound in found]
-    if profiled is not None and (any(open_ends) or (any(cut) and ends[1] - ends[0] > HALF * size)):
+    if profiled is not None and (any(open_ends) or (any(cut) and ends[1] - ends[0] > min(size, HALF * allowed))):
         if all(cut):
             limit = "within its bounds the curve does not limit it at all"
         elif cut[1]:

@@ -10,7 +10,7 @@ the time steps of the graph, which are to be short beside the latencies, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from cosim.surrogate.neuron import MATCH, STATES, NeuronLaw, SpikeTrain, at_rest
 
 NEVER = 1e9  # s
 MS = 1e-3
-FIRST = 2e-7  # s before the first input, in which a circuit comes to rest
+FIRST = 100  # time steps before the first input of a circuit, which begins at rest (our choice)
 LEAST_SPIKES = 2  # of the circuit, to have an interval
 
 
@@ -111,6 +111,8 @@ class NeuronCheck:
         matched: (n,) of both trains that match within `MATCH` of the circuit's mean interval, and half a time step.
         latency: (m,) s, by how much the network's matched spikes are late.
         against: what answered.
+        apart: of the neurons, those whose circuit spiked once: without an interval their spikes cannot be matched, so
+            that they do not count in `f1`.
     """
 
     neurons: NDArray[np.int64]
@@ -120,11 +122,20 @@ class NeuronCheck:
     matched: NDArray[np.int64]
     latency: Array
     against: str
+    apart: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        judged = self.neurons.size - len(self.apart)
+        said = f"F1 {self.f1:.4g} of {judged} neurons against {self.against or 'their circuit'}"
+        return f"{said}; {_unjudged(self.apart)}" if self.apart else said
 
     @property
     def f1(self) -> float:
-        """Of all spikes; 1 where neither side has any."""
-        count = sum(times.size for times in (*self.network, *self.spice))
+        """Of all spikes of the neurons that are not `apart`; 1 where neither side has any."""
+        judged = ~np.isin(self.neurons, self.apart)
+        count = sum(
+            one.size + other.size for one, other, kept in zip(self.network, self.spice, judged, strict=True) if kept
+        )
         return 2.0 * int(self.matched.sum()) / count if count else 1.0
 
     @property
@@ -143,6 +154,7 @@ class NeuronCheck:
             "f1": self.f1,
             "counts": self.counts.tolist(),
             "latency": self.latency.tolist(),
+            "apart": list(self.apart),
         }
 
 
@@ -168,7 +180,8 @@ def check_neurons(
         against: what answers, in words.
 
     Raises:
-        InputError: where the run recorded neither, or there are fewer neurons that received anything.
+        InputError: where the run recorded neither, there are fewer neurons that received anything, or the circuit of
+            each chosen one spiked once.
     """
     wanted = [f"{population}.{name}" for name in ("input", "fired")]
     if missing := [name for name in wanted if name not in answers.records]:
@@ -182,21 +195,30 @@ def check_neurons(
         )
     neurons = np.sort(rng.choice(driven, count, replace=False))
     step = MS * dt
-    ours, theirs, pairs, late, received = [], [], [], [], []
+    first = FIRST * step
+    ours, theirs, pairs, late, received, apart = [], [], [], [], [], list[int]()
     for k in neurons.tolist():
         begin = int(np.argmax(given[:, k]))
         inputs = step * (np.flatnonzero(given[:, k]) - begin)
-        whole = record(FIRST + np.append(inputs, step * (given.shape[0] - begin)))
-        end = whole.inputs[-1] - FIRST  # a circuit that is not through with a spike ends before it
-        one, other = step * (np.flatnonzero(fired[:, k]) - begin), whole.spikes - FIRST
+        whole = record(first + np.append(inputs, step * (given.shape[0] - begin)))
+        end = whole.inputs[-1] - first  # a circuit that is not through with a spike ends before it
+        one, other = step * (np.flatnonzero(fired[:, k]) - begin), whole.spikes - first
         one = one[one < end]
-        wide = MATCH * float(np.diff(other).mean()) if other.size >= LEAST_SPIKES else MATCH * float(end)
-        found = matched(other, one, wide + 0.5 * step)
+        found = []
+        if other.size >= LEAST_SPIKES:
+            found = matched(other, one, MATCH * float(np.diff(other).mean()) + 0.5 * step)
+        elif other.size and one.size:
+            apart.append(k)
         ours.append(one)
         theirs.append(other)
         pairs.append(len(found))
         late += [one[j] - other[i] for i, j in found]
         received.append(inputs.size)
+    if len(apart) == count:
+        raise InputError(
+            f"{_unjudged(apart)}, and no other neuron was chosen",
+            remedy="run more steps, or drive the neurons faster",
+        )
     return NeuronCheck(
         neurons,
         np.array(received),
@@ -205,4 +227,13 @@ def check_neurons(
         np.array(pairs, dtype=np.int64),
         np.array(late),
         against,
+        tuple(apart),
+    )
+
+
+def _unjudged(neurons: Sequence[int]) -> str:
+    s, listed = "" if len(neurons) == 1 else "s", ", ".join(map(str, neurons))
+    return (
+        f"the circuit{s} of neuron{s} {listed} spiked once, and without an interval nothing says how near a matching "
+        "spike has to be"
     )

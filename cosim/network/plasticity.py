@@ -82,6 +82,29 @@ class Vdsp(Rule):
 
 
 @dataclass(frozen=True)
+class StochasticVdsp(Vdsp):
+    """`Vdsp` on cells whose thresholds vary from pulse to pulse: by a normal number times ``cycle`` of the nominal one.
+
+    A threshold that is higher by ΔV acts as a voltage that is lower by ΔV, which is what the cells' map gets.
+    """
+
+    noisy: ClassVar[bool] = True
+
+    cycle: float = 0.0
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """Those of `Vdsp`, and the deviations in V."""
+        noise = {"noise_p": self.cycle * self.threshold_p, "noise_d": self.cycle * self.threshold_d}
+        return {**super().parameters(dt, ticks=ticks), **noise}
+
+    def on_post(self, s: Local) -> Given:
+        """V_prog of each row, less what each cell's threshold is higher by; it does not change its sign."""
+        v = super().on_post(s)[self.input]
+        depressing = np.where(v > 0.0, np.maximum(v - s.p.noise_d * s.random, 0.0), 0.0)
+        return {self.input: np.where(v < 0.0, np.minimum(v + s.p.noise_p * s.random, 0.0), depressing)}
+
+
+@dataclass(frozen=True)
 class PairStdp(Rule):
     """Pair STDP (module docstring); ``tau_pre``, ``tau_post`` in ms; it gives the ``input`` of the cells' map."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cosim.devices.base import Array, Values
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.subjects import PARAMETER_SET
 
@@ -52,6 +52,24 @@ def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple
             f"these shapes do not broadcast with each other: {shapes}",
             remedy="give states and inputs of one shape, or of 1 where all instances share a value",
         ) from None
+
+
+def arrays_for(surrogate: Surrogate, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
+    """``out``, to write the states and outputs of an event into.
+
+    Raises `UnknownName` and `InputError` for arrays that do not fit.
+    """
+    known = [*surrogate.map.states, *surrogate.map.outputs]
+    for name, values in out.items():
+        if name not in known:
+            raise UnknownName("quantity of the surrogate", name, known)
+        if values.shape != shape or values.dtype != surrogate.dtype or not values.flags.c_contiguous:
+            raise InputError(
+                f"the array for {name} is {values.dtype} of shape {values.shape}, and the result {surrogate.dtype} of "
+                f"shape {shape}",
+                remedy="give a contiguous array of that kind",
+            )
+    return dict(out)
 
 
 def described(surrogate: Surrogate, *, briefly: bool = False) -> str:

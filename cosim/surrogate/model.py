@@ -24,7 +24,7 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
-from cosim.surrogate.answers import Answer, common_shape, described, outside_of
+from cosim.surrogate.answers import Answer, arrays_for, common_shape, described, outside_of
 from cosim.surrogate.base import (
     POLICIES,
     REST,
@@ -354,7 +354,7 @@ class Surrogate:
         x, u = self._arrays(state, inputs)
         shape = common_shape({**x, **u}, self.instances)
         beyond = self.outside_domain(x, u)
-        ready = self._ready(out, shape) if out else {}
+        ready = arrays_for(self, out, shape) if out else {}
         if beyond is not None and ready:
             x = {name: values.copy() for name, values in x.items()}  # the reference is asked for what was there
         if self.kernel is not None:
@@ -383,20 +383,6 @@ class Surrogate:
             for part, known in ((state, self.map.states), (inputs, self.map.inputs))
         )
         return x, u
-
-    def _ready(self, out: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Array]:
-        """The arrays to write into; raises `UnknownName` and `InputError` for those that do not fit."""
-        known = [*self.map.states, *self.map.outputs]
-        for name, values in out.items():
-            if name not in known:
-                raise UnknownName("quantity of the surrogate", name, known)
-            if values.shape != shape or values.dtype != self.dtype or not values.flags.c_contiguous:
-                raise InputError(
-                    f"the array for {name} is {values.dtype} of shape {values.shape}, and the result {self.dtype} of "
-                    f"shape {shape}",
-                    remedy="give a contiguous array of that kind",
-                )
-        return dict(out)
 
     def whole(
         self, x: Mapping[str, Array], u: Mapping[str, Array], shape: tuple[int, ...]
@@ -444,8 +430,7 @@ class Surrogate:
 
     def allowed(self, name: str) -> Range:
         """The certified range of a state or an input; without a certificate a state's bounds, and `FARTHEST` times the
-        inputs at which the map is tested, but no further than a
-        learned law was trained."""
+        inputs at which the map is tested, but no further than a learned law was trained."""
         if self.certificate is not None:
             domain = self.certificate.domain
             return domain.states[name] if name in domain.states else domain.inputs[name]

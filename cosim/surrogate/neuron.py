@@ -18,7 +18,7 @@ the spikes in the interval (0 or 1), the ``latency`` of that spike from its inpu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -29,13 +29,12 @@ from cosim.devices.base import Array
 from cosim.surrogate.learned import Law
 from cosim.surrogate.planar import Flow
 
-AFTER = 5e-9  # s after an input's edge at which its kick is complete, unless the train says otherwise
-SOON = 1e-8  # s, what counts as soon after a reset
-THERMAL = 0.02585  # V, k T / q at 27 °C
+SOON = 2.0  # kicks: what counts as soon after a reset (our choice)
+ROOM = 300.15  # K, the 27 °C that SPICE takes unless it is told otherwise
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
-           "rest_power", "spike_energy", "most idle", "most spent")  # fmt: skip
+           "rest_power", "spike_energy", "most idle", "most spent", "thermal")  # fmt: skip
 LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "leak", "left", "dead",
         "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
@@ -51,7 +50,8 @@ class SpikeTrain:
         spikes: (k,) s of the output's rising edges. reset, ready: (k,) s at which each spike's reset begins and ends.
         facilitation: (m,) the share u; None: the circuit has none.
         stage: (m,) V, between membrane and output; None: no voltage there remembers anything.
-        kick: s from an input's edge to the end of its kick.
+        kick: s from an input's edge to the end of its kick, in which the fit counts all its short times.
+        temperature: K, of the circuit.
     """
 
     inputs: Array
@@ -63,7 +63,8 @@ class SpikeTrain:
     ready: Array
     facilitation: Array | None = None
     stage: Array | None = None
-    kick: float = AFTER
+    kick: float = field(kw_only=True)
+    temperature: float = field(default=ROOM, kw_only=True)
 
     def at(self, t: Array) -> dict[str, Array]:
         """Membrane, facilitation, stage and energy at times ``t``."""
@@ -155,7 +156,7 @@ class NeuronLaw:
         # where a reset is under way: what is left of it, or of the kick
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
         resets = np.where(phase >= of["closed"], leaked, v * lasting)
-        about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval), "fresh": self.fresh(phase)}
+        about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval / of["dead"]), "fresh": self.fresh(phase)}
         there = self.flow.beside(kicked + behind, jumped, spikes=np.isfinite(arrival))
         shift, stage = self.flow.after(there, jumped, left)
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
@@ -213,7 +214,9 @@ class NeuronLaw:
         kicked = self.kicked_membrane(v, u, phase)
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         # the time to the next input does not move a spike
-        return self.flow.place(kicked + self.ahead("ahead", kicked, jumped, phase, np.ones_like(v)), jumped)[-1]
+        return self.flow.place(
+            kicked + self.ahead("ahead", kicked, jumped, phase, np.full_like(v, self.numbers["dead"])), jumped
+        )[-1]
 
     def drained(self, v: Array, kick: Array, phase: Array) -> Array:
         """(k,) V that a reset leaves of a membrane with its kick.
@@ -225,7 +228,8 @@ class NeuronLaw:
         within = (phase >= closed) & (phase < opened)
         whole = np.maximum(v + kick, 0.0)
         most = np.exp(self.law("drains", {"v": v, "whole": whole, "phase": phase}, within))
-        left = THERMAL * np.log1p(np.expm1(whole / THERMAL) * np.exp(-most))
+        u = self.numbers["thermal"]
+        left = u * np.log1p(np.expm1(whole / u) * np.exp(-most))
         return np.where(within, left, np.where(phase >= opened, whole, v))
 
     def longer(self, v: Array, u: Array, phase: Array) -> Array:
@@ -242,7 +246,8 @@ class NeuronLaw:
     def ahead(self, name: str, kicked: Array, jumped: Array, phase: Array, interval: Array) -> Array:
         """(k,) V by which the membrane is ahead of what the flow makes of it."""
         fresh = self.fresh(phase)
-        about = {"v": kicked, "n": jumped, "interval": np.log(interval), "fresh": fresh}
+        held = np.log(interval / self.numbers["dead"])
+        about = {"v": kicked, "n": jumped, "interval": held, "fresh": fresh}
         free = phase >= 0.0
         found = self.law(name, about, free & (fresh > 0.0)) * fresh + self.law(f"{name} at rest", about, free)
         # of the most that it may be soon after a reset: long after one (our choice)
@@ -265,9 +270,14 @@ class NeuronLaw:
         share = self.tables["drawn"](end) - self.tables["drawn"](phase) + fires
         return self.numbers["rest_power"] * interval + self.numbers["spike_energy"] * share
 
+    def after(self, phase: Array) -> Array:
+        """(k,) the logarithm of the time since a reset, in kicks, which is even next to the reset."""
+        kick = self.numbers["kick"]
+        return np.asarray(np.log(np.maximum(phase, 0.0) / kick + SOON))
+
     def left(self, kicked: Array, phase: Array) -> Array:
         """(k,) V, the membrane at a ``phase`` after a reset in which no input came."""
-        about = {"v": kicked, "phase": np.log(np.maximum(phase, 0.0) + SOON)}
+        about = {"v": kicked, "phase": self.after(phase)}
         return np.maximum(self.law("left", about, phase >= 0.0), 0.0)
 
     def document(self) -> dict[str, Any]:
@@ -297,7 +307,9 @@ class NeuronLaw:
         tables = {name: Table(numbers(f"{name}_x"), numbers(f"{name}_y")) for name in TABLES}
         if any(t.x.ndim != 1 or t.x.shape != t.y.shape or np.any(np.diff(t.x) <= 0.0) for t in tables.values()):
             raise ValueError("tables of a neuron")
-        own = dict(zip(NUMBERS, numbers("numbers").tolist(), strict=True))
+        if (found := numbers("numbers")).shape != (len(NUMBERS),):
+            raise ValueError("numbers of a neuron, as another version of cosim wrote them")
+        own = dict(zip(NUMBERS, found.tolist(), strict=True))
         laws = {
             name: None if (one := document["laws"][name]) is None else Law.rebuilt(one, arrays, f"{prefix}_{name}")
             for name in LAWS
@@ -309,7 +321,7 @@ class NeuronLaw:
 def run_neurons(law: NeuronLaw, trains: Sequence[SpikeTrain]) -> list[dict[str, Array]]:
     """The law through the inputs of each train, from rest: states before each event (n,), and outputs (n,)."""
     count = max(train.intervals.size for train in trains)
-    intervals = np.full((len(trains), count), 1e-6)
+    intervals = np.full((len(trains), count), max(train.intervals.max() for train in trains))
     for k, train in enumerate(trains):
         intervals[k, : train.intervals.size] = train.intervals
     x = {name: np.full(len(trains), value) for name, value in at_rest(law).items()}

@@ -13,29 +13,36 @@ from types import MappingProxyType
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.constants import zero_Celsius as ZERO_CELSIUS
 
 from cosim import __version__
 from cosim.bench.maps import one_of
 from cosim.bench.neurons import NeuronFile
+from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
 from cosim.surrogate.certify import Tell, growth
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import MATCH, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron import MATCH, ROOM, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
+from cosim.surrogate.neuron_events import Events
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
+from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_range
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
 TRAINS = 30  # of a hundred inputs: five minutes of ngspice on one core
 LEAST_TRAINS = 6  # random ones, before inputs are chosen by what was learned of them (our choice)
+# Of an input spike, from edge to edge: a kick. It is the unit in which the fit counts short times (our choice).
+KICK = 5.0 / 3.0
 BLOCK = 10  # events whose energies are compared together: a spike may end in the next event
 
 
@@ -54,6 +61,18 @@ class NeuronBench(SpikeBench[NeuronFile]):
     def tightened(self) -> NeuronBench:
         """The same neuron at the tolerances of `Testbench.tightened`."""
         return replace(self, bench=self.bench.tightened())
+
+    @property
+    def kick(self) -> float:
+        """s in which an input is over, by the bench's input spike."""
+        spike = cast(Spikes, self.bench.file.stimuli[self.given.stimulus])
+        return KICK * (2.0 * spike.edge + spike.width)
+
+    @property
+    def temperature(self) -> float:
+        """K, by the bench's option ``temp``."""
+        given = self.deck().options.get("temp")
+        return ROOM if given is None else ZERO_CELSIUS + float(given)
 
     def testbench(self, inputs: Array) -> Testbench:
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
@@ -87,6 +106,7 @@ class NeuronBench(SpikeBench[NeuronFile]):
         return SpikeTrain(
             inputs, t, x[given.membrane], energy, np.array(kept), np.array(reset), np.array(ready),
             x[given.facilitation] if given.facilitation else None, x[given.stage],
+            kick=self.kick, temperature=self.temperature,
         )  # fmt: skip
 
 
@@ -136,7 +156,7 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     if not pairs:
         raise InputError("no spike of the law matches one of the circuit", remedy="train it on trains like this one")
     late = np.array([(ours[j] - train.spikes[i]) for i, j in pairs])
-    span = np.array([max(train.spikes[i] - cause[i], 1e-12) for i, _ in pairs])
+    span = np.array([train.spikes[i] - cause[i] for i, _ in pairs])
     there = train.at(train.inputs)
     top = float(train.membrane.max())
     states = {name: found[name] - there[name][:-1] for name in ("v", "u", "n")}
@@ -225,7 +245,10 @@ def train_neuron(
     most = max(float(train.intervals.max()) for train in (*made, *held))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=given.notes)
+    tested = tenths_tested(chosen, [*made, *held])
+    surrogate, errors = _certified(
+        plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits, notes=given.notes
+    )
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(surrogate, errors, tuple(held), spent, each)
 
@@ -249,7 +272,9 @@ def certify_neuron(
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
     held, spent = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
     plain = surrogate.with_(certificate=None)
-    made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)
+    before = {} if surrogate.certificate is None else surrogate.certificate.domain.states
+    tested = tenths_tested(cast(CircuitSet, surrogate.parameters), held, before=before)
+    made, errors = _certified(plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits)
     return TrainedNeuron(made, errors, tuple(held), spent, spent / sum(train.intervals.size for train in held))
 
 
@@ -259,13 +284,16 @@ def _certified(
     simulator: Simulator,
     held: Sequence[SpikeTrain],
     *,
+    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> tuple[Surrogate, tuple[NeuronErrors, ...]]:
     """``plain`` with the certificate of its errors on ``held``, and those errors."""
     errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held)
-    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
+    certificate = certificate_of(
+        plain, neuron, simulator, held, errors, tested=tested, seed=seed, limits=limits, notes=notes
+    )
     return plain.with_(certificate=certificate), errors
 
 
@@ -309,6 +337,22 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
     )  # fmt: skip
 
 
+def tenths_tested(
+    chosen: CircuitSet, trains: Sequence[SpikeTrain], *, before: Mapping[str, Range] = MappingProxyType({})
+) -> dict[str, NDArray[np.int64]]:
+    """How many events of ``trains`` begin in each tenth of each state's range, over enough for what an earlier
+    certificate has tested (``before``).
+    """
+    found, events = {}, Events.of(trains, chosen.states["phase"].range[1])
+    for name, entry in chosen.states.items():
+        at = np.clip(getattr(events, name), *entry.range)
+        counts, ends = np.histogram(at, bins=TENTHS, range=entry.range)
+        low, high = before.get(name, (np.inf, -np.inf))
+        middle = 0.5 * (ends[1:] + ends[:-1])
+        found[name] = counts + np.where((middle > low) & (middle < high), LEAST_TESTED, 0)
+    return found
+
+
 def certificate_of(
     plain: Surrogate,
     neuron: NeuronBench,
@@ -316,11 +360,12 @@ def certificate_of(
     held: Sequence[SpikeTrain],
     found: Sequence[NeuronErrors],
     *,
+    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> Certificate:
-    """The certificate of a neuron's surrogate by its errors on held-out trains."""
+    """The certificate of a neuron's surrogate by its errors on held-out trains, where it was ``tested``."""
     chosen = cast(CircuitSet, plain.parameters)
     together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
     drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
@@ -344,7 +389,7 @@ def certificate_of(
         rollout=growth(free),
         domain=Domain(
             MappingProxyType({"interval": intervals_tested(intervals)}),
-            MappingProxyType({name: entry.range for name, entry in chosen.states.items()}),
+            MappingProxyType({n: covered_range(e, tested[n], name=n) for n, e in chosen.states.items()}),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),
         pulses=int(intervals.size),
@@ -367,6 +412,7 @@ def certificate_of(
             "law: a flow of membrane and stage between inputs, and learned laws of what inputs, spikes and resets do",
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+            "states: certified where events to learn from or held out began, tenth by tenth of their ranges",
             *notes,
         ),
     )

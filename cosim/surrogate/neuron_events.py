@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array
 from cosim.surrogate.neuron import SpikeTrain
 
-EARLY = 1e-10  # s before an input, where nothing of it is seen
-LATER = 6e-8  # s after an input at which the latest what a reset has left of its kick is read
+# In kicks of the train (our choice): before an input, where nothing of it is seen ...
+EARLY = 0.02
+# ... and after one, at the latest, where what a reset has left of its kick is read.
+LATER = 12.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Events:
         v, u, n, phase: before the input. v_kicked, n_kicked: at the end of the kick. v_end, n_end: before the next
             input. interval, drawn: of the event, s and J. latency: s of the spike in it; infinite without one.
         dead: s from that spike to the end of its reset. hit: whether an input comes in between.
-        later: V, the membrane `LATER` after the input.
+        later: V, the membrane `LATER` kicks after the input.
     """
 
     v: Array
@@ -48,7 +50,8 @@ class Events:
         columns: dict[str, list[NDArray[Any]]] = {one.name: [] for one in fields(cls)}
         for train in trains:
             t, end = train.inputs[:-1], train.inputs[1:]
-            before, after, last = train.at(t - EARLY), train.at(t + train.kick), train.at(end - EARLY)
+            early = EARLY * train.kick
+            before, after, last = train.at(t - early), train.at(t + train.kick), train.at(end - early)
             which = np.searchsorted(train.spikes, t, side="right")
             following = np.concatenate([train.spikes, [np.inf]])[which]
             fires = following < end
@@ -62,7 +65,7 @@ class Events:
                 "latency": np.where(fires, following - t, np.inf),
                 "dead": np.where(fires, ready - np.where(fires, following, 0.0), np.inf),
                 "hit": inside < ready,
-                "later": train.at(np.minimum(t + LATER, end - EARLY))["v"],
+                "later": train.at(np.minimum(t + LATER * train.kick, end - early))["v"],
             }  # fmt: skip
             for name, column in found.items():
                 columns[name].append(column)

@@ -1,4 +1,8 @@
-"""An event neuron's law of the waveforms of random trains: each part of `cosim.surrogate.neuron` by itself."""
+"""An event neuron's law of the waveforms of random trains: each part of `cosim.surrogate.neuron` by itself.
+
+Short times are counted in kicks, the time that an input takes, and long ones in dead times, so that a circuit a
+thousand times as slow has the same law in its own time.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,21 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.constants import Boltzmann, e
 
 from cosim.devices.base import Array
 from cosim.errors import FitError
 from cosim.surrogate.bases import Polynomial, scaled
 from cosim.surrogate.learned import WORTH, Law, fit
-from cosim.surrogate.neuron import NUMBERS, SOON, THERMAL, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron import NUMBERS, NeuronLaw, SpikeTrain, Table
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.planar import Flow, flow_of
 from cosim.surrogate.samples import DEGREES, LEAST_SAMPLES
 
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
-QUIET = 4e-8  # s after a reset's end from when on it takes nothing from a kick (our choice)
+QUIET = 8.0  # kicks after a reset's end from when on it takes nothing from a kick (our choice)
+FIRED = 0.3  # kicks after a spike up to which the flow is still the one that led to it (our choice)
 MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
@@ -48,16 +54,18 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     top = max(float(train.membrane.max()) for train in trains)
     held, reset = _held(trains)
     step, tau = _facilitation(trains)
+    kick = trains[0].kick
     numbers = dict.fromkeys(NUMBERS, 0.0) | {
-        "step": step, "tau": tau, "kick": trains[0].kick, "dead": dead, "reset": reset, "memory": MEMORY * dead,
+        "step": step, "tau": tau, "kick": kick, "dead": dead, "reset": reset, "memory": MEMORY * dead,
         "most ahead": MOST_AHEAD * top, "most behind": AHEAD * top, "coupled": 1.0,
+        "thermal": Boltzmann / e * trains[0].temperature,
     }  # fmt: skip
     events = Events.of(trains, numbers["memory"])
     leak = _clock(trains, np.linspace(0.0, 1.02 * top, CELLS + 1), quiet=SETTLED * dead, since=dead)
     flow = _flow(trains, events, leak, quiet=SETTLED * dead, rng=rng)
-    spiking = events.phase < -reset - trains[0].kick
-    free = events.phase >= QUIET
-    whole = ~events.cut(1.5 * trains[0].kick) & (events.interval > trains[0].kick)
+    spiking = events.phase < -reset - kick
+    free = events.phase >= QUIET * kick
+    whole = ~events.cut(1.5 * kick) & (events.interval > kick)
     full = float(np.max(events.v_kicked))
     laws: dict[str, Law | None] = {}
     here = {"v": events.v, "u": events.u}
@@ -77,12 +85,12 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     about = {
         "v": kicked,
         "kick": kicked - events.v,
-        "interval": np.log(events.interval),
+        "interval": np.log(events.interval / dead),
         "fresh": made.fresh(events.phase),
     }
     end = np.where(fires, events.interval - events.latency - events.dead, events.phase + events.interval)
     reset_in = (fires | (events.phase < -reset)) & (end >= 0.0)
-    laws["left"] = _law({"v": kicked, "phase": np.log(np.maximum(end, 0.0) + SOON)}, events.v_end, reset_in, full, rng,
+    laws["left"] = _law({"v": kicked, "phase": made.after(end)}, events.v_end, reset_in, full, rng,
                         kinds=("polynomial", "spline"))  # fmt: skip
     still = events.phase >= 0.0
     laws |= _ahead(made, events, kicked, jumped, still, rng) | _behind(made, events, kicked, jumped, still, rng)
@@ -153,7 +161,8 @@ def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:
         return 0.0, 1.0
     room, jump, fall, interval = [], [], [], []
     for train in trains:
-        early, late, end = (train.inputs[:-1] - EARLY, train.inputs[:-1] + train.kick, train.inputs[1:] - EARLY)
+        by = EARLY * train.kick
+        early, late, end = (train.inputs[:-1] - by, train.inputs[:-1] + train.kick, train.inputs[1:] - by)
         before, after, last = (train.at(t)["u"] for t in (early, late, end))
         room.append(1.0 - before)
         jump.append(after - before)
@@ -171,7 +180,7 @@ def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float
     """
     t = train.time
     last = np.searchsorted(train.inputs, t[:-1], side="right") - 1
-    ends = np.searchsorted(train.inputs, t[1:] + EARLY, side="right") - 1
+    ends = np.searchsorted(train.inputs, t[1:] + EARLY * train.kick, side="right") - 1
     found = (last >= 0) & (ends == last) & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
     if train.spikes.size:
         spike = np.searchsorted(train.spikes + beyond, t[1:], side="right") - 1
@@ -203,7 +212,7 @@ def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array
     """The flow of membrane and stage between inputs, from ``quiet`` s after a reset on."""
     states, rates, lasting, line = [], [], [], []
     for train in trains:
-        alone = _alone(train, quiet=quiet, beyond=1.5e-9)
+        alone = _alone(train, quiet=quiet, beyond=FIRED * train.kick)
         x = np.stack([train.membrane, train.at(train.time)["n"]], axis=1)
         dt = np.diff(train.time)[alone]
         states.append(0.5 * (x[1:] + x[:-1])[alone])
@@ -261,15 +270,17 @@ def _trimmed(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_],
 
 def _drains(law: NeuronLaw, events: Events, reset: float, rng: np.random.Generator) -> tuple[Law | None, float, float]:
     """How far a reset discharges the membrane after an input, and between which phases it does and leaves anything."""
-    near = (events.phase > -reset) & (events.phase < QUIET) & ~np.isfinite(events.latency) & (events.interval > LATER)
+    width, u = law.numbers["kick"], law.numbers["thermal"]
+    near = (events.phase > -reset) & (events.phase < QUIET * width)
+    near &= ~np.isfinite(events.latency) & (events.interval > LATER * width)
     kick = law.law("kick", {"v": events.v, "u": events.u})
-    back = law.flow.leaked(events.later, np.full(events.v.size, law.numbers["kick"] - LATER))
+    back = law.flow.leaked(events.later, np.full(events.v.size, (1.0 - LATER) * width))
     near &= (back > SEEN * law.flow.grid[-1]) & (events.v + kick > 0.0)
     if np.count_nonzero(near) < LEAST_SEEN:
         return None, 0.0, 0.0
     most = np.zeros(events.v.size)
     whole = np.maximum(events.v + kick, back)[near]
-    most[near] = np.log(np.expm1(whole / THERMAL) / np.expm1(back[near] / THERMAL))
+    most[near] = np.log(np.expm1(whole / u) / np.expm1(back[near] / u))
     order = np.flatnonzero(near)[np.argsort(events.phase[near])]
     phase = events.phase[order]
     taking = np.array([np.median(most[order[max(k - 1, 0) : k + 2]]) > TAKES for k in range(order.size)])
@@ -350,7 +361,7 @@ def _behind(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: 
         t = np.full(TRIED, events.interval[k] - law.numbers["kick"])
         _, n = flow.after(kicked[k] + tried, np.full(TRIED, jumped[k]), t)
         found[k], weight[k] = _nearest(tried, n - events.n_end[k])
-    given = {"v": kicked, "n": jumped, "interval": np.log(events.interval)}
+    given = {"v": kicked, "n": jumped, "interval": np.log(events.interval / law.numbers["dead"])}
     return _shifts("behind", given, law.fresh(events.phase), found, weight, rng)
 
 
@@ -430,7 +441,7 @@ def _stages(trains: Sequence[SpikeTrain], *, reset: float, dead: float, memory: 
         for spike, ready in zip(train.spikes, train.ready, strict=True):
             down.append(train.at(spike + since)["n"])
             coming = train.inputs[np.searchsorted(train.inputs, ready - reset) :]
-            end = coming[0] - EARLY if coming.size else train.time[-1]
+            end = coming[0] - EARLY * train.kick if coming.size else train.time[-1]
             up.append(np.where(ready + phase <= end, train.at(ready + phase)["n"], np.nan))
     falls = np.median(down, axis=0)
     seen = np.sum(np.isfinite(up), axis=0) >= LEAST_SEEN

@@ -7,15 +7,20 @@ import numpy as np
 from cosim.devices.base import Array
 from cosim.surrogate.neuron import STATES, NeuronLaw, at_rest
 
-FIRST = 2e-7  # s, of the first input, unless said otherwise
+FIRST = 10.0 / 3.0  # shortest intervals before the first input, in which a circuit comes to rest (our choice)
 DRAWN = 64  # intervals of which the next one is chosen
 # Of the inputs: those chosen to end next to the threshold, and those chosen to come next to the end of a reset.
 CRITICAL, RESETTING = 0.4, 0.2
 NEAR_RESET = 0.4  # dead times on either side of the end of a reset
 
 
-def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float = FIRST) -> Array:
-    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s)."""
+def random_spikes(
+    rng: np.random.Generator, *, mean: float, shortest: float, count: int, first: float | None = None
+) -> Array:
+    """(count + 1,) s: random input spikes with exponential intervals above the ``shortest`` (s), from ``first`` (s;
+    None: `FIRST`) on.
+    """
+    first = FIRST * shortest if first is None else first
     intervals = shortest + rng.exponential(mean - shortest, count)
     return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
 
@@ -23,7 +28,7 @@ def random_spikes(rng: np.random.Generator, *, mean: float, shortest: float, cou
 def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, shortest: float, count: int) -> Array:
     """As `random_spikes`, with intervals chosen by what ``law`` makes of them.
 
-    A few mV next to the threshold, or a few ns at the end of a reset, decide whether and when the circuit spikes; in
+    A few mV next to the threshold, or a few kicks at the end of a reset, decide whether and when the circuit spikes; in
     random trains few inputs come to lie there, and what is learned of them alone is worst where it matters most.
     """
     state = {name: np.full(1, value) for name, value in at_rest(law).items()}
@@ -40,7 +45,7 @@ def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, sh
             chosen = int(np.argmin(away))
         intervals.append(drawn[chosen])
         state = {name: column[chosen : chosen + 1] for name, column in after.items()}
-    return np.asarray(FIRST + np.concatenate([[0.0], np.cumsum(intervals)]))
+    return np.asarray(FIRST * shortest + np.concatenate([[0.0], np.cumsum(intervals)]))
 
 
 def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from types import SimpleNamespace as Named
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from cosim import resources
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import Field
-from cosim.errors import FitError, InputError
+from cosim.errors import DomainError, FitError, InputError, SimulationError
+from cosim.network import EventNeuron
+from cosim.surrogate.base import DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -21,7 +25,7 @@ from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_tra
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
-from cosim.surrogate.neuron_bench import check_neuron
+from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set, tenths_tested
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
@@ -79,16 +83,46 @@ def test_a_neuron_spikes_where_its_circuit_does(law: NeuronLaw) -> None:
     assert found.energy[0] < 0.03
 
 
-def test_another_neuron_is_found_out(law: NeuronLaw) -> None:
-    from dataclasses import replace
+def test_a_slower_neuron_has_the_same_law_in_its_own_time() -> None:
+    times_slower = 1024.0  # a power of two: nothing is rounded differently
 
+    def slower(train: SpikeTrain) -> SpikeTrain:
+        times = {
+            name: times_slower * getattr(train, name) for name in ("inputs", "time", "spikes", "reset", "ready", "kick")
+        }
+        return replace(train, **times)
+
+    trains = [simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7))]
+    fast, slow = fit_neuron(trains), fit_neuron(list(map(slower, trains)))
+    for name in ("tau", "kick", "dead", "reset", "memory", "closed", "open"):
+        assert slow.numbers[name] == pytest.approx(times_slower * fast.numbers[name], rel=1e-9)
+    assert slow.numbers["rest_power"] == pytest.approx(fast.numbers["rest_power"] / times_slower, rel=1e-9)
+    held = simulated(7)
+    one, other = check_neuron(fast, held), check_neuron(slow, slower(held))
+    assert other.f1 == one.f1 >= 0.98
+    assert other.states[1] == pytest.approx(one.states[1], abs=1e-9)
+    assert other.errors["latency"] == pytest.approx(times_slower * one.errors["latency"], rel=1e-6)
+
+
+def test_a_circuit_is_as_warm_as_its_train_says() -> None:
+    trains = [replace(simulated(seed, mean=mean), temperature=358.15) for seed, mean in enumerate((2e-7, 4e-7))]
+    assert fit_neuron(trains).numbers["thermal"] == pytest.approx(0.030863, rel=1e-4)
+
+
+def test_a_bench_says_how_long_an_input_takes_and_how_warm_it_is() -> None:
+    neuron = NeuronBench.load("ecram_feedback_stp")
+    assert neuron.kick == pytest.approx(5e-9)  # of a spike of 0.5 ns + 2 ns + 0.5 ns
+    assert neuron.temperature == pytest.approx(300.15)
+    warm = NeuronBench(neuron.bench.with_(options={"temp": 85.0}), neuron.name, neuron.given)
+    assert warm.temperature == pytest.approx(358.15)
+
+
+def test_another_neuron_is_found_out(law: NeuronLaw) -> None:
     deaf = replace(law, numbers=MappingProxyType({**law.numbers, "dead": 4.0 * law.numbers["dead"]}))
     assert check_neuron(deaf, simulated(7)).f1 < 0.9
 
 
 def test_an_input_that_puts_a_reset_off_does_so_in_the_state(law: NeuronLaw) -> None:
-    from dataclasses import replace
-
     later = Law("polynomial", ("phase",), np.array([[-1.0, 0.0]]), np.array([False]), ("it",), np.array([5e-9]),
                 np.ones(1), Polynomial(0, np.zeros((1, 1))))  # fmt: skip
     slow = replace(law, laws=MappingProxyType({**law.laws, "longer": later}))
@@ -98,12 +132,10 @@ def test_an_input_that_puts_a_reset_off_does_so_in_the_state(law: NeuronLaw) -> 
 
 
 def test_a_closing_reset_leaves_what_its_transistor_does(law: NeuronLaw) -> None:
-    from dataclasses import replace
-
     from scipy.integrate import solve_ivp
 
     # a current of I exp(-t / T) (1 - exp(-v / U)) over C from now on takes I T / (C U) thermal voltages
-    u, fall, slope = 0.02585, 4e-9, 0.3 / 4e-9
+    u, fall, slope = law.numbers["thermal"], 4e-9, 0.3 / 4e-9
     drains = Law("polynomial", ("phase",), np.array([[-1.0, 0.0]]), np.array([False]), ("it",),
                  np.array([np.log(slope * fall / u)]), np.ones(1), Polynomial(0, np.zeros((1, 1))))  # fmt: skip
     closing = replace(law, laws=MappingProxyType({**law.laws, "drains": drains}),
@@ -132,7 +164,9 @@ def test_a_spike_is_the_later_the_closer_its_input_ends_to_the_threshold(law: Ne
 def test_inputs_are_chosen_next_to_the_threshold(law: NeuronLaw) -> None:
     def close(inputs: np.ndarray) -> float:
         none = np.zeros(2)
-        (found,) = run_neurons(law, [SpikeTrain(inputs, inputs[[0, -1]], none, none, none[:0], none[:0], none[:0])])
+        (found,) = run_neurons(
+            law, [SpikeTrain(inputs, inputs[[0, -1]], none, none, none[:0], none[:0], none[:0], kick=2.5e-9)]
+        )
         margin = law.margin({name: found[name] for name in ("v", "u", "n", "phase")})
         return float(np.mean((found["phase"] >= 0.0) & (np.abs(margin) < 0.02)))
 
@@ -141,6 +175,51 @@ def test_inputs_are_chosen_next_to_the_threshold(law: NeuronLaw) -> None:
     chosen = critical_spikes(law, rng, **given)  # type: ignore[arg-type]
     assert close(chosen) > 2.0 * close(random_spikes(rng, **given))  # type: ignore[arg-type]
     assert np.min(np.diff(chosen)) >= 6e-8
+
+
+class Silent:
+    """A simulator that answers nothing."""
+
+    def version(self) -> str:
+        return "none"
+
+    def run(self, *_: object, **__: object) -> None:
+        raise SimulationError("there was no answer", outcome="crashed")
+
+
+def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
+    trains = [simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7, 2e-7, 4e-7, 3e-7))]
+    held = [simulated(7)]  # u rises through its first tenths once in a train
+    neuron = NeuronBench.load("ecram_feedback_stp")
+    chosen = neuron_set(neuron, law, shortest=6e-8, longest=4e-6)
+    wide = replace(chosen, states=MappingProxyType({**chosen.states, "v": Field("V", (0.0, 3.0))}))
+    plain = Surrogate(wide, learned=law)
+    errors = [check_neuron(law, train) for train in held]
+
+    def certified(tested: dict[str, np.ndarray]) -> Surrogate:
+        made = certificate_of(plain, neuron, Silent(), held, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
+        return plain.with_(certificate=made)
+
+    tested = tenths_tested(wide, [*trains, *held])
+    made = certified(tested)
+    assert made.allowed("v")[0] == 0.0
+    top = max(float(train.at(train.inputs - 1e-10)["v"].max()) for train in (*trains, *held))
+    assert top - 0.3 <= made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
+    assert any(said.startswith("v is certified from 0 to") for said in made.uncovered())
+    # fewer events hold less, unless a certificate had it
+    fewer, before = tenths_tested(wide, held), {"v": (0.0, 3.0)}
+    assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
+    assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
+    # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of
+    model = EventNeuron(made)
+    p = Named(**model.parameters(1e-6))
+    x = {name: np.full(1, value) for name, value in model.states.items()}
+    model.step(Named(**x), np.ones(1), p)
+    x["v"] = np.array([2.0])
+    with pytest.raises(DomainError, match="state v = 2 V is outside the certified 0"):
+        model.step(Named(**x), np.ones(1), p)
+    with pytest.warns(DomainWarning, match="state v = 2 V"):
+        EventNeuron(made.with_(policy="warn")).step(Named(**x), np.ones(1), p)
 
 
 def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:

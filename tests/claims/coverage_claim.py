@@ -39,7 +39,7 @@ import numpy as np
 
 from claims.base import Claim, Figures, Report
 from claims.coverage_kept import Outcomes, difference
-from claims.coverage_rows import CLIPPER, Draw, draws, key, names
+from claims.coverage_rows import CLIPPER, Draw, about, draws, key, names
 from cosim.campaign.cache import own_folder
 from cosim.campaign.executors import cores
 from cosim.errors import InputError, UnknownName
@@ -186,7 +186,9 @@ def asked() -> tuple[list[str], int, Path]:
 def judged(made: dict[str, Outcomes]) -> Figures:
     """Each row's figures, and what the claim is held against."""
     table = {
-        name: summary(list(one.draws.values()), weak=WEAK.get(name, ())) for name, one in made.items() if one.draws
+        name: {**about(name), **summary(list(one.draws.values()), weak=WEAK.get(name, ()))}
+        for name, one in made.items()
+        if one.draws
     }
     count = sum(entry["ranges"] for entry in table.values())
     short = [name for name in names() if name not in table or table[name]["draws"] < DRAWS]
@@ -253,4 +255,5 @@ COVERAGE = Claim(
     },
     settings=settings,
     probe=probe,
+    long=True,
 )

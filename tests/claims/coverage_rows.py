@@ -134,6 +134,16 @@ def names() -> list[str]:
     return [*TRAINS, EQUAL, CLIPPER, *shipped()]
 
 
+def about(name: str) -> dict[str, str]:
+    """The device of a row, and the kind of its curve."""
+    if name in TRAINS:
+        return {"device": "threshold_memristor", "curve": "pulse train"}
+    if name == EQUAL:
+        return {"device": "threshold_memristor", "curve": "equal pulses"}
+    recipe = clipper.recipe() if name == CLIPPER else FitRecipe.load(name)
+    return {"device": recipe.device or recipe.data.kind, "curve": recipe.data.kind}
+
+
 @cache
 def row(name: str) -> Row:
     """A row by its name."""

@@ -158,7 +158,7 @@ def _neuron() -> Surrogate:
     numbers = dict.fromkeys(NUMBERS, 0.0) | {
         "step": 0.1, "tau": 2e-5, "kick": 2.5e-9, "dead": dead, "reset": 3e-8, "memory": 4.0 * dead,
         "closed": -1e-8, "open": 1e-8, "most ahead": 0.02, "most behind": 0.02, "coupled": 1.0, "rest_power": 1e-7,
-        "spike_energy": 5e-14, "most idle": 1e-14, "most spent": 1e-14,
+        "spike_energy": 5e-14, "most idle": 1e-14, "most spent": 1e-14, "thermal": 0.02585,
     }  # fmt: skip
     law = NeuronLaw(
         _flow(),

@@ -24,7 +24,7 @@ EPOCHS = 3
 # Steps of a pulse of full length (potentiation, depression): chosen on held-out training images.
 STEPS: Mapping[str, tuple[float, float]] = {"tio2": (0.55, 0.9), "hfo2": (0.9, 0.6), "hzo": (0.55, 0.9)}
 # The same where cells deviate, further above the thresholds, and the pulse's length: where 20 % cost least.
-FAR: Mapping[str, tuple[float, float, float]] = {"tio2": (3.5, 6.2, 0.015)}
+FAR = 3.5, 6.2, 0.015
 LABELS, CHOICE = 20_000, 5_000  # of the networks that are trained for three epochs
 SIDE_LABELS, SIDE_CHOICE = 6_000, 2_000  # of the others
 
@@ -54,7 +54,7 @@ def chosen(technology: str, neurons: int = 200) -> VdspSettings:
 
 def far(technology: str) -> VdspSettings:
     """The operating point at which deviating thresholds count least."""
-    step_p, step_d, width = FAR[technology]
+    step_p, step_d, width = FAR  # chosen with TiO2
     cells = Surrogate(cell(technology), "pulse")
     return overdriven(cells, step_p=step_p, step_d=step_d, width=width, gates=(0.95, 0.9))
 
@@ -67,19 +67,31 @@ def post_stdp(technology: str) -> VdspSettings:
 
 
 def main_parts(seeds: Mapping[str, tuple[int, ...]]) -> dict[str, Part]:
-    """Three epochs of a network of 200 neurons for each technology."""
-    return {f"{name}_200": Part(name, chosen(name), of, EPOCHS) for name, of in seeds.items()}
+    """Three epochs of a network of 200 neurons for each technology, and of 400 with the first."""
+    found = {f"{name}_200": Part(name, chosen(name), of, EPOCHS) for name, of in seeds.items()}
+    first = next(iter(seeds))
+    return {**found, f"{first}_400": Part(first, chosen(first, 400), seeds[first][:2], EPOCHS)}
 
 
 def side_parts(seeds: tuple[int, ...]) -> dict[str, Part]:
-    """One epoch each: thresholds that deviate by 20 %, at the published operating point and far above it; STDP."""
+    """One epoch each: thresholds that deviate by 20 %, at the published operating point and far above it; STDP.
+
+    Then what goes beyond the source: a stochastic device, whose thresholds deviate from pulse to pulse; and deviating
+    conductances, and the other technologies far above their thresholds.
+    """
     published = VdspSettings()
+    others = [name for name in STEPS if name != "tio2"]
     return {
         "tio2_over": Part("tio2", far("tio2"), seeds),
         "tio2_over_theta20": Part("tio2", far("tio2").with_(deviation=0.2), seeds),
         "tio2_published": Part("tio2", published, seeds),
         "tio2_post_stdp": Part("tio2", post_stdp("tio2"), seeds),
         "tio2_published_theta20": Part("tio2", published.with_(deviation=0.2), seeds),
+        "tio2_over_cycle20": Part("tio2", far("tio2").with_(cycle_deviation=0.2), seeds),
+        "tio2_published_cycle20": Part("tio2", published.with_(cycle_deviation=0.2), seeds),
+        "tio2_over_resistance20": Part("tio2", far("tio2").with_(resistance_deviation=0.2), seeds),
+        **{f"{name}_over": Part(name, far(name), seeds) for name in others},
+        **{f"{name}_over_theta20": Part(name, far(name).with_(deviation=0.2), seeds) for name in others},
     }
 
 

@@ -44,9 +44,10 @@ def wired(lif: Surrogate, *, size: int = 3, backend: str = "auto") -> Simulation
 def train(inputs: np.ndarray, law: NeuronLaw) -> SpikeTrain:
     """What a circuit that follows the law gives."""
     none = np.zeros(2)
-    empty = SpikeTrain(inputs, np.array([0.0, inputs[-1]]), none, none, np.zeros(0), np.zeros(0), np.zeros(0))
+    empty = SpikeTrain(inputs, np.array([0.0, inputs[-1]]), none, none, np.zeros(0), np.zeros(0), np.zeros(0),
+                       kick=5e-9)  # fmt: skip
     spikes = spikes_of(empty, run_neurons(law, [empty])[0])
-    return SpikeTrain(inputs, empty.time, none, none, spikes, spikes, spikes)
+    return SpikeTrain(inputs, empty.time, none, none, spikes, spikes, spikes, kick=5e-9)
 
 
 def test_a_population_follows_its_surrogate_between_its_time_steps(lif: Surrogate) -> None:
@@ -104,6 +105,36 @@ def test_a_spot_check_finds_what_differs(lif: Surrogate) -> None:
     assert np.all(other.counts > 0)
     with pytest.raises(InputError, match="3 neurons of neurons cannot be checked in SPICE: 2 received a spike"):
         check(3, law)
+
+
+def test_a_lone_spike_of_a_circuit_is_not_matched_and_that_is_said(lif: Surrogate) -> None:
+    made, law = wired(lif), lif.learned
+    assert isinstance(law, NeuronLaw)
+    answers = made.run({"sources": np.array([[1.0, 0.7, 0.0]])}, steps=20000, key=1,
+                       record=["neurons.input", "neurons.fired"])  # fmt: skip
+    asked: list[int] = []
+
+    def lone(inputs: np.ndarray, *, of: int) -> SpikeTrain:
+        """A circuit that spikes once, for the first ``of`` neurons."""
+        whole = train(inputs, law)
+        asked.append(1)
+        return replace(whole, spikes=whole.spikes[:1]) if len(asked) <= of else whole
+
+    def check(of: int) -> NeuronCheck:
+        asked.clear()
+        return check_neurons(answers, "neurons", lambda t: lone(t, of=of), count=2, dt=DT,
+                             rng=np.random.default_rng(0))  # fmt: skip
+
+    found = check(1)
+    assert found.apart == (0,)
+    assert found.f1 == 1.0  # of the other
+    assert found.counts[0] > 0
+    assert str(found) == (
+        "F1 1 of 1 neurons against their circuit; the circuit of neuron 0 spiked once, and without an interval nothing "
+        "says how near a matching spike has to be"
+    )
+    with pytest.raises(InputError, match=r"the circuits of neurons 0, 1 spiked once.*; run more steps, or drive"):
+        check(2)
 
 
 def test_what_is_not_a_neuron_of_a_circuit_is_refused(lif: Surrogate) -> None:

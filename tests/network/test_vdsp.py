@@ -11,7 +11,7 @@ import pytest
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.images import BATCH, ImageSet, ImageTask, load_images
-from cosim.network.plasticity import Vdsp, default_scales
+from cosim.network.plasticity import StochasticVdsp, Vdsp, default_scales
 from cosim.network.run import run_network
 from cosim.network.systems.vdsp import VdspNetwork, VdspSystem
 from cosim.network.systems.vdsp_settings import VdspSettings, vdsp_preset
@@ -50,6 +50,22 @@ def system(
 
 
 # -- the rule ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_threshold_that_is_higher_acts_as_a_voltage_that_is_lower() -> None:
+    rule = StochasticVdsp(threshold_p=1.4, threshold_d=1.5, scale_p=1.0, scale_d=1.0, gate_p=0.2, cycle=0.2)
+    v, random = np.array([-1.0, -1.0, -0.3, -0.1, 0.0, 0.1, 1.0]), np.array([1.0, -1.0, 2.0, 3.0, -3.0, 1.0, 1.0])
+    local = SimpleNamespace(pre=SimpleNamespace(v=v), random=random, p=SimpleNamespace(**rule.parameters(1.0)))
+    volts = rule.on_post(local)["amplitude"]
+    np.testing.assert_allclose(volts, [-1.4 + 0.28, -1.4 - 0.28, 0.0, 0.0, 0.0, 0.0, 1.5 - 0.3])
+
+
+@pytest.mark.needs("numba")
+def test_a_stochastic_device_learns_the_same_in_numpy_and_compiled() -> None:
+    settings = SMALL.with_(cycle_deviation=0.1)
+    runs = [run_network(system(epochs=1, settings=settings, backend=b)).seeds[0] for b in ("numpy", "numba")]
+    np.testing.assert_allclose(runs[0].arrays.w, runs[1].arrays.w, rtol=1e-12)  # exponentials of two libraries
+    assert not np.array_equal(runs[0].arrays.w, run_network(system(epochs=1)).seeds[0].arrays.w)
 
 
 def test_voltages_of_the_rule() -> None:

@@ -8,8 +8,10 @@ from cosim.data.recording import Curve
 from cosim.devices.base import Values
 from cosim.devices.pulse import PulseShape
 from cosim.devices.threshold import ThresholdMemristor
+from cosim.fitting.combinations import known_products
 from cosim.fitting.extract import extract
 from cosim.fitting.recipe import FitRecipe
+from cosim.fitting.uncertainty import Uncertainty
 
 TRUTH = {
     "theta_p": 1.1, "theta_n": 1.2, "alpha_p": 0.8, "alpha_n": 0.9, "gamma_p": 1.5, "gamma_n": 1.4, "ratio": 9.0,
@@ -41,3 +43,15 @@ def test_a_state_that_looks_known_by_its_standard_error_is_known_as_far_as_the_r
         low, high = verdict[name].interval
         assert low <= TRUTH[name] <= high, (name, low, high)
     assert verdict["ratio"].status == "not identifiable"
+
+
+def test_a_product_with_a_power_of_hundreds_is_not_reported() -> None:
+    """Its value has no room in a float where a parameter is small, and no reader any use for it."""
+    rng = np.random.default_rng(988)
+    direction = rng.standard_normal(3) * 10.0 ** rng.uniform(-4.0, 1.0, 3)
+    relative = np.outer(direction, direction) + np.diag(10.0 ** rng.uniform(-8.0, -3.0, 3))
+    for size in (1.0, 1e-6):
+        names, covariance = ("a", "b", "c"), size**2 * relative
+        uncertainty = Uncertainty(names, covariance, (), {}, names, covariance)
+        found = known_products(uncertainty, Values(dict.fromkeys(names, size)), height=2.0)
+        assert all(abs(power) < 100.0 for one in found for _, power in one.powers)

@@ -14,7 +14,7 @@ an input that has just spiked.
 from __future__ import annotations
 
 from cosim.errors import UnknownName
-from cosim.network.plasticity import PairStdp, PostStdp, Vdsp
+from cosim.network.plasticity import PairStdp, PostStdp, StochasticVdsp, Vdsp
 from cosim.network.rules import Rule
 from cosim.network.systems.vdsp_settings import RULES, TAU_TRACE, VdspSettings
 from cosim.surrogate.model import Surrogate
@@ -31,7 +31,8 @@ def rule_of(settings: VdspSettings, surrogate: Surrogate, *, scale_p: float, sca
     )
     chosen = settings.rule or RULES[0]
     if chosen == RULES[0]:
-        return vdsp
+        cycle = settings.cycle_deviation
+        return StochasticVdsp(**vars(vdsp), cycle=cycle) if cycle else vdsp
     up, down = vdsp.threshold_p * scale_p, vdsp.threshold_d * scale_d
     tau_pre, tau_post = settings.tau_pre or TAU_TRACE, settings.tau_post or TAU_TRACE
     if chosen == "pair-stdp":

@@ -28,7 +28,7 @@ ENCODER = CurrentEncoder(gain=0.2, cut=0.1, noise=0.2, bias=BIAS, bias_noise=0.9
 
 @dataclass(frozen=True)
 class VdspSettings:
-    """The network's constants: the authors' published ones, but for the last thirteen (our choice).
+    """The network's constants: the authors' published ones, but for the last fourteen (our choice).
 
     Args:
         neurons: output neurons.
@@ -53,6 +53,7 @@ class VdspSettings:
         resistance_deviation: relative standard deviation of the conductances of both ends of a cell's range; None: 0.
         rule: one of `RULES`; None: VDSP.
         tau_pre, tau_post: of the traces of STDP, in ms; None: `TAU_TRACE`.
+        cycle_deviation: relative standard deviation of both thresholds from pulse to pulse (of VDSP); None: 0.
 
     >>> cosim.VdspSettings(neurons=50).with_(deviation=0.1).deviation
     0.1
@@ -86,6 +87,7 @@ class VdspSettings:
     rule: str | None = None
     tau_pre: float | None = None
     tau_post: float | None = None
+    cycle_deviation: float | None = None
 
     def __post_init__(self) -> None:
         if self.neurons < 1 or self.anneal_steps < 1:
@@ -109,6 +111,13 @@ class VdspSettings:
                 f"the deviation of the resistances has to be at least 0 and below 1, not {self.resistance_deviation:g}",
                 remedy="give e.g. 0.2 for 20 %",
             )
+        if not 0.0 <= (self.cycle_deviation or 0.0) < 1.0:
+            raise InputError(
+                f"the deviation from pulse to pulse has to be at least 0 and below 1, not {self.cycle_deviation:g}",
+                remedy="give e.g. 0.2 for 20 %",
+            )
+        if self.cycle_deviation and self.rule not in (None, RULES[0]):
+            raise InputError(f"a deviation from pulse to pulse is for VDSP, not for {self.rule}", remedy="leave it out")
         if not min(self.gate_p or 0.0, self.gate_d or 0.0) >= 0.0:
             raise InputError(f"gates of {self.gate_p} and {self.gate_d} are not magnitudes", remedy="give e.g. 0.95")
         if self.rule is not None and self.rule not in RULES:
