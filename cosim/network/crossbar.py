@@ -54,7 +54,14 @@ class Ideal:
 
     def event(self, x: Named, u: Named) -> dict[str, Operand]:
         """The states after a change, of arrays or recording operands."""
-        return {"w": np.minimum(np.maximum(x.w + u.change, self._ends[0]), self._ends[1])}
+        low, high = self._ends
+        return {"w": np.minimum(np.maximum(x.w + u.change, low), high)}
+
+    def moved(self, w: Array, change: Array) -> Array:
+        """`event` in place, which numpy does faster: ``w`` after a ``change`` that broadcasts to it."""
+        w += change
+        low, high = self._ends
+        return w.clip(low, high, out=w)
 
     @cached_property
     def _ends(self) -> tuple[Array, Array]:
@@ -285,8 +292,8 @@ class Crossbar:
         if isinstance(self.kind, Ideal) and not self.pair and when is None and self.grid is None:
             w, (rows, columns) = self._first, index
             by_row = columns is EACH and w.flags.c_contiguous  # which numpy has faster ways for
-            now_w = w.take(rows, axis=0) if by_row and rows is not EACH else w[index]
-            w[rows if by_row else index] = self.kind.event(Named(w=now_w), Named(**inputs))["w"]
+            cells = w.take(rows, axis=0) if by_row and isinstance(rows, np.ndarray) else w[index]
+            w[rows if by_row else index] = self.kind.moved(cells, inputs["change"])
             if self.weight is not w:
                 self.weight[index] = self._read(index)
             return
@@ -364,7 +371,7 @@ class Crossbar:
         """Note a value outside the surrogate's domain, which is spoken of once, by `require_domain`."""
         for name, values in (*x.items(), *u.items()):
             low, high = self.limits[name]
-            least, most = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
+            least, most = values.item(values.argmin()), values.item(values.argmax())  # faster than reducing
             if not (least >= low and most <= high):
                 self.flags[name] = float(most if not most <= high else least)
 

@@ -27,6 +27,8 @@ from cosim.devices.base import Operand
 from cosim.errors import InputError
 
 After = dict[str, Operand]
+NOTHING = np.array(0.0)  # a number as numpy takes it fastest
+NOTHING.flags.writeable = False
 
 
 class Model(ABC):
@@ -131,8 +133,8 @@ class LIF(Model):
         """Held at the reset, or leaking and driven."""
         hold, v = x.hold, x.v * p.leak + drive
         if held:
-            hold = np.maximum(hold - p.ticks, 0.0)
-            v = np.where(hold > 0.0, p.reset, v)
+            hold = np.maximum(hold - p.ticks, NOTHING)
+            v = np.where(hold > NOTHING, p.reset, v)
         return {"v": v, "hold": hold}, v - p.threshold
 
     def idle(self, x: Named, p: Named) -> After:

@@ -63,13 +63,13 @@ def draws(key: int, kind: str, *, first: int, steps: int, n: int) -> Array:
     z = z.reshape(steps, columns)
     found = np.empty((steps, FIELDS * columns))
     for k in range(FIELDS):
-        part = (z >> np.uint64(BITS * k)).astype(np.int64)
+        part, value = (z >> np.uint64(BITS * k)).view(np.int64), found[:, k * columns : (k + 1) * columns]
         if kind == NORMAL:
-            value: Array = quantiles().take(part & LOW)
-            value += quantiles().take((part >> HALF) & LOW)
+            np.add(quantiles().take(part & LOW), quantiles().take((part >> HALF) & LOW), out=value)
         else:
-            value = np.asarray(((part & ((1 << BITS) - 1)) + 0.5) * 0.5**BITS, dtype=np.float64)
-        found[:, k * columns : (k + 1) * columns] = value
+            part &= (1 << BITS) - 1
+            np.add(part, 0.5, out=value)
+            value *= 0.5**BITS
     return found[:, :n]
 
 
