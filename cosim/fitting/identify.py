@@ -256,8 +256,8 @@ def judge(
         ends = ends_of(minimum.p, uncertainty, name, height, before)
         if further := beyond(ends, within, name, float(minimum.p[name])):
             again = profiled(name, further)
-            lower = [found.lower for found in (before, again) if found is not None and found.lower is not None]
-            profiles[name] = replace(again, lower=min(lower, key=lambda one: one.chi_square, default=None))
+            met = [found.lower for found in (before, again) if found is not None and found.lower is not None]
+            profiles[name] = replace(again, lower=min(met, key=lambda one: one.chi_square, default=None))
     for name in problem.names:
         if name in idle:
             reason = f"{name} has no effect on what was measured: any value within its bounds fits; fix it"
