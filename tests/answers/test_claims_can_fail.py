@@ -141,6 +141,14 @@ def test_a_parameter_whose_intervals_are_too_few_is_named() -> None:
     assert summary(draws)["verdict"] == "inside"
 
 
+def test_a_single_interval_that_misses_convicts_nobody() -> None:
+    draws = [
+        Draw(k, {"a": k % 20 > 0, "b": k > 0}, {"b": "identifiable" if k == 0 else "not identifiable"})
+        for k in range(1000)
+    ]
+    assert summary(draws)["verdict"] == "inside"
+
+
 @pytest.mark.parametrize("wrong", [range(14), range(20, 140)])
 def test_a_parameter_with_few_intervals_is_convicted_by_these_or_by_all_draws(wrong: range) -> None:
     draws = [

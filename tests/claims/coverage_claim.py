@@ -11,11 +11,12 @@ is not to be the default:
   because no draw is made again.
 
 The rule: with 1000 draws or more the shares themselves are held against the limits. A parameter with an interval in
-fewer than half of the draws (in the others its verdict states a range) is outside where the Wilson bounds of its share
-leave the limits no room, and where what is said of it in all draws, intervals and ranges, holds the truth in fewer than
-93 %; else it is inside. With fewer draws the figures are printed, and the claim does not hold: a row is then
-said to be inside or outside only where its bounds leave no doubt. The bounds of a pooled share allow for the parameters
-of a draw being alike: they are those of as many independent intervals as have the variance that the draws show.
+fewer than half of the draws (in the others its verdict states a range) is outside where the exact bounds of its share
+(Clopper and Pearson's: Wilson's convict by a single interval) leave the limits no room, and where what is said of it in
+all draws, intervals and ranges, holds the truth in fewer than 93 %; else it is inside. With fewer draws the figures are
+printed, and the claim does not hold: a row is then said to be inside or outside only where its bounds leave no doubt.
+The bounds of a pooled share allow for the parameters of a draw being alike: they are those of as many independent
+intervals as have the variance that the draws show.
 
 Where a verdict states a range because the curve does not determine a parameter, that is no 95 % interval: whether these
 ranges hold the truth is counted apart. Of what a parameter is said to be in all draws, interval or range, 95 % are
@@ -64,7 +65,7 @@ def summary(found: Sequence[Draw], *, weak: Sequence[str] = (), asked: int = DRA
     said = {n: float(np.mean([one.held[n] for one in found])) for n in stated}
     for name, held in stated.items():
         if held:
-            share, bounds = sum(held) / len(held), interval(sum(held), len(held), method="wilson")
+            share, bounds = sum(held) / len(held), interval(sum(held), len(held))
             each[name] = [round(value, 4) for value in (share, *bounds)] + [len(held)]
             state = _state(share, bounds, EACH, decides=whole and 2 * len(held) >= len(found))
         if not held or state == "cannot tell":
