@@ -353,8 +353,7 @@ def _fit(
         if finer is None:
             break
         problem = replace(problem, forward=finer)
-        moving = problem.without(*idle)
-        best = _in_valley(moving, moving.minimise(best.p, progress=progress), progress=progress)
+        best = problem.without(*idle).minimise(best.p, progress=progress)
     best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):

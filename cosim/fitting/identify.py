@@ -250,7 +250,9 @@ def judge(
             continue
         guided = not profile and _guided(problem, minimum, uncertainty, name, height=height, scale=scale)
         profiles[name] = None if guided else profiled(name)
-    within = [p for found in profiles.values() if found is not None for p in found.within]
+    # Where a profile met a better minimum the fit begins again from there, and these ends are not the last ones.
+    settled = [found for found in profiles.values() if found is not None]
+    within = [] if any(found.lower for found in settled) else [p for found in settled for p in found.within]
     for name in [name for name in profiles if name not in own]:
         before = profiles[name]
         ends = ends_of(minimum.p, uncertainty, name, height, before)
