@@ -347,7 +347,8 @@ def _fit(
         others = other_starts(recipe.model, start, vary) if recipe.device else []
         method = recipe.fit.method
         best = search(moving, start, others=others, outside=outside, method=method, progress=progress)
-    best = _in_valley(moving, best, progress=progress)
+    if not best.converged:  # in a valley without end: what it still gains is far below what the noise does
+        best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     for _ in range(FINER_ROUNDS):
         finer = problem.forward.finer(best.p, noise=problem.sigma * (problem.scale(best.p) if noise is None else 1.0))
         if finer is None:
@@ -366,11 +367,6 @@ def _fit(
     best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     return best, problem
-
-
-def _in_valley(problem: Problem, best: Minimum, *, progress: Progress | None) -> Minimum:
-    """A minimum, or where a valley does not end, a place from which what can be gained is far below the noise."""
-    return best if best.converged else problem.minimise(best.p, tolerance=VALLEY, progress=progress)
 
 
 def _same(problem: Problem, tried: Minimum) -> bool:

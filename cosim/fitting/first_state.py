@@ -86,7 +86,9 @@ def log_likelihood(
 
 
 def limits(starts: Array, found: Array, height: float) -> tuple[float, float]:
-    """The ends between which −2 ln of a likelihood lies within ``height``² of its least; infinite where none is.
+    """The ends between which −2 ln of a likelihood lies within ``height``² of its least value.
+
+    An end is infinite where it stays there up to the bound.
 
     ``starts`` (m,) rise from bound to bound, ``found`` (m,) as `log_likelihood` gives it.
     """

@@ -64,7 +64,7 @@ def perturbed(p: Values, names: Sequence[str], params: Sequence[Param], *, ndim:
 
 @dataclass(frozen=True)
 class Limits:
-    """Ends of an interval, infinite where the curve gives none; ``determined``: whether they make a value known."""
+    """Ends of an interval, infinite where the curve sets no limit; ``determined``: whether they make a value known."""
 
     low: float
     high: float

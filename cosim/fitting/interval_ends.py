@@ -17,7 +17,7 @@ OUTSIDE = 0.05
 def ends_of(
     p: Values, uncertainty: Uncertainty, name: str, height: float, profiled: likelihood.Interval | None
 ) -> tuple[float, float]:
-    """Ends of an interval, infinite where the curve gives none; NaN: there is no interval."""
+    """Ends of an interval, infinite where the curve sets no limit, NaN where there is neither error nor profile."""
     if profiled is not None:
         return profiled.low, profiled.high
     if (stderr := uncertainty.stderr(name)) is None:
@@ -39,7 +39,7 @@ def beyond(ends: tuple[float, float], places: Sequence[Values], name: str, value
 
 
 def closed(problem: Problem, name: str, value: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """An open end closed by physics: by a physical bound that is no further away than the parameter's natural size.
+    """An open end closed by a physical bound, if that lies within the parameter's natural size of the value.
 
     Where the other end is open too, the curve says nothing, and neither is closed; nor does a bound that lies decades
     below, as the smallest resistance that is allowed, say anything.

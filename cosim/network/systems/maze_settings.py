@@ -25,7 +25,7 @@ from cosim.surrogate.model import Surrogate
 PLACES, ACTIONS = "places", "actions"
 HALVES: Mapping[str, float] = {"plus": 1.0, "minus": -1.0}
 SURFACE = tuple(f"{letter}_{kind}" for kind in ("set", "reset") for letter in "abcd")
-# In time constants. γ = 1 is no loss at all, and no step is so short (`least_loss`). γ = 0: so long that all is lost.
+# In time constants. γ = 1 would take a step of zero length, which `least_loss` excludes; γ = 0 an endless one.
 SHORTEST, LONGEST = 1e-9, 50.0
 FADED = 3.0  # time constants after which the fast pole is over
 COOLED = 30.0  # time constants between two episodes
@@ -36,8 +36,8 @@ class MazeSettings:
     """The network's constants; no constant of a synapse is among them. Where nothing is said it is our choice.
 
     Args:
-        parameters: of the synapse: the poles of a stack; its fast pole is over before the next step where γ is no
-            more than `least_loss`, and left out.
+        parameters: of the synapse: the poles of a stack; its fast pole is over before the next step where γ is at
+            most `least_loss`, and left out.
         levels: of each device (source: 7 bits).
         rewards: Fig. 7(b)'s, which the text does not repeat.
         traps: per grid length; the source's number is not stated.
