@@ -352,7 +352,8 @@ class Problem:
             return np.asarray((self.jacobian(last) * slope[:, None]).T)
 
         begin = frame.z(place(start))
-        first = self.residual(start)
+        with np.errstate(all="ignore"):  # what the model cannot compute is said below
+            first = self.residual(start)
         if not np.all(np.isfinite(first)):
             raise FitError(
                 f"the model gives no finite number at {_listed(start, self.names)}",

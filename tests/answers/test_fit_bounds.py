@@ -17,7 +17,7 @@ from cosim.data.recording import Curve
 from cosim.devices.base import Param, Values
 from cosim.devices.pulse import full_scale
 from cosim.devices.registry import device
-from cosim.errors import CosimError
+from cosim.errors import CosimError, FitError
 from cosim.fitting.extract import extract
 from cosim.fitting.forward import ExplicitForward
 from cosim.fitting.problem import Problem
@@ -250,6 +250,22 @@ def test_two_sines_of_unknown_frequency_are_found():
     pairs = sorted([(found.p.a, found.p.f, "f"), (found.p.b, found.p.g, "g")], reverse=True)
     assert pairs[0][1] == pytest.approx(3.1, abs=4 * errors.stderr(pairs[0][2]))
     assert pairs[1][1] == pytest.approx(6.4, abs=4 * errors.stderr(pairs[1][2]))
+
+
+class Logarithm(Waves):
+    """A law that has no value where a exceeds f."""
+
+    def evaluate(self, p):
+        return np.log(p.f - p.a) + self._x
+
+
+def test_a_start_without_a_value_is_an_error_and_no_warning():
+    x = np.linspace(0.0, 6.0, 80)
+    forward = Logarithm(x)
+    problem = Problem(forward, x, np.full(x.size, 0.05), np.ones(x.size, bool), ("a", "f"), forward.bounds())
+    for nested in (False, True):
+        with pytest.raises(FitError, match="no finite number"):
+            problem.minimise(Values({"a": 2.0, "f": 1.0, "b": 1.0, "g": 1.0}), nested=nested)
 
 
 # --- what only products determine -------------------------------------------------------------------------------
