@@ -204,11 +204,12 @@ def compare(
 ) -> None:
     """Compare results: parameters with their intervals, z of each difference, and which is better on which data.
 
-    z = (a − b)/√(σa² + σb²) against the first result; it supposes that the two were measured independently.
+    z = (a − b)/√(σa² + σb²) against the first result, σ by the half of the interval that points to the other value; it
+    supposes that the two were measured independently.
     """
     from cosim.cli.output import advise, print_json, show_table
     from cosim.errors import InputError
-    from cosim.fitting.saved import differences, errors_on, load
+    from cosim.fitting.saved import differences, errors_on, load, same_rows
 
     if len(results) < 2:
         raise InputError("a comparison needs two results or more", remedy="name another .json")
@@ -260,10 +261,10 @@ def compare(
         column = [(row[k], name) for row, name in zip(table, titles, strict=True) if isinstance(row[k], float)]
         if len(column) > 1:
             print(f"better      on the recording of {title}: {min(column)[1]}")
-    shas = [one.told["provenance"].get("data_sha256") for one in saved]
-    if shas.count(shas[0]) > 1:
+    same = [same_rows(first, other) for other in saved[1:]]
+    if any(same):
         kept = [(one.told.get("aicc"), title) for one, title in zip(saved, titles, strict=True)]
-        if len(set(shas)) == 1 and all(value is not None for value, _ in kept):
+        if all(same) and all(value is not None for value, _ in kept):
             print(
                 "criteria    " + ", ".join(f"{title}: AICc {value:.5g}" for value, title in kept) + " (same rows only)"
             )

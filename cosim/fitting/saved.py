@@ -30,6 +30,7 @@ from cosim.schema import located, validate
 
 # Our choice: far more than any recording that is fitted.
 LIMIT = 256 << 20
+HEIGHT = 1.96  # standard deviations of half a 95 % interval
 
 
 def record(result: FitResult | JointResult) -> dict[str, Any]:
@@ -159,25 +160,41 @@ def load(path: str | Path) -> Saved:
 
 @dataclass(frozen=True)
 class Difference:
-    """A parameter of two results: z of their difference; None where one of them has no standard error."""
+    """A parameter of two results: z of their difference; None where one of them has no limit on the other's side."""
 
     name: str
     z: float | None
 
 
 def differences(one: Saved, other: Saved) -> list[Difference]:
-    """z = (a − b)/√(σa² + σb²) of every parameter that both have."""
+    """z = (a − b)/√(σa² + σb²) of every parameter that both have.
+
+    σ is a half of the 95 % interval over 1.96: the half that points to the other value, where intervals are lopsided.
+    """
     found = []
     for name in one.parameters:
-        if name not in other.parameters:
-            continue
-        a, b = one.parameters[name], other.parameters[name]
-        if a["stderr"] is None or b["stderr"] is None:
-            found.append(Difference(name, None))
-            continue
-        spread = math.hypot(a["stderr"], b["stderr"])
-        found.append(Difference(name, (a["value"] - b["value"]) / spread if spread else None))
+        if name in other.parameters:
+            a, b = one.parameters[name], other.parameters[name]
+            sigmas = _towards(a, float(b["value"])), _towards(b, float(a["value"]))
+            known = [sigma for sigma in sigmas if sigma is not None]
+            spread = math.hypot(*known) if len(known) == len(sigmas) else 0.0
+            found.append(Difference(name, (a["value"] - b["value"]) / spread if spread else None))
     return found
+
+
+def _towards(entry: Mapping[str, Any], value: float) -> float | None:
+    """The standard deviation of a parameter on the side of ``value``; None where nothing limits it there."""
+    if entry["stderr"] is None:
+        return None
+    end = entry["interval_95"][value > entry["value"]]
+    return None if end is None else abs(float(end) - float(entry["value"])) / HEIGHT
+
+
+def same_rows(one: Saved, other: Saved) -> bool:
+    """Whether two results are of the same rows: of the same values where both have them, else of the same file."""
+    if one.complete and other.complete:
+        return bool(one.told["curve"]["columns"] == other.told["curve"]["columns"])
+    return bool(one.told["provenance"].get("data_sha256") == other.told["provenance"].get("data_sha256"))
 
 
 def errors_on(results: list[Saved]) -> list[list[float | str]]:

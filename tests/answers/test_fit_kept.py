@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,3 +255,38 @@ def test_the_profile_on_the_page_is_the_one_that_the_verdict_rests_on():
     inside = (x > low * factor) & (x < high * factor)
     assert inside.sum() >= 5
     assert np.all(rise[inside] < 1.3 * 3.84)  # the level, and what a search along a ridge may miss of it
+
+
+def saved_result(value, low, high, *, stderr=0.1, columns=None, sha="a"):
+    from cosim.fitting.saved import Saved
+
+    entry = {"value": value, "stderr": stderr, "interval_95": [low, high], "unit": "1", "status": "identifiable"}
+    curve = {} if columns is None else {"curve": {"columns": columns}}
+    return Saved(Path("x.json"), {"parameters": {"a": entry}, "provenance": {"data_sha256": sha}, **curve})
+
+
+@pytest.mark.parametrize(
+    ("other", "z"),
+    [
+        (
+            (3.0, 2.0, 3.5),
+            -2.0 / np.hypot(2.0 / 1.96, 1.0 / 1.96),
+        ),  # above: the long half of the first, the short one here
+        ((0.0, -1.0, 0.5), 1.0 / np.hypot(0.2 / 1.96, 0.5 / 1.96)),
+        ((3.0, None, 3.5), None),  # nothing limits it on the side of the first
+        ((0.0, None, 0.5), 1.0 / np.hypot(0.2 / 1.96, 0.5 / 1.96)),
+    ],
+)
+def test_a_difference_is_judged_by_the_halves_of_the_intervals_between(other, z):
+    from cosim.fitting.saved import differences
+
+    (found,) = differences(saved_result(1.0, 0.8, 3.0), saved_result(*other))
+    assert found.z == (None if z is None else pytest.approx(z))
+
+
+def test_two_cells_of_one_file_are_not_the_same_recording():
+    from cosim.fitting.saved import same_rows
+
+    one, same, other = (saved_result(1.0, 0.8, 3.0, columns={"v": [1.0, k]}) for k in (2.0, 2.0, 3.0))
+    assert same_rows(one, same)
+    assert not same_rows(one, other)
