@@ -69,7 +69,9 @@ def test_parameters_of_a_draw_that_go_together_count_once():
 def test_ranges_of_what_is_not_determined_are_counted_apart():
     found = summary(made(1000, {"a": 0.95, "b": 0.5}, {"b": "not identifiable"}))
     assert (found["ranges"], found["ranges_held"], found["pooled"]) == (1000, 500, 0.95)
-    assert found["verdict"] == "inside"
+    # what is said of a parameter that never has an interval is held to the truth as well
+    assert found["verdict"] == "outside"
+    assert summary(made(1000, {"a": 0.95, "b": 0.94}, {"b": "not identifiable"}))["verdict"] == "inside"
     # what a verdict has to name as weak, and calls identifiable in every draw
     assert summary(made(10, {"a": 0.9, "b": 0.9}), weak=["a"])["weak_named"] == 0.0
     assert summary(made(10, {"a": 0.9, "b": 0.9}, {"a": "weakly identifiable"}), weak=["a"])["weak_named"] == 1.0
@@ -81,7 +83,8 @@ def test_ranges_of_what_is_not_determined_are_counted_apart():
 def test_what_cannot_be_told_does_not_count_as_held():
     """Few intervals, whose bounds reach the limit: 450 of them that hold in 87.6 % were once called inside."""
     found = [*made(450, {"a": 0.876, "b": 0.97}), *made(550, {"b": 0.97, "a": 0.95}, {"a": "not identifiable"})]
-    assert summary(found)["verdict"] == "cannot tell"
+    assert summary(found)["verdict"] == "outside"
+    assert summary(found[:300])["verdict"] == "cannot tell"
     limits = COVERAGE.judge({"cannot_tell": 1})
     assert any("cannot_tell" in sentence for sentence in limits)
 

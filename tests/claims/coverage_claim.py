@@ -250,6 +250,7 @@ COVERAGE = Claim(
         "short_of_draws": (None, 0),
         "unchecked": (None, 0),
         "outside": (None, 0),
+        "cannot_tell": (None, 0),
         "lowest_pooled": (POOLED[0], None),
         "ranges_share": (POOLED[0], None),
         "weak_named": (POOLED[0], None),
