@@ -260,7 +260,7 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
     if part.data.get("compliance") and _stated(part, thin) is None:  # of every k-th row none reaches it
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"compliance": None})})
     recipe = _with_held(recipe, kept, start, notes, loose=_loose(trial, kept))
-    result = extract(recipe, thin)
+    result = extract(recipe, thin, ends=True)
     for _ in range(ROUNDS):
         if not result.uncertainty.flat or len(kept) < 2:
             break
@@ -270,7 +270,7 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
         kept = closer if len(closer) < len(kept) else tuple(n for n in kept if n != result.uncertainty.flat[0])
         start |= {n: float(result.values[n]) for n in start}
         recipe = _with_held(recipe, kept, start, notes, loose=_loose(trial, kept))
-        result = extract(recipe, thin)
+        result = extract(recipe, thin, ends=True)
     return _weighted(recipe, thin, result)
 
 
@@ -286,7 +286,7 @@ def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult) -> FitResult:
     )
     values: dict[str, str | float] = {n: float(result.values[n]) for n in recipe.start.values}
     body = {"noise": noise, "notes": (*recipe.notes, note), "start": StartSpec(values=values, from_data=False)}
-    return extract(recipe.model_copy(update=body), curve)
+    return extract(recipe.model_copy(update=body), curve, ends=True)
 
 
 def _loose(trial: Trial, kept: Sequence[str]) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ def extract(
     profile: bool = False,
     near: Values | None = None,
     loose: Sequence[str] = (),
+    ends: bool = False,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a device's parameters to a curve by Levenberg–Marquardt, and judge what the curve determines.
@@ -66,6 +67,8 @@ def extract(
         near: where a search has been already: the minimum there is taken, and no other looked for.
         loose: parameters that the recipe holds though the curve does not determine them (`identify.judge`), beside
             its ``fit.undetermined``.
+        ends: a search in finer steps that follows a valley without end is an error, and no result: of a law that was
+            not asked for, whose parameters would take long to be judged.
         progress: called with the number of evaluations and chi-square.
 
     Raises:
@@ -78,12 +81,12 @@ def extract(
     loose = tuple(dict.fromkeys((*recipe.fit.undetermined, *loose)))
     with simulators():
         measured = recipe.curve() if curve is None else curve
-        return _extract(recipe, measured, profile=profile, near=near, loose=loose, progress=progress)
+        return _extract(recipe, measured, profile=profile, near=near, loose=loose, ends=ends, progress=progress)
 
 
 def _extract(
     recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: tuple[str, ...],
-    progress: Progress | None, again: int = 0,
+    ends: bool, progress: Progress | None, again: int = 0,
 ) -> FitResult:  # fmt: skip
     began = time.perf_counter()
     _check_curve(recipe, curve)
@@ -93,16 +96,18 @@ def _extract(
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
     chosen, trials, tried = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
+    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, ends=ends, progress=progress)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
             chosen, trials, tried = _choose(recipe, curve, held_out, limit)
-            found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, progress=progress)
+            found = _fitted(
+                recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, ends=ends, progress=progress
+            )
     plain = found.problem
     found = explain(
         found, recipe.noise, curve,
-        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, progress=progress),
+        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, ends=ends, progress=progress),
         starts=lambda: _starts(recipe, found.problem, chosen),
     )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
@@ -119,7 +124,7 @@ def _extract(
     if verdict.better is not None and again < AGAIN:
         better, spent = verdict.better.p, minimum.evaluations
         found_again = _extract(
-            recipe, curve, profile=profile, near=better, loose=loose, progress=progress, again=again + 1
+            recipe, curve, profile=profile, near=better, loose=loose, ends=ends, progress=progress, again=again + 1
         )
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
@@ -176,9 +181,12 @@ def _fitted(
     *,
     near: Values | None,
     tried: Minimum | None,
+    ends: bool,
     progress: Progress | None,
 ) -> Found:
-    minimum, problem = _fit(recipe, curve, rows, choice, limit=limit, near=near, tried=tried, progress=progress)
+    minimum, problem = _fit(
+        recipe, curve, rows, choice, limit=limit, near=near, tried=tried, ends=ends, progress=progress
+    )
     known = recipe.noise.per_point(curve) is not None
     check = check_fit(problem, minimum.p, curve, noise_known=known)
     return Found(minimum, problem, check, known, np.zeros(len(curve), dtype=bool))
@@ -270,6 +278,7 @@ def _fit(
     limit: Plateau | None = None,
     near: Values | None = None,
     tried: Minimum | None = None,
+    ends: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Minimum, Problem]:
     """The best minimum of ``rows`` that the recipe's start leads to, with one choice of the law; or that ``near``.
@@ -354,7 +363,10 @@ def _fit(
         if finer is None:
             break
         problem = replace(problem, forward=finer)
-        best = problem.without(*idle).minimise(best.p, progress=progress)
+        moving = problem.without(*idle)
+        best = moving.minimise(best.p, progress=progress)
+        if not best.converged and not ends:
+            best = moving.minimise(best.p, tolerance=VALLEY, progress=progress)
     best, problem = problem.by_turns(best, *idle, progress=progress)
     _require_minimum(best)
     if limit is None and not (priors and noise is None):
