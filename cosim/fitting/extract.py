@@ -107,7 +107,9 @@ def _extract(
     plain = found.problem
     found = explain(
         found, recipe.noise, curve,
-        again=lambda rows: _fitted(recipe, curve, rows, chosen, limit, near=near, tried=None, ends=ends, progress=progress),
+        again=lambda rows: _fitted(
+            recipe, curve, rows, chosen, limit, near=near, tried=None, ends=ends, progress=progress
+        ),
         starts=lambda: _starts(recipe, found.problem, chosen),
     )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
