@@ -132,6 +132,7 @@ def test_a_worker_that_is_killed_costs_no_case(plan: Path, here: list[dict[str, 
         while executor.workers < 2:  # one of them alone may be done before the other is there
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        os.kill(processes[0].pid, signal.SIGSTOP)  # it keeps the cases that it is given until it is killed
 
         def tell(now: Progress) -> None:
             if not killed_at and now.done > 5:
