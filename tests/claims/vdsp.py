@@ -1,11 +1,12 @@
 """VDSP on MNIST, far above the thresholds by short pulses: three technologies, three epochs, all read-outs.
 
 Cells are those of `claims.mnist`; the network is driven as `overdriven` says, with steps of its own for each technology
-(`claims.vdsp_parts`), chosen on held-out training images. Beside it, one epoch each with TiO2: thresholds that deviate
-by 20 %, at this operating point and at the published one, each against the same without deviation, and STDP at the
-postsynaptic spike. Each part is a run in a folder of its own, ``cosim-out/vdsp``, and goes on where it was stopped.
-Then k-means on the same pixels, with the same read-outs, and what the shortened pulses do in SPICE.
-Figures: receptive fields and confusion of each part, accuracy by read-out and part.
+(`claims.vdsp_parts`), chosen on held-out training images; with TiO2 10 to 500 neurons, too. Beside it, one epoch each,
+at an operating point farther above the thresholds and at the published one, against the same without deviation:
+thresholds and conductances that deviate by 20 % from cell to cell, thresholds that vary from pulse to pulse, STDP. Then
+sweeps (`claims.vdsp_sweeps`). Each part is a run in a folder of its own, ``cosim-out/vdsp``, and goes on where it was
+stopped. k-means on the same pixels, with the same read-outs, and what the shortened pulses do in SPICE.
+Figures: receptive fields and confusion, accuracy by read-out and part, by neurons, of the sweeps.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ PROBED = (
     "tio2_post_stdp",
     "tio2_pair_stdp",
 )
+# Of 400 neurons by majority vote and the best read-out of counts; what 20 % of deviation may cost by naive Bayes.
+AIM_MAJORITY, AIM_COUNTS, AIM_LOST = 0.92, 0.935, 0.01
 SHARES = (1.0, 0.5, 0.2, 0.05)  # of the length of the first pulses, to that of the last; held against SPICE
 TRAIN = 12  # pulses of a train in SPICE
 EDGES = (1e-9, 0.2e-9)  # s: of pulses whose edges do not shorten
@@ -145,7 +148,10 @@ def measure(tell: Report) -> Figures:
     return {
         # Pulses compressed in time, edges and all; edges that stay as they are have their own figures.
         "largest_difference_from_spice": max(row["compressed"] for rows in widths.values() for row in rows.values()),
-        "lost_at_20_percent_by_naive_bayes": naive["tio2_over_theta20"],
+        "lost_at_20_percent_by_naive_bayes": max(naive[f"{name}_over_theta20"] for name in SEEDS),
+        "majority_of_400_mean": float(np.mean(table["tio2_400_even"]["S"])),
+        "counts_of_400_mean": float(np.mean(best["tio2_400_even"])),
+        "aims": aims(table, best, naive),
         "lost": lost,
         "theta20_far_above_against_published": cost(table, "tio2_over_theta20", PUBLISHED),
         "best_of_counts_lowest_mean": min(float(np.mean(best[label])) for label in main),
@@ -168,6 +174,21 @@ def measure(tell: Report) -> Figures:
             **{name: version(name) for name in ("numpy", "scipy", "numba", "scikit-learn")},
         },
     }
+
+
+def aims(
+    table: Mapping[str, Mapping[str, Sequence[float]]], best: Mapping[str, Sequence[float]], lost: Mapping[str, float]
+) -> Mapping[str, Mapping[str, Any]]:
+    """What was aimed at beyond the limits: the aim, the value, whether it is reached."""
+    rows = {
+        f"majority, {label}": (AIM_MAJORITY, float(np.mean(table[label]["S"])))
+        for label in ("tio2_400", "tio2_400_even")
+    }
+    rows |= {f"counts, {label}": (AIM_COUNTS, float(np.mean(best[label]))) for label in ("tio2_400", "tio2_400_even")}
+    found = {name: {"aim": aim, "value": value, "reached": value >= aim} for name, (aim, value) in rows.items()}
+    for part in (one for one in AGAINST if one.endswith("20")):
+        found[f"lost, {part}"] = {"aim": AIM_LOST, "value": lost[part], "reached": lost[part] <= AIM_LOST}
+    return found
 
 
 def scale_rows(found: NetworkMap) -> Mapping[str, Any]:
@@ -299,8 +320,9 @@ VDSP = Claim(
     "vdsp",
     "VDSP on 200 neurons and 1T1R cells, whose pulses SPICE repeats within 2e-3 of the range, learns MNIST in three "
     "epochs to 90 % by the best read-out of counts, 85 % by the winner's label and 95 % by graded activity, with TiO2, "
-    "HfO2 and HZO memristors; with TiO2, thresholds that deviate by 20 % cost at most 1 point by naive Bayes in the "
-    "mean of three seeds",
+    "HfO2 and HZO memristors, and on 400 neurons, with TiO2, to 92 % by majority vote and 93.5 % by counts; far above "
+    "the thresholds their deviation by 20 % costs at most 1 point by naive Bayes in the mean of three seeds, with each "
+    "of the three",
     measure,
     {
         "best_of_counts_lowest_mean": (0.90, None),
@@ -309,7 +331,9 @@ VDSP = Claim(
         "graded_lowest_mean": (0.95, None),
         # The README's agreement of the ways to simulate a device.
         "largest_difference_from_spice": (None, 2e-3),
-        "lost_at_20_percent_by_naive_bayes": (None, 0.01),
+        "lost_at_20_percent_by_naive_bayes": (None, AIM_LOST),
+        "majority_of_400_mean": (AIM_MAJORITY, None),
+        "counts_of_400_mean": (AIM_COUNTS, None),
     },
     settings=settings,
     probe=probe,

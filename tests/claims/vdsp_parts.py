@@ -32,10 +32,10 @@ FAR: Mapping[str, tuple[float, float, float]] = {
 # Seeds of TiO2's networks of other sizes than 200.
 SIZES: Mapping[int, tuple[int, ...]] = {
     400: (0, 1, 2, 3, 4),
-    100: (0, 1, 2),
-    50: (0, 1, 2),
-    10: (0, 1, 2),
-    500: (0, 1),
+    100: (0, 1),
+    50: (0, 1),
+    10: (0, 1),
+    500: (0,),
 }
 LABELS, CHOICE = 20_000, 5_000  # of the networks that are trained for three epochs
 SIDE_LABELS, SIDE_CHOICE = 6_000, 2_000  # of the others

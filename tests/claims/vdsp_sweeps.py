@@ -24,9 +24,9 @@ from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.surrogate.model import Surrogate
 
 PUBLISHED = "tio2_published"
-NOISES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
+NOISES = (0.01, 0.05, 0.1, 0.2, 0.5)
 # The published one is between the first two.
-DARK_NOISES = (0.01, VdspSettings().encoder.bias_noise, 0.1, 0.2, 0.5)
+DARK_NOISES = (0.01, VdspSettings().encoder.bias_noise, 0.2, 0.5)
 TAUS = (10.0, 20.0, 29.0, 40.0, 50.0)  # ms
 SEEDS = (0,)
 # Of the maps: factors of potentiation and of depression, seeds, images to learn and to compare by.
@@ -34,7 +34,7 @@ SCALES = (
     Axis("scale_p", (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)),
     Axis("scale_d", (1.0, 1.06, 1.11, 1.16, 1.26, 1.36, 1.5)),
 )
-MAP_SEEDS = (0, 1)
+MAP_SEEDS = (0,)
 MAP_IMAGES = (1000, 2000)
 MAP_NEURONS = 10
 
@@ -70,7 +70,7 @@ def reach(network: VdspSettings, tau: float) -> float:
 SWEEPS = {
     "noise": (noise, NOISES, VdspSettings().encoder.noise),
     "dark_noise": (dark_noise, DARK_NOISES, VdspSettings().encoder.bias_noise),
-    "tau_same_bias": (slow, TAUS, VdspSettings().input.tau),
+    "tau_same_bias": (slow, TAUS[1:4], VdspSettings().input.tau),
     "tau": (as_far, TAUS, VdspSettings().input.tau),
 }
 
