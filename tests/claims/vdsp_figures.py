@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Table = Mapping[str, Mapping[str, Sequence[float]]]
 # Neurons and test accuracy (%) that the sources state: arXiv 2510.25787 (a lower bound), Front. Neurosci. 16:983950.
 SOURCE_2025 = {200: 83.0}
+NAMES = {"tio2": "TiO2", "hfo2": "HfO2", "hzo": "HZO"}
 SOURCE_2022 = {100: 85.01, 400: 89.93, 500: 90.56}
 READ_OUTS = {"W": "winner's label", "S": "majority vote", "NB": "naive Bayes", "R": "ridge on counts", "G": "graded"}
 
@@ -90,18 +91,18 @@ def sweeps(found: Mapping[str, Mapping[str, Mapping[str, float]]], seeds: Mappin
     return figure
 
 
-def maps(found: Mapping[str, NetworkMap], published: Mapping[str, tuple[float, float]], *, kind: str = "NB") -> Figure:
-    """Held-out accuracy over both scale factors by technology; a cross where the published ones (p, d) lie."""
+def maps(found: Mapping[str, NetworkMap], published: Mapping[str, tuple[float, float]]) -> Figure:
+    """Held-out accuracy over both scale factors by technology; a circle where the published ones (p, d) lie."""
     with styled():
-        figure = new_figure(10.5, 3.4)
-        for place, (name, one) in enumerate(found.items()):
-            ax = plot_map(one, figure.add_subplot(1, len(found), place + 1), kind=kind)
-            up, across = (np.asarray(axis.values) for axis in one.axes)
-            p, d = published[name]
-            ax.plot(np.interp(d, across, range(across.size)), np.interp(p, up, range(up.size)), "x", ms=14, color="r")
-            ax.set(xlabel="scale factor of depression", ylabel="scale factor of potentiation")
-            ax.set_title(f"{name.upper() if name == 'hzo' else name[0].upper() + name[1:].replace('o2', 'O2')}")
-        figure.suptitle(
-            "10 neurons, 1000 images, naive Bayes on held-out images (square: best, cross: published)", fontsize=9
-        )
+        figure = new_figure(10.5, 6.4)
+        for row, kind in enumerate(("W", "NB")):
+            for place, (name, one) in enumerate(found.items()):
+                ax = plot_map(one, figure.add_subplot(2, len(found), 1 + row * len(found) + place), kind=kind)
+                up, across = (np.asarray(axis.values) for axis in one.axes)
+                p, d = published[name]
+                at = np.interp(d, across, range(across.size)), np.interp(p, up, range(up.size))
+                ax.plot(*at, "o", ms=19, mfc="none", color="r")
+                ax.set(xlabel="scale factor of depression", ylabel="scale factor of potentiation")
+                ax.set_title(f"{NAMES[name]}, {READ_OUTS[kind]}")
+        figure.suptitle("10 neurons, 1000 images, one seed (square: best, circle: published)", fontsize=9)
     return figure
