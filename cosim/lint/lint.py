@@ -6,7 +6,6 @@ only; nothing in it is executed, except by a simulator in its sandbox for the co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,16 +17,18 @@ from cosim.devices.base import Array
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
-from cosim.language.expressions import Unreadable
+from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
 from cosim.lint import va_fix, va_rules
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
+from cosim.lint.va_euler import FAST
 from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
+_SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
 SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
@@ -230,7 +231,8 @@ def _fix_verilog_a(
     except CosimError as error:
         findings = [f for f in before.findings if f.severity is Severity.ERROR]
         why = f"it does not compile (line {findings[0].line}: {findings[0].message})" if findings else str(error)
-    reader, unread = _reader(old, fixed.text, folder, states, nodes)
+    scales = _scales(new, states)
+    reader, unread = _reader(old, folder, {name: scale for name, (scale, _) in scales.items()}, nodes)
     found = compare(
         read=reader,
         unread=unread,
@@ -243,6 +245,8 @@ def _fix_verilog_a(
         period=period,
         changed=fixed.text != text,
         second=second,
+        bounds={name: bounds for name, (_, bounds) in scales.items()},
+        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
@@ -274,29 +278,46 @@ class _Watched(ModuleReading):
         return current
 
 
-def _reader(
-    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str], nodes: set[str]
-) -> tuple[Reader | None, str]:
+def _reader(old: va_rules.Model, folder: Path, scales: dict[str, float], nodes: set[str]) -> tuple[Reader | None, str]:
     try:
         ModuleReading(old, old.modules[0], 1e-9)
     except Unreadable as reason:
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
-    scales = _scales(va_rules.read(fixed, folder), states)
 
     def read(t: Array, v: Array) -> ModelRun:
         reading = _Watched(old, float(t[1] - t[0]), nodes)
         trace = reading.run(t, v)
-        kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
+        kept = {name: trace.kept[name] / scales[name] for name in scales if name in trace.kept}
         return ModelRun(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 
 
-def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, float]:
-    """What a state is divided by in its node: the bound that the fix wrote in front of V(state)."""
-    found = {}
+def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
+    """Whether the fix gave a state a time in which it goes to what it is set to."""
+    before = {entry.name.text for entry in old.modules[0].parameters}
+    return any(e.name.text.startswith("reset_time") and e.name.text not in before for e in new.modules[0].parameters)
+
+
+def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, tuple[float, tuple[float, float]]]:
+    """What a state is divided by in its node, and the bounds of what is read of it there, as the fix wrote them."""
     reading = ModuleReading(model, model.modules[0], 1e-9)
+
+    def constant(expr: Expr) -> float:
+        return reading.constant(model.source.text[expr.start : expr.end])
+
+    found = {}
     for name in states:
-        match = re.search(rf"\(([^()]*(?:\([^()]*\)[^()]*)*)\) \* V\({name}_state\)", model.source.text)
-        found[name] = reading.constant(match[1]) if match else 1.0
+        node, scale, low, high = f"{name}_state", 1.0, -np.inf, np.inf
+        for statement in model.modules[0].statements():
+            value = statement.value
+            if statement.target != name or value is None or node not in value.names():
+                continue
+            while value.op == "call" and value.name in ("min", "max"):
+                bound = constant(value.args[1])
+                low, high = (low, bound) if value.name == "min" else (bound, high)
+                value = value.args[0]
+            scale = constant(value.args[0]) if value.op == "*" else 1.0
+            break
+        found[name] = scale, (low / scale, high / scale)
     return found

@@ -30,7 +30,7 @@ from cosim.language.expressions import (
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import STEP_NAME
+from cosim.lint.va_state import step_parameters
 
 _CONSTANTS = {
     "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
@@ -104,6 +104,7 @@ class ModuleReading:
         self._open = {port.text for port in module.ports} - set(self._ports)
         self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._closures: dict[int, Closure] = {}
+        self._parsed: list[Expr] = []
         self._values: dict[str, float] = {}
         self._strings: dict[str, float] = {}
         self._nodes: dict[str, float] = {}
@@ -112,6 +113,7 @@ class ModuleReading:
         self._leaving: dict[str, float] = {}
         self._forced: float | None = None
         self._flow = 0.0  # the largest current that is contributed
+        self._grain = 0.0  # what the rounding of a derivative by the time may add to one
         self._time = 0.0
         self._first = True
         self._scale = 1.0
@@ -122,9 +124,11 @@ class ModuleReading:
             for expr in module.expressions()
             for node in expr.walk()
         )
+        flow = next(flow for one, flow in zip(model.modules, model.flows, strict=True) if one is module)
+        steps = step_parameters(module, flow)
         for entry in module.parameters:
             value = self._of(entry.value) if entry.value is not None else 0.0
-            self._values[entry.name.text] = dt if STEP_NAME.match(entry.name.text) else value
+            self._values[entry.name.text] = dt if entry.name.text in steps else value
         for entry in module.variables:
             self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
 
@@ -150,7 +154,9 @@ class ModuleReading:
     def constant(self, text: str) -> float:
         """The value of an expression of parameters; raises `Unreadable`."""
         source = scan(text, macros=self._model.source.macros)
-        return self._of(ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens)))
+        expr = ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens))
+        self._parsed.append(expr)  # closures are found by what an expression is: it has to stay
+        return self._of(expr)
 
     def run(self, t: Array, v: Array) -> Trace:
         """Drive the ports with ``v`` (n,) V at ``t`` (n,) s, evenly spaced by ``dt``."""
@@ -178,7 +184,7 @@ class ModuleReading:
                 {},
             )
             self._probe = {"V": volts, "I": current}
-            self._leaving, self._forced, self._flow = {}, None, 0.0
+            self._leaving, self._forced, self._flow, self._grain = {}, None, 0.0, 0.0
             for statement, initial in self._module.analogs:
                 if not initial or self._first:
                     self._run(statement)
@@ -207,7 +213,7 @@ class ModuleReading:
         x, delta = np.array(at), 1e-7 * max(abs(self._probe["V"]), self._scale)
         for _ in range(_NEWTON):
             there = residual(x)
-            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + 1e-21:
+            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + self._grain + 1e-21:
                 return [float(value) for value in x]
             ahead = [residual(x + delta * row) - there for row in np.eye(len(x))]
             try:
@@ -339,6 +345,7 @@ class ModuleReading:
         now = self._of(node.args[0])
         before = self._memory.get(node.start, now)
         self._pending[node.start] = now
+        self._grain += 8.0 * float(np.finfo(float).eps) * abs(now) / self._dt
         return (now - before) / self._dt
 
     def _idt(self, node: Expr) -> float:
@@ -418,6 +425,9 @@ class ModuleReading:
         if events & {"initial_step", "initial_instance", "initial_model"}:
             if not self._first:
                 return
+        elif events in ({"cross"}, {"above"}):
+            if not self._crosses(statement):
+                return
         elif events == {"timer"}:
             pass  # each step of the reading is a tick
         elif events <= {"final_step"}:
@@ -428,6 +438,14 @@ class ModuleReading:
             return
         for child in statement.body:
             self._run(child)
+
+    def _crosses(self, statement: Statement) -> bool:
+        """Whether the argument of @(cross(x, way)) or @(above(x)) goes through zero in this step."""
+        x = self._of(statement.args[0])
+        way = self._of(statement.args[1]) if len(statement.args) > 1 else float(statement.name == "above")
+        before = self._memory.get(statement.start, -1.0 if statement.name == "above" else x)
+        self._pending[statement.start] = x
+        return (before <= 0.0 < x and way >= 0.0) or (before >= 0.0 > x and way <= 0.0)
 
     def _contribute(self, access: Expr, value: float) -> None:
         names = self._branch(access)
