@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
+from cosim.language.netlist import logical_lines
 from cosim.lint import drive, equivalence
 from cosim.lint.lint import fix_file
+from cosim.lint.lt_reading import Subcircuit
 
 HEAD = '`include "disciplines.vams"\nmodule m(p, n);\ninout p, n;\nelectrical p, n;\n'
 
@@ -111,3 +114,25 @@ def test_the_repair_is_what_was_written(
     compared = repair.equivalence.comparisons[1:3]
     assert [c.what.split()[2] for c in compared] == ["ngspice", "VACASK"]
     assert max(c.largest for c in compared) < 1e-3  # of full scale
+
+
+CHARGE = """.subckt mem plus minus
+.param ron=100 roff=16k x0=0.3 k=2e4
+Gx 0 x value={k*I(Em)}
+Cx x 0 1 ic={x0}
+Em plus aux value={-I(Em)*V(x)*(roff-ron)}
+Ro aux minus {roff}
+.ends
+"""
+
+
+def test_a_voltage_that_depends_on_its_own_current() -> None:
+    """The charge of a linear drift in closed form: flux = (roff - x0 dr) q - k dr q**2/2."""
+    reading = Subcircuit(logical_lines(CHARGE), caret_is_power=True)
+    t = np.linspace(0.0, 1e-3, 2001)
+    run = reading.run(t, np.sin(2e3 * np.pi * t))
+    flux, dr = (1.0 - np.cos(2e3 * np.pi * t)) / (2e3 * np.pi), 15900.0
+    a = 16e3 - 0.3 * dr
+    q = (a - np.sqrt(a**2 - 2.0 * 2e4 * dr * flux)) / (2e4 * dr)
+    # Heun's rule with 2000 steps a period
+    assert np.allclose(run.states["x"], 0.3 + 2e4 * q, rtol=0.0, atol=1e-6)
