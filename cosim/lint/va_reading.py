@@ -32,7 +32,7 @@ from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import step_parameters
 
-_CONSTANTS = {
+CONSTANTS = {
     "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
     "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,
     "`P_CELSIUS0": 273.15, "`P_H": 6.62607015e-34, "`P_EPS0": 8.8541878128e-12,
@@ -48,7 +48,7 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "int": math.trunc,
 }  # fmt: skip
 _FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
-_SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
+SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
             "$rdist_uniform", "$dist_uniform", "$random", "$arandom", "V", "I", "^", "{}"}  # fmt: skip
@@ -156,6 +156,10 @@ class ModuleReading:
         source = scan(text, macros=self._model.source.macros)
         expr = ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens))
         self._parsed.append(expr)  # closures are found by what an expression is: it has to stay
+        return self._of(expr)
+
+    def value(self, expr: Expr) -> float:
+        """The value of an expression of the module's parameters; raises `Unreadable`."""
         return self._of(expr)
 
     def run(self, t: Array, v: Array) -> Trace:
@@ -282,8 +286,8 @@ class ModuleReading:
         name = node.name
         if name in self._values:
             return self._values[name]
-        if name in _CONSTANTS:
-            return _CONSTANTS[name]
+        if name in CONSTANTS:
+            return CONSTANTS[name]
         if name in ("$random", "$arandom"):
             return 0.0
         raise Unreadable(f"{name!r} has no value", node.start)
@@ -300,7 +304,7 @@ class ModuleReading:
             wanted = {arg.name.strip('"') for arg in args}
             return float(bool(wanted & {"tran"}) or (self._first and bool(wanted & {"ic", "static", "nodeset"})))
         if name in ("$temperature", "$vt"):
-            return _CONSTANTS[name]
+            return CONSTANTS[name]
         if name == "$simparam" and len(args) > 1:
             return self._of(args[1])
         if name in ("$rdist_normal", "$dist_normal"):
@@ -406,7 +410,7 @@ class ModuleReading:
             raise Unreadable("a loop that does not end", statement.start)
         elif kind == "event":
             self._event(statement)
-        elif kind == "call" and statement.name not in _SILENT | {"$stop", "$finish", "$fatal"}:
+        elif kind == "call" and statement.name not in SILENT | {"$stop", "$finish", "$fatal"}:
             raise Unreadable(f"{statement.name} is not read", statement.start)
 
     def _case(self, statement: Statement, value: float) -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.cli.app import main
 from cosim.engines.registry import open_simulator
-from cosim.engines.simulator import Simulator
+from cosim.engines.simulator import Deck, Simulator
+from cosim.language.expressions import Unreadable
 from cosim.language.netlist import logical_lines
-from cosim.lint import drive, equivalence
+from cosim.lint import drive, equivalence, va_rules
 from cosim.lint.lint import fix_file
 from cosim.lint.lt_reading import Subcircuit
+from cosim.lint.va_behavioural import subcircuit
 
 HEAD = '`include "disciplines.vams"\nmodule m(p, n);\ninout p, n;\nelectrical p, n;\n'
 
@@ -136,3 +139,58 @@ def test_a_voltage_that_depends_on_its_own_current() -> None:
     q = (a - np.sqrt(a**2 - 2.0 * 2e4 * dr * flux)) / (2e4 * dr)
     # Heun's rule with 2000 steps a period
     assert np.allclose(run.states["x"], 0.3 + 2e4 * q, rtol=0.0, atol=1e-6)
+
+
+# declarations, the current as the language has it and what it is at 0.7 V and 27 degrees (A)
+TWINS = {
+    "a power of something negative": ("", "pow(V(p, n) - 1, 3)", (-0.3) ** 3),
+    "a power by a parameter": ("parameter real a = 3;", "pow(V(p, n) - 1, a)", (-0.3) ** 3),
+    "an even power": ("parameter integer a = 4;", "pow(V(p, n) - 1, a) + (V(p, n) - 1)**2", 0.3**4 + 0.09),
+    "a division of integers": ("integer k;\nparameter integer m = 7;", "m/2 + k*0", 3.0),
+    "base 10": ("", "log(V(p, n)) + ln(V(p, n))", float(np.log10(0.7) + np.log(0.7))),
+    "a function with branches": (
+        "analog function real f;\ninput x;\nreal x, y;\nbegin\ny = 2;\nif (x > 0.5) begin y = y*x; f = y + 1; end "
+        "else f = -1;\nend\nendfunction",
+        "f(V(p, n)) + 10*f(-V(p, n))", 2.4 - 10.0,
+    ),
+    "the temperature": ("", "$vt + 0*$temperature", 300.15 * 1.380649e-23 / 1.602176634e-19),
+    "a local parameter": ("parameter real a = 2;\nlocalparam real b = 3*a;", "a*b*V(p, n)", 8.4),
+    "a parameter that chooses": ("parameter integer w = 2;\nreal y;", "y = 9", 0.35),
+}  # fmt: skip
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("name", TWINS)
+def test_a_model_without_verilog_a(name: str, simulator: Simulator) -> None:
+    declared, value, right = TWINS[name]
+    body = f"I(p, n) <+ {value};"
+    if name == "a parameter that chooses":
+        body = "case (w)\n1: y = 1;\n2: y = 0.5;\nendcase\nif (w == 1) y = 7;\nI(p, n) <+ y*V(p, n);"
+    found = va_rules.read(model(declared, body), Path())
+    text, notes = subcircuit(found, found.modules[0])
+    assert bool(notes) == (name == "a parameter that chooses")
+    result = simulator.run(Deck(f"t\nV1 a 0 0.7\n{text}X1 a 0 m\n.op\n.end\n"))
+    assert result.ok, result.reason
+    assert float(-result["op"]["i(v1)"].values) == pytest.approx(right, rel=1e-9)
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("name", ["a time that is counted from zero again", "a law that runs away under one sign"])
+def test_a_repaired_model_without_verilog_a(
+    name: str, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(drive, "PERIODS", (CASES[name].period,))
+    monkeypatch.setattr(drive, "AMPLITUDES", (1.0,))
+    monkeypatch.setattr(equivalence, "_READ_STEPS", (5600, 22400))
+    file, out = tmp_path / "m.va", tmp_path / "m.sub"
+    file.write_text(CASES[name].text)
+    assert main(["lint", str(file), "--fix", str(out), "--to", "behavioural"]) == 0
+    assert "repaired; compared within the limits" in capsys.readouterr().out
+    assert "ddt" not in out.read_text()
+    assert out.read_text().count(".subckt m p n") == 1
+
+
+def test_what_a_netlist_cannot_hold_is_said() -> None:
+    found = va_rules.read(model("", "I(p, n) <+ absdelay(V(p, n), 1n);"), Path())
+    with pytest.raises(Unreadable, match="absdelay"):
+        subcircuit(found, found.modules[0])
