@@ -28,6 +28,9 @@ def lint(
     ] = None,
     period: Annotated[str | None, typer.Option(help="Of the drive; default: found from the model.")] = None,
     caret: Annotated[str, typer.Option(help="What '^' means in an LTspice expression: power or xor.")] = "",
+    to: Annotated[
+        str, typer.Option(metavar="behavioural", help="Write a subcircuit of B-sources instead of Verilog-A.")
+    ] = "",
     compare: Annotated[bool, typer.Option(help="Run before and after in ngspice and compare.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -49,6 +52,8 @@ def lint(
         if fix is not None:
             raise InputError("--fix takes one file", remedy="repair the files of a folder one by one")
         raise typer.Exit(0 if _folder(file, as_json=as_json) else 1)
+    if to and fix is None:
+        raise InputError("--to needs a file to write", remedy="add --fix OUT")
     found = lint_file(file)
     repair: Repair | None = None
     if fix is not None:
@@ -61,7 +66,7 @@ def lint(
                     return None
 
             first, second = engine("pyspice"), engine("vacask")
-            repair = fix_file(file, first, amplitude=volts, period=seconds, caret=caret, second=second)
+            repair = fix_file(file, first, amplitude=volts, period=seconds, caret=caret, second=second, to=to)
         if repair.offered:
             write_atomic(fix, repair.fixed.text)
     if as_json:

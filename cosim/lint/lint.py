@@ -6,7 +6,6 @@ only; nothing in it is executed, except by a simulator in its sandbox for the co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,16 +17,18 @@ from cosim.devices.base import Array
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
-from cosim.language.expressions import Unreadable
+from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
-from cosim.lint import va_fix, va_rules
+from cosim.lint import va_behavioural, va_fix, va_rules
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
+from cosim.lint.va_euler import FAST
 from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
+_SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
 SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
@@ -115,6 +116,7 @@ def fix_file(
     period: float | None = None,
     caret: str = "",
     second: Simulator | None = None,
+    to: str = "",
 ) -> Repair:
     """Repair a file, compile and run the result, and compare it with the file; without ``simulator`` only compiled.
 
@@ -123,12 +125,15 @@ def fix_file(
         simulator: ngspice, or None.
         amplitude, period: of the drive of the comparison (V, s); None chooses one that moves the model's states.
         second: VACASK, in which a repaired Verilog-A model is compared as well, or None.
+        to: "behavioural" for a subcircuit of B-sources in place of the repaired Verilog-A.
         caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
     """
     file = Path(path)
     text = read_source(file)
     if file.suffix.lower() in VERILOG_A:
-        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period, second=second)
+        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period, second=second, to=to)
+    if to:
+        raise InputError(f"{file.name} is a netlist already", remedy="--to behavioural takes a Verilog-A model")
     from cosim.lint.lt_lint import fix_spice
 
     return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret)
@@ -197,11 +202,16 @@ def _fix_verilog_a(
     amplitude: float | None,
     period: float | None,
     second: Simulator | None,
+    to: str,
 ) -> Repair:
+    if to not in ("", "behavioural"):
+        raise InputError(f"--to {to!r} is not known", remedy="the only target is 'behavioural'")
     folder = file.resolve().parent
     before = lint_verilog_a(text, file)
     fixed = va_fix.fix(va_rules.read(text, folder), _first_error(folder))
     after = lint_verilog_a(fixed.text, file)
+    if to:
+        return _behavioural(text, file, fixed, after, simulator, amplitude=amplitude, period=period)
     try:
         compiled = compile_model(fixed.text, include=(folder,))
     except EngineMissing as error:
@@ -214,12 +224,10 @@ def _fix_verilog_a(
     module = new.modules[0]
     ends = terminals(module)
     if len(ends) != 2:
-        reason = f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
-        return Repair(fixed, after, Equivalence(None, (), (reason,)))
-    wired = " ".join("a" if p.text == ends[0] else "0" if p.text == ends[1] else f"o_{p.text}" for p in module.ports)
-    added = module.nets.keys() - old.modules[0].nets.keys()
-    states = {net.removesuffix("_state"): f"v(n1#{net})" for net in added if net.endswith("_state")}
+        return Repair(fixed, after, Equivalence(None, (), (_not_two(module, ends),)))
+    wired = _wired(module, ends)
     nodes = _integrals(old.modules[0]) & set(module.nets)
+    states = _added(old, new)
 
     def deck(osdi: Path, name: str) -> Callable[[Drive], Deck]:
         return lambda drive: bench_deck(f"N1 {wired} dut\n.model dut {name}", drive, osdi=(osdi,))
@@ -230,7 +238,8 @@ def _fix_verilog_a(
     except CosimError as error:
         findings = [f for f in before.findings if f.severity is Severity.ERROR]
         why = f"it does not compile (line {findings[0].line}: {findings[0].message})" if findings else str(error)
-    reader, unread = _reader(old, fixed.text, folder, states, nodes)
+    scales = _scales(new, states)
+    reader, unread = _reader(old, folder, {name: scale for name, (scale, _) in scales.items()}, nodes)
     found = compare(
         read=reader,
         unread=unread,
@@ -243,9 +252,73 @@ def _fix_verilog_a(
         period=period,
         changed=fixed.text != text,
         second=second,
+        bounds={name: bounds for name, (_, bounds) in scales.items()},
+        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
+
+
+def _behavioural(
+    text: str,
+    file: Path,
+    fixed: Fixed,
+    after: Lint,
+    simulator: Simulator | None,
+    *,
+    amplitude: float | None,
+    period: float | None,
+) -> Repair:
+    """The repaired model as a subcircuit, compared with the original as its language reads it."""
+    folder = file.resolve().parent
+    old, new = va_rules.read(text, folder), va_rules.read(fixed.text, folder)
+    module = new.modules[0]
+    try:
+        written, notes = va_behavioural.subcircuit(new, module)
+    except Unreadable as reason:
+        at = new.source.place(reason.position)[0]
+        return Repair(fixed, after, fails(f"line {at} of the repaired model: {reason.message}"))
+    result = Fixed(written, (*fixed.done, "the model is a subcircuit of B-sources", *notes), fixed.left)
+    others = tuple(f"module {other.name!r} was not written" for other in new.modules[1:])
+    ends = terminals(module)
+    if simulator is None or len(ends) != 2:
+        skipped = "nothing was run and compared: no simulator was given" if simulator is None else _not_two(module, ends)
+        return Repair(result, after, Equivalence(None, (), (skipped, *others)))
+    states = _added(old, new)
+    nodes = _integrals(old.modules[0]) & set(module.nets)
+    scales = _scales(new, states)
+    reader, unread = _reader(old, folder, {name: scale for name, (scale, _) in scales.items()}, nodes)
+    vectors = {**states, **{name: f"v(n1#{name})" for name in nodes}}
+    found = compare(
+        read=reader,
+        unread=unread,
+        before=None,
+        no_before="it is Verilog-A",
+        after=lambda drive: bench_deck(f"{written}X1 {_wired(module, ends)} {module.name}", drive),
+        states=dict(va_behavioural.mapped(vectors)),
+        simulator=simulator,
+        amplitude=amplitude,
+        period=period,
+        changed=True,
+        bounds={name: bounds for name, (_, bounds) in scales.items()},
+        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+    )
+    return Repair(result, after, replace(found, unverified=(*found.unverified, *others)))
+
+
+def _not_two(module: Module, ends: tuple[str, ...]) -> str:
+    return f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
+
+
+def _wired(module: Module, ends: tuple[str, ...]) -> str:
+    """The nodes of an instance between a and ground; other ports are left open."""
+    return " ".join("a" if p.text == ends[0] else "0" if p.text == ends[1] else f"o_{p.text}" for p in module.ports)
+
+
+def _added(old: va_rules.Model, new: va_rules.Model) -> dict[str, str]:
+    """The states that the fix made nodes of -> their vectors."""
+    added = new.modules[0].nets.keys() - old.modules[0].nets.keys()
+    return {net.removesuffix("_state"): f"v(n1#{net})" for net in sorted(added) if net.endswith("_state")}
 
 
 def _integrals(module: Module) -> set[str]:
@@ -274,29 +347,46 @@ class _Watched(ModuleReading):
         return current
 
 
-def _reader(
-    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str], nodes: set[str]
-) -> tuple[Reader | None, str]:
+def _reader(old: va_rules.Model, folder: Path, scales: dict[str, float], nodes: set[str]) -> tuple[Reader | None, str]:
     try:
         ModuleReading(old, old.modules[0], 1e-9)
     except Unreadable as reason:
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
-    scales = _scales(va_rules.read(fixed, folder), states)
 
     def read(t: Array, v: Array) -> ModelRun:
         reading = _Watched(old, float(t[1] - t[0]), nodes)
         trace = reading.run(t, v)
-        kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
+        kept = {name: trace.kept[name] / scales[name] for name in scales if name in trace.kept}
         return ModelRun(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 
 
-def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, float]:
-    """What a state is divided by in its node: the bound that the fix wrote in front of V(state)."""
-    found = {}
+def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
+    """Whether the fix gave a state a time in which it goes to what it is set to."""
+    before = {entry.name.text for entry in old.modules[0].parameters}
+    return any(e.name.text.startswith("reset_time") and e.name.text not in before for e in new.modules[0].parameters)
+
+
+def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, tuple[float, tuple[float, float]]]:
+    """What a state is divided by in its node, and the bounds of what is read of it there, as the fix wrote them."""
     reading = ModuleReading(model, model.modules[0], 1e-9)
+
+    def constant(expr: Expr) -> float:
+        return reading.constant(model.source.text[expr.start : expr.end])
+
+    found = {}
     for name in states:
-        match = re.search(rf"\(([^()]*(?:\([^()]*\)[^()]*)*)\) \* V\({name}_state\)", model.source.text)
-        found[name] = reading.constant(match[1]) if match else 1.0
+        node, scale, low, high = f"{name}_state", 1.0, -np.inf, np.inf
+        for statement in model.modules[0].statements():
+            value = statement.value
+            if statement.target != name or value is None or node not in value.names():
+                continue
+            while value.op == "call" and value.name in ("min", "max"):
+                bound = constant(value.args[1])
+                low, high = (low, bound) if value.name == "min" else (bound, high)
+                value = value.args[0]
+            scale = constant(value.args[0]) if value.op == "*" else 1.0
+            break
+        found[name] = scale, (low / scale, high / scale)
     return found

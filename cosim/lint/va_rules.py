@@ -113,6 +113,7 @@ RULES = {
         Rule("parameter-assigned", E, "parameter {!r} is assigned", "use a variable"),
         Rule("loose-node", E, "nothing contributes to internal node {!r}: the matrix is singular",
              "contribute, or drop it"),
+        Rule("unused-node", N, "node {!r} is declared and not used: the matrix is singular in VACASK", "remove it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
         Rule("unread", N, "{}: it was not checked", "check it by hand, or write it in plain statements"),
@@ -305,6 +306,41 @@ def _nodes(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
                 yield model.found("loose-node", node.start, name)
 
 
+def unused_nodes(model: Model, module: Module) -> list[list[Token]]:
+    """The names that each declaration of nodes has, where some of them are used nowhere else in ``module``.
+
+    A declaration is (discipline, name, ...); a name that is used is left out of it.
+    """
+    if module.unread or module.instances or module.arrays:  # each of them may use one
+        return []
+    used = {port.text for port in module.ports}
+    lists: list[list[Token]] = []
+    statement: list[Token] = []
+    for token in model.source.tokens:
+        if not module.start <= token.start < module.end:
+            continue
+        statement.append(token)
+        if token.text == ";":
+            first = statement[0].text
+            if first == "ground" or first in module.nets.values():
+                lists.append(statement)
+            else:
+                used |= {word.text for word in statement}
+            statement = []
+    used |= {word.text for word in statement}
+    return [
+        [declared[0], *names]
+        for declared in lists
+        if (names := [t for t in declared[1:] if t.text in module.nets and t.text not in used])
+    ]
+
+
+def _unused(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
+    for _, *names in unused_nodes(model, module):
+        for token in names:
+            yield model.found("unused-node", token.start, token.text)
+
+
 def _statements(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
     parameters = {entry.name.text for entry in module.parameters}
     for statement in module.statements():
@@ -419,5 +455,5 @@ def _domains(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
 
 
 _MODULE_RULES: tuple[Callable[[Model, Module, Flow], Iterator[Finding]], ...] = (
-    _states, _names, _nodes, _statements, _calls, _domains,
+    _states, _names, _nodes, _unused, _statements, _calls, _domains,
 )  # fmt: skip
