@@ -24,6 +24,7 @@ SYSTEMS = {
     "maze": "mazes by reinforcement, with eligibility as temperature (arXiv 2411.18272)",
     "rsnn": "phones of speech by a recurrent network with e-prop (arXiv 2411.18272)",
     "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
+    "stdp": "four learning rules of one quantum-dot memristor by pulse shape (J. Appl. Phys. 120, 134503)",
 }
 
 
@@ -42,8 +43,13 @@ def register(app: typer.Typer) -> None:
     from cosim.cli.network_maze import run_maze
     from cosim.cli.network_rsnn import run_rsnn
     from cosim.cli.network_stc import run_stc
+    from cosim.cli.network_stdp import run_stdp
 
-    group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
+    listed = (f"{name}: {about}" for name, about in SYSTEMS.items())
+    group = typer.Typer(
+        name="network", no_args_is_help=True,
+        help="\n\n".join(("Run a spiking network on surrogates of a circuit.", *listed)),
+    )  # fmt: skip
     group.callback()(lambda: None)
     runs = typer.Typer(
         name="run", cls=_Systems, no_args_is_help=True,
@@ -53,6 +59,7 @@ def register(app: typer.Typer) -> None:
     runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
     runs.command("rsnn", short_help=SYSTEMS["rsnn"])(run_rsnn)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
+    runs.command("stdp", short_help=SYSTEMS["stdp"])(run_stdp)
     group.add_typer(runs)
     maps = typer.Typer(
         name="map", cls=_Systems, no_args_is_help=True, help="Map the accuracy over one or two settings."

@@ -19,6 +19,7 @@ from claims.neohebbian import NEOHEBBIAN
 from claims.netlist_fit import NETLIST_FIT
 from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
+from claims.quantumdot import QUANTUMDOT
 from claims.rare import RARE
 from claims.speed import SPEED
 from claims.stc import STC
@@ -34,6 +35,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        NEOHEBBIAN, WIRES_ACCURACY,
+        NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT,
     )
 }  # fmt: skip
