@@ -282,7 +282,8 @@ def _behavioural(
     others = tuple(f"module {other.name!r} was not written" for other in new.modules[1:])
     ends = terminals(module)
     if simulator is None or len(ends) != 2:
-        skipped = "nothing was run and compared: no simulator was given" if simulator is None else _not_two(module, ends)
+        why = _not_two(module, ends)
+        skipped = "nothing was run and compared: no simulator was given" if simulator is None else why
         return Repair(result, after, Equivalence(None, (), (skipped, *others)))
     states = _added(old, new)
     nodes = _integrals(old.modules[0]) & set(module.nets)
