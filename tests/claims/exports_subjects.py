@@ -159,7 +159,7 @@ def _neuron() -> Surrogate:
         "step": 0.1, "tau": 2e-5, "kick": 2.5e-9, "dead": dead, "reset": 3e-8, "memory": 4.0 * dead,
         "closed": -1e-8, "open": 1e-8, "most ahead": 0.02, "most behind": 0.02, "coupled": 1.0, "rest_power": 1e-7,
         "spike_energy": 5e-14, "most idle": 1e-14, "most spent": 1e-14, "thermal": 0.02585,
-        "rest": float(_flow().staged(np.zeros(1), np.ones(1), np.array([4e-6]))[0]), "late": 1e-7,
+        "rest": float(_flow().staged(np.zeros(1), np.ones(1), np.array([4e-6]))[0]),
     }  # fmt: skip
     law = NeuronLaw(
         _flow(),
@@ -167,8 +167,6 @@ def _neuron() -> Surrogate:
             dict.fromkeys(LAWS)
             | {
                 "kick": _law({"v": v, "u": u}, {"it": 0.2 * (1.0 + u) * (1.0 - 0.5 * v)}, "polynomial"),
-                "hasty": _law({"v": v, "latency": 1e-8 * u}, {"it": -1e-9 * (1.0 - u)}, "polynomial"),
-                "late": _law({"n": u, "latency": 1e-7 * v}, {"it": 1e-9 * (v - u)}, "polynomial"),
                 "drains": _law({"phase": 2e-8 * v - 1e-8}, {"it": 1.0 - 2.0 * v}, "polynomial"),
                 "longer": _law({"v": v, "kick": u}, {"it": 1e-9 * (u - v)}, "polynomial"),
                 "jump": _law({"v": v, "n": u}, {"it": 0.01 * (v - u)}, "polynomial"),
