@@ -91,7 +91,7 @@ def _attempt(model: Model, without: frozenset[str] | None) -> _Attempt:
                 whys.append(edit.why)
         if text == model.source.text:
             break
-        model = read(text, model.folder)
+        model = read(text, *model.folders)
     remaining = [f for f in check(model) if f.severity.value != "warning" or f.rule == "unread"]
     reasons = [f"line {f.line}: {f.message}{_because(f, left)}" for f in remaining]
     done = tuple(dict.fromkeys(why for whys in groups.values() for why in whys))

@@ -83,8 +83,10 @@ RULES = {
         Rule("direction", E, "port {!r} has no direction", "write 'inout {}'"),
         Rule("no-disciplines", E, "disciplines.vams is not included", 'write `include "disciplines.vams"'),
         Rule("no-constants", E, "{} is used and constants.vams is not included", 'write `include "constants.vams"'),
-        Rule("include-missing", E, "included file {!r} does not exist beside the file", "put it there"),
-        Rule("include-outside", E, "included file {!r} is outside the file's folder", "put it beside the file"),
+        Rule("include-missing", E, "included file {!r} does not exist beside the file",
+             "put it there, or give its folder with --allow"),
+        Rule("include-outside", E, "included file {!r} is outside the file's folder",
+             "put it beside the file, or give its folder with --allow"),
         Rule("attr", E, "macro {} is not part of the language", "write a description as (* desc=\"...\" *) in front"),
         Rule("macro", E, "macro {} is not defined", "define it, or include the file that does"),
         Rule("directive", E, "directive {} is not supported", "remove it"),
@@ -133,7 +135,7 @@ class Model:
     source: Source
     modules: tuple[Module, ...]
     flows: tuple[Flow, ...]
-    folder: Path
+    folders: tuple[Path, ...]
     outside: tuple[Unread, ...] = ()
 
     def found(self, code: str, position: int, what: str = "") -> Finding:
@@ -146,12 +148,12 @@ def _formatted(rule: Rule, what: str) -> Rule:
     return Rule(rule.code, rule.severity, says, rule.remedy.replace("{}", what.replace("{", "{{").replace("}", "}}")))
 
 
-def read(text: str, folder: Path) -> Model:
-    """The model in ``text``."""
-    source = scan(text, folder)
+def read(text: str, *folders: Path) -> Model:
+    """The model in ``text``; what it includes is looked for in ``folders``."""
+    source = scan(text, folders)
     outside: list[Unread] = []
     modules = tuple(parse(source, outside))
-    return Model(source, modules, tuple(flow(module) for module in modules), folder, tuple(outside))
+    return Model(source, modules, tuple(flow(module) for module in modules), folders, tuple(outside))
 
 
 def check(model: Model) -> list[Finding]:
@@ -169,7 +171,7 @@ def _includes(model: Model) -> Iterator[Finding]:
         if name in STANDARD_HEADERS:
             continue
         try:
-            if inside(name, model.folder, where=Where()) is None:
+            if inside(name, model.folders, where=Where()) is None:
                 yield model.found("include-missing", token.start, name)
         except NetlistRefused:
             yield model.found("include-outside", token.start, name)

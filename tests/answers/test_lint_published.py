@@ -194,3 +194,20 @@ def test_what_a_netlist_cannot_hold_is_said() -> None:
     found = va_rules.read(model("", "I(p, n) <+ absdelay(V(p, n), 1n);"), Path())
     with pytest.raises(Unreadable, match="absdelay"):
         subcircuit(found, found.modules[0])
+
+
+def test_another_folder_is_read_where_it_is_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, shared = tmp_path / "mine", tmp_path / "shared"
+    mine.mkdir()
+    shared.mkdir()
+    (shared / "units.inc").write_text("`define SIEMENS 2e-3\n`define G `SIEMENS\n")
+    text = model("", "I(p, n) <+ `G*V(p, n);")
+    for name, include in (("a.va", "units.inc"), ("b.va", "../shared/units.inc")):
+        (mine / name).write_text(f'`include "{include}"\n{text}')
+        assert main(["lint", str(mine / name)]) == 1
+        assert "--allow" in capsys.readouterr().out
+        assert main(["lint", str(mine / name), "--allow", str(shared)]) == 0
+        assert "the rules found nothing" in capsys.readouterr().out
+        assert main(["lint", str(mine / name), "--allow", str(mine)]) == 1  # that folder, and no other
+        capsys.readouterr()
+    assert main(["lint", str(mine), "--allow", str(shared)]) == 0
