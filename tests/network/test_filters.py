@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.bench.stimulus_kinds import Spikes
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.errors import CosimError, InputError
 from cosim.network import Current, Graph, Leaky, Population, Projection, Simulation, Source
 from cosim.network.facilitation import Facilitating
 from cosim.network.run import Streams, run_network
 from cosim.network.systems.filters import LAYERS, WITH, WITHOUT, FilterLayers, FiltersSystem, rectified, windows
-from cosim.network.systems.filters_energy import NeuronEnergy, fitted
+from cosim.network.systems.filters_energy import BENCH, NeuronEnergy, fitted
 from cosim.network.systems.filters_settings import FilterSettings, corner, response
 from cosim.network.systems.filters_trains import SHAPES, Trains
 from cosim.parameters import ParameterSet
@@ -204,3 +206,13 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
 def test_tasks_differ() -> None:
     with pytest.raises(InputError, match="a layer needs different tasks, not patterns, patterns"):
         FiltersSystem(SMALL, (PATTERNS, PATTERNS))
+
+
+def test_the_bench_of_the_energy_has_what_is_asked_of_it() -> None:
+    bench = Testbench.load(BENCH)
+    assert {"spikes", "energy_core", "energy_bias", "energy_gates", "bias_power", "drive_per_input"} <= {
+        *bench.file.measures
+    }
+    stimulus = bench.file.stimuli["input"]
+    assert isinstance(stimulus, Spikes)
+    assert stimulus.count == 30
