@@ -107,6 +107,7 @@ class QuantumDotMemristor(TwoTerminal):
     source = SOURCE
     states = (State("q", "q0", (0.0, 1.0), description="charge on the dots, as a fraction of the full charge"),)
     inner = (Inner("u", "voltage on the wire, behind the series resistor"),)
+    ordered = (("g_low", "g_high"),)
     params = (
         Param("g_high", 0.8e-6, "S", (1e-12, 1e-3), "conductance with empty dots at 4.2 K, R included", SOURCE),
         Param("g_low", 1.4e-11, "S", (1e-30, 1e-3), "conductance with full dots at 4.2 K, R included", SOURCE),
