@@ -148,10 +148,10 @@ TINY = FiltersSystem(
 
 
 def test_a_run_is_written_goes_on_and_is_drawn(tmp_path: Path) -> None:
-    result = run_network(TINY, seeds=(0, 1), folder=tmp_path)
+    result = run_network(TINY, folder=tmp_path)
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["accuracies"]["rates"]["with STP"]["mean"] == result.mean
-    assert run_network(TINY, seeds=(0, 1), folder=tmp_path, resume=True).scores == result.scores
+    assert run_network(TINY, folder=tmp_path, resume=True).scores == result.scores
     drawn = result.figures()
     assert set(drawn) == {"responses", "accuracies", "confusion"}
     assert all(ax.get_ylabel() for figure in drawn.values() for ax in figure.axes)

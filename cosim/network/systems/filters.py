@@ -183,7 +183,7 @@ class FilterLayers:
         self.found[f"{place}/thresholds"] = thresholds
         for name, (x, _) in sets.items():
             self.found[f"{place}/{name}"] = self._answers(layer, x, s.pause(trains.step))
-        if trains is self.system.tasks[-1]:
+        if trains is self.system.tasks[-1] and way in (WITH, WITHOUT):
             rates, regular = regular_trains(trains)
             self.found[f"{way}/response"] = np.stack([
                 self._answers(layer, x[None], s.pause(trains.step))[0] / max(int(x.sum()), 1) for x in regular
@@ -261,7 +261,7 @@ class FilterLayers:
     def state(self) -> dict[str, NDArray[Any]]:
         """All answers so far, beside an empty one of each that is to come."""
         names = [f"{t.task}/{way}/{part}" for t, way in self.system.works for part in ("train", "test", "thresholds")]
-        names += [f"{way}/response" for way in LAYERS] + ["response_rates"]
+        names += [f"{way}/response" for way in (WITH, WITHOUT)] + ["response_rates"]
         return {name.replace("/", "|"): np.copy(self.found.get(name, np.empty(0))) for name in names}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
