@@ -23,7 +23,7 @@ DECKS = {
         ".meas tran power rms v(out)\n.meas tran area integ v(out) from=0 to=5u\n.meas tran late find v(out) at=3u\n"
         ".meas tran half when v(out)=0.5 rise=1\n.meas tran twice param='2*top'\n"
         ".meas tran delay trig v(in) val=0.5 rise=1 targ v(out) val=0.5 rise=1\n",
-        3e-3,  # ngspice's windows end at its points, 10 ns apart
+        1.2e-2,  # ngspice's windows end at its points: 10 ns at 0.37 V/us, of 0.32 V
     ),
     "a transient that is kept from somewhere on": (
         "V1 in 0 sin(0 1 1meg)\nR1 in out 1k\nC1 out 0 1p\n.tran 1n 5u 2u 1n\n.meas tran first when v(out)=0.5 rise=1\n"
