@@ -106,7 +106,7 @@ def _print_one(result: FitResult) -> None:
     ahead = "" if result.spread is None else " (each read from those before it)"
     print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
     if result.held_out_error is not None:
-        print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
+        print(f"            {result.held_out_error:.3%} RMS of its own range, held-out part")
     if result.held:
         print(f"held        {listed(result.held)}")
     print(f"criteria    AICc {result.criteria.aicc:.5g}, BIC {result.criteria.bic:.5g}")

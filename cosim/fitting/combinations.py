@@ -40,6 +40,7 @@ class Combination:
         known: its relative standard error.
         interval: 95 %.
         alone: relative standard error of each factor by itself.
+        negative: names of the factors that are negative.
     """
 
     powers: tuple[tuple[str, float], ...]
@@ -47,11 +48,12 @@ class Combination:
     known: float
     interval: tuple[float, float]
     alone: tuple[float, ...]
+    negative: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """``a1·b``, ``r_on·k_on^-0.50``."""
-        return "·".join(name if power == 1.0 else f"{name}^{_plain(power)}" for name, power in self.powers)
+        """``a1·b``, ``r_on·|k_on|^-0.50``."""
+        return product(self.powers, self.negative)
 
     def __str__(self) -> str:
         names = [name for name, _ in self.powers]
@@ -60,6 +62,12 @@ class Combination:
             f"{self.title} = {self.value:.4g} ± {self.value * self.known:.2g} (SI; 95 %: {self.interval[0]:.4g} .. "
             f"{self.interval[1]:.4g}): only the product is determined, {each}"
         )
+
+
+def product(powers: Sequence[tuple[str, float]], negative: Sequence[str] = ()) -> str:
+    """A product of powers as it is written, with the magnitudes of ``negative`` factors."""
+    names = [(f"|{name}|" if name in negative else name, power) for name, power in powers]
+    return "·".join(name if power == 1.0 else f"{name}^{_plain(power)}" for name, power in names)
 
 
 def _plain(power: float) -> str:
@@ -99,7 +107,9 @@ def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tup
         # The logarithm is what is normal: an interval of a product of positive factors stays positive.
         ends = (value * math.exp(-height * known), value * math.exp(height * known))
         powers = tuple((names[i], float(weights[i])) for i in factors)
-        found.append(Combination(powers, value, known, ends, tuple(float(alone[i]) for i in factors)))
+        each = tuple(float(alone[i]) for i in factors)
+        negative = tuple(names[i] for i in factors if signs[i] < 0.0)
+        found.append(Combination(powers, value, known, ends, each, negative))
     return tuple(found)
 
 

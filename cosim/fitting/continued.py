@@ -42,6 +42,7 @@ class Continued:
         model: the model of a longer recording, of which rows (n,) were fitted.
         quick: the same, of the device alone where ``model`` is simulated; None: there is no such model.
         expensive: whether ``model`` is simulated.
+        over: the column that the model is a function of, whose rows mean nothing to each other; "": it is none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Continued:
     model: Callable[[Recording, Rows], Forward]
     quick: Callable[[Recording, Rows], Forward] | None
     expensive: bool
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,9 @@ def _continued(
 ) -> Continued:
     if isinstance(forward, CircuitForward):
         _require_driven(forward, what)
-    elif isinstance(forward, PointForward):
+    elif isinstance(forward, PointForward) and not forward.over:
         raise InputError(
-            f"{what} was fitted by a function, for which further measurements are not designed",
+            f"{what} was fitted by a function of no single column, for which further measurements are not designed",
             remedy="fit the device, where that is possible",
         )
     began = frozenset(
@@ -148,7 +150,8 @@ def _continued(
             found.differ_as(forward)
         return found
 
-    return Continued(name, curve, rows, noise, names, local, began, made, quick, forward.expensive)
+    over = forward.over if isinstance(forward, PointForward) else ""
+    return Continued(name, curve, rows, noise, names, local, began, made, quick, forward.expensive, over)
 
 
 def _require_driven(forward: CircuitForward, what: str) -> None:

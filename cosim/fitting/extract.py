@@ -22,7 +22,7 @@ from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.published import unusual
+from cosim.fitting.published import turned_round, unusual
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
@@ -130,8 +130,7 @@ def _extract(
         )
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
-    remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
-    remarks += _still(recipe, curve)
+    remarks = [*_still(recipe, curve), *verdict.remarks, *forward.remarks(problem.names, minimum.p)]
     remarks += [] if limit is None else [limit.sentence(curve)]
     grown = growing(found, curve)
     remarks += [] if grown is None else [grown.sentence()]
@@ -146,6 +145,7 @@ def _extract(
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
         # A value that the curve does not give says nothing about its unit.
         known = {entry.name for entry in recipe.model.params} - {*uncertainty.flat}
+        remarks += turned_round(recipe.model, minimum.p, fresh)
         remarks += unusual(recipe.model, {name: value for name, value in fresh.items() if name in known})
     return FitResult(
         recipe=recipe,

@@ -79,10 +79,12 @@ class NextMeasurement:
     def write(self, path: str | Path) -> Path:
         """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv).
 
-        As an instrument is programmed: time counts from the first of the rows, and a voltage has four digits.
+        As an instrument is programmed: time counts from the first of the rows, or from that of a
+        recording that goes on, and a voltage has four digits.
         """
         head = ",".join(f"{name} ({self.units_applied[name]})" for name in self.design.columns)
-        columns = {name: c - c[0] if name == "time" else c for name, c in self.design.columns.items()}
+        anew = not self.design.goes_on
+        columns = {name: c - c[0] if name == "time" and anew else c for name, c in self.design.columns.items()}
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         digits = [4 if self.units_applied[name] == "V" else 10 for name in columns]
         lines = (",".join(f"{value:.{k}g}" for value, k in zip(row, digits, strict=True)) for row in rows)

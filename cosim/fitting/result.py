@@ -231,8 +231,12 @@ class FitResult:
 
     @cached_property
     def proposal(self) -> NextMeasurement | None:
-        """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
-        return proposed(self, self.verdict) if not isinstance(self.forward, PointForward) else None
+        """What to measure next where a parameter is left open; None where none is, or nothing would help.
+
+        Of a fit through a netlist, where each derivative is a simulation, `next_measurement` has to be asked.
+        """
+        asked = isinstance(self.forward, PointForward) and not self.forward.over
+        return None if asked else proposed(self, self.verdict)
 
     @property
     def points(self) -> str:

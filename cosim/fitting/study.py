@@ -67,7 +67,7 @@ class Study:
         made = []
         for one in continued(self._fit.recordings, self._worst, most=RECORDINGS):
             rows = self._rows or min(max(len(one.curve), ROWS[0]), ROWS[1])
-            found = designs(one.curve, reach=reach, rows=rows)
+            found = designs(one.curve, reach=reach, rows=rows, over=one.over)
             if one.expensive:
                 found = self._promising(one, found, rows=rows)
             made += [self._told(one, design, rows=rows) for design in found]

@@ -287,8 +287,11 @@ def reason(order: list[Trial], part: bool) -> str:
     return said + (" (trials on a part of the rows)" if part else "")
 
 
-def determined(trial: Trial) -> tuple[str, ...]:
-    """The parameters of a trial without those that its rows leave open; the least determined goes first."""
+def determined(trial: Trial, *, hopeless: float = HOPELESS) -> tuple[str, ...]:
+    """The parameters of a trial without those that its rows leave open; the least determined goes first.
+
+    ``hopeless``: the standard error, as a multiple of the parameter's size, from which on one is left open.
+    """
     problem, p = trial.problem, trial.minimum.p
     names = [name for name in problem.names if problem.bound_of(name, float(p[name])) is None] or list(problem.names)
     jacobian = problem.jacobian(p, names)
@@ -305,7 +308,7 @@ def determined(trial: Trial) -> tuple[str, ...]:
     while len(names) > 1:
         _, s, vt = np.linalg.svd(columns, full_matrices=False)
         error = scale * np.sqrt(np.sum((vt / np.maximum(s, 1e-12 * s[0])[:, None]) ** 2, axis=0)) / size
-        if error.max() <= HOPELESS:
+        if error.max() <= hopeless:
             break
         worst = int(np.argmax(np.where((error >= ALIKE * error.max()) & plain, np.inf, error)))
         names.pop(worst)
