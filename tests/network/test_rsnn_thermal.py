@@ -27,7 +27,7 @@ def system(
 
 
 def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tuple[np.ndarray, np.ndarray]:
-    """(plus, minus) temperatures of the input array after a frame, step by step from the recorded signals of the run."""
+    """(plus, minus) temperatures of the input array after a frame, step by step from the run's recorded signals."""
     s, p = run.system.settings, devices(thermal).parameters.resolved()
     steps = len(one.phones) * s.steps
     found = run.simulation.run(
