@@ -21,6 +21,7 @@ from cosim.parameters import listed
 from cosim.report import fit_figures as figures
 from cosim.report.html import Mark, Report
 from cosim.report.style import COLOURS, new_figure, plain, styled
+from cosim.units import with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +108,9 @@ def _fit(report: Report, result: FitResult) -> None:
     report.text(f"{result.recipe.name}, {result.recipe.subject}: {verdict.summary}.", mark=mark)
     if result.choice:
         report.text(f"Law: {figures.chosen(result)}.")
-    held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part"
+    times = result.held_out_noise
+    beside = "" if times is None else f" ({times:.2g} times the noise)"
+    held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part{beside}"
     report.text(f"{result.points}; RMS error {result.training_error:.3%} of the range on the fitted part{held}.")
     _parameters(report, result)
     report.figure(
@@ -156,10 +159,8 @@ def _posterior(report: Report, result: FitResult | JointResult) -> None:
 def _parameters(report: Report, result: FitResult | JointResult) -> None:
     rows = []
     for row in result.rows():
-        low, high = row.verdict.interval
-        ends = "–" if math.isnan(low) else f"{low:.4g} .. {high:.4g}"
-        stderr = "–" if row.stderr is None else f"{row.stderr:.2g}"
-        rows.append((row.name, f"{row.value:.6g}", stderr, ends, row.unit, row.verdict.status, row.verdict.source))
+        shown = with_error(row.value, row.stderr, row.verdict.interval, row.unit)
+        rows.append((row.name, *shown, row.verdict.status, row.verdict.source))
     report.table(("parameter", "value", "std. error", "95 % interval", "unit", "verdict", "interval from"), rows)
     if result.held:
         report.text(f"Held: {listed(result.held)}.", mark="note")
