@@ -7,6 +7,7 @@ import pytest
 
 import cosim
 from cosim.cli.app import main
+from cosim.data.doubts import doubts
 from cosim.data.recognise import recognise
 from cosim.data.recording import Curve
 from cosim.devices.base import Values
@@ -170,6 +171,15 @@ def test_pulses_in_the_wrong_unit_are_told():
     assert "no pulse does anything" in said
     right = cosim.extract(wrong, pulses(amplitude, read + 1e-7 * rng(9).standard_normal(read.size)))
     assert "no pulse does anything" not in " ".join(right.verdict.remarks)
+
+
+def test_swapped_columns_are_doubted():
+    t = np.linspace(0.0, 1.0, 200)
+    ramp = np.interp(t, [0.0, 0.25, 0.75, 1.0], [0.0, 1.0, -1.0, 0.0])
+    response = 1e-3 * np.sinh(2.0 * ramp) * (1.0 + 0.01 * rng(12).standard_normal(t.size))
+    assert any("may be swapped" in said for said in doubts(Curve.loop(t, response, ramp)))
+    assert not any("may be swapped" in said for said in doubts(Curve.loop(t, ramp, response)))
+    assert not any("may be swapped" in said for said in doubts(Curve.loop(t, ramp, 1e-3 * ramp)))
 
 
 # --- numbers as a table shows them ------------------------------------------------------------------------------
