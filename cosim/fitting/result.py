@@ -224,8 +224,8 @@ class FitResult:
 
     @property
     def criteria(self) -> Criteria:
-        """AICc and BIC of the fitted rows, clipped ones left out."""
-        rows = ~self.held_out & ~self.clipped
+        """AICc and BIC of the fitted rows, without clipped ones and outliers."""
+        rows = ~self.held_out & ~self.clipped & ~self.left_out
         k = len(self.names) + (self.spread is not None)
         return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
 

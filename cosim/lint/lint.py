@@ -6,6 +6,7 @@ only; nothing in it is executed, except by a simulator in its sandbox for the co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,6 +153,8 @@ def lint_verilog_a(text: str, file: Path, *, allow: Sequence[Path] = ()) -> Lint
     findings = va_rules.check(model)
     notes = []
     if not model.modules:
+        if re.search(r"^\s*simulator\s+lang\s*=\s*spectre", text, re.MULTILINE | re.IGNORECASE):
+            raise NetlistError(f"{file} is a netlist in Spectre's language", remedy="write it in SPICE or Verilog-A")
         raise NetlistError(f"{file}: this file does not contain a module", remedy="a model is a module")
     if any(finding.rule.startswith("include-") for finding in findings):
         notes.append("not compiled: an included file is missing or not allowed")

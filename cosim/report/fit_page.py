@@ -36,14 +36,18 @@ LOWER = 0.1
 LEVEL = 0.95
 
 
-def page(results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = ()) -> Report:
-    """One page of all results; of ``taken`` also what each file was taken for, and why."""
+def page(
+    results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = (), *, waiting: Sequence[str] = ()
+) -> Report:
+    """One page of all results; of ``taken`` also what each file was taken for, and why; ``waiting`` were not fitted."""
     count = len(taken) if taken else len(results)
     what = results[0].recipe.name if count == 1 and results else f"{count} recordings"
     good = sum(result.verdict.trustworthy for result in results)
     summary = (
         results[0].verdict.summary if len(results) == 1 else f"{len(results)} fits, {good} of them without objection."
     )
+    if waiting:
+        summary = f"Interrupted, not fitted: {', '.join(waiting)}. {summary}"
     report = Report(f"Fit: {what}", summary)
     if taken:
         report.section("Recordings").table(

@@ -211,3 +211,11 @@ def test_another_folder_is_read_where_it_is_allowed(tmp_path: Path, capsys: pyte
         assert main(["lint", str(mine / name), "--allow", str(mine)]) == 1  # that folder, and no other
         capsys.readouterr()
     assert main(["lint", str(mine), "--allow", str(shared)]) == 0
+
+
+def test_a_netlist_of_spectre_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.va").write_text(
+        "// a cell\nsimulator lang=spectre\nsubckt cell (p n)\nr1 (p n) resistor r=1k\nends\n"
+    )
+    assert main(["lint", str(tmp_path / "m.va")]) == 2
+    assert "a netlist in Spectre's language" in capsys.readouterr().err

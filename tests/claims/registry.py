@@ -5,6 +5,7 @@ from __future__ import annotations
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.coverage_claim import COVERAGE
+from claims.dialects import DIALECTS
 from claims.ecram import ECRAM
 from claims.engines import ENGINES
 from claims.exports import EXPORTS
@@ -36,6 +37,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM,
+        NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS,
     )
 }  # fmt: skip
