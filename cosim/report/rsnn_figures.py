@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,4 +70,20 @@ def plot_writes(counts: NDArray[np.int64]) -> Figure:
         ax.stairs(shares, EDGES, fill=True, color=COLOURS[0])
         ax.set(xlabel="ΔG/G₀ of a write", ylabel="share of the writes", yscale="log", xlim=(EDGES[0], EDGES[-1]))
         ax.set_title("Writes of heated devices; the outer bins take what lies beyond", fontsize=9)
+    return figure
+
+
+def plot_sweep(points: Mapping[str, Mapping[str, float]], beside: Mapping[str, Any], *, title: str) -> Figure:
+    """Accuracy (%) of networks by the name of a point, as mean and deviation; lines are those of ``beside``."""
+    with styled():
+        figure = new_figure(6.0, 3.4)
+        ax = figure.add_subplot()
+        means, deviations = ([x[name] for x in points.values()] for name in ("mean", "deviation"))
+        ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
+        for (name, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
+            ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=name)
+        ax.set_xticks(range(len(points)), list(points), fontsize=7.5)
+        ax.set(ylabel="frames of new sentences, %", ylim=(0.0, 100.0), xlim=(-0.5, len(points) - 0.5))
+        ax.set_title(title, fontsize=8)
+        ax.legend(fontsize=6.5)
     return figure

@@ -27,7 +27,7 @@ def system(
 
 
 def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tuple[np.ndarray, np.ndarray]:
-    """(plus, minus) temperatures of the input array after a frame, step by step from the run's recorded signals."""
+    """(plus, minus) temperatures of the input array after a frame, from the signals that a run in numpy records."""
     s, p = run.system.settings, devices(thermal).parameters.resolved()
     steps = len(one.phones) * s.steps
     found = run.simulation.run(
@@ -54,7 +54,7 @@ def test_temperatures_are_the_eligibilities_that_decay(backend: str, written: in
     run = system(backend=backend).start(Streams(1))
     run.written = written
     one = run.system.speech.train[0]
-    plus, minus = by_hand(run, one, HOT, side=1.0 if written == 0 else -1.0)
+    plus, minus = by_hand(system().start(Streams(1)), one, HOT, side=1.0 if written == 0 else -1.0)
     run._shown(one, rate=1e-6)
     traces = run.simulation.traces["into"]
     assert plus.max() > 1e-3

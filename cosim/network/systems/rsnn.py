@@ -245,14 +245,18 @@ class RsnnRun:
         """Of a projection."""
         return self.simulation.cells[name].weight
 
+    def order(self, batch: int) -> NDArray[np.int64]:
+        """Which utterances a batch shows."""
+        per = len(self.system.batches) // self.system.epochs
+        found = self.streams(Purpose.ORDER, batch // per).permutation(len(self.system.speech.train))
+        return found[batch % per * self.system.settings.batch :][: self.system.batches[batch]]
+
     def learn(self, batch: int) -> None:
         """Some utterances: each one's gradient at the same weights, and one change; thermal synapses are written after
         each.
         """
         began = time.process_time()
-        s, per = self.system.settings, len(self.system.batches) // self.system.epochs
-        order = self.streams(Purpose.ORDER, batch // per).permutation(len(self.system.speech.train))
-        chosen = order[batch % per * s.batch :][: self.system.batches[batch]]
+        s, chosen = self.system.settings, self.order(batch)
         before = {name: self.weight(name).copy() for name in self.optimised}
         gradients = {name: np.zeros_like(x) for name, x in before.items()}
         wrong, frames = 0.0, 0

@@ -91,14 +91,14 @@ class ThermalSettings:
 
     parameters: str = "thermal_reram:stack_60nm"
     levels: int = 256
-    gain: float = 2.0
+    gain: float = 4.0
     unit: float = 0.1
     f_full: float = 10.0
     q_full: float = 0.3
     step: float = 10e-9
     e_width: float = 10e-9
     tau: float | None = None
-    pulses: float = 10.0
+    pulses: float = 0.75
     alpha: float | None = None
     device_spread: float = 0.0
     cycle_spread: float = 0.0
