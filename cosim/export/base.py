@@ -91,7 +91,7 @@ try:
     import numpy as np
     {imports}
 except ImportError as error:
-    sys.exit(f"check: {{error}}: this export is for {versions} ({remedy})")
+    sys.exit(f"check: {{sys.executable}} does not have {target}: {{error}}: this export is for {versions} ({remedy})")
 
 
 def column(part, kind):

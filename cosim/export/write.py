@@ -208,6 +208,10 @@ def checked(
 
 def _run(folder: Path, place: Path, python: str | Path, source: str | Path | None) -> dict[str, Any]:
     """What ``check.py`` of the copy in ``place`` prints."""
+    if not Path(python).exists():
+        raise MissingFile(
+            f"there is no interpreter {python}", remedy="give --python the one of an environment that has the target"
+        )
     try:
         done = subprocess.run(
             [
@@ -226,9 +230,10 @@ def _run(folder: Path, place: Path, python: str | Path, source: str | Path | Non
         raise SimulationError(f"the check of {folder} took more than {TIME:g} s", outcome="timed out") from None
     last = (done.stderr.strip().splitlines() or [""])[-1]
     if done.returncode and last.startswith("check: "):
-        raise EngineMissing(
-            last.removeprefix("check: ").partition(": this export")[0], remedy=last.rpartition("(")[2].rstrip(")")
-        )
+        remedy = last.rpartition("(")[2].rstrip(")")
+        if "pip install" in remedy:
+            remedy += ", or name an interpreter that has it with --python"
+        raise EngineMissing(last.removeprefix("check: ").partition(": this export")[0], remedy=remedy)
     if done.returncode:
         raise SimulationError(f"the check of {folder} failed: {last}", outcome="crashed", log=done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -196,6 +196,10 @@ def _read(path: str | Path, make: Callable[[Any, dict[str, NDArray[Any]], Certif
             raise InputError(
                 "this is not a surrogate file", where=where, remedy="make one with 'cosim surrogate train'"
             )
+        if type(document["version"]) is not int:
+            raise InputError(
+                f"the surrogate file has version {document['version']!r}", where=where, remedy="make it again"
+            )
         if document["version"] > VERSION:
             raise InputError(
                 f"the surrogate file has version {document['version']}, this cosim reads up to {VERSION}",

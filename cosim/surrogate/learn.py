@@ -104,7 +104,8 @@ def design(found: BenchMap, *, count: int, seed: int, skip: int = 0) -> xr.Datas
     if skip:
         sequence.fast_forward(skip)
     with np.errstate(all="ignore"):
-        shares = sequence.random(count)
+        # scipy warns of a first draw that is not a power of two, whose first points are the same
+        shares = sequence.random(count if skip else 1 << (count - 1).bit_length())[:count]
     columns = {}
     for (name, entry), share in zip(entries.items(), shares.T, strict=True):
         low, high = entry.range

@@ -30,13 +30,15 @@ from cosim.surrogate.learned import Law
 from cosim.surrogate.planar import Flow
 
 SOON = 2.0  # kicks: what counts as soon after a reset (our choice)
+QUIET = 8.0  # kicks after a reset's end from when on it takes nothing from a kick (our choice)
+HASTY = 4.0  # kicks after an input, up to which a spike counts as one that comes with its kick (our choice)
 ROOM = 300.15  # K, the 27 °C that SPICE takes unless it is told otherwise
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
-           "rest_power", "spike_energy", "most idle", "most spent", "thermal")  # fmt: skip
-LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "leak", "left", "dead",
-        "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
+           "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late")  # fmt: skip
+LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "hasty", "late",
+        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -104,16 +106,20 @@ class NeuronLaw:
 
     Args:
         flow: of membrane and stage.
-        laws: by the names of `LAWS`, None for what does not occur. Of the membrane v and the share u before an input:
-            ``kick`` q (V), and ``lift``, the same during a spike. Of the kicked membrane and its phase: ``drains``, the
-            logarithm of how far (in thermal voltages) the transistor of a reset discharges the membrane yet, and, of v,
-            the kick and its phase, ``longer``, by how much (s) an input puts a reset off: before it, in it, or when its
-            transistor closes. Of the kicked v, n and the v before: ``jump`` j (V). Of the kicked v, n and the interval:
-            ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage without one, long after a reset
-            ("at rest") and what there is more soon after one.
-            ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). ``dead``:
-            the time from a spike to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J)
-            of an event without and with a spike, over what it takes at rest and for the spike.
+        laws: by the names of `LAWS`, None for what does not occur. Of the membrane v, the share u and perhaps the stage
+            n before an input: ``kick`` q (V); of v and u: ``lift``, the same during a spike. Of the kicked membrane and
+            its phase: ``drains``, the logarithm of how far (in thermal voltages) the transistor of a reset discharges
+            the membrane yet, and, of v, the kick and its phase, ``longer``, by how much (s) an input puts a reset off:
+            before it, in it, or when its transistor closes. Of the kicked v, n and the v before: ``jump`` j (V). Of the
+            kicked v, n and the interval: ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage
+            without one, long after a reset ("at rest") and what there is more soon after one. Of the kicked v, the n
+            before and the latency that the flow gives: by how much (s) a spike is later than that, ``hasty`` where it
+            comes with its input's kick and ``late`` after that.
+            ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
+            kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
+            above its leak with the ``bump``, and the stage above what it ``falls`` to. ``dead``: the time from a spike
+            to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J) of an event without and
+            with a spike, over what it takes at rest and for the spike.
         tables: by the names of `TABLES`, of the phase unless said otherwise: the share of the membrane that is
             ``held``; the stage as it ``falls`` after a spike (of the time since) and ``rises`` with and after the reset
             (V); the ``bump`` of the membrane (V; of the time since the spike); the share of a spike's energy that is
@@ -137,31 +143,36 @@ class NeuronLaw:
         v, u, n, phase, interval = (column.ravel() for column in columns)
         of, tables = self.numbers, self.tables
         given, phase = phase, np.minimum(phase, of["memory"])
-        phase = phase - self.longer(v, u, phase)
+        phase = phase - self.longer(v, u, n, phase)
         free, up = phase >= 0.0, phase < -of["reset"]
-        kicked = self.kicked_membrane(v, u, phase)
+        kicked = self.kicked_membrane(v, u, n, phase)
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         ahead, behind = (self.ahead(name, kicked, jumped, phase, interval) for name in ("ahead", "behind"))
         arrival = self.flow.arrives(kicked + ahead, jumped)
         latency = np.where(free, of["kick"] + arrival, np.inf)
+        about = {"v": kicked, "n": n, "latency": latency, "fresh": self.fresh(phase)}
+        for name in ("hasty", "late"):
+            latency = np.maximum(latency + self.law(name, about, self.soon(about["latency"], name)), 0.0)
         fires = latency < interval
         latency = np.where(fires, latency, 0.0)
         dead = self.dead(kicked, phase + latency)
         since = np.where(fires, interval - latency, interval + phase + of["dead"])
-        end = np.minimum(np.where(fires, since - dead, phase + interval), of["memory"])
+        whole = np.where(fires, since - dead, phase + interval)
+        end = np.minimum(whole, of["memory"])
         left = np.maximum(interval - of["kick"], 0.0)
         leaked = self.flow.leaked(kicked, left)
         share = tables["held"](end)
-        spiked = np.where(end < 0.0, (leaked + tables["bump"](since)) * share, self.left(kicked, end))
+        lasts = leaked + self.bump(kicked, since, since - interval, fires)
+        spiked = np.where(end < 0.0, lasts * share, self.left(kicked, whole))
         # where a reset is under way: what is left of it, or of the kick
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
         resets = np.where(phase >= of["closed"], leaked, v * lasting)
         about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval / of["dead"]), "fresh": self.fresh(phase)}
-        there = self.flow.beside(kicked + behind, jumped, spikes=np.isfinite(arrival))
-        shift, stage = self.flow.after(there, jumped, left)
+        shift, stage = self.moved(kicked, jumped, behind, left, spikes=np.isfinite(arrival))
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
-        stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end))
+        fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
+        stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end) + fell)
         energy = self.drawn(interval, phase, end, fires)
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}
         for name, which in (("spent", fires), ("idle", ~fires)):
@@ -201,17 +212,32 @@ class NeuronLaw:
             found[where] = law({key: values[key][where] for key in law.fields})[law.targets[0]]
         return found
 
-    def kicked_membrane(self, v: Array, u: Array, phase: Array) -> Array:
+    def bump(self, kicked: Array, since: Array, before: Array, fires: NDArray[np.bool_]) -> Array:
+        """(k,) V that a spike adds to the membrane: it ``fires`` in the event, or has added some ``before`` (s)."""
+        bump = self.tables["bump"]
+        up = self.law("up", {"v": kicked, "since": since}, fires)
+        return np.asarray(bump(since) + np.where(fires, up, -bump(before)))
+
+    def kick(self, v: Array, u: Array, n: Array, phase: Array, where: NDArray[np.bool_] | None = None) -> Array:
+        """(k,) V that an input adds to the membrane, if no reset takes any of it; soon after one with n at rest."""
+        still = np.where(phase >= QUIET * self.numbers["kick"], n, self.numbers["rest"])
+        return self.law("kick", {"v": v, "u": u, "n": still}, where)
+
+    def soon(self, latency: Array, name: str) -> NDArray[np.bool_]:
+        """(k,) which of the latencies (s) that the flow gives are those of the law ``name``: "hasty" or "late"."""
+        hasty = latency < HASTY * self.numbers["kick"]
+        return np.asarray(hasty if name == "hasty" else ~hasty & (latency < self.numbers["late"]))
+
+    def kicked_membrane(self, v: Array, u: Array, n: Array, phase: Array) -> Array:
         """(k,) V at the end of an input's kick."""
-        here = {"v": v, "u": u}
         up = phase < -self.numbers["reset"]
-        kicked = np.where(up, v + self.law("lift", here, up), self.drained(v, self.law("kick", here), phase))
-        return np.maximum(kicked, 0.0)
+        lifted = v + self.law("lift", {"v": v, "u": u}, up)
+        return np.maximum(np.where(up, lifted, self.drained(v, self.kick(v, u, n, phase), phase)), 0.0)
 
     def margin(self, values: Mapping[str, Array]) -> Array:
         """(k,) V by which an input to these states (k,) comes above the separatrix; below zero it makes no spike."""
         v, u, n, phase = (values[name] for name in STATES)
-        kicked = self.kicked_membrane(v, u, phase)
+        kicked = self.kicked_membrane(v, u, n, phase)
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         # the time to the next input does not move a spike
         return self.flow.place(
@@ -232,16 +258,24 @@ class NeuronLaw:
         left = u * np.log1p(np.expm1(whole / u) * np.exp(-most))
         return np.where(within, left, np.where(phase >= opened, whole, v))
 
-    def longer(self, v: Array, u: Array, phase: Array) -> Array:
+    def longer(self, v: Array, u: Array, n: Array, phase: Array) -> Array:
         """(k,) s by which an input before the end of a reset puts it off."""
         before, after = phase < -self.numbers["reset"], phase >= self.numbers["closed"]
-        kick = self.law("kick", {"v": v, "u": u}, phase < 0.0)
+        kick = self.kick(v, u, n, phase, phase < 0.0)
         about = {"v": v, "kick": kick, "phase": phase}
         return (
             self.law("longer", about, before)
             + self.law("longer in reset", about, ~before & ~after)
             + self.law("longer after", about, after & (phase < 0.0))
         )
+
+    def moved(
+        self, kicked: Array, jumped: Array, behind: Array, t: Array, *, spikes: NDArray[np.bool_]
+    ) -> tuple[Array, Array]:
+        """(k,) V each: what the flow adds to the membrane in ``t`` (k,) s, and the stage then, with its ``behind``."""
+        flow = self.flow
+        here, there = (flow.beside(v, jumped, spikes=spikes) for v in (kicked, kicked + behind))
+        return flow.shifted(here, jumped, t), flow.staged(there, jumped, t)
 
     def ahead(self, name: str, kicked: Array, jumped: Array, phase: Array, interval: Array) -> Array:
         """(k,) V by which the membrane is ahead of what the flow makes of it."""
@@ -341,8 +375,7 @@ def run_neurons(law: NeuronLaw, trains: Sequence[SpikeTrain]) -> list[dict[str, 
 
 def at_rest(law: NeuronLaw) -> dict[str, float]:
     """The states of a neuron that nothing has ever driven."""
-    _, stage = law.flow.after(np.zeros(1), law.flow.stages[-1:], law.flow.times[-1:])
-    return {"v": 0.0, "u": 0.0, "n": float(stage[0]), "phase": law.numbers["memory"]}
+    return {"v": 0.0, "u": 0.0, "n": law.numbers["rest"], "phase": law.numbers["memory"]}
 
 
 def spikes_of(train: SpikeTrain, found: Mapping[str, Array]) -> Array:

@@ -6,7 +6,6 @@ thousand times as slow has the same law in its own time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,24 +16,22 @@ from scipy.constants import Boltzmann, e
 
 from cosim.devices.base import Array
 from cosim.errors import FitError
-from cosim.surrogate.bases import Polynomial, scaled
 from cosim.surrogate.learned import WORTH, Law, fit
-from cosim.surrogate.neuron import NUMBERS, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron import NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
+from cosim.surrogate.neuron_laws import KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
-from cosim.surrogate.samples import DEGREES, LEAST_SAMPLES
 
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
-QUIET = 8.0  # kicks after a reset's end from when on it takes nothing from a kick (our choice)
 FIRED = 0.3  # kicks after a spike up to which the flow is still the one that led to it (our choice)
+LATE = 2.0  # median latencies up to which a spike's time is corrected: later, the least difference of membranes tells
 MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
 MOST_AHEAD = 0.06  # of the membrane's range: the largest shift that a spike's time is explained by
 CLOSEST = 1e-7  # of the membrane's range: the closest to the separatrix that is looked at
 AHEAD, TRIED = 0.15, 601  # of the membrane's range: the largest shift that is looked for, and how many are tried
-CAP, LEAST_FRESH = 10.0, 0.02  # medians of a weight; where a reset still tells
 SHARES = 60  # points of a table
 SEEN = 0.003  # of the membrane's range: what is left of a kick that is more than rounding
 MANY = 40  # samples from which on a second quantity counts (our choice)
@@ -63,22 +60,23 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     events = Events.of(trains, numbers["memory"])
     leak = _clock(trains, np.linspace(0.0, 1.02 * top, CELLS + 1), quiet=SETTLED * dead, since=dead)
     flow = _flow(trains, events, leak, quiet=SETTLED * dead, rng=rng)
+    numbers["rest"] = float(flow.staged(np.zeros(1), flow.stages[-1:], flow.times[-1:])[0])
     spiking = events.phase < -reset - kick
     free = events.phase >= QUIET * kick
     whole = ~events.cut(1.5 * kick) & (events.interval > kick)
     full = float(np.max(events.v_kicked))
     laws: dict[str, Law | None] = {}
     here = {"v": events.v, "u": events.u}
-    laws["kick"] = _law(here, events.v_kicked - events.v, free & whole, full, rng)
-    laws["lift"] = _law(here, events.v_kicked - events.v, spiking & whole, full, rng, kinds=("polynomial", "spline"))
+    laws["kick"] = best_of([here, {**here, "n": events.n}], events.v_kicked - events.v, free & whole, full, rng)
+    laws["lift"] = law_of(here, events.v_kicked - events.v, spiking & whole, full, rng, kinds=KINDS)
     tables = {"held": held}
     made = NeuronLaw(flow, laws, tables, MappingProxyType(numbers))
     laws["drains"], numbers["closed"], numbers["open"] = _drains(made, events, reset, rng)
     made = replace(made, numbers=MappingProxyType(numbers))
-    kicked = made.kicked_membrane(events.v, events.u, events.phase)
+    kicked = made.kicked_membrane(events.v, events.u, events.n, events.phase)
     open_ = (events.phase >= 0.0) & whole
     about = {"v": events.v_kicked, "n": events.n, "from": events.v}
-    laws["jump"] = _law(about, events.n_kicked - events.n, open_, full, rng, kinds=("polynomial", "spline"))
+    laws["jump"] = law_of(about, events.n_kicked - events.n, open_, full, rng, kinds=KINDS)
     jumped = events.n + made.law("jump", {"v": kicked, "n": events.n, "from": events.v})
     fires = np.isfinite(events.latency)
     left = np.maximum(events.interval - numbers["kick"], 0.0)
@@ -90,37 +88,46 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     }
     end = np.where(fires, events.interval - events.latency - events.dead, events.phase + events.interval)
     reset_in = (fires | (events.phase < -reset)) & (end >= 0.0)
-    laws["left"] = _law({"v": kicked, "phase": made.after(end)}, events.v_end, reset_in, full, rng,
-                        kinds=("polynomial", "spline"))  # fmt: skip
+    laws["left"] = law_of({"v": kicked, "phase": made.after(end)}, events.v_end, reset_in, full, rng,
+                        kinds=KINDS)  # fmt: skip
     still = events.phase >= 0.0
     laws |= _ahead(made, events, kicked, jumped, still, rng) | _behind(made, events, kicked, jumped, still, rng)
+    numbers["late"] = LATE * float(np.median(events.latency[fires]))
+    made = replace(made, numbers=MappingProxyType(numbers))
+    laws |= _late(made, events, kicked, jumped, fires & still, rng)
     behind = made.ahead("behind", kicked, jumped, events.phase, events.interval)
     rest = events.v_end - flow.leaked(kicked, left)
     sure = np.isfinite(flow.arrives(kicked, jumped))
-    shift = flow.after(flow.beside(kicked + behind, jumped, spikes=sure), jumped, left)[0]
+    shift, _ = made.moved(kicked, jumped, behind, left, spikes=sure)
     numbers["coupled"], laws["leak"] = _leak(about, rest, shift, still & ~fires & (left > 0.0), rng)
     spiked = np.minimum(events.phase + np.where(fires, events.latency, 0.0), numbers["memory"])
     by = np.concatenate([[-1], np.maximum.accumulate(np.where(fires, np.arange(fires.size), -1))[:-1]])
     usual = np.abs(np.where(fires, events.dead, 0.0) - dead) < 0.5 * dead
     about = {"v": kicked, "phase": spiked}
-    laws["dead"] = _law(
-        about, events.dead - dead, fires & still & usual & ~events.hit, dead, rng, kinds=("polynomial", "spline")
-    )
+    laws["dead"] = law_of(about, events.dead - dead, fires & still & usual & ~events.hit, dead, rng, kinds=KINDS)
     tables |= _stages(trains, reset=reset, dead=dead, memory=numbers["memory"])
     tables["bump"] = _bump(trains, flow, reset=reset, dead=dead)
+    since = np.where(fires, events.interval - events.latency, 0.0)
+    above = events.v_end - flow.leaked(kicked, left) - tables["bump"](since)
+    higher = events.n_end - tables["falls"](since) - tables["rises"](-reset)
+    # not by `end`, which a further input may put off
+    lasting = fires & still & (since - made.dead(kicked, spiked) < -reset)
+    about = {"v": kicked, "since": since}
+    for name, what in (("up", above), ("fell", higher)):
+        laws[name] = trimmed(about, what, lasting, full, rng, kinds=KINDS)
     tables["drawn"], numbers["rest_power"], numbers["spike_energy"] = _energies(trains, events, end, dead=dead)
     made = replace(made, numbers=MappingProxyType(numbers))
     alone = np.append(events.phase[1:] >= 0.0, True) & ~fires  # no further input puts the same reset off
     first = (events.phase < 0.0) & (by == np.arange(by.size) - 1) & (by >= 0) & usual[by] & alone
     longer = np.where(first, events.dead[by] - made.dead(kicked[by], spiked[by]), 0.0)
     expected = events.phase + longer
-    about = {"v": events.v, "kick": made.law("kick", here), "phase": expected}
+    about = {"v": events.v, "kick": made.kick(events.v, events.u, events.n, events.phase), "phase": expected}
     parts = {
         "longer": expected < -reset, "longer in reset": (expected >= -reset) & (expected < numbers["closed"]),
         "longer after": expected >= numbers["closed"],
     }  # fmt: skip
     for name, part in parts.items():
-        laws[name] = _trimmed(about, longer, first & part, dead, rng, kinds=("polynomial", "spline"))
+        laws[name] = trimmed(about, longer, first & part, dead, rng, kinds=KINDS)
     laws["idle"], laws["spent"] = None, None
     drawn = made.drawn(events.interval, events.phase, end, fires)
     rest = events.drawn - drawn
@@ -137,40 +144,41 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
         ("idle", ("v", "u", "n", "phase", "interval"), ~fires),
         ("spent", ("v", "u", "n", "latency"), fires),
     ):
-        laws[name] = _law({key: about[key] for key in given}, rest, kept, scale, rng, worth=WORTH)
+        laws[name] = law_of({key: about[key] for key in given}, rest, kept, scale, rng, worth=WORTH)
         numbers[f"most {name}"] = float(np.max(np.abs(rest[kept]), initial=0.0))
     return replace(made, numbers=MappingProxyType(numbers))
 
 
-def _law(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_], scale: float, rng: np.random.Generator,
-         *, worth: float = np.inf, kinds: Sequence[str] = ("polynomial",)) -> Law | None:  # fmt: skip
-    """A law of those of ``given`` that vary, for what is ``kept``; None where ``worth`` of the target is left."""
-    if np.count_nonzero(kept) < LEAST_SAMPLES:
-        return None
-    chosen = {name: column[kept] for name, column in given.items() if np.ptp(column[kept]) > 0.0}
-    size = float(np.sqrt(np.mean(target[kept] ** 2)))
-    if not chosen or not size > 1e-9 * scale:
-        return None
-    made = fit(chosen, {"it": target[kept]}, scales={"it": size if worth < np.inf else scale}, rng=rng, kinds=kinds)
-    return made.law if made.held["it"] < worth else None
+def _late(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, fires: NDArray[np.bool_],
+          rng: np.random.Generator) -> dict[str, Law | None]:  # fmt: skip
+    """How much later than the flow makes them spikes come, next to their input's kick and after it."""
+    ahead = law.ahead("ahead", kicked, jumped, events.phase, events.interval)
+    latency = law.numbers["kick"] + law.flow.arrives(kicked + ahead, jumped)
+    about = {"v": kicked, "n": events.n, "latency": latency}
+    choices = [about, {**about, "fresh": law.fresh(events.phase)}]
+    late = np.where(fires, events.latency, 0.0) - np.where(fires & np.isfinite(latency), latency, 0.0)
+    kept = {name: fires & law.soon(latency, name) for name in ("hasty", "late")}
+    return {name: best_of(choices, late, part, law.numbers["kick"], rng) for name, part in kept.items()}
 
 
 def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:
     """k and τ by least squares on what the facilitation does at and between inputs; (0, ∞-like) without one."""
     if all(train.facilitation is None for train in trains):
         return 0.0, 1.0
-    room, jump, fall, interval = [], [], [], []
+    read, falls, intervals = [], [], []
     for train in trains:
         by = EARLY * train.kick
         early, late, end = (train.inputs[:-1] - by, train.inputs[:-1] + train.kick, train.inputs[1:] - by)
         before, after, last = (train.at(t)["u"] for t in (early, late, end))
-        room.append(1.0 - before)
-        jump.append(after - before)
+        read.append(np.stack([before, after, late - train.inputs[:-1]]))
         seen = after > 0.05
-        fall.append(np.log(after[seen] / last[seen]))
-        interval.append((end - late)[seen])
-    a, b, c, d = (np.concatenate(part) for part in (room, jump, fall, interval))
-    return float(a @ b / (a @ a)), float(d @ d / (d @ c))
+        falls.append(np.log(after[seen] / last[seen]))
+        intervals.append((end - late)[seen])
+    fall, interval = np.concatenate(falls), np.concatenate(intervals)
+    tau = float(interval @ interval / (interval @ fall))
+    before, after, since = np.concatenate(read, axis=1)
+    room, jump = 1.0 - before, after * np.exp(since / tau) - before  # as it was at the input
+    return float(room @ jump / (room @ room)), tau
 
 
 def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float = 0.0) -> NDArray[np.bool_]:
@@ -258,22 +266,12 @@ def _held(trains: Sequence[SpikeTrain]) -> tuple[Table, float]:
     return Table(phase, share), float(-phase[max(begin - 1, 0)])
 
 
-def _trimmed(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_], scale: float,
-             rng: np.random.Generator, *, kinds: Sequence[str] = ("polynomial",)) -> Law | None:  # fmt: skip
-    """`_law`, made anew without what it misses by `CAP` times the median."""
-    found = _law(given, target, kept, scale, rng, kinds=kinds)
-    if found is None:
-        return None
-    away = np.abs(found({name: column for name, column in given.items() if name in found.fields})["it"] - target)
-    return _law(given, target, kept & (away <= CAP * np.median(away[kept])), scale, rng, kinds=kinds)
-
-
 def _drains(law: NeuronLaw, events: Events, reset: float, rng: np.random.Generator) -> tuple[Law | None, float, float]:
     """How far a reset discharges the membrane after an input, and between which phases it does and leaves anything."""
     width, u = law.numbers["kick"], law.numbers["thermal"]
     near = (events.phase > -reset) & (events.phase < QUIET * width)
     near &= ~np.isfinite(events.latency) & (events.interval > LATER * width)
-    kick = law.law("kick", {"v": events.v, "u": events.u})
+    kick = law.kick(events.v, events.u, events.n, events.phase)
     back = law.flow.leaked(events.later, np.full(events.v.size, (1.0 - LATER) * width))
     near &= (back > SEEN * law.flow.grid[-1]) & (events.v + kick > 0.0)
     if np.count_nonzero(near) < LEAST_SEEN:
@@ -291,19 +289,7 @@ def _drains(law: NeuronLaw, events: Events, reset: float, rng: np.random.Generat
     given = {"phase": events.phase[within]}
     if within.size >= MANY:
         given["whole"] = (events.v + kick)[within]
-    return _smooth(given, np.log(np.maximum(most[within], 0.1 * TAKES))), closed, float(given["phase"][-1])
-
-
-def _smooth(given: Mapping[str, Array], target: Array) -> Law:
-    """A polynomial that outliers hardly move, of the degree that samples allow: up to 5 of one quantity, 3 of two."""
-    x = np.stack(list(given.values()), axis=1)
-    fields = x.shape[1]
-    degree = max(d for d in range(7 - 2 * fields + 1) if d == 0 or 3 * math.comb(fields + d, d) <= len(x))
-    ends = np.stack([x.min(axis=0), x.max(axis=0) + 1e-30], axis=1)
-    plain = np.zeros(x.shape[1], dtype=bool)
-    basis = Polynomial.basis(scaled(x, ends, plain), degree)
-    model = Polynomial(degree, _robust(basis, target, np.ones(len(x)))[:, None])
-    return Law("polynomial", tuple(given), ends, plain, ("it",), np.zeros(1), np.ones(1), model)
+    return smooth(given, np.log(np.maximum(most[within], 0.1 * TAKES))), closed, float(given["phase"][-1])
 
 
 def _leak(given: Mapping[str, Array], rest: Array, shift: Array, kept: NDArray[np.bool_],
@@ -340,7 +326,7 @@ def _ahead(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: N
     for k in np.flatnonzero(fires):
         tried = above - distance[k]
         t = law.numbers["kick"] + flow.arrives(kicked[k] + tried, np.full(TRIED, jumped[k]))
-        shift, slope = _nearest(tried, t - events.latency[k])
+        shift, slope = nearest(tried, t - events.latency[k])
         if abs(shift) <= AHEAD * top:
             found[k], weight[k] = shift, slope
     # what did not spike, though the flow would have in that time, was below the separatrix, by little at least
@@ -359,8 +345,8 @@ def _behind(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: 
     found, weight = np.full(events.v.size, np.nan), np.zeros(events.v.size)
     for k in np.flatnonzero(free & ~np.isfinite(events.latency) & (events.interval > law.numbers["kick"])):
         t = np.full(TRIED, events.interval[k] - law.numbers["kick"])
-        _, n = flow.after(kicked[k] + tried, np.full(TRIED, jumped[k]), t)
-        found[k], weight[k] = _nearest(tried, n - events.n_end[k])
+        n = flow.staged(kicked[k] + tried, np.full(TRIED, jumped[k]), t)
+        found[k], weight[k] = nearest(tried, n - events.n_end[k])
     given = {"v": kicked, "n": jumped, "interval": np.log(events.interval / law.numbers["dead"])}
     return _shifts("behind", given, law.fresh(events.phase), found, weight, rng)
 
@@ -368,65 +354,9 @@ def _behind(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: 
 def _shifts(name: str, given: Mapping[str, Array], fresh: Array, target: Array, weight: Array,
             rng: np.random.Generator) -> dict[str, Law | None]:  # fmt: skip
     """The shift (V) long after a reset, and what there is more of it soon after one."""
-    settled = _weighted(given, np.where(fresh < LEAST_FRESH, 1.0, 0.0), target, weight, rng)
+    settled = weighted(given, np.where(fresh < LEAST_FRESH, 1.0, 0.0), target, weight, rng)
     more = target if settled is None else target - settled(given)["it"]
-    return {f"{name} at rest": settled, name: _weighted({**given, "fresh": fresh}, fresh, more, weight, rng)}
-
-
-def _weighted(
-    given: Mapping[str, Array], fresh: Array, target: Array, weight: Array, rng: np.random.Generator
-) -> Law | None:
-    """A polynomial of ``given`` that, times ``fresh``, is the target where that is a number.
-
-    By weighted least squares, the weight being what a unit of the target does; above `CAP` times its median it counts
-    as that. None where the polynomial helps too little.
-    """
-    kept = np.isfinite(target) & (fresh > LEAST_FRESH)
-    if np.count_nonzero(kept) < 3 * LEAST_SAMPLES:
-        return None
-    share = fresh[kept]
-    named = {name: column[kept] for name, column in given.items() if np.ptp(column[kept]) > 0.0}
-    y, w = target[kept], np.minimum(weight[kept], CAP * np.median(weight[kept]))
-    ends = np.array([[column.min(), column.max()] for column in named.values()])
-    plain = np.zeros(len(named), dtype=bool)
-    x = scaled(np.stack(list(named.values()), axis=1), ends, plain)
-    order = rng.permutation(y.size)
-    held, used = order[: y.size // 3], order[y.size // 3 :]
-    best, degree = WORTH * float(np.mean(w[held] * np.abs(y[held]))), None
-    for tried in DEGREES:
-        if 4 * math.comb(x.shape[1] + tried, tried) > used.size:
-            break
-        basis = Polynomial.basis(x, tried) * share[:, None]
-        found = _robust(basis[used], y[used], w[used])
-        error = float(np.mean(w[held] * np.abs(basis[held] @ found - y[held])))
-        if error < best:
-            best, degree = error, tried
-    if degree is None:
-        return None
-    model = Polynomial(degree, _robust(Polynomial.basis(x, degree) * share[:, None], y, w)[:, None])
-    return Law("polynomial", tuple(named), ends, plain, ("it",), np.zeros(1), np.ones(1), model)
-
-
-def _robust(a: Array, y: Array, w: Array) -> Array:
-    """Coefficients by weighted least squares, in which outliers count less the farther they are (Huber)."""
-    more = np.ones_like(w)
-    for _ in range(6):
-        found = np.linalg.lstsq(a * (w * more)[:, None], y * w * more, rcond=1e-8)[0]
-        away = w * np.abs(a @ found - y)
-        more = np.sqrt(np.minimum(1.0, 2.0 * np.median(away) / np.maximum(away, 1e-30)))
-    return np.asarray(found)
-
-
-def _nearest(x: Array, y: Array) -> tuple[float, float]:
-    """Where y is 0, nearest to x = 0, and the slope there; not a number where it nowhere is."""
-    with np.errstate(invalid="ignore"):
-        k = np.flatnonzero(np.isfinite(y[1:]) & np.isfinite(y[:-1]) & (y[1:] * y[:-1] <= 0.0) & (y[1:] != y[:-1]))
-    if not k.size:
-        return np.nan, 0.0
-    slope = (y[k + 1] - y[k]) / (x[k + 1] - x[k])
-    at = x[k] - y[k] / slope
-    best = int(np.argmin(np.abs(at)))
-    return float(at[best]), float(abs(slope[best]))
+    return {f"{name} at rest": settled, name: weighted({**given, "fresh": fresh}, fresh, more, weight, rng)}
 
 
 def _stages(trains: Sequence[SpikeTrain], *, reset: float, dead: float, memory: float) -> dict[str, Table]:

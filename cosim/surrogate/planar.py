@@ -30,6 +30,7 @@ PLACES, MOST = 400, 12  # along either voltage, from each of which so many point
 ROWS, TIMES = 33, 56  # of a flow's tables: stages and times
 NEAREST, FAR, FURTHER = 2e-4, 0.05, 0.03  # of the membrane's range: distances from the separatrix, by the logarithm
 FINER = 24  # up to ``FAR`` in so many steps, and evenly from there
+APART_FROM = 0.04  # of the membrane's range below the separatrix: up to there the stage acts on the leak (our choice)
 PULL = 4.0  # mean rates, the most by which it is drawn
 BACK = 0.1  # of the time scale, in which a stage that no waveform had comes back to one (our choice)
 NEAR, APART = 12, 4.0  # places between waveforms that count as theirs; from which on a place is far from all of them
@@ -99,19 +100,27 @@ class Flow:
             found = np.where((distance > 0.0) & (distance < nearest), found + steeper, found)
         return np.where((distance > 0.0) & np.isfinite(found), found, np.inf)
 
-    def after(self, v: Array, n: Array, t: Array) -> tuple[Array, Array]:
-        """(k,) V each: how far the membrane is above what the leak makes of it, and the stage, after ``t`` (k,) s."""
+    def shifted(self, v: Array, n: Array, t: Array) -> Array:
+        """(k,) V: how far the membrane is above what the leak makes of it, after ``t`` (k,) s."""
+        found, early = self._read(self.shift, v, n, t)
+        return early * found
+
+    def staged(self, v: Array, n: Array, t: Array) -> Array:
+        """(k,) V: the stage after ``t`` (k,) s."""
+        found, early = self._read(self.stage, v, n, t)
+        return n + early * (found - n)
+
+    def _read(self, table: Array, v: Array, n: Array, t: Array) -> tuple[Array, Array]:
+        """(k,) of a table after ``t``, at its first time at least, and the share of that time that it is."""
         cell, row, x, y, _ = self.place(v, n)
         z = np.clip(np.interp(np.log(np.maximum(t, 1e-30)), np.log(self.times), np.arange(self.times.size)), 0.0, None)
         at = np.minimum(z.astype(np.int64), self.times.size - 2)
         z = z - at
-        found = np.zeros((2, v.size))
+        found = np.zeros(v.size)
         for i, p in ((cell, 1.0 - x), (cell + 1, x)):
             for j, q in ((row, 1.0 - y), (row + 1, y)):
-                for table, value in zip((self.shift, self.stage), found, strict=True):
-                    value += p * q * ((1.0 - z) * table[i, j, at] + z * table[i, j, at + 1])
-        early = np.minimum(t / self.times[0], 1.0)
-        return early * found[0], n + early * (found[1] - n)
+                found += p * q * ((1.0 - z) * table[i, j, at] + z * table[i, j, at + 1])
+        return found, np.minimum(t / self.times[0], 1.0)
 
     def leaked(self, v: Array, t: Array) -> Array:
         """The membrane (k,) after ``t`` (s; below 0: before) with the stage at rest."""
@@ -240,6 +249,8 @@ def flow_of(
     arrival[: part.size] = np.inf
     alone = np.stack([np.interp(np.interp(begin[:, 0], *leak) - t, *leak[::-1]) for t in times], axis=1)
     shift, stage = (one.reshape(*plane, -1) for one in (path[..., 0] - alone, path[..., 1]))
+    # farther below the separatrix the stage does nothing to the leak, and the field knows it less well than the clock
+    shift *= np.clip(2.0 + distances / (APART_FROM * top), 0.0, 1.0)[:, None, None]
     return Flow(stages, edge, distances, times, arrival, stage, shift, *leak)
 
 

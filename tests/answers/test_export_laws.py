@@ -22,6 +22,7 @@ from cosim.export.write import checked, export_surrogate
 from cosim.surrogate import kinds
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.learned import fit, fit_each
+from cosim.surrogate.neuron import NeuronLaw
 
 SKLEARN = pytest.mark.needs("sklearn")
 SMOOTH = ["polynomial", "stretched", "hinge", "spline"]
@@ -141,6 +142,17 @@ def test_neurons_and_filters_in_the_loader_of_numpy(name: str, where: str, tmp_p
     made = export_surrogate(subject.plain(), "numpy", tmp_path / "out", uncertified=True, events=40)
     assert max(checked(made.folder)["difference"].values()) < 1e-12
     told = made.golden.document["events"]
+    if isinstance(law := subject.plain().learned, NeuronLaw):  # and where a latency is corrected
+        rng = np.random.default_rng(0)
+        about = {"v": rng.uniform(0.0, 1.0, 60), "latency": rng.uniform(0.0, 1e-7, 60)}
+        sooner = {"it": -1e-9 * (1.0 + about["v"]) + 0.1 * about["latency"]}
+        later = fit(about, sooner, scales={"it": 1e-9}, rng=rng, kinds=["polynomial"]).law
+        laws = MappingProxyType({**law.laws, "hasty": later, "late": later})
+        numbers = MappingProxyType({**law.numbers, "late": 1e-7})
+        late = subject.plain().with_(learned=replace(law, laws=laws, numbers=numbers))
+        found = export_surrogate(late, "numpy", tmp_path / "late", uncertified=True, events=40)
+        assert max(checked(found.folder)["difference"].values()) < 1e-12
+        assert found.golden.document["events"]["outputs"]["latency"] != told["outputs"]["latency"]
     values = told["outputs"]["spikes"] if where == "spikes" else told["inputs"]["level"]
     assert len(set(values)) > 1  # some spike and some do not; every level occurs
 

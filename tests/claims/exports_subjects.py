@@ -159,6 +159,7 @@ def _neuron() -> Surrogate:
         "step": 0.1, "tau": 2e-5, "kick": 2.5e-9, "dead": dead, "reset": 3e-8, "memory": 4.0 * dead,
         "closed": -1e-8, "open": 1e-8, "most ahead": 0.02, "most behind": 0.02, "coupled": 1.0, "rest_power": 1e-7,
         "spike_energy": 5e-14, "most idle": 1e-14, "most spent": 1e-14, "thermal": 0.02585,
+        "rest": float(_flow().staged(np.zeros(1), np.ones(1), np.array([4e-6]))[0]),
     }  # fmt: skip
     law = NeuronLaw(
         _flow(),

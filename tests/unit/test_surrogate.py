@@ -354,6 +354,7 @@ def body_of(arrays: dict) -> dict:
         (lambda a: a.pop("array_instance_theta_p"), "lacks or has malformed"),
         (lambda a: edit(a, version=99), "version 99"),
         (lambda a: edit(a, version=1), "version 1, whose certificates"),
+        (lambda a: edit(a, version="six"), "has version 'six'; make it again"),
         (lambda a: edit(a, body={**body_of(a), "map": "published"}), "certificate is of another surrogate"),
         (lambda a: edit(a, body={**body_of(a), "correction": None}), "certificate is of another surrogate"),
         (lambda a: edit(a, format="else"), "not a surrogate file"),
