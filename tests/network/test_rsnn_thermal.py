@@ -17,7 +17,6 @@ from network.test_rsnn import copy_of_timit, toy
 
 SMALL = PRESETS["thermal"].with_(hidden=20, rate=1.0, spread=1.0)
 HOT = ThermalSettings(alpha=0.0, unit=0.3, q_full=0.1, gain=2.0)
-BOTH = ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))]
 
 
 def system(
@@ -47,11 +46,10 @@ def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tup
     return plus, minus
 
 
-@pytest.mark.parametrize("backend", BOTH)
 @pytest.mark.parametrize("written", [0, 1])
-def test_temperatures_are_the_eligibilities_that_decay(backend: str, written: int) -> None:
+def test_temperatures_are_the_eligibilities_that_decay(written: int) -> None:
     """Eqs. 14 to 16 and 23, written out; a frame before SET heats what has to grow, one before RESET the other."""
-    run = system(backend=backend).start(Streams(1))
+    run = system().start(Streams(1))
     run.written = written
     one = run.system.speech.train[0]
     plus, minus = by_hand(system().start(Streams(1)), one, HOT, side=1.0 if written == 0 else -1.0)
@@ -102,7 +100,9 @@ def test_a_write_is_that_of_the_device_s_map() -> None:
 def test_few_levels_lose_small_writes() -> None:
     moved = []
     for levels in (0, 1024, 16):
-        array = ThermalArray(np.zeros((40, 40)), ThermalSettings(levels=levels), devices(HOT), np.random.default_rng(0))
+        array = ThermalArray(
+            np.zeros((40, 40)), ThermalSettings(levels=levels, pulses=5.0), devices(HOT), np.random.default_rng(0)
+        )
         rises = np.random.default_rng(2).exponential(0.05, (40, 40)), np.zeros((40, 40))
         array.write(rises, up=True, rng=np.random.default_rng(1))
         moved.append(int(array.counts[1]))
@@ -137,7 +137,7 @@ def test_devices_and_cycles_differ() -> None:
     assert np.ptp(written(plain)) == 0.0
     for name in ("device_spread", "cycle_spread"):
         spread = plain.with_(**{name: 0.3})
-        assert np.ptp(written(spread)) > 0.01
+        assert np.ptp(written(spread)) > 0.001
         assert np.array_equal(written(spread), written(spread))
 
 
@@ -160,6 +160,12 @@ def test_it_learns_and_goes_on_where_it_stopped() -> None:
     again = learner.start(Streams(5))
     again.restore(kept)
     again.learn(1)
+    slow = system(epochs=8).start(Streams(5))
+    slow.learn(0)
+    slow.learn(1)
+    for half in ("own_plus", "own_minus"):
+        both = (x.simulation.traces["among"][half] for x in (slow, run))
+        np.testing.assert_allclose(*both, rtol=1e-9, atol=1e-14)
     for name in ("into", "among", "read"):
         assert np.array_equal(run.weight(name), again.weight(name))
     assert again._writes() == run._writes()
