@@ -4,8 +4,9 @@ Every device whose forward model takes a recording of that kind is a candidate, 
 tried in turn on a part of the rows, without those that an instrument held at its limit, for a limited number of
 evaluations; they are compared by AICc and BIC on the same rows, and by the error of rows that no candidate has seen. Of
 those whose held-out error is the smallest within its own uncertainty the lowest AICc is kept (our choice), a device
-before a law where the two are as good. What a recording does not determine is held where the trial left it, and said;
-the kept candidate is then fitted to all rows and judged as any other fit.
+before a law where the two are as good and the recording tells each of the device's parameters. What a recording does
+not determine is held where the trial left it, and said; the kept candidate is then fitted to all rows but those that
+were held out, and judged as any other fit.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from cosim.fitting.extract import extract
 from cosim.fitting.laws import DEVICES_TAKE
 from cosim.fitting.methods import NEAREST
 from cosim.fitting.recipe import FitRecipe
-from cosim.fitting.recipe_tables import FitSpec, HeldOut, NoiseSpec, StartSpec
+from cosim.fitting.recipe_tables import FitSpec, HeldOut, StartSpec
 from cosim.fitting.result import FitResult
 from cosim.fitting.trials import (
+    OPEN,
     TRIAL_ROWS,
     Candidate,
     Trial,
@@ -53,8 +55,6 @@ FINAL_ROWS = 2000
 BEYOND = 10.0
 # A loop of which every candidate leaves more than this part of the range is tried the other way round (our choice).
 POOR = 0.02
-# Where a fit finds no end to a valley, what the trial knows no better than to its own size is held (our choice).
-TRADING = 1.0
 # So often what turns out to be open at the end of a fit is held, and the fit repeated.
 ROUNDS = 3
 
@@ -177,7 +177,7 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
             if trial.candidate.turned:
                 part = replace(part, notes=(*part.notes, _turned(trial, trials)))
             break
-        except (CosimError, ValueError) as error:
+        except (CosimError, ValueError, ArithmeticError) as error:
             why = f"{why}; {trial.tried.title} fails on all rows ({getattr(error, 'message', error)})"
     return Taken(part, result, tuple(tried), kept, why, time.perf_counter() - began)
 
@@ -256,7 +256,7 @@ def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
     try:
         return _fitted(part, curve, held, trial, kept)
     except FitError:
-        fewer = determined(trial, hopeless=TRADING)
+        fewer = determined(trial, hopeless=OPEN)
         if len(fewer) == len(kept):
             raise
         return _fitted(part, curve, held, trial, fewer)
@@ -299,7 +299,7 @@ def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult) -> FitResult:
     grown = result.growing
     if grown is None:
         return result
-    noise = NoiseSpec(sigma=f"{grown.sigma!r} {grown.unit}", relative=grown.relative)
+    noise = grown.stated(recipe.noise)
     note = (
         f"the noise grows with the reading ({grown.evidence}): the rows are weighted by noise.relative = "
         f"{grown.relative:.3g} beside noise.sigma, which were estimated from the residuals"

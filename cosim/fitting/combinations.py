@@ -23,6 +23,8 @@ from cosim.fitting.uncertainty import Uncertainty
 KNOWN = 0.05
 # A product is reported where it is known this many times better than its first factor.
 BETTER = 4.0
+# A logarithm is taken as straight over a relative standard error up to this (our choice).
+STRAIGHT = 0.25
 # A power is written as a whole number where it is that close to one, and the product still counts as known.
 WHOLE = 0.1
 # A factor with a smaller power hardly matters; a product of more factors, or with a larger power, is of no use to a
@@ -55,23 +57,30 @@ class Combination:
         """``a1·b``, ``r_on·|k_on|^-0.50``."""
         return product(self.powers, self.negative)
 
+    @property
+    def constraint(self) -> str:
+        """The same with powers of so many digits that the product of the values is the stated one."""
+        return product(self.powers, self.negative, digits=min(max(2 - math.floor(math.log10(self.known)), 2), 6))
+
     def __str__(self) -> str:
         names = [name for name, _ in self.powers]
         each = " and ".join(f"{name} to {alone:.0%}" for name, alone in zip(names, self.alone, strict=True))
+        if max(self.alone) > STRAIGHT:  # the product of the found values is not that of others along the valley
+            return f"{self.title} is determined to {self.known:.1%} near these values, {each}"
         return (
-            f"{self.title} = {self.value:.4g} ± {self.value * self.known:.2g} (SI; 95 %: {self.interval[0]:.4g} .. "
-            f"{self.interval[1]:.4g}): only the product is determined, {each}"
+            f"{self.constraint} = {self.value:.4g} ± {self.value * self.known:.2g} "
+            f"(SI; 95 %: {self.interval[0]:.4g} .. {self.interval[1]:.4g}): only the product is determined, {each}"
         )
 
 
-def product(powers: Sequence[tuple[str, float]], negative: Sequence[str] = ()) -> str:
+def product(powers: Sequence[tuple[str, float]], negative: Sequence[str] = (), *, digits: int = 2) -> str:
     """A product of powers as it is written, with the magnitudes of ``negative`` factors."""
     names = [(f"|{name}|" if name in negative else name, power) for name, power in powers]
-    return "·".join(name if power == 1.0 else f"{name}^{_plain(power)}" for name, power in names)
+    return "·".join(name if power == 1.0 else f"{name}^{_plain(power, digits)}" for name, power in names)
 
 
-def _plain(power: float) -> str:
-    return f"{power:.0f}" if power == round(power) else f"{power:.2f}"
+def _plain(power: float, digits: int) -> str:
+    return f"{power:.0f}" if power == round(power) else f"{power:.{digits}f}"
 
 
 def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tuple[Combination, ...]:

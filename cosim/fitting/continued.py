@@ -68,6 +68,7 @@ class Fitted:
         uncertainty: of the unknowns.
         means: the unknowns that only more devices tell: means of populations.
         recordings: that may be continued.
+        independent: whether the noise of each read is its own: neither correlated nor that of steps that vary.
     """
 
     problem: Problem
@@ -75,6 +76,7 @@ class Fitted:
     uncertainty: Uncertainty
     means: frozenset[str]
     recordings: tuple[Continued, ...]
+    independent: bool = True
 
 
 def fitted(fit: FitResult | JointResult) -> Fitted:
@@ -91,7 +93,8 @@ def _single(fit: FitResult) -> Fitted:
         "", fit.forward, fit.curve, problem.seen, float(np.median(fit.sigma)), {name: name for name in fit.names},
         lambda p: p, device, lambda curve, rows: recipe.forward_of(curve, rows, law), what=recipe.name,
     )  # fmt: skip
-    return Fitted(problem, fit.values, fit.uncertainty, frozenset(), (one,))
+    alone = fit.spread is None and problem.whiten is None
+    return Fitted(problem, fit.values, fit.uncertainty, frozenset(), (one,), alone)
 
 
 def _joint(fit: JointResult) -> Fitted:
@@ -110,7 +113,9 @@ def _joint(fit: JointResult) -> Fitted:
         )  # fmt: skip
         found.append(made)
     means = frozenset(name for name, u in forward.unknowns.items() if u.scope == "population" and not u.group)
-    return Fitted(stage.problem, stage.values, stage.uncertainty, means, tuple(found))
+    noises = [one.spec.noise for one in forward.observations]
+    alone = not any(noise.step or noise.correlation for noise in noises)
+    return Fitted(stage.problem, stage.values, stage.uncertainty, means, tuple(found), alone)
 
 
 def _at(local: Callable[[int, Mapping[str, float]], Values], k: int, p: Values) -> Values:

@@ -161,8 +161,8 @@ class Identifiability:
             return f"{count}; the law describes what was measured exactly"
         if check.white and self.assumed:
             return (
-                f"{count} ({conditional} would be if {self.assumed}): the law alone leaves more than noise, with that "
-                "assumption it does not"
+                f"{count} ({conditional} would be if {self.assumed}): with that assumption the residuals are noise, "
+                "without it they are not"
             )
         if check.white:
             few = check.points < RESIDUALS_FOR_TESTS
@@ -199,7 +199,7 @@ class Identifiability:
             within = [pair.remedy for pair in self.pairs if {pair.first, pair.second} <= names]
             said.append(f"{one}; fix one of them, or {within[0]}" if remedies and within else str(one))
         said += self.residuals.sentences() + list(self.remarks)
-        return said or [f"every parameter is determined by what was measured: {self.summary}"]
+        return said or ["every parameter is determined by what was measured"]
 
 
 def judge(

@@ -223,9 +223,17 @@ class FitResult:
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
+    def held_out_noise(self) -> float | None:
+        """RMS error of the held-out rows over their noise; None where nothing was held out, or the fit is exact."""
+        rows = self.held_out & ~self.clipped
+        if not rows.any() or self.verdict.residuals.exact:
+            return None
+        return float(np.sqrt(np.mean((self.residuals[rows] / self.sigma[rows]) ** 2)))
+
+    @property
     def criteria(self) -> Criteria:
-        """AICc and BIC of the fitted rows, clipped ones left out."""
-        rows = ~self.held_out & ~self.clipped
+        """AICc and BIC of the fitted rows, without clipped ones and outliers."""
+        rows = ~self.held_out & ~self.clipped & ~self.left_out
         k = len(self.names) + (self.spread is not None)
         return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
 

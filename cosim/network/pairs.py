@@ -55,7 +55,9 @@ class Unit(Model):
 
 @dataclass(frozen=True)
 class _OfPairs(Rule):
-    """Notes spikes; ``span`` (ms) is how long a presentation takes: what is older belongs to one before it."""
+    """Notes spikes; what is older than ``span`` (ms) belongs to a presentation before: it is to be longer than any of
+    them, and not longer than the gap between two.
+    """
 
     pre: ClassVar[Mapping[str, float]] = MappingProxyType({"at": LONG_AGO})
     post: ClassVar[Mapping[str, float]] = MappingProxyType({"at": LONG_AGO})

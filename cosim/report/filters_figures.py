@@ -40,7 +40,7 @@ def plot_responses(system: FiltersSystem, seed: SeedResult) -> Figure:
         right.plot(seed.arrays.rates * MHZ, seed.arrays.response_without[:, middle], "s--", color="0.4", markersize=3,
                    label="without STP")  # fmt: skip
         right.set(xscale="log", xlabel="rate of the spikes (MHz)", ylabel="output spikes per input spike")
-        right.set_title(f"Neurons set to {s.shares[middle]:g} spikes per input of the trains to learn", fontsize=9)
+        right.set_title(f"Neurons set to {s.shares[middle]:g} spikes per input ({system.tasks[-1].task})", fontsize=9)
         right.legend(fontsize=7)
     return figure
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # A pulse train jumps at every pulse: more of them in one frame are only ink.
 PULSES_SHOWN = 120
-FEW = 300  # rows, which have room for larger marks
+FEW, MANY = 300, 2000  # rows, which have room for larger marks
 RAMPS_SHOWN = 2  # of each polarity, beside a held-out one
 MEASURED, FIT, HELD, CLIPPED = COLOURS[0], COLOURS[1], COLOURS[2], "0.6"
 SIGMAS = 1.96
@@ -299,6 +299,7 @@ def _measured(
 ) -> None:
     if not rows.any():
         return
-    size = 2.5 if mark != "." else 4.0 if len(curve) <= FEW or curve.kind in ("pulse train", "i-v") else 1.5
+    size = 4.0 if len(curve) <= FEW or curve.kind in ("pulse train", "i-v") else 2.5 if len(curve) <= MANY else 1.5
+    size = 2.5 if mark != "." else size
     order = 2 if size < 2 else 4
     ax.plot(_abscissa(curve)[rows], y[rows], mark, ms=size, mew=0.0, color=colour, label=name, zorder=order)

@@ -38,7 +38,7 @@ STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
            "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late")  # fmt: skip
 LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "hasty", "late",
-        "leak", "left", "dead", "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
+        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -115,9 +115,11 @@ class NeuronLaw:
             without one, long after a reset ("at rest") and what there is more soon after one. Of the kicked v, the n
             before and the latency that the flow gives: by how much (s) a spike is later than that, ``hasty`` where it
             comes with its input's kick and ``late`` after that.
-            ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). ``dead``:
-            the time from a spike to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J)
-            of an event without and with a spike, over what it takes at rest and for the spike.
+            ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
+            kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
+            above its leak with the ``bump``, and the stage above what it ``falls`` to. ``dead``: the time from a spike
+            to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J) of an event without and
+            with a spike, over what it takes at rest and for the spike.
         tables: by the names of `TABLES`, of the phase unless said otherwise: the share of the membrane that is
             ``held``; the stage as it ``falls`` after a spike (of the time since) and ``rises`` with and after the reset
             (V); the ``bump`` of the membrane (V; of the time since the spike); the share of a spike's energy that is
@@ -160,7 +162,8 @@ class NeuronLaw:
         left = np.maximum(interval - of["kick"], 0.0)
         leaked = self.flow.leaked(kicked, left)
         share = tables["held"](end)
-        spiked = np.where(end < 0.0, (leaked + tables["bump"](since)) * share, self.left(kicked, whole))
+        lasts = leaked + self.bump(kicked, since, since - interval, fires)
+        spiked = np.where(end < 0.0, lasts * share, self.left(kicked, whole))
         # where a reset is under way: what is left of it, or of the kick
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
         resets = np.where(phase >= of["closed"], leaked, v * lasting)
@@ -168,7 +171,8 @@ class NeuronLaw:
         shift, stage = self.moved(kicked, jumped, behind, left, spikes=np.isfinite(arrival))
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
-        stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end))
+        fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
+        stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end) + fell)
         energy = self.drawn(interval, phase, end, fires)
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}
         for name, which in (("spent", fires), ("idle", ~fires)):
@@ -207,6 +211,12 @@ class NeuronLaw:
         if where.any():
             found[where] = law({key: values[key][where] for key in law.fields})[law.targets[0]]
         return found
+
+    def bump(self, kicked: Array, since: Array, before: Array, fires: NDArray[np.bool_]) -> Array:
+        """(k,) V that a spike adds to the membrane: it ``fires`` in the event, or has added some ``before`` (s)."""
+        bump = self.tables["bump"]
+        up = self.law("up", {"v": kicked, "since": since}, fires)
+        return np.asarray(bump(since) + np.where(fires, up, -bump(before)))
 
     def kick(self, v: Array, u: Array, n: Array, phase: Array, where: NDArray[np.bool_] | None = None) -> Array:
         """(k,) V that an input adds to the membrane, if no reset takes any of it; soon after one with n at rest."""

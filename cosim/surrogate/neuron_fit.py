@@ -107,6 +107,14 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     laws["dead"] = law_of(about, events.dead - dead, fires & still & usual & ~events.hit, dead, rng, kinds=KINDS)
     tables |= _stages(trains, reset=reset, dead=dead, memory=numbers["memory"])
     tables["bump"] = _bump(trains, flow, reset=reset, dead=dead)
+    since = np.where(fires, events.interval - events.latency, 0.0)
+    above = events.v_end - flow.leaked(kicked, left) - tables["bump"](since)
+    higher = events.n_end - tables["falls"](since) - tables["rises"](-reset)
+    # not by `end`, which a further input may put off
+    lasting = fires & still & (since - made.dead(kicked, spiked) < -reset)
+    about = {"v": kicked, "since": since}
+    for name, what in (("up", above), ("fell", higher)):
+        laws[name] = trimmed(about, what, lasting, full, rng, kinds=KINDS)
     tables["drawn"], numbers["rest_power"], numbers["spike_energy"] = _energies(trains, events, end, dead=dead)
     made = replace(made, numbers=MappingProxyType(numbers))
     alone = np.append(events.phase[1:] >= 0.0, True) & ~fires  # no further input puts the same reset off

@@ -11,10 +11,12 @@ from types import SimpleNamespace as Named
 import numpy as np
 import pytest
 
+import cosim.network as net
 from cosim import resources
 from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.devices.maps import Field
+from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
 from cosim.surrogate.base import DomainWarning
@@ -355,6 +357,22 @@ def test_bad_neurons(
     assert not (tmp_path / "x.npz").exists()
 
 
+def spot_checked(neuron: Surrogate) -> net.NeuronCheck:
+    """A neuron of a network, again in ngspice."""
+    sources = net.Population("sources", 2, net.Regular(), net.Rate(rate=4e6))
+    layer = net.Population("layer", 2, net.EventNeuron(neuron.with_(policy="warn")))
+    wires = net.Projection("sources", "layer", net.Ideal(), np.eye(2), mask=np.eye(2, dtype=bool))
+    dt = 2e-6  # ms
+    simulation = net.Simulation(net.Graph((sources, layer), (wires,), dt=dt))
+    record = ["layer.input", "layer.fired"]
+    answers = simulation.run({"sources": np.array([[0.6, 1.0]])}, steps=4000, key=1, record=record)
+    bench, rng = NeuronBench.load("ecram_feedback_stp"), np.random.default_rng(0)
+    with open_simulator() as simulator:
+        return net.check_neurons(
+            answers, "layer", lambda t: bench.record(t, simulator), count=1, dt=dt, rng=rng, against="ngspice"
+        )
+
+
 @pytest.mark.spice
 @pytest.mark.slow
 def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -377,5 +395,6 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert told["check"]["limits"] == told["certificate"]["limits"]
     assert again == (0 if told["passed"] else 1)
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+    assert spot_checked(made).f1 >= 0.95
     assert main(["surrogate", "check", str(file), "--against", "integration"]) == 2
     assert "has no equations" in capsys.readouterr().err

@@ -59,6 +59,8 @@ from cosim.surrogate.references import events_of, reference_for
 
 # Parts by the neurons of TiO2.
 NEURONS: Mapping[int, str] = {count: f"tio2_{count}" for count in (10, 50, 100, 200, 400, 500)}
+EVEN = "tio2_400_even"
+CENTRES = (10, 50, 100, 200, 400)  # of k-means
 # What a part is held against, seed by seed.
 AGAINST: Mapping[str, str] = {
     **{f"{name}_over_theta20": f"{name}_over" for name in STEPS},
@@ -122,7 +124,7 @@ def measure(tell: Report) -> Figures:
         tell(f"scale factors of {name}")
         by_scale[name] = scale_map(name, images)
     tell("k-means")
-    centres = {count: k_means(images, count) for count in NEURONS}
+    centres = {count: k_means(images, count) for count in CENTRES}
     tell("pulses in SPICE")
     widths = {name: in_spice(name, chosen(name)) for name in SEEDS}
     widths["hfo2_far"] = in_spice("hfo2", far("hfo2"))  # of the others the bench refuses the voltages
@@ -135,7 +137,7 @@ def measure(tell: Report) -> Figures:
         for sweep, (_, values, _) in SWEEPS.items()
     }
     draw(results)
-    save(over_neurons(table, NEURONS, centres), FOLDER / "neurons.png")
+    save(over_neurons(table, NEURONS, centres, even=(400, EVEN)), FOLDER / "neurons.png")
     save(sweeps(swept, table[PUBLISHED]), FOLDER / "sweeps.png")
     given = {name: cell(name).plasticity for name in SEEDS}
     scales = {name: (one["scale_p"].value, one["scale_d"].value) for name, one in given.items()}
@@ -149,8 +151,8 @@ def measure(tell: Report) -> Figures:
         # Pulses compressed in time, edges and all; edges that stay as they are have their own figures.
         "largest_difference_from_spice": max(row["compressed"] for rows in widths.values() for row in rows.values()),
         "lost_at_20_percent_by_naive_bayes": max(naive[f"{name}_over_theta20"] for name in SEEDS),
-        "majority_of_400_mean": float(np.mean(table["tio2_400_even"]["S"])),
-        "counts_of_400_mean": float(np.mean(best["tio2_400_even"])),
+        "majority_of_400_mean": float(np.mean(table[EVEN]["S"])),
+        "counts_of_400_mean": float(np.mean(best[EVEN])),
         "aims": aims(table, best, naive),
         "lost": lost,
         "theta20_far_above_against_published": cost(table, "tio2_over_theta20", PUBLISHED),
@@ -180,11 +182,8 @@ def aims(
     table: Mapping[str, Mapping[str, Sequence[float]]], best: Mapping[str, Sequence[float]], lost: Mapping[str, float]
 ) -> Mapping[str, Mapping[str, Any]]:
     """What was aimed at beyond the limits: the aim, the value, whether it is reached."""
-    rows = {
-        f"majority, {label}": (AIM_MAJORITY, float(np.mean(table[label]["S"])))
-        for label in ("tio2_400", "tio2_400_even")
-    }
-    rows |= {f"counts, {label}": (AIM_COUNTS, float(np.mean(best[label]))) for label in ("tio2_400", "tio2_400_even")}
+    rows = {f"majority, {label}": (AIM_MAJORITY, float(np.mean(table[label]["S"]))) for label in ("tio2_400", EVEN)}
+    rows |= {f"counts, {label}": (AIM_COUNTS, float(np.mean(best[label]))) for label in ("tio2_400", EVEN)}
     found = {name: {"aim": aim, "value": value, "reached": value >= aim} for name, (aim, value) in rows.items()}
     for part in (one for one in AGAINST if one.endswith("20")):
         found[f"lost, {part}"] = {"aim": AIM_LOST, "value": lost[part], "reached": lost[part] <= AIM_LOST}
@@ -283,7 +282,7 @@ def in_spice(name: str, network: VdspSettings, shares: Sequence[float] = SHARES)
 def draw(results: Mapping[str, RunResult]) -> None:
     """The figures, beside the runs."""
     main = [f"{name}_200" for name in SEEDS]
-    for label in (*main, *NEURONS.values(), "tio2_published_theta20", "tio2_post_stdp", "tio2_pair_stdp"):
+    for label in (*main, EVEN, "tio2_published_theta20", "tio2_post_stdp", "tio2_pair_stdp"):
         for name, figure in results[label].figures().items():
             save(figure, FOLDER / f"{label}_{name}.png")
     deviating = [PUBLISHED, "tio2_over", *(part for part in AGAINST if part.startswith("tio2"))]

@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 Table = Mapping[str, Mapping[str, Sequence[float]]]
 # Neurons and test accuracy (%) that the sources state: arXiv 2510.25787 (a lower bound), Front. Neurosci. 16:983950.
 SOURCE_2025 = {200: 83.0}
+NAMES = {"tio2": "TiO2", "hfo2": "HfO2", "hzo": "HZO"}
 SOURCE_2022 = {100: 85.01, 400: 89.93, 500: 90.56}
 READ_OUTS = {"W": "winner's label", "S": "majority vote", "NB": "naive Bayes", "R": "ridge on counts", "G": "graded"}
 
 
-def over_neurons(table: Table, labels: Mapping[int, str], k_means: Mapping[int, Mapping[str, float]]) -> Figure:
-    """Accuracy by read-out over the neurons: mean, and the range of the seeds; k-means and the sources beside it."""
+def over_neurons(
+    table: Table, labels: Mapping[int, str], k_means: Mapping[int, Mapping[str, float]], *, even: tuple[int, str]
+) -> Figure:
+    """Accuracy by read-out over the neurons: mean, and the range of the seeds; k-means and the sources beside it.
+
+    ``even``: neurons and part of the network that shares the images more evenly.
+    """
     with styled():
         figure = new_figure(6.8, 4.4)
         ax = figure.add_subplot()
@@ -34,17 +40,20 @@ def over_neurons(table: Table, labels: Mapping[int, str], k_means: Mapping[int, 
             mean = np.array([row.mean() for row in rows])
             ends = np.array([[m - row.min(), row.max() - m] for m, row in zip(mean, rows, strict=True)]).T
             ax.errorbar(counts, mean, yerr=ends, fmt="o-", ms=4, capsize=2, color=colour, label=name)
+            ax.plot(1.06 * even[0], 100.0 * np.mean(table[even[1]][kind]), "*", ms=7, color=colour)
         centres = sorted(k_means)
         for kind, colour, name in (("majority", COLOURS[1], "majority"), ("graded", COLOURS[4], "graded")):
             shares = [100.0 * k_means[count][kind] for count in centres]
             ax.plot(centres, shares, "--", marker="x", ms=5, color=colour, label=f"k-means on the pixels, {name}")
+        ax.plot([], [], "k*", ms=7, label="stronger adaptation")
         ax.plot(*_points(SOURCE_2022), "k^", ms=6, label="Front. Neurosci. 16:983950")
         for count, bound in SOURCE_2025.items():
             ax.plot(count, bound, "k_", ms=9)
             ax.annotate("", (count, bound + 2.6), (count, bound), arrowprops={"arrowstyle": "->"})
         ax.plot([], [], "k_", ms=9, label="arXiv 2510.25787: more than")
         ax.set_xscale("log")
-        ax.set_xticks(counts, [str(count) for count in counts])
+        ticks = sorted({*counts, *SOURCE_2022})
+        ax.set_xticks(ticks, [str(count) for count in ticks])
         ax.minorticks_off()
         ax.set(xlabel="neurons, or centres", ylabel="MNIST test accuracy (%)")
         ax.legend(fontsize=7, ncols=2, loc="lower right")
@@ -90,18 +99,18 @@ def sweeps(found: Mapping[str, Mapping[str, Mapping[str, float]]], seeds: Mappin
     return figure
 
 
-def maps(found: Mapping[str, NetworkMap], published: Mapping[str, tuple[float, float]], *, kind: str = "NB") -> Figure:
-    """Held-out accuracy over both scale factors by technology; a cross where the published ones (p, d) lie."""
+def maps(found: Mapping[str, NetworkMap], published: Mapping[str, tuple[float, float]]) -> Figure:
+    """Held-out accuracy over both scale factors by technology; a circle where the published ones (p, d) lie."""
     with styled():
-        figure = new_figure(10.5, 3.4)
-        for place, (name, one) in enumerate(found.items()):
-            ax = plot_map(one, figure.add_subplot(1, len(found), place + 1), kind=kind)
-            up, across = (np.asarray(axis.values) for axis in one.axes)
-            p, d = published[name]
-            ax.plot(np.interp(d, across, range(across.size)), np.interp(p, up, range(up.size)), "x", ms=14, color="r")
-            ax.set(xlabel="scale factor of depression", ylabel="scale factor of potentiation")
-            ax.set_title(f"{name.upper() if name == 'hzo' else name[0].upper() + name[1:].replace('o2', 'O2')}")
-        figure.suptitle(
-            "10 neurons, 1000 images, naive Bayes on held-out images (square: best, cross: published)", fontsize=9
-        )
+        figure = new_figure(10.5, 6.4)
+        for row, kind in enumerate(("W", "NB")):
+            for place, (name, one) in enumerate(found.items()):
+                ax = plot_map(one, figure.add_subplot(2, len(found), 1 + row * len(found) + place), kind=kind)
+                up, across = (np.asarray(axis.values) for axis in one.axes)
+                p, d = published[name]
+                at = np.interp(d, across, range(across.size)), np.interp(p, up, range(up.size))
+                ax.plot(*at, "o", ms=19, mfc="none", color="r")
+                ax.set(xlabel="scale factor of depression", ylabel="scale factor of potentiation")
+                ax.set_title(f"{NAMES[name]}, {READ_OUTS[kind]}")
+        figure.suptitle("10 neurons, 1000 images, one seed (square: best, circle: published)", fontsize=9)
     return figure

@@ -126,6 +126,8 @@ def side_parts(seeds: tuple[int, ...]) -> dict[str, Part]:
 def run_parts(parts: Mapping[str, Part], images: ImageSet, tell: Report) -> Mapping[str, RunResult]:
     """Train what is not trained yet, seed by seed; the results by the part's label."""
     for label, seed in in_order(parts):
+        if (FOLDER / label / f"seed-{seed}.npz").exists():
+            continue  # looked at below
 
         def shown(seed: int, done: int, total: int, label: str = label) -> None:
             tell(f"{label}, seed {seed}: {done} of {total} images")

@@ -24,9 +24,9 @@ from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.surrogate.model import Surrogate
 
 PUBLISHED = "tio2_published"
-NOISES = (0.01, 0.05, 0.1, 0.2, 0.5)
+NOISES = (0.01, 0.1, 0.2, 0.5)
 # The published one is between the first two.
-DARK_NOISES = (0.01, VdspSettings().encoder.bias_noise, 0.2, 0.5)
+DARK_NOISES = (0.01, VdspSettings().encoder.bias_noise, 0.5)
 TAUS = (10.0, 20.0, 29.0, 40.0, 50.0)  # ms
 SEEDS = (0,)
 # Of the maps: factors of potentiation and of depression, seeds, images to learn and to compare by.

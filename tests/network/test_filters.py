@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.bench.stimulus_kinds import Spikes
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.errors import CosimError, InputError
 from cosim.network import Current, Graph, Leaky, Population, Projection, Simulation, Source
 from cosim.network.facilitation import Facilitating
 from cosim.network.run import Streams, run_network
 from cosim.network.systems.filters import LAYERS, WITH, WITHOUT, FilterLayers, FiltersSystem, rectified, windows
-from cosim.network.systems.filters_energy import NeuronEnergy, fitted
+from cosim.network.systems.filters_energy import BENCH, NeuronEnergy, fitted
 from cosim.network.systems.filters_settings import FilterSettings, corner, response
 from cosim.network.systems.filters_trains import SHAPES, Trains
 from cosim.parameters import ParameterSet
@@ -146,10 +148,10 @@ TINY = FiltersSystem(
 
 
 def test_a_run_is_written_goes_on_and_is_drawn(tmp_path: Path) -> None:
-    result = run_network(TINY, seeds=(0, 1), folder=tmp_path)
+    result = run_network(TINY, folder=tmp_path)
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["accuracies"]["rates"]["with STP"]["mean"] == result.mean
-    assert run_network(TINY, seeds=(0, 1), folder=tmp_path, resume=True).scores == result.scores
+    assert run_network(TINY, folder=tmp_path, resume=True).scores == result.scores
     drawn = result.figures()
     assert set(drawn) == {"responses", "accuracies", "confusion"}
     assert all(ax.get_ylabel() for figure in drawn.values() for ax in figure.axes)
@@ -204,3 +206,13 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
 def test_tasks_differ() -> None:
     with pytest.raises(InputError, match="a layer needs different tasks, not patterns, patterns"):
         FiltersSystem(SMALL, (PATTERNS, PATTERNS))
+
+
+def test_the_bench_of_the_energy_has_what_is_asked_of_it() -> None:
+    bench = Testbench.load(BENCH)
+    assert {"spikes", "energy_core", "energy_bias", "energy_gates", "bias_power", "drive_per_input"} <= {
+        *bench.file.measures
+    }
+    stimulus = bench.file.stimuli["input"]
+    assert isinstance(stimulus, Spikes)
+    assert stimulus.count == 30

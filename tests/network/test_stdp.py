@@ -113,6 +113,23 @@ def test_an_ideal_weight_follows_its_window() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("steps", [2, 12])
+def test_pulses_of_the_presentation_before_are_over(steps: int) -> None:
+    """As the tasks have them: what spiked before a pause does not count again, however short a presentation is."""
+    networks = StdpNetworks(StdpSystem(SMALL, {"completion": (1,)}), Streams(0))
+    network = networks._made("symmetric", Work("completion", "device", 1))
+    drives = np.zeros((2, steps, SMALL.size))
+    drives[0, -2, [0, 4]], drives[1, 0, [8, 12]] = 1e6, 1e6
+    states = []
+    for shown in (drives[:1], drives[1:]):
+        network.run({"units": shown}, steps=steps, key=0, gap=SMALL.pause, parameters={"units": {"threshold": 5e5}})
+        states.append(network.cells[SYNAPSES].w.copy())
+    moved = states[1] != states[0]
+    rows = np.flatnonzero(moved.any(axis=1))
+    assert rows.tolist() == [8, 12]  # a postsynaptic pulse alone charges nothing under this rule
+    assert SMALL.longest < SMALL.pause + SMALL.step
+
+
 def test_more_efficient_charging_widens_it_and_narrows_the_discharge() -> None:
     """Sec. IV of the source on its Fig. 4."""
     less, more = (StdpSettings(charging=factor) for factor in (0.5, 2.0))
@@ -133,6 +150,7 @@ def test_patterns_and_times() -> None:
     assert frame.tolist() == [int(10 * np.flatnonzero(active[k, :, n])[0]) for k, n in zip(which, unit, strict=True)]
     jittered = s.taught(active, rng)
     assert np.count_nonzero(jittered) == 7 * 3 * 5  # each unit once
+    assert not jittered[:, -1].any()  # so that the spikes of the last item arrive
 
 
 def test_each_task_is_done_by_its_rule() -> None:

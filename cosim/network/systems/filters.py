@@ -9,6 +9,7 @@ The layer's spike counts are told apart by a ridge regression, beside which stan
 
 * ``without STP``: the same layer, whose spikes move no synapse, so that its groups are alike;
 * ``other membranes``: without STP as well, but the leaks of its groups differ as the synapses did;
+* ``both``: synapses and leaks of the groups differ;
 * ``raw counts``: the number of input spikes, rectified at as many levels as there are neurons;
 * ``counts in windows``: input spikes in as many windows of equal length.
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Ints = NDArray[np.int64]
-WITH, WITHOUT, MEMBRANES = LAYERS = ("with STP", "without STP", "other membranes")
+WITH, WITHOUT, MEMBRANES, BOTH = LAYERS = ("with STP", "without STP", "other membranes", "both")
 COUNTS, WINDOWS = ("raw counts", "counts in windows")
 WAYS = (*LAYERS, COUNTS, WINDOWS)
 RATES = np.geomspace(0.02e6, 20e6, 31)  # Hz, of the measured responses
@@ -182,7 +183,7 @@ class FilterLayers:
         self.found[f"{place}/thresholds"] = thresholds
         for name, (x, _) in sets.items():
             self.found[f"{place}/{name}"] = self._answers(layer, x, s.pause(trains.step))
-        if trains is self.system.tasks[-1]:
+        if trains is self.system.tasks[-1] and way in (WITH, WITHOUT):
             rates, regular = regular_trains(trains)
             self.found[f"{way}/response"] = np.stack([
                 self._answers(layer, x[None], s.pause(trains.step))[0] / max(int(x.sum()), 1) for x in regular
@@ -199,7 +200,7 @@ class FilterLayers:
 
     def _made(self, thresholds: Array, trains: Trains, way: str) -> Simulation:
         graph = self.system.settings.graph(
-            thresholds, stp=way == WITH, step=trains.step, membranes=way == MEMBRANES
+            thresholds, stp=way in (WITH, BOTH), step=trains.step, membranes=way in (MEMBRANES, BOTH)
         )  # fmt: skip
         made = Simulation(graph, backend=self.system.backend, like=self._first.get(trains.step))
         self._first.setdefault(trains.step, made)
@@ -260,7 +261,7 @@ class FilterLayers:
     def state(self) -> dict[str, NDArray[Any]]:
         """All answers so far, beside an empty one of each that is to come."""
         names = [f"{t.task}/{way}/{part}" for t, way in self.system.works for part in ("train", "test", "thresholds")]
-        names += [f"{way}/response" for way in LAYERS] + ["response_rates"]
+        names += [f"{way}/response" for way in (WITH, WITHOUT)] + ["response_rates"]
         return {name.replace("/", "|"): np.copy(self.found.get(name, np.empty(0))) for name in names}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

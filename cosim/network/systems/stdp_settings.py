@@ -162,7 +162,7 @@ class StdpSettings:
 
     def projection(self, rule: str, shape: tuple[int, int], *, ideal: bool, rng: np.random.Generator) -> dict[str, Any]:
         """Cells, first states and rule, as `Projection` takes them."""
-        span = self.longest + self.pause
+        span = self.pause  # longer than any presentation, and the pulses of the one before are older
         if ideal:
             window = IDEAL[rule]
             return {
@@ -191,7 +191,7 @@ class StdpSettings:
     @property
     def pause(self) -> float:
         """The gap between two presentations (ms), in whole time steps."""
-        return math.ceil(PAUSES * self.pulse / self.step) * self.step
+        return math.ceil(max(PAUSES * self.pulse, self.longest) / self.step) * self.step
 
     def recurrent(self, rule: str, *, ideal: bool, rng: np.random.Generator) -> Graph:
         """Units that reach one another; in each group one fires, the one that gets most."""
@@ -232,9 +232,9 @@ class StdpSettings:
         count, items, units = active.shape
         late = SPREAD_SIGMAS * self.jitter
         drawn = np.clip(self.jitter * rng.standard_normal((count, units)), -late, late)
-        frames = math.ceil(((items - 1) * self.spacing + 2.0 * late) / self.step) + 1
+        frames = math.ceil(((items - 1) * self.spacing + 2.0 * late) / self.step) + 2  # a spike arrives a step later
         found = np.zeros((count, frames, units))
         which, item, unit = np.nonzero(active)
         at = np.rint((item * self.spacing + late + drawn[which, unit]) / self.step).astype(int)
-        found[which, np.minimum(at, frames - 1), unit] = TAUGHT
+        found[which, np.minimum(at, frames - 2), unit] = TAUGHT
         return found
