@@ -233,10 +233,53 @@ def show(value: float, unit: str = "", *, digits: int = 4) -> str:
     if unit == "1":
         unit = ""
     number = in_unit(value, unit)
+    exponent = _prefixed(value, unit)
+    if exponent is None:
+        return f"{number + 0.0:.{digits}g} {unit}".rstrip()
+    return f"{value / 10.0**exponent:.{digits}g} {_PREFIX[exponent]}{unit}"
+
+
+_PREFIX = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+
+def _prefixed(value: float, unit: str) -> int | None:
+    """The power of ten of the prefix that suits a value; None for a unit that takes none."""
     simple = unit in _UNITS and unit not in _UNPREFIXED and unit != "K" and scale_of(unit) == 1.0
     # A value that no prefix suits, 1e20 Ohm or the rounding of 1e-33 A, is clearer without one.
     if not simple or value == 0 or not 1e-19 <= abs(value) < 1e15:
-        return f"{number + 0.0:.{digits}g} {unit}".rstrip()
-    exponent = min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
-    prefix = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}[exponent]
-    return f"{value / 10.0**exponent:.{digits}g} {prefix}{unit}"
+        return None
+    return min(max(3 * math.floor(math.log10(abs(value)) / 3 + 1e-12), -18), 12)
+
+
+def with_error(
+    value: float, error: float | None, interval: tuple[float, float], unit: str
+) -> tuple[str, str, str, str]:
+    """``value``, ``error`` (both SI) and the ends of an interval as a table shows them, and their common unit.
+
+    All have the digits that two digits of the error leave. An infinite end is open, an interval of NaN a dash.
+
+    >>> from cosim.units import with_error
+    >>> with_error(3.970251e-4, 4.91e-6, (3.876e-4, 4.064e-4), "S")
+    ('397.0', '4.9', '387.6 .. 406.4', 'µS')
+    """
+    exponent = _prefixed(value, unit)
+    scale = 10.0 ** (exponent or 0)
+    known = error is not None and 0.0 < error < math.inf
+
+    def text(one: float, spare: int) -> str:
+        one /= scale
+        if not known or one == 0.0:
+            return f"{one:.{4 + spare}g}"
+        assert error is not None
+        digits = math.floor(math.log10(abs(one))) - math.floor(math.log10(error / scale)) + 2
+        return f"{one:#.{min(max(digits, 2), 9)}g}".rstrip(".")
+
+    low, high = interval
+    if math.isnan(low) or math.isnan(high) or (math.isinf(low) and math.isinf(high)):
+        ends = "–"
+    elif math.isinf(low) or math.isinf(high):
+        ends = f">= {text(low, 0)}" if math.isinf(high) else f"<= {text(high, 0)}"
+    else:
+        ends = f"{text(low, 0)} .. {text(high, 0)}"
+    shown = unit if exponent is None else f"{_PREFIX[exponent]}{unit}"
+    return text(value, 2), "–" if error is None or math.isnan(error) else f"{error / scale:.2g}", ends, shown

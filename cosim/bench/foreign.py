@@ -132,7 +132,7 @@ def _read(
     status = path.stat()
     source, modules = _parsed(path, status.st_mtime_ns, status.st_size)
     for included, token in source.includes:
-        inside(included, path.parent, where=Where(path, *source.place(token.start)))
+        inside(included, (path.parent,), where=Where(path, *source.place(token.start)))
     module = _choose(name, use, path, modules)
     known = {entry.name.text: entry for entry in module.parameters if not entry.local}
     return path, source, module, known
@@ -142,7 +142,7 @@ def _read(
 def _parsed(path: Path, changed: int, size: int) -> tuple[Source, dict[str, Module]]:
     """Once for all samples of a bench; ``changed`` and ``size`` are keys only."""
     del changed, size
-    source = scan(read_source(path), path.parent)
+    source = scan(read_source(path), (path.parent,))
     return source, {module.name: module for module in parse(source)}
 
 

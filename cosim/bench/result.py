@@ -53,7 +53,7 @@ class BenchResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of the runs, each sentence once: what was left out, what ended early."""
-        return tuple(dict.fromkeys(note for run in self.runs for note in run.result.notes))
+        return tuple(dict.fromkeys([*self.bench.left, *(note for run in self.runs for note in run.result.notes)]))
 
     @property
     def passed(self) -> bool:

@@ -24,6 +24,7 @@ from cosim.bench import adjust
 from cosim.bench import file as schema
 from cosim.bench.analyses import SAVED, waveforms
 from cosim.bench.foreign import foreign_model
+from cosim.bench.from_deck import SUFFIXES, from_deck
 from cosim.bench.maps import check_maps
 from cosim.bench.measured import Measured
 from cosim.bench.measures.kinds import DerivedMeasure, Point, PointMeasure
@@ -63,7 +64,8 @@ TIGHT: Mapping[str, float] = MappingProxyType(
 class Testbench:
     """A bench ready to run (module docstring); ``with_`` gives changed copies.
 
-    ``seed`` draws the random numbers of the netlist itself; None: its random functions are their means.
+    ``seed`` draws the random numbers of the netlist itself; None: its random functions are their means. ``left`` says
+    what a deck has and the bench has not.
 
     >>> bench = cosim.Testbench.load("1t1r_write")
     >>> sorted(bench.sets)
@@ -79,19 +81,25 @@ class Testbench:
     allowed: tuple[Path, ...] = ()
     corner: str = ""
     seed: int | None = None
+    left: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
-        """A bench by path, or a shipped one by name (``"1t1r_random_pulses"``).
+        """A bench by path, or a shipped one by name (``"1t1r_random_pulses"``); a deck as `from_deck` reads it.
 
         ``allow`` are folders, beside the bench's own, that its libraries may lie in: a bench cannot grant itself more.
         """
         path = Path(reference)
-        if path.suffix != ".toml":
-            path = resources.find("netlists", f"{reference}.toml")
-        file = read(path, schema.BenchFile, kind="bench")
         folders = tuple(Path(folder).expanduser().resolve() for folder in allow)
-        bench = cls(file, path.resolve().parent, path.stem, allowed=folders)
+        if path.suffix.lower() in SUFFIXES:
+            deck = from_deck(path, roots=folders)
+            file = validate(schema.BenchFile, deck.tables, kind="deck", file=path)
+            bench = cls(file, path.resolve().parent, path.name, allowed=folders, left=tuple(deck.notes))
+        else:
+            if path.suffix != ".toml":
+                path = resources.find("netlists", f"{reference}.toml")
+            file = read(path, schema.BenchFile, kind="bench")
+            bench = cls(file, path.resolve().parent, path.stem, allowed=folders)
         sets = {}
         with located(bench.source):
             for name, use in file.devices.items():

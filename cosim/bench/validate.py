@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cosim import resources
+from cosim.bench.from_deck import SUFFIXES
 from cosim.bench.limits import Spec, judge_limit
 from cosim.bench.result import BenchResult
 from cosim.bench.testbench import Testbench
@@ -132,7 +133,9 @@ class Validation:
 
 
 def find_benches(places: Sequence[str | Path]) -> list[Path]:
-    """Bench files: given ones, those in given folders, shipped ones by name; without any, every shipped one."""
+    """Bench files and decks that are given, benches in given folders, shipped ones by name; every shipped one without
+    any.
+    """
     if not places:
         return resources.listing("netlists", ".toml")
     found: list[Path] = []
@@ -143,7 +146,7 @@ def find_benches(places: Sequence[str | Path]) -> list[Path]:
             if not inside:
                 raise InputError(f"{path} does not contain a bench", remedy="a bench is a .toml file")
             found += inside
-        elif path.suffix == ".toml":
+        elif path.suffix == ".toml" or path.suffix.lower() in SUFFIXES:
             if not path.is_file():
                 raise MissingFile(f"cannot read bench {path}: No such file", remedy="check the path")
             found.append(path)

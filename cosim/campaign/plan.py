@@ -32,6 +32,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from cosim import units
+from cosim.bench.from_deck import SUFFIXES
 from cosim.bench.testbench import Testbench
 from cosim.campaign.address import CORNER, NOMINAL, apply, bounds, nominal, split
 from cosim.engines.registry import ENGINES
@@ -208,7 +209,7 @@ class Plan(Table):
 
     Args:
         title: for tables and figures.
-        bench: a shipped bench by name, or a path from the plan's folder.
+        bench: a shipped bench by name, or the path of a bench or of a deck (.cir), from the plan's folder.
         engine: pyspice, ngspice or vacask.
         form: of every device; the bench's own where it is left out.
         around: values by address in place of the bench's own, around which distributions lie.
@@ -292,7 +293,7 @@ def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Tes
     A path counts from ``folder``. Raises `UnknownName`, `UnitError`, `InputError` for a value that does not fit.
     """
     reference: str | Path = plan.bench
-    if plan.bench.endswith(".toml"):
+    if Path(plan.bench).suffix.lower() in (".toml", *SUFFIXES):
         reference = folder / plan.bench
     with at("bench"):
         bench = Testbench.load(reference, allow=allow).varied()

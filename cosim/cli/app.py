@@ -32,6 +32,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "campaign": "Sweeps, corners, Monte Carlo, searches: thousands of cases of a bench, kept as they come.",
         "cache": "The cases of campaigns that need not be run again: show and prune.",
         "benches": "The benches that ship: list them, show one, copy one to change it.",
+        "new": "A file to begin with: a bench from a working deck.",
         "gallery": "The circuits' figures beside the numbers of their sources.",
         "lint": "What breaks in a Verilog-A or LTspice model, and with --fix a version that runs.",
         "fit": "Extract device parameters from a measured curve, and say which of them the curve determines.",

@@ -122,7 +122,7 @@ def fit(
         require_file(report, ".html", ".htm", example="fit.html")
     if following is not None:
         require_file(following, ".csv", example="next.csv")
-    if output is not None and not auto and len(given) <= 2:  # one result, whose files are looked at before any other
+    if output is not None and output.suffix and not auto and len(given) <= 2:  # one result: looked at before all else
         require_file(output, ".toml", example="fit.toml")
     job = _Job(output, report, figure, following, undetermined=undetermined, as_json=as_json, posterior=posterior)
     if posterior:
@@ -159,6 +159,7 @@ class _Job:
     results: list[FitResult | JointResult] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     failed: bool = False
+    waiting: list[str] = field(default_factory=list)
 
     def begin(self, expected: int, *, folder: bool = False) -> None:
         """Check the files that will be written, before the work; with ``folder`` one result may go into a folder."""
@@ -215,7 +216,7 @@ class _Job:
         if self.report is not None and (self.results or self.taken):
             from cosim.report.fit_page import page
 
-            self.say([page(self.results, self.taken).write(self.report)])
+            self.say([page(self.results, self.taken, waiting=self.waiting).write(self.report)])
         if self.figure is not None and self.results:
             from cosim.report.style import save
 
@@ -258,7 +259,10 @@ class _Job:
             yield
         except KeyboardInterrupt:
             done = f"{len(self.results)} of {self.expected} fitted, and kept" if self.results else "nothing fitted yet"
-            print(f"cosim: note: {done}", file=sys.stderr)
+            left = f"; not fitted: {', '.join(self.waiting)}" if self.waiting else ""
+            print(f"cosim: note: interrupted; {done}{left}", file=sys.stderr)
+            if self.report is not None and (self.results or self.taken):
+                print(f"cosim: note: writing {self.report}", file=sys.stderr, flush=True)
             self.pages()
             raise
 
@@ -299,12 +303,12 @@ def _by_recipe(
     from cosim.data.doubts import doubts
     from cosim.fitting.extract import extract
 
-    named: list[str | None] = [*files] or [None]
-    curves = [chosen.curve(file) for file in named]
+    curves = _recordings(chosen, files)
     job.begin(len(curves))
-    names = _named(chosen.name, [Path(file or "").stem for file in named])
+    names = _named(chosen.name, [*curves])
+    job.waiting = [*curves] if len(curves) > 1 else []
     with job.kept():
-        for curve, name in zip(curves, names, strict=True):
+        for curve, name in zip(curves.values(), names, strict=True):
             if not job.as_json:
                 from cosim.cli.output import advise
 
@@ -315,6 +319,7 @@ def _by_recipe(
             with progress(recipe_of.name) as step:
                 result = extract(recipe_of, curve, profile=profile, progress=step)
             job.add(result)
+            job.waiting = job.waiting[1:]
 
 
 def _named(name: str, stems: list[str]) -> list[str]:
@@ -323,10 +328,8 @@ def _named(name: str, stems: list[str]) -> list[str]:
     return [f"{one}_{k + 1}" if made.count(one) > 1 else one for k, one in enumerate(made)]
 
 
-def _apart(recipe: FitRecipe, files: list[str]) -> dict[str, Recording]:
-    """What is fitted together, by name: each file, and of a file whose rows are of several groups each of these."""
-    from cosim.errors import InputError
-
+def _recordings(recipe: FitRecipe, files: list[str]) -> dict[str, Recording]:
+    """The recordings by name: each file, and of a file whose rows are of several groups each of these."""
     named: list[str | None] = [*files] or [None]
     found: dict[str, Recording] = {}
     stems = [name.removeprefix("_") for name in _named("", [Path(file or recipe.name).stem for file in named])]
@@ -334,7 +337,15 @@ def _apart(recipe: FitRecipe, files: list[str]) -> dict[str, Recording]:
         parts = recipe.curve(file).parts()
         for labels, part in parts:
             tail = _named("", ["_".join(labels.values())])[0] if len(parts) > 1 else ""
-            found[stem + tail] = part.with_(groups={})
+            found[stem + tail] = part.with_(groups={}) if len(parts) > 1 else part
+    return found
+
+
+def _apart(recipe: FitRecipe, files: list[str]) -> dict[str, Recording]:
+    """What is fitted together, by name."""
+    from cosim.errors import InputError
+
+    found = {name: part.with_(groups={}) for name, part in _recordings(recipe, files).items()}
     if len(found) < 2:
         raise InputError(
             "--together needs two recordings or more",
@@ -386,6 +397,7 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
     beside: dict[Path, Path] = {}
     with job.kept(), bars() as shown:
         task = shown.add_task("files", total=len(parts))
+        job.waiting = [part.name for part in parts]
         for part in parts:
             taken = fit_part(part, tell=lambda what, name=part.name: shown.update(task, description=f"{name}: {what}"))  # type: ignore[misc]
             shown.advance(task)
@@ -393,6 +405,7 @@ def _auto(given: list[str], job: _Job, sweep_rate: str | None) -> None:
                 numbered = replace(taken.result, recipe=_numbered(taken.result.recipe, job))
                 taken = replace(taken, result=numbered)
             job.taken.append(taken)
+            job.waiting = job.waiting[1:]
             if not job.as_json:
                 print_taken(taken)
             if taken.result is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosim.cli.paths import require_file
+from cosim.units import with_error
 
 if TYPE_CHECKING:
     from cosim.fitting.auto import Taken
@@ -41,14 +42,7 @@ def print_result(result: FitResult | JointResult) -> None:
     from cosim.fitting.joint_result import JointResult
 
     rows = [
-        [
-            row.name,
-            number(row.value, 6),
-            number(row.stderr, 2),
-            interval(*row.verdict.interval),
-            row.unit,
-            row.verdict.status,
-        ]
+        [row.name, *with_error(row.value, row.stderr, row.verdict.interval, row.unit), row.verdict.status]
         for row in result.rows()
     ]
     show_table(f"{result.recipe.name}: {result.recipe.subject}, {result.points}", COLUMNS, rows, right=(1, 2))
@@ -106,7 +100,9 @@ def _print_one(result: FitResult) -> None:
     ahead = "" if result.spread is None else " (each read from those before it)"
     print(f"error       {result.training_error:.3%} RMS of the range, fitted part{ahead}")
     if result.held_out_error is not None:
-        print(f"            {result.held_out_error:.3%} RMS of the range, held-out part")
+        times = result.held_out_noise
+        beside = "" if times is None else f"; {times:.2g} times the noise"
+        print(f"            {result.held_out_error:.3%} RMS of its own range, held-out part{beside}")
     if result.held:
         print(f"held        {listed(result.held)}")
     print(f"criteria    AICc {result.criteria.aicc:.5g}, BIC {result.criteria.bic:.5g}")
@@ -148,10 +144,7 @@ def show(
         rows = [
             [
                 name,
-                number(entry["value"], 6),
-                number(entry["stderr"], 2),
-                interval(*_ends(entry)),
-                entry["unit"],
+                *with_error(entry["value"], entry["stderr"], _ends(entry), entry["unit"]),
                 entry["status"],
             ]
             for name, entry in saved.parameters.items()

@@ -28,6 +28,12 @@ def lint(
     ] = None,
     period: Annotated[str | None, typer.Option(help="Of the drive; default: found from the model.")] = None,
     caret: Annotated[str, typer.Option(help="What '^' means in an LTspice expression: power or xor.")] = "",
+    to: Annotated[
+        str, typer.Option(metavar="behavioural", help="Write a subcircuit of B-sources instead of Verilog-A.")
+    ] = "",
+    allow: Annotated[
+        list[Path] | None, typer.Option("--allow", help="A further folder to include from; may be repeated.")
+    ] = None,
     compare: Annotated[bool, typer.Option(help="Run before and after in ngspice and compare.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -48,8 +54,10 @@ def lint(
     if file.is_dir():
         if fix is not None:
             raise InputError("--fix takes one file", remedy="repair the files of a folder one by one")
-        raise typer.Exit(0 if _folder(file, as_json=as_json) else 1)
-    found = lint_file(file)
+        raise typer.Exit(0 if _folder(file, allow=allow or (), as_json=as_json) else 1)
+    if to and fix is None:
+        raise InputError("--to needs a file to write", remedy="add --fix OUT")
+    found = lint_file(file, allow=allow or ())
     repair: Repair | None = None
     if fix is not None:
         with working("comparing"), ExitStack() as stack:
@@ -61,7 +69,9 @@ def lint(
                     return None
 
             first, second = engine("pyspice"), engine("vacask")
-            repair = fix_file(file, first, amplitude=volts, period=seconds, caret=caret, second=second)
+            repair = fix_file(
+                file, first, amplitude=volts, period=seconds, caret=caret, second=second, to=to, allow=allow or ()
+            )
         if repair.offered:
             write_atomic(fix, repair.fixed.text)
     if as_json:
@@ -119,7 +129,7 @@ def _grouped(findings: Sequence[Finding]) -> list[tuple[Finding, list[int]]]:
     return [(group[0], list(dict.fromkeys(one.line for one in group[1:]))) for group in groups.values()]
 
 
-def _folder(folder: Path, *, as_json: bool) -> bool:
+def _folder(folder: Path, *, allow: Sequence[Path], as_json: bool) -> bool:
     """Lint every model and netlist below ``folder`` and print a table; whether all are clean."""
     from cosim.cli.output import print_json, show_table
     from cosim.errors import CosimError, InputError
@@ -132,7 +142,7 @@ def _folder(folder: Path, *, as_json: bool) -> bool:
     values, clean = list[dict[str, Any]](), True
     for file in files:
         try:
-            found = lint_file(file)
+            found = lint_file(file, allow=allow)
         except CosimError as error:
             clean = False
             rows.append((str(file.relative_to(folder)), "", "", "", f"not read: {error}"))

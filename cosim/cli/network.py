@@ -24,6 +24,8 @@ SYSTEMS = {
     "maze": "mazes by reinforcement, with eligibility as temperature (arXiv 2411.18272)",
     "rsnn": "phones of speech by a recurrent network with e-prop (arXiv 2411.18272)",
     "stc": "digits by synaptic tagging and capture, right after training and after consolidation (Nicholson 2024)",
+    "filters": "spike rates and interval patterns by ECRAM synapses as temporal filters (arXiv 2605.11243)",
+    "stdp": "four learning rules of one quantum-dot memristor by pulse shape (J. Appl. Phys. 120, 134503)",
 }
 
 
@@ -38,12 +40,18 @@ class _Systems(TyperGroup):
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
+    from cosim.cli.network_filters import run_filters
     from cosim.cli.network_map import run_map_vdsp
     from cosim.cli.network_maze import run_maze
     from cosim.cli.network_rsnn import run_rsnn
     from cosim.cli.network_stc import run_stc
+    from cosim.cli.network_stdp import run_stdp
 
-    group = typer.Typer(name="network", no_args_is_help=True, help="Run a spiking network on surrogates of a circuit.")
+    listed = (f"{name}: {about}" for name, about in SYSTEMS.items())
+    group = typer.Typer(
+        name="network", no_args_is_help=True,
+        help="\n\n".join(("Run a spiking network on surrogates of a circuit.", *listed)),
+    )  # fmt: skip
     group.callback()(lambda: None)
     runs = typer.Typer(
         name="run", cls=_Systems, no_args_is_help=True,
@@ -53,6 +61,8 @@ def register(app: typer.Typer) -> None:
     runs.command("maze", short_help=SYSTEMS["maze"])(run_maze)
     runs.command("rsnn", short_help=SYSTEMS["rsnn"])(run_rsnn)
     runs.command("stc", short_help=SYSTEMS["stc"])(run_stc)
+    runs.command("filters", short_help=SYSTEMS["filters"])(run_filters)
+    runs.command("stdp", short_help=SYSTEMS["stdp"])(run_stdp)
     group.add_typer(runs)
     maps = typer.Typer(
         name="map", cls=_Systems, no_args_is_help=True, help="Map the accuracy over one or two settings."

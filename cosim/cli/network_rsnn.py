@@ -3,44 +3,138 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cosim import units
-from cosim.errors import UnknownName
+from cosim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from cosim.network.systems.rsnn_settings import ThermalSettings
+
+PIECES = 50  # frames of a piece for thermal synapses: half a second, which their temperatures remember
 
 
 def run_rsnn(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
     data: Annotated[str, typer.Option(help="flite (spoken anew, free), or the folder of a copy of TIMIT.")] = "flite",
     sentences: Annotated[int, typer.Option(help="Of flite, by each of three voices; a fifth of them to test.")] = 80,
-    preset: Annotated[str, typer.Option(help="public (of e-prop's implementations), or source (Sec. 7.2).")] = "public",
+    synapse: Annotated[
+        str, typer.Option(help="Into the hidden layer: ideal, or thermal (eligibility as temperature).")
+    ] = "ideal",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="public (of e-prop's implementations), source (Sec. 7.2), or thermal; default: as the synapses are.",
+            show_default=False,
+        ),
+    ] = "",
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 5,
     hidden: Annotated[int, typer.Option(help="Recurrent neurons.")] = 200,
     rate: Annotated[str, typer.Option(help="Learning rate; default: the preset's.", show_default=False)] = "",
     feedback: Annotated[str, typer.Option(help="Of errors: symmetric or random.")] = "symmetric",
+    trained: Annotated[str, typer.Option(help="all weights, or the readout alone.")] = "all",
     utterances: Annotated[int, typer.Option(help="Train on so many utterances only; 0: on all.")] = 0,
+    pieces: Annotated[
+        int,
+        typer.Option(
+            help=f"Train on pieces of about so many frames; 0: on whole utterances; default: {PIECES} if thermal.",
+            show_default=False,
+        ),
+    ] = -1,
+    parameters: Annotated[
+        str, typer.Option(help="Of thermal synapses: a parameter set of thermal_reram.", show_default=False)
+    ] = "",
+    levels: Annotated[
+        int, typer.Option(help="Of each thermal device; 0: any conductance; default: 256.", show_default=False)
+    ] = -1,
+    tau_th: Annotated[
+        str,
+        typer.Option(help="Time constant of the temperature, e.g. 1us; default: the device's own.", show_default=False),
+    ] = "",
+    alpha: Annotated[
+        str, typer.Option(help="Of W(T), relative, 1/K; default: the device's own.", show_default=False)
+    ] = "",
+    device_spread: Annotated[str, typer.Option(help="Of a, b, c, d from device to device (D_v), relative.")] = "",
+    cycle_spread: Annotated[str, typer.Option(help="Of a write from cycle to cycle (C_v), relative.")] = "",
+    feature: Annotated[
+        str,
+        typer.Option(help="F: crosstalk of a stack with such lines, solved for; default: none.", show_default=False),
+    ] = "",
+    pitch: Annotated[str, typer.Option(help="K of that stack; default: 2 F.", show_default=False)] = "",
+    geometry: Annotated[Literal["baseline", "modified"], typer.Option(help="Of that stack.")] = "baseline",
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
-    """Phones of speech, frame by frame, by a recurrent spiking network that learns with e-prop; ideal synapses."""
+    """Phones of speech, frame by frame, by a recurrent spiking network that learns with e-prop."""
     from cosim.cli.network import carry_out, read_seeds
     from cosim.cli.output import working
 
     numbers = read_seeds(seeds)
+    if synapse not in ("ideal", "thermal"):
+        raise UnknownName("synapse", synapse, ("ideal", "thermal"))
+    of_devices = {
+        "--parameters": parameters, "--tau-th": tau_th, "--alpha": alpha, "--device-spread": device_spread,
+        "--cycle-spread": cycle_spread, "--feature": feature, "--pitch": pitch, "--levels": levels != -1,
+    }  # fmt: skip
+    if synapse == "ideal" and (given := [name for name, value in of_devices.items() if value]):
+        raise InputError(f"{given[0]} is of thermal synapses, and these are ideal", remedy="add --synapse thermal")
+    if pitch and not feature:
+        raise InputError("--pitch is of a stack whose --feature is not given", remedy="give both")
     with working("loading the speech"):
         from cosim.data.speech import stand_in, timit
-        from cosim.network.systems.rsnn import PRESETS, RsnnSystem
+        from cosim.network.systems.rsnn import RsnnSystem
+        from cosim.network.systems.rsnn_settings import PRESETS
 
+        preset = preset or ("thermal" if synapse == "thermal" else "public")
         if preset not in PRESETS:
             raise UnknownName("preset", preset, PRESETS)
-        changes: dict[str, Any] = {"hidden": hidden, "feedback": feedback}
+        changes: dict[str, Any] = {"hidden": hidden, "feedback": feedback, "trained": trained}
         if rate:
             changes["rate"] = units.parse(rate, "1")
+        if synapse == "thermal":
+            changes |= {"inputs": "split", "filtered": False}
         settings = PRESETS[preset].with_(**changes)
+        devices = _devices(of_devices, levels) if synapse == "thermal" else None
         speech = stand_in(sentences) if data == "flite" else timit(data)
-        system = RsnnSystem(settings, speech.first(utterances) if utterances else speech, epochs, backend)
-    carry_out(system, output, seeds=numbers, resume=resume, figures=figures, items="utterances")
+        speech = speech.first(utterances) if utterances else speech
+        length = (PIECES if synapse == "thermal" else 0) if pieces == -1 else pieces
+        speech = speech.pieces(length) if length else speech
+    if devices is not None and feature:
+        with working("solving the heat equation of the stack"):
+            devices = devices.with_(coupling=_coupling(feature, pitch, geometry))
+    carry_out(
+        RsnnSystem(settings, speech, epochs, backend, devices), output, seeds=numbers, resume=resume, figures=figures,
+        items="utterances" if not length else "pieces",
+    )  # fmt: skip
+
+
+def _devices(given: dict[str, Any], levels: int) -> ThermalSettings:
+    """Settings of thermal synapses as they are typed."""
+    from cosim.network.systems.rsnn_settings import ThermalSettings
+
+    changes: dict[str, Any] = {"levels": levels} if levels != -1 else {}
+    if given["--parameters"]:
+        changes["parameters"] = given["--parameters"]
+    names = (
+        ("--tau-th", "tau", "s"), ("--alpha", "alpha", "1/K"), ("--device-spread", "device_spread", "1"),
+        ("--cycle-spread", "cycle_spread", "1"),
+    )  # fmt: skip
+    for option, name, unit in names:
+        if given[option]:
+            changes[name] = units.parse(given[option], unit)
+    return ThermalSettings(**changes)
+
+
+def _coupling(feature: str, pitch: str, geometry: str) -> tuple[float, float, float]:
+    """Of the heat equation's solution of a stack."""
+    from cosim.heat.response import COUPLING_TIME, response
+    from cosim.heat.stack import Stack
+    from cosim.network.systems.rsnn_thermal import coupling_of
+
+    make = Stack.modified if geometry == "modified" else Stack.baseline
+    stack = make(units.parse(feature, "m"), pitch=units.parse(pitch, "m") if pitch else None)
+    return coupling_of(response(stack, stop=1.5 * COUPLING_TIME).at(COUPLING_TIME))

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     what: Annotated[
-        list[str] | None, typer.Argument(metavar="[BENCH|FOLDER]...", help="Default: every shipped bench.")
+        list[str] | None, typer.Argument(metavar="[BENCH|DECK|FOLDER]...", help="Default: every shipped bench.")
     ] = None,
     engine: Annotated[str, typer.Option(help="pyspice or ngspice.")] = "pyspice",
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Simulations at once.")] = 2,

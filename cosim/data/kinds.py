@@ -102,7 +102,7 @@ KINDS: Mapping[str, CurveKind] = MappingProxyType(
             further=("S", "V", "K", "s", "1"), instead={"read": ("S", "V")},
         ),
         "events": CurveKind(
-            {"read": ("S", "V")}, "read", "events:EventsForward", ordered=True, drawn=("", "row"), quantity="read",
+            {"read": ("S", "V")}, "read", "events:EventsForward", ordered=True, drawn=("", "event"), quantity="read",
             further=("S", "V", "K", "s", "1"), named=OF_A_DEVICE,
         ),
         "pulse pairs": CurveKind(

@@ -66,7 +66,8 @@ def _parts(sheet: Sheet) -> list[Part]:
         found = ask(sheet)
         if found:
             record = {} if sheet.record is None else {"record": sheet.record}
-            return [replace(_checked(part, sheet), data={**part.data, **record}) for part in found]
+            marks = {"missing": sheet.missing} if sheet.missing else {}
+            return [replace(_checked(part, sheet), data={**part.data, **record, **marks}) for part in found]
     if sheet.misread:
         notes = tuple(note for note in sheet.notes if note not in sheet.misread)
         return [no(replace(sheet, notes=notes), "not recognised", " ".join(sheet.misread))]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cosim import units
 from cosim.data.readers import fingerprint
-from cosim.data.readers.cells import COMMENT, is_number, lines_of, read_text
+from cosim.data.readers.cells import COMMENT, is_mark, is_number, lines_of, read_text
 from cosim.data.readers.formats import read_file
-from cosim.data.readers.tables import NumberTable, Table, in_title, misspelt, unknown_unit
+from cosim.data.readers.tables import NumberTable, Table, TextTable, in_title, misspelt, unknown_unit
 from cosim.data.recording import Curve, Reading
 from cosim.data.spec import CONDITIONS
 from cosim.devices.base import Array
@@ -70,7 +70,8 @@ NAMED = 8
 class Sheet:
     """One table of a file as columns, with its preamble's settings (SI); its ``record`` where there are several.
 
-    ``misread``: a sentence for each column whose title states a unit that is unknown.
+    ``misread``: a sentence for each column whose title states a unit that is unknown. ``missing``: words in its cells
+    by which an instrument marks a failed reading.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Sheet:
     record: int | None = None
     sweep_rate: float | None = None
     misread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def of(self, unit: str) -> list[Column]:
         """The columns in a unit (SI)."""
@@ -158,6 +160,7 @@ def sheets_of(file: Path) -> list[Sheet]:
 def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
     columns, words = [], []
     misread: list[str] = []
+    table, missing = _marked(table)
     notes = [*([f"read as {table.format}"] if table.format else []), *table.notes]
     for index in range(table.width):
         title = in_title(table.header[index])[0] if index < len(table.header) else ""
@@ -190,8 +193,19 @@ def _sheet(name: str, table: Table, stated: Mapping[str, float]) -> Sheet:
     total, head = len(table.rows), table.header_line
     return Sheet(
         name, table.path, tuple(columns), table.lines, total, head, stated, (*notes, *misread), table.limits,
-        misread=tuple(misread),
+        misread=tuple(misread), missing=missing,
     )  # fmt: skip
+
+
+def _marked(table: Table) -> tuple[Table, tuple[str, ...]]:
+    """The table with an instrument's words for a failed reading as missing ones, in columns of numbers; these words."""
+    found: dict[str, None] = {}
+    for index in range(table.width if isinstance(table, TextTable) else 0):
+        cells = [cell for row in table.rows if (cell := row.cell(index))]
+        if sum(map(is_number, cells)) > len(cells) / 2:
+            found |= dict.fromkeys(cell for cell in cells if is_mark(cell))
+    missing = tuple(found)
+    return (replace(table, layout=replace(table.layout, missing=missing)), missing) if missing else (table, missing)
 
 
 _SETTING = re.compile(r"([A-Za-z][\w ]*?)\s*[:=,]\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?\s*[A-Za-zµμ]+)\s*(?=[,;)]|$)")

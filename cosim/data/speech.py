@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FRAME, WINDOW = 0.010, 0.025  # s
 TRIANGLES, CEPSTRA, LIFTER, EMPHASIS, REACH = 26, 13, 22, 0.97, 2
 VOICES, UNSEEN = ("slt", "rms"), "awb"
 SLOW = 60.0  # s, after which flite hangs
+APART = 0.5  # s that phones and sound may end apart: our choice
 
 _WHO = "my brother|the old teacher|a young doctor|our neighbour|the tall fisherman|her cousin|that boy|a strange bird"
 _DID = "found|watched|painted|carried|measured|forgot|bought|followed|described|pushed|cleaned|heard"
@@ -69,6 +71,7 @@ class Speech:
         name: of the data.
         phones: the table.
         train, test, unseen: utterances; there may be none of unseen voices.
+        tested: what ``test`` holds, in words.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Speech:
     train: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
     unseen: tuple[Utterance, ...] = ()
+    tested: str = "new sentences"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,17 +96,40 @@ class Speech:
         return sum(len(one.phones) for one in self.train)
 
     def first(self, count: int) -> Speech:
-        """With ``count`` training utterances."""
-        return Speech(self.name, self.phones, self.train[:count], self.test, self.unseen)
+        """With ``count`` training utterances; raises `InputError` for less than one."""
+        if count < 1:
+            raise InputError(f"{count} utterances are nothing to train on", remedy="give 1 or more")
+        return replace(self, train=self.train[:count])
+
+    def pieces(self, frames: int) -> Speech:
+        """With the training utterances in pieces of about ``frames`` frames, each as long as the others of its
+        utterance; raises `InputError` for less than one frame.
+        """
+        if frames < 1:
+            raise InputError(f"a piece of {frames} frames holds nothing", remedy="give 1 or more")
+        found = []
+        for one in self.train:
+            count = max(round(len(one.phones) / frames), 1)
+            found += [Utterance(*both) for both in zip(
+                np.array_split(one.features, count), np.array_split(one.phones, count), strict=True
+            )]  # fmt: skip
+        return replace(self, name=f"{self.name} in pieces of {frames} frames", train=tuple(found))
 
 
 def mfcc(wave: Array, rate: int) -> Array:
-    """(frames, 39) features of a wave (n,) at ``rate`` (Hz); raises `InputError` for one shorter than a window."""
+    """(frames, 39) features of a wave (n,) at ``rate`` (Hz).
+
+    Raises `InputError` for one that is shorter than a window, has several channels, or is silent throughout.
+    """
     from scipy.fft import dct
 
     width, hop = round(WINDOW * rate), round(FRAME * rate)
+    if wave.ndim != 1:
+        raise InputError(f"the sound has {wave.shape[-1]} channels", remedy="give one channel")
     if wave.size < width:
-        raise InputError(f"{wave.size / rate:g} s of speech are shorter than a window of {WINDOW:g} s")
+        raise InputError(f"a sound of {wave.size / rate:g} s is shorter than a window of {WINDOW:g} s")
+    if not wave.any():
+        raise InputError("the sound is silent throughout")
     wave = np.append(wave[0], wave[1:] - EMPHASIS * wave[:-1]).astype(float)
     windows = np.lib.stride_tricks.sliding_window_view(wave, width)[::hop]
     size = 1 << (width - 1).bit_length()
@@ -163,8 +190,10 @@ def sentences(count: int, *, seed: int = 0) -> list[str]:
 def stand_in(count: int = 80, *, seed: int = 0, tell: Callable[[str], None] = lambda _: None) -> Speech:
     """``count`` sentences by each of three voices of ``flite``; a fifth of them, and the third voice, are for tests.
 
-    Raises `EngineMissing` without flite.
+    Raises `EngineMissing` without flite, and `InputError` for fewer than 2 sentences.
     """
+    if count < 2:
+        raise InputError(f"{count} sentence is not enough to learn and to be tested on", remedy="give 2 or more")
     program = shutil.which("flite")
     if program is None:
         raise EngineMissing("flite is not installed, which speaks the free data", remedy="apt-get install flite")
@@ -175,7 +204,7 @@ def stand_in(count: int = 80, *, seed: int = 0, tell: Callable[[str], None] = la
             tell(f"{voice}: {k + 1} of {count}")
             spoken[voice, k] = _spoken(program, voice, text)
     phones = tuple(sorted({phone for _, names, _ in spoken.values() for phone in names}))
-    first_test = max(round(0.8 * count), 1)
+    first_test = min(max(round(0.8 * count), 1), count - 1)
 
     def made(voice: str, k: int) -> Utterance:
         features, names, ends = spoken[voice, k]
@@ -187,7 +216,8 @@ def stand_in(count: int = 80, *, seed: int = 0, tell: Callable[[str], None] = la
         [made(voice, k) for k in new for voice in VOICES],
         [made(UNSEEN, k) for k in new],
     ]
-    return Speech(f"flite, {count} sentences", phones, *normalised(parts))
+    train, test, unseen = normalised(parts)
+    return Speech(f"flite, {count} sentences", phones, train, test, unseen)
 
 
 def _spoken(program: str, voice: str, text: str) -> tuple[Array, list[str], list[float]]:
@@ -222,7 +252,7 @@ def timit(folder: str | Path) -> Speech:
     if not place.is_dir():
         raise InputError(f"there is no folder {place}", remedy="give the folder of TIMIT that holds TRAIN and TEST")
     found: dict[str, list[Utterance]] = {"TRAIN": [], "TEST": []}
-    speakers = set()
+    speakers, rates = set(), dict[str, int]()
     for part, utterances in found.items():
         sides = [entry for entry in place.iterdir() if entry.name.upper() == part and entry.is_dir()]
         if not sides:
@@ -233,25 +263,36 @@ def timit(folder: str | Path) -> Speech:
             if part == "TEST" and file.parent.name.upper() not in CORE:
                 continue
             speakers.add(file.parent.name.upper())
-            utterances.append(_timit_utterance(file))
+            one, rate = _timit_utterance(file)
+            if rate != (first := rates.setdefault("first", rate)):
+                raise InputError(
+                    f"the sound has {rate} samples a second, the first one of the folder {first}", where=Where(file),
+                    remedy="give all of them at one rate",
+                )  # fmt: skip
+            utterances.append(one)
     if missing := sorted(set(CORE) - speakers):
         raise InputError(f"{place} lacks {len(missing)} of the 24 core test speakers: {', '.join(missing[:3])}, …")
     if not found["TRAIN"]:
         raise InputError(f"{place} holds no training utterance (.PHN with .WAV)")
     train, test = normalised([found["TRAIN"], found["TEST"]])
-    return Speech("TIMIT", TIMIT, train, test)
+    return Speech("TIMIT", TIMIT, train, test, tested="new sentences by new speakers")
 
 
 def _phone_files(folder: Path) -> Iterator[Path]:
     return (file for file in folder.rglob("*") if file.suffix.upper() == ".PHN" and file.stem.upper()[:2] != "SA")
 
 
-def _timit_utterance(file: Path) -> Utterance:
+def _timit_utterance(file: Path) -> tuple[Utterance, int]:
+    """An utterance, and the rate of its sound (Hz)."""
     sound = next((file.with_suffix(end) for end in (".WAV", ".wav") if file.with_suffix(end).is_file()), None)
     if sound is None:
         raise InputError(f"{file.name} has no .WAV beside it", where=Where(file))
     wave, rate = _sound(sound)
-    ends, places = [], []
+    try:
+        features = mfcc(wave, rate)
+    except InputError as error:
+        raise InputError(error.message, where=Where(sound), remedy=error.remedy) from None
+    ends, places = [0.0], []
     for number, line in enumerate(file.read_text(encoding="ascii", errors="replace").split("\n"), start=1):
         if not line.strip():
             continue
@@ -261,11 +302,17 @@ def _timit_utterance(file: Path) -> Utterance:
         if fields[2] not in TIMIT:
             raise InputError(f"the phone {fields[2]!r} is not among TIMIT's 61", where=Where(file, number))
         ends.append(int(fields[1]) / rate)
+        if not ends[-1] > ends[-2]:
+            raise InputError("this phone ends before it begins", where=Where(file, number))
         places.append(TIMIT.index(fields[2]))
-    if not ends:
+    if not places:
         raise InputError("the file holds no phones", where=Where(file))
-    features = mfcc(wave, rate)
-    return Utterance(features, labels(len(features), ends, places))
+    if abs(ends[-1] - wave.size / rate) > APART:
+        raise InputError(
+            f"the phones end after {ends[-1]:g} s, and the sound after {wave.size / rate:g} s", where=Where(file),
+            remedy="copy both files anew",
+        )  # fmt: skip
+    return Utterance(features, labels(len(features), ends[1:], places)), rate
 
 
 def _sound(file: Path) -> tuple[Array, int]:
@@ -274,7 +321,10 @@ def _sound(file: Path) -> tuple[Array, int]:
     if data[:4] == b"RIFF":
         from scipy.io import wavfile
 
-        rate, wave = wavfile.read(file)
+        try:
+            rate, wave = wavfile.read(file)
+        except (ValueError, struct.error, EOFError):
+            raise InputError("this RIFF file cannot be read", where=Where(file), remedy="copy it anew") from None
         return np.asarray(wave, dtype=float), int(rate)
     if data[:7] != b"NIST_1A":
         raise InputError("this is neither RIFF nor NIST's SPHERE", where=Where(file))
@@ -286,6 +336,10 @@ def _sound(file: Path) -> tuple[Array, int]:
         rate, order = int(about["sample_rate"]), about.get("sample_byte_format", "01")
     except (ValueError, KeyError, UnicodeDecodeError):
         raise InputError("the head of this SPHERE file cannot be read", where=Where(file)) from None
+    if about.get("channel_count", "1") != "1":
+        raise InputError(
+            f"the sound has {about['channel_count']} channels", where=Where(file), remedy="give one channel"
+        )
     if about.get("sample_coding", "pcm") != "pcm":
         raise InputError(
             f"this SPHERE file is coded as {about['sample_coding']}",

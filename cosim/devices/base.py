@@ -208,6 +208,8 @@ class DeviceModel(ABC):
     observables: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # Parameters that only set the scale of others: no curve determines them.
     conventions: ClassVar[tuple[str, ...]] = ()
+    # Pairs of parameters, the smaller one first: the ends of a range, whose state means the opposite otherwise.
+    ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
     # Factors on start values from which a fit is tried again: what a curve shows least at first sight.
     elsewhere: ClassVar[tuple[Mapping[str, float], ...]] = ()
     # True for devices without a source of energy: v·i >= 0, i(0) = 0. Tested over the registry.

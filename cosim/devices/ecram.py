@@ -117,6 +117,7 @@ class Ecram(DeviceModel):
         Event("write", _write_level, _write_jump, "settle"),
         Event("erase", _erase_level, _erase_jump, "settle"),
     )
+    ordered = (("g_off", "g_on"),)
     params = (
         Param("dr", 1.5e3, "Ohm", (0.0, 1e9), "fall of the resistance per spike, from rest", SOURCE),
         Param("r_min", 5e3, "Ohm", (1.0, 1e9), "resistance at full facilitation, where R is clamped"),

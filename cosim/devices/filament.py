@@ -44,6 +44,7 @@ class FilamentReram(TwoTerminal):
     title = "Filament ReRAM (Stanford/PKU)"
     source = SOURCE
     states = (State("x", "x0", (0.0, 1.0), description="1 filament closed (g_min), 0 widest gap (g_max)"),)
+    ordered = (("g_min", "g_max"),)
     params = (
         Param("i_0", 1e-3, "A", (1e-15, 1.0), "current scale I0", SOURCE),
         Param("g_0", 0.25e-9, "m", (1e-12, 1e-7), "decay length of the current", SOURCE),

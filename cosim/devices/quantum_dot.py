@@ -39,6 +39,11 @@ would never be met in the high state. G0 ≈ 1 µS cannot be measured through 1 
 R taken off (our reading): G_h is then 4 µS, and G_h/G0 − 1 = 3 the factor that the source states for Eq. 7. Eqs. 4–6
 have no slow discharge, Sec. II has one.
 
+**Pulse pairs.** `PAIRS` are the pulses of Table 1, by rule; Fig. 1(c) is a sketch, and the text leaves the shapes, so
+that these have no free knot: straight between their amplitudes, those of the asymmetric rules on both sides of a jump
+in the middle, the others equally spaced (``netlists/quantum_dot_stdp.cir`` has the same in SPICE, and says why they are
+5 ms long). Eqs. 5 and 6 over straight pieces are closed.
+
 **Our choice.** Slow discharge below V_d: the source states the regime, but no law; dn/dt = −α_s ΔV n for 0 < ΔV < V_d,
 continued as −α_s V_d n above. Charging stops at the full dots (`limits`). Exponents are clipped at ±80.
 """
@@ -46,14 +51,19 @@ continued as −α_s V_d n above. Charging stops at the full dots (`limits`). Ex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.constants import Boltzmann, e, h
 
 from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.limits import within
+from cosim.devices.pairs import Knots, PulsePair, beyond, pair_maps
 from cosim.errors import InputError, SimulationError
+
+if TYPE_CHECKING:
+    from cosim.devices.maps import Closed, EventMap
+    from cosim.devices.pulse import PulseShape
 
 SOURCE = "J. Appl. Phys. 120, 134503 (2016)"
 T_MEASURED = 4.2  # K: the conductances belong to this temperature
@@ -62,6 +72,21 @@ EXPONENT_LIMIT = 80.0
 ITERATIONS = 100
 TINY = 1e-300  # V: below it a relative tolerance underflows
 _ROUNDING = 256.0 * np.finfo(float).eps  # the exponent, up to 80, multiplies the rounding of its operands
+WIDTH = 5e-3  # s, of every pulse
+
+
+def _phases(*tops: float) -> Knots:
+    """Zero, amplitudes (V) equally spaced, zero; two have a jump of a hundredth of the width between them."""
+    at = (0.495, 0.505) if len(tops) == 2 else tuple((k + 1) / (len(tops) + 1) for k in range(len(tops)))
+    return ((0.0, 0.0), *((share * WIDTH, top) for share, top in zip(at, tops, strict=True)), (WIDTH, 0.0))
+
+
+PAIRS: Mapping[str, PulsePair] = {
+    "hebbian": PulsePair(_phases(-3.0, 4.2), _phases(-2.0, 2.0)),
+    "anti_hebbian": PulsePair(_phases(4.2, -2.8), _phases(2.0, -2.0)),
+    "symmetric": PulsePair(_phases(-3.8, 3.8, -3.7), _phases(-2.0)),
+    "anti_symmetric": PulsePair(_phases(-2.4), _phases(2.4)),
+}
 
 
 def _softplus(z: Operand) -> Operand:
@@ -82,6 +107,7 @@ class QuantumDotMemristor(TwoTerminal):
     source = SOURCE
     states = (State("q", "q0", (0.0, 1.0), description="charge on the dots, as a fraction of the full charge"),)
     inner = (Inner("u", "voltage on the wire, behind the series resistor"),)
+    ordered = (("g_low", "g_high"),)
     params = (
         Param("g_high", 0.8e-6, "S", (1e-12, 1e-3), "conductance with empty dots at 4.2 K, R included", SOURCE),
         Param("g_low", 1.4e-11, "S", (1e-30, 1e-3), "conductance with full dots at 4.2 K, R included", SOURCE),
@@ -216,6 +242,30 @@ class QuantumDotMemristor(TwoTerminal):
     def conductance(self, x: Values, p: Values) -> Operand:
         """Conductance (S) at zero bias, resistor included: the source's Eq. 3 with its factor e²/h."""
         return 1.0 / (p.r_series + 1.0 / self.wire_conductance(0.0, x, p))
+
+    def readout(self, x: Values, p: Values) -> Mapping[str, Operand]:
+        """Conductance (S) at zero bias."""
+        return {"conductance": self.conductance(x, p)}
+
+    def maps(self, p: Values, *, shape: PulseShape | None = None) -> Mapping[str, EventMap]:
+        """A pulse, and the pulse pairs of the four learning rules (`cosim.devices.pairs`)."""
+        return {**super().maps(p, shape=shape), **pair_maps(self, p, PAIRS, self._paired)}
+
+    def _paired(self, pair: PulsePair) -> Closed:
+        """Eqs. 5 and 6 piece by piece; on a rising piece what charges comes first."""
+
+        def closed(x: Values, u: Values, p: Values) -> tuple[Mapping[str, Operand], Mapping[str, Operand]]:
+            q = x.q
+            for length, a, b in pair.pieces(u):
+                filled = p.b_alpha_c / self.full_charge(p) * beyond(length, p.v_c - a, p.v_c - b)
+                fast = beyond(length, a - p.v_d, b - p.v_d)
+                left = np.exp(-p.alpha_d * fast - p.alpha_s * (beyond(length, a, b) - fast))
+                rising, falling = np.minimum(q + filled, 1.0) * left, np.minimum(q * left + filled, 1.0)
+                q = np.where(b > a, rising, falling)
+            after = x.with_(q=q)
+            return after, self.readout(after, p)
+
+        return closed
 
     def drift(self, v: Operand, x: Values, p: Values) -> Mapping[str, Operand]:
         """dn/dt (1/s) at the applied ``v`` (V): Eqs. 5 and 6, and the slow discharge."""

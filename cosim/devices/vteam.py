@@ -37,6 +37,7 @@ class Vteam(TwoTerminal):
     title = "VTEAM memristor"
     source = SOURCE
     states = (State("x", "x0", (0.0, 1.0), description="0 at R_on, 1 at R_off"),)
+    ordered = (("r_on", "r_off"),)
     params = (
         Param("v_off", 0.02, "V", (1e-6, 100.0), "threshold towards R_off", SOURCE, "drive"),
         Param("v_on", -0.2, "V", (-100.0, -1e-6), "threshold towards R_on", SOURCE, "drive"),

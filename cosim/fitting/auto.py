@@ -4,8 +4,9 @@ Every device whose forward model takes a recording of that kind is a candidate, 
 tried in turn on a part of the rows, without those that an instrument held at its limit, for a limited number of
 evaluations; they are compared by AICc and BIC on the same rows, and by the error of rows that no candidate has seen. Of
 those whose held-out error is the smallest within its own uncertainty the lowest AICc is kept (our choice), a device
-before a law where the two are as good. What a recording does not determine is held where the trial left it, and said;
-the kept candidate is then fitted to all rows and judged as any other fit.
+before a law where the two are as good and the recording tells each of the device's parameters. What a recording does
+not determine is held where the trial left it, and said; the kept candidate is then fitted to all rows but those that
+were held out, and judged as any other fit.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from cosim import units
 from cosim.data.parts import Part
 from cosim.data.recording import Curve
 from cosim.data.spec import CONDITIONS, ColumnSpec, DataSpec
-from cosim.errors import CosimError, DataError, InputError
+from cosim.errors import CosimError, DataError, FitError, InputError
 from cosim.fitting import plateau, plausible
 from cosim.fitting.checks import OppositeSign
 from cosim.fitting.extract import extract
 from cosim.fitting.laws import DEVICES_TAKE
 from cosim.fitting.methods import NEAREST
 from cosim.fitting.recipe import FitRecipe
-from cosim.fitting.recipe_tables import FitSpec, HeldOut, NoiseSpec, StartSpec
+from cosim.fitting.recipe_tables import FitSpec, HeldOut, StartSpec
 from cosim.fitting.result import FitResult
 from cosim.fitting.trials import (
+    OPEN,
     TRIAL_ROWS,
     Candidate,
     Trial,
@@ -57,8 +59,8 @@ POOR = 0.02
 ROUNDS = 3
 
 Tell = Callable[[str], None]
-# The columns of `Taken.table`: errors over the range, AICc and BIC above the smallest.
-TRIED = ("candidate", "parameters", "RMS, fitted", "RMS, held out", "ΔAICc", "ΔBIC", "")
+# The columns of `Taken.table`: errors of the trial over the range of its rows, AICc and BIC above the smallest.
+TRIED = ("candidate", "parameters", "trial: RMS, fitted", "trial: RMS, held out", "ΔAICc", "ΔBIC", "")
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,9 @@ def fit_part(part: Part, *, tell: Tell | None = None) -> Taken:
         try:
             result, kept = _final(part, curve, held, trial), trial.tried.title
             if trial.candidate.turned:
-                part = replace(part, notes=(*part.notes, _turned(trial.candidate)))
+                part = replace(part, notes=(*part.notes, _turned(trial, trials)))
             break
-        except (CosimError, ValueError) as error:
+        except (CosimError, ValueError, ArithmeticError) as error:
             why = f"{why}; {trial.tried.title} fails on all rows ({getattr(error, 'message', error)})"
     return Taken(part, result, tuple(tried), kept, why, time.perf_counter() - began)
 
@@ -217,13 +219,17 @@ def _mirrored(trials: Sequence[Trial]) -> list[Candidate]:
     return [trial.candidate.turn("voltage", "current") for trial in plain]
 
 
-def _turned(candidate: Candidate) -> str:
-    """The sentence on what was turned."""
-    count = len(candidate.turned)
-    columns = " and ".join(candidate.turned)
+def _turned(trial: Trial, trials: Sequence[Trial]) -> str:
+    """The sentence on what was turned: because the steps run the other way, or because it is described better."""
+    candidate = trial.candidate
+    columns, said = " and ".join(candidate.turned), "was turned (sign = -1)"
+    plain = [t.tried.error for t in trials if t.candidate.device == candidate.device and not t.candidate.turned]
+    if not plain:
+        return f"the sign of {columns} {said}: as measured, it runs against the polarity of {candidate.device}"
     return (
-        f"the sign of {columns} was turned (sign = -1): as measured, {'it runs' if count == 1 else 'they run'} against "
-        f"the polarity of {candidate.device}"
+        f"the sign of {columns} {said}: {candidate.device} then leaves {trial.tried.error:.2%} of the range, against "
+        f"{min(plain):.2%} as measured, where its search may have missed a better place; check which lead was the "
+        "positive one"
     )
 
 
@@ -242,8 +248,22 @@ def _data(part: Part, curve: Curve, turned: Sequence[str]) -> DataSpec:
 
 
 def _final(part: Part, curve: Curve, held: HeldOut, trial: Trial) -> FitResult:
-    """The kept candidate on all rows, with what the recording determines varying."""
-    kept, turned = determined(trial), trial.candidate.turned
+    """The kept candidate on all rows, with what the recording determines varying.
+
+    Where the fit ends in a valley that has no end, what trades along it is held, and the fit made once more.
+    """
+    kept = determined(trial)
+    try:
+        return _fitted(part, curve, held, trial, kept)
+    except FitError:
+        fewer = determined(trial, hopeless=OPEN)
+        if len(fewer) == len(kept):
+            raise
+        return _fitted(part, curve, held, trial, fewer)
+
+
+def _fitted(part: Part, curve: Curve, held: HeldOut, trial: Trial, kept: tuple[str, ...]) -> FitResult:
+    turned = trial.candidate.turned
     curve = trial.candidate.of(curve)
     notes = [f"recognised without a recipe: {part.shape}; {part.why}"]
     start = {n: float(trial.minimum.p[n]) for n in trial.problem.names}
@@ -279,7 +299,7 @@ def _weighted(recipe: FitRecipe, curve: Curve, result: FitResult) -> FitResult:
     grown = result.growing
     if grown is None:
         return result
-    noise = NoiseSpec(sigma=f"{grown.sigma!r} {grown.unit}", relative=grown.relative)
+    noise = grown.stated(recipe.noise)
     note = (
         f"the noise grows with the reading ({grown.evidence}): the rows are weighted by noise.relative = "
         f"{grown.relative:.3g} beside noise.sigma, which were estimated from the residuals"

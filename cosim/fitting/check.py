@@ -29,11 +29,16 @@ def check_fit(problem: Problem, p: Values, curve: Curve, *, noise_known: bool) -
 
 
 def _without_law(problem: Problem, curve: Curve) -> Array:
-    """Residuals, over sigma, of the best fit without the law: a constant, the last reads, or a ramp's first read."""
+    """Residuals, over sigma, of the best fit without the law: a constant, the last reads, or a ramp's first read.
+
+    A law that is a constant itself is held against zero.
+    """
     seen, y = problem.seen, problem.measured
     sigma = problem.sigma[seen]
     if isinstance(problem.forward, FilteredTrain):
         return np.asarray(without_law(problem.forward, y)[seen] / sigma)
+    if problem.forward.level:
+        return np.asarray(y[seen] / sigma)
     found = [y[seen] - np.average(y[seen], weights=sigma**-2)]
     if curve.kind == "equal pulses":
         ramp = np.unique(curve["ramp"], return_inverse=True)[1]

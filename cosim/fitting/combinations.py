@@ -23,6 +23,8 @@ from cosim.fitting.uncertainty import Uncertainty
 KNOWN = 0.05
 # A product is reported where it is known this many times better than its first factor.
 BETTER = 4.0
+# A logarithm is taken as straight over a relative standard error up to this (our choice).
+STRAIGHT = 0.25
 # A power is written as a whole number where it is that close to one, and the product still counts as known.
 WHOLE = 0.1
 # A factor with a smaller power hardly matters; a product of more factors, or with a larger power, is of no use to a
@@ -40,6 +42,7 @@ class Combination:
         known: its relative standard error.
         interval: 95 %.
         alone: relative standard error of each factor by itself.
+        negative: names of the factors that are negative.
     """
 
     powers: tuple[tuple[str, float], ...]
@@ -47,23 +50,37 @@ class Combination:
     known: float
     interval: tuple[float, float]
     alone: tuple[float, ...]
+    negative: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """``a1·b``, ``r_on·k_on^-0.50``."""
-        return "·".join(name if power == 1.0 else f"{name}^{_plain(power)}" for name, power in self.powers)
+        """``a1·b``, ``r_on·|k_on|^-0.50``."""
+        return product(self.powers, self.negative)
+
+    @property
+    def constraint(self) -> str:
+        """The same with powers of so many digits that the product of the values is the stated one."""
+        return product(self.powers, self.negative, digits=min(max(2 - math.floor(math.log10(self.known)), 2), 6))
 
     def __str__(self) -> str:
         names = [name for name, _ in self.powers]
         each = " and ".join(f"{name} to {alone:.0%}" for name, alone in zip(names, self.alone, strict=True))
+        if max(self.alone) > STRAIGHT:  # the product of the found values is not that of others along the valley
+            return f"{self.title} is determined to {self.known:.1%} near these values, {each}"
         return (
-            f"{self.title} = {self.value:.4g} ± {self.value * self.known:.2g} (SI; 95 %: {self.interval[0]:.4g} .. "
-            f"{self.interval[1]:.4g}): only the product is determined, {each}"
+            f"{self.constraint} = {self.value:.4g} ± {self.value * self.known:.2g} "
+            f"(SI; 95 %: {self.interval[0]:.4g} .. {self.interval[1]:.4g}): only the product is determined, {each}"
         )
 
 
-def _plain(power: float) -> str:
-    return f"{power:.0f}" if power == round(power) else f"{power:.2f}"
+def product(powers: Sequence[tuple[str, float]], negative: Sequence[str] = (), *, digits: int = 2) -> str:
+    """A product of powers as it is written, with the magnitudes of ``negative`` factors."""
+    names = [(f"|{name}|" if name in negative else name, power) for name, power in powers]
+    return "·".join(name if power == 1.0 else f"{name}^{_plain(power, digits)}" for name, power in names)
+
+
+def _plain(power: float, digits: int) -> str:
+    return f"{power:.0f}" if power == round(power) else f"{power:.{digits}f}"
 
 
 def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tuple[Combination, ...]:
@@ -99,7 +116,9 @@ def known_products(uncertainty: Uncertainty, p: Values, *, height: float) -> tup
         # The logarithm is what is normal: an interval of a product of positive factors stays positive.
         ends = (value * math.exp(-height * known), value * math.exp(height * known))
         powers = tuple((names[i], float(weights[i])) for i in factors)
-        found.append(Combination(powers, value, known, ends, tuple(float(alone[i]) for i in factors)))
+        each = tuple(float(alone[i]) for i in factors)
+        negative = tuple(names[i] for i in factors if signs[i] < 0.0)
+        found.append(Combination(powers, value, known, ends, each, negative))
     return tuple(found)
 
 

@@ -42,6 +42,7 @@ class Continued:
         model: the model of a longer recording, of which rows (n,) were fitted.
         quick: the same, of the device alone where ``model`` is simulated; None: there is no such model.
         expensive: whether ``model`` is simulated.
+        over: the column that the model is a function of, whose rows mean nothing to each other; "": it is none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Continued:
     model: Callable[[Recording, Rows], Forward]
     quick: Callable[[Recording, Rows], Forward] | None
     expensive: bool
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Fitted:
         uncertainty: of the unknowns.
         means: the unknowns that only more devices tell: means of populations.
         recordings: that may be continued.
+        independent: whether the noise of each read is its own: neither correlated nor that of steps that vary.
     """
 
     problem: Problem
@@ -73,6 +76,7 @@ class Fitted:
     uncertainty: Uncertainty
     means: frozenset[str]
     recordings: tuple[Continued, ...]
+    independent: bool = True
 
 
 def fitted(fit: FitResult | JointResult) -> Fitted:
@@ -89,7 +93,8 @@ def _single(fit: FitResult) -> Fitted:
         "", fit.forward, fit.curve, problem.seen, float(np.median(fit.sigma)), {name: name for name in fit.names},
         lambda p: p, device, lambda curve, rows: recipe.forward_of(curve, rows, law), what=recipe.name,
     )  # fmt: skip
-    return Fitted(problem, fit.values, fit.uncertainty, frozenset(), (one,))
+    alone = fit.spread is None and problem.whiten is None
+    return Fitted(problem, fit.values, fit.uncertainty, frozenset(), (one,), alone)
 
 
 def _joint(fit: JointResult) -> Fitted:
@@ -108,7 +113,9 @@ def _joint(fit: JointResult) -> Fitted:
         )  # fmt: skip
         found.append(made)
     means = frozenset(name for name, u in forward.unknowns.items() if u.scope == "population" and not u.group)
-    return Fitted(stage.problem, stage.values, stage.uncertainty, means, tuple(found))
+    noises = [one.spec.noise for one in forward.observations]
+    alone = not any(noise.step or noise.correlation for noise in noises)
+    return Fitted(stage.problem, stage.values, stage.uncertainty, means, tuple(found), alone)
 
 
 def _at(local: Callable[[int, Mapping[str, float]], Values], k: int, p: Values) -> Values:
@@ -130,9 +137,9 @@ def _continued(
 ) -> Continued:
     if isinstance(forward, CircuitForward):
         _require_driven(forward, what)
-    elif isinstance(forward, PointForward):
+    elif isinstance(forward, PointForward) and not forward.over:
         raise InputError(
-            f"{what} was fitted by a function, for which further measurements are not designed",
+            f"{what} was fitted by a function of no single column, for which further measurements are not designed",
             remedy="fit the device, where that is possible",
         )
     began = frozenset(
@@ -148,7 +155,8 @@ def _continued(
             found.differ_as(forward)
         return found
 
-    return Continued(name, curve, rows, noise, names, local, began, made, quick, forward.expensive)
+    over = forward.over if isinstance(forward, PointForward) else ""
+    return Continued(name, curve, rows, noise, names, local, began, made, quick, forward.expensive, over)
 
 
 def _require_driven(forward: CircuitForward, what: str) -> None:

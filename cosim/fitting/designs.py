@@ -8,7 +8,8 @@ the roles of the curve's columns (`cosim.data.kinds`), not from a device:
 * pulses in order: blocks of either polarity, one polarity alone, and pulses of random size;
 * ramps of equal pulses: longer ones of the polarities that there are, for another one has parameters of its own;
 * rows in any order: points spread over the box of what was applied, of which those that tell most are taken
-  (`cosim.fitting.next_measurement`).
+  (`cosim.fitting.next_measurement`);
+* a function of time alone, or of a count: the recording goes on, in even or in growing steps.
 
 What is applied stays within ``reach`` times what the curve already has: an instrument's limits are not known here.
 """
@@ -46,11 +47,13 @@ class Design:
         title: what to do, in words.
         columns: of the new rows, without what is measured; (m,) each.
         loose: whether the order of the rows means nothing, so that some of them may be left out or repeated.
+        goes_on: whether the times of the rows are those of the recording, which goes on.
     """
 
     title: str
     columns: Mapping[str, Array]
     loose: bool = False
+    goes_on: bool = False
 
     def __len__(self) -> int:
         return int(next(iter(self.columns.values())).size)
@@ -73,9 +76,17 @@ class Design:
         )
 
 
-def designs(curve: Recording, *, reach: float, rows: int) -> list[Design]:
-    """What could be measured next: ``rows`` more of the same kind, applied values up to ``reach`` times as large."""
+def designs(curve: Recording, *, reach: float, rows: int, over: str = "") -> list[Design]:
+    """What could be measured next: ``rows`` more of the same kind, applied values up to ``reach`` times as large.
+
+    ``over``: the one column that what was measured is a function of: a time or a count goes on, and rows are spread
+    over anything else.
+    """
     roles = {name: KINDS[curve.kind].role(name) for name in curve.columns}
+    if over and (roles[over] == "time" or curve.units[over] == "1"):
+        return list(_further(curve, over, reach=reach, rows=rows))
+    if over:
+        return list(_points(curve, [over], reach=reach, rows=rows, drives=(curve.units[over],)))
     applied = [name for name, role in roles.items() if role == "applied"]
     make: Callable[..., Iterator[Design]]
     if "time" in roles.values():
@@ -165,19 +176,38 @@ def _ramps(curve: Recording, applied: Sequence[str], *, reach: float, rows: int)
             "pulse": np.arange(float(count)),
             "polarity": np.full(count, sign),
         }
-        way = "potentiation" if sign > 0 else "depression"
+        way, end = ("potentiation", "lowest") if sign > 0 else ("depression", "highest")
         yield Design(
-            f"a ramp of {count - 1} pulses of {way}, of the amplitude and width that the others had, from the other "
-            "end of the range", columns,
+            f"a ramp of {count - 1} pulses of {way}, of the amplitude and width that the others had, from the {end} "
+            f"{curve.measured_name} that was reached", columns,
         )  # fmt: skip
 
 
-def _points(curve: Recording, applied: Sequence[str], *, reach: float, rows: int) -> Iterator[Design]:
+def _points(
+    curve: Recording, applied: Sequence[str], *, reach: float, rows: int, drives: Sequence[str] = DRIVES
+) -> Iterator[Design]:
     del rows
     spread = np.unique(np.round(qmc.Sobol(len(applied), seed=0).random(POINTS) * STEPS) / STEPS, axis=0)
-    reaches = {name: reach if curve.units[name] in DRIVES else 1.0 for name in applied}
+    reaches = {name: reach if curve.units[name] in drives else 1.0 for name in applied}
     columns = {name: _spread(curve[name], spread[:, k], reach=reaches[name]) for k, name in enumerate(applied)}
     yield Design("rows", columns, loose=True)
+
+
+def _further(curve: Recording, over: str, *, reach: float, rows: int) -> Iterator[Design]:
+    """The recording once more as long, or ``reach`` times, after its last row."""
+    first, last, unit = float(curve[over].min()), float(curve[over].max()), curve.units[over]
+    end = last + max(reach - 1.0, 0.0) * (last - first)
+    for steps, made in (("even", np.linspace), ("growing", np.geomspace)):
+        if end <= last or (made is np.geomspace and last <= 0.0):
+            continue
+        places = made(last, end, rows + 1)[1:]
+        if unit == "1":  # of cycles there are no parts
+            places = np.unique(np.round(places))
+            places = places[places > last]
+        yield Design(
+            f"the recording continued to {over} = {show(end, unit, digits=3)}, {places.size} rows in {steps} steps",
+            {over: places}, goes_on=True,
+        )  # fmt: skip
 
 
 def _spread(column: Array, share: Array, *, reach: float) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,14 @@ from cosim.devices.base import Values
 from cosim.errors import DataError, FitError, InputError, UnknownName, at
 from cosim.fitting import outliers, plateau, plausible
 from cosim.fitting.check import check_fit
-from cosim.fitting.heteroscedastic import growing
+from cosim.fitting.heteroscedastic import Growing, growing
 from cosim.fitting.identify import judge
 from cosim.fitting.methods import NEAREST
 from cosim.fitting.noise import Found, explain
 from cosim.fitting.plateau import Plateau
 from cosim.fitting.priors import priors_of, weighed
 from cosim.fitting.problem import Minimum, Problem, Progress
-from cosim.fitting.published import unusual
+from cosim.fitting.published import turned_round, unusual
 from cosim.fitting.recipe import FitRecipe
 from cosim.fitting.recipe_tables import Candidate, RampLaw
 from cosim.fitting.result import Cost, FitResult, Trial, rms_over_range
@@ -86,9 +87,13 @@ def extract(
 
 def _extract(
     recipe: FitRecipe, curve: Curve, *, profile: bool, near: Values | None, loose: tuple[str, ...],
-    ends: bool, progress: Progress | None, again: int = 0,
+    ends: bool, progress: Progress | None, again: int = 0, grown: Growing | None = None,
 ) -> FitResult:  # fmt: skip
+    """``grown``: the noise that was found in this curve, and that is taken as if the recipe stated it."""
     began = time.perf_counter()
+    stated = recipe
+    if grown is not None:
+        recipe = recipe.model_copy(update={"noise": grown.stated(recipe.noise)})
     _check_curve(recipe, curve)
     held_out = recipe.held_out.rows(curve)
     if held_out.all():
@@ -96,20 +101,17 @@ def _extract(
     _check_against_device(recipe, curve, held_out)
     limit = plateau.stated(curve, recipe.data.clipping)
     chosen, trials, tried = _choose(recipe, curve, held_out, limit)
-    found = _fitted(recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, ends=ends, progress=progress)
+    fitted = partial(_fitted, recipe, curve, near=near, ends=ends, progress=progress, estimated=grown is not None)
+    found = fitted(~held_out, chosen, limit, tried=tried)
     if recipe.data.compliance is None and not found.check.exact:
         limit = plateau.found(curve)
         if limit is not None:
             chosen, trials, tried = _choose(recipe, curve, held_out, limit)
-            found = _fitted(
-                recipe, curve, ~held_out, chosen, limit, near=near, tried=tried, ends=ends, progress=progress
-            )
+            found = fitted(~held_out, chosen, limit, tried=tried)
     plain = found.problem
     found = explain(
         found, recipe.noise, curve,
-        again=lambda rows: _fitted(
-            recipe, curve, rows, chosen, limit, near=near, tried=None, ends=ends, progress=progress
-        ),
+        again=lambda rows: fitted(rows, chosen, limit, tried=None),
         starts=lambda: _starts(recipe, found.problem, chosen),
     )  # fmt: skip
     problem, minimum, forward = found.problem, found.minimum, found.problem.forward
@@ -118,22 +120,32 @@ def _extract(
     if uncertainty.flat:
         minimum = replace(minimum, p=_settled(problem, minimum.p, uncertainty.flat, _starts(recipe, plain, chosen)[0]))
         uncertainty = covariance_of(problem, minimum.p, scale=scale)
+    if grown is None and (noise := growing(found, curve)) is not None:
+        found_again = _extract(
+            recipe, curve, profile=profile, near=near, loose=loose, ends=ends, progress=progress, grown=noise
+        )
+        evaluations = minimum.evaluations + found_again.cost.evaluations
+        return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
     verdict = judge(
         problem, minimum, uncertainty, found.check,
-        scale=scale, noise_known=found.noise_known, profile=profile, assumed=found.assumed,
-        outliers=int(found.left.sum()), loose=loose,
+        scale=scale, noise_known=found.noise_known, profile=profile,
+        assumed=found.assumed if grown is None else grown.assumption, outliers=int(found.left.sum()), loose=loose,
     )  # fmt: skip
     if verdict.better is not None and again < AGAIN:
         better, spent = verdict.better.p, minimum.evaluations
         found_again = _extract(
-            recipe, curve, profile=profile, near=better, loose=loose, ends=ends, progress=progress, again=again + 1
-        )
+            stated, curve, profile=profile, near=better, loose=loose, ends=ends, progress=progress, again=again + 1,
+            grown=grown,
+        )  # fmt: skip
         evaluations = spent + found_again.cost.evaluations
         return replace(found_again, cost=Cost(evaluations, time.perf_counter() - began))
-    remarks = [*verdict.remarks, *forward.remarks(problem.names, minimum.p)]
-    remarks += _still(recipe, curve)
+    remarks = [
+        *_still(recipe, curve),
+        *_unreached(recipe, curve, minimum.p),
+        *verdict.remarks,
+        *forward.remarks(problem.names, minimum.p),
+    ]
     remarks += [] if limit is None else [limit.sentence(curve)]
-    grown = growing(found, curve)
     remarks += [] if grown is None else [grown.sentence()]
     remarks += found.remarks(curve)
     if limit is not None and recipe.noise.outliers == "leave out" and not found.check.exact:
@@ -146,9 +158,10 @@ def _extract(
         fresh = {n: v for n, v in forward.finish(minimum.p).items() if _is_new(n, problem)}
         # A value that the curve does not give says nothing about its unit.
         known = {entry.name for entry in recipe.model.params} - {*uncertainty.flat}
+        remarks += turned_round(recipe.model, minimum.p, fresh)
         remarks += unusual(recipe.model, {name: value for name, value in fresh.items() if name in known})
     return FitResult(
-        recipe=recipe,
+        recipe=stated,
         curve=curve,
         choice=chosen.title if isinstance(chosen, Candidate) else forward.formula,
         trials=trials,
@@ -185,11 +198,13 @@ def _fitted(
     tried: Minimum | None,
     ends: bool,
     progress: Progress | None,
+    estimated: bool,
 ) -> Found:
+    """A fit to ``rows``; ``estimated``: the noise of the recipe was, from an earlier fit, up to a common factor."""
     minimum, problem = _fit(
         recipe, curve, rows, choice, limit=limit, near=near, tried=tried, ends=ends, progress=progress
     )
-    known = recipe.noise.per_point(curve) is not None
+    known = recipe.noise.per_point(curve) is not None and not estimated
     check = check_fit(problem, minimum.p, curve, noise_known=known)
     return Found(minimum, problem, check, known, np.zeros(len(curve), dtype=bool))
 
@@ -225,6 +240,27 @@ def _still(recipe: FitRecipe, curve: Curve) -> list[str]:
         for name, entry in inputs.items()
         if entry.still[0] < entry.still[1]
     ]
+
+
+def _unreached(recipe: FitRecipe, curve: Curve, p: Values) -> list[str]:
+    """A sentence where none of the pulses does anything at the found parameters, and the reads move."""
+    if not recipe.device or curve.kind != "pulse train":
+        return []
+    inputs = next(iter(recipe.model.maps(p).values())).inputs
+    said = []
+    for name, entry in inputs.items():
+        low, high = entry.still
+        if name not in curve.columns or not low < high:
+            continue
+        applied = curve[name]
+        if low <= applied.min() and applied.max() <= high:
+            ends = [units.show(float(v), entry.unit, digits=3) for v in (applied.min(), applied.max(), low, high)]
+            said.append(
+                f"no pulse does anything: {name} goes from {ends[0]} to {ends[1]}, and {recipe.device} begins to "
+                f"change below {ends[2]} and above {ends[3]}: check the unit of its column, or start from the "
+                "thresholds of this device"
+            )
+    return said
 
 
 def _is_new(name: str, problem: Problem) -> bool:

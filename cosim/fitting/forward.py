@@ -81,6 +81,7 @@ class Forward(ABC):
         tolerance: the relative change of chi-square below which a prediction is not smooth but rounding.
         expensive: whether a prediction takes a simulation: then a search makes few of them.
         formula: the law as it is written, where it is a closed form.
+        level: whether it is one value for all rows: then it is held against zero, not against a constant.
         stand_in: a fast model of the same curve, from whose minimum a search of an expensive one starts.
         reach: a scale that nothing else bounds is searched between its start over this factor and its start times it.
     """
@@ -91,6 +92,7 @@ class Forward(ABC):
     tolerance: float = 1e-10
     expensive: ClassVar[bool] = False
     formula: str = ""
+    level: bool = False
     stand_in: Forward | None = None
     reach: float = math.inf
 
@@ -198,10 +200,12 @@ class PointForward(Forward):
     Attributes:
         difference: step of the differences, relative to a parameter's size.
         roughness: RMS error of a prediction, over its range, as far as it is known.
+        over: of a function of one column, the only one of the curve beside what was measured: its name.
     """
 
     difference: float = trajectory.DIFFERENCE
     roughness: float = 0.0
+    over: str = ""
 
     @abstractmethod
     def predict_each(self, places: Sequence[Values]) -> list[Array]:

@@ -21,6 +21,7 @@ from cosim.fitting import outliers
 from cosim.fitting.check import check_fit
 from cosim.fitting.checks import rank_correlation
 from cosim.fitting.noise import Found
+from cosim.fitting.recipe_tables import NoiseSpec
 from cosim.fitting.residuals import RESIDUALS_FOR_TESTS, SUSPICIOUS
 
 # Refits of the weights and of the parameters by turns; they end where no row's noise changes by more than this part.
@@ -47,12 +48,22 @@ class Growing:
         """How it showed."""
         return f"rank correlation {self.correlation:+.2f}, p = {max(self.chance, 1e-99):.1g}"
 
+    @property
+    def assumption(self) -> str:
+        """What was supposed and the recipe does not say."""
+        return f"the noise grows with the reading, by {self.relative:.2g} of it"
+
+    def stated(self, noise: NoiseSpec) -> NoiseSpec:
+        """``noise`` as a recipe states it that knows of this."""
+        return noise.model_copy(update={"sigma": f"{self.sigma!r} {self.unit}", "relative": self.relative})
+
     def sentence(self) -> str:
         """What was found, and what a recipe says of it."""
         sigma = units.show(self.sigma, self.unit.replace("1", ""), digits=3)
         return (
             f"the residuals grow with the reading ({self.evidence}), as noise of {self.relative:.2%} of it beside "
-            f'{sigma} does: write noise = {{ relative = {self.relative:.3g}, sigma = "{sigma}" }}'
+            f"{sigma} does, and the rows were weighted accordingly: if that is what your instrument does, write "
+            f'noise = {{ relative = {self.relative:.3g}, sigma = "{sigma}" }}'
         )
 
 
@@ -100,6 +111,8 @@ def growing(found: Found, curve: Curve) -> Growing | None:
         if np.all(np.abs(last / spread - 1.0) < SETTLED):
             break
         last = spread
+    else:  # the two do not settle, and say nothing
+        return None
     if not minimum.converged or not check_fit(weighted, p, curve, noise_known=False).white:
         return None
     # What the parameters take of the residuals is not the noise's.

@@ -19,7 +19,7 @@ from scipy import special
 
 from cosim.devices.base import Values
 from cosim.fitting import profile as likelihood
-from cosim.fitting.combinations import Combination, known_products
+from cosim.fitting.combinations import Combination, known_products, product
 from cosim.fitting.forward import THE_CALLER, THE_DATA, Limits
 from cosim.fitting.interval_ends import beyond, closed, ends_of
 from cosim.fitting.problem import Minimum, Problem
@@ -82,7 +82,7 @@ class ParameterVerdict:
 class Pair:
     """Two parameters that trade: ``first · second^power`` is known to ``known`` (relative), each alone to ``alone``.
 
-    ``roles``: of the two parameters (`cosim.devices.base.Param`).
+    ``roles``: of the two parameters (`cosim.devices.base.Param`). ``negative``: those of them that are.
     """
 
     first: str
@@ -92,15 +92,17 @@ class Pair:
     known: float
     alone: tuple[float, float]
     roles: tuple[str, str] = ("", "")
+    negative: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """``a·b^0.98``."""
-        return f"{self.first}·{self.second}^{self.power:.2f}"
+        return product([(self.first, 1.0), (self.second, self.power)], self.negative)
 
     def __str__(self) -> str:
+        how = "cannot be told apart" if min(self.alone) > WEAK else "trade against each other"
         return (
-            f"{self.first} and {self.second} cannot be told apart (correlation {self.correlation:+.3f}): "
+            f"{self.first} and {self.second} {how} (correlation {self.correlation:+.3f}): "
             f"{self.title} is known to {self.known:.1%}, they alone to "
             f"{self.alone[0]:.0%} and {self.alone[1]:.0%}; fix one of them"
         )
@@ -159,8 +161,8 @@ class Identifiability:
             return f"{count}; the law describes what was measured exactly"
         if check.white and self.assumed:
             return (
-                f"{count} ({conditional} would be if {self.assumed}): the law alone leaves more than noise, with that "
-                "assumption it does not"
+                f"{count} ({conditional} would be if {self.assumed}): with that assumption the residuals are noise, "
+                "without it they are not"
             )
         if check.white:
             few = check.points < RESIDUALS_FOR_TESTS
@@ -184,15 +186,20 @@ class Identifiability:
     def sentences(self, *, remedies: bool = True) -> list[str]:
         """Every objection to the fit, or one sentence that says there is none.
 
+        A pair is not spoken of where a known product holds both of its parameters, which says more.
         ``remedies``: whether to say which kind of measurement would tell the parameters of a pair apart.
         """
         if not self.residuals.explains:
             return [*self.residuals.sentences(), *self.remarks]
         said = [entry.reason for entry in self.parameters if entry.status not in ("identifiable", "conditional")]
-        said += [f"{pair}, or {pair.remedy}" if remedies else str(pair) for pair in self.pairs]
-        said += [str(product) for product in self.products]
+        held = [{name for name, _ in one.powers} for one in self.products]
+        apart = [pair for pair in self.pairs if not any({pair.first, pair.second} <= names for names in held)]
+        said += [f"{pair}, or {pair.remedy}" if remedies else str(pair) for pair in apart]
+        for one, names in zip(self.products, held, strict=True):
+            within = [pair.remedy for pair in self.pairs if {pair.first, pair.second} <= names]
+            said.append(f"{one}; fix one of them, or {within[0]}" if remedies and within else str(one))
         said += self.residuals.sentences() + list(self.remarks)
-        return said or [f"every parameter is determined by what was measured: {self.summary}"]
+        return said or ["every parameter is determined by what was measured"]
 
 
 def judge(
@@ -470,5 +477,6 @@ def trading_pairs(uncertainty: Uncertainty, p: Values, roles: Mapping[str, str])
         if max(alone) <= GOOD:
             continue
         both = (roles[names[i]], roles[names[j]])
-        pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone, both))
+        negative = tuple(names[k] for k in (i, j) if value[k] < 0.0)
+        pairs.append(Pair(names[i], names[j], float(correlation[i, j]), float(power), known, alone, both, negative))
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.correlation)))

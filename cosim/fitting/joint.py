@@ -24,7 +24,7 @@ from cosim.fitting.check import check_fit
 from cosim.fitting.correlated import Whitening
 from cosim.fitting.extract import AGAIN
 from cosim.fitting.forward import Rows
-from cosim.fitting.identify import LEVEL, judge
+from cosim.fitting.identify import LEVEL, WEAK, ParameterVerdict, Status, judge
 from cosim.fitting.joint_recipe import JointRecipe, StageSpec
 from cosim.fitting.joint_result import JointResult, StageResult
 from cosim.fitting.joint_solve import Found, screened, solve
@@ -35,8 +35,11 @@ from cosim.fitting.problem import Problem, Progress
 from cosim.fitting.residuals import orders
 from cosim.fitting.result import Cost
 from cosim.fitting.simulators import simulators
-from cosim.fitting.uncertainty import covariance_of
+from cosim.fitting.uncertainty import covariance_of, natural_size
 from cosim.schema import located
+
+# Of a normal distribution, standard errors to the end of an interval.
+HEIGHT = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
 def extract_joint(
@@ -146,6 +149,21 @@ def _stage(
     return result, [by_name.get(one.name, one) for one in observations]
 
 
+def _of_groups(entry: ParameterVerdict, problem: Problem, value: float, reach: float, groups: int) -> ParameterVerdict:
+    """The verdict on a population's mean, whose interval is ``value`` ± ``reach`` within the bounds."""
+    low, high = problem.bounds[entry.name]
+    ends, source = (max(value - reach, low), min(value + reach, high)), "Student's t of the groups"
+    size = natural_size(problem, entry.name, value)
+    share = reach / (HEIGHT * size) if size > 0.0 else math.inf
+    if entry.status not in ("identifiable", "conditional") or share <= WEAK:
+        return replace(entry, interval=ends, source=source)
+    reason = (
+        f"{entry.name} is known to within {share:.0%} of its size only: it is the mean of {groups} groups that differ"
+    )
+    status: Status = "weakly identifiable" if share <= 1.0 else "not identifiable"
+    return replace(entry, status=status, reason=f"{reason}; measure more of them", interval=ends, source=source)
+
+
 def _judged(stage: StageSpec, found: Found, left: Rows, *, held: Sequence[str], profile: bool) -> StageResult:
     problem, minimum, forward = found.problem, found.minimum, found.forward
     deviations = found.deviations
@@ -155,14 +173,15 @@ def _judged(stage: StageSpec, found: Found, left: Rows, *, held: Sequence[str], 
     verdict = judge(problem, minimum, uncertainty, found.check, scale=1.0, noise_known=known, profile=profile)
     parameters = list(verdict.parameters)
     remarks = [*verdict.remarks, *weighed(problem, minimum.p, uncertainty)]
+    if not found.settled:
+        remarks.append("noise and spreads between devices did not settle: their last values are taken")
     for j, entry in enumerate(parameters):
         of = entry.name.removesuffix(".mean")
         error = uncertainty.stderr(entry.name)
         if of in found.spread and of != entry.name and error is not None:
             # Of few groups the spread is uncertain itself: Student's t with one degree of freedom less than groups.
             reach = float(stats.t.ppf(0.5 + LEVEL / 2, found.spread[of].groups - 1)) * error
-            value = float(minimum.p[entry.name])
-            parameters[j] = replace(entry, interval=(value - reach, value + reach), source="Student's t of the groups")
+            parameters[j] = _of_groups(entry, problem, float(minimum.p[entry.name]), reach, found.spread[of].groups)
     checks = {}
     for k, one in enumerate(forward.observations):
         rows = forward.rows[k]

@@ -32,10 +32,12 @@ STEADY = 0.01
 
 
 class Found:
-    """A minimum with its problem, the check of its residuals and the spreads of populations."""
+    """A minimum with its problem, the check of its residuals, the spreads of populations, and whether all settled."""
 
-    def __init__(self, problem: Problem, minimum: Minimum, spread: Mapping[str, PopulationSpread]) -> None:
-        self.problem, self.minimum, self.spread = problem, minimum, spread
+    def __init__(
+        self, problem: Problem, minimum: Minimum, spread: Mapping[str, PopulationSpread], *, settled: bool = True
+    ) -> None:
+        self.problem, self.minimum, self.spread, self.settled = problem, minimum, spread, settled
         self.check = _check(problem, minimum.p)
 
     @property
@@ -144,9 +146,10 @@ def solve(
         best = current.minimise(best.p, progress=progress)
         spent += best.evaluations
         now = np.concatenate([sigma, [tau[of] for of in forward.population], _correlations(whiten)])
-        if settled and now.size == last.size and np.all(np.abs(now / last - 1.0) < SETTLED):
+        settled = bool(settled and now.size == last.size and np.all(np.abs(now / last - 1.0) < SETTLED))
+        if settled:
             break
-    return Found(current, replace(best, evaluations=spent), spread)
+    return Found(current, replace(best, evaluations=spent), spread, settled=settled)
 
 
 def _bounds(forward: JointForward) -> dict[str, tuple[float, float]]:

@@ -62,6 +62,7 @@ class NextMeasurement:
         units_applied: of the columns of ``design``.
         reach: the largest voltage or current that it applies, over the largest of the curve.
         observation: of several, the one that it continues.
+        independent: whether each read has a noise of its own: else ``after`` promises too much, and is not told.
     """
 
     design: Design
@@ -75,14 +76,17 @@ class NextMeasurement:
     units_applied: Mapping[str, str]
     reach: float
     observation: str = ""
+    independent: bool = True
 
     def write(self, path: str | Path) -> Path:
         """What to apply, as a table with units that `cosim fit` reads once the measured column is added (.csv).
 
-        As an instrument is programmed: time counts from the first of the rows, and a voltage has four digits.
+        As an instrument is programmed: time counts from the first of the rows, or from that of a
+        recording that goes on, and a voltage has four digits.
         """
         head = ",".join(f"{name} ({self.units_applied[name]})" for name in self.design.columns)
-        columns = {name: c - c[0] if name == "time" else c for name, c in self.design.columns.items()}
+        anew = not self.design.goes_on
+        columns = {name: c - c[0] if name == "time" and anew else c for name, c in self.design.columns.items()}
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         digits = [4 if self.units_applied[name] == "V" else 10 for name in columns]
         lines = (",".join(f"{value:.{k}g}" for value, k in zip(row, digits, strict=True)) for row in rows)
@@ -101,10 +105,15 @@ class NextMeasurement:
             tells += f"; up to {self.reach:.2g} times what was applied so far: make sure that the device withstands it"
         if self.after > NO_BETTER * self.before:  # the linear model at a bound says little about how much
             return f"{what}: would tell most about {self.parameter}{tells}"
-        still = "" if self.worst == self.parameter else f" (of {self.worst})"
+        if not self.independent:
+            return (
+                f"{what}: would tell most about {self.parameter}{tells}; how much is not said, because the reads of "
+                "this recording are not independent of each other"
+            )
+        then = "" if self.worst == self.parameter else f", then that of {self.worst}"
         return (
-            f"{what}: the largest relative standard error, {_share(self.before)} (of {self.parameter}), would become "
-            f"about {_share(self.after)}{still}{tells}"
+            f"{what}: the largest relative standard error would fall from {_share(self.before)}, that of "
+            f"{self.parameter}, to about {_share(self.after)}{then}{tells}"
         )
 
 

@@ -6,10 +6,10 @@ scale with the speed of a sweep or with a length that the device only assumes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from cosim import units
-from cosim.devices.base import DeviceModel
+from cosim.devices.base import DeviceModel, Values
 from cosim.devices.registry import device
 from cosim.parameters import shipped_sets
 
@@ -19,6 +19,18 @@ FAR = 100.0
 _SCALES = ("S", "Ohm", "A")
 # Units that a wrong unit of a measured column moves, whatever the course of the measurement.
 _MEASURED = (*_SCALES, "V")
+
+
+def turned_round(model: DeviceModel, values: Values, fitted: Collection[str]) -> list[str]:
+    """A sentence for each pair of ``values`` (SI), one of them ``fitted``, that are ends which have changed places."""
+    return [
+        f"{low} = {units.show(float(values[low]), model.param(low).unit)} is above {high} = "
+        f"{units.show(float(values[high]), model.param(high).unit)}: the ends of the range have changed places, "
+        f"as where what was applied has the other sign than {model.name} takes it with; try sign = -1 for its column "
+        "and for that of the current"
+        for low, high in model.ordered
+        if {low, high} & {*fitted} and float(values[low]) > float(values[high])
+    ]
 
 
 def unusual(model: DeviceModel, values: Mapping[str, float]) -> list[str]:

@@ -223,16 +223,28 @@ class FitResult:
         return rms_over_range(self.residuals[rows], self.curve.measured[rows])
 
     @property
+    def held_out_noise(self) -> float | None:
+        """RMS error of the held-out rows over their noise; None where nothing was held out, or the fit is exact."""
+        rows = self.held_out & ~self.clipped
+        if not rows.any() or self.verdict.residuals.exact:
+            return None
+        return float(np.sqrt(np.mean((self.residuals[rows] / self.sigma[rows]) ** 2)))
+
+    @property
     def criteria(self) -> Criteria:
-        """AICc and BIC of the fitted rows, clipped ones left out."""
-        rows = ~self.held_out & ~self.clipped
+        """AICc and BIC of the fitted rows, without clipped ones and outliers."""
+        rows = ~self.held_out & ~self.clipped & ~self.left_out
         k = len(self.names) + (self.spread is not None)
         return criteria(self.residuals[rows], self.sigma[rows], parameters=k, noise_known=self.noise_known)
 
     @cached_property
     def proposal(self) -> NextMeasurement | None:
-        """What to measure next where a device's parameter is left open; None where none is, or nothing would help."""
-        return proposed(self, self.verdict) if not isinstance(self.forward, PointForward) else None
+        """What to measure next where a parameter is left open; None where none is, or nothing would help.
+
+        Of a fit through a netlist, where each derivative is a simulation, `next_measurement` has to be asked.
+        """
+        asked = isinstance(self.forward, PointForward) and not self.forward.over
+        return None if asked else proposed(self, self.verdict)
 
     @property
     def points(self) -> str:

@@ -67,7 +67,7 @@ class Study:
         made = []
         for one in continued(self._fit.recordings, self._worst, most=RECORDINGS):
             rows = self._rows or min(max(len(one.curve), ROWS[0]), ROWS[1])
-            found = designs(one.curve, reach=reach, rows=rows)
+            found = designs(one.curve, reach=reach, rows=rows, over=one.over)
             if one.expensive:
                 found = self._promising(one, found, rows=rows)
             made += [self._told(one, design, rows=rows) for design in found]
@@ -117,7 +117,8 @@ class Study:
             if math.isfinite(chi_square):
                 found.append((chi_square, p))
         found.sort(key=lambda entry: entry[0])
-        return [best, *(p for _, p in found[: DRAWS - 1])]
+        most = self._problem.chi_square(best) + LIKELY
+        return [best, *(p for height, p in found[: DRAWS - 1] if height <= most)]
 
     def _information(self, p: Values) -> Array:
         """(k, k) of the fitted rows, of what was known beforehand, and of the bounds."""
@@ -168,6 +169,7 @@ class Study:
         return NextMeasurement(
             design, self._worst, before[self._worst], after[worst], worst, float(np.mean(gains)), tells, units,
             {name: one.curve.units[name] for name in design.columns}, _reach(design, one.curve), one.name,
+            self._fit.independent,
         )  # fmt: skip
 
     def _forward(self, one: Continued, design: Design, *, quick: bool) -> Forward:

@@ -36,11 +36,14 @@ TRIAL_TOLERANCE, TRIAL_EVALUATIONS = 1e-4, 40
 # an RMS of n rows that is 1/√(2n).
 CLOSE = 2.0
 # Of candidates whose AICc differ by no more than this the one with the fewest parameters is kept (Burnham & Anderson,
-# *Model Selection and Multimodel Inference*, sec. 2.6); a constant, and a device before a law, by the second.
+# *Model Selection and Multimodel Inference*, sec. 2.6); a constant, and a device before a law, by the second,
+# if each of the device's parameters is told.
 TIE, AS_GOOD = 2.0, 10.0
 # A parameter whose standard error is so many times its size is held: nothing is lost by it. Of several that trade
 # exactly the first to be held is one that is neither of a range nor of a drive: a length, a temperature.
 HOPELESS, ALIKE = 1e3, 0.1
+# A parameter known no better than to its own size is left open by a recording.
+OPEN = 1.0
 # Below so many rows nothing is held out.
 FEW = 12
 
@@ -262,10 +265,15 @@ def ranked(trials: list[Trial]) -> list[Trial]:
     order.insert(0, first)
     if first.candidate.law:
         device = next((t for t in order if t.candidate.device), None)
-        if device is not None and aicc(device) <= aicc(first) + AS_GOOD:
+        if device is not None and aicc(device) <= aicc(first) + AS_GOOD and _told(device):
             order.remove(device)
             order.insert(0, device)
     return order
+
+
+def _told(trial: Trial) -> bool:
+    """Whether a recording tells each parameter of a device; one that it leaves open says no more than a law does."""
+    return len(determined(trial, hopeless=OPEN)) == len(trial.problem.names)
 
 
 def reason(order: list[Trial], part: bool) -> str:
@@ -287,8 +295,11 @@ def reason(order: list[Trial], part: bool) -> str:
     return said + (" (trials on a part of the rows)" if part else "")
 
 
-def determined(trial: Trial) -> tuple[str, ...]:
-    """The parameters of a trial without those that its rows leave open; the least determined goes first."""
+def determined(trial: Trial, *, hopeless: float = HOPELESS) -> tuple[str, ...]:
+    """The parameters of a trial without those that its rows leave open; the least determined goes first.
+
+    ``hopeless``: the standard error, as a multiple of the parameter's size, from which on one is left open.
+    """
     problem, p = trial.problem, trial.minimum.p
     names = [name for name in problem.names if problem.bound_of(name, float(p[name])) is None] or list(problem.names)
     jacobian = problem.jacobian(p, names)
@@ -305,7 +316,7 @@ def determined(trial: Trial) -> tuple[str, ...]:
     while len(names) > 1:
         _, s, vt = np.linalg.svd(columns, full_matrices=False)
         error = scale * np.sqrt(np.sum((vt / np.maximum(s, 1e-12 * s[0])[:, None]) ** 2, axis=0)) / size
-        if error.max() <= HOPELESS:
+        if error.max() <= hopeless:
             break
         worst = int(np.argmax(np.where((error >= ALIKE * error.max()) & plain, np.inf, error)))
         names.pop(worst)

@@ -19,7 +19,7 @@ _SHOWN = frozenset(["print", "plot", "iplot", "gnuplot", "asciiplot", "xgraph", 
 _WITHOUT_EFFECT = frozenset(
     ["run", "display", "listing", "rusage", "quit", "exit", "destroy", "echo", "status", "version", "setplot",
      "setscale", "unset", "remcirc", "where", "state", "reset",
-     "settype"]
+     "settype", "show", "showmod"]
 )  # fmt: skip
 _PROGRAMS = frozenset(["shell", "system", "source", "aspice", "rspice", "edit", "cd", "codemodel", "!"])
 _FILES = frozenset(["write", "wrdata", "wrs2p", "snsave", "snload", "wrnodev", "eprvcd", "load", "dump", "mrdump"])
@@ -27,7 +27,7 @@ _LOOPS = frozenset(["foreach", "while", "dowhile", "repeat", "if", "else", "end"
 _CHANGES = frozenset(["alter", "altermod", "alterparam", "mc_source", "stop", "step", "resume", "trace"])
 _QUIET_VARIABLES = re.compile(
     r"(color\d*|xbrushwidth|xgridwidth|hcopy\w*|filetype|noaskquit|nobreak|num_threads|wr_\w+|appendwrite|units|"
-    r"ngbehavior|noprintscale|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal)$",
+    r"ngbehavior|noprintscale|nounits|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal)$",
     re.IGNORECASE,
 )
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)

@@ -113,9 +113,23 @@ def read_source(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def inside(name: str, folder: Path, *, where: Where) -> Path | None:
-    """The file that an include means, None if it does not exist; raises `NetlistRefused` for one outside ``folder``."""
-    found = resolved(folder / name, where=where)
-    if not found.is_relative_to(folder.resolve()):
-        raise NetlistRefused(f"{name!r} leads outside the file's folder", where=where, remedy="put it beside the file")
-    return found if os.path.isfile(found) else None
+def inside(name: str, folders: Sequence[Path], *, where: Where) -> Path | None:
+    """The file that an include means, looked for in ``folders`` in turn; None if it does not exist.
+
+    Raises `NetlistRefused` for one outside of them.
+    """
+    roots = [folder.resolve() for folder in folders]
+    outside = False
+    for folder in folders:
+        found = resolved(folder / name, where=where)
+        if not any(found.is_relative_to(root) for root in roots):
+            outside = True
+        elif os.path.isfile(found):
+            return found
+    if outside:
+        raise NetlistRefused(
+            f"{name!r} leads outside the file's folder",
+            where=where,
+            remedy="put it beside the file",
+        )
+    return None

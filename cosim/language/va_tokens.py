@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,17 +133,17 @@ def lex(text: str) -> list[Token]:
     return found
 
 
-def scan(text: str, folder: Path | None = None, macros: Mapping[str, Macro] | None = None) -> Source:
-    """The tokens of ``text``, in which ``macros`` are defined; what it includes is looked for in ``folder``.
+def scan(text: str, folders: Sequence[Path] = (), macros: Mapping[str, Macro] | None = None) -> Source:
+    """The tokens of ``text``, in which ``macros`` are defined; what it includes is looked for in ``folders``.
 
     Raises `InputError` for a file with too many tokens, or too deep in macros or includes.
     """
 
     def open_file(name: str) -> str | None:
-        if folder is None or name in STANDARD_HEADERS:
+        if not folders or name in STANDARD_HEADERS:
             return None
         try:
-            found = inside(name, folder, where=Where())
+            found = inside(name, folders, where=Where())
             return None if found is None else read_source(found)
         except CosimError:  # a rule reports it
             return None

@@ -3,13 +3,16 @@
 A comparison shows something about a state only where the state moves. So a Verilog-A model, as repaired, is run in
 ngspice, and a subcircuit is read, over periods from 1 ns to 100 s, at 1 V and, where that moves nothing, at other
 amplitudes up to 10 V; the shortest period that moves every state by a tenth of its range is taken: further, a state
-that is driven hard into its bounds keeps a memory of the last digits of its way there. These limits are our choice.
+that is driven hard into its bounds keeps a memory of the last digits of its way there. Where no such drive moves all
+states, drives of one sign are tried (under the other a model may run away, or wind an integral up), and then those
+under which a state jumps from one step to the next: whether that can be compared is for the reading to show. These
+limits are our choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,8 +21,10 @@ from cosim.devices.base import Array
 from cosim.language.expressions import Unreadable
 
 PERIODS = tuple(float(f"{factor}e{k}") for k in range(-9, 3) for factor in (1, 2, 5))
+_SHORTER = (1e-10, 1e-11, 1e-12)  # for a model that is too fast for the first of them
 _DECADES = PERIODS[::3]  # enough for a model without named states
 AMPLITUDES = (1.0, 2.0, 5.0, 10.0, 0.5, 0.2, 0.1)
+_FEWER = 4  # of these, for drives of one sign and for jumps
 DEFAULT = (1.0, 1e-6)  # V, s: of a model without memory
 SUBSTANTIAL = 0.1  # of a state's range: moved far enough to compare
 STILL = 0.01  # of a state's range: moved less, it did not move
@@ -33,15 +38,17 @@ _RESOLVED = 0.2  # of a state's way in one step: beyond it an explicit integrati
 class Drive:
     """Volts over time, two periods of a sine and two pulses: ``amplitude`` V, ``period`` s.
 
-    ``steps`` are those of a simulator in a period, at least.
+    ``steps`` are those of a simulator in a period, at least; ``sign``: 1 or -1 for voltages of that sign only.
     """
 
     amplitude: float
     period: float
     steps: int = 4000
+    sign: int = 0
 
     def __str__(self) -> str:
-        return f"{self.amplitude:g} V, two periods of {self.period:g} s and two pulses"
+        volts = f"{self.sign * self.amplitude:g} V, that sign alone" if self.sign else f"{self.amplitude:g} V"
+        return f"{volts}, two periods of {self.period:g} s and two pulses"
 
     @property
     def duration(self) -> float:
@@ -60,7 +67,7 @@ class Drive:
             v += [0.0, level, level, 0.0]
         t.append(self.duration)
         v.append(0.0)
-        return np.array(t), np.array(v)
+        return np.array(t), self.sign * np.abs(v) if self.sign else np.array(v)
 
     def at(self, t: Array) -> Array:
         """Volts at ``t``."""
@@ -106,60 +113,111 @@ class _Probe:
     memory: float
 
 
-def choose(look: Look, *, amplitude: float | None, period: float | None) -> Chosen:
-    """The drive (see the module); what the caller gives, V or s, is kept.
+class _Jumps(Unreadable):
+    """A state goes far in one step."""
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Drives that are tried together: of one ``sign`` or of both (0), with states that may jump."""
+
+    sign: int = 0
+    jumps: bool = False
+
+
+_FAMILIES = (*(_Family(sign) for sign in (0, 1, -1)), *(_Family(sign, jumps=True) for sign in (0, 1, -1)))
+
+
+@dataclass
+class _Search:
+    """The best drive so far; ``moved`` are how many states it moves, and how far the slowest of these goes."""
+
+    look: Look
+    amplitude: float | None
+    period: float | None
+    shortest: float = 0.0
+    found: list[Chosen] = field(default_factory=list)  # each better than those before it
+    moved: tuple[int, float] = (-1, 0.0)
+    reason: Unreadable = field(default_factory=lambda: Unreadable("no period could be read", 0))
+    jumped: bool = False  # a state went too far in one step
+
+    @property
+    def done(self) -> bool:
+        """Whether all states move, and far enough."""
+        if not self.found:
+            return False
+        states = self.found[-1].ranges
+        return not states or (self.moved[0] == len(states) and self.moved[1] >= SUBSTANTIAL)
+
+    def of(self, family: _Family) -> None:
+        """Try the drives of ``family``."""
+        still, wild = 0.0, 0.0  # the largest amplitude that moves too little, the smallest that cannot be followed
+        first = family == _FAMILIES[0]
+        waiting = list(AMPLITUDES[: None if first else _FEWER] if self.amplitude is None else (self.amplitude,))
+        halvings = _HALVINGS if first and self.amplitude is None else 0
+        while waiting and not self.done:
+            volts = waiting.pop(0)
+            probes = []
+            try:
+                for probe in self._probes(family, volts):
+                    probes.append(probe)
+                    if _saturated(probes):
+                        break
+            except Unreadable as error:
+                self.reason, wild = error, min(wild or volts, volts)
+            if probes:
+                found, moved = _best(probes, Drive(volts, DEFAULT[1], sign=family.sign), self.period)
+                if moved > self.moved:
+                    self.moved = moved
+                    self.found.append(found)
+                still = max(still, volts if moved[0] < len(found.ranges) or moved[1] < STILL else 0.0)
+            if not waiting and halvings and 0.0 < still < wild:
+                halvings -= 1
+                waiting.append(float(f"{(still * wild) ** 0.5:.3g}"))
+
+    def _probes(self, family: _Family, volts: float) -> Iterator[_Probe]:
+        """Each period that can be run, shortest first, up to the first that is too long for its states."""
+        periods = [p for p in PERIODS if p >= self.shortest]
+        found, named = False, True
+        while periods:
+            period = periods.pop(0)
+            if not named and period not in _DECADES:
+                continue
+            drive = Drive(volts, period, _COARSE, family.sign)
+            t = np.linspace(0.0, drive.duration, PROBED)
+            try:
+                run = self.look(drive)
+                if not _resolved(run, jumps=family.jumps):
+                    raise _Jumps(f"its states move too fast for steps of {period / PROBED:.1g} s", 0)
+            except Unreadable as error:  # an explicit integration may not be able to follow
+                self.jumped = self.jumped or isinstance(error, _Jumps)
+                if found:
+                    return
+                shorter = [p for p in _SHORTER if self.shortest <= p < period]
+                if not shorter:
+                    raise
+                periods.insert(0, shorter[0])
+                continue
+            found, named = True, bool(run.states)
+            spans = {name: float(np.ptp(x)) for name, x in run.states.items()}
+            yield _Probe(period, spans, {n: float(x[0]) for n, x in run.states.items()}, _memory(run.current, t, drive))
+
+
+def choose(look: Look, *, amplitude: float | None, period: float | None, shortest: float = 0.0) -> list[Chosen]:
+    """Drives (see the module), the best first; what the caller gives, V or s, is kept.
+
+    No period below ``shortest`` s is tried.
 
     Raises `Unreadable` with the last reason where no period can be read.
     """
-    best: tuple[float, Chosen] | None = None
-    reason = Unreadable("no period could be read", 0)
-    still, wild = 0.0, 0.0  # the largest amplitude that moves too little, the smallest that cannot be followed
-    waiting = list(AMPLITUDES if amplitude is None else (amplitude,))
-    halvings = _HALVINGS if amplitude is None else 0
-    while waiting:
-        volts = waiting.pop(0)
-        probes = []
-        try:
-            for probe in _probes(look, volts):
-                probes.append(probe)
-                if _saturated(probes):
-                    break
-        except Unreadable as error:
-            reason, wild = error, min(wild or volts, volts)
-        if probes:
-            found, moved = _best(probes, volts, period)
-            if best is None or moved > best[0]:
-                best = (moved, found)
-            if moved >= SUBSTANTIAL or not found.ranges:
-                break
-            still = max(still, volts if moved < STILL else 0.0)
-        if not waiting and halvings and 0.0 < still < wild:
-            halvings -= 1
-            waiting.append(float(f"{(still * wild) ** 0.5:.3g}"))
-    if best is None:
-        raise reason
-    return best[1]
-
-
-def _probes(look: Look, volts: float) -> Iterator[_Probe]:
-    """Each period that can be run, shortest first, up to the first that is too long for its states."""
-    found, named = False, True
-    for period in PERIODS:
-        if not named and period not in _DECADES:
+    search = _Search(look, amplitude, period, shortest)
+    for family in _FAMILIES:
+        if search.done or (family.jumps and not search.jumped):
             continue
-        drive = Drive(volts, period, _COARSE)
-        t = np.linspace(0.0, drive.duration, PROBED)
-        try:
-            run = look(drive)
-            if not _resolved(run):
-                raise Unreadable(f"its states move too fast for steps of {period / PROBED:.1g} s", 0)
-        except Unreadable:  # an explicit integration may not be able to follow
-            if not found:
-                raise
-            return
-        found, named = True, bool(run.states)
-        spans = {name: float(np.ptp(x)) for name, x in run.states.items()}
-        yield _Probe(period, spans, {n: float(x[0]) for n, x in run.states.items()}, _memory(run.current, t, drive))
+        search.of(family)
+    if not search.found:
+        raise search.reason
+    return search.found[::-1]
 
 
 def by_reading(read: Reader) -> Look:
@@ -188,11 +246,13 @@ def _saturated(probes: list[_Probe]) -> bool:
     return all(STILL * start < way <= 1.05 * before for before, way, start in ways)
 
 
-def _resolved(run: ModelRun) -> bool:
+def _resolved(run: ModelRun, *, jumps: bool = False) -> bool:
     for x in run.states.values():
         way = float(np.ptp(x))
         if not np.isfinite(way):
             return False
+        if jumps:
+            continue
         if way > 0.0 and float(np.max(np.abs(np.diff(x)))) > _RESOLVED * way and way > 1e-9 * float(np.max(np.abs(x))):
             return False
     return bool(np.all(np.isfinite(run.current)))
@@ -209,9 +269,9 @@ def _memory(current: Array, t: Array, drive: Drive) -> float:
     return float(np.max(np.abs(np.array(before) - np.array(behind)))) / scale if scale > 0.0 else 0.0
 
 
-def _best(probes: list[_Probe], volts: float, period: float | None) -> tuple[Chosen, float]:
-    """The drive at ``volts``, and how far its slowest state moves, of its range; the current's memory in a model
-    without named states."""
+def _best(probes: list[_Probe], drive: Drive, period: float | None) -> tuple[Chosen, tuple[int, float]]:
+    """``drive`` with the best period; how many states it moves, and how far the slowest of them, of its range; the
+    current's memory in a model without named states."""
     ranges = {name: _range(probes, name) for name in probes[0].spans}
     movable = [name for name, way in ranges.items() if any(p.spans[name] > STILL * way for p in probes)]
 
@@ -220,14 +280,12 @@ def _best(probes: list[_Probe], volts: float, period: float | None) -> tuple[Cho
 
     most = max(moved(probe) for probe in probes)
     if most < (STILL if movable else _SHOWS):
-        return Chosen(Drive(volts, period if period is not None else DEFAULT[1]), ranges), 0.0
+        return Chosen(replace(drive, period=period if period is not None else DEFAULT[1]), ranges), (0, 0.0)
     taken = next(probe for probe in probes if moved(probe) >= min(SUBSTANTIAL, 0.5 * most))
-    found = Chosen(Drive(volts, period if period is not None else taken.period), ranges)
-    if len(movable) < len(ranges):
-        return found, 0.0
+    found = Chosen(replace(drive, period=period if period is not None else taken.period), ranges)
     # A state that starts at zero has no scale but its motion: it has to show in the current.
     scaled = taken.memory >= _SHOWS or all(start != 0.0 for start in taken.starts.values())
-    return found, moved(taken) if scaled else 0.5 * STILL
+    return found, (len(movable), moved(taken) if scaled else 0.5 * STILL)
 
 
 def _range(probes: list[_Probe], name: str) -> float:

@@ -9,9 +9,10 @@ move: the comparison shows nothing about it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class Equivalence:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        drive = None if self.drive is None else {"amplitude": self.drive.amplitude, "period": self.drive.period}
+        drive = None if self.drive is None else {k: getattr(self.drive, k) for k in ("amplitude", "period", "sign")}
         return {
             "drive": drive,
             "comparisons": [c.to_dict() for c in self.comparisons],
@@ -159,6 +160,8 @@ def compare(
     in_file: Callable[[str], str] = str,
     second: Simulator | None = None,
     read_to_look: bool = False,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    shortest: float = 0.0,
 ) -> Equivalence:
     """Compare (see the module).
 
@@ -170,33 +173,41 @@ def compare(
         amplitude, period: of the drive (V, s); None chooses.
         changed: whether the repaired text is another one.
         second: VACASK, or None.
+        bounds: of what is read of a state, where its node goes on beyond them.
+        shortest: the period (s) below which the repaired model is not meant to follow.
         read_to_look: whether the drive is chosen by the reading, not by runs of the repaired model.
         in_file: puts the file's lines into an engine's sentence about ``before``, for those of the deck.
     """
     unverified: list[str] = []
     findings: list[Finding] = []
-    chosen = Chosen(Drive(amplitude or DEFAULT[0], period or DEFAULT[1]))
+    bounds = bounds or {}
+    drives = [Chosen(Drive(amplitude or DEFAULT[0], period or DEFAULT[1]))]
 
     def look(drive: Drive) -> ModelRun:
-        found, why = _simulate(simulator, after(drive), np.linspace(0.0, drive.duration, PROBED), states, _GLANCE)
+        found, why = _simulate(
+            simulator, after(drive), np.linspace(0.0, drive.duration, PROBED), states, _GLANCE, bounds
+        )
         if found is None:
             raise Unreadable(why, 0)
         return found
 
     if read is not None:
         try:
-            chosen = choose(by_reading(read) if read_to_look else look, amplitude=amplitude, period=period)
+            seen = by_reading(read) if read_to_look else look
+            drives = choose(seen, amplitude=amplitude, period=period, shortest=shortest)
         except Unreadable as reason:
             read, unread = None, reason.message
+    chosen, new, why = _first_run(simulator, after, drives, states, bounds)
     drive = chosen.drive
     knots = drive.knots()[0]
-    new, why = _simulate(simulator, after(drive), knots, states)
     if new is None:
-        gentle, also = _simulate(simulator, after(Drive(0.1 * drive.amplitude, drive.period)), knots, states)
+        gentle, also = _simulate(simulator, after(replace(drive, amplitude=0.1 * drive.amplitude)), knots, states)
         if gentle is None:
             return fails(f"the repaired model does not run in ngspice: {also}")
         says = f"the repaired model does not run in ngspice under {drive} ({why}), but does at a tenth of it"
         return Equivalence(drive, (), (says,), (at(UNCERTAIN, 1, 1, says),))
+    if chosen is not drives[0]:
+        unverified.append(f"the repaired model does not run in ngspice under {drives[0].drive}: {why}")
     comparisons = []
     reference: ModelRun | None = None
     if read is None:
@@ -207,6 +218,9 @@ def compare(
             comparisons.append(Comparison(_ITSELF, moved, limit=TOLERANCE))
         except Unreadable as reason:
             unverified.append(f"the original was not read: {reason.message}")
+    if drive.sign:
+        sign = "positive" if drive.sign > 0 else "negative"
+        unverified.append(f"only {sign} voltages were driven: nothing is verified about the others")
     if reference is not None:
         still = dict(_still(reference, new, chosen))
         findings += [at(STANDS, 1, 1, says) for says in still.values()]
@@ -237,6 +251,23 @@ def compare(
             findings.append(at(DISAGREES if wrong else UNCERTAIN, 1, 1, str(comparison)))
     unverified += [finding.message for finding in findings if finding.severity is Severity.UNVERIFIED]
     return Equivalence(drive, tuple(comparisons), tuple(unverified), tuple(findings))
+
+
+def _first_run(
+    simulator: Simulator,
+    after: Callable[[Drive], Deck],
+    drives: Sequence[Chosen],
+    states: Mapping[str, str],
+    bounds: Mapping[str, tuple[float, float]],
+) -> tuple[Chosen, ModelRun | None, str]:
+    """The first of ``drives`` under which the repaired model runs, and why it does not under the best."""
+    reason = ""
+    for chosen in drives:
+        new, why = _simulate(simulator, after(chosen.drive), chosen.drive.knots()[0], states, bounds=bounds)
+        reason = reason or why
+        if new is not None:
+            return chosen, new, reason
+    return drives[0], None, reason
 
 
 def _still(meant: ModelRun, new: ModelRun, chosen: Chosen) -> Iterator[tuple[str, str]]:
@@ -272,7 +303,12 @@ def _difference(
 
 
 def _simulate(
-    simulator: Simulator, deck: Deck, knots: Array, states: Mapping[str, str], limits: Limits = _LIMITS
+    simulator: Simulator,
+    deck: Deck,
+    knots: Array,
+    states: Mapping[str, str],
+    limits: Limits = _LIMITS,
+    bounds: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> tuple[ModelRun | None, str]:
     try:
         result = simulator.run(deck, limits=limits)
@@ -286,8 +322,11 @@ def _simulate(
     t = np.asarray(data["time"].values, float)
     current = np.interp(knots, t, -np.asarray(data["i(vdrive)"].values, float))
     names = {str(name).lower(): name for name in data}  # ngspice may write them in lower case
-    found = {name: np.interp(knots, t, np.asarray(data[names[vector.lower()]].values, float))
-             for name, vector in states.items() if vector.lower() in names}  # fmt: skip
+    found = {}
+    for name, vector in states.items():
+        if vector.lower() in names:
+            x = np.asarray(data[names[vector.lower()]].values, float)
+            found[name] = np.interp(knots, t, np.clip(x, *bounds.get(name, (-np.inf, np.inf))))
     return ModelRun(current, found, tuple(name for name in states if name not in found)), ""
 
 

@@ -7,7 +7,7 @@ only; nothing in it is executed, except by a simulator in its sandbox for the co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,19 @@ from cosim.devices.base import Array
 from cosim.engines.openvaf import compile_model, find_openvaf
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError, EngineMissing, InputError, MissingFile, NetlistError, NetlistRefused
-from cosim.language.expressions import Unreadable
+from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
-from cosim.lint import va_fix, va_rules
+from cosim.lint import va_behavioural, va_fix, va_rules
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
+from cosim.lint.va_euler import FAST
 from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
+_NOT_RUN = "nothing was run and compared: no simulator was given"
+_SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
 SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
@@ -87,8 +90,10 @@ class Repair:
         }
 
 
-def lint_file(path: str | Path) -> Lint:
+def lint_file(path: str | Path, *, allow: Sequence[Path] = ()) -> Lint:
     """Lint a Verilog-A model, or an LTspice netlist, by its suffix. Raises `InputError`, `MissingFile`.
+
+    ``allow``: folders beside the file's own that it may include from.
 
     >>> from pathlib import Path
     >>> text = "module ohmic(p, n); inout p, n; electrical p, n; analog I(p, n) <+ V(p, n) / 1k; endmodule"
@@ -99,11 +104,11 @@ def lint_file(path: str | Path) -> Lint:
     file = Path(path)
     text = read_source(file)
     if file.suffix.lower() in VERILOG_A:
-        return lint_verilog_a(text, file)
+        return lint_verilog_a(text, file, allow=allow)
     if file.suffix.lower() in SPICE:
         from cosim.lint.lt_lint import lint_spice
 
-        return lint_spice(text, file)
+        return lint_spice(text, file, allow=allow)
     raise InputError(f"{file.name}: lint does not know this suffix", remedy=f"one of {', '.join(VERILOG_A + SPICE)}")
 
 
@@ -115,6 +120,8 @@ def fix_file(
     period: float | None = None,
     caret: str = "",
     second: Simulator | None = None,
+    to: str = "",
+    allow: Sequence[Path] = (),
 ) -> Repair:
     """Repair a file, compile and run the result, and compare it with the file; without ``simulator`` only compiled.
 
@@ -123,40 +130,48 @@ def fix_file(
         simulator: ngspice, or None.
         amplitude, period: of the drive of the comparison (V, s); None chooses one that moves the model's states.
         second: VACASK, in which a repaired Verilog-A model is compared as well, or None.
+        allow: folders beside the file's own that it may include from.
+        to: "behavioural" for a subcircuit of B-sources in place of the repaired Verilog-A.
         caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
     """
     file = Path(path)
     text = read_source(file)
     if file.suffix.lower() in VERILOG_A:
-        return _fix_verilog_a(text, file, simulator, amplitude=amplitude, period=period, second=second)
+        given = _Given(text, file, (file.resolve().parent, *allow), amplitude, period)
+        return _fix_verilog_a(given, simulator, second=second, to=to)
+    if to:
+        raise InputError(f"{file.name} is a netlist already", remedy="--to behavioural takes a Verilog-A model")
     from cosim.lint.lt_lint import fix_spice
 
-    return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret)
+    return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret, allow=allow)
 
 
-def lint_verilog_a(text: str, file: Path) -> Lint:
+def lint_verilog_a(text: str, file: Path, *, allow: Sequence[Path] = ()) -> Lint:
     """The rules' findings, and what the compiler says where no rule has said it."""
-    model = va_rules.read(text, file.resolve().parent)
+    folders = (file.resolve().parent, *allow)
+    model = va_rules.read(text, *folders)
     findings = va_rules.check(model)
     notes = []
     if not model.modules:
+        if re.search(r"^\s*simulator\s+lang\s*=\s*spectre", text, re.MULTILINE | re.IGNORECASE):
+            raise NetlistError(f"{file} is a netlist in Spectre's language", remedy="write it in SPICE or Verilog-A")
         raise NetlistError(f"{file}: this file does not contain a module", remedy="a model is a module")
     if any(finding.rule.startswith("include-") for finding in findings):
         notes.append("not compiled: an included file is missing or not allowed")
     elif find_openvaf() is None:
         notes.append("not compiled: there is no Verilog-A compiler (pip install 'cosim-spice[veriloga]')")
     else:
-        findings += _compiler(text, file, findings)
+        findings += _compiler(text, folders, findings)
     foreign = sorted({name for name, _ in model.source.includes} - STANDARD_HEADERS)
     if foreign:
         notes.append(f"findings in an included file are given at the line that includes it: {', '.join(foreign)}")
     return Lint(file, "verilog-a", tuple(sorted(findings, key=lambda f: (f.line, f.column))), tuple(notes))
 
 
-def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
+def _compiler(text: str, folders: Sequence[Path], found: list[Finding]) -> list[Finding]:
     """The compiler's first error, unless a rule has named its line."""
     try:
-        compile_model(text, include=(file.resolve().parent,))
+        compile_model(text, include=folders)
     except EngineMissing:
         return []
     except NetlistError as error:
@@ -171,14 +186,14 @@ def _compiler(text: str, file: Path, found: list[Finding]) -> list[Finding]:
     return []
 
 
-def _first_error(folder: Path) -> va_fix.Compiler | None:
+def _first_error(folders: Sequence[Path]) -> va_fix.Compiler | None:
     """The compiler as the fixes call it; None where it is not installed."""
     if find_openvaf() is None:
         return None
 
     def compiled(text: str) -> tuple[int, str] | None:
         try:
-            compile_model(text, include=(folder,))
+            compile_model(text, include=folders)
         except (EngineMissing, NetlistRefused, MissingFile):
             return None  # an included file, or the linker: not the fault of a fix
         except NetlistError as error:
@@ -189,48 +204,54 @@ def _first_error(folder: Path) -> va_fix.Compiler | None:
     return compiled
 
 
-def _fix_verilog_a(
-    text: str,
-    file: Path,
-    simulator: Simulator | None,
-    *,
-    amplitude: float | None,
-    period: float | None,
-    second: Simulator | None,
-) -> Repair:
-    folder = file.resolve().parent
-    before = lint_verilog_a(text, file)
-    fixed = va_fix.fix(va_rules.read(text, folder), _first_error(folder))
-    after = lint_verilog_a(fixed.text, file)
+@dataclass(frozen=True)
+class _Given:
+    """A Verilog-A file, the folders that it may include from, and the drive (V, s) that was asked for."""
+
+    text: str
+    file: Path
+    folders: tuple[Path, ...]
+    amplitude: float | None
+    period: float | None
+
+
+def _fix_verilog_a(given: _Given, simulator: Simulator | None, *, second: Simulator | None, to: str) -> Repair:
+    if to not in ("", "behavioural"):
+        raise InputError(f"--to {to!r} is not known", remedy="the only target is 'behavioural'")
+    text, file, folders = given.text, given.file, given.folders
+    before = lint_verilog_a(text, file, allow=folders[1:])
+    fixed = va_fix.fix(va_rules.read(text, *folders), _first_error(folders))
+    after = lint_verilog_a(fixed.text, file, allow=folders[1:])
+    if to:
+        return _behavioural(given, fixed, after, simulator)
     try:
-        compiled = compile_model(fixed.text, include=(folder,))
+        compiled = compile_model(fixed.text, include=folders)
     except EngineMissing as error:
         return Repair(fixed, after, Equivalence(None, (), (f"the repaired model was not compiled: {error}",)))
     except CosimError as error:
         return Repair(fixed, after, fails(f"the repaired model does not compile: {error}"))
     if simulator is None:
-        return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
-    new, old = va_rules.read(fixed.text, folder), va_rules.read(text, folder)
+        return Repair(fixed, after, Equivalence(None, (), (_NOT_RUN,)))
+    new, old = va_rules.read(fixed.text, *folders), va_rules.read(text, *folders)
     module = new.modules[0]
     ends = terminals(module)
     if len(ends) != 2:
-        reason = f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
-        return Repair(fixed, after, Equivalence(None, (), (reason,)))
-    wired = " ".join("a" if p.text == ends[0] else "0" if p.text == ends[1] else f"o_{p.text}" for p in module.ports)
-    added = module.nets.keys() - old.modules[0].nets.keys()
-    states = {net.removesuffix("_state"): f"v(n1#{net})" for net in added if net.endswith("_state")}
+        return Repair(fixed, after, Equivalence(None, (), (_not_two(module, ends),)))
+    wired = _wired(module, ends)
     nodes = _integrals(old.modules[0]) & set(module.nets)
+    states = _added(old, new)
 
     def deck(osdi: Path, name: str) -> Callable[[Drive], Deck]:
         return lambda drive: bench_deck(f"N1 {wired} dut\n.model dut {name}", drive, osdi=(osdi,))
 
     original, why = None, ""
     try:
-        original = deck(compile_model(text, include=(folder,)), old.modules[0].name)
+        original = deck(compile_model(text, include=folders), old.modules[0].name)
     except CosimError as error:
         findings = [f for f in before.findings if f.severity is Severity.ERROR]
         why = f"it does not compile (line {findings[0].line}: {findings[0].message})" if findings else str(error)
-    reader, unread = _reader(old, fixed.text, folder, states, nodes)
+    scales = _scales(new, states)
+    reader, unread = _reader(old, {name: scale for name, (scale, _) in scales.items()}, nodes)
     found = compare(
         read=reader,
         unread=unread,
@@ -239,13 +260,67 @@ def _fix_verilog_a(
         after=deck(compiled, module.name),
         states={**states, **{name: f"v(n1#{name})" for name in nodes}},
         simulator=simulator,
-        amplitude=amplitude,
-        period=period,
+        amplitude=given.amplitude,
+        period=given.period,
         changed=fixed.text != text,
         second=second,
+        bounds={name: bounds for name, (_, bounds) in scales.items()},
+        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
+
+
+def _behavioural(given: _Given, fixed: Fixed, after: Lint, simulator: Simulator | None) -> Repair:
+    """The repaired model as a subcircuit, compared with the original as its language reads it."""
+    old, new = va_rules.read(given.text, *given.folders), va_rules.read(fixed.text, *given.folders)
+    module = new.modules[0]
+    try:
+        written, notes = va_behavioural.subcircuit(new, module)
+    except Unreadable as reason:
+        at = new.source.place(reason.position)[0]
+        return Repair(fixed, after, fails(f"line {at} of the repaired model: {reason.message}"))
+    result = Fixed(written, (*fixed.done, "the model is a subcircuit of B-sources", *notes), fixed.left)
+    others = tuple(f"module {other.name!r} was not written" for other in new.modules[1:])
+    ends = terminals(module)
+    if simulator is None or len(ends) != 2:
+        skipped = _NOT_RUN if simulator is None else _not_two(module, ends)
+        return Repair(result, after, Equivalence(None, (), (skipped, *others)))
+    states = _added(old, new)
+    nodes = _integrals(old.modules[0]) & set(module.nets)
+    scales = _scales(new, states)
+    reader, unread = _reader(old, {name: scale for name, (scale, _) in scales.items()}, nodes)
+    vectors = {**states, **{name: f"v(n1#{name})" for name in nodes}}
+    found = compare(
+        read=reader,
+        unread=unread,
+        before=None,
+        no_before="it is Verilog-A",
+        after=lambda drive: bench_deck(f"{written}X1 {_wired(module, ends)} {module.name}", drive),
+        states=dict(va_behavioural.mapped(vectors)),
+        simulator=simulator,
+        amplitude=given.amplitude,
+        period=given.period,
+        changed=True,
+        bounds={name: bounds for name, (_, bounds) in scales.items()},
+        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+    )
+    return Repair(result, after, replace(found, unverified=(*found.unverified, *others)))
+
+
+def _not_two(module: Module, ends: tuple[str, ...]) -> str:
+    return f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
+
+
+def _wired(module: Module, ends: tuple[str, ...]) -> str:
+    """The nodes of an instance between a and ground; other ports are left open."""
+    return " ".join("a" if p.text == ends[0] else "0" if p.text == ends[1] else f"o_{p.text}" for p in module.ports)
+
+
+def _added(old: va_rules.Model, new: va_rules.Model) -> dict[str, str]:
+    """The states that the fix made nodes of -> their vectors."""
+    added = new.modules[0].nets.keys() - old.modules[0].nets.keys()
+    return {net.removesuffix("_state"): f"v(n1#{net})" for net in sorted(added) if net.endswith("_state")}
 
 
 def _integrals(module: Module) -> set[str]:
@@ -274,29 +349,46 @@ class _Watched(ModuleReading):
         return current
 
 
-def _reader(
-    old: va_rules.Model, fixed: str, folder: Path, states: dict[str, str], nodes: set[str]
-) -> tuple[Reader | None, str]:
+def _reader(old: va_rules.Model, scales: dict[str, float], nodes: set[str]) -> tuple[Reader | None, str]:
     try:
         ModuleReading(old, old.modules[0], 1e-9)
     except Unreadable as reason:
         return None, f"line {old.source.place(reason.position)[0]}: {reason.message}"
-    scales = _scales(va_rules.read(fixed, folder), states)
 
     def read(t: Array, v: Array) -> ModelRun:
         reading = _Watched(old, float(t[1] - t[0]), nodes)
         trace = reading.run(t, v)
-        kept = {name: trace.kept[name] / scales[name] for name in states if name in trace.kept}
+        kept = {name: trace.kept[name] / scales[name] for name in scales if name in trace.kept}
         return ModelRun(trace.i, {**kept, **{name: np.array(x) for name, x in reading.seen.items()}})
 
     return read, ""
 
 
-def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, float]:
-    """What a state is divided by in its node: the bound that the fix wrote in front of V(state)."""
-    found = {}
+def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
+    """Whether the fix gave a state a time in which it goes to what it is set to."""
+    before = {entry.name.text for entry in old.modules[0].parameters}
+    return any(e.name.text.startswith("reset_time") and e.name.text not in before for e in new.modules[0].parameters)
+
+
+def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, tuple[float, tuple[float, float]]]:
+    """What a state is divided by in its node, and the bounds of what is read of it there, as the fix wrote them."""
     reading = ModuleReading(model, model.modules[0], 1e-9)
+
+    def constant(expr: Expr) -> float:
+        return reading.constant(model.source.text[expr.start : expr.end])
+
+    found = {}
     for name in states:
-        match = re.search(rf"\(([^()]*(?:\([^()]*\)[^()]*)*)\) \* V\({name}_state\)", model.source.text)
-        found[name] = reading.constant(match[1]) if match else 1.0
+        node, scale, low, high = f"{name}_state", 1.0, -np.inf, np.inf
+        for statement in model.modules[0].statements():
+            value = statement.value
+            if statement.target != name or value is None or node not in value.names():
+                continue
+            while value.op == "call" and value.name in ("min", "max"):
+                bound = constant(value.args[1])
+                low, high = (low, bound) if value.name == "min" else (bound, high)
+                value = value.args[0]
+            scale = constant(value.args[0]) if value.op == "*" else 1.0
+            break
+        found[name] = scale, (low / scale, high / scale)
     return found

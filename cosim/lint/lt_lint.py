@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def _lines(text: str, file: Path) -> list[Line]:
     return found
 
 
-def lint_spice(text: str, file: Path) -> Lint:
+def lint_spice(text: str, file: Path, *, allow: Sequence[Path] = ()) -> Lint:
     """The rules' findings, and what cosim would refuse to run. Raises `NetlistError` for any other text."""
     lines = _lines(text, file)
     findings = [*lt_rules.check(lines, text, file), *_suffixes(lines, text)]
@@ -47,7 +47,7 @@ def lint_spice(text: str, file: Path) -> Lint:
     if any(line.card in (".include", ".inc", ".lib") for line in lines):
         notes.append("included files are not linted")
     try:
-        refuse(read_text("* lint\n" + text, source=file.resolve()))
+        refuse(read_text("* lint\n" + text, source=file.resolve(), roots=allow))
     except InputError as error:
         known = {finding.line for finding in findings}
         line = ((error.where.line or 2) if error.where is not None else 2) - 1
@@ -76,13 +76,14 @@ def fix_spice(
     amplitude: float | None,
     period: float | None,
     caret: str,
+    allow: Sequence[Path] = (),
 ) -> Repair:
     """Repair a netlist and run it; its first subcircuit is compared, driven between its first two terminals."""
     if caret not in ("", "power", "xor"):
         raise InputError(f"{caret!r} is not a meaning of '^'", remedy="power or xor")
     lines = _lines(text, file)
     fixed = _without_blocks(text, file, lt_fix.fix(lines, text, caret=caret))
-    after = lint_spice(fixed.text, file)
+    after = lint_spice(fixed.text, file, allow=allow)
     if simulator is None:
         return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
     new = _lines(fixed.text, file)

@@ -1,14 +1,15 @@
 """An LTspice subcircuit of a memristor in numpy, with LTspice's meaning of every function: the reference for ``--fix``.
 
 It reads subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
-voltage source or a behavioural voltage, and elements whose current is an expression of those. A circuit that would
+voltage source or a behavioural voltage, which may depend on its own current, and elements whose current is an
+expression of those. Any other circuit that would
 have to be solved for a node raises `Unreadable`, and is reported as not verified.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from cosim.lint.drive import ModelRun
 
 _GROUND = {"0", "gnd"}
 _DEPTH = 60
+_SECANTS = 60
 _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
@@ -38,6 +40,9 @@ class Subcircuit:
         self._trees: dict[str, Expr] = {}
         self._v: dict[str, float] = {}
         self._integrals: dict[tuple[str, int], int] = {}
+        self._held: dict[str, float] = {}  # currents that are being solved for, of which these were asked for
+        self._met: set[str] = set()
+        self._guess: dict[str, float] = {}
         self.states = self._find_states()
         self._find_integrals()
 
@@ -209,8 +214,33 @@ class Subcircuit:
             if end in self.ports[:2] or end in _GROUND or end in self.states:
                 end = part.nodes[0]
             sign = -1.0 if end == part.nodes[0] else 1.0
-            return sign * self._leaving(end, part, depth + 1)
+            return self._consistent(part.name.lower(), lambda: sign * self._leaving(end, part, depth + 1))
         raise Unreadable(f"element {part.name!r} is not read", 0)
+
+    def _consistent(self, name: str, current: Callable[[], float]) -> float:
+        """The current of a source whose voltage may depend on it: what ``current`` gives where it is held at that."""
+        if name in self._held:
+            self._met.add(name)
+            return self._held[name]
+        try:
+            self._held[name] = first = self._guess.get(name, 0.0)
+            found = current()
+            if name not in self._met:
+                return found
+            residual = found - first
+            last = found
+            for _ in range(_SECANTS):
+                self._held[name] = last
+                found = current()
+                if abs(found - last) <= 1e-12 * abs(found) or found - last == residual:
+                    self._guess[name] = found
+                    return found
+                ahead = last - (found - last) * (last - first) / (found - last - residual)
+                first, last, residual = last, ahead, found - last
+        finally:
+            del self._held[name]
+            self._met.discard(name)
+        raise Unreadable(f"the current of {name!r} was not solved for", 0)
 
     def _leaving(self, node: str, without: Element | None, depth: int) -> float:
         total = 0.0

@@ -22,6 +22,8 @@ from cosim.lint.va_slope import NotEuler, names
 from cosim.lint.va_state import Flow, constant, is_initial
 from cosim.lint.va_walk import EulerState, Walk, plain
 
+FAST = "1e-12"  # s, for a state that is set at once: our choice
+
 
 @dataclass
 class Rewrite:
@@ -66,6 +68,13 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
     if not all(plain(model, block) for block in main):
         return Rewrite([], [], left | {state.name: "it is integrated in a macro" for state in states})
     unique = {(e.start, e.end): e for e in (*edits, *walk.edits)}
+    if walk.resets:
+        which = ", ".join(sorted(walk.resets))
+        why = f"{which}, which is set at once, goes there within {FAST} s (our choice; parameter {walk.fast!r})"
+        unique[-2, 0] = Edit(main[0].start, main[0].start, "", why)
+    for number, name in enumerate(sorted(walk.met)):
+        why = f"parameter {name!r} is taken for the time step, which the engine chooses: check that it is nothing else"
+        unique[-1, number] = Edit(main[0].start, main[0].start, "", why)
     return Rewrite(_assemble(model, module, walk, states, list(unique.values())), states, left)
 
 
@@ -159,13 +168,17 @@ def _assemble(model: Model, module: Module, walk: Walk, states: list[EulerState]
     rates = [walk.rates[name] for name in dict.fromkeys([*(state.name for state in states), *walk.used])]
     declare = [f"    electrical {', '.join(nodes.values())};", f"    real {', '.join(rates)};"]
     before = [f"        {rate} = 0.0;" for rate in rates]
+    if walk.resets:
+        declare.append(f"    parameter real {walk.fast} = {FAST}; // s, in which what is set at once goes there")
     after = []
     for state in states:
         node, name, rate = nodes[state.name], state.name, walk.rates[state.name]
         scale = _scale(model, module, state)
         read = f"({scale}) * V({node})" if scale else f"V({node})"
-        if state.high and state.low:
-            read = f"min(max({read}, {state.low}), {state.high})"
+        if state.low:
+            read = f"max({read}, {state.low})"
+        if state.high:
+            read = f"min({read}, {state.high})"
         before.append(f"        {name} = {read};")
         before += [f"        {other} = {name};" for other in state.same]
         value = f"(({scale}) * V({node}))" if scale else f"V({node})"

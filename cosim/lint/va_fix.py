@@ -13,8 +13,8 @@ from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
 from cosim.lint import va_euler
-from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read, taken
-from cosim.lint.va_state import is_initial
+from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read, taken, unused_nodes
+from cosim.lint.va_state import constant, is_initial
 
 _SUFFIXES = {
     "meg": "e6",
@@ -91,7 +91,7 @@ def _attempt(model: Model, without: frozenset[str] | None) -> _Attempt:
                 whys.append(edit.why)
         if text == model.source.text:
             break
-        model = read(text, model.folder)
+        model = read(text, *model.folders)
     remaining = [f for f in check(model) if f.severity.value != "warning" or f.rule == "unread"]
     reasons = [f"line {f.line}: {f.message}{_because(f, left)}" for f in remaining]
     done = tuple(dict.fromkeys(why for whys in groups.values() for why in whys))
@@ -137,6 +137,7 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
             new = f"{module.name}_va"
             yield Edit(module.named, module.named + len(module.name), new, f"module {module.name!r} is {new!r}")
         yield from _declarations(model, module)
+        yield from _unused(model, module)
         for statement in module.statements():
             if statement.start < statement.end and not source.cuts(statement.start, statement.end):
                 yield from _statement(model, module, statement)
@@ -244,6 +245,20 @@ def _declarations(model: Model, module: Module) -> Iterator[Edit]:
             yield Edit(where, where, f"real {', '.join(untyped)}; ", "arguments of analog functions are real")
 
 
+def _unused(model: Model, module: Module) -> Iterator[Edit]:
+    """Nodes that are only declared are declared no longer."""
+    text = model.source.text
+    for first, *names in unused_nodes(model, module):
+        end = text.find(";", first.start)
+        listed = re.split(r"\s*,\s*", text[first.end : end].strip())
+        rest = [name for name in listed if name not in {token.text for token in names}]
+        if not all(re.fullmatch(r"\w+", name) for name in listed) or model.source.cuts(first.start, end + 1):
+            continue  # comments between them, or a macro
+        new = f"{first.text} {', '.join(rest)};" if rest else ""
+        for token in names:
+            yield Edit(first.start, end + 1, new, f"node {token.text!r}, which nothing uses, is removed")
+
+
 def _statement(model: Model, module: Module, statement: Statement) -> Iterator[Edit]:
     text = model.source.text
     if statement.kind == "event":
@@ -257,6 +272,8 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             yield Edit(
                 statement.start, statement.end, ";", "printing at the end is removed: it would print at each step"
             )
+        elif events in (["cross"], ["above"]) and (held := _level(model, module, statement)):
+            yield held
         elif events == ["timer"] and _euler_body(body):
             inner = "\n".join(text[s.start : s.end] for s in statement.body)
             yield Edit(
@@ -273,6 +290,21 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             yield _idt(model, value)
     elif statement.kind == "call" and statement.name in ("$stop", "$fatal", "$finish"):
         yield Edit(statement.start, statement.end, ";", f"{statement.name} is removed: the netlist ends the analysis")
+
+
+def _level(model: Model, module: Module, statement: Statement) -> Edit | None:
+    """An event that sets constants, as a condition under which they are set; None where it means something else."""
+    inside = [s for child in statement.body for s in child.walk() if s.kind not in ("block", "empty")]
+    if not inside or not all(s.kind == "assign" and s.value is not None and constant(s.value, module) for s in inside):
+        return None
+    ways = {"+1": ">", "1": ">", "1.0": ">", "-1": "<", "-1.0": "<"}
+    text = [model.source.text[arg.start : arg.end] for arg in statement.args]
+    way = ways.get(text[1].replace(" ", "") if len(text) > 1 else "1" if statement.name == "above" else "")
+    if not way or not all(model.source.editable(arg) for arg in statement.args[:1]):
+        return None
+    body = model.source.text[statement.body[0].start : statement.end]
+    why = f"@({statement.name}({text[0]})) is a condition: what it sets holds from there on"
+    return Edit(statement.start, statement.end, f"if (({text[0]}) {way} 0.0) {body}", why)
 
 
 def _euler_body(body: list[Statement]) -> bool:

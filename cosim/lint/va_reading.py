@@ -30,9 +30,9 @@ from cosim.language.expressions import (
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import STEP_NAME
+from cosim.lint.va_state import step_parameters
 
-_CONSTANTS = {
+CONSTANTS = {
     "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
     "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,
     "`P_CELSIUS0": 273.15, "`P_H": 6.62607015e-34, "`P_EPS0": 8.8541878128e-12,
@@ -48,7 +48,7 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
     "int": math.trunc,
 }  # fmt: skip
 _FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
-_SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
+SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
             "$rdist_uniform", "$dist_uniform", "$random", "$arandom", "V", "I", "^", "{}"}  # fmt: skip
@@ -104,6 +104,7 @@ class ModuleReading:
         self._open = {port.text for port in module.ports} - set(self._ports)
         self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._closures: dict[int, Closure] = {}
+        self._parsed: list[Expr] = []
         self._values: dict[str, float] = {}
         self._strings: dict[str, float] = {}
         self._nodes: dict[str, float] = {}
@@ -112,6 +113,7 @@ class ModuleReading:
         self._leaving: dict[str, float] = {}
         self._forced: float | None = None
         self._flow = 0.0  # the largest current that is contributed
+        self._grain = 0.0  # what the rounding of a derivative by the time may add to one
         self._time = 0.0
         self._first = True
         self._scale = 1.0
@@ -122,9 +124,11 @@ class ModuleReading:
             for expr in module.expressions()
             for node in expr.walk()
         )
+        flow = next(flow for one, flow in zip(model.modules, model.flows, strict=True) if one is module)
+        steps = step_parameters(module, flow)
         for entry in module.parameters:
             value = self._of(entry.value) if entry.value is not None else 0.0
-            self._values[entry.name.text] = dt if STEP_NAME.match(entry.name.text) else value
+            self._values[entry.name.text] = dt if entry.name.text in steps else value
         for entry in module.variables:
             self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
 
@@ -150,7 +154,13 @@ class ModuleReading:
     def constant(self, text: str) -> float:
         """The value of an expression of parameters; raises `Unreadable`."""
         source = scan(text, macros=self._model.source.macros)
-        return self._of(ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens)))
+        expr = ExpressionParser(VERILOG_LEVELS, number).parse(Cursor(source.tokens))
+        self._parsed.append(expr)  # closures are found by what an expression is: it has to stay
+        return self._of(expr)
+
+    def value(self, expr: Expr) -> float:
+        """The value of an expression of the module's parameters; raises `Unreadable`."""
+        return self._of(expr)
 
     def run(self, t: Array, v: Array) -> Trace:
         """Drive the ports with ``v`` (n,) V at ``t`` (n,) s, evenly spaced by ``dt``."""
@@ -178,7 +188,7 @@ class ModuleReading:
                 {},
             )
             self._probe = {"V": volts, "I": current}
-            self._leaving, self._forced, self._flow = {}, None, 0.0
+            self._leaving, self._forced, self._flow, self._grain = {}, None, 0.0, 0.0
             for statement, initial in self._module.analogs:
                 if not initial or self._first:
                     self._run(statement)
@@ -207,7 +217,7 @@ class ModuleReading:
         x, delta = np.array(at), 1e-7 * max(abs(self._probe["V"]), self._scale)
         for _ in range(_NEWTON):
             there = residual(x)
-            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + 1e-21:
+            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + self._grain + 1e-21:
                 return [float(value) for value in x]
             ahead = [residual(x + delta * row) - there for row in np.eye(len(x))]
             try:
@@ -276,8 +286,8 @@ class ModuleReading:
         name = node.name
         if name in self._values:
             return self._values[name]
-        if name in _CONSTANTS:
-            return _CONSTANTS[name]
+        if name in CONSTANTS:
+            return CONSTANTS[name]
         if name in ("$random", "$arandom"):
             return 0.0
         raise Unreadable(f"{name!r} has no value", node.start)
@@ -294,7 +304,7 @@ class ModuleReading:
             wanted = {arg.name.strip('"') for arg in args}
             return float(bool(wanted & {"tran"}) or (self._first and bool(wanted & {"ic", "static", "nodeset"})))
         if name in ("$temperature", "$vt"):
-            return _CONSTANTS[name]
+            return CONSTANTS[name]
         if name == "$simparam" and len(args) > 1:
             return self._of(args[1])
         if name in ("$rdist_normal", "$dist_normal"):
@@ -339,6 +349,7 @@ class ModuleReading:
         now = self._of(node.args[0])
         before = self._memory.get(node.start, now)
         self._pending[node.start] = now
+        self._grain += 8.0 * float(np.finfo(float).eps) * abs(now) / self._dt
         return (now - before) / self._dt
 
     def _idt(self, node: Expr) -> float:
@@ -399,7 +410,7 @@ class ModuleReading:
             raise Unreadable("a loop that does not end", statement.start)
         elif kind == "event":
             self._event(statement)
-        elif kind == "call" and statement.name not in _SILENT | {"$stop", "$finish", "$fatal"}:
+        elif kind == "call" and statement.name not in SILENT | {"$stop", "$finish", "$fatal"}:
             raise Unreadable(f"{statement.name} is not read", statement.start)
 
     def _case(self, statement: Statement, value: float) -> None:
@@ -418,6 +429,9 @@ class ModuleReading:
         if events & {"initial_step", "initial_instance", "initial_model"}:
             if not self._first:
                 return
+        elif events in ({"cross"}, {"above"}):
+            if not self._crosses(statement):
+                return
         elif events == {"timer"}:
             pass  # each step of the reading is a tick
         elif events <= {"final_step"}:
@@ -428,6 +442,14 @@ class ModuleReading:
             return
         for child in statement.body:
             self._run(child)
+
+    def _crosses(self, statement: Statement) -> bool:
+        """Whether the argument of @(cross(x, way)) or @(above(x)) goes through zero in this step."""
+        x = self._of(statement.args[0])
+        way = self._of(statement.args[1]) if len(statement.args) > 1 else float(statement.name == "above")
+        before = self._memory.get(statement.start, -1.0 if statement.name == "above" else x)
+        self._pending[statement.start] = x
+        return (before <= 0.0 < x and way >= 0.0) or (before >= 0.0 > x and way <= 0.0)
 
     def _contribute(self, access: Expr, value: float) -> None:
         names = self._branch(access)

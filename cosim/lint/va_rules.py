@@ -83,8 +83,10 @@ RULES = {
         Rule("direction", E, "port {!r} has no direction", "write 'inout {}'"),
         Rule("no-disciplines", E, "disciplines.vams is not included", 'write `include "disciplines.vams"'),
         Rule("no-constants", E, "{} is used and constants.vams is not included", 'write `include "constants.vams"'),
-        Rule("include-missing", E, "included file {!r} does not exist beside the file", "put it there"),
-        Rule("include-outside", E, "included file {!r} is outside the file's folder", "put it beside the file"),
+        Rule("include-missing", E, "included file {!r} does not exist beside the file",
+             "put it there, or give its folder with --allow"),
+        Rule("include-outside", E, "included file {!r} is outside the file's folder",
+             "put it beside the file, or give its folder with --allow"),
         Rule("attr", E, "macro {} is not part of the language", "write a description as (* desc=\"...\" *) in front"),
         Rule("macro", E, "macro {} is not defined", "define it, or include the file that does"),
         Rule("directive", E, "directive {} is not supported", "remove it"),
@@ -113,6 +115,7 @@ RULES = {
         Rule("parameter-assigned", E, "parameter {!r} is assigned", "use a variable"),
         Rule("loose-node", E, "nothing contributes to internal node {!r}: the matrix is singular",
              "contribute, or drop it"),
+        Rule("unused-node", N, "node {!r} is declared and not used: the matrix is singular in VACASK", "remove it"),
         Rule("array", E, "arrays and buses are not supported", "write single variables and nodes"),
         Rule("instance", E, "an instance of another module is not supported", "connect the modules in the netlist"),
         Rule("unread", N, "{}: it was not checked", "check it by hand, or write it in plain statements"),
@@ -132,7 +135,7 @@ class Model:
     source: Source
     modules: tuple[Module, ...]
     flows: tuple[Flow, ...]
-    folder: Path
+    folders: tuple[Path, ...]
     outside: tuple[Unread, ...] = ()
 
     def found(self, code: str, position: int, what: str = "") -> Finding:
@@ -145,12 +148,12 @@ def _formatted(rule: Rule, what: str) -> Rule:
     return Rule(rule.code, rule.severity, says, rule.remedy.replace("{}", what.replace("{", "{{").replace("}", "}}")))
 
 
-def read(text: str, folder: Path) -> Model:
-    """The model in ``text``."""
-    source = scan(text, folder)
+def read(text: str, *folders: Path) -> Model:
+    """The model in ``text``; what it includes is looked for in ``folders``."""
+    source = scan(text, folders)
     outside: list[Unread] = []
     modules = tuple(parse(source, outside))
-    return Model(source, modules, tuple(flow(module) for module in modules), folder, tuple(outside))
+    return Model(source, modules, tuple(flow(module) for module in modules), folders, tuple(outside))
 
 
 def check(model: Model) -> list[Finding]:
@@ -168,7 +171,7 @@ def _includes(model: Model) -> Iterator[Finding]:
         if name in STANDARD_HEADERS:
             continue
         try:
-            if inside(name, model.folder, where=Where()) is None:
+            if inside(name, model.folders, where=Where()) is None:
                 yield model.found("include-missing", token.start, name)
         except NetlistRefused:
             yield model.found("include-outside", token.start, name)
@@ -305,6 +308,41 @@ def _nodes(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
                 yield model.found("loose-node", node.start, name)
 
 
+def unused_nodes(model: Model, module: Module) -> list[list[Token]]:
+    """The names that each declaration of nodes has, where some of them are used nowhere else in ``module``.
+
+    A declaration is (discipline, name, ...); a name that is used is left out of it.
+    """
+    if module.unread or module.instances or module.arrays:  # each of them may use one
+        return []
+    used = {port.text for port in module.ports}
+    lists: list[list[Token]] = []
+    statement: list[Token] = []
+    for token in model.source.tokens:
+        if not module.start <= token.start < module.end:
+            continue
+        statement.append(token)
+        if token.text == ";":
+            first = statement[0].text
+            if first == "ground" or first in module.nets.values():
+                lists.append(statement)
+            else:
+                used |= {word.text for word in statement}
+            statement = []
+    used |= {word.text for word in statement}
+    return [
+        [declared[0], *names]
+        for declared in lists
+        if (names := [t for t in declared[1:] if t.text in module.nets and t.text not in used])
+    ]
+
+
+def _unused(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
+    for _, *names in unused_nodes(model, module):
+        for token in names:
+            yield model.found("unused-node", token.start, token.text)
+
+
 def _statements(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
     parameters = {entry.name.text for entry in module.parameters}
     for statement in module.statements():
@@ -419,5 +457,5 @@ def _domains(model: Model, module: Module, states: Flow) -> Iterator[Finding]:
 
 
 _MODULE_RULES: tuple[Callable[[Model, Module, Flow], Iterator[Finding]], ...] = (
-    _states, _names, _nodes, _statements, _calls, _domains,
+    _states, _names, _nodes, _unused, _statements, _calls, _domains,
 )  # fmt: skip

@@ -6,7 +6,7 @@ slope (`va_slope`). The walk collects the edits that write the module so: slopes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cosim.language.expressions import Expr
@@ -15,9 +15,8 @@ from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_clip import inside
 from cosim.lint.va_rules import Model
 from cosim.lint.va_slope import ZERO, NotEuler, Slopes, names
-from cosim.lint.va_state import STEP_NAME, Flow, constant, is_initial
+from cosim.lint.va_state import NOW, Flow, clocks, constant, is_initial, sources, step_parameters
 
-_NOW = frozenset({"$abstime", "$realtime", "$time"})
 _NODE = "{} is the voltage of an internal node, integrated by idt"
 
 
@@ -73,10 +72,11 @@ class Walk:
         self.lost: dict[str, str] = {}
         self.starts: list[Statement] = []  # guarded assignments of start values
         self._integrated: set[str] = set()
-        self._now, self.clocks = _clocks(flow)
+        self._now, self.clocks = clocks(flow)
         self.flags = _flags(module, flow)
         self.settled = _settled(module, flow, self.flags)
-        self._parameters = {e.name.text for e in module.parameters if STEP_NAME.match(e.name.text)}
+        self._parameters = step_parameters(module, flow)
+        self.met: set[str] = set()  # those of them that are read as the step
         self.steps = self._step_variables()
         others = self.clocks | self.flags | self.settled | self.steps
         self._candidates = {name: of for name, of in candidates.items() if name not in others}
@@ -86,7 +86,9 @@ class Walk:
         assigned = dict.fromkeys([*self.states, *(s.target for s in module.statements() if s.kind == "assign")])
         self.rates = names(assigned, taken, "_rate")
         self.used: dict[str, None] = {}  # variables whose slope is assigned
-        self._needed = _sources(module, self._candidates)
+        self.resets: set[str] = set()  # states that are set at once somewhere
+        self.fast = names(["reset"], taken | set(self.rates.values()), "_time")["reset"]
+        self._needed = sources(module, self._candidates)
         self._slopes = Slopes(
             model,
             is_step=self._is_step,
@@ -121,7 +123,10 @@ class Walk:
         if node.op == "-":
             first, second = node.args
             return first.op == "name" and first.name in self._now and second.name in self.clocks
-        return node.op == "name" and node.name in self.steps | self._parameters
+        if node.op == "name" and node.name in self._parameters:
+            self.met.add(node.name)
+            return True
+        return node.op == "name" and node.name in self.steps
 
     def run(self, statement: Statement, guards: tuple[Expr, ...]) -> None:
         """Go through ``statement``, around which stand the conditions ``guards``."""
@@ -237,11 +242,11 @@ class Walk:
         if target in self._path.alias and self._clamp(value, target, guards):
             return
         try:
-            self._update(statement, target, value)
+            self._update(statement, target, value, guards)
         except NotEuler as reason:
             self._lose(target, str(reason))
 
-    def _update(self, statement: Statement, target: str, value: Expr) -> None:
+    def _update(self, statement: Statement, target: str, value: Expr, guards: tuple[Expr, ...]) -> None:
         bounds: list[tuple[Expr, bool]] = []
         inner = inside(self.model, self.module, value, bounds)
         integral = _integral(inner, self.module) if target in self._candidates else None
@@ -257,6 +262,9 @@ class Walk:
                 _bound(self.model, self.states[of], bound, upper=upper)
         elif bounds:
             inner = value
+        elif guards and target in self._candidates and constant(value, self.module):
+            self._reset(statement, target)
+            return
         now, slope = self._slopes.dual(inner)
         if not of and slope != ZERO:
             of = self._kick(inner)
@@ -279,6 +287,14 @@ class Walk:
             self._path.alias.pop(target, None)
             if target in self._candidates:
                 self.lost.setdefault(target, self._text(statement))
+
+    def _reset(self, statement: Statement, target: str) -> None:
+        """Write a state that is set at once as one that goes there fast."""
+        of, value = self._candidates[target], statement.value
+        if of != target or value is None:
+            raise NotEuler(self._text(statement))
+        self._grow(statement, target, target, f"(({self._slopes.text(value)}) - {target})/{self.fast}", of)
+        self.resets.add(target)
 
     def _grow(self, statement: Statement, target: str, now: str, slope: str, of: str) -> None:
         """Write ``target = now`` with its slope."""
@@ -356,15 +372,6 @@ class Walk:
         return False
 
 
-def _sources(module: Module, states: Collection[str]) -> set[str]:
-    """The variables that what is assigned to ``states`` is computed from, and these."""
-    read = [(s.target, s.value.names()) for s in module.statements() if s.kind == "assign" and s.value is not None]
-    found = set(states)
-    while new := {name for target, of in read if target in found for name in of} - found:
-        found |= new
-    return found
-
-
 def _parts(condition: Expr) -> Iterator[Expr]:
     if condition.op in ("&&", "||"):
         for arg in condition.args:
@@ -375,23 +382,6 @@ def _parts(condition: Expr) -> Iterator[Expr]:
 
 def _zero(expr: Expr) -> bool:
     return expr.op == "number" and expr.value == 0.0
-
-
-def _clocks(flow: Flow) -> tuple[set[str], set[str]]:
-    """The variables that are the time, and those that are the time of the last step."""
-    now: set[str] = set(_NOW)
-    while True:
-        new = {
-            name
-            for name, given in flow.assigned.items()
-            if name not in now
-            and given
-            and all(s.target == name and s.value is not None and s.value.op == "name" and s.value.name in now
-                    for s in given)
-        }  # fmt: skip
-        if not new:
-            return {name for name in now if name not in flow.hidden}, {name for name in now if name in flow.hidden}
-        now |= new
 
 
 def _flags(module: Module, flow: Flow) -> set[str]:
@@ -442,7 +432,7 @@ def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
 def _is_start(condition: Expr, flags: set[str]) -> bool:
     """``$abstime == 0``, ``$abstime <= 0``, ``first == 0``, ``!first`` (one of ``flags``) or ``analysis("ic")``."""
     if condition.op in ("==", "<=") and _zero(condition.args[1]):
-        return condition.args[0].name in _NOW or (condition.op == "==" and condition.args[0].name in flags)
+        return condition.args[0].name in NOW or (condition.op == "==" and condition.args[0].name in flags)
     if condition.op == "u!":
         return condition.args[0].name in flags
     if condition.op == "||":

@@ -62,36 +62,30 @@ class Subtracting(Model):
 
 
 @dataclass(frozen=True)
-class EProp(Rule):
-    """Into the layer, at the presynaptic spikes (module docstring); `EPropOfValues` for inputs that are values.
+class Eligible(Rule):
+    """What a synapse into the layer needs of its neurons: Eq. 14, and Eq. 15 without the learning signal.
 
     Args:
-        rate: η. beta: β. tau, threshold: of the postsynaptic neurons. tau_out: of the read-outs (ms); 0: they do not
-            remember.
+        beta: β. tau, threshold: of the postsynaptic neurons.
     """
 
-    pre: ClassVar[Mapping[str, float]] = {"f": 0.0}
-    post: ClassVar[Mapping[str, float]] = {"psi": 0.0}
-    states: ClassVar[Mapping[str, float]] = {"e": 0.0, "total": 0.0}
+    pre: ClassVar[Mapping[str, float]] = MappingProxyType({"f": 0.0})
+    post: ClassVar[Mapping[str, float]] = MappingProxyType({"psi": 0.0})
 
-    rate: float
     beta: float
     tau: float
     threshold: float
-    tau_out: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.tau > 0.0 and self.threshold > 0.0 and self.tau_out >= 0.0):
-            raise InputError(f"{self} cannot work", remedy="give tau > 0, threshold > 0 and tau_out >= 0")
+        if not (self.tau > 0.0 and self.threshold > 0.0):
+            raise InputError(f"{self} cannot work", remedy="give tau > 0 and threshold > 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
-        """Rate, slope of the pseudo-derivative, and what is left of traces after a step."""
+        """Slope of the pseudo-derivative, and what is left of traces after a step."""
         return {
-            "rate": self.rate,
             "slope": self.beta / self.threshold,
             "threshold": self.threshold,
             "leak": math.exp(-ticks * dt / self.tau),
-            "kappa": math.exp(-ticks * dt / self.tau_out) if self.tau_out else 0.0,
         }
 
     def seen(self, s: Local) -> Any:
@@ -105,6 +99,33 @@ class EProp(Rule):
     def each_post(self, s: Local) -> Given:
         """Eq. 15 without the learning signal."""
         return {"psi": s.p.slope * np.maximum(0.0, 1.0 - np.abs(s.post.u / s.p.threshold - 1.0))}
+
+
+@dataclass(frozen=True)
+class EProp(Eligible):
+    """Into the layer, at the presynaptic spikes (module docstring); `EPropOfValues` for inputs that are values.
+
+    Args:
+        beta, tau, threshold: as of `Eligible`. rate: η. tau_out: of the read-outs (ms); 0: they do not remember.
+    """
+
+    states: ClassVar[Mapping[str, float]] = MappingProxyType({"e": 0.0, "total": 0.0})
+
+    rate: float
+    tau_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tau_out >= 0.0:
+            raise InputError(f"{self} cannot work", remedy="give tau_out >= 0")
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """The rate, and what is left of the eligibility after a step, too."""
+        return {
+            **super().parameters(dt, ticks=ticks),
+            "rate": self.rate,
+            "kappa": math.exp(-ticks * dt / self.tau_out) if self.tau_out else 0.0,
+        }
 
     def on_step(self, s: Local) -> Given:
         """Eq. 16."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # A pulse train jumps at every pulse: more of them in one frame are only ink.
 PULSES_SHOWN = 120
+FEW, MANY = 300, 2000  # rows, which have room for larger marks
 RAMPS_SHOWN = 2  # of each polarity, beside a held-out one
 MEASURED, FIT, HELD, CLIPPED = COLOURS[0], COLOURS[1], COLOURS[2], "0.6"
 SIGMAS = 1.96
@@ -58,8 +59,9 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     factor, unit = scaled(curve.measured, curve.measured_unit)
     shown = _window(result)
     clipped = result.clipped
-    _measured(ax, curve, curve.measured * factor, shown & ~held & ~clipped, MEASURED, "measured, fitted")
-    _measured(ax, curve, curve.measured * factor, shown & held & ~clipped, HELD, "measured, held out")
+    for rows, colour, name in ((~held, MEASURED, "measured, fitted"), (held, HELD, "measured, held out")):
+        for way, mark, which in _ways(curve):
+            _measured(ax, curve, curve.measured * factor, shown & rows & ~clipped & way, colour, name + which, mark)
     _measured(ax, curve, curve.measured * factor, shown & clipped, CLIPPED, "clipped by the instrument")
     for number, rows in enumerate(_lines(curve, shown)):
         x, y, half = _abscissa(curve)[rows], result.predicted[rows] * factor, SIGMAS * result.band[rows] * factor
@@ -79,8 +81,14 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
         ax.set_title(f"pulses {int(np.argmax(shown)) + 1}–{len(curve) - int(np.argmax(shown[::-1]))} of {len(curve)}")
     if curve.kind == "equal pulses" and not shown.all():
         numbers = ", ".join(f"{int(ramp) + 1}" for ramp in np.unique(curve["ramp"][shown]))
-        ax.set_title(f"ramps {numbers} of {np.unique(curve['ramp']).size}")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=4, fontsize=7.5, borderaxespad=0.0, markerscale=2)
+        count = np.unique(curve["ramp"]).size
+        ax.set_title(
+            f"ramps {numbers} of {count}, a held-out one among them" if held.any() else f"ramps {numbers} of {count}"
+        )
+    columns = 4 if len(ax.get_legend_handles_labels()[1]) <= 4 else 2
+    ax.legend(
+        loc="upper left", bbox_to_anchor=(0.0, -0.17), ncols=columns, fontsize=7.5, borderaxespad=0.0, markerscale=1.5
+    )
     return ax
 
 
@@ -153,8 +161,8 @@ def plot_correlation(result: FitResult, ax: Axes | None = None) -> Axes:
                 fontsize=6.5,
                 color=shade,
             )
-    ax.set_xticks(range(len(names)), [symbol(name) for name in names], rotation=45, ha="right")
-    ax.set_yticks(range(len(names)), [symbol(name) for name in names])
+    ax.set_xticks(range(len(names)), [plain(name) for name in names], rotation=45, ha="right")
+    ax.set_yticks(range(len(names)), [plain(name) for name in names])
     ax.set_title("correlation of the parameters")
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
     return ax
@@ -200,18 +208,6 @@ def joint_figure(result: JointResult) -> Figure:
             ax.set_axis_off()
         _title(figure, f"{plain(result.recipe.name)}: {result.verdict.summary}")
     return figure
-
-
-_GREEK = {"theta": "θ", "alpha": "α", "gamma": "γ", "strength": "s", "start": "w₀"}
-_WHOLE = {"g_max": "$G_{max}$", "ratio": "r", "w0": "$w_0$", "g_on": "$g_{on}$", "v_sat": "$V_{sat}$", "v_c": "$V_c$"}
-
-
-def symbol(name: str) -> str:
-    """A parameter's name as it is written in the field."""
-    stem, _, suffix = name.partition("_")
-    if name in _WHOLE:
-        return _WHOLE[name]
-    return f"{_GREEK[stem]}$_{suffix}$" if stem in _GREEK and len(suffix) == 1 else name
 
 
 def chosen(result: FitResult) -> str:
@@ -283,14 +279,27 @@ def _window(result: FitResult) -> NDArray[np.bool_]:
 
 
 def _lines(curve: Curve, shown: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """The rows of each line of a curve: one per ramp."""
-    if curve.kind != "equal pulses":
+    """The rows of each line of a curve: one per ramp, or per sequence of events."""
+    column = next((name for name in ("ramp", "sequence") if name in curve.columns), "")
+    if not column:
         return [shown]
-    return [shown & (curve["ramp"] == ramp) for ramp in np.unique(curve["ramp"][shown])]
+    return [shown & (curve[column] == one) for one in np.unique(curve[column][shown])]
 
 
-def _measured(ax: Axes, curve: Curve, y: Array, rows: NDArray[np.bool_], colour: str, name: str) -> None:
+def _ways(curve: Curve) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """The rows of each direction with a mark of their own, where a figure shows both; else all of them."""
+    up = curve["polarity"] > 0 if "polarity" in curve.columns else np.ones(len(curve), dtype=bool)
+    if up.all() or not up.any():
+        return [(np.ones(len(curve), dtype=bool), ".", "")]
+    return [(up, "^", ", potentiation"), (~up, "v", ", depression")]
+
+
+def _measured(
+    ax: Axes, curve: Curve, y: Array, rows: NDArray[np.bool_], colour: str, name: str, mark: str = "."
+) -> None:
     if not rows.any():
         return
-    size = 4.0 if curve.kind in ("pulse train", "i-v") else 1.5
-    ax.plot(_abscissa(curve)[rows], y[rows], ".", ms=size, color=colour, label=name, zorder=2 if size < 2 else 4)
+    size = 4.0 if len(curve) <= FEW or curve.kind in ("pulse train", "i-v") else 2.5 if len(curve) <= MANY else 1.5
+    size = 2.5 if mark != "." else size
+    order = 2 if size < 2 else 4
+    ax.plot(_abscissa(curve)[rows], y[rows], mark, ms=size, mew=0.0, color=colour, label=name, zorder=order)

@@ -21,6 +21,7 @@ from cosim.parameters import listed
 from cosim.report import fit_figures as figures
 from cosim.report.html import Mark, Report
 from cosim.report.style import COLOURS, new_figure, plain, styled
+from cosim.units import with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,14 +37,18 @@ LOWER = 0.1
 LEVEL = 0.95
 
 
-def page(results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = ()) -> Report:
-    """One page of all results; of ``taken`` also what each file was taken for, and why."""
+def page(
+    results: Sequence[FitResult | JointResult], taken: Sequence[Taken] = (), *, waiting: Sequence[str] = ()
+) -> Report:
+    """One page of all results; of ``taken`` also what each file was taken for, and why; ``waiting`` were not fitted."""
     count = len(taken) if taken else len(results)
     what = results[0].recipe.name if count == 1 and results else f"{count} recordings"
     good = sum(result.verdict.trustworthy for result in results)
     summary = (
         results[0].verdict.summary if len(results) == 1 else f"{len(results)} fits, {good} of them without objection."
     )
+    if waiting:
+        summary = f"Interrupted, not fitted: {', '.join(waiting)}. {summary}"
     report = Report(f"Fit: {what}", summary)
     if taken:
         report.section("Recordings").table(
@@ -103,7 +108,9 @@ def _fit(report: Report, result: FitResult) -> None:
     report.text(f"{result.recipe.name}, {result.recipe.subject}: {verdict.summary}.", mark=mark)
     if result.choice:
         report.text(f"Law: {figures.chosen(result)}.")
-    held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part"
+    times = result.held_out_noise
+    beside = "" if times is None else f" ({times:.2g} times the noise)"
+    held = "" if result.held_out_error is None else f", {result.held_out_error:.3%} on the held-out part{beside}"
     report.text(f"{result.points}; RMS error {result.training_error:.3%} of the range on the fitted part{held}.")
     _parameters(report, result)
     report.figure(
@@ -152,10 +159,8 @@ def _posterior(report: Report, result: FitResult | JointResult) -> None:
 def _parameters(report: Report, result: FitResult | JointResult) -> None:
     rows = []
     for row in result.rows():
-        low, high = row.verdict.interval
-        ends = "–" if math.isnan(low) else f"{low:.4g} .. {high:.4g}"
-        stderr = "–" if row.stderr is None else f"{row.stderr:.2g}"
-        rows.append((row.name, f"{row.value:.6g}", stderr, ends, row.unit, row.verdict.status, row.verdict.source))
+        shown = with_error(row.value, row.stderr, row.verdict.interval, row.unit)
+        rows.append((row.name, *shown, row.verdict.status, row.verdict.source))
     report.table(("parameter", "value", "std. error", "95 % interval", "unit", "verdict", "interval from"), rows)
     if result.held:
         report.text(f"Held: {listed(result.held)}.", mark="note")

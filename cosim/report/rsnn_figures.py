@@ -1,12 +1,14 @@
-"""Figures of the recurrent network that learns phones: its loss, and which phone is taken for which."""
+"""Figures of the recurrent network that learns phones: its loss, which phone is taken for which, and what writes do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cosim.network.systems.rsnn_thermal import EDGES
 from cosim.report.style import COLOURS, new_figure, styled
 
 if TYPE_CHECKING:
@@ -18,8 +20,11 @@ SMOOTH = 40  # stretches of the loss that are averaged
 
 
 def rsnn_figures(result: RunResult, phones: Sequence[str]) -> dict[str, Figure]:
-    """By name."""
-    return {"loss": plot_loss(result), "confusion": plot_confusion(result, phones)}
+    """By name; that of the writes where synapses are thermal."""
+    found = {"loss": plot_loss(result), "confusion": plot_confusion(result, phones)}
+    if all("relative_steps" in seed.arrays for seed in result.seeds):
+        found["writes"] = plot_writes(np.sum([seed.arrays.relative_steps for seed in result.seeds], axis=0))
+    return found
 
 
 def plot_loss(result: RunResult) -> Figure:
@@ -53,4 +58,32 @@ def plot_confusion(result: RunResult, phones: Sequence[str]) -> Figure:
         ax.set(xlabel="answered", ylabel="spoken")
         ax.set_title("Frames of new sentences", fontsize=9)
         figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02).set_label("share of the phone's frames")
+    return figure
+
+
+def plot_writes(counts: NDArray[np.int64]) -> Figure:
+    """How often a write of a heated device changed its conductance by how much (Fig. 14(c)); (bins,) over `EDGES`."""
+    shares = counts / max(counts.sum(), 1)
+    with styled():
+        figure = new_figure(6.0, 3.4)
+        ax = figure.add_subplot()
+        ax.stairs(shares, EDGES, fill=True, color=COLOURS[0])
+        ax.set(xlabel="ΔG/G₀ of a write", ylabel="share of the writes", yscale="log", xlim=(EDGES[0], EDGES[-1]))
+        ax.set_title("Writes of heated devices; the outer bins take what lies beyond", fontsize=9)
+    return figure
+
+
+def plot_sweep(points: Mapping[str, Mapping[str, float]], beside: Mapping[str, Any], *, title: str) -> Figure:
+    """Accuracy (%) of networks by the name of a point, as mean and deviation; lines are those of ``beside``."""
+    with styled():
+        figure = new_figure(6.0, 3.4)
+        ax = figure.add_subplot()
+        means, deviations = ([x[name] for x in points.values()] for name in ("mean", "deviation"))
+        ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
+        for (name, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
+            ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=name)
+        ax.set_xticks(range(len(points)), list(points), fontsize=7.5)
+        ax.set(ylabel="frames of new sentences, %", ylim=(0.0, 100.0), xlim=(-0.5, len(points) - 0.5))
+        ax.set_title(title, fontsize=8)
+        ax.legend(fontsize=6.5)
     return figure

@@ -33,8 +33,8 @@ def quiet(_: str) -> None:
 def test_rows_are_of_every_noise_and_family():
     wanted = {
         "300 pulses", "60 pulses", "30 pulses", "strongly correlated reads", "weakly correlated reads", "varying steps",
-        "outliers", "mixed noise", "growing noise", "equal pulses", "clipper", "vteam_loop", "yakopcic_loop",
-        "ecram_relaxation",
+        "outliers", "mixed noise", "growing noise", "growing noise, not stated", "equal pulses", "clipper",
+        "vteam_loop", "yakopcic_loop", "ecram_relaxation",
     }  # fmt: skip
     assert wanted | {ROW} <= set(names())
 
@@ -130,6 +130,18 @@ def test_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert any("short_of_draws" in sentence for sentence in COVERAGE.judge(found))
 
 
+def test_other_seeds_may_be_asked_for(tmp_path, monkeypatch):
+    made = list[int]()
+    monkeypatch.setattr(coverage_claim, "draws", lambda _, seeds: made.extend(seeds) or [])
+    monkeypatch.setenv("COSIM_COVERAGE_FIRST", "1000")
+    with ThreadPoolExecutor(1) as pool:
+        carry_on({ROW: Outcomes(tmp_path, ROW)}, 30, pool, quiet)
+    assert sorted(made) == list(range(1000, 1030))
+    monkeypatch.setenv("COSIM_COVERAGE_FIRST", "-1")
+    with pytest.raises(InputError, match="COSIM_COVERAGE_FIRST = '-1' is not a whole number"):
+        carry_on({ROW: Outcomes(tmp_path, ROW)}, 1, None, quiet)
+
+
 def test_an_interruption_keeps_what_was_drawn(tmp_path):
     class Stopped:
         """Interrupted as the second chunk is given to it."""
@@ -212,7 +224,7 @@ def test_the_environment_chooses_rows_and_draws(tmp_path, monkeypatch):
     assert found["short_of_draws"] == len(names())
     assert any("unchecked" in sentence for sentence in COVERAGE.judge(found))
     monkeypatch.setenv("COSIM_COVERAGE_DRAWS", "some")
-    with pytest.raises(InputError, match="COSIM_COVERAGE_DRAWS = 'some' is not a number of draws"):
+    with pytest.raises(InputError, match="COSIM_COVERAGE_DRAWS = 'some' is not a whole number"):
         asked()
     monkeypatch.setenv("COSIM_COVERAGE_ROWS", "cliper")
     with pytest.raises(UnknownName, match="clipper"):

@@ -182,8 +182,12 @@ def test_an_interruption_counts_what_was_fitted(retention, tmp_path, capsys, mon
     for later in "cd":
         (folder / f"{later}.csv").write_text(retention.read_text())
     out = tmp_path / "out"
-    main(["fit", "--auto", str(folder), "-o", str(out)])
-    assert "1 of 3 fitted, and kept" in capsys.readouterr().err
+    page = tmp_path / "page.html"
+    main(["fit", "--auto", str(folder), "-o", str(out), "--report", str(page)])
+    said = capsys.readouterr().err
+    assert "1 of 3 fitted, and kept" in said
+    assert "not fitted: c.csv, d.csv" in said
+    assert "Interrupted, not fitted: c.csv, d.csv." in page.read_text()
     assert (out / "b.json").exists()
     retention.unlink()
     main(["fit", "--auto", str(folder), "-o", str(tmp_path / "none")])

@@ -110,7 +110,7 @@ CASES = {
               "(* desc=\"it\", units=\"S\" *) parameter real scale = 1m from [0:inf) exclude 2 exclude (3:4);\n"
               "parameter real k = 1, q = -inf_ from (-inf:inf);\nlocalparam real inf_ = 2;\naliasparam s = scale;\n"
               "branch (p, n) br;\nground gnd;\nelectrical gnd;".replace("-inf_", "-1")),
-        (), 0.0, 3e-3,
+        (("unused-node", 11), ("unused-node", 12)), 0.0, 3e-3,
     ),
     "what-is-not-read": Case(  # the for loop's end is no instance; what follows is checked
         model("for (i = 0; i < 3; i++) begin\nx = x + 1;\nend\nrepeat (3) y = y + 1;\nI(p, n) <+ V(p, n)^2;",

@@ -9,11 +9,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from cosim.data.readers import excel, mat, read_curve
+from cosim.data.readers import excel, mat, read_curve, workbook
 from cosim.data.readers.formats import read_file
 from cosim.data.sheets import sheets_of
 from cosim.data.spec import DataSpec
@@ -472,3 +473,27 @@ def test_a_sheet_says_which_format_was_recognised(tmp_path: Path) -> None:
     assert "read as Keysight EasyEXPERT" in sheets_of(file)[0].notes
     file.write_text("V (V),I (A)\n" + "".join(f"{k},{k}\n" for k in range(5)))
     assert not any("read as" in note for note in sheets_of(file)[0].notes)
+
+
+@pytest.mark.needs("xlsxwriter")
+def test_a_text_that_many_cells_share_is_no_bomb(tmp_path):
+    """A shared string is in the file once, and in the table as often as a cell names it."""
+    import xlsxwriter
+
+    plain = tmp_path / "plain.xlsx"
+    with xlsxwriter.Workbook(plain) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["V (V)", "I (A)"])
+        for row in range(1, 6):
+            sheet.write_string(row, 0, "marker")
+            sheet.write_number(row, 1, row)
+    made = tmp_path / "bomb.xlsx"
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.infolist():
+            text = old.read(part)
+            new.writestr(part.filename, text.replace(b"marker", b"x" * 1_000_000))
+    assert made.stat().st_size < 20_000
+    with pytest.raises(DataError, match=r"a cell of row 2 holds 1000000 characters, more than 32767"):
+        excel.sheets(made)
+    with pytest.raises(ValueError, match="hold more than 128 million characters"):
+        workbook._rows(SimpleNamespace(start=None, height=2, width=1, to_python=lambda **_: [["ab"], ["cd"]]), 3)

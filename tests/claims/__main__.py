@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: what was drawn is kept, and no process is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy is loaded
         os.environ.setdefault(name, "1")
     sys.exit(main())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from claims.base import Claim
 from claims.campaign import CAMPAIGN
 from claims.coverage_claim import COVERAGE
+from claims.dialects import DIALECTS
+from claims.ecram import ECRAM
 from claims.engines import ENGINES
 from claims.exports import EXPORTS
 from claims.fits import FITS_CLAIM
@@ -19,6 +21,7 @@ from claims.neohebbian import NEOHEBBIAN
 from claims.netlist_fit import NETLIST_FIT
 from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
+from claims.quantumdot import QUANTUMDOT
 from claims.rare import RARE
 from claims.speed import SPEED
 from claims.stc import STC
@@ -34,6 +37,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        NEOHEBBIAN, WIRES_ACCURACY,
+        NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS,
     )
 }  # fmt: skip

@@ -110,7 +110,11 @@ def test_a_map_against_the_devices_subcircuit(name: str) -> None:
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize(
     ("name", "event"),
-    [*MAPS, *((name, "published") for name in ("threshold_memristor", "cell_1t1r", "thermal_reram"))],
+    # the four pulse pairs are one closed form; compiling it takes 10 s each
+    [
+        *((name, event) for name, event in MAPS if event not in ("anti_hebbian", "symmetric", "hebbian")),
+        *((name, "published") for name in ("threshold_memristor", "cell_1t1r", "thermal_reram")),
+    ],
 )
 def test_closed_maps_compile_to_what_numpy_gives(name: str, event: str) -> None:
     surrogate = Surrogate(parameters(name), event)

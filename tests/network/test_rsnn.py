@@ -1,10 +1,13 @@
 """Speech as frames, the network that learns its phones, and data that cannot be read."""
 
+import json
+import shutil
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from cosim.cli.app import main
 from cosim.data import speech
@@ -149,11 +152,18 @@ def test_a_copy_of_timit_is_read(tmp_path: Path) -> None:
         ("line", r"SX1\.PHN:1: a line of phones is 'begin end phone'"),
         ("sound", r"SX1\.PHN has no \.WAV beside it"),
         ("kind", r"neither RIFF nor NIST's SPHERE"),
+        ("cut", r"SX1\.WAV: this RIFF file cannot be read"),
+        ("stereo", r"SX1\.WAV: the sound has 2 channels; give one channel"),
+        ("silent", r"SX1\.WAV: the sound is silent throughout"),
+        ("short", r"SX1\.WAV: a sound of 0.00625 s is shorter than a window"),
+        ("rate", r"SX1\.PHN: the sound has 8000 samples a second, the first one of the folder 16000"),
+        ("back", r"SX1\.PHN:2: this phone ends before it begins"),
+        ("late", r"SX1\.PHN: the phones end after 3 s, and the sound after 0.3 s"),
     ],
 )
-def test_copies_that_are_none(broken: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
+def test_copies_of_timit_that_cannot_be_read(
+    broken: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = copy_of_timit(tmp_path / "timit", phone="xyz" if broken == "phone" else "aa")
     one = folder / "TRAIN" / "DR1" / "FCJF0"
     match broken:
@@ -169,10 +179,67 @@ def test_copies_that_are_none(broken: str, says: str, tmp_path: Path, capsys: py
             (one / "SX1.WAV").unlink()
         case "kind":
             (one / "SX1.WAV").write_bytes(b"OggS" * 100)
+        case "cut":
+            (one / "SX1.WAV").write_bytes(b"RIFF" + bytes(20))
+        case "stereo":
+            wavfile.write(one / "SX1.WAV", RATE, np.ones((4800, 2), dtype=np.int16))
+        case "silent":
+            wavfile.write(one / "SX1.WAV", RATE, np.zeros(4800, dtype=np.int16))
+        case "short":
+            wavfile.write(one / "SX1.WAV", RATE, np.ones(100, dtype=np.int16))
+        case "rate":
+            other = folder / "TEST" / "DR1" / "MDAB0" / "SX1.WAV"
+            wavfile.write(other, 8000, np.arange(2400, dtype=np.int16))
+        case "back":
+            (one / "SX1.PHN").write_text("0 1600 h#\n1600 1200 aa\n1200 4800 h#\n")
+        case "late":
+            (one / "SX1.PHN").write_text("0 1600 h#\n1600 48000 aa\n")
     with pytest.raises(InputError, match=says):
         timit(folder)
     assert main(["network", "run", "rsnn", "--data", str(folder), "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("cosim: ")
+
+
+def test_pieces_hold_what_the_utterances_held() -> None:
+    whole = toy()
+    cut = whole.pieces(12)
+    assert {len(one.phones) for one in cut.train} == {13, 14}
+    for name in ("features", "phones"):
+        both = (np.concatenate([getattr(one, name) for one in data.train]) for data in (whole, cut))
+        np.testing.assert_array_equal(*both)
+    assert cut.test is whole.test
+    with pytest.raises(InputError, match="a piece of 0 frames"):
+        whole.pieces(0)
+
+
+def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder with RIFF sounds, from the command line: numbers beside logistic regression, figures, results."""
+    folder, rng = copy_of_timit(tmp_path / "timit"), np.random.default_rng(1)
+    for file in folder.rglob("*.WAV"):
+        wavfile.write(file, RATE, (500.0 * rng.standard_normal(4800)).astype(np.int16))
+    out = tmp_path / "out"
+    command = ["network", "run", "rsnn", "--data", str(folder), "--hidden", "8", "--epochs", "1", "-o", str(out)]
+    assert main([*command, "--backend", "numpy"]) == 0
+    said = capsys.readouterr().out
+    assert "39 -> 8 -> 61; TIMIT, 1 utterances, 28 frames" in said
+    assert "beside      logistic regression of each frame: new sentences by new speakers" in said
+    found = json.loads((out / "result.json").read_text())
+    assert 0.0 <= found["logistic_regression"]["test"] <= 1.0
+    assert found["logistic_regression"]["unseen"] is None
+    assert {file.name for file in out.glob("*.png")} == {"loss.png", "confusion.png"}
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+def test_flite_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three voices speak, one of them to the test alone."""
+    command = ["network", "run", "rsnn", "--sentences", "2", "--hidden", "5", "--epochs", "1", "--no-figures"]
+    assert main([*command, "--backend", "numpy", "-o", str(tmp_path)]) == 0
+    assert "new sentences" in (said := capsys.readouterr().out)
+    assert said.count("a voice not heard before") == 2
+    data = json.loads((tmp_path / "result.json").read_text())["data"]
+    assert [data[part] for part in ("train", "test", "unseen")] == [2, 2, 1]
+    assert main([*command[:4], "1", "-o", str(tmp_path / "one")]) == 2
+    assert "1 sentence is not enough to learn and to be tested on; give 2 or more" in capsys.readouterr().err
 
 
 def test_the_figures_of_a_run() -> None:

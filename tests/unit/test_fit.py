@@ -162,7 +162,7 @@ def test_one_amplitude_cannot_tell_threshold_from_slope():
 
 
 def test_narrow_amplitudes_trade_alpha_against_gamma():
-    """The sentence names the pair, its correlation, and the product that is known."""
+    """The sentence names the product that is known, and what would tell the pair apart."""
     p = TRUTH.with_(w0=0.8)
     curve = train(np.random.default_rng(1).uniform(-2.6, -2.4, 30), noise=0.02, seed=1, p=p)
     found = extract(recipe(("alpha_p", "gamma_p"), start={"values": dict(p), "from_data": False}), curve)
@@ -171,7 +171,10 @@ def test_narrow_amplitudes_trade_alpha_against_gamma():
     assert {pair.first, pair.second} == {"alpha_p", "gamma_p"}
     assert pair.known < min(pair.alone)
     said = " ".join(found.verdict.sentences())
-    assert "alpha_p and gamma_p cannot be told apart (correlation" in said
+    (product,) = found.verdict.products  # which says more of the pair, once
+    assert {name for name, _ in product.powers} == {"alpha_p", "gamma_p"}
+    assert f"{product}; fix one of them, or {pair.remedy}" in said
+    assert "cannot be told apart" not in said
     assert "wider range of amplitudes" in said
 
 

@@ -45,6 +45,7 @@ VERILOG = {
     "operator-in-condition": module("if (V(p, n) > 0) I(p, n) <+ ddt(V(p, n)); else I(p, n) <+ 0;"),
     "reserved": module("time = $abstime;\nI(p, n) <+ V(p, n)*time;", "real time;"),
     "ground": module("I(p, gnd) <+ V(p, gnd);", "ground gnd;"),
+    "unused-node": module(OHM, "electrical spare; ground spare;"),
     "ground-order": module("I(p, gnd) <+ V(p, gnd);", "electrical ground gnd;"),
     "discipline": module(OHM, ports="inout p, n;"),
     "direction": module(OHM, ports="electrical p, n;"),
@@ -167,7 +168,8 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
 
 FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
          "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "module-name",
-         "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type")  # fmt: skip
+         "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type",
+         "unused-node", "event")  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", FIXED)

@@ -128,6 +128,11 @@ def is_failed(cell: str, missing: Callable[[str], bool]) -> bool:
     return cell.strip().lower() in FAILED or missing(cell)
 
 
+def is_mark(cell: str) -> bool:
+    """Whether it is an instrument's word for a failed reading."""
+    return cell.strip().lower() in FAILED
+
+
 def number(cell: str, decimal: str) -> float | None:
     """The number under a decimal sign, "." or ","; the other one may set thousands apart. None for any other cell."""
     text, other = plain(cell), "," if decimal == "." else "."

@@ -17,6 +17,8 @@ from typing import Any
 
 # Our choice: far more than a measurement has, and what it needs, several times over.
 MAX_CELLS, MAX_SHEETS = 4_000_000, 256
+MAX_TEXT = 128 << 20  # characters of all cells
+MAX_CELL = 32_767  # characters of a cell: Excel's own limit
 SECONDS, MEMORY = 60, 3 << 30
 REFUSED = 3
 
@@ -28,10 +30,16 @@ def read(data: bytes) -> list[tuple[str, Rows]]:
     import python_calamine as calamine  # type: ignore[import-not-found, unused-ignore]
 
     with calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)) as book:
-        return [(name, _rows(book.get_sheet_by_name(name))) for name in book.sheet_names[:MAX_SHEETS]]
+        found: list[tuple[str, Rows]] = []
+        left = MAX_TEXT
+        for name in book.sheet_names[:MAX_SHEETS]:
+            rows, left = _rows(book.get_sheet_by_name(name), left)
+            found.append((name, rows))
+        return found
 
 
-def _rows(sheet: Any) -> Rows:
+def _rows(sheet: Any, left: int) -> tuple[Rows, int]:
+    """The rows, and how many of the characters that were ``left`` are so afterwards."""
     first = 1 if sheet.start is None else sheet.start[0] + 1
     if sheet.height * sheet.width > MAX_CELLS:
         raise ValueError(f"a sheet spans {sheet.height} rows and {sheet.width} columns, more than {MAX_CELLS} cells")
@@ -39,10 +47,17 @@ def _rows(sheet: Any) -> Rows:
     blank = False
     for line, cells in enumerate(sheet.to_python(skip_empty_area=True), first):
         texts = [_text(cell) for cell in cells]
+        # A text that cells share is in the file once.
+        left -= sum(map(len, texts))
+        longest = max(map(len, texts), default=0)
+        if longest > MAX_CELL:
+            raise ValueError(f"a cell of row {line} holds {longest} characters, more than {MAX_CELL}")
+        if left < 0:
+            raise ValueError(f"its cells hold more than {MAX_TEXT >> 20} million characters")
         if any(texts):
             rows.append((line, blank, texts))
         blank = not any(texts)
-    return rows
+    return rows, left
 
 
 def _text(cell: object) -> str:

@@ -19,10 +19,12 @@ too and moves each ramp's reads to its first one, as a conductance in parallel t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from scipy.stats import f as f_distribution
 
 from cosim.data.recording import Curve
 from cosim.devices.base import Array, DeviceModel, Operand, Param, Values
@@ -30,6 +32,7 @@ from cosim.devices.registry import devices
 from cosim.errors import InputError
 from cosim.fitting import checks
 from cosim.fitting.forward import THE_DATA, ExplicitForward, Index, Rows
+from cosim.fitting.residuals import SUSPICIOUS
 
 # Far enough from a bound that u^γ is on its power law (`cosim.devices.threshold.EDGE`).
 INSIDE = 1e-3
@@ -184,6 +187,7 @@ class RampForward(ExplicitForward):
                 "the steps grow along the ramp: the course is that of the published law run backwards in time, so its "
                 "gamma is not a parameter of the device"
             )
+        said += self._apart(p)
         held = [name for name in ("low", "high") if name not in names]
         if held:
             usual = {
@@ -195,6 +199,26 @@ class RampForward(ExplicitForward):
         if self._unit == "1":
             said.append("the reads are normalised: they do not determine g_max and ratio")
         return tuple(said)
+
+    def _apart(self, p: Values) -> list[str]:
+        """A sentence where ramps that share their start begin at places further apart than neighbouring reads lie."""
+        if not self._shared or self._shifted:
+            return []
+        rest, ramp = self._read - self.evaluate(p), self._curve["ramp"]
+        order = np.lexsort((self._n, ramp))
+        order = order[self._rows[order]]
+        begins = np.append(True, np.diff(ramp[order]) != 0.0)
+        steps = np.diff(rest[order])[~begins[1:]]
+        first = rest[order][begins]
+        if first.size < 3 or not steps.any():
+            return []
+        scatter = float(np.std(first)) / (float(np.std(steps)) / math.sqrt(2.0))
+        if f_distribution.sf(scatter**2, first.size - 1, steps.size) >= SUSPICIOUS:
+            return []
+        return [
+            f"the ramps do not begin at one place: their first reads scatter by {scatter:.0f} times as much as a read "
+            "does, and what is said here is of their mean; write start = 'first read' or 'shifted' under ramps"
+        ]
 
     def finish(self, values: Mapping[str, float]) -> dict[str, float]:
         """γ (published course only) and, where the reads are conductances, G_max and the ratio."""

@@ -11,7 +11,7 @@ from cosim.data.recording import Curve
 from cosim.devices.base import Array, Param, Values
 from cosim.errors import InputError
 from cosim.fitting.forward import Index, PointForward, Rows, alike
-from cosim.fitting.laws import LAWS
+from cosim.fitting.laws import CONSTANT, LAWS
 
 
 class LawForward(PointForward):
@@ -23,6 +23,7 @@ class LawForward(PointForward):
         params: its parameters; one whose bounds agree does not vary.
         formula: as it is written.
         repeats: (n,) a number for each row, the same where rows repeat each other.
+        over: as in `PointForward`.
     """
 
     # A closed form is smooth to its rounding, and a valley may be so flat that chi-square's tenth digit says little.
@@ -36,7 +37,9 @@ class LawForward(PointForward):
         params: Sequence[Param],
         formula: str = "",
         repeats: Index | None = None,
+        over: str = "",
     ) -> None:
+        self.over = over
         self._value, self._size, self._repeats = value, size, repeats
         self.params, self.formula = tuple(params), formula
         self.active = tuple(entry.name for entry in params if entry.bounds[0] < entry.bounds[1])
@@ -75,6 +78,9 @@ def law_forward(name: str, curve: Curve, rows: Rows) -> LawForward:
         )
     x, units = curve[law.over], (curve.units[law.over], curve.measured_unit)
     params = law.params(x[rows], curve.measured[rows], *units)
-    return LawForward(
-        lambda p: law.value(x, p), size=len(curve), params=params, formula=law.formula, repeats=alike([x])
+    found = LawForward(
+        lambda p: law.value(x, p), size=len(curve), params=params, formula=law.formula, repeats=alike([x]),
+        over="" if others else law.over,
     )  # fmt: skip
+    found.level = name == CONSTANT
+    return found

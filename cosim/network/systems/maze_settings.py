@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -103,7 +103,23 @@ class MazeSettings:
         return max(round(self.longest * grid.size**2), 1)
 
 
-def synapse(settings: MazeSettings) -> Surrogate:
+class Heating(Protocol):
+    """What settings say of a thermal synapse and its e-update, as `MazeSettings` has it."""
+
+    @property
+    def parameters(self) -> str:
+        """Of the devices."""
+
+    @property
+    def e_width(self) -> float:
+        """Length of an e-update (s)."""
+
+    @property
+    def unit(self) -> float:
+        """The rise of an e-update, as a share of the rise that counts as 1 in Eq. 27."""
+
+
+def synapse(settings: Heating) -> Surrogate:
     """The devices: their heat leaves by their own slow pole alone, with the thermal port open.
 
     Raises `InputError` for a set of another device.
@@ -123,7 +139,7 @@ def time_constant(p: Values) -> float:
     return float(p.tau_slow) / (1.0 + float(p.contact))
 
 
-def volts(settings: MazeSettings, cells: Surrogate) -> float:
+def volts(settings: Heating, cells: Surrogate) -> float:
     """What one e-update needs at the heater (V) to raise a cold cell by the settings' unit."""
     p = cells.parameters.resolved()
     heated = float(p.r_slow) / (1.0 + float(p.contact)) * -math.expm1(-cells.map.fixed["width"] / time_constant(p))
@@ -174,7 +190,7 @@ def graph(
     for half, sign in HALVES.items():
         first = settings.begin + settings.begin_spread * rng.uniform(-1.0, 1.0, shape)
         own = {
-            **_devices(cells, p, variability, shape, rng),
+            **scattered(cells, p, variability, shape, rng),
             "alpha": np.full(shape, p.alpha if alpha is None else alpha),
         }
         projections.append(
@@ -193,10 +209,10 @@ def graph(
     return Graph((places, actions), tuple(projections), step * 1e3, world), pause * 1e3
 
 
-def _devices(
+def scattered(
     cells: Surrogate, p: Values, variability: float, shape: tuple[int, int], rng: np.random.Generator
 ) -> dict[str, Array]:
-    """a, b, c, d of each device (Sec. 7.5, D_v relative), held within the device's bounds."""
+    """(shape) a, b, c, d of each device (Sec. 7.5, D_v relative), held within the device's bounds."""
     found = {}
     for name in SURFACE:
         low, high = cells.map.device.param(name).bounds

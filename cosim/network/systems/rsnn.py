@@ -2,7 +2,9 @@
 
 39 features → 200 neurons, recurrent → a leaky read-out per phone, `cosim.network.eprop`. A data frame is an utterance:
 weights change at its end alone, and the state that learns does not grow with its length. Each frame of 10 ms is some
-time steps, and its answer is the read-out with the largest share at the last of them. Synapses are ideal.
+time steps, and its answer is the read-out with the largest share at the last of them. Synapses into the hidden layer
+are ideal, or thermal (`cosim.network.systems.rsnn_thermal`): then a data frame ends with a write pulse. Those of the
+read-out are always ideal, since the source has common synapses there.
 
 The source's own values (Sec. 7.2) are ``source``. ``public`` are those of the published implementations of e-prop for
 TIMIT (IGITUGraz, ChFrenkel) as far as this neuron has them: a shorter memory, and Adam over some utterances.
@@ -12,82 +14,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.data.speech import Speech, Utterance
+from cosim.data.speech import FRAME, Speech, Utterance
 from cosim.devices.base import Array
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError
 from cosim.network.crossbar import Ideal
 from cosim.network.encoders import Current
 from cosim.network.eprop import EProp, EPropOfValues, ReadOutDescent, Subtracting
 from cosim.network.graph import Graph, Population, Projection
+from cosim.network.logistic import fit_logistic
 from cosim.network.neurons import Leaky, Softmax
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
+from cosim.network.systems.maze_settings import time_constant, volts
+from cosim.network.systems.rsnn_settings import PRESETS, RsnnSettings, ThermalSettings
+from cosim.network.systems.rsnn_thermal import ThermalArray, devices, heating, told
+
+__all__ = ["PRESETS", "RsnnRun", "RsnnSettings", "RsnnSystem", "ThermalSettings"]
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEARNING = ("into", "among", "read")
+HEATED = ("into", "among")
 WIDEST = 100.0  # of an ideal weight
-OPTIMISERS = ("sgd", "adam")
 PARTS = ("train", "test", "unseen")
-
-
-@dataclass(frozen=True)
-class RsnnSettings:
-    """The network's constants; times in ms.
-
-    Args:
-        hidden, tau, threshold, beta: of the layer (Sec. 7.2).
-        rate: η per step of an utterance (``sgd``: Δw = −η Σ/steps), or Adam's.
-        optimiser: "sgd" (source), or "adam".
-        batch: utterances per change of the weights.
-        tau_out: of the read-outs; not stated, that of the public implementations.
-        filtered: whether the eligibility is low-passed as the read-out (Bellec; exact), or not (the source's Eq. 16).
-        steps: per frame of 10 ms, of 10/steps ms each.
-        feedback: "symmetric" (Eq. 12), or "random".
-        spread: of the first weights, over 1/√(inputs of a neuron).
-    """
-
-    hidden: int = 200
-    tau: float = 200.0
-    threshold: float = 0.615
-    beta: float = 0.3
-    rate: float = 0.3
-    optimiser: str = "sgd"
-    batch: int = 1
-    tau_out: float = 3.0
-    filtered: bool = True
-    steps: int = 5
-    feedback: str = "symmetric"
-    spread: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.optimiser not in OPTIMISERS:
-            raise UnknownName("optimiser", self.optimiser, OPTIMISERS)
-        if self.feedback not in ("symmetric", "random"):
-            raise UnknownName("feedback", self.feedback, ("symmetric", "random"))
-        if min(self.hidden, self.batch, self.steps) < 1:
-            raise InputError("a network needs at least one neuron, one utterance a batch and one step a frame")
-        if not min(self.rate, self.beta, self.spread) > 0.0:
-            raise InputError("rate, beta and spread have to be above zero")
-
-    def with_(self, **changes: Any) -> Self:
-        """A copy with some values changed."""
-        return replace(self, **changes)
-
-
-PRESETS: Mapping[str, RsnnSettings] = {
-    "source": RsnnSettings(),
-    "public": RsnnSettings(tau=20.0, rate=0.01, optimiser="adam", batch=8),
-}
 
 
 @dataclass(frozen=True)
@@ -100,22 +59,34 @@ class RsnnSystem(System):
     speech: Speech
     epochs: int = 5
     backend: str = "auto"
+    thermal: ThermalSettings | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or not self.speech.train or not self.speech.test:
             raise InputError("there is nothing to learn, or nothing to test", remedy="give utterances and epochs >= 1")
+        if self.thermal is not None:
+            if self.settings.inputs != "split":
+                raise InputError("a heater takes no input below zero", remedy='take inputs="split"')
+            if self.settings.filtered:
+                raise InputError("a temperature does not filter as the read-out does", remedy="take filtered=False")
+            devices(self.thermal)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""
-        about = [asdict(self.settings), self.speech.fingerprint, self.epochs]
+        about: list[Any] = [asdict(self.settings), self.speech.fingerprint, self.epochs]
+        if self.thermal is not None:
+            about += [asdict(self.thermal), devices(self.thermal).fingerprint()]
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     @property
     def options(self) -> Mapping[str, str]:
         """Of the command line."""
         return {"data": self.speech.name, "epochs": str(self.epochs)} | {
-            name: str(value) for name, value in asdict(self.settings).items()
+            name: str(value)
+            for part in (self.settings, self.thermal)
+            if part is not None
+            for name, value in asdict(part).items()
         }
 
     @cached_property
@@ -124,12 +95,21 @@ class RsnnSystem(System):
         whole, left = divmod(len(self.speech.train), self.settings.batch)
         return ((self.settings.batch,) * whole + (left,) * (left > 0)) * self.epochs
 
+    @cached_property
+    def beside(self) -> Mapping[str, float | None]:
+        """Shares of right frames of a logistic regression on the same features, frame by frame; None: no frames."""
+        speech = self.speech
+        whole = {part: _frames(getattr(speech, part)) for part in PARTS if getattr(speech, part)}
+        fitted = fit_logistic(*whole["train"], classes=len(speech.phones))
+        right = {part: float(np.mean(fitted.predict(x) == y)) for part, (x, y) in whole.items()}
+        return {part: right.get(part) for part in PARTS}
+
     def start(self, streams: Streams) -> RsnnRun:
         """The untrained network of a seed."""
         return RsnnRun(self, streams)
 
     def to_dict(self, seeds: Sequence[SeedResult]) -> dict[str, Any]:
-        """Data and settings."""
+        """Data, settings, and what logistic regression reaches."""
         speech = self.speech
         return {
             "data": {
@@ -137,26 +117,48 @@ class RsnnSystem(System):
                 **{part: len(getattr(speech, part)) for part in PARTS},
             },
             "settings": asdict(self.settings),
+            **({} if self.thermal is None else {"synapses": asdict(self.thermal)}),
             "epochs": self.epochs,
+            "logistic_regression": dict(self.beside),
         }  # fmt: skip
 
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
-        """The network, and each seed's shares of right frames beside what they are worth."""
+        """The network, each seed's shares of right frames, and logistic regression's."""
         speech, s = self.speech, self.settings
         out = [
             f"network     {speech.train[0].features.shape[1]} -> {s.hidden} -> {len(speech.phones)}; {speech.name}, "
-            f"{speech.frames} frames, {self.epochs} epochs; {s.optimiser}, rate {s.rate:g}"
+            f"{len(speech.train)} utterances, {speech.frames} frames, {self.epochs} "
+            f"{'epoch' if self.epochs == 1 else 'epochs'}; {s.optimiser}, rate {s.rate:g}",
+            f"synapses    {'ideal' if self.thermal is None else self._about_devices(self.thermal)}",
         ]
         for seed in seeds:
             v = seed.values
-            heard = "" if v.unseen is None else f", voices not heard before {100 * v.unseen:.2f} %"
-            out.append(
-                f"seed {seed.seed:<6} frames right: new sentences {100 * v.accuracy:.2f} %{heard}; training "
-                f"{100 * v.train:.2f} %; the most frequent phone alone {100 * v.majority:.2f} %"
-            )
-            speed = speech.frames * 0.01 * self.epochs / max(seed.seconds, 1e-9)
-            out.append(f"            {seed.seconds:.1f} s of learning, {speed:.0f} x real time")
+            out.append(f"seed {seed.seed:<6} frames right: {self._told(v.accuracy, v.unseen, v.train)}")
+            if self.thermal is not None:
+                out += [f"            {line}" for line in told(v.writes, self.thermal)]
+            speed = "" if v.times_real is None else f", {v.times_real:.0f} x real time"
+            out.append(f"            {v.processor_seconds:.1f} s of processor time, of learning{speed}")
+        b = self.beside
+        out.append(f"beside      logistic regression of each frame: {self._told(b['test'], b['unseen'], b['train'])}")
+        if seeds:
+            out.append(f"            the most frequent phone alone {100 * seeds[0].values.majority:.2f} %")
         return out
+
+    def _told(self, test: float | None, unseen: float | None, train: float | None) -> str:
+        assert test is not None
+        assert train is not None
+        heard = "" if unseen is None else f", a voice not heard before {100 * unseen:.2f} %"
+        return f"{self.speech.tested} {100 * test:.2f} %{heard}; training {100 * train:.2f} %"
+
+    def _about_devices(self, thermal: ThermalSettings) -> str:
+        cells = devices(thermal)
+        p = cells.parameters.resolved()
+        levels = f"{thermal.levels} levels" if thermal.levels else "any conductance"
+        return (
+            f"thermal, {cells.parameters.name}, {levels}; temperatures fall to 1/e in {time_constant(p) * 1e6:.3g} us, "
+            f"{time_constant(p) / thermal.step:.0f} steps of {thermal.step * 1e9:g} ns; {volts(thermal, cells):.2g} V "
+            "at the heater at most"
+        )
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Learning, and which phones are taken for which."""
@@ -165,12 +167,17 @@ class RsnnSystem(System):
         return rsnn_figures(result, self.speech.phones)
 
 
+def _frames(utterances: Sequence[Utterance]) -> tuple[Array, NDArray[np.int64]]:
+    """Features and phones of all frames."""
+    return np.concatenate([one.features for one in utterances]), np.concatenate([one.phones for one in utterances])
+
+
 class RsnnRun:
     """The network of one seed."""
 
     def __init__(self, system: RsnnSystem, streams: Streams) -> None:
         self.system, self.streams, s = system, streams, system.settings
-        inputs, out = system.speech.train[0].features.shape[1], len(system.speech.phones)
+        inputs, out = self._rows(system.speech.train[0]).shape[1], len(system.speech.phones)
         rng = streams(Purpose.START)
 
         def weights(n: int, m: int) -> Array:
@@ -181,11 +188,29 @@ class RsnnRun:
         np.fill_diagonal(first["among"], 0.0)
         first["read"] = weights(s.hidden, out)
         back = first["read"].T if s.feedback == "symmetric" else weights(out, s.hidden)
-        cells = Ideal(-WIDEST, WIDEST)
-        rule = {
-            "rate": 1.0, "beta": s.beta, "tau": s.tau, "threshold": s.threshold,
-            "tau_out": s.tau_out if s.filtered else 0.0,
-        }  # fmt: skip
+        cells, thermal = Ideal(-WIDEST, WIDEST), system.thermal
+        self.arrays: dict[str, ThermalArray] = {}
+        if thermal is None:
+            rule = {
+                "rate": 1.0, "beta": s.beta, "tau": s.tau, "threshold": s.threshold,
+                "tau_out": s.tau_out if s.filtered else 0.0,
+            }  # fmt: skip
+            into, among = EPropOfValues(**rule), EProp(**rule)
+            layer: dict[str, dict[str, Any]] = {
+                name: {"cells": cells, "state": first[name], "rule": r}
+                for name, r in (("into", into), ("among", among))
+            }
+        else:
+            kind, layer = devices(thermal), {}
+            for name in HEATED:
+                self.arrays[name] = made = ThermalArray(
+                    first[name], thermal, kind, streams(Purpose.START, 1, len(layer))
+                )
+                plus, minus = made.shares()
+                layer[name] = {
+                    "cells": Ideal(0.0, WIDEST), "state": {"w": plus, "w_minus": minus}, "pair": True,
+                    "gain": thermal.gain, "rule": heating(s, thermal, kind, values=name == "into"),
+                }  # fmt: skip
         dt = 10.0 / s.steps
         self.simulation = Simulation(
             Graph(
@@ -195,8 +220,8 @@ class RsnnRun:
                     Population("out", out, Softmax(s.tau_out)),
                 ),
                 (
-                    Projection("inputs", "hidden", cells, first["into"], EPropOfValues(**rule), sends="y", name="into"),
-                    Projection("hidden", "hidden", cells, first["among"], EProp(**rule), delay=dt, name="among"),
+                    Projection("inputs", "hidden", **layer["into"], sends="y", name="into"),
+                    Projection("hidden", "hidden", **layer["among"], delay=dt, name="among"),
                     Projection("hidden", "out", cells, first["read"], ReadOutDescent(1.0, s.tau_out), name="read"),
                     Projection("out", "hidden", cells, back, sends="error", into="signal", name="back"),
                 ),
@@ -204,19 +229,35 @@ class RsnnRun:
             ),
             backend=system.backend,
         )
-        self.moments = {name: np.zeros((2, *x.shape)) for name, x in first.items()}
-        self.count, self.loss = 0, list[float]()
+        self.optimised = tuple(name for name in LEARNING if name == "read" or (thermal is None and s.trained == "all"))
+        self.moments = {name: np.zeros((2, *first[name].shape)) for name in self.optimised}
+        self.count, self.written, self.loss = 0, 0, list[float]()
+        self.bound, self.offered = np.zeros(2), np.zeros(2)  # e-updates whose f, whose q was at its bound, and all
+        self.spent = list[tuple[int, float]]()  # frames, and seconds of processor time, of each batch since the start
+
+    def _rows(self, one: Utterance) -> Array:
+        """(frames, inputs) what the rows of the first array get."""
+        if self.system.settings.inputs == "signed":
+            return one.features
+        return np.hstack([np.maximum(one.features, 0.0), np.maximum(-one.features, 0.0)])
 
     def weight(self, name: str) -> Array:
         """Of a projection."""
         return self.simulation.cells[name].weight
 
+    def order(self, batch: int) -> NDArray[np.int64]:
+        """Which utterances a batch shows."""
+        per = len(self.system.batches) // self.system.epochs
+        found = self.streams(Purpose.ORDER, batch // per).permutation(len(self.system.speech.train))
+        return found[batch % per * self.system.settings.batch :][: self.system.batches[batch]]
+
     def learn(self, batch: int) -> None:
-        """Some utterances: each one's gradient at the same weights, and one change."""
-        s, per = self.system.settings, len(self.system.batches) // self.system.epochs
-        order = self.streams(Purpose.ORDER, batch // per).permutation(len(self.system.speech.train))
-        chosen = order[batch % per * s.batch :][: self.system.batches[batch]]
-        before = {name: self.weight(name).copy() for name in LEARNING}
+        """Some utterances: each one's gradient at the same weights, and one change; thermal synapses are written after
+        each.
+        """
+        began = time.process_time()
+        s, chosen = self.system.settings, self.order(batch)
+        before = {name: self.weight(name).copy() for name in self.optimised}
         gradients = {name: np.zeros_like(x) for name, x in before.items()}
         wrong, frames = 0.0, 0
         for k in chosen:
@@ -227,6 +268,8 @@ class RsnnRun:
             for name, x in before.items():
                 gradients[name] += (x - self.weight(name)) / (tiny * steps * len(chosen))
                 self.simulation.cells[name].load(x)
+            if self.arrays:
+                self._write(steps)
             wrong -= float(np.log(np.maximum(shares[np.arange(len(one.phones)), one.phones], 1e-300)).sum())
             frames += len(one.phones)
         self.loss.append(wrong / frames)
@@ -235,6 +278,26 @@ class RsnnRun:
             self.simulation.cells[name].load(np.clip(before[name] - self._change(name, gradient), -WIDEST, WIDEST))
         if s.feedback == "symmetric":
             self.simulation.cells["back"].load(self.weight("read").T)
+        self.spent.append((frames, time.process_time() - began))
+
+    def _write(self, steps: int) -> None:
+        """The write pulse at the end of a data frame of so many steps."""
+        up = self._up
+        for place, (name, array) in enumerate(self.arrays.items()):
+            traces = self.simulation.traces[name]
+            self.bound += traces["pre_bound"].sum(), traces["post_bound"].sum()
+            self.offered += steps * array.bars[0].shape[0], steps * array.bars[0].shape[1]
+            rises = traces["own_plus"], traces["own_minus"]
+            if self.system.settings.trained == "all":
+                array.write(rises, up=up, rng=self.streams(Purpose.LEARN, place, self.written))
+            plus, minus = array.shares()
+            self.simulation.cells[name].load({"w": plus, "w_minus": minus})
+        self.written += 1
+
+    @property
+    def _up(self) -> bool:
+        """Whether the next write raises conductances."""
+        return self.written % 2 == 0
 
     def _change(self, name: str, gradient: Array) -> Array:
         """What the optimiser takes off the weights (Adam: Kingma and Ba 2014, its usual constants)."""
@@ -252,9 +315,13 @@ class RsnnRun:
         """(frames, phones) shares at the last step of each frame; with a rate it learns."""
         s, known = self.system.settings, len(self.system.speech.phones)
         signals = {"out": np.eye(known)[one.phones][None]} if rate else {}
+        parameters = {"read": {"rate": rate}}
+        if not self.arrays:
+            parameters |= {name: {"rate": rate if name in self.optimised else 0.0} for name in HEATED}
+        parameters |= {name: {"side": 1.0 if self._up else -1.0} for name in self.arrays}
         answers = self.simulation.run(
-            {"inputs": one.features[None]}, steps=len(one.phones) * s.steps, key=0, learn=rate > 0.0, fresh=True,
-            signals=signals, parameters={name: {"rate": rate} for name in LEARNING}, record=("out.share",),
+            {"inputs": self._rows(one)[None]}, steps=len(one.phones) * s.steps, key=0, learn=rate > 0.0, fresh=True,
+            signals=signals, parameters=parameters, record=("out.share",),
         )  # fmt: skip
         found: Array = answers.records["out.share"][0, s.steps - 1 :: s.steps]
         return found
@@ -277,15 +344,44 @@ class RsnnRun:
             right[part] = hits / total if total else None
         frequent = np.bincount(np.concatenate([one.phones for one in speech.train]), minlength=known).argmax()
         majority = float(confusion[frequent].sum() / confusion.sum())
-        values = {"accuracy": right["test"], "train": right["train"], "unseen": right["unseen"], "majority": majority}
-        return values, {"confusion": confusion, "loss": np.array(self.loss)}
+        values: dict[str, Any] = {
+            "accuracy": right["test"],
+            "train": right["train"],
+            "unseen": right["unseen"],
+            "majority": majority,
+        }
+        values |= self._pace()
+        arrays: dict[str, NDArray[Any]] = {"confusion": confusion, "loss": np.array(self.loss)}
+        if self.arrays:
+            values["writes"] = self._writes()
+            arrays["relative_steps"] = np.sum([array.histogram for array in self.arrays.values()], axis=0)
+        return values, arrays
+
+    def _pace(self) -> dict[str, Any]:
+        """Processor time, and seconds of speech learned in one of it; the first batch, which compiles, apart."""
+        frames, seconds = np.sum(self.spent[1:], axis=0) if len(self.spent) > 1 else (0, 0.0)
+        speed = float(frames * FRAME / seconds) if seconds > 0.0 else None
+        return {"processor_seconds": sum(seconds for _, seconds in self.spent), "times_real": speed}
+
+    def _writes(self) -> dict[str, Any]:
+        """What became of the writes, and of what the heaters were asked for, as shares."""
+        heated, moved, hot = np.sum([array.counts for array in self.arrays.values()], axis=0).tolist()
+        f, q = (self.bound / np.maximum(self.offered, 1.0)).tolist()
+        return {
+            "heated": heated, "moved": moved / max(heated, 1), "hot": hot / max(heated, 1), "f_bound": f, "q_bound": q,
+            "cut": sum(array.missed for array in self.arrays.values()),
+        }  # fmt: skip
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
+        held = {f"{name}_{key}": x for name, array in self.arrays.items() for key, x in array.state().items()}
         return {
             **self.simulation.state(),
             **{f"moments_{name}": x.copy() for name, x in self.moments.items()},
+            **held,
             "count": np.array(self.count),
+            "written": np.array(self.written),
+            "heaters": np.array([self.bound, self.offered]),
             "loss": np.array(self.loss),
         }
 
@@ -294,4 +390,7 @@ class RsnnRun:
         self.simulation.restore(state)
         for name, x in self.moments.items():
             x[...] = state[f"moments_{name}"]
-        self.count, self.loss = int(state["count"]), state["loss"].tolist()
+        for name, array in self.arrays.items():
+            array.restore({key: state[f"{name}_{key}"] for key in array.state()})
+        self.count, self.written, self.loss = int(state["count"]), int(state["written"]), state["loss"].tolist()
+        self.bound, self.offered = state["heaters"].copy()

@@ -1,0 +1,124 @@
+"""A bench from a working deck measures what the deck's own ``.meas`` do, and says what it cannot hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.bench.from_deck import from_deck
+from cosim.bench.testbench import Testbench
+from cosim.cli.app import main
+from cosim.engines.simulator import Deck, Simulator
+from cosim.errors import InputError
+
+RC = "V1 in 0 dc 0 ac 1 pulse(0 1 1u 1n 1n 20u)\nR1 in out {r}\nC1 out 0 {c}\n.param r=1k c=1n tau={r*c}\n"
+# circuit and cards -> how far the bench's measures, at its own tolerances, may be from the deck's (relative)
+DECKS = {
+    "levels, times and windows": (
+        RC + ".tran 10n 10u\n.meas tran top max v(out)\n.meas tran low MIN v(out) from = 2u\n"
+        ".meas tran span pp v(out) from=2u to=4u\n.meas tran mean avg v(out) from=1u to=5u\n"
+        ".meas tran power rms v(out)\n.meas tran area integ v(out) from=0 to=5u\n.meas tran late find v(out) at=3u\n"
+        ".meas tran half when v(out)=0.5 rise=1\n.meas tran twice param='2*top'\n"
+        ".meas tran delay trig v(in) val=0.5 rise=1 targ v(out) val=0.5 rise=1\n",
+        1.2e-2,  # ngspice's windows end at its points: 10 ns at 0.37 V/us, of 0.32 V
+    ),
+    "a transient that is kept from somewhere on": (
+        "V1 in 0 sin(0 1 1meg)\nR1 in out 1k\nC1 out 0 1p\n.tran 1n 5u 2u 1n\n.meas tran first when v(out)=0.5 rise=1\n"
+        ".meas tran top max v(out)\n",
+        1e-3,
+    ),
+    "a sweep of a source": (
+        "V1 in 0 1\nR1 in out 1k\nD1 out 0 dx\n.model dx d is=1e-14\n.dc v1 0 2 10m\n"
+        ".meas dc on when v(out)=0.5 cross=1\n.meas dc top max v(out)\n",
+        1e-3,
+    ),
+    "a response": (RC + ".ac dec 50 1k 10meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 2e-3),
+    "a control block": (RC + ".control\ntran 10n 10u\nmeas tran top max v(out)\nplot v(out)\n.endc\n", 1e-3),
+    "options, a temperature and a model file": (
+        "V1 in 0 1\nR1 in out 1k tc1=1m\nR2 out 0 1k\n.include part.inc\nX1 out 0 load\n.temp 77\n"
+        ".options reltol=1e-5\n.tran 1n 1u\n.meas tran top max v(out)\n",
+        1e-6,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("name", DECKS)
+def test_it_measures_the_same(name: str, simulator: Simulator, tmp_path: Path) -> None:
+    body, close = DECKS[name]
+    (tmp_path / "part.inc").write_text(".subckt load a b\nR1 a b 3k\n.ends\n")
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"a deck\n{body}.end\n")
+    plain = body
+    if ".control" in body:
+        plain = RC + ".tran 10n 10u\n.meas tran top max v(out)\n"
+    meant = simulator.run(Deck(f"a deck\n{plain}.end\n", roots=(tmp_path,), source=deck)).require()
+    assert meant.measures
+    assert main(["new", "bench", "--from", str(deck)]) == 0
+    for reference in (deck, deck.with_suffix(".toml")):
+        done = Testbench.load(reference).run(simulator)
+        assert not done.missing
+        assert done.bench.left == () or "keeps its transient from" in done.bench.left[0]
+        for key, value in meant.measures.items():
+            assert done[key].values.ravel() == pytest.approx([value], rel=close), key
+    assert main(["new", "bench", "--from", str(deck)]) == 2  # it is not replaced
+
+
+@pytest.mark.spice
+def test_a_deck_is_validated_and_swept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deck, plan = tmp_path / "deck.cir", tmp_path / "plan.toml"
+    deck.write_text(
+        "a divider\n.param r=1k\nV1 a 0 1\nR1 a b {r}\nR2 b 0 1k\n.tran 1n 10n\n.meas tran top max v(b)\n.end\n"
+    )
+    assert main(["validate", str(deck), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["benches"][0]["bench"] == "deck.cir"
+    plan.write_text('bench = "deck.cir"\n[grid]\n"parameters.r" = [1000, 3000]\n')
+    assert main(["campaign", "run", str(plan), "-o", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert main(["campaign", "status", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 2
+
+
+@pytest.mark.spice
+def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "stepped\n.param r=1k\nV1 a 0 1\nR1 a b {r}\nR2 b 0 1k\n.step param r 1k 3k 1k\n.tran 1n 10n\n"
+        ".meas tran top max v(b)\n.end\n"
+    )
+    done = Testbench.load(deck).run(simulator)
+    assert np.asarray(done["top"].values) == pytest.approx([1 / 2, 1 / 3, 1 / 4])
+
+
+@pytest.mark.parametrize(
+    ("cards", "says"),
+    [
+        (".tran 1n 1u\n.meas tran s deriv v(a) at=1n", "a bench has no measure of this form"),
+        (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
+        (".tran 1n 1u\n.meas tran s max v(a) from=1n td=3n", "'td=3n' has no counterpart"),
+        (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is not a measure above it"),
+        (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
+        (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
+        (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
+        (".tran 1n 1u\n.step param q list 1 2", "'q' is left out"),
+        (".tran 1n 1u\n.options autostop", "option 'autostop' is left out"),
+    ],
+)
+def test_what_a_bench_cannot_hold_is_said(cards: str, says: str, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
+    found = from_deck(deck)
+    assert len(found.notes) == 1
+    assert says in found.notes[0]
+    assert f"# {found.notes[0]}" in found.to_toml()
+
+
+@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ""])
+def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
+    with pytest.raises(InputError, match=r"operating point|no analysis"):
+        from_deck(deck)

@@ -1,0 +1,107 @@
+"""Noise, time constant and scale factors of the published VDSP network: sweeps of `claims.vdsp`, on TiO2 and on all.
+
+One epoch and one seed each, beside the published settings: noise of the currents of bright pixels and of dark ones
+(relative, per step of 1 ms), and the time constant of the input neurons, with the bias as it is and with a bias that
+takes a dark pixel as far within an image as the published one does. Scale factors are those of the source's search: 10
+neurons, 1000 images, compared on training images that were held out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from claims.mnist import cell
+from claims.vdsp_parts import FOLDER, Part
+from cosim.network.images import ImageSet, ImageTask
+from cosim.network.map import Axis, NetworkMap, held_out, run_map, with_setting
+from cosim.network.run import run_network
+from cosim.network.systems.vdsp import VdspSystem
+from cosim.network.systems.vdsp_settings import VdspSettings
+from cosim.surrogate.model import Surrogate
+
+PUBLISHED = "tio2_published"
+NOISES = (0.01, 0.1, 0.2, 0.5)
+# The published one is between the first two.
+DARK_NOISES = (0.01, VdspSettings().encoder.bias_noise, 0.5)
+TAUS = (10.0, 20.0, 29.0, 40.0, 50.0)  # ms
+SEEDS = (0,)
+# Of the maps: factors of potentiation and of depression, seeds, images to learn and to compare by.
+SCALES = (
+    Axis("scale_p", (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)),
+    Axis("scale_d", (1.0, 1.06, 1.11, 1.16, 1.26, 1.36, 1.5)),
+)
+MAP_SEEDS = (0,)
+MAP_IMAGES = (1000, 2000)
+MAP_NEURONS = 10
+
+
+def noise(network: VdspSettings, sigma: float) -> VdspSettings:
+    """With this noise of the currents of bright pixels."""
+    return network.with_(encoder=replace(network.encoder, noise=sigma))
+
+
+def dark_noise(network: VdspSettings, sigma: float) -> VdspSettings:
+    """With this noise of the bias current, which dark pixels get."""
+    return network.with_(encoder=replace(network.encoder, bias_noise=sigma))
+
+
+def slow(network: VdspSettings, tau: float) -> VdspSettings:
+    """With input neurons of this time constant (ms)."""
+    return network.with_(input=replace(network.input, tau=tau))
+
+
+def as_far(network: VdspSettings, tau: float) -> VdspSettings:
+    """The same, with a bias that takes a dark pixel from rest to the potential at which the published one ends."""
+    level = network.encoder.bias * reach(network, network.input.tau)
+    encoder = replace(network.encoder, bias=level / reach(network, tau))
+    return slow(network.with_(encoder=encoder), tau)
+
+
+def reach(network: VdspSettings, tau: float) -> float:
+    """Potential from rest at an image's end per bias current, in ms."""
+    return tau * (1.0 - math.exp(-network.presentation / tau))
+
+
+# Name, what makes the network of a value, the values, and the published one.
+SWEEPS = {
+    "noise": (noise, NOISES, VdspSettings().encoder.noise),
+    "dark_noise": (dark_noise, DARK_NOISES, VdspSettings().encoder.bias_noise),
+    "tau_same_bias": (slow, TAUS[1:4], VdspSettings().input.tau),
+    "tau": (as_far, TAUS, VdspSettings().input.tau),
+}
+
+
+def label_of(sweep: str, value: float) -> str:
+    """The part of a point of a sweep; the published setting is a part of its own."""
+    return PUBLISHED if value == SWEEPS[sweep][2] else f"tio2_{sweep}_{value:g}"
+
+
+def sweep_parts() -> dict[str, Part]:
+    """All points but the published one."""
+    published = VdspSettings()
+    return {
+        label_of(sweep, value): Part("tio2", make(published, value), SEEDS)
+        for sweep, (make, values, _) in SWEEPS.items()
+        for value in values
+        if label_of(sweep, value) != PUBLISHED
+    }
+
+
+def scale_map(name: str, images: ImageSet, folder: Path = FOLDER) -> NetworkMap:
+    """Accuracy on held-out training images over both scale factors."""
+    return run_map(
+        partial(_point, name, held_out(images, *MAP_IMAGES)), SCALES, folder=folder / f"map_{name}", seeds=MAP_SEEDS
+    )
+
+
+def _point(name: str, images: ImageSet, settings: Mapping[str, float], seed: int, folder: Path) -> Mapping[str, float]:
+    network = VdspSettings(neurons=MAP_NEURONS)
+    for setting, value in settings.items():
+        network = with_setting(network, setting, value)
+    system = VdspSystem(network, Surrogate(cell(name), "pulse"), ImageTask(images))
+    found = run_network(system, seeds=(seed,), folder=folder, resume=True).seeds[0].values
+    return {kind: float(x) for kind, x in found.accuracy_on_test_images.items()}
