@@ -92,7 +92,8 @@ _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\
 _REMEDIES = {
     ".para": "write .param: ngspice does not know .params",
     ".csparam": "remove it: only a .control block could read it",
-    ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan",
+    ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan; "
+    "'cosim new bench --from DECK' writes such a bench",
 }
 _QUOTED = re.compile(r'=\s*"([^"]*)"')
 _READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")

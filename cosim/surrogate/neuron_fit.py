@@ -19,7 +19,7 @@ from cosim.errors import FitError
 from cosim.surrogate.learned import WORTH, Law, fit
 from cosim.surrogate.neuron import NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
-from cosim.surrogate.neuron_laws import KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
+from cosim.surrogate.neuron_laws import CAP, KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
 
 CELLS = 240  # of the clock of the leak
@@ -30,6 +30,7 @@ MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
 MOST_AHEAD = 0.06  # of the membrane's range: the largest shift that a spike's time is explained by
+MOST_WEIGHT = 300.0  # medians of a weight: a spike's time tells a few events next to the separatrix best (our choice)
 CLOSEST = 1e-7  # of the membrane's range: the closest to the separatrix that is looked at
 AHEAD, TRIED = 0.15, 601  # of the membrane's range: the largest shift that is looked for, and how many are tried
 SHARES = 60  # points of a table
@@ -95,7 +96,8 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     numbers["late"] = LATE * float(np.median(events.latency[fires]))
     made = replace(made, numbers=MappingProxyType(numbers))
     laws |= _late(made, events, kicked, jumped, fires & still, rng)
-    behind = made.ahead("behind", kicked, jumped, events.phase, events.interval)
+    left_out, behind = _helps(made, events, kicked, jumped, still & ~fires & (left > 0.0))
+    laws |= dict.fromkeys(left_out)
     rest = events.v_end - flow.leaked(kicked, left)
     sure = np.isfinite(flow.arrives(kicked, jumped))
     shift, _ = made.moved(kicked, jumped, behind, left, spikes=sure)
@@ -109,7 +111,7 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     tables["bump"] = _bump(trains, flow, reset=reset, dead=dead)
     since = np.where(fires, events.interval - events.latency, 0.0)
     above = events.v_end - flow.leaked(kicked, left) - tables["bump"](since)
-    higher = events.n_end - tables["falls"](since) - tables["rises"](-reset)
+    higher = events.n_end - tables["falls"](since) - tables["rises"](np.array(-reset))
     # not by `end`, which a further input may put off
     lasting = fires & still & (since - made.dead(kicked, spiked) < -reset)
     about = {"v": kicked, "since": since}
@@ -334,7 +336,7 @@ def _ahead(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: N
     wrong = free & ~np.isfinite(events.latency) & early
     found[wrong] = -distance[wrong]
     weight[wrong] = np.max(weight, initial=0.0)
-    return _shifts("ahead", {"v": kicked, "n": jumped}, law.fresh(events.phase), found, weight, rng)
+    return _shifts("ahead", {"v": kicked, "n": jumped}, law.fresh(events.phase), found, weight, rng, most=MOST_WEIGHT)
 
 
 def _behind(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: NDArray[np.bool_],
@@ -348,15 +350,34 @@ def _behind(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, free: 
         n = flow.staged(kicked[k] + tried, np.full(TRIED, jumped[k]), t)
         found[k], weight[k] = nearest(tried, n - events.n_end[k])
     given = {"v": kicked, "n": jumped, "interval": np.log(events.interval / law.numbers["dead"])}
-    return _shifts("behind", given, law.fresh(events.phase), found, weight, rng)
+    return _shifts("behind", given, law.fresh(events.phase), found, weight, rng, most=CAP)
+
+
+def _helps(law: NeuronLaw, events: Events, kicked: Array, jumped: Array,
+           kept: NDArray[np.bool_]) -> tuple[tuple[str, ...], Array]:  # fmt: skip
+    """Which laws of "behind" take the stage farther from where it was without a spike; (k,) V by the others.
+
+    They are fitted to shifts, whose error says little of the stage's: a large one far from the separatrix does nothing
+    to a stage at rest, and the smallest one does next to it.
+    """
+    left = np.maximum(events.interval - law.numbers["kick"], 0.0)
+    names = ("behind at rest", "behind")
+    tried = []
+    for count in range(len(names) + 1):
+        some = MappingProxyType({**law.laws, **dict.fromkeys(names[count:])})
+        shift = replace(law, laws=some).ahead("behind", kicked, jumped, events.phase, events.interval)
+        stage = law.flow.staged(law.flow.beside(kicked + shift, jumped, spikes=~kept), jumped, left)
+        tried.append((float(np.mean(np.abs(stage - events.n_end)[kept])), count, shift))
+    _, count, shift = min(tried, key=lambda one: one[:2])
+    return names[count:], shift
 
 
 def _shifts(name: str, given: Mapping[str, Array], fresh: Array, target: Array, weight: Array,
-            rng: np.random.Generator) -> dict[str, Law | None]:  # fmt: skip
+            rng: np.random.Generator, *, most: float) -> dict[str, Law | None]:  # fmt: skip
     """The shift (V) long after a reset, and what there is more of it soon after one."""
-    settled = weighted(given, np.where(fresh < LEAST_FRESH, 1.0, 0.0), target, weight, rng)
+    settled = weighted(given, np.where(fresh < LEAST_FRESH, 1.0, 0.0), target, weight, rng, most=most)
     more = target if settled is None else target - settled(given)["it"]
-    return {f"{name} at rest": settled, name: weighted({**given, "fresh": fresh}, fresh, more, weight, rng)}
+    return {f"{name} at rest": settled, name: weighted({**given, "fresh": fresh}, fresh, more, weight, rng, most=most)}
 
 
 def _stages(trains: Sequence[SpikeTrain], *, reset: float, dead: float, memory: float) -> dict[str, Table]:

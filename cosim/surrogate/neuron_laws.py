@@ -15,8 +15,6 @@ from cosim.surrogate.samples import DEGREES, LEAST_SAMPLES
 
 KINDS = ("polynomial", "spline")  # of laws, where nothing else is said
 CAP, LEAST_FRESH = 10.0, 0.02  # medians of what a law may miss a sample by; where a reset still tells
-# Medians of a weight, which next to the separatrix may be larger still (our choice).
-MOST_WEIGHT = 300.0
 
 
 def law_of(given: Mapping[str, Array], target: Array, kept: NDArray[np.bool_], scale: float, rng: np.random.Generator,
@@ -70,11 +68,11 @@ def smooth(given: Mapping[str, Array], target: Array) -> Law:
 
 
 def weighted(
-    given: Mapping[str, Array], fresh: Array, target: Array, weight: Array, rng: np.random.Generator
+    given: Mapping[str, Array], fresh: Array, target: Array, weight: Array, rng: np.random.Generator, *, most: float
 ) -> Law | None:
     """A polynomial of ``given`` that, times ``fresh``, is the target where that is a number.
 
-    By weighted least squares, the weight being what a unit of the target does; above `MOST_WEIGHT` times its median it
+    By weighted least squares, the weight being what a unit of the target does; above ``most`` times its median it
     counts as that. None where the polynomial helps too little.
     """
     kept = np.isfinite(target) & (fresh > LEAST_FRESH)
@@ -82,7 +80,7 @@ def weighted(
         return None
     share = fresh[kept]
     named = {name: column[kept] for name, column in given.items() if np.ptp(column[kept]) > 0.0}
-    y, w = target[kept], np.minimum(weight[kept], MOST_WEIGHT * np.median(weight[kept]))
+    y, w = target[kept], np.minimum(weight[kept], most * np.median(weight[kept]))
     ends = np.array([[column.min(), column.max()] for column in named.values()])
     plain = np.zeros(len(named), dtype=bool)
     x = scaled(np.stack(list(named.values()), axis=1), ends, plain)

@@ -123,7 +123,7 @@ FOREIGN = {
 REFUSED = {
     "a program": ("V1 a 0 1\nR1 a 0 1k\n.control\nshell date\n.endc\n", ".control"),
     "a file outside": (".include /etc/hostname\nV1 a 0 1\nR1 a 0 1k\n.op\n", "outside"),
-    "a step": (".param r=1k\nV1 a 0 1\nR1 a 0 {r}\n.step param r 1k 3k 1k\n.op\n", "sweep"),
+    "a step": (".param r=1k\nV1 a 0 1\nR1 a 0 {r}\n.step param r 1k 3k 1k\n.op\n", "cosim new bench --from"),
 }
 
 

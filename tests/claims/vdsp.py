@@ -285,10 +285,16 @@ def draw(results: Mapping[str, RunResult]) -> None:
     for label in (*main, EVEN, "tio2_published_theta20", "tio2_post_stdp", "tio2_pair_stdp"):
         for name, figure in results[label].figures().items():
             save(figure, FOLDER / f"{label}_{name}.png")
-    deviating = [PUBLISHED, "tio2_over", *(part for part in AGAINST if part.startswith("tio2"))]
+    shown = {
+        "accuracy": main,
+        "accuracy_far": ["tio2_over", *(part for part in AGAINST if part.startswith("tio2_over"))],
+        "accuracy_published": [PUBLISHED, *(part for part in AGAINST if part.startswith(PUBLISHED))],
+        "accuracy_other_cells": [f"{name}_over{what}" for name in ("hfo2", "hzo") for what in ("", "_theta20")],
+        "accuracy_stdp": ["tio2_over", "tio2_post_stdp", "tio2_pair_stdp"],
+    }
     with styled():
-        for name, labels in (("accuracy", main), ("accuracy_of_the_others", deviating)):
-            figure = new_figure(7.2 if labels is main else 11.0, 3.6)
+        for name, labels in shown.items():
+            figure = new_figure(7.2, 3.6)
             plot_by_technology({label: results[label] for label in labels}, figure.add_subplot())
             save(figure, FOLDER / f"{name}.png")
 

@@ -74,7 +74,7 @@ def sweeps(found: Mapping[str, Mapping[str, Mapping[str, float]]], seeds: Mappin
     )
     with styled():
         figure = new_figure(9.6, 3.5)
-        axes: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+        axes: Sequence[Axes] = figure.subplots(1, 3)
         for ax, (names, label) in zip(axes, panels, strict=True):
             for name, line in zip(names, ("o-", "s--"), strict=False):
                 for colour, kind in zip(COLOURS, ("S", "NB", "G"), strict=False):
