@@ -188,7 +188,9 @@ class RunResult:
     def lines(self) -> list[str]:
         """The result as text, one fact per line."""
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
-        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % over {len(self.seeds)} seed(s)"
+        count = len(self.seeds)
+        over = f"over {count} seed{'s' * (count > 1)}{', mean ± standard deviation of a seed' * (count > 1)}"
+        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % {over}"
         return [*self.system.lines(self.seeds), mean]
 
     def figures(self) -> dict[str, Figure]:

@@ -183,9 +183,12 @@ def checked_lines(found: Mapping[str, Any], accuracy: Mapping[str, float], read_
     """A spot check, as in a seed's results, in words; ``accuracy`` by read-out is that of the network as it is."""
     largest = ", ".join(f"{name} {100.0 * x:.3g} %" for name, x in found["largest"].items())
     moving = found["moving"]
+    few, most = min(moving), max(moving)
+    count = f"{few}" if few == most else f"{few} to {most}"
+    events = f"{count} {'event' if most == 1 else 'events'} that moved each"
     there = found["accuracy_with_such_differences"][read_out] - accuracy[read_out]
     return [
-        f"spice check {len(moving)} cells in {found['against']}, {min(moving)} to {max(moving)} events that moved each"
+        f"spice check {len(moving)} {'cell' if len(moving) == 1 else 'cells'} in {found['against']}, {events}"
         + ("" if found["whole"] else " (the first of more)")
         + f": largest difference {largest} of the range; such differences in every cell change read-out {read_out} by "
         f"{100.0 * there:+.2f} points"

@@ -25,7 +25,7 @@ def test_a_run_writes_results_and_figures(tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "out"
     assert main([*QUICK, "--seeds", "0,1", "--scale-p", "1.05:1.01", "-o", str(out)]) == 0
     shown = capsys.readouterr()
-    assert "over 2 seed(s)" in shown.out
+    assert "over 2 seeds, mean" in shown.out
     assert shown.err == ""  # no progress in a pipe
     result = json.loads((out / "result.json").read_text())
     assert result["accuracy"]["mean"] > 0.2  # chance is a tenth
@@ -163,7 +163,7 @@ def test_tagging_and_capture_writes_results_and_figures(tmp_path: Path, capsys: 
     assert main(words) == 0
     shown = capsys.readouterr()
     assert "late" in shown.out
-    assert "over 2 seed(s)" in shown.out
+    assert "over 2 seeds, mean" in shown.out
     result = json.loads((out / "result.json").read_text())
     assert result["phases"]["late"]["mean"] == result["accuracy"]["mean"] > 0.85  # chance is a half
     assert {path.stem for path in out.glob("*.png")} == {

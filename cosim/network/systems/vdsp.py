@@ -177,7 +177,8 @@ class VdspSystem(System):
             others = ", ".join(f"{kind} {100 * x:.1f}" for kind, x in found.accuracy_on_test_images.items())
             out.append(
                 f"seed {seed.seed:<6} {100 * found.accuracy:.2f} % of {len(images.test_y)} test images ({known}) "
-                f"with read-out {found.read_out} (all: {others}); {sum(self.batches) / seed.seconds:.0f} images/s"
+                f"with read-out {found.read_out}, the best of counts on held-out training images (all: {others}; "
+                f"G reads currents, for comparison); {sum(self.batches) / seed.seconds:.0f} images/s with compiling"
             )
             out += [f"            looks like a failure: {sentence}" for sentence in found.get("signs", ())]
             if silent := sum(row[-1] for row in found.confusion):

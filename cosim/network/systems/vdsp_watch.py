@@ -106,9 +106,9 @@ def glance(tally: Tally, settings: VdspSettings, *, w: Array, start: Array) -> G
 
 
 def signs(tally: Tally, settings: VdspSettings, *, w: Array, start: Array) -> tuple[str, ...]:
-    """The signs of a failure, each with its likely cause; none before `LEAST` images."""
+    """The signs of a failure, each with its likely cause; before `LEAST` images only that nothing was programmed."""
     if tally.images < LEAST:
-        return ()
+        return tuple(_stuck(w, start, settings)) if tally.images and not np.any(w != start) else ()
     rates = tally.rates
     if not rates.sum() > 0.0:
         return (
