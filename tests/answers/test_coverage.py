@@ -11,7 +11,7 @@ import pytest
 from claims import coverage_claim, coverage_kept, coverage_rows
 from claims.coverage_claim import COVERAGE, asked, carry_on, judged, made_again, summary
 from claims.coverage_kept import Outcomes, difference
-from claims.coverage_rows import CLIPPER, Draw, TrainLab, draws, key, names, redrawn, row
+from claims.coverage_rows import BESIDE, CLIPPER, Draw, TrainLab, draws, key, names, redrawn, row
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.correlated import Whitening
 from cosim.fitting.extract import extract
@@ -33,10 +33,12 @@ def quiet(_: str) -> None:
 def test_rows_are_of_every_noise_and_family():
     wanted = {
         "300 pulses", "60 pulses", "30 pulses", "strongly correlated reads", "weakly correlated reads", "varying steps",
-        "outliers", "mixed noise", "growing noise", "growing noise, not stated", "equal pulses", "clipper",
+        "outliers", "mixed noise", "growing noise", "equal pulses", "clipper",
         "vteam_loop", "yakopcic_loop", "ecram_relaxation",
     }  # fmt: skip
     assert wanted | {ROW} <= set(names())
+    assert not set(BESIDE) & set(names())
+    assert row(BESIDE[0]).recipe.noise.relative is None
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_what_of_a_draw_is_not_as_it_was(change, said):
 
 def test_the_environment_chooses_rows_and_draws(tmp_path, monkeypatch):
     monkeypatch.setenv("COSIM_COVERAGE", str(tmp_path))
-    monkeypatch.setenv("COSIM_COVERAGE_ROWS", "clipper, 30 pulses")
+    monkeypatch.setenv("COSIM_COVERAGE_ROWS", "clipper; 30 pulses")
     monkeypatch.setenv("COSIM_COVERAGE_DRAWS", "0")
     assert asked() == (["clipper", "30 pulses"], 0, tmp_path)
     found = COVERAGE.measure(quiet)  # draws nothing

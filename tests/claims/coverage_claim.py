@@ -6,7 +6,7 @@ that are there are made again, and a row begins anew, its file set aside, where 
 is not to be the default:
 
 - ``COSIM_COVERAGE``: the folder of these files; default ``coverage`` in the cache folder.
-- ``COSIM_COVERAGE_ROWS``: rows by name, separated by commas; default all.
+- ``COSIM_COVERAGE_ROWS``: rows by name, separated by semicolons; default all of the claim (`BESIDE` are not).
 - ``COSIM_COVERAGE_DRAWS``: of each row; default 1000. 0 draws nothing, and judges what there is, which is not the claim
   because no draw is made again.
 - ``COSIM_COVERAGE_FIRST``: the first seed; default 0. Some rules of the verdicts were chosen after draws of the seeds
@@ -42,7 +42,7 @@ import numpy as np
 
 from claims.base import Claim, Figures, Report
 from claims.coverage_kept import Outcomes, difference
-from claims.coverage_rows import CLIPPER, Draw, about, draws, key, names
+from claims.coverage_rows import BESIDE, CLIPPER, Draw, about, draws, key, names
 from cosim.campaign.cache import own_folder
 from cosim.campaign.executors import cores
 from cosim.errors import InputError, UnknownName
@@ -178,12 +178,12 @@ def _chunks(seeds: list[int]) -> list[list[int]]:
 
 def asked() -> tuple[list[str], int, Path]:
     """Rows, draws of each and the folder of their outcomes, as the environment has them."""
-    known, wanted = names(), [name.strip() for name in os.environ.get(ROWS, "").split(",") if name.strip()]
+    known, wanted = [*names(), *BESIDE], [name.strip() for name in os.environ.get(ROWS, "").split(";") if name.strip()]
     for name in wanted:
         if name not in known:
             raise UnknownName(f"row in {ROWS}", name, known)
     given = os.environ.get(FOLDER, "")
-    return wanted or known, _number(COUNT, DRAWS), Path(given).expanduser() if given else own_folder() / "coverage"
+    return wanted or names(), _number(COUNT, DRAWS), Path(given).expanduser() if given else own_folder() / "coverage"
 
 
 def _number(name: str, default: int) -> int:

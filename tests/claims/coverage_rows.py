@@ -100,8 +100,9 @@ TRAINS = {
     "growing noise": TrainLab(read=0.0, growing=0.1),
     "growing noise, not stated": TrainLab(read=0.0, growing=0.1),
 }
-# The one row whose recipe states its noise.
-STATED = "growing noise"
+# The one row whose recipe states its noise; and a row beside the claim, which it does not hold: w0 gets an interval in 2
+# of its 1000 draws, from one read that came out high, and both miss.
+STATED, BESIDE = "growing noise", ("growing noise, not stated",)
 # Two ramps of 100 equal pulses each, up and down, whose starts are fitted; our choice.
 RAMPS = {
     "low": 20e-6, "high": 110e-6, "strength_p": 0.15, "strength_n": 0.12, "gamma_p": 1.6, "gamma_n": 1.3,
@@ -133,8 +134,8 @@ def shipped() -> list[str]:
 
 
 def names() -> list[str]:
-    """Of all rows."""
-    return [*TRAINS, EQUAL, CLIPPER, *shipped()]
+    """Of all rows of the claim."""
+    return [*(name for name in TRAINS if name not in BESIDE), EQUAL, CLIPPER, *shipped()]
 
 
 def about(name: str) -> dict[str, str]:
