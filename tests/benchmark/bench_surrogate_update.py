@@ -1,7 +1,8 @@
 """Cell updates per second of the pulse surrogate, against the same law written out over the whole array.
 
 784 × 200 cells, one voltage a row, every pulse above threshold, half of the rows of each polarity. Both run one after
-the other, again and again, in one process; no call of either starts a thread. The median of the ratios is the result:
+the other, again and again, in one process; no call of either starts a thread, and processor time is counted, which
+other work on the machine changes less. The median of the ratios is the result:
 
     python tests/benchmark/bench_surrogate_update.py [--json]
 """
@@ -82,9 +83,9 @@ def measure(law: str, dtype: str, *, pairs: int = 40, compiled: bool = False) ->
     for k in range(pairs):
         order = (("naive", naive), ("surrogate", surrogate.update))
         for name, run in order if k % 2 else order[::-1]:
-            start = time.perf_counter()
+            start = time.process_time()
             run(w, v)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     ratios = [a / b for a, b in zip(times["naive"][2:], times["surrogate"][2:], strict=True)]
     return {
         "law": f"{law}, compiled" if compiled else law,

@@ -100,8 +100,8 @@ TRAINS = {
     "growing noise": TrainLab(read=0.0, growing=0.1),
     "growing noise, not stated": TrainLab(read=0.0, growing=0.1),
 }
-# The one row whose recipe states its noise; and a row beside the claim, which does not hold it: w0 has an interval in 2 of
-# its 1000 draws, from one read that came out high, and both miss.
+# The one row whose recipe states its noise. And a row beside the claim, which does not hold it: w0 has an interval in 2
+# of its 1000 draws, from one read that came out high, and both miss.
 STATED, BESIDE = "growing noise", ("growing noise, not stated",)
 # Two ramps of 100 equal pulses each, up and down, whose starts are fitted; our choice.
 RAMPS = {
