@@ -42,7 +42,7 @@ class Continued:
         model: the model of a longer recording, of which rows (n,) were fitted.
         quick: the same, of the device alone where ``model`` is simulated; None: there is no such model.
         expensive: whether ``model`` is simulated.
-        over: the column that the model is a function of, whose rows mean nothing to each other; "": it is none.
+        over: the column that the model is a function of, in rows of any order; "" where it is of more.
     """
 
     name: str

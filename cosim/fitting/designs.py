@@ -201,7 +201,7 @@ def _further(curve: Recording, over: str, *, reach: float, rows: int) -> Iterato
         if end <= last or (made is np.geomspace and last <= 0.0):
             continue
         places = made(last, end, rows + 1)[1:]
-        if unit == "1":  # of cycles there are no parts
+        if unit == "1":  # cycles are whole
             places = np.unique(np.round(places))
             places = places[places > last]
         yield Design(
