@@ -268,7 +268,7 @@ def with_error(
 
     def text(one: float, spare: int) -> str:
         one /= scale
-        if not known or one == 0.0:
+        if not known or one == 0.0 or not math.isfinite(one):
             return f"{one:.{4 + spare}g}"
         assert error is not None
         digits = math.floor(math.log10(abs(one))) - math.floor(math.log10(error / scale)) + 2

@@ -210,7 +210,7 @@ def _run(folder: Path, place: Path, python: str | Path, source: str | Path | Non
     """What ``check.py`` of the copy in ``place`` prints."""
     if not Path(python).exists():
         raise MissingFile(
-            f"there is no interpreter {python}", remedy="give --python the one of an environment that has the target"
+            f"interpreter {python} not found", remedy="give --python the one of an environment that has the target"
         )
     try:
         done = subprocess.run(

@@ -60,7 +60,8 @@ class Combination:
     @property
     def constraint(self) -> str:
         """The same with powers of so many digits that the product of the values is the stated one."""
-        return product(self.powers, self.negative, digits=min(max(2 - math.floor(math.log10(self.known)), 2), 6))
+        needed = 2 - math.floor(math.log10(max(self.known, 1e-9)))
+        return product(self.powers, self.negative, digits=min(max(needed, 2), 6))
 
     def __str__(self) -> str:
         names = [name for name, _ in self.powers]

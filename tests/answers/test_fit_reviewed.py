@@ -119,6 +119,8 @@ def test_the_product_of_the_printed_values_is_the_stated_one():
     exponent = float(told.constraint.split("^")[1])
     assert abs(float(values.v)) * abs(float(values.k)) ** exponent == pytest.approx(value, rel=1e-4)
     assert "only the product is determined" in str(told)
+    exact = Combination(powers, value, 0.0, (value, value), (0.05, 0.2))
+    assert exact.constraint.endswith("^-0.241370")
     # where a factor is hardly known, the product along the valley is not that at the found values
     vague = Combination(powers, value, 2e-4, (value, value), (0.05, 1.8), ("v", "k"))
     assert "near these values" in str(vague)
@@ -194,6 +196,8 @@ def test_swapped_columns_are_doubted():
         (2.76514e-9, None, (np.nan, np.nan), "m/s", ("2.76514e-09", "–", "–", "m/s")),
         (0.0, 0.1, (-np.inf, 0.2), "K", ("0", "0.1", "<= 0.20", "K")),
         (300.0, 1.5, (297.0, 303.0), "K", ("300.0", "1.5", "297.0 .. 303.0", "K")),
+        (np.nan, 1.0, (np.nan, np.nan), "S", ("nan", "1", "–", "S")),
+        (2e-3, 0.0, (2e-3, 2e-3), "S", ("2", "0", "2 .. 2", "mS")),
     ],
 )
 def test_a_value_has_the_digits_that_its_error_leaves(value, error, ends, unit, shown):

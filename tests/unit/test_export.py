@@ -239,7 +239,7 @@ def test_a_missing_package_is_named(cell: cosim.Surrogate, tmp_path: Path) -> No
     )
     with pytest.raises(EngineMissing, match=wanted):
         checked(made.folder)
-    with pytest.raises(MissingFile, match="there is no interpreter /no/such/python; give --python"):
+    with pytest.raises(MissingFile, match="interpreter /no/such/python not found; give --python"):
         checked(made.folder, python="/no/such/python")
     with pytest.raises(MissingFile, match="there is no export in"):
         checked(tmp_path)

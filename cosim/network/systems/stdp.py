@@ -103,7 +103,7 @@ class StdpSystem(System):
         if unknown := [task for task in self.loads if task not in TASKS]:
             raise UnknownName("task", unknown[0], TASKS)
         if not self.loads:
-            raise InputError("there is no task to learn", remedy=f"give one or more of {', '.join(TASKS)}")
+            raise InputError("needs at least one task", remedy=f"give one or more of {', '.join(TASKS)}")
         for task, loads in self.loads.items():
             least = 0 if task == UNLEARNING else 1
             if not loads or len(set(loads)) < len(loads) or min(loads) < least:
