@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run_rsnn(
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Phones of speech, frame by frame, by a recurrent spiking network that learns with e-prop."""
@@ -107,8 +109,8 @@ def run_rsnn(
         with working("solving the heat equation of the stack"):
             devices = devices.with_(coupling=_coupling(feature, pitch, geometry))
     carry_out(
-        RsnnSystem(settings, speech, epochs, backend, devices), output, seeds=numbers, resume=resume, figures=figures,
-        items="utterances" if not length else "pieces",
+        RsnnSystem(settings, speech, epochs, backend, devices), output, seeds=numbers, resume=resume, anyway=anyway,
+        figures=figures, items="utterances" if not length else "pieces",
     )  # fmt: skip
 
 

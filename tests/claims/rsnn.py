@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report, resuming
 from claims.rsnn_bptt import Backwards
 from cosim.data.speech import Speech, Utterance, normalised, sentences, stand_in
 from cosim.network.run import Streams, run_network
@@ -125,7 +125,7 @@ def measure(tell: Report) -> Figures:
 def _run(one: RsnnSystem, name: str, tell: Report, seeds: Sequence[int] = SEEDS) -> Any:
     place = FOLDER / "parts" / name.replace(" ", "_").replace("/", "-").replace(",", "")
     return run_network(
-        one, seeds=seeds, folder=place, resume=True,
+        one, seeds=seeds, folder=place, resume=resuming(),
         progress=lambda seed, done, of: tell(f"{name}, seed {seed}: {done} of {of}"),
     )  # fmt: skip
 
