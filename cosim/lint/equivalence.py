@@ -159,6 +159,7 @@ def compare(
     changed: bool,
     in_file: Callable[[str], str] = str,
     second: Simulator | None = None,
+    after_second: Callable[[Drive], Deck] | None = None,
     read_to_look: bool = False,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     shortest: float = 0.0,
@@ -173,6 +174,7 @@ def compare(
         amplitude, period: of the drive (V, s); None chooses.
         changed: whether the repaired text is another one.
         second: VACASK, or None.
+        after_second: deck of the repaired model for it, where that is another one.
         bounds: of what is read of a state, where its node goes on beyond them.
         shortest: the period (s) below which the repaired model is not meant to follow.
         read_to_look: whether the drive is chosen by the reading, not by runs of the repaired model.
@@ -227,7 +229,7 @@ def compare(
         unverified += [f"state {name!r} was not compared: ngspice has no vector {states[name]}" for name in new.missing]
         comparisons.append(_difference(_MEANT, new, reference, without=still.keys(), limit=TOLERANCE))
         if second is not None:
-            other, why = _simulate(second, after(drive), knots, {})
+            other, why = _simulate(second, (after_second or after)(drive), knots, {})
             if other is None:
                 unverified.append(f"the repaired model does not run in VACASK: {why}")
             else:
