@@ -30,6 +30,7 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
 from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set, tenths_tested
 from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_runs import HeldOut
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
@@ -234,9 +235,10 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     wide = replace(chosen, states=MappingProxyType({**chosen.states, "v": Field("V", (0.0, 3.0))}))
     plain = Surrogate(wide, learned=law)
     errors = [check_neuron(law, train) for train in held]
+    out = HeldOut(held, {10: held}, 1.0, None)
 
     def certified(tested: dict[str, np.ndarray]) -> Surrogate:
-        made = certificate_of(plain, neuron, Silent(), held, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
+        made = certificate_of(plain, neuron, Silent(), out, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
         return plain.with_(certificate=made)
 
     tested = tenths_tested(wide, [*trains, *held])
