@@ -20,7 +20,7 @@ from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
-from cosim.surrogate.base import DomainWarning
+from cosim.surrogate.base import Domain, DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -248,7 +248,8 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     assert top - 0.3 <= made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
     assert any(said.startswith("v is certified from 0 to") for said in made.uncovered())
     # fewer events hold less, unless a certificate had it
-    fewer, before = tenths_tested(wide, held), {"v": (0.0, 3.0)}
+    fewer, ranges = tenths_tested(wide, held), {name: entry.range for name, entry in wide.states.items()}
+    before = Domain({}, {**ranges, "v": (0.0, 3.0)})
     assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
     assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
     # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of
