@@ -137,6 +137,10 @@ class System(ABC):
         """What the command line prints about the network and each seed, one fact per line."""
         return [f"seed {seed.seed:<6} {self.score} {100 * seed.values[self.score]:.2f} %" for seed in seeds]
 
+    def headline(self, seeds: Sequence[SeedResult]) -> str:
+        """What the score is of, in a few words, where its name does not say it all."""
+        return ""
+
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """The figures of a result, by name."""
         return {}
@@ -200,7 +204,8 @@ class RunResult:
         count = len(self.seeds)
         over = f"over {count} seed{'s' * (count > 1)}{', mean ± standard deviation of a seed' * (count > 1)}"
         mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % {over}"
-        return [*self.system.lines(self.seeds), *self._by_other_code(), mean]
+        about = self.system.headline(self.seeds)
+        return [*self.system.lines(self.seeds), *self._by_other_code(), f"{mean}: {about}" if about else mean]
 
     def _by_other_code(self) -> list[str]:
         now = (code_of(type(self.system)),)
