@@ -139,7 +139,7 @@ class Surrogate:
     def __str__(self) -> str:
         return described(self)
 
-    @property
+    @cached_property
     def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
         return max(SLACK, 4.0 * float(np.finfo(self.dtype).eps))
