@@ -35,6 +35,7 @@ KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
 GROUND = re.compile(r"(?<![\w.])gnd!(?!\w)", re.IGNORECASE)
 TRANSFERS = re.compile(r"\b(laplace|freq|chebyshev)\b\s*[={]", re.IGNORECASE)
 TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
+OUTPUT = frozenset({".probe", ".print", ".plot", ".graph"})  # whose vectors HSPICE may name by patterns
 CARDS = frozenset({".step", ".machine", ".endmachine", ".wave", ".net", ".savebias", ".loadbias", ".ferret", ".text"})
 
 RULES = {
