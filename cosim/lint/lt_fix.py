@@ -26,6 +26,7 @@ from cosim.lint.lt_rules import (
     MIL,
     NO_FIX,
     OTHER_KEYS,
+    OUTPUT,
     PARASITIC,
     TRANSFERS,
     Names,
@@ -264,6 +265,9 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     text, first = line.text, line.text[0].lower()
     if line.card in CARDS:
         writer.done[f"{line.card} is removed"] = None
+        return ""
+    if writer.own.hspice and line.card in OUTPUT:
+        writer.done[f"{line.card} is removed: all waveforms are kept"] = None
         return ""
     if GROUND.search(text):
         writer.done["gnd! is written 0"] = None

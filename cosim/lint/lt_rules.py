@@ -35,6 +35,7 @@ KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
 GROUND = re.compile(r"(?<![\w.])gnd!(?!\w)", re.IGNORECASE)
 TRANSFERS = re.compile(r"\b(laplace|freq|chebyshev)\b\s*[={]", re.IGNORECASE)
 TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
+OUTPUT = frozenset({".probe", ".print", ".plot", ".graph"})  # whose vectors HSPICE may name by patterns
 CARDS = frozenset({".step", ".machine", ".endmachine", ".wave", ".net", ".savebias", ".loadbias", ".ferret", ".text"})
 
 RULES = {
@@ -47,7 +48,7 @@ RULES = {
         Rule("signed", W, "{} of a negative number is that of its magnitude, with its sign, in HSPICE",
              "write sgn(x) times that of abs(x)"),
         Rule("multiplier", E, "ngspice takes {} for a multiplier, m=", "write brackets around what ends in m"),
-        Rule("ground", E, "ngspice does not know the node {} for ground", "write 0"),
+        Rule("ground", W, "{} is a node of its own in ngspice, and ground in HSPICE", "write 0"),
         Rule("power", W, "a power of something that may be negative is one of its magnitude in ngspice",
              "write x*pow(x, n - 1) for an odd n"),
         Rule("caret", W, "'^' is a Boolean exclusive or in LTspice and a power in ngspice", "write ** for a power"),

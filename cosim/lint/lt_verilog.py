@@ -29,6 +29,7 @@ _WRITTEN = {
 }  # fmt: skip
 _CONSTANTS = {"pi": "`M_PI", "e": "`M_E", "time": "$abstime", "temper": "($temperature - 273.15)"}
 _OHMS = "1e-15"  # of an ammeter: a compiler makes one node of the ends of a branch without voltage, and no current
+_NEVER_ZERO = "1e-12"  # our choice
 _DEPTH = 60  # of functions and parameters that call each other
 
 
@@ -149,10 +150,6 @@ class _Writer:
                 text = f"{sign}({text})" if text != "0.0" else f"{_OHMS}*I({branch})"
                 rows.append(f"V({branch}) <+ {text};")
                 continue
-            if _varies(part):
-                branch = self._branch(part)
-                rows.append(f"V({branch}) <+ ({self._source(part, _resistance(part))})*I({branch});")
-                continue
             current = self._through(part)
             if not self._held(part.nodes):
                 sign = "-" if part.nodes[0] in GROUND else ""
@@ -215,7 +212,10 @@ class _Writer:
         kind = key[0]
         self._making.append(key)
         if kind == "r":
-            found = f"{self._volts(part.nodes)}/({self._source(part, _resistance(part))})"
+            text = part.given.get("r", part.given.get("value"))
+            if text is None:
+                raise Unreadable(f"{part.name!r} has no value", 0)
+            found = f"{self._volts(part.nodes)}/{self._divisor(self._source(part, text))}"
         elif kind in "gbi" and (text := part.given.get("i", part.given.get("value", part.given.get("cur")))):
             found = self._source(part, text)
         else:
@@ -265,6 +265,8 @@ class _Writer:
             return self._named(node, given)
         if op in ("u-", "u+"):
             return f"({op[1]}{of(node.args[0])})"
+        if op == "/" and hold:
+            return f"({of(node.args[0])} / {self._divisor(of(node.args[1]))})"
         if op in _ARITHMETIC:
             return f"({of(node.args[0])} {op} {of(node.args[1])})"
         if op == "**":
@@ -277,6 +279,13 @@ class _Writer:
         if op == "call":
             return self._call(node, given, depth, hold=hold)
         raise Unreadable(f"{op!r} has no counterpart in Verilog-A", node.start)
+
+    def _divisor(self, text: str) -> str:
+        """What is divided by; of signals, which may be zero before there are any, it is never zero, as in ngspice."""
+        if not re.search(r"\b[VI]\(|\bheld|\bi_", text):
+            return f"({text})"
+        name = self._hold(text, "held")
+        return f"({name} == 0.0 ? {_NEVER_ZERO} : {name})"
 
     def _true(self, node: Expr, of: Callable[[Expr], str]) -> str:
         if node.op in _COMPARED:
@@ -324,25 +333,10 @@ class _Writer:
 
     def _flow(self, part: Element) -> str:
         """The current of an element from its first node to its second."""
-        if _voltage(part) is None and not _varies(part):
+        if _voltage(part) is None:
             return self._through(part)
         branch = f"I({self._branch(part)})"
         return f"(-{branch})" if part.nodes[0] in GROUND else branch
-
-
-def _resistance(part: Element) -> str:
-    text = part.given.get("r", part.given.get("value"))
-    if text is None:
-        raise Unreadable(f"{part.name!r} has no value", 0)
-    return text
-
-
-def _varies(part: Element) -> bool:
-    """Whether an element is a resistor of a signal, which may be zero before there is one."""
-    if part.name[0].lower() != "r":
-        return False
-    return any(node.name.lower() in ("v", "i") for node in parse_expression(_resistance(part).strip("{}'")).walk()
-               if node.op == "call")  # fmt: skip
 
 
 def _turned(nodes: tuple[str, ...]) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ def test_a_disagreement_is_a_finding_and_an_exit_code(
     assert main(arguments) == 1
     text = capsys.readouterr().out
     assert "error [disagreement]" in text
-    assert "66.67%, above the limit of 1%" in text
+    assert "66.67%, above the limit of 0.1%" in text
     assert "not repaired" in text
     assert main([*arguments, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
