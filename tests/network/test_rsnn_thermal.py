@@ -243,6 +243,14 @@ def test_synapses_that_cannot_be(changes: dict[str, Any], says: str) -> None:
         system(ThermalSettings(**changes))
 
 
+def test_a_write_stays_within_the_devices_map() -> None:
+    """Flags of a write are cleared, since rises beyond the map are counted: its pulses are looked at before."""
+    with pytest.raises(
+        InputError, match="a write of 12 published pulses is beyond the 10 that the devices' map goes to"
+    ):
+        system(HOT.with_(pulses=12.0)).start(Streams(0))
+
+
 def test_a_heater_takes_nothing_below_zero() -> None:
     with pytest.raises(InputError, match='a heater takes no input below zero; take inputs="split"'):
         system(HOT, inputs="signed")

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Values
+from cosim.errors import InputError
 from cosim.network.crossbar import ALL, Crossbar
 from cosim.network.heated_eprop import HeatedEProp, HeatedOfValues
 from cosim.network.systems.maze_settings import scattered, synapse, time_constant
@@ -91,6 +92,12 @@ class ThermalArray:
             state = {"w": w, "rise_fast": np.zeros(w.shape), "rise_slow": np.zeros(w.shape)}
             self.bars.append(Crossbar(cells.with_(instances=own), state, by_column=False, levels=settings.levels))
         self.down = _balanced(cells, p)
+        most = cells.map.inputs["pulses"].range[1]
+        if settings.pulses * max(self.down if settings.writes == "alternate" else 1.0, 1.0) > most:
+            raise InputError(
+                f"a write of {settings.pulses:g} published pulses is beyond the {most:g} that the devices' map goes to",
+                remedy="give fewer, and a larger gain",
+            )
         self.histogram = np.zeros(len(EDGES) - 1, dtype=np.int64)
         self.counts = np.zeros(4, dtype=np.int64)
 
