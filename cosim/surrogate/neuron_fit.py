@@ -183,7 +183,7 @@ def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:
     return float(room @ jump / (room @ room)), tau
 
 
-def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float = 0.0) -> NDArray[np.bool_]:
+def _alone(train: SpikeTrain, *, quiet: float = 0.0, beyond: float = 0.0, since: float = 0.0) -> NDArray[np.bool_]:
     """(m − 1,) which steps of a train's waveforms have neither kick nor reset in them.
 
     From ``since`` s after a kick and ``quiet`` s after a reset's end on, up to ``beyond`` s after the next spike.
@@ -191,7 +191,7 @@ def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float
     t = train.time
     last = np.searchsorted(train.inputs, t[:-1], side="right") - 1
     ends = np.searchsorted(train.inputs, t[1:] + EARLY * train.kick, side="right") - 1
-    found = (last >= 0) & (ends == last) & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
+    found = (last >= 0) & (ends == last) & (t[1:] <= train.inputs[-1]) & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
     if train.spikes.size:
         spike = np.searchsorted(train.spikes + beyond, t[1:], side="right") - 1
         found &= (spike < 0) | (t[:-1] > train.ready[np.maximum(spike, 0)] + quiet)
@@ -220,14 +220,15 @@ def _clock(trains: Sequence[SpikeTrain], grid: Array, *, quiet: float, since: fl
 def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array], *, quiet: float,
           rng: np.random.Generator) -> Flow:  # fmt: skip
     """The flow of membrane and stage between inputs, from ``quiet`` s after a reset on."""
-    states, rates, lasting, line = [], [], [], []
+    states, rates, lasting, settled, line = [], [], [], [], []
     for train in trains:
-        alone = _alone(train, quiet=quiet, beyond=FIRED * train.kick)
+        alone = _alone(train, beyond=FIRED * train.kick)
         x = np.stack([train.membrane, train.at(train.time)["n"]], axis=1)
         dt = np.diff(train.time)[alone]
         states.append(0.5 * (x[1:] + x[:-1])[alone])
         rates.append(np.diff(x, axis=0)[alone] / dt[:, None])
         lasting.append(dt)
+        settled.append(_alone(train, quiet=quiet, beyond=FIRED * train.kick)[alone])
         cause = train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1]
         slow = train.spikes[train.spikes > cause + 1.5 * train.kick]
         there = train.at(slow)
@@ -241,7 +242,7 @@ def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array
     at = np.linspace(v.min(), v.max(), POINTS)
     latencies = events.latency[np.isfinite(events.latency)]
     return flow_of(
-        np.concatenate(states), np.concatenate(rates), np.concatenate(lasting), line=(at, trend(at)),
+        np.concatenate(states), np.concatenate(rates), np.concatenate(lasting), np.concatenate(settled), line=(at, trend(at)),
         scale=3.0 * float(np.median(latencies)), longest=float(events.interval.max()), leak=leak, rng=rng,
     )  # fmt: skip
 

@@ -155,12 +155,19 @@ class _Field:
     waveform says, for one, that it falls when it is above its rest.
     """
 
-    def __init__(self, states: Array, rates: Array, dt: Array, scale: float, rng: np.random.Generator) -> None:
+    def __init__(self, states: Array, rates: Array, dt: Array, settled: NDArray[np.bool_], scale: float,
+                 rng: np.random.Generator) -> None:  # fmt: skip
         from scipy import ndimage
 
         margin = 0.05 * np.ptp(states, axis=0)
         self.low, self.high = states.min(axis=0) - margin, states.max(axis=0) + margin
-        sizes = np.average(np.abs(rates), weights=dt, axis=0)
+        sizes = np.average(np.abs(rates[settled]), weights=dt[settled], axis=0)
+        # what a reset has not let settle tells of places where nothing else was
+        i, j = (PLACES * (states - self.low) / (self.high - self.low)).astype(np.int64).T
+        known = np.zeros((PLACES, PLACES), dtype=bool)
+        known[i[settled], j[settled]] = True
+        kept_ = settled | ~ndimage.binary_dilation(known, iterations=NEAR)[i, j]
+        states, rates, dt = states[kept_], rates[kept_], dt[kept_]
         # as many points from each place: most of the time a circuit is at rest
         order = rng.permutation(dt.size)
         x = (states[order] - self.low) / (self.high - self.low)
@@ -191,7 +198,7 @@ class _Field:
         side = np.linspace(-1.0, 1.0, FINE + 1)
         mesh = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
         found = np.clip(spline.predict(mesh), y.min(axis=0), y.max(axis=0))
-        self.table = (np.sinh(found) * sizes).reshape(FINE + 1, FINE + 1, 2)
+        self.table = np.sinh(found) * sizes
 
     def __call__(self, x: Array) -> Array:
         """(k, 2) of states (k, 2)."""
@@ -199,9 +206,12 @@ class _Field:
         cell = np.minimum(at.astype(np.int64), FINE - 1)
         p, q = (at - cell).T[:, :, None]
         i, j = cell.T
-        table = self.table
-        near = (1.0 - q) * table[i, j] + q * table[i, j + 1]
-        return np.asarray((1.0 - p) * near + p * ((1.0 - q) * table[i + 1, j] + q * table[i + 1, j + 1]))
+        first, table = i * (FINE + 1) + j, self.table
+        near = (1.0 - q) * table.take(first, axis=0) + q * table.take(first + 1, axis=0)
+        first += FINE + 1
+        return np.asarray(
+            (1.0 - p) * near + p * ((1.0 - q) * table.take(first, axis=0) + q * table.take(first + 1, axis=0))
+        )
 
     def step(self, x: Array, h: float) -> Array:
         """(k, 2), ``h`` later, by the classical Runge-Kutta rule."""
@@ -216,6 +226,7 @@ def flow_of(
     states: Array,
     rates: Array,
     lasting: Array,
+    settled: NDArray[np.bool_],
     *,
     line: tuple[Array, Array],
     scale: float,
@@ -227,12 +238,13 @@ def flow_of(
 
     Args:
         states: (k, 2) V, membrane and stage in the middle of each step of the waveforms without an input.
-        rates: (k, 2) V/s, of both in that step.
+        rates: (k, 2) V/s, of both in that step. lasting: (k,) s, how long it is.
+        settled: (k,) whether a reset before it is over and forgotten.
         line: membranes (V, rising) and the stage (V) at which the circuit spikes there; the stage falls to it.
         scale: s, of the circuit's spikes. longest: s, the longest time that is asked for.
         leak: membranes (V, rising) and the time (s) that the leak takes from each to the first.
     """
-    field = _Field(states, rates, lasting, scale, rng)
+    field = _Field(states, rates, lasting, settled, scale, rng)
     top = float(states[:, 0].max())
     low, high = float(states[:, 1].min()), float(states[:, 1].max())
     lowest = max(low, float(np.min(line[1])))
