@@ -113,8 +113,8 @@ class NeuronLaw:
             before it, in it, or when its transistor closes. Of the kicked v, n and the v before: ``jump`` j (V). Of the
             kicked v, n and the interval: ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage
             without one, long after a reset ("at rest") and what there is more soon after one. Of the kicked v, the n
-            before and the latency that the flow gives: by how much (s) a spike is later than that, ``hasty`` where it
-            comes with its input's kick and ``late`` after that.
+            before and the latency that the flow gives: by how much a spike is later than that, ``hasty`` (s) where it
+            comes with its input's kick and ``late`` (a share of it) after that.
             ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
             kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
             above its leak with the ``bump``, and the stage above what it ``falls`` to. ``dead``: the time from a spike
@@ -151,8 +151,10 @@ class NeuronLaw:
         arrival = self.flow.arrives(kicked + ahead, jumped)
         latency = np.where(free, of["kick"] + arrival, np.inf)
         about = {"v": kicked, "n": n, "latency": latency, "fresh": self.fresh(phase)}
-        for name in ("hasty", "late"):
-            latency = np.maximum(latency + self.law(name, about, self.soon(about["latency"], name)), 0.0)
+        soon = latency < HASTY * of["kick"]
+        latency = np.maximum(latency + self.law("hasty", about, soon), 0.0)
+        late = self.law("late", about, ~soon & np.isfinite(latency))
+        latency = latency * (1.0 + np.clip(late, -of["late"], of["late"]))
         fires = latency < interval
         latency = np.where(fires, latency, 0.0)
         dead = self.dead(kicked, phase + latency)
@@ -222,11 +224,6 @@ class NeuronLaw:
         """(k,) V that an input adds to the membrane, if no reset takes any of it; soon after one with n at rest."""
         still = np.where(phase >= QUIET * self.numbers["kick"], n, self.numbers["rest"])
         return self.law("kick", {"v": v, "u": u, "n": still}, where)
-
-    def soon(self, latency: Array, name: str) -> NDArray[np.bool_]:
-        """(k,) which of the latencies (s) that the flow gives are those of the law ``name``: "hasty" or "late"."""
-        hasty = latency < HASTY * self.numbers["kick"]
-        return np.asarray(hasty if name == "hasty" else ~hasty & (latency < self.numbers["late"]))
 
     def kicked_membrane(self, v: Array, u: Array, n: Array, phase: Array) -> Array:
         """(k,) V at the end of an input's kick."""

@@ -17,7 +17,7 @@ from scipy.constants import Boltzmann, e
 from cosim.devices.base import Array
 from cosim.errors import FitError
 from cosim.surrogate.learned import WORTH, Law, fit
-from cosim.surrogate.neuron import NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron import HASTY, NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.neuron_laws import CAP, KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
@@ -25,7 +25,7 @@ from cosim.surrogate.planar import Flow, flow_of
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
 FIRED = 0.3  # kicks after a spike up to which the flow is still the one that led to it (our choice)
-LATE = 2.0  # median latencies up to which a spike's time is corrected: later, the least difference of membranes tells
+MOST_LATE = 0.2  # of a spike's latency, by which the flow may miss it (our choice)
 MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
@@ -93,7 +93,7 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
                         kinds=KINDS)  # fmt: skip
     still = events.phase >= 0.0
     laws |= _ahead(made, events, kicked, jumped, still, rng) | _behind(made, events, kicked, jumped, still, rng)
-    numbers["late"] = LATE * float(np.median(events.latency[fires]))
+    numbers["late"] = MOST_LATE
     made = replace(made, numbers=MappingProxyType(numbers))
     laws |= _late(made, events, kicked, jumped, fires & still, rng)
     left_out, behind = _helps(made, events, kicked, jumped, still & ~fires & (left > 0.0))
@@ -158,9 +158,15 @@ def _late(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, fires: N
     latency = law.numbers["kick"] + law.flow.arrives(kicked + ahead, jumped)
     about = {"v": kicked, "n": events.n, "latency": latency}
     choices = [about, {**about, "fresh": law.fresh(events.phase)}]
-    late = np.where(fires, events.latency, 0.0) - np.where(fires & np.isfinite(latency), latency, 0.0)
-    kept = {name: fires & law.soon(latency, name) for name in ("hasty", "late")}
-    return {name: best_of(choices, late, part, law.numbers["kick"], rng) for name, part in kept.items()}
+    fires &= np.isfinite(latency)
+    late = np.where(fires, events.latency, 0.0) - np.where(fires, latency, 0.0)
+    hasty = latency < HASTY * law.numbers["kick"]
+    share = late / np.where(fires, latency, 1.0)
+    slow = fires & ~hasty & (np.abs(share) < MOST_LATE)
+    return {
+        "hasty": best_of(choices, late, fires & hasty, law.numbers["kick"], rng),
+        "late": best_of(choices, share, slow, 1.0, rng),
+    }
 
 
 def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:

@@ -259,6 +259,8 @@ def flow_of(
     plane = (distances.size, stages.size)
     arrival = arrival.reshape(plane)
     arrival[: part.size] = np.inf
+    # the farther above the separatrix, the sooner
+    arrival[part.size :] = np.minimum.accumulate(arrival[part.size :], axis=0)
     alone = np.stack([np.interp(np.interp(begin[:, 0], *leak) - t, *leak[::-1]) for t in times], axis=1)
     shift, stage = (one.reshape(*plane, -1) for one in (path[..., 0] - alone, path[..., 1]))
     # farther below the separatrix the stage does nothing to the leak, and the field knows it less well than the clock
@@ -290,6 +292,8 @@ def _followed(
 
 def _separatrix(field: _Field, stages: Array, *, line: tuple[Array, Array], top: float, scale: float) -> Array:
     """(r,) V: at each stage the membrane above which the circuit spikes."""
+    from scipy.optimize import isotonic_regression
+
     low, high = np.zeros(stages.size), np.full(stages.size, top)
     for _ in range(SPLITS):
         part = np.linspace(0.0, 1.0, SECTIONS)
@@ -297,7 +301,9 @@ def _separatrix(field: _Field, stages: Array, *, line: tuple[Array, Array], top:
         begin = np.stack(np.broadcast_arrays(v, stages), axis=-1).reshape(-1, 2)
         arrival, _ = _followed(field, begin, np.array([40.0 * scale]), line=line, scale=scale)
         fires = np.isfinite(arrival).reshape(v.shape)
-        first = np.where(fires.any(axis=0), np.argmax(fires, axis=0), SECTIONS - 1)
+        # from above: where no waveform was, the field may lead a state far below to the line all the same
+        first = np.where(fires.all(axis=0), 1, SECTIONS - np.argmin(fires[::-1], axis=0)).clip(1, SECTIONS - 1)
         column = np.arange(stages.size)
-        low, high = v[np.maximum(first - 1, 0), column], v[first, column]
-    return np.asarray(0.5 * (low + high))
+        low, high = v[first - 1, column], v[first, column]
+    # the lower the stage is already, the lower a membrane brings it to the line
+    return np.asarray(isotonic_regression(0.5 * (low + high)).x)
