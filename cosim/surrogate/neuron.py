@@ -33,6 +33,7 @@ SOON = 2.0  # kicks: what counts as soon after a reset (our choice)
 QUIET = 8.0  # kicks after a reset's end from when on it takes nothing from a kick (our choice)
 HASTY = 4.0  # kicks after an input, up to which a spike counts as one that comes with its kick (our choice)
 ROOM = 300.15  # K, the 27 °C that SPICE takes unless it is told otherwise
+NEVER = 1e9  # s: later than any spike
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
@@ -140,7 +141,11 @@ class NeuronLaw:
         """The change of each state, and each output; the values broadcast."""
         columns = np.broadcast_arrays(*(np.asarray(values[name], dtype=float) for name in self.fields))
         shape = columns[0].shape
-        v, u, n, phase, interval = (column.ravel() for column in columns)
+        found = self.event(*(column.ravel() for column in columns))
+        return {name: column.reshape(shape) for name, column in found.items()}
+
+    def event(self, v: Array, u: Array, n: Array, phase: Array, interval: Array) -> dict[str, Array]:
+        """`__call__` of (k,) each; of recording operands too, with what looks tables up for these."""
         of, tables = self.numbers, self.tables
         given, phase = phase, np.minimum(phase, of["memory"])
         phase = phase - self.longer(v, u, n, phase)
@@ -149,11 +154,11 @@ class NeuronLaw:
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         ahead, behind = (self.ahead(name, kicked, jumped, phase, interval) for name in ("ahead", "behind"))
         arrival = self.flow.arrives(kicked + ahead, jumped)
-        latency = np.where(free, of["kick"] + arrival, np.inf)
+        latency = np.where(free, of["kick"] + arrival, NEVER)
         about = {"v": kicked, "n": n, "latency": latency, "fresh": self.fresh(phase)}
         soon = latency < HASTY * of["kick"]
         latency = np.maximum(latency + self.law("hasty", about, soon), 0.0)
-        late = self.law("late", about, ~soon & np.isfinite(latency))
+        late = self.law("late", about, ~soon & (latency < NEVER))
         latency = latency * (1.0 + np.clip(late, -of["late"], of["late"]))
         fires = latency < interval
         latency = np.where(fires, latency, 0.0)
@@ -170,7 +175,7 @@ class NeuronLaw:
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
         resets = np.where(phase >= of["closed"], leaked, v * lasting)
         about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval / of["dead"]), "fresh": self.fresh(phase)}
-        shift, stage = self.moved(kicked, jumped, behind, left, spikes=np.isfinite(arrival))
+        shift, stage = self.moved(kicked, jumped, behind, left, spikes=arrival < NEVER)
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
         fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
@@ -179,16 +184,15 @@ class NeuronLaw:
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}
         for name, which in (("spent", fires), ("idle", ~fires)):
             energy = energy + np.clip(self.law(name, about, which), -of[f"most {name}"], of[f"most {name}"])
-        found = {
+        return {
             "v": np.maximum(after, 0.0) - v,
             "u": (u + of["step"] * (1.0 - u)) * np.exp(-interval / of["tau"]) - u,
             "n": stage - n,
             "phase": end - given,
-            "spikes": fires.astype(float),
+            "spikes": np.where(fires, 1.0, 0.0),
             "latency": latency,
             "energy": energy,
         }
-        return {name: column.reshape(shape) for name, column in found.items()}
 
     @property
     def stages(self) -> tuple[float, float]:
@@ -218,7 +222,8 @@ class NeuronLaw:
         """(k,) V that a spike adds to the membrane: it ``fires`` in the event, or has added some ``before`` (s)."""
         bump = self.tables["bump"]
         up = self.law("up", {"v": kicked, "since": since}, fires)
-        return np.asarray(bump(since) + np.where(fires, up, -bump(before)))
+        found: Array = bump(since) + np.where(fires, up, -bump(before))
+        return found
 
     def kick(self, v: Array, u: Array, n: Array, phase: Array, where: NDArray[np.bool_] | None = None) -> Array:
         """(k,) V that an input adds to the membrane, if no reset takes any of it; soon after one with n at rest."""
@@ -294,7 +299,7 @@ class NeuronLaw:
     def dead(self, kicked: Array, phase: Array) -> Array:
         """(k,) s from a spike at a ``phase`` to the end of its reset."""
         about = {"v": kicked, "phase": np.minimum(phase, self.numbers["memory"])}
-        return np.asarray(self.numbers["dead"] + self.law("dead", about))
+        return self.numbers["dead"] + self.law("dead", about)
 
     def drawn(self, interval: Array, phase: Array, end: Array, fires: NDArray[np.bool_]) -> Array:
         """(k,) J that an event takes at rest and for the spikes in it, by its phase before and at its end."""
@@ -304,7 +309,8 @@ class NeuronLaw:
     def after(self, phase: Array) -> Array:
         """(k,) the logarithm of the time since a reset, in kicks, which is even next to the reset."""
         kick = self.numbers["kick"]
-        return np.asarray(np.log(np.maximum(phase, 0.0) / kick + SOON))
+        found: Array = np.log(np.maximum(phase, 0.0) / kick + SOON)
+        return found
 
     def left(self, kicked: Array, phase: Array) -> Array:
         """(k,) V, the membrane at a ``phase`` after a reset in which no input came."""

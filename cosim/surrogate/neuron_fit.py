@@ -197,7 +197,12 @@ def _alone(train: SpikeTrain, *, quiet: float = 0.0, beyond: float = 0.0, since:
     t = train.time
     last = np.searchsorted(train.inputs, t[:-1], side="right") - 1
     ends = np.searchsorted(train.inputs, t[1:] + EARLY * train.kick, side="right") - 1
-    found = (last >= 0) & (ends == last) & (t[1:] <= train.inputs[-1]) & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
+    found = (
+        (last >= 0)
+        & (ends == last)
+        & (t[1:] <= train.inputs[-1])
+        & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
+    )
     if train.spikes.size:
         spike = np.searchsorted(train.spikes + beyond, t[1:], side="right") - 1
         found &= (spike < 0) | (t[:-1] > train.ready[np.maximum(spike, 0)] + quiet)
@@ -248,7 +253,7 @@ def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array
     at = np.linspace(v.min(), v.max(), POINTS)
     latencies = events.latency[np.isfinite(events.latency)]
     return flow_of(
-        np.concatenate(states), np.concatenate(rates), np.concatenate(lasting), np.concatenate(settled), line=(at, trend(at)),
+        *map(np.concatenate, (states, rates, lasting, settled)), line=(at, trend(at)),
         scale=3.0 * float(np.median(latencies)), longest=float(events.interval.max()), leak=leak, rng=rng,
     )  # fmt: skip
 
