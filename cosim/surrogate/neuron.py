@@ -39,7 +39,8 @@ STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
            "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late")  # fmt: skip
 LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "hasty", "late",
-        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
+        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "stirred", "idle",
+        "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -118,9 +119,11 @@ class NeuronLaw:
             comes with its input's kick and ``late`` (a share of it) after that.
             ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
             kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
-            above its leak with the ``bump``, and the stage above what it ``falls`` to. ``dead``: the time from a spike
-            to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J) of an event without and
-            with a spike, over what it takes at rest and for the spike.
+            above its leak with the ``bump``, and the stage above what it ``falls`` to. Of the kicked v and the phases
+            at both ends of an event that begins before the end of a reset: ``stirred``, by how much (V) the stage is
+            above what it falls and rises to. ``dead``: the time from a spike to the end of its reset (s), over its
+            median. ``idle`` and ``spent``: the energy (J) of an event without and with a spike, over what it takes at
+            rest and for the spike.
         tables: by the names of `TABLES`, of the phase unless said otherwise: the share of the membrane that is
             ``held``; the stage as it ``falls`` after a spike (of the time since) and ``rises`` with and after the reset
             (V); the ``bump`` of the membrane (V; of the time since the spike); the share of a spike's energy that is
@@ -179,6 +182,8 @@ class NeuronLaw:
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
         fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
+        about = {"v": kicked, "phase": phase, "end": end}
+        fell = fell + self.law("stirred", about, ~free & ~fires)
         stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end) + fell)
         energy = self.drawn(interval, phase, end, fires)
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}

@@ -130,6 +130,11 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     }  # fmt: skip
     for name, part in parts.items():
         laws[name] = trimmed(about, longer, first & part, dead, rng, kinds=KINDS)
+    phase = events.phase - made.longer(events.v, events.u, events.n, events.phase)
+    until = np.minimum(phase + events.interval, numbers["memory"])
+    stage = tables["falls"](until + numbers["dead"]) + tables["rises"](until)
+    about = {"v": made.kicked_membrane(events.v, events.u, events.n, phase), "phase": phase, "end": until}
+    laws["stirred"] = trimmed(about, events.n_end - stage, (phase < 0.0) & ~fires, full, rng, kinds=KINDS)
     laws["idle"], laws["spent"] = None, None
     drawn = made.drawn(events.interval, events.phase, end, fires)
     rest = events.drawn - drawn
