@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import UnknownName
 
 
@@ -38,6 +39,7 @@ def run_filters(
     seeds: Annotated[str, typer.Option(help="Trains drawn anew for each, e.g. 0,1,2 or 0:5.")] = "0:5",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Spike rates and interval patterns told by ECRAM synapses of different relaxation times, with and without STP."""
@@ -69,7 +71,7 @@ def run_filters(
     if energy:
         with working("measuring a neuron's energy in its circuit"), open_simulator() as simulator:
             system = FiltersSystem(settings, drawn, measured_energy(simulator), backend)
-    carry_out(system, output, seeds=numbers, resume=resume, figures=figures, items="trains")
+    carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="trains")
 
 
 def _numbers(text: str, unit: str) -> tuple[float, ...]:

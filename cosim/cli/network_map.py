@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Point:
     drive: str
     rule: str
     backend: str
+    anyway: bool
 
     def __call__(self, settings: Mapping[str, float], seed: int, folder: Path) -> Mapping[str, float]:
         """Accuracies by read-out on the images that were held out."""
@@ -38,7 +40,7 @@ class Point:
         from cosim.cli.surrogate_common import map_of_law
         from cosim.network.images import ImageTask, load_images
         from cosim.network.map import held_out, with_setting
-        from cosim.network.run import run_network
+        from cosim.network.run import Resume, run_network
         from cosim.network.systems.vdsp import VdspSystem
         from cosim.network.systems.vdsp_settings import driven, vdsp_preset
         from cosim.surrogate.model import Surrogate
@@ -51,7 +53,8 @@ class Point:
             made = with_setting(made, name, value)
         task = ImageTask(held_out(load_images(self.data), self.images, self.held), self.epochs)
         system = VdspSystem(made, cells, task, backend=self.backend)
-        found = run_network(system, seeds=(seed,), folder=folder, resume=True).seeds[0].values
+        way: Resume = "anyway" if self.anyway else True
+        found = run_network(system, seeds=(seed,), folder=folder, resume=way).seeds[0].values
         return {kind: float(x) for kind, x in found.accuracy_on_test_images.items()}
 
 
@@ -76,6 +79,7 @@ def run_map_vdsp(
     seeds: Annotated[str, typer.Option(help="One network each per point, e.g. 0,1,2.")] = "0",
     jobs: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 1,
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
 ) -> None:
     """Map the accuracy over one or two settings; the same command goes on where it was stopped."""
     from cosim.cli.network import read_seeds
@@ -84,7 +88,7 @@ def run_map_vdsp(
     from cosim.report.style import save
 
     axes = [_axis(text) for text in vary]
-    point = Point(data, images, held, epochs, neurons, parameters, law, drive, rule, backend)
+    point = Point(data, images, held, epochs, neurons, parameters, law, drive, rule, backend, anyway)
 
     def shown(done: int, total: int) -> None:
         if sys.stderr.isatty():

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from claims.base import Claim, Figures, Report
-from claims.mnist import bars, cell
+from claims.mnist import cell
 from claims.vdsp_figures import maps, over_neurons, sweeps
 from claims.vdsp_parts import (
     CHOICE,
@@ -40,6 +40,7 @@ from claims.vdsp_parts import (
     side_parts,
     sizes,
 )
+from claims.vdsp_probe import probed
 from claims.vdsp_sweeps import MAP_IMAGES, MAP_SEEDS, PUBLISHED, SCALES, SWEEPS, label_of, scale_map, sweep_parts
 from cosim.data import datasets
 from cosim.devices.base import Array
@@ -49,9 +50,9 @@ from cosim.network.images import ImageSet, load_images
 from cosim.network.map import NetworkMap
 from cosim.network.plasticity import Vdsp
 from cosim.network.readout import GRADED, PROTOCOL, fit_readout
-from cosim.network.run import RunResult, run_network
+from cosim.network.run import RunResult
 from cosim.network.systems.vdsp import EVENT_TIME
-from cosim.network.systems.vdsp_settings import VdspSettings, annealed
+from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.report.network_figures import plot_by_technology
 from cosim.report.style import new_figure, save, styled
 from cosim.surrogate.model import Surrogate
@@ -300,25 +301,9 @@ def draw(results: Mapping[str, RunResult]) -> None:
 
 
 def probe() -> Figures:
-    """The networks of `PROBED` with 10 neurons on 90 images of bars: weights, pulses, spikes, read-outs."""
-    found: Figures = {}
-    output, made = annealed().output, parts()
-    for label in PROBED:
-        part = made[label]
-        small = part.network.with_(
-            neurons=10, output=type(output)(**{**vars(output), "threshold": 8.2}), test_threshold=9.7
-        )
-        one = Part(part.technology, small, (0,))
-        seed = run_network(one.system(bars(90), backend="numpy")).seeds[0]
-        w, values = seed.arrays.w, seed.values
-        found |= {
-            f"{label}_weights_mean": float(w.mean()),
-            f"{label}_weights_deviation": float(w.std()),
-            f"{label}_pulses": values.programming_pulses,
-            f"{label}_spikes": float(np.sum(values.spikes_per_image)),
-            **{f"{label}_on_test_{kind}": float(x) for kind, x in values.accuracy_on_test_images.items()},
-        }
-    return found
+    """The networks of `PROBED`, made small."""
+    made = parts()
+    return probed({label: made[label] for label in PROBED})
 
 
 VDSP = Claim(

@@ -39,7 +39,23 @@ def test_a_run_writes_results_and_figures(tmp_path: Path, capsys: pytest.Capture
         "states",
     }
     assert main([*QUICK, "--seeds", "0,1", "--scale-p", "1.05:1.01", "-o", str(out), "--resume", "--no-figures"]) == 0
+    assert capsys.readouterr().err == ""
     assert json.loads((out / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+def test_a_resumed_run_says_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*QUICK, "--no-figures", "-o", str(tmp_path / "out")]
+    assert main([*words, "--resume"]) == 0
+    assert (
+        capsys.readouterr().err == f"cosim: {tmp_path / 'out'} has nothing of these seeds to resume; they start anew\n"
+    )
+    monkeypatch.setattr("cosim.network.run.code_of", lambda _: "feed")
+    assert main([*words, "--resume"]) == 2
+    assert "start in a new folder, or keep it with --anyway" in capsys.readouterr().err
+    assert main([*words, "--anyway"]) == 0
+    assert "this is feed" in capsys.readouterr().out
 
 
 def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
