@@ -7,7 +7,6 @@ warns and extrapolates, or asks a reference, as its user chose.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -421,7 +420,7 @@ def require_inside(
 
 def widened(allowed: Range, slack: float) -> Range:
     """``allowed`` with each end moved outwards by a share of the larger one: room for rounding."""
-    room = slack * max((abs(end) for end in allowed if math.isfinite(end)), default=0.0)
+    room = slack * max((abs(end) for end in allowed if np.isfinite(end)), default=0.0)
     return (allowed[0] - room, allowed[1] + room)
 
 

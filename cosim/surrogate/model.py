@@ -140,7 +140,7 @@ class Surrogate:
     def __str__(self) -> str:
         return described(self)
 
-    @cached_property
+    @property
     def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
         return max(SLACK, 4.0 * float(np.finfo(self.dtype).eps))
