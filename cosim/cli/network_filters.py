@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.cli.paths import refuse
 from cosim.errors import UnknownName
 
@@ -74,6 +75,7 @@ def run_filters(
     seeds: Annotated[str, typer.Option(help="Trains drawn anew for each, e.g. 0,1,2 or 0:5.")] = "0:5",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Spike rates and interval patterns told by ECRAM synapses of different relaxation times, with and without STP."""
@@ -114,7 +116,7 @@ def run_filters(
     if energy and not neurons:
         with working("measuring a neuron's energy in its circuit"), open_simulator() as simulator:
             system = FiltersSystem(settings, drawn, measured_energy(simulator), backend)
-    carry_out(system, output, seeds=numbers, resume=resume, figures=figures, items="trains")
+    carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="trains")
 
 
 def _circuits(

@@ -207,8 +207,6 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
     save(surrogate, output, held=held)
     shown(surrogate, held, figure)
     assert surrogate.certificate is not None
-    for sentence in surrogate.uncovered():
-        print(f"covered     {sentence}: give more --pulses")
     if refused := _refused_by_exports(surrogate):
         print(f"exports     {refused}")
     print(f"written     {output}")
