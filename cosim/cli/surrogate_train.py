@@ -285,6 +285,8 @@ def _of_bench(
     for given, option in refused:
         if given:
             raise InputError(f"{option} has no meaning with a {kind or 'map'}", remedy=f"leave out {option}")
+    if rollouts < 0:
+        raise InputError(f"a certificate cannot have {rollouts} free runs more", remedy="give 0 or more")
     if kind:
         train_on_trains(
             kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, rollouts=rollouts,

@@ -203,9 +203,10 @@ def check_neurons(
         begin = int(np.argmax(given[:, k]))
         inputs = step * (np.flatnonzero(given[:, k]) - begin)
         whole = record(first + np.append(inputs, step * (given.shape[0] - begin)))
-        end = whole.inputs[-1] - first  # a circuit that is not through with a spike ends before it
+        # a circuit that is not through with a spike ends before it, and the run half a step after its last one
+        end = min(whole.inputs[-1] - first, step * (given.shape[0] - begin - 0.5))
         one, other = step * (np.flatnonzero(fired[:, k]) - begin), whole.spikes - first
-        one = one[one < end]
+        one, other = one[one < end], other[other < end]
         found = []
         if other.size >= LEAST_SPIKES:
             found = matched(other, one, MATCH * float(np.diff(other).mean()) + 0.5 * step)

@@ -11,7 +11,7 @@ phase is the law's own, counted from the circuit's spike. So the phase has an er
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from cosim.surrogate.spike_bench import steady_seconds, timed
 
 # Inputs of a run by the most events that are followed in it: more, as a train ends before a spike that does not.
 INPUTS: Mapping[int, int] = MappingProxyType({10: 22, 100: 112, 1000: 1012})
+MANY = 99  # trains from which on each counts with all of its pieces: they cover at most 1 % more than asked for
 Runs = Mapping[int, Sequence[SpikeTrain]]
 Errors = Mapping[str, tuple[Array, ...]]
 
@@ -117,22 +118,41 @@ def held_out_trains(
     )
 
 
-def errors_after(plain: Surrogate, runs: Runs) -> Mapping[int, Errors]:
+def errors_after(plain: Surrogate, runs: Runs, *, seed: int = 0) -> Mapping[int, Errors]:
     """Signed errors (SI) by the number of events that the law followed, of each train an array; after one event those
     of the trains with the shortest runs.
+
+    Of fewer than `MANY` trains one score of each is taken, drawn at random: all of them would cover up to one part in
+    as many more than is asked for, which is little of many trains alone.
 
     Args:
         plain: of a neuron, without a certificate.
         runs: trains by the most events that are to be followed in them.
+        seed: of the draws.
     """
     shortest = min(runs)
-    wanted = {length: runs[shortest] if length <= shortest else runs.get(length, ()) for length in LENGTHS}
-    tables = {length: _Table(plain, trains) for length, trains in runs.items() if trains}
-    return {
-        length: tables[max(length, shortest)].errors(length)
-        for length, trains in wanted.items()
-        if any(train.intervals.size >= length for train in trains)
-    }
+    found = dict[int, Errors]()
+    for length, trains in runs.items():
+        wanted = [events for events in LENGTHS if events == length or events < length == shortest]
+        for events, errors in piece_errors(plain, trains, wanted):
+            rng = np.random.default_rng([seed, 16, events])
+            few = len(trains) < MANY
+            found[events] = {name: tuple(map(partial(_one, rng), of)) if few else of for name, of in errors.items()}
+    return found
+
+
+def _one(rng: np.random.Generator, scores: Array) -> Array:
+    return rng.choice(scores, 1) if scores.size else scores
+
+
+def piece_errors(
+    plain: Surrogate, trains: Sequence[SpikeTrain], lengths: Sequence[int]
+) -> Iterator[tuple[int, Errors]]:
+    """After so many events each, of every piece of the trains; but for lengths that no train has."""
+    table = _Table(plain, trains)
+    for length in lengths:
+        if np.any(table.sizes >= length):
+            yield length, table.errors(length)
 
 
 def circuit_at(train: SpikeTrain, memory: float) -> dict[str, Array]:

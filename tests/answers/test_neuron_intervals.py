@@ -17,7 +17,7 @@ from cosim.surrogate.base import Certificate, Domain, DomainWarning
 from cosim.surrogate.conformal import LEVELS, Band, half_width
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, run_neurons
-from cosim.surrogate.neuron_runs import INPUTS, errors_after, held_out_trains
+from cosim.surrogate.neuron_runs import INPUTS, errors_after, held_out_trains, piece_errors
 from cosim.surrogate.neuron_trains import REST, run_spikes
 from cosim.surrogate.recheck import broken_intervals
 from cosim.surrogate.summary import ErrorSummary, Rollout
@@ -64,13 +64,13 @@ def test_a_law_follows_a_circuit_of_its_own_without_error(lif: Surrogate) -> Non
     assert isinstance(law, NeuronLaw)
     trains = runs_of(law, seed=1, count=6)
     assert any(np.any(train.phase(train.inputs) < 0.0) for train in trains)  # inputs come within spikes too
-    found = errors_after(lif, {10: trains, 100: runs_of(law, seed=2, count=2, length=100)})
+    longer = runs_of(law, seed=2, count=2, length=100)
+    found = dict([*piece_errors(lif, trains, [1, 10]), *piece_errors(lif, longer, [100, 1000])])
     assert list(found) == [1, 10, 100]
     scales = {"v": 1.0, "u": 1.0, "n": 1.0, "phase": 1e-7, "spikes": 1.0, "latency": 1e-7, "energy": 1e-13}
     for length, errors in found.items():
-        assert len(errors["v"]) == (2 if length == 100 else 6)
-        assert [one.size for one in errors["v"]] == [one.intervals.size - length + 1 for one in (
-            runs_of(law, seed=2, count=2, length=100) if length == 100 else trains)]  # fmt: skip
+        of = longer if length == 100 else trains
+        assert [one.size for one in errors["v"]] == [train.intervals.size - length + 1 for train in of]
         for name, values in errors.items():
             assert np.max(np.abs(np.concatenate(values))) < 1e-6 * scales[name], (length, name)
     spikes = sum(int(train.spikes.size) for train in trains)
@@ -86,7 +86,7 @@ def test_errors_are_those_of_so_many_events_from_the_circuit_s_state(lif: Surrog
     other = lif.with_(
         learned=replace(law, numbers=MappingProxyType({**law.numbers, "step": law.numbers["step"] + more}))
     )
-    found = errors_after(other, {10: [train]})
+    found = dict(piece_errors(other, [train], [1, 10]))
     u, left = train.at(train.inputs)["u"], np.exp(-train.intervals / law.numbers["tau"])
     assert found[1]["u"][0] == pytest.approx(more * (1.0 - u[:-1]) * left, rel=1e-9)
     by_hand = []
@@ -96,6 +96,15 @@ def test_errors_are_those_of_so_many_events_from_the_circuit_s_state(lif: Surrog
             x = (x + (law.numbers["step"] + more) * (1.0 - x)) * left[k]
         by_hand.append(x - u[begin + 10])
     assert found[10]["u"][0] == pytest.approx(by_hand, rel=1e-9)
+    # of few trains one piece each: all of them would cover more than is asked for
+    few = errors_after(other, {10: [train]})
+    assert list(few) == [1, 10]
+    assert few[10]["u"][0].size == 1
+    assert few[10]["u"][0][0] in found[10]["u"][0]
+    assert errors_after(other, {10: [train]}, seed=1)[1]["u"][0] != few[1]["u"][0]
+    many = errors_after(other, {10: [train] * 99, 100: [train]})
+    assert list(many) == [1, 10]  # a hundred events it has not
+    assert many[10]["u"][5] == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_a_train_counts_once_however_many_events_it_has() -> None:

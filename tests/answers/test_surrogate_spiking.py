@@ -375,7 +375,7 @@ def spot_checked(neuron: Surrogate) -> net.NeuronCheck:
     simulation = net.Simulation(net.Graph((sources, layer), (wires,), dt=dt))
     record = ["layer.input", "layer.fired"]
     with warnings.catch_warnings():
-        # Trained on four trains only, its certificate does not cover a stage in the middle of a spike.
+        # Trained on four trains only, its certificate has gaps between the stages of a spike and of rest.
         warnings.simplefilter("ignore", DomainWarning)
         answers = simulation.run({"sources": np.array([[0.6, 1.0]])}, steps=4000, key=1, record=record)
     bench, rng = NeuronBench.load("ecram_feedback_stp"), np.random.default_rng(0)
@@ -390,7 +390,8 @@ def spot_checked(neuron: Surrogate) -> net.NeuronCheck:
 def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "neuron.npz"
     figures = [tmp_path / "trained.png", tmp_path / "checked.png"]
-    words = ["--most-samples", "400", "--pulses", "300", "--limit", "latency=50%", "--limit", "energy=50%"]
+    # 19 short trains, the fewest that allow an interval of 95 %
+    words = ["--most-samples", "400", "--pulses", "840", "--limit", "latency=50%", "--limit", "energy=50%"]
     code = main(["surrogate", "train", "ecram_feedback_stp", "-o", str(file), *words, "--figure", str(figures[0])])
     shown = capsys.readouterr().out
     assert "trains of random spikes through the circuit of ecram_feedback_stp" in shown
@@ -399,6 +400,16 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert made.certificate.errors["spikes"].max <= 0.05  # four trains to learn from, held out from end to end
     assert made.certificate.errors["u"].max < 0.005
     assert code == (1 if made.certificate.broken else 0)
+    assert "intervals   95 % after 10 events (19 runs): v ±" in shown
+    assert "none after 1000 events; --rollouts 20" in shown
+    assert 1e-7 < made.certificate.seconds_per_step < made.certificate.seconds_per_event
+    state, inputs = {"v": 0.3, "u": 0.5, "n": 1.2, "phase": made.allowed("phase")[1]}, Values({"interval": 3e-7})
+    after, outputs = made.step(Values({name: np.array([x]) for name, x in state.items()}), inputs)
+    for events in (1, 10):
+        for values in (after, outputs):
+            low, high = made.interval(values, events=events)
+            assert all(np.all(low[name] <= values[name]) and np.all(values[name] <= high[name]) for name in values)
+    assert made.allowed("interval")[1] > 5e-6  # by rests
     again = main(["surrogate", "check", str(file), "--pulses", "100", "--json", "--figure", str(figures[1])])
     told = json.loads(capsys.readouterr().out)
     assert told["check"]["seed"] == "1"

@@ -3,7 +3,8 @@
 Each surrogate is one neuron of the layer, with the relaxation time of its synapse and the threshold of its circuit: a
 group with another relaxation time is a bench with another parameter set of the synapse, and nothing is scaled or set on
 training trains. Neurons of a layer do not act on each other, so that all trains run side by side. Spikes keep so much
-apart as the surrogates are certified for (`SpacedTrains`); the layer's counts are told apart as those of the other.
+apart as the surrogates are certified for (`SpacedTrains`). The layer's counts are told apart as those of the other, but
+for the features: each count is rectified at `LEVELS` levels, so that a few neurons tell more than two classes apart.
 
 A spot check sends some of the test trains, chosen at random, through the circuits again. What it finds at network level
 is the accuracy where the count of every neuron in every test train differs as one of those that were checked.
@@ -16,7 +17,7 @@ import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 CIRCUITS = "circuits"
 WAYS = (CIRCUITS, COUNTS, WINDOWS)
+LEVELS = 12  # of each count, by its quantiles over the training trains; and windows of the input (our choice)
 DRAWS = 20  # of the differences of counts (our choice)
 
 
@@ -306,18 +308,18 @@ class CircuitLayer:
         """Fit on training trains, test once; energy of a decision; the spot check."""
         system = self.system
         accuracies, energy, spikes, inputs = dict[str, Any](), dict[str, Any](), dict[str, Any](), dict[str, Any]()
-        arrays, lines = dict[str, Any](), dict[str, Ridge]()
+        arrays, read = dict[str, Any](), dict[str, Callable[[Array], NDArray[np.int64]]]()
         for trains in system.tasks:
             task, sets = trains.task, self._sets(trains)
             (x, y), (tested, truth) = sets["train"], sets["test"]
             classes = len(trains.classes)
             train, test = (self._counts(task, name) for name in sets)
-            features = {CIRCUITS: (np.sqrt(train), np.sqrt(test)), **baselines(x, tested, size=len(system.neurons))}
-            fits = {way: Ridge.fit(a, y, classes=classes) for way, (a, _) in features.items()}
-            answers = {way: fits[way](b).argmax(axis=1) for way, (_, b) in features.items()}
+            read[task] = read_out(train, y, classes=classes)
+            others = baselines(x, tested, size=LEVELS).items()
+            answers = {way: Ridge.fit(a, y, classes=classes)(b).argmax(axis=1) for way, (a, b) in others}
+            answers[CIRCUITS] = read[task](test)
             accuracies[task] = {way: float(np.mean(a == truth)) for way, a in answers.items()}
             arrays[f"{task}_confusion"] = confusion(truth, answers[CIRCUITS], classes=classes)
-            lines[task] = fits[CIRCUITS]
             spikes[task], inputs[task] = float(test.sum(axis=1).mean()), float(tested.sum(axis=1).mean())
             spent = [self.found[f"{task}/{k}/test/energy"] for k in range(len(system.neurons))]
             energy[task] = float(np.sum(spent, axis=0).mean())
@@ -326,10 +328,10 @@ class CircuitLayer:
             "inputs": inputs, "energy": energy,
         }  # fmt: skip
         if system.spice_check:
-            values["spice_check"] = self._checked(lines)
+            values["spice_check"] = self._checked(read)
         return {**values, "outside": {"events": self.outside, "example": self.example}}, arrays
 
-    def _checked(self, lines: Mapping[str, Ridge]) -> dict[str, Any]:
+    def _checked(self, read: Mapping[str, Callable[[Array], NDArray[np.int64]]]) -> dict[str, Any]:
         """The chosen neurons with their test trains in SPICE, and what the read-outs make of such differences."""
         from cosim.engines.registry import open_simulator
 
@@ -353,7 +355,7 @@ class CircuitLayer:
         for trains in system.tasks:
             truth, counts = self._sets(trains)["test"][1], self._counts(trains.task, "test")
             moved = (np.maximum(counts - rng.choice(off, counts.shape), 0.0) for _ in range(DRAWS))
-            right = [np.mean(lines[trains.task](np.sqrt(other)).argmax(axis=1) == truth) for other in moved]
+            right = [np.mean(read[trains.task](other) == truth) for other in moved]
             shares[trains.task] = float(np.mean(right))
         return {**summary([found for _, _, found in checks]), "accuracy_with_such_differences": shares,
                 "checks": [{"task": task, "neuron": k, **found.to_dict()} for task, k, found in checks]}  # fmt: skip
@@ -369,6 +371,18 @@ class CircuitLayer:
         """The inverse of `state`."""
         self.outside, self.example = int(state["outside"]), str(state["example"])
         self.found = {n.replace("|", "/"): x.copy() for n, x in state.items() if x.size and "|" in n}
+
+
+def read_out(counts: Array, truth: NDArray[np.int64], *, classes: int) -> Callable[[Array], NDArray[np.int64]]:
+    """What gives the classes (trains,) of counts (trains, neurons), from those of the training trains."""
+    levels = np.quantile(counts, np.linspace(0.0, 1.0, LEVELS, endpoint=False), axis=0).T
+
+    def features(some: Array) -> Array:
+        found: Array = np.maximum(some[:, :, None] - levels, 0.0)
+        return found.reshape(len(some), -1)
+
+    line = Ridge.fit(features(counts), truth, classes=classes)
+    return lambda some: line(features(some)).argmax(axis=1)
 
 
 def summary(checks: Sequence[NeuronCheck]) -> dict[str, Any]:
