@@ -4,7 +4,8 @@ The law of each polarity is traced (`cosim.emit.expr`). What depends on a row's 
 the rest becomes a sequence of loops over a block of cells, each with one power, exponential or logarithm
 (`cosim.surrogate.vector_math`) on the longest path through it, so that a processor overlaps many cells instead of
 waiting for one. A block is one array that nothing else points to, without branches, a multiple of a register long:
-nothing is in a vectorising compiler's way. Cells with a voltage of their own are sorted by polarity, block by block.
+nothing is in a vectorising compiler's way. Of cells with a voltage of their own, block by block, those that move are
+gathered by polarity.
 
 A learned spline of two fields is looked up before the law, in two loops: where each cell is in the table, and its sums
 of coefficients, a register at a time (`spline_sum`). The law then reads them as it reads a parameter.
@@ -28,7 +29,9 @@ from cosim.errors import EmitError
 from cosim.packages import optional
 from cosim.surrogate.vector_math import FLAGS, functions, spline_sum
 
-SLOT = 256  # cells of a block: what is live of it stays within a first-level cache
+# Cells of a block: few enough for its slots to stay in a cache, enough for those that move to fill registers, and no
+# power of two: the slots of one cell would fall into the same set of the cache.
+SLOT = 528
 REGISTER = 16  # numbers of single precision that the widest register holds
 LEAST_COLUMNS = 48  # of a row whose cells share a voltage; fewer are cheaper one by one
 
@@ -216,75 +219,82 @@ def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Ca
     ``spare``: so many slots between parameters and results, in which the lookup leaves what it finds.
     """
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
-    negative, positive, still_negative, still_positive = laws
+    negative, positive, still = laws
 
+    # Parts of arrays are taken before each loop: an index that may be negative would keep the loop scalar.
     def rows(
-        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, first: int, last: int, low: Any, high: Any
-    ) -> None:
+        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, c: Array, first: int, last: int, low: Any,
+        high: Any
+    ) -> None:  # fmt: skip
         for r in range(first, last):
             v0 = v[r]
             for start in range(0, w.shape[1], SLOT):
                 n = min(SLOT, w.shape[1] - start)
                 whole = (n + REGISTER - 1) // REGISTER * REGISTER
+                given = w[r, start : start + n]
                 for i in range(n):
-                    b[i] = w[r, start + i]
+                    b[i] = given[i]
                 for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
+                    given, at = own[k][r, start : start + n], b[(2 + k) * SLOT :]
                     for i in range(n):
-                        b[at + i] = given[r, start + i]
+                        at[i] = given[i]
                 lookup(b, whole, v0)
                 if v0 < low:
                     negative(b, whole, v0)
                 elif v0 > high:
                     positive(b, whole, v0)
-                elif v0 < 0.0:
-                    still_negative(b, whole, v0)
                 else:
-                    still_positive(b, whole, v0)
+                    still(b, whole, v0)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
+                    found, at = out[k][r, start : start + n], b[(2 + count + spare + k) * SLOT :]
                     for i in range(n):
-                        found[r, start + i] = b[at + i]
+                        found[i] = at[i]
 
     def cells(
-        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, first: int, last: int, low: Any, high: Any
-    ) -> None:
-        index = np.empty((4, SLOT), np.uintp)  # unsigned: no element is counted from the end
+        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, c: Array, first: int, last: int, low: Any,
+        high: Any
+    ) -> None:  # fmt: skip
+        below, above, slots = np.empty(SLOT, np.uintp), np.empty(SLOT, np.uintp), 2 + count + spare
         for start in range(first, last, SLOT):
-            # The numbers of the cells of each kind, without a branch that nobody could foresee.
-            n0 = n1 = n2 = n3 = 0
-            for i in range(start, min(start + SLOT, last)):
-                v0 = v[i]
-                below, above, minus = v0 < low, v0 > high, v0 < 0.0
-                index[0, n0] = index[1, n1] = index[2, n2] = index[3, n3] = i
-                n0 += below
-                n1 += above
-                n2 += minus & (not below)
-                n3 += (not minus) & (not above)
-            for kind, n in enumerate((n0, n1, n2, n3)):
-                if n == 0:
-                    continue
-                whole, chosen = (n + REGISTER - 1) // REGISTER * REGISTER, index[kind]
+            n = min(SLOT, last - start)
+            whole = (n + REGISTER - 1) // REGISTER * REGISTER
+            given, volts, drive = w[start : start + n], v[start : start + n], b[SLOT : 2 * SLOT]
+            for i in range(n):
+                b[i] = given[i]
+                drive[i] = volts[i]
+            for k in range(count):
+                given, at = own[k][start : start + n], b[(2 + k) * SLOT :]
                 for i in range(n):
-                    b[i] = w[chosen[i]]
-                    b[SLOT + i] = v[chosen[i]]
-                for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
-                    for i in range(n):
-                        b[at + i] = given[chosen[i]]
-                lookup(b, whole, low)
-                if kind == 0:
-                    negative(b, whole, low)
-                elif kind == 1:
-                    positive(b, whole, low)
-                elif kind == 2:
-                    still_negative(b, whole, low)
+                    at[i] = given[i]
+            lookup(b, whole, low)
+            # What moves nothing is the cheap law: of all cells, one after the other. Those that move are gathered.
+            still(b, whole, low)
+            for k in range(len(out)):
+                found, at = out[k][start : start + n], b[(slots + k) * SLOT :]
+                for i in range(n):
+                    found[i] = at[i]
+            # The numbers of the cells that move, without a branch that nobody could foresee.
+            n0 = n1 = np.uintp(0)
+            for i in range(n):
+                below[n0] = above[n1] = i
+                n0 += np.uintp(drive[i] < low)
+                n1 += np.uintp(drive[i] > high)
+            for moving, chosen, negatively in ((n0, below, True), (n1, above, False)):
+                if moving == 0:
+                    continue
+                for k in range(slots):
+                    at, to = b[k * SLOT :], c[k * SLOT :]
+                    for i in range(moving):
+                        to[i] = at[chosen[i]]
+                whole = (int(moving) + REGISTER - 1) // REGISTER * REGISTER
+                if negatively:
+                    negative(c, whole, low)
                 else:
-                    still_positive(b, whole, low)
+                    positive(c, whole, low)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
-                    for i in range(n):
-                        found[chosen[i]] = b[at + i]
+                    found, at = out[k][start : start + n], c[(slots + k) * SLOT :]
+                    for i in range(moving):
+                        found[chosen[i]] = at[i]
 
     made: Callable[..., None] = numba.njit(rows if shared else cells, nogil=True, error_model="numpy")
     return made
@@ -313,9 +323,9 @@ class VectorPulse:
         """Rows ``first`` to ``last`` of the states ``w`` (rows, columns) by ``v`` (rows,), or so many cells of ``w``
         and ``v`` (n,): into ``out``, an array for the state and for each other result; ``own``: parameters, as ``w``.
         ``out`` may hold ``w`` itself."""
-        work = np.zeros(self.slots * SLOT, dtype=self.dtype)
+        work, chosen = np.zeros((2, self.slots * SLOT), dtype=self.dtype)
         given = tuple(own) or (w,)  # numba has no type for the elements of an empty tuple
-        self.driver(w, v, given, len(own), tuple(out), work, first, last, *self.ends)
+        self.driver(w, v, given, len(own), tuple(out), work, chosen, first, last, *self.ends)
 
 
 @lru_cache(maxsize=32)
@@ -331,8 +341,7 @@ def vector_pulse(
     """Laws to be compiled, once in a process.
 
     Args:
-        laws: texts and slots (`law_text`) below the negative threshold, above the positive one, and of negative and
-            of positive voltages between them.
+        laws: texts and slots (`law_text`) below the negative threshold, above the positive one, and between them.
         dtype: of the states, voltages, parameters and results.
         shared: whether the laws take one voltage a row.
         lowest: the thresholds (V) as in `PulseKernel`.

@@ -20,7 +20,7 @@ from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
-from cosim.surrogate.base import DomainWarning
+from cosim.surrogate.base import Domain, DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -31,6 +31,7 @@ from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
 from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set, tenths_tested
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_kernel import NeuronKernel
+from cosim.surrogate.neuron_runs import HeldOut
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
@@ -238,9 +239,10 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     wide = replace(chosen, states=MappingProxyType({**chosen.states, "v": Field("V", (0.0, 3.0))}))
     plain = Surrogate(wide, learned=law)
     errors = [check_neuron(law, train) for train in held]
+    out = HeldOut(held, {10: held}, 1.0, None)
 
     def certified(tested: dict[str, np.ndarray]) -> Surrogate:
-        made = certificate_of(plain, neuron, Silent(), held, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
+        made = certificate_of(plain, neuron, Silent(), out, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
         return plain.with_(certificate=made)
 
     tested = tenths_tested(wide, [*trains, *held])
@@ -250,7 +252,8 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     assert top - 0.3 <= made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
     assert any(said.startswith("v is certified from 0 to") for said in made.uncovered())
     # fewer events hold less, unless a certificate had it
-    fewer, before = tenths_tested(wide, held), {"v": (0.0, 3.0)}
+    fewer, ranges = tenths_tested(wide, held), {name: entry.range for name, entry in wide.states.items()}
+    before = Domain({}, {**ranges, "v": (0.0, 3.0)})
     assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
     assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
     # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of

@@ -111,7 +111,7 @@ def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
     drawn = {}
     for name, entry in known.items():
         low, high = surrogate.allowed(name) if inside else entry.range
-        drawn[name] = low + (high - low) * rng.random(count)
+        drawn[name] = (low + (high - low) * rng.random(count)).astype(surrogate.dtype)
     x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
     times = []
     for _ in range(STEPS):
