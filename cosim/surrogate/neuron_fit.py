@@ -258,7 +258,8 @@ def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array
     at = np.linspace(v.min(), v.max(), POINTS)
     latencies = events.latency[np.isfinite(events.latency)]
     return flow_of(
-        *map(np.concatenate, (states, rates, lasting, settled)), line=(at, trend(at)),
+        np.concatenate(states), np.concatenate(rates), np.concatenate(lasting), np.concatenate(settled),
+        line=(at, trend(at)),
         scale=3.0 * float(np.median(latencies)), longest=float(events.interval.max()), leak=leak, rng=rng,
     )  # fmt: skip
 

@@ -124,10 +124,10 @@ class TracedFlow(Flow):
         row, y = self.store.within(n, self.stages)
         distance = v - self._edge(row, y)
         half, above = self.distances.size // 2, distance > 0.0
-        nearer, x = self.store.within(abs(distance), self.distances[half:])
-        return (
-            np.where(above, half + nearer, half - 2.0 - nearer), row, np.where(above, x, 1.0 - x), y, distance
-        )  # fmt: skip
+        found: Any = self.store.within(abs(distance), self.distances[half:])
+        nearer, x = found
+        cell = np.where(above, half + nearer, half - 2.0 - nearer)
+        return cell, row, np.where(above, x, 1.0 - x), y, distance
 
     def _edge(self, row: Any, y: Any) -> Any:
         low = self.store.at(self.edge, row)

@@ -166,8 +166,8 @@ class _Field:
         i, j = (PLACES * (states - self.low) / (self.high - self.low)).astype(np.int64).T
         known = np.zeros((PLACES, PLACES), dtype=bool)
         known[i[settled], j[settled]] = True
-        kept_ = settled | ~ndimage.binary_dilation(known, iterations=NEAR)[i, j]
-        states, rates, dt = states[kept_], rates[kept_], dt[kept_]
+        told = settled | ~ndimage.binary_dilation(known, iterations=NEAR)[i, j]
+        states, rates, dt = states[told], rates[told], dt[told]
         # as many points from each place: most of the time a circuit is at rest
         order = rng.permutation(dt.size)
         x = (states[order] - self.low) / (self.high - self.low)

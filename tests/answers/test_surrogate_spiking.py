@@ -146,13 +146,16 @@ def test_a_spike_comes_with_its_input_or_as_late_as_its_law_says(law: NeuronLaw)
     state = {"v": np.array([0.55, 1.1]), "u": 0.9, "n": np.array([1.0, 0.01]), "phase": law.numbers["memory"]}
     plain = law({**state, "interval": 1e-6})["latency"]
     assert plain[0] > 4.0 * kick > plain[1]
-    same = (-0.5 * kick, -0.5 * kick)
-    law = replace(law, numbers=MappingProxyType({**law.numbers, "late": 1e-6}))
-    for name, which in (("hasty", [0.0, 0.5]), ("late", [0.5, 0.0])):
-        laws = {**law.laws, "hasty": None, "late": None}
-        base = replace(law, laws=MappingProxyType(laws))({**state, "interval": 1e-6})["latency"]
-        sooner = replace(law, laws=MappingProxyType({**laws, name: line("latency", (0.0, 1e-6), same)}))
-        assert base - sooner({**state, "interval": 1e-6})["latency"] == pytest.approx(kick * np.array(which), abs=1e-15)
+    laws = {**law.laws, "hasty": None, "late": None}
+    base = replace(law, laws=MappingProxyType(laws))({**state, "interval": 1e-6})["latency"]
+    # a time next to the kick, a share of the latency after it, and of this no more than it may be
+    for name, given, expected in (
+        ("hasty", -0.5 * kick, [0.0, 0.5 * kick]),
+        ("late", -0.1, [0.1 * base[0], 0.0]),
+        ("late", -0.9, [law.numbers["late"] * base[0], 0.0]),
+    ):
+        sooner = replace(law, laws=MappingProxyType({**laws, name: line("latency", (0.0, 1e-6), (given, given))}))
+        assert base - sooner({**state, "interval": 1e-6})["latency"] == pytest.approx(np.array(expected), abs=1e-15)
     early = line("latency", (0.0, 1e-6), (-9.0 * kick, -9.0 * kick))
     found = replace(law, laws=MappingProxyType({**law.laws, "hasty": early}))({**state, "interval": 1e-6})
     assert found["latency"][1] == 0.0 < found["spikes"][1]
@@ -426,7 +429,7 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_compiled_neuron_is_the_law_to_rounding(law: NeuronLaw) -> None:
     pytest.importorskip("numba")
     rng, dead = np.random.default_rng(3), law.numbers["dead"]
-    count = 1000  # not a whole number of blocks
+    count = 1000  # not a whole number of blocks; compiling is what takes the seconds
     ranges = {"v": (0.0, 1.1 * float(law.flow.grid[-1])), "u": (0.0, 1.0), "n": law.stages,
               "phase": (-2.0 * dead, 1.2 * law.numbers["memory"]), "interval": (1e-9, 3e-6)}  # fmt: skip
     values = {name: rng.uniform(low, high, count) for name, (low, high) in ranges.items()}

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +130,8 @@ class Kept(NeuronBench):
         path = folder() / f"train-{digest.hexdigest()[:32]}.npz"
         if path.is_file():
             with np.load(path) as stored:
-                return SpikeTrain(**{name: column if column.ndim else float(column) for name, column in stored.items()})
+                given: dict[str, Any] = {name: x if x.ndim else float(x) for name, x in stored.items()}
+            return SpikeTrain(**given)
         made, data = super().record(inputs, simulator), io.BytesIO()
         np.savez(data, **{name: column for name, column in vars(made).items() if column is not None})
         path.parent.mkdir(parents=True, exist_ok=True)
