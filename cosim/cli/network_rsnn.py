@@ -37,6 +37,10 @@ def run_rsnn(
     feedback: Annotated[str, typer.Option(help="Of errors: symmetric or random.")] = "symmetric",
     trained: Annotated[str, typer.Option(help="all weights, or the readout alone.")] = "all",
     utterances: Annotated[int, typer.Option(help="Train on so many utterances only; 0: on all.")] = 0,
+    hold_out: Annotated[
+        int,
+        typer.Option(help="To choose settings: test on so many training utterances, the last ones; 0: on the test's."),
+    ] = 0,
     pieces: Annotated[
         int,
         typer.Option(
@@ -50,6 +54,13 @@ def run_rsnn(
     levels: Annotated[
         int, typer.Option(help="Of each thermal device; 0: any conductance; default: 256.", show_default=False)
     ] = -1,
+    gain: Annotated[
+        str,
+        typer.Option(help="Weight per difference of a pair, in units of the devices' range.", show_default=False),
+    ] = "",
+    pulses: Annotated[
+        str, typer.Option(help="Published SET pulses of a write: the learning rate.", show_default=False)
+    ] = "",
     tau_th: Annotated[
         str,
         typer.Option(help="Time constant of the temperature, e.g. 1us; default: the device's own.", show_default=False),
@@ -80,7 +91,8 @@ def run_rsnn(
         raise UnknownName("synapse", synapse, ("ideal", "thermal"))
     of_devices = {
         "--parameters": parameters, "--tau-th": tau_th, "--alpha": alpha, "--device-spread": device_spread,
-        "--cycle-spread": cycle_spread, "--feature": feature, "--pitch": pitch, "--levels": levels != -1,
+        "--cycle-spread": cycle_spread, "--gain": gain, "--pulses": pulses, "--feature": feature, "--pitch": pitch,
+        "--levels": levels != -1,
     }  # fmt: skip
     if synapse == "ideal" and (given := [name for name, value in of_devices.items() if value]):
         raise InputError(f"{given[0]} is of thermal synapses, and these are ideal", remedy="add --synapse thermal")
@@ -103,6 +115,7 @@ def run_rsnn(
         devices = _devices(of_devices, levels) if synapse == "thermal" else None
         speech = stand_in(sentences) if data == "flite" else timit(data)
         speech = speech.first(utterances) if utterances else speech
+        speech = speech.held_out(hold_out) if hold_out else speech
         length = (PIECES if synapse == "thermal" else 0) if pieces == -1 else pieces
         speech = speech.pieces(length) if length else speech
     if devices is not None and feature:
@@ -123,7 +136,7 @@ def _devices(given: dict[str, Any], levels: int) -> ThermalSettings:
         changes["parameters"] = given["--parameters"]
     names = (
         ("--tau-th", "tau", "s"), ("--alpha", "alpha", "1/K"), ("--device-spread", "device_spread", "1"),
-        ("--cycle-spread", "cycle_spread", "1"),
+        ("--cycle-spread", "cycle_spread", "1"), ("--gain", "gain", "1"), ("--pulses", "pulses", "1"),
     )  # fmt: skip
     for option, name, unit in names:
         if given[option]:

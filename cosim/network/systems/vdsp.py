@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import DomainError, InputError, UnknownName
+from cosim.network.energy import METERED, Meter, energy_lines, gives_energy
 from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
@@ -197,6 +198,8 @@ class VdspSystem(System):
                     f"{100 * seen['mean']:.1f} % of its conductance, the farthest with {100 * seen['least']:.1f} %; "
                     "learned without them"
                 )
+            if "energy" in found:
+                out += energy_lines(found.energy, "image")
             if "spice_check" in found:
                 out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
@@ -234,8 +237,11 @@ class VdspRun:
         )
         self._untouched = self.network.crossbar.w.copy()
         self._tally = Tally(classes=system.task.images.classes, neurons=system.settings.neurons)
-        if system.spice_check:
-            self.network.crossbar.watch = Watch(self.network.crossbar, system.spice_check, streams(Purpose.CHECK))
+        crossbar, energy = self.network.crossbar, gives_energy(system.surrogate)
+        if system.spice_check or energy:
+            cells = system.spice_check or min(METERED, crossbar.w.size)
+            crossbar.watch = Watch(crossbar, cells, streams(Purpose.CHECK))
+        self._meter = Meter(crossbar, crossbar.watch) if energy and crossbar.watch is not None else None
         self._spikes: list[float] = []  # per image, of each batch
 
     def learn(self, batch: int) -> None:
@@ -245,6 +251,9 @@ class VdspRun:
         images, rng = self.system.task.batch(batch, self.streams)
         counts = self.network.learn(images, rng, progress=stage / max(steps - 1, 1))
         self._spikes.append(float(counts.sum() / len(images)))
+        if self._meter is not None:
+            length, forget = self.network.length, not self.system.spice_check
+            self._meter.account(self.network.crossbar, items=len(images), length=length, forget=forget)
         self._tally.add(counts, self.system.task.truth(batch, self.streams))
 
     def glance(self) -> Glance:
@@ -263,7 +272,12 @@ class VdspRun:
             )
         crossbar = self.network.crossbar
         reading, seen = self._read()
-        checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
+        metered = {}
+        if self._meter is not None:  # a column is programmed at each spike of its neuron
+            metered = {"energy": self._meter.to_dict(crossbar, updates=float(np.mean(self._spikes)))}
+        checked = {}
+        if self.system.spice_check and crossbar.watch is not None:
+            checked = {"spice_check": self._checked(crossbar.watch)}
         trained = np.any(crossbar.w != self._untouched, axis=0)
         cost = {}
         if self.system.settings.wires is not None:
@@ -276,6 +290,7 @@ class VdspRun:
                 "programming_pulses": crossbar.pulses,
                 "signs": list(self.glance().signs),
                 **cost,
+                **metered,
                 **checked,
             },
             {
@@ -316,13 +331,17 @@ class VdspRun:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
-        return {**self.network.state(), **self._tally.state(), "spikes": np.array(self._spikes)}
+        metered = {} if self._meter is None else {f"metered_{name}": x for name, x in self._meter.state().items()}
+        return {**self.network.state(), **self._tally.state(), **metered, "spikes": np.array(self._spikes)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.network.restore(state)
         self._tally.restore(state)
         self._spikes = state["spikes"].tolist()
+        if self._meter is not None:
+            metered = {name: state[f"metered_{name}"] for name in self._meter.state()}
+            self._meter.restore(metered, self.network.crossbar)
 
 
 INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
@@ -357,6 +376,7 @@ class VdspNetwork:
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d
+        self.length = 1.0  # of programming pulses over the surrogate's
         self._nominal = surrogate
         self._rule = rule_of(settings, surrogate, scale_p=self.scale_p, scale_d=self.scale_d)
         graph = Graph(
@@ -413,6 +433,7 @@ class VdspNetwork:
 
     def _shorten(self, width: float) -> None:
         """Programming pulses of so many times the surrogate's length from now on."""
+        self.length = width
         surrogate = self.crossbar.surrogate
         for name, value in threshold_cell(surrogate).compressed(surrogate.parameters.resolved(), width).items():
             surrogate.instances[name][...] = value  # columns of the numpy loop look into it
