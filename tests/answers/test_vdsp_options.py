@@ -174,6 +174,29 @@ def test_post_stdp_depresses_what_was_silent() -> None:
     np.testing.assert_allclose(rule.on_post(local)["amplitude"], [1.6 * 1.5643, -1.5 * 1.4323])
 
 
+def test_vdsp_by_the_postsynaptic_potential() -> None:
+    """A neuron at its threshold potentiates the input that spikes, one at its reset depresses it; between is a gap."""
+    from types import SimpleNamespace
+
+    from cosim.network.systems.vdsp_rules import rule_of
+
+    output = replace(BASE.output, threshold=8.0, reset=0.0)
+    rule = rule_of(BASE.with_(rule="vdsp-post", output=output, gate_p=0.4, gate_d=0.2), CELL, scale_p=1.5, scale_d=1.6)
+    v = np.array([8.0, 6.0, 5.0, 4.0, 3.5, 2.0, 0.0])  # u = 1, 0.5, 0.25, 0, −0.125, −0.5, −1
+    local = SimpleNamespace(post=SimpleNamespace(v=v), p=SimpleNamespace(**rule.parameters(1.0)))
+    up, down = 1.5 * 1.4323, 1.6 * 1.5643
+    np.testing.assert_allclose(rule.on_pre(local)["amplitude"], [-up, -0.5 * up, 0.0, 0.0, 0.0, 0.5 * down, down])
+    assert not rule.has("on_post")
+    pytest.importorskip("numba")
+    states = []
+    for backend in ("numpy", "numba"):
+        settings = overdriven(CELL, EASY, gates=(0.1, 0.1)).with_(rule="vdsp-post")
+        network = VdspNetwork(settings, CELL, inputs=36, rng=np.random.default_rng(0), backend=backend)
+        network.learn(BARS.train_x[:20], np.random.default_rng(0))
+        states.append(network.crossbar.w)
+    np.testing.assert_allclose(*states, rtol=0, atol=1e-12)
+
+
 # -- signs of a failure ------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Unsupervised learning by voltage-dependent synaptic plasticity: images → LIF → 1T1R crossbar → adaptive LIF, WTA.
 
 Source: arXiv 2510.25787 and its authors' published parameters (times in ms, potentials in input thresholds). Where text
-and code differ, the code is followed: the programming voltage is the presynaptic potential at the postsynaptic spike.
+and code differ, the code is followed: the programming voltage is the presynaptic potential at the postsynaptic spike
+(rule ``vdsp-post``: the postsynaptic one at the presynaptic spike, as the text has it).
 Deviations, our choice: exact integration of the current between time steps; adaptation is carried on from image to
 image through the gap; responses for the read-out start from rest, so that they do not depend on the images' order.
 """
