@@ -15,11 +15,14 @@ from cosim.cli import surrogate_export as export
 from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
+    PULSES,
     REFERENCE,
+    USUAL_PULSES,
     AsJson,
     Drawing,
     Stored,
     before,
+    certificate_lines,
     coverage,
     drawn,
     opened,
@@ -51,7 +54,7 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Stored,
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
-    pulses: Annotated[int, typer.Option(help="Held-out pulses.")] = 500,
+    pulses: Annotated[int | None, typer.Option(help=PULSES, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of the pulses; the certificate's own is stepped over.")] = 1,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
     reference: Annotated[str, typer.Option(help=REFERENCE, show_default=False)] = "",
@@ -60,7 +63,7 @@ def check(
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
     from cosim.cli.output import counting
-    from cosim.surrogate.base import STATE
+    from cosim.surrogate.base import REST, STATE
     from cosim.surrogate.certify import certify, updates_per_second
     from cosim.surrogate.files import load
     from cosim.surrogate.recheck import broken_intervals, fresh_events
@@ -70,9 +73,9 @@ def check(
         stored = stored.with_(instances={})
     old = stored.certificate
     given = shares_of("--limit", limit)
-    kept = (
-        {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
-    )
+    # of a state at rest, as of the state itself
+    anew = {*given, *(stored.map.states if STATE in given else ())}
+    kept = {} if old is None else {n: x for n, x in old.limits.items() if n.removesuffix(REST) not in anew}
     allowed = {**kept, **given}
     if kind := kind_of_surrogate(stored):
         check_on_trains(
@@ -80,6 +83,7 @@ def check(
             figure=figure, as_json=as_json,
         )  # fmt: skip
         return
+    pulses = USUAL_PULSES if pulses is None else pulses
     ranges = {} if old is None else old.domain.inputs
     with (
         counting(f"checking against {against}", pulses, "pulses") as tell,
@@ -108,7 +112,7 @@ def check(
         if figure is not None:
             drawn(fresh, held, figure)
     else:
-        before(old)
+        before(stored)
         shown(fresh, held, figure, indent="  ")
         for line in [] if old is None else coverage(old, held.after):
             print("  " + line)
@@ -141,9 +145,7 @@ def show(
     if as_json:
         print(json.dumps(certificate.to_dict()))
     else:
-        print("\n".join(certificate.lines()))
-        for sentence in stored.uncovered():
-            print(f"covered     {sentence}")
+        print("\n".join(certificate_lines(stored)))
     if figure is not None and held is not None:
         drawn(stored, held, figure)
         if not as_json:

@@ -14,10 +14,10 @@ from cosim.cli.paths import figure_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
-    from cosim.devices.base import Array
     from cosim.devices.maps import EventMap
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.conformal import Scores
     from cosim.surrogate.model import Surrogate
     from cosim.surrogate.references import Reference
 
@@ -25,6 +25,11 @@ EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
     "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
+)
+USUAL_PULSES = 500
+PULSES = (
+    f"Held-out pulses of the certificate; default: {USUAL_PULSES}, of a neuron 4500, half of them in trains of a "
+    "hundred and half in short ones, which its prediction intervals take."
 )
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
@@ -52,13 +57,24 @@ def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, ind
     from cosim.surrogate.certify import updates_per_second
 
     assert surrogate.certificate is not None
-    for line in surrogate.certificate.lines():
+    for line in certificate_lines(surrogate):
         print(indent + line)
     ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
     print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
     if figure is not None:
         drawn(surrogate, held, figure)
         print(f"{indent}figure      {figure}")
+
+
+def certificate_lines(surrogate: Surrogate) -> Iterator[str]:
+    """Its certificate, what of its states is not certified, and what becomes of them between events."""
+    from cosim.surrogate.answers import rests
+
+    if surrogate.certificate is not None:
+        yield from surrogate.certificate.lines()
+        yield from (f"covered     {sentence}: give more --pulses" for sentence in surrogate.uncovered())
+        if said := rests(surrogate):
+            yield f"rests       {said}"
 
 
 def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
@@ -72,15 +88,15 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     save(overview(held, title=title), figure)
 
 
-def before(certificate: Certificate | None) -> None:
-    """Print the ``certificate`` of a file that is held against its circuit again."""
-    print("certificate" if certificate is not None else "this surrogate has no certificate")
-    for line in [] if certificate is None else certificate.lines():
+def before(surrogate: Surrogate) -> None:
+    """Print the certificate of a ``surrogate`` from a file that is held against its circuit again."""
+    print("certificate" if surrogate.certificate is not None else "this surrogate has no certificate")
+    for line in certificate_lines(surrogate):
         print("  " + line)
     print("now")
 
 
-def coverage(certificate: Certificate, after: Mapping[int, Mapping[str, Array]]) -> Iterator[str]:
+def coverage(certificate: Certificate, after: Mapping[int, Mapping[str, Scores]]) -> Iterator[str]:
     """How much of new events, whose errors ``after`` holds, lies within the certificate's intervals."""
     for band in certificate.bands:
         fresh = after.get(band.events)

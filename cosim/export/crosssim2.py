@@ -3,7 +3,7 @@
 A table has a row for each value of a cumulative distribution, from which CrossSim draws what a pulse does; a surrogate
 gives one answer, so that all rows are alike. CrossSim takes the node that is nearest to a conductance. Where pulses
 saturate, a step shrinks a difference by what it was off, so that a train is off by half the distance of two nodes at
-most; where a step grows with the conductance, a train adds it up. Amplitudes are those of `aihwkit`.
+most; where a step grows with the conductance, a train adds it up. Amplitudes are those of `pulses`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import json
 import numpy as np
 
 from cosim.devices.base import Array, Values
-from cosim.export.aihwkit import amplitudes
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import Levels
 from cosim.export.laws import told
-from cosim.export.neurosim import READING, conductances
+from cosim.export.pulses import READING, amplitudes, conductances, plain
 from cosim.surrogate.model import Surrogate
 
 NODES = 501  # as many as CrossSim's own tables have
@@ -86,11 +85,10 @@ def _tables(surrogate: Surrogate) -> tuple[Array, Array, dict[str, Array]]:
     nodes, states = _nodes(surrogate)
     (state,) = surrogate.map.states
     ((given, pair),) = amplitudes(surrogate).items()
-    plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
-    found = {}
+    nominal, found = plain(surrogate), {}
     for way, amplitude in zip(WAYS, pair, strict=True):
-        after = plain.advance(Values({state: states}), Values({given: np.full(NODES, amplitude)}))
-        found[way] = np.clip(plain.read(after)[READING], nodes[0], nodes[-1]) - nodes
+        after = nominal.advance(Values({state: states}), Values({given: np.full(NODES, amplitude)}))
+        found[way] = np.clip(nominal.read(after)[READING], nodes[0], nodes[-1]) - nodes
     return nodes, states, found
 
 

@@ -100,7 +100,7 @@ def _law(text: Text, bar: Crossbar, r: int, suffix: str) -> None:
         (state,), (drive,), (low, high) = bar.fields, _inputs(bar), kind.kernel.lowest
         for head, sign in ((f"if u_{drive} < {-low!r}:", -1), (f"elif u_{drive} > {high!r}:", 1)):
             with under(head), np.errstate(all="ignore"):
-                put({state: kind.kernel.law(u[drive], x[state], own, sign=sign, moving=True, energy=False)[0]})
+                put({state: kind.kernel.law(u[drive], x[state], own, sign=sign, energy=False)[0]})
         with under("else:"):
             add(f"n_{state} = c_{state}{suffix}")
         return

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cosim import units
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError, UnknownName
+from cosim.surrogate.base import REST
 from cosim.surrogate.circuit import CircuitSet
-from cosim.surrogate.subjects import PARAMETER_SET
+from cosim.surrogate.subjects import PARAMETER_SET, REST_NAME
 
 if TYPE_CHECKING:
+    from cosim.surrogate.base import Domain
     from cosim.surrogate.model import Surrogate
 
 
@@ -40,6 +43,15 @@ class Answer(Values):
 def outside_of(values: Mapping[str, Any]) -> str:
     """What was outside the domain where ``values`` come from, as far as they know."""
     return values.outside if isinstance(values, Answer) else ""
+
+
+def between(domain: Domain, name: str, x: Array) -> str | None:
+    """None where no value of a state lies in a gap of its certified range; else the sentence that says which one."""
+    if name not in domain.gaps or not np.any(inside := domain.in_gap(name, x)):
+        return None
+    unit = domain.units.get(name, "1")
+    worst = f"{float(x[inside].flat[0]):.6g}" + ("" if unit == "1" else f" {unit}")
+    return f"state {name} = {worst} is outside the certified {domain.shown(name).removeprefix(f'{name} ')}"
 
 
 def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple[int, ...]:
@@ -70,6 +82,19 @@ def arrays_for(surrogate: Surrogate, out: Mapping[str, Array], shape: tuple[int,
                 remedy="give a contiguous array of that kind",
             )
     return dict(out)
+
+
+def rests(surrogate: Surrogate) -> str:
+    """What becomes of a device's states between events, in words; "" for a circuit, and for a map of rests itself."""
+    rest = surrogate.rest_map
+    if isinstance(surrogate.parameters, CircuitSet) or surrogate.name == REST_NAME:
+        return ""
+    if rest is None:
+        return f"{surrogate.device} keeps its states between events"
+    certificate, longest = surrogate.certificate, units.show(rest.inputs["duration"].range[1], "s")
+    if certificate is None or not all(f"{name}{REST}" in certificate.errors for name in surrogate.map.states):
+        return "not certified"
+    return f"certified up to {longest}, with the errors at rest above"
 
 
 def described(surrogate: Surrogate, *, briefly: bool = False) -> str:

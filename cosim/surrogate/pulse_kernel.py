@@ -32,8 +32,8 @@ from cosim.surrogate.pulse_vectors import LEAST_COLUMNS, Lookup, VectorPulse, la
 BLOCK = 131072
 WORTH_A_THREAD = 50_000  # cells: what takes about as long as three threads to start
 WORTH_A_THREAD_COMPILED = 5 * WORTH_A_THREAD
-# The sign of the voltage, and whether it is beyond a threshold: −, +, − and +, in the order of `VectorPulse`.
-KINDS = ((-1, True), (1, True), (-1, False), (1, False))
+# The sign of a voltage beyond a threshold, in the order of `vector_pulse`; 0: it is beyond none, of either sign.
+SIGNS = (-1, 1, 0)
 # (states, voltages, results, rows of instances' parameters): one pulse on each cell.
 Kernel = Callable[[Array, Array, Array, Array], None]
 
@@ -103,16 +103,16 @@ class PulseKernel:
             after[...] = w
         step = max(BLOCK // max(w.itemsize * w.shape[1], 1), 1)
         blocks = [
-            (kind, chosen[start : start + step])
-            for kind, chosen in self._sorted(v, rest=energy)
+            (sign, chosen[start : start + step])
+            for sign, chosen in self._sorted(v, rest=energy)
             for start in range(0, chosen.size, step)
         ]
 
-        def work(part: Iterable[tuple[tuple[int, bool], NDArray[np.intp]]]) -> None:
-            for (sign, moving), block in part:
+        def work(part: Iterable[tuple[int, NDArray[np.intp]]]) -> None:
+            for sign, block in part:
                 p = self.values.with_(**{name: values[block] for name, values in own.items()}) if own else self.values
                 before = w.take(block, axis=0)
-                now, used = self.law(v[block, None], before, p, sign=sign, moving=moving, energy=energy)
+                now, used = self.law(v[block, None], before, p, sign=sign, energy=energy)
                 after[block] = now
                 if energy:
                     found[ENERGY][block] = used
@@ -150,9 +150,9 @@ class PulseKernel:
             v, w = Node("name", "v0"), Node("name", "w0")
             tables: list[Array] = []
             rest, lookups, sums = self._remainder(w, v, own, tables, energy=energy, shared=shared)
-            for sign, moving in KINDS:
+            for sign in SIGNS:
                 with np.errstate(all="ignore"):
-                    after, used = self.law(v, w, p, sign=sign, moving=moving, energy=energy)
+                    after, used = self.law(v, w, p, sign=sign, energy=energy)
                     if rest:
                         after = np.clip(after + rest.get(self.state, 0.0), 0.0, 1.0)
                         used = used + rest.get(ENERGY, 0.0) if energy else None
@@ -205,34 +205,29 @@ class PulseKernel:
             made.append(Lookup(text, used, work, stride, tuple(places), both.tobytes()))
         return rest, made, names
 
-    def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[tuple[int, bool], NDArray[np.intp]]]:
-        """Rows of each of `KINDS`: beyond the lowest threshold of any instance, and those which move nothing.
+    def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Rows of each of `SIGNS`: beyond the lowest threshold of any instance, and the ``rest``, which moves nothing.
 
         A series element only takes voltage away, so the threshold of the memristor is safe for the cell.
         """
         below, above = v < -self.lowest[0], v > self.lowest[1]
-        masks = [below, above, *([(v < 0.0) & ~below, (v >= 0.0) & ~above] if rest else [])]
-        for kind, mask in zip(KINDS, masks, strict=False):
-            yield kind, mask.nonzero()[0]
+        masks = [below, above, *([~(below | above)] if rest else [])]
+        for sign, mask in zip(SIGNS, masks, strict=False):
+            yield sign, mask.nonzero()[0]
 
-    def law(
-        self, v: Operand, w: Operand, p: Values, *, sign: int, moving: bool, energy: bool
-    ) -> tuple[Operand, Operand]:
-        """The state after pulses ``v`` (V) of one ``sign``, beyond a threshold or not, and their energy (J) or None.
-
-        Recording operands too.
-        """
-        if moving:
+    def law(self, v: Operand, w: Operand, p: Values, *, sign: int, energy: bool) -> tuple[Operand, Operand]:
+        """The state after pulses ``v`` (V), of `SIGNS`, and their energy (J) or None; recording operands too."""
+        if sign:
             after, used = self.pulse.part(v, w, p, polarity=sign, energy=energy)
         else:
             after, used = w, self.pulse.still(v, w, p) if energy else None
         if self.correction is not None:
-            fields = {self.state: w, self.drive: v}
-            if moving:
-                gain = self.correction.gain(self.state, fields, signs=(sign,))
+            fields, signs = {self.state: w, self.drive: v}, (sign,) if sign else None
+            if sign:
+                gain = self.correction.gain(self.state, fields, signs=signs)
                 after = np.clip(w + (after - w) * gain, 0.0, 1.0)
             if used is not None:
-                used = used * self.correction.gain("energy", fields, signs=(sign,))
+                used = used * self.correction.gain("energy", fields, signs=signs)
         return after, used
 
     def _named(self) -> Values:
@@ -248,7 +243,7 @@ class PulseKernel:
         for keyword, condition, sign in (("if", f"v0 < {-low!r}", -1), ("elif", f"v0 > {high!r}", 1)):
             with np.errstate(all="ignore"):
                 v, w = Node("name", "v0"), Node("name", "w0")
-                after = self.law(v, w, p, sign=sign, moving=True, energy=False)[0]
+                after = self.law(v, w, p, sign=sign, energy=False)[0]
             body, found = assignments({"after": Node.of(after)})
             lines.append(f"        {keyword} {condition}:")
             lines += [f"            {line}" for line in [*body, f"out[i] = {found['after']}"]]

@@ -4,7 +4,8 @@ The law of each polarity is traced (`cosim.emit.expr`). What depends on a row's 
 the rest becomes a sequence of loops over a block of cells, each with one power, exponential or logarithm
 (`cosim.surrogate.vector_math`) on the longest path through it, so that a processor overlaps many cells instead of
 waiting for one. A block is one array that nothing else points to, without branches, a multiple of a register long:
-nothing is in a vectorising compiler's way. Cells with a voltage of their own are sorted by polarity, block by block.
+nothing is in a vectorising compiler's way. Of cells with a voltage of their own, block by block, those that move are
+gathered by polarity.
 
 A learned spline of two fields is looked up before the law, in two loops: where each cell is in the table, and its sums
 of coefficients, a register at a time (`spline_sum`). The law then reads them as it reads a parameter.
@@ -28,13 +29,16 @@ from cosim.errors import EmitError
 from cosim.packages import optional
 from cosim.surrogate.vector_math import FLAGS, functions, spline_sum
 
-SLOT = 256  # cells of a block: what is live of it stays within a first-level cache
+# Cells of a block: few enough for its slots to stay in a cache, enough for those that move to fill registers, and no
+# power of two: the slots of one cell would fall into the same set of the cache.
+SLOT = 528
 REGISTER = 16  # numbers of single precision that the widest register holds
 LEAST_COLUMNS = 48  # of a row whose cells share a voltage; fewer are cheaper one by one
 
 _HEAVY: Mapping[str, str] = MappingProxyType(
     {
         "exp2": "exp2({0})", "expm1": "expm1({0})", "log2": "log2({0})", "log1p": "log1p({0})", "sqrt": "sqrt({0})",
+        "exp": "exp2(T(1.4426950408889634) * {0})", "ln": "T(0.6931471805599453) * log2({0})",
         # of a base >= 0; its logarithm is finite at 0
         "pow": "pick({0} > zero, exp2({1} * log2({0})), pick({1} > zero, zero, one))",
     }
@@ -45,18 +49,22 @@ _TEXT: Mapping[str, str] = MappingProxyType(
         ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} & {1}", "or": "{0} | {1}", "not": "not {0}",
         "neg": "-{0}", "pos": "{0}", "abs": "abs({0})", "max": "pick({0} > {1}, {0}, {1})",
         "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})",
-        "floor": "floor({0})", "at": "{0}[whole({1})]", **_HEAVY,
+        "floor": "floor({0})", "at": "{0}[whole({1})]",
+        "look": "{0}[whole({1}) + whole({2})]", **_HEAVY,
     }
 )  # fmt: skip
 # Operations and their operands that take a condition; elsewhere it counts as 1 or 0.
 _CONDITIONS = frozenset({("and", 0), ("and", 1), ("or", 0), ("or", 1), ("not", 0), ("where", 0)})
 
 
-def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -> tuple[str, int]:
+def law_text(
+    results: Mapping[str, Node], own: Sequence[str], *, shared: bool, slot_size: int = SLOT, whole: bool = False
+) -> tuple[str, int]:
     """One polarity as a function of a block ``b``, and how many slots of `SLOT` numbers its block has.
 
     The first slots are the states ``w0``, the voltages ``v0``, the parameters ``own`` and the ``results``; the others
-    hold what goes from one loop to the next. ``shared``: the voltage is one for all. Raises `EmitError`.
+    hold what goes from one loop to the next. ``shared``: the voltage is one for all. ``slot_size``: numbers of a slot;
+    ``whole``: every block is full. Raises `EmitError`.
     """
     roots = merged(results)
     graph = postorder(roots.values())
@@ -70,7 +78,12 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             before = 0 if node.args[0] in varying else -1
         elif node.op not in _TEXT and node.op != "const":
             raise EmitError(f"operation {node.op!r} cannot be compiled")
-        loop[id(node)] = before + (before >= 0 and node.op in _HEAVY)
+        # even loops compute, and odd ones look up
+        if before >= 0 and node.op == "look":
+            before += 1 + before % 2
+        elif before >= 0:
+            before += before % 2 + 2 * (node.op in _HEAVY)
+        loop[id(node)] = before
     readers: dict[int, set[int]] = {id(node): set() for node in graph}
     for node in graph:
         for child in children(node):
@@ -93,7 +106,8 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             else text(child, k)
             for at, child in enumerate(children(node))
         ]
-        return f"{text(node, k)} = {_TEXT[node.op].format(*operands)}"
+        offset = [arg for arg in node.args if not isinstance(arg, Node)]  # of a look
+        return f"{text(node, k)} = {_TEXT[node.op].format(*operands, *offset)}"
 
     plain = ("const", "name")
     lines = ["def kernel(b, n, v0):"]
@@ -107,17 +121,23 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             if here:
                 body.append(assignment(node, k))
             elif loop[key] >= 0 and k in readers[key]:
-                loads.append(f"{text(node, k)} = b[{slot[key] * SLOT} + i_{k}]" + (" > zero" if node.boolean else ""))
+                loads.append(
+                    f"{text(node, k)} = b[{slot[key] * slot_size} + i_{k}]" + (" > zero" if node.boolean else "")
+                )
             if here and max(readers[key]) > k:
                 free = [at for at, last in busy.items() if last < k]
                 slot[key] = free[0] if free else used
                 used += not free
                 busy[slot[key]] = max(readers[key])
                 value = f"pick({text(node, k)}, one, zero)" if node.boolean else text(node, k)
-                stores.append(f"b[{slot[key] * SLOT} + i_{k}] = {value}")
+                stores.append(f"b[{slot[key] * slot_size} + i_{k}] = {value}")
             if max(loop[key], 0) == k:
-                stores += [f"b[{at * SLOT} + i_{k}] = {text(node, k)}" for root, at in ends if root == key]
-        lines += [f"    for i_{k} in range(n):", *(f"        {line}" for line in (*loads, *body, *stores))]
+                stores += [f"b[{at * slot_size} + i_{k}] = {text(node, k)}" for root, at in ends if root == key]
+        if body or stores:
+            lines += [
+                f"    for i_{k} in range({slot_size if whole else 'n'}):",
+                *(f"        {line}" for line in (*loads, *body, *stores)),
+            ]
     return "\n".join([*lines, ""]), used
 
 
@@ -156,7 +176,7 @@ class Lookup:
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
+def compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
     kind = np.dtype(dtype).type
@@ -177,7 +197,7 @@ def _looked_up(lookups: tuple[Lookup, ...], dtype: str) -> Any:
     make = numba.njit(nogil=True, error_model="numpy")
     before = make(lambda b, n, v0: None)
     for one in lookups:
-        before = _after(before, _compiled(one.text, dtype, ()), _compiled(one.sums(), dtype, ()), one.table, dtype)
+        before = _after(before, compiled(one.text, dtype, ()), compiled(one.sums(), dtype, ()), one.table, dtype)
     return before
 
 
@@ -199,75 +219,82 @@ def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Ca
     ``spare``: so many slots between parameters and results, in which the lookup leaves what it finds.
     """
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
-    negative, positive, still_negative, still_positive = laws
+    negative, positive, still = laws
 
+    # Parts of arrays are taken before each loop: an index that may be negative would keep the loop scalar.
     def rows(
-        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, first: int, last: int, low: Any, high: Any
-    ) -> None:
+        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, c: Array, first: int, last: int, low: Any,
+        high: Any
+    ) -> None:  # fmt: skip
         for r in range(first, last):
             v0 = v[r]
             for start in range(0, w.shape[1], SLOT):
                 n = min(SLOT, w.shape[1] - start)
                 whole = (n + REGISTER - 1) // REGISTER * REGISTER
+                given = w[r, start : start + n]
                 for i in range(n):
-                    b[i] = w[r, start + i]
+                    b[i] = given[i]
                 for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
+                    given, at = own[k][r, start : start + n], b[(2 + k) * SLOT :]
                     for i in range(n):
-                        b[at + i] = given[r, start + i]
+                        at[i] = given[i]
                 lookup(b, whole, v0)
                 if v0 < low:
                     negative(b, whole, v0)
                 elif v0 > high:
                     positive(b, whole, v0)
-                elif v0 < 0.0:
-                    still_negative(b, whole, v0)
                 else:
-                    still_positive(b, whole, v0)
+                    still(b, whole, v0)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
+                    found, at = out[k][r, start : start + n], b[(2 + count + spare + k) * SLOT :]
                     for i in range(n):
-                        found[r, start + i] = b[at + i]
+                        found[i] = at[i]
 
     def cells(
-        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, first: int, last: int, low: Any, high: Any
-    ) -> None:
-        index = np.empty((4, SLOT), np.uintp)  # unsigned: no element is counted from the end
+        w: Array, v: Array, own: Any, count: int, out: Any, b: Array, c: Array, first: int, last: int, low: Any,
+        high: Any
+    ) -> None:  # fmt: skip
+        below, above, slots = np.empty(SLOT, np.uintp), np.empty(SLOT, np.uintp), 2 + count + spare
         for start in range(first, last, SLOT):
-            # The numbers of the cells of each kind, without a branch that nobody could foresee.
-            n0 = n1 = n2 = n3 = 0
-            for i in range(start, min(start + SLOT, last)):
-                v0 = v[i]
-                below, above, minus = v0 < low, v0 > high, v0 < 0.0
-                index[0, n0] = index[1, n1] = index[2, n2] = index[3, n3] = i
-                n0 += below
-                n1 += above
-                n2 += minus & (not below)
-                n3 += (not minus) & (not above)
-            for kind, n in enumerate((n0, n1, n2, n3)):
-                if n == 0:
-                    continue
-                whole, chosen = (n + REGISTER - 1) // REGISTER * REGISTER, index[kind]
+            n = min(SLOT, last - start)
+            whole = (n + REGISTER - 1) // REGISTER * REGISTER
+            given, volts, drive = w[start : start + n], v[start : start + n], b[SLOT : 2 * SLOT]
+            for i in range(n):
+                b[i] = given[i]
+                drive[i] = volts[i]
+            for k in range(count):
+                given, at = own[k][start : start + n], b[(2 + k) * SLOT :]
                 for i in range(n):
-                    b[i] = w[chosen[i]]
-                    b[SLOT + i] = v[chosen[i]]
-                for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
-                    for i in range(n):
-                        b[at + i] = given[chosen[i]]
-                lookup(b, whole, low)
-                if kind == 0:
-                    negative(b, whole, low)
-                elif kind == 1:
-                    positive(b, whole, low)
-                elif kind == 2:
-                    still_negative(b, whole, low)
+                    at[i] = given[i]
+            lookup(b, whole, low)
+            # What moves nothing is the cheap law: of all cells, one after the other. Those that move are gathered.
+            still(b, whole, low)
+            for k in range(len(out)):
+                found, at = out[k][start : start + n], b[(slots + k) * SLOT :]
+                for i in range(n):
+                    found[i] = at[i]
+            # The numbers of the cells that move, without a branch that nobody could foresee.
+            n0 = n1 = np.uintp(0)
+            for i in range(n):
+                below[n0] = above[n1] = i
+                n0 += np.uintp(drive[i] < low)
+                n1 += np.uintp(drive[i] > high)
+            for moving, chosen, negatively in ((n0, below, True), (n1, above, False)):
+                if moving == 0:
+                    continue
+                for k in range(slots):
+                    at, to = b[k * SLOT :], c[k * SLOT :]
+                    for i in range(moving):
+                        to[i] = at[chosen[i]]
+                whole = (int(moving) + REGISTER - 1) // REGISTER * REGISTER
+                if negatively:
+                    negative(c, whole, low)
                 else:
-                    still_positive(b, whole, low)
+                    positive(c, whole, low)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
-                    for i in range(n):
-                        found[chosen[i]] = b[at + i]
+                    found, at = out[k][start : start + n], c[(slots + k) * SLOT :]
+                    for i in range(moving):
+                        found[chosen[i]] = at[i]
 
     made: Callable[..., None] = numba.njit(rows if shared else cells, nogil=True, error_model="numpy")
     return made
@@ -287,7 +314,7 @@ class VectorPulse:
         lookups: tuple[Lookup, ...],
     ) -> None:
         self.dtype, self.slots = np.dtype(dtype), max([*(slots for _, slots in laws), *(one.slots for one in lookups)])
-        made = [_compiled(text, dtype, tables) for text, _ in laws]
+        made = [compiled(text, dtype, tables) for text, _ in laws]
         spare = sum(len(one.results) for one in lookups)
         self.driver = _driver(made, _looked_up(lookups, dtype), spare, shared=shared)
         self.ends = (self.dtype.type(-lowest[0]), self.dtype.type(lowest[1]))
@@ -296,9 +323,9 @@ class VectorPulse:
         """Rows ``first`` to ``last`` of the states ``w`` (rows, columns) by ``v`` (rows,), or so many cells of ``w``
         and ``v`` (n,): into ``out``, an array for the state and for each other result; ``own``: parameters, as ``w``.
         ``out`` may hold ``w`` itself."""
-        work = np.zeros(self.slots * SLOT, dtype=self.dtype)
+        work, chosen = np.zeros((2, self.slots * SLOT), dtype=self.dtype)
         given = tuple(own) or (w,)  # numba has no type for the elements of an empty tuple
-        self.driver(w, v, given, len(own), tuple(out), work, first, last, *self.ends)
+        self.driver(w, v, given, len(own), tuple(out), work, chosen, first, last, *self.ends)
 
 
 @lru_cache(maxsize=32)
@@ -314,8 +341,7 @@ def vector_pulse(
     """Laws to be compiled, once in a process.
 
     Args:
-        laws: texts and slots (`law_text`) below the negative threshold, above the positive one, and of negative and
-            of positive voltages between them.
+        laws: texts and slots (`law_text`) below the negative threshold, above the positive one, and between them.
         dtype: of the states, voltages, parameters and results.
         shared: whether the laws take one voltage a row.
         lowest: the thresholds (V) as in `PulseKernel`.

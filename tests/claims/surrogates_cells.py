@@ -15,7 +15,8 @@ have to be idle, compiled and in plain numpy. The peer of the same run is the la
 numpy. The kernel computes what `step` gives, without its checks; both write into given arrays. The figures are medians
 of interleaved calls; memory is the peak that one call of `update` allocates, its result included, and one of `step`
 that writes into given arrays, both in arrays of the size of the state; `compiled_differs` is how far the state is from
-numpy's. The speed-up of the 1T1R cell is that of one thread in double precision.
+numpy's. The speed-up of the 1T1R cell is that of one thread, all outputs, in both precisions; beside the errors of
+the certificate, which are those of double precision, stand those of single precision on the same held-out events.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from cosim.devices.maps import EventMap
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Simulator
 from cosim.parameters import ParameterSet
-from cosim.surrogate.certify import HeldOutEvents, certify
+from cosim.surrogate.certify import HeldOutEvents, certify, stepped
 from cosim.surrogate.conformal import LEVELS, USUAL, Band
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
@@ -135,12 +136,15 @@ def verdict(share: float, runs: float) -> str:
     return "holds" if 2.0 * deviation(runs) <= TOLD else "cannot tell"
 
 
-def coverage(plain: Surrogate, reference: Reference, *, rollouts: int, label: str) -> tuple[Surrogate, Figures]:
-    """The shares of fresh answers within 95 % intervals, of each quantity, after each number of events."""
-    first, _ = certify(plain, reference, pulses=500, rollouts=rollouts, seed=0)
+def coverage(
+    plain: Surrogate, reference: Reference, *, rollouts: int, label: str
+) -> tuple[Surrogate, HeldOutEvents, Figures]:
+    """The shares of fresh answers within 95 % intervals, of each quantity, after each number of events; before them the
+    surrogate that is judged, and what its certificate was made on."""
+    first, held = certify(plain, reference, pulses=500, rollouts=rollouts, seed=0)
     _, fresh = certify(plain, reference, pulses=500, rollouts=rollouts, seed=1)
     assert first.certificate is not None
-    return first, covered(first.certificate.bands, fresh, label=label)
+    return first, held, covered(first.certificate.bands, fresh, label=label)
 
 
 def covered(bands: Iterable[Band], fresh: HeldOutEvents, *, label: str) -> Figures:
@@ -238,8 +242,11 @@ def speed_up(cell: Surrogate) -> Figures:
     ).law  # fmt: skip
     return {
         "ngspice_s_per_event": each,
-        "speed_up": each / step_seconds(cell),
-        "speed_up_with_spline": each / step_seconds(cell.with_(learned=law)),
+        **{
+            f"speed_up{what}_{dtype}": each / step_seconds(one.with_(dtype=dtype))
+            for what, one in (("", cell), ("_with_spline", cell.with_(learned=law)))
+            for dtype in PRECISIONS
+        },
     }
 
 
@@ -250,11 +257,11 @@ def measure(tell: Report) -> Figures:
         tell(f"speed in {dtype}")
         figures |= speed(dtype)
     tell("coverage on a loop in Python")
-    figures |= coverage(Surrogate(ParameterSet.load("tio2")), Loop(), rollouts=LOOP_RUNS, label="loop")[1]
+    figures |= coverage(Surrogate(ParameterSet.load("tio2")), Loop(), rollouts=LOOP_RUNS, label="loop")[-1]
     tell("error and coverage of the 1T1R cell on ngspice")
     cell = Surrogate(ParameterSet.load("tio2").for_device("cell_1t1r"))
     with open_simulator() as simulator:
-        made, found = coverage(cell, reference_for(cell.map, simulator), rollouts=SPICE_RUNS, label="spice")
+        made, held, found = coverage(cell, reference_for(cell.map, simulator), rollouts=SPICE_RUNS, label="spice")
     certificate = made.certificate
     assert certificate is not None
     for name, error in certificate.errors.items():
@@ -264,19 +271,28 @@ def measure(tell: Report) -> Figures:
         figures |= {f"{name}_{part}_percent": 100.0 * value / error.full_scale for part, value in parts}
         if name in certificate.simulator:
             figures[f"{name}_of_ngspice"] = certificate.simulator[name].max / error.full_scale
+    single = stepped(made.with_(dtype="float32", compiled=True), held.events)
+    for name, error in certificate.errors.items():
+        if name in single:
+            shares = np.abs(single[name] - held[name]) / error.full_scale
+            figures[f"{name}_p95_percent_float32"] = 100.0 * float(np.quantile(shares, 0.95))
     tell("speed of the 1T1R cell")
     figures |= speed_up(cell) | found
     return {**figures, "targets_missed": missed(figures, TARGETS)}
 
 
+SPEED_UPS = tuple(f"speed_up{what}_{dtype}" for what in ("", "_with_spline") for dtype in PRECISIONS)
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         **of_error("w", STATE),
         **of_error("conductance", STATE),
         **of_error("energy", ENERGY),
         **{f"updates_per_s_{dtype}": UPDATES[dtype] for dtype in PRECISIONS},
-        "speed_up": SPEED_UP,
-        "speed_up_with_spline": SPEED_UP,
+        **dict.fromkeys(SPEED_UPS, SPEED_UP),
+        **{
+            f"{name}_p95_percent_float32": (None, target)
+            for name, target in (("w", STATE), ("conductance", STATE), ("energy", ENERGY))
+        },
     }
 )
 LIMITS: Mapping[str, Target] = MappingProxyType(
@@ -284,8 +300,7 @@ LIMITS: Mapping[str, Target] = MappingProxyType(
         **TARGETS,
         # Claimed is ten times what the published surrogates of circuits reach at most (LASANA, arXiv 2507.10748);
         # `targets_missed` says that the target is not reached.
-        "speed_up": (1e4, None),
-        "speed_up_with_spline": (1e4, None),
+        **dict.fromkeys(SPEED_UPS, (1e4, None)),
         "compiled_differs_float32": (None, 1e-6),
         "compiled_differs_float64": (None, 1e-12),
         "intervals_below_spice": (None, 0),

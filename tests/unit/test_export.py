@@ -20,11 +20,12 @@ from cosim.devices.base import Values
 from cosim.devices.maps import ENERGY
 from cosim.emit.expr import Node
 from cosim.errors import EmitError, EngineMissing, InputError, MissingFile
-from cosim.export import aihwkit, crosssim2, neurosim
+from cosim.export import crosssim2, neurosim, pulses
 from cosim.export.golden import TRAIN, golden
 from cosim.export.losses import losses
 from cosim.export.names import TARGETS
 from cosim.export.program import evaluated, program
+from cosim.export.pulses import CELLS
 from cosim.export.registry import target_named
 from cosim.export.write import checked, export_surrogate
 from cosim.surrogate.base import Certificate
@@ -217,8 +218,8 @@ def test_what_the_targets_cannot_express(cell: cosim.Surrogate, tmp_path: Path) 
 def test_the_steps_of_aihwkit_are_the_surrogates(cell: cosim.Surrogate, tmp_path: Path) -> None:
     made = export_surrogate(cell, "aihwkit", tmp_path / "out", events=10)
     space: dict[str, object] = {}
-    text = (made.folder / "device.py").read_text().replace("from aihwkit", "# from aihwkit")
-    exec(text, space)
+    text = (made.folder / "device.py").read_text().replace("from aihwkit", "# from aihwkit").replace("import torch", "")
+    exec(text.partition("\n\nclass ")[0], space)
     step, (low, high), amplitudes = space["STEP"], space["RANGE"], space["AMPLITUDES"]
     assert len(step["piecewise_up"]) == len(step["piecewise_down"]) < 64
     at = np.linspace(low, high, len(step["piecewise_up"]))
@@ -228,6 +229,24 @@ def test_the_steps_of_aihwkit_are_the_surrogates(cell: cosim.Surrogate, tmp_path
         np.testing.assert_allclose(np.array(step[f"piecewise_{way}"]) * step["dw_min"], wanted, rtol=1e-9)
     assert step["dw_min_dtod"] > 0.1  # the threshold varies by 5 %, and the pulse is a little beyond it
     assert set(made.golden.array("events", "inputs", "amplitude")) == set(amplitudes.values())
+    # the noise at inference: what pulses up leave of a nominal cell, and of cells with the certified spread
+    levels, cells = np.array(space["LEVELS"]), np.array(space["CELLS"])
+    w = np.array([low])
+    for level in levels:
+        np.testing.assert_allclose(cell.read(Values({"w": w})).conductance, level, rtol=1e-9)
+        w = cell.with_(policy="warn").update(w, np.array([amplitudes["up"]]))
+    assert cells.shape == (CELLS, levels.size)
+    np.testing.assert_allclose(cells[:, 0], levels[0], rtol=1e-9)
+    assert np.std(cells[:, levels.size // 2]) > 0.02 * levels[-1]  # thresholds of 5 %
+
+
+def test_aihwkit_has_no_noise_where_the_conductance_does_not_rise_with_the_state(tmp_path: Path) -> None:
+    vteam = cosim.Surrogate(cosim.ParameterSet.load("vteam_2015"))
+    made = export_surrogate(vteam, "aihwkit", tmp_path / "out", events=5, uncertified=True)
+    text = (made.folder / "device.py").read_text()
+    assert "ProgrammingNoise" not in text
+    assert "import torch" not in text
+    assert any("noise model for inference: the conductance of vteam does not rise" in said for said in made.losses)
 
 
 def test_a_missing_package_is_named(cell: cosim.Surrogate, tmp_path: Path) -> None:
@@ -288,7 +307,7 @@ def test_bad_input(
 
 # What the targets whose law is not ours may be off by, from what they say is lost; all others repeat it.
 OWN = {
-    "aihwkit": aihwkit.STEP / 10.0,
+    "aihwkit": pulses.STEP / 10.0,
     "crosssim2": 0.5 / (crosssim2.NODES - 1),
     "neurosim": neurosim.WORST * math.sqrt(TRAIN),
     "nir": 0.05,
