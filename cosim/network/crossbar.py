@@ -408,7 +408,8 @@ class Crossbar:
         if cells.policy == "ask":
             return cells.advance(Values(x), Values(u))
         self._flag(x, u)
-        shape = np.broadcast_shapes(*(np.shape(values) for values in (*x.values(), *u.values())))
+        shapes = {values.shape for values in (*x.values(), *u.values())}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
         if cells.kernel is not None:
             w, _ = cells.kernel.run(x[cells.kernel.state], u[cells.kernel.drive], shape=shape, energy=False)
             return {cells.kernel.state: w}

@@ -19,7 +19,7 @@ from cosim.devices.base import Array
 from cosim.network.crossbar import ALL, EACH, Crossbar, Every
 from cosim.network.graph import DRIVE, SIGNAL, Population, Projection
 from cosim.network.neurons import NOTHING
-from cosim.network.noise import NORMAL, draws, key_of
+from cosim.network.noise import NORMAL, Room, draws, key_of
 from cosim.network.rules import HOOKS, WHEN, Local, Rule
 from cosim.network.world import Visit
 
@@ -132,6 +132,7 @@ class _Layer:
         self.simulation, self.job, self.place, self.of = simulation, job, place, population
         self.compact = job.compact(simulation.graph, population)
         self.depth = simulation.graph.depth[population.name]
+        self.room = Room()
         self.alone = (
             population.name in job.drives
             and not population.model.states
@@ -175,7 +176,7 @@ class _Layer:
         frame = np.arange(steps) * self.job.frames // steps if self.job.frames > 1 else slice(None)
         self.driven = np.broadcast_to(mean[frame], (steps, self.size))
         if kind:
-            noise = draws(key_of(key, self.place), kind, first=0, steps=steps, n=self.size)
+            noise = draws(key_of(key, self.place), kind, first=0, steps=steps, n=self.size, room=self.room)
             noise *= deviation[frame]
             noise += self.driven
             self.driven = noise
@@ -199,10 +200,13 @@ class _Layer:
             drive = joint.added(drive)
         model, p = self.of.model, self.here
         drive = np.zeros(self.size) if drive is None else drive
-        if self.holding > 0.0 or not self.counts_down:
+        if self.holding > 1.0 or not self.counts_down:
             x, above = model.step(Named(**self.x), drive, p)
             self.holding -= 1.0
         else:
+            if self.holding > 0.0:  # the step in which a hold of 1 began was its last
+                self.x[model.holds].fill(0.0)
+                self.holding = 0.0
             x, above = model.step(Named(**self.x), drive, p, held=False)  # type: ignore[call-arg]
         if self.twins:
             x = {n: np.array(value) for n, value in x.items()}

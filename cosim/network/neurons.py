@@ -39,9 +39,9 @@ class Model(ABC):
         spiking: whether it spikes at all.
         pools: whether `finish` needs `pooled`, the sum of something over the population (a softmax, for one). It and
             `pooled` find the largest `level` of the population in ``x.top``.
-        holds: the state that counts down, a step at a time, while a neuron is held; "": there is none. A `step` that
-            has the keyword ``held`` gets ``held=False`` where that state is 0 for all neurons, which spares numpy the
-            operations on it.
+        holds: the state that counts down, a step at a time, while a neuron is held, and with its last step to 0; "":
+            there is none. A `step` that has the keyword ``held`` gets ``held=False`` where no neuron is held in it, and
+            that state is 0, which spares numpy the operations on it.
     """
 
     states: ClassVar[Mapping[str, float]] = MappingProxyType({})

@@ -11,10 +11,11 @@ key. Each of its numbers is cut into three of 21 bits (our choice):
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.packages import optional
@@ -51,24 +52,52 @@ def key_of(key: int, *place: int) -> int:
     return key
 
 
-def draws(key: int, kind: str, *, first: int, steps: int, n: int) -> Array:
-    """(steps, n) numbers of a ``kind`` from the time step ``first`` on."""
+@lru_cache(maxsize=16)
+def _counter(size: int) -> NDArray[np.uint64]:
+    """1 .. ``size``."""
+    found = np.arange(1, size + 1, dtype=np.uint64)
+    found.flags.writeable = False
+    return found
+
+
+class Room:
+    """Memory for `draws`, used again and again: what is new costs more than what is computed in it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Array] = {}
+
+    def of(self, name: str, *shape: int) -> Array:
+        """An array of this name and shape, whatever it holds."""
+        if name not in self._kept or self._kept[name].shape != shape:
+            self._kept[name] = np.empty(shape)
+        return self._kept[name]
+
+
+def draws(key: int, kind: str, *, first: int, steps: int, n: int, room: Room | None = None) -> Array:
+    """(steps, n) numbers of a ``kind`` from the time step ``first`` on; with a ``room`` valid until its next use."""
+    room = room or Room()
     columns = -(-n // FIELDS)
-    counter = np.arange(first * columns + 1, (first + steps) * columns + 1, dtype=np.uint64)
-    z = counter * np.uint64(GOLDEN) + np.uint64(key)
+    work = room.of("work", 4, steps * columns)
+    z, bits, part = work[0].view(np.uint64), work[1].view(np.uint64), work[1].view(np.int64)
+    np.multiply(_counter(z.size), np.uint64(GOLDEN), out=z)
+    z += np.uint64((key + first * columns * GOLDEN) & MASK)
     for shift, factor in ((30, FIRST), (27, SECOND)):
-        z ^= z >> np.uint64(shift)
+        z ^= np.right_shift(z, np.uint64(shift), out=bits)
         z *= np.uint64(factor)
-    z ^= z >> np.uint64(31)
-    z = z.reshape(steps, columns)
-    found = np.empty((steps, FIELDS * columns))
+    z ^= np.right_shift(z, np.uint64(31), out=bits)
+    found, one, other = room.of("found", steps, FIELDS * columns), work[2], work[3]
     for k in range(FIELDS):
-        part, value = (z >> np.uint64(BITS * k)).view(np.int64), found[:, k * columns : (k + 1) * columns]
+        value = found[:, k * columns : (k + 1) * columns]
         if kind == NORMAL:
-            np.add(quantiles().take(part & LOW), quantiles().take((part >> HALF) & LOW), out=value)
+            for place, some in ((BITS * k, one), (BITS * k + HALF, other)):
+                np.right_shift(z, np.uint64(place), out=bits)
+                part &= LOW
+                quantiles().take(part, out=some, mode="clip")
+            np.add(one.reshape(value.shape), other.reshape(value.shape), out=value)
         else:
+            np.right_shift(z, np.uint64(BITS * k), out=bits)
             part &= (1 << BITS) - 1
-            np.add(part, 0.5, out=value)
+            np.add(part.reshape(value.shape), 0.5, out=value)
             value *= 0.5**BITS
     return found[:, :n]
 

@@ -77,7 +77,7 @@ class PulseKernel:
         """One pulse on ``w`` by ``v``, which broadcast to ``shape``: the states after it, and on demand its energy (J)
         and what a read gives after it, by name; in the arrays of ``out``, where it has one.
         ``threads`` that work on it side by side, at most."""
-        w = np.broadcast_to(w, shape)
+        w = w if w.shape == shape else np.broadcast_to(w, shape)
         # A voltage per row of a matrix stays one; anything else is taken as a matrix with one column.
         shared = len(shape) >= 2 and v.ndim == len(shape) and v.size == v.shape[0] == shape[0]
         rows = shape[0] if shared else w.size

@@ -91,7 +91,7 @@ def _summary(
     return {part: {name: round(value, 4) for name, value in values.items()} for part, values in found.items()}
 
 
-def figure(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+def figure(found: Mapping[str, Mapping[str, Mapping[str, float]]], *, seeds: int = len(SEEDS)) -> Figure:
     """Accuracy over the resistance of a segment, and the share of its conductance that a cell is seen with."""
     with style.styled():
         made = style.new_figure(width=9.0, height=3.6)
@@ -106,7 +106,7 @@ def figure(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
             left.axhline(ideal, color=colour, lw=1.2, ls=":", label=f"{name}, wires without resistance ({ideal:.1f} %)")
         left.set_xscale("log")
         left.set(xlabel="resistance of a segment (Ω)", ylabel="test accuracy (%)", ylim=(0.0, 100.0))
-        left.set_title(f"784 × 200 cells of TiO2, {len(SEEDS)} seeds")
+        left.set_title(f"784 × 200 cells of TiO2, {seeds} seed{'s' * (seeds > 1)}")
         for kind, line in (("mean", "o-"), ("least", "s--")):
             right.loglog(ohms, [found[f"{one:g}"]["share"][kind] for one in ohms], line, label=f"{kind} of all cells")
         right.set(xlabel="resistance of a segment (Ω)", ylabel="share of its conductance")
