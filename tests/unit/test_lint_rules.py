@@ -32,6 +32,7 @@ VERILOG = {
     "hidden-state": module("@(initial_step) x = 0.5;\nx = x + 1e-3*V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
     "initial-step": module("@(initial_step) x = V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
     "final-step": module("x = 1; @(final_step) x = 0;\nI(p, n) <+ x*V(p, n);", "real x;"),
+    "idt-reset": module(f"V(w) <+ idt(V(p, n), 0.5, V(p, n) < 0);\n{STATE}", "electrical w;"),
     "idt-initial": module(f"V(w) <+ idt(V(p, n), 0.5);\n{STATE}", "electrical w;"),
     "idt-plain": module(f"V(w) <+ idt(V(p, n));\n{STATE}", "electrical w;"),
     "idtmod": module(f"V(w) <+ idtmod(1e7*V(p, n), 0, 1);\n{STATE}", "electrical w;"),
