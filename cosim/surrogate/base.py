@@ -49,6 +49,11 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
+def deviation_within(nominal: float, ends: Range) -> float:
+    """The relative standard deviation whose `deviating_range` is ``ends``: of the end that was not cut off."""
+    return (max(ends, key=abs) / nominal - 1.0) / DEVIATIONS
+
+
 def kind_of(name: str, unit: str, *, states: Iterable[str]) -> str:
     """What the error of a state or an output of the ``unit`` is one of: state, energy, latency or behaviour."""
     if name.removesuffix(REST) in states:
