@@ -49,7 +49,9 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 # Names that look like units, and do not only scale: what to write in their place.
 _NOT_SCALES: Mapping[str, str] = {
     **dict.fromkeys(("°C", "degC", "℃", "celsius", "Celsius"), "°C counts from 273.15 K: write K"),
-    **dict.fromkeys(("dB", "dBm", "dBV"), "a decibel is a logarithm: write the ratio, in 1 or %"),
+    **dict.fromkeys(
+        ("dB", "dBm", "dBV"), "a decibel is a logarithm: write the ratio, in 1 or %, and for vdb() and db() no unit"
+    ),
     **dict.fromkeys(("°", "deg", "rad"), "angles are not measured: write 1"),
 }
 

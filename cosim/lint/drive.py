@@ -206,13 +206,14 @@ class _Search:
 def choose(look: Look, *, amplitude: float | None, period: float | None, shortest: float = 0.0) -> list[Chosen]:
     """Drives (see the module), the best first; what the caller gives, V or s, is kept.
 
-    No period below ``shortest`` s is tried.
+    No period below ``shortest`` s is tried; where there is such a limit, states may jump.
 
     Raises `Unreadable` with the last reason where no period can be read.
     """
     search = _Search(look, amplitude, period, shortest)
-    for family in _FAMILIES:
-        if search.done or (family.jumps and not search.jumped):
+    # A model that sets a state at once is meant to jump.
+    for family in (_Family(jumps=True), *_FAMILIES) if shortest else _FAMILIES:
+        if search.done or (family.jumps and not (search.jumped or shortest)):
             continue
         search.of(family)
     if not search.found:

@@ -369,7 +369,9 @@ def _reader(old: va_rules.Model, scales: dict[str, float], nodes: set[str]) -> t
 def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
     """Whether the fix gave a state a time in which it goes to what it is set to."""
     before = {entry.name.text for entry in old.modules[0].parameters}
-    return any(e.name.text.startswith("reset_time") and e.name.text not in before for e in new.modules[0].parameters)
+    written = f"/{FAST} :" in new.source.text.replace(old.source.text, "")
+    given = (e.name.text for e in new.modules[0].parameters)
+    return written or any(name.startswith("reset_time") and name not in before for name in given)
 
 
 def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, tuple[float, tuple[float, float]]]:

@@ -23,6 +23,8 @@ from cosim.lint.drive import ModelRun
 GROUND = {"0", "gnd", "gnd!"}
 _DEPTH = 60
 _SECANTS = 60
+_NODES = 20  # that are solved for at each step: more would take too long
+_CALLS = 10_000  # of functions, each of which is compiled where it is called
 _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
 
 
@@ -99,6 +101,7 @@ class Subcircuit:
         self._trees: dict[str, Expr] = {}
         self._closures: dict[int, Closure] = {}  # of trees that are kept
         self._calling: list[str] = []
+        self._calls = 0
         self._deep = 0
         self._v: dict[str, float] = {}
         self._integrals: dict[tuple[str, int], int] = {}
@@ -148,7 +151,8 @@ class Subcircuit:
         ):
             known |= new
         nodes = dict.fromkeys(node for part in self._elements for node in part.nodes if node not in known)
-        return [] if any(node in nodes for pair in sources for node in pair) else list(nodes)
+        stated = any(node in nodes for pair in sources for node in pair)
+        return [] if stated or len(nodes) > _NODES else list(nodes)
 
     def _solve(self) -> None:
         """Find the voltages of the unknown nodes, by Newton's method from the last ones."""
@@ -224,6 +228,9 @@ class Subcircuit:
         """A call of a function of the file: its arguments are evaluated once."""
         key = node.name.lower()
         names, body = self._functions[key]
+        self._calls += 1
+        if self._calls > _CALLS:
+            raise Unreadable("its functions call each other too often", node.start)
         if key in self._calling:
             raise Unreadable(f"{node.name}() calls itself", node.start)
         if len(names) != len(node.args):

@@ -31,6 +31,8 @@ _WRITTEN = {
 _CONSTANTS = {"pi": "`M_PI", "e": "`M_E", "time": "$abstime", "temper": "($temperature - 273.15)"}
 _OHMS = "1e-15"  # of an ammeter: a compiler makes one node of the ends of a branch without voltage, and no current
 _NEVER_ZERO = "1e-12"  # our choice
+_CALLS = 10_000  # of functions, each of which is written where it is called
+_LONG = 100_000  # letters of a value
 _DEPTH = 60  # of functions and parameters that call each other
 
 
@@ -47,6 +49,7 @@ class _Writer:
         self._temporary: list[str] = []
         self._current: dict[str, str] = {}  # element -> its current, where that is written already
         self._making: list[str] = []
+        self._calls = 0
         self._elements = {part.name.lower(): part for part in read.elements}
         self._branches: list[str] = []
         self._starts = self._find_starts()
@@ -319,6 +322,9 @@ class _Writer:
         texts = [self._of(arg, given, depth, hold=hold) for arg in args]
         if key in self._read.functions:
             names, body = self._read.functions[key]
+            self._calls += 1
+            if self._calls > _CALLS or sum(map(len, texts)) > _LONG:
+                raise Unreadable("its functions call each other too often", node.start)
             if len(names) != len(texts):
                 raise Unreadable(f"{node.name}() takes {len(names)} arguments", node.start)
             if hold:

@@ -142,6 +142,8 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
         for statement in module.statements():
             if statement.start < statement.end and not source.cuts(statement.start, statement.end):
                 yield from _statement(model, module, statement)
+                if statement.target not in states.hidden:
+                    yield from _resets(model, module, statement)
         for expr in module.expressions():
             for node in expr.walk():
                 if source.editable(node):
@@ -287,7 +289,7 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             )
     elif statement.kind == "contrib" and statement.value is not None:
         value = statement.value
-        if value.op == "call" and value.name == "idt" and len(value.args) > 1 and not _zero(value.args[1]):
+        if value.op == "call" and value.name == "idt" and len(value.args) == 2 and not _zero(value.args[1]):
             yield _idt(model, value)
     elif statement.kind == "call" and statement.name in ("$stop", "$fatal", "$finish"):
         yield Edit(statement.start, statement.end, ";", f"{statement.name} is removed: the netlist ends the analysis")
@@ -325,6 +327,30 @@ def _idt(model: Model, node: Expr) -> Edit:
     return Edit(node.start, node.end, f"(({start}) + idt({rate}, 0))", "idt(rate, x0) is x0 + idt(rate, 0)")
 
 
+def _resets(model: Model, module: Module, statement: Statement) -> Iterator[Edit]:
+    """``idt(rate, x0, reset)`` as the voltage of a node that goes back to ``x0`` fast where it is reset."""
+    text = model.source.text
+    for expr in statement.expressions():
+        for node in expr.walk():
+            if node.op != "call" or node.name != "idt" or len(node.args) != 3 or not model.source.editable(node):
+                continue
+            rate, start, reset = (text[arg.start : arg.end] for arg in node.args)
+            access = statement.access
+            if statement.kind == "contrib" and node == expr and access is not None and access.name == "V":
+                held, before = text[access.start : access.end], ""
+            else:
+                stem = statement.target or "integral"
+                net = f"{stem}_state" if f"{stem}_state" not in module.nets else f"{stem}_state_{node.start}"
+                held = f"V({net})"
+                before = f"{held} <+ "
+                yield Edit(module.header_end, module.header_end, f"\n    electrical {net};", "")
+            new = f"(({start}) + idt(({reset}) ? (({start}) - {held})/{va_euler.FAST} : ({rate}), 0))"
+            why = f"an integral that is reset goes back to its start within {va_euler.FAST} s (our choice)"
+            if before:
+                yield Edit(statement.start, statement.start, f"{before}{new};\n", why)
+            yield Edit(node.start, node.end, held if before else new, why)
+
+
 def _expression(model: Model, module: Module, node: Expr) -> Iterator[Edit]:
     text = model.source.text
     parts = [text[arg.start : arg.end] for arg in node.args]
@@ -341,7 +367,7 @@ def _expression(model: Model, module: Module, node: Expr) -> Iterator[Edit]:
         yield Edit(node.start, node.end, new, f"{name}(x) is written out")
     elif name == "idt" and node.op == "call" and len(parts) == 1:
         yield Edit(node.end - 1, node.end - 1, ", 0", "idt(rate) is idt(rate, 0)")
-    elif name == "idt" and len(parts) > 1 and not _zero(node.args[1]):
+    elif name == "idt" and len(parts) == 2 and not _zero(node.args[1]):
         yield _idt(model, node)
 
 

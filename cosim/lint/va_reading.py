@@ -355,6 +355,9 @@ class ModuleReading:
     def _idt(self, node: Expr) -> float:
         start = self._of(node.args[1]) if len(node.args) > 1 else 0.0
         held = self._memory.get(node.start, start)
+        if len(node.args) > 2 and self._of(node.args[2]) != 0.0:
+            self._pending[node.start] = start
+            return start
         rate = self._of(node.args[0])
         self._pending[node.start] = held + rate * self._dt
         return held

@@ -55,6 +55,7 @@ RULES = {
              "remove it"),
         Rule("idt-initial", W, "{} with an initial condition starts right and falls to 0 at ngspice's first step",
              "write x0 + idt(rate, 0)"),
+        Rule("idt-reset", W, "the reset of {} is ignored", "let the node go back to its start where it is reset"),
         Rule("idt-plain", N, "{} without an initial condition starts at its equilibrium in some simulators and at 0 in "
              "ngspice", "write idt(rate, 0)"),
         Rule("idtmod", W, "idtmod is not wrapped in ngspice", "use idt and take the modulus of its value"),
@@ -395,6 +396,8 @@ def _call(model: Model, module: Module, node: Expr) -> Iterator[Finding]:
         yield model.found("renamed", node.start, name)
     elif name in ("sgn", "sign"):
         yield model.found("sgn", node.start, name)
+    elif name == "idt" and len(args) > 2:
+        yield model.found("idt-reset", node.start, model.source.text[node.start : node.end])
     elif name in ("idt",) and len(args) > 1 and not (args[1].op == "number" and args[1].value == 0.0):
         yield model.found("idt-initial", node.start, model.source.text[node.start : node.end])
     elif name == "idt" and len(args) == 1:

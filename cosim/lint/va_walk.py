@@ -252,7 +252,10 @@ class Walk:
         integral = _integral(inner, self.module) if target in self._candidates else None
         if integral is not None and self.model.source.editable(inner):
             of = self._candidates[target]
-            rate, start = (None if part is None else self._slopes.text(part) for part in integral)
+            rate, start, reset = (None if part is None else self._slopes.text(part) for part in integral)
+            if reset is not None:
+                rate = f"(({reset}) ? (({start}) - {target})/{self.fast} : ({rate}))"
+                self.resets.add(target)
             self.states[of].initial, self.states[of].unbounded = start or "0.0", True
             self._grow(statement, target, target, rate or "0.0", of)
             return
@@ -417,15 +420,19 @@ def _settled(module: Module, flow: Flow, flags: set[str]) -> set[str]:
     }
 
 
-def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None] | None:
-    """Rate and start value (None: zero) of ``idt(rate, start)`` or ``start + idt(rate, 0)``; None for anything else."""
-    if value.op == "call" and value.name == "idt" and 1 <= len(value.args) <= 2:
-        return value.args[0], value.args[1] if len(value.args) > 1 else None
+def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None, Expr | None] | None:
+    """Rate, start value (None: zero) and reset of ``idt(rate, start, reset)`` or ``start + idt(rate, 0)``.
+
+    None for anything else.
+    """
+    if value.op == "call" and value.name == "idt" and 1 <= len(value.args) <= 3:
+        rate, start, reset, *_ = *value.args, None, None
+        return rate, start, reset
     if value.op == "+":
         for start, integral in (value.args, value.args[::-1]):
-            zero = len(integral.args) < 2 or _zero(integral.args[1])
+            zero = len(integral.args) < 2 or (_zero(integral.args[1]) and len(integral.args) == 2)
             if integral.op == "call" and integral.name == "idt" and zero and constant(start, module):
-                return integral.args[0], start
+                return integral.args[0], start, None
     return None
 
 

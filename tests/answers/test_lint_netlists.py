@@ -12,6 +12,7 @@ from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.language.expressions import Unreadable
 from cosim.language.netlist import logical_lines
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
@@ -150,3 +151,14 @@ def test_an_inner_node_is_solved_for(tmp_path: Path) -> None:
     volts = np.array([0.5, 2.0, 6.0])
     inner = (np.sqrt(1 + 4 * volts) - 1) / 2  # of d*d + d = v
     assert read.run(np.linspace(0, 1, 3), volts).current == pytest.approx(1e-3 * inner**2)
+
+
+def test_functions_that_unfold_without_measure(tmp_path: Path) -> None:
+    levels = "".join(f".func f{k}(x) {{f{k + 1}(x)+f{k + 1}(x*x)}}\n" for k in range(40))
+    file = tmp_path / "s.sub"
+    file.write_text(f".subckt s p n\n{levels}.func f40(x) {{x}}\nG1 p n value={{f0(V(p,n))}}\n.ends\n")
+    lines = logical_lines(file.read_text(), has_title=False)
+    with pytest.raises(Unreadable, match="call each other too often"):
+        module(lines)
+    with pytest.raises(Unreadable, match="call each other too often"):
+        Subcircuit(lines, caret_is_power=False).run(np.array([0.0, 1.0]), np.array([0.0, 1.0]))

@@ -50,6 +50,15 @@ CASES = {
               "I(p, n) <+ 1e-3*exp(-x/2.5e-10)*sinh(V(p, n)/0.3);"),
         2e-6, "x is the voltage of an internal node", sign=-1,
     ),
+    "an integral that is reset": Case(
+        model("real x;", "x = idt(1e6*V(p, n), 0.2, V(p, n) < 0);\nI(p, n) <+ 1e-3*(1 + x)*V(p, n);"),
+        1e-6, "an integral that is reset goes back to its start",
+    ),
+    "a state that is an integral with a reset": Case(
+        model("real x, r;", "r = 1e6*V(p, n)*(1.5 - x);\nx = idt(r, 0.2, V(p, n) < 0);\n"
+              "I(p, n) <+ 1e-3*(1 + x)*V(p, n);"),
+        1e-6, "x, which is set at once, goes there",
+    ),
     "a law that runs away under one sign": Case(
         model("real x, last;",
               "@(initial_step) x = 0.5;\n"

@@ -14,14 +14,14 @@ import numpy as np
 
 from claims.base import Claim, Figures, Report
 from claims.dialects_decks import DeckCase, cases
-from claims.dialects_models import PERIOD, VOLTS, Law, current, models
+from claims.dialects_models import PERIOD, VOLTS, Law, current, models, netlists
 from cosim.engines.library import find_ngspice
 from cosim.engines.openvaf import compile_model
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import CosimError
-from cosim.language.netlist import read_text, translate
-from cosim.lint import va_behavioural, va_fix, va_rules
+from cosim.language.netlist import logical_lines, read_text, translate
+from cosim.lint import lt_verilog, va_behavioural, va_fix, va_rules
 from cosim.lint.lt_lint import fix_spice
 
 CLOSE = 1e-3  # of full scale: what a repaired model may be off, in either engine
@@ -93,13 +93,32 @@ def repaired(text: str, law: Law, engines: Mapping[str, Simulator]) -> dict[str,
         raise CosimError(f"left: {fixed.left[0]}")
     found = va_rules.read(fixed.text, Path())
     module = found.modules[0]
-    drive = f"t\nV1 a 0 sin(0 {VOLTS} {1 / PERIOD})\n"
-    run = f".tran {PERIOD / 2000} {PERIOD} 0 {PERIOD / 2000}\n.end\n"
-    osdi = compile_model(fixed.text)
-    compiled = Deck(f"{drive}N1 a 0 dut\n.model dut {module.name}\n{run}", osdi=(osdi,), options=_TIGHT)
+    compiled = _driven(f"N1 a 0 dut\n.model dut {module.name}", compile_model(fixed.text))
     twin, _ = va_behavioural.subcircuit(found, module)
     decks = {name: (engine, compiled) for name, engine in engines.items()}
-    decks["behavioural"] = engines["ngspice"], Deck(f"{drive}{twin}X1 a 0 {module.name}\n{run}", options=_TIGHT)
+    decks["behavioural"] = engines["ngspice"], _driven(f"{twin}X1 a 0 {module.name}")
+    return _far(decks, law)
+
+
+def repaired_netlist(text: str, law: Law, engines: Mapping[str, Simulator]) -> dict[str, float]:
+    """The same of a subcircuit: as repaired in ngspice, as Verilog-A in VACASK. Raises `CosimError` likewise."""
+    repair = fix_spice(text, Path("model.sub"), None, amplitude=None, period=None, caret="power")
+    if repair.fixed.left:
+        raise CosimError(f"left: {repair.fixed.left[0]}")
+    written, name, _ = lt_verilog.module(logical_lines(repair.fixed.text, has_title=False))
+    compiled = _driven(f"N1 a 0 dut\n.model dut {name}", compile_model(written))
+    decks = {"ngspice": _driven(f"{repair.fixed.text}\nX1 a 0 model"), "vacask": compiled}
+    return _far({engine: (engines[engine], deck) for engine, deck in decks.items()}, law)
+
+
+def _driven(body: str, *osdi: Path) -> Deck:
+    drive = f"t\nV1 a 0 sin(0 {VOLTS} {1 / PERIOD})"
+    run = f".tran {PERIOD / 2000} {PERIOD} 0 {PERIOD / 2000}\n.end\n"
+    return Deck(f"{drive}\n{body}\n{run}", osdi=osdi, options=_TIGHT)
+
+
+def _far(decks: Mapping[str, tuple[Simulator, Deck]], law: Law) -> dict[str, float]:
+    """How far each deck's current is from the closed form, of full scale."""
     right = current(law, _POINTS)
     off = {}
     for name, (engine, deck) in decks.items():
@@ -124,6 +143,16 @@ def measure(tell: Report) -> Figures:
             kinds.setdefault(case.of, []).append(not reason)
             wrong += [f"{case.of}, {case.name}: {reason}"] if reason else []
         engines = {"ngspice": ngspice, "vacask": vacask}
+        netlists_wrong = 0
+        for name, text, law in netlists():
+            tell(f"dialects: {name}")
+            try:
+                far = max(repaired_netlist(text, law, engines).values())
+                reason = "" if far <= CLOSE else f"{far:.2g} of full scale from its closed form"
+            except CosimError as error:
+                reason = str(error)
+            netlists_wrong += bool(reason)
+            wrong += [f"netlist, {name}: {reason}"] if reason else []
         worst = dict.fromkeys((*engines, "behavioural"), 0.0)
         verified = found = 0
         for name, text, law in models():
@@ -142,6 +171,7 @@ def measure(tell: Report) -> Figures:
         "decks": len(decks), "decks_wrong": len(decks) - sum(decks),
         **{f"{kind}_right": sum(answers) for kind, answers in kinds.items()},
         "models": count, "models_found": found, "models_wrong": count - verified,
+        "netlists": sum(1 for _ in netlists()), "netlists_wrong": netlists_wrong,
         **{f"worst_{engine}": float(f"{value:.2g}") for engine, value in worst.items()}, "wrong": wrong,
     }  # fmt: skip
 
@@ -149,7 +179,15 @@ def measure(tell: Report) -> Figures:
 DIALECTS = Claim(
     "dialects",
     "decks and models in the ways of other simulators run as they were meant: decks of ngspice to its last digit, "
-    "others as repaired, and models of Verilog-A in ngspice, in VACASK and without Verilog-A",
+    "others as repaired, models of Verilog-A in ngspice, in VACASK and without Verilog-A, and those of other "
+    "simulators' netlists in ngspice and, as Verilog-A, in VACASK",
     measure,
-    {"decks": (60, None), "decks_wrong": (None, 0), "models": (30, None), "models_wrong": (None, 0)},
+    {
+        "decks": (60, None),
+        "decks_wrong": (None, 0),
+        "models": (30, None),
+        "models_wrong": (None, 0),
+        "netlists": (20, None),
+        "netlists_wrong": (None, 0),
+    },
 )

@@ -1,7 +1,8 @@
-"""Memristor models in the ways in which Verilog-A integrates them by hand, each with its state in closed form.
+"""Memristor models in the ways in which Verilog-A and netlists have them, each with its state in closed form.
 
 The state is a function of the flux, the voltage's integral, so that under a sine it is known: of four laws. Each is
-written in nine ways, none of which an OSDI engine runs as it stands.
+written in nine ways of Verilog-A, none of which an OSDI engine runs as it stands, and in five of other simulators'
+netlists, none of which ngspice does.
 """
 
 from __future__ import annotations
@@ -76,6 +77,39 @@ WAYS = {
         + _OUT,
     ),
 }  # fmt: skip
+
+
+# way -> a netlist; {} is the rate, of x and v
+NETLISTS = {
+    "LTspice, a capacitor that starts": (
+        ".subckt model p n params: k=1e6 x0=0.3\n.func rate(x,v) {{}}\nGx 0 x value={rate(V(x),V(p,n))}\n"
+        "Cx x 0 1 IC={x0}\nGm p n value={1m*(0.1+limit(V(x),-9,9))*V(p,n)}\n.ends\n"
+    ),
+    "LTspice, an integral": (
+        ".subckt model p n params: k=1e6 x0=0.3\n.func rate(x,v) {{}}\nEx x 0 value={x0+idt(rate(V(x),V(p,n)))}\n"
+        "Gm p n value={if(V(p,n)>0, 1m, 1m)*(0.1+V(x))*V(p,n)}\n.ends\n"
+    ),
+    "LTspice, an ammeter and a resistance": (
+        ".subckt model p n params: k=1e6 x0=0.3\n.func rate(x,v) {{}}\nBx 0 x I=rate(V(x),V(p,n))*stp(1)\nVx x y 0\n"
+        "Cx y 0 1 IC={x0}\nBm p n R=1k/(0.1+V(x))\n.ends\n"
+    ),
+    "PSpice, VALUE without a sign": (
+        ".subckt model p n params: k=1e6 x0=0.3\n.func rate(x,v) {{}}\n"
+        "Gx 0 x VALUE {LIMIT(rate(V(x),V(p,n)),-9e9,9e9)}\nCx x 0 1 IC={x0}\n"
+        "Gm p n VALUE {1m*(0.1+V(x))*V(p,n)}\n.ends\n"
+    ),
+    "HSPICE, its ground and quotes": (
+        ".global gnd!\n.subckt model p n k=1e6 x0=0.3\n.param rate(x,v)='{}'\nGx gnd! x cur='rate(V(x,gnd!),V(p,n))'\n"
+        "Cx x gnd! C=1 IC='x0'\nGm p n cur='pwr(1m*(0.1+V(x))*V(p,n),1)'\n.ends\n"
+    ),
+}  # fmt: skip
+
+
+def netlists() -> Iterator[tuple[str, str, Law]]:
+    """Name, text and law of each."""
+    for way, text in NETLISTS.items():
+        for name, law in LAWS.items():
+            yield f"{name}: {way}", text.replace("{}", law.rate.replace("V(p, n)", "v")), law
 
 
 def models() -> Iterator[tuple[str, str, Law]]:

@@ -58,6 +58,7 @@ WRONG = {
     "initial-step": ("", 25, 1.0, 1.5),  # it follows the voltage
     "final-step": ("", 50, 1.0, 0.0),
     "idt-initial": ("", 50, 0.5, 0.0),
+    "idt-reset": ("", 99, 0.5, 0.0),
     "idtmod": ("", -1, None, None),
     "analysis-static": ("", 0, 0.5, 0.7),
     "integer-division": ("", 0, 0.5, 0.0),

@@ -32,6 +32,7 @@ VERILOG = {
     "hidden-state": module("@(initial_step) x = 0.5;\nx = x + 1e-3*V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
     "initial-step": module("@(initial_step) x = V(p, n);\nI(p, n) <+ x*V(p, n);", "real x;"),
     "final-step": module("x = 1; @(final_step) x = 0;\nI(p, n) <+ x*V(p, n);", "real x;"),
+    "idt-reset": module(f"V(w) <+ idt(V(p, n), 0.5, V(p, n) < 0);\n{STATE}", "electrical w;"),
     "idt-initial": module(f"V(w) <+ idt(V(p, n), 0.5);\n{STATE}", "electrical w;"),
     "idt-plain": module(f"V(w) <+ idt(V(p, n));\n{STATE}", "electrical w;"),
     "idtmod": module(f"V(w) <+ idtmod(1e7*V(p, n), 0, 1);\n{STATE}", "electrical w;"),
@@ -169,10 +170,10 @@ def test_branches_of_ifdef_that_are_not_taken_are_not_read() -> None:
     assert rules_of(text, ".va") == set()
 
 
-FIXED = ("hidden-state", "idt-initial", "idt-plain", "random", "initial-instance", "reserved", "ground", "ground-order",
-         "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number", "module-name",
-         "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop", "function-type",
-         "unused-node", "event")  # fmt: skip
+FIXED = ("hidden-state", "idt-initial", "idt-reset", "idt-plain", "random", "initial-instance", "reserved", "ground",
+         "ground-order", "discipline", "direction", "no-disciplines", "no-constants", "attr", "directive", "number",
+         "module-name", "range-comma", "caret", "renamed", "sgn", "untyped-parameter", "finish", "stop",
+         "function-type", "unused-node", "event")  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", FIXED)
