@@ -3,7 +3,7 @@
 The source's figures have no numbers in its text; it states what each non-ideality costs on TIMIT, with 200 neurons.
 TIMIT is licensed: here ``flite`` speaks. The ideal network is measured in full; the sweeps are of a small one, so that
 they train in minutes, with all their seeds on the same speech: what a point costs is paired, seed by seed.
-``./run reproduce rsnn`` writes ``cosim-out/rsnn``: figures, and a page with the source's statements beside.
+``./run measure rsnn`` writes ``cosim-out/rsnn``: figures, and a page with the source's statements beside.
 """
 
 from __future__ import annotations
