@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
-    data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
+    data: Annotated[str, typer.Option(help="digits (8×8), mnist, or a FILE.npz of your own.")] = "digits",
     parameters: Annotated[
         str | None,
         typer.Option(
@@ -127,7 +127,7 @@ def run(
             show_default=False,
         ),
     ] = "",
-    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp or post-stdp.")] = "vdsp",
+    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp, post-stdp or vdsp-post.")] = "vdsp",
     threshold_rsd: Annotated[
         str,
         typer.Option(

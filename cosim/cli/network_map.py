@@ -67,11 +67,11 @@ def run_map_vdsp(
             "into a part: input.tau, encoder.noise."
         ),
     ],
-    data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
+    data: Annotated[str, typer.Option(help="digits (8×8), mnist, or a FILE.npz of your own.")] = "digits",
     parameters: Annotated[str, typer.Option(help="Parameter set of the cells.")] = "tio2",
     law: Annotated[str, typer.Option(help="rate or published.")] = "rate",
     drive: Annotated[str, typer.Option(help="published, annealed or overdriven.")] = "published",
-    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp or post-stdp.")] = "vdsp",
+    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp, post-stdp or vdsp-post.")] = "vdsp",
     neurons: Annotated[int, typer.Option(help="Output neurons.")] = 10,
     images: Annotated[int, typer.Option(help="Training images of each point.")] = 1000,
     held: Annotated[int, typer.Option(help="Further training images, to compare the points by.")] = 400,
@@ -84,7 +84,8 @@ def run_map_vdsp(
     """Map the accuracy over one or two settings; the same command goes on where it was stopped."""
     from cosim.cli.network import read_seeds
     from cosim.network.map import run_map
-    from cosim.report.network_figures import READ_OUTS, map_figure
+    from cosim.network.readout import READ_OUTS
+    from cosim.report.network_figures import map_figure
     from cosim.report.style import save
 
     axes = [_axis(text) for text in vary]
@@ -108,12 +109,13 @@ def _axis(text: str) -> Axis:
     import numpy as np
 
     from cosim.network.map import Axis
+    from cosim.network.systems.vdsp_settings import LABELS
 
     name, equals, values = text.partition("=")
     if not equals or not name or not values:
         raise InputError(f"--vary {text!r} names no setting with values", remedy="write e.g. scale_p=1.0:1.3:7")
     if ":" not in values:
-        return Axis(name, tuple(units.parse(part, "1") for part in values.split(",")))
+        return Axis(name, tuple(units.parse(part, "1") for part in values.split(",")), LABELS.get(name, ""))
     parts = values.split(":")
     try:
         first, last, count = units.parse(parts[0], "1"), units.parse(parts[1], "1"), int(parts[2])
@@ -121,4 +123,5 @@ def _axis(text: str) -> Axis:
         raise InputError(f"--vary {text!r} is not FIRST:LAST:COUNT", remedy="write e.g. scale_p=1.0:1.3:7") from None
     if count < 2 or len(parts) > 3:
         raise InputError(f"--vary {text!r} is not FIRST:LAST:COUNT with two or more values")
-    return Axis(name, tuple(round(float(x), 9) for x in np.linspace(first, last, count)))
+    steps = tuple(round(float(x), 9) for x in np.linspace(first, last, count))
+    return Axis(name, steps, LABELS.get(name, ""))

@@ -22,6 +22,7 @@ from cosim.cli.surrogate_common import (
     Drawing,
     Stored,
     before,
+    certificate_lines,
     coverage,
     drawn,
     opened,
@@ -62,7 +63,7 @@ def check(
 ) -> None:
     """Print a surrogate's certificate, and hold it against the circuit again on new pulses. Exit code 1: it fails."""
     from cosim.cli.output import counting
-    from cosim.surrogate.base import STATE
+    from cosim.surrogate.base import REST, STATE
     from cosim.surrogate.certify import certify, updates_per_second
     from cosim.surrogate.files import load
     from cosim.surrogate.recheck import broken_intervals, fresh_events
@@ -72,9 +73,9 @@ def check(
         stored = stored.with_(instances={})
     old = stored.certificate
     given = shares_of("--limit", limit)
-    kept = (
-        {} if old is None else {n: x for n, x in old.limits.items() if STATE not in given or n not in stored.map.states}
-    )
+    # of a state at rest, as of the state itself
+    anew = {*given, *(stored.map.states if STATE in given else ())}
+    kept = {} if old is None else {n: x for n, x in old.limits.items() if n.removesuffix(REST) not in anew}
     allowed = {**kept, **given}
     if kind := kind_of_surrogate(stored):
         check_on_trains(
@@ -111,7 +112,7 @@ def check(
         if figure is not None:
             drawn(fresh, held, figure)
     else:
-        before(old)
+        before(stored)
         shown(fresh, held, figure, indent="  ")
         for line in [] if old is None else coverage(old, held.after):
             print("  " + line)
@@ -144,9 +145,7 @@ def show(
     if as_json:
         print(json.dumps(certificate.to_dict()))
     else:
-        print("\n".join(certificate.lines()))
-        for sentence in stored.uncovered():
-            print(f"covered     {sentence}")
+        print("\n".join(certificate_lines(stored)))
     if figure is not None and held is not None:
         drawn(stored, held, figure)
         if not as_json:

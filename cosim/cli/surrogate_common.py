@@ -57,13 +57,24 @@ def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, ind
     from cosim.surrogate.certify import updates_per_second
 
     assert surrogate.certificate is not None
-    for line in surrogate.certificate.lines():
+    for line in certificate_lines(surrogate):
         print(indent + line)
     ours, theirs = updates_per_second(surrogate), held.seconds_per_pulse
     print(f"{indent}speed       {ours:.3g} cell updates/s here, " + speed_of_reference(ours, theirs))
     if figure is not None:
         drawn(surrogate, held, figure)
         print(f"{indent}figure      {figure}")
+
+
+def certificate_lines(surrogate: Surrogate) -> Iterator[str]:
+    """Its certificate, what of its states is not certified, and what becomes of them between events."""
+    from cosim.surrogate.answers import rests
+
+    if surrogate.certificate is not None:
+        yield from surrogate.certificate.lines()
+        yield from (f"covered     {sentence}: give more --pulses" for sentence in surrogate.uncovered())
+        if said := rests(surrogate):
+            yield f"rests       {said}"
 
 
 def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
@@ -77,10 +88,10 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     save(overview(held, title=title), figure)
 
 
-def before(certificate: Certificate | None) -> None:
-    """Print the ``certificate`` of a file that is held against its circuit again."""
-    print("certificate" if certificate is not None else "this surrogate has no certificate")
-    for line in [] if certificate is None else certificate.lines():
+def before(surrogate: Surrogate) -> None:
+    """Print the certificate of a ``surrogate`` from a file that is held against its circuit again."""
+    print("certificate" if surrogate.certificate is not None else "this surrogate has no certificate")
+    for line in certificate_lines(surrogate):
         print("  " + line)
     print("now")
 

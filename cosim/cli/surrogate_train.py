@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
-from cosim.cli.paths import require_file
+from cosim.cli.paths import refuse, require_file
 from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
@@ -139,16 +139,16 @@ def train(
 
     require_file(output, ".npz", example="cell.npz")
     if bench and _is_set(bench):
-        _refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
+        refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
         bench, parameters = "", bench
     if bench:
-        _refuse(context, OF_SETS, f"with the bench {bench}")
+        refuse(context, OF_SETS, f"with the bench {bench}")
         _of_bench(
             bench, output, event=event, most=most, budget=_budget(budget or USUAL_BUDGET), pulses=pulses,
             rollouts=rollouts, seed=seed, limits=shares_of("--limit", limit), figure=figure, law=law, keep=keep,
         )  # fmt: skip
         return
-    _refuse(context, OF_BENCHES, "without a bench")
+    refuse(context, OF_BENCHES, "without a bench")
     pulses = USUAL_PULSES if pulses is None else pulses
     pairs = ((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))
     for one, other in (*pairs, ((samples, "--samples"), (budget, "--budget"))):
@@ -207,8 +207,6 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
     save(surrogate, output, held=held)
     shown(surrogate, held, figure)
     assert surrogate.certificate is not None
-    for sentence in surrogate.uncovered():
-        print(f"covered     {sentence}: give more --pulses")
     if refused := _refused_by_exports(surrogate):
         print(f"exports     {refused}")
     print(f"written     {output}")
@@ -235,14 +233,6 @@ OF_SETS: Mapping[str, str] = MappingProxyType(
      "spread": "--spread", "reference": "--reference"}
 )  # fmt: skip
 OF_BENCHES: Mapping[str, str] = MappingProxyType({"most": "--most-samples"})
-
-
-def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> None:
-    """Raises `InputError` for an option that has no meaning here."""
-    for name, option in options.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
 
 
 def _is_set(reference: str) -> bool:

@@ -187,7 +187,7 @@ def check_on_trains(
         if figure is not None:
             _drawn(kind, again, figure)
     else:
-        before(old)
+        before(stored)
         _shown(kind, again, figure, indent="  ")
         for line in () if old is None else coverage(old, after):
             print("  " + line)

@@ -133,13 +133,13 @@ class System(ABC):
         """What ``result.json`` holds besides the scores, as JSON values."""
         return {}
 
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """How the score was read, in a few words behind it; "": there is one way only."""
+        return ""
+
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """What the command line prints about the network and each seed, one fact per line."""
         return [f"seed {seed.seed:<6} {self.score} {100 * seed.values[self.score]:.2f} %" for seed in seeds]
-
-    def headline(self, seeds: Sequence[SeedResult]) -> str:
-        """What the score is of, in a few words, where its name does not say it all."""
-        return ""
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """The figures of a result, by name."""
@@ -194,7 +194,12 @@ class RunResult:
             "code": code_of(type(self.system)),
             "plan": self.system.fingerprint,
             **self.system.to_dict(self.seeds),
-            self.system.score: {"mean": self.mean, "deviation": self.deviation, "seeds": len(self.seeds)},
+            self.system.score: {
+                "mean": self.mean,
+                "deviation": self.deviation,
+                "seeds": len(self.seeds),
+                "reading": self.system.reading(self.seeds),
+            },
             "seeds": [seed.to_dict() for seed in self.seeds],
         }
 
@@ -203,9 +208,9 @@ class RunResult:
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
         count = len(self.seeds)
         over = f"over {count} seed{'s' * (count > 1)}{', mean ± standard deviation of a seed' * (count > 1)}"
-        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % {over}"
-        about = self.system.headline(self.seeds)
-        return [*self.system.lines(self.seeds), *self._by_other_code(), f"{mean}: {about}" if about else mean]
+        how = self.system.reading(self.seeds)
+        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} %{how and f' {how},'} {over}"
+        return [*self.system.lines(self.seeds), *self._by_other_code(), mean]
 
     def _by_other_code(self) -> list[str]:
         now = (code_of(type(self.system)),)

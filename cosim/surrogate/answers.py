@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cosim import units
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError, UnknownName
+from cosim.surrogate.base import REST
 from cosim.surrogate.circuit import CircuitSet
-from cosim.surrogate.subjects import PARAMETER_SET
+from cosim.surrogate.subjects import PARAMETER_SET, REST_NAME
 
 if TYPE_CHECKING:
     from cosim.surrogate.base import Domain
@@ -80,6 +82,19 @@ def arrays_for(surrogate: Surrogate, out: Mapping[str, Array], shape: tuple[int,
                 remedy="give a contiguous array of that kind",
             )
     return dict(out)
+
+
+def rests(surrogate: Surrogate) -> str:
+    """What becomes of a device's states between events, in words; "" for a circuit, and for a map of rests itself."""
+    rest = surrogate.rest_map
+    if isinstance(surrogate.parameters, CircuitSet) or surrogate.name == REST_NAME:
+        return ""
+    if rest is None:
+        return f"{surrogate.device} keeps its states between events"
+    certificate, longest = surrogate.certificate, units.show(rest.inputs["duration"].range[1], "s")
+    if certificate is None or not all(f"{name}{REST}" in certificate.errors for name in surrogate.map.states):
+        return "not certified"
+    return f"certified up to {longest}, with the errors at rest above"
 
 
 def described(surrogate: Surrogate, *, briefly: bool = False) -> str:

@@ -49,6 +49,11 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
+def deviation_within(nominal: float, ends: Range) -> float:
+    """The relative standard deviation whose `deviating_range` is ``ends``: of the end that was not cut off."""
+    return (max(ends, key=abs) / nominal - 1.0) / DEVIATIONS
+
+
 def kind_of(name: str, unit: str, *, states: Iterable[str]) -> str:
     """What the error of a state or an output of the ``unit`` is one of: state, energy, latency or behaviour."""
     if name.removesuffix(REST) in states:
@@ -61,13 +66,15 @@ def read_limits(
 ) -> Mapping[str, float]:
     """Limits by name over `LIMITS`; ``state`` applies to each state that is not named.
 
-    "untested" has a limit only where one is given: the share of the box that held-out events may leave untested.
+    Only where they are given have limits: "untested", the share of the box that held-out events may leave untested, and
+    a state " at rest", which otherwise has that of the state.
 
     Raises `UnknownName`, and `InputError` for a limit that is not a share above zero.
     """
     states = list(states)
     for name, limit in given.items():
-        if name not in (known := (STATE, *states, *outputs, FREE_RUN, UNTESTED)):
+        known = (STATE, *states, *outputs, FREE_RUN, UNTESTED, *(f"{state}{REST}" for state in states))
+        if name not in known:
             raise UnknownName("error of a certificate", str(name), known)
         if not float(limit) > 0.0:
             raise InputError(f"the limit of {name} is {float(limit):g}", remedy="give a share above zero, e.g. 1 %")
@@ -82,7 +89,8 @@ def read_limits(
         name: of.get(name, LIMITS.get(kind_of(name, entry.unit, states=states), LIMITS[STATE]))
         for name, entry in outputs.items()
     }
-    return MappingProxyType({**found, **{name: of[name] for name in (FREE_RUN, UNTESTED) if name in of}})
+    rest = [name for name in of if name in (FREE_RUN, UNTESTED) or name.endswith(REST)]
+    return MappingProxyType({**found, **{name: of[name] for name in rest}})
 
 
 def named(values: Mapping[str, str]) -> str:
@@ -222,10 +230,12 @@ class Certificate:
         largest[FREE_RUN] = 100.0 * max(self.rollout.max)
         largest[UNTESTED] = 100.0 * (1.0 - (self.domain.covered or 0.0))
         missed = [
-            f"{name}: {largest[name]:.3g} % of {'the domain' if name == UNTESTED else 'full scale'}, limit "
+            f"{name}: not measured, limit {100.0 * limit:.3g} %"
+            if name not in largest
+            else f"{name}: {largest[name]:.3g} % of {'the domain' if name == UNTESTED else 'full scale'}, limit "
             f"{100.0 * limit:.3g} %"
             for name, limit in self.limits.items()
-            if not largest[name] <= 100.0 * limit
+            if name not in largest or not largest[name] <= 100.0 * limit
         ]
         return (*missed, *([f"not verified: thresholds {named(self.unverified)}"] if self.unverified else []))
 

@@ -261,7 +261,7 @@ def certify(
         against=reference.engine,
         reference=f"map {event_map.name} on {reference.subject(plain.parameters)}",
         extraction="included" if reference.independent else "not included",
-        limits=MappingProxyType({**allowed, **{name: allowed[name.removesuffix(REST)] for name in rested}}),
+        limits=MappingProxyType({**{name: allowed[name.removesuffix(REST)] for name in rested}, **allowed}),
         netlist=reference.netlist(event_map),
         data=array_digest(*(held[name] for name in sorted(str(key) for key in data.data_vars))),
         parameters=plain.parameters.fingerprint(),

@@ -44,6 +44,7 @@ from cosim.surrogate.files import array_digest
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
+from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
 from cosim.surrogate.subjects import REST_NAME, Subject, subject_of
 
@@ -78,8 +79,8 @@ class Surrogate:
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
-        compiled: closed pulses as vector instructions, by numba: the same answers to rounding, several times as fast on
-            large arrays, after some seconds of compiling.
+        compiled: closed pulses and event neurons as vector instructions, by numba: the same answers to rounding,
+            several times as fast on large arrays, after some seconds of compiling.
         map: the map itself.
         values: the parameters in use: floats, and arrays of instances.
 
@@ -125,7 +126,7 @@ class Surrogate:
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
-        if self.compiled and self.kernel is None:
+        if self.compiled and self.kernel is None and not isinstance(self.learned, NeuronLaw):
             raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from claims.surrogates_cells import Loop
+from cosim import units
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
@@ -276,6 +277,31 @@ def test_rests_are_certified_with_the_surrogate() -> None:
         cell.rest(x, 10.0)
     with pytest.raises(InputError, match="below zero"):
         cell.rest(x, -1.0)
+
+
+def test_a_check_judges_rests_by_the_limits_of_the_file_and_by_those_that_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = certify(Surrogate(ParameterSet.load("fast"), "spike"), Equations(), pulses=30)[0]
+    file = str(files.save(cell, tmp_path / "cell.npz"))
+    longest = units.show(cell.rest_map.inputs["duration"].range[1], "s")
+    assert main(["surrogate", "show", file]) == 0
+    said = capsys.readouterr().out
+    assert "m_slow at rest" in said
+    assert f"rests       certified up to {longest}, with the errors at rest above" in said
+    command = ["surrogate", "check", file, "--against", "integration", "--pulses", "30"]
+    # few pulses: intervals are not what is asked about
+    assert main([*command, "--json"]) == 0
+    fresh = json.loads(capsys.readouterr().out)["check"]
+    assert fresh["limits"]["m_slow at rest"] == 0.01
+    least = fresh["errors"]["m_slow at rest"]["max"] / fresh["errors"]["m_slow at rest"]["full_scale"]
+    assert main([*command, "--limit", f"m_slow at rest={0.5 * least:.3g}"]) == 1
+    assert "m_slow at rest: " in capsys.readouterr().out
+
+
+def test_a_limit_of_a_rest_that_nobody_measured_is_missed() -> None:
+    cell = certify(CELL, Equations(), pulses=60, limits={"w at rest": 0.01})[0]
+    assert cell.certificate.broken == ("w at rest: not measured, limit 1 %",)
 
 
 def test_a_device_without_a_rest_map_keeps_its_states() -> None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from claims.law_code import law_digest
 from cosim import resources
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Values
@@ -76,12 +77,20 @@ outputs.conductance = "current"
 
 @dataclass(frozen=True)
 class Subject:
-    """A surrogate by its name; ``text`` is what it depends on."""
+    """A surrogate by its name; ``text`` is what it depends on.
+
+    ``made_by``: files of cosim that make its law of SPICE, as patterns; what the others give, the probe tells.
+    """
 
     name: str
     certified: Callable[[Simulator], Surrogate]
     plain: Callable[[], Surrogate]
     text: Callable[[], str]
+    made_by: tuple[str, ...] = ()
+
+    def law(self) -> str:
+        """Moves when the code that makes its law does; "" where the probe sees that."""
+        return law_digest(self.made_by) if self.made_by else ""
 
 
 def _cell(name: str, device: str, event: str) -> Subject:
@@ -229,9 +238,12 @@ SUBJECTS: tuple[Subject, ...] = (
     _cell("vteam_2015", "vteam", "pulse"),
     _remainder(),
     *(_learned(kind) for kind in ("polynomial", "spline", "trees", "network")),
-    Subject("lif neuron", _trained_neuron, _neuron, partial(_bench_text, NEURON)),
-    Subject("dpi filter", _trained_filter, _filter, partial(_bench_text, FILTER)),
-)
+    Subject(
+        "lif neuron", _trained_neuron, _neuron, partial(_bench_text, NEURON),
+        ("surrogate/neuron*.py", "surrogate/planar.py"),
+    ),
+    Subject("dpi filter", _trained_filter, _filter, partial(_bench_text, FILTER), ("surrogate/filter*.py",)),
+)  # fmt: skip
 
 
 def steps(surrogate: Surrogate) -> dict[str, float]:

@@ -48,10 +48,9 @@ from cosim.devices.pulse import PulseShape
 from cosim.engines.registry import open_simulator
 from cosim.network.images import ImageSet, load_images
 from cosim.network.map import NetworkMap
-from cosim.network.plasticity import Vdsp
+from cosim.network.plasticity import Vdsp, threshold_cell
 from cosim.network.readout import GRADED, PROTOCOL, fit_readout
 from cosim.network.run import RunResult
-from cosim.network.systems.vdsp import EVENT_TIME
 from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.report.network_figures import plot_by_technology
 from cosim.report.style import new_figure, save, styled
@@ -258,12 +257,12 @@ def in_spice(name: str, network: VdspSettings, shares: Sequence[float] = SHARES)
     rule = Vdsp.of(whole, scale_p=network.scale_p, scale_d=network.scale_d)
     reach = np.where(rng.uniform(size=TRAIN) < 0.5, -1.0, 1.0) * rng.uniform(0.9, 1.0, TRAIN)
     volts = reach * np.where(reach < 0.0, rule.threshold_p * rule.scale_p, rule.threshold_d * rule.scale_d)
-    event_time = float(whole.parameters.resolved()[EVENT_TIME])
+    pulses, p = threshold_cell(whole), whole.parameters.resolved()
     found = {}
     with open_simulator() as simulator:
         for share in shares:
             width = network.width * share
-            ours = whole.with_(instances={EVENT_TIME: np.full(1, event_time / width)})
+            ours = whole.with_(instances={name: np.full(1, x) for name, x in pulses.compressed(p, width).items()})
             w, states = np.array([0.5]), [0.5]
             for v in volts:
                 w = ours.update(w, np.array([v]))

@@ -142,6 +142,11 @@ def run_parts(
     }
 
 
+def codes(results: Mapping[str, RunResult]) -> list[str]:
+    """Digests of all code that had a part in the results (`cosim.network.origin`)."""
+    return sorted({code for result in results.values() for seed in result.seeds for code in seed.codes})
+
+
 def in_order(parts: Mapping[str, Part]) -> Iterator[tuple[str, int]]:
     """Labels and seeds: the first seed of each part, then the second, ..."""
     if not parts:

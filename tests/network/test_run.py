@@ -73,7 +73,7 @@ def test_seeds_are_networks_of_their_own_and_the_result_is_written(tmp_path: Pat
     assert not np.array_equal(found.seeds[0].arrays.w, found.seeds[1].arrays.w)
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["system"] == "perceptron"
-    assert stored["right"] == {"mean": found.mean, "deviation": found.deviation, "seeds": 2}
+    assert stored["right"] == {"mean": found.mean, "deviation": found.deviation, "seeds": 2, "reading": ""}
     assert [seed["right"] for seed in stored["seeds"]] == found.scores
     assert found.lines()[-1].startswith(f"right       {100 * found.mean:.2f} ± ")
     assert len(found.lines()) == 3

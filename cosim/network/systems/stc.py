@@ -151,12 +151,12 @@ class StcSystem(System):
         )
         return out
 
-    def headline(self, seeds: Sequence[SeedResult]) -> str:
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
         """Phase, read-outs and draws of the accuracy."""
         phase = PHASES[-1] if f"accuracy_{PHASES[-1]}" in seeds[0].values else PHASES[0]
         kinds = [seed.values[phase]["read_out"] for seed in seeds]
         by = " or ".join(sorted(set(kinds)))
-        return f"{phase} phase, by {by}, on {seeds[0].values.tested} images that each seed draws anew"
+        return f"in the {phase} phase by {by}, of {seeds[0].values.tested} images that each seed draws anew"
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Weights after training and after consolidation, their distribution, accuracies, confusion, teaching."""

@@ -25,7 +25,7 @@ from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
 from cosim.network.plasticity import default_scales, threshold_cell
-from cosim.network.readout import PROTOCOL, Evaluation, known_to
+from cosim.network.readout import PROTOCOL, READ_OUTS, Evaluation, known_to
 from cosim.network.run import Network, Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
 from cosim.network.spice_check import Watch, checked_lines, replay
@@ -155,6 +155,11 @@ class VdspSystem(System):
             "mean_on_test_images": {kind: float(np.mean([one[kind] for one in on_test])) for kind in PROTOCOL},
         }
 
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """The read-outs that were chosen."""
+        kinds = dict.fromkeys(str(seed.values.read_out) for seed in seeds)
+        return f"by read-out {' or '.join(f'{kind} ({READ_OUTS[kind]})' for kind in kinds)}"
+
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """The network, its surrogate's certificate, and the read-outs of each seed."""
         images, surrogate = self.task.images, self.surrogate
@@ -172,6 +177,7 @@ class VdspSystem(System):
             out += [f"            missed: {sentence}" for sentence in certificate.broken]
             if self.settings.scales_width:
                 out.append("            of pulses of the full length: shorter ones are not certified")
+        out.append(f"drive       {self._drive()}")
         for seed in seeds:
             found = seed.values
             known = known_to(found.accuracy, len(images.test_y), classes=images.classes)
@@ -196,6 +202,18 @@ class VdspSystem(System):
             if "spice_check" in found:
                 out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
+
+    def _drive(self) -> str:
+        s, (scale_d, scale_p) = self.settings, default_scales(self.surrogate)
+        up, down = (
+            f"{given or usual:.4g}" + ("" if end is None else f" to {end:.4g}")
+            for given, usual, end in ((s.scale_p, scale_p, s.scale_p_end), (s.scale_d, scale_d, s.scale_d_end))
+        )
+        said = f"{up} thresholds at a potential of −1 (potentiation), {down} at 1 (depression)"
+        if s.scales_width:
+            pulses = f"{s.width:.4g}" + ("" if s.width_end is None else f" to {s.width_end:.4g}")
+            said += f", pulses of {pulses} of the surrogate's length"
+        return said
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Receptive fields, states, confusion, accuracy and activity."""
@@ -326,8 +344,6 @@ class VdspRun:
 
 
 INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
-# In the law of the cells a pulse's integral is over this time: of a pulse compressed in time it is longer by as much.
-EVENT_TIME = "t_event"
 
 
 class VdspNetwork:
@@ -352,7 +368,8 @@ class VdspNetwork:
             )
         )
         if settings.scales_width:
-            instances[EVENT_TIME] = np.full(shape, float(surrogate.parameters.resolved()[EVENT_TIME]))
+            whole = threshold_cell(surrogate).compressed(surrogate.parameters.resolved(), 1.0)
+            instances |= {name: np.full(shape, value) for name, value in whole.items()}
         if instances:
             surrogate = surrogate.with_(instances=instances)
         scale_d, scale_p = default_scales(surrogate)
@@ -417,9 +434,9 @@ class VdspNetwork:
         """Programming pulses of so many times the surrogate's length from now on."""
         self.length = width
         surrogate = self.crossbar.surrogate
-        event_time = float(surrogate.parameters.resolved()[EVENT_TIME]) / width
-        surrogate.instances[EVENT_TIME][...] = event_time  # columns of the numpy loop look into it
-        self.crossbar.own[EVENT_TIME][...] = event_time
+        for name, value in threshold_cell(surrogate).compressed(surrogate.parameters.resolved(), width).items():
+            surrogate.instances[name][...] = value  # columns of the numpy loop look into it
+            self.crossbar.own[name][...] = value
 
     def respond(
         self, images: NDArray[np.floating], rng: np.random.Generator, *, protocol: str = "test"
