@@ -73,17 +73,25 @@ def plot_writes(counts: NDArray[np.int64]) -> Figure:
     return figure
 
 
-def plot_sweep(points: Mapping[str, Mapping[str, float]], beside: Mapping[str, Any], *, title: str) -> Figure:
-    """Accuracy (%) of networks by the name of a point, as mean and deviation; lines are those of ``beside``."""
+def plot_sweeps(
+    sweeps: Mapping[str, Mapping[str, Mapping[str, float]]], beside: Mapping[str, Any], *, titles: Mapping[str, str]
+) -> Figure:
+    """Accuracy (%) of networks by the name of a point, mean and deviation, a panel per sweep; lines are those of
+    ``beside``, numbers or means.
+    """
     with styled():
-        figure = new_figure(6.0, 3.4)
-        ax = figure.add_subplot()
-        means, deviations = ([x[name] for x in points.values()] for name in ("mean", "deviation"))
-        ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
-        for (name, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
-            ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=name)
-        ax.set_xticks(range(len(points)), list(points), fontsize=7.5)
-        ax.set(ylabel="frames of new sentences, %", ylim=(0.0, 100.0), xlim=(-0.5, len(points) - 0.5))
-        ax.set_title(title, fontsize=8)
-        ax.legend(fontsize=6.5)
+        figure = new_figure(10.0, 4.0)
+        panels = figure.subplots(1, len(sweeps), sharey=True, width_ratios=[len(each) + 1 for each in sweeps.values()])
+        for ax, (name, points) in zip(np.atleast_1d(panels), sweeps.items(), strict=True):
+            means, deviations = ([x[key] for x in points.values()] for key in ("mean", "deviation"))
+            ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
+            for (label, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
+                ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=label)
+            ax.set_xticks(range(len(points)), list(points), fontsize=6.5, rotation=40, ha="right")
+            ax.set(ylim=(0.0, 100.0), xlim=(-0.6, len(points) - 0.4))
+            ax.set_title(titles[name], fontsize=8)
+        first = np.atleast_1d(panels)[0]
+        first.set_ylabel("frames of new sentences, %")
+        handles, labels = first.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7)
     return figure

@@ -23,6 +23,7 @@ from claims.next_measurement import NEXT
 from claims.overhead import OVERHEAD
 from claims.quantumdot import QUANTUMDOT
 from claims.rare import RARE
+from claims.rsnn import RSNN
 from claims.speed import SPEED
 from claims.stc import STC
 from claims.strd import STRD
@@ -40,6 +41,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        VDSP_PULSES, VDSP_FRESH, VDSP_RULES, NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS,
+        VDSP_PULSES, VDSP_FRESH, VDSP_RULES, NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS, RSNN,
     )
 }  # fmt: skip

@@ -107,7 +107,8 @@ def measured_energy(simulator: Simulator, *, kept: Path | None = None, tell: Tel
     stimulus = bench.file.stimuli["pre"]
     assert isinstance(stimulus, Steps)
     return SynapseEnergy(
-        w=np.asarray(sweep, dtype=float), read=columns["integration"], gate=columns["gate"], write=columns["write"],
+        w=np.array([float(x.value) for x in sweep]), read=columns["integration"], gate=columns["gate"],
+        write=columns["write"],
         worst=float(columns["cell_step"].max()), worst_pair=float(columns["pair_step"].max()),
         per_kelvin=float(out["energy"][0] / out["eligibility"][0]),
         line=float(np.mean(columns["e_update"] / columns["heater"])), off=float(error.max_percent) / 100.0,
