@@ -22,13 +22,21 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 
 def legible(text: str) -> str:
     """``text`` with control characters written out: what a file says must not move a terminal's cursor."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def told(value: Any) -> str:
+    """The kind and the numbers of a dataclass in words: ``LIF with tau = 0, threshold = 1``."""
+    numbers = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    shown = [f"{name} = {x:g}" for name, x in numbers.items() if isinstance(x, int | float) and not isinstance(x, bool)]
+    return f"{type(value).__name__} with {', '.join(shown)}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ Addresses are `cosim.campaign.address`'s; values and widths carry their units.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +39,7 @@ from cosim.campaign.address import CORNER, NOMINAL, apply, bounds, nominal, spli
 from cosim.engines.registry import ENGINES
 from cosim.engines.simulator import Limits
 from cosim.errors import CosimError, InputError, UnitError, UnknownName, at
+from cosim.language.numbers import spice_number
 from cosim.schema import Number, Second, Table, read
 from cosim.statistics.spread import Correlation, Spread
 
@@ -301,7 +303,8 @@ def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Tes
     values = {}
     for address, given in plan.around.items():
         with at("around", *address.split(".")):
-            values[address] = units.parse(given, nominal(bench, address)[1])
+            unit = nominal(bench, address)[1]
+            values[address] = units.parse(_number(given, unit) if _is_deck(plan) else given, unit)
             _within(bench, address, [values[address]])
     return apply(bench, values) if values else bench
 
@@ -315,7 +318,7 @@ def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:
     for address, given in plan.grid.items():
         with at("grid", *address.split(".")):
             try:
-                found[address] = _column(bench, address, given)
+                found[address] = _column(bench, address, given, deck=_is_deck(plan))
             except UnknownName as error:
                 error.message = f"grid: {error.message}"
                 raise
@@ -331,7 +334,22 @@ def grid_values(plan: Plan, bench: Testbench) -> dict[str, list[float | str]]:
     return found
 
 
-def _column(bench: Testbench, address: str, given: Range | tuple[str | float, ...]) -> list[float | str]:
+def _is_deck(plan: Plan) -> bool:
+    return Path(plan.bench).suffix.lower() in SUFFIXES
+
+
+def _number(given: str | float, unit: str) -> str | float:
+    """A number as a deck writes it, ``1k`` or ``2meg``, for a parameter of a deck, whose unit nobody knows."""
+    text = str(given).strip()
+    if unit != "1" or not re.fullmatch(r"[-+\d.]+([eE][-+]?\d+)?(meg|[tgkmunpfa])", text, re.IGNORECASE):
+        return given
+    if text.endswith("M"):
+        raise InputError(f"{text!r} is milli in a deck, and mega elsewhere", remedy="write 1m or 1meg")
+    value = spice_number(text)
+    return given if value is None else value
+
+
+def _column(bench: Testbench, address: str, given: Range | tuple[str | float, ...], *, deck: bool) -> list[float | str]:
     if address == CORNER:
         if isinstance(given, Range):
             raise InputError("corners have names", remedy=f"known: {', '.join((NOMINAL, *bench.file.corners))}")
@@ -340,6 +358,10 @@ def _column(bench: Testbench, address: str, given: Range | tuple[str | float, ..
                 raise UnknownName(f"corner of bench {bench.name}", str(name), (NOMINAL, *bench.file.corners))
         return [str(name) for name in given]
     _, unit = nominal(bench, address)
+    if deck and isinstance(given, Range):
+        given = given.model_copy(update={key: _number(getattr(given, key), unit) for key in ("start", "stop")})
+    elif deck and not isinstance(given, Range):
+        given = tuple(_number(value, unit) for value in given)
     values = given.values(unit) if isinstance(given, Range) else [units.parse(value, unit) for value in given]
     _within(bench, address, values)
     return list(values)

@@ -29,7 +29,10 @@ def lint(
     period: Annotated[str | None, typer.Option(help="Of the drive; default: found from the model.")] = None,
     caret: Annotated[str, typer.Option(help="What '^' means in an LTspice expression: power or xor.")] = "",
     to: Annotated[
-        str, typer.Option(metavar="behavioural", help="Write a subcircuit of B-sources instead of Verilog-A.")
+        str,
+        typer.Option(
+            metavar="behavioural|verilog-a", help="Write a subcircuit of B-sources, or of a netlist a Verilog-A module."
+        ),
     ] = "",
     allow: Annotated[
         list[Path] | None, typer.Option("--allow", help="A further folder to include from; may be repeated.")

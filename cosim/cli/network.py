@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.cli.paths import require_file
 from cosim.errors import InputError, UnknownName
 
@@ -75,7 +76,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
-    data: Annotated[str, typer.Option(help="digits (8×8) or mnist.")] = "digits",
+    data: Annotated[str, typer.Option(help="digits (8×8), mnist, or a FILE.npz of your own.")] = "digits",
     parameters: Annotated[
         str | None,
         typer.Option(
@@ -126,7 +127,7 @@ def run(
             show_default=False,
         ),
     ] = "",
-    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp or post-stdp.")] = "vdsp",
+    rule: Annotated[str, typer.Option(help="vdsp, pair-stdp, post-stdp or vdsp-post.")] = "vdsp",
     threshold_rsd: Annotated[
         str,
         typer.Option(
@@ -152,6 +153,7 @@ def run(
         ),
     ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Train a network, choose its read-out on training images, and test it; Ctrl-C leaves a state to go on from."""
@@ -201,7 +203,7 @@ def run(
             spice_check=spice_check,
         )
         try:
-            carry_out(network, output, seeds=numbers, resume=resume, figures=figures)
+            carry_out(network, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures)
         finally:
             if answers is not None and cells.answers:
                 print(
@@ -226,16 +228,26 @@ def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
 
 
 def carry_out(
-    system: System, output: Path, *, seeds: tuple[int, ...], resume: bool, figures: bool, items: str = "images"
+    system: System,
+    output: Path,
+    *,
+    seeds: tuple[int, ...],
+    resume: bool,
+    anyway: bool,
+    figures: bool,
+    items: str = "images",
 ) -> None:
     """Run any system with a bar on the terminal that counts ``items``, and print and draw what comes of it."""
     from cosim.cli.network_view import live_view
-    from cosim.network.run import run_network
+    from cosim.network.run import Resume, kept, run_network
     from cosim.report.style import save
 
+    way: Resume = "anyway" if anyway else resume
+    if way and not kept(output, seeds):
+        print(f"cosim: {output} has nothing of these seeds to resume; they start anew", file=sys.stderr)
     try:
         with live_view(seeds, sum(system.batches), items=items) as (progress, view):
-            result = run_network(system, seeds=seeds, folder=output, resume=resume, progress=progress, view=view)
+            result = run_network(system, seeds=seeds, folder=output, resume=way, progress=progress, view=view)
     except KeyboardInterrupt:
         print(f"cosim: the state is kept in {output}; go on with the same command and --resume", file=sys.stderr)
         raise

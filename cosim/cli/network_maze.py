@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError, UnknownName
 
 
@@ -40,6 +41,7 @@ def run_maze(
     seeds: Annotated[str, typer.Option(help="A whole set of runs each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """A mouse learns mazes by synapses whose eligibility is their temperature: episodes it takes, as maps."""
@@ -75,7 +77,7 @@ def run_maze(
             surrogate=None if surrogate is None else load(surrogate).with_(policy=policy),
             backend=backend,
         )
-    carry_out(system, output, seeds=numbers, resume=resume, figures=figures, items="runs")
+    carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="runs")
 
 
 def _numbers(text: str, unit: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def run_rsnn(
     feedback: Annotated[str, typer.Option(help="Of errors: symmetric or random.")] = "symmetric",
     trained: Annotated[str, typer.Option(help="all weights, or the readout alone.")] = "all",
     utterances: Annotated[int, typer.Option(help="Train on so many utterances only; 0: on all.")] = 0,
+    hold_out: Annotated[
+        int,
+        typer.Option(help="To choose settings: test on so many training utterances, the last ones; 0: on the test's."),
+    ] = 0,
     pieces: Annotated[
         int,
         typer.Option(
@@ -49,6 +54,13 @@ def run_rsnn(
     levels: Annotated[
         int, typer.Option(help="Of each thermal device; 0: any conductance; default: 256.", show_default=False)
     ] = -1,
+    gain: Annotated[
+        str,
+        typer.Option(help="Weight per difference of a pair, in units of the devices' range.", show_default=False),
+    ] = "",
+    pulses: Annotated[
+        str, typer.Option(help="Published SET pulses of a write: the learning rate.", show_default=False)
+    ] = "",
     tau_th: Annotated[
         str,
         typer.Option(help="Time constant of the temperature, e.g. 1us; default: the device's own.", show_default=False),
@@ -67,6 +79,7 @@ def run_rsnn(
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Phones of speech, frame by frame, by a recurrent spiking network that learns with e-prop."""
@@ -78,7 +91,8 @@ def run_rsnn(
         raise UnknownName("synapse", synapse, ("ideal", "thermal"))
     of_devices = {
         "--parameters": parameters, "--tau-th": tau_th, "--alpha": alpha, "--device-spread": device_spread,
-        "--cycle-spread": cycle_spread, "--feature": feature, "--pitch": pitch, "--levels": levels != -1,
+        "--cycle-spread": cycle_spread, "--gain": gain, "--pulses": pulses, "--feature": feature, "--pitch": pitch,
+        "--levels": levels != -1,
     }  # fmt: skip
     if synapse == "ideal" and (given := [name for name, value in of_devices.items() if value]):
         raise InputError(f"{given[0]} is of thermal synapses, and these are ideal", remedy="add --synapse thermal")
@@ -101,14 +115,15 @@ def run_rsnn(
         devices = _devices(of_devices, levels) if synapse == "thermal" else None
         speech = stand_in(sentences) if data == "flite" else timit(data)
         speech = speech.first(utterances) if utterances else speech
+        speech = speech.held_out(hold_out) if hold_out else speech
         length = (PIECES if synapse == "thermal" else 0) if pieces == -1 else pieces
         speech = speech.pieces(length) if length else speech
     if devices is not None and feature:
         with working("solving the heat equation of the stack"):
             devices = devices.with_(coupling=_coupling(feature, pitch, geometry))
     carry_out(
-        RsnnSystem(settings, speech, epochs, backend, devices), output, seeds=numbers, resume=resume, figures=figures,
-        items="utterances" if not length else "pieces",
+        RsnnSystem(settings, speech, epochs, backend, devices), output, seeds=numbers, resume=resume, anyway=anyway,
+        figures=figures, items="utterances" if not length else "pieces",
     )  # fmt: skip
 
 
@@ -121,7 +136,7 @@ def _devices(given: dict[str, Any], levels: int) -> ThermalSettings:
         changes["parameters"] = given["--parameters"]
     names = (
         ("--tau-th", "tau", "s"), ("--alpha", "alpha", "1/K"), ("--device-spread", "device_spread", "1"),
-        ("--cycle-spread", "cycle_spread", "1"),
+        ("--cycle-spread", "cycle_spread", "1"), ("--gain", "gain", "1"), ("--pulses", "pulses", "1"),
     )  # fmt: skip
     for option, name, unit in names:
         if given[option]:

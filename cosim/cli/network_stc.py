@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError
 
 
@@ -46,6 +47,7 @@ def run_stc(
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2 or 0:20.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Digits by synapses with tagging and capture: tested right after training, and after consolidation."""
@@ -74,7 +76,7 @@ def run_stc(
     with working(f"loading {data}"):
         loaded = RateImages.load(data, rate=settings.rate, shown=settings.shown)
     task = DigitTask.of(loaded, wanted, train=images, test=test_images)
-    carry_out(StcSystem(settings, task, backend), output, seeds=numbers, resume=resume, figures=figures)
+    carry_out(StcSystem(settings, task, backend), output, seeds=numbers, resume=resume, anyway=anyway, figures=figures)
 
 
 def _digits(text: str) -> tuple[int, ...]:

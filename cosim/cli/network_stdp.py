@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cosim import units
+from cosim.cli.network_options import ANYWAY
 from cosim.errors import InputError, UnknownName
 
 
@@ -35,6 +36,7 @@ def run_stdp(
     seeds: Annotated[str, typer.Option(help="Patterns drawn anew for each, e.g. 0,1,2 or 0:5.")] = "0:5",
     backend: Annotated[str, typer.Option(help="numpy; or numba, which compiles for a minute first.")] = "numpy",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help=ANYWAY)] = False,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")] = True,
 ) -> None:
     """Four learning rules of one device by the shape of its pulses: completion, recall, unlearning, familiarity."""
@@ -59,7 +61,7 @@ def run_stdp(
         )  # fmt: skip
         loads = {task: _whole(load) if load else LOADS[task] for task in wanted}
         system = StdpSystem(settings, loads, backend)
-    carry_out(system, output, seeds=numbers, resume=resume, figures=figures, items="networks")
+    carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="networks")
 
 
 def _whole(text: str) -> tuple[int, ...]:

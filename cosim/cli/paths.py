@@ -1,10 +1,15 @@
-"""The files that verbs write, checked before the work."""
+"""The files that verbs write, and options that have no meaning, checked before the work."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosim.errors import InputError
+
+if TYPE_CHECKING:
+    import typer
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -24,3 +29,11 @@ def figure_file(path: Path | None) -> Path | None:
     if path is not None:
         require_file(path, *FIGURES, example="figure.png")
     return path
+
+
+def refuse(context: typer.Context, options: Mapping[str, str], where: str) -> None:
+    """Raises `InputError` for an option on the command line that has no meaning here, by the name of its variable."""
+    for name, option in options.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")

@@ -351,7 +351,10 @@ def _failed(what: str, result: Result) -> None:
 
 
 def _leave(result: Result, folder: Path) -> None:
-    """The deck of a run, as the engine got it, and the engine's last lines; also of a run that failed."""
+    """The deck of a run, as the engine got it, and the engine's last lines; also of a run that failed.
+
+    It runs in plain ngspice: compiled models lie beside it, and a block loads them.
+    """
     from cosim.engines.prepare import prepare
     from cosim.errors import InputError
     from cosim.files import write_atomic
@@ -359,9 +362,18 @@ def _leave(result: Result, folder: Path) -> None:
     if result.deck is None:
         return
     try:
-        text = prepare(result.deck).text
+        prepared = prepare(result.deck)
+        text = prepared.text
     except InputError:  # a refused deck is kept as it was written
         text = result.deck.text
+    else:
+        models = [Path(model) for model in prepared.osdi]
+        for model in models:
+            write_atomic(folder / model.name, model.read_bytes())
+        if models:
+            block = "".join(f"pre_osdi {model.name}\n" for model in models)
+            head, end, rest = text.rpartition("\n.end")
+            text = f"{head}\n.control\n{block}.endc{end}{rest}"
     write_atomic(folder / "deck.cir", text)
     write_atomic(folder / "log.txt", result.log + "\n")
 

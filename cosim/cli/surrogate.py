@@ -15,7 +15,9 @@ from cosim.cli import surrogate_export as export
 from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
+    PULSES,
     REFERENCE,
+    USUAL_PULSES,
     AsJson,
     Drawing,
     Stored,
@@ -52,7 +54,7 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Stored,
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
-    pulses: Annotated[int, typer.Option(help="Held-out pulses.")] = 500,
+    pulses: Annotated[int | None, typer.Option(help=PULSES, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of the pulses; the certificate's own is stepped over.")] = 1,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
     reference: Annotated[str, typer.Option(help=REFERENCE, show_default=False)] = "",
@@ -81,6 +83,7 @@ def check(
             figure=figure, as_json=as_json,
         )  # fmt: skip
         return
+    pulses = USUAL_PULSES if pulses is None else pulses
     ranges = {} if old is None else old.domain.inputs
     with (
         counting(f"checking against {against}", pulses, "pulses") as tell,

@@ -14,10 +14,10 @@ from cosim.cli.paths import figure_file
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
-    from cosim.devices.base import Array
     from cosim.devices.maps import EventMap
     from cosim.surrogate.base import Certificate
     from cosim.surrogate.certify import HeldOutEvents
+    from cosim.surrogate.conformal import Scores
     from cosim.surrogate.model import Surrogate
     from cosim.surrogate.references import Reference
 
@@ -25,6 +25,11 @@ EXAMPLE = {"--spread": "theta_p=20%", "--limit": "state=1%"}
 LIMIT = (
     "Largest error per pulse, a share of full scale; the defaults are state=1%, conductance=1%, energy=7%, and of the "
     "states in a free run 'free run=5%'; may be repeated. Single states and other outputs go by their names."
+)
+USUAL_PULSES = 500
+PULSES = (
+    f"Held-out pulses of the certificate; default: {USUAL_PULSES}, of a neuron 4500, half of them in trains of a "
+    "hundred and half in short ones, which its prediction intervals take."
 )
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
@@ -91,7 +96,7 @@ def before(surrogate: Surrogate) -> None:
     print("now")
 
 
-def coverage(certificate: Certificate, after: Mapping[int, Mapping[str, Array]]) -> Iterator[str]:
+def coverage(certificate: Certificate, after: Mapping[int, Mapping[str, Scores]]) -> Iterator[str]:
     """How much of new events, whose errors ``after`` holds, lies within the certificate's intervals."""
     for band in certificate.bands:
         fresh = after.get(band.events)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
-from cosim.cli.paths import require_file
+from cosim.cli.paths import refuse, require_file
 from cosim.cli.surrogate_common import (
     AGAINST,
     LIMIT,
+    PULSES,
     REFERENCE,
+    USUAL_PULSES,
     Drawing,
     map_of_law,
     opened,
@@ -26,7 +28,7 @@ from cosim.cli.surrogate_common import (
     shown,
     verdict,
 )
-from cosim.cli.surrogate_trains import asked_for, kind_of, train_on_trains
+from cosim.cli.surrogate_trains import NEURON, asked_for, kind_of, train_on_trains
 from cosim.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ LEARN = (
     "Collect up to so many samples in --against to correct with: a Latin hypercube, then where the error is largest, "
     "until the limits are kept."
 )
-USUAL_BUDGET = "5 min"
+USUAL_BUDGET, USUAL_MOST = "5 min", 1024
 BUDGET = (
     "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
     f"how long it is sampled, {USUAL_BUDGET} by default."
@@ -58,7 +60,13 @@ LAW = (
     "rate or published: short for --map pulse and --map published. Of BENCH: physics, a kind that is learned (e.g. "
     "spline), or both (e.g. physics+spline); default: the one that follows it best."
 )
-ROLLOUTS = "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events."
+ROLLOUTS = (
+    "Free runs of 1000 events more, which calibrate the prediction intervals after 10, 100 and 1000 events; of a "
+    "neuron those after 1000."
+)
+MOST_SAMPLES = (
+    "Of BENCH: learn from so many events at most; default: 1024, of a neuron 3000 (in trains of a hundred inputs)."
+)
 ASSUME = (
     "A threshold that is not from the data of the parameter set and that you answer for, e.g. theta_p; repeatable. "
     "Any other makes the certificate fail."
@@ -87,13 +95,13 @@ def train(
         typer.Option(help="SPICE samples (.npz: e.g. w_before, amplitude, w_after, energy) to correct with."),
     ] = None,
     learn: Annotated[int, typer.Option(help=LEARN)] = 0,
-    most: Annotated[int, typer.Option("--most-samples", help="Of BENCH: learn from so many events at most.")] = 1024,
+    most: Annotated[int | None, typer.Option("--most-samples", help=MOST_SAMPLES, show_default=False)] = None,
     budget: Annotated[str, typer.Option(help=BUDGET, show_default=False)] = "",
     keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
     rollouts: Annotated[int, typer.Option(help=ROLLOUTS)] = 0,
     law: Annotated[str, typer.Option(help=LAW, show_default=False)] = "",
     against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
-    pulses: Annotated[int, typer.Option(help="Held-out pulses of the certificate.")] = 500,
+    pulses: Annotated[int | None, typer.Option(help=PULSES, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of the pulses.")] = 0,
     width: Annotated[str, typer.Option(help="Pulse width.", show_default="the device's own")] = "",
     edge: Annotated[str, typer.Option(help="Rise and fall time of the pulse.", show_default="width / 40")] = "",
@@ -131,16 +139,17 @@ def train(
 
     require_file(output, ".npz", example="cell.npz")
     if bench and _is_set(bench):
-        _refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
+        refuse(context, {"parameters": "--parameters"}, f"with the parameter set {bench}")
         bench, parameters = "", bench
     if bench:
-        _refuse(context, OF_SETS, f"with the bench {bench}")
+        refuse(context, OF_SETS, f"with the bench {bench}")
         _of_bench(
-            bench, output, event=event, most=most, budget=_budget(budget or USUAL_BUDGET), pulses=pulses, seed=seed,
-            limits=shares_of("--limit", limit), figure=figure, law=law, keep=keep,
+            bench, output, event=event, most=most, budget=_budget(budget or USUAL_BUDGET), pulses=pulses,
+            rollouts=rollouts, seed=seed, limits=shares_of("--limit", limit), figure=figure, law=law, keep=keep,
         )  # fmt: skip
         return
-    _refuse(context, OF_BENCHES, "without a bench")
+    refuse(context, OF_BENCHES, "without a bench")
+    pulses = USUAL_PULSES if pulses is None else pulses
     pairs = ((law, "--law"), (event, "--map")), ((samples, "--samples"), (learn, "--learn"))
     for one, other in (*pairs, ((samples, "--samples"), (budget, "--budget"))):
         if one[0] and other[0]:
@@ -220,19 +229,10 @@ def _refused_by_exports(surrogate: Surrogate) -> str:
 # Options of `train` that only one of its subjects has, by the name of their variable.
 OF_SETS: Mapping[str, str] = MappingProxyType(
     {"parameters": "--parameters", "device": "--device", "samples": "--samples", "learn": "--learn",
-     "against": "--against", "rollouts": "--rollouts",
-     "assume": "--assume", "width": "--width", "edge": "--edge", "span": "--span", "spread": "--spread",
-     "reference": "--reference"}
+     "against": "--against", "assume": "--assume", "width": "--width", "edge": "--edge", "span": "--span",
+     "spread": "--spread", "reference": "--reference"}
 )  # fmt: skip
 OF_BENCHES: Mapping[str, str] = MappingProxyType({"most": "--most-samples"})
-
-
-def _refuse(context: typer.Context, options: Mapping[str, str], where: str) -> None:
-    """Raises `InputError` for an option that has no meaning here."""
-    for name, option in options.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"{option} has no meaning {where}", remedy=f"leave out {option}, or see --help")
 
 
 def _is_set(reference: str) -> bool:
@@ -262,9 +262,10 @@ def _of_bench(
     output: Path,
     *,
     event: str,
-    most: int,
+    most: int | None,
     budget: float,
-    pulses: int,
+    pulses: int | None,
+    rollouts: int,
     seed: int,
     limits: dict[str, float],
     figure: Path | None,
@@ -279,15 +280,18 @@ def _of_bench(
     from cosim.surrogate.learn import learn
 
     whole = Testbench.load(bench)
-    if kind := asked_for(whole, event):
-        for given, option in ((law, "--law"), (keep, "--keep")):
-            if given:
-                raise InputError(f"{option} has no meaning with a {kind}", remedy=f"leave out {option}")
+    kind = asked_for(whole, event)
+    refused = ((law and kind, "--law"), (keep and kind, "--keep"), (rollouts and kind != NEURON, "--rollouts"))
+    for given, option in refused:
+        if given:
+            raise InputError(f"{option} has no meaning with a {kind or 'map'}", remedy=f"leave out {option}")
+    if kind:
         train_on_trains(
-            kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, seed=seed,
-            limits=limits, figure=figure,
+            kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, rollouts=rollouts,
+            seed=seed, limits=limits, figure=figure,
         )  # fmt: skip
         return
+    most, pulses = USUAL_MOST if most is None else most, USUAL_PULSES if pulses is None else pulses
     with open_simulator(workers=os.cpu_count() or 1) as simulator:
         with counting(f"sampling {whole.name}", most, "events") as tell:
             found = learn(

@@ -266,13 +266,14 @@ def fetch(name: str, *, unverified: bool = False) -> Path:
         digits()
         return Path()
     if entry.file is None:
-        return next(iter([_mnist_path(file) for file in MNIST])).parent
+        return next(iter(_mnist_paths().values())).parent
     return _path_of(entry.file, unverified=unverified)
 
 
 def load_mnist() -> tuple[Images, Labels, Images, Labels]:
     """MNIST: training images (60000, 28, 28), labels (60000,), test images (10000, 28, 28), labels (10000,); uint8."""
-    first, second, third, fourth = (_idx(_mnist_path(file), shape) for file, (_, shape) in MNIST.items())
+    paths = _mnist_paths()
+    first, second, third, fourth = (_idx(paths[file], shape) for file, (_, shape) in MNIST.items())
     return first, second, third, fourth
 
 
@@ -330,10 +331,21 @@ def _path_of(file: RemoteFile, *, unverified: bool) -> Path:
     return _download([file.url], file.local, known_hash=f"sha256:{file.sha256}" if file.sha256 else None)
 
 
-def _mnist_path(file: str) -> Path:
-    here = _present(f"mnist/{file}", _mnist_check(file))
-    if here is not None:
-        return here[1]
+def _mnist_paths() -> dict[str, Path]:
+    """The four files; what a user has put there is judged before anything is fetched."""
+    here = {file: _present(f"mnist/{file}", _mnist_check(file)) for file in MNIST}
+    given = data_folder()
+    for file, found in here.items():
+        if found is None and given is not None and (given / "mnist" / file).is_file():
+            raise DataError(
+                "is damaged or another file than MNIST's: it cannot be unpacked, or the MD5 of its content differs",
+                where=Where(given / "mnist" / file),
+                remedy="replace it, or remove it, so that one is fetched",
+            )
+    return {file: _fetched(file) if found is None else found[1] for file, found in here.items()}
+
+
+def _fetched(file: str) -> Path:
     path = _download([mirror + file for mirror in MNIST_MIRRORS], f"mnist/{file}", known_hash=None)
     if not _mnist_check(file)(path):
         path.unlink()

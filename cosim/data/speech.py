@@ -53,6 +53,7 @@ _CORE = (
     "MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"
 )
 TIMIT, CORE = tuple(_PHONES.split()), tuple(_CORE.split())
+WHOLE = {"TRAIN": 3696, "TEST": 192}  # utterances of TIMIT's 462 training and 24 core test speakers, without SA
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,7 @@ class Speech:
         phones: the table.
         train, test, unseen: utterances; there may be none of unseen voices.
         tested: what ``test`` holds, in words.
+        notes: what a reader of results has to know of the data, as sentences.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Speech:
     test: tuple[Utterance, ...]
     unseen: tuple[Utterance, ...] = ()
     tested: str = "new sentences"
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -100,6 +103,20 @@ class Speech:
         if count < 1:
             raise InputError(f"{count} utterances are nothing to train on", remedy="give 1 or more")
         return replace(self, train=self.train[:count])
+
+    def held_out(self, count: int) -> Speech:
+        """With the last ``count`` training utterances in place of the test: to choose settings by, so that the test
+        stays unseen. Features stay normalised over all of the training. Raises `InputError` where none would be left.
+        """
+        if not 0 < count < len(self.train):
+            raise InputError(
+                f"{count} of {len(self.train)} training utterances cannot be held out",
+                remedy=f"give a number of 1..{len(self.train) - 1}",
+            )
+        return replace(
+            self, name=f"{self.name}, {count} training utterances held out", train=self.train[:-count],
+            test=self.train[-count:], unseen=(), tested="held-out training utterances",
+        )  # fmt: skip
 
     def pieces(self, frames: int) -> Speech:
         """With the training utterances in pieces of about ``frames`` frames, each as long as the others of its
@@ -246,7 +263,8 @@ def _spoken(program: str, voice: str, text: str) -> tuple[Array, list[str], list
 def timit(folder: str | Path) -> Speech:
     """A user's copy of TIMIT: the training speakers, and the 24 of the core test, without the sentences SA1 and SA2.
 
-    Raises `InputError` for a folder without them, an utterance without phones, or a phone that the table lacks.
+    A copy with fewer utterances than TIMIT has gets a note. Raises `InputError` for a folder without them, an utterance
+    without phones, or a phone that the table lacks.
     """
     place = Path(folder)
     if not place.is_dir():
@@ -275,7 +293,12 @@ def timit(folder: str | Path) -> Speech:
     if not found["TRAIN"]:
         raise InputError(f"{place} holds no training utterance (.PHN with .WAV)")
     train, test = normalised([found["TRAIN"], found["TEST"]])
-    return Speech("TIMIT", TIMIT, train, test, tested="new sentences by new speakers")
+    lacks = tuple(
+        f"this copy of TIMIT is not whole: {len(found[part])} of {whole} {words} utterances"
+        for (part, whole), words in zip(WHOLE.items(), ("training", "core test"), strict=True)
+        if len(found[part]) < whole
+    )
+    return Speech("TIMIT", TIMIT, train, test, tested="new sentences by new speakers", notes=lacks)
 
 
 def _phone_files(folder: Path) -> Iterator[Path]:

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from cosim.devices.base import Array, DeviceModel, Operand, Values
 from cosim.errors import InputError, SimulationError
@@ -53,6 +52,8 @@ def integrate(
         raise InputError("knots have to be at increasing times", remedy="sort them and drop duplicates")
     drives = {port.name: np.asarray(across.get(port.name, np.zeros_like(t)), dtype=float) for port in device.ports}
     names = [state.name for state in device.all_states]
+    from scipy.integrate import solve_ivp  # here, since what only simulates needs none of it
+
     start = device.initial(p) if x0 is None else x0
     y = np.array([float(start[name]) for name in names])
     spans = np.array([state.bounds[1] - state.bounds[0] for state in device.all_states])

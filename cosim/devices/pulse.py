@@ -207,6 +207,18 @@ class PulseCell:
         """Voltages (V, magnitudes) on the memristor with an overdrive K of ``step``: negative, positive."""
         return p.theta_p + np.log1p(step) / p.alpha_p, p.theta_n + np.log1p(step) / p.alpha_n
 
+    def ends(self, p: Values) -> tuple[Operand, Operand]:
+        """Conductances (S) at the ends of the memristor's range: upper, lower."""
+        return p.g_max, p.g_max / p.ratio
+
+    def with_ends(self, upper: Operand, lower: Operand) -> Mapping[str, Operand]:
+        """The parameters of a memristor with these conductances (S) at the ends of its range."""
+        return {"g_max": upper, "ratio": upper / lower}
+
+    def compressed(self, p: Values, share: float) -> Mapping[str, float]:
+        """The parameters with which a pulse has the effect of one that takes ``share`` of the time, edges and all."""
+        return {"t_event": float(p.t_event) / share}
+
     def voltage(self, v: float, p: Values, *, w: float = 0.5) -> float:
         """The voltage (V) over the device that puts ``v`` on the memristor in state ``w``; raises `InputError`."""
         if self.series is None or v == 0.0:

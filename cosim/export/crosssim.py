@@ -1,28 +1,15 @@
 """CrossSim: a device class whose error of programming is what the cell's own pulses leave.
 
-A cell is programmed without looking: from the low end of its certified range by as many pulses up as bring a nominal
-cell nearest to the target. What is left is the distance to the nearest reachable conductance, and, where a spread of
-parameters is certified, that of the cell from a nominal one. The amplitude is that of `aihwkit`.
+How a cell is programmed, and with which pulse, is said in `cosim.export.pulses`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from cosim.devices.base import Array, Values
-from cosim.errors import InputError
-from cosim.export.aihwkit import amplitudes
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import Levels, deviating
 from cosim.export.laws import told
-from cosim.export.neurosim import READING, conductances
-from cosim.export.program import subject
-from cosim.surrogate.base import DEVIATIONS
+from cosim.export.pulses import Programmed
 from cosim.surrogate.model import Surrogate
-
-MOST = 400  # pulses from the low end; the last levels lie nearer to each other than makes a difference
-LEAST = 1e-4  # of the range: a pulse that moves less is the last one (our choice)
-CELLS = 64  # drawn from the certified spread
 
 FILE = '''"""The {told} as a device of CrossSim 3; surrogate {fingerprint}.
 
@@ -102,58 +89,26 @@ report(version, found, matrix_error=worst, spread=spread)
 """
 
 
-def climbed(surrogate: Surrogate, states: Array, amplitude: float, *, pulses: int) -> Array:
-    """(pulses + 1, n): the states after 0, 1, 2, ... pulses."""
-    ((state,), (given,)) = surrogate.map.states, surrogate.map.inputs
-    path = [states]
-    for _ in range(pulses):
-        path.append(
-            surrogate.advance(Values({state: path[-1]}), Values({given: np.full(states.shape, amplitude)}))[state]
-        )
-    return np.stack(path)
-
-
-def _levels(surrogate: Surrogate) -> tuple[float, Array]:
-    """The amplitude of a pulse up, and the states (n,) that it reaches from the low end."""
-    states, _ = conductances(surrogate, "CrossSim")
-    ((_, (up, _)),) = amplitudes(surrogate).items()
-    low, high = float(states[0]), float(states[-1])
-    plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
-    found = climbed(plain, np.array([low]), up, pulses=MOST)[:, 0]
-    moving = np.flatnonzero((np.diff(found) > LEAST * (high - low)) & (found[1:] <= high))
-    if moving.size < 2:
-        raise InputError(f"pulses of {subject(surrogate)} reach no conductance from the low end of its range")
-    return up, found[: moving[-1] + 2]
+def _programmed(surrogate: Surrogate) -> Programmed:
+    return Programmed(surrogate, "CrossSim")
 
 
 def levels(surrogate: Surrogate) -> Levels:
     """One amplitude, the states that it reaches, and a nominal cell."""
-    up, found = _levels(surrogate)
+    found, nominal = _programmed(surrogate), surrogate.parameters.resolved()
+    reached = found.states[:-1].tolist()
     ((state,), (given,)) = surrogate.map.states, surrogate.map.inputs
-    nominal = surrogate.parameters.resolved()
-    return {given: [up], state: found[:-1].tolist(), **{name: [float(nominal[name])] for name in deviating(surrogate)}}
+    return {given: [found.up], state: reached, **{name: [float(nominal[name])] for name in deviating(surrogate)}}
 
 
 def write(draft: Draft) -> Files:
     """``cell.py`` and ``check.py``."""
-    surrogate = draft.surrogate
-    up, reached = _levels(surrogate)
-    ((state,), (given,)) = surrogate.map.states, surrogate.map.inputs
-    made = np.asarray(surrogate.read(Values({state: reached}))[READING], dtype=float)
-    cells: list[list[float]] = []
-    if spread := deviating(surrogate):
-        rng, own = np.random.default_rng(0), {}
-        for name, (low, high) in spread.items():
-            size = (high - low) / (2.0 * DEVIATIONS)
-            own[name] = np.clip(rng.normal(0.5 * (low + high), size, CELLS), low, high)
-        plain = surrogate.with_(policy="warn", instances=own, dtype="float64")
-        path = climbed(plain, np.full(CELLS, reached[0]), up, pulses=reached.size - 1)
-        cells = [np.asarray(plain.read(Values({state: row}))[READING]).tolist() for row in path]
-        cells = np.array(cells).T.tolist()
+    surrogate, found = draft.surrogate, _programmed(draft.surrogate)
+    (entry,) = surrogate.map.inputs.values()
     name = "Cosim" + "".join(part.capitalize() for part in draft.name.split("_"))
     text = FILE.format(
-        told=told(surrogate), fingerprint=surrogate.fingerprint()[:12], name=name, up=up, rmin=1.0 / float(made[-1]),
-        unit=surrogate.map.inputs[given].unit, rmax=1.0 / float(made[0]), levels=made.tolist(), cells=cells,
+        told=told(surrogate), fingerprint=surrogate.fingerprint()[:12], name=name, up=found.up, unit=entry.unit,
+        rmin=1.0 / found.levels[-1], rmax=1.0 / found.levels[0], levels=found.levels, cells=found.cells,
     )  # fmt: skip
     body = check_text(TARGET, imports=IMPORTS, body=f"NAME = {name!r}\n{CHECK_BODY}")
     return {"cell.py": text, CHECK: body}
@@ -171,10 +126,10 @@ IMPORTS = """sys.path.insert(1, sys.argv[1] if len(sys.argv) > 1 else "")
 
 def lost(surrogate: Surrogate) -> list[str]:
     """What an error of programming cannot say."""
-    up, reached = _levels(surrogate)
+    found = _programmed(surrogate)
     (entry,) = surrogate.map.inputs.values()
     return [
-        f"every pulse but one: {up:.4g} {entry.unit} up, {reached.size - 1} times from the low end at most",
+        f"every pulse but one: {found.up:.4g} {entry.unit} up, {found.states.size - 1} times from the low end at most",
         "training: CrossSim 3 programs a matrix and moves it no more",
         "noise of reading, and drift: the surrogate has none, and the device's are those of CrossSim's ideal device",
     ]

@@ -3,7 +3,7 @@
 A table has a row for each value of a cumulative distribution, from which CrossSim draws what a pulse does; a surrogate
 gives one answer, so that all rows are alike. CrossSim takes the node that is nearest to a conductance. Where pulses
 saturate, a step shrinks a difference by what it was off, so that a train is off by half the distance of two nodes at
-most; where a step grows with the conductance, a train adds it up. Amplitudes are those of `aihwkit`.
+most; where a step grows with the conductance, a train adds it up. Amplitudes are those of `pulses`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import json
 import numpy as np
 
 from cosim.devices.base import Array, Values
-from cosim.export.aihwkit import amplitudes
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
 from cosim.export.golden import Levels
 from cosim.export.laws import told
-from cosim.export.neurosim import READING, conductances
+from cosim.export.pulses import READING, amplitudes, conductances, plain
 from cosim.surrogate.model import Surrogate
 
 NODES = 501  # as many as CrossSim's own tables have
@@ -85,26 +84,25 @@ def _tables(surrogate: Surrogate) -> tuple[Array, Array, dict[str, Array]]:
     """Conductances (S), states, and what a pulse each way adds to each conductance (S)."""
     nodes, states = _nodes(surrogate)
     (state,) = surrogate.map.states
-    ((given, pair),) = amplitudes(surrogate).items()
-    plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
-    found = {}
+    ((given, pair),) = amplitudes(surrogate, "CrossSim").items()
+    nominal, found = plain(surrogate), {}
     for way, amplitude in zip(WAYS, pair, strict=True):
-        after = plain.advance(Values({state: states}), Values({given: np.full(NODES, amplitude)}))
-        found[way] = np.clip(plain.read(after)[READING], nodes[0], nodes[-1]) - nodes
+        after = nominal.advance(Values({state: states}), Values({given: np.full(NODES, amplitude)}))
+        found[way] = np.clip(nominal.read(after)[READING], nodes[0], nodes[-1]) - nodes
     return nodes, states, found
 
 
 def levels(surrogate: Surrogate) -> Levels:
     """The amplitudes of a pulse up and one down, and the states of the nodes."""
     (state,) = surrogate.map.states if len(surrogate.map.states) == 1 else ("",)
-    return {state: _nodes(surrogate)[1].tolist(), **amplitudes(surrogate)}
+    return {state: _nodes(surrogate)[1].tolist(), **amplitudes(surrogate, "CrossSim")}
 
 
 def write(draft: Draft) -> Files:
     """``dG_increasing.txt``, ``dG_decreasing.txt``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
     nodes, states, found = _tables(surrogate)
-    ((given, pair),) = amplitudes(surrogate).items()
+    ((given, pair),) = amplitudes(surrogate, "CrossSim").items()
     unit, files = surrogate.map.inputs[given].unit, {}
     for (way, steps), amplitude in zip(found.items(), pair, strict=True):
         row = ",".join(map(repr, steps.tolist()))
@@ -124,7 +122,7 @@ def write(draft: Draft) -> Files:
 def lost(surrogate: Surrogate) -> list[str]:
     """What a table of steps cannot say."""
     nodes, _, found = _tables(surrogate)
-    ((given, (up, down)),) = amplitudes(surrogate).items()
+    ((given, (up, down)),) = amplitudes(surrogate, "CrossSim").items()
     unit = surrogate.map.inputs[given].unit
     off = max(float(np.max(np.abs(np.diff(steps)))) for steps in found.values()) / (2.0 * float(np.ptp(nodes)))
     return [

@@ -229,7 +229,7 @@ def source(used: list[AnyLaw]) -> str:
         (
             NeuronLaw,
             neuron,
-            ("STATES", "OUTPUTS", "NUMBERS", "LAWS", "TABLES", "SOON", "QUIET", "HASTY"),
+            ("STATES", "OUTPUTS", "NUMBERS", "LAWS", "TABLES", "SOON", "QUIET", "HASTY", "NEVER"),
             (planar.Flow, neuron.Table),
         ),
         (FilterLaw, filters, ("NEWTON", "SOLVED", "SMALLEST", "TURN"), ()),

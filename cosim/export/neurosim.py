@@ -2,7 +2,7 @@
 
 NeuroSim's cell is a conductance G = B (1 − exp(−x/A)) + G_min, of which a pulse makes x one more or one less; A and
 the number of pulses N between the ends of the range are fitted for each way. Its `MeasuredDevice`, which takes a table,
-goes down by the table of the way up (V3.0, `Cell.cpp`), and so is not exported. Amplitudes are those of `aihwkit`.
+goes down by the table of the way up (V3.0, `Cell.cpp`), and so is not exported. Amplitudes are those of `pulses`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from scipy.optimize import minimize_scalar
 
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
-from cosim.export.aihwkit import amplitudes, deviation
 from cosim.export.base import CHECK, Draft, Files, Target, check_text
-from cosim.export.golden import TRAIN, Levels, span_of
+from cosim.export.golden import TRAIN, Levels
 from cosim.export.laws import told
 from cosim.export.program import subject
+from cosim.export.pulses import READING, amplitudes, conductances, deviation, plain
 from cosim.surrogate.model import Surrogate
 
-READING = "conductance"
-NODES = 201  # of the table of conductances, and the states at which steps are fitted
 MOST_BENT = 20.0  # N/|A| of NeuroSim's most bent label is 44; beyond 20 a way has two or three steps in it
 WORST = 0.004  # of the range: a fifth of the largest step, by which a fitted one may be off (our choice)
 READ = 0.1  # V: NeuroSim's readVoltage; the surrogate's conductance is that of a small voltage
@@ -126,37 +124,16 @@ def fitted(before: Array, after: Array, *, low: float, high: float, sign: int) -
     return best
 
 
-def conductances(surrogate: Surrogate, program: str = "NeuroSim") -> tuple[Array, Array]:
-    """States over the certified range, and their conductances (S). Raises `InputError` where these do not make a scale.
-
-    ``program`` is the one whose device is one conductance.
-    """
-    if READING not in surrogate.map.outputs or len(surrogate.map.states) != 1:
-        raise InputError(
-            f"the map {surrogate.name} of {subject(surrogate)} has {len(surrogate.map.states)} states"
-            f"{'' if READING in surrogate.map.outputs else ' and no conductance'}, and a device of {program} is one "
-            "conductance",
-            remedy="export a map with one state and a conductance, or take another target",
-        )
-    (state,) = surrogate.map.states
-    states = np.linspace(*span_of(surrogate, state, surrogate.map.states[state]), NODES)
-    found = np.asarray(surrogate.read(Values({state: states}))[READING], dtype=float)
-    if not np.all(np.diff(found) > 0.0):
-        raise InputError(f"the conductance of {subject(surrogate)} does not rise with {state}, as {program}'s does")
-    return states, found
-
-
 def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
     """Up, down, states and conductances."""
-    states, scale = conductances(surrogate)
-    ((given, pair),) = amplitudes(surrogate).items()
+    states, scale = conductances(surrogate, "NeuroSim")
+    ((given, pair),) = amplitudes(surrogate, "NeuroSim").items()
     (state,) = surrogate.map.states
     low, high = float(scale[0]), float(scale[-1])
-    plain = surrogate.with_(policy="warn", instances={}, dtype="float64")
-    made = []
+    nominal, made = plain(surrogate), list[Way]()
     for sign, amplitude in zip((1, -1), pair, strict=True):
-        after = plain.step(Values({state: states}), Values({given: np.full(NODES, amplitude)}))[0]
-        answer = np.clip(np.asarray(plain.read(after)[READING], dtype=float), low, high)
+        after = nominal.step(Values({state: states}), Values({given: np.full(states.shape, amplitude)}))[0]
+        answer = np.clip(np.asarray(nominal.read(after)[READING], dtype=float), low, high)
         made.append(fitted(scale, answer, low=low, high=high, sign=sign))
         if made[-1].worst > WORST:
             raise InputError(
@@ -169,15 +146,15 @@ def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
 
 def levels(surrogate: Surrogate) -> Levels:
     """The amplitudes of a pulse up and one down, of a map that is one conductance. Raises `InputError`."""
-    conductances(surrogate)
-    return amplitudes(surrogate)
+    conductances(surrogate, "NeuroSim")
+    return amplitudes(surrogate, "NeuroSim")
 
 
 def write(draft: Draft) -> Files:
     """``device.h``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
     up, down, states, scale = ways(surrogate)
-    ((given, (high, low)),) = amplitudes(surrogate).items()
+    ((given, (high, low)),) = amplitudes(surrogate, "NeuroSim").items()
     width = surrogate.map.fixed.get("width", 0.0)
     values = {
         "maxConductance": scale[-1], "minConductance": scale[0],
@@ -208,14 +185,18 @@ def write(draft: Draft) -> Files:
 def lost(surrogate: Surrogate) -> list[str]:
     """What NeuroSim's law cannot say."""
     up, down, _, _ = ways(surrogate)
-    ((given, (high, low)),) = amplitudes(surrogate).items()
+    ((given, (high, low)),) = amplitudes(surrogate, "NeuroSim").items()
     unit, spread = surrogate.map.inputs[given].unit, deviation(surrogate, high)
     return [
         f"every amplitude but two: a pulse up is {high:.4g} {unit}, one down {low:.4g} {unit}",
         f"the law of a step: NeuroSim's, fitted, is off by up to {up.worst:.2g} of the range on the way up and "
         f"{down.worst:.2g} on the way down",
         "noise from cycle to cycle and of reading: the surrogate has none, and the device's are set to zero",
-        *([f"that a step differs by {spread:.2g} from device to device: NeuroSim varies A alone"] if spread else []),
+        *(
+            [f"that the logarithm of a step differs by {spread:.2g} from device to device: NeuroSim varies A alone"]
+            if spread
+            else []
+        ),
     ]
 
 

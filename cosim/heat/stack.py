@@ -24,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cosim.devices.base import Array
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 
 SOURCE = "arXiv 2411.18272, Table 2"
 
@@ -40,7 +40,7 @@ class Material:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(v) and v > 0.0 for v in (self.kappa, self.sigma, self.density, self.heat)):
-            raise InputError(f"a material needs four finite numbers above zero, not {self}")
+            raise InputError(f"a material needs four finite numbers above zero, not {told(self)}")
 
 
 # Table 2. The density of the isolation oxide is printed as 745: a porous one, or 7450 or 2200 misprinted; kept.

@@ -15,23 +15,33 @@ from cosim.language.instances import constant
 from cosim.language.netlist import Line, Netlist
 
 _ANALYSES = frozenset(["op", "tran", "dc", "ac", "noise", "tf", "sens", "pz", "disto", "sp"])
-_SHOWN = frozenset(["print", "plot", "iplot", "gnuplot", "asciiplot", "xgraph", "hardcopy", "bltplot", "pyplot"])
+_SHOWN = frozenset(
+    ["print", "plot", "iplot", "gnuplot", "asciiplot", "xgraph", "hardcopy", "bltplot", "pyplot", "eprint"]
+)
 _WITHOUT_EFFECT = frozenset(
     ["run", "display", "listing", "rusage", "quit", "exit", "destroy", "echo", "status", "version", "setplot",
      "setscale", "unset", "remcirc", "where", "state", "reset",
-     "settype", "show", "showmod"]
+     "settype", "show", "showmod", "unlet", "remzerovec", "inventory", "edisplay", "esave", "undefine", "help",
+     "history", "jobs", "rehash", "sysinfo", "shift"]
 )  # fmt: skip
 _PROGRAMS = frozenset(["shell", "system", "source", "aspice", "rspice", "edit", "cd", "codemodel", "!"])
-_FILES = frozenset(["write", "wrdata", "wrs2p", "snsave", "snload", "wrnodev", "eprvcd", "load", "dump", "mrdump"])
+_WRITTEN = frozenset(["write", "wrdata", "wrs2p", "snsave", "wrnodev", "eprvcd", "dump", "mrdump", "cdump", "sndprint"])
+_READ = frozenset(["load", "snload"])
+_COMPUTED = frozenset(["let", "compose", "define", "deriv", "cross", "transpose", "reshape"])
+_NEW_PLOTS = frozenset(["fft", "linearize", "spec", "psd", "cutout"])
 _LOOPS = frozenset(["foreach", "while", "dowhile", "repeat", "if", "else", "end", "break", "continue", "goto", "label"])
 _CHANGES = frozenset(["alter", "altermod", "alterparam", "mc_source", "stop", "step", "resume", "trace"])
 _QUIET_VARIABLES = re.compile(
     r"(color\d*|xbrushwidth|xgridwidth|hcopy\w*|filetype|noaskquit|nobreak|num_threads|wr_\w+|appendwrite|units|"
-    r"ngbehavior|noprintscale|nounits|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal)$",
+    r"ngbehavior|noprintscale|nounits|width|height|curplot\w*|nomoremode|no_mem_check|xfont|gnuplot_terminal|"
+    r"nolegend|plainwrite|pointchars|pyplot\w*|wfont\w*|strict_errorhandling|plotstyle|gridsize|nogrid|xcompress|"
+    r"polydegree|polysteps|ticmarks|rawfile|rawfileprec|noglob|echo|debug|history|prompt|editor|svg\w*|plotwinstyle)$",
     re.IGNORECASE,
 )
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
 _SCALAR = re.compile(r"\$&(\w+)")
+_TARGET = re.compile(r"\w+\s+([^\s=\[(]+)")
+_COMMENT = re.compile(r"""("[^"]*"|'[^']*')|(;.*|//.*|\$\s.*)""")
 READ_BY_BLOCKS = ".csparam"
 _GIVEN = re.compile(r"(\w+)\s*=\s*(\{[^{}]*\}|'[^']*'|\S+)")
 _PARAMETER_VECTOR = re.compile(r"@[\w.#]+\[\w+\]")
@@ -83,6 +93,8 @@ def translate(netlist: Netlist) -> Translated:
     commands += [command for block in netlist.controls for command in block.commands]
     saved: list[str] = []
     scalars: dict[str, float] = {}
+    computed: dict[str, str] = {}  # a vector that is not computed -> the command that would
+    plot = ""  # the command that began a plot of computed vectors
     for line in netlist.cards(READ_BY_BLOCKS):
         for name, text in _GIVEN.findall(line.text):
             if (value := constant(netlist, text)) is not None:
@@ -94,7 +106,20 @@ def translate(netlist: Netlist) -> Translated:
                 scalars[let[1].lower()] = value
                 dropped.append(Note(part, f"is {value:g}, and is put in where the block names it"))
                 continue
+            word = part.text.split()[0].lower()
+            if word in _COMPUTED or word in _NEW_PLOTS:
+                plot = part.text if word in _NEW_PLOTS else plot
+                if word in _COMPUTED and (name := _TARGET.match(part.text)):
+                    computed[name[1].lower()] = part.text
+                dropped.append(Note(part, "is not computed: do it in Python on the waveforms, or with .meas"))
+                continue
             card, reason, lost = _one(Line(_filled(part.text, scalars), part.where), saved)
+            if card and word in _ANALYSES:
+                plot = ""
+            if card and word in ("meas", "measure", "fourier"):
+                named = next((text for name, text in computed.items() if _names(card, name)), plot)
+                if named:
+                    card, reason, lost = "", f"measures what {named!r} computes, which is not done here", True
             if unknown := _SCALAR.search(card):
                 card, reason, lost = "", f"names {unknown[0]}, which is not known before the run", True
             if card:
@@ -110,13 +135,19 @@ def translate(netlist: Netlist) -> Translated:
     return Translated(tuple(unique), tuple(dropped), tuple(impossible))
 
 
+def _names(card: str, vector: str) -> bool:
+    return re.search(rf"(?<![\w.#@]){re.escape(vector)}(?![\w.#@(])", card, re.IGNORECASE) is not None
+
+
 def _filled(text: str, scalars: Mapping[str, float]) -> str:
     """A command with the numbers that it names: ``tran $&step 1u``."""
     return _SCALAR.sub(lambda match: repr(scalars[match[1].lower()]) if match[1].lower() in scalars else match[0], text)
 
 
 def _statements(command: Line) -> list[Line]:
-    return [Line(part.strip(), command.where) for part in command.text.split(";") if part.strip()]
+    """The command without its comment: ``;``, ``//`` and ``$`` before a blank begin one in a block, too."""
+    text = _COMMENT.sub(lambda match: match[1] or "", command.text).strip()
+    return [Line(text, command.where)] if text else []
 
 
 def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
@@ -135,21 +166,21 @@ def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
         return f".four {rest}", "", False
     if name == "save":
         return f".save {rest}", "", False
-    if name in ("option", "options", "set") and rest:
-        return _setting(name, rest)
+    if name in ("option", "options", "set", "pre_set") and rest:
+        return _setting(name.removeprefix("pre_"), rest)
     if name in _SHOWN:
         saved += _PARAMETER_VECTOR.findall(rest)
         return "", f"all vectors are kept: look at {rest or 'them'} in the result", False
     if name in _WITHOUT_EFFECT or not name:
         return "", "has no effect on the results", False
-    if name in _FILES:
-        return "", "reads or writes a file; cosim keeps all waveforms itself", True
+    if name in _WRITTEN:
+        return "", "writes a file; cosim keeps all waveforms itself", False
+    if name in _READ:
+        return "", "reads a file", True
     if name in _LOOPS:
         return "", "a loop or a branch; a campaign does that (sweep, Monte Carlo)", True
     if name in _CHANGES:
         return "", "changes the circuit between runs; a campaign does that", True
-    if name in ("let", "compose", "define", "fft", "linearize", "spec", "psd", "deriv", "cross"):
-        return "", "computes on vectors; do it in Python on the waveforms, or with .meas", True
     if name in ("osdi", "pre_osdi"):
         return "", "loads a compiled model; name it to cosim instead (Deck.osdi)", True
     return "", "has no equivalent", True
@@ -157,8 +188,13 @@ def _one(command: Line, saved: list[str]) -> tuple[str, str, bool]:
 
 def _setting(name: str, rest: str) -> tuple[str, str, bool]:
     variable, _, value = (part.strip() for part in rest.partition("="))
+    several = rest.split()
+    if name != "set" and len(several) > 1 and "=" not in rest:
+        known = [word.lower() for word in several if not _QUIET_VARIABLES.match(word)]
+        if all(word in OPTIONS for word in known):
+            return (f".options {' '.join(known)}" if known else ""), "has no effect on the results", False
     if variable.lower() in OPTIONS:
         return f".options {variable}={value}" if value else f".options {variable}", "", False
-    if name == "set" and _QUIET_VARIABLES.match(variable):
+    if _QUIET_VARIABLES.match(variable):
         return "", "has no effect on the results", False
     return "", "sets something that is not an option of the solver", True

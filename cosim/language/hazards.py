@@ -46,6 +46,13 @@ OPTIONS = _names(
     tnom trtol trytocompact vntol warn wnflag xmu xtrtol
     """
 )
+# HSPICE's own, about its output and its ways: ngspice ignores them, which a run says.
+HSPICE_OPTIONS = _names(
+    """
+    accurate alt999 alt9999 altcc brief captab ingold lvltim measdgt measfail measform measout nowarn post probe runlvl
+    """
+)
+OPTIONS |= HSPICE_OPTIONS
 # Options that end with their circuit (tests run a clean deck before and after each); some of the others stay set in a
 # resident ngspice, interp and cshunt among them, so that such a deck is the last of its process.
 PASSING_OPTIONS = _names(

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from cosim.language.fourier import CARDS as FOURIER
+from cosim.language.hazards import HSPICE_OPTIONS
 from cosim.language.netlist import Line, Netlist
 
 PAPER = (".print", ".plot", ".width", ".title")
 _MEASURES = (".meas", ".measure", *FOURIER)
+_OPTIONS = (".option", ".options", ".opt")
+_WORD = re.compile(r"[a-z]\w*")
 _SHOWN = 3
 
 
@@ -23,6 +27,10 @@ def left_out(netlist: Netlist, *, bench: bool) -> tuple[str, ...]:
         found.append(f"{_named(paper)} left out: cosim prints nothing, and {kept} are in the result")
     if bench and (measures := list(netlist.cards(*_MEASURES))):
         found.append(f"{_named(measures)} left out of the bench's measures: write it as [measures.NAME]")
+    if words := sorted({word for line in netlist.cards(*_OPTIONS) for word in _WORD.findall(line.text.lower())}
+                       & HSPICE_OPTIONS):  # fmt: skip
+        plural = "s" if len(words) > 1 else ""
+        found.append(f"option{plural} {', '.join(words)} left out: HSPICE's own, which ngspice does not have")
     return tuple(found)
 
 

@@ -95,6 +95,10 @@ def _power(x: float, y: float) -> float:
     return math.pow(-x, y) * math.cos(math.pi * y)
 
 
+def _hspice_power(x: float, y: float) -> float:
+    return math.pow(x, y) if x > 0.0 else math.pow(x, round(y)) if x < 0.0 else 0.0
+
+
 def _table(x: float, *points: float) -> float:
     pairs = sorted(zip(points[::2], points[1::2], strict=True))
     if x <= pairs[0][0]:
@@ -131,8 +135,27 @@ CONSTANTS: dict[str, float] = {
 TEMP = 27.0  # degrees Celsius, where no card says otherwise
 
 
-def dialect(*, caret_is_power: bool) -> Dialect:
-    """LTspice's meanings; ``^`` is a power where its author meant one."""
+# HSPICE's meanings where they are others: a power by the whole part, and what keeps the sign of a negative number.
+HSPICE: dict[str, Callable[..., float]] = {
+    "pow": lambda x, y: math.pow(x, math.trunc(y)), "pwr": lambda x, y: _sign(x) * math.pow(abs(x), y),
+    **{name: lambda x, of=of: _sign(x) * of(abs(x)) for name, of in
+       (("log", math.log), ("log10", math.log10), ("sqrt", math.sqrt))},
+}  # fmt: skip
+_HSPICE = re.compile(
+    r"\.hdl\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",
+    re.IGNORECASE,
+)
+
+
+def is_hspice(lines: Sequence[Line]) -> bool:
+    """Whether a netlist is written for HSPICE: by its options, its name of ground, and ``cur=`` and ``vol=``."""
+    return any(_HSPICE.match(line.text) for line in lines)
+
+
+def dialect(*, caret_is_power: bool, hspice: bool = False) -> Dialect:
+    """LTspice's or HSPICE's meanings; ``^`` is a power where its author meant one."""
+    if hspice:
+        return Dialect(FUNCTIONS | HSPICE, _hspice_power, caret_is_power=True)
     return Dialect(FUNCTIONS, _power, true=lambda x: x > 0.5, caret_is_power=caret_is_power)
 
 

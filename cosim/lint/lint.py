@@ -30,7 +30,7 @@ from cosim.lint.va_reading import ModuleReading, terminals
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 _NOT_RUN = "nothing was run and compared: no simulator was given"
-_SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
+SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
 SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
@@ -129,9 +129,10 @@ def fix_file(
         path: the file.
         simulator: ngspice, or None.
         amplitude, period: of the drive of the comparison (V, s); None chooses one that moves the model's states.
-        second: VACASK, in which a repaired Verilog-A model is compared as well, or None.
+        second: VACASK, in which the repaired model is compared as well, or None.
         allow: folders beside the file's own that it may include from.
-        to: "behavioural" for a subcircuit of B-sources in place of the repaired Verilog-A.
+        to: "behavioural" for a subcircuit of B-sources in place of the repaired Verilog-A, "verilog-a" for a module
+            in place of the repaired netlist.
         caret: what ``^`` means in an LTspice expression, "power" or "xor"; empty leaves it, and says so.
     """
     file = Path(path)
@@ -139,11 +140,12 @@ def fix_file(
     if file.suffix.lower() in VERILOG_A:
         given = _Given(text, file, (file.resolve().parent, *allow), amplitude, period)
         return _fix_verilog_a(given, simulator, second=second, to=to)
-    if to:
-        raise InputError(f"{file.name} is a netlist already", remedy="--to behavioural takes a Verilog-A model")
+    if to not in ("", "verilog-a"):
+        raise InputError(f"{file.name}: --to {to} does not take a netlist", remedy="a netlist goes --to verilog-a")
     from cosim.lint.lt_lint import fix_spice
 
-    return fix_spice(text, file, simulator, amplitude=amplitude, period=period, caret=caret, allow=allow)
+    drive = {"amplitude": amplitude, "period": period}
+    return fix_spice(text, file, simulator, **drive, caret=caret, second=second, to=to, allow=allow)
 
 
 def lint_verilog_a(text: str, file: Path, *, allow: Sequence[Path] = ()) -> Lint:
@@ -265,7 +267,7 @@ def _fix_verilog_a(given: _Given, simulator: Simulator | None, *, second: Simula
         changed=fixed.text != text,
         second=second,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
-        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+        shortest=SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
@@ -303,7 +305,7 @@ def _behavioural(given: _Given, fixed: Fixed, after: Lint, simulator: Simulator 
         period=given.period,
         changed=True,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
-        shortest=_SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+        shortest=SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
     )
     return Repair(result, after, replace(found, unverified=(*found.unverified, *others)))
 

@@ -22,13 +22,16 @@ from cosim.language.lt_syntax import (
 from cosim.language.netlist import Line
 from cosim.lint.lt_rules import (
     CARDS,
+    GROUND,
     MIL,
     NO_FIX,
     OTHER_KEYS,
+    OUTPUT,
     PARASITIC,
     TRANSFERS,
     Names,
     boolean,
+    ends_in_m,
     even,
     is_constant,
     is_number,
@@ -38,6 +41,7 @@ from cosim.lint.lt_rules import (
 )
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
+RESET = "1e-12"  # s in which a reset integral goes back: our choice, as for Verilog-A
 
 
 @dataclass
@@ -114,24 +118,25 @@ class Writer:
             return self._power(node, args)
         if op == "^":
             return self._caret(node, args)
+        if op == "==" and ends_in_m(node):
+            return self._say(f"({args[0]}) == {args[1]}", "what ends in m is in brackets before ==")
         if op in ("&&", "||", "&", "|"):
             parts = [self._true(arg, text) for arg, text in zip(node.args, args, strict=True)]
             if op not in ("&", "|") and parts == args:
                 return None
             return self._say(f"({parts[0]} {op[0] * 2} {parts[1]})", "'&' and '|' are && and ||, of values above 0.5")
-        if op in ("u!", "u~") and (op == "u~" or not boolean(node.args[0])):
+        if op == "u~" or (op == "u!" and not (self.own.hspice or boolean(node.args[0]))):
             return self._say(f"({self._true(node.args[0], args[0])} ? 0 : 1)", f"{op[1]}x is written (x ? 0 : 1)")
         if op == "%":
             x, y = args
             return self._say(_remainder(x, y), "x % y is written out") if self.source else None
-        if op == "cond" and not boolean(node.args[0]):
+        if op == "cond" and not (self.own.hspice or boolean(node.args[0])):
             text = f"({self._true(node.args[0], args[0])} ? {args[1]} : {args[2]})"
             return self._say(text, "a condition is a value above 0.5")
         return None
 
-    @staticmethod
-    def _true(node: Expr, text: str) -> str:
-        return text if boolean(node) else f"(({text}) > 0.5)"
+    def _true(self, node: Expr, text: str) -> str:
+        return text if self.own.hspice or boolean(node) else f"(({text}) > 0.5)"
 
     def _power(self, node: Expr, args: list[str]) -> str | None:
         base, exponent = node.args
@@ -158,14 +163,21 @@ class Writer:
     def _call(self, node: Expr, name: str, args: list[str]) -> str | None:
         if name == "pow":
             return self._power(node, args)
+        if self.own.hspice and name == "pwr":
+            return None  # it keeps the sign, as ngspice's does
+        if self.own.hspice and name in ("log", "log10", "sqrt"):
+            text = f"(sgn({args[0]})*{name}(abs({args[0]})))"
+            return self._say(text, f"{name}() keeps its sign") if may_be_negative(node.args[0]) else None
         if name in NO_FIX:
             self.left[f"{name}() has no counterpart in ngspice"] = None
             return None
         if name in ("idt", "sdt"):
-            if len(args) > 2 or self.in_function:
-                where = "inside a .func" if self.in_function else "with a reset"
+            if len(args) > 3 or self.in_function:
+                where = "inside a .func" if self.in_function else "with more than a start and a reset"
                 self.left[f"{name}() {where} has no counterpart in ngspice"] = None
                 return None
+            if len(args) > 2:
+                args[2] = self._true(node.args[2], args[2])
             return self._integral(name, args)
         if name == "u":
             return self._say(f"(({args[0]}) > 0 ? 1 : 0)", "u(x) is written (x > 0 ? 1 : 0)")
@@ -201,8 +213,12 @@ class Writer:
         self.count += 1
         node = f"integral_{self.count}"
         start = args[1] if len(args) > 1 else "0"
+        rate = args[0]
+        if len(args) > 2:
+            rate = f"({args[2]}) ? (({start}) - V({node}))/{RESET} : ({args[0]})"
+            self.done[f"an integral that is reset goes back to its start within {RESET} s"] = None
         self.extra += [
-            f"B{node} 0 {node} I={INTEGRAL!r}*({args[0]})",
+            f"B{node} 0 {node} I={INTEGRAL!r}*({rate})",
             f"C{node} {node} 0 {INTEGRAL!r}",
             f"R{node} {node} 0 1e15",
             f".ic V({node})={{{start}}}",
@@ -250,6 +266,16 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if line.card in CARDS:
         writer.done[f"{line.card} is removed"] = None
         return ""
+    if writer.own.hspice and line.card in OUTPUT:
+        writer.done[f"{line.card} is removed: all waveforms are kept"] = None
+        return ""
+    if GROUND.search(text):
+        writer.done["gnd! is written 0"] = None
+        text = GROUND.sub("0", text)
+        if line.card == ".global" and not (names := [word for word in text.split()[1:] if word != "0"]):
+            return ""
+        text = " ".join([line.card, *names]) if line.card == ".global" else text
+        line = Line(text, line.where)
     if line.card == ".tran" and text.split()[1:2] == ["0"]:
         words = [word for word in text.split() if word.lower() != "startup"]
         writer.done["the time step of .tran is a thousandth of its end"] = None

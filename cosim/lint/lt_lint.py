@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cosim.engines.openvaf import compile_model
 from cosim.engines.simulator import Deck, Limits, Simulator
-from cosim.errors import CosimError, InputError, NetlistError
+from cosim.errors import CosimError, EngineMissing, InputError, NetlistError
 from cosim.language.control import translate
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Fixed, Severity
 from cosim.language.hazards import refuse
 from cosim.language.netlist import Line, logical_lines, read_text
 from cosim.language.suffixes import traps
-from cosim.lint import lt_fix, lt_rules
+from cosim.lint import lt_fix, lt_rules, lt_verilog
 from cosim.lint.drive import Drive, Reader
 from cosim.lint.equivalence import BODY_LINE, Equivalence, bench_deck, compare, fails
-from cosim.lint.lint import Lint, Repair
+from cosim.lint.lint import SLOWER, Lint, Repair
 from cosim.lint.lt_reading import Subcircuit
 
 _REFUSED = "refused"
@@ -76,23 +77,72 @@ def fix_spice(
     amplitude: float | None,
     period: float | None,
     caret: str,
+    second: Simulator | None = None,
+    to: str = "",
     allow: Sequence[Path] = (),
 ) -> Repair:
-    """Repair a netlist and run it; its first subcircuit is compared, driven between its first two terminals."""
+    """Repair a netlist and run it; its first subcircuit is compared, driven between its first two terminals.
+
+    In ``second``, VACASK, it runs as Verilog-A; ``to`` is "verilog-a" for that text instead of the netlist.
+    """
     if caret not in ("", "power", "xor"):
         raise InputError(f"{caret!r} is not a meaning of '^'", remedy="power or xor")
     lines = _lines(text, file)
     fixed = _without_blocks(text, file, lt_fix.fix(lines, text, caret=caret))
     after = lint_spice(fixed.text, file, allow=allow)
+    new = _lines(fixed.text, file)
+    written = _as_verilog(new)
+    if to:
+        if isinstance(written, str):
+            return Repair(fixed, after, fails(f"there is no Verilog-A of the repaired netlist: {written}"))
+        done = (*fixed.done, "the subcircuit is a Verilog-A module")
+        fixed = Fixed(written.text, done, fixed.left)
     if simulator is None:
         return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
-    new = _lines(fixed.text, file)
+    changed = bool(to) or fixed.text != text
     found = _compare_first(
-        lines, new, simulator, amplitude=amplitude, period=period, caret=caret, changed=fixed.text != text
+        _Compared(lines, new, written, as_verilog=bool(to)),
+        simulator,
+        second=second,
+        amplitude=amplitude,
+        period=period,
+        caret=caret,
+        changed=changed,
+        shortest=SLOWER * float(lt_fix.RESET) if any(lt_fix.RESET in text for text in fixed.done) else 0.0,
     )
-    if found.runs:
+    if found.runs and not to:
         found = _run_rest(found, new, simulator)
     return Repair(fixed, after, found)
+
+
+@dataclass(frozen=True)
+class _VerilogA:
+    """A subcircuit as Verilog-A: its text, its module, and the compiled file."""
+
+    text: str
+    module: str
+    osdi: Path
+
+
+def _as_verilog(lines: list[Line]) -> _VerilogA | str:
+    """The first subcircuit as Verilog-A, or why there is none."""
+    try:
+        text, module, _ = lt_verilog.module(lines)
+        return _VerilogA(text, module, compile_model(text))
+    except Unreadable as reason:
+        return reason.message
+    except (EngineMissing, NetlistError) as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The logical lines of a file, those of its repaired text, and that as Verilog-A or why there is none."""
+
+    old: list[Line]
+    new: list[Line]
+    written: _VerilogA | str
+    as_verilog: bool
 
 
 def _without_blocks(text: str, file: Path, fixed: Fixed) -> Fixed:
@@ -109,15 +159,17 @@ def _without_blocks(text: str, file: Path, fixed: Fixed) -> Fixed:
 
 
 def _compare_first(
-    lines: list[Line],
-    new: list[Line],
+    files: _Compared,
     simulator: Simulator,
     *,
+    second: Simulator | None,
     amplitude: float | None,
     period: float | None,
     caret: str,
     changed: bool,
+    shortest: float,
 ) -> Equivalence:
+    lines, new, written = files.old, files.new, files.written
     heads = _heads(lines)
     if not heads or len(heads[0]) < 4:
         return Equivalence(None, (), ("nothing was compared: the file has no subcircuit with two terminals",))
@@ -129,27 +181,40 @@ def _compare_first(
         reader = circuit.run
         for state in circuit.states:
             place = ports.index(state) if state in ports else -1
-            states[state] = f"v(open{place})" if place > 1 else f"v(x1.{state})"
+            inner = f"v(n1#{state})" if files.as_verilog else f"v(x1.{state})"
+            states[state] = f"v(open{place})" if place > 1 else inner
     except Unreadable as reason:
         unread = reason.message
 
     def deck(of: list[Line]) -> Callable[[Drive], Deck]:
         return lambda drive: bench_deck(f"{_library(of)}\n{_instance('X1', 'a', name, len(ports))}", drive)
 
-    return compare(
+    def as_module(drive: Drive) -> Deck:
+        assert not isinstance(written, str)
+        nodes = " ".join(["a", "0", *(f"open{k}" for k in range(2, len(ports)))])
+        return bench_deck(f"N1 {nodes} dut\n.model dut {written.module}", drive, osdi=(written.osdi,))
+
+    found = compare(
         read=reader,
         unread=unread,
         before=deck(lines),
         in_file=lambda reason: _in_file(reason, lines),
         no_before="",
-        after=deck(new),
+        after=as_module if files.as_verilog else deck(new),
+        second=None if isinstance(written, str) else second,
+        after_second=as_module,
         states=states,
         simulator=simulator,
         amplitude=amplitude,
         period=period,
         changed=changed,
         read_to_look=True,
+        shortest=shortest,
     )
+    if isinstance(written, str) and second is not None:
+        why = f"the repaired netlist was not run in VACASK, which takes it as Verilog-A: {written}"
+        found = replace(found, unverified=(*found.unverified, why))
+    return found
 
 
 def _heads(lines: list[Line]) -> list[list[str]]:

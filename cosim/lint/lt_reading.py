@@ -1,43 +1,105 @@
 """An LTspice subcircuit of a memristor in numpy, with LTspice's meaning of every function: the reference for ``--fix``.
 
 It reads subcircuits whose inner nodes are states (one capacitor to ground, charged by sources), nodes fixed by a
-voltage source or a behavioural voltage, which may depend on its own current, and elements whose current is an
-expression of those. Any other circuit that would
-have to be solved for a node raises `Unreadable`, and is reported as not verified.
+voltage source or a behavioural voltage, which may depend on its own current, nodes that only currents flow into, which
+are solved for, and elements whose current is an expression of those. Any other circuit raises `Unreadable`, and is
+reported as not verified.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cosim.devices.base import Array
-from cosim.language.expressions import Expr, Unreadable, evaluate
-from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, parse_expression, segments
+from cosim.language.expressions import Closure, Expr, Unreadable, compiled
+from cosim.language.lt_syntax import CONSTANTS, TEMP, Element, dialect, element, is_hspice, parse_expression, segments
 from cosim.language.netlist import Line
 from cosim.lint.drive import ModelRun
 
-_GROUND = {"0", "gnd"}
+GROUND = {"0", "gnd", "gnd!"}
 _DEPTH = 60
 _SECANTS = 60
 _FUNCTION = re.compile(r"\.para\w*\s+\w+\s*\(", re.IGNORECASE)
+
+
+@dataclass
+class Parts:
+    """What the first subcircuit of a file consists of; names are in lower case, expressions as they were written.
+
+    ``params`` are those of the file and of the subcircuit, ``offered`` those that an instance may give.
+    """
+
+    name: str = ""
+    ports: tuple[str, ...] = ()
+    functions: dict[str, tuple[list[str], Expr]] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    offered: list[str] = field(default_factory=list)
+    ics: dict[str, str] = field(default_factory=dict)
+    elements: list[Element] = field(default_factory=list)
+
+
+def parts(lines: Sequence[Line]) -> Parts:
+    """The first subcircuit of a file. Raises `Unreadable`, which names what cannot be read."""
+    found = Parts()
+    depth = 0
+    for line in lines:
+        card = line.card
+        if card in (".subckt", ".macro"):
+            depth += 1
+            if depth > 1 or found.name:
+                depth = 2 if depth == 1 else depth
+                continue
+            head = re.split(r"\bparams:|\w+\s*=", line.text, maxsplit=1, flags=re.IGNORECASE)[0].split()
+            found.name, found.ports = head[1], tuple(word.lower() for word in head[2:])
+            given = _assigned(line)
+            found.params.update(given)
+            found.offered += given
+        elif card in (".ends", ".eom"):
+            depth = max(0, depth - 1)
+        elif depth == 2:
+            continue
+        elif card in (".param", ".params", ".para") and not _FUNCTION.match(line.text):
+            found.params.update(_assigned(line))
+        elif card == ".func" or _FUNCTION.match(line.text):
+            match = re.match(r"\.\w+\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
+            if match is None:
+                raise Unreadable(f"{line.text[:40]!r} is not read", 0)
+            names = [name.strip().lower() for name in match[2].split(",") if name.strip()]
+            found.functions[match[1].lower()] = (names, parse_expression(match[3]))
+        elif card == ".ic":
+            for node, value in re.findall(r"[vV]\(([^()]*)\)\s*=\s*(\{[^}]*\}|\S+)", line.text):
+                found.ics[node.strip().lower()] = value.strip("{}'")
+        elif depth == 1 and line.text[0].isalpha():
+            if line.text[0].lower() not in "bgervci":
+                raise Unreadable(f"element {line.text.split()[0]!r} is not read", 0)
+            found.elements.append(element(line))
+    if not found.name or len(found.ports) < 2:
+        raise Unreadable("the file has no subcircuit with two terminals", 0)
+    return found
 
 
 class Subcircuit:
     """The first subcircuit of a file. Raises `Unreadable`, which names what cannot be read."""
 
     def __init__(self, lines: Sequence[Line], *, caret_is_power: bool) -> None:
-        self._dialect = dialect(caret_is_power=caret_is_power)
-        self._functions: dict[str, tuple[list[str], Expr]] = {}
-        self._params: dict[str, str] = {}
-        self._ics: dict[str, str] = {}
-        self._elements: list[Element] = []
-        self.name, self.ports = "", tuple[str, ...]()
-        self._take(lines)
+        self._dialect = dialect(caret_is_power=caret_is_power, hspice=is_hspice(lines))
+        read = parts(lines)
+        self.name, self.ports = read.name, read.ports
+        self._functions, self._params, self._ics, self._elements = (
+            read.functions,
+            read.params,
+            read.ics,
+            read.elements,
+        )
         self._values: dict[str, float] = {}
         self._trees: dict[str, Expr] = {}
+        self._closures: dict[int, Closure] = {}  # of trees that are kept
+        self._calling: list[str] = []
+        self._deep = 0
         self._v: dict[str, float] = {}
         self._integrals: dict[tuple[str, int], int] = {}
         self._held: dict[str, float] = {}  # currents that are being solved for, of which these were asked for
@@ -45,40 +107,8 @@ class Subcircuit:
         self._guess: dict[str, float] = {}
         self.states = self._find_states()
         self._find_integrals()
-
-    def _take(self, lines: Sequence[Line]) -> None:
-        depth = 0
-        for line in lines:
-            card = line.card
-            if card in (".subckt", ".macro"):
-                depth += 1
-                if depth > 1 or self.name:
-                    depth = 2 if depth == 1 else depth
-                    continue
-                head = re.split(r"\bparams:|\w+\s*=", line.text, maxsplit=1, flags=re.IGNORECASE)[0].split()
-                self.name, self.ports = head[1], tuple(word.lower() for word in head[2:])
-                self._params.update(_assigned(line))
-            elif card in (".ends", ".eom"):
-                depth = max(0, depth - 1)
-            elif depth == 2:
-                continue
-            elif card in (".param", ".params", ".para") and not _FUNCTION.match(line.text):
-                self._params.update(_assigned(line))
-            elif card == ".func" or _FUNCTION.match(line.text):
-                match = re.match(r"\.\w+\s+(\w+)\s*\(([^)]*)\)\s*=?\s*[{']?(.*?)[}']?$", line.text, re.IGNORECASE)
-                if match is None:
-                    raise Unreadable(f"{line.text[:40]!r} is not read", 0)
-                names = [name.strip().lower() for name in match[2].split(",") if name.strip()]
-                self._functions[match[1].lower()] = (names, parse_expression(match[3]))
-            elif card == ".ic":
-                for node, value in re.findall(r"[vV]\(([^()]*)\)\s*=\s*(\{[^}]*\}|\S+)", line.text):
-                    self._ics[node.strip().lower()] = value.strip("{}'")
-            elif depth == 1 and line.text[0].isalpha():
-                if line.text[0].lower() not in "bgervci":
-                    raise Unreadable(f"element {line.text.split()[0]!r} is not read", 0)
-                self._elements.append(element(line))
-        if not self.name or len(self.ports) < 2:
-            raise Unreadable("the file has no subcircuit with two terminals", 0)
+        self._unknown = dict.fromkeys(self._find_unknown(), 0.0)  # node -> its last voltage
+        self._scale = 1.0
 
     def _find_states(self) -> dict[str, tuple[float, float]]:
         """State node -> capacitance and start value."""
@@ -87,7 +117,7 @@ class Subcircuit:
             if part.name[0].lower() != "c":
                 continue
             node, other = part.nodes
-            if other not in _GROUND or node in self.ports[:2] or node in found or "q" in part.given:
+            if other not in GROUND or node in self.ports[:2] or node in found or "q" in part.given:
                 raise Unreadable(f"capacitor {part.name!r} does not hold a single state", 0)
             start = self._ics.get(node, part.given.get("ic", "0"))
             value = part.given.get("value", part.given.get("c"))
@@ -105,9 +135,43 @@ class Subcircuit:
                     continue
                 for node in tree.walk():
                     if node.op == "call" and node.name.lower() in ("idt", "sdt"):
-                        if len(node.args) > 2:
-                            raise Unreadable("an integral with a reset", node.start)
+                        if len(node.args) > 3:
+                            raise Unreadable("an integral with more than a start and a reset", node.start)
                         self._integrals[text, node.start] = len(self._integrals)
+
+    def _find_unknown(self) -> list[str]:
+        """The nodes whose voltage no source states: as much current leaves each of them as flows in."""
+        known = {*GROUND, *self.ports[:2], *self.states}
+        sources = [part.nodes for part in self._elements if self._source(part) is not None]
+        while (
+            new := {b for first, second in sources for a, b in ((first, second), (second, first)) if a in known} - known
+        ):
+            known |= new
+        nodes = dict.fromkeys(node for part in self._elements for node in part.nodes if node not in known)
+        return [] if any(node in nodes for pair in sources for node in pair) else list(nodes)
+
+    def _solve(self) -> None:
+        """Find the voltages of the unknown nodes, by Newton's method from the last ones."""
+        names = list(self._unknown)
+
+        def residual(x: Array) -> Array:
+            self._v.update(zip(names, (float(value) for value in x), strict=True))
+            return np.array([self._leaving(node, None, 0) for node in names])
+
+        x, delta = np.array([self._unknown[name] for name in names]), 1e-7 * self._scale
+        for _ in range(_SECANTS):
+            there = residual(x)
+            slopes = np.array([residual(x + delta * row) - there for row in np.eye(len(x))]).T / delta
+            try:
+                step = np.linalg.solve(slopes, there)
+            except np.linalg.LinAlgError:
+                break
+            x = x - step
+            if float(np.max(np.abs(step))) <= 1e-10 * self._scale:
+                residual(x)
+                self._unknown = dict(zip(names, (float(value) for value in x), strict=True))
+                return
+        raise Unreadable(f"node {names[0]!r} was not solved for", 0)
 
     def _tree(self, text: str) -> Expr:
         if text not in self._trees:
@@ -115,56 +179,88 @@ class Subcircuit:
         return self._trees[text]
 
     def _constant(self, text: str) -> float:
-        return self._of(text, {}, 0)
+        return self._of(text, 0)
 
-    def _of(self, text: str, local: dict[str, float], depth: int) -> float:
-        return self._value(self._tree(text), text, local, depth)
+    def _of(self, text: str, depth: int) -> float:
+        return self._value(self._tree(text), text, depth)
 
-    def _value(self, tree: Expr, text: str, local: dict[str, float], depth: int) -> float:
+    def _value(self, tree: Expr, text: str, depth: int) -> float:
+        """The value of ``tree``, a part of the expression ``text``."""
         if depth > _DEPTH:
             raise Unreadable("its elements depend on each other in a circle", tree.start)
-
-        def name(node: Expr) -> float:
-            key = node.name.lower()
-            if key in local:
-                return local[key]
-            if key == "time":
-                return self._v.get("time", 0.0)
-            if key not in self._values:
-                if key not in self._params and (key in CONSTANTS or key == "temp"):
-                    return CONSTANTS.get(key, TEMP)
-                if key not in self._params:
-                    raise Unreadable(f"{node.name!r} has no value", node.start)
-                self._values[key] = self._of(self._params[key], {}, depth + 1)
-            return self._values[key]
-
-        def special(node: Expr) -> float | None:
-            key = node.name.lower()
-            if key == "v":
-                volts = [self._node(arg.name, depth + 1) for arg in node.args]
-                return volts[0] - (volts[1] if len(volts) > 1 else 0.0)
-            if key == "i":
-                return self._current(node.args[0].name, depth + 1)
-            if key in ("idt", "sdt"):
-                if (text, node.start) not in self._integrals:
-                    raise Unreadable("an integral inside a function", node.start)
-                return self._v[f"#{self._integrals[text, node.start]}"]
-            if key in self._functions:
-                names, body = self._functions[key]
-                given = [self._value(arg, text, local, depth + 1) for arg in node.args]
-                return self._value(body, "", dict(zip(names, given, strict=True)), depth + 1)
-            return None
-
+        closure = self._closures.get(id(tree))
+        if closure is None:
+            closure = self._closures[id(tree)] = compiled(tree, lambda node: self._bind(node, text, {}), self._dialect)
+        outer, self._deep = self._deep, depth
         try:
-            return evaluate(tree, name, special, self._dialect)
+            return closure()
         except (ValueError, OverflowError, ZeroDivisionError, TypeError):
             raise Unreadable("a value that is not finite", tree.start) from None
+        finally:
+            self._deep = outer
+
+    def _bind(self, node: Expr, text: str, local: Mapping[str, Closure]) -> Closure | None:
+        """What a name, or a call that is more than a function of its arguments, comes to in ``text``."""
+        key = node.name.lower()
+        if node.op == "name":
+            return local.get(key) or (lambda: self._named(node))
+        if key == "v":
+            plus, *minus = (arg.name for arg in node.args)
+            if not minus:
+                return lambda: self._node(plus, self._deep + 1)
+            return lambda: self._node(plus, self._deep + 1) - self._node(minus[0], self._deep + 1)
+        if key == "i":
+            return lambda: self._current(node.args[0].name, self._deep + 1)
+        if key in ("idt", "sdt"):
+            if (text, node.start) not in self._integrals:
+                raise Unreadable("an integral inside a function", node.start)
+            name = f"#{self._integrals[text, node.start]}"
+            return lambda: self._v[name]
+        if key in self._functions:
+            return self._function(node, text, local)
+        return None
+
+    def _function(self, node: Expr, text: str, local: Mapping[str, Closure]) -> Closure:
+        """A call of a function of the file: its arguments are evaluated once."""
+        key = node.name.lower()
+        names, body = self._functions[key]
+        if key in self._calling:
+            raise Unreadable(f"{node.name}() calls itself", node.start)
+        if len(names) != len(node.args):
+            raise Unreadable(f"{node.name}() takes {len(names)} arguments", node.start)
+        given = [compiled(arg, lambda part: self._bind(part, text, local), self._dialect) for arg in node.args]
+        values = [0.0] * len(names)
+        inner: dict[str, Closure] = {name: lambda k=k: values[k] for k, name in enumerate(names)}  # type: ignore[misc]
+        self._calling.append(key)
+        called = compiled(body, lambda part: self._bind(part, "", inner), self._dialect)
+        self._calling.pop()
+
+        def call() -> float:
+            values[:] = [part() for part in given]
+            return called()
+
+        return call
+
+    def _named(self, node: Expr) -> float:
+        key = node.name.lower()
+        if key == "time":
+            return self._v.get("time", 0.0)
+        if key not in self._values:
+            if key not in self._params and (key in CONSTANTS or key == "temp"):
+                return CONSTANTS.get(key, TEMP)
+            if key not in self._params:
+                raise Unreadable(f"{node.name!r} has no value", node.start)
+            self._values[key] = self._of(self._params[key], self._deep + 1)
+        return self._values[key]
 
     def _node(self, node: str, depth: int) -> float:
         key = node.lower()
-        if key in _GROUND:
+        if key in GROUND:
             return 0.0
         if key in self._v:
+            return self._v[key]
+        if key in self._unknown:
+            self._solve()
             return self._v[key]
         if depth > _DEPTH:
             raise Unreadable(f"node {node!r} has to be solved for", 0)
@@ -173,9 +269,9 @@ class Subcircuit:
             if volts is None or key not in part.nodes:
                 continue
             other = part.nodes[1] if part.nodes[0] == key else part.nodes[0]
-            if other in _GROUND or other in self._v:
+            if other in GROUND or other in self._v:
                 sign = 1.0 if part.nodes[0] == key else -1.0
-                return self._node(other, depth + 1) + sign * self._of(volts, {}, depth + 1)
+                return self._node(other, depth + 1) + sign * self._of(volts, depth + 1)
         raise Unreadable(f"node {node!r} has to be solved for", 0)
 
     @staticmethod
@@ -204,14 +300,14 @@ class Subcircuit:
             if text is None:
                 raise Unreadable(f"resistor {part.name!r} has no value", 0)
             volts = self._node(part.nodes[0], depth + 1) - self._node(part.nodes[1], depth + 1)
-            return volts / self._of(text, {}, depth + 1)
+            return volts / self._of(text, depth + 1)
         if kind in "gbi":
             text = part.given.get("i", part.given.get("value", part.given.get("cur")))
             if text is not None:
-                return self._of(text, {}, depth + 1)
+                return self._of(text, depth + 1)
         if self._source(part) is not None:
             end = part.nodes[1]
-            if end in self.ports[:2] or end in _GROUND or end in self.states:
+            if end in self.ports[:2] or end in GROUND or end in self.states:
                 end = part.nodes[0]
             sign = -1.0 if end == part.nodes[0] else 1.0
             return self._consistent(part.name.lower(), lambda: sign * self._leaving(end, part, depth + 1))
@@ -257,22 +353,33 @@ class Subcircuit:
 
     def run(self, t: Array, v: Array) -> ModelRun:
         """The current (n,) A into the first terminal and the states (n,) V under ``v`` (n,) V at ``t`` (n,) s."""
-        starts = [start for _, start in self.states.values()] + [0.0] * len(self._integrals)
-        for (text, position), index in self._integrals.items():
-            node = next(n for n in self._tree(text).walk() if n.start == position and n.name.lower() in ("idt", "sdt"))
-            if len(node.args) > 1:
-                starts[len(self.states) + index] = self._value(node.args[1], text, {}, 0)
+        integrals = [
+            (text, next(n for n in self._tree(text).walk() if n.start == position and n.name.lower() in ("idt", "sdt")))
+            for text, position in self._integrals
+        ]
+        starts = [start for _, start in self.states.values()]
+        starts += [self._value(node.args[1], text, 0) if len(node.args) > 1 else 0.0 for text, node in integrals]
+        first = len(self.states)
 
         def rates(now: float, state: Array) -> Array:
             self._set(float(np.interp(now, t, v)), state, now)
             found = [-self._leaving(node, None, 0) / c for node, (c, _) in self.states.items()]
-            for text, position in self._integrals:
-                tree = self._tree(text)
-                node = next(n for n in tree.walk() if n.start == position and n.name.lower() in ("idt", "sdt"))
-                found.append(self._value(node.args[0], text, {}, 0))
-            return np.array(found)
+            return np.array([*found, *(self._value(node.args[0], text, 0) for text, node in integrals)])
+
+        def reset(now: float, state: Array) -> Array:
+            """The state with the integrals that are reset at their start."""
+            if all(len(node.args) < 3 for _, node in integrals):
+                return state
+            self._set(float(np.interp(now, t, v)), state, now)
+            new = state.copy()
+            for k, (text, node) in enumerate(integrals, first):
+                if len(node.args) > 2 and self._dialect.true(self._value(node.args[2], text, 0)):
+                    new[k] = starts[k]
+            return new
 
         # Heun's rule at the given times: a law that switches hard at its bounds makes an adaptive method crawl.
+        self._scale = max(float(np.max(np.abs(v))), 1e-12)
+        self._unknown = dict.fromkeys(self._unknown, 0.0)
         current, found = np.empty(len(t)), np.empty((len(starts), len(t)))
         state = np.array(starts)
         for k in range(len(t)):
@@ -281,8 +388,9 @@ class Subcircuit:
             current[k] = self._leaving(self.ports[0], None, 0)
             if k + 1 < len(t):
                 dt = float(t[k + 1] - t[k])
-                first = rates(float(t[k]), state)
-                state = state + 0.5 * dt * (first + rates(float(t[k + 1]), state + dt * first))
+                slope = rates(float(t[k]), state)
+                state = state + 0.5 * dt * (slope + rates(float(t[k + 1]), state + dt * slope))
+                state = reset(float(t[k + 1]), state)
                 if not np.all(np.isfinite(state)):
                     raise Unreadable("its states do not stay finite", 0)
         names = [*self.states, *(f"integral {k + 1}" for k in range(len(self._integrals)))]

@@ -13,6 +13,7 @@ from cosim.language.lt_syntax import (
     CONSTANTS,
     FUNCTIONS,
     ExpressionSpan,
+    is_hspice,
     is_source,
     middle_number,
     parse_expression,
@@ -31,8 +32,10 @@ NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dn
 PARASITIC = frozenset({"rser", "rpar", "cpar", "lser", "rlshunt"})
 OTHER_KEYS = frozenset({"tripdv", "tripdt", "nojacob", "window", "nfft", "mtol", "noiseless"})
 KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
+GROUND = re.compile(r"(?<![\w.])gnd!(?!\w)", re.IGNORECASE)
 TRANSFERS = re.compile(r"\b(laplace|freq|chebyshev)\b\s*[={]", re.IGNORECASE)
 TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
+OUTPUT = frozenset({".probe", ".print", ".plot", ".graph"})  # whose vectors HSPICE may name by patterns
 CARDS = frozenset({".step", ".machine", ".endmachine", ".wave", ".net", ".savebias", ".loadbias", ".ferret", ".text"})
 
 RULES = {
@@ -42,6 +45,10 @@ RULES = {
         Rule("limit", W, "limit(x, a, b) is a random number in ngspice, not x between a and b",
              "write min(max(x, a), b)"),
         Rule("pwr", W, "pwr(x, y) is |x|^y in LTspice and keeps the sign of x in ngspice", "write pow(abs(x), y)"),
+        Rule("signed", W, "{} of a negative number is that of its magnitude, with its sign, in HSPICE",
+             "write sgn(x) times that of abs(x)"),
+        Rule("multiplier", E, "ngspice takes {} for a multiplier, m=", "write brackets around what ends in m"),
+        Rule("ground", W, "{} is a node of its own in ngspice, and ground in HSPICE", "write 0"),
         Rule("power", W, "a power of something that may be negative is one of its magnitude in ngspice",
              "write x*pow(x, n - 1) for an odd n"),
         Rule("caret", W, "'^' is a Boolean exclusive or in LTspice and a power in ngspice", "write ** for a power"),
@@ -123,6 +130,7 @@ class Names:
     parameters: frozenset[str]
     numeric: frozenset[str]
     models: frozenset[str]
+    hspice: bool = False
 
     def known(self, line: Line) -> frozenset[str]:
         """The names that have a value in ``line``."""
@@ -162,7 +170,7 @@ def names(lines: Sequence[Line]) -> Names:
         numeric |= new
         waiting += [bodies[name] for name in new]
     models = frozenset(line.text.split()[1].lower() for line in lines if line.card == ".model" and " " in line.text)
-    return Names(frozenset(bodies), frozenset(parameters), frozenset(numeric), models)
+    return Names(frozenset(bodies), frozenset(parameters), frozenset(numeric), models, is_hspice(lines))
 
 
 def check(lines: Sequence[Line], text: str, file: Path) -> list[Finding]:
@@ -188,6 +196,8 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         yield Spot("laplace", line, transfer.start(), transfer[1].lower())
         return
+    if (ground := GROUND.search(text)) is not None:
+        yield Spot("ground", line, ground.start(), ground[0])
     if (why := _strange(line, own)) is not None:
         yield Spot("unread", line, 0, why)
     for segment in segments(line):
@@ -250,8 +260,10 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
         name = node.name.lower()
         written = body[node.start : node.end]
         if node.op == "call" and name not in own.functions and name not in ("v", "i"):
-            if name in ("limit", "pwr"):
+            if name == "limit" or (name == "pwr" and not own.hspice):
                 yield name, node.start, name
+            elif own.hspice and name in ("log", "log10", "sqrt") and may_be_negative(node.args[0]):
+                yield "signed", node.start, name
             elif name == "u":
                 yield "step", node.start, name
             elif name in MISSING or name not in KNOWN or (name == "uramp" and not source):
@@ -262,11 +274,13 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
             yield "constant", node.start, node.name
         elif node.op == "**" and may_be_negative(node.args[0]) and not even(node.args[1]):
             yield "power", node.start, "**"
+        elif node.op == "==" and ends_in_m(node):
+            yield "multiplier", node.start, written
         elif node.op == "^":
             yield "caret", node.args[0].end, "^"
         elif node.op in ("&", "|", "u~") or (node.op == "%" and source):
             yield "operator", node.start if node.op == "u~" else node.args[0].end, node.op.removeprefix("u")
-        elif node.op in ("&&", "||", "u!", "cond"):
+        elif node.op in ("&&", "||", "u!", "cond") and not own.hspice:
             asked = node.args[:1] if node.op == "cond" else node.args
             if any(not boolean(arg) for arg in asked):
                 yield "truth", node.start, ""
@@ -308,6 +322,13 @@ def is_constant(name: str, known: frozenset[str], *, source: bool) -> bool:
     if name in known or (source and name in ("pi", "e")):
         return False
     return name in CONSTANTS or name == "temp"
+
+
+def ends_in_m(node: Expr) -> bool:
+    """Whether the text of a comparison has ``m=`` in it: a name that ends in m stands before its sign."""
+    first = node.args[0]
+    bare = first.end - first.start == len(first.name)  # without brackets
+    return first.op == "name" and bare and first.name.lower().endswith("m")
 
 
 def even(exponent: Expr) -> bool:

@@ -20,7 +20,17 @@ def _projection(graph: Graph, p: Projection) -> tuple[Any, ...]:
     if isinstance(cells, Surrogate):
         cells, names = replace(cells, instances={}, certificate=None), tuple(sorted(cells.instances))
     rule = None if p.rule is None else (type(p.rule), p.rule.every)
-    what = (p.source, p.target, rule, graph.delay_of(p), dict(p.held), p.pair, p.gain, p.connected() is None)
+    what = (
+        p.source,
+        p.target,
+        rule,
+        graph.delay_of(p),
+        dict(p.held),
+        p.pair,
+        p.gain,
+        p.connected() is None,
+        p.wires is None,
+    )
     return *what, p.sends, p.into, p.reading, p.levels, p.name, names, cells
 
 

@@ -20,7 +20,7 @@ from cosim.devices.base import Array, Operand, Values
 from cosim.devices.maps import Field
 from cosim.errors import InputError, UnknownName
 from cosim.network.spice_check import Watch
-from cosim.network.wires import Wires, effective_conductance
+from cosim.network.wires import Wires, cell_current, effective_conductance, solve_wired
 from cosim.surrogate.base import REST, complain, require_inside, widened
 from cosim.surrogate.model import SLACK, Surrogate
 
@@ -101,6 +101,8 @@ class Crossbar:
         mask: Array | None = None,
         reading: str = READING,
         levels: int = 0,
+        wires: Wires | None = None,
+        read_voltage: float = 0.0,
     ) -> None:
         """A crossbar in the given states.
 
@@ -114,7 +116,16 @@ class Crossbar:
             mask: (inputs, outputs) which cells there are: the others have the weight zero and no events; None: all.
             reading: of the device, what a weight is; with a full scale (`DeviceModel.full_scales`).
             levels: of the first state between its bounds, to the nearest of which an event takes a cell; 0: any.
+            wires: through which the cells are read; None: as if these had no resistance. `see` solves them.
+            read_voltage: (V) on the row that is read; 0: so little that the cells are as linear as their reading says.
         """
+        if wires is not None and (pair or not isinstance(kind, Surrogate) or reading != READING):
+            raise InputError(
+                "only conductances of single cells are read through wires: ideal cells have no ohms, and the two cells "
+                "of a pair need wires of their own",
+                remedy="take cells of a surrogate without pair= and reading=, or leave the wires out",
+            )
+        self.wires, self.read_voltage = wires, read_voltage
         self.kind, self.gain, self.pair, self.reading = kind, gain, pair, reading
         if isinstance(kind, Surrogate):
             if reading not in kind.map.device.readings:
@@ -185,6 +196,8 @@ class Crossbar:
         self.integrators: dict[str, Any] = {}  # of the compiled loop
         # An ideal weight that is read as it is needs no second array.
         plain = isinstance(kind, Ideal) and not (pair or by_column) and mask is None and gain == 1.0
+        # What wires leave of each weight, and the weights of which that was found.
+        self.left, self._solved = np.ones(shape if wires is not None else (0, 0)), np.empty(0)
         self.weight: Array = self.state["w"] if plain else np.ascontiguousarray(self._read(ALL))
 
     def _grid(self, levels: int, low: float, high: float) -> tuple[str, float, float] | None:
@@ -263,11 +276,45 @@ class Crossbar:
             self.state[name][:] = x
         self.touched[:], self.weight[:] = kept[1:]
 
-    def wired(self, wires: Wires) -> Array:
-        """(inputs, outputs) what `weight` becomes where the cells are read through these wires, driven one by one or
+    def wired(self, wires: Wires, *, read_voltage: float = 0.0) -> Array:
+        """(inputs, outputs) what weights without wires become where the cells are read through these, row by row or
         together: cells are as linear as their conductance says.
+
+        With a ``read_voltage`` (V) each row is read alone, at that voltage and with all others at zero, and cells are
+        what their device's current makes of them: a solve of the whole array per row.
         """
-        return effective_conductance(self.weight * self.scale, wires) / self.scale
+        own = self.weight if self.wires is None else self._bare()
+        if read_voltage == 0.0:
+            return effective_conductance(own / self.gain * self.scale, wires) / self.scale * self.gain
+        if self.mask is not None:
+            raise InputError("cells that are not there cannot be read at a voltage", remedy="leave out read_voltage")
+        surrogate, (m, n), found = self.surrogate, self.shape, np.empty(self.shape)
+        current = cell_current(surrogate.map.device, Values(self.state), surrogate.values)
+        for row in range(m):
+            rows = np.zeros(m)
+            rows[row] = read_voltage
+            found[row] = solve_wired(current, wires, rows=rows, columns=np.zeros(n)).column_current
+        return found / read_voltage / self.scale * self.gain
+
+    def _bare(self) -> Array:
+        """The weights as if the wires had no resistance."""
+        kept, self.left = self.left, np.ones(self.left.shape)
+        found = self._read(ALL)
+        self.left = kept
+        return found
+
+    def see(self) -> None:
+        """Solve the wires for the cells as they are: from now on a weight is its cell's times what the wires leave of
+        it here, until the next call. Without wires nothing is done.
+        """
+        if self.wires is None:
+            return
+        own = self._bare()
+        if not np.array_equal(own, self._solved):
+            seen = self.wired(self.wires, read_voltage=self.read_voltage)
+            self.left[:] = np.divide(seen, own, out=np.ones(self.shape), where=own != 0.0)
+            self._solved = own
+        self.weight[:] = own * self.left
 
     def program(self, column: int, drive: Array) -> None:
         """One event on the cells of one column, with ``drive`` (inputs,) on their rows: volts, as a rule."""
@@ -395,6 +442,8 @@ class Crossbar:
         if self.pair:
             found = found - self._share(MINUS, index)
         weight = np.array(found if self.gain == 1.0 else found * self.gain)
+        if self.wires is not None:
+            weight *= self.left[index]
         if self.mask is not None:
             weight[~self.mask[index]] = 0.0
         return weight

@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from cosim.devices.base import Array
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.neurons import Model, Regular, Source
 from cosim.network.noise import NORMAL, UNIFORM
 
@@ -74,7 +74,7 @@ class CurrentEncoder(Encoder):
 
     def __post_init__(self) -> None:
         if min(self.gain, self.noise, self.bias, self.bias_noise) < 0.0:
-            raise InputError(f"{self} has a negative current", remedy="give values >= 0")
+            raise InputError(f"{told(self)} has a negative current", remedy="give values >= 0")
 
     def drive(self, values: Array, *, dt: float) -> tuple[Array, Array]:
         """Mean current per ms and its standard deviation for pixels in 0..1."""

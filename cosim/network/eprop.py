@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cosim.devices.base import Operand
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.neurons import After, Model
 from cosim.network.rules import Given, Local, Rule
 
@@ -45,7 +45,7 @@ class Subtracting(Model):
 
     def __post_init__(self) -> None:
         if not (self.tau > 0.0 and self.threshold > 0.0):
-            raise InputError(f"{self} cannot work", remedy="give tau > 0 and threshold > 0")
+            raise InputError(f"{told(self)} cannot work", remedy="give tau > 0 and threshold > 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """What is left after a step, and the threshold."""
@@ -78,7 +78,7 @@ class Eligible(Rule):
 
     def __post_init__(self) -> None:
         if not (self.tau > 0.0 and self.threshold > 0.0):
-            raise InputError(f"{self} cannot work", remedy="give tau > 0 and threshold > 0")
+            raise InputError(f"{told(self)} cannot work", remedy="give tau > 0 and threshold > 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """Slope of the pseudo-derivative, and what is left of traces after a step."""
@@ -117,7 +117,7 @@ class EProp(Eligible):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.tau_out >= 0.0:
-            raise InputError(f"{self} cannot work", remedy="give tau_out >= 0")
+            raise InputError(f"{told(self)} cannot work", remedy="give tau_out >= 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """The rate, and what is left of the eligibility after a step, too."""

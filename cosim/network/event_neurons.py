@@ -168,6 +168,7 @@ def check_neurons(
     rng: np.random.Generator,
     item: int = 0,
     against: str = "",
+    judged: bool = True,
 ) -> NeuronCheck:
     """Spot check of a population of `EventNeuron`: ``count`` neurons that ``rng`` chooses, again in their circuit.
 
@@ -178,10 +179,11 @@ def check_neurons(
         dt: the graph's time step, in ms.
         item: which presentation.
         against: what answers, in words.
+        judged: whether it is an error that no chosen neuron can be judged.
 
     Raises:
         InputError: where the run recorded neither, there are fewer neurons that received anything, or the circuit of
-            each chosen one spiked once.
+            each chosen one spiked once and they are to be ``judged``.
     """
     wanted = [f"{population}.{name}" for name in ("input", "fired")]
     if missing := [name for name in wanted if name not in answers.records]:
@@ -214,7 +216,7 @@ def check_neurons(
         pairs.append(len(found))
         late += [one[j] - other[i] for i, j in found]
         received.append(inputs.size)
-    if len(apart) == count:
+    if judged and len(apart) == count:
         raise InputError(
             f"{_unjudged(apart)}, and no other neuron was chosen",
             remedy="run more steps, or drive the neurons faster",

@@ -24,6 +24,7 @@ from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
 from cosim.network.neurons import Model, WinnerTakesAll, steps_held
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
+from cosim.network.wires import Wires
 from cosim.network.world import World
 from cosim.surrogate.model import Surrogate
 
@@ -165,6 +166,10 @@ class Projection:
         reading: of the cells' device, whose share of full scale is the weight.
         levels: how many values the cells' first state has between its bounds, e.g. 128 for 7 bits: an event ends at the
             nearest one; 0: any.
+        wires: resistances of the array's wires, through which the cells are read; None: none. They are solved at the
+            beginning of each run; while it learns, a weight is its cell's times what the wires left of it then. Pulses
+            reach the cells in full.
+        read_voltage: (V) at which rows are read, of cells whose I-V is not a line; 0: the cells' conductance.
         name: default: source_to_target.
     """
 
@@ -182,6 +187,8 @@ class Projection:
     into: str = DRIVE
     reading: str = READING
     levels: int = 0
+    wires: Wires | None = None
+    read_voltage: float = 0.0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -210,6 +217,8 @@ class Projection:
             mask=self.connected(),
             reading=self.reading,
             levels=self.levels,
+            wires=self.wires,
+            read_voltage=self.read_voltage,
         )
 
     def connected(self) -> Array | None:

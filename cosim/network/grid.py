@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import InputError, Where
+from cosim.errors import InputError, Where, told
 from cosim.network.world import Ints, World
 
 FREE, CHEESE, TRAP = ".", "c", "x"
@@ -35,7 +35,7 @@ class Rewards:
 
     def __post_init__(self) -> None:
         if not (self.best > 0.0 and self.worst >= 0.0 and self.step >= 0.0) or max(self.worst, self.step) == np.inf:
-            raise InputError(f"{self} rewards nothing", remedy="give best > 0, worst >= 0 and step >= 0")
+            raise InputError(f"{told(self)} rewards nothing", remedy="give best > 0, worst >= 0 and step >= 0")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from cosim.devices.base import Operand
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.neurons import After, Model
 from cosim.network.rules import Given, Local, Rule
 
@@ -42,7 +42,7 @@ class Chooser(Model):
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.keep < 1.0 and 0.0 <= self.halve <= 1.0):
-            raise InputError(f"{self} cannot work", remedy="give 0 <= keep < 1 and 0 <= halve <= 1")
+            raise InputError(f"{told(self)} cannot work", remedy="give 0 <= keep < 1 and 0 <= halve <= 1")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """What is left after a step, whatever its length."""

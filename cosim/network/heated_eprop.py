@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.eprop import Eligible
 from cosim.network.rules import Given, Local
 
@@ -54,7 +54,9 @@ class HeatedEProp(Eligible):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0.0 <= self.keep <= 1.0 and min(self.scale, self.f_full, self.q_full) > 0.0):
-            raise InputError(f"{self} cannot work", remedy="give 0 <= keep <= 1, and scale, f_full and q_full > 0")
+            raise InputError(
+                f"{told(self)} cannot work", remedy="give 0 <= keep <= 1, and scale, f_full and q_full > 0"
+            )
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """As they are, and those of the neurons."""

@@ -1,24 +1,26 @@
 """Classifying images: the sets, the order in which they are shown, and which of them the read-outs get.
 
 Read-outs are fitted on training images with learning off and chosen on further training images, which took part in the
-unsupervised learning but not in the fit. The chosen one is then fitted on both. The test set is shown once, at the end;
-the accuracies of the other read-outs on it are reported, and decide nothing.
+unsupervised learning but not in the fit. The chosen one is then fitted on both. The test set is shown after that,
+to all of them: the accuracies of the others are reported, and decide nothing. A spot check shows it once more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError, UnknownName, Where
 from cosim.network.readout import PROTOCOL, Evaluation, choose
 from cosim.network.run import Purpose, Streams
-from cosim.surrogate.files import array_digest
+from cosim.surrogate.files import array_digest, read_npz
 
 # Images between two possible checkpoints.
 BATCH = 200
@@ -91,7 +93,12 @@ class ImageSet:
 
 
 def load_images(name: str) -> ImageSet:
-    """ "mnist" (60 000 and 10 000) or "digits" (the first 1400 of 1797 to train on). Raises `UnknownName`.
+    """ "mnist" (60 000 and 10 000), "digits" (the first 1400 of 1797 to train on), or a file of your own, FILE.npz.
+
+    A file has arrays ``train_x``, ``test_x``: images (n, rows, columns), or (n, pixels) of a square, as bytes or as
+    numbers of 0 to 1; and ``train_y``, ``test_y``: their classes (n,), whole numbers from 0. `numpy.savez` writes one.
+
+    Raises `UnknownName`, `MissingFile`, and `InputError` for a file that is something else.
 
     >>> digits = cosim.load_images("digits")
     >>> digits.train_x.shape, digits.classes
@@ -99,6 +106,8 @@ def load_images(name: str) -> ImageSet:
     """
     from cosim.data import datasets
 
+    if name.endswith(".npz"):
+        return _own_images(Path(name))
     if name == "mnist":
         raw = datasets.load_mnist()
         train_x, train_y, test_x, test_y = (np.asarray(part) for part in raw)
@@ -109,7 +118,7 @@ def load_images(name: str) -> ImageSet:
         train_x, train_y, test_x, test_y = images[:1400], labels[:1400], images[1400:], labels[1400:]
         full = 16.0
     else:
-        raise UnknownName("image set", name, ("digits", "mnist"))
+        raise UnknownName("image set", name, ("digits", "mnist", "FILE.npz"))
     side = train_x.shape[-1]
     return ImageSet(
         name,
@@ -119,6 +128,31 @@ def load_images(name: str) -> ImageSet:
         test_y.astype(np.int64),
         side,
     )
+
+
+def _own_images(path: Path) -> ImageSet:
+    found = read_npz(path, kind="image set")
+    if absent := [name for name in ("train_x", "train_y", "test_x", "test_y") if name not in found]:
+        raise InputError(
+            f"the image set lacks {', '.join(absent)}", where=Where(path), remedy=f"it has {', '.join(found)}"
+        )
+    images, sides = {}, []
+    for name in ("train_x", "test_x"):
+        x = found[name]
+        side = x.shape[2] if x.ndim == 3 else round(math.sqrt(x.shape[1])) if x.ndim == 2 else 0
+        if not side or x.dtype.kind not in "uif" or (x.ndim == 2 and side**2 != x.shape[1]):
+            raise InputError(
+                f"{name} holds {x.dtype} of shape {x.shape}",
+                where=Where(path),
+                remedy="give images (n, rows, columns), or (n, pixels) of squares",
+            )
+        sides.append(side)
+        images[name] = (x.reshape(len(x), -1) / (255.0 if x.dtype == np.uint8 else 1.0)).astype(np.float32)
+    if sides[0] != sides[1]:
+        raise InputError(f"images have {sides[0]} columns to train on and {sides[1]} to test on", where=Where(path))
+    # Small kinds of whole numbers would be refused by what counts with them.
+    labels = {n: y.astype(np.int64) if (y := found[n]).dtype.kind in "ui" else y for n in ("train_y", "test_y")}
+    return ImageSet(path.stem, images["train_x"], labels["train_y"], images["test_x"], labels["test_y"], sides[0])
 
 
 @dataclass(frozen=True)

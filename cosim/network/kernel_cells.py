@@ -199,6 +199,8 @@ def _weigh(text: Text, bar: Crossbar, r: int) -> None:
             shares.append(x.w)
     found: Any = shares[0] - shares[1] if bar.pair else shares[0]
     found = text.write({"weight": found if bar.gain == 1.0 else found * bar.gain})["weight"]
+    if bar.wires is not None:
+        found = f"({found}) * left{r}[i, j]"
     text.add(f"w{r}[i, j] = " + (found if bar.mask is None else f"{found} if mask{r}[i, j] else 0.0"))
 
 
@@ -213,6 +215,8 @@ def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
         found |= {f"table{r}_{k}": np.ascontiguousarray(x) for k, x in enumerate(_laws(bar.kind, {})[1])}
     if bar.mask is not None:
         found[f"mask{r}"] = bar.mask
+    if bar.wires is not None:
+        found[f"left{r}"] = bar.left
     if bar.watch is not None:
         slot = np.full(bar.shape, -1, dtype=np.int64)
         slot[tuple(bar.watch.cells.T)] = np.arange(len(bar.watch.cells))

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,14 +31,16 @@ Run = Callable[[Mapping[str, float], int, Path], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and its values."""
+    """A setting and its values; ``label``: in words with its unit, for figures."""
 
     name: str
     values: tuple[float, ...]
+    label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) != len(self.values):
             raise InputError(f"{self.name} needs one or more different values, not {list(self.values)}")
+        object.__setattr__(self, "label", self.label or self.name)
 
 
 def with_setting(settings: Settings, name: str, value: float) -> Settings:

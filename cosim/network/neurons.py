@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from cosim.devices.base import Operand
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 
 After = dict[str, Operand]
 NOTHING = np.array(0.0)  # a number as numpy takes it fastest
@@ -106,7 +106,8 @@ class LIF(Model):
     def __post_init__(self) -> None:
         if not self.tau > 0.0 or not self.refractory >= 0.0 or not self.threshold > self.reset:
             raise InputError(
-                f"{self} cannot work", remedy="a neuron needs tau > 0, refractory >= 0 and a threshold above its reset"
+                f"{told(self)} cannot work",
+                remedy="a neuron needs tau > 0, refractory >= 0 and a threshold above its reset",
             )
 
     def leak(self, dt: float) -> float:
@@ -164,7 +165,9 @@ class ALIF(LIF):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.tau_threshold > 0.0 or not self.jump >= 0.0:
-            raise InputError(f"{self} cannot adapt", remedy="an adaptive neuron needs jump >= 0 and tau_threshold > 0")
+            raise InputError(
+                f"{told(self)} cannot adapt", remedy="an adaptive neuron needs jump >= 0 and tau_threshold > 0"
+            )
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """Those of a LIF neuron, the jump, and what is left of the raised threshold."""
@@ -195,7 +198,7 @@ class Leaky(Model):
 
     def __post_init__(self) -> None:
         if not self.tau > 0.0:
-            raise InputError(f"{self} cannot work", remedy="a read-out needs tau > 0")
+            raise InputError(f"{told(self)} cannot work", remedy="a read-out needs tau > 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """What is left after a step."""

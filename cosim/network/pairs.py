@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from cosim.devices.base import Operand
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.neurons import After, Model
 from cosim.network.rules import Given, Local, Rule
 
@@ -91,7 +91,7 @@ class PulsePairs(_OfPairs):
 
     def __post_init__(self) -> None:
         if not 0.0 < self.reach <= self.span:
-            raise InputError(f"{self} cannot work", remedy="give a reach (ms) above zero, and at most the span")
+            raise InputError(f"{told(self)} cannot work", remedy="give a reach (ms) above zero, and at most the span")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """Span and reach."""
@@ -115,7 +115,7 @@ class IdealWindow(_OfPairs):
 
     def __post_init__(self) -> None:
         if not self.tau > 0.0:
-            raise InputError(f"{self} cannot work", remedy="give tau > 0")
+            raise InputError(f"{told(self)} cannot work", remedy="give tau > 0")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """All of it."""

@@ -10,6 +10,13 @@ The thresholds θ are those of the nominal cell, since one amplifier drives a wh
 over the cell that puts the memristor's θ on a memristor in mid-state (our choice). With gates (our choice) the neuron
 programs only where V_mem is below −gate_p or above gate_d, so that the neuron and not the device makes the dead zone.
 
+`PostVdsp` is the rule as a summary of arXiv 2510.25787 tells it, which its authors' public code does not follow: at the
+**pre**synaptic spike the **post**synaptic potential decides; a high one comes before a postsynaptic spike and
+potentiates, a low one after it and depresses. The potential is taken from the middle between reset and threshold, over
+half their distance (our choice: these neurons have no negative potentials)::
+
+    V_prog = −u · θ_p · scale_p   for u > gate_p          V_prog = −u · θ_n · scale_d   for u < −gate_d
+
 Pair STDP (Song, Miller, Abbott, Nat. Neurosci. 3:919, 2000) by two traces, x of presynaptic and y of postsynaptic
 spikes, each of which raises its own by 1 (or to 1: `PairStdp.nearest`)::
 
@@ -27,12 +34,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from cosim.devices.pulse import PulseCell
-from cosim.errors import InputError
+from cosim.errors import InputError, told
 from cosim.network.rules import Given, Local, Rule
 from cosim.surrogate.model import Surrogate
 
@@ -41,10 +48,10 @@ STEPS = (0.14, 0.05)
 
 
 @dataclass(frozen=True)
-class Vdsp(Rule):
-    """Voltage-dependent synaptic plasticity: thresholds (V, magnitudes) over the cell, scale factors and gates
-    (magnitudes of V_mem), each of potentiation and of depression (module docstring); ``input`` of the cells' map takes
-    the voltage.
+class Amplified(Rule):
+    """A membrane potential is amplified onto the cells: thresholds (V, magnitudes) over the cell, scale factors and
+    gates (magnitudes of the potential), each of potentiation and of depression (module docstring); ``input`` of the
+    cells' map takes the voltage.
     """
 
     threshold_p: float
@@ -57,28 +64,33 @@ class Vdsp(Rule):
 
     def __post_init__(self) -> None:
         if not min(self.gate_p, self.gate_d) >= 0.0:
-            raise InputError(f"{self} has a negative gate", remedy="give magnitudes of V_mem, >= 0")
+            raise InputError(f"{told(self)} has a negative gate", remedy="give magnitudes of V_mem, >= 0")
         if min(self.threshold_p, self.threshold_d, self.scale_p, self.scale_d) <= 0.0:
-            raise InputError(f"{self} cannot program", remedy="give thresholds and scale factors above zero")
+            raise InputError(f"{told(self)} cannot program", remedy="give thresholds and scale factors above zero")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
-        """Volts per presynaptic potential, and gates of it: below zero and above."""
+        """Volts per potential, and gates of it."""
         up, down = self.threshold_p * self.scale_p, self.threshold_d * self.scale_d
         return {"up": up, "down": down, "gate_p": self.gate_p, "gate_d": self.gate_d}
+
+    @classmethod
+    def of(
+        cls, surrogate: Surrogate, *, scale_p: float, scale_d: float, gate_p: float = 0.0, gate_d: float = 0.0
+    ) -> Self:
+        """With the thresholds of a surrogate's nominal cell."""
+        cell, p = threshold_cell(surrogate), surrogate.parameters.resolved()
+        negative, positive = (float(theta) for theta in cell.thresholds(p))
+        return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d, gate_p, gate_d)
+
+
+@dataclass(frozen=True)
+class Vdsp(Amplified):
+    """Voltage-dependent synaptic plasticity: by the presynaptic potential, at the postsynaptic spike."""
 
     def on_post(self, s: Local) -> Given:
         """V_prog of each row."""
         v = s.pre.v
         return {self.input: v * np.where(v < -s.p.gate_p, s.p.up, np.where(v > s.p.gate_d, s.p.down, 0.0))}
-
-    @classmethod
-    def of(
-        cls, surrogate: Surrogate, *, scale_p: float, scale_d: float, gate_p: float = 0.0, gate_d: float = 0.0
-    ) -> Vdsp:
-        """With the thresholds of a surrogate's nominal cell."""
-        cell, p = threshold_cell(surrogate), surrogate.parameters.resolved()
-        negative, positive = (float(theta) for theta in cell.thresholds(p))
-        return cls(-cell.voltage(-negative, p), cell.voltage(positive, p), scale_p, scale_d, gate_p, gate_d)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,25 @@ class StochasticVdsp(Vdsp):
 
 
 @dataclass(frozen=True)
+class PostVdsp(Amplified):
+    """By the postsynaptic potential at the presynaptic spike (module docstring), from ``middle`` and over
+    ``half`` the distance between reset and threshold.
+    """
+
+    middle: float = 0.5
+    half: float = 0.5
+
+    def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
+        """Those of `Amplified`, and where the potential is taken from."""
+        return {**super().parameters(dt, ticks=ticks), "middle": self.middle, "half": self.half}
+
+    def on_pre(self, s: Local) -> Given:
+        """V_prog of each synapse of the row."""
+        u = (s.post.v - s.p.middle) / s.p.half
+        return {self.input: -u * np.where(u > s.p.gate_p, s.p.up, np.where(u < -s.p.gate_d, s.p.down, 0.0))}
+
+
+@dataclass(frozen=True)
 class PairStdp(Rule):
     """Pair STDP (module docstring); ``tau_pre``, ``tau_post`` in ms; it gives the ``input`` of the cells' map."""
 
@@ -120,7 +151,7 @@ class PairStdp(Rule):
 
     def __post_init__(self) -> None:
         if not (self.tau_pre > 0.0 and self.tau_post > 0.0):
-            raise InputError(f"{self} cannot work", remedy="give time constants above zero")
+            raise InputError(f"{told(self)} cannot work", remedy="give time constants above zero")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """What is left of the traces after a step, and the amplitudes."""
@@ -163,7 +194,7 @@ class PostStdp(Rule):
 
     def __post_init__(self) -> None:
         if not self.tau_pre > 0.0:
-            raise InputError(f"{self} cannot work", remedy="give a time constant above zero")
+            raise InputError(f"{told(self)} cannot work", remedy="give a time constant above zero")
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
         """What is left of the trace after a step, amplitude and offset."""

@@ -33,6 +33,17 @@ PROTOCOL: Mapping[str, str] = MappingProxyType(
     {"W": "learning", "S": "test", "P": "test", "NB": "test", "R": "test", "G": "graded"}
 )
 GRADED = "G"
+# Of figures and results.
+READ_OUTS: Mapping[str, str] = MappingProxyType(
+    {
+        "W": "winner's class",
+        "S": "class with most spikes",
+        "P": "counts × P(class|neuron)",
+        "NB": "naive Bayes",
+        "R": "ridge on counts",
+        "G": "ridge on currents",
+    }
+)
 # Chosen on training images of MNIST; the current itself says little more than the pixels do.
 LEVELS = (-1.0, 0.0, 1.0, 2.0)
 # Of a regression on standardised features, per image that it is fitted to (our choice).

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ from cosim import __version__
 from cosim.devices.base import Values
 from cosim.errors import InputError, Where
 from cosim.files import write_atomic
+from cosim.network.origin import code_of
 from cosim.surrogate.files import read_npz, write_npz
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNKNOWN = "unknown"  # code and version of files that do not note them
 # Seconds between two checkpoints.
 SAVE_EVERY = 20.0
 # Seed, items learned so far and items in all.
@@ -36,6 +38,8 @@ Progress = Callable[[int, int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
 # Seed, and what `System.glance` gives.
 View = Callable[[int, Any], None]
+# Whether a run goes on from its folder's files; "anyway": also from those that other code has trained.
+Resume = bool | Literal["anyway"]
 # Seconds between two glances.
 GLANCE_EVERY = 0.5
 
@@ -129,6 +133,10 @@ class System(ABC):
         """What ``result.json`` holds besides the scores, as JSON values."""
         return {}
 
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """How the score was read, in a few words behind it; "": there is one way only."""
+        return ""
+
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """What the command line prints about the network and each seed, one fact per line."""
         return [f"seed {seed.seed:<6} {self.score} {100 * seed.values[self.score]:.2f} %" for seed in seeds]
@@ -140,16 +148,20 @@ class System(ABC):
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed: what `Network.evaluate` gave, read by attribute or key, and the seconds of learning."""
+    """One seed: what `Network.evaluate` gave, read by attribute or key, and the seconds of learning.
+
+    ``codes``: digests of the code that trained and evaluated it (`cosim.network.origin`), in turn.
+    """
 
     seed: int
     values: Values
     arrays: Values = field(repr=False)
     seconds: float
+    codes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the arrays of the figures."""
-        return {"seed": self.seed, **self.values, "learning_seconds": self.seconds}
+        return {"seed": self.seed, **self.values, "learning_seconds": self.seconds, "codes": list(self.codes)}
 
 
 @dataclass(frozen=True)
@@ -179,9 +191,15 @@ class RunResult:
         return {
             "system": self.system.name,
             "cosim": __version__,
+            "code": code_of(type(self.system)),
             "plan": self.system.fingerprint,
             **self.system.to_dict(self.seeds),
-            self.system.score: {"mean": self.mean, "deviation": self.deviation, "seeds": len(self.seeds)},
+            self.system.score: {
+                "mean": self.mean,
+                "deviation": self.deviation,
+                "seeds": len(self.seeds),
+                "reading": self.system.reading(self.seeds),
+            },
             "seeds": [seed.to_dict() for seed in self.seeds],
         }
 
@@ -190,8 +208,18 @@ class RunResult:
         spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
         count = len(self.seeds)
         over = f"over {count} seed{'s' * (count > 1)}{', mean ± standard deviation of a seed' * (count > 1)}"
-        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} % {over}"
-        return [*self.system.lines(self.seeds), mean]
+        how = self.system.reading(self.seeds)
+        mean = f"{self.system.score:<11} {100 * self.mean:.2f}{spread} %{how and f' {how},'} {over}"
+        return [*self.system.lines(self.seeds), *self._by_other_code(), mean]
+
+    def _by_other_code(self) -> list[str]:
+        now = (code_of(type(self.system)),)
+        return [
+            f"code        seed {seed.seed} comes from other code, in whole or in part: {', then '.join(seed.codes)}; "
+            f"this is {now[0]}"
+            for seed in self.seeds
+            if seed.codes != now
+        ]
 
     def figures(self) -> dict[str, Figure]:
         """The system's figures, by name."""
@@ -203,7 +231,7 @@ def run_network(
     *,
     seeds: Sequence[int] = (0,),
     folder: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     progress: Progress | None = None,
     view: View | None = None,
 ) -> RunResult:
@@ -213,12 +241,14 @@ def run_network(
         system: what to run.
         seeds: one network each.
         folder: for checkpoints, results and ``result.json``, written as they are made; None: nothing is written.
-        resume: go on from the folder's checkpoints; without it a folder that holds some is refused.
+        resume: go on from the folder's checkpoints; without it a folder that holds some is refused. What other code
+            has trained is refused too, unless it is "anyway"; the result then names both.
         progress: called with seed, items learned and items in all, after each batch.
         view: called with seed and `System.glance` of its network, about twice a second while it learns.
 
     Raises:
-        InputError: a checkpoint of another system, or anything that the system refuses before it learns.
+        InputError: a checkpoint of another system or by other code, or anything that the system refuses before it
+            learns.
 
     >>> settings, _ = cosim.vdsp_preset("digits")
     >>> task = cosim.ImageTask(cosim.load_images("digits").first(300))
@@ -232,22 +262,26 @@ def run_network(
         raise InputError(f"a run needs one or more different seeds, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if place is not None and place.exists() and not place.is_dir():
         raise InputError(f"{place} is a file, and results need a folder", remedy="take another name")
-    if place is not None and not resume:
-        old = [path for seed in seeds for path in _paths(place, seed) if path.exists()]
-        if old:
-            raise InputError(
-                f"{old[0]} exists already",
-                remedy="resume it with --resume (in Python: resume=True), or take another folder",
-            )
+    if place is not None and not resume and (old := kept(place, seeds)):
+        raise InputError(
+            f"{old[0]} exists already",
+            remedy="resume it with --resume (in Python: resume=True), or take another folder",
+        )
     for seed in seeds:  # before an hour of learning, not after it
         system.start(Streams(seed))
     done: list[SeedResult] = []
+    anyway = resume == "anyway"
     for seed in seeds:
-        done.append(_run_seed(system, seed, place, progress, view))
+        done.append(_run_seed(system, seed, place, progress, view, anyway=anyway))
         if place is not None:
             text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
             write_atomic(place / "result.json", text + "\n")
     return RunResult(system, tuple(done))
+
+
+def kept(folder: Path, seeds: Sequence[int]) -> list[Path]:
+    """The checkpoints and results of these seeds in a folder: what a run would go on from."""
+    return [path for seed in seeds for path in _paths(folder, seed) if path.exists()]
 
 
 def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
@@ -255,17 +289,17 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
 
 
 def _run_seed(
-    system: System, seed: int, folder: Path | None, progress: Progress | None, view: View | None
+    system: System, seed: int, folder: Path | None, progress: Progress | None, view: View | None, *, anyway: bool
 ) -> SeedResult:
     checkpoint, final = (None, None) if folder is None else _paths(folder, seed)
     if final is not None and final.exists():
-        stored, about = _read(final, system, seed, kind="result", clock="learning_seconds")
+        stored, about, codes = _read(final, system, seed, kind="result", clock="learning_seconds", anyway=anyway)
         seconds = about.pop("learning_seconds")
-        return SeedResult(seed, Values(about), Values(stored), seconds)
+        return SeedResult(seed, Values(about), Values(stored), seconds, codes)
     network = system.start(Streams(seed))
-    seconds = _learn(system, seed, network, checkpoint, progress, view)
+    seconds, codes = _learn(system, seed, network, checkpoint, progress, view, anyway=anyway)
     values, arrays = network.evaluate()
-    result = SeedResult(seed, Values(values), Values(arrays), seconds)
+    result = SeedResult(seed, Values(values), Values(arrays), seconds, codes)
     if final is not None and checkpoint is not None:
         _write(final, system, result.to_dict(), arrays, kind="result")
         checkpoint.unlink(missing_ok=True)
@@ -279,12 +313,15 @@ def _learn(
     checkpoint: Path | None,
     progress: Progress | None,
     view: View | None,
-) -> float:
-    """Every batch from the checkpoint on; the seconds that all of them took."""
+    *,
+    anyway: bool,
+) -> tuple[float, tuple[str, ...]]:
+    """Every batch from the checkpoint on; the seconds that all of them took, and the code that trained them."""
     batches = system.batches
     total, first, seconds = sum(batches), 0, 0.0
+    codes: tuple[str, ...] = (code_of(type(system)),)
     if checkpoint is not None and checkpoint.exists():
-        stored, about = _read(checkpoint, system, seed, kind="checkpoint", clock="seconds")
+        stored, about, earlier = _read(checkpoint, system, seed, kind="checkpoint", clock="seconds", anyway=anyway)
         if stored.keys() != network.state().keys():
             raise InputError(
                 "this checkpoint is by another version of cosim",
@@ -293,12 +330,14 @@ def _learn(
             )
         network.restore(stored)
         first, seconds = int(about["batch"]), about["seconds"]
+        codes = earlier if earlier[-1:] == codes else (*earlier, *codes)
     saved = begin = time.monotonic()
     seen = -GLANCE_EVERY
 
     def save(state: Arrays, batch: int) -> None:
         if checkpoint is not None:
-            about = {"seed": seed, "batch": batch, "seconds": seconds + time.monotonic() - begin}
+            spent = seconds + time.monotonic() - begin
+            about = {"seed": seed, "batch": batch, "seconds": spent, "codes": list(codes)}
             _write(checkpoint, system, about, state, kind="checkpoint")
 
     for batch in range(first, len(batches)):
@@ -316,24 +355,30 @@ def _learn(
         if batch + 1 == len(batches) or time.monotonic() - saved > SAVE_EVERY:
             save(network.state(), batch + 1)
             saved = time.monotonic()
-    return seconds + time.monotonic() - begin
+    return seconds + time.monotonic() - begin, codes
 
 
 def _write(path: Path, system: System, about: Mapping[str, Any], arrays: Arrays, *, kind: str) -> None:
-    text = json.dumps({"kind": kind, "plan": system.fingerprint, "options": dict(system.options), **about})
+    whose = {"kind": kind, "cosim": __version__, "plan": system.fingerprint, "options": dict(system.options)}
+    text = json.dumps({**whose, **about})
     write_npz(path, {**arrays, "about": np.frombuffer(text.encode(), dtype=np.uint8)})
 
 
 def _read(
-    path: Path, system: System, seed: int, *, kind: str, clock: str
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and values of a file; raises `InputError` for one of another system or seed."""
+    path: Path, system: System, seed: int, *, kind: str, clock: str, anyway: bool
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[str, ...]]:
+    """Arrays and values of a file, and the code that made it.
+
+    Raises `InputError` for one of another system or seed, and, unless ``anyway``, for one by other code.
+    """
     stored = read_npz(path, kind=kind)
     try:
         about = json.loads(stored.pop("about").tobytes())
         whose = [about.pop(name) for name in ("kind", "plan", "seed")]
         about[clock] = float(about[clock])
         options = dict(about.pop("options", {}))
+        codes = tuple(str(code) for code in about.pop("codes", ())) or (UNKNOWN,)
+        by = str(about.pop("cosim", UNKNOWN))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
     if whose != [kind, system.fingerprint, seed]:
@@ -343,7 +388,15 @@ def _read(
             where=Where(path),
             remedy="give the same options, or another folder",
         )
-    return stored, about
+    now = code_of(type(system))
+    if codes != (now,) and not anyway:
+        raise InputError(
+            f"this {kind} was made by other code: {', then '.join(codes)} of cosim {by}, and this is {now} of cosim "
+            f"{__version__}; the two may not give the same numbers",
+            where=Where(path),
+            remedy='start in a new folder, or keep it with --anyway (in Python: resume="anyway")',
+        )
+    return stored, about, codes
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, str]) -> str:

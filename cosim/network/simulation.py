@@ -237,6 +237,8 @@ class Simulation:
             UnknownName, InputError: for what does not fit the graph.
             DomainError: the cells were driven outside the domain of their surrogate, where its policy is "raise".
         """
+        for bar in self.cells.values():
+            bar.see()
         job = self._job(inputs, steps, key, learn, fresh, gap, signals, encoders, parameters, record, episodes)
         with self._kept(job):
             if self.backend == "numba" and all(bar.can_compile for bar in self.cells.values()):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cosim.network.systems.filters import RATES, WAYS, FiltersSystem
+from cosim.network.systems.filters import RATES, FiltersSystem
 from cosim.network.systems.filters_settings import response
 from cosim.report.style import COLOURS, new_figure, styled
 
@@ -15,8 +15,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosim.network.run import SeedResult
+    from cosim.network.systems.filters_trains import Trains
 
 MHZ = 1e-6
+
+
+class Layer(Protocol):
+    """A system whose tasks are told apart in several ways."""
+
+    @property
+    def tasks(self) -> tuple[Trains, ...]:
+        """What is told apart."""
+        ...
+
+    def table(self, seeds: Sequence[SeedResult]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Mean and deviation of the accuracy by task and way."""
+        ...
 
 
 def plot_responses(system: FiltersSystem, seed: SeedResult) -> Figure:
@@ -45,16 +59,17 @@ def plot_responses(system: FiltersSystem, seed: SeedResult) -> Figure:
     return figure
 
 
-def plot_accuracies(system: FiltersSystem, seeds: Sequence[SeedResult]) -> Figure:
+def plot_accuracies(system: Layer, seeds: Sequence[SeedResult]) -> Figure:
     """Test accuracy of each task by each way; whiskers are deviations of a seed, dotted lines chance."""
     table = system.table(seeds)
+    ways = list(table[system.tasks[0].task])
     with styled():
         figure = new_figure(7.0, 3.8)
         ax = figure.add_subplot()
-        width = 0.8 / len(WAYS)
-        for k, way in enumerate(WAYS):
-            at = np.arange(len(table)) + (k - (len(WAYS) - 1) / 2) * width
-            found = [ways[way] for ways in table.values()]
+        width = 0.8 / len(ways)
+        for k, way in enumerate(ways):
+            at = np.arange(len(table)) + (k - (len(ways) - 1) / 2) * width
+            found = [row[way] for row in table.values()]
             mean, spread = ([100 * (x[part] or 0.0) for x in found] for part in ("mean", "deviation"))
             ax.bar(at, mean, 0.9 * width, color=COLOURS[k], label=way)
             ax.errorbar(at, mean, spread, fmt="none", ecolor="0.2", capsize=2)
@@ -67,8 +82,8 @@ def plot_accuracies(system: FiltersSystem, seeds: Sequence[SeedResult]) -> Figur
     return figure
 
 
-def plot_confusion(system: FiltersSystem, seeds: Sequence[SeedResult]) -> Figure:
-    """Of the layer with STP, over all seeds: true classes by rows, answers by columns, in % of a row."""
+def plot_confusion(system: Layer, seeds: Sequence[SeedResult], *, of: str = "with STP") -> Figure:
+    """Of the layer that facilitates, over all seeds: true classes by rows, answers by columns, in % of a row."""
     from cosim.report.maze_figures import plot_map
 
     with styled():
@@ -80,7 +95,7 @@ def plot_confusion(system: FiltersSystem, seeds: Sequence[SeedResult]) -> Figure
                      colours="Blues", text=".0f", label="% of the class", ends=(0.0, 100.0))  # fmt: skip
             ax.set(xlabel="answer", ylabel="class")
             ax.tick_params(axis="x", rotation=30)
-            ax.set_title(f"{trains.task}, with STP", fontsize=9)
+            ax.set_title(f"{trains.task}, {of}", fontsize=9)
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cosim.network.readout import READ_OUTS
 from cosim.report.style import COLOURS, axes, new_figure, styled
 
 if TYPE_CHECKING:
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from cosim.network.run import RunResult, SeedResult
 
 FIELDS = 50
-READ_OUTS = {
-    "W": "winner's class",
-    "S": "class with most spikes",
-    "P": "counts × P(class|neuron)",
-    "NB": "naive Bayes",
-    "R": "ridge on counts",
-    "G": "ridge on currents",
-}
 
 
 def plot_fields(seed: SeedResult, ax: Axes | None = None, *, side: int, neurons: int = FIELDS) -> Axes:
@@ -152,7 +145,7 @@ def plot_map(found: NetworkMap, ax: Axes | None = None, *, kind: str = "W") -> A
         ax.plot(axis.values, mean, "-", color=COLOURS[0])
         for k in range(values.shape[-1]):
             ax.plot(axis.values, values[:, k], "o", ms=3, color=COLOURS[0])
-        ax.set(xlabel=axis.name, ylabel="held-out accuracy (%)")
+        ax.set(xlabel=axis.label, ylabel="held-out accuracy (%)")
     else:
         across, up = found.axes[1], found.axes[0]
         image = ax.imshow(mean, origin="lower", aspect="auto", cmap="viridis")
@@ -164,7 +157,7 @@ def plot_map(found: NetworkMap, ax: Axes | None = None, *, kind: str = "W") -> A
         i, j = np.unravel_index(int(mean.argmax()), mean.shape)
         ax.plot(j, i, "s", ms=16, mfc="none", color=COLOURS[1])
         ax.grid(visible=False)
-        ax.set(xlabel=across.name, ylabel=up.name)
+        ax.set(xlabel=across.label, ylabel=up.label)
         ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03).set_label("held-out accuracy (%)")
     ax.set_title(READ_OUTS[kind])
     return ax

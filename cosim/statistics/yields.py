@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
 
 from cosim.errors import InputError
 from cosim.statistics.verdict import Verdict
@@ -80,6 +80,8 @@ class Yield:
 
 def sigma_of(probability: float) -> float:
     """The distance in standard deviations beyond which a normal variable has ``probability``."""
+    from scipy import special  # here and below: 26 MB, which a network's read-out does without
+
     return float(-special.ndtri(probability))
 
 
@@ -92,12 +94,14 @@ def interval(passed: int, n: int, *, level: float = 0.95, method: Method = "clop
     if method not in _NAMES:
         raise InputError(f"unknown interval {method!r}", remedy=f"known: {', '.join(_NAMES)}")
     if method == "wilson":
-        z = -special.ndtri(0.5 * (1.0 - level))
+        z = -NormalDist().inv_cdf(0.5 * (1.0 - level))
         share, weight = passed / n, z * z / n
         middle = (share + 0.5 * weight) / (1.0 + weight)
         half = z / (1.0 + weight) * math.sqrt(share * (1.0 - share) / n + 0.25 * weight / n)
         # the ends are 0 and 1 exactly where every sample agrees; rounding would leave 1e-19
         return (0.0 if passed == 0 else max(middle - half, 0.0)), (1.0 if passed == n else min(middle + half, 1.0))
+    from scipy import special
+
     tail = 0.5 * (1.0 - level)
     low = 0.0 if passed == 0 else float(special.betaincinv(passed, n - passed + 1, tail))
     high = 1.0 if passed == n else float(special.betainccinv(passed + 1, n - passed, tail))
@@ -165,7 +169,9 @@ def replicated(counts: Sequence[tuple[int, int]], *, level: float = 0.95) -> Yie
         low, high = interval(passed, n, level=level)
         note = "all replicates agree to the last sample: binomial interval of all samples"
         return Yield(passed, n, passed / n, low, high, level, _NAMES["clopper-pearson"], note=note)
+    from scipy import special
+
     middle = float(np.mean(shares))
-    half = float(stats.t.ppf(0.5 * (1.0 + level), len(counts) - 1)) * scatter / math.sqrt(len(counts))
+    half = float(special.stdtrit(len(counts) - 1, 0.5 * (1.0 + level))) * scatter / math.sqrt(len(counts))
     method = f"t, {len(counts)} replicates"
     return Yield(passed, n, middle, max(middle - half, 0.0), min(middle + half, 1.0), level, method)

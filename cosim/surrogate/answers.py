@@ -18,6 +18,7 @@ from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.subjects import PARAMETER_SET, REST_NAME
 
 if TYPE_CHECKING:
+    from cosim.surrogate.base import Domain
     from cosim.surrogate.model import Surrogate
 
 
@@ -42,6 +43,15 @@ class Answer(Values):
 def outside_of(values: Mapping[str, Any]) -> str:
     """What was outside the domain where ``values`` come from, as far as they know."""
     return values.outside if isinstance(values, Answer) else ""
+
+
+def between(domain: Domain, name: str, x: Array) -> str | None:
+    """None where no value of a state lies in a gap of its certified range; else the sentence that says which one."""
+    if name not in domain.gaps or not np.any(inside := domain.in_gap(name, x)):
+        return None
+    unit = domain.units.get(name, "1")
+    worst = f"{float(x[inside].flat[0]):.6g}" + ("" if unit == "1" else f" {unit}")
+    return f"state {name} = {worst} is outside the certified {domain.shown(name).removeprefix(f'{name} ')}"
 
 
 def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple[int, ...]:

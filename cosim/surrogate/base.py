@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Array
@@ -24,6 +25,7 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.conformal import LEVELS, USUAL, Band
 from cosim.surrogate.density import LEAST_NEAR, NEAR
+from cosim.surrogate.summary import ErrorSummary, Rollout
 
 Range = tuple[float, float]
 Policy = Literal["raise", "warn", "ask"]
@@ -45,6 +47,11 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     """Where the values of cells lie whose parameter has the relative standard deviation ``deviation``."""
     ends = (nominal * max(1.0 - DEVIATIONS * deviation, LEAST_SHARE), nominal * (1.0 + DEVIATIONS * deviation))
     return (min(ends), max(ends))
+
+
+def deviation_within(nominal: float, ends: Range) -> float:
+    """The relative standard deviation whose `deviating_range` is ``ends``: of the end that was not cut off."""
+    return (max(ends, key=abs) / nominal - 1.0) / DEVIATIONS
 
 
 def kind_of(name: str, unit: str, *, states: Iterable[str]) -> str:
@@ -108,6 +115,7 @@ class Domain:
         samples: where held-out events lie in the box of states and inputs, each field in [0, 1]
             (`cosim.surrogate.density`); at most a thousand of them.
         covered: the share of the box that has enough of them near it; None: not known.
+        gaps: of a state, open parts of its range that were not tested: one that jumps is seldom in between.
     """
 
     inputs: Mapping[str, Range]
@@ -117,75 +125,31 @@ class Domain:
     units: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     samples: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     covered: float | None = None
+    gaps: Mapping[str, tuple[Range, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def shown(self, name: str) -> str:
         """The range of an input, a state or a parameter in words, e.g. "amplitude -2..2 V"."""
         low, high = {**self.inputs, **self.states, **self.parameters}[name]
         unit = self.units.get(name, "1")
-        return f"{name} {low:.4g}..{high:.4g}" + ("" if unit == "1" else f" {unit}")
+        return f"{name} {low:.4g}..{high:.4g}" + ("" if unit == "1" else f" {unit}") + self.but(name)
+
+    def but(self, name: str) -> str:
+        """The gaps of a state in words, behind its range."""
+        gaps = " and ".join(f"{start:.4g}..{end:.4g}" for start, end in self.gaps.get(name, ()))
+        return f" but for {gaps}" if gaps else ""
+
+    def in_gap(self, name: str, x: Array) -> NDArray[np.bool_]:
+        """Which values of a state lie in one of its gaps."""
+        found: NDArray[np.bool_] = np.zeros(np.shape(x), dtype=bool)
+        for low, high in self.gaps.get(name, ()):
+            found |= (x > low) & (x < high)
+        return found
 
     def __post_init__(self) -> None:
         for kind in ("inputs", "states", "parameters"):
             for name, (low, high) in getattr(self, kind).items():
                 if not low <= high:
                     raise InputError(f"domain of {name}: {low:g}..{high:g} is empty", remedy="give low <= high")
-
-
-@dataclass(frozen=True)
-class ErrorSummary:
-    """Errors on held-out data, in ``unit``; ``full_scale`` is what the percentages refer to.
-
-    ``median`` and ``p95``: of their magnitudes, which half and 95 % of them do not exceed; None: not known.
-    """
-
-    max: float
-    rms: float
-    full_scale: float
-    unit: str
-    median: float | None = None
-    p95: float | None = None
-
-    @property
-    def max_percent(self) -> float:
-        """The largest error in % of full scale."""
-        return 100.0 * self.max / self.full_scale
-
-    @property
-    def rms_percent(self) -> float:
-        """The root-mean-square error in % of full scale."""
-        return 100.0 * self.rms / self.full_scale
-
-    @classmethod
-    def of(cls, error: Array, *, full_scale: float, unit: str) -> Self:
-        """The summary of errors of any shape; raises `InputError` where there are none or one is not finite."""
-        if error.size == 0 or not np.all(np.isfinite(error)):
-            raise InputError("an error that is not finite cannot be certified", remedy="look at the reference's data")
-        size = np.abs(error)
-        median, most = (float(x) for x in np.quantile(size, (0.5, 0.95)))
-        return cls(float(np.max(size)), float(np.sqrt(np.mean(error**2))), full_scale, unit, median, most)
-
-    def shown(self) -> str:
-        """Median, 95 %, worst and rms in % of full scale."""
-        parts = [("median", self.median), ("95 %", self.p95), ("worst", self.max), ("rms", self.rms)]
-        shown = ", ".join(f"{n} {100.0 * x / self.full_scale:.3g} %" for n, x in parts if x is not None)
-        return f"{shown} of {units.show(self.full_scale, self.unit)}"
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Self:
-        """The inverse of `vars`."""
-        median, p95 = (None if given[name] is None else float(given[name]) for name in ("median", "p95"))
-        worst, rms, full_scale = (float(given[name]) for name in ("max", "rms", "full_scale"))
-        return cls(worst, rms, full_scale, str(given["unit"]), median, p95)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Growth of the state's error in a free run: after ``pulses`` pulses, the largest and rms error over the trains."""
-
-    pulses: tuple[int, ...]
-    max: tuple[float, ...]
-    rms: tuple[float, ...]
-    trains: int
 
 
 # The entries of a certificate that are plain text.
@@ -225,6 +189,8 @@ class Certificate:
         carried: where these standard errors come from, or whose are missing.
         bands: prediction intervals, by the length of a free run, shortest first.
         seconds_per_event: of the reference, its start-up left out; None: too few events to tell.
+        seconds_per_step: of the surrogate, an event of one of many instances in one thread, on the machine that
+            certified it; None: not measured.
         unverified: thresholds that are not from the data of the parameter set, value and source by name: no measurement
             says that they are the device's.
         assumed: those of them that whoever certified it answers for.
@@ -253,6 +219,7 @@ class Certificate:
     carried: str = ""
     bands: tuple[Band, ...] = ()
     seconds_per_event: float | None = None
+    seconds_per_step: float | None = None
     unverified: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     assumed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -304,6 +271,10 @@ class Certificate:
             after = "1 event" if band.events == 1 else f"{band.events} events"
             out.append(f"intervals   95 % after {after} ({band.runs} runs): {widths or 'too few runs'}")
         out.append("domain      " + ", ".join(map(self.domain.shown, ranges)))
+        if (ours := self.seconds_per_step) is not None:
+            out.append(f"time        an event takes {units.show(ours, 's')} of a core, of many instances")
+            if (theirs := self.seconds_per_event) is not None:
+                out[-1] += f"; {units.show(theirs, 's')} in the reference in the steady state: {theirs / ours:.3g} x"
         if self.domain.covered is not None:
             out.append(
                 f"density     {self.domain.covered:.1%} of this box of states and inputs has at least {LEAST_NEAR} "
@@ -329,6 +300,7 @@ class Certificate:
             },
             "bands": [band.to_dict() for band in self.bands],
             "seconds_per_event": self.seconds_per_event,
+            "seconds_per_step": self.seconds_per_step,
             "rollout": {**vars(self.rollout)},
             "domain": {
                 "inputs": dict(self.domain.inputs),
@@ -338,6 +310,7 @@ class Certificate:
                 "units": dict(self.domain.units),
                 "samples": [list(point) for point in self.domain.samples],
                 "covered": self.domain.covered,
+                "gaps": {name: list(parts) for name, parts in self.domain.gaps.items()},
             },
             "limits": dict(self.limits),
             "broken": list(self.broken),
@@ -363,6 +336,7 @@ class Certificate:
             return MappingProxyType({str(name): str(text) for name, text in given[part].items()})
 
         rollout, covered, seconds = given["rollout"], given["domain"]["covered"], given["seconds_per_event"]
+        step, gaps = given.get("seconds_per_step"), given["domain"].get("gaps", {})
         limits = {str(name): float(limit) for name, limit in given["limits"].items()}
         if not limits.keys() <= {*given["errors"], FREE_RUN, UNTESTED}:
             raise ValueError(f"limits of {', '.join(limits)}")
@@ -372,6 +346,7 @@ class Certificate:
             extracted=errors("extracted"),
             bands=tuple(Band.from_dict(band) for band in given["bands"]),
             seconds_per_event=None if seconds is None else float(seconds),
+            seconds_per_step=None if step is None else float(step),
             unverified=texts("unverified"),
             assumed=texts("assumed"),
             rollout=Rollout(
@@ -388,6 +363,7 @@ class Certificate:
                 MappingProxyType({str(k): str(v) for k, v in given["domain"]["units"].items()}),
                 tuple(tuple(float(x) for x in point) for point in given["domain"]["samples"]),
                 None if covered is None else float(covered),
+                MappingProxyType({str(n): tuple((float(a), float(b)) for a, b in parts) for n, parts in gaps.items()}),
             ),
             pulses=int(given["pulses"]),
             limits=MappingProxyType(limits),

@@ -6,7 +6,11 @@ whatever the distribution of the errors. A free run of k events has scores of it
 k events of the held-out trains, each of which the surrogate follows by itself from the reference's state.
 
 The guarantee is marginal: over inputs and states drawn as the held-out ones are, not at each of them. Events of one
-train follow each other and are exchangeable only as far as the device forgets where it came from.
+train follow each other and are exchangeable only as far as the device forgets where it came from. Where they share
+their errors, the scores of each of K trains are handed in together: a train is then the unit, each of its scores counts
+1 / ((K + 1) n) of the n that it has, and what is left, 1 / (K + 1), lies beyond all of them (Lee, Barber & Willett,
+arXiv 2306.06342). That holds for any event of a fresh train, however the events of one depend on each other; with one
+score of each it is the rank above, with many it covers up to 1 / (K + 1) more than asked for.
 """
 
 from __future__ import annotations
@@ -27,12 +31,34 @@ USUAL = 0.95
 LENGTHS = (1, 10, 100, 1000)
 # Free runs of a length that are worth calibrating on: the fewest that allow 95 %.
 LEAST_RUNS = 19
+# One of each exchangeable unit, or of each unit an array.
+Scores = Array | Sequence[Array]
 
 
-def half_width(scores: Array, level: float) -> float:
-    """The half-width of an interval at a ``level`` from ``scores`` (n,) >= 0; inf where they are too few for it."""
-    rank = math.ceil((scores.size + 1) * level - 1e-9)  # rounding of (n + 1) · level is no reason for one rank more
-    return float(np.partition(scores, rank - 1)[rank - 1]) if rank <= scores.size else math.inf
+def counted(scores: Scores) -> int:
+    """How many exchangeable units have a score."""
+    return scores.size if isinstance(scores, np.ndarray) else sum(one.size > 0 for one in scores)
+
+
+def half_width(scores: Scores, level: float) -> float:
+    """The half-width of an interval at a ``level`` from signed errors; inf where they are too few for it."""
+    units = counted(scores)
+    if isinstance(scores, np.ndarray):
+        rank = math.ceil((units + 1) * level - 1e-9)  # rounding of (n + 1) · level is no reason for one rank more
+        return float(np.partition(np.abs(scores), rank - 1)[rank - 1]) if rank <= units else math.inf
+    sizes = np.array([one.size for one in scores])
+    errors = np.abs(np.concatenate(scores)) if units else np.zeros(0)
+    order = np.argsort(errors)
+    share = np.cumsum(np.repeat(1.0 / ((units + 1) * np.maximum(sizes, 1)), sizes)[order])
+    enough = np.flatnonzero(share >= level - 1e-9)
+    return float(errors[order[enough[0]]]) if enough.size else math.inf
+
+
+def within(scores: Scores, width: float) -> float:
+    """The share of signed errors that ``width`` holds: of each unit's, on average."""
+    if isinstance(scores, np.ndarray):
+        return float(np.mean(np.abs(scores) <= width))
+    return float(np.mean([np.mean(np.abs(one) <= width) for one in scores if one.size]))
 
 
 @dataclass(frozen=True)
@@ -41,7 +67,7 @@ class Band:
 
     Args:
         events: that lie between the last known state and the answer.
-        runs: the scores of each quantity.
+        runs: the exchangeable units that have scores of each quantity.
         widths: by the name of a state or output, in its unit: a half-width for each of `LEVELS` that ``runs`` allows.
     """
 
@@ -50,21 +76,20 @@ class Band:
     widths: Mapping[str, tuple[float, ...]]
 
     @classmethod
-    def of(cls, errors: Mapping[str, Array], *, events: int) -> Self:
-        """Calibrated on signed errors (n,) by name."""
+    def of(cls, errors: Mapping[str, Scores], *, events: int) -> Self:
+        """Calibrated on signed errors by name."""
         widths = {}
         for name, values in errors.items():
-            found = (half_width(np.abs(values), level) for level in LEVELS)
+            found = (half_width(values, level) for level in LEVELS)
             widths[name] = tuple(width for width in found if math.isfinite(width))
-        runs = min(values.size for values in errors.values())
-        return cls(events, runs, MappingProxyType(widths))
+        return cls(events, min(map(counted, errors.values())), MappingProxyType(widths))
 
-    def covered(self, errors: Mapping[str, Array], *, level: float = USUAL) -> dict[str, float]:
-        """The share of signed errors (n,) of fresh answers that lies within the intervals, by name."""
+    def covered(self, errors: Mapping[str, Scores], *, level: float = USUAL) -> dict[str, float]:
+        """The share of signed errors of fresh answers that lies within the intervals, by name."""
         return {
-            name: float(np.mean(np.abs(errors[name]) <= widths[LEVELS.index(level)]))
+            name: within(errors[name], widths[LEVELS.index(level)])
             for name, widths in self.widths.items()
-            if name in errors and len(widths) > LEVELS.index(level)
+            if name in errors and counted(errors[name]) and len(widths) > LEVELS.index(level)
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.stats import qmc
 
 from cosim.devices.base import Array
 from cosim.devices.maps import Field
@@ -47,6 +45,8 @@ def near_enough(samples: Array, points: Array) -> NDArray[np.bool_]:
     """(m,) whether each of ``points`` (m, d) has enough of ``samples`` (n, d) near it; coordinates in [0, 1]."""
     if samples.shape[0] < LEAST_NEAR:
         return np.zeros(points.shape[0], dtype=bool)
+    from scipy.spatial import cKDTree  # here, since what only simulates needs none of it
+
     reach = 0.5 * NEAR ** (1.0 / samples.shape[1])
     distance = np.asarray(cKDTree(samples).query(points, k=[LEAST_NEAR], p=np.inf)[0])
     return np.asarray(distance[:, 0] <= reach)
@@ -54,5 +54,7 @@ def near_enough(samples: Array, points: Array) -> NDArray[np.bool_]:
 
 def covered_share(samples: Array) -> float:
     """The share of the unit box that ``samples`` (n, d) test, on points of a fixed low-discrepancy sequence."""
+    from scipy.stats import qmc
+
     points = qmc.Sobol(samples.shape[1], scramble=False).random(PROBES)
     return float(np.mean(near_enough(samples, points)))

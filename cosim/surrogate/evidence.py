@@ -18,10 +18,11 @@ from cosim.devices.base import Array, Values
 from cosim.devices.maps import EventMap
 from cosim.errors import CosimError, InputError
 from cosim.parameters import ParameterSet
-from cosim.surrogate.base import REST, ErrorSummary
+from cosim.surrogate.base import REST
 from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, LEVELS
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
+from cosim.surrogate.summary import ErrorSummary
 
 if TYPE_CHECKING:
     from cosim.surrogate.trains import RandomTrains

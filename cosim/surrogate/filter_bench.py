@@ -23,15 +23,16 @@ from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
-from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, read_limits
-from cosim.surrogate.certify import Tell, growth
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, read_limits
+from cosim.surrogate.certify import Tell, growth, seconds_per_step
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron_trains import held_out_means, random_spikes
-from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
+from cosim.surrogate.spike_bench import SpikeBench, answered, behind, intervals_tested, recorded, steady_seconds, timed
+from cosim.surrogate.summary import ErrorSummary
 from cosim.surrogate.trains import TENTHS, covered_range
 
 STATE = "i"
@@ -150,14 +151,14 @@ def train_filter(
     given = recorded([*means[::2], *means[1::2]], record, budget=budget, total=trains + held_out, tell=tell)
     made, spent = given.trains, given.seconds
     law = fit_filter(made, tau=found.given.tau, seed=seed)
-    held, _ = _held_out(
+    held, seconds = _held_out(
         found, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, trains + held_out)
     )
     plain = Surrogate(
         filter_set(found, law, longest=max(float(np.diff(one.begin).max()) for one in (*made, *held))), learned=law
     )
     surrogate = plain.with_(
-        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=given.notes)
+        certificate=_certificate(plain, found, simulator, held, seconds, seed=seed, limits=limits, notes=given.notes)
     )
     return TrainedFilter(surrogate, tuple(held), spent, spent / sum(train.level.size for train in made))
 
@@ -185,21 +186,21 @@ def certify_filter(
             f"{surrogate.learned.ends.size}",
             remedy="take the bench that the surrogate was learned from",
         )
-    held, spent = _held_out(found, simulator, trains=trains, count=count, seed=seed, tell=tell)
-    plain = surrogate.with_(certificate=None)
-    made = plain.with_(certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits))
+    held, seconds = _held_out(found, simulator, trains=trains, count=count, seed=seed, tell=tell)
+    plain, spent = surrogate.with_(certificate=None), sum(seconds)
+    made = plain.with_(certificate=_certificate(plain, found, simulator, held, seconds, seed=seed, limits=limits))
     return TrainedFilter(made, tuple(held), spent, spent / sum(train.level.size for train in held))
 
 
 def _held_out(
     found: FilterBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None
-) -> tuple[list[FilterTrain], float]:
+) -> tuple[list[FilterTrain], list[float]]:
     rng = np.random.default_rng([seed, 13])
 
     def record(mean: float) -> FilterTrain:
         return found.record(found.random(rng, mean=mean, count=count), simulator)
 
-    return held_out_of(found.given.intervals, record, trains=trains, tell=tell)
+    return timed(held_out_means(*found.given.intervals, count=trains), record, tell=tell)
 
 
 def filter_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
@@ -228,6 +229,7 @@ def _certificate(
     found: FilterBench,
     simulator: Simulator,
     held: Sequence[FilterTrain],
+    seconds: Sequence[float],
     *,
     seed: int,
     limits: Mapping[str, float],
@@ -251,6 +253,8 @@ def _certificate(
         ),
         bands=tuple(Band.of(one, events=events) for events, one in errors.items()),
         pulses=int(interval.size),
+        seconds_per_event=steady_seconds([one.level.size for one in held], seconds),
+        seconds_per_step=seconds_per_step(plain),
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
         extraction="included",

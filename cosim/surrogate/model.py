@@ -24,7 +24,7 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
-from cosim.surrogate.answers import Answer, arrays_for, common_shape, described, outside_of
+from cosim.surrogate.answers import Answer, arrays_for, between, common_shape, described, outside_of
 from cosim.surrogate.base import (
     POLICIES,
     REST,
@@ -44,6 +44,7 @@ from cosim.surrogate.files import array_digest
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
+from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
 from cosim.surrogate.subjects import REST_NAME, Subject, subject_of
 
@@ -78,8 +79,8 @@ class Surrogate:
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
-        compiled: closed pulses as vector instructions, by numba: the same answers to rounding, several times as fast on
-            large arrays, after some seconds of compiling.
+        compiled: closed pulses and event neurons as vector instructions, by numba: the same answers to rounding,
+            several times as fast on large arrays, after some seconds of compiling.
         map: the map itself.
         values: the parameters in use: floats, and arrays of instances.
 
@@ -125,7 +126,7 @@ class Surrogate:
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
-        if self.compiled and self.kernel is None:
+        if self.compiled and self.kernel is None and not isinstance(self.learned, NeuronLaw):
             raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
@@ -448,9 +449,10 @@ class Surrogate:
         return tuple(
             f"{name} is certified from {low:.4g} to {high:.4g} of {entry.range[0]:.4g}..{entry.range[1]:.4g}"
             + ("" if entry.unit == "1" else f" {entry.unit}")
+            + self.certificate.domain.but(name)
             for name, entry in self.map.states.items()
             for low, high in [self.allowed(name)]
-            if high - low < (1.0 - SLACK) * entry.span
+            if high - low < (1.0 - SLACK) * entry.span or name in self.certificate.domain.gaps
         )
 
     def outside_domain(self, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> NDArray[np.bool_] | None:
@@ -462,7 +464,7 @@ class Surrogate:
             bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
             for name, x in (*inputs.items(), *state.items()):
                 low, high = widened(self.allowed(name), self.slack)
-                bad = bad | ~((x >= low) & (x <= high))
+                bad = bad | ~((x >= low) & (x <= high)) | self.certificate.domain.in_gap(name, x)
             return bad
         complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None
@@ -486,6 +488,8 @@ class Surrogate:
                 if self.certificate is None and not of_state and self.learned is None
                 else "",
             )
+            if complaint is None and self.certificate is not None:
+                complaint = between(self.certificate.domain, name, x)
             if complaint is not None:
                 found.append((complaint, "state" if of_state else "input"))
         return found

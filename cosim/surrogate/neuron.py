@@ -33,12 +33,14 @@ SOON = 2.0  # kicks: what counts as soon after a reset (our choice)
 QUIET = 8.0  # kicks after a reset's end from when on it takes nothing from a kick (our choice)
 HASTY = 4.0  # kicks after an input, up to which a spike counts as one that comes with its kick (our choice)
 ROOM = 300.15  # K, the 27 °C that SPICE takes unless it is told otherwise
+NEVER = 1e9  # s: later than any spike
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
            "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late")  # fmt: skip
 LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "hasty", "late",
-        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "idle", "spent")  # fmt: skip
+        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "stirred", "idle",
+        "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -113,13 +115,15 @@ class NeuronLaw:
             before it, in it, or when its transistor closes. Of the kicked v, n and the v before: ``jump`` j (V). Of the
             kicked v, n and the interval: ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage
             without one, long after a reset ("at rest") and what there is more soon after one. Of the kicked v, the n
-            before and the latency that the flow gives: by how much (s) a spike is later than that, ``hasty`` where it
-            comes with its input's kick and ``late`` after that.
+            before and the latency that the flow gives: by how much a spike is later than that, ``hasty`` (s) where it
+            comes with its input's kick and ``late`` (a share of it) after that.
             ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
             kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
-            above its leak with the ``bump``, and the stage above what it ``falls`` to. ``dead``: the time from a spike
-            to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J) of an event without and
-            with a spike, over what it takes at rest and for the spike.
+            above its leak with the ``bump``, and the stage above what it ``falls`` to. Of the kicked v and the phases
+            at both ends of an event that begins before the end of a reset: ``stirred``, by how much (V) the stage is
+            above what it falls and rises to. ``dead``: the time from a spike to the end of its reset (s), over its
+            median. ``idle`` and ``spent``: the energy (J) of an event without and with a spike, over what it takes at
+            rest and for the spike.
         tables: by the names of `TABLES`, of the phase unless said otherwise: the share of the membrane that is
             ``held``; the stage as it ``falls`` after a spike (of the time since) and ``rises`` with and after the reset
             (V); the ``bump`` of the membrane (V; of the time since the spike); the share of a spike's energy that is
@@ -140,7 +144,11 @@ class NeuronLaw:
         """The change of each state, and each output; the values broadcast."""
         columns = np.broadcast_arrays(*(np.asarray(values[name], dtype=float) for name in self.fields))
         shape = columns[0].shape
-        v, u, n, phase, interval = (column.ravel() for column in columns)
+        found = self.event(*(column.ravel() for column in columns))
+        return {name: column.reshape(shape) for name, column in found.items()}
+
+    def event(self, v: Array, u: Array, n: Array, phase: Array, interval: Array) -> dict[str, Array]:
+        """`__call__` of (k,) each; of recording operands too, with what looks tables up for these."""
         of, tables = self.numbers, self.tables
         given, phase = phase, np.minimum(phase, of["memory"])
         phase = phase - self.longer(v, u, n, phase)
@@ -149,10 +157,12 @@ class NeuronLaw:
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         ahead, behind = (self.ahead(name, kicked, jumped, phase, interval) for name in ("ahead", "behind"))
         arrival = self.flow.arrives(kicked + ahead, jumped)
-        latency = np.where(free, of["kick"] + arrival, np.inf)
+        latency = np.where(free, of["kick"] + arrival, NEVER)
         about = {"v": kicked, "n": n, "latency": latency, "fresh": self.fresh(phase)}
-        for name in ("hasty", "late"):
-            latency = np.maximum(latency + self.law(name, about, self.soon(about["latency"], name)), 0.0)
+        soon = latency < HASTY * of["kick"]
+        latency = np.maximum(latency + self.law("hasty", about, soon), 0.0)
+        late = self.law("late", about, ~soon & (latency < NEVER))
+        latency = latency * (1.0 + np.clip(late, -of["late"], of["late"]))
         fires = latency < interval
         latency = np.where(fires, latency, 0.0)
         dead = self.dead(kicked, phase + latency)
@@ -168,25 +178,26 @@ class NeuronLaw:
         lasting = np.where(end < 0.0, share / np.maximum(tables["held"](phase), share + 1e-6), 0.0)
         resets = np.where(phase >= of["closed"], leaked, v * lasting)
         about = {"v": kicked, "kick": kicked - v, "interval": np.log(interval / of["dead"]), "fresh": self.fresh(phase)}
-        shift, stage = self.moved(kicked, jumped, behind, left, spikes=np.isfinite(arrival))
+        shift, stage = self.moved(kicked, jumped, behind, left, spikes=arrival < NEVER)
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
         fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
+        about = {"v": kicked, "phase": phase, "end": end}
+        fell = fell + self.law("stirred", about, ~free & ~fires)
         stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end) + fell)
         energy = self.drawn(interval, phase, end, fires)
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}
         for name, which in (("spent", fires), ("idle", ~fires)):
             energy = energy + np.clip(self.law(name, about, which), -of[f"most {name}"], of[f"most {name}"])
-        found = {
+        return {
             "v": np.maximum(after, 0.0) - v,
             "u": (u + of["step"] * (1.0 - u)) * np.exp(-interval / of["tau"]) - u,
             "n": stage - n,
             "phase": end - given,
-            "spikes": fires.astype(float),
+            "spikes": np.where(fires, 1.0, 0.0),
             "latency": latency,
             "energy": energy,
         }
-        return {name: column.reshape(shape) for name, column in found.items()}
 
     @property
     def stages(self) -> tuple[float, float]:
@@ -216,17 +227,13 @@ class NeuronLaw:
         """(k,) V that a spike adds to the membrane: it ``fires`` in the event, or has added some ``before`` (s)."""
         bump = self.tables["bump"]
         up = self.law("up", {"v": kicked, "since": since}, fires)
-        return np.asarray(bump(since) + np.where(fires, up, -bump(before)))
+        found: Array = bump(since) + np.where(fires, up, -bump(before))
+        return found
 
     def kick(self, v: Array, u: Array, n: Array, phase: Array, where: NDArray[np.bool_] | None = None) -> Array:
         """(k,) V that an input adds to the membrane, if no reset takes any of it; soon after one with n at rest."""
         still = np.where(phase >= QUIET * self.numbers["kick"], n, self.numbers["rest"])
         return self.law("kick", {"v": v, "u": u, "n": still}, where)
-
-    def soon(self, latency: Array, name: str) -> NDArray[np.bool_]:
-        """(k,) which of the latencies (s) that the flow gives are those of the law ``name``: "hasty" or "late"."""
-        hasty = latency < HASTY * self.numbers["kick"]
-        return np.asarray(hasty if name == "hasty" else ~hasty & (latency < self.numbers["late"]))
 
     def kicked_membrane(self, v: Array, u: Array, n: Array, phase: Array) -> Array:
         """(k,) V at the end of an input's kick."""
@@ -297,7 +304,7 @@ class NeuronLaw:
     def dead(self, kicked: Array, phase: Array) -> Array:
         """(k,) s from a spike at a ``phase`` to the end of its reset."""
         about = {"v": kicked, "phase": np.minimum(phase, self.numbers["memory"])}
-        return np.asarray(self.numbers["dead"] + self.law("dead", about))
+        return self.numbers["dead"] + self.law("dead", about)
 
     def drawn(self, interval: Array, phase: Array, end: Array, fires: NDArray[np.bool_]) -> Array:
         """(k,) J that an event takes at rest and for the spikes in it, by its phase before and at its end."""
@@ -307,7 +314,8 @@ class NeuronLaw:
     def after(self, phase: Array) -> Array:
         """(k,) the logarithm of the time since a reset, in kicks, which is even next to the reset."""
         kick = self.numbers["kick"]
-        return np.asarray(np.log(np.maximum(phase, 0.0) / kick + SOON))
+        found: Array = np.log(np.maximum(phase, 0.0) / kick + SOON)
+        return found
 
     def left(self, kicked: Array, phase: Array) -> Array:
         """(k,) V, the membrane at a ``phase`` after a reset in which no input came."""

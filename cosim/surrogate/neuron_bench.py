@@ -1,12 +1,13 @@
 """Event neurons of benches: random trains of spikes through the circuit, the law that they give, and its certificate.
 
-The certificate is made on trains that took no part in the fit, through which the law follows itself from rest.
+The certificate is made on trains that took no part in the fit, through which the law follows itself from rest. Runs of
+further trains, drawn at random, calibrate its prediction intervals (`cosim.surrogate.neuron_runs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -25,17 +26,20 @@ from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, ErrorSummary, Range, read_limits
-from cosim.surrogate.certify import Tell, growth
+from cosim.surrogate.base import FREE_RUN, UNTESTED, Certificate, Domain, read_limits
+from cosim.surrogate.certify import Tell, growth, seconds_per_step
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.conformal import Band
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, ROOM, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
 from cosim.surrogate.neuron_events import Events
 from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_runs import Errors, HeldOut, Runs, circuit_at, errors_after, held_out_trains
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
-from cosim.surrogate.spike_bench import SpikeBench, answered, behind, held_out_of, intervals_tested, recorded
-from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_range
+from cosim.surrogate.spike_bench import SpikeBench, answered, behind, intervals_tested, recorded
+from cosim.surrogate.summary import ErrorSummary
+from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_parts
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
@@ -128,7 +132,8 @@ class NeuronErrors:
         energy: relative error of the energy of all events together, and rms of blocks of ten over their mean.
         spikes: the circuit's and the law's, (s,) each.
         states: (2, n) V, the circuit's and the law's membrane at the inputs.
-        errors: (n,) each, SI: of v, u, n and, over ten events, energy; of the matched latencies.
+        errors: (n,) each, SI: of v, u, n, of the phase outside of spikes and, over ten events, energy; of the matched
+            latencies.
     """
 
     f1: float
@@ -160,6 +165,7 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     there = train.at(train.inputs)
     top = float(train.membrane.max())
     states = {name: found[name] - there[name][:-1] for name in ("v", "u", "n")}
+    phase = circuit_at(train, law.numbers["memory"])["phase"][:-1]
     drawn = np.diff(there["energy"])
     blocks = drawn.size // 10 * 10
     ten = [part[:blocks].reshape(-1, 10).sum(axis=1) for part in (drawn, found["energy"])]
@@ -175,14 +181,14 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
         ),
         (train.spikes, ours),
         np.stack([there["v"][:-1], found["v"]]),
-        {**states, "latency": late, "energy": ten[1] - ten[0]},
+        {**states, "phase": (found["phase"] - phase)[phase >= 0.0], "latency": late, "energy": ten[1] - ten[0]},
     )
 
 
 @dataclass(frozen=True)
 class TrainedNeuron:
     """A certified event neuron, with the errors on each held-out train, and the seconds that SPICE took for all events
-    and for each: of training, or, of `certify_neuron`, of the held-out trains.
+    and for each: of training, or, of `certify_neuron`, of the held-out trains. ``runs`` are those of the intervals.
     """
 
     surrogate: Surrogate
@@ -190,6 +196,12 @@ class TrainedNeuron:
     trains: tuple[SpikeTrain, ...]
     seconds: float
     seconds_per_event: float
+    runs: Runs = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def after(self) -> Mapping[int, Errors]:
+        """Signed errors by the number of events that the law followed, of each train of ``runs`` an array."""
+        return errors_after(self.surrogate.with_(certificate=None), self.runs)
 
 
 def train_neuron(
@@ -200,6 +212,8 @@ def train_neuron(
     count: int = 100,
     budget: float = np.inf,
     held_out: int = 3,
+    stretches: int = 0,
+    rollouts: int = 0,
     seed: int = 0,
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
@@ -212,8 +226,9 @@ def train_neuron(
         trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's; the first
             half of them are random, the others `critical_spikes` by what was learned of these.
         budget: seconds after which no further train to learn from is recorded, but for the first two.
-        held_out: trains of the certificate, whose mean intervals are spread over the same range; 3 are at both ends and
-            in the middle.
+        held_out: trains of the certificate, as `held_out_trains` has them, and so the next two.
+        stretches: short ones, which calibrate the prediction intervals after 1 and 10 events.
+        rollouts: long ones, for the intervals after 1000 events.
         seed: of the trains.
         limits: shares of full scale over `LIMITS`, by "spikes" (1 − F1), state, "latency", "energy" or "free run".
         tell: called with the trains that are done and all of them.
@@ -227,6 +242,7 @@ def train_neuron(
     means = np.geomspace(min(5.0 * shortest, longest), longest, trains)
     rng = np.random.default_rng([seed, 10])
     known: list[NeuronLaw] = []
+    total = trains + held_out + stretches + rollouts
 
     def record(mean: float, made: list[SpikeTrain]) -> SpikeTrain:
         if not known and len(made) >= max(trains // 2, LEAST_TRAINS):
@@ -236,21 +252,22 @@ def train_neuron(
 
     # slow and fast trains in turn: a budget that is spent early leaves both
     order = np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else np.arange(0)
-    given = recorded(means[order].tolist(), record, budget=budget, total=trains + held_out, tell=tell)
+    given = recorded(means[order].tolist(), record, budget=budget, total=total, tell=tell)
     made, spent = given.trains, given.seconds
     law = fit_neuron(made, seed=seed)
-    held, _ = held_out_trains(
-        neuron, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, trains + held_out)
-    )
-    most = max(float(train.intervals.max()) for train in (*made, *held))
+    held = held_out_trains(
+        partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=held_out, count=count,
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=behind(tell, trains, total),
+    )  # fmt: skip
+    most = max(float(train.intervals.max()) for train in (*made, *held.all))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    tested = tenths_tested(chosen, [*made, *held])
+    tested = tenths_tested(chosen, [*made, *held.all])
     surrogate, errors = _certified(
         plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits, notes=given.notes
     )
     each = spent / max(sum(train.intervals.size for train in made), 1)
-    return TrainedNeuron(surrogate, errors, tuple(held), spent, each)
+    return TrainedNeuron(surrogate, errors, tuple(held.trains), spent, each, held.runs)
 
 
 def certify_neuron(
@@ -260,6 +277,8 @@ def certify_neuron(
     *,
     trains: int = 2,
     count: int = 100,
+    stretches: int = 0,
+    rollouts: int = 0,
     seed: int = 1,
     limits: Mapping[str, float] = MappingProxyType({}),
     tell: Tell | None = None,
@@ -270,19 +289,23 @@ def certify_neuron(
     """
     if not isinstance(surrogate.learned, NeuronLaw):
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
-    held, spent = held_out_trains(neuron, simulator, trains=trains, count=count, seed=seed, tell=tell)
+    held = held_out_trains(
+        partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=trains, count=count,
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=tell,
+    )  # fmt: skip
     plain = surrogate.with_(certificate=None)
-    before = {} if surrogate.certificate is None else surrogate.certificate.domain.states
-    tested = tenths_tested(cast(CircuitSet, surrogate.parameters), held, before=before)
+    before = None if surrogate.certificate is None else surrogate.certificate.domain
+    tested = tenths_tested(cast(CircuitSet, surrogate.parameters), held.all, before=before)
     made, errors = _certified(plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits)
-    return TrainedNeuron(made, errors, tuple(held), spent, spent / sum(train.intervals.size for train in held))
+    events = sum(train.intervals.size for train in held.all)
+    return TrainedNeuron(made, errors, tuple(held.trains), held.seconds, held.seconds / events, held.runs)
 
 
 def _certified(
     plain: Surrogate,
     neuron: NeuronBench,
     simulator: Simulator,
-    held: Sequence[SpikeTrain],
+    held: HeldOut,
     *,
     tested: Mapping[str, NDArray[np.int64]],
     seed: int,
@@ -290,23 +313,11 @@ def _certified(
     notes: tuple[str, ...] = (),
 ) -> tuple[Surrogate, tuple[NeuronErrors, ...]]:
     """``plain`` with the certificate of its errors on ``held``, and those errors."""
-    errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held)
+    errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held.trains)
     certificate = certificate_of(
         plain, neuron, simulator, held, errors, tested=tested, seed=seed, limits=limits, notes=notes
     )
     return plain.with_(certificate=certificate), errors
-
-
-def held_out_trains(
-    neuron: NeuronBench, simulator: Simulator, *, trains: int, count: int, seed: int, tell: Tell | None = None
-) -> tuple[list[SpikeTrain], float]:
-    """Random trains of the neuron, from a stream of ``seed`` that training does not use, and the seconds they took."""
-    rng, shortest = np.random.default_rng([seed, 11]), neuron.given.intervals[0]
-
-    def record(mean: float) -> SpikeTrain:
-        return neuron.record(random_spikes(rng, mean=mean, shortest=shortest, count=count), simulator)
-
-    return held_out_of(neuron.given.intervals, record, trains=trains, tell=tell)
 
 
 def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
@@ -338,7 +349,7 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
 
 
 def tenths_tested(
-    chosen: CircuitSet, trains: Sequence[SpikeTrain], *, before: Mapping[str, Range] = MappingProxyType({})
+    chosen: CircuitSet, trains: Sequence[SpikeTrain], *, before: Domain | None = None
 ) -> dict[str, NDArray[np.int64]]:
     """How many events of ``trains`` begin in each tenth of each state's range, over enough for what an earlier
     certificate has tested (``before``).
@@ -347,9 +358,12 @@ def tenths_tested(
     for name, entry in chosen.states.items():
         at = np.clip(getattr(events, name), *entry.range)
         counts, ends = np.histogram(at, bins=TENTHS, range=entry.range)
-        low, high = before.get(name, (np.inf, -np.inf))
         middle = 0.5 * (ends[1:] + ends[:-1])
-        found[name] = counts + np.where((middle > low) & (middle < high), LEAST_TESTED, 0)
+        low, high = (np.inf, -np.inf) if before is None else before.states[name]
+        known = (middle > low) & (middle < high)
+        if before is not None:
+            known &= ~before.in_gap(name, middle)
+        found[name] = counts + np.where(known, LEAST_TESTED, 0)
     return found
 
 
@@ -357,7 +371,7 @@ def certificate_of(
     plain: Surrogate,
     neuron: NeuronBench,
     simulator: Simulator,
-    held: Sequence[SpikeTrain],
+    held: HeldOut,
     found: Sequence[NeuronErrors],
     *,
     tested: Mapping[str, NDArray[np.int64]],
@@ -368,31 +382,38 @@ def certificate_of(
     """The certificate of a neuron's surrogate by its errors on held-out trains, where it was ``tested``."""
     chosen = cast(CircuitSet, plain.parameters)
     together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
-    drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held])
+    drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held.trains])
     spans = [
-        train.spikes - train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1] for train in held
+        train.spikes - train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1]
+        for train in held.trains
     ]
     scales = {
-        "v": chosen.states["v"].span, "u": 1.0, "n": chosen.states["n"].span, "energy": BLOCK * float(np.mean(drawn)),
-        "latency": float(np.sqrt(np.mean(np.concatenate(spans) ** 2))),
+        "v": chosen.states["v"].span, "u": 1.0, "n": chosen.states["n"].span, "phase": chosen.states["phase"].span,
+        "energy": BLOCK * float(np.mean(drawn)), "latency": float(np.sqrt(np.mean(np.concatenate(spans) ** 2))),
     }  # fmt: skip
-    units = {"v": "V", "u": "", "n": "V", "energy": "J", "latency": "s"}
+    units = {"v": "V", "u": "", "n": "V", "phase": "s", "energy": "J", "latency": "s"}
     errors = {name: ErrorSummary.of(together[name], full_scale=scales[name], unit=units[name]) for name in units}
     missed = 1.0 - float(np.mean([one.f1 for one in found]))
     errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
     allowed = neuron_limits(limits)
     free = tuple(one.states / scales["v"] for one in found)
-    intervals = np.concatenate([train.intervals for train in held])
-    own, tightened = _own_error(neuron, simulator, held[0], scales, units)
+    intervals = np.concatenate([train.intervals for train in held.all])
+    parts = {name: covered_parts(entry, tested[name], name=name) for name, entry in chosen.states.items()}
+    own, tightened = _own_error(neuron, simulator, held.trains[0], scales, units)
+    bands = tuple(Band.of(one, events=events) for events, one in errors_after(plain, held.runs).items())
     return Certificate(
         errors=MappingProxyType(errors),
         rollout=growth(free),
         domain=Domain(
             MappingProxyType({"interval": intervals_tested(intervals)}),
-            MappingProxyType({n: covered_range(e, tested[n], name=n) for n, e in chosen.states.items()}),
+            MappingProxyType({name: hull for name, (hull, _) in parts.items()}),
+            gaps=MappingProxyType({name: gaps for name, (_, gaps) in parts.items() if gaps}),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),
-        pulses=int(intervals.size),
+        bands=bands,
+        pulses=sum(train.intervals.size for train in held.trains),
+        seconds_per_event=held.seconds_per_event,
+        seconds_per_step=seconds_per_step(plain),
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
         extraction="included",
@@ -401,7 +422,7 @@ def certificate_of(
         tightened=tightened,
         limits=MappingProxyType({name: share for name, share in allowed.items() if name in errors or name == FREE_RUN}),
         netlist=chosen.netlist,
-        data=array_digest(*(train.spikes for train in held), *(train.membrane for train in held)),
+        data=array_digest(*(train.spikes for train in held.all), *(train.membrane for train in held.all)),
         parameters=chosen.fingerprint(),
         surrogate=plain.fingerprint(),
         tolerances=MappingProxyType(neuron.tolerances()),
@@ -412,7 +433,9 @@ def certificate_of(
             "law: a flow of membrane and stage between inputs, and learned laws of what inputs, spikes and resets do",
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
+            "phase: of events that end outside of a spike, within which nothing tells when its reset will end",
             "states: certified where events to learn from or held out began, tenth by tenth of their ranges",
+            *held.said(bands),
             *notes,
         ),
     )

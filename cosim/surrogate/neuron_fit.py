@@ -17,7 +17,7 @@ from scipy.constants import Boltzmann, e
 from cosim.devices.base import Array
 from cosim.errors import FitError
 from cosim.surrogate.learned import WORTH, Law, fit
-from cosim.surrogate.neuron import NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron import HASTY, NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.neuron_laws import CAP, KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
@@ -25,7 +25,7 @@ from cosim.surrogate.planar import Flow, flow_of
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
 FIRED = 0.3  # kicks after a spike up to which the flow is still the one that led to it (our choice)
-LATE = 2.0  # median latencies up to which a spike's time is corrected: later, the least difference of membranes tells
+MOST_LATE = 0.2  # of a spike's latency, by which the flow may miss it (our choice)
 MEMORY = 4.0  # dead times after which a reset is forgotten
 SETTLED = 2.5  # dead times after which the flow is what it is without a reset (our choice)
 LINE, POINTS = 5, 60  # degree and points of the line of spikes
@@ -93,7 +93,7 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
                         kinds=KINDS)  # fmt: skip
     still = events.phase >= 0.0
     laws |= _ahead(made, events, kicked, jumped, still, rng) | _behind(made, events, kicked, jumped, still, rng)
-    numbers["late"] = LATE * float(np.median(events.latency[fires]))
+    numbers["late"] = MOST_LATE
     made = replace(made, numbers=MappingProxyType(numbers))
     laws |= _late(made, events, kicked, jumped, fires & still, rng)
     left_out, behind = _helps(made, events, kicked, jumped, still & ~fires & (left > 0.0))
@@ -130,6 +130,11 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     }  # fmt: skip
     for name, part in parts.items():
         laws[name] = trimmed(about, longer, first & part, dead, rng, kinds=KINDS)
+    phase = events.phase - made.longer(events.v, events.u, events.n, events.phase)
+    until = np.minimum(phase + events.interval, numbers["memory"])
+    stage = tables["falls"](until + numbers["dead"]) + tables["rises"](until)
+    about = {"v": made.kicked_membrane(events.v, events.u, events.n, phase), "phase": phase, "end": until}
+    laws["stirred"] = trimmed(about, events.n_end - stage, (phase < 0.0) & ~fires, full, rng, kinds=KINDS)
     laws["idle"], laws["spent"] = None, None
     drawn = made.drawn(events.interval, events.phase, end, fires)
     rest = events.drawn - drawn
@@ -158,9 +163,15 @@ def _late(law: NeuronLaw, events: Events, kicked: Array, jumped: Array, fires: N
     latency = law.numbers["kick"] + law.flow.arrives(kicked + ahead, jumped)
     about = {"v": kicked, "n": events.n, "latency": latency}
     choices = [about, {**about, "fresh": law.fresh(events.phase)}]
-    late = np.where(fires, events.latency, 0.0) - np.where(fires & np.isfinite(latency), latency, 0.0)
-    kept = {name: fires & law.soon(latency, name) for name in ("hasty", "late")}
-    return {name: best_of(choices, late, part, law.numbers["kick"], rng) for name, part in kept.items()}
+    fires &= np.isfinite(latency)
+    late = np.where(fires, events.latency, 0.0) - np.where(fires, latency, 0.0)
+    hasty = latency < HASTY * law.numbers["kick"]
+    share = late / np.where(fires, latency, 1.0)
+    slow = fires & ~hasty & (np.abs(share) < MOST_LATE)
+    return {
+        "hasty": best_of(choices, late, fires & hasty, law.numbers["kick"], rng),
+        "late": best_of(choices, share, slow, 1.0, rng),
+    }
 
 
 def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:
@@ -183,7 +194,7 @@ def _facilitation(trains: Sequence[SpikeTrain]) -> tuple[float, float]:
     return float(room @ jump / (room @ room)), tau
 
 
-def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float = 0.0) -> NDArray[np.bool_]:
+def _alone(train: SpikeTrain, *, quiet: float = 0.0, beyond: float = 0.0, since: float = 0.0) -> NDArray[np.bool_]:
     """(m − 1,) which steps of a train's waveforms have neither kick nor reset in them.
 
     From ``since`` s after a kick and ``quiet`` s after a reset's end on, up to ``beyond`` s after the next spike.
@@ -191,7 +202,12 @@ def _alone(train: SpikeTrain, *, quiet: float, beyond: float = 0.0, since: float
     t = train.time
     last = np.searchsorted(train.inputs, t[:-1], side="right") - 1
     ends = np.searchsorted(train.inputs, t[1:] + EARLY * train.kick, side="right") - 1
-    found = (last >= 0) & (ends == last) & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
+    found = (
+        (last >= 0)
+        & (ends == last)
+        & (t[1:] <= train.inputs[-1])
+        & (t[:-1] > train.inputs[np.maximum(last, 0)] + train.kick + since)
+    )
     if train.spikes.size:
         spike = np.searchsorted(train.spikes + beyond, t[1:], side="right") - 1
         found &= (spike < 0) | (t[:-1] > train.ready[np.maximum(spike, 0)] + quiet)
@@ -220,14 +236,15 @@ def _clock(trains: Sequence[SpikeTrain], grid: Array, *, quiet: float, since: fl
 def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array], *, quiet: float,
           rng: np.random.Generator) -> Flow:  # fmt: skip
     """The flow of membrane and stage between inputs, from ``quiet`` s after a reset on."""
-    states, rates, lasting, line = [], [], [], []
+    states, rates, lasting, settled, line = [], [], [], [], []
     for train in trains:
-        alone = _alone(train, quiet=quiet, beyond=FIRED * train.kick)
+        alone = _alone(train, beyond=FIRED * train.kick)
         x = np.stack([train.membrane, train.at(train.time)["n"]], axis=1)
         dt = np.diff(train.time)[alone]
         states.append(0.5 * (x[1:] + x[:-1])[alone])
         rates.append(np.diff(x, axis=0)[alone] / dt[:, None])
         lasting.append(dt)
+        settled.append(_alone(train, quiet=quiet, beyond=FIRED * train.kick)[alone])
         cause = train.inputs[np.searchsorted(train.inputs, train.spikes, side="right") - 1]
         slow = train.spikes[train.spikes > cause + 1.5 * train.kick]
         there = train.at(slow)
@@ -241,7 +258,7 @@ def _flow(trains: Sequence[SpikeTrain], events: Events, leak: tuple[Array, Array
     at = np.linspace(v.min(), v.max(), POINTS)
     latencies = events.latency[np.isfinite(events.latency)]
     return flow_of(
-        np.concatenate(states), np.concatenate(rates), np.concatenate(lasting), line=(at, trend(at)),
+        *map(np.concatenate, (states, rates, lasting, settled)), line=(at, trend(at)),
         scale=3.0 * float(np.median(latencies)), longest=float(events.interval.max()), leak=leak, rng=rng,
     )  # fmt: skip
 

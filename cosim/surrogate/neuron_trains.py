@@ -12,6 +12,7 @@ DRAWN = 64  # intervals of which the next one is chosen
 # Of the inputs: those chosen to end next to the threshold, and those chosen to come next to the end of a reset.
 CRITICAL, RESETTING = 0.4, 0.2
 NEAR_RESET = 0.4  # dead times on either side of the end of a reset
+REST = 40.0  # longest mean intervals: the longest rest of a run (our choice)
 
 
 def random_spikes(
@@ -23,6 +24,21 @@ def random_spikes(
     first = FIRST * shortest if first is None else first
     intervals = shortest + rng.exponential(mean - shortest, count)
     return np.asarray(first + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+def run_spikes(rng: np.random.Generator, *, intervals: tuple[float, float], count: int, rests: bool) -> Array:
+    """As `random_spikes`, at a mean that is drawn evenly by its logarithm from the ``intervals`` of a neuron.
+
+    With ``rests`` one of the intervals is a rest of up to `REST` times the longest mean: networks have such pauses, and
+    a simulator passes them in a few steps.
+    """
+    shortest, longest = intervals
+    mean = float(np.exp(rng.uniform(*np.log([min(5.0 * shortest, longest), longest]))))
+    inputs = random_spikes(rng, mean=mean, shortest=shortest, count=count)
+    if rests:
+        at, rest = int(rng.integers(count)), longest * float(np.exp(rng.uniform(0.0, np.log(REST))))
+        inputs[at + 1 :] += rest - (inputs[at + 1] - inputs[at])
+    return inputs
 
 
 def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, shortest: float, count: int) -> Array:

@@ -155,12 +155,19 @@ class _Field:
     waveform says, for one, that it falls when it is above its rest.
     """
 
-    def __init__(self, states: Array, rates: Array, dt: Array, scale: float, rng: np.random.Generator) -> None:
+    def __init__(self, states: Array, rates: Array, dt: Array, settled: NDArray[np.bool_], scale: float,
+                 rng: np.random.Generator) -> None:  # fmt: skip
         from scipy import ndimage
 
         margin = 0.05 * np.ptp(states, axis=0)
         self.low, self.high = states.min(axis=0) - margin, states.max(axis=0) + margin
-        sizes = np.average(np.abs(rates), weights=dt, axis=0)
+        sizes = np.average(np.abs(rates[settled]), weights=dt[settled], axis=0)
+        # what a reset has not let settle tells of places where nothing else was
+        i, j = (PLACES * (states - self.low) / (self.high - self.low)).astype(np.int64).T
+        known = np.zeros((PLACES, PLACES), dtype=bool)
+        known[i[settled], j[settled]] = True
+        kept_ = settled | ~ndimage.binary_dilation(known, iterations=NEAR)[i, j]
+        states, rates, dt = states[kept_], rates[kept_], dt[kept_]
         # as many points from each place: most of the time a circuit is at rest
         order = rng.permutation(dt.size)
         x = (states[order] - self.low) / (self.high - self.low)
@@ -191,7 +198,7 @@ class _Field:
         side = np.linspace(-1.0, 1.0, FINE + 1)
         mesh = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
         found = np.clip(spline.predict(mesh), y.min(axis=0), y.max(axis=0))
-        self.table = (np.sinh(found) * sizes).reshape(FINE + 1, FINE + 1, 2)
+        self.table = np.sinh(found) * sizes
 
     def __call__(self, x: Array) -> Array:
         """(k, 2) of states (k, 2)."""
@@ -199,9 +206,12 @@ class _Field:
         cell = np.minimum(at.astype(np.int64), FINE - 1)
         p, q = (at - cell).T[:, :, None]
         i, j = cell.T
-        table = self.table
-        near = (1.0 - q) * table[i, j] + q * table[i, j + 1]
-        return np.asarray((1.0 - p) * near + p * ((1.0 - q) * table[i + 1, j] + q * table[i + 1, j + 1]))
+        first, table = i * (FINE + 1) + j, self.table
+        near = (1.0 - q) * table.take(first, axis=0) + q * table.take(first + 1, axis=0)
+        first += FINE + 1
+        return np.asarray(
+            (1.0 - p) * near + p * ((1.0 - q) * table.take(first, axis=0) + q * table.take(first + 1, axis=0))
+        )
 
     def step(self, x: Array, h: float) -> Array:
         """(k, 2), ``h`` later, by the classical Runge-Kutta rule."""
@@ -216,6 +226,7 @@ def flow_of(
     states: Array,
     rates: Array,
     lasting: Array,
+    settled: NDArray[np.bool_],
     *,
     line: tuple[Array, Array],
     scale: float,
@@ -227,12 +238,13 @@ def flow_of(
 
     Args:
         states: (k, 2) V, membrane and stage in the middle of each step of the waveforms without an input.
-        rates: (k, 2) V/s, of both in that step.
+        rates: (k, 2) V/s, of both in that step. lasting: (k,) s, how long it is.
+        settled: (k,) whether a reset before it is over and forgotten.
         line: membranes (V, rising) and the stage (V) at which the circuit spikes there; the stage falls to it.
         scale: s, of the circuit's spikes. longest: s, the longest time that is asked for.
         leak: membranes (V, rising) and the time (s) that the leak takes from each to the first.
     """
-    field = _Field(states, rates, lasting, scale, rng)
+    field = _Field(states, rates, lasting, settled, scale, rng)
     top = float(states[:, 0].max())
     low, high = float(states[:, 1].min()), float(states[:, 1].max())
     lowest = max(low, float(np.min(line[1])))
@@ -247,6 +259,8 @@ def flow_of(
     plane = (distances.size, stages.size)
     arrival = arrival.reshape(plane)
     arrival[: part.size] = np.inf
+    # the farther above the separatrix, the sooner
+    arrival[part.size :] = np.minimum.accumulate(arrival[part.size :], axis=0)
     alone = np.stack([np.interp(np.interp(begin[:, 0], *leak) - t, *leak[::-1]) for t in times], axis=1)
     shift, stage = (one.reshape(*plane, -1) for one in (path[..., 0] - alone, path[..., 1]))
     # farther below the separatrix the stage does nothing to the leak, and the field knows it less well than the clock
@@ -278,6 +292,8 @@ def _followed(
 
 def _separatrix(field: _Field, stages: Array, *, line: tuple[Array, Array], top: float, scale: float) -> Array:
     """(r,) V: at each stage the membrane above which the circuit spikes."""
+    from scipy.optimize import isotonic_regression
+
     low, high = np.zeros(stages.size), np.full(stages.size, top)
     for _ in range(SPLITS):
         part = np.linspace(0.0, 1.0, SECTIONS)
@@ -285,7 +301,9 @@ def _separatrix(field: _Field, stages: Array, *, line: tuple[Array, Array], top:
         begin = np.stack(np.broadcast_arrays(v, stages), axis=-1).reshape(-1, 2)
         arrival, _ = _followed(field, begin, np.array([40.0 * scale]), line=line, scale=scale)
         fires = np.isfinite(arrival).reshape(v.shape)
-        first = np.where(fires.any(axis=0), np.argmax(fires, axis=0), SECTIONS - 1)
+        # from above: where no waveform was, the field may lead a state far below to the line all the same
+        first = np.where(fires.all(axis=0), 1, SECTIONS - np.argmin(fires[::-1], axis=0)).clip(1, SECTIONS - 1)
         column = np.arange(stages.size)
-        low, high = v[np.maximum(first - 1, 0), column], v[first, column]
-    return np.asarray(0.5 * (low + high))
+        low, high = v[first - 1, column], v[first, column]
+    # the lower the stage is already, the lower a membrane brings it to the line
+    return np.asarray(isotonic_regression(0.5 * (low + high)).x)

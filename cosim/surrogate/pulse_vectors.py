@@ -38,6 +38,7 @@ LEAST_COLUMNS = 48  # of a row whose cells share a voltage; fewer are cheaper on
 _HEAVY: Mapping[str, str] = MappingProxyType(
     {
         "exp2": "exp2({0})", "expm1": "expm1({0})", "log2": "log2({0})", "log1p": "log1p({0})", "sqrt": "sqrt({0})",
+        "exp": "exp2(T(1.4426950408889634) * {0})", "ln": "T(0.6931471805599453) * log2({0})",
         # of a base >= 0; its logarithm is finite at 0
         "pow": "pick({0} > zero, exp2({1} * log2({0})), pick({1} > zero, zero, one))",
     }
@@ -48,18 +49,22 @@ _TEXT: Mapping[str, str] = MappingProxyType(
         ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} & {1}", "or": "{0} | {1}", "not": "not {0}",
         "neg": "-{0}", "pos": "{0}", "abs": "abs({0})", "max": "pick({0} > {1}, {0}, {1})",
         "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})",
-        "floor": "floor({0})", "at": "{0}[whole({1})]", **_HEAVY,
+        "floor": "floor({0})", "at": "{0}[whole({1})]",
+        "look": "{0}[whole({1}) + whole({2})]", **_HEAVY,
     }
 )  # fmt: skip
 # Operations and their operands that take a condition; elsewhere it counts as 1 or 0.
 _CONDITIONS = frozenset({("and", 0), ("and", 1), ("or", 0), ("or", 1), ("not", 0), ("where", 0)})
 
 
-def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -> tuple[str, int]:
+def law_text(
+    results: Mapping[str, Node], own: Sequence[str], *, shared: bool, slot_size: int = SLOT, whole: bool = False
+) -> tuple[str, int]:
     """One polarity as a function of a block ``b``, and how many slots of `SLOT` numbers its block has.
 
     The first slots are the states ``w0``, the voltages ``v0``, the parameters ``own`` and the ``results``; the others
-    hold what goes from one loop to the next. ``shared``: the voltage is one for all. Raises `EmitError`.
+    hold what goes from one loop to the next. ``shared``: the voltage is one for all. ``slot_size``: numbers of a slot;
+    ``whole``: every block is full. Raises `EmitError`.
     """
     roots = merged(results)
     graph = postorder(roots.values())
@@ -73,7 +78,12 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             before = 0 if node.args[0] in varying else -1
         elif node.op not in _TEXT and node.op != "const":
             raise EmitError(f"operation {node.op!r} cannot be compiled")
-        loop[id(node)] = before + (before >= 0 and node.op in _HEAVY)
+        # even loops compute, and odd ones look up
+        if before >= 0 and node.op == "look":
+            before += 1 + before % 2
+        elif before >= 0:
+            before += before % 2 + 2 * (node.op in _HEAVY)
+        loop[id(node)] = before
     readers: dict[int, set[int]] = {id(node): set() for node in graph}
     for node in graph:
         for child in children(node):
@@ -96,7 +106,8 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             else text(child, k)
             for at, child in enumerate(children(node))
         ]
-        return f"{text(node, k)} = {_TEXT[node.op].format(*operands)}"
+        offset = [arg for arg in node.args if not isinstance(arg, Node)]  # of a look
+        return f"{text(node, k)} = {_TEXT[node.op].format(*operands, *offset)}"
 
     plain = ("const", "name")
     lines = ["def kernel(b, n, v0):"]
@@ -110,17 +121,23 @@ def law_text(results: Mapping[str, Node], own: Sequence[str], *, shared: bool) -
             if here:
                 body.append(assignment(node, k))
             elif loop[key] >= 0 and k in readers[key]:
-                loads.append(f"{text(node, k)} = b[{slot[key] * SLOT} + i_{k}]" + (" > zero" if node.boolean else ""))
+                loads.append(
+                    f"{text(node, k)} = b[{slot[key] * slot_size} + i_{k}]" + (" > zero" if node.boolean else "")
+                )
             if here and max(readers[key]) > k:
                 free = [at for at, last in busy.items() if last < k]
                 slot[key] = free[0] if free else used
                 used += not free
                 busy[slot[key]] = max(readers[key])
                 value = f"pick({text(node, k)}, one, zero)" if node.boolean else text(node, k)
-                stores.append(f"b[{slot[key] * SLOT} + i_{k}] = {value}")
+                stores.append(f"b[{slot[key] * slot_size} + i_{k}] = {value}")
             if max(loop[key], 0) == k:
-                stores += [f"b[{at * SLOT} + i_{k}] = {text(node, k)}" for root, at in ends if root == key]
-        lines += [f"    for i_{k} in range(n):", *(f"        {line}" for line in (*loads, *body, *stores))]
+                stores += [f"b[{at * slot_size} + i_{k}] = {text(node, k)}" for root, at in ends if root == key]
+        if body or stores:
+            lines += [
+                f"    for i_{k} in range({slot_size if whole else 'n'}):",
+                *(f"        {line}" for line in (*loads, *body, *stores)),
+            ]
     return "\n".join([*lines, ""]), used
 
 
@@ -159,7 +176,7 @@ class Lookup:
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
+def compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     """The function ``kernel`` of a text that this package wrote; compiled once per process and text."""
     numba = optional("numba", extra="fast", needed_by="a compiled pulse")
     kind = np.dtype(dtype).type
@@ -180,7 +197,7 @@ def _looked_up(lookups: tuple[Lookup, ...], dtype: str) -> Any:
     make = numba.njit(nogil=True, error_model="numpy")
     before = make(lambda b, n, v0: None)
     for one in lookups:
-        before = _after(before, _compiled(one.text, dtype, ()), _compiled(one.sums(), dtype, ()), one.table, dtype)
+        before = _after(before, compiled(one.text, dtype, ()), compiled(one.sums(), dtype, ()), one.table, dtype)
     return before
 
 
@@ -297,7 +314,7 @@ class VectorPulse:
         lookups: tuple[Lookup, ...],
     ) -> None:
         self.dtype, self.slots = np.dtype(dtype), max([*(slots for _, slots in laws), *(one.slots for one in lookups)])
-        made = [_compiled(text, dtype, tables) for text, _ in laws]
+        made = [compiled(text, dtype, tables) for text, _ in laws]
         spare = sum(len(one.results) for one in lookups)
         self.driver = _driver(made, _looked_up(lookups, dtype), spare, shared=shared)
         self.ends = (self.dtype.type(-lowest[0]), self.dtype.type(lowest[1]))

@@ -8,9 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cosim.devices.base import Array
-from cosim.surrogate.base import DEVIATIONS
-from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, USUAL, Band
+from cosim.surrogate.base import deviation_within
+from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, USUAL, Band, Scores, counted
 from cosim.surrogate.model import Surrogate
 
 # A surrogate that keeps its word fails with this probability, whatever the number of intervals (our choice).
@@ -41,9 +40,8 @@ def fresh_events(stored: Surrogate, *, seed: int, independent: bool = False) -> 
         said.append(f"seed {seed} gave the certificate's own events: seed {seed + 1} was taken")
         seed += 1
     nominal = stored.parameters.resolved()
-    # the inverse of `cosim.surrogate.base.deviating_range`
     spread = {
-        name: (max(ends, key=abs) / float(nominal[name]) - 1.0) / DEVIATIONS
+        name: deviation_within(float(nominal[name]), ends)
         for name, ends in old.domain.parameters.items()
         if ends[0] < ends[1]
     }
@@ -54,12 +52,12 @@ def fresh_events(stored: Surrogate, *, seed: int, independent: bool = False) -> 
     return Fresh(seed, MappingProxyType(spread), LEAST_RUNS + 1 if longest else 0, "; ".join(said))
 
 
-def broken_intervals(bands: Sequence[Band], after: Mapping[int, Mapping[str, Array]]) -> tuple[str, ...]:
+def broken_intervals(bands: Sequence[Band], after: Mapping[int, Mapping[str, Scores]]) -> tuple[str, ...]:
     """Each 95 % interval that covers too few fresh answers, as a sentence.
 
     Of n fresh scores the number within the interval that m scores calibrated at rank r is beta-binomial with the
     parameters r and m + 1 - r: what it falls below with a probability of `FALSE_ALARM`, shared among all intervals, is
-    too few.
+    too few. Of units with several scores each counts with the share that lies within, which varies less than that.
 
     Args:
         bands: of the certificate.
@@ -74,11 +72,11 @@ def broken_intervals(bands: Sequence[Band], after: Mapping[int, Mapping[str, Arr
     )
 
 
-def _counts(bands: Sequence[Band], after: Mapping[int, Mapping[str, Array]]) -> Iterator[tuple[Band, str, int, int]]:
+def _counts(bands: Sequence[Band], after: Mapping[int, Mapping[str, Scores]]) -> Iterator[tuple[Band, str, int, int]]:
     for band in bands:
         errors = after.get(band.events, {})
         for name, share in band.covered(errors).items():
-            count = int(errors[name].size)
+            count = counted(errors[name])
             yield band, name, round(share * count), count
 
 

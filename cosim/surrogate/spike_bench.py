@@ -20,7 +20,6 @@ from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import SimulationError
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import Tell
-from cosim.surrogate.neuron_trains import held_out_means
 from cosim.surrogate.trains import TENTHS, covered_range
 
 WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
@@ -42,6 +41,7 @@ class Given(Protocol):
 
 OfFile = TypeVar("OfFile", bound=Given)
 Train = TypeVar("Train")
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -140,18 +140,25 @@ def recorded(
     return Recorded(made, time.perf_counter() - begin, () if len(made) == len(means) else (note,))
 
 
-def held_out_of(
-    intervals: Range, record: Callable[[float], Train], *, trains: int, tell: Tell | None
-) -> tuple[list[Train], float]:
-    """A train of each of `held_out_means`, and the seconds that they took."""
-    begin, made = time.perf_counter(), list[Train]()
-    for number, mean in enumerate(held_out_means(*intervals, count=trains)):
+def timed(
+    asked: Sequence[Asked], record: Callable[[Asked], Train], *, tell: Tell | None
+) -> tuple[list[Train], list[float]]:
+    """What ``record`` gives of each, and the seconds that each took."""
+    made, seconds = list[Train](), list[float]()
+    for number, one in enumerate(asked):
         if tell is not None:
-            tell(number, trains)
-        made.append(record(mean))
+            tell(number, len(asked))
+        begin = time.perf_counter()
+        made.append(record(one))
+        seconds.append(time.perf_counter() - begin)
     if tell is not None:
-        tell(trains, trains)
-    return made, time.perf_counter() - begin
+        tell(len(asked), len(asked))
+    return made, seconds
+
+
+def steady_seconds(events: Sequence[int], seconds: Sequence[float]) -> float | None:
+    """s of an event, of trains of so many ``events`` each but the first, which warms caches; None without another."""
+    return sum(seconds[1:]) / sum(events[1:]) if len(events) > 1 else None
 
 
 def behind(tell: Tell | None, trains: int, total: int) -> Tell | None:

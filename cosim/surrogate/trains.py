@@ -9,6 +9,7 @@ events may begin, which a circuit's states do where its bench gives too narrow a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -152,6 +153,22 @@ class RandomTrains:
                 f"pulses in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified"
             )
         return said
+
+
+def covered_parts(entry: Field, tested: NDArray[np.int64], *, name: str) -> tuple[Range, tuple[Range, ...]]:
+    """From the first to the last tenth of a state's range with `LEAST_TESTED` events, and the gaps in between.
+
+    For a state that jumps between two ranges: the widest run of tenths would leave out one of both. Raises as
+    `covered_range`.
+    """
+    covered_range(entry, tested, name=name)
+    kept = np.flatnonzero(tested >= LEAST_TESTED).tolist()
+
+    def part(first: int, end: int) -> Range:
+        return (entry.range[0] + first / TENTHS * entry.span, entry.range[0] + end / TENTHS * entry.span)
+
+    gaps = [part(before + 1, after) for before, after in pairwise(kept) if after > before + 1]
+    return part(kept[0], kept[-1] + 1), tuple(gaps)
 
 
 def covered_range(entry: Field, tested: NDArray[np.int64], *, name: str) -> Range:

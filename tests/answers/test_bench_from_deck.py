@@ -75,9 +75,12 @@ def test_a_deck_is_validated_and_swept(tmp_path: Path, capsys: pytest.CaptureFix
     )
     assert main(["validate", str(deck), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["benches"][0]["bench"] == "deck.cir"
-    plan.write_text('bench = "deck.cir"\n[grid]\n"parameters.r" = [1000, 3000]\n')
+    plan.write_text('bench = "deck.cir"\n[grid]\n"parameters.r" = ["1M"]\n')
+    assert main(["campaign", "run", str(plan), "-o", str(tmp_path / "out")]) == 2
+    assert "'1M' is milli in a deck, and mega elsewhere; write 1m or 1meg" in capsys.readouterr().err
+    plan.write_text('bench = "deck.cir"\n[grid]\n"parameters.r" = ["1k", 3000]\n')
     assert main(["campaign", "run", str(plan), "-o", str(tmp_path / "out")]) == 0
-    capsys.readouterr()
+    assert "r = 1000" in capsys.readouterr().out
     assert main(["campaign", "status", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cases"] == 2
 

@@ -580,7 +580,38 @@ def test_scalars_of_a_block_are_put_in(included: bool, tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("commands", "said"),
     [
-        ("tran 1n 1u\nlet x = v(b)*2", "'let x = v(b)*2' has no equivalent"),
+        ("let y = db(v(b))\nplot y", "'let y = db(v(b))': is not computed"),
+        ("linearize v(b)\nfft v(b)\nplot mag(v(b))", "'fft v(b)': is not computed"),
+        ("wrdata out.txt v(b)", "writes a file; cosim keeps all waveforms itself"),
+        ("eprint b\nedisplay\nunlet st\nset wfont_size=16", "has no effect on the results"),
+        ("option noinit nolegend", "becomes  .options noinit"),
+        ("let y = v(b)*2\nmeas tran m max v(b)", "becomes  .meas tran m max v(b)"),
+    ],
+)
+def test_what_changes_no_result_is_passed_over(
+    commands: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "d.cir"
+    path.write_text(BLOCK.format(commands=f"tran 1n 1u\n{commands}"))
+    assert main(["run", "--translate", str(path)]) == 0
+    assert said in capsys.readouterr().err
+
+
+def test_a_semicolon_begins_a_comment_in_a_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``ngspice -b`` runs the first command of such a line alone."""
+    path = tmp_path / "d.cir"
+    path.write_text(BLOCK.format(commands="op; tran 1n 1u\nop $ tran 1n 1u\nop // tran 1n 1u"))
+    assert main(["run", "--translate", "--json", str(path)]) == 0
+    assert {v["analysis"] for v in json.loads(capsys.readouterr().out)["vectors"]} == {"op"}
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ("tran 1n 1u\nlet x = v(b)*2\nmeas tran m max x", "measures what 'let x = v(b)*2' computes"),
+        ("tran 1n 1u\nlinearize v(b)\nfft v(b)\nmeas sp m max v(b)", "measures what 'fft v(b)' computes"),
+        ("load other.raw", "'load other.raw' has no equivalent: reads a file"),
+        ("set sqrnoise", "'set sqrnoise' has no equivalent"),
         ("tran $&other $&tend", "'tran $&other $&tend' has no equivalent: names $&other, which is not known before"),
     ],
 )

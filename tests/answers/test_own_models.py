@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.library import find_ngspice
 from cosim.engines.openvaf import compile_model
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Outcome
@@ -145,3 +148,16 @@ def test_the_compiled_form_is_the_one_that_it_has(tmp_path: Path) -> None:
     assert found.with_(form="verilog-a").file.devices["dut"].form == "verilog-a"
     with pytest.raises(CosimError, match=r"devices\.dut: a device with verilog_a has no behavioural form"):
         found.with_(form="behavioural")
+
+
+def test_a_kept_deck_runs_in_ngspice_as_it_lies_there(tmp_path: Path) -> None:
+    path = bench(tmp_path, 'values = { law = "square" }')
+    assert main(["run", str(path), "-o", str(tmp_path / "out")]) == 0
+    program = find_ngspice()
+    assert program is not None
+    done = subprocess.run(
+        [program, "-n", "-b", "deck.cir"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=60, check=False
+    )
+    current = re.search(r"v1#branch\s+(\S+)", done.stdout)
+    assert current is not None, done.stdout + done.stderr
+    assert float(current[1]) == pytest.approx(-64e-3, rel=1e-5)

@@ -20,7 +20,7 @@ from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
-from cosim.surrogate.base import DomainWarning
+from cosim.surrogate.base import Domain, DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -30,6 +30,8 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
 from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set, tenths_tested
 from cosim.surrogate.neuron_fit import fit_neuron
+from cosim.surrogate.neuron_kernel import NeuronKernel
+from cosim.surrogate.neuron_runs import HeldOut
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
@@ -234,9 +236,10 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     wide = replace(chosen, states=MappingProxyType({**chosen.states, "v": Field("V", (0.0, 3.0))}))
     plain = Surrogate(wide, learned=law)
     errors = [check_neuron(law, train) for train in held]
+    out = HeldOut(held, {10: held}, 1.0, None)
 
     def certified(tested: dict[str, np.ndarray]) -> Surrogate:
-        made = certificate_of(plain, neuron, Silent(), held, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
+        made = certificate_of(plain, neuron, Silent(), out, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
         return plain.with_(certificate=made)
 
     tested = tenths_tested(wide, [*trains, *held])
@@ -246,7 +249,8 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     assert top - 0.3 <= made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
     assert any(said.startswith("v is certified from 0 to") for said in made.uncovered())
     # fewer events hold less, unless a certificate had it
-    fewer, before = tenths_tested(wide, held), {"v": (0.0, 3.0)}
+    fewer, ranges = tenths_tested(wide, held), {name: entry.range for name, entry in wide.states.items()}
+    before = Domain({}, {**ranges, "v": (0.0, 3.0)})
     assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
     assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
     # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of
@@ -261,14 +265,18 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
         EventNeuron(made.with_(policy="warn")).step(Named(**x), np.ones(1), p)
 
 
-def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:
+def surrogate_of(law: NeuronLaw) -> Surrogate:
     fields = {"v": Field("V", (0.0, 1.2)), "u": Field("1", (0.0, 1.0)), "n": Field("V", law.stages)}
     chosen = CircuitSet(
         CIRCUIT, "lif", {}, inputs={"interval": Field("s", (1e-9, 1.0))},
         states={**fields, "phase": Field("s", (-2.0 * DEAD, law.numbers["memory"]))},
         outputs={"spikes": Field("1"), "latency": Field("s"), "energy": Field("J")}, event="spike",
     )  # fmt: skip
-    made = Surrogate(chosen, learned=law)
+    return Surrogate(chosen, learned=law)
+
+
+def test_a_neuron_is_a_surrogate_and_comes_back_from_its_file(law: NeuronLaw, tmp_path: Path) -> None:
+    made = surrogate_of(law)
     back = load(save(made, tmp_path / "lif.npz"))
     state = Values({"v": np.array([0.0, 0.55]), "u": 0.5, "n": 1.0, "phase": law.numbers["memory"]})
     for one in (made, back):
@@ -402,3 +410,23 @@ def test_a_neuron_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert spot_checked(made).f1 >= 0.95
     assert main(["surrogate", "check", str(file), "--against", "integration"]) == 2
     assert "has no equations" in capsys.readouterr().err
+
+
+def test_a_compiled_neuron_is_the_law_to_rounding(law: NeuronLaw) -> None:
+    pytest.importorskip("numba")
+    rng, dead = np.random.default_rng(3), law.numbers["dead"]
+    count = 1000  # not a whole number of blocks
+    ranges = {"v": (0.0, 1.1 * float(law.flow.grid[-1])), "u": (0.0, 1.0), "n": law.stages,
+              "phase": (-2.0 * dead, 1.2 * law.numbers["memory"]), "interval": (1e-9, 3e-6)}  # fmt: skip
+    values = {name: rng.uniform(low, high, count) for name, (low, high) in ranges.items()}
+    values["phase"][::3] = law.numbers["memory"]
+    plain, fast = law(values), NeuronKernel(law)(values)
+    assert 0.1 < plain["spikes"].mean() < 0.9
+    for name, column in plain.items():
+        assert fast[name] == pytest.approx(column, rel=1e-12, abs=1e-12 * np.abs(column).max()), name
+    made, inputs = surrogate_of(law), Values({"interval": values["interval"]})
+    state = Values({name: values[name].clip(*made.map.bounds(name)) for name in made.map.states})
+    one, other = made.step(state, inputs), made.with_(compiled=True).step(state, inputs)
+    for before, after in zip(one, other, strict=True):
+        for name, column in before.items():
+            assert after[name] == pytest.approx(column, rel=1e-12, abs=1e-12 * np.abs(column).max()), name

@@ -3,7 +3,7 @@
 The cell is the published memristor behind the access transistor that the virtual lab's curve gives (1T1R), its pulse
 the rate law that the netlists run. The read-out is named: by majority vote (``S``, the class whose neurons spike most
 in all), which is the source's, and by the winner's label (``W``), probabilities (``P``) and naive Bayes (``NB``) beside
-it. Labels of neurons come from training images; the test set is used once.
+it. Labels of neurons come from training images, and test images decide nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ EPOCHS = 1
 SETS = ("tio2", "hfo2", "hzo")
 MAP = "pulse"
 NETWORK = VdspSettings()
+FACTORS = ("scale_p", "scale_d")  # of a parameter set: what the published drive takes
 READ_OUTS = ("S", "W", "P", "NB")
 
 
@@ -48,7 +49,7 @@ def settings() -> Mapping[str, Any]:
         "seeds": SEEDS,
         "epochs": EPOCHS,
         "cells": {name: cell(name).resolved() for name in SETS},
-        "plasticity": {name: {key: q.value for key, q in cell(name).plasticity.items()} for name in SETS},
+        "plasticity": {name: {key: cell(name).plasticity[key].value for key in FACTORS} for name in SETS},
         "map": MAP,
         "network": NETWORK,
         "images": {file: md5 for file, (md5, _) in datasets.MNIST.items()},

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report, resuming
 from cosim.network.grid import Rewards
 from cosim.network.run import RunResult, run_network
 from cosim.network.systems.maze import MazeSystem, success_ratio
@@ -87,7 +87,10 @@ def measure(tell: Report) -> Figures:
     system = usual()
     tell("maps")
     whole = run_network(
-        system, folder=FOLDER / "maps", resume=True, progress=lambda _, done, of: tell(f"maps: {done} of {of} runs")
+        system,
+        folder=FOLDER / "maps",
+        resume=resuming(),
+        progress=lambda _, done, of: tell(f"maps: {done} of {of} runs"),
     )
     run_network(chosen(USUAL.with_(episodes=1)))  # compiles
     started, steps = time.process_time(), 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.base import Claim, Figures, Report
+from claims.base import Claim, Figures, Report, resuming
 from cosim.network.run import RunResult, run_network
 from cosim.network.systems.stdp import COMPLETION, DEVICE, FAMILIARITY, OTHER, RECALL, UNLEARNING, StdpSystem, said_of
 from cosim.network.systems.stdp_settings import ANTI_HEBBIAN, ANTI_SYMMETRIC, HEBBIAN, RULES, SYMMETRIC, StdpSettings
@@ -75,7 +75,7 @@ def measure(tell: Report) -> Figures:
     """The windows and all networks; minutes of processor time."""
     system = usual()
     result = run_network(
-        system, seeds=SEEDS, folder=FOLDER / "networks", resume=True,
+        system, seeds=SEEDS, folder=FOLDER / "networks", resume=resuming(),
         progress=lambda seed, done, of: tell(f"seed {seed}: {done} of {of} networks"),
     )  # fmt: skip
     table, found = system.table(result.seeds), windows(system.settings)

@@ -29,6 +29,8 @@ from claims.strd import STRD
 from claims.surrogates_cells import SURROGATES
 from claims.surrogates_kinds import SURROGATE_KINDS
 from claims.vdsp import VDSP
+from claims.vdsp_fresh import VDSP_FRESH
+from claims.vdsp_pulses import VDSP_PULSES
 from claims.wires import WIRES_CLAIM
 from claims.wires_accuracy import WIRES_ACCURACY
 
@@ -37,6 +39,6 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
-        NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS,
+        VDSP_PULSES, VDSP_FRESH, NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS,
     )
 }  # fmt: skip

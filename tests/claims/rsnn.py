@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from claims.base import Claim, Figures, Report
-from claims.rsnn_bptt import Backwards
+from claims.base import Claim, Figures, Report, resuming
+from claims.rsnn_bptt import BackwardsSystem
 from cosim.data.speech import Speech, Utterance, normalised, sentences, stand_in
+from cosim.engines.registry import open_simulator
 from cosim.network.run import Streams, run_network
 from cosim.network.systems.rsnn import RsnnSystem
+from cosim.network.systems.rsnn_energy import measured_energy, use
 from cosim.network.systems.rsnn_settings import PRESETS, ThermalSettings
 from cosim.network.systems.rsnn_thermal import coupling_of, devices
 from cosim.report.comparison import COLUMNS, Row, source
@@ -35,10 +38,17 @@ FOLDER = Path("cosim-out/rsnn")
 SENTENCES, EPOCHS = 80, 5  # of the full ideal network, as `cosim network run rsnn` has them
 FULL = PRESETS["public"]
 SMALL_SENTENCES, SMALL_EPOCHS, PIECES = 24, 4, 50
-SMALL = PRESETS["thermal"].with_(hidden=50, rate=0.3)
+SMALL = PRESETS["thermal"].with_(hidden=50)
 SEEDS = (0, 1, 2)
-COLD = ThermalSettings(alpha=0.0)  # what α does is a sweep of its own, since it takes the most time
-STACKS = ((20, 2, "baseline"), (60, 2, "baseline"))  # F in nm, K in F, geometry
+COLD = ThermalSettings(alpha=0.0)  # what α does is a sweep of its own
+FOREVER = 1.0  # s, in which nothing cools
+STACKS = ((20, 2, "baseline"), (20, 2, "modified"), (60, 2, "baseline"))  # F in nm, K in F
+LONG = 10  # times as many frames, for the memory
+METERED = 20  # pieces by which the energy is
+TABLE_1 = {  # J per time step, of one synapse
+    "PCM and its drift (Demirag 2021)": "~1 nJ", "CMOS (Frenkel 2022)": "1.5-178 nJ",
+    "PCM and CMOS (Bohnstingl 2022)": "29 nJ", "optical PCM (Sarwat 2021)": "~mJ", "thermal (the source)": "5 pJ",
+}  # fmt: skip
 
 
 def _crosstalk() -> dict[str, ThermalSettings]:
@@ -58,13 +68,21 @@ def _crosstalk() -> dict[str, ThermalSettings]:
 @lru_cache(maxsize=1)
 def sweeps() -> Mapping[str, Mapping[str, ThermalSettings]]:
     """The points of each sweep by its name and theirs; the undisturbed point is `COLD`."""
+    both = {f"{x:.0%}": COLD.with_(device_spread=x, cycle_spread=x) for x in (0.5, 1.0)}
     return {
-        "levels": {str(n): COLD.with_(levels=n) for n in (32, 200)},
-        "tau": {f"{tau:g} us": COLD.with_(tau=1e-6 * tau) for tau in (0.1, 1.0)},
+        "levels": {
+            **{str(n): COLD.with_(levels=n) for n in (32, 128, 200)},
+            "any": COLD.with_(levels=0),
+            "256, SET and RESET in turn": COLD.with_(writes="alternate"),
+        },
+        "tau": {
+            **{f"{tau:g} us": COLD.with_(tau=1e-6 * tau) for tau in (0.1, 1.0, 10.0)},
+            "no decay, any level": COLD.with_(tau=FOREVER, levels=0),
+        },
         "crosstalk": _crosstalk(),
-        "variability": {f"{x:.0%}": COLD.with_(device_spread=x, cycle_spread=x) for x in (1.0,)},
-        "alpha": {f"{x:g} 1/K": COLD.with_(alpha=x) for x in (4e-3,)},
-    }
+        "variability": both,
+        "alpha": {f"{x:g} 1/K": COLD.with_(alpha=x) for x in (4e-4, 1e-2)},
+    }  # fmt: skip
 
 
 def system(thermal: ThermalSettings | None, speech: Speech, **changes: Any) -> RsnnSystem:
@@ -73,29 +91,32 @@ def system(thermal: ThermalSettings | None, speech: Speech, **changes: Any) -> R
 
 
 def measure(tell: Report) -> Figures:
-    """The full network, the small ones of all sweeps, and their figures; minutes of processor time."""
-    speech = stand_in(SENTENCES, tell=tell)
-    full = RsnnSystem(FULL, speech, EPOCHS)
-    whole = _run(full, "full", tell, seeds=SEEDS)
+    """The small networks of all sweeps, the full one, its back-propagation, energy and memory, and their figures;
+    some ten minutes of processor time.
+    """
     small = stand_in(SMALL_SENTENCES, tell=tell).pieces(PIECES)
     others = {
         "ideal": system(None, small),
         "readout alone": system(None, small, trained="readout"),
         "thermal": system(COLD, small),
+        "back-propagation through time": BackwardsSystem(SMALL.with_(filtered=True), small, SMALL_EPOCHS),
     }
     runs = {name: _run(one, name, tell) for name, one in others.items()}
     points = {
         name: {point: _run(system(s, small), f"{name}/{point}", tell) for point, s in each.items()}
         for name, each in sweeps().items()
     }
-    tell("back-propagation through time")
-    backwards = [_backwards(system(None, small, filtered=True), seed) for seed in SEEDS]
-    base = _scores(runs["thermal"])
+    speech = stand_in(SENTENCES, tell=tell)
+    full = RsnnSystem(FULL, speech, EPOCHS)
+    whole = _run(full, "full", tell)
+    base, ideal = _scores(runs["thermal"]), _scores(runs["ideal"])
     writes = np.sum([seed.arrays.relative_steps for seed in runs["thermal"].seeds], axis=0)
     losses = {
         name: {point: _difference(base, _scores(run)) for point, run in each.items()} for name, each in points.items()
     }
     beside, rows = full.beside, [seed.values for seed in whole.seeds]
+    energy = _energy(others["thermal"], tell)
+    backwards = _run(BackwardsSystem(FULL, speech, EPOCHS), "full backwards", tell, seeds=SEEDS[:1])
     figures: Figures = {
         "over_logistic_new": 100.0 * min(v.accuracy - beside["test"] for v in rows),
         "over_logistic_unseen": 100.0 * min(v.unseen - beside["unseen"] for v in rows),
@@ -104,11 +125,18 @@ def measure(tell: Report) -> Figures:
             s.values.times_real for s in runs["thermal"].seeds if s.values.times_real is not None
         ),
         "thermal_over_readout_alone": _surely(_difference(base, _scores(runs["readout alone"]))),
+        "thermal_below_ideal": _difference(ideal, base),
+        "energy_of_a_cell": energy["J_worst_cell"],
+        "state_growth": memory_of(system(COLD, small))["state_growth"],
+        "memory": {name: memory_of(one) for name, one in (("ideal", others["ideal"]), ("thermal", others["thermal"]))},
+        "energy": energy,
         "logistic": {part: round(100.0 * x, 2) for part, x in beside.items() if x is not None},
         "full": {name: _mean([v[name] for v in rows]) for name in ("accuracy", "unseen", "train")},
+        "full_backwards_one_seed": {
+            name: round(100.0 * backwards.seeds[0].values[name], 2) for name in ("accuracy", "unseen", "train")
+        },
         "small": {
             **{name: _mean(_scores(run)) for name, run in runs.items()},
-            "back-propagation through time": _mean(backwards),
             "logistic regression": round(100.0 * float(others["ideal"].beside["test"] or 0.0), 2),
         },
         "lost": losses,
@@ -122,19 +150,55 @@ def measure(tell: Report) -> Figures:
     return figures
 
 
+def _energy(one: RsnnSystem, tell: Report) -> dict[str, Any]:
+    """Of a cell and a pair of the circuit, and of a pair in the trained network of the first seed."""
+    tell("energy of the circuit")
+    with open_simulator() as simulator:
+        circuit = measured_energy(
+            simulator, kept=FOLDER / "parts" / "frames.npz",
+            tell=lambda done, of: tell(f"frames of the circuit: {done} of {of}"),
+        )  # fmt: skip
+    run = one.start(Streams(SEEDS[0]))
+    for batch in range(len(one.batches)):
+        tell(f"energy of the network: {batch} of {len(one.batches)}")
+        run.learn(batch)
+    used = use(run, METERED)
+    return {
+        "J_worst_cell": circuit.worst, "J_worst_pair": circuit.worst_pair, "J_network_pair": circuit.of_step(used),
+        "network": asdict(used), "surrogate_off": circuit.off, "s_step_of_the_bench": circuit.period,
+        "J_per_K": circuit.per_kelvin,
+    }  # fmt: skip
+
+
+def memory_of(one: RsnnSystem) -> dict[str, float]:
+    """Bytes that learning an utterance takes, and what `LONG` times as many frames add.
+
+    ``state_growth``: ratio of what learns (weights, traces, temperatures). ``per_frame``: bytes of everything at its
+    peak, by Python's own count of allocations, which has numpy's arrays.
+    """
+    first = one.speech.train[0]
+    found = []
+    for times in (1, LONG):
+        longer = Utterance(np.tile(first.features, (times, 1)), np.tile(first.phones, times))
+        run = replace(one, speech=replace(one.speech, train=(longer,))).start(Streams(0))
+        run.learn(0)  # compiles
+        tracemalloc.start()
+        run.learn(0)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        learns = {**run.simulation.state(), **{k: x for name, a in run.arrays.items() for k, x in a.state().items()}}
+        found.append((sum(x.nbytes for x in learns.values()), peak))
+    (state, peak), (later, most) = found
+    frames = (LONG - 1) * len(first.phones)
+    return {"state_bytes": state, "state_growth": later / state, "per_frame": round((most - peak) / frames)}
+
+
 def _run(one: RsnnSystem, name: str, tell: Report, seeds: Sequence[int] = SEEDS) -> Any:
     place = FOLDER / "parts" / name.replace(" ", "_").replace("/", "-").replace(",", "")
     return run_network(
-        one, seeds=seeds, folder=place, resume=True,
+        one, seeds=seeds, folder=place, resume=resuming(),
         progress=lambda seed, done, of: tell(f"{name}, seed {seed}: {done} of {of}"),
     )  # fmt: skip
-
-
-def _backwards(one: RsnnSystem, seed: int) -> float:
-    run = Backwards(one, Streams(seed))
-    for batch in range(len(one.batches)):
-        run.learn(batch)
-    return float(run.evaluate()[0]["accuracy"])
 
 
 def _scores(run: Any) -> list[float]:
@@ -183,7 +247,7 @@ def show(figures: Figures, writes: Any) -> None:
         ("levels", "200", source("Sec. 5.2", below=3.0, statement="200 states lose less than 3 %")),
         ("crosstalk", "60 nm, 2 F, baseline", source("Sec. 5.2", below=4.0, statement="approximately 3 %")),
         ("variability", "100%", source("Sec. 5.2", below=2.0, statement="around 1 % up to 100 %")),
-        ("alpha", "0.004 1/K", source("Sec. 7.5", above=0.0, statement="a sharp drop above 4e-4")),
+        ("alpha", "0.01 1/K", source("Sec. 7.5", above=0.0, statement="a sharp drop above 4e-4")),
         ("tau", "1 us", source("Sec. 5.2", below=3.0, statement="saturates beyond 1 us")),
     )
     for name, point, beside in statements:
@@ -194,6 +258,14 @@ def show(figures: Figures, writes: Any) -> None:
         ("small network", "new sentences, %"),
         [(name, f"{x['mean']} ± {x['deviation']}" if isinstance(x, dict) else f"{x}") for name, x in small.items()],
     )
+    energy = figures["energy"]
+    told = {
+        **TABLE_1,
+        "one cell, worst case, with a write": f"{energy['J_worst_cell'] * 1e12:.2f} pJ",
+        "a pair, worst case, with a write": f"{energy['J_worst_pair'] * 1e12:.2f} pJ",
+        "a pair in the trained network": f"{energy['J_network_pair']['all'] * 1e12:.3f} pJ",
+    }
+    page.table(("energy per time step", "Table 1 of the source, and here"), list(told.items()))
     page.write(FOLDER / "rsnn.html")
 
 
@@ -247,6 +319,8 @@ RSNN = Claim(
         "times_real": (20.0, None),  # of processor time, training, one core
         "thermal_times_real": (20.0, None),
         "thermal_over_readout_alone": (0.0, None),  # less two standard errors
+        "energy_of_a_cell": (None, 5e-12),  # Table 1
+        "state_growth": (1.0, 1.0),  # what learns is as large whatever the length of an utterance
     },
     long=True,
     settings=settings,

@@ -6,13 +6,19 @@ recurrent spikes and through the threshold that a spike takes off as well; witho
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array
-from cosim.network.systems.rsnn import RsnnRun
+from cosim.network.run import Streams
+from cosim.network.systems.rsnn import RsnnRun, RsnnSystem
 from cosim.network.systems.rsnn_settings import RsnnSettings
 
 
@@ -61,8 +67,9 @@ class Backwards(RsnnRun):
 
     def learn(self, batch: int) -> None:
         """One batch, by the optimiser of the settings."""
+        began = time.process_time()
         s, speech = self.system.settings, self.system.speech
-        order = self.order(batch)
+        order, frames = self.order(batch), 0
         sums: dict[str, Array] = {}
         weights = {name: self.weight(name) for name in ("into", "among", "read")}
         for k in order:
@@ -72,6 +79,24 @@ class Backwards(RsnnRun):
             for name, x in found.items():
                 sums[name] = sums.get(name, 0.0) + share * x
             self.loss.append(loss / (len(one.phones) * s.steps))
+            frames += len(one.phones)
         self.count += 1
         for name, x in sums.items():
             self.simulation.cells[name].load(self.weight(name) - self._change(name, x))
+        self.spent.append((frames, time.process_time() - began))
+
+
+@dataclass(frozen=True)
+class BackwardsSystem(RsnnSystem):
+    """The network of `Backwards`, for the runner."""
+
+    name: ClassVar[str] = "rsnn backwards"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the same, and that it learns backwards."""
+        return hashlib.sha256(f"backwards {super().fingerprint}".encode()).hexdigest()
+
+    def start(self, streams: Streams) -> Backwards:
+        """The untrained network of a seed."""
+        return Backwards(self, streams)

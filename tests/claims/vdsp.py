@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from claims.base import Claim, Figures, Report
-from claims.mnist import bars, cell
+from claims.mnist import cell
 from claims.vdsp_figures import maps, over_neurons, sweeps
 from claims.vdsp_parts import (
     CHOICE,
@@ -40,6 +40,7 @@ from claims.vdsp_parts import (
     side_parts,
     sizes,
 )
+from claims.vdsp_probe import probed
 from claims.vdsp_sweeps import MAP_IMAGES, MAP_SEEDS, PUBLISHED, SCALES, SWEEPS, label_of, scale_map, sweep_parts
 from cosim.data import datasets
 from cosim.devices.base import Array
@@ -47,11 +48,10 @@ from cosim.devices.pulse import PulseShape
 from cosim.engines.registry import open_simulator
 from cosim.network.images import ImageSet, load_images
 from cosim.network.map import NetworkMap
-from cosim.network.plasticity import Vdsp
+from cosim.network.plasticity import Vdsp, threshold_cell
 from cosim.network.readout import GRADED, PROTOCOL, fit_readout
-from cosim.network.run import RunResult, run_network
-from cosim.network.systems.vdsp import EVENT_TIME
-from cosim.network.systems.vdsp_settings import VdspSettings, annealed
+from cosim.network.run import RunResult
+from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.report.network_figures import plot_by_technology
 from cosim.report.style import new_figure, save, styled
 from cosim.surrogate.model import Surrogate
@@ -257,12 +257,12 @@ def in_spice(name: str, network: VdspSettings, shares: Sequence[float] = SHARES)
     rule = Vdsp.of(whole, scale_p=network.scale_p, scale_d=network.scale_d)
     reach = np.where(rng.uniform(size=TRAIN) < 0.5, -1.0, 1.0) * rng.uniform(0.9, 1.0, TRAIN)
     volts = reach * np.where(reach < 0.0, rule.threshold_p * rule.scale_p, rule.threshold_d * rule.scale_d)
-    event_time = float(whole.parameters.resolved()[EVENT_TIME])
+    pulses, p = threshold_cell(whole), whole.parameters.resolved()
     found = {}
     with open_simulator() as simulator:
         for share in shares:
             width = network.width * share
-            ours = whole.with_(instances={EVENT_TIME: np.full(1, event_time / width)})
+            ours = whole.with_(instances={name: np.full(1, x) for name, x in pulses.compressed(p, width).items()})
             w, states = np.array([0.5]), [0.5]
             for v in volts:
                 w = ours.update(w, np.array([v]))
@@ -300,25 +300,9 @@ def draw(results: Mapping[str, RunResult]) -> None:
 
 
 def probe() -> Figures:
-    """The networks of `PROBED` with 10 neurons on 90 images of bars: weights, pulses, spikes, read-outs."""
-    found: Figures = {}
-    output, made = annealed().output, parts()
-    for label in PROBED:
-        part = made[label]
-        small = part.network.with_(
-            neurons=10, output=type(output)(**{**vars(output), "threshold": 8.2}), test_threshold=9.7
-        )
-        one = Part(part.technology, small, (0,))
-        seed = run_network(one.system(bars(90), backend="numpy")).seeds[0]
-        w, values = seed.arrays.w, seed.values
-        found |= {
-            f"{label}_weights_mean": float(w.mean()),
-            f"{label}_weights_deviation": float(w.std()),
-            f"{label}_pulses": values.programming_pulses,
-            f"{label}_spikes": float(np.sum(values.spikes_per_image)),
-            **{f"{label}_on_test_{kind}": float(x) for kind, x in values.accuracy_on_test_images.items()},
-        }
-    return found
+    """The networks of `PROBED`, made small."""
+    made = parts()
+    return probed({label: made[label] for label in PROBED})
 
 
 VDSP = Claim(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from claims.base import Report
+from claims.base import Report, resuming
 from claims.mnist import cell
 from cosim.errors import InputError
 from cosim.network.images import ImageSet, ImageTask
@@ -123,20 +123,28 @@ def side_parts(seeds: tuple[int, ...]) -> dict[str, Part]:
     return found
 
 
-def run_parts(parts: Mapping[str, Part], images: ImageSet, tell: Report) -> Mapping[str, RunResult]:
-    """Train what is not trained yet, seed by seed; the results by the part's label."""
+def run_parts(
+    parts: Mapping[str, Part], images: ImageSet, tell: Report, *, folder: Path = FOLDER
+) -> Mapping[str, RunResult]:
+    """Train what is not trained yet, seed by seed; the results by the part's label, its folder in ``folder``."""
+    way = resuming()
     for label, seed in in_order(parts):
-        if (FOLDER / label / f"seed-{seed}.npz").exists():
+        if (folder / label / f"seed-{seed}.npz").exists():
             continue  # looked at below
 
         def shown(seed: int, done: int, total: int, label: str = label) -> None:
             tell(f"{label}, seed {seed}: {done} of {total} images")
 
-        run_network(parts[label].system(images), seeds=(seed,), folder=FOLDER / label, resume=True, progress=shown)
+        run_network(parts[label].system(images), seeds=(seed,), folder=folder / label, resume=way, progress=shown)
     return {
-        label: run_network(part.system(images), seeds=part.seeds, folder=FOLDER / label, resume=True)
+        label: run_network(part.system(images), seeds=part.seeds, folder=folder / label, resume=way)
         for label, part in parts.items()
     }
+
+
+def codes(results: Mapping[str, RunResult]) -> list[str]:
+    """Digests of all code that had a part in the results (`cosim.network.origin`)."""
+    return sorted({code for result in results.values() for seed in result.seeds for code in seed.codes})
 
 
 def in_order(parts: Mapping[str, Part]) -> Iterator[tuple[str, int]]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from claims.base import resuming
 from claims.mnist import cell
 from claims.vdsp_parts import FOLDER, Part
 from cosim.network.images import ImageSet, ImageTask
@@ -103,5 +104,5 @@ def _point(name: str, images: ImageSet, settings: Mapping[str, float], seed: int
     for setting, value in settings.items():
         network = with_setting(network, setting, value)
     system = VdspSystem(network, Surrogate(cell(name), "pulse"), ImageTask(images))
-    found = run_network(system, seeds=(seed,), folder=folder, resume=True).seeds[0].values
+    found = run_network(system, seeds=(seed,), folder=folder, resume=resuming()).seeds[0].values
     return {kind: float(x) for kind, x in found.accuracy_on_test_images.items()}

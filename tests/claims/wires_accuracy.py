@@ -2,7 +2,8 @@
 
 Learning is without wires. ``as it is``: thresholds stay; ``gain``: what is read of all cells is multiplied by the one
 number that restores their mean, so that what is left is the pattern: cells far from the drivers and the sense lines
-count less. Labels come from training images seen through the same wires.
+count less. Labels come from training images seen through the same wires. The reference is the same network read without
+wires; what wires cost is the paired difference to it, a seed at a time.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEGMENTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # Ohm, of a row's and of a column's wire alike
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 LABELS = 8000  # training images that label the neurons
 WAYS = ("as it is", "gain")
+KINDS = ("NB", "S")
+# Ohm: up to here wires have to cost no more than a point by naive Bayes (our choice; no source has a figure).
+HARMLESS, MOST_LOST = 0.03, 0.01
 
 
 def trained(images: ImageSet, seed: int) -> VdspRun:
@@ -61,16 +65,30 @@ def table(tell: Report) -> dict[str, dict[str, dict[str, float]]]:
             for way, gain in zip(WAYS, (1.0, float(learned.mean() / seen.mean())), strict=True):
                 crossbar.weight[:] = gain * seen
                 found = task.read(_respond(network), Streams(seed)).to_dict()["accuracy_on_test_images"]
-                row[way] = {kind: float(found[kind]) for kind in ("NB", "S")}
+                row[way] = {kind: float(found[kind]) for kind in KINDS}
             rows[f"{segment:g}"].append(row)
             crossbar.weight[:] = learned
-    return {
-        segment: {
-            part: {name: round(float(np.mean([one[part][name] for one in each])), 4) for name in each[0][part]}
-            for part in each[0]
-        }
-        for segment, each in rows.items()
+    return {segment: _summary(each, rows["0"]) for segment, each in rows.items()}
+
+
+def _summary(
+    each: list[dict[str, dict[str, float]]], ideal: list[dict[str, dict[str, float]]]
+) -> dict[str, dict[str, float]]:
+    """Means over seeds; of the accuracies their deviations, and what is lost against the reference, paired."""
+    found = {
+        part: {name: float(np.mean([one[part][name] for one in each])) for name in each[0][part]} for part in each[0]
     }
+    for way in WAYS:
+        shares = {kind: np.array([one[way][kind] for one in each]) for kind in KINDS}
+        for kind, share in shares.items():
+            lost = np.array([one[WAYS[0]][kind] for one in ideal]) - share
+            found[way] |= {f"{kind} lost": float(lost.mean())}
+            if len(each) > 1:
+                found[way] |= {
+                    f"{kind} deviation": float(share.std(ddof=1)),
+                    f"{kind} lost, deviation": float(lost.std(ddof=1)),
+                }
+    return {part: {name: round(value, 4) for name, value in values.items()} for part, values in found.items()}
 
 
 def figure(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
@@ -82,15 +100,18 @@ def figure(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
         for colour, (kind, name) in zip(style.COLOURS, (("NB", "naive Bayes"), ("S", "majority vote")), strict=False):
             for way, line in zip(WAYS, ("o-", "s--"), strict=True):
                 shares = [100.0 * found[f"{one:g}"][way][kind] for one in ohms]
-                left.semilogx(ohms, shares, line, color=colour, label=f"{name}, {way}")
-            left.axhline(100.0 * found["0"]["as it is"][kind], color=colour, lw=0.8, ls=":")
+                errors = [100.0 * found[f"{one:g}"][way].get(f"{kind} deviation", 0.0) for one in ohms]
+                left.errorbar(ohms, shares, errors, fmt=line, color=colour, capsize=2.0, label=f"{name}, {way}")
+            ideal = 100.0 * found["0"]["as it is"][kind]
+            left.axhline(ideal, color=colour, lw=1.2, ls=":", label=f"{name}, wires without resistance ({ideal:.1f} %)")
+        left.set_xscale("log")
         left.set(xlabel="resistance of a segment (Ω)", ylabel="test accuracy (%)", ylim=(0.0, 100.0))
-        left.set_title("784 × 200 cells of TiO2 (dotted: without wires)")
+        left.set_title(f"784 × 200 cells of TiO2, {len(SEEDS)} seeds")
         for kind, line in (("mean", "o-"), ("least", "s--")):
             right.loglog(ohms, [found[f"{one:g}"]["share"][kind] for one in ohms], line, label=f"{kind} of all cells")
         right.set(xlabel="resistance of a segment (Ω)", ylabel="share of its conductance")
         right.set_title("What is seen of a cell")
-        left.legend(), right.legend()
+        left.legend(fontsize=7, loc="lower left"), right.legend()
     return made
 
 
@@ -100,12 +121,19 @@ def measure(tell: Report) -> Figures:
     target = Path("cosim-out") / "wires-accuracy.png"
     target.parent.mkdir(exist_ok=True)
     style.save(figure(found), target)
-    return {"majority_without_wires": found["0"]["as it is"]["S"], "by_segment": found, "figure": str(target)}
+    harmless = [found[f"{one:g}"]["as it is"]["NB lost"] for one in SEGMENTS if 0.0 < one <= HARMLESS]
+    return {
+        "majority_without_wires": found["0"]["as it is"]["S"],
+        "lost_at_most_where_harmless": max(harmless),
+        "by_segment": found,
+        "figure": str(target),
+    }
 
 
 WIRES_ACCURACY = Claim(
     "wires_accuracy",
-    "a network of MNIST loses accuracy to the resistance of its crossbar's wires as the table and the figure show",
+    "a network of MNIST of 784 x 200 cells of up to 200 uS loses at most a point by naive Bayes to wires of up to 0.03 "
+    "Ohm a segment, three seeds",
     measure,
-    {"majority_without_wires": (0.83, None)},
+    {"majority_without_wires": (0.83, None), "lost_at_most_where_harmless": (None, MOST_LOST)},
 )

@@ -22,6 +22,7 @@ from cosim.network.systems.maze import (
     chosen_apart,
     optimum,
     success_ratio,
+    told,
 )
 from cosim.network.systems.maze_settings import (
     ACTIONS,
@@ -277,6 +278,14 @@ def test_no_loss_is_a_limit_and_not_a_step() -> None:
     assert system.limits == (0.99, 1.0)
     assert system.to_dict([])["step_s"] == [step_time(0.8, P), step_time(0.95, P), None, None]
     assert any("gamma 0.99, 1: a limit without loss, not a step" in line for line in system.lines([]))
+
+
+def test_an_error_that_is_not_known_is_said() -> None:
+    """A lone run, and runs that are all alike, have none to show."""
+    ends = [{"gamma": 0.5, "more": 1.5, "error": 0.0}, {"gamma": 0.99, "more": 2.0, "error": 0.4}]
+    best = {"size": 3, "variability": 0.0, "gamma": 0.9, "episodes": 4.0, "interval": [0.9, 0.9], "ends": ends}
+    (line,) = told({"optima": [best], "variability_costs": [], "missed": 0})
+    assert line.endswith("+1.5 (no error is known) at 0.5, +2.0 ± 0.4 at 0.99")
 
 
 def test_writes_beyond_the_tested_pulses_are_told() -> None:

@@ -5,6 +5,7 @@ import re
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cosim.cli.app import main
@@ -39,7 +40,52 @@ def test_a_run_writes_results_and_figures(tmp_path: Path, capsys: pytest.Capture
         "states",
     }
     assert main([*QUICK, "--seeds", "0,1", "--scale-p", "1.05:1.01", "-o", str(out), "--resume", "--no-figures"]) == 0
+    assert capsys.readouterr().err == ""
     assert json.loads((out / "result.json").read_text())["accuracy"] == result["accuracy"]
+
+
+def test_a_resumed_run_says_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*QUICK, "--no-figures", "-o", str(tmp_path / "out")]
+    assert main([*words, "--resume"]) == 0
+    assert (
+        capsys.readouterr().err == f"cosim: {tmp_path / 'out'} has nothing of these seeds to resume; they start anew\n"
+    )
+    monkeypatch.setattr("cosim.network.run.code_of", lambda _: "feed")
+    assert main([*words, "--resume"]) == 2
+    assert "start in a new folder, or keep it with --anyway" in capsys.readouterr().err
+    assert main([*words, "--anyway"]) == 0
+    assert "this is feed" in capsys.readouterr().out
+
+
+def test_images_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digits, file = load_images("digits").first(300), tmp_path / "own.npz"
+    parts = {"train_y": digits.train_y.astype(np.uint8), "test_y": digits.test_y}
+    square = {"train_x": digits.train_x.reshape(-1, 8, 8), "test_x": digits.test_x.reshape(-1, 8, 8)}
+    np.savez(file, **square, **parts)
+    found = load_images(str(file))
+    assert (found.name, found.side, found.train_y.dtype) == ("own", 8, np.int64)
+    np.testing.assert_array_equal(found.train_x, digits.train_x)
+    np.savez(file, **{name: np.rint(255 * x).astype(np.uint8).reshape(-1, 64) for name, x in square.items()}, **parts)
+    np.testing.assert_allclose(load_images(str(file)).test_x, digits.test_x, atol=0.5 / 255)
+    network = ["network", "run", "vdsp", "--data", str(file), "--neurons", "10", "--no-figures"]
+    assert main([*network, "-o", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "of 300 images of own" in shown
+    assert re.search(r"accuracy +[\d.]+ % by read-out \w+ \(.*\), over 1 seed", shown)
+    assert "drive       1.05 thresholds at a potential of −1 (potentiation), 1.11 at 1 (depression)" in shown
+    for changed, says in (
+        ({**square, "train_y": parts["train_y"]}, "lacks test_y; it has train_x, test_x, train_y"),
+        ({**square, **parts, "test_x": digits.test_x[:, :60]}, "test_x holds float32 of shape (397, 60)"),
+        ({**square, **parts, "test_x": np.zeros((397, 8, 9))}, "8 columns to train on and 9 to test on"),
+        ({**square, **parts, "train_x": 16.0 * square["train_x"]}, "scale them to 0..1"),
+        ({**square, **parts, "test_y": parts["test_y"][1:]}, "give one label per image"),
+        ({**square, **parts, "test_y": parts["test_y"] + 0.5}, "not whole numbers from 0"),
+    ):
+        np.savez(file, **changed)
+        assert main([*network, "-o", str(tmp_path / "other")]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_a_trained_surrogate_goes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +182,7 @@ def test_progress_is_there_before_the_first_images() -> None:
         ([*QUICK, "--deviation", "20"], "write"),
         ([*QUICK, "--backend", "cobol"], "unknown backend"),
         (["network", "run", "vdsp", "--images", "9999"], "has 1400 to train on"),
-        (["network", "run", "vdsp", "--neurons", "-3"], "at least one"),
+        (["network", "run", "vdsp", "--neurons", "-3"], "needs at least one output neuron, not -3"),
         ([*STC, "--digits", "0"], "at least two different digits"),
         ([*STC, "--digits", "0,x"], "'0,x' has to be whole numbers"),
         ([*STC, "--digits", "0,12"], "digits has no image of 12"),

@@ -212,6 +212,19 @@ def test_pieces_hold_what_the_utterances_held() -> None:
         whole.pieces(0)
 
 
+def test_settings_are_chosen_on_training_utterances() -> None:
+    """The last ones in place of the test; what they are called says so."""
+    whole = toy()
+    found = whole.held_out(5)
+    assert found.train == whole.train[:-5]
+    assert found.test == whole.train[-5:]
+    assert not found.unseen
+    assert "held-out" in found.tested
+    for count in (0, len(whole.train)):
+        with pytest.raises(InputError, match=f"{count} of 24 training utterances cannot be held out; give a number"):
+            whole.held_out(count)
+
+
 def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder with RIFF sounds, from the command line: numbers beside logistic regression, figures, results."""
     folder, rng = copy_of_timit(tmp_path / "timit"), np.random.default_rng(1)
@@ -222,6 +235,8 @@ def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.Capt
     assert main([*command, "--backend", "numpy"]) == 0
     said = capsys.readouterr().out
     assert "39 -> 8 -> 61; TIMIT, 1 utterances, 28 frames" in said
+    assert "data        this copy of TIMIT is not whole: 1 of 3696 training utterances" in said
+    assert "data        this copy of TIMIT is not whole: 24 of 192 core test utterances" in said
     assert "beside      logistic regression of each frame: new sentences by new speakers" in said
     found = json.loads((out / "result.json").read_text())
     assert 0.0 <= found["logistic_regression"]["test"] <= 1.0

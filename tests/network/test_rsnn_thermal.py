@@ -25,7 +25,9 @@ def system(
     return RsnnSystem(SMALL.with_(**changes), toy(), epochs=epochs, backend=backend, thermal=thermal)
 
 
-def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tuple[np.ndarray, np.ndarray]:
+def by_hand(
+    run: Any, one: Any, thermal: ThermalSettings, *, side: float, keep: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(plus, minus) temperatures of the input array after a frame, from the signals that a run in numpy records."""
     s, p = run.system.settings, devices(thermal).parameters.resolved()
     steps = len(one.phones) * s.steps
@@ -34,7 +36,7 @@ def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tup
         signals={"out": np.eye(3)[one.phones][None]}, record=("hidden.u", "out.error"),
     ).records  # fmt: skip
     leak = np.exp(-10.0 / s.steps / s.tau)
-    keep = np.exp(-thermal.step / time_constant(p))
+    keep = np.exp(-thermal.step / time_constant(p)) if keep is None else keep
     f, plus, minus = np.zeros(12), np.zeros((12, s.hidden)), np.zeros((12, s.hidden))
     for t in range(steps):
         f = f * leak + run._rows(one)[t // s.steps]
@@ -49,10 +51,11 @@ def by_hand(run: Any, one: Any, thermal: ThermalSettings, *, side: float) -> tup
 @pytest.mark.parametrize("written", [0, 1])
 def test_temperatures_are_the_eligibilities_that_decay(written: int) -> None:
     """Eqs. 14 to 16 and 23, written out; a frame before SET heats what has to grow, one before RESET the other."""
-    run = system().start(Streams(1))
+    turns = HOT.with_(writes="alternate")
+    run = system(turns).start(Streams(1))
     run.written = written
     one = run.system.speech.train[0]
-    plus, minus = by_hand(system().start(Streams(1)), one, HOT, side=1.0 if written == 0 else -1.0)
+    plus, minus = by_hand(system(turns).start(Streams(1)), one, HOT, side=1.0 if written == 0 else -1.0)
     run._shown(one, rate=1e-6)
     traces = run.simulation.traces["into"]
     assert plus.max() > 1e-3
@@ -93,8 +96,29 @@ def test_a_write_is_that_of_the_device_s_map() -> None:
         expected = before * (1.0 + (step if up else -step)) ** pulses
         np.testing.assert_allclose(plus, expected, rtol=1e-9)
         assert np.all(minus == before)
-    assert array.counts.tolist() == [2, 2, 0]
+    assert array.counts.tolist() == [2, 2, 0, 0]
     assert array.histogram.sum() == 2
+
+
+def test_a_pair_at_the_end_of_its_range_is_set_back() -> None:
+    """By as many levels in both: its weight stays, the lower device is at the low end or a part of a level above."""
+    thermal = ThermalSettings(levels=256, refresh=(0.2, 0.8))
+    array = ThermalArray(np.zeros((1, 4)), thermal, devices(thermal), np.random.default_rng(0))
+    for bar, w in zip(array.bars, ([0.85, 0.85, 0.7, 0.95], [0.6, 0.82, 0.6, 0.1]), strict=True):
+        bar.load({"w": np.round(np.array([w]) * 255.0) / 255.0})
+    plus, minus = (x.copy() for x in array.states())
+    cold = np.zeros((1, 4))
+    array.write((cold, cold), up=True, rng=np.random.default_rng(1))
+    after = array.states()
+    np.testing.assert_allclose(after[0] - after[1], plus - minus, atol=1e-12)
+    assert np.all(np.abs(np.minimum(*after)[0, :2] - 0.2) <= 1.0 / 255.0)
+    assert np.array_equal(after[0][0, 2:], plus[0, 2:])  # not at its end; and one that nothing can be taken off
+    assert array.counts.tolist() == [0, 0, 0, 2]
+    turns = thermal.with_(writes="alternate")
+    array = ThermalArray(np.zeros((1, 1)), turns, devices(turns), np.random.default_rng(0))
+    array.bars[0].load({"w": np.full((1, 1), 0.9)})
+    array.write((cold[:, :1], cold[:, :1]), up=True, rng=np.random.default_rng(1))
+    assert array.states()[0][0, 0] > 0.9
 
 
 def test_few_levels_lose_small_writes() -> None:
@@ -110,6 +134,21 @@ def test_few_levels_lose_small_writes() -> None:
             grid = array.bars[0].state["w"] * (levels - 1)
             np.testing.assert_allclose(grid, np.round(grid), atol=1e-9)
     assert moved[0] == 1600 > moved[1] > moved[2] > 0
+
+
+def test_what_is_left_of_the_rate() -> None:
+    """Both fall linearly: half way a quarter less with half left; at the end of nothing left, nothing moves."""
+    run = system(left=0.5).start(Streams(1))
+    run.count = len(run.system.batches) // 2
+    assert run._pace_left == pytest.approx(0.75)
+    run = system(HOT.with_(writes="alternate"), left=0.0).start(Streams(1))
+    run.count = len(run.system.batches)
+    before = run.arrays["into"].states()[0].copy()
+    run._shown(run.system.speech.train[0], rate=1e-6)
+    run._write(40)
+    np.testing.assert_allclose(run.arrays["into"].states()[0], before, atol=1e-12)
+    with pytest.raises(InputError, match=r"what is left of the rate is 2; give a share of 0\.\.1"):
+        system(left=2.0)
 
 
 def test_neighbours_in_the_array_are_warmed() -> None:
@@ -191,6 +230,8 @@ def test_the_decay_and_the_heater_are_the_device_s() -> None:
         ({"cycle_spread": -0.1}, "cycle_spread of the synapses is -0.1; give a number >= 0"),
         ({"tau": 0.0}, "the time constant of the synapses is 0 s"),
         ({"levels": 1}, "devices with 1 level hold no weight"),
+        ({"writes": "reset"}, "unknown kind .reset. of writes"),
+        ({"refresh": (0.8, 0.2)}, "a refresh from 0.2 to 0.8 is not possible"),
         ({"e_width": 2e-8}, "an e-update of 2e-08 s does not fit a step of 1e-08 s"),
         ({"coupling": (0.1, 2.0, 0.0)}, r"couplings of \(0\.1, 2\.0, 0\.0\) are not shares"),
         ({"parameters": "tio2"}, "tio2 is of the device"),
@@ -200,6 +241,14 @@ def test_the_decay_and_the_heater_are_the_device_s() -> None:
 def test_synapses_that_cannot_be(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(CosimError, match=says):
         system(ThermalSettings(**changes))
+
+
+def test_a_write_stays_within_the_devices_map() -> None:
+    """Flags of a write are cleared, since rises beyond the map are counted: its pulses are looked at before."""
+    with pytest.raises(
+        InputError, match="a write of 12 published pulses is beyond the 10 that the devices' map goes to"
+    ):
+        system(HOT.with_(pulses=12.0)).start(Streams(0))
 
 
 def test_a_heater_takes_nothing_below_zero() -> None:

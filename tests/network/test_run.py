@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from cosim.errors import InputError
-from cosim.network import run
+from cosim.network import origin, run
 from cosim.network.run import Purpose, Streams, System, run_network
+from cosim.network.systems.maze import MazeSystem
+from cosim.network.systems.vdsp import VdspSystem
 from cosim.surrogate.files import read_npz, write_npz
 
 TRUE = np.array([1.5, -2.0, 0.5])
@@ -71,7 +73,7 @@ def test_seeds_are_networks_of_their_own_and_the_result_is_written(tmp_path: Pat
     assert not np.array_equal(found.seeds[0].arrays.w, found.seeds[1].arrays.w)
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["system"] == "perceptron"
-    assert stored["right"] == {"mean": found.mean, "deviation": found.deviation, "seeds": 2}
+    assert stored["right"] == {"mean": found.mean, "deviation": found.deviation, "seeds": 2, "reading": ""}
     assert [seed["right"] for seed in stored["seeds"]] == found.scores
     assert found.lines()[-1].startswith(f"right       {100 * found.mean:.2f} ± ")
     assert len(found.lines()) == 3
@@ -140,12 +142,91 @@ def test_files_of_another_run_or_of_another_version(tmp_path: Path) -> None:
             run_network(Perceptron(), folder=tmp_path, resume=True)
     final.unlink()
     about = {"kind": "checkpoint", "plan": Perceptron().fingerprint, "seed": 0, "batch": 2, "seconds": 1.0}
+    about["codes"] = [origin.code_of(Perceptron)]
     packed = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     write_npz(checkpoint, {"v": np.zeros(3), "about": packed})
     with pytest.raises(InputError, match="by another version of cosim"):
         run_network(Perceptron(), folder=tmp_path, resume=True)
     write_npz(checkpoint, {"w": np.zeros(3), "about": packed})
     assert run_network(Perceptron(), folder=tmp_path, resume=True).seeds[0].seconds >= 1.0
+
+
+def test_what_other_code_trained_is_refused_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint by one state of the code, gone on with by another; and the result of the two."""
+    monkeypatch.setattr(run, "code_of", lambda _: "old")
+    with monkeypatch.context() as broken:
+        broken.setattr(Rule, "evaluate", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_network(Perceptron(), folder=tmp_path)
+    monkeypatch.setattr(run, "code_of", lambda _: "new")
+    with pytest.raises(InputError, match=r"this checkpoint was made by other code: old of cosim .*, and this is new"):
+        run_network(Perceptron(), folder=tmp_path, resume=True)
+    found = run_network(Perceptron(), folder=tmp_path, resume="anyway")
+    assert found.seeds[0].codes == ("old", "new")
+    assert (
+        found.lines()[-2] == "code        seed 0 comes from other code, in whole or in part: old, then new; this is new"
+    )
+    with pytest.raises(InputError, match="this result was made by other code: old, then new"):
+        run_network(Perceptron(), folder=tmp_path, resume=True)
+    assert run_network(Perceptron(), folder=tmp_path, resume="anyway").seeds[0].codes == ("old", "new")
+    stored = json.loads((tmp_path / "result.json").read_text())
+    assert (stored["code"], stored["seeds"][0]["codes"]) == ("new", ["old", "new"])
+
+
+def _interrupted(_: Rule) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_notes_no_code(tmp_path: Path) -> None:
+    run_network(Perceptron(), folder=tmp_path)
+    stored = read_npz(tmp_path / "seed-0.npz", kind="result")
+    about = json.loads(stored["about"].tobytes())
+    del about["codes"], about["cosim"]
+    write_npz(tmp_path / "seed-0.npz", {**stored, "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)})
+    with pytest.raises(InputError, match="unknown of cosim unknown"):
+        run_network(Perceptron(), folder=tmp_path, resume=True)
+    assert run_network(Perceptron(), folder=tmp_path, resume="anyway").seeds[0].codes == ("unknown",)
+
+
+def test_the_code_of_a_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest moves with what a system reaches, and with nothing else; comments do not count."""
+    package = tmp_path / "cosim"
+    files = {
+        "network/run.py": "from cosim.network.loop import f\n",
+        "network/loop.py": "def f():\n    from cosim.devices import one, two\n",
+        "devices/__init__.py": "",
+        "devices/two.py": "x = 1  # kept\n# left out\n",
+        "devices/three.py": "y = 1\n",
+        "network/systems/maze.py": "z = 1\n",
+    }
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(origin, "PACKAGE", package)
+
+    def digest(system: Path) -> str:
+        monkeypatch.setattr(origin, "_file", lambda _: system)
+        origin.code_of.cache_clear()
+        return origin.code_of(Perceptron)
+
+    try:
+        inside, own = package / "network/run.py", tmp_path / "own.py"
+        own.write_text("a = 1\n")
+        before, alone = digest(inside), digest(own)
+        for name, text, moves in (
+            ("devices/two.py", "x = 1  # kept\n\n# said otherwise\n", (False, False)),
+            ("devices/three.py", "y = 2\n", (False, True)),  # not imported, but a system from elsewhere may
+            ("network/systems/maze.py", "z = 2\n", (False, True)),
+            ("devices/two.py", "x = 2\n", (True, True)),
+        ):
+            (package / name).write_text(text)
+            after = digest(inside), digest(own)
+            assert (after[0] != before, after[1] != alone) == moves, name
+            before, alone = after
+    finally:
+        origin.code_of.cache_clear()
+    monkeypatch.undo()
+    assert len({origin.code_of(one) for one in (Perceptron, VdspSystem, MazeSystem)}) == 3
 
 
 def test_files_hold_plain_arrays(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import cosim
+from cosim import network as net
 from cosim.devices.base import Array
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.network.crossbar import Crossbar
+from cosim.network.plasticity import PostStdp
 from cosim.network.wires import TOLERANCE, Wires, cell_current, effective_conductance, solve_wired
 from reference.oracles.wires import linear_currents, netlist
 
@@ -170,3 +172,69 @@ def test_many_cells_need_few_iterations() -> None:
         current = partial(np.multiply, g)
         counts.append(solve_wired(current, Wires(1.0, 1.0), rows=np.ones(size), columns=np.zeros(size)).iterations)
     assert counts[1] < 4 * counts[0]
+
+
+# --- as an option of a projection ---------------------------------------------------------------------------------
+
+
+def wired_simulation(backend: str, **changes: object) -> net.Simulation:
+    digits = np.random.default_rng(5).uniform(0.2, 0.8, (9, 4))
+    source = net.Population("pixels", 9, net.Source(), net.Poisson(rate=300.0))
+    layer = net.Population("layer", 4, net.LIF(tau=10.0, threshold=1.0, reset=0.0, refractory=1.0))
+    rule = PostStdp(tau_pre=20.0, at_post=-4.0, offset=0.5, input="amplitude")
+    cells = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
+    given = {"wires": Wires(300.0, 200.0), "rule": rule, **changes}
+    joint = net.Projection("pixels", "layer", cells, digits, **given)  # type: ignore[arg-type]
+    return net.Simulation(net.Graph((source, layer), (joint,)), backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.needs("numba"))])
+def test_a_projection_is_read_through_its_wires_and_learns(backend: str) -> None:
+    simulation, plain = (wired_simulation(backend, **changes) for changes in ({}, {"wires": None}))
+    bar = simulation.cells["pixels_to_layer"]
+    shown = {"pixels": np.ones((2, 9))}
+    spikes = [one.run(shown, steps=60, key=1).counts["layer"].sum() for one in (simulation, plain)]
+    assert 0 < spikes[0] < spikes[1]
+    moved = bar.w != wired_simulation("numpy").cells["pixels_to_layer"].w
+    assert moved.any()
+    # until the next run a moved cell has what the wires left of it when this one began
+    own = Crossbar(bar.kind, bar.w).weight
+    first = wired_simulation("numpy").cells["pixels_to_layer"]
+    before, began = first.weight.copy(), first.w.copy()
+    first.see()
+    np.testing.assert_allclose(bar.weight / own, first.weight / before, rtol=1e-12)
+    assert np.all(first.w == began)
+    simulation.run(shown, steps=1, key=2, learn=False)
+    np.testing.assert_allclose(bar.weight * bar.scale, effective_conductance(own * bar.scale, bar.wires), rtol=1e-9)
+
+
+@pytest.mark.needs("numba")
+def test_both_loops_see_the_same_wires() -> None:
+    one, other = (wired_simulation(backend) for backend in ("numpy", "numba"))
+    for key in (1, 2):
+        counts = [s.run({"pixels": np.ones((2, 9))}, steps=60, key=key).counts["layer"] for s in (one, other)]
+        np.testing.assert_array_equal(*counts)
+    weights = [s.cells["pixels_to_layer"].weight for s in (one, other)]
+    np.testing.assert_allclose(*weights, rtol=1e-12)
+
+
+def test_a_read_voltage_takes_the_device_s_own_current() -> None:
+    cells = cosim.Surrogate(cosim.ParameterSet.load("stanford_1_0_0"))
+    (name,) = cells.map.states
+    state = np.random.default_rng(2).uniform(*cells.map.states[name].range, (5, 3))
+    bar = Crossbar(cells, {name: state}, wires=WIRES, read_voltage=0.4)
+    bar.see()
+    current = cell_current(cells.map.device, cosim.Values({name: state}), cells.values)
+    for row in range(5):
+        drive = 0.4 * (np.arange(5) == row)
+        found = solve_wired(current, WIRES, rows=drive, columns=np.zeros(3)).column_current
+        np.testing.assert_allclose(bar.weight[row] * bar.scale * 0.4, found, rtol=1e-9)
+    linear = Crossbar(cells, {name: state}).wired(WIRES)
+    assert np.max(np.abs(bar.weight / linear - 1.0)) > 0.01  # its I-V is not a line
+
+
+@pytest.mark.parametrize("changes", [{"pair": True}, {"cells": net.Ideal()}])
+def test_wires_need_single_cells_with_ohms(changes: dict[str, object]) -> None:
+    given = {"cells": cosim.Surrogate(cosim.ParameterSet.load("tio2")), "pair": False, **changes}
+    with pytest.raises(InputError, match="wires"):
+        Crossbar(given.pop("cells"), np.full((2, 2), 0.5), wires=WIRES, **given)  # type: ignore[arg-type]

@@ -164,7 +164,9 @@ def test_mnist_is_checked_by_its_uncompressed_content(folders, monkeypatch, offl
     assert test_x.dtype == np.uint8
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(idx(arrays["images"] + 1))
     assert datasets.locate("mnist").place == "network"
-    with pytest.raises(MissingFile, match=r"t10k-images.* is damaged or another file than expected.*; replace it"):
+    (folder / "train-labels-idx1-ubyte.gz").unlink()
+    monkeypatch.setattr(datasets, "_download", lambda *_, **__: pytest.fail("it went to the network"))
+    with pytest.raises(DataError, match=r"t10k-images.* is damaged or another file than MNIST's.*; replace it"):
         datasets.load_mnist()
 
 

@@ -140,7 +140,8 @@ tran 1n 1u
 run
 plot v(in) @r1[i]
 meas tran top max v(in)
-let p = v(in)*2; shell rm x
+let p = v(in)*2 ; a comment
+shell rm x
 option reltol=1e-5
 foreach r 1 2
 alter r1 = 2
@@ -155,9 +156,9 @@ def test_a_control_block_is_translated_and_the_rest_named() -> None:
     read = netlist.read_text(BLOCK, source=Path("deck.cir"))
     translated = netlist.translate(read)
     assert translated.cards == (".meas tran top max v(in)", ".options reltol=1e-5", ".save all @r1[i]")
-    assert [note.line.where.line for note in translated.impossible] == [11, 11, 13, 14, 15, 16]
-    assert "starts a program" in str(translated.impossible[1])
-    assert [note.line.text.split()[0] for note in translated.dropped] == ["set", "run", "plot"]
+    assert [note.line.where.line for note in translated.impossible] == [12, 14, 15, 16]
+    assert "starts a program" in str(translated.impossible[0])
+    assert [note.line.text.split()[0] for note in translated.dropped] == ["set", "run", "plot", "let", "wrdata"]
     rewritten = translated.apply(BLOCK)
     checked = netlist.check(netlist.read_text(rewritten))
     assert [analysis.kind for analysis in checked.analyses()] == ["tran"]

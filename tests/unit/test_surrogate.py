@@ -15,11 +15,12 @@ from cosim.devices.threshold import ThresholdMemristor
 from cosim.errors import DomainError, InputError, MissingFile, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate import files
-from cosim.surrogate.base import Certificate, Domain, DomainWarning, ErrorSummary, Rollout
+from cosim.surrogate.base import Certificate, Domain, DomainWarning
 from cosim.surrogate.certify import updates_per_second
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import Equations
+from cosim.surrogate.summary import ErrorSummary, Rollout
 
 TIO2 = ParameterSet.load("tio2")
 CELL = TIO2.for_device("cell_1t1r")

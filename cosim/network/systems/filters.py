@@ -121,14 +121,8 @@ class FiltersSystem(System):
         }
 
     def table(self, seeds: Sequence[SeedResult]) -> dict[str, dict[str, dict[str, Any]]]:
-        """Mean and deviation (n − 1; None of one seed) of the test accuracies by task and way."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for trains in self.tasks:
-            for way in WAYS:
-                shares = np.array([seed.values["accuracies"][trains.task][way] for seed in seeds])
-                deviation = float(np.std(shares, ddof=1)) if len(seeds) > 1 else None
-                found.setdefault(trains.task, {})[way] = {"mean": float(shares.mean()), "deviation": deviation}
-        return found
+        """`accuracy_table` of its ways."""
+        return accuracy_table(self.tasks, WAYS, seeds)
 
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """Accuracies of each task, corners of the synapses, and energy."""
@@ -138,13 +132,7 @@ class FiltersSystem(System):
             for f, t in zip(corner(s, RATES), s.taus(), strict=True)
         )  # fmt: skip
         out = [f"layer       {s.size} neurons; {s.parameter_set.name}; synapses half open at {corners}"]
-        for task, ways in self.table(seeds).items():
-            classes = len(next(t for t in self.tasks if t.task == task).classes)
-            said = [
-                f"{way} {100 * x['mean']:.1f}" + ("" if x["deviation"] is None else f" ± {100 * x['deviation']:.1f}")
-                for way, x in ways.items()
-            ]
-            out.append(f"{task:<11} {', '.join(said)} % (chance {100 / classes:.1f})")
+        out += accuracies_said(self.tasks, self.table(seeds))
         if self.energy is not None:
             for trains in self.tasks:
                 spent = np.mean([seed.values["energy"][trains.task][WITH] for seed in seeds])
@@ -238,9 +226,7 @@ class FilterLayers:
                 )
                 for way in LAYERS
             }
-            levels = np.quantile(x.sum(axis=1), np.linspace(0.0, 1.0, system.settings.size, endpoint=False))
-            features[COUNTS] = (rectified(x, levels), rectified(tested, levels))
-            features[WINDOWS] = (windows(x, system.settings.size), windows(tested, system.settings.size))
+            features |= baselines(x, tested, size=system.settings.size)
             answers = {way: Ridge.fit(a, y, classes=classes)(b).argmax(axis=1) for way, (a, b) in features.items()}
             accuracies[trains.task] = {way: float(np.mean(a == truth)) for way, a in answers.items()}
             arrays[f"{trains.task}_confusion"] = confusion(truth, answers[WITH], classes=classes)
@@ -267,6 +253,40 @@ class FilterLayers:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.found = {name.replace("|", "/"): x.copy() for name, x in state.items() if x.size}
+
+
+def accuracy_table(
+    tasks: Sequence[Trains], ways: Sequence[str], seeds: Sequence[SeedResult]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Mean and deviation (n − 1; None of one seed) of the test accuracies by task and way."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for trains in tasks:
+        for way in ways:
+            shares = np.array([seed.values["accuracies"][trains.task][way] for seed in seeds])
+            deviation = float(np.std(shares, ddof=1)) if len(seeds) > 1 else None
+            found.setdefault(trains.task, {})[way] = {"mean": float(shares.mean()), "deviation": deviation}
+    return found
+
+
+def accuracies_said(tasks: Sequence[Trains], table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """An `accuracy_table` in words, a task per line."""
+    out = []
+    for trains in tasks:
+        said = [
+            f"{way} {100 * x['mean']:.1f}" + ("" if x["deviation"] is None else f" ± {100 * x['deviation']:.1f}")
+            for way, x in table[trains.task].items()
+        ]
+        out.append(f"{trains.task:<11} {', '.join(said)} % (chance {100 / len(trains.classes):.1f})")
+    return out
+
+
+def baselines(x: NDArray[np.bool_], tested: NDArray[np.bool_], *, size: int) -> dict[str, tuple[Array, Array]]:
+    """Features of training trains ``x`` and of those ``tested`` that no synapse has a part in, as many as neurons."""
+    levels = np.quantile(x.sum(axis=1), np.linspace(0.0, 1.0, size, endpoint=False))
+    return {
+        COUNTS: (rectified(x, levels), rectified(tested, levels)),
+        WINDOWS: (windows(x, size), windows(tested, size)),
+    }
 
 
 def regular_trains(trains: Trains) -> tuple[Array, list[NDArray[np.bool_]]]:

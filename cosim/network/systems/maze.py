@@ -218,6 +218,11 @@ class MazeSystem(System):
         return maze_figures(self, result.seeds[0])
 
 
+def _more(entry: Mapping[str, Any]) -> str:
+    """How many episodes more, with the error where there is one."""
+    return f"{entry['more']:+.1f}" + (f" ± {entry['error']:.1f}" if entry["error"] else " (no error is known)")
+
+
 def told(values: Mapping[str, Any]) -> list[str]:
     """What the maps say of each size, as sentences."""
     out = []
@@ -228,10 +233,10 @@ def told(values: Mapping[str, Any]) -> list[str]:
         out.append(
             f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {entry['gamma']:g} "
             f"(95 % of resamples {low:g} to {high:g}); "
-            + ", ".join(f"{x['more']:+.1f} ± {x['error']:.1f} at {x['gamma']:g}" for x in entry["ends"])
+            + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
         )
     out += [
-        f"{entry['size']} x {entry['size']}: {entry['more']:+.1f} ± {entry['error']:.1f} episodes at variability "
+        f"{entry['size']} x {entry['size']}: {_more(entry)} episodes at variability "
         f"{entry['at']:.0%} against {entry['against']:.0%}, at the best gamma of the latter"
         for entry in values["variability_costs"]
     ]
@@ -337,7 +342,7 @@ def success_ratio(episodes: Ints, reached: Ints, size: int, in_time: float = IN_
 
 
 def _mean(values: Array) -> dict[str, float]:
-    """Mean and its standard error."""
+    """Mean and its standard error, which a lone run does not have and runs that are all alike do not show: 0."""
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return {"more": float(np.mean(values)), "error": error}
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -33,7 +34,7 @@ from cosim.network.graph import Graph, Population, Projection
 from cosim.network.logistic import fit_logistic
 from cosim.network.neurons import Leaky, Softmax
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
-from cosim.network.simulation import Simulation
+from cosim.network.simulation import Answers, Simulation
 from cosim.network.systems.maze_settings import time_constant, volts
 from cosim.network.systems.rsnn_settings import PRESETS, RsnnSettings, ThermalSettings
 from cosim.network.systems.rsnn_thermal import ThermalArray, devices, heating, told
@@ -113,7 +114,7 @@ class RsnnSystem(System):
         speech = self.speech
         return {
             "data": {
-                "name": speech.name, "phones": len(speech.phones), "frames": speech.frames,
+                "name": speech.name, "phones": len(speech.phones), "frames": speech.frames, "notes": list(speech.notes),
                 **{part: len(getattr(speech, part)) for part in PARTS},
             },
             "settings": asdict(self.settings),
@@ -131,6 +132,7 @@ class RsnnSystem(System):
             f"{'epoch' if self.epochs == 1 else 'epochs'}; {s.optimiser}, rate {s.rate:g}",
             f"synapses    {'ideal' if self.thermal is None else self._about_devices(self.thermal)}",
         ]
+        out += [f"data        {note}" for note in speech.notes]
         for seed in seeds:
             v = seed.values
             out.append(f"seed {seed.seed:<6} frames right: {self._told(v.accuracy, v.unseen, v.train)}")
@@ -289,7 +291,7 @@ class RsnnRun:
             self.offered += steps * array.bars[0].shape[0], steps * array.bars[0].shape[1]
             rises = traces["own_plus"], traces["own_minus"]
             if self.system.settings.trained == "all":
-                array.write(rises, up=up, rng=self.streams(Purpose.LEARN, place, self.written))
+                array.write(rises, up=up, share=self._pace_left, rng=self.streams(Purpose.LEARN, place, self.written))
             plus, minus = array.shares()
             self.simulation.cells[name].load({"w": plus, "w_minus": minus})
         self.written += 1
@@ -297,34 +299,49 @@ class RsnnRun:
     @property
     def _up(self) -> bool:
         """Whether the next write raises conductances."""
-        return self.written % 2 == 0
+        thermal = self.system.thermal
+        return self.written % 2 == 0 or (thermal is not None and thermal.writes == "set")
+
+    @property
+    def _pace_left(self) -> float:
+        """Of the rate and of a write's pulses, by how much has been learned."""
+        return 1.0 - (1.0 - self.system.settings.left) * self.count / len(self.system.batches)
 
     def _change(self, name: str, gradient: Array) -> Array:
         """What the optimiser takes off the weights (Adam: Kingma and Ba 2014, its usual constants)."""
         s = self.system.settings
+        rate = s.rate * self._pace_left
         if s.optimiser == "sgd":
-            return s.rate * gradient
+            return rate * gradient
         mean, square = self.moments[name]
         mean += 0.1 * (gradient - mean)
         square += 0.001 * (gradient**2 - square)
-        found: Array = s.rate * (mean / (1.0 - 0.9**self.count))
+        found: Array = rate * (mean / (1.0 - 0.9**self.count))
         found /= np.sqrt(square / (1.0 - 0.999**self.count)) + 1e-8
         return found
 
     def _shown(self, one: Utterance, *, rate: float = 0.0) -> Array:
         """(frames, phones) shares at the last step of each frame; with a rate it learns."""
+        found: Array = self.answers(one, rate=rate).records["out.share"][0, self.system.settings.steps - 1 : :]
+        return found[:: self.system.settings.steps]
+
+    def answers(
+        self, one: Utterance, *, rate: float = 0.0, changes: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    ) -> Answers:
+        """Spikes, and the shares of all phones in each step; with a rate it learns, and ``changes`` are of the rules'
+        parameters, by projection.
+        """
         s, known = self.system.settings, len(self.system.speech.phones)
         signals = {"out": np.eye(known)[one.phones][None]} if rate else {}
         parameters = {"read": {"rate": rate}}
         if not self.arrays:
             parameters |= {name: {"rate": rate if name in self.optimised else 0.0} for name in HEATED}
         parameters |= {name: {"side": 1.0 if self._up else -1.0} for name in self.arrays}
-        answers = self.simulation.run(
+        parameters |= {name: {**parameters.get(name, {}), **changed} for name, changed in changes.items()}
+        return self.simulation.run(
             {"inputs": self._rows(one)[None]}, steps=len(one.phones) * s.steps, key=0, learn=rate > 0.0, fresh=True,
             signals=signals, parameters=parameters, record=("out.share",),
         )  # fmt: skip
-        found: Array = answers.records["out.share"][0, s.steps - 1 :: s.steps]
-        return found
 
     def evaluate(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Shares of right frames, the most frequent phone's among them; confusion on new sentences."""
@@ -365,10 +382,11 @@ class RsnnRun:
 
     def _writes(self) -> dict[str, Any]:
         """What became of the writes, and of what the heaters were asked for, as shares."""
-        heated, moved, hot = np.sum([array.counts for array in self.arrays.values()], axis=0).tolist()
+        heated, moved, hot, refreshed = np.sum([array.counts for array in self.arrays.values()], axis=0).tolist()
         f, q = (self.bound / np.maximum(self.offered, 1.0)).tolist()
         return {
             "heated": heated, "moved": moved / max(heated, 1), "hot": hot / max(heated, 1), "f_bound": f, "q_bound": q,
+            "refreshed": refreshed,
             "cut": sum(array.missed for array in self.arrays.values()),
         }  # fmt: skip
 

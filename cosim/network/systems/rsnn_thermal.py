@@ -5,9 +5,13 @@ gathers in the network's loop, with the decay of the device's own slow pole. Aft
 write pulse, and each device moves by its temperature: the map ``published`` of `thermal_reram` (Eq. 27), to the nearest
 level, with the variability of Sec. 7.5.
 
-SET pulses alone would drive both devices of a pair to the top of their range. So frames take turns, which is our
-choice: after one the array gets SET pulses, and what has to grow was heated; after the next it gets RESET pulses, and
-what has to shrink was heated.
+All writes are SET pulses, as in Fig. 5: what has to grow was heated. They drive both devices of a pair towards the top
+of their range, so a pair that comes near it is set back, both devices by as many levels, which keeps its weight (our
+choice; differential pairs of phase-change memory are refreshed likewise, Boybat et al., Nat. Commun. 9:2514, 2018).
+With ``writes="alternate"`` frames take turns instead: after one the array gets SET pulses, after the next RESET pulses,
+and what has to shrink was heated. That needs no refresh, but it forgets: in Eq. 27 steps up are larger from below and
+steps down larger from above, so that whatever heats both devices of a pair pulls them together. In the middle of the
+range d ln|ΔG|/dg is 1.8 + b + c d ln θ: at θ = 0.1 it is −1.3 for SET, and 4.1 for RESET.
 
 Pairs stand side by side in a row: +, −, +, − (Fig. 5). A heater warms its neighbours by `ThermalSettings.coupling`, at
 once and with its own time constant, so that the sum over a frame is warmed as each step is: crosstalk is added when the
@@ -24,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array, Values
+from cosim.errors import InputError
 from cosim.network.crossbar import ALL, Crossbar
 from cosim.network.heated_eprop import HeatedEProp, HeatedOfValues
 from cosim.network.systems.maze_settings import scattered, synapse, time_constant
@@ -66,8 +71,8 @@ class ThermalArray:
     Attributes:
         bars: the devices that count positive, and those that count negative.
         histogram: of ΔG/G0 over `EDGES`, of all writes of heated devices; its ends take what lies beyond.
-        writes, moved, hot: devices that a heated write met, those that it took to another level, and those of a rise
-            beyond that which counts as 1, where the map ends.
+        counts: devices that a heated write met, those that it took to another level, those of a rise beyond that which
+            counts as 1, where the map ends, and pairs that were refreshed.
         missed: weights of the beginning that the range of the devices cut off.
     """
 
@@ -87,17 +92,30 @@ class ThermalArray:
             state = {"w": w, "rise_fast": np.zeros(w.shape), "rise_slow": np.zeros(w.shape)}
             self.bars.append(Crossbar(cells.with_(instances=own), state, by_column=False, levels=settings.levels))
         self.down = _balanced(cells, p)
+        most = cells.map.inputs["pulses"].range[1]
+        if settings.pulses * max(self.down if settings.writes == "alternate" else 1.0, 1.0) > most:
+            raise InputError(
+                f"a write of {settings.pulses:g} published pulses is beyond the {most:g} that the devices' map goes to",
+                remedy="give fewer, and a larger gain",
+            )
         self.histogram = np.zeros(len(EDGES) - 1, dtype=np.int64)
-        self.counts = np.zeros(3, dtype=np.int64)
+        self.counts = np.zeros(4, dtype=np.int64)
 
     def shares(self) -> tuple[Array, Array]:
         """(n, m) cold conductances of both halves over the full scale."""
         plus, minus = (bar.weight.copy() for bar in self.bars)
         return plus, minus
 
-    def write(self, rises: tuple[Array, Array], *, up: bool, rng: np.random.Generator) -> None:
-        """One pulse for all, SET (``up``) or RESET, at the ``rises`` (n, m) of both halves, in units of Eq. 27's."""
-        pulses = self.settings.pulses * (1.0 if up else -self.down)
+    def states(self) -> tuple[Array, Array]:
+        """(n, m) of both halves, between 0 and 1."""
+        plus, minus = (bar.state["w"] for bar in self.bars)
+        return plus, minus
+
+    def write(self, rises: tuple[Array, Array], *, up: bool, rng: np.random.Generator, share: float = 1.0) -> None:
+        """One pulse for all, SET (``up``) or RESET, at the ``rises`` (n, m) of both halves, in units of Eq. 27's; a
+        ``share`` of the settings' pulses.
+        """
+        pulses = self.settings.pulses * share * (1.0 if up else -self.down)
         for bar, rise in zip(self.bars, crosstalk(rises, self.settings.coupling), strict=True):
             before = bar.weight.copy()
             cold = np.zeros(rise.shape)
@@ -110,7 +128,20 @@ class ThermalArray:
             heated = rise > 0.0
             steps = (bar.weight / before - 1.0)[heated]
             self.histogram += np.histogram(np.clip(steps, EDGES[0], EDGES[-1]), EDGES)[0]
-            self.counts += [np.count_nonzero(heated), np.count_nonzero(steps), np.count_nonzero(rise > 1.0)]
+            self.counts[:3] += [np.count_nonzero(heated), np.count_nonzero(steps), np.count_nonzero(rise > 1.0)]
+        if self.settings.writes == "set":
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Both devices of a pair that has come to the end of its range by as many levels back."""
+        plus, minus = self.states()
+        low, high = self.settings.refresh
+        worn, steps = np.maximum(plus, minus) > high, self.settings.levels - 1
+        back = np.where(worn, np.maximum(np.minimum(plus, minus) - low, 0.0), 0.0)
+        back = np.floor(back * steps) / steps if steps > 0 else back
+        self.counts[3] += np.count_nonzero(back)
+        for bar, x in zip(self.bars, (plus - back, minus - back), strict=True):
+            bar.load({"w": x})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes, copied."""
@@ -158,6 +189,8 @@ def told(writes: Mapping[str, Any], settings: ThermalSettings) -> list[str]:
         f"{writes['heated']:.3g} writes of heated devices: {writes['moved']:.1%} moved the device, "
         f"{writes['hot']:.2%} were hotter than the map of the devices goes, and took its last step"
     ]
+    if writes["refreshed"]:
+        out.append(f"{writes['refreshed']} times a pair was set back from the end of its range")
     if writes["f_bound"] or writes["q_bound"]:
         out.append(
             f"the heaters' bounds cut f in {writes['f_bound']:.2%} of the steps of a row, and the learning signal in "

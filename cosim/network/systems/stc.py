@@ -13,7 +13,8 @@ Read-outs, chosen on training images: ``count``, the neuron with most spikes (th
 threshold that suits best (the source's weights over four are four times the threshold); ``charge``, the neuron that got
 most charge, Σ w over all presynaptic spikes, which is its membrane potential without leak and threshold. An image
 without a spike is answered by none. Recall is without plasticity, and again with it from image to image (of the first
-1000 at most).
+1000 at most). ``balanced``, a count of our own (`stc_recall`), is reported beside them and not chosen, and so are
+simple classifiers of the same images (`cosim.network.controls`) and the network before it has learned.
 
 Ten digits are more than the source asked for. With its constants the six pairs of spikes of an image take a weight over
 a quarter of its range, so that it remembers the last few images of its class, and every image of another one depresses.
@@ -34,12 +35,15 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import InputError
+from cosim.network.controls import controls
 from cosim.network.readout import confusion, known_to
-from cosim.network.run import RunResult, SeedResult, Streams, System
+from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.systems import stc_listing
-from cosim.network.systems.stc_images import Bytes, DigitTask, Ints
+from cosim.network.systems.stc_images import Bytes, DigitTask, Draw, Ints
 from cosim.network.systems.stc_loop import Memory, backend, begin, rest, trains
+from cosim.network.systems.stc_recall import balanced_counts, best_gain
 from cosim.network.systems.stc_settings import StcSettings, beta, listing, parameters, pause, synapse
+from cosim.network.systems.stc_synapse import laws
 from cosim.parameters import ParameterSet
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ BATCH = 200
 # Recall thresholds over the training's, among which ``count`` is chosen.
 THRESHOLDS = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0, 4.0)
 PHASES = ("early", "late")
+CHOSEN_FROM = ("count", "charge")
 # What every law takes something from, beside its own set.
 SETS = ("stc_synapse:published", "stc_equations:literature")
 # Recalled with plasticity: what a recall changes stays for the next one.
@@ -138,7 +143,20 @@ class StcSystem(System):
                 )
                 if on["silent"]:
                     out.append(f"            no neuron fired on {on['silent']} of them, which count as wrong")
+        means = {name: np.mean([seed.values.controls[name] for seed in seeds]) for name in seeds[0].values.controls}
+        out.append(
+            "beside it   "
+            + ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in means.items())
+            + " right of the same images"
+        )
         return out
+
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """Phase, read-outs and draws of the accuracy."""
+        phase = PHASES[-1] if f"accuracy_{PHASES[-1]}" in seeds[0].values else PHASES[0]
+        kinds = [seed.values[phase]["read_out"] for seed in seeds]
+        by = " or ".join(sorted(set(kinds)))
+        return f"in the {phase} phase by {by}, of {seeds[0].values.tested} images that each seed draws anew"
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Weights after training and after consolidation, their distribution, accuracies, confusion, teaching."""
@@ -156,7 +174,7 @@ class StcRun:
     """The network of one seed, as the runner sees it."""
 
     def __init__(self, system: StcSystem, streams: Streams) -> None:
-        self.system, s = system, system.settings
+        self.system, self.streams, s = system, streams, system.settings
         self.draw = system.task.draw(streams)
         self.k = synapse(s)
         self.neurons, self.loop = s.neurons(self.k), backend(system.backend)
@@ -208,7 +226,7 @@ class StcRun:
             )
         s, scale = self.system.settings, beta(self.k.h0)
         memory, values, arrays = self.memory.copy(), dict[str, Any](), dict[str, NDArray[Any]]()
-        left = dict[str, float]()
+        left, untrained = dict[str, float](), self._untrained()
         pauses = {"early": 0, "late": s.steps(pause(s))}
         for phase in PHASES:
             rest(memory, pauses[phase], self.neurons, self.k)
@@ -223,6 +241,7 @@ class StcRun:
             {
                 "accuracy": values["accuracy_late"],
                 **values,
+                "controls": {**_controls(self.system.task, self.draw), "untrained": untrained},
                 "tested": len(self.draw.test),
                 "pause": pause(s),
                 "early_phase_left": left["late"] / max(left["early"], 1e-300),
@@ -246,12 +265,13 @@ class StcRun:
                 found["count"] = right, factor
             if factor == THRESHOLDS[0]:  # the same at every threshold
                 found["charge"] = float(np.mean(answers(charge) == chosen_on[1])), 1.0
-        read_out = max(found, key=lambda kind: found[kind][0])
+        read_out = max(CHOSEN_FROM, key=lambda kind: found[kind][0])
         on_test, given = dict[str, float](), dict[str, Ints]()
         for kind, (_, factor) in found.items():
             spikes, charge = self._recall(tested_on[0], memory, factor)
             given[kind] = answers(spikes if kind == "count" else charge)
             on_test[kind] = float(np.mean(given[kind] == tested_on[1]))
+        on_choice, (on_test["balanced"], gain) = {kind: x for kind, (x, _) in found.items()}, self._balanced(memory)
         spikes, charge = self._recall(tested_on[0][:PLASTIC], memory, found[read_out][1], plastic=True)
         plastic = answers(spikes if read_out == "count" else charge)
         return (
@@ -259,13 +279,37 @@ class StcRun:
                 "accuracy": on_test[read_out],
                 "read_out": read_out,
                 "threshold": found["count"][1],
-                "on_choice": {kind: value for kind, (value, _) in found.items()},
+                "on_choice": on_choice,
                 "on_test": on_test,
+                "balanced_gain": gain,
                 "plastic": float(np.mean(plastic == tested_on[1][:PLASTIC])),
                 "silent": int(np.count_nonzero(given[read_out] < 0)),
             },
             confusion(tested_on[1], given[read_out], classes=len(task.digits)),
         )
+
+    def _balanced(self, memory: Memory) -> tuple[float, float]:
+        """The share of the test images by the balanced count, and its gain, chosen on training images."""
+        task, draw, s = self.system.task, self.draw, self.system.settings
+        about: dict[str, Any] = {
+            "w": laws().weight(memory.h, memory.z, self.k),
+            "steps": s.steps(s.shown),
+            "phase": self.streams(Purpose.EVALUATE).random(memory.h.shape[1]),
+            "neurons": self.neurons,
+            "threshold": memory.threshold,
+        }
+        chosen_y, y = task.neuron_of(task.images.train_y[draw.choice]), task.neuron_of(task.images.test_y[draw.test])
+        choice = balanced_counts(task.images.train, draw.choice, **about)
+        gain, _ = best_gain(choice, lambda counts: float(np.mean(answers(counts) == chosen_y)))
+        counts = balanced_counts(task.images.test, draw.test, **about)(gain)
+        return float(np.mean(answers(counts) == y)), gain
+
+    def _untrained(self) -> float:
+        """The share of the test images by the charge of synapses as they began."""
+        task, shape = self.system.task, self.memory.h.shape
+        fresh = begin(shape[1], self.memory.threshold, self.k, c=self.k.c_rest, h=self.k.h0, z=0.0)
+        _, charge = self._recall(task.images.test[self.draw.test], fresh, 1.0)
+        return float(np.mean(answers(charge) == task.neuron_of(task.images.test_y[self.draw.test])))
 
     def _recall(self, counts: Bytes, memory: Memory, factor: float, *, plastic: bool = False) -> tuple[Ints, Array]:
         """Spikes and charge of images without a teacher, from a resting neuron; the memory is not changed."""
@@ -296,6 +340,14 @@ class StcRun:
 def answers(scores: NDArray[Any]) -> Ints:
     """(k,) the neuron with the largest of ``scores`` (k, m), of equals the first; −1 where all are zero."""
     return np.where(np.any(scores != 0, axis=1), np.argmax(scores, axis=1), -1).astype(np.int64)
+
+
+def _controls(task: DigitTask, draw: Draw) -> dict[str, float]:
+    return controls(
+        (task.images.train, draw.train, task.neuron_of(task.images.train_y[draw.train])),
+        (task.images.test, draw.test, task.neuron_of(task.images.test_y[draw.test])),
+        classes=len(task.digits),
+    )
 
 
 class ListingRun:
@@ -351,6 +403,7 @@ class ListingRun:
             "accuracy": right,
             phase: about,
             f"accuracy_{phase}": right,
+            "controls": _controls(task, draw),
             "tested": len(draw.test),
             "spikes_per_image": [float(found["spikes"].sum() / len(draw.train))],
             "taught": [1.0],

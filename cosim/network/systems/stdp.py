@@ -178,6 +178,10 @@ class StdpSystem(System):
                 entry[str(work.load)] |= {"kept": _of(scores[1]), "forgotten": _of(scores[2])}
         return found
 
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """What the mean is taken over."""
+        return f"of the device's scores, mean of {', '.join(self.table(seeds))} at their usual loads"
+
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """Each task at its usual load: mean and deviation of each way."""
         s, table = self.settings, self.table(seeds)

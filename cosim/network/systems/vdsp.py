@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from cosim.devices.base import Array
 from cosim.errors import DomainError, InputError, UnknownName
+from cosim.network.energy import METERED, Meter, energy_lines, gives_energy
 from cosim.network.graph import Graph, Population, Projection
 from cosim.network.images import ImageTask
 from cosim.network.neurons import WinnerTakesAll
 from cosim.network.plasticity import default_scales, threshold_cell
-from cosim.network.readout import PROTOCOL, Evaluation, known_to
+from cosim.network.readout import PROTOCOL, READ_OUTS, Evaluation, known_to
 from cosim.network.run import Network, Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
 from cosim.network.spice_check import Watch, checked_lines, replay
@@ -154,6 +155,11 @@ class VdspSystem(System):
             "mean_on_test_images": {kind: float(np.mean([one[kind] for one in on_test])) for kind in PROTOCOL},
         }
 
+    def reading(self, seeds: Sequence[SeedResult]) -> str:
+        """The read-outs that were chosen."""
+        kinds = dict.fromkeys(str(seed.values.read_out) for seed in seeds)
+        return f"by read-out {' or '.join(f'{kind} ({READ_OUTS[kind]})' for kind in kinds)}"
+
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
         """The network, its surrogate's certificate, and the read-outs of each seed."""
         images, surrogate = self.task.images, self.surrogate
@@ -171,6 +177,7 @@ class VdspSystem(System):
             out += [f"            missed: {sentence}" for sentence in certificate.broken]
             if self.settings.scales_width:
                 out.append("            of pulses of the full length: shorter ones are not certified")
+        out.append(f"drive       {self._drive()}")
         for seed in seeds:
             found = seed.values
             known = known_to(found.accuracy, len(images.test_y), classes=images.classes)
@@ -190,9 +197,23 @@ class VdspSystem(System):
                     f"{100 * seen['mean']:.1f} % of its conductance, the farthest with {100 * seen['least']:.1f} %; "
                     "learned without them"
                 )
+            if "energy" in found:
+                out += energy_lines(found.energy, "image")
             if "spice_check" in found:
                 out += checked_lines(found.spice_check, found.accuracy_on_test_images, found.read_out)
         return out
+
+    def _drive(self) -> str:
+        s, (scale_d, scale_p) = self.settings, default_scales(self.surrogate)
+        up, down = (
+            f"{given or usual:.4g}" + ("" if end is None else f" to {end:.4g}")
+            for given, usual, end in ((s.scale_p, scale_p, s.scale_p_end), (s.scale_d, scale_d, s.scale_d_end))
+        )
+        said = f"{up} thresholds at a potential of −1 (potentiation), {down} at 1 (depression)"
+        if s.scales_width:
+            pulses = f"{s.width:.4g}" + ("" if s.width_end is None else f" to {s.width_end:.4g}")
+            said += f", pulses of {pulses} of the surrogate's length"
+        return said
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Receptive fields, states, confusion, accuracy and activity."""
@@ -215,8 +236,11 @@ class VdspRun:
         )
         self._untouched = self.network.crossbar.w.copy()
         self._tally = Tally(classes=system.task.images.classes, neurons=system.settings.neurons)
-        if system.spice_check:
-            self.network.crossbar.watch = Watch(self.network.crossbar, system.spice_check, streams(Purpose.CHECK))
+        crossbar, energy = self.network.crossbar, gives_energy(system.surrogate)
+        if system.spice_check or energy:
+            cells = system.spice_check or min(METERED, crossbar.w.size)
+            crossbar.watch = Watch(crossbar, cells, streams(Purpose.CHECK))
+        self._meter = Meter(crossbar, crossbar.watch) if energy and crossbar.watch is not None else None
         self._spikes: list[float] = []  # per image, of each batch
 
     def learn(self, batch: int) -> None:
@@ -226,6 +250,9 @@ class VdspRun:
         images, rng = self.system.task.batch(batch, self.streams)
         counts = self.network.learn(images, rng, progress=stage / max(steps - 1, 1))
         self._spikes.append(float(counts.sum() / len(images)))
+        if self._meter is not None:
+            length, forget = self.network.length, not self.system.spice_check
+            self._meter.account(self.network.crossbar, items=len(images), length=length, forget=forget)
         self._tally.add(counts, self.system.task.truth(batch, self.streams))
 
     def glance(self) -> Glance:
@@ -244,7 +271,12 @@ class VdspRun:
             )
         crossbar = self.network.crossbar
         reading, seen = self._read()
-        checked = {} if crossbar.watch is None else {"spice_check": self._checked(crossbar.watch)}
+        metered = {}
+        if self._meter is not None:  # a column is programmed at each spike of its neuron
+            metered = {"energy": self._meter.to_dict(crossbar, updates=float(np.mean(self._spikes)))}
+        checked = {}
+        if self.system.spice_check and crossbar.watch is not None:
+            checked = {"spice_check": self._checked(crossbar.watch)}
         trained = np.any(crossbar.w != self._untouched, axis=0)
         cost = {}
         if self.system.settings.wires is not None:
@@ -257,6 +289,7 @@ class VdspRun:
                 "programming_pulses": crossbar.pulses,
                 "signs": list(self.glance().signs),
                 **cost,
+                **metered,
                 **checked,
             },
             {
@@ -297,18 +330,20 @@ class VdspRun:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
-        return {**self.network.state(), **self._tally.state(), "spikes": np.array(self._spikes)}
+        metered = {} if self._meter is None else {f"metered_{name}": x for name, x in self._meter.state().items()}
+        return {**self.network.state(), **self._tally.state(), **metered, "spikes": np.array(self._spikes)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.network.restore(state)
         self._tally.restore(state)
         self._spikes = state["spikes"].tolist()
+        if self._meter is not None:
+            metered = {name: state[f"metered_{name}"] for name in self._meter.state()}
+            self._meter.restore(metered, self.network.crossbar)
 
 
 INPUTS, OUTPUTS, SYNAPSES = "inputs", "outputs", "synapses"
-# In the law of the cells a pulse's integral is over this time: of a pulse compressed in time it is longer by as much.
-EVENT_TIME = "t_event"
 
 
 class VdspNetwork:
@@ -333,12 +368,14 @@ class VdspNetwork:
             )
         )
         if settings.scales_width:
-            instances[EVENT_TIME] = np.full(shape, float(surrogate.parameters.resolved()[EVENT_TIME]))
+            whole = threshold_cell(surrogate).compressed(surrogate.parameters.resolved(), 1.0)
+            instances |= {name: np.full(shape, value) for name, value in whole.items()}
         if instances:
             surrogate = surrogate.with_(instances=instances)
         scale_d, scale_p = default_scales(surrogate)
         self.scale_p = settings.scale_p if settings.scale_p is not None else scale_p
         self.scale_d = settings.scale_d if settings.scale_d is not None else scale_d
+        self.length = 1.0  # of programming pulses over the surrogate's
         self._nominal = surrogate
         self._rule = rule_of(settings, surrogate, scale_p=self.scale_p, scale_d=self.scale_d)
         graph = Graph(
@@ -395,10 +432,11 @@ class VdspNetwork:
 
     def _shorten(self, width: float) -> None:
         """Programming pulses of so many times the surrogate's length from now on."""
+        self.length = width
         surrogate = self.crossbar.surrogate
-        event_time = float(surrogate.parameters.resolved()[EVENT_TIME]) / width
-        surrogate.instances[EVENT_TIME][...] = event_time  # columns of the numpy loop look into it
-        self.crossbar.own[EVENT_TIME][...] = event_time
+        for name, value in threshold_cell(surrogate).compressed(surrogate.parameters.resolved(), width).items():
+            surrogate.instances[name][...] = value  # columns of the numpy loop look into it
+            self.crossbar.own[name][...] = value
 
     def respond(
         self, images: NDArray[np.floating], rng: np.random.Generator, *, protocol: str = "test"

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from cosim.devices.base import Array
-from cosim.errors import InputError
 from cosim.network.plasticity import threshold_cell
 from cosim.surrogate.base import deviating_range
 from cosim.surrogate.model import Surrogate
@@ -28,20 +27,21 @@ def deviating_cells(
 ) -> Mapping[str, Array]:
     """Parameters of the cells (``shape``) by name, where the relative standard deviation of their ``thresholds`` or of
     the conductances of both ends of their range (``resistances``) is above zero. Raises `InputError` for a device
-    without these ends.
+    whose pulses have no closed form (`threshold_cell`).
     """
     nominal = surrogate.parameters.resolved()
     found: dict[str, Array] = {}
+    if not max(thresholds, resistances) > 0.0:
+        return found
+    cell = threshold_cell(surrogate)
     if thresholds > 0.0:
-        for name in threshold_cell(surrogate).threshold_names:
+        for name in cell.threshold_names:
             found[name] = _deviating(float(nominal[name]), thresholds, np.full(shape, np.inf), rng)
     if resistances > 0.0:
-        if not {"g_max", "ratio"} <= set(nominal):
-            raise InputError(f"the cells of {surrogate.device} have no conductances of two ends that could deviate")
-        g_max, ratio = float(nominal["g_max"]), float(nominal["ratio"])
-        high = _deviating(g_max, resistances, np.full(shape, np.inf), rng)
-        low = _deviating(g_max / ratio, resistances, ENDS * high, rng)
-        found |= {"g_max": high, "ratio": high / low}
+        upper, lower = (float(end) for end in cell.ends(nominal))
+        high = _deviating(upper, resistances, np.full(shape, np.inf), rng)
+        low = _deviating(lower, resistances, ENDS * high, rng)
+        found |= cell.with_ends(high, low)
     return found
 
 

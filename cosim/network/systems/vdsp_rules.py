@@ -1,8 +1,9 @@
 """The learning rules that `cosim.network.systems.vdsp` can run on its cells: VDSP, and STDP to compare it with.
 
 All of them program by the same amplifier: a voltage of θ · scale factor is what a quantity of 1 gives, so that they are
-tuned by the same factors. Of VDSP that quantity is the presynaptic potential; of STDP a trace, which is 1 right after
-a spike and decays with ``tau_pre`` or ``tau_post`` (nearest spikes; our choice)::
+tuned by the same factors. Of VDSP that quantity is the presynaptic potential; of ``vdsp-post``, which
+the source's text describes and its code does not run, the postsynaptic one at a presynaptic spike; of STDP a trace,
+which is 1 right after a spike and decays with ``tau_pre`` or ``tau_post`` (nearest spikes; our choice)::
 
     pair STDP   at a presynaptic spike   V = + θ_n · scale_d · y     at a postsynaptic one   V = − θ_p · scale_p · x
     post STDP   at a postsynaptic spike  V = θ_n · scale_d − (θ_n · scale_d + θ_p · scale_p) · x
@@ -14,7 +15,7 @@ an input that has just spiked.
 from __future__ import annotations
 
 from cosim.errors import UnknownName
-from cosim.network.plasticity import PairStdp, PostStdp, StochasticVdsp, Vdsp
+from cosim.network.plasticity import PairStdp, PostStdp, PostVdsp, StochasticVdsp, Vdsp
 from cosim.network.rules import Rule
 from cosim.network.systems.vdsp_settings import RULES, TAU_TRACE, VdspSettings
 from cosim.surrogate.model import Surrogate
@@ -30,6 +31,10 @@ def rule_of(settings: VdspSettings, surrogate: Surrogate, *, scale_p: float, sca
         gate_d=settings.gate_d or 0.0,
     )
     chosen = settings.rule or RULES[0]
+    if chosen == "vdsp-post":
+        neuron = settings.output
+        middle, half = 0.5 * (neuron.threshold + neuron.reset), 0.5 * (neuron.threshold - neuron.reset)
+        return PostVdsp(**vars(vdsp), middle=middle, half=half)
     if chosen == RULES[0]:
         cycle = settings.cycle_deviation
         return StochasticVdsp(**vars(vdsp), cycle=cycle) if cycle else vdsp

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -18,8 +20,10 @@ from cosim.network.wires import Wires
 from cosim.surrogate.model import Surrogate
 
 # The learning rules (`cosim.network.systems.vdsp_rules`), the first of which is the usual one.
-RULES = ("vdsp", "pair-stdp", "post-stdp")
+RULES = ("vdsp", "pair-stdp", "post-stdp", "vdsp-post")
 DRIVES = ("published", "annealed", "overdriven")
+# Steps (potentiation, depression) of `overdriven` for a parameter set that has none of its own: those of TiO2.
+OVERDRIVE = (0.55, 0.9)
 TAU_TRACE = 20.0  # ms: of the traces of STDP (Song, Miller, Abbott, Nat. Neurosci. 3:919, 2000)
 BIAS = 1.28 / 29.0  # thresholds per ms
 # The authors' published currents (arXiv 2510.25787).
@@ -90,11 +94,9 @@ class VdspSettings:
     cycle_deviation: float | None = None
 
     def __post_init__(self) -> None:
-        if self.neurons < 1 or self.anneal_steps < 1:
-            raise InputError(
-                f"the network needs at least one neuron and one annealing step, not {self.neurons} and "
-                f"{self.anneal_steps}"
-            )
+        for name, count in (("output neuron", self.neurons), ("annealing step", self.anneal_steps)):
+            if count < 1:
+                raise InputError(f"the network needs at least one {name}, not {count}", remedy="give 1 or more")
         if not 0.0 < self.dt <= min(self.presentation, self.test_presentation) or self.gap < 0 or self.inhibition < 0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
         for name in ("presentation", "gap", "test_presentation"):
@@ -144,6 +146,31 @@ class VdspSettings:
         return replace(self, **changes)
 
 
+# Settings that a map is often drawn over, in words, with units; any other is called by its name.
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "neurons": "output neurons",
+        "scale_p": "scale factor of potentiation, V over θ",
+        "scale_d": "scale factor of depression, V over θ",
+        "width": "length of a pulse over the surrogate's",
+        "deviation": "relative standard deviation of the thresholds",
+        "resistance_deviation": "relative standard deviation of the conductances",
+        "cycle_deviation": "relative standard deviation of the thresholds from pulse to pulse",
+        "presentation": "presentation of an image (ms)",
+        "gap": "gap between images (ms)",
+        "inhibition": "inhibition by the winner (ms)",
+        "tau_pre": "time constant of the presynaptic trace (ms)",
+        "tau_post": "time constant of the postsynaptic trace (ms)",
+        "input.tau": "time constant of the inputs (ms)",
+        "output.tau": "time constant of the outputs (ms)",
+        "output.threshold": "threshold of the outputs (input thresholds)",
+        "output.jump": "rise of an output's threshold per spike (input thresholds)",
+        "encoder.noise": "noise of a bright pixel, σ/mean per step",
+        "encoder.bias": "bias current (thresholds per ms)",
+    }
+)
+
+
 def annealed(neurons: int = 200) -> VdspSettings:
     """The published network with pulses that become shorter while it learns, from their full length to a twentieth.
 
@@ -164,8 +191,8 @@ def overdriven(
     surrogate: Surrogate,
     base: VdspSettings | None = None,
     *,
-    step_p: float = 0.55,
-    step_d: float = 0.9,
+    step_p: float | None = None,
+    step_d: float | None = None,
     width: float = 0.09,
     gates: tuple[float, float] = (0.95, 0.8),
 ) -> VdspSettings:
@@ -173,10 +200,15 @@ def overdriven(
 
     Our choice, found on held-out training images. Of a pulse of full length the overdrive would move a cell by
     ``step_p`` or ``step_d`` (of a distance 1 from the bound, at V_mem = ∓1), so that a technology's exponent decides
-    its scale factors; ``width`` takes the step back to what a network can learn with. Far above the threshold its
-    scatter from cell to cell counts less, and ``gates`` (potentiation, depression) make the dead zone in its place.
+    its scale factors; where they are not given they are those of its parameter set, else `OVERDRIVE`. ``width`` takes
+    the step back to what a network can learn with. Far above the threshold its scatter from cell to cell counts less,
+    and ``gates`` (potentiation, depression) make the dead zone in its place.
     """
-    p, cell = surrogate.parameters.resolved(), threshold_cell(surrogate)
+    p, cell, own = surrogate.parameters.resolved(), threshold_cell(surrogate), surrogate.parameters.plasticity
+    if step_p is None:
+        step_p = own["step_p"].value if "step_p" in own else OVERDRIVE[0]
+    if step_d is None:
+        step_d = own["step_d"].value if "step_d" in own else OVERDRIVE[1]
     potentiates, depresses = (float(theta) for theta in cell.thresholds(p))
     return (base or annealed()).with_(
         scale_p=round(float(cell.reach(p, step=step_p)[0]) / potentiates, 3),
@@ -199,7 +231,8 @@ def driven(name: str, base: VdspSettings, surrogate: Surrogate) -> VdspSettings:
 
 
 def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
-    """Settings and epochs that suit an image set: the published ones for MNIST; our choice, tuned, for the digits.
+    """Settings and epochs that suit an image set: the published ones for MNIST, and for a file of one's own, of which
+    nothing is known; our choice, tuned, for the digits.
 
     For the digits: 64 inputs drive the output neurons less. The threshold (of 6, 7, 8.2, its jump in proportion) and no
     annealing of the potentiation were chosen on the last 400 of the 1400 training images, three seeds each, without a
@@ -210,6 +243,8 @@ def vdsp_preset(name: str) -> tuple[VdspSettings, int]:
     (100, 10)
     """
     if name == "mnist":
+        return VdspSettings(), 1
+    if name.endswith(".npz"):
         return VdspSettings(), 1
     if name == "digits":
         published = VdspSettings()

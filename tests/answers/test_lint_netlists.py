@@ -1,0 +1,152 @@
+"""Subcircuits of LTspice and HSPICE as repaired: in ngspice, and as Verilog-A in VACASK, against closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.cli.app import main
+from cosim.engines.openvaf import compile_model
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.language.netlist import logical_lines
+from cosim.lint.lint import fix_file, lint_file
+from cosim.lint.lt_reading import Subcircuit
+from cosim.lint.lt_verilog import module
+
+pytestmark = pytest.mark.spice
+PERIOD, VOLTS = 1e-6, 1.0
+CLOSE = 1e-3  # of full scale: what a repaired model may be off
+
+
+@pytest.fixture(scope="module")
+def vacask() -> Iterator[Simulator]:
+    with open_simulator("vacask") as found:
+        yield found
+
+
+# The conductance is 1 mS times the state, x0 + k times the flux: each subcircuit writes that in another way.
+DRIFT = {
+    "charged by a source": ".subckt s p n params: k=1e6 x0=0.6\nGx 0 x value={k*V(p,n)*(1+limit(0,1,2)-1)}\n"
+    "Cx x 0 1 IC={x0}\nGm p n value={1m*V(x)*V(p,n)}\n.ends\n",
+    "through an ammeter": ".subckt s p n\nBx 0 x I=if(V(p,n) > 9, 0, 1e6*V(p,n))\nVx x y 0\nCx y 0 1 IC=0.6\n"
+    "Bm p n I=1m*V(x)*V(p,n)\n.ends\n",
+    "an integral": ".subckt s p n\nEx x 0 value={0.6+idt(1e6*V(p,n))}\nGm p n value={1m*V(x)*V(p,n)}\n.ends\n",
+    "functions of functions": ".subckt s p n\n.func rate(v) {1e6*stp(1)*v}\n.func g(x,v) {1m*x*v}\n"
+    "Gx 0 x value={rate(V(p,n))}\nCx x 0 1 IC=0.6\nGm p n value={g(V(x),V(p,n))}\n.ends\n",
+    "HSPICE": ".global gnd!\n.subckt s p n H0=0.6\n.param k=1e6 gam=0 C0=1\n.param rate(v)='gam==0 ? k*v : 0'\n"
+    "Gx gnd! H cur='rate(V(p,n))'\nCx H gnd! C='C0' IC='H0'\nGm p n cur='1m*V(H,gnd!)*V(p,n)'\n.ends\n",
+    "a resistance, as a current": ".subckt s p n\nBx 0 x I=1e6*V(p,n)*stp(1)\nCx x 0 1 IC=0.6\n"
+    "Bm p n R=1k/(V(x)+1e-9)\n.ends\n",
+}
+
+
+def drifted(t: np.ndarray) -> np.ndarray:
+    """The current (n,) A of the closed form at ``t`` (n,) s."""
+    flux = VOLTS * PERIOD / (2 * np.pi) * (1 - np.cos(2 * np.pi * t / PERIOD))
+    return 1e-3 * (0.6 + 1e6 * flux) * VOLTS * np.sin(2 * np.pi * t / PERIOD)
+
+
+def off(deck: Deck, simulator: Simulator) -> float:
+    data = simulator.run(deck, limits=Limits(wall=30.0)).require()["tran"]
+    points = np.linspace(0.02, 0.98, 97) * PERIOD
+    current = np.interp(points, np.asarray(data["time"].values, float), -np.asarray(data["i(v1)"].values, float))
+    return float(np.max(np.abs(current - drifted(points))) / np.max(np.abs(drifted(points))))
+
+
+def driven(body: str, osdi: tuple[Path, ...] = ()) -> Deck:
+    text = f"t\nV1 a 0 sin(0 {VOLTS} {1 / PERIOD})\n{body}\n.tran {PERIOD / 1000} {PERIOD} 0 {PERIOD / 1000}\n.end\n"
+    return Deck(text, osdi=osdi, options={"reltol": 1e-5, "abstol": 1e-13, "vntol": 1e-9})
+
+
+@pytest.mark.parametrize("name", DRIFT)
+def test_a_repaired_subcircuit_in_both_engines(
+    name: str, simulator: Simulator, vacask: Simulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(DRIFT[name])
+    repair = fix_file(file, None)
+    assert repair.after.clean, repair.after.findings
+    assert off(driven(f"{repair.fixed.text}\nX1 a 0 s"), simulator) < CLOSE
+    text = fix_file(file, None, to="verilog-a").fixed.text
+    compiled = driven("N1 a 0 dut\n.model dut s", osdi=(compile_model(text),))
+    assert off(compiled, simulator) < CLOSE
+    assert off(compiled, vacask) < CLOSE
+
+
+def test_the_comparison_runs_in_both_engines(simulator: Simulator, vacask: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(DRIFT["HSPICE"])
+    repair = fix_file(file, simulator, second=vacask, amplitude=1.0, period=1e-6)
+    found = {c.what.split(" in ")[-1].split()[0]: c for c in repair.equivalence.comparisons if "repaired in" in c.what}
+    assert set(found) == {"ngspice", "VACASK"}
+    assert all(c.largest < CLOSE for c in found.values())
+
+
+def test_why_a_subcircuit_is_not_verilog_a_is_said(simulator: Simulator, vacask: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(".subckt s p n\nC1 p n 1p IC=0.5\nGm p n value={1m*limit(V(p,n),0,1)}\n.ends\n")
+    repair = fix_file(file, simulator, second=vacask, amplitude=1.0, period=1e-6)
+    assert any("capacitor 'C1' begins at a voltage between two nodes" in text for text in repair.equivalence.unverified)
+    assert main(["lint", str(file), "--fix", str(tmp_path / "s.va"), "--to", "verilog-a"]) == 1
+    assert not (tmp_path / "s.va").exists()
+
+
+def test_an_integral_is_reset(simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(".subckt s p n\nEq q 0 value={idt(1e6*V(p,n), 0.2, V(p,n) < 0)}\nGm p n value={1m*V(q)}\n.ends\n")
+    repair = fix_file(file, simulator, amplitude=1.0, period=1e-6)
+    assert repair.offered
+    body = f"{repair.fixed.text}\nX1 a 0 s"
+    data = simulator.run(driven(body)).require()["tran"]
+    t, current = (np.asarray(data[name].values, float) for name in ("time", "i(v1)"))
+    rising = np.linspace(0.05, 0.45, 9) * PERIOD
+    flux = PERIOD / (2 * np.pi) * (1 - np.cos(2 * np.pi * rising / PERIOD))
+    assert -np.interp(rising, t, current) == pytest.approx(1e-3 * (0.2 + 1e6 * flux), rel=CLOSE)
+    assert -np.interp(0.75 * PERIOD, t, current) == pytest.approx(0.2e-3, rel=CLOSE)
+    read = Subcircuit(logical_lines(file.read_text(), has_title=False), caret_is_power=False)
+    points = np.linspace(0.0, PERIOD, 2001)
+    meant = read.run(points, np.sin(2 * np.pi * points / PERIOD)).current
+    assert np.interp(rising, points, meant) == pytest.approx(1e-3 * (0.2 + 1e6 * flux), rel=CLOSE)
+
+
+# A body for HSPICE, volts, amperes: by HSPICE's documentation of each function.
+HSPICE = {
+    "pwr keeps the sign": ("G1 p n cur='pwr(V(p,n),2)'", -3.0, -9.0),
+    "log of a negative number": ("G1 p n cur='log(V(p,n))'", -np.e, -1.0),
+    "sqrt of a negative number": ("G1 p n cur='sqrt(V(p,n))'", -4.0, -2.0),
+    "pow by a whole number": ("G1 p n cur='pow(V(p,n),3)'", -2.0, -8.0),
+    "truth is what is not zero": ("G1 p n cur='(V(p,n) && 1) ? 1 : 2'", 0.3, 1.0),
+    "ground": ("G1 p gnd! cur='V(p,gnd!)'", 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("case", HSPICE)
+def test_the_meanings_of_hspice(case: str, simulator: Simulator, tmp_path: Path) -> None:
+    body, volts, amperes = HSPICE[case]
+    file = tmp_path / "s.sub"
+    file.write_text(f".subckt s p n\n{body}\n.ends\n")
+    read = Subcircuit(logical_lines(file.read_text(), has_title=False), caret_is_power=False)
+    assert read.run(np.array([0.0]), np.array([volts])).current[0] == pytest.approx(amperes)
+    repair = fix_file(file, None)
+    assert repair.after.clean, repair.after.findings
+    text, name, _ = module(logical_lines(repair.fixed.text, has_title=False))
+    for deck in (
+        Deck(f"t\nV1 a 0 {volts}\n{repair.fixed.text}\nX1 a 0 s\n.op\n.end\n"),
+        Deck(f"t\nV1 a 0 {volts}\nN1 a 0 m\n.model m {name}\n.op\n.end\n", osdi=(compile_model(text),)),
+    ):
+        current = -float(simulator.run(deck, limits=Limits(wall=20.0)).require()["op"]["i(v1)"])
+        assert current == pytest.approx(amperes, rel=1e-6, abs=1e-9)  # ngspice's own abstol and gmin
+
+
+def test_an_inner_node_is_solved_for(tmp_path: Path) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(".subckt s p n\nR1 p d 1k\nG1 d n value={1m*V(d,n)*V(d,n)*u(V(d,n))}\n.ends\n")
+    assert lint_file(file).findings
+    read = Subcircuit(logical_lines(file.read_text(), has_title=False), caret_is_power=False)
+    volts = np.array([0.5, 2.0, 6.0])
+    inner = (np.sqrt(1 + 4 * volts) - 1) / 2  # of d*d + d = v
+    assert read.run(np.linspace(0, 1, 3), volts).current == pytest.approx(1e-3 * inner**2)

@@ -1,0 +1,34 @@
+"""Networks of the VDSP claims made small enough for a record's probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from claims.base import Figures
+from claims.mnist import bars
+from claims.vdsp_parts import Part
+from cosim.network.run import run_network
+from cosim.network.systems.vdsp_settings import annealed
+
+
+def probed(parts: Mapping[str, Part]) -> Figures:
+    """Each with 10 neurons on 90 images of bars: weights, pulses, spikes, read-outs."""
+    found: Figures = {}
+    output = annealed().output
+    for label, part in parts.items():
+        small = part.network.with_(
+            neurons=10, output=type(output)(**{**vars(output), "threshold": 8.2}), test_threshold=9.7
+        )
+        one = Part(part.technology, small, (0,))
+        seed = run_network(one.system(bars(90), backend="numpy")).seeds[0]
+        w, values = seed.arrays.w, seed.values
+        found |= {
+            f"{label}_weights_mean": float(w.mean()),
+            f"{label}_weights_deviation": float(w.std()),
+            f"{label}_pulses": values.programming_pulses,
+            f"{label}_spikes": float(np.sum(values.spikes_per_image)),
+            **{f"{label}_on_test_{kind}": float(x) for kind, x in values.accuracy_on_test_images.items()},
+        }
+    return found

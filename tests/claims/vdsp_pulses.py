@@ -1,0 +1,132 @@
+"""What one programming pulse of the VDSP networks does in SPICE, over the voltages and lengths that they use.
+
+Trains of `TRAIN` pulses, as the networks give them, on the 1T1R cell of the bench `BENCH`: three technologies, the
+published scale factors, the operating points of `claims.vdsp` and those far above the thresholds, each length from the
+first pulses to the last. The range of the bench's map, 3.5 V, is widened to what the networks use. From SPICE's state
+before a pulse the network's law gives a step; the largest error of a step is told as a share of the train's mean step,
+so that a cell that does not move passes nothing. (A pulse just above its threshold has a share of it and no error of
+its own.) SPICE's own error is told alike, against a run at tightened tolerances, which the law is compared with. Edges
+are compressed with the pulse, as the law has it, or stay as long as a driver's (`EDGES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from claims.base import Claim, Figures, Report
+from claims.mnist import cell
+from claims.vdsp import SHARES, TRAIN
+from claims.vdsp_parts import STEPS, chosen, far
+from cosim.bench.events import BenchMap
+from cosim.bench.testbench import Testbench
+from cosim.devices.base import Array
+from cosim.devices.pulse import PulseShape
+from cosim.engines.registry import open_simulator
+from cosim.engines.simulator import Simulator
+from cosim.network.plasticity import Vdsp, threshold_cell
+from cosim.network.systems.vdsp_settings import VdspSettings, annealed
+from cosim.surrogate.model import Surrogate
+from cosim.surrogate.references import events_of
+
+BENCH = "1t1r_random_pulses"
+# s, beside edges that are compressed with the pulse.
+EDGES: Mapping[str, float | None] = {"compressed": None, "0.2 ns": 0.2e-9, "1 ns": 1e-9}
+# Of the mean step (our choice): a tenth of the third by which steps scatter where thresholds deviate by 20 %.
+LARGEST = 0.03
+
+
+def published(name: str) -> VdspSettings:
+    """The published scale factors, with pulses that become shorter."""
+    given = cell(name).plasticity
+    return annealed().with_(scale_p=given["scale_p"].value, scale_d=given["scale_d"].value)
+
+
+POINTS: Mapping[str, tuple[str, Callable[[str], VdspSettings]]] = {
+    **{f"{name}, annealed": (name, published) for name in STEPS},
+    **{f"{name}, overdriven": (name, chosen) for name in STEPS},
+    **{f"{name}, far": (name, far) for name in STEPS},
+}
+
+
+def measure(tell: Report) -> Figures:
+    """Per operating point, length and edges: the mean step, the largest error of a step, and SPICE's own."""
+    rows: dict[str, dict[str, Mapping[str, float]]] = {}
+    with open_simulator() as simulator:
+        for label, (name, network) in POINTS.items():
+            tell(label)
+            for share in SHARES:
+                for edges, length in EDGES.items():
+                    found = compared(name, network(name), share, length, simulator)
+                    rows.setdefault(f"{label}, {found['pulse_ns']:.3g} ns", {})[edges] = found
+    compressed = [row["compressed"] for row in rows.values()]
+    return {
+        "largest_error_of_a_step": max(row["error"] for row in compressed),
+        "largest_own_error_of_spice": max(row["own_error"] for row in compressed),
+        "smallest_mean_step": min(row["mean_step"] for row in compressed),
+        "largest_voltage": max(row["volts"] for row in compressed),
+        **{
+            f"largest_error_with_edges_of_{edges.replace(' ', '_')}": max(row[edges]["error"] for row in rows.values())
+            for edges, length in EDGES.items()
+            if length is not None
+        },
+        "pulses": rows,
+    }
+
+
+def compared(
+    name: str, network: VdspSettings, share: float, edge: float | None, simulator: Simulator
+) -> dict[str, float]:
+    """A train of pulses of ``share`` of the network's first length, with edges of ``edge`` (s; None: compressed)."""
+    whole = Surrogate(cell(name), "pulse")
+    assert network.scale_p is not None
+    assert network.scale_d is not None
+    assert whole.map.pulse is not None
+    rule, rng = Vdsp.of(whole, scale_p=network.scale_p, scale_d=network.scale_d), np.random.default_rng(3)
+    reach = np.where(rng.uniform(size=TRAIN) < 0.5, -1.0, 1.0) * rng.uniform(0.9, 1.0, TRAIN)
+    volts = reach * np.where(reach < 0.0, rule.threshold_p * rule.scale_p, rule.threshold_d * rule.scale_d)
+    shape, width = whole.map.pulse.shape, network.width * share
+    rise = shape.rise * width if edge is None else edge
+    made = PulseShape(shape.width * width, rise, rise)
+    usual, tight = (spice(bench, whole, volts, made, simulator) for bench in benches())
+    pulses = threshold_cell(whole).compressed(whole.parameters.resolved(), width)
+    ours = whole.with_(instances={key: np.full(1, x) for key, x in pulses.items()})
+    law = np.array([float(ours.update(tight[k : k + 1], volts[k : k + 1])[0]) for k in range(TRAIN)]) - tight[:-1]
+    steps = np.diff(tight)
+    mean = float(np.mean(np.abs(steps)))
+    return {
+        "pulse_ns": 1e9 * made.width,
+        "volts": float(np.max(np.abs(volts))),
+        "mean_step": mean,
+        "error": float(np.max(np.abs(law - steps))) / mean,
+        "own_error": float(np.max(np.abs(np.diff(usual) - steps))) / mean,
+    }
+
+
+def benches() -> tuple[Testbench, Testbench]:
+    """As it ships, and at tightened tolerances."""
+    bench = Testbench.load(BENCH)
+    return bench, bench.tightened()
+
+
+def spice(bench: Testbench, cells: Surrogate, volts: Array, shape: PulseShape, simulator: Simulator) -> Array:
+    """(pulses + 1,) the states of a cell from 0.5 on, through pulses of ``volts``."""
+    one = BenchMap.load(bench, "pulse").with_(
+        device=cells.parameters.for_device("threshold_memristor"), fixed=vars(shape)
+    )
+    far = 1.1 * float(np.max(np.abs(volts)))
+    wide = replace(one, inputs={"amplitude": replace(one.inputs["amplitude"], range=(-far, far))})
+    answer: xr.Dataset = wide.respond(events_of(cells.map, {"amplitude": volts}, begin={"w": 0.5}), simulator)
+    return np.concatenate([[0.5], np.asarray(answer["w"].values, dtype=float)])
+
+
+VDSP_PULSES = Claim(
+    "vdsp_pulses",
+    "the law by which VDSP networks shorten their pulses makes each step as SPICE does, within 3 % of the mean step, "
+    "from 200 ns to 0.075 ns and up to the voltages used far above the thresholds, with edges that shorten alike",
+    measure,
+    {"largest_error_of_a_step": (None, LARGEST)},
+)
