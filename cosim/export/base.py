@@ -101,10 +101,17 @@ def column(part, kind):
 def report(version, found, **more):
     """The largest difference from the golden answers, as a share of full scale; ``found`` is by part and name."""
     differences = {{}}
-    for part, results in found.items():
-        for name, values in results.items():
-            wanted = GOLDEN[part]["after" if name in GOLDEN["states"] else "outputs"][name]
-            error = np.max(np.abs(np.asarray(values, dtype=float) - np.array(wanted))) / GOLDEN["scale"][name]
+    for part in ("events", "train"):
+        if not found.get(part):
+            sys.exit(f"nothing was answered for the golden {{part}}")
+        for name, values in found[part].items():
+            wanted = np.array(GOLDEN[part]["after" if name in GOLDEN["states"] else "outputs"][name])
+            values = np.asarray(values, dtype=float)
+            if values.shape != wanted.shape:
+                sys.exit(f"{{name}} of the golden {{part}} has the shape {{values.shape}}, not {{wanted.shape}}")
+            if not np.all(np.isfinite(values)):
+                sys.exit(f"{{name}} of the golden {{part}} is not finite")
+            error = np.max(np.abs(values - wanted)) / GOLDEN["scale"][name]
             differences[name] = max(differences.get(name, 0.0), float(error))
     events = {{part: len(next(iter(GOLDEN[part]["after"].values()))) for part in found}}
     print(json.dumps({{"target": "{target}", "version": version, "events": events, "difference": differences, **more}}))

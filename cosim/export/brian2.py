@@ -7,6 +7,7 @@ for Cython and C++ too, which no recorded check has run.
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -129,7 +130,8 @@ def write(draft: Draft) -> Files:
     own = sorted({*deviating(surrogate), *surrogate.instances})
     found = program(surrogate, lambda kind, name: name, own=own)
     for name in (*event_map.states, *event_map.inputs, *event_map.outputs):
-        if name in TAKEN or not name.isidentifier() or name[0] == "_":
+        own_name = name in TAKEN or keyword.iskeyword(name) or name.startswith(("_", "cosim_", "new_"))
+        if own_name or not name.isidentifier():
             raise InputError(f"a variable of Brian2 cannot be called {name!r}", remedy="rename it in the map")
     own = [name for name in own if name in found.parameters]
     body, texts = assignments(found.results, TEXT, temporary="cosim_")

@@ -10,6 +10,7 @@ volt at a state's or an output's node is a full scale, which the file's header n
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,18 @@ from cosim.bench.stimuli import fmt
 from cosim.emit.expr import Node
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits
-from cosim.errors import InputError
+from cosim.errors import InputError, SimulationError
 from cosim.export.base import Draft
 from cosim.export.laws import told
 from cosim.export.program import program, subject
+from cosim.language.va_words import RESERVED
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.model import Surrogate
 
 # How much either half of the flip-flop conducts: continuous, as a simulator's steps need it.
 ON, OFF = "min(max(4.0 * V(trigger) - 2.0, 0.0), 1.0)", "min(max(2.0 - 4.0 * V(trigger), 0.0), 1.0)"
-TAKEN = frozenset({"trigger", "tau", "on", "off", "time", "temp"})  # what the block calls something else
+# What a block calls something else: its own nodes and variables, and the halves of states.
+INNER = re.compile(r"_.*|trigger|tau|on|off|time|temp|[xt]\d+|m_.*", re.IGNORECASE)
 WALL = 600.0  # s for a golden netlist
 # A logarithm of zero, where a law saturates, ends a simulator's step; e^-690 is zero to it all the same.
 LOGARITHMS: Mapping[str, str] = MappingProxyType(
@@ -93,8 +96,9 @@ def block(draft: Draft, *, across: Callable[[str], str]) -> Block:
         )
     nodes = [*surrogate.map.inputs, *surrogate.map.states, *surrogate.map.outputs]
     for name in nodes:
-        if not name.isascii() or not name.isidentifier() or name.lower() in TAKEN or name[0] == "_":
+        if not name.isascii() or not name.isidentifier() or INNER.fullmatch(name) or name in RESERVED:
             raise InputError(f"a node of a circuit cannot be called {name!r}", remedy="rename it in the map")
+    nodes += [f"{state}0" for state in surrogate.map.states]  # what the block calls its initial value
     if len({name.lower() for name in nodes}) < len(nodes):
         raise InputError(f"two nodes have one name: {', '.join(sorted(nodes))}", remedy="rename one in the map")
     scales = draft.golden.document["scale"]
@@ -161,6 +165,10 @@ def check(folder: Path, *, osdi: tuple[Path, ...] = ()) -> dict[str, Any]:
                     [np.interp(ends, time, data[f"v(b{k}_{name})".lower()].values) for k in blocks]
                 ).ravel()
                 wanted = np.array(golden[part]["after" if name in golden["states"] else "outputs"][name])
+                if found.shape != wanted.shape or not np.all(np.isfinite(found)):
+                    raise SimulationError(
+                        f"{name} of the golden {part} is not a finite value for each event", outcome="crashed"
+                    )
                 error = float(np.max(np.abs(found - wanted / golden["scale"][name])))
                 difference[name] = max(difference[name], error)
         return {"version": simulator.version(), "events": events, "difference": difference}

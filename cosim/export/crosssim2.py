@@ -84,7 +84,7 @@ def _tables(surrogate: Surrogate) -> tuple[Array, Array, dict[str, Array]]:
     """Conductances (S), states, and what a pulse each way adds to each conductance (S)."""
     nodes, states = _nodes(surrogate)
     (state,) = surrogate.map.states
-    ((given, pair),) = amplitudes(surrogate).items()
+    ((given, pair),) = amplitudes(surrogate, "CrossSim").items()
     nominal, found = plain(surrogate), {}
     for way, amplitude in zip(WAYS, pair, strict=True):
         after = nominal.advance(Values({state: states}), Values({given: np.full(NODES, amplitude)}))
@@ -95,14 +95,14 @@ def _tables(surrogate: Surrogate) -> tuple[Array, Array, dict[str, Array]]:
 def levels(surrogate: Surrogate) -> Levels:
     """The amplitudes of a pulse up and one down, and the states of the nodes."""
     (state,) = surrogate.map.states if len(surrogate.map.states) == 1 else ("",)
-    return {state: _nodes(surrogate)[1].tolist(), **amplitudes(surrogate)}
+    return {state: _nodes(surrogate)[1].tolist(), **amplitudes(surrogate, "CrossSim")}
 
 
 def write(draft: Draft) -> Files:
     """``dG_increasing.txt``, ``dG_decreasing.txt``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
     nodes, states, found = _tables(surrogate)
-    ((given, pair),) = amplitudes(surrogate).items()
+    ((given, pair),) = amplitudes(surrogate, "CrossSim").items()
     unit, files = surrogate.map.inputs[given].unit, {}
     for (way, steps), amplitude in zip(found.items(), pair, strict=True):
         row = ",".join(map(repr, steps.tolist()))
@@ -122,7 +122,7 @@ def write(draft: Draft) -> Files:
 def lost(surrogate: Surrogate) -> list[str]:
     """What a table of steps cannot say."""
     nodes, _, found = _tables(surrogate)
-    ((given, (up, down)),) = amplitudes(surrogate).items()
+    ((given, (up, down)),) = amplitudes(surrogate, "CrossSim").items()
     unit = surrogate.map.inputs[given].unit
     off = max(float(np.max(np.abs(np.diff(steps)))) for steps in found.values()) / (2.0 * float(np.ptp(nodes)))
     return [

@@ -141,7 +141,10 @@ def random_events(
     states = {}
     for name, entry in surrogate.map.states.items():
         low, high = span_of(surrogate, name, entry)
-        states[name] = low + (high - low) * rng.random(count)
+        edges = np.array([low, *(end for gap in _gaps(surrogate, name) for end in gap), high])
+        lengths = np.diff(edges)
+        lengths[1::2] = 0.0  # of gaps
+        states[name] = np.interp(lengths.sum() * rng.random(count), np.append(0.0, np.cumsum(lengths)), edges)
         states[name][:2] = low, high  # the ends, too
         if name in levels:
             states[name] = rng.choice(levels[name], count)
@@ -153,6 +156,10 @@ def random_events(
         "inputs": _inputs(surrogate, rng, count=count, levels=levels),
         "parameters": {name: _own(rng, name, ends, levels, count) for name, ends in own.items()},
     }
+
+
+def _gaps(surrogate: Surrogate, name: str) -> tuple[Range, ...]:
+    return () if surrogate.certificate is None else surrogate.certificate.domain.gaps.get(name, ())
 
 
 def _own(rng: np.random.Generator, name: str, ends: Range, levels: Levels, count: int) -> Array:
@@ -221,11 +228,20 @@ def _require_same(surrogate: Surrogate, part: Mapping[str, Mapping[str, Array]])
             )
 
 
+def _middle(surrogate: Surrogate, name: str) -> float:
+    """Of a state's range; where nothing was tested there, the nearest end of the gap."""
+    found = 0.5 * sum(span_of(surrogate, name, surrogate.map.states[name]))
+    for low, high in _gaps(surrogate, name):
+        if low < found < high:
+            return low if found - low < high - found else high
+    return found
+
+
 def _train(
     surrogate: Surrogate, own: Mapping[str, Range], rng: np.random.Generator, levels: Levels
 ) -> dict[str, Mapping[str, Array]]:
     """Events one after the other with one set of parameters, from the middle of the states' ranges."""
-    state = {name: np.array([0.5 * sum(span_of(surrogate, name, e))]) for name, e in surrogate.map.states.items()}
+    state = {name: np.array([_middle(surrogate, name)]) for name in surrogate.map.states}
     state |= {name: np.array([levels[name][0]]) for name in state if name in levels}
     fixed = {name: _own(rng, name, ends, levels, 1) for name, ends in own.items()}
     rows = []
@@ -234,7 +250,9 @@ def _train(
             inputs = _inputs(surrogate, rng, count=1, levels=levels)
             row = _answered(surrogate, {"before": state, "inputs": inputs, "parameters": fixed})
             low_high = {name: span_of(surrogate, name, entry) for name, entry in surrogate.map.states.items()}
-            if all(low <= row["after"][name][0] <= high for name, (low, high) in low_high.items()):
+            if all(low <= row["after"][name][0] <= high for name, (low, high) in low_high.items()) and not any(
+                low < row["after"][name][0] < high for name in low_high for low, high in _gaps(surrogate, name)
+            ):
                 rows.append(row)
                 state = {name: np.asarray(value) for name, value in row["after"].items()}
                 break

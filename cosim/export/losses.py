@@ -54,10 +54,15 @@ def _ask(surrogate: Surrogate) -> str | None:
 
 def _certificate(surrogate: Surrogate) -> str | None:
     return (
-        ""
+        None
         if surrogate.certificate is None
-        else ("the certificate as something that the program reads: its figures lie beside the export in export.json")
+        else "the certificate as something that the program reads: its figures lie beside the export in export.json"
     )
+
+
+def _intervals(surrogate: Surrogate) -> str | None:
+    bands = () if surrogate.certificate is None else surrogate.certificate.bands
+    return "prediction intervals: the export answers with values alone" if bands else None
 
 
 def _uncertainty(surrogate: Surrogate) -> str | None:
@@ -93,8 +98,9 @@ def _rest(surrogate: Surrogate) -> str | None:
 FEATURES: Mapping[str, Tell] = MappingProxyType(
     {
         "energy": _energy, "readings": _readings, "instances": _instances, "correction": _correction,
-        "domain": _domain, "ask": _ask, "certificate": _certificate, "uncertainty": _uncertainty,
-        "waveform": _waveform, "circuit": _circuit, "rest": _rest, "other maps": _other_maps,
+        "domain": _domain, "ask": _ask, "certificate": _certificate, "intervals": _intervals,
+        "uncertainty": _uncertainty, "waveform": _waveform, "circuit": _circuit, "rest": _rest,
+        "other maps": _other_maps,
     }
 )  # fmt: skip
 

@@ -126,8 +126,8 @@ def fitted(before: Array, after: Array, *, low: float, high: float, sign: int) -
 
 def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
     """Up, down, states and conductances."""
-    states, scale = conductances(surrogate)
-    ((given, pair),) = amplitudes(surrogate).items()
+    states, scale = conductances(surrogate, "NeuroSim")
+    ((given, pair),) = amplitudes(surrogate, "NeuroSim").items()
     (state,) = surrogate.map.states
     low, high = float(scale[0]), float(scale[-1])
     nominal, made = plain(surrogate), list[Way]()
@@ -146,15 +146,15 @@ def ways(surrogate: Surrogate) -> tuple[Way, Way, Array, Array]:
 
 def levels(surrogate: Surrogate) -> Levels:
     """The amplitudes of a pulse up and one down, of a map that is one conductance. Raises `InputError`."""
-    conductances(surrogate)
-    return amplitudes(surrogate)
+    conductances(surrogate, "NeuroSim")
+    return amplitudes(surrogate, "NeuroSim")
 
 
 def write(draft: Draft) -> Files:
     """``device.h``, ``device.json`` and ``check.py``."""
     surrogate = draft.surrogate
     up, down, states, scale = ways(surrogate)
-    ((given, (high, low)),) = amplitudes(surrogate).items()
+    ((given, (high, low)),) = amplitudes(surrogate, "NeuroSim").items()
     width = surrogate.map.fixed.get("width", 0.0)
     values = {
         "maxConductance": scale[-1], "minConductance": scale[0],
@@ -185,14 +185,18 @@ def write(draft: Draft) -> Files:
 def lost(surrogate: Surrogate) -> list[str]:
     """What NeuroSim's law cannot say."""
     up, down, _, _ = ways(surrogate)
-    ((given, (high, low)),) = amplitudes(surrogate).items()
+    ((given, (high, low)),) = amplitudes(surrogate, "NeuroSim").items()
     unit, spread = surrogate.map.inputs[given].unit, deviation(surrogate, high)
     return [
         f"every amplitude but two: a pulse up is {high:.4g} {unit}, one down {low:.4g} {unit}",
         f"the law of a step: NeuroSim's, fitted, is off by up to {up.worst:.2g} of the range on the way up and "
         f"{down.worst:.2g} on the way down",
         "noise from cycle to cycle and of reading: the surrogate has none, and the device's are set to zero",
-        *([f"that a step differs by {spread:.2g} from device to device: NeuroSim varies A alone"] if spread else []),
+        *(
+            [f"that the logarithm of a step differs by {spread:.2g} from device to device: NeuroSim varies A alone"]
+            if spread
+            else []
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -85,7 +86,9 @@ def export_surrogate(
     older: frozenset[str] = frozenset()
     if folder.is_dir() and any(folder.iterdir()):
         older = frozenset({ABOUT, *_described(folder)["files"]})
-    name = re.sub(r"\W", "_", f"{subject(surrogate)}_{surrogate.name}")
+    name = re.sub(r"\W", "_", f"{subject(surrogate)}_{surrogate.name}", flags=re.ASCII)
+    if not name[0].isalpha():  # of a module, a class or a subcircuit
+        name = f"of_{name}"
     own, levels = "instances" in chosen.keeps, chosen.levels(surrogate)
     draft = Draft(surrogate, name, lambda: golden(surrogate, seed=seed, events=events, instances=own, levels=levels))
     written = dict(chosen.write(draft))
@@ -237,4 +240,6 @@ def _run(folder: Path, place: Path, python: str | Path, source: str | Path | Non
     if done.returncode:
         raise SimulationError(f"the check of {folder} failed: {last}", outcome="crashed", log=done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if not found["difference"] or not all(map(math.isfinite, found["difference"].values())):
+        raise SimulationError(f"the check of {folder} compared nothing", outcome="crashed", log=done.stdout[-2000:])
     return found

@@ -49,6 +49,11 @@ def deviating_range(nominal: float, deviation: float) -> Range:
     return (min(ends), max(ends))
 
 
+def deviation_within(nominal: float, ends: Range) -> float:
+    """The relative standard deviation whose `deviating_range` is ``ends``: of the end that was not cut off."""
+    return (max(ends, key=abs) / nominal - 1.0) / DEVIATIONS
+
+
 def kind_of(name: str, unit: str, *, states: Iterable[str]) -> str:
     """What the error of a state or an output of the ``unit`` is one of: state, energy, latency or behaviour."""
     if name.removesuffix(REST) in states:
@@ -139,6 +144,12 @@ class Domain:
         for low, high in self.gaps.get(name, ()):
             found |= (x > low) & (x < high)
         return found
+
+    def clear(self, name: str, x: Array) -> Array:
+        """Values of a state with those in a gap moved to its lower end, which is tested."""
+        for low, high in self.gaps.get(name, ()):
+            x = np.where((x > low) & (x < high), low, x)
+        return x
 
     def __post_init__(self) -> None:
         for kind in ("inputs", "states", "parameters"):

@@ -51,8 +51,9 @@ class Polynomial:
 
     def predict(self, x: Array) -> Array:
         """(n, targets)."""
-        found: Array = self.basis(x, self.degree) @ self.coefficients
-        return found
+        # so many rows at a time that their products stay in a cache
+        parts = [self.basis(x[k : k + 1024], self.degree) @ self.coefficients for k in range(0, max(len(x), 1), 1024)]
+        return np.concatenate(parts)
 
     def traced(self, x: Sequence[Node], tables: list[Array]) -> list[Node]:
         """Each target of the traced fields; ``tables`` stays as it is."""
@@ -62,15 +63,21 @@ class Polynomial:
     @staticmethod
     def basis(x: Array, degree: int) -> Array:
         """(n, terms)."""
-        powers = [chebyshev.chebvander(x[:, k], degree) for k in range(x.shape[1])]
-        columns = []
-        for order in orders(x.shape[1], degree):
-            column = np.ones(x.shape[0])
-            for k, n in enumerate(order):
-                if n:
-                    column = column * powers[k][:, n]
-            columns.append(column)
-        return np.stack(columns, axis=1)
+        powers = [chebyshev.chebvander(column, degree).T for column in x.T]
+        rows, filled = np.empty((math.comb(x.shape[1] + degree, degree), x.shape[0])), 0
+
+        def fill(k: int, left: int, product: Array) -> None:
+            """The products with the fields from ``k`` on, in the order of `orders`."""
+            nonlocal filled
+            if k == len(powers):
+                rows[filled] = product
+                filled += 1
+                return
+            for n in range(left + 1):
+                fill(k + 1, left - n, product * powers[k][n] if n else product)
+
+        fill(0, degree, np.ones(x.shape[0]))
+        return rows.T
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As `Model.arrays`."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cosim.surrogate.base import DEVIATIONS
+from cosim.surrogate.base import deviation_within
 from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, USUAL, Band, Scores, counted
 from cosim.surrogate.model import Surrogate
 
@@ -40,9 +40,8 @@ def fresh_events(stored: Surrogate, *, seed: int, independent: bool = False) -> 
         said.append(f"seed {seed} gave the certificate's own events: seed {seed + 1} was taken")
         seed += 1
     nominal = stored.parameters.resolved()
-    # the inverse of `cosim.surrogate.base.deviating_range`
     spread = {
-        name: (max(ends, key=abs) / float(nominal[name]) - 1.0) / DEVIATIONS
+        name: deviation_within(float(nominal[name]), ends)
         for name, ends in old.domain.parameters.items()
         if ends[0] < ends[1]
     }
