@@ -144,6 +144,12 @@ class Domain:
             found |= (x > low) & (x < high)
         return found
 
+    def clear(self, name: str, x: Array) -> Array:
+        """Values of a state with those in a gap moved to its lower end, which is tested."""
+        for low, high in self.gaps.get(name, ()):
+            x = np.where((x > low) & (x < high), low, x)
+        return x
+
     def __post_init__(self) -> None:
         for kind in ("inputs", "states", "parameters"):
             for name, (low, high) in getattr(self, kind).items():

@@ -373,6 +373,8 @@ def updates_per_second(
     for name, entry in surrogate.map.states.items():
         low, high = surrogate.allowed(name) if surrogate.certificate is not None else entry.range
         states[name] = low + (high - low) * rng.random(shape)
+        if surrogate.certificate is not None:
+            states[name] = surrogate.certificate.domain.clear(name, states[name])
     rows, times = min(shape[0], 8), [0.0]
     surrogate.advance(*(Values({name: x[:rows] for name, x in part.items()}) for part in (states, inputs)))  # compiles
     while True:

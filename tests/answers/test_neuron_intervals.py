@@ -14,6 +14,7 @@ from cosim.devices.base import Values
 from cosim.devices.maps import Field
 from cosim.errors import DomainError
 from cosim.surrogate.base import Certificate, Domain, DomainWarning
+from cosim.surrogate.certify import updates_per_second
 from cosim.surrogate.conformal import LEVELS, Band, half_width
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, run_neurons
@@ -214,6 +215,8 @@ def test_a_gap_of_a_domain_is_outside_of_it(lif: Surrogate) -> None:
         made.with_(policy="warn").step(middle, Values({"interval": 1e-7}))
     assert any(said.endswith("but for 0.3..0.7") for said in made.uncovered())
     assert made.certificate is not None
+    assert made.certificate.domain.clear("n", np.array([0.1, 0.5, 0.9])).tolist() == [0.1, 0.3, 0.9]
+    assert updates_per_second(made, shape=(2, 10), seconds=0.01) > 0.0  # it draws states outside of the gap
     assert Certificate.from_dict(made.certificate.to_dict()) == made.certificate
     (said,) = (line for line in made.certificate.lines() if line.startswith("time"))
     assert "an event takes 5 µs of a core" in said

@@ -112,6 +112,8 @@ def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
     for name, entry in known.items():
         low, high = surrogate.allowed(name) if inside else entry.range
         drawn[name] = (low + (high - low) * rng.random(count)).astype(surrogate.dtype)
+        if surrogate.certificate is not None:
+            drawn[name] = surrogate.certificate.domain.clear(name, drawn[name])
     x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
     times = []
     for _ in range(STEPS):
