@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.lt_syntax import Element, parse_expression
 from cosim.language.netlist import Line
+from cosim.language.va_words import RESERVED
 from cosim.lint.lt_reading import GROUND, Parts, parts
-from cosim.lint.va_rules import RESERVED, taken
+from cosim.lint.va_rules import taken
 
 _ARITHMETIC = frozenset({"+", "-", "*", "/"})
 _COMPARED = frozenset({"<", "<=", ">", ">=", "==", "!="})

@@ -12,8 +12,9 @@ from cosim.language.expressions import Expr, is_integer
 from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
+from cosim.language.va_words import RESERVED
 from cosim.lint import va_euler
-from cosim.lint.va_rules import RENAMED, RESERVED, Model, check, read, taken, unused_nodes
+from cosim.lint.va_rules import RENAMED, Model, check, read, taken, unused_nodes
 from cosim.lint.va_state import constant, is_initial
 
 _SUFFIXES = {
