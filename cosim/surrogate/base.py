@@ -199,6 +199,7 @@ class Certificate:
         unverified: thresholds that are not from the data of the parameter set, value and source by name: no measurement
             says that they are the device's.
         assumed: those of them that whoever certified it answers for.
+        answered: which bench and device answered (`cosim.surrogate.reopened`), to ask them again.
     """
 
     errors: Mapping[str, ErrorSummary]
@@ -227,6 +228,7 @@ class Certificate:
     seconds_per_step: float | None = None
     unverified: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     assumed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    answered: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -321,6 +323,7 @@ class Certificate:
             "broken": list(self.broken),
             "unverified": dict(self.unverified),
             "assumed": dict(self.assumed),
+            "answered": dict(self.answered),
             "tolerances": dict(self.tolerances),
             "notes": list(self.notes),
             "pulses": self.pulses,
@@ -354,6 +357,7 @@ class Certificate:
             seconds_per_step=None if step is None else float(step),
             unverified=texts("unverified"),
             assumed=texts("assumed"),
+            answered=MappingProxyType(dict(given.get("answered", {}))),
             rollout=Rollout(
                 tuple(int(n) for n in rollout["pulses"]),
                 tuple(float(x) for x in rollout["max"]),

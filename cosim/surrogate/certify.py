@@ -46,6 +46,7 @@ from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.measured import undecided_thresholds
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
+from cosim.surrogate.reopened import origin
 from cosim.surrogate.summary import Rollout
 from cosim.surrogate.trains import LONG, SHORT, RandomTrains, covered_range, random_inputs
 
@@ -279,6 +280,7 @@ def certify(
         seconds_per_event=held.seconds_per_pulse,
         unverified=MappingProxyType({name: text for name, text in undecided.items() if name not in assume}),
         assumed=MappingProxyType({name: text for name, text in undecided.items() if name in assume}),
+        answered=MappingProxyType(origin(reference)),
     )
     return surrogate.with_(certificate=certificate), held
 

@@ -26,6 +26,7 @@ from cosim.surrogate.bench_reference import BenchReference
 from cosim.surrogate.certify import certify
 from cosim.surrogate.conformal import LEVELS, Band, half_width, width_after
 from cosim.surrogate.density import covered_share, drawn_share, near_enough
+from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Equations
 from cosim.surrogate.train import load_samples, save_samples, train
@@ -99,6 +100,19 @@ def test_the_error_of_the_extraction_follows_from_standard_errors() -> None:
     assert found.extracted["conductance"].max_percent == pytest.approx(1.0, rel=0.05)
     assert found.extracted["w"].max == 0.0
     assert "standard errors of g_max of mine, without their correlations" in found.carried
+
+
+def test_what_was_learned_beside_the_parameters_is_no_error_of_them() -> None:
+    rng = np.random.default_rng(4)
+    fields = {"w": rng.random(400), "amplitude": rng.uniform(-2.4, 2.4, 400)}
+    remainder = {"w": 0.02 * np.sin(5.0 * fields["w"] + fields["amplitude"])}
+    law = fit(fields, remainder, scales={"w": 1.0}, rng=rng, kinds=("polynomial",)).law
+    values = {**TIO2.values, "alpha_p": Quantity(float(TIO2.resolved().alpha_p), stderr=1e-3)}
+    plain = Surrogate(ParameterSet(TIO2.device, "mine", values))
+    alone, beside = (certify(one, Scalar(), pulses=100)[0].certificate for one in (plain, plain.with_(learned=law)))
+    assert alone.extracted["w"].max > 0.0
+    # the remainder does not know the parameters, and moves the states that they act on by little
+    assert beside.extracted["w"].max == pytest.approx(alone.extracted["w"].max, rel=0.5)
 
 
 @pytest.mark.parametrize(

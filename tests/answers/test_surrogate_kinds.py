@@ -230,7 +230,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     assert main(["surrogate", "show", str(file), "--figure", str(tmp_path / "rc.png")]) == 0  # events are kept
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2
-    assert "is not there any more; give it as --against FILE.toml" in capsys.readouterr().err
+    assert "is not there any more; put it back, or train the surrogate again" in capsys.readouterr().err
 
 
 @pytest.mark.spice
