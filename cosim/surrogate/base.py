@@ -194,8 +194,8 @@ class Certificate:
         carried: where these standard errors come from, or whose are missing.
         bands: prediction intervals, by the length of a free run, shortest first.
         seconds_per_event: of the reference, its start-up left out; None: too few events to tell.
-        seconds_per_step: of the surrogate, an event of one of many instances in one thread, on the machine that
-            certified it; None: not measured.
+        seconds_per_step: of the surrogate, processor time of an event of one of many instances in one thread, on the
+            machine that certified it (`cosim.surrogate.certify.seconds_per_step`); None: not measured.
         unverified: thresholds that are not from the data of the parameter set, value and source by name: no measurement
             says that they are the device's.
         assumed: those of them that whoever certified it answers for.
@@ -281,7 +281,7 @@ class Certificate:
         if (ours := self.seconds_per_step) is not None:
             out.append(f"time        an event takes {units.show(ours, 's')} of a core, of many instances")
             if (theirs := self.seconds_per_event) is not None:
-                out[-1] += f"; {units.show(theirs, 's')} in the reference in the steady state: {theirs / ours:.3g} x"
+                out[-1] += f"; {units.show(theirs, 's')} for one more in the reference: {theirs / ours:.3g} x"
         if self.domain.covered is not None:
             out.append(
                 f"density     {self.domain.covered:.1%} of this box of states and inputs has at least {LEAST_NEAR} "
