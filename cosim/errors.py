@@ -20,9 +20,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,12 @@ class FitError(CosimError, RuntimeError):
 
 class DomainError(CosimError, ValueError):
     """A surrogate was asked for something outside the domain of its certificate."""
+
+
+def require_finite(settings: Any) -> None:
+    """Raises `InputError` where a number among a dataclass's fields, or within one, is NaN or infinite."""
+    for entry in fields(settings):
+        value = getattr(settings, entry.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Real) and not math.isfinite(one):
+                raise InputError(f"{entry.name} has to be a finite number, not {one}", remedy="give a number")

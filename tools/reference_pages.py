@@ -3,7 +3,7 @@
 Every key of a bench, a fit recipe and a plan, from the schema itself: its type, unit and default from the annotations,
 its meaning from the ``Args:`` of its class's docstring or of a class above it, or from the docstring where it names the
 key in double backticks; what came of exports, from their record. What stands above the mark is written by hand and
-kept.
+kept. In ``docs/networks.md`` the tables of `network_tables.TABLES` are written from their records.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from cosim.errors import InputError
 from cosim.files import write_atomic
 from cosim.statistics.spread import Correlation, Spread
 from cosim.wording import tables, unit_of, words
+from network_tables import TABLES
 
 Schema = type[pydantic.BaseModel]
 MARK = "<!-- Below this line: written by tools/reference_pages.py from the schema. -->\n"
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
+TABLE = re.compile(r"(<!-- table: (.+), by tools/reference_pages\.py -->\n)(?:.*\n)*?<!-- end -->\n")
 _NOTHING: tuple[Any, ...] = (None, (), {}, "")
 _ENTRY = re.compile(r"( {4,})([a-z_][\w, ]*): (.*)")
 
@@ -346,10 +348,19 @@ def page(path: Path) -> str:
     return f"{head}{mark}\n{PAGES[path.name]().rstrip()}\n"
 
 
+def networks() -> str:
+    """``docs/networks.md`` as it should be: its own text, with the tables of the records."""
+    path = FOLDER / "networks.md"
+    return TABLE.sub(
+        lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n<!-- end -->\n", path.read_text(encoding="utf-8")
+    )
+
+
 def main() -> int:
     """Write the pages of this checkout."""
     for name in PAGES:
         print(write_atomic(FOLDER / name, page(FOLDER / name)))
+    print(write_atomic(FOLDER / "networks.md", networks()))
     return 0
 
 

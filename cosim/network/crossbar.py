@@ -281,7 +281,8 @@ class Crossbar:
         together: cells are as linear as their conductance says.
 
         With a ``read_voltage`` (V) each row is read alone, at that voltage and with all others at zero, and cells are
-        what their device's current makes of them: a solve of the whole array per row.
+        what their device's current makes of them: a solve of the whole array per row. The loops add what rows give; of
+        non-linear cells that is not what rows that are driven together give (`tests/network/test_wires.py` bounds it).
         """
         own = self.weight if self.wires is None else self._bare()
         if read_voltage == 0.0:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PARTS = ("devices", "emit", "network", "surrogate")
+PARTS = ("devices", "emit", "fitting", "network", "surrogate")
 _IMPORTS = re.compile(r"^\s*from cosim\.([\w.]+) import (\([^)]*\)|.*)$", re.MULTILINE)
 
 

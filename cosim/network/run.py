@@ -258,6 +258,8 @@ def run_network(
     True
     """
     place = None if folder is None else Path(folder)
+    if not all(isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0 for seed in seeds):
+        raise InputError(f"seeds are whole numbers from 0, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"a run needs one or more different seeds, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if place is not None and place.exists() and not place.is_dir():

@@ -31,7 +31,7 @@ from claims.vdsp_parts import (
     LABELS,
     SIDE_CHOICE,
     SIDE_LABELS,
-    STEPS,
+    TECHNOLOGIES,
     Part,
     chosen,
     far,
@@ -63,7 +63,7 @@ EVEN = "tio2_400_even"
 CENTRES = (10, 50, 100, 200, 400)  # of k-means
 # What a part is held against, seed by seed.
 AGAINST: Mapping[str, str] = {
-    **{f"{name}_over_theta20": f"{name}_over" for name in STEPS},
+    **{f"{name}_over_theta20": f"{name}_over" for name in TECHNOLOGIES},
     "tio2_published_theta20": PUBLISHED,
     **{f"tio2_over_{what}": "tio2_over" for what in ("resistance20", "cycle20", "cycle50")},
     **{f"tio2_published_{what}": PUBLISHED for what in ("resistance20", "cycle20", "cycle50")},
@@ -71,11 +71,11 @@ AGAINST: Mapping[str, str] = {
     "tio2_pair_stdp": "tio2_over",
 }
 # Of each technology, and of the parts beside them.
-SEEDS: Mapping[str, tuple[int, ...]] = dict.fromkeys(STEPS, (0, 1, 2, 3, 4))
+SEEDS: Mapping[str, tuple[int, ...]] = dict.fromkeys(TECHNOLOGIES, (0, 1, 2, 3, 4))
 SIDE_SEEDS = (0, 1, 2)
 # One network of each kind: the others differ from these in values that `settings` holds.
 PROBED = (
-    *(f"{name}_200" for name in STEPS),
+    *(f"{name}_200" for name in TECHNOLOGIES),
     "tio2_published",
     "tio2_over_theta20",
     "tio2_over_resistance20",

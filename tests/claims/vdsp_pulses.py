@@ -20,7 +20,7 @@ import xarray as xr
 from claims.base import Claim, Figures, Report
 from claims.mnist import cell
 from claims.vdsp import SHARES, TRAIN
-from claims.vdsp_parts import STEPS, chosen, far
+from claims.vdsp_parts import TECHNOLOGIES, chosen, far
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
@@ -46,9 +46,9 @@ def published(name: str) -> VdspSettings:
 
 
 POINTS: Mapping[str, tuple[str, Callable[[str], VdspSettings]]] = {
-    **{f"{name}, annealed": (name, published) for name in STEPS},
-    **{f"{name}, overdriven": (name, chosen) for name in STEPS},
-    **{f"{name}, far": (name, far) for name in STEPS},
+    **{f"{name}, annealed": (name, published) for name in TECHNOLOGIES},
+    **{f"{name}, overdriven": (name, chosen) for name in TECHNOLOGIES},
+    **{f"{name}, far": (name, far) for name in TECHNOLOGIES},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -458,6 +459,9 @@ BAD: list[tuple[str, Callable[[], Any], type[InputError], str]] = [
     ("a set without an image of a class", lambda: StcSystem(
         StcSettings(), bars(train=2, choice=2)).start(Streams(0)), InputError, "draws to train on show no"),
     ("a listing in other steps", lambda: StcSettings(law="listing", dt=5e-4), InputError, "time step is 0.001 s"),
+    *((f"{name} without a number", partial(StcSettings, **{name: math.nan}), InputError, f"{name} has to be a finite")
+      for name in ("tails", "acceleration", "gap", "stimulus", "tau_m", "late_after", "spike")),
+    ("half a time step", lambda: StcSettings(shown=0.1505), InputError, "time shown is 150.5 ms, which is not a whole"),
     ("images of another rate", lambda: StcSystem(
         StcSettings(rate=400.0), bars()), InputError, "spike at 40 Hz for 0.15 s, the network expects 400 Hz"),
     ("nobody fires", lambda: run_network(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -316,6 +317,10 @@ def test_a_folder_is_not_overwritten_or_mixed_up(tmp_path: Path) -> None:
         lambda: vdsp_preset("letters"),
         lambda: run_network(system(), seeds=()),
         lambda: run_network(system(), seeds=(1, 1)),
+        *(partial(run_network, system(), seeds=(seed,)) for seed in (-1, 1.5, "a", None, True)),
+        *(partial(VdspSettings, **{name: np.nan}) for name in ("scale_p", "scale_d", "inhibition", "gap", "tau_pre")),
+        *(partial(VdspSettings, **{name: -1.0}) for name in ("scale_p", "scale_d", "tau_pre", "tau_post")),
+        partial(VdspSettings, neurons=2.5),
         lambda: run_network(system(settings=SMALL.with_(output=replace(SMALL.output, threshold=100.0)), epochs=1)),
     ],
 )

@@ -233,6 +233,31 @@ def test_a_read_voltage_takes_the_device_s_own_current() -> None:
     assert np.max(np.abs(bar.weight / linear - 1.0)) > 0.01  # its I-V is not a line
 
 
+def test_rows_that_are_read_alone_add_up_to_what_all_give_of_linear_cells_only() -> None:
+    """16 x 16 cells, all rows driven in one solve against the sum of rows that are read alone.
+
+    The current of the cells rises faster than their voltage, of which driven together they get less: the sum is too
+    large. What makes it so is of the second order in the voltage, so that a quarter of it makes a sixteenth, about.
+    """
+    cells, wires = cosim.Surrogate(cosim.ParameterSet.load("stanford_1_0_0")), Wires(10.0, 10.0)
+    (name,) = cells.map.states
+    state = np.random.default_rng(2).uniform(*cells.map.states[name].range, (16, 16))
+    bar, off = Crossbar(cells, {name: state}), {}
+    own = bar.weight * bar.scale
+    for v, current in (
+        (0.0, lambda v: own * v),
+        (0.1, cell_current(cells.map.device, cosim.Values({name: state}), cells.values)),
+        (0.4, cell_current(cells.map.device, cosim.Values({name: state}), cells.values)),
+    ):
+        drive = v or 1.0
+        together = solve_wired(current, wires, rows=np.full(16, drive), columns=np.zeros(16)).column_current
+        alone = bar.wired(wires, read_voltage=v).sum(axis=0) * bar.scale * drive
+        off[v] = alone / together - 1.0
+    assert np.max(np.abs(off[0.0])) < 1e-9
+    assert np.mean(off[0.4]) > 0.01
+    assert 0.0 < np.mean(off[0.1]) < np.mean(off[0.4]) / 8.0
+
+
 @pytest.mark.parametrize("changes", [{"pair": True}, {"cells": net.Ideal()}])
 def test_wires_need_single_cells_with_ohms(changes: dict[str, object]) -> None:
     given = {"cells": cosim.Surrogate(cosim.ParameterSet.load("tio2")), "pair": False, **changes}

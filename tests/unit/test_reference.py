@@ -46,6 +46,13 @@ def test_the_pages_are_current(name: str) -> None:
     )
 
 
+def test_the_tables_of_networks_are_those_of_the_records() -> None:
+    text = (DOCS / "networks.md").read_text(encoding="utf-8")
+    assert text == reference.networks(), "run: python tools/reference_pages.py"
+    assert sorted(found[2] for found in reference.TABLE.finditer(text)) == sorted(reference.TABLES)
+    assert text.count("<!-- end -->") == len(reference.TABLES)
+
+
 @pytest.mark.parametrize("name", ROOTS)
 def test_every_key_of_every_table_is_there(name: str) -> None:
     text = (DOCS / name).read_text(encoding="utf-8")

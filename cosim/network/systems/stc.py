@@ -55,8 +55,8 @@ BATCH = 200
 THRESHOLDS = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0, 4.0)
 PHASES = ("early", "late")
 CHOSEN_FROM = ("count", "charge")
-# What every law takes something from, beside its own set.
-SETS = ("stc_synapse:published", "stc_equations:literature")
+# What every law takes something from, beside its own set; `StcSettings.width` is that of listing A's step.
+SETS = ("stc_synapse:published", "stc_equations:literature", "stc_synapse:listing_a")
 # Recalled with plasticity: what a recall changes stays for the next one.
 PLASTIC = 1000
 

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from cosim.devices.base import Values
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError, UnknownName, require_finite
+from cosim.network.graph import whole_steps
 from cosim.network.systems import stc_constants, stc_listing
 from cosim.network.systems.stc_listing import Listing, Unit
 from cosim.network.systems.stc_loop import Neurons
@@ -82,6 +83,7 @@ class StcSettings:
     dt: float = 1e-3
 
     def __post_init__(self) -> None:
+        require_finite(self)
         if self.law not in LAWS:
             raise UnknownName("law of the synapse", self.law, LAWS)
         if self.teaching not in TEACHING:
@@ -105,6 +107,8 @@ class StcSettings:
             raise InputError("scales, rates and time constants have to be above zero")
         if not 0.0 < self.dt <= self.shown or min(self.gap, self.refractory, self.late_after or 0.0) < 0.0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
+        for name in ("shown", "gap"):
+            whole_steps(1e3 * getattr(self, name), 1e3 * self.dt, f"the time {name}")
         if not self.reset <= self.rest < self.threshold:
             raise InputError("a neuron needs reset <= rest < threshold")
 

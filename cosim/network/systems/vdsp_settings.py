@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cosim.errors import InputError, UnknownName
+from cosim.errors import InputError, UnknownName, require_finite
 from cosim.network.encoders import CurrentEncoder
 from cosim.network.graph import whole_steps
 from cosim.network.neurons import ALIF, LIF
@@ -94,9 +94,15 @@ class VdspSettings:
     cycle_deviation: float | None = None
 
     def __post_init__(self) -> None:
+        require_finite(self)
         for name, count in (("output neuron", self.neurons), ("annealing step", self.anneal_steps)):
             if count < 1:
                 raise InputError(f"the network needs at least one {name}, not {count}", remedy="give 1 or more")
+            if count != int(count):
+                raise InputError(f"{count:g} is no number of {name}s", remedy="give a whole number")
+        for name in ("scale_p", "scale_d", "scale_p_end", "scale_d_end", "tau_pre", "tau_post"):
+            if (value := getattr(self, name)) is not None and not value > 0.0:
+                raise InputError(f"{name} has to be above zero, not {value:g}", remedy="leave it out for the usual one")
         if not 0.0 < self.dt <= min(self.presentation, self.test_presentation) or self.gap < 0 or self.inhibition < 0:
             raise InputError("the times of the network do not fit its time step", remedy="give times >= dt > 0")
         for name in ("presentation", "gap", "test_presentation"):

@@ -1,0 +1,242 @@
+"""The tables of ``docs/networks.md``, from the records of the claims that measured them.
+
+A table stands between ``<!-- table: NAME, by tools/reference_pages.py -->`` and ``<!-- end -->``; what is around it is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from cosim import resources
+
+KINDS = ("W", "S", "NB", "R", "G")
+NAMES = "winner's label | majority | naive Bayes | ridge on counts | graded"
+
+
+def figures(claim: str) -> Any:
+    """What a claim measured, from its record."""
+    path = resources.folder("fits") / "results" / f"{claim}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["figures"]
+
+
+def _percent(share: float | None, places: int = 1) -> str:
+    """A half is rounded up, as by hand, and nothing is −0."""
+    if share is None:
+        return ""
+    shown = f"{math.floor(abs(share) * 100.0 * 10**places + 0.5 + 1e-9) / 10**places:.{places}f}"
+    return f"−{shown}" if share < 0.0 and float(shown) else shown
+
+
+def _spread(mean: float, deviation: float | None) -> str:
+    return _percent(mean) if deviation is None else f"{_percent(mean)} ± {_percent(deviation)}"
+
+
+def _interval(lost: Mapping[str, Any]) -> str:
+    """Points, with their paired 95 % interval."""
+    low, high = (_percent(end) for end in lost["interval"])
+    return f"{_percent(lost['mean_and_deviation'][0])} ({low} to {high})"
+
+
+def _table(head: str, rows: Iterable[Sequence[str]]) -> str:
+    cells = [[cell.strip() for cell in head.split("|")], *rows]
+    first, *others = ["|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in cells]
+    return "\n".join([first, "|" + "---|" * len(cells[0]), *others])
+
+
+def _kinds(found: Mapping[str, Any], kinds: Sequence[str] = KINDS) -> list[str]:
+    return [_spread(*found[kind]) for kind in kinds]
+
+
+def vdsp() -> str:
+    """What VDSP learns, by number of neurons and technology, beside k-means."""
+    found = figures("vdsp")
+    means = {count: found["k_means"][count] for count in ("200", "400")}
+    rows = [["source, 200 neurons", "3", "", "> 83", "", "", ""]]
+    rows += [
+        [f"k-means on the pixels, {n} centres", "", "", _percent(k["majority"]), "", "", _percent(k["graded"])]
+        for n, k in means.items()
+    ]
+    parts = {
+        "tio2_200": "TiO2, overdriven (factors 1.45/1.54)",
+        "hfo2_200": "HfO2, overdriven (1.831/1.43)",
+        "hzo_200": "HZO, overdriven (1.92/4.0)",
+        **{f"tio2_{n}": f"TiO2, {n} neurons" for n in (10, 50, 100, 400)},
+        "tio2_400_even": "the same, thresholds rise by 3.3 a spike in place of 1.1",
+        "tio2_500": "TiO2, 500 neurons",
+    }
+    rows += [[name, "3", *_kinds(found["mean_and_deviation"][part])] for part, name in parts.items()]
+    return _table(f" | epochs | {NAMES}", rows)
+
+
+def vdsp_deviation() -> str:
+    """Cells that deviate."""
+    kinds = {
+        "_theta20": "– thresholds deviate by 20 %",
+        "_resistance20": "– conductances of both ends deviate by 20 %",
+        "_cycle20": "– thresholds vary by 20 % from pulse to pulse",
+        "_cycle50": "– by 50 %",
+    }
+    parts = {
+        "tio2_published": "TiO2, published drive (1.05/1.11)",
+        "tio2_over": "TiO2, overdriven",
+        "hfo2_over": "HfO2, overdriven",
+        "hzo_over": "HZO, overdriven",
+    }
+    found = figures("vdsp")["mean_and_deviation"]
+    rows = [
+        [name or label, *_kinds(found[part + kind])]
+        for part, label in parts.items()
+        for kind, name in {"": "", **kinds}.items()
+        if part + kind in found
+    ]
+    return _table(f" | {NAMES}", rows)
+
+
+def vdsp_lost() -> str:
+    """What 20 % of deviation cost by naive Bayes."""
+    parts = ("tio2_published", "tio2_over", "hfo2_over", "hzo_over")
+    kinds = {
+        "theta20": "thresholds, from cell to cell",
+        "resistance20": "conductances of both ends, from cell to cell",
+        "cycle20": "thresholds, from pulse to pulse",
+        "cycle50": "the same, 50 %",
+    }
+    lost = figures("vdsp")["lost"]
+    rows = [
+        [name, *(_interval(lost[f"{part}_{kind}"]["NB"]) if f"{part}_{kind}" in lost else "" for part in parts)]
+        for kind, name in kinds.items()
+    ]
+    return _table(" | TiO2, published drive | TiO2, overdriven | HfO2, overdriven | HZO, overdriven", rows)
+
+
+def vdsp_fresh() -> str:
+    """The same on seeds that chose nothing."""
+    found = figures("vdsp_fresh")
+    rows = [
+        ["no deviation", *_kinds(found["mean_and_deviation"]["tio2"])],
+        ["thresholds deviate by 20 %", *_kinds(found["mean_and_deviation"]["tio2_theta20"])],
+        ["points lost, paired", *(_interval(found["lost"]["tio2"][kind]) for kind in KINDS)],
+    ]
+    return _table(f"TiO2, far above the thresholds | {NAMES}", rows)
+
+
+def vdsp_stdp() -> str:
+    """STDP below VDSP, searched for longer."""
+    lost = figures("vdsp")["lost"]
+    names = {"tio2_post_stdp": "STDP at postsynaptic spikes below VDSP", "tio2_pair_stdp": "pair STDP below VDSP"}
+    rows = [[name, *(_interval(lost[part][kind]) for kind in ("W", "S", "NB", "G"))] for part, name in names.items()]
+    return _table(" | winner's label | majority | naive Bayes | graded", rows)
+
+
+def vdsp_rules() -> str:
+    """Three rules with equal budgets."""
+    found, rows = figures("vdsp_rules"), []
+    names = {"vdsp": "VDSP", "post-stdp": "STDP at postsynaptic spikes", "pair-stdp": "pair STDP"}
+    for rule, name in names.items():
+        tried = sorted((one["NB"] for one in found["held_out"][rule]), reverse=True)
+        middle = 0.5 * (tried[2] + tried[3])
+        of_six = ", ".join(_percent(share) for share in (tried[0], middle, tried[-1]))
+        below = _interval(found["below_vdsp"][rule]["NB"]) if rule in found["below_vdsp"] else ""
+        rows.append([name, of_six, *_kinds(found["mean_and_deviation"][rule], ("W", "S", "NB", "G")), below])
+    head = "winner's label | majority | naive Bayes | graded | naive Bayes below VDSP, points"
+    return _table(f" | best, middle, worst of the six, held out | {head}", rows)
+
+
+def stc() -> str:
+    """Accuracy by law and phase, plastic recall and the controls, of digits by tagging and capture."""
+    found, rows = figures("stc"), []
+    two = {
+        "circuit": "0 and 1, `circuit`, 20 draws",
+        "reduced": "0 and 1, `reduced`",
+        "equations": "0 and 1, `equations`",
+        "circuit_accelerated": "0 and 1, `circuit`, 32 times accelerated",
+        "listing_early": "0 and 1, `listing`",
+        "listing_late": "0 and 1, `listing`, 32 times accelerated",
+    }
+    ten = {
+        "circuit": "ten digits, all 60 000 images, 3 draws",
+        "both, 3000 images": "ten digits, 3000 images, 3 draws",
+        "teaching mistakes alone, 3000 images": "– the source's tails",
+        "smaller tails alone, 3000 images": "– every image taught",
+        "source's constants, 3000 images": "– the source's constants",
+    }
+    for group, names in ((found["two_digits"], two), (found["ten_digits"], ten)):
+        for key, name in names.items():
+            each, controls = group[key], group[key]["controls"]
+            phases = [each.get("early", {}), each.get("late", {})]
+            cells = [_spread(p["charge"], p["deviation"]) if "charge" in p else "" for p in phases]
+            for kind in ("count", "balanced", "plastic_recall"):
+                cells += [_percent(p.get(kind)) for p in phases]
+            cells += [_percent(controls.get(kind)) for kind in ("class mean", "perceptron", "untrained")]
+            rows.append([name, *cells])
+    kinds = ("charge", "count", "balanced", "plastic recall")
+    head = " | ".join(f"{phase}, {kind}" for kind in kinds for phase in ("early", "late"))
+    return _table(f" | {head} | class mean | perceptron | untrained", rows)
+
+
+def stc_counts() -> str:
+    """Counts of the same trained weights, by what is changed."""
+    both = [figures("stc")["by_count"][task] for task in ("two digits", "ten digits, 3000 images")]
+    names = {
+        "charge": "charge",
+        "count": "count",
+        "trains apart": "count, trains begin at times of their own",
+        "mean inhibited": "count, the neurons' mean input is inhibited",
+        "balanced": "count, both: `balanced`",
+        "ties by charge": "count, equal ones decided by the charge",
+        "surplus kept": "count of neurons that keep their surplus",
+        "equal counts": "*the best two counts are equal*",
+        "charge margin": "*by how much the best two charges differ (median)*",
+    }
+    rows = [[name, *(f"{_percent(one[key])} %" for one in both)] for key, name in names.items()]
+    spikes = {"balanced": "*spikes of the neuron that answers, `balanced`*", "surplus kept": "*the same, surplus kept*"}
+    rows += [[name, *(f"{one[f'spikes, {key}']:.0f}" for one in both)] for key, name in spikes.items()]
+    return _table("read-out | 0 and 1, six draws | ten digits, 3000 images, seed 0", rows)
+
+
+def stc_mends() -> str:
+    """What the mends of the listing do."""
+    rows = [
+        [
+            f"`{name}`" if name not in ("as printed", "all") else name,
+            f"{_percent(one['mean'])} %",
+            f"{one['highest_early_phase']:.1f} V",
+            f"{one['silent']:.1f}",
+        ]
+        for name, one in figures("stc")["mends"].items()
+    ]
+    return _table("mended | right, late | highest early phase | silent of 100 test images, answered with 0", rows)
+
+
+def stc_memory() -> str:
+    """Peak memory while the network of ten digits learns."""
+    found = figures("stc")
+    names = {
+        "memory_numpy": "numpy",
+        "memory_numba": "numba, the usual one",
+        "memory_bare_numba": "– numba's own import, and a single line compiled",
+        "memory_numba_less_bare": "– less that: the figure that has a limit",
+        "memory_growth": "– what 58 batches more add",
+    }
+    return _table("while it learns | MB", ([name, f"{abs(found[key]):.0f}"] for key, name in names.items()))
+
+
+TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
+    {
+        "vdsp": vdsp,
+        "vdsp deviation": vdsp_deviation,
+        "vdsp lost": vdsp_lost,
+        "vdsp fresh": vdsp_fresh,
+        "vdsp stdp": vdsp_stdp,
+        "vdsp rules": vdsp_rules,
+        "stc": stc,
+        "stc counts": stc_counts,
+        "stc mends": stc_mends,
+        "stc memory": stc_memory,
+    }
+)
