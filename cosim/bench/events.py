@@ -75,6 +75,11 @@ class BenchMap:
         found = {name: self.bench.file.parameters[parameter].value for name, parameter in self.given.fixed.items()}
         return found | (vars(self.bench.train(self.given.train).shape) if self.given.train is not None else {})
 
+    @property
+    def in_one_transient(self) -> bool:
+        """Whether events that follow each other are one transient: a pulse train is the only input."""
+        return self.given.train is not None and len(self.inputs) == 1
+
     def with_(
         self, *, device: ParameterSet | None = None, fixed: Mapping[str, float] = MappingProxyType({})
     ) -> BenchMap:
@@ -193,7 +198,7 @@ class BenchMap:
         limits: Limits,
     ) -> list[dict[str, float] | str]:
         """Events that follow each other: one transient of them all, or one after the other."""
-        if self.given.train is not None and len(inputs) == 1:
+        if self.in_one_transient:
             return self._train(inputs, begin, simulator, limits)
         answers: list[dict[str, float] | str] = []
         for k in range(labels.size):

@@ -216,7 +216,7 @@ def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
     """The cells with a policy outside their domain; the simulator that they ask is closed at the end."""
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.base import POLICIES
-    from cosim.surrogate.references import reference_for
+    from cosim.surrogate.reopened import certified_reference
 
     if policy not in POLICIES:
         raise UnknownName("policy outside the domain", policy, POLICIES)
@@ -224,7 +224,7 @@ def _obeying(cells: Surrogate, policy: str) -> Iterator[Surrogate]:
         yield cells.with_(policy=policy)
         return
     with open_simulator() as simulator:
-        yield cells.with_(policy=policy, reference=reference_for(cells.map, simulator))
+        yield cells.with_(policy=policy, reference=certified_reference(cells, simulator))
 
 
 def carry_out(

@@ -53,7 +53,10 @@ def register(app: typer.Typer) -> None:
 
 def check(
     file: Stored,
-    against: Annotated[str, typer.Option(help=AGAINST)] = "ngspice",
+    against: Annotated[
+        str,
+        typer.Option(help=f"{AGAINST} ngspice is the certificate's own bench and set, if it names any."),
+    ] = "ngspice",
     pulses: Annotated[int | None, typer.Option(help=PULSES, show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of the pulses; the certificate's own is stepped over.")] = 1,
     limit: Annotated[list[str] | None, typer.Option(help=LIMIT)] = None,
@@ -158,24 +161,22 @@ def show(
 
 @contextmanager
 def _opened_again(stored: Surrogate, against: str, reference: str) -> Iterator[Reference]:
-    """What a surrogate from a file is held against: that of a circuit against its bench, unless another is named."""
+    """What a surrogate from a file is held against: what its certificate was, unless another is named."""
     from cosim.bench.events import BenchMap
-    from cosim.bench.testbench import Testbench
     from cosim.engines.registry import open_simulator
-    from cosim.surrogate.bench_reference import BenchReference
     from cosim.surrogate.circuit import CircuitReference, CircuitSet
+    from cosim.surrogate.reopened import opened_again
 
-    event, of_circuit = stored.subject.bench[1], isinstance(stored.parameters, CircuitSet)
-    if not event or (not of_circuit and (against != "ngspice" or reference)):
+    if against == "ngspice" and not reference:
+        with open_simulator() as simulator:
+            yield opened_again(stored, simulator)
+    elif isinstance(stored.parameters, CircuitSet):
+        bench = _bench_of(stored, against, reference)
+        with open_simulator() as simulator:
+            yield CircuitReference(BenchMap.load(bench, stored.subject.bench[1]), simulator)
+    else:
         with opened(stored.map, against, reference) as found:
             yield found
-        return
-    bench = _bench_of(stored, against, reference)
-    with open_simulator() as simulator:
-        if of_circuit:
-            yield CircuitReference(BenchMap.load(bench, event), simulator)
-        else:
-            yield BenchReference(Testbench.load(bench), simulator)
 
 
 def _bench_of(stored: Surrogate, against: str, reference: str) -> str:

@@ -30,7 +30,7 @@ from cosim.surrogate.neuron import MATCH, STATES, NeuronLaw, SpikeTrain, at_rest
 NEVER = 1e9  # s
 MS = 1e-3
 FIRST = 100  # time steps before the first input of a circuit, which begins at rest (our choice)
-LEAST_SPIKES = 2  # of the circuit, to have an interval
+LEAST_SPIKES = 2  # to have an interval
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,12 @@ class NeuronCheck:
     Args:
         neurons: (n,) of the population. inputs: (n,) spikes that each received.
         network, spice: of each, the times (s) of its spikes since its first input.
-        matched: (n,) of both trains that match within `MATCH` of the circuit's mean interval, and half a time step.
+        matched: (n,) of both trains that match within `MATCH` of the circuit's mean interval, and half a time step; of
+            a circuit that spiked once, the interval is that of the network's neuron.
         latency: (m,) s, by how much the network's matched spikes are late.
         against: what answered.
-        apart: of the neurons, those whose circuit spiked once: without an interval their spikes cannot be matched, so
-            that they do not count in `f1`.
+        apart: of the neurons, those that spiked once, as their circuit did: without an interval the two spikes cannot
+            be matched, so that they do not count in `f1`.
     """
 
     neurons: NDArray[np.int64]
@@ -182,8 +183,8 @@ def check_neurons(
         judged: whether it is an error that no chosen neuron can be judged.
 
     Raises:
-        InputError: where the run recorded neither, there are fewer neurons that received anything, or the circuit of
-            each chosen one spiked once and they are to be ``judged``.
+        InputError: where the run recorded neither, there are fewer neurons that received anything, or each chosen one
+            spiked once, as its circuit did, and they are to be ``judged``.
     """
     wanted = [f"{population}.{name}" for name in ("input", "fired")]
     if missing := [name for name in wanted if name not in answers.records]:
@@ -208,8 +209,9 @@ def check_neurons(
         one, other = step * (np.flatnonzero(fired[:, k]) - begin), whole.spikes - first
         one, other = one[one < end], other[other < end]
         found = []
-        if other.size >= LEAST_SPIKES:
-            found = matched(other, one, MATCH * float(np.diff(other).mean()) + 0.5 * step)
+        paced = other if other.size >= LEAST_SPIKES else one
+        if paced.size >= LEAST_SPIKES:
+            found = matched(other, one, MATCH * float(np.diff(paced).mean()) + 0.5 * step)
         elif other.size and one.size:
             apart.append(k)
         ours.append(one)
@@ -235,8 +237,8 @@ def check_neurons(
 
 
 def _unjudged(neurons: Sequence[int]) -> str:
-    s, listed = "" if len(neurons) == 1 else "s", ", ".join(map(str, neurons))
+    s, listed, its = ("", f"{neurons[0]}", "its") if len(neurons) == 1 else ("s", ", ".join(map(str, neurons)), "their")
     return (
-        f"the circuit{s} of neuron{s} {listed} spiked once, and without an interval nothing says how near a matching "
-        "spike has to be"
+        f"neuron{s} {listed} and {its} circuit{s} spiked once, and without an interval nothing says how near a "
+        "matching spike has to be"
     )

@@ -94,7 +94,8 @@ def rests(surrogate: Surrogate) -> str:
     certificate, longest = surrogate.certificate, units.show(rest.inputs["duration"].range[1], "s")
     if certificate is None or not all(f"{name}{REST}" in certificate.errors for name in surrogate.map.states):
         return "not certified"
-    return f"certified up to {longest}, with the errors at rest above"
+    spread = ", of nominal parameters alone" if certificate.domain.parameters else ""
+    return f"certified up to {longest}, with the errors at rest above{spread}"
 
 
 def described(surrogate: Surrogate, *, briefly: bool = False) -> str:

@@ -107,7 +107,8 @@ class Domain:
 
     Args:
         inputs: by name, e.g. ``amplitude`` in V.
-        states: by name; the range that the held-out runs covered, not the device's.
+        states: by name; the range that the held-out runs covered, not the device's; of a neuron, that of the runs to
+            learn from too, and of a neuron's check that of the certificate it checks.
         parameters: of instances; a parameter that is not named may only have its nominal value.
         fixed: what does not vary at all, e.g. the pulse's ``width``, ``rise`` and ``fall`` in s.
         units: of inputs, states and parameters, by name; what is not named has none.
@@ -194,11 +195,12 @@ class Certificate:
         carried: where these standard errors come from, or whose are missing.
         bands: prediction intervals, by the length of a free run, shortest first.
         seconds_per_event: of the reference, its start-up left out; None: too few events to tell.
-        seconds_per_step: of the surrogate, an event of one of many instances in one thread, on the machine that
-            certified it; None: not measured.
+        seconds_per_step: of the surrogate, processor time of an event of one of many instances in one thread, on the
+            machine that certified it (`cosim.surrogate.certify.seconds_per_step`); None: not measured.
         unverified: thresholds that are not from the data of the parameter set, value and source by name: no measurement
             says that they are the device's.
         assumed: those of them that whoever certified it answers for.
+        answered: which bench and device answered (`cosim.surrogate.reopened`), to ask them again.
     """
 
     errors: Mapping[str, ErrorSummary]
@@ -227,6 +229,7 @@ class Certificate:
     seconds_per_step: float | None = None
     unverified: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     assumed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    answered: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -279,7 +282,7 @@ class Certificate:
         if (ours := self.seconds_per_step) is not None:
             out.append(f"time        an event takes {units.show(ours, 's')} of a core, of many instances")
             if (theirs := self.seconds_per_event) is not None:
-                out[-1] += f"; {units.show(theirs, 's')} in the reference in the steady state: {theirs / ours:.3g} x"
+                out[-1] += f"; {units.show(theirs, 's')} for one more in the reference: {theirs / ours:.3g} x"
         if self.domain.covered is not None:
             out.append(
                 f"density     {self.domain.covered:.1%} of this box of states and inputs has at least {LEAST_NEAR} "
@@ -321,6 +324,7 @@ class Certificate:
             "broken": list(self.broken),
             "unverified": dict(self.unverified),
             "assumed": dict(self.assumed),
+            "answered": dict(self.answered),
             "tolerances": dict(self.tolerances),
             "notes": list(self.notes),
             "pulses": self.pulses,
@@ -343,8 +347,6 @@ class Certificate:
         rollout, covered, seconds = given["rollout"], given["domain"]["covered"], given["seconds_per_event"]
         step, gaps = given.get("seconds_per_step"), given["domain"].get("gaps", {})
         limits = {str(name): float(limit) for name, limit in given["limits"].items()}
-        if not limits.keys() <= {*given["errors"], FREE_RUN, UNTESTED}:
-            raise ValueError(f"limits of {', '.join(limits)}")
         return cls(
             errors=errors("errors"),
             simulator=errors("simulator"),
@@ -354,6 +356,7 @@ class Certificate:
             seconds_per_step=None if step is None else float(step),
             unverified=texts("unverified"),
             assumed=texts("assumed"),
+            answered=MappingProxyType(dict(given.get("answered", {}))),
             rollout=Rollout(
                 tuple(int(n) for n in rollout["pulses"]),
                 tuple(float(x) for x in rollout["max"]),

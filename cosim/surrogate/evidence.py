@@ -172,9 +172,11 @@ def extraction_error(surrogate: Surrogate, data: xr.Dataset, scales: Scales) -> 
         covariance, said = chosen.covariance[np.ix_(index, index)], "with their correlations"
     few = data.isel({EVENT: slice(0, CARRIED)})
     names = [*surrogate.map.states, *surrogate.map.outputs]
+    # what was learned beside the parameters stays as it is, where another set would drop it
+    kept = {part: getattr(surrogate, part) for part in ("correction", "learned", "reading")}
 
     def answers(values: Mapping[str, float]) -> Mapping[str, Array]:
-        here = surrogate.with_(parameters=chosen.with_values(values), correction=surrogate.correction)
+        here = surrogate.with_(parameters=chosen.with_values(values), **kept)
         x = Values({name: few[f"{name}_before"].values for name in surrogate.map.states})
         after, outputs = here.step(x, Values({name: few[name].values for name in surrogate.map.inputs}))
         return {**after, **outputs}

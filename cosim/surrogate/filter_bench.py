@@ -258,6 +258,7 @@ def _certificate(
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
         extraction="included",
+        tightened="its own error is missing: a filter's trains are not run again at tightened tolerances",
         limits=MappingProxyType({n: share for n, share in filter_limits(limits).items() if n in (STATE, FREE_RUN)}),
         netlist=chosen.netlist,
         data=array_digest(*(one.begin for one in held), *(one.state for one in held)),
@@ -271,6 +272,8 @@ def _certificate(
             f"law: a filter with tau {law.tau:.4g} s and a threshold of {law.threshold:.3g} A"
             + ("" if law.rest is None else f", with a learned remainder ({law.rest.kind})"),
             f"levels: {', '.join(found.given.stimuli)} count 1, 2, 4, ...; full scale is the largest current",
+            f"intervals: of pieces of {len(held)} trains with means from end to end: those of a train share its rate, "
+            "and count one by one only as far as the filter forgets",
             *notes,
         ),
     )  # fmt: skip

@@ -229,6 +229,8 @@ def learn(
         what = f"all {samples} samples were" if done >= samples else f"the budget of {budget:g} s was"
         notes.append(f"{what} spent before the held-out rms error was {AIM:g} of the limit: {wanting}")
     surrogate = best.make()
+    if not found.in_one_transient:
+        notes.append(f"each event of {found.name} is a simulation of its own, whose start-up its time includes")
     notes += [f"no state or output depends on {name}" for name in found.inputs if not _depends(surrogate, data, name)]
     reference = BenchReference(whole, simulator) if best.physical else CircuitReference(found, simulator)
     errors = {one.name: one.error for one in tried}

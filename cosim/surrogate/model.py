@@ -46,7 +46,7 @@ from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
 from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
-from cosim.surrogate.subjects import REST_NAME, Subject, subject_of
+from cosim.surrogate.subjects import Subject, subject_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -258,10 +258,12 @@ class Surrogate:
     def rest(self, state: Values, duration: ArrayLike) -> Values:
         """The states after ``duration`` (s) without an event, by the device's rest map; broadcasts, as in `step`.
 
-        Exact where the states decay linearly. A device without the map keeps its states.
+        Exact where the states decay linearly. A device without the map keeps its states. A filter follows its law, with
+        no input on. The certificate holds rests of nominal parameters alone, also where instances differ.
 
         Raises:
-            UnknownName, InputError: a state is unknown or missing, or a duration is negative.
+            UnknownName, InputError: a state is unknown or missing, a duration is negative, or nothing is known of what
+                a circuit does between events.
             DomainError: rests are not certified, or not so long ones, where ``policy`` is "raise".
 
         >>> cell = cosim.Surrogate(cosim.ParameterSet.load("fast"), "spike")
@@ -272,12 +274,11 @@ class Surrogate:
         length = np.asarray(duration, dtype=float)
         if not np.all(length >= 0.0):
             raise InputError("a rest has a duration below zero, or one that is not a number", remedy="give s >= 0")
-        rest = self.map if self.name == REST_NAME else self.rest_map
-        shape = common_shape({**x, "duration": length}, self.instances)
+        if (event := self.subject.rest_event(self, length)) is not None:
+            return self.advance(state, event)
+        shape, rest = common_shape({**x, "duration": length}, self.instances), self.rest_map
         if rest is None:
             return Values({name: np.array(np.broadcast_to(values, shape)) for name, values in x.items()})
-        if self.name == REST_NAME:
-            return self.advance(state, Values({"duration": length}))
         if self.certificate is not None:
             tested = all(f"{name}{REST}" in self.certificate.errors for name in x)
             longest = (0.0, rest.inputs["duration"].range[1] if tested else 0.0)

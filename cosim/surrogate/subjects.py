@@ -17,6 +17,7 @@ from cosim.devices.registry import devices
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
+from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.neuron_kernel import NeuronKernel
@@ -43,6 +44,13 @@ class Subject(Protocol):
 
     def rest_map(self, surrogate: Surrogate) -> EventMap | None:
         """What happens between events; None: nothing, or it is the surrogate's own map."""
+        ...
+
+    def rest_event(self, surrogate: Surrogate, duration: Array) -> Values | None:
+        """Inputs of the surrogate's own map that make a rest of ``duration`` (s); None: `rest_map` says what it does.
+
+        Raises `InputError` where nobody knows.
+        """
         ...
 
     def remainder(self, surrogate: Surrogate) -> AnyLaw | None:
@@ -77,6 +85,10 @@ class DeviceSubject:
         maps = find_device(self.chosen.device).maps(self.chosen.resolved())
         return None if surrogate.name == REST_NAME else maps.get(REST_NAME)
 
+    def rest_event(self, surrogate: Surrogate, duration: Array) -> Values | None:
+        """Of the map of rests the event itself."""
+        return Values({"duration": duration}) if surrogate.name == REST_NAME else None
+
     def remainder(self, surrogate: Surrogate) -> AnyLaw | None:
         """The learned law."""
         return surrogate.learned
@@ -99,7 +111,7 @@ class DeviceSubject:
 
 @dataclass(frozen=True)
 class CircuitSubject:
-    """The circuit ``chosen``: its law is the learned one, and what it does between events nobody has asked."""
+    """The circuit ``chosen``: its law is the learned one, which of a filter says what it does between events too."""
 
     chosen: CircuitSet
 
@@ -130,6 +142,20 @@ class CircuitSubject:
     def rest_map(self, surrogate: Surrogate) -> EventMap | None:
         """None."""
         return None
+
+    def rest_event(self, surrogate: Surrogate, duration: Array) -> Values | None:
+        """Of a filter the level at which no input is on."""
+        if isinstance(surrogate.learned, FilterLaw):
+            return Values({"level": 0.0, "interval": duration})
+        if isinstance(surrogate.learned, NeuronLaw):
+            raise InputError(
+                f"the neuron {self.chosen.name} has no rest by itself: its intervals begin with an input",
+                remedy="lengthen the interval of the last event",
+            )
+        raise InputError(
+            f"what the circuit {self.chosen.name} does between events was not learned",
+            remedy="make the time between events an input of the bench's map",
+        )
 
     def remainder(self, surrogate: Surrogate) -> AnyLaw | None:
         """None: the learned law is the map."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from claims.exports_subjects import SUBJECTS
 from claims.surrogates_cells import Loop
 from cosim import units
 from cosim.bench.testbench import Testbench
@@ -21,11 +23,13 @@ from cosim.errors import DomainError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate import files, pulse_kernel
 from cosim.surrogate.active import FIRST_EVENTS, Budget, learn_actively
+from cosim.surrogate.answers import rests
 from cosim.surrogate.base import Certificate, kind_of, read_limits
 from cosim.surrogate.bench_reference import BenchReference
 from cosim.surrogate.certify import certify
 from cosim.surrogate.conformal import LEVELS, Band, half_width, width_after
 from cosim.surrogate.density import covered_share, drawn_share, near_enough
+from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Equations
 from cosim.surrogate.train import load_samples, save_samples, train
@@ -99,6 +103,19 @@ def test_the_error_of_the_extraction_follows_from_standard_errors() -> None:
     assert found.extracted["conductance"].max_percent == pytest.approx(1.0, rel=0.05)
     assert found.extracted["w"].max == 0.0
     assert "standard errors of g_max of mine, without their correlations" in found.carried
+
+
+def test_what_was_learned_beside_the_parameters_is_no_error_of_them() -> None:
+    rng = np.random.default_rng(4)
+    fields = {"w": rng.random(400), "amplitude": rng.uniform(-2.4, 2.4, 400)}
+    remainder = {"w": 0.02 * np.sin(5.0 * fields["w"] + fields["amplitude"])}
+    law = fit(fields, remainder, scales={"w": 1.0}, rng=rng, kinds=("polynomial",)).law
+    values = {**TIO2.values, "alpha_p": Quantity(float(TIO2.resolved().alpha_p), stderr=1e-3)}
+    plain = Surrogate(ParameterSet(TIO2.device, "mine", values))
+    alone, beside = (certify(one, Scalar(), pulses=100)[0].certificate for one in (plain, plain.with_(learned=law)))
+    assert alone.extracted["w"].max > 0.0
+    # the remainder does not know the parameters, and moves the states that they act on by little
+    assert beside.extracted["w"].max == pytest.approx(alone.extracted["w"].max, rel=0.5)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +288,10 @@ def test_rests_are_certified_with_the_surrogate() -> None:
     cell = certify(Surrogate(ParameterSet.load("fast"), "spike"), Equations(), pulses=60)[0]
     assert cell.certificate.errors["m_slow at rest"].max_percent < 0.01
     assert cell.certificate.limits["m_slow at rest"] == 0.01
+    spread = replace(cell.certificate.domain, parameters={"tau_slow": (0.9, 1.1)})
+    assert rests(cell).endswith("with the errors at rest above")
+    varied = cell.with_(certificate=replace(cell.certificate, domain=spread))
+    assert rests(varied).endswith("with the errors at rest above, of nominal parameters alone")
     x = Values(dict.fromkeys(cell.map.states, 0.1))
     assert cell.rest(x, 1e-6).m_fast < 0.1
     with pytest.raises(DomainError, match="duration of a rest = 10 s is outside the certified 0"):
@@ -306,6 +327,27 @@ def test_a_limit_of_a_rest_that_nobody_measured_is_missed() -> None:
 
 def test_a_device_without_a_rest_map_keeps_its_states() -> None:
     np.testing.assert_array_equal(CELL.rest(Values({"w": [0.2, 0.4]}), 1e3).w, [0.2, 0.4])
+
+
+def test_a_rest_of_a_filter_follows_its_law() -> None:
+    (law,) = (one.plain() for one in SUBJECTS if one.name == "dpi filter")
+    tau, (end, *_) = law.learned.tau, law.learned.ends
+    cell = law.with_(learned=replace(law.learned, threshold=0.0))  # first order: an exponential
+    x, t = np.array([2e-11, 4e-10]), np.array([1e-3, 3e-3])
+    after = cell.rest(Values({"i": x}), t)
+    np.testing.assert_allclose(after.i, end + (x - end) * np.exp(-t / tau), rtol=1e-9)
+    np.testing.assert_allclose(law.rest(law.rest(Values({"i": x}), 1e-3), 2e-3).i, law.rest(Values({"i": x}), 3e-3).i)
+    with pytest.raises(DomainError, match="interval = 1000 s is outside"):
+        cell.rest(Values({"i": x}), 1e3)
+
+
+def test_a_circuit_of_whose_rests_nothing_is_known_has_none() -> None:
+    of = {one.name: one.plain() for one in SUBJECTS}
+    clipped, neuron = of["clipped charge by polynomial"], of["lif neuron"]
+    with pytest.raises(InputError, match="what the circuit clipped does between events was not learned; make the time"):
+        clipped.rest(Values({"level": 0.1}), 1.0)
+    with pytest.raises(InputError, match="the neuron lif has no rest by itself: its intervals begin with an input"):
+        neuron.rest(Values({"v": 0.4, "u": 0.1, "n": 0.9, "phase": -1e-9}), 1.0)
 
 
 # -- asking outside the domain -----------------------------------------------------------------------------------------

@@ -220,4 +220,4 @@ def test_a_gap_of_a_domain_is_outside_of_it(lif: Surrogate) -> None:
     assert Certificate.from_dict(made.certificate.to_dict()) == made.certificate
     (said,) = (line for line in made.certificate.lines() if line.startswith("time"))
     assert "an event takes 5 µs of a core" in said
-    assert said.endswith(" in the reference in the steady state: 8e+03 x")
+    assert said.endswith(" for one more in the reference: 8e+03 x")

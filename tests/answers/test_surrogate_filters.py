@@ -28,6 +28,8 @@ def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert "trains of random spikes through the circuit of stc_dpi_filter" in shown
     assert "note        law: a filter with tau 0.005" in shown
+    assert "note        intervals: of pieces of 3 trains with means from end to end" in shown
+    assert "simulator   its own error is missing: a filter's trains are not run again" in shown
     assert shown.splitlines()[-1] == "passes"
     made = load(file)
     assert isinstance(made.learned, FilterLaw)

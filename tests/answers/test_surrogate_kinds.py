@@ -217,6 +217,9 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     assert "map charge on the circuit of rc" in shown
     assert "note        law: learned (" in shown
     assert "simulator   its own error by " in shown
+    assert "each event of charge is a simulation of its own, whose start-up its time includes" in shown
+    assert main(["surrogate", "show", str(file)]) == 0
+    assert "time        an event takes " in capsys.readouterr().out
     cell = load(file)
     after, outputs = cell.step(Values({"out": 0.0}), Values({"v": 1.0}))
     exact = 1.0 - np.exp(-1.0)  # RC = 1 us
@@ -230,7 +233,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     assert main(["surrogate", "show", str(file), "--figure", str(tmp_path / "rc.png")]) == 0  # events are kept
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2
-    assert "is not there any more; give it as --against FILE.toml" in capsys.readouterr().err
+    assert "is not there any more; put it back, or train the surrogate again" in capsys.readouterr().err
 
 
 @pytest.mark.spice

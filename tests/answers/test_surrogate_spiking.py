@@ -20,7 +20,7 @@ from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
-from cosim.surrogate.base import Domain, DomainWarning
+from cosim.surrogate.base import Certificate, Domain, DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -266,6 +266,24 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
         model.step(Named(**x), np.ones(1), p)
     with pytest.warns(DomainWarning, match="state v = 2 V"):
         EventNeuron(made.with_(policy="warn")).step(Named(**x), np.ones(1), p)
+
+
+def test_a_law_of_whose_spikes_no_one_matches_has_a_certificate_that_says_so(law: NeuronLaw) -> None:
+    deaf, held = replace(law, flow=replace(law.flow, edge=law.flow.edge + 10.0)), [simulated(7)]
+    found = check_neuron(deaf, held[0])
+    assert found.f1 == 0.0
+    assert found.latency == (np.inf, np.inf)
+    neuron = NeuronBench.load("ecram_feedback_stp")
+    chosen = neuron_set(neuron, law, shortest=6e-8, longest=4e-6)
+    made = certificate_of(
+        Surrogate(chosen, learned=deaf), neuron, Silent(), HeldOut(held, {10: held}, 1.0, None), [found],  # type: ignore[arg-type]
+        tested=tenths_tested(chosen, held), seed=0, limits={"phase": 0.5},
+    )  # fmt: skip
+    assert made.limits["phase"] == 0.5
+    assert "spikes: 100 % of full scale, limit 2 %" in made.broken
+    assert "latency: not measured, limit 2 %" in made.broken
+    assert any(said.startswith("phase: ") for said in made.broken)
+    assert Certificate.from_dict(made.to_dict()) == made
 
 
 def surrogate_of(law: NeuronLaw) -> Surrogate:

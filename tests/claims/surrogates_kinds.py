@@ -2,6 +2,8 @@
 
 The errors are measured; intervals are those of `surrogates`. The limits are `surrogate_targets`, whether they are
 reached or not. ``spice_minutes``: ngspice's processor time, on two cores, for the samples that a surrogate was made of.
+A speed-up is that of one event more in a train; where a bench makes each event a simulation of its own (``starts_up``),
+ngspice's time includes that simulation's start.
 
 Parts are kept as they are made, and samples as they come, in ``kinds`` of the cache folder (or in ``COSIM_KINDS``): a
 run that was stopped goes on, and a part is made anew where the code of surrogates or its bench is another.
@@ -15,7 +17,6 @@ import io
 import json
 import os
 import resource
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -29,14 +30,17 @@ from claims.base import Claim, Figures, Report
 from claims.surrogate_targets import ENERGY, F1, LATENCY, MINUTES, SPEED_UP, STATE, Target, missed, of_error
 from cosim import resources
 from cosim.bench.events import BenchMap
+from cosim.bench.maps import EVENT
 from cosim.bench.testbench import Testbench
 from cosim.campaign.cache import own_folder
-from cosim.devices.base import Array, Values
+from cosim.devices.base import Array
+from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, UnknownName
 from cosim.files import write_atomic
-from cosim.surrogate.certify import certify
+from cosim.surrogate.certify import certify, seconds_per_step
+from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn
 from cosim.surrogate.model import Surrogate
@@ -44,9 +48,8 @@ from cosim.surrogate.neuron import SpikeTrain
 from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, train_neuron
 from cosim.surrogate.neuron_trains import random_spikes
 
-INSTANCES = 20_000
-STEPS = 30
-EVENTS = 100  # by which ngspice's time is measured
+EVENTS = 100  # of a neuron, by which ngspice's time is measured
+TRAIN, ALONE = (100, 1000), (10, 100)  # events of a train, or alone, whose difference is ngspice's time
 SEED = 0
 NEURON_SEED = 100  # of trains that no law was tuned on
 NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
@@ -100,27 +103,23 @@ def spice_seconds(run: Callable[[Simulator], object]) -> float:
     return max(spent(run) - spent(lambda simulator: None), 0.0)
 
 
-def step_seconds(surrogate: Surrogate, *, count: int = INSTANCES) -> float:
-    """CPU seconds of an event of one of ``count`` instances, in the steady state: the median of several steps, compiled
-    where the surrogate can be."""
+def seconds_of_one_more(run: Callable[[float, Simulator], int], lengths: tuple[float, float]) -> float:
+    """CPU seconds that one event more takes ngspice: ``run`` makes a train of either length and gives its events. What
+    is spent once (on the worker, on the deck of a train) is left out."""
+    events: list[int] = []
+
+    def spent(length: float) -> float:
+        return spice_seconds(lambda fresh: events.append(run(length, fresh)))
+
+    short, long = map(spent, lengths)
+    return (long - short) / (events[1] - events[0])
+
+
+def step_seconds(surrogate: Surrogate) -> float:
+    """The certificate's `seconds_per_step`, of the compiled form where there is one."""
     with suppress(InputError):
         surrogate = surrogate.with_(compiled=True)
-    rng = np.random.default_rng(SEED)
-    known = {**surrogate.map.states, **surrogate.map.inputs}
-    inside = surrogate.certificate is not None or surrogate.learned is not None
-    drawn = {}
-    for name, entry in known.items():
-        low, high = surrogate.allowed(name) if inside else entry.range
-        drawn[name] = (low + (high - low) * rng.random(count)).astype(surrogate.dtype)
-        if surrogate.certificate is not None:
-            drawn[name] = surrogate.certificate.domain.clear(name, drawn[name])
-    x, u = (Values({name: drawn[name] for name in part}) for part in (surrogate.map.states, surrogate.map.inputs))
-    times = []
-    for _ in range(STEPS):
-        begin = time.process_time()
-        surrogate.step(x, u)
-        times.append(time.process_time() - begin)
-    return float(np.median(times[1:])) / count
+    return seconds_per_step(surrogate)
 
 
 class Kept(NeuronBench):
@@ -167,22 +166,24 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
 
 PERIODS = ((17e-3, 5.3e-3), (9e-3, 4.1e-3), (23e-3, 7.1e-3))  # s, pre and post; the last one is held out
 PULSE, SPIKES, STOP, BETWEEN = 792.3e-6, 14, 0.25, 3e-3
+LONGER = 5  # times that: a train whose further events are ngspice's time
 
 
-def dpi_train(simulator: Simulator, *, pre: float, post: float) -> FilterTrain:
-    """The STC synapse's integrator under trains of both inputs."""
+def dpi_train(simulator: Simulator, *, pre: float, post: float, stop: float = STOP) -> FilterTrain:
+    """The STC synapse's integrator under trains of both inputs, for ``stop`` s."""
+    spikes = round(SPIKES * stop / STOP)
     whole = Testbench.load("stc_dpi")
     file = whole.file
     circuit = file.circuit
     for start, period in (("2m", post), ("4m", pre)):
-        circuit = circuit.replace(f"{start} 1u 1u 791.3u 1)", f"{start} 1u 1u 791.3u {period} {SPIKES})")
-    entry = file.plan["one"].model_copy(update={"stop": STOP, "max_step": 50e-6})
+        circuit = circuit.replace(f"{start} 1u 1u 791.3u 1)", f"{start} 1u 1u 791.3u {period} {spikes})")
+    entry = file.plan["one"].model_copy(update={"stop": stop, "max_step": 50e-6})
     changes = {"circuit": circuit, "analyses": {"one": entry}, "measures": {}, "limits": {}, "save": ("i(vout)",)}
     data = replace(whole, file=file.model_copy(update=changes)).run(simulator).waveforms
-    number = np.arange(SPIKES, dtype=np.float64)
+    number = np.arange(spikes, dtype=np.float64)
     starts = [(first + 0.5e-6 + period * number, PULSE) for first, period in ((4e-3, pre), (2e-3, post))]
     return pulse_train(
-        data["time"].values, data["i(vout)"].values, starts, points=np.arange(1e-3, STOP, BETWEEN).tolist()
+        data["time"].values, data["i(vout)"].values, starts, points=np.arange(1e-3, stop, BETWEEN).tolist()
     )
 
 
@@ -192,25 +193,23 @@ def dpi(simulator: Simulator) -> Figures:
     law = fit_filter(found[:-1], tau=4.88e-3)
     held = found[-1]
     pre, post = PERIODS[-1]
-    each = spice_seconds(lambda fresh: dpi_train(fresh, pre=pre, post=post)) / held.level.size
+
+    def train(stop: float, fresh: Simulator) -> int:
+        return dpi_train(fresh, pre=pre, post=post, stop=stop).level.size
+
+    each = seconds_of_one_more(train, (STOP, LONGER * STOP))
     shares = 100.0 * np.abs(run_filter(law, held) - held.state) / float(held.state.max())
-    rng = np.random.default_rng(SEED)
-    values = {
-        "i": rng.uniform(held.state.min(), held.state.max(), INSTANCES),
-        "level": rng.integers(0, 4, INSTANCES).astype(float),
-        "interval": rng.uniform(1e-4, BETWEEN, INSTANCES),
-    }
-    times = []
-    for _ in range(7):
-        begin = time.process_time()
-        law(values)
-        times.append(time.process_time() - begin)
+    chosen = CircuitSet(
+        CIRCUIT, "stc_dpi", {}, source="the bench stc_dpi", event="filter",
+        inputs={"level": Field("1", (0.0, law.ends.size - 1.0)), "interval": Field("s", (1e-4, BETWEEN))},
+        states={"i": Field("A", (float(held.state.min()), float(held.state.max())))},
+    )  # fmt: skip
     events = sum(train.level.size for train in found[:-1])
     return {
         **parts("stc_dpi_state", shares),
         "stc_dpi_spice_minutes": minutes(each * events),
         "stc_dpi_law": "physics" if law.rest is None else f"physics + learned remainder ({law.rest.kind})",
-        "stc_dpi_speed_up": round(each / (float(np.median(times[1:])) / INSTANCES)),
+        "stc_dpi_speed_up": round(each / step_seconds(Surrogate(chosen, learned=law))),
     }
 
 
@@ -229,10 +228,19 @@ def bench(name: str, simulator: Simulator) -> Figures:
         if summary.p95 is not None:
             found[f"{name}_{error}_p95_percent"] = round(100.0 * summary.p95 / summary.full_scale, 3)
         found[f"{name}_{error}_max_percent"] = round(summary.max_percent, 3)
-    few = design(asked, count=EVENTS, seed=SEED)
-    each = spice_seconds(lambda fresh: asked.respond(few, fresh)) / EVENTS
+
+    def alone(count: float, fresh: Simulator) -> int:
+        return asked.respond(design(asked, count=int(count), seed=SEED), fresh).sizes[EVENT]
+
+    def train(count: float, fresh: Simulator) -> int:
+        begin = {f"{state}_before": float(np.mean(entry.range)) for state, entry in asked.states.items()}
+        return asked.respond(design(asked, count=int(count), seed=SEED).assign(begin), fresh).sizes[EVENT]
+
+    sampled = seconds_of_one_more(alone, ALONE)  # samples are simulations of their own
+    each = seconds_of_one_more(train, TRAIN) if asked.in_one_transient else sampled
+    found[f"{name}_starts_up"] = not asked.in_one_transient
     found[f"{name}_samples"] = made.samples.sizes["event"]
-    found[f"{name}_spice_minutes"] = minutes(each * made.samples.sizes["event"])
+    found[f"{name}_spice_minutes"] = minutes(sampled * made.samples.sizes["event"])
     found[f"{name}_speed_up"] = round(each / step_seconds(surrogate))
     return found
 

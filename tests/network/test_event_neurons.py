@@ -107,34 +107,45 @@ def test_a_spot_check_finds_what_differs(lif: Surrogate) -> None:
         check(3, law)
 
 
-def test_a_lone_spike_of_a_circuit_is_not_matched_and_that_is_said(lif: Surrogate) -> None:
-    made, law = wired(lif), lif.learned
-    assert isinstance(law, NeuronLaw)
-    answers = made.run({"sources": np.array([[1.0, 0.7, 0.0]])}, steps=20000, key=1,
-                       record=["neurons.input", "neurons.fired"])  # fmt: skip
-    asked: list[int] = []
+def test_one_spike_against_one_is_not_matched_and_that_is_said(lif: Surrogate) -> None:
+    fired = np.zeros((1, 1000, 2))
+    fired[0, 400, 0] = fired[0, [300, 500, 700], 1] = 1.0
+    given = np.zeros((1, 1000, 2))
+    given[0, 0] = 1.0
+    answers = wired(lif, size=2).run({"sources": np.ones((1, 2))}, steps=1000, key=1)
+    answers = replace(answers, records={"neurons.input": given, "neurons.fired": fired})
 
-    def lone(inputs: np.ndarray, *, of: int) -> SpikeTrain:
-        """A circuit that spikes once, for the first ``of`` neurons."""
-        whole = train(inputs, law)
-        asked.append(1)
-        return replace(whole, spikes=whole.spikes[:1]) if len(asked) <= of else whole
+    def check(*circuit: list[float]) -> NeuronCheck:
+        """Against circuits that spike at so many ns after the first input."""
+        left = iter(circuit)
 
-    def check(of: int) -> NeuronCheck:
-        asked.clear()
-        return check_neurons(answers, "neurons", lambda t: lone(t, of=of), count=2, dt=DT,
-                             rng=np.random.default_rng(0))  # fmt: skip
+        def record(inputs: np.ndarray) -> SpikeTrain:
+            spikes = inputs[0] + 1e-9 * np.array(next(left))
+            still = np.zeros(2)
+            return SpikeTrain(inputs, np.array([0.0, inputs[-1]]), still, still, spikes, spikes, spikes, kick=5e-9)
 
-    found = check(1)
+        return check_neurons(answers, "neurons", record, count=2, dt=DT, rng=np.random.default_rng(0))
+
+    found = check([900.0], [300.0, 500.0, 700.0])
     assert found.apart == (0,)
     assert found.f1 == 1.0  # of the other
-    assert found.counts[0] > 0
     assert str(found) == (
-        "F1 1 of 1 neurons against their circuit; the circuit of neuron 0 spiked once, and without an interval nothing "
-        "says how near a matching spike has to be"
+        "F1 1 of 1 neurons against their circuit; neuron 0 and its circuit spiked once, and without an interval "
+        "nothing says how near a matching spike has to be"
     )
-    with pytest.raises(InputError, match=r"the circuits of neurons 0, 1 spiked once.*; run more steps, or drive"):
-        check(2)
+    # a neuron that spikes more often than its circuit is judged: by its own interval of 200 ns
+    surplus = check([900.0], [509.0])
+    assert surplus.apart == (0,)
+    assert surplus.matched.tolist() == [0, 1]
+    assert surplus.counts.tolist() == [0, 2]
+    assert surplus.f1 == pytest.approx(2.0 / (3 + 1))
+    far = check([400.0, 600.0], [620.0])
+    assert far.apart == ()
+    assert far.matched.tolist() == [1, 0]
+    assert far.f1 == pytest.approx(2.0 / (1 + 2 + 3 + 1))
+    fired[0, [300, 700], 1] = 0.0
+    with pytest.raises(InputError, match=r"no other neuron was chosen; run more steps, or drive"):
+        check([900.0], [500.0])
 
 
 def test_what_is_not_a_neuron_of_a_circuit_is_refused(lif: Surrogate) -> None:

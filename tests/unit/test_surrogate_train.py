@@ -11,7 +11,8 @@ from cosim.devices.maps import EventMap
 from cosim.errors import DataError, DomainError, FitError, InputError, UnknownName
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import Certificate
-from cosim.surrogate.certify import certify, growth, seconds_per_event
+from cosim.surrogate.certify import certify, growth, seconds_per_event, seconds_per_step
+from cosim.surrogate.files import load, save
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.train import collect, correct, load_samples, sample_columns, train
 from cosim.surrogate.trains import LEAST_TESTED, covered_range, random_events
@@ -173,6 +174,40 @@ def test_the_time_of_a_pulse_leaves_out_what_the_reference_takes_to_start() -> N
     sizes = [200, 200, 5, 5, 5]
     assert seconds_per_event(sizes, [9.0, *(0.5 + 1e-3 * n for n in sizes[1:])]) == pytest.approx(1e-3)
     assert seconds_per_event([20, 20], [1.0, 1.0]) is None  # of one length: start-up cannot be told from pulses
+
+
+def test_every_certificate_says_how_long_an_event_takes(tmp_path: Path) -> None:
+    surrogate, held = certify(BARE, Made(), pulses=400, train=200)
+    found = surrogate.certificate
+    assert found is not None
+    assert found.seconds_per_step is not None
+    assert 1e-9 < found.seconds_per_step < 1e-5  # tens of ns in numpy; one alone would take tens of µs
+    assert found.seconds_per_event == held.seconds_per_pulse
+    (said,) = (line for line in found.lines() if line.startswith("time"))
+    assert "of a core, of many instances" in said
+    assert ("in the reference" in said) == (found.seconds_per_event is not None)
+    save(surrogate, tmp_path / "cell.npz")
+    stored = load(tmp_path / "cell.npz").certificate
+    assert stored is not None
+    assert stored.lines() == found.lines()
+
+
+def test_the_time_of_a_step_is_that_of_one_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that takes 10 ms whatever the number of instances, and one of 30 µs an instance: fewer are then taken."""
+    clock, seen = [0.0], []
+
+    def step(self: Surrogate, state: Values, inputs: Values) -> None:
+        seen.append(state["w"].size)
+        clock[0] += once + each * state["w"].size
+
+    monkeypatch.setattr(Surrogate, "step", step)
+    monkeypatch.setattr("cosim.surrogate.certify.time.process_time", lambda: clock[0])
+    once, each = 0.01, 0.0
+    assert seconds_per_step(BARE) == pytest.approx(0.01 / 20_000)
+    assert seen[-1] == 20_000
+    once, each = 0.0, 3e-5
+    assert seconds_per_step(BARE) == pytest.approx(3e-5)
+    assert seen[-1] == 2000
 
 
 def test_progress_counts_to_the_end() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.devices.base import Array
+from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, InputError, UnknownName
 from cosim.network.energy import METERED, Meter, energy_lines, gives_energy
 from cosim.network.graph import Graph, Population, Projection
@@ -37,6 +38,7 @@ from cosim.network.systems.vdsp_watch import Glance, Tally, glance
 from cosim.surrogate.document import arrays, document
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
+from cosim.surrogate.reopened import certified_reference
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,11 +79,24 @@ class VdspSystem(System):
                 remedy="leave out --spice-check, or the widths",
             )
         self._require_start()
+        if self.spice_check:
+            self._require_answers()
         certificate = self.surrogate.certificate
         if certificate is not None and certificate.broken and not self.uncertified:
             raise InputError(
                 f"the surrogate misses its limits: {'; '.join(certificate.broken)}",
                 remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
+            )
+
+    def _require_answers(self) -> None:
+        """Raises `InputError` where the circuit of the certificate cannot answer for these cells."""
+        with open_simulator() as simulator:
+            reference = certified_reference(self.surrogate, simulator)
+        if reference.independent and (self.settings.deviation or self.settings.resistance_deviation):
+            raise InputError(
+                f"cells that deviate cannot be checked against {reference.subject(self.surrogate.parameters)}, which "
+                "does not",
+                remedy="leave out --spice-check, or the deviations",
             )
 
     def _require_start(self) -> None:
@@ -315,12 +330,9 @@ class VdspRun:
 
     def _checked(self, watch: Watch) -> dict[str, Any]:
         """The chosen cells in SPICE, and what the read-outs make of differences like theirs in every cell."""
-        from cosim.engines.registry import open_simulator
-        from cosim.surrogate.references import reference_for
-
         crossbar, surrogate = self.network.crossbar, self.system.surrogate
         with open_simulator() as simulator:
-            reference = reference_for(surrogate.map, simulator)
+            reference = certified_reference(surrogate, simulator)
             found = replay(crossbar.surrogate, watch, reference, drive=crossbar.drive, held=crossbar.held)
         whole = {name: x.copy() for name, x in crossbar.state.items()}
         crossbar.watch = None
