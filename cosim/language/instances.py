@@ -176,7 +176,7 @@ def _value(text: str, scope: _Scope, above: frozenset[str]) -> _Value | None:
         return found.number
 
     try:
-        tree = parse_expression(plain)
+        tree = parse_expression(plain, caret_is_power=True)
         value = evaluate(tree, lookup, lambda node: None, Dialect(_FUNCTIONS, math.pow, caret_is_power=True))
     except (Unreadable, ValueError, OverflowError, TypeError):  # the last: a function of other arguments
         return None
