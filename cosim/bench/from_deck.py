@@ -255,11 +255,12 @@ class _Reader:
             formula = text.split("=", 1)[1].strip().strip("'\"{}()")
             self._expression(name, formula)
         elif op in _REDUCED:
-            self._measures[name] = {"kind": _REDUCED[op], "of": rest[0], **_window(rest[1:]), "analysis": plan[0],
-                                    "unit": "1" if op.startswith("integ") else _unit(rest[0])}  # fmt: skip
+            unit = "1" if op.startswith("integ") else _unit(rest[0])
+            self._measures[name] = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **_window(rest[1:]),
+                                    "analysis": plan[0], "unit": unit}  # fmt: skip
         elif op == "find" and len(rest) == 2 and rest[1].startswith("at="):
             place = _number(rest[1][3:])
-            self._measures[name] = {"kind": "at", "of": rest[0], "at": place, "analysis": plan[0],
+            self._measures[name] = {"kind": "at", "of": _of(rest[0], kind), "at": place, "analysis": plan[0],
                                     "unit": _unit(rest[0])}  # fmt: skip
         elif op == "when" and rest:
             self._measures[name] = self._crossing(rest, plan[0], kind)
@@ -276,7 +277,8 @@ class _Reader:
 
     def _crossing(self, words: list[str], plan: str, kind: str) -> dict[str, Any]:
         """``v(out)=0.5 rise=2 td=1n``"""
-        of, _, level = words[0].partition("=")
+        vector, _, level = words[0].partition("=")
+        of = _of(vector, kind)
         entry: dict[str, Any] = {"kind": "crossing", "of": of, "level": _number(level), "edge": "either", "number": 1}
         for word in words[1:]:
             key, _, given = word.partition("=")
@@ -332,5 +334,13 @@ def _window(words: list[str]) -> dict[str, float]:
     return found
 
 
+def _of(vector: str, kind: str) -> str:
+    """A vector of a ``.meas`` as a bench names it: in ``.ac`` ngspice takes the real part, and a phase in radians."""
+    match = re.fullmatch(r"([vi])(p?)(\(.*\))", vector) if kind == "ac" else None
+    if match is None:
+        return vector
+    return f"rad({match[1]}{match[3]})" if match[2] else f"{match[1]}r{match[3]}"
+
+
 def _unit(vector: str) -> str:
-    return "V" if re.match(r"v\(", vector) else "A" if re.match(r"i\(", vector) else "1"
+    return "V" if re.match(r"v[rim]?\(", vector) else "A" if re.match(r"i[rim]?\(", vector) else "1"

@@ -45,7 +45,10 @@ class Parts:
 
 
 def parts(lines: Sequence[Line], *, caret_is_power: bool = False) -> Parts:
-    """The first subcircuit of a file; ``^`` as in `parse_expression`. Raises `Unreadable`, which names what cannot be read."""
+    """The first subcircuit of a file; ``^`` as in `parse_expression`.
+
+    Raises `Unreadable`, which names what cannot be read.
+    """
     found = Parts()
     depth = 0
     for line in lines:

@@ -36,6 +36,17 @@ DECKS = {
         1e-3,
     ),
     "a response": (RC + ".ac dec 50 1k 10meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 2e-3),
+    "phases and parts of a response": (
+        RC + ".ac dec 200 1k 10meg\n.meas ac ph find vp(out) at=100k\n.meas ac deg param='ph*57.29577951'\n"
+        ".meas ac low min vp(out)\n.meas ac quarter when vp(out)=-0.785398\n.meas ac real find v(out) at=100k\n"
+        ".meas ac half when v(out)=0.5 fall=1\n.meas ac drawn find i(v1) at=100k\n.meas ac size find vm(out) at=100k\n"
+        ".meas ac imag min vi(out)\n.meas ac span trig vp(out) val=-0.5 cross=1 targ v(out) val=0.5 cross=1\n",
+        2e-3,
+    ),
+    "a phase that jumps from -180 to 180 degrees": (
+        RC + "E1 b 0 out 0 1\nR2 b d 1k\nC2 d 0 1n\nE2 e 0 d 0 1\nR3 e f 1k\nC3 f 0 1n\n.ac dec 200 1k 10meg\n"
+        ".meas ac late find vp(f) at=1meg\n.meas ac top max vp(f)\n", 2e-3,
+    ),
     "a control block": (RC + ".control\ntran 10n 10u\nmeas tran top max v(out)\nplot v(out)\n.endc\n", 1e-3),
     "options, a temperature and a model file": (
         "V1 in 0 1\nR1 in out 1k tc1=1m\nR2 out 0 1k\n.include part.inc\nX1 out 0 load\n.temp 77\n"
@@ -65,6 +76,15 @@ def test_it_measures_the_same(name: str, simulator: Simulator, tmp_path: Path) -
         for key, value in meant.measures.items():
             assert done[key].values.ravel() == pytest.approx([value], rel=close), key
     assert main(["new", "bench", "--from", str(deck)]) == 2  # it is not replaced
+
+
+def test_a_block_that_measures_degrees_is_not_read_as_radians(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    block = "a response\nV1 a 0 ac 1\nR1 a b 1k\nC1 b 0 1n\n.control\nset units=degrees\nac dec 9 1 1meg\n{}\n.endc\n"
+    deck.write_text(block.format("meas ac p find vp(b) at=1k"))
+    assert "in degrees; they are in radians here" in " ".join(from_deck(deck).notes)
+    deck.write_text(block.format("plot vp(b)"))
+    assert from_deck(deck).notes == []
 
 
 @pytest.mark.spice
