@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.errors import InputError
+from cosim.language.instances import assigned
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
 from cosim.language.numbers import spice_number
 
@@ -85,6 +86,9 @@ class _Reader:
             found = translate(netlist)
             self._notes += [f"line {n.line.where.line}: {n.line.text!r}: {n.reason}" for n in found.impossible]
             text = found.apply(text)
+        self._again: dict[str, list[Line]] = {}
+        for name, line in assigned(netlist.lines):
+            self._again.setdefault(name, []).append(line)
         self._title = netlist.title or file.stem
         self._lines = list(logical_lines(text, file=file, has_title=True))
         self._parameters: dict[str, float] = {}
@@ -127,6 +131,10 @@ class _Reader:
         }
         return FromDeck({key: value for key, value in tables.items() if value}, self._notes)
 
+    def _left(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
     def _try(self, take: Any, line: Line) -> None:
         try:
             take(line)
@@ -155,8 +163,12 @@ class _Reader:
         pairs = re.findall(r"(\w+)\s*=\s*(\{[^}]*\}|'[^']*'|\S+)", text)
         rest = []
         for name, given in pairs:
-            value = spice_number(given)
-            if value is None or not _NAME.match(name) or name.lower() in self._parameters:
+            value, cards = spice_number(given), self._again.get(name.lower(), [])
+            if value is not None and len(cards) > 1:
+                value = None
+                places = " and ".join(dict.fromkeys(str(card.where) for card in cards))
+                self._left(f"{name!r} is no parameter of the bench, as it is set more than once: at {places}")
+            if value is None or not _NAME.match(name):
                 rest.append(f"{name}={given}")
             else:
                 self._parameters[name.lower()] = value

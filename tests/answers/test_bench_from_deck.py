@@ -12,7 +12,7 @@ from cosim.bench.from_deck import from_deck
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.simulator import Deck, Simulator
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 
 RC = "V1 in 0 dc 0 ac 1 pulse(0 1 1u 1n 1n 20u)\nR1 in out {r}\nC1 out 0 {c}\n.param r=1k c=1n tau={r*c}\n"
 # circuit and cards -> how far the bench's measures, at its own tolerances, may be from the deck's (relative)
@@ -76,6 +76,55 @@ def test_it_measures_the_same(name: str, simulator: Simulator, tmp_path: Path) -
         for key, value in meant.measures.items():
             assert done[key].values.ravel() == pytest.approx([value], rel=close), key
     assert main(["new", "bench", "--from", str(deck)]) == 2  # it is not replaced
+
+
+TWICE = {
+    "cards": ".param r=1k\n.param r=3k\n",
+    "one card": ".param r=1k R=3k\n",
+    "an expression": ".param r=1k\n.param r={1k+2k}\n",
+    "a file below": ".param r=1k\n.include values.inc\n",
+    "a file above": ".include values.inc\n.param r=3k\n",
+    "a subcircuit's own": ".param r=3k\n.subckt part a b\n.param r=9k\nR1 a b {r}\n.ends\n",
+}
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("name", TWICE)
+def test_a_parameter_that_is_set_twice_is_not_varied_in_vain(name: str, simulator: Simulator, tmp_path: Path) -> None:
+    """The last card wins, as in ngspice: 1 V over 3k and 1k is 250 mV at 1k."""
+    deck = tmp_path / "deck.cir"
+    below = "1k" if name == "a file above" else "3k"
+    (tmp_path / "values.inc").write_text(f"* values\n.param r={below}\n")
+    deck.write_text(
+        f"twice\n{TWICE[name]}V1 a 0 1\nR1 a b {{r}}\nR2 b 0 1k\n.tran 1u 9u\n.meas tran v find v(b) at=5u\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert bench.run(simulator)["v"].values == pytest.approx([0.25])
+    if name == "a subcircuit's own":
+        assert bench.with_(parameters={"r": 1e3}).run(simulator)["v"].values == pytest.approx([0.5])
+        return
+    assert "'r' is no parameter of the bench, as it is set more than once: at" in bench.left[0].lower()
+    with pytest.raises(UnknownName):
+        bench.with_(parameters={"r": 1e3})
+
+
+def test_a_bench_whose_circuit_sets_its_parameter_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bench.toml"
+    text = """title = "twice"
+circuit = '''
+.param q=1 R=3k
+V1 a 0 1
+R1 a 0 {r}
+'''
+parameters = { r = 1000 }
+analysis = { kind = "op" }
+measures.i = { kind = "final", of = "i(v1)" }
+"""
+    file.write_text(text)
+    with pytest.raises(InputError, match="sets 'r' again, so that the bench's parameter has no effect"):
+        Testbench.load(file)
+    file.write_text(text.replace("R=3k", "other={r*2}"))
+    Testbench.load(file)
 
 
 def test_a_block_that_measures_degrees_is_not_read_as_radians(tmp_path: Path) -> None:

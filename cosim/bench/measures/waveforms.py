@@ -37,8 +37,8 @@ def vector(data: xarray.Dataset, name: str) -> Array:
     """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`.
 
     ``vdb(out)`` and ``vp(out)`` (or ``db(v(out))``, ``ph(v(out))``) are dB and degrees, the phase without jumps;
-    ``rad(v(out))`` is the phase from -pi to pi, as ngspice's ``.meas`` has it; ``vr``, ``vi`` and ``vm`` (``re``, ``im``,
-    ``mag``) are the parts of a complex vector.
+    ``rad(v(out))`` is the phase from -pi to pi, as ngspice's ``.meas`` has it; ``vr``, ``vi`` and ``vm`` (``re``,
+    ``im``, ``mag``) are the parts of a complex vector.
     """
     taken, of = ("", name) if name.lower() in data else part(name)
     if of.lower() not in data:
