@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cosim.bench.measures.signals import FUNCTIONS
 from cosim.errors import InputError
+from cosim.language.expressions import Expr, Unreadable
 from cosim.language.instances import assigned
+from cosim.language.lt_syntax import parse_expression, unclosed
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
 from cosim.language.numbers import spice_number
 
@@ -264,8 +267,7 @@ class _Reader:
         op = words[3].lower().partition("=")[0]
         rest = [word.lower() for word in words[4:]]
         if op == "param":
-            formula = text.split("=", 1)[1].strip().strip("'\"{}()")
-            self._expression(name, formula)
+            self._expression(name, text.partition("=")[2].strip())
         elif op in _REDUCED:
             unit = "1" if op.startswith("integ") else _unit(rest[0])
             self._measures[name] = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **_window(rest[1:]),
@@ -282,10 +284,17 @@ class _Reader:
             raise _LeftError("a bench has no measure of this form; 'cosim run' computes it from the deck")
 
     def _expression(self, name: str, formula: str) -> None:
-        used = set(re.findall(r"[A-Za-z_]\w*(?!\w*\()", formula.lower()))
-        if unknown := used - self._measures.keys() - {"e"}:
-            raise _LeftError(f"{sorted(unknown)[0]!r} is not a measure above it")
-        self._measures[name] = {"kind": "expression", "value": formula.lower()}
+        if formula[:1] + formula[-1:] in ("''", '""', "{}"):
+            formula = formula[1:-1]
+        try:
+            tree = parse_expression(formula, caret_is_power=True)
+        except Unreadable as reason:
+            raise _LeftError(f"its formula is not read: {reason.message}") from None
+        if unclosed(formula):
+            raise _LeftError("its formula has brackets that are not closed")
+        if unknown := sorted({name.lower() for name in tree.names()} - self._measures.keys()):
+            raise _LeftError(f"{unknown[0]!r} is not a measure above it")
+        self._measures[name] = {"kind": "expression", "value": _formula(tree, formula)}
 
     def _crossing(self, words: list[str], plan: str, kind: str) -> dict[str, Any]:
         """``v(out)=0.5 rise=2 td=1n``"""
@@ -344,6 +353,32 @@ def _window(words: list[str]) -> dict[str, float]:
             raise _LeftError(f"{word!r} has no counterpart")
         found["start" if key == "from" else "stop"] = _number(given)
     return found
+
+
+# Functions of ngspice's formulas -> those of a bench's.
+_FUNCTIONS = {"log": "ln", "arctan": "atan"} | {name: name for name in FUNCTIONS if name != "db"}
+
+
+def _formula(node: Expr, text: str) -> str:
+    """A formula of a ``.meas`` as a bench writes it. Raises `_LeftError` for what a bench's have not."""
+    parts = [_formula(arg, text) for arg in node.args]
+    if node.op == "number":
+        return repr(node.value)
+    if node.op == "name":
+        return node.name.lower()
+    if node.op == "call":
+        if node.name.lower() not in _FUNCTIONS:
+            raise _LeftError(f"a bench has no function {node.name.lower()}()")
+        return f"{_FUNCTIONS[node.name.lower()]}({', '.join(parts)})"
+    if node.op in ("**", "^"):
+        if node.args[1].op in ("**", "^") and text[node.args[1].start] != "(":
+            raise _LeftError("its powers follow each other without brackets")
+        return f"pow(abs({parts[0]}), {parts[1]})"  # of a negative number ngspice takes the magnitude
+    if node.op == "cond":
+        return f"({parts[0]} ? {parts[1]} : {parts[2]})"
+    if len(parts) == 1:
+        return f"({node.op[1]}{parts[0]})"
+    return f"({parts[0]} {node.op} {parts[1]})"
 
 
 def _of(vector: str, kind: str) -> str:

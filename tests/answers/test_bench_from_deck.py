@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cosim.bench.from_deck import from_deck
+from cosim.bench.measures.signals import Expression
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.simulator import Deck, Simulator
@@ -76,6 +77,36 @@ def test_it_measures_the_same(name: str, simulator: Simulator, tmp_path: Path) -
         for key, value in meant.measures.items():
             assert done[key].values.ravel() == pytest.approx([value], rel=close), key
     assert main(["new", "bench", "--from", str(deck)]) == 2  # it is not replaced
+
+
+FORMULAS = (
+    "'(top-1)*100'", "'log(two)+pow(two,2)'", "'two^2'", "'(0-two)^3'", "'(0-two)**2'", "'pow(0-two,3)'", "'-two^2'",
+    "'two*(2^3)^2'", "'top>1 ? 5 : 6'", "'1meg+top'", "'2k+3m'", "top*2", "{top*(2+1)}", "'two > 1 && top > 2'",
+    "'(top)*(two)'", "'10*log10(two)'", "'two % 2'", "'1/2+1e1'", "'3*2^-1'", "'max(top, two) - min(top,two)'",
+    "'arctan(top)+sqrt(two)+abs(0-two)+exp(top)+ln(two)'", "'8/2/2-1-1'",
+)  # fmt: skip
+
+
+@pytest.mark.spice
+def test_formulas_of_measures_are_those_of_ngspice(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    cards = "".join(f".meas tran f{k} param={formula}\n" for k, formula in enumerate(FORMULAS))
+    deck.write_text(
+        "formulas\nV1 a 0 pwl(0 0 1u 1.5)\nR1 a 0 1k\n.tran 10n 1u\n.meas tran top max v(a)\n"
+        f".meas tran two param='top*2'\n{cards}.end\n"
+    )
+    meant = simulator.run(Deck(deck.read_text())).require().measures
+    bench = Testbench.load(deck)
+    assert bench.left == ()
+    done = bench.run(simulator)
+    for k, formula in enumerate(FORMULAS):
+        assert done[f"f{k}"].values == pytest.approx([meant[f"f{k}"]], rel=1e-5), formula
+    assert done["f0"].values == pytest.approx([50.0])
+
+
+def test_a_caret_in_a_bench_is_a_power() -> None:
+    found = Expression(kind="expression", value="2*a^2 + 1").combine({"a": np.array([3.0])}, {})
+    assert found == pytest.approx([19.0])
 
 
 TWICE = {
@@ -172,6 +203,11 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
         (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
         (".tran 1n 1u\n.meas tran s max v(a) from=1n td=3n", "'td=3n' has no counterpart"),
         (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is not a measure above it"),
+        (".tran 1n 1u\n.meas tran s param='floor(1.5)'", "a bench has no function floor()"),
+        (".tran 1n 1u\n.meas tran s param='2^3^2'", "powers follow each other without brackets"),
+        (".tran 1n 1u\n.meas tran s param='(1'", "brackets that are not closed"),
+        (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
+        (".tran 1n 1u\n.meas tran s param '(1+2)'", "its formula is not read"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
         (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
