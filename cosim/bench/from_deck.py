@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.bench.measures.signals import FUNCTIONS
-from cosim.errors import InputError
+from cosim.errors import InputError, NetlistRefused
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.instances import assigned
 from cosim.language.lt_syntax import parse_expression, unclosed
@@ -55,7 +55,9 @@ class FromDeck:
 
 
 def from_deck(path: str | Path, *, roots: Sequence[Path] = ()) -> FromDeck:
-    """The bench of a netlist file. Raises `InputError` for one without an analysis, or that starts without one."""
+    """The bench of a netlist file. Raises `InputError` for one without an analysis, that starts without
+    an operating point, or whose ``.control`` block does more than analyses and measures.
+    """
     file = Path(path)
     return _Reader(file, roots).read()
 
@@ -87,7 +89,12 @@ class _Reader:
         netlist = read_text(text, source=file, roots=roots)
         if netlist.controls or netlist.directives:
             found = translate(netlist)
-            self._notes += [f"line {n.line.where.line}: {n.line.text!r}: {n.reason}" for n in found.impossible]
+            for first in found.impossible[:1]:
+                count = len(found.impossible)
+                raise NetlistRefused(
+                    f"{first.line.text!r} has no equivalent in a bench: {first.reason}",
+                    where=first.line.where, remedy=f"take {'it' if count == 1 else f'these {count} lines'} out",
+                )  # fmt: skip
             text = found.apply(text)
         self._again: dict[str, list[Line]] = {}
         for name, line in assigned(netlist.lines):

@@ -158,11 +158,29 @@ measures.i = { kind = "final", of = "i(v1)" }
     Testbench.load(file)
 
 
+@pytest.mark.parametrize(
+    "command", ["alter r1=3k", "altermod dx is=1e-12", "alterparam r=3k", "reset\nalter @r1[resistance]=3k", "repeat 3"]
+)
+def test_a_deck_that_is_altered_is_no_bench(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the block's change the bench would measure another circuit, 500 mV instead of 250."""
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        f"altered\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.control\n{command}\ntran 1u 9u\n"
+        "meas tran v find v(b) at=5u\n.endc\n.end\n"
+    )
+    for asked in (["new", "bench", "--from", str(deck)], ["validate", str(deck)]):
+        assert main(asked) in (1, 2)
+        said = capsys.readouterr()
+        assert f"{command.splitlines()[-1]!r} has no equivalent" in " ".join((said.out + said.err).split())
+    assert not deck.with_suffix(".toml").exists()
+
+
 def test_a_block_that_measures_degrees_is_not_read_as_radians(tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
     block = "a response\nV1 a 0 ac 1\nR1 a b 1k\nC1 b 0 1n\n.control\nset units=degrees\nac dec 9 1 1meg\n{}\n.endc\n"
     deck.write_text(block.format("meas ac p find vp(b) at=1k"))
-    assert "in degrees; they are in radians here" in " ".join(from_deck(deck).notes)
+    with pytest.raises(InputError, match="in degrees; they are in radians here"):
+        from_deck(deck)
     deck.write_text(block.format("plot vp(b)"))
     assert from_deck(deck).notes == []
 
