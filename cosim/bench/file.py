@@ -24,6 +24,8 @@ from cosim.bench.neurons import NeuronFile, check_neuron_entry
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
 from cosim.errors import InputError, UnitError, UnknownName, at
+from cosim.language.instances import assigned
+from cosim.language.netlist import logical_lines
 from cosim.schema import Quantity, Table
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -280,6 +282,7 @@ class BenchFile(Table):
                 self._check_taken(name, place)
         with at("circuit"):
             self._check_values()
+            self._check_assigned()
         for name, measure in self.measures.items():
             with at("measures", name):
                 self._check_measure(name, measure)
@@ -313,6 +316,15 @@ class BenchFile(Table):
             raise UnknownName("device", device, self.devices)
         if self.devices[device].parameters is None:
             raise InputError(f"device {device!r} is a Verilog-A file, without a set", remedy=f"make {name} a parameter")
+
+    def _check_assigned(self) -> None:
+        """Raises `InputError` for a parameter that the circuit gives too, and which would have no effect."""
+        for name, line in assigned(logical_lines(f"* circuit\n{self.circuit}", has_title=True)):
+            if name in map(str.lower, self.parameters):
+                raise InputError(
+                    f"{line.text[:60]!r} sets {name!r} again, so that the bench's parameter has no effect",
+                    remedy="remove it in one of the two places",
+                )
 
     def _check_values(self) -> None:
         """Raises `UnitError` for a resistance in farad: SPICE's numbers have no units; nothing else would notice."""

@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosim.errors import InputError
+from cosim.bench.measures.signals import FUNCTIONS
+from cosim.errors import InputError, NetlistRefused
+from cosim.language.expressions import Expr, Unreadable
+from cosim.language.instances import assigned
+from cosim.language.lt_syntax import parse_expression, unclosed
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
 from cosim.language.numbers import spice_number
 
@@ -51,7 +55,9 @@ class FromDeck:
 
 
 def from_deck(path: str | Path, *, roots: Sequence[Path] = ()) -> FromDeck:
-    """The bench of a netlist file. Raises `InputError` for one without an analysis, or that starts without one."""
+    """The bench of a netlist file. Raises `InputError` for one without an analysis, that starts without
+    an operating point, or whose ``.control`` block does more than analyses and measures.
+    """
     file = Path(path)
     return _Reader(file, roots).read()
 
@@ -83,8 +89,16 @@ class _Reader:
         netlist = read_text(text, source=file, roots=roots)
         if netlist.controls or netlist.directives:
             found = translate(netlist)
-            self._notes += [f"line {n.line.where.line}: {n.line.text!r}: {n.reason}" for n in found.impossible]
+            for first in found.impossible[:1]:
+                count = len(found.impossible)
+                raise NetlistRefused(
+                    f"{first.line.text!r} has no equivalent in a bench: {first.reason}",
+                    where=first.line.where, remedy=f"take {'it' if count == 1 else f'these {count} lines'} out",
+                )  # fmt: skip
             text = found.apply(text)
+        self._again: dict[str, list[Line]] = {}
+        for name, line in assigned(netlist.lines):
+            self._again.setdefault(name, []).append(line)
         self._title = netlist.title or file.stem
         self._lines = list(logical_lines(text, file=file, has_title=True))
         self._parameters: dict[str, float] = {}
@@ -127,6 +141,10 @@ class _Reader:
         }
         return FromDeck({key: value for key, value in tables.items() if value}, self._notes)
 
+    def _left(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
     def _try(self, take: Any, line: Line) -> None:
         try:
             take(line)
@@ -155,8 +173,12 @@ class _Reader:
         pairs = re.findall(r"(\w+)\s*=\s*(\{[^}]*\}|'[^']*'|\S+)", text)
         rest = []
         for name, given in pairs:
-            value = spice_number(given)
-            if value is None or not _NAME.match(name) or name.lower() in self._parameters:
+            value, cards = spice_number(given), self._again.get(name.lower(), [])
+            if value is not None and len(cards) > 1:
+                value = None
+                places = " and ".join(dict.fromkeys(str(card.where) for card in cards))
+                self._left(f"{name!r} is no parameter of the bench, as it is set more than once: at {places}")
+            if value is None or not _NAME.match(name):
                 rest.append(f"{name}={given}")
             else:
                 self._parameters[name.lower()] = value
@@ -252,14 +274,14 @@ class _Reader:
         op = words[3].lower().partition("=")[0]
         rest = [word.lower() for word in words[4:]]
         if op == "param":
-            formula = text.split("=", 1)[1].strip().strip("'\"{}()")
-            self._expression(name, formula)
+            self._expression(name, text.partition("=")[2].strip())
         elif op in _REDUCED:
-            self._measures[name] = {"kind": _REDUCED[op], "of": rest[0], **_window(rest[1:]), "analysis": plan[0],
-                                    "unit": "1" if op.startswith("integ") else _unit(rest[0])}  # fmt: skip
+            unit = "1" if op.startswith("integ") else _unit(rest[0])
+            self._measures[name] = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **_window(rest[1:]),
+                                    "analysis": plan[0], "unit": unit}  # fmt: skip
         elif op == "find" and len(rest) == 2 and rest[1].startswith("at="):
             place = _number(rest[1][3:])
-            self._measures[name] = {"kind": "at", "of": rest[0], "at": place, "analysis": plan[0],
+            self._measures[name] = {"kind": "at", "of": _of(rest[0], kind), "at": place, "analysis": plan[0],
                                     "unit": _unit(rest[0])}  # fmt: skip
         elif op == "when" and rest:
             self._measures[name] = self._crossing(rest, plan[0], kind)
@@ -269,14 +291,22 @@ class _Reader:
             raise _LeftError("a bench has no measure of this form; 'cosim run' computes it from the deck")
 
     def _expression(self, name: str, formula: str) -> None:
-        used = set(re.findall(r"[A-Za-z_]\w*(?!\w*\()", formula.lower()))
-        if unknown := used - self._measures.keys() - {"e"}:
-            raise _LeftError(f"{sorted(unknown)[0]!r} is not a measure above it")
-        self._measures[name] = {"kind": "expression", "value": formula.lower()}
+        if formula[:1] + formula[-1:] in ("''", '""', "{}"):
+            formula = formula[1:-1]
+        try:
+            tree = parse_expression(formula, caret_is_power=True)
+        except Unreadable as reason:
+            raise _LeftError(f"its formula is not read: {reason.message}") from None
+        if unclosed(formula):
+            raise _LeftError("its formula has brackets that are not closed")
+        if unknown := sorted({name.lower() for name in tree.names()} - self._measures.keys()):
+            raise _LeftError(f"{unknown[0]!r} is not a measure above it")
+        self._measures[name] = {"kind": "expression", "value": _formula(tree, formula)}
 
     def _crossing(self, words: list[str], plan: str, kind: str) -> dict[str, Any]:
         """``v(out)=0.5 rise=2 td=1n``"""
-        of, _, level = words[0].partition("=")
+        vector, _, level = words[0].partition("=")
+        of = _of(vector, kind)
         entry: dict[str, Any] = {"kind": "crossing", "of": of, "level": _number(level), "edge": "either", "number": 1}
         for word in words[1:]:
             key, _, given = word.partition("=")
@@ -332,5 +362,39 @@ def _window(words: list[str]) -> dict[str, float]:
     return found
 
 
+# Functions of ngspice's formulas -> those of a bench's.
+_FUNCTIONS = {"log": "ln", "arctan": "atan"} | {name: name for name in FUNCTIONS if name != "db"}
+
+
+def _formula(node: Expr, text: str) -> str:
+    """A formula of a ``.meas`` as a bench writes it. Raises `_LeftError` for what a bench's have not."""
+    parts = [_formula(arg, text) for arg in node.args]
+    if node.op == "number":
+        return repr(node.value)
+    if node.op == "name":
+        return node.name.lower()
+    if node.op == "call":
+        if node.name.lower() not in _FUNCTIONS:
+            raise _LeftError(f"a bench has no function {node.name.lower()}()")
+        return f"{_FUNCTIONS[node.name.lower()]}({', '.join(parts)})"
+    if node.op in ("**", "^"):
+        if node.args[1].op in ("**", "^") and text[node.args[1].start] != "(":
+            raise _LeftError("its powers follow each other without brackets")
+        return f"pow(abs({parts[0]}), {parts[1]})"  # of a negative number ngspice takes the magnitude
+    if node.op == "cond":
+        return f"({parts[0]} ? {parts[1]} : {parts[2]})"
+    if len(parts) == 1:
+        return f"({node.op[1]}{parts[0]})"
+    return f"({parts[0]} {node.op} {parts[1]})"
+
+
+def _of(vector: str, kind: str) -> str:
+    """A vector of a ``.meas`` as a bench names it: in ``.ac`` ngspice takes the real part, and a phase in radians."""
+    match = re.fullmatch(r"([vi])(p?)(\(.*\))", vector) if kind == "ac" else None
+    if match is None:
+        return vector
+    return f"rad({match[1]}{match[3]})" if match[2] else f"{match[1]}r{match[3]}"
+
+
 def _unit(vector: str) -> str:
-    return "V" if re.match(r"v\(", vector) else "A" if re.match(r"i\(", vector) else "1"
+    return "V" if re.match(r"v[rim]?\(", vector) else "A" if re.match(r"i[rim]?\(", vector) else "1"

@@ -111,7 +111,7 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
 
     def vector(name: str) -> Dimension:
         taken, name = part(name)
-        if taken in ("db", "ph"):
+        if taken in ("db", "ph", "rad"):
             return Dimension(("1",), sure=False)  # dB, degrees
         match = _VECTOR.fullmatch(name.strip().lower())
         if match is None:

@@ -115,6 +115,8 @@ def _show(found: Lint, repair: Repair | None, out: Path | None) -> None:
         print(f"  drive: {drive}")
     for comparison in repair.equivalence.comparisons:
         print(f"  {comparison}")
+        if comparison.moved:
+            print("  note: the original is another model to ngspice: check that its author meant the changes above")
     for finding in repair.equivalence.findings:
         print(f"  {finding.severity.value} [{finding.rule}] {finding.message}; {finding.remedy}")
     named = {finding.message for finding in repair.equivalence.findings}

@@ -38,6 +38,7 @@ _QUIET_VARIABLES = re.compile(
     r"polydegree|polysteps|ticmarks|rawfile|rawfileprec|noglob|echo|debug|history|prompt|editor|svg\w*|plotwinstyle)$",
     re.IGNORECASE,
 )
+_PHASE = re.compile(r"\.meas\w*\s.*\b[vi]p\(", re.IGNORECASE)
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
 _SCALAR = re.compile(r"\$&(\w+)")
 _TARGET = re.compile(r"\w+\s+([^\s=\[(]+)")
@@ -130,6 +131,11 @@ def translate(netlist: Netlist) -> Translated:
                 dropped.append(Note(part, reason))
     if saved:
         cards.append(".save all " + " ".join(dict.fromkeys(saved)))
+    # To plots it is a scale of their axes; a phase that is measured is another number.
+    turned = [note for note in dropped if re.match(r"(pre_)?set\s+units\s*=\s*deg", note.line.text, re.IGNORECASE)]
+    if turned and any(_PHASE.search(card) for card in cards):
+        impossible += [Note(note.line, "gives measured phases in degrees; they are in radians here") for note in turned]
+        dropped = [note for note in dropped if note not in turned]
     present = {line.text.lower().split()[0] + " " + " ".join(line.text.lower().split()[1:]) for line in netlist.lines}
     unique = [card for card in dict.fromkeys(cards) if " ".join(card.lower().split()) not in present]
     return Translated(tuple(unique), tuple(dropped), tuple(impossible))

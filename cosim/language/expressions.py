@@ -127,6 +127,8 @@ VERILOG_LEVELS: Levels = tuple(
 LTSPICE_LEVELS: Levels = tuple(
     frozenset(level.split()) for level in ("|| |", "&& &", "^", "== !=", "< <= > >=", "+ -", "* / %", "**")
 )
+# The same where "^" is a power.
+SPICE_LEVELS: Levels = (*(level for level in LTSPICE_LEVELS[:-1] if "^" not in level), frozenset({"**", "^"}))
 
 
 class ExpressionParser:

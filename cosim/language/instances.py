@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -176,7 +176,7 @@ def _value(text: str, scope: _Scope, above: frozenset[str]) -> _Value | None:
         return found.number
 
     try:
-        tree = parse_expression(plain)
+        tree = parse_expression(plain, caret_is_power=True)
         value = evaluate(tree, lookup, lambda node: None, Dialect(_FUNCTIONS, math.pow, caret_is_power=True))
     except (Unreadable, ValueError, OverflowError, TypeError):  # the last: a function of other arguments
         return None
@@ -238,6 +238,17 @@ def _parts(netlist: Netlist) -> dict[str, _Circuit]:
             elif card in (".param", ".params"):
                 parts[stack[-1]].assigned |= _split(line.text)[1]
     return parts
+
+
+def assigned(lines: Iterable[Line]) -> Iterator[tuple[str, Line]]:
+    """Each parameter that a ``.param`` card outside of subcircuits gives, in order: its lower-case name, its line."""
+    depth = 0
+    for line in lines:
+        if line.text.startswith("."):
+            depth += line.card in (".subckt", ".macro")
+            if depth == 0 and line.card in (".param", ".params"):
+                yield from ((match[1].lower(), line) for match in _ASSIGNED.finditer(line.text))
+            depth = max(0, depth - (line.card in (".ends", ".eom")))
 
 
 def _split(text: str) -> tuple[Sequence[str], dict[str, str]]:

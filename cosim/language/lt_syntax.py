@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from cosim.language.expressions import LTSPICE_LEVELS, Cursor, Dialect, Expr, ExpressionParser, Token, Unreadable
+from cosim.language.expressions import (
+    LTSPICE_LEVELS,
+    SPICE_LEVELS,
+    Cursor,
+    Dialect,
+    Expr,
+    ExpressionParser,
+    Token,
+    Unreadable,
+)
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
 
@@ -45,18 +54,16 @@ def _number(token: Token) -> tuple[float, bool]:
     return value, False
 
 
-_PARSER = (LTSPICE_LEVELS, _number)
-
-
 def unclosed(text: str) -> int:
     """How many brackets of ``text`` are open at its end."""
     return max(0, text.count("(") - text.count(")"))
 
 
-def parse_expression(text: str) -> Expr:
+def parse_expression(text: str, *, caret_is_power: bool = False) -> Expr:
     """The tree of an LTspice expression; ``V(a,b)`` is a call with its nodes as names. Raises `Unreadable`.
 
-    Brackets that are open at the end are closed there, as LTspice does.
+    ``^`` binds as an exclusive or, loosely, or as a power, tighter than any other. Brackets that are open at
+    the end are closed there, as LTspice does.
     """
     tokens: list[Token] = []
     position = 0
@@ -71,7 +78,7 @@ def parse_expression(text: str) -> Expr:
     end = len(text)
     tokens += [Token("op", ")", end, end)] * unclosed(text)
     tokens.append(Token("end", "", end, end))
-    parser = _Parser(*_PARSER)
+    parser = _Parser(SPICE_LEVELS if caret_is_power else LTSPICE_LEVELS, _number)
     cursor = Cursor(tokens)
     found = parser.parse(cursor)
     if cursor.here.kind != "end":

@@ -76,6 +76,11 @@ class Comparison:
         return max((value for value in (self.current, *self.states.values()) if value is not None), default=0.0)
 
     @property
+    def moved(self) -> bool:
+        """Whether the original is another model in ngspice, which no limit forbids: the changes are to explain it."""
+        return self.what == _BOTH and self.limit is None and self.largest > WRONG
+
+    @property
     def ok(self) -> bool:
         """Whether everything is within the limit."""
         return self.limit is None or self.largest <= self.limit
@@ -177,7 +182,7 @@ def compare(
         states: what the reading calls a state -> its vector in ``after``.
         simulator: ngspice.
         amplitude, period: of the drive (V, s); None chooses.
-        changed: whether the repaired text is another one.
+        changed: whether the repaired text is another one, to ngspice too.
         second: VACASK, or None.
         after_second: deck of the repaired model for it, where that is another one.
         bounds: of what is read of a state, where its node goes on beyond them.

@@ -41,6 +41,7 @@ from cosim.lint.lt_rules import (
 )
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
+AS_POWER = "'^' is read as a power, as asked for"  # which ngspice does too
 RESET = "1e-12"  # s in which a reset integral goes back: our choice, as for Verilog-A
 
 
@@ -63,13 +64,14 @@ class Writer:
         """``body``, a segment of ``line``, for ngspice; as it was where it is not read."""
         self.source, self.known = self.own.in_source(line, segment), self.own.known(line)
         self.in_function = line.card == ".func"
+        is_power = self.caret == "power" or self.own.hspice
         try:
-            tree = parse_expression(body)
+            tree = parse_expression(body, caret_is_power=is_power)
         except Unreadable:
             return body
         if missing := unclosed(body):
             body = self._say(body + ")" * missing, "brackets that are open at an expression's end are closed")
-            tree = parse_expression(body)
+            tree = parse_expression(body, caret_is_power=is_power)
         if "{" in body:
             body = self._say(body.replace("{", "(").replace("}", ")"), "braces inside an expression are brackets")
         return self._of(tree, body)
@@ -151,9 +153,9 @@ class Writer:
 
     def _caret(self, node: Expr, args: list[str]) -> str | None:
         if self.caret == "power":
-            self.done["'^' is read as a power, as asked for"] = None
+            self.done[AS_POWER] = None
             power = Expr("**", node.start, node.end, args=node.args)
-            return self._power(power, args) or f"({args[0]})**({args[1]})"
+            return self._power(power, args) or f"(({args[0]})**({args[1]}))"
         if self.caret == "xor":
             x, y = (self._true(arg, text) for arg, text in zip(node.args, args, strict=True))
             return self._say(f"({x} ? ({y} ? 0 : 1) : ({y} ? 1 : 0))", "'^' is LTspice's exclusive or, as asked for")

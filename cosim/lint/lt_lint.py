@@ -99,7 +99,8 @@ def fix_spice(
         fixed = Fixed(written.text, done, fixed.left)
     if simulator is None:
         return Repair(fixed, after, Equivalence(None, (), ("nothing was run and compared: no simulator was given",)))
-    changed = bool(to) or fixed.text != text
+    # What is written as ngspice reads it anyway has to give what the original gives there.
+    changed = bool(to) or any(why != lt_fix.AS_POWER for why in fixed.done)
     found = _compare_first(
         _Compared(lines, new, written, as_verilog=bool(to)),
         simulator,

@@ -44,8 +44,11 @@ class Parts:
     elements: list[Element] = field(default_factory=list)
 
 
-def parts(lines: Sequence[Line]) -> Parts:
-    """The first subcircuit of a file. Raises `Unreadable`, which names what cannot be read."""
+def parts(lines: Sequence[Line], *, caret_is_power: bool = False) -> Parts:
+    """The first subcircuit of a file; ``^`` as in `parse_expression`.
+
+    Raises `Unreadable`, which names what cannot be read.
+    """
     found = Parts()
     depth = 0
     for line in lines:
@@ -71,7 +74,7 @@ def parts(lines: Sequence[Line]) -> Parts:
             if match is None:
                 raise Unreadable(f"{line.text[:40]!r} is not read", 0)
             names = [name.strip().lower() for name in match[2].split(",") if name.strip()]
-            found.functions[match[1].lower()] = (names, parse_expression(match[3]))
+            found.functions[match[1].lower()] = (names, parse_expression(match[3], caret_is_power=caret_is_power))
         elif card == ".ic":
             for node, value in re.findall(r"[vV]\(([^()]*)\)\s*=\s*(\{[^}]*\}|\S+)", line.text):
                 found.ics[node.strip().lower()] = value.strip("{}'")
@@ -89,7 +92,7 @@ class Subcircuit:
 
     def __init__(self, lines: Sequence[Line], *, caret_is_power: bool) -> None:
         self._dialect = dialect(caret_is_power=caret_is_power, hspice=is_hspice(lines))
-        read = parts(lines)
+        read = parts(lines, caret_is_power=self._dialect.caret_is_power)
         self.name, self.ports = read.name, read.ports
         self._functions, self._params, self._ics, self._elements = (
             read.functions,
@@ -179,7 +182,7 @@ class Subcircuit:
 
     def _tree(self, text: str) -> Expr:
         if text not in self._trees:
-            self._trees[text] = parse_expression(text)
+            self._trees[text] = parse_expression(text, caret_is_power=self._dialect.caret_is_power)
         return self._trees[text]
 
     def _constant(self, text: str) -> float:

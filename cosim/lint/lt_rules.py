@@ -219,7 +219,7 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
         if missing := unclosed(body):
             yield Spot("bracket", line, segment.start, str(missing))
         try:
-            tree = parse_expression(body)
+            tree = parse_expression(body, caret_is_power=own.hspice)
         except Unreadable as reason:
             if re.search(r"[*/^(?]", body):
                 yield Spot("unread", line, segment.start, reason.message)

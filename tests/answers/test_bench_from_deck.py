@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from cosim.bench.from_deck import from_deck
+from cosim.bench.measures.signals import Expression
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.simulator import Deck, Simulator
-from cosim.errors import InputError
+from cosim.errors import InputError, UnknownName
 
 RC = "V1 in 0 dc 0 ac 1 pulse(0 1 1u 1n 1n 20u)\nR1 in out {r}\nC1 out 0 {c}\n.param r=1k c=1n tau={r*c}\n"
 # circuit and cards -> how far the bench's measures, at its own tolerances, may be from the deck's (relative)
@@ -36,6 +37,17 @@ DECKS = {
         1e-3,
     ),
     "a response": (RC + ".ac dec 50 1k 10meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 2e-3),
+    "phases and parts of a response": (
+        RC + ".ac dec 200 1k 10meg\n.meas ac ph find vp(out) at=100k\n.meas ac deg param='ph*57.29577951'\n"
+        ".meas ac low min vp(out)\n.meas ac quarter when vp(out)=-0.785398\n.meas ac real find v(out) at=100k\n"
+        ".meas ac half when v(out)=0.5 fall=1\n.meas ac drawn find i(v1) at=100k\n.meas ac size find vm(out) at=100k\n"
+        ".meas ac imag min vi(out)\n.meas ac span trig vp(out) val=-0.5 cross=1 targ v(out) val=0.5 cross=1\n",
+        2e-3,
+    ),
+    "a phase that jumps from -180 to 180 degrees": (
+        RC + "E1 b 0 out 0 1\nR2 b d 1k\nC2 d 0 1n\nE2 e 0 d 0 1\nR3 e f 1k\nC3 f 0 1n\n.ac dec 200 1k 10meg\n"
+        ".meas ac late find vp(f) at=1meg\n.meas ac top max vp(f)\n", 2e-3,
+    ),
     "a control block": (RC + ".control\ntran 10n 10u\nmeas tran top max v(out)\nplot v(out)\n.endc\n", 1e-3),
     "options, a temperature and a model file": (
         "V1 in 0 1\nR1 in out 1k tc1=1m\nR2 out 0 1k\n.include part.inc\nX1 out 0 load\n.temp 77\n"
@@ -65,6 +77,112 @@ def test_it_measures_the_same(name: str, simulator: Simulator, tmp_path: Path) -
         for key, value in meant.measures.items():
             assert done[key].values.ravel() == pytest.approx([value], rel=close), key
     assert main(["new", "bench", "--from", str(deck)]) == 2  # it is not replaced
+
+
+FORMULAS = (
+    "'(top-1)*100'", "'log(two)+pow(two,2)'", "'two^2'", "'(0-two)^3'", "'(0-two)**2'", "'pow(0-two,3)'", "'-two^2'",
+    "'two*(2^3)^2'", "'top>1 ? 5 : 6'", "'1meg+top'", "'2k+3m'", "top*2", "{top*(2+1)}", "'two > 1 && top > 2'",
+    "'(top)*(two)'", "'10*log10(two)'", "'two % 2'", "'1/2+1e1'", "'3*2^-1'", "'max(top, two) - min(top,two)'",
+    "'arctan(top)+sqrt(two)+abs(0-two)+exp(top)+ln(two)'", "'8/2/2-1-1'",
+)  # fmt: skip
+
+
+@pytest.mark.spice
+def test_formulas_of_measures_are_those_of_ngspice(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    cards = "".join(f".meas tran f{k} param={formula}\n" for k, formula in enumerate(FORMULAS))
+    deck.write_text(
+        "formulas\nV1 a 0 pwl(0 0 1u 1.5)\nR1 a 0 1k\n.tran 10n 1u\n.meas tran top max v(a)\n"
+        f".meas tran two param='top*2'\n{cards}.end\n"
+    )
+    meant = simulator.run(Deck(deck.read_text())).require().measures
+    bench = Testbench.load(deck)
+    assert bench.left == ()
+    done = bench.run(simulator)
+    for k, formula in enumerate(FORMULAS):
+        assert done[f"f{k}"].values == pytest.approx([meant[f"f{k}"]], rel=1e-5), formula
+    assert done["f0"].values == pytest.approx([50.0])
+
+
+def test_a_caret_in_a_bench_is_a_power() -> None:
+    found = Expression(kind="expression", value="2*a^2 + 1").combine({"a": np.array([3.0])}, {})
+    assert found == pytest.approx([19.0])
+
+
+TWICE = {
+    "cards": ".param r=1k\n.param r=3k\n",
+    "one card": ".param r=1k R=3k\n",
+    "an expression": ".param r=1k\n.param r={1k+2k}\n",
+    "a file below": ".param r=1k\n.include values.inc\n",
+    "a file above": ".include values.inc\n.param r=3k\n",
+    "a subcircuit's own": ".param r=3k\n.subckt part a b\n.param r=9k\nR1 a b {r}\n.ends\n",
+}
+
+
+@pytest.mark.spice
+@pytest.mark.parametrize("name", TWICE)
+def test_a_parameter_that_is_set_twice_is_not_varied_in_vain(name: str, simulator: Simulator, tmp_path: Path) -> None:
+    """The last card wins, as in ngspice: 1 V over 3k and 1k is 250 mV at 1k."""
+    deck = tmp_path / "deck.cir"
+    below = "1k" if name == "a file above" else "3k"
+    (tmp_path / "values.inc").write_text(f"* values\n.param r={below}\n")
+    deck.write_text(
+        f"twice\n{TWICE[name]}V1 a 0 1\nR1 a b {{r}}\nR2 b 0 1k\n.tran 1u 9u\n.meas tran v find v(b) at=5u\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert bench.run(simulator)["v"].values == pytest.approx([0.25])
+    if name == "a subcircuit's own":
+        assert bench.with_(parameters={"r": 1e3}).run(simulator)["v"].values == pytest.approx([0.5])
+        return
+    assert "'r' is no parameter of the bench, as it is set more than once: at" in bench.left[0].lower()
+    with pytest.raises(UnknownName):
+        bench.with_(parameters={"r": 1e3})
+
+
+def test_a_bench_whose_circuit_sets_its_parameter_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bench.toml"
+    text = """title = "twice"
+circuit = '''
+.param q=1 R=3k
+V1 a 0 1
+R1 a 0 {r}
+'''
+parameters = { r = 1000 }
+analysis = { kind = "op" }
+measures.i = { kind = "final", of = "i(v1)" }
+"""
+    file.write_text(text)
+    with pytest.raises(InputError, match="sets 'r' again, so that the bench's parameter has no effect"):
+        Testbench.load(file)
+    file.write_text(text.replace("R=3k", "other={r*2}"))
+    Testbench.load(file)
+
+
+@pytest.mark.parametrize(
+    "command", ["alter r1=3k", "altermod dx is=1e-12", "alterparam r=3k", "reset\nalter @r1[resistance]=3k", "repeat 3"]
+)
+def test_a_deck_that_is_altered_is_no_bench(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the block's change the bench would measure another circuit, 500 mV instead of 250."""
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        f"altered\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.control\n{command}\ntran 1u 9u\n"
+        "meas tran v find v(b) at=5u\n.endc\n.end\n"
+    )
+    for asked in (["new", "bench", "--from", str(deck)], ["validate", str(deck)]):
+        assert main(asked) in (1, 2)
+        said = capsys.readouterr()
+        assert f"{command.splitlines()[-1]!r} has no equivalent" in " ".join((said.out + said.err).split())
+    assert not deck.with_suffix(".toml").exists()
+
+
+def test_a_block_that_measures_degrees_is_not_read_as_radians(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    block = "a response\nV1 a 0 ac 1\nR1 a b 1k\nC1 b 0 1n\n.control\nset units=degrees\nac dec 9 1 1meg\n{}\n.endc\n"
+    deck.write_text(block.format("meas ac p find vp(b) at=1k"))
+    with pytest.raises(InputError, match="in degrees; they are in radians here"):
+        from_deck(deck)
+    deck.write_text(block.format("plot vp(b)"))
+    assert from_deck(deck).notes == []
 
 
 @pytest.mark.spice
@@ -103,6 +221,11 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
         (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
         (".tran 1n 1u\n.meas tran s max v(a) from=1n td=3n", "'td=3n' has no counterpart"),
         (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is not a measure above it"),
+        (".tran 1n 1u\n.meas tran s param='floor(1.5)'", "a bench has no function floor()"),
+        (".tran 1n 1u\n.meas tran s param='2^3^2'", "powers follow each other without brackets"),
+        (".tran 1n 1u\n.meas tran s param='(1'", "brackets that are not closed"),
+        (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
+        (".tran 1n 1u\n.meas tran s param '(1+2)'", "its formula is not read"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
         (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),

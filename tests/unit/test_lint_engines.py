@@ -148,6 +148,37 @@ def test_a_caret_is_a_power_in_ngspice(simulator: Simulator) -> None:
     assert float(ltspice(simulator, fixed.fixed.text, 3.0)["op"]["i(v1)"]) == pytest.approx(0.0, abs=1e-12)
 
 
+CARETS = {
+    "{1m*k*V(p,n)^2+1m*V(p,n)}": lambda v: 2e-3 * v**2 + 1e-3 * v,
+    "{-V(p,n)^2*1m}": lambda v: -1e-3 * v**2,
+    "{1m*2^V(p,n)/k^2}": lambda v: 1e-3 * 2**v / 4,
+    "{1m*(V(p,n)^2 > 1 ? k^3 : 1)}": lambda v: 8e-3 if v**2 > 1 else 1e-3,
+    "{1m*square1(V(p,n))}": lambda v: 1e-3 * (1 + v**2),
+}
+
+
+@pytest.mark.parametrize("formula", CARETS)
+def test_a_caret_that_is_a_power_binds_as_one(formula: str, simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "s.sub"
+    file.write_text(f".subckt s p n\n.param k=2\n.func square1(x) {{1+x^2}}\nG1 p n value={formula}\n.ends\n")
+    repair = fix_file(file, simulator, amplitude=1.5, period=1e-6, caret="power")
+    assert not repair.equivalence.findings
+    both = repair.equivalence.comparisons[-1]
+    assert both.limit is not None  # as ngspice, too, reads '^' as a power
+    assert both.largest < 1e-3
+    for volts in (0.7, 2.0):
+        got = -float(ltspice(simulator, repair.fixed.text, volts)["op"]["i(v1)"])
+        assert got == pytest.approx(CARETS[formula](volts), rel=1e-6)
+
+
+def test_a_power_in_a_parameter_that_is_passed_down_binds_as_one() -> None:
+    from cosim.language.expressions import evaluate
+    from cosim.language.lt_syntax import dialect, parse_expression
+
+    tree = parse_expression("1+3*k^2", caret_is_power=True)
+    assert evaluate(tree, lambda node: 2.0, lambda node: None, dialect(caret_is_power=True)) == 13.0
+
+
 def test_a_capacitor_starts_at_its_initial_condition(simulator: Simulator) -> None:
     body = ".subckt s p n\nC1 x n 1n IC=0.5\nC2 y 0 1n IC={0.25*2}\nR1 x p 1T\nR2 y p 1T\n.ends"
 

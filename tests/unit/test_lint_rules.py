@@ -204,7 +204,7 @@ def test_what_a_caret_means_is_asked() -> None:
     silent = lt_lint.fix_spice(text, file, None, amplitude=1.0, period=None, caret="")
     assert "--caret" in silent.fixed.left[0]
     power = lt_lint.fix_spice(text, file, None, amplitude=1.0, period=None, caret="power")
-    assert "(V(p,n))**(2)" in power.fixed.text
+    assert "((V(p,n))**(2))" in power.fixed.text
     xor = lt_lint.fix_spice(text, file, None, amplitude=1.0, period=None, caret="xor")
     assert "?" in xor.fixed.text
     with pytest.raises(InputError, match="not a meaning"):

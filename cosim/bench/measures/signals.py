@@ -23,7 +23,7 @@ from cosim.language.va_tokens import number, scan
 from cosim.schema import Hertz
 
 _SAMPLES = 8192  # of a period whose harmonics are taken
-_FUNCTIONS: Mapping[str, Callable[..., float]] = {
+FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "abs": abs, "min": min, "max": max, "sqrt": math.sqrt, "exp": math.exp, "ln": math.log, "log10": math.log10,
     "db": lambda x: 20.0 * math.log10(abs(x)), "pow": math.pow, "sin": math.sin, "cos": math.cos, "atan": math.atan,
 }  # fmt: skip
@@ -281,7 +281,7 @@ class Expression(DerivedMeasure):
         length = max((values.size for values in taken.values()), default=1)
         if odd := [name for name, values in taken.items() if values.size not in (1, length)]:
             raise InputError(f"{odd[0]} has {taken[odd[0]].size} values, where another measure has {length}")
-        dialect = Dialect(_FUNCTIONS, math.pow)
+        dialect = Dialect(FUNCTIONS, math.pow, caret_is_power=True)
         return np.array([self._at(tree, taken, k, dialect) for k in range(length)])
 
     def _at(self, tree: Expr, taken: Mapping[str, Array], k: int, dialect: Dialect) -> float:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 # vdb(out), ip(v1), db(v(out)): decibels, degrees, real and imaginary part, magnitude
-_PART = re.compile(r"(?:(?P<of>[vi])(?P<short>db|p|r|i|m)|(?P<part>db|ph|re|im|mag))\((?P<inner>.*)\)", re.IGNORECASE)
+_PART = re.compile(
+    r"(?:(?P<of>[vi])(?P<short>db|p|r|i|m)|(?P<part>db|ph|rad|re|im|mag))\((?P<inner>.*)\)", re.IGNORECASE
+)
 _SHORT = {"db": "db", "p": "ph", "r": "re", "i": "im", "m": "mag"}
 
 
@@ -35,7 +37,8 @@ def vector(data: xarray.Dataset, name: str) -> Array:
     """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`.
 
     ``vdb(out)`` and ``vp(out)`` (or ``db(v(out))``, ``ph(v(out))``) are dB and degrees, the phase without jumps;
-    ``vr``, ``vi`` and ``vm`` (``re``, ``im``, ``mag``) the parts of a complex vector.
+    ``rad(v(out))`` is the phase from -pi to pi, as ngspice's ``.meas`` has it; ``vr``, ``vi`` and ``vm`` (``re``,
+    ``im``, ``mag``) are the parts of a complex vector.
     """
     taken, of = ("", name) if name.lower() in data else part(name)
     if of.lower() not in data:
@@ -47,6 +50,8 @@ def vector(data: xarray.Dataset, name: str) -> Array:
         values = 20.0 * np.log10(np.abs(values))
     elif taken == "ph":
         values = np.degrees(np.unwrap(np.angle(values)))
+    elif taken == "rad":
+        values = np.angle(values)
     elif taken in ("re", "im"):
         values = np.real(values) if taken == "re" else np.imag(values)
     return np.asarray(np.abs(values) if np.iscomplexobj(values) else values, dtype=float)
