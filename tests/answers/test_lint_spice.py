@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from cosim.cli.app import main
+from cosim.cli.lint import _verdict
 from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.errors import CosimError
 from cosim.lint.drive import ModelRun
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
@@ -187,6 +190,26 @@ def test_a_current_of_nothing_shows_nothing(simulator: Simulator, tmp_path: Path
     assert any("the current stays below" in text for text in repair.equivalence.unverified)
     file.write_text(".subckt s p n\nB1 p n I=1m\n.ends\n")
     assert "the current does not change" in fix_file(file, simulator).equivalence.unverified[0]
+
+
+def test_what_was_compared_and_where_is_said(simulator: Simulator, tmp_path: Path) -> None:
+    """A second simulator that does not run the model, and what is no subcircuit, are not among what was compared."""
+
+    class Breaking:
+        def run(self, *args: object, **more: object) -> None:
+            raise CosimError("Timestep too small")
+
+    body = ".subckt s p n\nB1 p n I=1m*stp(V(p,n))*V(p,n)\n.ends\n"
+    alone, more = tmp_path / "s.sub", tmp_path / "more.cir"
+    alone.write_text(body)
+    more.write_text(f"more\nV1 a 0 1\nX1 a 0 s\nB1 b 0 V=stp(V(a))\nR1 b 0 1k\n{body}{body.replace('t s', 't other')}")
+    repair = fix_file(alone, simulator, second=cast(Simulator, Breaking()), amplitude=1.0, period=1e-6)
+    assert any("does not run in VACASK: Timestep too small" in text for text in repair.equivalence.unverified)
+    assert _verdict(repair) == "repaired; compared within the limits in ngspice alone"
+    repair = fix_file(more, simulator, amplitude=1.0, period=1e-6)
+    assert repair.equivalence.rest == ("subcircuit 'other'", "the circuit")
+    says = "repaired; compared within the limits in ngspice alone, except subcircuit 'other', the circuit"
+    assert _verdict(repair) == says
 
 
 def test_a_disagreement_is_a_finding_and_an_exit_code(
