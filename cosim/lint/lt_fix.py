@@ -20,6 +20,7 @@ from cosim.language.lt_syntax import (
     unclosed,
 )
 from cosim.language.netlist import Line
+from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
     CARDS,
     GROUND,
@@ -266,7 +267,8 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     """One logical line for ngspice; empty for one that goes."""
     text, first = line.text, line.text[0].lower()
     if line.card in CARDS:
-        writer.done[f"{line.card} is removed"] = None
+        step = ": put it back where 'cosim new bench --from' is to make a sweep of it" if line.card == ".step" else ""
+        writer.done[f"{line.card} is removed{step}"] = None
         return ""
     if writer.own.hspice and line.card in OUTPUT:
         writer.done[f"{line.card} is removed: all waveforms are kept"] = None
@@ -281,7 +283,9 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if line.card == ".tran" and text.split()[1:2] == ["0"]:
         words = [word for word in text.split() if word.lower() != "startup"]
         writer.done["the time step of .tran is a thousandth of its end"] = None
-        return " ".join([words[0], f"{{{words[2]}/1000}}", *words[2:]])
+        stop = spice_number(words[2])
+        step = f"{{{words[2]}/1000}}" if stop is None else repr(stop / 1000.0)
+        return " ".join([words[0], step, *words[2:]])
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
         return text

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.cli.lint import _verdict
 from cosim.engines.simulator import Deck, Limits, Simulator
@@ -210,6 +211,24 @@ def test_what_was_compared_and_where_is_said(simulator: Simulator, tmp_path: Pat
     assert repair.equivalence.rest == ("subcircuit 'other'", "the circuit")
     says = "repaired; compared within the limits in ngspice alone, except subcircuit 'other', the circuit"
     assert _verdict(repair) == says
+
+
+STEPPED = "stepped\n.param r=1k\nV1 a 0 1\nR1 a b {r}\nR2 b 0 1k\n.step param r list 1k 3k\n"
+
+
+def test_a_step_that_a_repair_leaves_out_is_named(
+    simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "st.net", tmp_path / "out.cir"
+    file.write_text(f"{STEPPED}B1 c 0 V=stp(V(b))\nR3 c 0 1k\n.tran 0 10u\n.meas tran v find v(b) at=5u\n.end\n")
+    assert main(["run", str(file)]) == 1
+    assert "writes it for ngspice, without its .step" in capsys.readouterr().err
+    assert main(["lint", str(file), "--fix", str(out)]) == 0
+    assert ".step is removed: put it back where 'cosim new bench --from' is to make a sweep" in capsys.readouterr().out
+    rows = out.read_text().replace(".tran", ".step param r list 1k 3k\n.tran", 1)
+    out.write_text(rows)
+    assert main(["validate", str(out), "--json"]) == 0
+    assert Testbench.load(out).run(simulator)["v"].values == pytest.approx([0.5, 0.25])  # 1 V over r and 1k
 
 
 def test_a_disagreement_is_a_finding_and_an_exit_code(
