@@ -19,7 +19,7 @@ from cosim.language.lt_syntax import (
     table_points,
     unclosed,
 )
-from cosim.language.netlist import Line
+from cosim.language.netlist import SECTION, Line
 from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
     CARDS,
@@ -245,10 +245,14 @@ def _table(args: list[str]) -> str:
 
 def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     """The repaired netlist; rows that need no change stay as they were written."""
+    named = SECTION in text
+    text = text.replace(SECTION, "_")
     rows: list[str | None] = list(text.split("\n"))
     held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
     heated = any(line.card == ".temp" or re.match(r"\.opt\w*\s.*\btemp\b", line.text, re.I) for line in lines)
     writer = Writer(caret, names(lines), heated)
+    if named:
+        writer.done[f"{SECTION} is written _"] = None
     for line in lines:
         writer.extra = []
         new = _line(line, writer, held)

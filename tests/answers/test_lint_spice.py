@@ -213,6 +213,23 @@ def test_what_was_compared_and_where_is_said(simulator: Simulator, tmp_path: Pat
     assert _verdict(repair) == says
 
 
+@pytest.mark.parametrize("name", ["X§U1", "XU1§X"])
+@pytest.mark.parametrize("code", ["utf-8", "latin-1", "utf-16"])
+def test_a_section_sign_in_a_name(name: str, code: str, simulator: Simulator, tmp_path: Path) -> None:
+    """1 V over 2k and 1k, through a subcircuit that LTspice named after its symbol."""
+    file, out = tmp_path / "sign.net", tmp_path / "out.cir"
+    file.write_bytes(
+        f"* sign\nV1 a 0 1\n{name} a b part\nR2 b 0 1k\nB1 c 0 V=stp(V(b))\nR3 c 0 1k\n"
+        ".subckt part p n\nR1 p n 2k\n.ends\n"
+        ".tran 1u 9u\n.meas tran v find v(b) at=5u\n.end\n".encode(code)
+    )
+    repair = fix_file(file, simulator, amplitude=1.0, period=1e-6)
+    assert "§ is written _" in repair.fixed.done
+    assert repair.fixed.text.isascii()
+    out.write_text(repair.fixed.text)
+    assert Testbench.load(out).run(simulator)["v"].values == pytest.approx([1 / 3])
+
+
 STEPPED = "stepped\n.param r=1k\nV1 a 0 1\nR1 a b {r}\nR2 b 0 1k\n.step param r list 1k 3k\n"
 
 
