@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in own or os.environ.get("COSIM_DEBUG", "") not in ("", "0")
     words = [word for word in own if word != "--debug"] + given[len(own) :]
     # A shell that completes a line puts it into COMP_WORDS.
+    left = ""
     asked = {*words, *os.environ.get("COMP_WORDS", "").split()}
     try:
         code = command(sorted(asked))(args=words, prog_name="cosim", standalone_mode=False)
@@ -126,14 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return 128 + 13  # what a shell reports for SIGPIPE
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        code, left = 130, f"; {stop}" if isinstance(stop, KeyboardInterrupt) and str(stop) else ""
     except Exception as error:
         if debug:
             traceback.print_exc()
         return _report(error)
     if code == 130:
-        _say("interrupted")
+        _say(f"interrupted{left}")
     return code if isinstance(code, int) else 0
 
 

@@ -33,8 +33,8 @@ from cosim.surrogate.model import Surrogate
 
 # How much either half of the flip-flop conducts: continuous, as a simulator's steps need it.
 ON, OFF = "min(max(4.0 * V(trigger) - 2.0, 0.0), 1.0)", "min(max(2.0 - 4.0 * V(trigger), 0.0), 1.0)"
-# What a block calls something else: its own nodes and variables, and the halves of states.
-INNER = re.compile(r"_.*|trigger|tau|on|off|time|temp|[xt]\d+|m_.*", re.IGNORECASE)
+# What a block calls something else: its own nodes and variables.
+INNER = re.compile(r"_.*|trigger|tau|on|off|time|temp|[xt]\d+", re.IGNORECASE)
 WALL = 600.0  # s for a golden netlist
 # A logarithm of zero, where a law saturates, ends a simulator's step; e^-690 is zero to it all the same.
 LOGARITHMS: Mapping[str, str] = MappingProxyType(
@@ -98,7 +98,8 @@ def block(draft: Draft, *, across: Callable[[str], str]) -> Block:
     for name in nodes:
         if not name.isascii() or not name.isidentifier() or INNER.fullmatch(name) or name in RESERVED:
             raise InputError(f"a node of a circuit cannot be called {name!r}", remedy="rename it in the map")
-    nodes += [f"{state}0" for state in surrogate.map.states]  # what the block calls its initial value
+    for state in surrogate.map.states:  # what the block calls its initial value and its other half
+        nodes += [f"{state}0", f"m_{state}"]
     if len({name.lower() for name in nodes}) < len(nodes):
         raise InputError(f"two nodes have one name: {', '.join(sorted(nodes))}", remedy="rename one in the map")
     scales = draft.golden.document["scale"]

@@ -49,6 +49,10 @@ class Kept:
         for row, why in zip(numbers, stored["reason"].tolist(), strict=True):
             self._rows[tuple(row[: len(self.given)])] = (*row[len(self.given) :], str(why))
 
+    def __len__(self) -> int:
+        """Events that are known."""
+        return len(self._rows)
+
     def sample(self, simulator: Simulator, events: xr.Dataset) -> tuple[xr.Dataset, Counter[str]]:
         """The circuit's answers beside its ``events``, without those that failed; and how often each reason came."""
         keys = list(zip(*(events[name].values.tolist() for name in self.given), strict=True))
@@ -57,7 +61,11 @@ class Kept:
         for first in range(0, len(wanted), max(size, 1)):
             part = wanted[first : first + size]
             begin = time.monotonic()
-            self._add([keys[k] for k in part], self.found.respond(events.isel({EVENT: part}), simulator))
+            try:
+                answer = self.found.respond(events.isel({EVENT: part}), simulator)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(self._left()) from None
+            self._add([keys[k] for k in part], answer)
             self.seconds += time.monotonic() - begin
             self._write()
         rows = [self._rows[key] for key in keys]
@@ -67,6 +75,11 @@ class Kept:
         fields = {**self.found.states, **self.found.outputs}
         answers = {n: (EVENT, table[:, k], {"units": fields[n].unit}) for k, n in enumerate(self.names)}
         return events.isel({EVENT: kept}).assign(answers), reasons
+
+    def _left(self) -> str:
+        if self.path is None:
+            return "its samples are lost; --keep FILE keeps them"
+        return f"{len(self._rows)} samples are in {self.path}, and the same command goes on with them"
 
     def _add(self, keys: list[tuple[float, ...]], answer: xr.Dataset) -> None:
         failed = dict(zip(answer[FAILED].values.tolist(), answer[REASON].values.tolist(), strict=True))

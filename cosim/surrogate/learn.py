@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from cosim import units
 from cosim.bench.events import BenchMap
 from cosim.bench.maps import EVENT
 from cosim.bench.testbench import Testbench
@@ -184,6 +185,8 @@ def learn(
     data: xr.Dataset | None = None
     failures: Counter[str] = Counter()
     answers, done = Kept(found, kept), 0
+    if not answers:
+        require_reached(found, simulator)
     while True:
         count = min(FIRST_SAMPLES if data is None else done, samples - done)
         events = design(found, count=count, seed=seed, skip=done)
@@ -354,6 +357,30 @@ def candidates(
     law = None if reading is None else reading.law
     make = partial(Surrogate, chosen, learned=fitted.law, reading=law)
     return [*found, _Candidate(f"learned ({fitted.law.kind})", errors, make, fitted.errors, physical=False)]
+
+
+def require_reached(found: BenchMap, simulator: Simulator) -> None:
+    """Raises `InputError` for a state whose value before an event reaches nothing that the map measures.
+
+    Two events that differ in it alone are then the same to the last bit: what a circuit forgets within an event still
+    moves a simulator's last digits.
+    """
+    middle = {f"{name}_before": float(np.mean(entry.range)) for name, entry in found.states.items()}
+    middle |= {name: entry.range[0] + 0.75 * entry.span for name, entry in found.inputs.items()}
+    for name, entry in found.states.items():
+        begins = entry.range[0] + entry.span * np.array([0.25, 0.75])
+        columns = {key: np.full(2, value) for key, value in middle.items()} | {f"{name}_before": begins}
+        answer = found.respond(xr.Dataset({key: (EVENT, values) for key, values in columns.items()}), simulator)
+        if answer.sizes[EVENT] < begins.size:  # what fails is told of the samples
+            continue
+        if all(np.ptp(answer[key].values) == 0.0 for key in (*found.states, *found.outputs)):
+            low, high = (units.show(begin, "" if entry.unit == "1" else entry.unit) for begin in begins)
+            raise InputError(
+                f"nothing that map {found.name!r} of bench {found.bench.name} measures depends on its state {name}: "
+                f"events that begin at {low} and at {high} are the same to the last digit",
+                remedy=f"let parameter {found.given.states[name].parameter} set the circuit's start, as "
+                ".ic v(node)={parameter} does; ic= of an element takes uic",
+            )
 
 
 def read_law(chosen: CircuitSet, data: xr.Dataset, scales: Mapping[str, float], *, seed: int) -> Fitted | None:

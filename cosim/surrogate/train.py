@@ -137,8 +137,8 @@ def correct(surrogate: Surrogate, samples: xr.Dataset, *, rng: np.random.Generat
             errors[degree] = _rms(plain.with_(correction=correction), held)
     if not errors:
         raise FitError(
-            f"{count} samples are too few for a correction, or too few of them move a state",
-            remedy="give a few hundred, of either sign and beyond the thresholds",
+            f"{count} samples do not tell a correction{_sides(plain, samples)}",
+            remedy="give a few hundred that move a state, of either sign, or train without a correction",
         )
     alone, best = _rms(plain, held), min(errors, key=lambda degree: errors[degree])
     if errors[best] > WORTH * alone:
@@ -155,6 +155,20 @@ def _rms(surrogate: Surrogate, data: xr.Dataset) -> float:
         scales[ENERGY] = float(np.max(np.abs(data[ENERGY].values))) or 1.0
     errors = [(found[name] - data[name].values) / scale for name, scale in scales.items()]
     return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def _sides(surrogate: Surrogate, data: xr.Dataset) -> str:
+    """How many samples move a state, by the sign of the inputs that have one, as a part of a sentence."""
+    own, states = stepped(surrogate, data), surrogate.map.states
+    steps = [np.abs(own[name] - data[f"{name}_before"].values) / entry.span for name, entry in states.items()]
+    moves = np.max(steps, axis=0) > LEAST_STEP
+    found = [
+        f", with {name} > 0 {np.count_nonzero(moves & (data[name].values > 0.0))} and below "
+        f"{np.count_nonzero(moves & (data[name].values < 0.0))}"
+        for name, entry in surrogate.map.inputs.items()
+        if entry.range[0] < 0.0 < entry.range[1]
+    ]
+    return f": {np.count_nonzero(moves)} of them move a state{''.join(found)}"
 
 
 def _solve(surrogate: Surrogate, data: xr.Dataset, degree: int) -> Correction | None:

@@ -17,9 +17,9 @@ from cosim import units
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
-from cosim.devices.maps import EventMap
+from cosim.devices.maps import ENERGY, EventMap
 from cosim.engines.simulator import Simulator
-from cosim.errors import DomainError, InputError, UnknownName
+from cosim.errors import DomainError, FitError, InputError, UnknownName
 from cosim.parameters import ParameterSet, Quantity
 from cosim.surrogate import files, pulse_kernel
 from cosim.surrogate.active import FIRST_EVENTS, Budget, learn_actively
@@ -32,7 +32,7 @@ from cosim.surrogate.density import covered_share, drawn_share, near_enough
 from cosim.surrogate.learned import fit
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Equations
-from cosim.surrogate.train import load_samples, save_samples, train
+from cosim.surrogate.train import correct, load_samples, save_samples, train
 from cosim.surrogate.trains import random_inputs
 
 TIO2 = ParameterSet.load("tio2")
@@ -417,6 +417,16 @@ def test_samples_go_where_the_error_is_largest() -> None:
     chosen = samples.isel({EVENT: slice(FIRST_EVENTS, None)})
     near = (chosen["w_before"].values < 0.4) & (chosen["amplitude"].values < -1.8)
     assert np.mean(near) > 0.3  # the corner takes an eighth of the box
+
+
+def test_samples_of_one_sign_tell_no_correction() -> None:
+    cell, rng = Surrogate(ParameterSet.load("tio2")), np.random.default_rng(0)
+    w, v = rng.uniform(0.1, 0.9, 300), rng.uniform(-2.2, -1.8, 300)
+    after, outputs = cell.step(Values({"w": w}), Values({"amplitude": v}))
+    columns = {"w_before": w, "amplitude": v, "w": after["w"], ENERGY: outputs[ENERGY]}
+    data = xr.Dataset({name: (EVENT, values) for name, values in columns.items()})
+    with pytest.raises(FitError, match="300 of them move a state, with amplitude > 0 0 and below 300"):
+        correct(cell, data, rng=rng)
 
 
 def test_an_output_that_depends_on_nothing_is_refused() -> None:

@@ -21,7 +21,7 @@ from cosim.devices.maps import Field
 from cosim.emit.ngspice import subcircuit
 from cosim.emit.veriloga import module
 from cosim.errors import EmitError, InputError
-from cosim.export import aihwkit, golden
+from cosim.export import golden, pulses
 from cosim.export.names import TARGETS
 from cosim.export.write import checked, export_surrogate
 from cosim.parameters import ParameterSet
@@ -224,8 +224,7 @@ def test_what_imports_and_what_is_refused_is_what_the_claim_pins(
 ) -> None:
     monkeypatch.setattr(golden, "SHORT", 2)
     monkeypatch.setattr(golden, "TRAIN", 2)
-    monkeypatch.setattr(aihwkit, "CANDIDATES", 201)
-    monkeypatch.setattr(aihwkit, "NODES", 5)
+    monkeypatch.setattr(pulses, "CANDIDATES", 201)
     monkeypatch.setattr(kinds, "TREES", 5)
     surrogates = {subject.name: subject.plain() for subject in SUBJECTS}
     refused = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cosim.network.crossbar import Crossbar
 from cosim.packages import optional
 from cosim.surrogate import kinds
 from cosim.surrogate.files import load
+from cosim.surrogate.kept import Kept
 from cosim.surrogate.kinds import KINDS
 from cosim.surrogate.laws import law_of
 from cosim.surrogate.learn import design, learn, revisited
@@ -234,6 +236,35 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2
     assert "is not there any more; put it back, or train the surrogate again" in capsys.readouterr().err
+
+
+@pytest.mark.spice
+def test_a_state_that_reaches_nothing_is_refused(
+    bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ngspice passes over ic= of a capacitor without uic, so that every event begins at 0 V."""
+    text = bench.read_text(encoding="utf-8")
+    assert ".ic v(out)={start}" in text
+    bench.write_text(text.replace(".ic v(out)={start}", "").replace("C1 out 0 1n", "C1 out 0 1n IC={start}"))
+    assert main(["surrogate", "train", str(bench), "-o", str(tmp_path / "rc.npz"), "--most-samples", "64"]) == 2
+    said = capsys.readouterr().err
+    assert "depends on its state out: events that begin at -1 V and at 1 V are the same to the last digit" in said
+    assert "let parameter start set the circuit's start" in said
+
+
+def test_sampling_that_is_stopped_says_what_is_left(bench: Path, tmp_path: Path) -> None:
+    class Stopped(BenchMap):
+        def respond(self, *_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+    events = design(BenchMap.load(str(bench)), count=4, seed=0)
+    loaded = BenchMap.load(str(bench))
+    stopped = Stopped(**{entry.name: getattr(loaded, entry.name) for entry in fields(loaded)})
+    nobody: Any = object()
+    with pytest.raises(KeyboardInterrupt, match="its samples are lost; --keep FILE keeps them"):
+        Kept(stopped, None).sample(nobody, events)
+    with pytest.raises(KeyboardInterrupt, match=r"0 samples are in .*kept.npz, and the same command goes on"):
+        Kept(stopped, tmp_path / "kept.npz").sample(nobody, events)
 
 
 @pytest.mark.spice

@@ -15,6 +15,7 @@ from cosim import network as net
 from cosim.devices import stc_steps
 from cosim.errors import InputError, UnknownName
 from cosim.fitting.stc import settled
+from cosim.network import origin
 from cosim.network.images import ImageSet
 from cosim.network.run import Streams, run_network
 from cosim.network.systems import stc_constants, stc_listing
@@ -429,6 +430,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers() -> None:
 
 def test_a_silent_image_has_no_answer() -> None:
     assert answers(np.array([[0, 0], [0, 2], [3, 3]])).tolist() == [-1, 1, 0]
+
+
+def test_a_network_is_another_with_another_set_or_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every law takes `StcSettings.width` from listing A, and tables come from `cosim.fitting.stc`."""
+    before, load = StcSystem(StcSettings(law="equations"), bars()).fingerprint, ParameterSet.load
+    changed = load("stc_synapse:published")
+    monkeypatch.setattr(ParameterSet, "load", lambda name: changed if name == "stc_synapse:listing_a" else load(name))
+    assert StcSystem(StcSettings(law="equations"), bars()).fingerprint != before
+    systems = origin.PACKAGE / "network" / "systems"
+    assert origin.PACKAGE / "fitting" / "stc.py" in origin._reached({systems / "stc.py"})
 
 
 SMALL = images(24)
