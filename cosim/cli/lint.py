@@ -169,5 +169,12 @@ def _verdict(repair: Repair) -> str:
     if not repair.clean:
         return "not repaired: see the findings above"
     changed = "repaired" if repair.fixed.done else "nothing had to be changed"
-    compared = any(comparison.limit is not None for comparison in repair.equivalence.comparisons)
-    return f"{changed}; {'compared within the limits' if compared else 'not compared'}"
+    engines, rest = repair.equivalence.engines, repair.equivalence.rest
+    if not engines:
+        return f"{changed}; not compared"
+    where = "ngspice and VACASK" if len(engines) > 1 else f"{engines[0]} alone"
+    return f"{changed}; compared within the limits in {where}{f', except {_named(rest)}' if rest else ''}"
+
+
+def _named(parts: Sequence[str]) -> str:
+    return ", ".join([*parts[:3], *([f"{len(parts) - 3} more"] if len(parts) > 3 else [])])

@@ -266,11 +266,12 @@ def _dialect(path: Path, text: str) -> str:
     foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
     if not foreign:
         return ""
+    stepped = [f for f in foreign if f.message.startswith(".step ")]
     first, more = foreign[0], f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
     new = path.with_name(f"{path.stem}_ngspice{path.suffix}").name
     return (
         f"it seems to be LTspice's or PSpice's (line {first.line}: {first.message}{more}): "
-        f"'cosim lint {path} --fix {new}' writes it for ngspice"
+        f"'cosim lint {path} --fix {new}' writes it for ngspice{', without its .step' if stepped else ''}"
     )
 
 

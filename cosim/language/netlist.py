@@ -36,7 +36,8 @@ _SHOWN = 200  # characters of a name in a message
 # Every character at which str.splitlines() or a C reader could break a line and this reader does not.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 _COMMENT = re.compile(r"""("[^"]*"|'[^']*')|(;.*|//.*|(?:^|(?<=[\s,]))\$.*)""")
-_UNICODE_UNITS = str.maketrans({"µ": "u", "μ": "u", "\u03a9": "Ohm", "\u2126": "Ohm", "°": ""})
+SECTION = "§"  # in LTspice's names of instances, X§U1
+_UNICODE_UNITS = str.maketrans({"µ": "u", "μ": "u", "\u03a9": "Ohm", "\u2126": "Ohm", "°": "", SECTION: "_"})
 _WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|(\S+)')
 
 

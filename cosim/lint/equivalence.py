@@ -98,12 +98,22 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """What was compared, under which drive, and in sentences what could not be; ``findings`` are the results."""
+    """What was compared, under which drive, and in sentences what could not be; ``findings`` are the results.
+
+    ``rest`` is what else the file holds, and what was only run.
+    """
 
     drive: Drive | None
     comparisons: tuple[Comparison, ...] = ()
     unverified: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    rest: tuple[str, ...] = ()
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The simulators in which the repaired model was compared with what limits it."""
+        names = {_MEANT: "ngspice", _SECOND: "VACASK", _BOTH: "ngspice"}
+        return tuple(dict.fromkeys(names[c.what] for c in self.comparisons if c.limit is not None))
 
     @property
     def runs(self) -> bool:
@@ -116,6 +126,8 @@ class Equivalence:
         return {
             "drive": drive,
             "comparisons": [c.to_dict() for c in self.comparisons],
+            "engines": list(self.engines),
+            "rest": list(self.rest),
             "unverified": list(self.unverified),
             "findings": [f.to_dict() for f in self.findings],
         }

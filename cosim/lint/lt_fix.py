@@ -19,7 +19,8 @@ from cosim.language.lt_syntax import (
     table_points,
     unclosed,
 )
-from cosim.language.netlist import Line
+from cosim.language.netlist import SECTION, Line
+from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
     CARDS,
     GROUND,
@@ -244,10 +245,14 @@ def _table(args: list[str]) -> str:
 
 def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     """The repaired netlist; rows that need no change stay as they were written."""
+    named = SECTION in text
+    text = text.replace(SECTION, "_")
     rows: list[str | None] = list(text.split("\n"))
     held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
     heated = any(line.card == ".temp" or re.match(r"\.opt\w*\s.*\btemp\b", line.text, re.I) for line in lines)
     writer = Writer(caret, names(lines), heated)
+    if named:
+        writer.done[f"{SECTION} is written _"] = None
     for line in lines:
         writer.extra = []
         new = _line(line, writer, held)
@@ -266,7 +271,8 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     """One logical line for ngspice; empty for one that goes."""
     text, first = line.text, line.text[0].lower()
     if line.card in CARDS:
-        writer.done[f"{line.card} is removed"] = None
+        step = ": put it back where 'cosim new bench --from' is to make a sweep of it" if line.card == ".step" else ""
+        writer.done[f"{line.card} is removed{step}"] = None
         return ""
     if writer.own.hspice and line.card in OUTPUT:
         writer.done[f"{line.card} is removed: all waveforms are kept"] = None
@@ -281,7 +287,9 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if line.card == ".tran" and text.split()[1:2] == ["0"]:
         words = [word for word in text.split() if word.lower() != "startup"]
         writer.done["the time step of .tran is a thousandth of its end"] = None
-        return " ".join([words[0], f"{{{words[2]}/1000}}", *words[2:]])
+        stop = spice_number(words[2])
+        step = f"{{{words[2]}/1000}}" if stop is None else repr(stop / 1000.0)
+        return " ".join([words[0], step, *words[2:]])
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
         return text

@@ -285,4 +285,4 @@ def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Eq
         if reason:
             return fails(f"{what} as repaired does not run in ngspice: {reason}")
         unverified.append(f"{what} runs in ngspice as repaired; it was not compared with the original")
-    return replace(found, unverified=tuple(unverified))
+    return replace(found, unverified=tuple(unverified), rest=tuple(what for what, _ in decks))

@@ -82,6 +82,7 @@ def test_the_comparison_runs_in_both_engines(simulator: Simulator, vacask: Simul
     file = tmp_path / "s.sub"
     file.write_text(DRIFT["HSPICE"])
     repair = fix_file(file, simulator, second=vacask, amplitude=1.0, period=1e-6)
+    assert repair.equivalence.engines == ("ngspice", "VACASK")
     found = {c.what.split(" in ")[-1].split()[0]: c for c in repair.equivalence.comparisons if "repaired in" in c.what}
     assert set(found) == {"ngspice", "VACASK"}
     assert all(c.largest < CLOSE for c in found.values())

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.cli.lint import _verdict
 from cosim.engines.simulator import Deck, Limits, Simulator
+from cosim.errors import CosimError
 from cosim.lint.drive import ModelRun
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
@@ -187,6 +191,61 @@ def test_a_current_of_nothing_shows_nothing(simulator: Simulator, tmp_path: Path
     assert any("the current stays below" in text for text in repair.equivalence.unverified)
     file.write_text(".subckt s p n\nB1 p n I=1m\n.ends\n")
     assert "the current does not change" in fix_file(file, simulator).equivalence.unverified[0]
+
+
+def test_what_was_compared_and_where_is_said(simulator: Simulator, tmp_path: Path) -> None:
+    """A second simulator that does not run the model, and what is no subcircuit, are not among what was compared."""
+
+    class Breaking:
+        def run(self, *args: object, **more: object) -> None:
+            raise CosimError("Timestep too small")
+
+    body = ".subckt s p n\nB1 p n I=1m*stp(V(p,n))*V(p,n)\n.ends\n"
+    alone, more = tmp_path / "s.sub", tmp_path / "more.cir"
+    alone.write_text(body)
+    more.write_text(f"more\nV1 a 0 1\nX1 a 0 s\nB1 b 0 V=stp(V(a))\nR1 b 0 1k\n{body}{body.replace('t s', 't other')}")
+    repair = fix_file(alone, simulator, second=cast(Simulator, Breaking()), amplitude=1.0, period=1e-6)
+    assert any("does not run in VACASK: Timestep too small" in text for text in repair.equivalence.unverified)
+    assert _verdict(repair) == "repaired; compared within the limits in ngspice alone"
+    repair = fix_file(more, simulator, amplitude=1.0, period=1e-6)
+    assert repair.equivalence.rest == ("subcircuit 'other'", "the circuit")
+    says = "repaired; compared within the limits in ngspice alone, except subcircuit 'other', the circuit"
+    assert _verdict(repair) == says
+
+
+@pytest.mark.parametrize("name", ["X§U1", "XU1§X"])
+@pytest.mark.parametrize("code", ["utf-8", "latin-1", "utf-16"])
+def test_a_section_sign_in_a_name(name: str, code: str, simulator: Simulator, tmp_path: Path) -> None:
+    """1 V over 2k and 1k, through a subcircuit that LTspice named after its symbol."""
+    file, out = tmp_path / "sign.net", tmp_path / "out.cir"
+    file.write_bytes(
+        f"* sign\nV1 a 0 1\n{name} a b part\nR2 b 0 1k\nB1 c 0 V=stp(V(b))\nR3 c 0 1k\n"
+        ".subckt part p n\nR1 p n 2k\n.ends\n"
+        ".tran 1u 9u\n.meas tran v find v(b) at=5u\n.end\n".encode(code)
+    )
+    repair = fix_file(file, simulator, amplitude=1.0, period=1e-6)
+    assert "§ is written _" in repair.fixed.done
+    assert repair.fixed.text.isascii()
+    out.write_text(repair.fixed.text)
+    assert Testbench.load(out).run(simulator)["v"].values == pytest.approx([1 / 3])
+
+
+STEPPED = "stepped\n.param r=1k\nV1 a 0 1\nR1 a b {r}\nR2 b 0 1k\n.step param r list 1k 3k\n"
+
+
+def test_a_step_that_a_repair_leaves_out_is_named(
+    simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "st.net", tmp_path / "out.cir"
+    file.write_text(f"{STEPPED}B1 c 0 V=stp(V(b))\nR3 c 0 1k\n.tran 0 10u\n.meas tran v find v(b) at=5u\n.end\n")
+    assert main(["run", str(file)]) == 1
+    assert "writes it for ngspice, without its .step" in capsys.readouterr().err
+    assert main(["lint", str(file), "--fix", str(out)]) == 0
+    assert ".step is removed: put it back where 'cosim new bench --from' is to make a sweep" in capsys.readouterr().out
+    rows = out.read_text().replace(".tran", ".step param r list 1k 3k\n.tran", 1)
+    out.write_text(rows)
+    assert main(["validate", str(out), "--json"]) == 0
+    assert Testbench.load(out).run(simulator)["v"].values == pytest.approx([0.5, 0.25])  # 1 V over r and 1k
 
 
 def test_a_disagreement_is_a_finding_and_an_exit_code(
