@@ -140,7 +140,9 @@ def test_extracted_sets_feed_the_next_extraction():
 def test_a_learning_rules_factors_go_through_a_fit():
     curve = train(np.random.default_rng(4).uniform(-2.6, 2.6, 60))
     carried = extract(recipe(("theta_p",), start={"sets": ["tio2"], "values": {"g_on": 4e-3}}), curve).parameter_set()
-    assert {name: factor.value for name, factor in carried.plasticity.items()} == {"scale_p": 1.05, "scale_d": 1.11}
+    assert {name: factor.value for name, factor in carried.plasticity.items()} == {
+        "scale_p": 1.05, "scale_d": 1.11, "step_p": 0.55, "step_d": 0.9,
+    }  # fmt: skip
     assert not extract(recipe(("theta_p",), start={"values": dict(TRUTH)}), curve).parameter_set().plasticity
 
 
