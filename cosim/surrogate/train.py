@@ -137,7 +137,7 @@ def correct(surrogate: Surrogate, samples: xr.Dataset, *, rng: np.random.Generat
             errors[degree] = _rms(plain.with_(correction=correction), held)
     if not errors:
         raise FitError(
-            f"{count} samples do not tell a correction{_sides(plain, samples)}",
+            f"{count} samples are too few for a correction{_sides(plain, samples)}",
             remedy="give a few hundred that move a state, of either sign, or train without a correction",
         )
     alone, best = _rms(plain, held), min(errors, key=lambda degree: errors[degree])
@@ -163,8 +163,8 @@ def _sides(surrogate: Surrogate, data: xr.Dataset) -> str:
     steps = [np.abs(own[name] - data[f"{name}_before"].values) / entry.span for name, entry in states.items()]
     moves = np.max(steps, axis=0) > LEAST_STEP
     found = [
-        f", with {name} > 0 {np.count_nonzero(moves & (data[name].values > 0.0))} and below "
-        f"{np.count_nonzero(moves & (data[name].values < 0.0))}"
+        f", {np.count_nonzero(moves & (data[name].values > 0.0))} with {name} above zero and "
+        f"{np.count_nonzero(moves & (data[name].values < 0.0))} below"
         for name, entry in surrogate.map.inputs.items()
         if entry.range[0] < 0.0 < entry.range[1]
     ]

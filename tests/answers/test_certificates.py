@@ -425,7 +425,7 @@ def test_samples_of_one_sign_tell_no_correction() -> None:
     after, outputs = cell.step(Values({"w": w}), Values({"amplitude": v}))
     columns = {"w_before": w, "amplitude": v, "w": after["w"], ENERGY: outputs[ENERGY]}
     data = xr.Dataset({name: (EVENT, values) for name, values in columns.items()})
-    with pytest.raises(FitError, match="300 of them move a state, with amplitude > 0 0 and below 300"):
+    with pytest.raises(FitError, match="300 of them move a state, 0 with amplitude above zero and 300 below"):
         correct(cell, data, rng=rng)
 
 
