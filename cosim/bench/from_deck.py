@@ -177,7 +177,7 @@ class _Reader:
             if value is not None and len(cards) > 1:
                 value = None
                 places = " and ".join(dict.fromkeys(str(card.where) for card in cards))
-                self._left(f"{name!r} is no parameter of the bench, as it is set more than once: at {places}")
+                self._left(f"{name!r} is not a parameter of the bench, as it is set more than once: at {places}")
             if value is None or not _NAME.match(name):
                 rest.append(f"{name}={given}")
             else:

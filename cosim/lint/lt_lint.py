@@ -94,7 +94,7 @@ def fix_spice(
     written = _as_verilog(new)
     if to:
         if isinstance(written, str):
-            return Repair(fixed, after, fails(f"there is no Verilog-A of the repaired netlist: {written}"))
+            return Repair(fixed, after, fails(f"the repaired netlist cannot be written as Verilog-A: {written}"))
         done = (*fixed.done, "the subcircuit is a Verilog-A module")
         fixed = Fixed(written.text, done, fixed.left)
     if simulator is None:

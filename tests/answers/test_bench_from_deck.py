@@ -134,7 +134,7 @@ def test_a_parameter_that_is_set_twice_is_not_varied_in_vain(name: str, simulato
     if name == "a subcircuit's own":
         assert bench.with_(parameters={"r": 1e3}).run(simulator)["v"].values == pytest.approx([0.5])
         return
-    assert "'r' is no parameter of the bench, as it is set more than once: at" in bench.left[0].lower()
+    assert "'r' is not a parameter of the bench, as it is set more than once: at" in bench.left[0].lower()
     with pytest.raises(UnknownName):
         bench.with_(parameters={"r": 1e3})
 

@@ -99,7 +99,7 @@ class VdspSettings:
             if count < 1:
                 raise InputError(f"the network needs at least one {name}, not {count}", remedy="give 1 or more")
             if count != int(count):
-                raise InputError(f"{count:g} is no number of {name}s", remedy="give a whole number")
+                raise InputError(f"a network cannot have {count:g} {name}s", remedy="give a whole number")
         for name in ("scale_p", "scale_d", "scale_p_end", "scale_d_end", "tau_pre", "tau_post"):
             if (value := getattr(self, name)) is not None and not value > 0.0:
                 raise InputError(f"{name} has to be above zero, not {value:g}", remedy="leave it out for the usual one")
