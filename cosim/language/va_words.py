@@ -1,4 +1,4 @@
-"""Words of Verilog-A that are no names."""
+"""Words that Verilog-A keeps for itself."""
 
 from __future__ import annotations
 
