@@ -99,8 +99,8 @@ def test_the_order_of_names_and_columns_changes_no_minimum(tmp_path: Path) -> No
     turned = curve.with_(columns={n: curve[n] for n in names}, units={n: curve.units[n] for n in names})
     other = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"vary": recipe.fit.vary[::-1]})})
     first, second = extract(recipe, curve), extract(other, turned)
-    # States are integrated to 1e-5, by which chi-square is rough by 0.4: within the root of that, in standard errors, two
-    # searches are at one minimum. In some processes they end 1e-5 apart instead of 1e-6; why is not known.
+    # States are integrated to 1e-5, by which chi-square is rough by 0.4: within the root of that, in standard errors,
+    # two searches are at one minimum. In some processes they end 1e-5 apart instead of 1e-6; why is not known.
     for row in first.rows():
         assert row.stderr is not None
         assert abs(second.values[row.name] - row.value) <= 0.4**0.5 * row.stderr, row.name
