@@ -226,6 +226,55 @@ def stc_memory() -> str:
     return _table("while it learns | MB", ([name, f"{abs(found[key]):.0f}"] for key, name in names.items()))
 
 
+def _points(entry: Any) -> str:
+    """Mean and deviation in points, or a number alone."""
+    return f"{entry['mean']:.1f} ± {entry['deviation']:.1f}" if isinstance(entry, Mapping) else f"{entry:.1f}"
+
+
+def _lost(entry: Mapping[str, float]) -> str:
+    """Points lost, and their standard error."""
+    lost = round(entry["lost"], 1) + 0.0  # nothing is −0
+    return f"{lost:.1f} ± {entry['error']:.1f}".replace("-", "−")
+
+
+def rsnn_full() -> str:
+    """200 ideal neurons, beside logistic regression."""
+    found = figures("rsnn")
+    learned, known = found["full"], found["logistic"]
+    rows = [["e-prop, 200 neurons", _points(learned["accuracy"]), _points(learned["unseen"])]]
+    rows.append(["logistic regression on the same features", _points(known["test"]), _points(known["unseen"])])
+    rows.append(["the most frequent phone", _points(found["majority"]), ""])
+    return _table(" | new sentences | voice not heard before", rows)
+
+
+def rsnn_small() -> str:
+    """Fifty neurons by their synapses."""
+    found = figures("rsnn")
+    small, lost = found["small"], found["lost_to_ideal"]
+    rows = [
+        ["ideal, back-propagation through time", _points(small["back-propagation through time"]),
+         _lost(lost["back-propagation through time"])],
+        ["ideal, e-prop", _points(small["ideal"]), ""],
+        ["thermal, any level", _points(found["accuracy"]["levels"]["any"]), _lost(lost["any level"])],
+        ["thermal, 256 levels", _points(small["thermal"]), _lost(lost["thermal"])],
+        ["as they began: the read-out alone learns", _points(small["readout alone"]), _lost(lost["readout alone"])],
+        ["logistic regression", _points(small["logistic regression"]), ""],
+    ]  # fmt: skip
+    return _table("synapses into the hidden layer | new sentences | lost against ideal", rows)
+
+
+def rsnn_sweeps() -> str:
+    """What is not ideal, point by point."""
+    found, rows = figures("rsnn"), []
+    for name, title in (("levels", "levels (11c)"), ("tau", "τ_TH (11d)"), ("crosstalk", "crosstalk (11e)"),
+                        ("variability", "D_v and C_v (11f)"), ("alpha", "α (14d)")):  # fmt: skip
+        for point, entry in found["accuracy"][name].items():
+            rows.append([title, point.replace(" us", " µs").replace("%", " %"), _points(entry),
+                         _lost(found["lost"][name][point])])  # fmt: skip
+            title = ""
+    return _table("Fig. | point | new sentences | lost against 256 levels, undisturbed", rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "vdsp": vdsp,
@@ -234,6 +283,9 @@ TABLES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "vdsp fresh": vdsp_fresh,
         "vdsp stdp": vdsp_stdp,
         "vdsp rules": vdsp_rules,
+        "rsnn full": rsnn_full,
+        "rsnn small": rsnn_small,
+        "rsnn sweeps": rsnn_sweeps,
         "stc": stc,
         "stc counts": stc_counts,
         "stc mends": stc_mends,

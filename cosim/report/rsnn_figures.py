@@ -42,6 +42,24 @@ def plot_loss(result: RunResult) -> Figure:
     return figure
 
 
+def plot_learning(results: Mapping[str, RunResult]) -> Figure:
+    """Cross-entropy of the training frames as they were learned, by the name of a network: mean and deviation of its
+    seeds, averaged over stretches of batches (Fig. 11(b)).
+    """
+    with styled():
+        figure = new_figure(6.0, 3.4)
+        ax = figure.add_subplot()
+        for (name, result), colour in zip(results.items(), COLOURS * len(results), strict=False):
+            losses = np.array([seed.arrays.loss for seed in result.seeds])
+            parts = np.array_split(losses, min(SMOOTH, losses.shape[1]), axis=1)
+            each = np.stack([part.mean(axis=1) for part in parts])
+            at = np.cumsum([part.shape[1] for part in parts]) / losses.shape[1]
+            ax.errorbar(at, each.mean(axis=1), each.std(axis=1), fmt="o-", color=colour, ms=2.5, lw=1.0, label=name)
+        ax.set(xlabel="share of the training", ylabel="cross-entropy per frame (nat)", ylim=(0.0, None))
+        ax.legend()
+    return figure
+
+
 def plot_confusion(result: RunResult, phones: Sequence[str]) -> Figure:
     """Of each phone of new sentences the shares of the answers, over all seeds; phones without a frame are left out."""
     counts = np.sum([seed.arrays.confusion for seed in result.seeds], axis=0)

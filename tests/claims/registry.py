@@ -24,6 +24,7 @@ from claims.overhead import OVERHEAD
 from claims.quantumdot import QUANTUMDOT
 from claims.rare import RARE
 from claims.rsnn import RSNN
+from claims.rsnn_energy import RSNN_ENERGY
 from claims.speed import SPEED
 from claims.stc import STC
 from claims.strd import STRD
@@ -42,5 +43,6 @@ CLAIMS: dict[str, Claim] = {
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
         VDSP_PULSES, VDSP_FRESH, VDSP_RULES, NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS, RSNN,
+        RSNN_ENERGY,
     )
 }  # fmt: skip

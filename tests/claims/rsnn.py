@@ -2,8 +2,9 @@
 
 The source's figures have no numbers in its text; it states what each non-ideality costs on TIMIT, with 200 neurons.
 TIMIT is licensed: here ``flite`` speaks. The ideal network is measured in full; the sweeps are of a small one, so that
-they train in minutes, with all their seeds on the same speech: what a point costs is paired, seed by seed.
-``./run measure rsnn`` writes ``cosim-out/rsnn``: figures, and a page with the source's statements beside.
+they train in minutes, with all their seeds on the same speech: what a point costs is paired, seed by seed. Where the
+source's statement was missed, other ways were chosen on held-out training utterances (`APART`, `HOTTER`).
+``./run reproduce rsnn`` writes ``cosim-out/rsnn``: figures, and a page with the source's statements beside.
 """
 
 from __future__ import annotations
@@ -22,15 +23,13 @@ import numpy as np
 from claims.base import Claim, Figures, Report, resuming
 from claims.rsnn_bptt import BackwardsSystem
 from cosim.data.speech import Speech, Utterance, normalised, sentences, stand_in
-from cosim.engines.registry import open_simulator
-from cosim.network.run import Streams, run_network
+from cosim.network.run import RunResult, Streams, run_network
 from cosim.network.systems.rsnn import RsnnSystem
-from cosim.network.systems.rsnn_energy import measured_energy, use
 from cosim.network.systems.rsnn_settings import PRESETS, ThermalSettings
 from cosim.network.systems.rsnn_thermal import coupling_of, devices
 from cosim.report.comparison import COLUMNS, Row, source
 from cosim.report.html import Report as Page
-from cosim.report.rsnn_figures import plot_sweeps, plot_writes
+from cosim.report.rsnn_figures import plot_learning, plot_sweeps, plot_writes
 from cosim.report.style import save
 from cosim.resources import folder
 
@@ -39,20 +38,20 @@ SENTENCES, EPOCHS = 80, 5  # of the full ideal network, as `cosim network run rs
 FULL = PRESETS["public"]
 SMALL_SENTENCES, SMALL_EPOCHS, PIECES = 24, 4, 50
 SMALL = PRESETS["thermal"].with_(hidden=50)
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 COLD = ThermalSettings(alpha=0.0)  # what α does is a sweep of its own
-FOREVER = 1.0  # s, in which nothing cools
-STACKS = ((20, 2, "baseline"), (20, 2, "modified"), (60, 2, "baseline"), (60, 4, "baseline"))  # F in nm, K in F
+ROUGH = COLD.with_(device_spread=1.0, cycle_spread=1.0)
+ALPHAS = (4e-4, 1e-2)  # 1/K; the devices' rise counts up to 20 K
+STACKS = ((20, 2, "baseline"), (60, 2, "baseline"))  # F in nm, K in F
+WORST = "60 nm, 2 F, baseline"  # of a stack as large as the devices' own
+# Chosen on the last 8 of the 38 training utterances, seed 0 (docs/networks.md).
+APART: Mapping[str, Any] = {"layout": "apart", "unit": 0.03, "gain": 2.0}
+HOTTER: Mapping[str, Any] = {"unit": 0.5, "pulses": 5.0, "screen": 2.0}
 LONG = 10  # times as many frames, for the memory
-METERED = 20  # pieces by which the energy is
-TABLE_1 = {  # J per time step, of one synapse
-    "PCM and its drift (Demirag 2021)": "~1 nJ", "CMOS (Frenkel 2022)": "1.5-178 nJ",
-    "PCM and CMOS (Bohnstingl 2022)": "29 nJ", "optical PCM (Sarwat 2021)": "~mJ", "thermal (the source)": "5 pJ",
-}  # fmt: skip
 
 
-def _crosstalk() -> dict[str, ThermalSettings]:
-    """With the coefficients of the recorded heat solutions (``./run reproduce heat``)."""
+def crosstalk() -> dict[str, ThermalSettings]:
+    """With the coefficients of the recorded heat solutions (``./run reproduce heat``), side by side; one apart, too."""
     record = json.loads((folder("fits") / "results" / "heat.json").read_text(encoding="utf-8"))
     found = {}
     for feature, pitch, geometry in STACKS:
@@ -62,7 +61,7 @@ def _crosstalk() -> dict[str, ThermalSettings]:
             if x["geometry"] == geometry and np.allclose([x["feature"], x["pitch"]], size, atol=0.0)
         )  # fmt: skip
         found[f"{feature} nm, {pitch} F, {geometry}"] = COLD.with_(coupling=coupling_of(at))
-    return found
+    return {**found, f"{WORST}, apart": found[WORST].with_(**APART)}
 
 
 @lru_cache(maxsize=1)
@@ -70,17 +69,19 @@ def sweeps() -> Mapping[str, Mapping[str, ThermalSettings]]:
     """The points of each sweep by its name and theirs; the undisturbed point is `COLD`."""
     return {
         "levels": {
-            **{str(n): COLD.with_(levels=n) for n in (32, 128, 200)},
+            **{str(n): COLD.with_(levels=n) for n in (128, 200)},
             "any": COLD.with_(levels=0),
-            "256, SET and RESET in turn": COLD.with_(writes="alternate"),
         },
         "tau": {
             **{f"{tau:g} us": COLD.with_(tau=1e-6 * tau) for tau in (0.1, 1.0, 10.0)},
-            "no decay, any level": COLD.with_(tau=FOREVER, levels=0),
         },
-        "crosstalk": _crosstalk(),
-        "variability": {f"{x:.0%}": COLD.with_(device_spread=x, cycle_spread=x) for x in (0.5, 1.0)},
-        "alpha": {f"{x:g} 1/K": COLD.with_(alpha=x) for x in (4e-4, 1e-2)},
+        "crosstalk": crosstalk(),
+        "variability": {
+            "100%": ROUGH,
+            "100%, C_v alone": ROUGH.with_(device_spread=0.0),
+            "100%, hotter, screened": ROUGH.with_(**HOTTER),
+        },
+        "alpha": {f"{x:g} 1/K": COLD.with_(alpha=x) for x in ALPHAS},
     }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def system(thermal: ThermalSettings | None, speech: Speech, **changes: Any) -> R
 
 
 def measure(tell: Report) -> Figures:
-    """The small networks of all sweeps, the full one, energy and memory; some ten minutes of processor time."""
+    """The small networks of all sweeps, the full one, energy and memory; a quarter of an hour of processor time."""
     small = stand_in(SMALL_SENTENCES, tell=tell).pieces(PIECES)
     others = {
         "ideal": system(None, small),
@@ -106,14 +107,12 @@ def measure(tell: Report) -> Figures:
     speech = stand_in(SENTENCES, tell=tell)
     full = RsnnSystem(FULL, speech, EPOCHS)
     whole = _run(full, "full", tell)
-    backwards = _run(BackwardsSystem(FULL, speech, EPOCHS), "full backwards", tell)
     base, ideal = _scores(runs["thermal"]), _scores(runs["ideal"])
     writes = np.sum([seed.arrays.relative_steps for seed in runs["thermal"].seeds], axis=0)
     losses = {
         name: {point: _difference(base, _scores(run)) for point, run in each.items()} for name, each in points.items()
     }
     beside, rows = full.beside, [seed.values for seed in whole.seeds]
-    energy = _energy(others["thermal"], tell)
     memory = {"ideal, full": memory_of(full), "thermal, small": memory_of(others["thermal"])}
     figures: Figures = {
         "over_logistic_new": 100.0 * min(v.accuracy - beside["test"] for v in rows),
@@ -123,15 +122,12 @@ def measure(tell: Report) -> Figures:
             s.values.times_real for s in runs["thermal"].seeds if s.values.times_real is not None
         ),
         "thermal_over_readout_alone": _surely(_difference(base, _scores(runs["readout alone"]))),
-        "energy_of_a_cell": energy["J_worst_cell"],
+        "lost_by_200_levels": _difference(_scores(points["levels"]["any"]), _scores(points["levels"]["200"]))["lost"],
         "state_growth": max(entry["state_growth"] for entry in memory.values()),
         "memory": memory,
-        "energy": energy,
         "logistic": {part: round(100.0 * x, 2) for part, x in beside.items() if x is not None},
+        "majority": round(100.0 * rows[0].majority, 2),
         "full": {name: _mean([v[name] for v in rows]) for name in ("accuracy", "unseen", "train")},
-        "full_backwards": {
-            name: _mean([seed.values[name] for seed in backwards.seeds]) for name in ("accuracy", "unseen", "train")
-        },
         "small": {
             **{name: _mean(_scores(run)) for name, run in runs.items()},
             "logistic regression": round(100.0 * float(others["ideal"].beside["test"] or 0.0), 2),
@@ -141,7 +137,7 @@ def measure(tell: Report) -> Figures:
             "256": _difference(_scores(points["levels"]["any"]), base),
             **{
                 point: _difference(_scores(points["levels"]["any"]), _scores(points["levels"][point]))
-                for point in ("32", "128", "200")
+                for point in ("128", "200")
             },
         },
         "lost_to_ideal": {
@@ -154,28 +150,8 @@ def measure(tell: Report) -> Figures:
         "speech": {"full": speech.fingerprint, "small": small.fingerprint},
         "axes": {name: list(each) for name, each in sweeps().items()},
     }
-    show(figures, writes)
+    show(figures, writes, {name: runs[name] for name in ("ideal", "thermal")})
     return figures
-
-
-def _energy(one: RsnnSystem, tell: Report) -> dict[str, Any]:
-    """Of a cell and a pair of the circuit, and of a pair in the trained network of the first seed."""
-    tell("energy of the circuit")
-    with open_simulator() as simulator:
-        circuit = measured_energy(
-            simulator, kept=FOLDER / "parts" / "frames.npz",
-            tell=lambda done, of: tell(f"frames of the circuit: {done} of {of}"),
-        )  # fmt: skip
-    run = one.start(Streams(SEEDS[0]))
-    for batch in range(len(one.batches)):
-        tell(f"energy of the network: {batch} of {len(one.batches)}")
-        run.learn(batch)
-    used = use(run, METERED)
-    return {
-        "J_worst_cell": circuit.worst, "J_worst_pair": circuit.worst_pair, "J_network_pair": circuit.of_step(used),
-        "network": asdict(used), "surrogate_off": circuit.off, "s_step_of_the_bench": circuit.period,
-        "J_per_K": circuit.per_kelvin,
-    }  # fmt: skip
 
 
 def memory_of(one: RsnnSystem) -> dict[str, float]:
@@ -232,7 +208,7 @@ def _surely(entry: Mapping[str, float]) -> float:
     return entry["lost"] - 2.0 * entry["error"]
 
 
-def show(figures: Figures, writes: Any) -> None:
+def show(figures: Figures, writes: Any, learned: Mapping[str, RunResult]) -> None:
     """Figures, and the page."""
     page = Page("Phones by e-prop with thermal synapses", "arXiv 2411.18272, Secs. 5.2 and 7.5")
     drawn = plot_sweeps(
@@ -244,6 +220,9 @@ def show(figures: Figures, writes: Any) -> None:
     )  # fmt: skip
     save(drawn, FOLDER / "sweeps.png")
     page.figure(drawn, f"Mean and deviation of {len(SEEDS)} networks; crosstalk by the heat solution after 60 ns.")
+    drawn = plot_learning(learned)
+    save(drawn, FOLDER / "learning.png")
+    page.figure(drawn, "Fig. 11(b): how ideal and thermal synapses learn; mean and deviation of the seeds.")
     drawn = plot_writes(writes)
     save(drawn, FOLDER / "writes.png")
     page.figure(drawn, "Fig. 14(c): what the writes of heated devices did.")
@@ -254,7 +233,7 @@ def show(figures: Figures, writes: Any) -> None:
         Row("levels 200: points lost to any level", few["lost"], beside, note=f"± {few['error']:.2f} (standard error)")
     )
     statements = (
-        ("crosstalk", "60 nm, 2 F, baseline", source("Sec. 5.2", below=4.0, statement="approximately 3 %")),
+        ("crosstalk", WORST, source("Sec. 5.2", below=4.0, statement="approximately 3 %")),
         ("variability", "100%", source("Sec. 5.2", below=2.0, statement="around 1 % up to 100 %")),
         ("alpha", "0.01 1/K", source("Sec. 7.5", above=0.0, statement="a sharp drop above 4e-4")),
         ("tau", "1 us", source("Sec. 5.2", below=3.0, statement="saturates beyond 1 us")),
@@ -270,14 +249,6 @@ def show(figures: Figures, writes: Any) -> None:
             for name, x in figures["small"].items()
         ],
     )
-    energy = figures["energy"]
-    told = {
-        **TABLE_1,
-        "one cell, worst case, with a write": f"{energy['J_worst_cell'] * 1e12:.2f} pJ",
-        "a pair, worst case, with a write": f"{energy['J_worst_pair'] * 1e12:.2f} pJ",
-        "a pair in the trained network": f"{energy['J_network_pair']['all'] * 1e12:.3f} pJ",
-    }
-    page.table(("energy per time step", "Table 1 of the source, and here"), list(told.items()))
     page.write(FOLDER / "rsnn.html")
 
 
@@ -331,10 +302,10 @@ RSNN = Claim(
         "times_real": (20.0, None),  # of processor time, training, one core
         "thermal_times_real": (20.0, None),
         "thermal_over_readout_alone": (0.0, None),  # less two standard errors
-        "energy_of_a_cell": (None, 5e-12),  # Table 1
+        "lost_by_200_levels": (None, 3.0),  # Sec. 5.2
         "state_growth": (1.0, 1.0),  # what learns is as large whatever the length of an utterance
     },
-    long=False,  # minutes to an hour; the tests ask a long claim for its record, which this one has not yet
+    long=True,
     settings=settings,
     probe=probe,
 )

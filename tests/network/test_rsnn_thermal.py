@@ -13,6 +13,7 @@ from cosim.network.systems.maze_settings import time_constant, volts
 from cosim.network.systems.rsnn import RsnnSystem
 from cosim.network.systems.rsnn_settings import PRESETS, RsnnSettings, ThermalSettings
 from cosim.network.systems.rsnn_thermal import ThermalArray, coupling_of, crosstalk, devices
+from cosim.report.rsnn_figures import plot_learning
 from network.test_rsnn import copy_of_timit, toy
 
 SMALL = PRESETS["thermal"].with_(hidden=20, rate=1.0, spread=1.0)
@@ -232,6 +233,8 @@ def test_it_learns_and_goes_on_where_it_stopped() -> None:
     assert any("of heated devices" in line for line in result.lines())
     assert any("synapses    thermal, stack_60nm, 256 levels" in line for line in result.lines())
     assert set(result.figures()) == {"loss", "confusion", "writes"}
+    (line, *_), *_ = plot_learning({"thermal": result}).axes[0].containers
+    assert line.get_ydata()[-1] < line.get_ydata()[0]
     run = learner.start(Streams(5))
     run.learn(0)
     kept = run.state()
