@@ -248,7 +248,10 @@ def _netlist(
             print(f"written to {output}/")
     advise(done.notes)
     if done.missing:
-        why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
+        named: dict[str, list[str]] = {}  # by reason
+        for name, text in done.missing.items():
+            named.setdefault(text, []).append(name if name[0] == "." else f".meas {name}")
+        why = "; ".join(f"{', '.join(names)}: {text}" for text, names in named.items())
         raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 

@@ -11,7 +11,7 @@ import xarray
 
 from cosim.bench.measures import signals, waveforms
 from cosim.bench.measures.dimensions import PLAIN, Dimension, Known
-from cosim.bench.measures.kinds import Point
+from cosim.bench.measures.kinds import At, Point
 from cosim.bench.testbench import Testbench
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, UnitError
@@ -39,6 +39,7 @@ LOOP = point(1e3 / (1.0 + S) ** 3, frequency=F)  # three poles at 1 kHz
         (signals.Edge, {"kind": "rise-time", "top": 1.0}, RC, np.log(9.0)),
         (signals.Edge, {"kind": "rise-time", "top": 1.0, "low": 0.2, "high": 0.8}, RC, np.log(4.0)),
         (signals.Edge, {"kind": "slew-rate", "top": 1.0, "low": 0.2, "high": 0.8}, RC, 0.6 / np.log(4.0)),
+        (At, {"kind": "derivative", "at": 1.0}, RC, np.exp(-1.0)),
         (signals.Settling, {"kind": "settling-time", "top": 1.0}, RC, np.log(100.0)),
         (signals.Settling, {"kind": "settling-time", "top": 1.0, "within": 0.1}, RC, np.log(10.0)),
         (signals.Overshoot, {"kind": "overshoot", "top": 1.0}, RC, 0.0),
@@ -66,6 +67,10 @@ def test_parts_of_a_small_signal() -> None:
     assert waveforms.vector(LOOP.data, "vp(out)")[-1] == pytest.approx(-270.0, abs=0.2)  # without a jump at -180
     assert at_1_khz("vr(out)") == pytest.approx(value.real)
     assert at_1_khz("vi(out)") == pytest.approx(value.imag)
+    pair = waveforms.vector(LOOP.data.assign({"v(in)": LOOP.data["v(out)"] * 0 + 1e3}), "vr(in,out)")
+    assert pair == pytest.approx(1e3 - waveforms.vector(LOOP.data, "re(v(out, 0))"))
+    assert waveforms.needed("vdb(A,b)") == ("v(a)", "v(b)")
+    assert waveforms.needed("ph(v(a,0))") == ("v(a)",)
     assert at_1_khz("vm(out)") == at_1_khz("v(out)") == pytest.approx(abs(value))
 
 

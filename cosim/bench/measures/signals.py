@@ -238,8 +238,8 @@ class Response(PointMeasure):
 
 
 class Expression(DerivedMeasure):
-    """Arithmetic on other measures and swept parameters: `"(high - low)/supply"`, with abs, min, max, sqrt, exp, ln,
-    log10, db, pow, sin, cos, atan. A measure of one value goes with each of the others.
+    """Arithmetic on other measures and the circuit's parameters: `"(high - low)/vdd"`, with abs, min, max, sqrt, exp,
+    ln, log10, db, pow, sin, cos, atan. A measure of one value goes with each of the others.
 
     Args:
         value: the expression; numbers in it are SI, with a suffix as in `1k`.
@@ -287,7 +287,7 @@ class Expression(DerivedMeasure):
     def _at(self, tree: Expr, taken: Mapping[str, Array], k: int, dialect: Dialect) -> float:
         def lookup(node: Expr) -> float:
             if node.name not in taken:
-                raise UnknownName("measure or swept parameter", node.name, taken)
+                raise UnknownName("measure or parameter", node.name, taken)
             values = taken[node.name]
             return float(values[k if values.size > 1 else 0])
 
