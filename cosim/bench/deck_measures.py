@@ -14,6 +14,7 @@ from typing import Any
 from cosim.bench.measures.cards import OF_THE_AXIS
 from cosim.bench.measures.signals import FUNCTIONS
 from cosim.language.expressions import Expr, Unreadable
+from cosim.language.lt_meas import Circuit
 from cosim.language.lt_syntax import parse_expression, unclosed
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
@@ -39,16 +40,24 @@ class DeckMeasures:
         analyses: the tables of the bench's analyses, by name.
         numbers: the parameters that the bench has.
         others: the other names that the deck's ``.param`` cards give.
+        circuit: the deck, as its ``.meas`` cards see it.
+        file: its name.
     """
 
-    def __init__(self, analyses: Mapping[str, Mapping[str, Any]], *, numbers: set[str], others: set[str]) -> None:
+    def __init__(
+        self, analyses: Mapping[str, Mapping[str, Any]], *, numbers: set[str], others: set[str], circuit: Circuit,
+        file: str,
+    ) -> None:  # fmt: skip
         self.table: dict[str, dict[str, Any]] = {}
         self._cards: dict[str, str] = {}  # what follows .meas ANALYSIS NAME
         self._analyses = analyses
         self._numbers, self._others = numbers, others
+        self._circuit, self._file = circuit, file
 
     def add(self, line: Line) -> None:
         """Take one card. Raises `LeftError`."""
+        if self._circuit.is_other_form(line):
+            raise LeftError(f"it is not in ngspice's form; 'cosim lint {self._file} --fix OUT' writes it")
         text = re.sub(r"\s*=\s*", "=", line.text)
         words = text.split()
         if len(words) < 4:
@@ -70,6 +79,8 @@ class DeckMeasures:
         except _ForeignError as reason:
             if op.startswith("deriv"):
                 raise LeftError(f"ngspice: function '{op}' currently not supported; in a bench {reason}") from None
+            if lost := self._circuit.lost(line):
+                raise LeftError(lost) from None
             self._keep(name, plan[0], kind)
 
     def _own(self, name: str, op: str, text: str, plan: str, kind: str) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 from cosim.bench.deck_measures import NAME, DeckMeasures, LeftError, number
 from cosim.errors import InputError, NetlistRefused
 from cosim.language.instances import assigned
+from cosim.language.lt_meas import Circuit
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
 from cosim.language.numbers import spice_number
 
@@ -129,7 +130,10 @@ class _Reader:
         return FromDeck({key: value for key, value in tables.items() if value}, self._notes)
 
     def _measured(self, lines: Sequence[Line]) -> dict[str, Any]:
-        found = DeckMeasures(self._analyses, numbers=set(self._parameters), others=set(self._again))
+        found = DeckMeasures(
+            self._analyses, numbers=set(self._parameters), others=set(self._again),
+            circuit=Circuit.of(self._lines, functions=frozenset(), hspice=False), file=self._file.name,
+        )  # fmt: skip
         for line in lines:
             self._try(found.add, line)
         for name, begin in self._after.items():
@@ -235,6 +239,11 @@ class _Reader:
             raise InputError(
                 f"{self._file}, line {line.where.line}: a bench's transient begins at the operating point, without uic",
                 remedy="write .ic V(node)=value for what starts elsewhere, and leave uic out",
+            )
+        if len(given) < 2:
+            raise InputError(
+                f"{self._file}, line {line.where.line}: {line.text!r} has no time step, as in LTspice",
+                remedy=f"'cosim lint {self._file} --fix OUT' writes the deck for ngspice",
             )
         step, stop, *more = (number(word) for word in given)
         begin = more[0] if more else 0.0

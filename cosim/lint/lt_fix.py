@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from cosim.language import lt_meas
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Fixed
 from cosim.language.lt_syntax import (
@@ -39,6 +40,7 @@ from cosim.lint.lt_rules import (
     last_row,
     may_be_negative,
     names,
+    one_number,
 )
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
@@ -65,6 +67,14 @@ class Writer:
         """``body``, a segment of ``line``, for ngspice; as it was where it is not read."""
         self.source, self.known = self.own.in_source(line, segment), self.own.known(line)
         self.in_function = line.card == ".func"
+        return self._expression(body)
+
+    def measured(self, body: str, *, source: bool) -> str:
+        """``body``, of a ``.meas``: of vectors, or of measures and parameters."""
+        self.source, self.known, self.in_function = source, self.own.parameters, False
+        return self._expression(body)
+
+    def _expression(self, body: str) -> str:
         is_power = self.caret == "power" or self.own.hspice
         try:
             tree = parse_expression(body, caret_is_power=is_power)
@@ -284,11 +294,14 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
             return ""
         text = " ".join([line.card, *names]) if line.card == ".global" else text
         line = Line(text, line.where)
-    if line.card == ".tran" and text.split()[1:2] == ["0"]:
+    if line.card in lt_meas.CARDS:
+        return _measure(line, writer)
+    if line.card == ".tran" and (text.split()[1:2] == ["0"] or one_number(text)):
         words = [word for word in text.split() if word.lower() != "startup"]
+        words = words if words[1] == "0" else [words[0], "0", *words[1:]]
         writer.done["the time step of .tran is a thousandth of its end"] = None
         stop = spice_number(words[2])
-        step = f"{{{words[2]}/1000}}" if stop is None else repr(stop / 1000.0)
+        step = f"{{{words[2]}/1000}}" if stop is None else f"{stop / 1000.0:.12g}"
         return " ".join([words[0], step, *words[2:]])
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
@@ -334,6 +347,25 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if first in "rclxvi":
         written = re.sub(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", lambda m: _decimal(m, writer), written)
     return writer_nodes(written, line, writer)
+
+
+def _measure(line: Line, writer: Writer) -> str:
+    if why := writer.own.measured.lost(line):
+        writer.left[why] = None
+    if not writer.own.measured.is_other_form(line):
+        return line.text
+    rows = writer.own.measured.written(line)
+    writer.done[".meas is written in ngspice's form"] = None
+    if len(rows) > 1:
+        writer.done["a phase is measured in radians, and given in degrees"] = None
+    if any(re.search(r"\bvm\(", row) for row in rows) and not re.search(r"\bvm\(", line.text):
+        writer.done["in .meas ac v(x) is its magnitude, vm(x)"] = None
+
+    def again(match: re.Match[str], *, source: bool) -> str:
+        return f"{match[1]}{writer.measured(match[2], source=source)}{match[3]}"
+
+    rows = [re.sub(r"(par\(')([^']*)('\))", lambda m: again(m, source=True), row) for row in rows]
+    return "\n".join(re.sub(r"(?i)(param=')([^']*)(')", lambda m: again(m, source=False), row) for row in rows)
 
 
 def _table_source(line: Line, segment: ExpressionSpan, x: str, writer: Writer) -> str:

@@ -280,6 +280,7 @@ def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Eq
         try:
             result = simulator.run(Deck(f"lint\n{body}\n.end\n"), limits=Limits(wall=60.0))
             reason = "" if result.ok else result.reason
+            unverified += [f"the circuit's .meas {name} gives nothing: {why}" for name, why in result.missing.items()]
         except CosimError as error:
             reason = str(error)
         if reason:

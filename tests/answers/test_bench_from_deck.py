@@ -248,7 +248,7 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
         (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is neither a measure above it nor a parameter"),
         (".tran 1n 1u\n.meas tran s param='(1'", "brackets that are not closed"),
         (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
-        (".tran 1n 1u\n.meas tran s param '(1+2)'", "its formula is not read"),
+        (".tran 1n 1u\n.meas tran s param '(1+2)'", "not in ngspice's form"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
         (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
