@@ -18,6 +18,7 @@ from cosim.bench.deck_measures import NAME, DeckMeasures, LeftError, number
 from cosim.errors import InputError, NetlistRefused
 from cosim.language.instances import assigned
 from cosim.language.lt_meas import Circuit
+from cosim.language.lt_syntax import assignments
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
 from cosim.language.numbers import spice_number
 
@@ -169,17 +170,17 @@ class _Reader:
             self._circuit.append(line.text)
 
     def _param(self, line: Line) -> None:
-        text = line.text.split(None, 1)[1] if len(line.text.split()) > 1 else ""
-        pairs = re.findall(r"(\w+)\s*=\s*(\{[^}]*\}|'[^']*'|\S+)", text)
+        pairs = list(assignments(line.text, len(line.card)))
         rest = []
-        for name, given in pairs:
+        for pair in pairs:
+            name, given = pair.key, line.text[pair.start : pair.end]
             value, cards = spice_number(given), self._again.get(name.lower(), [])
             if value is not None and len(cards) > 1:
                 value = None
                 places = " and ".join(dict.fromkeys(str(card.where) for card in cards))
                 self._left(f"{name!r} is not a parameter of the bench, as it is set more than once: at {places}")
             if value is None or not NAME.match(name):
-                rest.append(f"{name}={given}")
+                rest.append(f"{name}={given if pair.bare else f'{{{given}}}'}")
             else:
                 self._parameters[name.lower()] = value
         if rest or not pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from cosim.language import lt_meas
 from cosim.language.expressions import Expr, Unreadable
@@ -94,7 +94,7 @@ class Writer:
             if not other and not self.source and MIL.search(plain):
                 other = repr(node.value)
             return self._say(other, f"{plain} is written {other}") if other else plain
-        if node.op == "name" and is_constant(node.name.lower(), self.known, source=self.source):
+        if node.op == "name" and not self.own.hspice and is_constant(node.name.lower(), self.known, source=self.source):
             return self._constant(node.name)
         if node.op in ("name", "string") or (node.op == "call" and node.name in ("V", "I")):
             return plain
@@ -263,13 +263,17 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     writer = Writer(caret, names(lines), heated)
     if named:
         writer.done[f"{SECTION} is written _"] = None
-    for line in lines:
-        writer.extra = []
-        new = _line(line, writer, held)
-        if new == line.text and not writer.extra:
+    for place, same in groupby(lines, key=lambda line: line.where.line):  # cards that stood on one line
+        parts = list(same)
+        made: list[str] = []
+        for line in parts:
+            writer.extra = []
+            new = _line(line, writer, held)
+            made += [*([new] if new else []), *writer.extra]
+        if made == [line.text for line in parts] and len(parts) == 1:
             continue
-        start = (line.where.line or 1) - 1
-        rows[start] = "\n".join([*([new] if new else []), *writer.extra]) or f"* {line.text}"
+        start, line = (place or 1) - 1, parts[0]
+        rows[start] = "\n".join(made) or f"* {line.text}"
         for index in range(start + 1, last_row(line, text.split("\n"))):  # its continuations are part of it now
             row = rows[index]
             if row is not None and row.lstrip().startswith("+"):

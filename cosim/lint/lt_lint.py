@@ -14,6 +14,7 @@ from cosim.language.control import translate
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Fixed, Severity
 from cosim.language.hazards import refuse
+from cosim.language.lt_syntax import apart
 from cosim.language.netlist import Line, logical_lines, read_text
 from cosim.language.suffixes import traps
 from cosim.lint import lt_fix, lt_rules, lt_verilog
@@ -35,7 +36,7 @@ def _lines(text: str, file: Path) -> list[Line]:
     for line in logical_lines(text, file=file, has_title=has_title):
         inside = inside or line.card == ".control"
         if not inside:  # a block is a program, not a netlist
-            found.append(line)
+            found += apart(line)
         inside = inside and line.card != ".endc"
     return found
 

@@ -291,7 +291,7 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
                 yield "function", node.start, name
             elif name == "pow" and may_be_negative(node.args[0]) and not even(node.args[1]):
                 yield "power", node.start, "pow"
-        elif node.op == "name" and is_constant(name, known, source=source):
+        elif node.op == "name" and not own.hspice and is_constant(name, known, source=source):
             yield "constant", node.start, node.name
         elif node.op == "**" and may_be_negative(node.args[0]) and not even(node.args[1]):
             yield "power", node.start, "**"
