@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cosim.bench.measures.cards import OF_THE_AXIS
@@ -22,7 +22,7 @@ from cosim.language.numbers import spice_number
 NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _REDUCED = {"max": "max", "min": "min", "pp": "swing", "avg": "mean", "rms": "rms", "integ": "integral",
             "integral": "integral"}  # fmt: skip
-_AXES = {"tran": "s", "ac": "Hz"}
+_AXES = {"tran": "s", "ac": "Hz", "noise": "Hz"}
 
 
 class LeftError(Exception):
@@ -66,8 +66,6 @@ class DeckMeasures:
         plan = [key for key, entry in self._analyses.items() if entry["kind"] == kind]
         if not plan:
             raise LeftError(f"the deck has no .{kind} that a bench has")
-        if kind not in ("tran", "dc", "ac"):
-            raise LeftError("ngspice: measure limited to tran, dc, sp, or ac analysis")
         if len(plan) > 1:
             raise LeftError(f"the deck has {len(plan)} analyses of this kind: name one in the bench")
         if not NAME.match(name) or name in self.table:
@@ -80,7 +78,7 @@ class DeckMeasures:
             if op.startswith("deriv"):
                 raise LeftError(f"ngspice: function '{op}' currently not supported; in a bench {reason}") from None
             if lost := self._circuit.lost(line):
-                raise LeftError(lost) from None
+                raise LeftError(lost if kind in ("tran", "dc", "ac") else f"{reason}, and {lost}") from None
             self._keep(name, plan[0], kind)
 
     def _own(self, name: str, op: str, text: str, plan: str, kind: str) -> dict[str, dict[str, Any]]:
@@ -88,6 +86,9 @@ class DeckMeasures:
         rest = [word.lower() for word in text.split()[4:]]
         if op == "param":
             return {name: self._expression(text.partition("=")[2].strip())}
+        if op.startswith("integ") and rest and kind == "noise":
+            entry = {"kind": "integrated-noise", "of": _of(rest[0], kind), **_window(rest[1:]), "analysis": plan}
+            return {name: {**entry, "unit": _noise_unit(rest[0], self._analyses[plan])}}
         if op in _REDUCED and rest:
             unit = "1" if op.startswith("integ") else _unit(rest[0])
             entry = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **_window(rest[1:])}
@@ -158,6 +159,37 @@ class DeckMeasures:
         difference = {"kind": "expression", "value": f"{ends[1][0]} - {ends[0][0]}", "unit": _AXES.get(kind, "1")}
         return {**own, name: difference}
 
+    def of_analyses(self, circuit: Sequence[str]) -> list[str]:
+        """Measures of what ngspice prints of noise, transfer functions, sensitivities and poles; sentences on the rest.
+
+        ``circuit`` are the lines of the circuit, by whose elements sensitivities are named.
+        """
+        notes = []
+        for plan, entry in self._analyses.items():
+            found: dict[str, tuple[str, str]] = {}  # name -> vector, unit
+            if entry["kind"] == "noise":
+                found = {f"{of}_total": (f"{of}_total", _noise_unit(of, entry)) for of in ("onoise", "inoise")}
+            elif entry["kind"] == "tf":
+                output = entry["output"]
+                resistance = f"{output[2:-1]}#output_impedance" if output[0] == "i" else f"output_impedance_at_{output}"
+                found = {
+                    "transfer_function": ("transfer_function", "1"), "output_impedance": (resistance, "Ohm"),
+                    "input_impedance": (f"{entry['source']}#input_impedance", "Ohm"),
+                }  # fmt: skip
+            elif entry["kind"] == "sens":
+                names = [line.split(None, 1)[0].lower() for line in _top(circuit)]
+                found = {f"d_{name}": (name, "1") for name in names if re.fullmatch(r"[rvi]\w*", name)}
+            elif entry["kind"] == "pz":
+                for name, kind, unit in (("poles", "pole-frequencies", "Hz"), ("rightmost", "rightmost-pole", "1/s")):
+                    self.table[self._free(name, plan)] = {"kind": kind, "analysis": plan, "unit": unit}
+                notes.append(f"analysis {plan!r}: its zeros are a measure of kind 'zero-frequencies', where it has any")
+            for name, (vector, unit) in found.items():
+                self.table[self._free(name, plan)] = {"kind": "final", "of": vector, "analysis": plan, "unit": unit}
+        return notes
+
+    def _free(self, name: str, plan: str) -> str:
+        return name if name not in self.table else f"{plan}_{name}"
+
     def begin(self, plan: str, begin: float) -> list[str]:
         """What is measured of a transient begins where the deck's data did; sentences on what cannot."""
         notes = []
@@ -176,6 +208,21 @@ class DeckMeasures:
             else:
                 measure["card"] += f" from={begin!r}"
         return notes
+
+
+def _noise_unit(of: str, noise: Mapping[str, Any]) -> str:
+    return "A" if of.startswith("inoise") and noise["source"][0] == "i" else "V"
+
+
+def _top(circuit: Sequence[str]) -> Iterator[str]:
+    """The elements outside subcircuits."""
+    depth = 0
+    for line in circuit:
+        word = line.split(None, 1)[0].lower() if line.strip() else "."
+        depth += word in (".subckt", ".macro")
+        if not depth and word[0] not in ".*+":
+            yield line
+        depth = max(0, depth - (word in (".ends", ".eom")))
 
 
 def number(word: str) -> float:
@@ -248,6 +295,10 @@ def _formula(node: Expr, text: str) -> str:
 
 def _of(vector: str, kind: str) -> str:
     """A vector of a ``.meas`` as a bench names it: in ``.ac`` ngspice takes the real part, and a phase in radians."""
+    if kind == "noise":
+        if vector not in ("onoise_spectrum", "inoise_spectrum"):
+            raise _ForeignError(f"{vector!r} is neither onoise_spectrum nor inoise_spectrum")
+        return vector
     if not re.fullmatch(r"(?:[vi][a-z]{0,2}\([^()]*\)|@[\w.#]+\[\w+\])", vector):
         raise _ForeignError(f"{vector!r} is not a vector")
     match = re.fullmatch(r"([vi])(p?)(\(.*\))", vector) if kind == "ac" else None

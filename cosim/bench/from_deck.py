@@ -137,6 +137,7 @@ class _Reader:
         )  # fmt: skip
         for line in lines:
             self._try(found.add, line)
+        self._notes += found.of_analyses(self._circuit)
         for name, begin in self._after.items():
             self._notes.append(f"the deck keeps its transient from {begin:g} s on: windows without a start begin there")
             self._notes += found.begin(name, begin)
@@ -225,7 +226,7 @@ class _Reader:
             entry = {"output": given[0], "source": given[1]}
         elif kind == "sens" and len(given) == 1:
             entry = {"output": given[0]}
-        elif kind == "pz" and len(given) == 6 and given[5] == "pz":
+        elif kind == "pz" and len(given) == 6 and given[5] in ("pz", "pol", "zer"):
             of = "voltage" if given[4] == "vol" else "current"
             entry = {"input": given[:2], "output": given[2:4], "of": of}
         elif kind == "op":

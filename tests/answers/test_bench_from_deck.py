@@ -242,7 +242,7 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
     [
         (".tran 1n 1u\n.meas tran s deriv v(a) when v(a)=1", "ngspice: function 'deriv' currently not supported"),
         (".tran 1n 1u\n.meas tran s err1 v(a) v(a)", "ngspice: function 'err1' currently not supported"),
-        (".noise v(a) v1 dec 9 1 9\n.meas noise s max onoise_spectrum", "limited to tran, dc, sp, or ac analysis"),
+        (".noise v(a) v1 dec 9 1 9\n.meas noise s max v(a)", "ngspice has no .meas of an analysis noise"),
         (".tran 1n 1u\n.ac dec 9 1 9\n.meas tran a max v(a)\n.meas ac s param='floor(a)'", "'a' of another analysis"),
         (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
         (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is neither a measure above it nor a parameter"),

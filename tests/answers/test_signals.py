@@ -57,6 +57,24 @@ def test_closed_forms(kind: type[signals.PointMeasure], given: dict[str, object]
     assert kind(of="v(out)", **given).evaluate(where) == pytest.approx(wanted, rel=1e-3, abs=1e-9)
 
 
+WHITE = point(np.full(F.size, 3e-9), frequency=F)
+FLICKER = point(1e-6 / np.sqrt(F), frequency=F)
+
+
+@pytest.mark.parametrize(
+    ("where", "band", "wanted"),
+    [
+        (WHITE, {}, 3e-9 * np.sqrt(1e6 - 1.0)),
+        (WHITE, {"start": 150.0, "stop": 2345.0}, 3e-9 * np.sqrt(2345.0 - 150.0)),
+        (FLICKER, {"start": 17.0, "stop": 170.0}, 1e-6 * np.sqrt(np.log(10.0))),
+        (point(1e-9 * F, frequency=F), {"start": 10.0, "stop": 20.0}, 1e-9 * np.sqrt((20.0**3 - 10.0**3) / 3.0)),
+    ],
+)
+def test_noise_in_a_band(where: Point, band: dict[str, float], wanted: float) -> None:
+    noise = signals.IntegratedNoise(kind="integrated-noise", of="v(out)", **band)
+    assert noise.evaluate(where) == pytest.approx(wanted, rel=1e-9)
+
+
 def test_parts_of_a_small_signal() -> None:
     def at_1_khz(name: str) -> float:
         return float(waveforms.sample(LOOP.data, name, at=1e3))

@@ -7,6 +7,7 @@ are interpolated in their logarithm.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -237,6 +238,70 @@ class Response(PointMeasure):
         return float(x[k] + y[k] / (y[k] - y[k + 1]) * (x[k + 1] - x[k]))
 
 
+class IntegratedNoise(PointMeasure):
+    """The root of the integral of a spectrum's square from ``start`` to ``stop``: the noise in a band, V or A.
+
+    Between points the density is a power of the frequency, which is exact for white and for flicker noise.
+    """
+
+    kind: Literal["integrated-noise"]
+    of: str
+    start: Hertz | None = None
+    stop: Hertz | None = None
+
+    def vectors(self) -> tuple[str, ...]:
+        """The spectrum."""
+        return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """That of the noise's total over all frequencies."""
+        return known.vector(self.of.lower().replace("_spectrum", "_total"))
+
+    def evaluate(self, point: Point) -> float:
+        """One value."""
+        f, density = measure.axis(point.data), measure.vector(point.data, self.of)
+        low, high = f[0] if self.start is None else self.start, f[-1] if self.stop is None else self.stop
+        if not f[0] * (1 - 1e-9) <= low < high <= f[-1] * (1 + 1e-9):
+            raise InputError(f"the band {low:g}..{high:g} Hz is not within the run {f[0]:g}..{f[-1]:g} Hz")
+        if np.any(density <= 0.0):
+            raise InputError(f"{self.of} is not positive everywhere", remedy="take a spectrum")
+        x = np.log(np.concatenate([[low], f[(f > low) & (f < high)], [high]]))
+        y = 2.0 * np.interp(x, np.log(f), np.log(density)) + x  # ln(f S^2), whose integral over ln f is wanted
+        rise = np.diff(y)
+        mean = np.where(np.abs(rise) < 1e-9, 1.0, np.expm1(rise) / np.where(rise == 0.0, 1.0, rise))
+        return float(np.sqrt(np.sum(np.exp(y[:-1]) * mean * np.diff(x))))
+
+
+_ROOT = re.compile(r"re\((pole|zero)\((\d+)\)\)")
+
+
+class Roots(PointMeasure):
+    """Of ``pz``: the natural frequencies of all poles or zeros (Hz), in rising order, or the largest real part of a
+    pole (1/s), which is negative where the circuit is stable.
+    """
+
+    kind: Literal["pole-frequencies", "zero-frequencies", "rightmost-pole"]
+
+    def dimension(self, known: Known) -> Dimension:
+        """Hz."""
+        del known
+        return Dimension(("Hz",))
+
+    def evaluate(self, point: Point) -> Array | float:
+        """(poles,) or one value."""
+        wanted = "zero" if self.kind == "zero-frequencies" else "pole"
+        found = [match for name in point.data.data_vars if (match := _ROOT.fullmatch(str(name)))]
+        names = [match[2] for match in found if match[1] == wanted]
+        if not names:
+            raise InputError(f"the transfer function has no {wanted}", remedy="take this measure out")
+        real, imaginary = (
+            np.array([float(point.data[f"{part}({wanted}({name}))"]) for name in names]) for part in ("re", "im")
+        )
+        if self.kind == "rightmost-pole":
+            return float(real.max())
+        return np.sort(np.hypot(real, imaginary)) / (2.0 * np.pi)
+
+
 class Expression(DerivedMeasure):
     """Arithmetic on other measures and the circuit's parameters: `"(high - low)/vdd"`, with abs, min, max, sqrt, exp,
     ln, log10, db, pow, sin, cos, atan. A measure of one value goes with each of the others.
@@ -304,4 +369,6 @@ class Expression(DerivedMeasure):
         return float(value)
 
 
-KINDS: tuple[type[Kind], ...] = (Rms, Edge, Overshoot, Settling, Distortion, Response, Expression)
+KINDS: tuple[type[Kind], ...] = (
+    Rms, Edge, Overshoot, Settling, Distortion, Response, IntegratedNoise, Roots, Expression,
+)  # fmt: skip
