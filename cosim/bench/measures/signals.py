@@ -198,17 +198,22 @@ class Distortion(PointMeasure):
 
 
 class Response(PointMeasure):
-    """Of a small-signal response: where its magnitude has fallen by ``drop`` (dB) from its value at the lowest
-    frequency, and where it is 1 (both Hz); 180 degrees and the phase there (degrees); what lacks to a gain of 1 where
-    the phase is -180 degrees (dB).
+    """Of a small-signal response: its bandwidth, and where its magnitude is 1 (both Hz); 180 degrees and the phase
+    there (degrees); what lacks to a gain of 1 where the phase is -180 degrees (dB).
+
+    A bandwidth ends where the magnitude has fallen by ``drop``. A gain that is level and inverted at the lowest
+    frequency is turned round before its phase counts, as that of a loop from its inverting input.
 
     Args:
         drop: of the bandwidth, in dB.
+        band: "low", from the lowest frequency up; "high", from the highest one down, which gives the lower corner;
+            "band", from the peak to both sides, which gives the distance of the corners.
     """
 
     kind: Literal["bandwidth", "unity-gain", "phase-margin", "gain-margin"]
     of: str
     drop: float = pydantic.Field(default=float(10.0 * np.log10(2.0)), gt=0.0)
+    band: Literal["low", "high", "band"] = "low"
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
@@ -223,11 +228,21 @@ class Response(PointMeasure):
         frequency = np.log10(measure.axis(point.data))
         gain, phase = measure.vector(point.data, f"db({self.of})"), measure.vector(point.data, f"ph({self.of})")
         if self.kind == "bandwidth":
-            return float(10.0 ** self._where(frequency, gain - gain[0] + self.drop, f"falls by {self.drop:.3g} dB"))
+            return self._bandwidth(frequency, gain)
+        phase = phase - _origin(frequency, gain, float(phase[0]))
         if self.kind == "gain-margin":
             return -float(np.interp(self._where(frequency, phase + 180.0, "reaches -180 degrees"), frequency, gain))
         at = self._where(frequency, gain, "falls to a gain of 1")
         return float(10.0**at) if self.kind == "unity-gain" else 180.0 + float(np.interp(at, frequency, phase))
+
+    def _bandwidth(self, frequency: Array, gain: Array) -> float:
+        start = {"low": 0, "high": gain.size - 1, "band": int(np.argmax(gain))}[self.band]
+        left = gain - gain[start] + self.drop
+        up, down = slice(start, None), slice(start, None, -1)
+        what = f"falls by {self.drop:.3g} dB"
+        upper = 10.0 ** self._where(frequency[up], left[up], f"{what} above") if self.band != "high" else 0.0
+        lower = 10.0 ** self._where(frequency[down], left[down], f"{what} below") if self.band != "low" else 0.0
+        return float(abs(upper - lower))
 
     def _where(self, x: Array, y: Array, what: str) -> float:
         """Where ``y`` first falls through zero."""
@@ -236,6 +251,19 @@ class Response(PointMeasure):
             raise InputError(f"{self.of} nowhere {what}", remedy="sweep to other frequencies")
         k = int(index[0])
         return float(x[k] + y[k] / (y[k] - y[k + 1]) * (x[k + 1] - x[k]))
+
+
+_LEVEL = 10.0  # dB per decade, our choice: half of what one pole or zero at the origin makes
+
+
+def _origin(frequency: Array, gain: Array, first: float) -> float:
+    """What the phase is counted from, a multiple of 180 degrees, as a phase alone is known up to whole turns.
+
+    Where the gain is level it begins at 0 or, inverted, at 180; two poles at the origin begin at -180 as well.
+    """
+    if abs(gain[1] - gain[0]) < _LEVEL * (frequency[1] - frequency[0]):
+        return 180.0 * round(first / 180.0)
+    return 360.0 if first > 90.0 and gain[1] < gain[0] else 0.0
 
 
 class IntegratedNoise(PointMeasure):
